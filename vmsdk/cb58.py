@@ -1,0 +1,48 @@
+"""CB58: Base58 (Bitcoin alphabet) of the bytes followed by the last 4 bytes of their SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+
+from vmsdk.errors import InvalidCB58
+
+CHECKSUM_LENGTH = 4
+
+_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_VALUES = {character: value for value, character in enumerate(_ALPHABET)}
+
+
+def encode(data: bytes) -> str:
+    """The CB58 text of *data*, which may be empty and of any length."""
+    checked = data + hashlib.sha256(data).digest()[-CHECKSUM_LENGTH:]
+    number = int.from_bytes(checked, "big")
+    digits = []
+    while number:
+        number, digit = divmod(number, 58)
+        digits.append(_ALPHABET[digit])
+    leading_zeros = len(checked) - len(checked.lstrip(b"\0"))
+    return _ALPHABET[0] * leading_zeros + "".join(reversed(digits))
+
+
+def decode(text: str) -> bytes:
+    """The bytes whose CB58 text is *text*.
+
+    Raises `InvalidCB58` when a character is outside the alphabet, when there are fewer than the
+    checksum's 4 bytes, or when the checksum does not match; its `rule` says which.
+    """
+    number = 0
+    for position, character in enumerate(text):
+        value = _VALUES.get(character)
+        if value is None:
+            raise InvalidCB58(
+                text, f"base58 decoding error: {character!r} at {position} is not in the alphabet"
+            )
+        number = number * 58 + value
+    leading_zeros = len(text) - len(text.lstrip(_ALPHABET[0]))
+    checked = b"\0" * leading_zeros + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    if len(checked) < CHECKSUM_LENGTH:
+        raise InvalidCB58(text, "input string is smaller than the checksum size")
+    data, checksum = checked[:-CHECKSUM_LENGTH], checked[-CHECKSUM_LENGTH:]
+    if hashlib.sha256(data).digest()[-CHECKSUM_LENGTH:] != checksum:
+        raise InvalidCB58(text, "invalid input checksum")
+    return data

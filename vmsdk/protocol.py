@@ -1,0 +1,136 @@
+"""The protocol versions that vmsdk speaks, and what differs between them.
+
+A node takes a plugin only if the plugin's protocol number equals its own. This table is the only
+place that compares version numbers: everything else asks it for a property by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vmsdk.errors import UnsupportedProtocol
+
+HTTP2Method = Literal["CreateHTTP2Handler", "NewHTTPHandler"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What one protocol version has. Sources: the proto files of the releases named in `releases`."""
+
+    version: int
+    """The number that both sides give in the handshake."""
+
+    releases: tuple[str, ...]
+    """The node releases that speak it, as `name first` or `name first-last`."""
+
+    @property
+    def block_status(self) -> bool:
+        """ParseBlock and GetBlock answers carry the block's status (until 35)."""
+        return self.version <= 35
+
+    @property
+    def cross_chain_messages(self) -> bool:
+        """CrossChainApp… messages exist on both sides (until 36)."""
+        return self.version <= 36
+
+    @property
+    def network_upgrades(self) -> bool:
+        """Initialize carries the network's upgrade times (from 37)."""
+        return self.version >= 37
+
+    @property
+    def current_validators(self) -> bool:
+        """GetCurrentValidatorSet and the validator fields 4 to 8 exist (from 38)."""
+        return self.version >= 38
+
+    @property
+    def keystore(self) -> bool:
+        """The node may serve the keystore (until 38)."""
+        return self.version <= 38
+
+    @property
+    def inline_http_body(self) -> bool:
+        """`Handle` carries the whole request body and answers nothing (until 39).
+
+        From 40 the body is read from the node's reader service and the answer holds the headers.
+        """
+        return self.version <= 39
+
+    @property
+    def replaces_http_headers(self) -> bool:
+        """The node drops its own response headers for those that the VM returns (from 40)."""
+        return self.version >= 40
+
+    @property
+    def http2_method(self) -> HTTP2Method | None:
+        """The method that asks the VM for its header-routed HTTP handler (41, and from 42)."""
+        if self.version >= 42:
+            return "NewHTTPHandler"
+        return "CreateHTTP2Handler" if self.version == 41 else None
+
+    @property
+    def handles_http2(self) -> bool:
+        """The node sends HTTP/2 requests by `Handle` (from 41; by `HandleSimple` before)."""
+        return self.version >= 41
+
+    @property
+    def simple_response_headers(self) -> bool:
+        """`HandleSimple` tells the node's own response headers, to be returned (from 42)."""
+        return self.version >= 42
+
+    @property
+    def text_io_errors(self) -> bool:
+        """Reader and connection services tell errors as plain text (until 41; then as messages)."""
+        return self.version <= 41
+
+    @property
+    def waits_for_events(self) -> bool:
+        """The node asks the VM for events by WaitForEvent (from 42); before, the VM calls Notify."""
+        return self.version >= 42
+
+    @property
+    def warp_validator_sets(self) -> bool:
+        """GetWarpValidatorSets exists (from 44)."""
+        return self.version >= 44
+
+    @property
+    def warp_validator_set(self) -> bool:
+        """GetWarpValidatorSet, for one subnet, exists (44 only)."""
+        return self.version == 44
+
+    @property
+    def mismatch_names_path(self) -> bool:
+        """The node's text for a refused handshake names the plugin's path (from 36)."""
+        return self.version >= 36
+
+
+# Source: version/compatibility.json and version/constants.go of every release tag.
+PROTOCOLS: dict[int, Protocol] = {
+    protocol.version: protocol
+    for protocol in (
+        Protocol(35, ("AvalancheGo 1.11.3-1.11.9", "MetalGo 1.11.3-1.11.9")),
+        Protocol(36, ("AvalancheGo 1.11.10",)),
+        Protocol(37, ("AvalancheGo 1.11.11-1.11.12", "MetalGo 1.11.12")),
+        Protocol(38, ("AvalancheGo 1.11.13-1.12.1", "MetalGo 1.11.13-1.12.0")),
+        Protocol(39, ("AvalancheGo 1.12.2-1.13.0", "MetalGo 1.12.2")),
+        Protocol(40, ("AvalancheGo 1.13.1",)),
+        Protocol(41, ("AvalancheGo 1.13.2",)),
+        Protocol(42, ("AvalancheGo 1.13.3",)),
+        Protocol(43, ("AvalancheGo 1.13.4-1.13.5", "MetalGo 1.13.5")),
+        Protocol(44, ("AvalancheGo 1.14.0-1.14.1",)),
+        Protocol(45, ("AvalancheGo 1.14.2", "MetalGo 1.14.2")),
+        Protocol(46, ("AvalancheGo 1.15.0-fuji",)),
+    )
+}
+
+OLDEST = min(PROTOCOLS)
+NEWEST = max(PROTOCOLS)
+
+
+def protocol(version: int) -> Protocol:
+    """The protocol with this number. Raises `UnsupportedProtocol` outside 35 to 46."""
+    try:
+        return PROTOCOLS[version]
+    except KeyError:
+        raise UnsupportedProtocol(version, oldest=OLDEST, newest=NEWEST) from None
