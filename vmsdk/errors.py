@@ -155,11 +155,67 @@ class InvalidTimestamp(VMError, ValueError):
 
 
 class InvalidPublicKey(VMError, ValueError):
-    """A BLS public key is not a point of the group, or is the point at infinity."""
+    """A BLS public key is not a point of the group, or is the point at infinity.
+
+    The text is the node's own: it is what `Initialize` answers.
+    """
+
+    def __init__(self, rule: str) -> None:
+        self.rule = rule
+        super().__init__(rule)
+
+
+class InvalidSecretKey(VMError, ValueError):
+    """A BLS secret key is not 32 bytes, or as a number not within 1 to the group's order less one."""
+
+    def __init__(self, rule: str) -> None:
+        self.rule = rule
+        super().__init__(f"invalid secret key: {rule}")
+
+
+class InvalidSignature(VMError, ValueError):
+    """A BLS signature is not a point of the group. The text is the node's own."""
+
+    def __init__(self, rule: str) -> None:
+        self.rule = rule
+        super().__init__(rule)
+
+
+class InvalidWarpMessage(VMError, ValueError):
+    """A warp message is not signed as it should be.
+
+    *rule* is the node's own sentence for the rule that it breaks, *detail* has the numbers.
+    """
+
+    def __init__(self, rule: str, detail: str = "") -> None:
+        self.rule = rule
+        self.detail = detail
+        super().__init__(f"{rule}: {detail}" if detail else rule)
 
 
 class InvalidEncoding(VMError, ValueError):
-    """Bytes break a rule of the codec in which they should be written. The text names the rule."""
+    """Bytes break a rule of the codec in which they should be written, or a value fits none.
+
+    *rule* is the node's own sentence for the rule, *detail* says where and with which numbers.
+    """
+
+    def __init__(self, rule: str, detail: str = "") -> None:
+        self.rule = rule
+        self.detail = detail
+        super().__init__(f"{rule}: {detail}" if detail else rule)
+
+
+# Faults of the installation ------------------------------------------------------------------------
+
+
+class MissingExtra(VMError, ImportError):
+    """A part of vmsdk was used whose library is not installed. The text says how to install it."""
+
+    def __init__(self, what: str, *, package: str, extra: str) -> None:
+        self.what = what
+        self.package = package
+        self.extra = extra
+        super().__init__(f"{what} needs the package {package}: pip install 'vmsdk[{extra}]'")
 
 
 # Faults of the node and of versions --------------------------------------------------------------
