@@ -193,6 +193,25 @@ class InvalidWarpMessage(VMError, ValueError):
         super().__init__(f"{rule}: {detail}" if detail else rule)
 
 
+class OutOfRange(VMError, ValueError):
+    """A number does not fit the field of the protocol that should carry it."""
+
+    def __init__(self, what: str, value: int, *, lowest: int, highest: int) -> None:
+        self.what = what
+        self.value = value
+        self.lowest = lowest
+        self.highest = highest
+        super().__init__(f"{what} is a number from {lowest} to {highest}; {value} is not")
+
+
+class WeightOverflow(VMError, OverflowError):
+    """The weights of a subnet's validators add up to more than 64 bits hold."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        super().__init__(f"weight overflowed: the validators' weights add up to {total}, over 2^64 - 1")
+
+
 class InvalidEncoding(VMError, ValueError):
     """Bytes break a rule of the codec in which they should be written, or a value fits none.
 
@@ -243,6 +262,18 @@ class NodeTooOld(VMError):
         self.has = has
         super().__init__(
             f"{what} needs a node of protocol {needs} or newer; this node speaks {has}: upgrade the node"
+        )
+
+
+class RemovedFromProtocol(VMError):
+    """What was asked for exists only in older protocol versions than the node's."""
+
+    def __init__(self, what: str, *, last: int, has: int) -> None:
+        self.what = what
+        self.last = last
+        self.has = has
+        super().__init__(
+            f"{what} was removed after protocol {last}; this node speaks {has}: do without it on such nodes"
         )
 
 

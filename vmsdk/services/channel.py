@@ -1,0 +1,47 @@
+"""The gRPC channel to one of the node's servers, with the settings that every side of the protocol uses."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import grpc
+
+KEEPALIVE_TIME_MS = 30_000
+KEEPALIVE_TIMEOUT_MS = 10_000
+
+# Source: vms/rpcchainvm/grpcutils/client.go of the node, in the C core's names.
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # Without it the C core stops pinging after two pings on which no data followed.
+    ("grpc.http2.max_pings_without_data", 0),
+    # The proxy variables of the environment are not meant for a server on this machine.
+    ("grpc.enable_http_proxy", 0),
+    # A connection of its own: a channel to an earlier server on the same port must not lend its back-off.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+def connect(address: str) -> grpc.Channel:
+    """A channel to the server at *address*, `host:port`. It connects at the first call.
+
+    Make calls by `Call`, which waits for the connection however long that takes, as every call of this
+    protocol does: a call blocks while nobody listens, and `close()` of the channel wakes it.
+    Raises `ValueError` for a text that is not `host:port`.
+    """
+    return grpc.insecure_channel(_target(address), options=CHANNEL_OPTIONS)
+
+
+def _target(address: str) -> str:
+    """The C core's name for *address*: an IP address by its own scheme, so that no resolver is asked."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
+        raise ValueError(f"{address!r} is no server's address: expected host:port, such as 127.0.0.1:9652")
+    try:
+        ip = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return f"dns:///{address}"
+    return f"ipv4:{ip}:{port}" if ip.version == 4 else f"ipv6:[{ip}]:{port}"

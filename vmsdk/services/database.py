@@ -1,0 +1,142 @@
+"""The chain's database, as the node serves it."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
+from vmsdk._pb.rpcdb.rpcdb_grpc import Database as Methods
+from vmsdk.database import Batch, Database, DatabaseIterator
+from vmsdk.errors import Closed, NodeError
+from vmsdk.services.call import Answer, Call
+from vmsdk.services.failstop import FailStop
+from vmsdk.services.iterator import Iterators
+
+GET_MANY_WINDOW = 64
+"""Reads of one `get_many` that are on their way at a time: more gained nothing (benchmarks/database.py)."""
+
+
+class DatabaseClient(Database):
+    """The database behind *channel*. After the first failed operation it refuses all others."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._guard = FailStop()
+        self._iterators = Iterators(channel, self._guard)
+        self._has_call = Call(channel, Methods.Has)
+        self._get_call = Call(channel, Methods.Get)
+        self._put_call = Call(channel, Methods.Put)
+        self._delete_call = Call(channel, Methods.Delete)
+        self._batch_call = Call(channel, Methods.WriteBatch)
+        self._compact_call = Call(channel, Methods.Compact)
+        self._health_call = Call(channel, Methods.HealthCheck)
+        self._close_call = Call(channel, Methods.Close)
+
+    def _get(self, key: bytes) -> bytes | None:
+        return self._value(self._guard.call(self._get_call, pb.GetRequest(key=_plain(key))))
+
+    def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
+        self._guard.check()
+        values: list[bytes | None] = []
+        answers: deque[Answer[pb.GetResponse]] = deque()
+        try:
+            for key in keys:
+                if len(answers) == GET_MANY_WINDOW:
+                    values.append(self._value(answers.popleft().wait()))
+                answers.append(self._get_call.start(pb.GetRequest(key=_plain(key))))
+            while answers:
+                values.append(self._value(answers.popleft().wait()))
+        except NodeError as error:
+            self._guard.remember(error)
+            raise
+        finally:
+            for answer in answers:
+                answer.cancel()
+        return values
+
+    def __contains__(self, key: object) -> bool:
+        response = self._guard.call(self._has_call, pb.HasRequest(key=_plain(key)))
+        self._guard.check_answer(response.err)
+        return response.has
+
+    def put(self, key: bytes, value: bytes) -> None:
+        request = pb.PutRequest(key=_plain(key), value=_plain(value))
+        self._guard.check_answer(self._guard.call(self._put_call, request).err)
+
+    def delete(self, key: bytes) -> None:
+        request = pb.DeleteRequest(key=_plain(key))
+        self._guard.check_answer(self._guard.call(self._delete_call, request).err)
+
+    def batch(self) -> DatabaseBatch:
+        return DatabaseBatch(self)
+
+    def iterate(self, *, prefix: bytes = b"", start: bytes = b"") -> DatabaseIterator:
+        return self._iterators.open(_plain(start), _plain(prefix))
+
+    def compact(self, start: bytes = b"", limit: bytes = b"") -> None:
+        request = pb.CompactRequest(start=_plain(start), limit=_plain(limit))
+        self._guard.check_answer(self._guard.watch(self._compact_call, request).err)
+
+    def health_check(self) -> Any:
+        self._guard.check()
+        details = self._health_call(Empty()).details
+        try:
+            return json.loads(details) if details else None
+        except ValueError as error:
+            raise self._health_call.malformed(f"the details are no JSON: {error}") from None
+
+    def close(self) -> None:
+        if self._guard.closed and not self._guard.failed:
+            raise Closed("the database is closed")
+        self._guard.close()
+        self._iterators.release_all()
+        self._guard.check_answer(self._guard.watch(self._close_call, pb.CloseRequest()).err)
+
+    def stop(self) -> None:
+        """End the work in the background, after the channel was closed."""
+        self._iterators.stop()
+
+    def check(self) -> None:
+        """Raise `DatabaseFailed` or `Closed` when nothing may be written any more."""
+        self._guard.check()
+
+    def _value(self, response: pb.GetResponse) -> bytes | None:
+        if response.err:
+            if response.err == pb.ERROR_NOT_FOUND:
+                return None
+            self._guard.check_answer(response.err)
+        return response.value
+
+    def _write(self, operations: dict[bytes, bytes | None]) -> None:
+        request = pb.WriteBatchRequest(
+            puts=[
+                pb.PutRequest(key=key, value=value) for key, value in operations.items() if value is not None
+            ],
+            deletes=[pb.DeleteRequest(key=key) for key, value in operations.items() if value is None],
+        )
+        self._guard.check_answer(self._guard.call(self._batch_call, request).err)
+
+
+class DatabaseBatch(Batch):
+    """A batch of a node's database. The node applies puts before deletes, so each key is sent once."""
+
+    def __init__(self, database: DatabaseClient) -> None:
+        super().__init__()
+        self._database = database
+
+    def write(self) -> None:
+        self._database._write(self._operations)
+
+    def check(self) -> None:
+        """Raise `DatabaseFailed` or `Closed` when the batch's database may not be written any more."""
+        self._database.check()
+
+
+def _plain(value: Any) -> bytes:
+    """*value*, any bytes-like object, as bytes. Anything else is a `TypeError`: bytes(5) is five zeros."""
+    return value if type(value) is bytes else bytes(memoryview(value))

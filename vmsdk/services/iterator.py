@@ -1,0 +1,192 @@
+"""Iterators over the node's database: one response ahead of the reader, and always released."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+from typing import TypeAlias
+
+import grpc
+
+from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
+from vmsdk._pb.rpcdb.rpcdb_grpc import Database as Methods
+from vmsdk.database import DatabaseIterator
+from vmsdk.errors import Closed, NodeError, NotFound
+from vmsdk.services.call import Answer, Call
+from vmsdk.services.failstop import FailStop
+
+
+class Iterators:
+    """All open iterators of one database, and the thread that releases those given up.
+
+    A thread of its own, because an iterator may be given up by the garbage collector, which runs
+    anywhere, also inside grpcio's locks: there nothing may wait, and no call may start.
+    """
+
+    def __init__(self, channel: grpc.Channel, guard: FailStop) -> None:
+        self._guard = guard
+        self._create = Call(channel, Methods.NewIteratorWithStartAndPrefix)
+        self._next = Call(channel, Methods.IteratorNext)
+        self._release = Call(channel, Methods.IteratorRelease)
+        self._lock = threading.Lock()
+        self._open: set[_Cursor] = set()
+        # A SimpleQueue is made for use by destructors: put never blocks, and may interrupt another put.
+        self._given_up: _GivenUp = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def open(self, start: bytes, prefix: bytes) -> NodeIterator:
+        """A new iterator, whose first response is already being fetched."""
+        request = pb.NewIteratorWithStartAndPrefixRequest(start=start, prefix=prefix)
+        iterator_id = self._guard.call(self._create, request).id
+        cursor = _Cursor(iterator_id, self._next, self._release, self._guard, self._open.discard)
+        self._open.add(cursor)
+        self._start_thread()
+        cursor.fetch()
+        return NodeIterator(cursor, self._guard, self._given_up)
+
+    def release_all(self) -> None:
+        """Release every open iterator, and wait until the node has released all."""
+        for cursor in tuple(self._open):
+            self._given_up.put(cursor)
+        if self._thread is not None and self._thread.is_alive():
+            done = threading.Event()
+            self._given_up.put(done)
+            done.wait()
+
+    def stop(self) -> None:
+        """End the thread, once the channel is closed and nothing can be released any more."""
+        self._given_up.put(None)
+        if self._thread is not None:
+            self._thread.join()
+
+    def _start_thread(self) -> None:
+        if self._thread is not None:
+            return
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=_release_given_up, args=(self._given_up,), name="vmsdk-iterators", daemon=True
+                )
+                self._thread.start()
+
+
+def _release_given_up(given_up: _GivenUp) -> None:
+    while (item := given_up.get()) is not None:
+        if isinstance(item, threading.Event):
+            item.set()
+        else:
+            item.give_up()
+
+
+class NodeIterator(DatabaseIterator):
+    """Reads one page of pairs while the next is on its way. For one thread at a time."""
+
+    def __init__(self, cursor: _Cursor, guard: FailStop, given_up: _GivenUp) -> None:
+        self._cursor = cursor
+        self._guard = guard
+        self._page: Iterator[tuple[bytes, bytes]] = iter(())
+        self._ended = False
+        self._give_up = weakref.finalize(self, given_up.put, cursor)
+        # At exit there is no thread left to do it, and the node sees the connection end.
+        self._give_up.atexit = False
+
+    def __next__(self) -> tuple[bytes, bytes]:
+        if self._ended:
+            raise StopIteration
+        self._guard.check()
+        pair = next(self._page, None)
+        return self._turn_page() if pair is None else pair
+
+    def release(self) -> None:
+        """Free what the iterator holds at the node, in the background. The iterator then ends."""
+        self._ended = True
+        self._page = iter(())
+        self._give_up()
+
+    def _turn_page(self) -> tuple[bytes, bytes]:
+        try:
+            page = self._cursor.turn()
+        except BaseException:
+            # Not an end: the guard knows the failure, and refuses the next step.
+            self._give_up()
+            raise
+        if not page:
+            self._ended = True
+            self._give_up.detach()
+            raise StopIteration
+        self._page = iter(page)
+        return next(self._page)
+
+
+class _Cursor:
+    """The node's side of one iterator. The node allows one request at a time for each."""
+
+    def __init__(
+        self,
+        iterator_id: int,
+        next_call: Call[pb.IteratorNextRequest, pb.IteratorNextResponse],
+        release_call: Call[pb.IteratorReleaseRequest, pb.IteratorReleaseResponse],
+        guard: FailStop,
+        forget: Callable[[_Cursor], None],
+    ) -> None:
+        self._id = iterator_id
+        self._request = pb.IteratorNextRequest(id=iterator_id)
+        self._next = next_call
+        self._release_call = release_call
+        self._guard = guard
+        self._forget = forget
+        self._lock = threading.Lock()
+        self._answer: Answer[pb.IteratorNextResponse] | None = None
+        self._released = False
+
+    def fetch(self) -> None:
+        """Ask for the next page, without waiting for it."""
+        self._answer = self._next.start(self._request)
+
+    def turn(self) -> list[tuple[bytes, bytes]]:
+        """The next page. Empty at the end: the node has then released the iterator."""
+        with self._lock:
+            if self._released:  # while its reader still wanted more: the database is being closed
+                self._guard.check()
+                raise Closed("the iterator was released")
+            page = self._take()
+            if page:
+                self.fetch()
+            else:
+                self._release()
+            return page
+
+    def give_up(self) -> None:
+        """Release the iterator at the node. What fails is remembered by the guard."""
+        with self._lock:
+            if self._released:
+                return
+            try:
+                self._take()  # the node must not get a release while it works on a page
+            except NodeError:
+                pass
+            try:
+                self._release()
+            except (NodeError, NotFound, Closed):
+                pass
+
+    def _take(self) -> list[tuple[bytes, bytes]]:
+        answer, self._answer = self._answer, None
+        if answer is None:
+            return []
+        try:
+            return [(pair.key, pair.value) for pair in answer.wait().data]
+        except NodeError as error:
+            self._guard.remember(error)
+            raise
+
+    def _release(self) -> None:
+        self._released = True
+        self._forget(self)
+        response = self._guard.watch(self._release_call, pb.IteratorReleaseRequest(id=self._id))
+        self._guard.check_answer(response.err)
+
+
+_GivenUp: TypeAlias = "SimpleQueue[_Cursor | threading.Event | None]"

@@ -1,0 +1,34 @@
+"""The messenger of old nodes, by which a VM tells of its events (until protocol 41)."""
+
+from __future__ import annotations
+
+import grpc
+
+from vmsdk._pb.messenger import messenger_pb2 as pb
+from vmsdk._pb.messenger.messenger_grpc import Messenger as Methods
+from vmsdk.errors import NodeError
+from vmsdk.events import Event
+from vmsdk.services.call import Call
+
+# Source: the node's vms/rpcchainvm/messenger/messenger_server.go, until protocol 41.
+QUEUE_FULL = "full message queue"
+
+
+class MessengerClient:
+    """The messenger behind *channel*."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._notify = Call(channel, Methods.Notify)
+
+    def notify(self, event: Event) -> bool:
+        """Tell the node of *event*; False when its queue, which holds one event, is full.
+
+        Then nothing is wrong: tell it again later, if it still holds. Raises `NodeError`.
+        """
+        try:
+            self._notify(pb.NotifyRequest(message=pb.Message.ValueType(event)))
+        except NodeError as error:
+            if error.details == QUEUE_FULL:
+                return False
+            raise
+        return True

@@ -1,0 +1,21 @@
+"""The ranges of the wire's numbers, checked before anything is sent."""
+
+from __future__ import annotations
+
+from vmsdk.errors import OutOfRange
+
+
+def unsigned(what: str, value: int, *, bits: int) -> int:
+    """*value*, an unsigned number of that many bits. Raises `OutOfRange`, which calls it *what*."""
+    return _within(what, value, 0, (1 << bits) - 1)
+
+
+def signed(what: str, value: int, *, bits: int) -> int:
+    """*value*, a signed number of that many bits. Raises `OutOfRange`, which calls it *what*."""
+    return _within(what, value, -1 << (bits - 1), (1 << (bits - 1)) - 1)
+
+
+def _within(what: str, value: int, lowest: int, highest: int) -> int:
+    if not lowest <= value <= highest:
+        raise OutOfRange(what, value, lowest=lowest, highest=highest)
+    return value
