@@ -12,9 +12,6 @@ What differs from protoc's own output, and why:
   popular one). So files are compiled as ``vmsdk/_pb/...`` and packages as ``vmsdk.<package>``. A
   message's own name is never on the wire, except inside a ``google.protobuf.Any``; services keep
   their names, because the tables of services are written here.
-* The comparison with the runtime's version is left out. It would warn under every runtime of the next
-  major version, on which this code is supported nevertheless, and fail under none that pyproject.toml
-  admits.
 * For services there are tables (``*_grpc.py``) of paths and message classes, which import no gRPC and
   serve clients and servers of either of its APIs alike.
 """
@@ -25,6 +22,7 @@ import argparse
 import fcntl
 import hashlib
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -53,26 +51,30 @@ DESCRIPTOR_PREFIX = "vmsdk."
 """Stands before every package's name in protobuf's pool."""
 
 GOOGLE = "google/protobuf/"
-RUNTIME_VERSION_CHECK = re.compile(
-    r"^from google\.protobuf import runtime_version as _runtime_version\n"
-    r"|^_runtime_version\.ValidateProtobufRuntimeVersion\([^)]*\)\n",
-    re.MULTILINE,
-)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make vmsdk/_pb/ from proto/.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if vmsdk/_pb/ would change")
     arguments = parser.parse_args()
+    try:
+        return make(check=arguments.check)
+    except subprocess.CalledProcessError as error:
+        # pip or protoc has said what is wrong.
+        print(f"status {error.returncode} from {shlex.join(map(str, error.cmd))}", file=sys.stderr)
+        return 1
 
+
+def make(*, check: bool) -> int:
     python = cached_venv("proto", (PROTO / "requirements.txt").read_text("utf-8"))
     if Path(sys.prefix).resolve() != python.parent.parent.resolve():
-        return subprocess.run([python, __file__, *sys.argv[1:]], check=False).returncode
+        # -I: this script's directory holds an io and an http, and PYTHONPATH may hold anything.
+        return subprocess.run([python, "-I", __file__, *sys.argv[1:]], check=False).returncode
 
     wanted = generate()
-    found = {str(path.relative_to(OUTPUT)): path.read_text("utf-8") for path in files_below(OUTPUT)}
+    found = {str(path.relative_to(OUTPUT)): path.read_bytes() for path in files_below(OUTPUT)}
     changed = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-    if arguments.check:
+    if check:
         for name in changed:
             print(f"vmsdk/_pb/{name} {describe(name, wanted, found)}", file=sys.stderr)
         if changed:
@@ -83,14 +85,14 @@ def main() -> int:
         path = OUTPUT / name
         if name in wanted:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(wanted[name], "utf-8")
+            path.write_bytes(wanted[name])
         else:
             path.unlink()
     print(f"vmsdk/_pb/: {len(wanted)} files, {len(changed)} of them changed")
     return 0
 
 
-def describe(name: str, wanted: dict[str, str], found: dict[str, str]) -> str:
+def describe(name: str, wanted: dict[str, bytes], found: dict[str, bytes]) -> str:
     if name not in found:
         return "is missing"
     return "differs" if name in wanted else "is not generated any more"
@@ -107,14 +109,15 @@ def cached_venv(name: str, requirements: str) -> Path:
 
     Raises ``subprocess.CalledProcessError`` if pip fails, for example without a network.
     """
-    identity = f"{sys.version_info[:2]}\n{sys.base_prefix}\n{requirements}"
+    identity = f"{sys.version_info[:2]}\n{requirements}"
     directory = CACHE / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
     python = directory / "bin" / "python"
     complete = directory / "complete"
     CACHE.mkdir(exist_ok=True)
     with (CACHE / f"{directory.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not complete.exists():
+        # A cache that was moved to another machine may point to a Python that is not there.
+        if not (complete.exists() and python.exists()):
             venv.create(directory, clear=True, with_pip=True)
             listed = directory / "requirements.txt"
             listed.write_text(requirements, "utf-8")
@@ -124,8 +127,8 @@ def cached_venv(name: str, requirements: str) -> Path:
     return python
 
 
-def generate() -> dict[str, str]:
-    """The text of every file of ``vmsdk/_pb/``, by its path there."""
+def generate() -> dict[str, bytes]:
+    """The contents of every file of ``vmsdk/_pb/``, by its path there."""
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
         descriptors = compile_protos(directory)
@@ -136,10 +139,9 @@ def generate() -> dict[str, str]:
         if file.service:
             texts[relative(module_path(file.name, "_grpc.py"))] = service_tables(file)
     texts["_service.py"] = f"{header('proto/service.py')}{(PROTO / 'service.py').read_text('utf-8')}"
-    directories = {parent for name in texts for parent in Path(name).parents}
-    for parent in directories:
-        texts[str(parent / "__init__.py")] = header("proto/")
-    return texts
+    for directory in {parent for name in texts for parent in Path(name).parents}:
+        texts[str(directory / "__init__.py")] = header("proto/")
+    return {name: text.encode() for name, text in texts.items()}
 
 
 def compile_protos(directory: Path) -> FileDescriptorSet:
@@ -171,15 +173,12 @@ def protoc_output(descriptors: FileDescriptorSet, directory: Path) -> dict[str, 
     for path in files_below(output):
         name = relative(path.relative_to(output))
         source = re.sub(r"_pb2\.pyi?$", ".proto", name)
-        text = path.read_text("utf-8")
-        if path.suffix == ".py":
-            text = without_version_check(name, without_leading_comments(text))
-        texts[name] = header(f"proto/{source}") + text
+        texts[name] = header(f"proto/{source}") + path.read_text("utf-8")
     return texts
 
 
 def protoc(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], check=True)
+    subprocess.run([sys.executable, "-I", "-m", "grpc_tools.protoc", *arguments], check=True)
 
 
 def move_below_vmsdk(descriptors: FileDescriptorSet) -> None:
@@ -191,6 +190,7 @@ def move_below_vmsdk(descriptors: FileDescriptorSet) -> None:
         file.dependency[:] = [moved_file(name) for name in file.dependency]
         for message in all_messages(file.message_type):
             for field in message.field:
+                field.ClearField("json_name")  # always the default, so dead weight at import
                 if field.type_name:
                     field.type_name = moved_type(field.type_name)
         for service in file.service:
@@ -211,19 +211,6 @@ def all_messages(messages: Iterable[DescriptorProto]) -> Iterator[DescriptorProt
     for message in messages:
         yield message
         yield from all_messages(message.nested_type)
-
-
-def without_leading_comments(text: str) -> str:
-    return re.sub(r"\A(?:#.*\n)+", "", text)
-
-
-def without_version_check(name: str, text: str) -> str:
-    text, count = RUNTIME_VERSION_CHECK.subn("", text)
-    if count != 2:
-        raise SystemExit(
-            f"{name}: expected protoc's version check, an import and a call, but found {count} of them"
-        )
-    return text
 
 
 def service_tables(file: FileDescriptorProto) -> str:
