@@ -1,0 +1,40 @@
+"""Local networks of real nodes, with a chain of one's own on them.
+
+The names below are imported when they are first used. They need the extra `network`: `pip install 'vmsdk[network]'`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vmsdk.network.binary import NodeBinary as NodeBinary
+    from vmsdk.network.chain import Chain as Chain
+    from vmsdk.network.client import JSONRPCClient as JSONRPCClient
+    from vmsdk.network.errors import NetworkError as NetworkError
+    from vmsdk.network.local import LocalNetwork as LocalNetwork
+    from vmsdk.network.newchain import NewChain as NewChain
+    from vmsdk.network.node import Node as Node
+
+_HOMES = {
+    "Chain": "chain",
+    "JSONRPCClient": "client",
+    "LocalNetwork": "local",
+    "NetworkError": "errors",
+    "NewChain": "newchain",
+    "Node": "node",
+    "NodeBinary": "binary",
+}
+
+__all__ = ["Chain", "JSONRPCClient", "LocalNetwork", "NetworkError", "NewChain", "Node", "NodeBinary"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

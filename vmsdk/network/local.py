@@ -1,0 +1,434 @@
+"""A local network of real nodes."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from typing_extensions import Self
+
+from vmsdk.network import birth, plugin
+from vmsdk.network.binary import NodeBinary, file_limit
+from vmsdk.network.chain import Chain
+from vmsdk.network.client import JSONRPCClient
+from vmsdk.network.errors import (
+    InvalidArgument,
+    NetworkExists,
+    NodeNotRunning,
+    NoSuchChain,
+    NoSuchNode,
+    WaitTimedOut,
+)
+from vmsdk.network.launch import READY_TIMEOUT_S
+from vmsdk.network.newchain import NewChain
+from vmsdk.network.node import Node
+from vmsdk.network.process import end_processes_in
+from vmsdk.network.state import ChainRecord, NetworkRecord, NodeRecord, Store
+
+_HEIGHT_POLL_S = 0.02
+_MAX_PORT = 65535
+
+
+class LocalNetwork:
+    """Real nodes on this machine, with a chain of one's own on them.
+
+    ```python
+    with LocalNetwork("vm.py:TimestampVM", nodes=3) as network:
+        chain = network.chain
+        chain.client(network.nodes[0]).call("timestampvm.proposeBlock", data="0x…")
+        network.wait_for_height(1)
+        network.nodes[2].kill()
+    ```
+
+    Without a directory the network is a temporary one, gone with the `with` block or with this process. In a directory it stays:
+    leaving the block stops the nodes, and the next `start` brings back the same chains, identities, addresses and blocks.
+    """
+
+    def __init__(
+        self,
+        *chains: NewChain | str,
+        node: str | os.PathLike[str] | None = None,
+        nodes: int = 1,
+        directory: str | os.PathLike[str] | None = None,
+        http_port: int | None = None,
+        flags: Mapping[str, str] | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            chains: what to make in a new network. In an existing one the chains of that name must be of that genesis.
+            node: the path of the metalgo or avalanchego binary; by default VMSDK_NODE, or one on the PATH.
+            nodes: how many to start in a new network.
+            directory: where all of the network is kept.
+            http_port: the first node's port for its APIs; its staking port is the next, and each further node has the next two.
+                By default all are free ones, chosen at the first start.
+            flags: flags of the nodes besides ours (`{"log-level": "debug"}`).
+            progress: told what is being done, for people to read.
+
+        Raises:
+            InvalidArgument: a number or name is impossible.
+        """
+        self._new_chains = [chain if isinstance(chain, NewChain) else NewChain(chain) for chain in chains]
+        self._binary_path = node
+        self._count = nodes
+        self._http_port = http_port
+        self._flags = dict(flags or {})
+        self._progress = progress or _silent
+        self._temporary = directory is None
+        self._store = Store(
+            Path(directory or Path(tempfile.gettempdir()) / f"vmsdk-network-{os.getpid()}-{id(self):x}")
+        )
+        self._nodes: dict[str, Node] = {}
+        _check_count(nodes)
+        _check_ports(http_port, nodes)
+        _check_distinct([chain.name for chain in self._new_chains])
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike[str], progress: Callable[[str], None] | None = None) -> Self:
+        """The network that is kept in the directory, running or not.
+
+        Raises:
+            NetworkNotFound: there is none.
+        """
+        network = cls(directory=directory, progress=progress)
+        network._store.load()
+        return network
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._temporary:
+            self.clean()
+        else:
+            self.stop()
+
+    @property
+    def directory(self) -> Path:
+        return self._store.directory
+
+    @property
+    def record(self) -> NetworkRecord:
+        """What is on the disk about it."""
+        return self._store.load()
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All nodes, running or not, by age."""
+        return [self._nodes.setdefault(node.name, Node(self._store, node.name)) for node in self.record.nodes]
+
+    @property
+    def chains(self) -> list[Chain]:
+        return [Chain(record) for record in self.record.chains]
+
+    @property
+    def chain(self) -> Chain:
+        """The first chain. Raises `NoSuchChain` where there is none."""
+        for chain in self.chains:
+            return chain
+        raise NoSuchChain("", [])
+
+    @property
+    def running(self) -> bool:
+        """Whether any of its nodes runs."""
+        return any(node.status in ("running", "paused") for node in self.nodes)
+
+    def node(self, name: str) -> Node:
+        """The node of that name (`node1`) or node ID. Raises `NoSuchNode`."""
+        for node in self.nodes:
+            if name in (node.name, node.record.node_id):
+                return node
+        raise NoSuchNode(name, [node.name for node in self.nodes])
+
+    def client(self, node: int = 0, path: str = "") -> JSONRPCClient:
+        """A client of the first chain's methods on the node of that index."""
+        return self.chain.client(self.nodes[node], path)
+
+    def start(self, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Makes the network, or starts those of its nodes that do not run, and waits until all chains take work on all of them.
+
+        Raises:
+            NetworkError: why it failed. Nothing runs then; a network that was to be made leaves nothing on the disk either.
+        """
+        if self._store.path.exists():
+            self._resume(timeout_s)
+        else:
+            self._create(timeout_s)
+        if self._temporary:
+            atexit.register(self.clean)
+
+    def stop(self) -> None:
+        """Stops all nodes in order, the youngest first. Does nothing where none runs."""
+        with self._store.locked():
+            nodes = self.nodes[::-1]
+            if self.running:
+                self._progress("stopping the nodes")
+            for node in nodes:
+                node.begin_stop()
+            for node in nodes:
+                node.end_stop()
+            end_processes_in(self.directory)
+
+    def kill(self) -> None:
+        """Ends all nodes at once."""
+        with self._store.locked():
+            for node in self.nodes:
+                node.kill()
+            end_processes_in(self.directory)
+
+    def clean(self) -> None:
+        """Stops all nodes and removes the network from the disk. Does nothing where there is none."""
+        atexit.unregister(self.clean)
+        if not self.directory.is_dir():
+            return
+        with self._store.locked():
+            if self._store.path.exists():
+                self.kill()
+            end_processes_in(self.directory)
+            self._store.remove()
+
+    def restart(self, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Stops all nodes and starts them again: every chain is started anew, with changed code of its VM, on the state that it had."""
+        with self._store.locked():
+            self.stop()
+            self._launch(self.nodes, timeout_s)
+
+    def add_node(self, timeout_s: float = READY_TIMEOUT_S) -> Node:
+        """Adds a node, and waits until it has bootstrapped all chains from the others.
+
+        Raises:
+            NetworkError: why it failed; the network is as before.
+        """
+        with self._store.locked():
+            with self._store.changing() as network:
+                record = _new_node(network)
+                network.nodes.append(record)
+            node = self.node(record.name)
+            try:
+                self._launch([node], timeout_s)
+            except BaseException:
+                self._forget_node(node)
+                raise
+            return node
+
+    def add_chain(self, chain: NewChain | str, timeout_s: float = READY_TIMEOUT_S) -> Chain:
+        """Makes another chain on the running network; the nodes are restarted for it.
+
+        Raises:
+            NetworkError: why it failed; the network is as before.
+            InvalidArgument: there is a chain of that name.
+        """
+        new = chain if isinstance(chain, NewChain) else NewChain(chain)
+        with self._store.locked():
+            _check_distinct([*(known.name for known in self.chains), new.name])
+            record = self._make_chain(new)
+            try:
+                self.restart(timeout_s)
+            except BaseException:
+                self._forget_chain(record)
+                self.restart(timeout_s)
+                raise
+            return Chain(record)
+
+    def wait_for_height(
+        self, height: int, *, chain: Chain | None = None, nodes: Iterable[Node] = (), timeout_s: float = 30.0
+    ) -> None:
+        """Waits until these nodes (by default all that run) have accepted a block of that height on the chain (by default the first).
+
+        Raises:
+            WaitTimedOut: they have not, in time.
+        """
+        chain = chain or self.chain
+        waiting = list(nodes) or [node for node in self.nodes if node.status == "running"]
+        deadline = time.monotonic() + timeout_s
+        while waiting := [node for node in waiting if chain.height(node) < height]:
+            if time.monotonic() > deadline:
+                reached = ", ".join(f"{node.name} is at {chain.height(node)}" for node in waiting)
+                raise WaitTimedOut(f"height {height} of {chain.name} ({reached})", timeout_s)
+            time.sleep(_HEIGHT_POLL_S)
+
+    # Making and starting -------------------------------------------------------------------------
+
+    def _create(self, timeout_s: float) -> None:
+        binary = NodeBinary.find(self._binary_path)
+        file_limit()
+        existed = _check_free(self.directory)
+        try:
+            self._store.plugin_dir.mkdir(parents=True)
+            self._store.chain_config_dir.mkdir()
+            network = NetworkRecord(
+                self.directory.name, str(binary.path), binary.version, binary.protocol, self._flags
+            )
+            for index in range(self._count):
+                network.nodes.append(
+                    _new_node(network, None if self._http_port is None else self._http_port + 2 * index)
+                )
+            self._store.save(network)
+            self._store.write_aliases()
+            self._populate(timeout_s)
+        except BaseException:
+            self._undo_create(existed)
+            raise
+
+    def _populate(self, timeout_s: float) -> None:
+        with self._store.locked():
+            if not self._new_chains:
+                self._launch(self.nodes, timeout_s)
+                return
+            first = self.nodes[0]
+            self._progress(f"starting {self.record.version}")
+            self._launch([first], timeout_s)
+            for chain in self._new_chains:
+                self._make_chain(chain)
+            # A node reads the subnets to track, the chains' names and their configuration only when it starts.
+            first.stop()
+            self._launch(self.nodes, timeout_s)
+
+    def _undo_create(self, existed: bool) -> None:
+        if self._store.path.exists():
+            self.kill()
+        end_processes_in(self.directory)
+        self._store.remove()
+        if existed:
+            self.directory.mkdir()
+
+    def _resume(self, timeout_s: float) -> None:
+        with self._store.locked():
+            self._check_same_chains()
+            if not self.running:
+                self._refresh_plugins()
+            for chain in self._new_chains:
+                self._store.write_chain_config(
+                    self.record.chain(chain.name).chain_id, chain.config, chain.upgrade
+                )
+            idle = [node for node in self.nodes if node.status not in ("running", "paused")]
+            try:
+                self._launch(idle, timeout_s)
+            except BaseException:
+                for node in idle:
+                    node.kill()
+                raise
+
+    def _refresh_plugins(self) -> None:
+        """Fits the plugins to the node, which may be another one than last time."""
+        binary = NodeBinary.find(self._binary_path or self.record.binary)
+        with self._store.changing() as network:
+            network.binary, network.version, network.protocol = (
+                str(binary.path),
+                binary.version,
+                binary.protocol,
+            )
+            network.flags.update(self._flags)
+            for chain in network.chains:
+                plugin.place(chain.target, chain.vm_name, self._store.plugin_dir, binary)
+
+    def _launch(self, nodes: list[Node], timeout_s: float) -> None:
+        """Starts the nodes: the first alone until its address is known, for the others bootstrap from it."""
+        if not nodes:
+            return
+        with self._store.locked():
+            plural = f"{len(nodes)} nodes" if len(nodes) > 1 else nodes[0].name
+            self._progress(f"starting {plural}")
+            first, *others = nodes
+            launches = [(first, first.settle(first.spawn(), timeout_s))]
+            spawned = [(node, node.spawn()) for node in others]
+            launches += [(node, node.settle(launch, timeout_s)) for node, launch in spawned]
+            self._progress(f"waiting for the chains on {plural}")
+            for node, launch in launches:
+                node.await_ready(launch, timeout_s)
+
+    def _make_chain(self, new: NewChain) -> ChainRecord:
+        first = next((node for node in self.nodes if node.status == "running"), None)
+        if first is None:
+            raise NodeNotRunning(self.nodes[0].name)
+        self._progress(f"installing {new.target}")
+        network = self.record
+        binary = NodeBinary(Path(network.binary), network.version, network.protocol)
+        vm = plugin.place(new.target, new.vm_name, self._store.plugin_dir, binary)
+        birth.register_plugin(first, vm, self._store.plugin_dir)
+        self._progress(f"making the chain {new.name}")
+        subnet_id, chain_id = birth.make_chain(first, vm, new.name, new.genesis)
+        record = ChainRecord(
+            new.name, str(chain_id), str(subnet_id), str(vm), new.vm_name, new.target, new.genesis_hash
+        )
+        with self._store.changing() as network:
+            network.chains.append(record)
+        self._store.write_aliases()
+        self._store.write_chain_config(record.chain_id, new.config, new.upgrade)
+        return record
+
+    def _check_same_chains(self) -> None:
+        known = self.record
+        for new in self._new_chains:
+            chain = known.chain(new.name)
+            if chain.genesis_hash != new.genesis_hash:
+                raise InvalidArgument(
+                    f"the chain {new.name} in {self.directory} was made with another genesis, which is for good: "
+                    "give another name, or remove the network first (vmsdk network clean)"
+                )
+
+    def _forget_node(self, node: Node) -> None:
+        node.kill()
+        with self._store.changing() as network:
+            network.nodes = [record for record in network.nodes if record.name != node.name]
+        shutil.rmtree(node.directory, ignore_errors=True)
+
+    def _forget_chain(self, chain: ChainRecord) -> None:
+        with self._store.changing() as network:
+            network.chains = [record for record in network.chains if record.chain_id != chain.chain_id]
+            unused = chain.vm_id not in {record.vm_id for record in network.chains}
+        if unused:
+            (self._store.plugin_dir / chain.vm_id).unlink(missing_ok=True)
+        self._store.remove_chain_config(chain.chain_id)
+        self._store.write_aliases()
+
+
+def _silent(text: str) -> None:
+    pass
+
+
+def _new_node(network: NetworkRecord, http_port: int | None = None) -> NodeRecord:
+    taken = {node.name for node in network.nodes}
+    name = next(name for n in range(1, len(taken) + 2) if (name := f"node{n}") not in taken)
+    if http_port is None:
+        return NodeRecord(name)
+    return NodeRecord(name, http_port, http_port + 1, ports_fixed=True)
+
+
+def _check_count(nodes: int) -> None:
+    if nodes < 1:
+        raise InvalidArgument(f"a network of {nodes} nodes cannot be made: one is the least")
+
+
+def _check_ports(http_port: int | None, nodes: int) -> None:
+    if http_port is not None and not 1 <= http_port <= _MAX_PORT - 2 * nodes + 1:
+        raise InvalidArgument(
+            f"{nodes} nodes cannot have ports from {http_port} on: each has two, between 1 and {_MAX_PORT}"
+        )
+
+
+def _check_distinct(names: list[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InvalidArgument(f"two chains cannot both be called {twice!r}: give one another name")
+
+
+def _check_free(directory: Path) -> bool:
+    """Whether the directory is there already, and empty."""
+    if not directory.exists():
+        return False
+    if not directory.is_dir():
+        raise NetworkExists(directory, "it is a file")
+    if any(directory.iterdir()):
+        raise NetworkExists(directory, "there are other files in it")
+    return True

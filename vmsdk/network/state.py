@@ -1,0 +1,248 @@
+"""What a network is, on the disk: one file in the network's directory, changed by one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from typing_extensions import Self
+
+from vmsdk.network.errors import NetworkBusy, NetworkError, NetworkNotFound, NoSuchChain, NoSuchNode
+
+FORMAT = 1
+"""The version of the file's form."""
+LOCK_TIMEOUT_S = 10.0
+"""Long enough for another command to finish what takes seconds."""
+
+_STATE_FILE = "network.json"
+_LOCK_FILE = "lock"
+_LOCK_POLL_S = 0.05
+
+
+class InvalidState(NetworkError):
+    """Raised for a network's file that is damaged or was written by another version."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path} does not describe a network: {reason}; vmsdk network clean removes it")
+
+
+@dataclass
+class NodeRecord:
+    """One node: what it keeps for life, and the process that runs it now."""
+
+    name: str
+    http_port: int = 0
+    """Where it listened last, and will again; 0 before the first start."""
+    staking_port: int = 0
+    ports_fixed: bool = False
+    """Whether the ports were asked for, so that no others will do."""
+    node_id: str = ""
+    """Empty before the first start."""
+    pid: int | None = None
+    """None while the node is not meant to run."""
+    started: float = 0.0
+    """The start of the process in Unix seconds, which tells it from a later one of the same ID."""
+
+
+@dataclass
+class ChainRecord:
+    """One chain."""
+
+    name: str
+    """Also the alias in its URLs."""
+    chain_id: str
+    subnet_id: str
+    """Each chain has a subnet of its own, so that one that fails to start can be left behind."""
+    vm_id: str
+    vm_name: str
+    target: str
+    """What it was made from: the VM's class or file."""
+    genesis_hash: str
+    """The SHA-256 of its genesis in hex, to tell another one."""
+
+
+@dataclass
+class NetworkRecord:
+    """A network."""
+
+    name: str
+    binary: str
+    """The node's path."""
+    version: str
+    """As the node says it: `avalanchego/1.14.2`."""
+    protocol: int
+    flags: dict[str, str] = field(default_factory=dict)
+    """Flags for every node besides our own."""
+    nodes: list[NodeRecord] = field(default_factory=list)
+    chains: list[ChainRecord] = field(default_factory=list)
+
+    def node(self, name: str) -> NodeRecord:
+        """Raises `NoSuchNode`."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise NoSuchNode(name, [node.name for node in self.nodes])
+
+    def chain(self, name: str) -> ChainRecord:
+        """The chain of that name or ID. Raises `NoSuchChain`."""
+        for chain in self.chains:
+            if name in (chain.name, chain.chain_id):
+                return chain
+        raise NoSuchChain(name, [chain.name for chain in self.chains])
+
+    @classmethod
+    def from_json(cls, said: dict[str, Any]) -> Self:
+        nodes = [NodeRecord(**node) for node in said.pop("nodes")]
+        chains = [ChainRecord(**chain) for chain in said.pop("chains")]
+        return cls(nodes=nodes, chains=chains, **said)
+
+
+class Store:
+    """The directory of one network, and the record in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.absolute()
+        self._mutex = threading.RLock()
+        self._depth = 0
+        self._lock: IO[str] | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.directory / _STATE_FILE
+
+    @property
+    def plugin_dir(self) -> Path:
+        return self.directory / "plugins"
+
+    @property
+    def chain_config_dir(self) -> Path:
+        return self.directory / "chains"
+
+    @property
+    def aliases_file(self) -> Path:
+        return self.directory / "aliases.json"
+
+    def node_dir(self, name: str) -> Path:
+        """The node's data directory."""
+        return self.directory / name
+
+    def load(self) -> NetworkRecord:
+        """The record as it is now.
+
+        Raises:
+            NetworkNotFound: there is none.
+            InvalidState: it cannot be read.
+        """
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            raise NetworkNotFound(self.directory) from None
+        try:
+            said = json.loads(text)
+            version = said.pop("format")
+            if version != FORMAT:
+                raise InvalidState(self.path, f"its form is {version!r}, and this vmsdk knows {FORMAT}")
+            return NetworkRecord.from_json(said)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InvalidState(self.path, str(error)) from error
+
+    def save(self, record: NetworkRecord) -> None:
+        """Replaces the record at once, so that a reader finds the old or the new one."""
+        text = json.dumps({"format": FORMAT, **asdict(record)}, indent=2)
+        new = self.path.with_suffix(".new")
+        new.write_text(text + "\n", encoding="utf-8")
+        new.replace(self.path)
+
+    @contextmanager
+    def changing(self) -> Iterator[NetworkRecord]:
+        """The record, to be changed by this thread alone; it is written at the end, also where that is an error.
+
+        Raises:
+            NetworkBusy: another process keeps changing the network.
+            NetworkNotFound: there is none.
+        """
+        with self.locked():
+            record = self.load()
+            try:
+                yield record
+            finally:
+                self.save(record)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes and threads from changing the network. May be nested.
+
+        Raises:
+            NetworkBusy: another process keeps changing the network.
+            NetworkNotFound: there is no directory.
+        """
+        with self._mutex:
+            if self._depth == 0:
+                self._lock = self._acquire()
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                if self._depth == 0 and self._lock is not None:
+                    self._lock.close()
+                    self._lock = None
+
+    def write_aliases(self) -> None:
+        """Tells the nodes the chains' names, from their next start on."""
+        aliases = {chain.chain_id: [chain.name] for chain in self.load().chains}
+        self.aliases_file.write_text(json.dumps(aliases), encoding="utf-8")
+
+    def write_chain_config(self, chain_id: str, config: bytes | None, upgrade: bytes | None) -> None:
+        """Gives the chain a configuration or upgrades, from the nodes' next start on; None leaves what there is."""
+        folder = self.chain_config_dir / chain_id
+        for file, content in (("config.json", config), ("upgrade.json", upgrade)):
+            if content is not None:
+                folder.mkdir(exist_ok=True)
+                (folder / file).write_bytes(content)
+
+    def remove_chain_config(self, chain_id: str) -> None:
+        shutil.rmtree(self.chain_config_dir / chain_id, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Removes the directory and all in it."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _acquire(self) -> IO[str]:
+        try:
+            lock = (self.directory / _LOCK_FILE).open("a", encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            raise NetworkNotFound(self.directory) from None
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    lock.close()
+                    raise NetworkBusy(self.directory) from None
+                time.sleep(_LOCK_POLL_S)
+            else:
+                return lock
+
+
+def networks_dir() -> Path:
+    """Where networks are kept unless a directory is given: `vmsdk/networks` under XDG_DATA_HOME or ~/.local/share."""
+    base = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
+    return Path(base) / "vmsdk" / "networks"
+
+
+def existing_networks() -> list[Path]:
+    """The directories of the networks that are kept there, by name."""
+    return sorted(path.parent for path in networks_dir().glob(f"*/{_STATE_FILE}"))
