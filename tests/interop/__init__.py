@@ -1,0 +1,1 @@
+"""The node's own plugin-host library, as a Go program, against plugins of ours."""

@@ -1,0 +1,53 @@
+"""The interop tests run where there is Go, on every node's release."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .build import go_version
+from .gohost import GoHost
+from .nodes import NODES, Node
+
+HERE = Path(__file__).resolve().parent
+# A test may have to compile its host first: minutes, where nothing of the node's module was compiled before.
+TIMEOUT_S = 900
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "interop: needs Go: runs against the node's own plugin-host library")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.interop)
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _go() -> None:
+    if go_version() is not None:
+        return
+    reason = "no `go` in PATH: the interop tests compile the node's own plugin-host library"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(params=list(NODES.values()), ids=lambda node: f"node-{node.name}")
+def node(request: pytest.FixtureRequest) -> Node:
+    """Each release of a node in turn."""
+    found = request.param
+    assert isinstance(found, Node)
+    return found
+
+
+@pytest.fixture
+def host(node: Node) -> Iterator[GoHost]:
+    """A host of the node's release, with no plugin yet."""
+    with GoHost(node) as running:
+        yield running

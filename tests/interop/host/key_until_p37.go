@@ -1,0 +1,11 @@
+//go:build !p38plus
+
+package main
+
+import "github.com/ava-labs/avalanchego/utils/crypto/bls"
+
+type nodeKey = *bls.SecretKey
+
+func keyFromBytes(bytes []byte) (nodeKey, error) { return bls.SecretKeyFromBytes(bytes) }
+
+func publicKey(key nodeKey) *bls.PublicKey { return bls.PublicFromSecretKey(key) }

@@ -1,0 +1,321 @@
+"""The timestamp VM keeps the plugin contract with every node's own host code, written in Go or with vmsdk."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vmsdk import ID
+
+from . import jsonrpc
+from .build import build
+from .gohost import (
+    BOOTSTRAPPING,
+    BUILD_BLOCK,
+    NORMAL_OPERATION,
+    Block,
+    GoHost,
+    GoHostError,
+    Handlers,
+)
+from .nodes import NODES, Node
+
+GENESIS = b"interop genesis"
+BLOCKS = 200
+OLDEST_WITH_OWN_MISMATCH_PATH = 36
+
+Plugin = Callable[[Node], Path]
+
+
+def go_plugin(node: Node) -> Path:
+    return build("timestampvm", node)
+
+
+@pytest.fixture(params=[go_plugin], ids=["go"])
+def plugin(request: pytest.FixtureRequest, node: Node) -> Path:
+    """The plugin, in each language; the node's protocol version is its own."""
+    made = request.param(node)
+    assert isinstance(made, Path)
+    return made
+
+
+def encoded(
+    block: Block, *, height: int | None = None, seconds: int | None = None, data: bytes = b""
+) -> bytes:
+    """A block that follows *block*."""
+    return b"".join(
+        (
+            block.id,
+            (block.height + 1 if height is None else height).to_bytes(8, "big"),
+            (block.seconds if seconds is None else seconds).to_bytes(8, "big"),
+            data.ljust(32, b"\0"),
+        )
+    )
+
+
+def propose(handlers: Handlers, data: bytes) -> None:
+    assert jsonrpc.call(handlers, "timestampvm.proposeBlock", data="0x" + data.hex()) == {"success": True}
+
+
+def accept_next(host: GoHost, handlers: Handlers, data: bytes) -> Block:
+    """One block, the way a node makes it."""
+    propose(handlers, data)
+    assert host.wait_for_event() == BUILD_BLOCK
+    block = host.build()
+    host.verify(block.id)
+    host.set_preference(block.id)
+    return host.accept(block.id)
+
+
+def test_a_registration_launch_tells_the_version_and_ends_the_process(host: GoHost, plugin: Path) -> None:
+    assert host.register(plugin)
+    host.start(plugin)  # nothing of the first launch is in the way
+    host.shutdown()
+
+
+def test_the_genesis_block_is_accepted_in_every_state(host: GoHost, plugin: Path) -> None:
+    host.start(plugin)
+    genesis = host.initialize(GENESIS).last_accepted
+    assert (genesis.height, genesis.parent_id, genesis.seconds) == (0, bytes(32), 0)
+    assert genesis.bytes == bytes(48) + GENESIS.ljust(32, b"\0")
+    assert genesis.id == ID.of(genesis.bytes)
+    assert host.set_state(BOOTSTRAPPING) == genesis
+    assert host.set_state(NORMAL_OPERATION) == genesis
+    assert host.get_block_id_at_height(0) == genesis.id
+
+
+def test_two_hundred_blocks_are_built_and_accepted_and_survive_a_restart(host: GoHost, plugin: Path) -> None:
+    genesis = host.run(plugin, GENESIS)
+    handlers = host.create_handlers()
+    host.call(
+        "cycle",
+        count=BLOCKS,
+        path="",
+        body='{"jsonrpc":"2.0","id":1,"method":"timestampvm.proposeBlock","params":{"data":"0x{{data}}"}}',
+    )
+    last = host.last_accepted()
+    assert last.height == BLOCKS
+    assert jsonrpc.call(handlers, "timestampvm.lastAccepted") == {"id": str(ID(last.id)), "height": BLOCKS}
+    host.shutdown()
+
+    assert host.run(plugin, GENESIS) == last
+    assert host.get_block_id_at_height(BLOCKS) == last.id
+    assert host.get_block(genesis.id).height == 0
+
+
+def test_a_block_carries_what_was_proposed(host: GoHost, plugin: Path) -> None:
+    genesis = host.run(plugin, GENESIS)
+    handlers = host.create_handlers()
+    block = accept_next(host, handlers, b"hello")
+    assert block.parent_id == genesis.id
+    assert block.bytes[48:] == b"hello".ljust(32, b"\0")
+    expected = {
+        "id": str(ID(block.id)),
+        "parentID": str(ID(genesis.id)),
+        "height": 1,
+        "timestamp": block.seconds,
+        "data": "0x" + b"hello".ljust(32, b"\0").hex(),
+    }
+    assert jsonrpc.call(handlers, "timestampvm.getBlock", id=str(ID(block.id))) == expected
+    assert jsonrpc.call(handlers, "timestampvm.getBlock") == expected
+
+
+def test_of_two_branches_one_is_accepted_and_the_other_is_rejected(host: GoHost, plugin: Path) -> None:
+    genesis = host.run(plugin, GENESIS)
+    left = host.parse(encoded(genesis, seconds=10, data=b"left"))
+    right = host.parse(encoded(genesis, seconds=11, data=b"right"))
+    right_child = host.parse(encoded(right, seconds=12, data=b"right child"))
+    for block in (left, right, right_child):
+        host.verify(block.id)
+    host.set_preference(right_child.id)
+    host.set_preference(left.id)
+    assert host.get_block(right_child.id).bytes == right_child.bytes
+    host.accept(left.id)
+    host.reject(right.id)
+    host.reject(right_child.id)
+    assert host.last_accepted().id == left.id
+    assert host.get_block_id_at_height(1) == left.id
+
+    handlers = host.create_handlers()
+    assert accept_next(host, handlers, b"after the fork").parent_id == left.id
+
+
+@pytest.mark.parametrize(
+    ("height", "seconds"),
+    [(2, 5), (1, 1 << 36), (1, -1)],
+    ids=["wrong height", "far in the future", "before its parent"],
+)
+def test_an_invalid_block_is_refused_and_the_chain_goes_on(
+    host: GoHost, plugin: Path, height: int, seconds: int
+) -> None:
+    genesis = host.run(plugin, GENESIS)
+    bad = host.parse(
+        genesis.id
+        + height.to_bytes(8, "big")
+        + seconds.to_bytes(8, "big", signed=True)
+        + b"bad".ljust(32, b"\0")
+    )
+    with pytest.raises(GoHostError):
+        host.verify(bad.id)
+    assert accept_next(host, host.create_handlers(), b"good").height == 1
+
+
+def test_a_block_ten_seconds_ahead_is_the_last_that_is_valid(host: GoHost, plugin: Path) -> None:
+    genesis = host.run(plugin, GENESIS)
+    # Whole seconds pass between here and the plugin's own clock, so the limit is tried from both sides of a margin.
+    near = host.parse(encoded(genesis, seconds=int(time.time()) + 8))
+    far = host.parse(encoded(genesis, seconds=int(time.time()) + 70))
+    host.verify(near.id)
+    with pytest.raises(GoHostError):
+        host.verify(far.id)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff" * 7, bytes(79), bytes(81)], ids=["none", "few", "79", "81"])
+def test_bytes_that_are_no_block_are_refused(host: GoHost, plugin: Path, data: bytes) -> None:
+    host.run(plugin, GENESIS)
+    with pytest.raises(GoHostError):
+        host.parse(data)
+    assert host.last_accepted().height == 0
+
+
+def test_many_blocks_are_parsed_in_one_call_or_none_is(host: GoHost, plugin: Path) -> None:
+    genesis = host.run(plugin, GENESIS)
+    blocks = [encoded(genesis, data=bytes([n])) for n in range(50)]
+    assert [block.bytes for block in host.batched_parse(blocks)] == blocks
+    assert host.batched_parse([]) == []
+    with pytest.raises(GoHostError):
+        host.batched_parse([encoded(genesis, data=b"new"), b"no block"])
+
+
+def test_ancestors_come_newest_first_within_the_limits(host: GoHost, plugin: Path) -> None:
+    genesis = host.run(plugin, GENESIS)
+    handlers = host.create_handlers()
+    chain = [genesis, *(accept_next(host, handlers, bytes([n])) for n in range(4))]
+    newest_first = [block.bytes for block in reversed(chain)]
+    tip = chain[-1].id
+    second = 1_000_000_000
+    assert host.get_ancestors(tip, max_duration_ns=second) == newest_first
+    assert host.get_ancestors(tip, max_blocks=2, max_duration_ns=second) == newest_first[:2]
+    two_blocks = 2 * (len(chain[-1].bytes) + 4)
+    assert host.get_ancestors(tip, max_size=two_blocks, max_duration_ns=second) == newest_first[:2]
+    assert host.get_ancestors(tip, max_size=two_blocks - 1, max_duration_ns=second) == newest_first[:1]
+    assert host.get_ancestors(tip, max_size=-1, max_duration_ns=second) == newest_first[:1]
+    assert host.get_ancestors(tip, max_duration_ns=-1) == newest_first[:1]
+    assert host.get_ancestors(b"\x07" * 32) == []
+
+
+def test_what_is_not_there_is_not_found(host: GoHost, plugin: Path) -> None:
+    host.run(plugin, GENESIS)
+    with pytest.raises(GoHostError, match="not found"):
+        host.get_block(b"\x07" * 32)
+    with pytest.raises(GoHostError, match="not found"):
+        host.get_block_id_at_height(1)
+
+
+def test_nothing_to_build_is_an_error_and_no_more(host: GoHost, plugin: Path) -> None:
+    host.run(plugin, GENESIS)
+    with pytest.raises(GoHostError):
+        host.build()
+    assert accept_next(host, host.create_handlers(), b"now").height == 1
+
+
+def test_an_event_tells_of_work_and_waits_while_there_is_none(host: GoHost, plugin: Path) -> None:
+    host.run(plugin, GENESIS)
+    handlers = host.create_handlers()
+    waiting = host.submit("wait_for_event")
+    host.cancel(waiting)
+    with pytest.raises(GoHostError, match=r"cancell?ed"):
+        waiting.result(10)
+    waiting = host.submit("wait_for_event")
+    propose(handlers, b"work")
+    assert waiting.result(10) == {"message": BUILD_BLOCK}
+    assert host.build().height == 1
+
+
+def test_a_vm_without_state_sync_says_so(host: GoHost, plugin: Path) -> None:
+    host.run(plugin, GENESIS)
+    assert host.state_sync_enabled() is False
+    for getter in (host.last_state_summary, host.ongoing_state_summary):
+        with pytest.raises(GoHostError, match="vm does not implement StateSyncableVM interface"):
+            getter()
+    with pytest.raises(GoHostError, match="vm does not implement StateSyncableVM interface"):
+        host.parse_state_summary(b"summary")
+    with pytest.raises(GoHostError, match="vm does not implement StateSyncableVM interface"):
+        host.state_summary(1)
+
+
+def test_protocol_35_tells_what_became_of_a_block(host: GoHost, plugin: Path, node: Node) -> None:
+    genesis = host.run(plugin, GENESIS)
+    block = host.parse(encoded(genesis))
+    assert block.status == ("Processing" if node.protocol == 35 else "")
+    host.verify(block.id)
+    host.accept(block.id)
+    host.shutdown()
+    host.run(plugin, GENESIS)
+    assert host.get_block(genesis.id).status == ("Accepted" if node.protocol == 35 else "")
+
+
+def test_health_is_json_with_both_parts(host: GoHost, plugin: Path) -> None:
+    host.run(plugin, GENESIS)
+    assert set(host.health()) == {"database", "health"}
+
+
+def test_metrics_show_the_plugin_beside_the_node(host: GoHost, plugin: Path) -> None:
+    host.run(plugin, GENESIS)
+    text = host.gather()
+    chain = ID(host.info().chain_id)
+    assert f'chain="{chain}"' in text
+    assert "process_cpu_seconds_total" in text
+
+
+def test_http_is_refused_until_the_chain_runs(host: GoHost, plugin: Path) -> None:
+    import httpx
+
+    host.start(plugin)
+    host.initialize(GENESIS)
+    handlers = host.create_handlers()
+    body = jsonrpc.request("timestampvm.lastAccepted")
+    assert httpx.post(handlers.url(), json=body).status_code == 503
+    host.set_state(BOOTSTRAPPING)
+    host.set_state(NORMAL_OPERATION)
+    response = httpx.post(handlers.url(), json=body)
+    assert response.status_code == 200
+    assert response.json()["result"]["height"] == 0
+
+
+def test_peers_come_and_go(host: GoHost, plugin: Path) -> None:
+    host.run(plugin, GENESIS)
+    host.connected(b"\x09" * 20, "metalgo", (1, 2, 3))
+    host.disconnected(b"\x09" * 20)
+    assert host.last_accepted().height == 0
+
+
+def test_a_plugin_that_is_killed_fails_the_call_in_flight(host: GoHost, plugin: Path, node: Node) -> None:
+    host.run(plugin, GENESIS)
+    waiting = host.submit("wait_for_event", timeout_ms=60_000)
+    host.signal(signal.SIGKILL)
+    if node.protocol >= 42:
+        with pytest.raises(GoHostError, match="Unavailable"):
+            waiting.result(10)
+    host.wait_exited()
+    assert host.run(plugin, GENESIS).height == 0
+
+
+def test_sigterm_before_shutdown_is_ignored(host: GoHost, plugin: Path) -> None:
+    genesis = host.run(plugin, GENESIS)
+    host.signal(signal.SIGTERM)
+    host.signal(signal.SIGINT)
+    assert host.set_state(NORMAL_OPERATION) == genesis
+    host.shutdown()
+
+
+def test_a_plugin_of_another_protocol_is_refused_with_both_numbers(host: GoHost, node: Node) -> None:
+    other = NODES["44"] if node.protocol != 44 else NODES["45"]
+    with pytest.raises(GoHostError, match="protocol version mismatch") as refused:
+        host.start(go_plugin(other))
+    assert f"version {node.protocol}." in refused.value.text
+    assert f"version {other.protocol}." in refused.value.text
