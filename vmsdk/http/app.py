@@ -1,0 +1,94 @@
+"""What an author may mount, and how it is told apart."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping
+from typing import Any, cast
+
+from vmsdk.errors import VMError
+from vmsdk.http.asgi import ASGI, ASGIApp
+from vmsdk.http.jsonrpc import JSONRPC
+from vmsdk.http.wsgi import WSGI
+
+_ASGI_ARGUMENTS = ("scope", "receive", "send")
+_WSGI_ARGUMENTS = ("environ", "start_response")
+_EXPLICIT = "say which it is with vmsdk.http.ASGI(app) or vmsdk.http.WSGI(app)"
+
+
+class NotAnApp(VMError, TypeError):
+    """What `create_handlers` returned at *prefix* is not an app; *reason* says why and what cures it."""
+
+    def __init__(self, prefix: str | None, app: object, reason: str) -> None:
+        self.prefix = prefix
+        self.app = app
+        self.reason = reason
+        where = "new_http_handler" if prefix is None else f"create_handlers()[{prefix!r}]"
+        super().__init__(f"{where} is {_describe(app)}: {reason}")
+
+
+def as_asgi(app: object, *, prefix: str | None) -> ASGIApp:
+    """*app* as an ASGI 3 app: it may be one, a WSGI app, or a `JSONRPC` service.
+
+    *prefix* is where it is to be mounted (None: the header-routed handler), for the error's sake.
+    Raises `NotAnApp`.
+    """
+    if isinstance(app, (ASGI, WSGI, JSONRPC)):
+        return app
+    if isinstance(app, type):
+        raise NotAnApp(prefix, app, f"mount an instance of it, such as {app.__name__}(...)")
+    if not callable(app):
+        raise NotAnApp(prefix, app, _cure_for_uncallable(app))
+    positional, by_star = _positional_arguments(app)
+    if _is_coroutine_function(app):
+        if len(positional) == 3 or (by_star and len(positional) < 3):
+            return cast("ASGIApp", app)
+        raise NotAnApp(prefix, app, "an ASGI app takes exactly (scope, receive, send)")
+    if positional == _ASGI_ARGUMENTS:
+        return cast("ASGIApp", app)
+    if positional == _WSGI_ARGUMENTS:
+        return WSGI(app)
+    if positional == ("scope",):
+        raise NotAnApp(
+            prefix,
+            app,
+            "it looks like ASGI 2; make it ASGI 3 with asgiref.compatibility.guarantee_single_callable",
+        )
+    if by_star or len(positional) in (2, 3):
+        raise NotAnApp(prefix, app, f"it could be ASGI or WSGI: {_EXPLICIT}")
+    raise NotAnApp(
+        prefix,
+        app,
+        f"an ASGI app takes (scope, receive, send) and a WSGI app (environ, start_response), not ({', '.join(positional)})",
+    )
+
+
+def _positional_arguments(app: Any) -> tuple[tuple[str, ...], bool]:
+    """The names of the positional arguments without a default, and whether `*args` takes more."""
+    try:
+        parameters = inspect.signature(app).parameters.values()
+    except (TypeError, ValueError):  # Written in C, perhaps: nothing is known.
+        return (), True
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = tuple(p.name for p in parameters if p.kind in kinds and p.default is p.empty)
+    return names, any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def _is_coroutine_function(app: Any) -> bool:
+    while isinstance(app, functools.partial):
+        app = app.func
+    return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__)
+
+
+def _cure_for_uncallable(app: object) -> str:
+    if app is None:
+        return "leave the prefix out if there is nothing to mount"
+    if isinstance(app, (str, bytes, int, float, list, tuple, set, Mapping)) or inspect.ismodule(app):
+        return "mount an ASGI app, a WSGI app, or a vmsdk.http.JSONRPC service"
+    return f'to serve its methods by JSON-RPC, mount vmsdk.http.JSONRPC("{type(app).__name__.lower()}", ...) around it'
+
+
+def _describe(app: object) -> str:
+    text = repr(app)
+    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -1,0 +1,208 @@
+"""One method of a JSON-RPC service: its names on the wire, and how parameters become arguments."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from vmsdk.errors import InvalidCB58, InvalidHashLength
+from vmsdk.http.jsonrpcerror import INVALID_PARAMS, JSONRPCError
+from vmsdk.ids import ID, NodeID
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+Convert = Callable[[Any], Any]
+
+_JSON_TYPES: dict[type, tuple[tuple[type, ...], str]] = {
+    str: ((str,), "a string"),
+    int: ((int,), "an integer"),
+    float: ((int, float), "a number"),
+    bool: ((bool,), "true or false"),
+    list: ((list,), "an array"),
+    dict: ((dict,), "an object"),
+    type(None): ((type(None),), "null"),
+}
+
+
+class WrongType(Exception):
+    """A parameter is not what its annotation says; the text says what it should be."""
+
+
+class RPCMethod:
+    """A function and what its signature says. Raises `TypeError` for one that JSON-RPC cannot call."""
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self.name = name
+        """How errors and the log call it."""
+        self.function = function
+        self.is_async = inspect.iscoroutinefunction(function)
+        parameters = list(inspect.signature(function).parameters.values())
+        self._positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        self._takes_more = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        self._takes_any_name = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        self._by_name = {_normal(p.name): p.name for p in named}
+        if len(self._by_name) < len(named):
+            raise TypeError(f"{name}: two of its parameters differ only in case or underscores")
+        required = [
+            p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        ]
+        self._required = [p.name for p in required]
+        self._required_positional = sum(1 for p in self._positional if p.default is p.empty)
+        self._only_by_position = any(p.kind is p.POSITIONAL_ONLY for p in required)
+        self._only_by_name = [p.name for p in required if p.kind is p.KEYWORD_ONLY]
+        self._converts = _converters(function, [*self._positional, *named])
+        self._takes = ", ".join(p.name for p in parameters) or "no parameters"
+
+    def bind(self, params: Any) -> Arguments:
+        """The arguments for *params*: an array, an object, or None. Raises `JSONRPCError` -32602.
+
+        An array of one object is also taken for that object, if its names fit: many clients of the
+        field wrap their named parameters so.
+        """
+        if not params:
+            return self._bind_list(params) if isinstance(params, list) else self._bind_names({})
+        if isinstance(params, dict):
+            return self._bind_names(params)
+        if len(params) == 1 and isinstance(params[0], dict) and self._fits(params[0]):
+            return self._bind_names(params[0])
+        return self._bind_list(params)
+
+    def _bind_list(self, params: list[Any]) -> Arguments:
+        if len(params) < self._required_positional or self._only_by_name:
+            missing = [p.name for p in self._positional[len(params) : self._required_positional]]
+            raise self._missing(missing + self._only_by_name)
+        if len(params) > len(self._positional) and not self._takes_more:
+            raise self._invalid(f"{len(params)} parameters are too many")
+        if not self._converts:
+            return tuple(params), {}
+        names = [p.name for p in self._positional]
+        known = (self._convert(name, value) for name, value in zip(names, params, strict=False))
+        return (*known, *params[len(names) :]), {}
+
+    def _bind_names(self, params: Mapping[str, Any]) -> Arguments:
+        if self._only_by_position:
+            raise self._invalid("they go by position, in an array")
+        arguments: dict[str, Any] = {}
+        for given, value in params.items():
+            name = self._by_name.get(_normal(given))
+            if name is None:
+                if not self._takes_any_name:
+                    raise self._invalid(f"unknown parameter {given!r}")
+                name = given
+            if name in arguments:
+                raise self._invalid(f"the parameter {name!r} is given twice")
+            arguments[name] = self._convert(name, value)
+        missing = [name for name in self._required if name not in arguments]
+        if missing:
+            raise self._missing(missing)
+        return (), arguments
+
+    def _fits(self, names: Mapping[str, Any]) -> bool:
+        if self._only_by_position:
+            return False
+        known = {self._by_name.get(_normal(name)) for name in names}
+        return (self._takes_any_name or None not in known) and known.issuperset(self._required)
+
+    def _convert(self, name: str, value: Any) -> Any:
+        convert = self._converts.get(name)
+        if convert is None:
+            return value
+        try:
+            return convert(value)
+        except WrongType as error:
+            raise self._invalid(f"{name!r} must be {error}, not {_kind(value)}") from None
+        except (InvalidCB58, InvalidHashLength) as error:
+            raise self._invalid(f"{name!r} is no ID: {error}") from None
+
+    def _missing(self, names: Iterable[str]) -> JSONRPCError:
+        return self._invalid(f"missing {', '.join(map(repr, names))}")
+
+    def _invalid(self, reason: str) -> JSONRPCError:
+        return JSONRPCError(INVALID_PARAMS, f"invalid params: {reason}; {self.name} takes {self._takes}")
+
+
+def methods_of(service: object) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The public methods of *service* by their Python names, its superclasses' included."""
+    for name in dir(type(service)):
+        if name.startswith("_"):
+            continue
+        static = inspect.getattr_static(service, name)
+        if isinstance(static, (staticmethod, classmethod)) or inspect.isfunction(static):
+            yield name, getattr(service, name)
+
+
+def wire_names(name: str) -> set[str]:
+    """How a method may be called on the wire: `propose_block`, `proposeBlock` and Go's `ProposeBlock`."""
+    camel = re.sub(r"_+([a-zA-Z0-9])", lambda found: found.group(1).upper(), name)
+    return {name, camel, camel[:1].upper() + camel[1:]}
+
+
+def _normal(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _converters(function: Callable[..., Any], parameters: Iterable[inspect.Parameter]) -> dict[str, Convert]:
+    try:
+        hints = typing.get_type_hints(function)
+    except Exception:  # noqa: BLE001 - an annotation may name what does not exist at run time
+        return {}
+    converters = {p.name: _converter(hints[p.name]) for p in parameters if p.name in hints}
+    return {name: convert for name, convert in converters.items() if convert is not None}
+
+
+def _converter(annotation: Any) -> Convert | None:
+    """What checks a value against *annotation*; None if anything passes, or it is not a JSON type."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Union or origin is types.UnionType:
+        return _union([_converter(member) for member in typing.get_args(annotation)])
+    kind = origin if isinstance(origin, type) else annotation
+    if kind in (ID, NodeID):
+        return _identifier(kind)
+    try:
+        accepted, words = _JSON_TYPES[kind]
+    except (KeyError, TypeError):
+        return None
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+            raise WrongType(words)
+        return value
+
+    return check
+
+
+def _union(members: list[Convert | None]) -> Convert | None:
+    known = [member for member in members if member is not None]
+    if len(known) < len(members):
+        return None
+
+    def check(value: Any) -> Any:
+        words = []
+        for member in known:
+            try:
+                return member(value)
+            except WrongType as error:
+                words.append(str(error))
+        raise WrongType(" or ".join(words))
+
+    return check
+
+
+def _identifier(kind: type[ID] | type[NodeID]) -> Convert:
+    def convert(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise WrongType("the text of an ID")
+        return kind.from_string(value)
+
+    return convert
+
+
+def _kind(value: Any) -> str:
+    for kind in (bool, str, int, float, list, dict, type(None)):
+        if isinstance(value, kind):
+            return _JSON_TYPES[kind][1] if kind is not bool else str(value).lower()
+    return type(value).__name__

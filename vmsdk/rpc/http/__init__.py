@@ -1,0 +1,7 @@
+"""HTTP: from the node's calls of `http.HTTP` to the apps that an author mounts."""
+
+from __future__ import annotations
+
+from vmsdk.rpc.http.servers import HTTPServers
+
+__all__ = ["HTTPServers"]

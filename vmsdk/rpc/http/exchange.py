@@ -1,0 +1,83 @@
+"""One request on its way through an app: what HandleSimple and Handle have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+
+from vmsdk.http.asgi import Message, Scope
+from vmsdk.rpc.http.response import InvalidResponse, Phase, Response
+
+
+class ClientDisconnected(ConnectionError):
+    """The client went away, so nothing can be sent to it (an `OSError`, as ASGI 2.4 has it)."""
+
+    def __init__(self) -> None:
+        super().__init__("the client has disconnected")
+
+
+class Exchange(ABC):
+    """A request and its response. `receive` and `send` are the app's, the rest is the server's."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.gone = False
+        """Whether the client has left."""
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Ends when the response is complete or given up; the app may run on (background tasks)."""
+        self._left: asyncio.Future[None] | None = None
+
+    # The app's side --------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def receive(self) -> Message:
+        """The next event for the app."""
+
+    @abstractmethod
+    async def send(self, message: Message) -> None:
+        """An event of the app."""
+
+    # The server's side -----------------------------------------------------------------------------
+
+    def disconnect(self) -> None:
+        """The client has left: the app's `receive` says so, and its `send` raises `ClientDisconnected`."""
+        self.gone = True
+        self.finish()
+
+    def finish(self) -> None:
+        """The response has ended, one way or another."""
+        if not self.done.done():
+            self.done.set_result(None)
+        if self._left is not None and not self._left.done():
+            self._left.set_result(None)
+
+    @abstractmethod
+    async def ended(self) -> None:
+        """The app has returned. Raises `InvalidResponse` if it left its response unfinished."""
+
+    @abstractmethod
+    async def fail(self, status: int, text: str) -> None:
+        """Answer with a plain text of the server's own, if nothing was sent yet."""
+
+    # For subclasses --------------------------------------------------------------------------------
+
+    async def _until_left(self) -> None:
+        """Wait until there is nobody left to send to."""
+        if self.done.done():
+            return
+        if self._left is None:
+            self._left = asyncio.get_running_loop().create_future()
+        await asyncio.wait([self._left])
+
+
+class HTTPExchange(Exchange):
+    """An exchange of kind `http`."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope)
+        self.response = Response(scope["method"])
+
+    async def ended(self) -> None:
+        if not self.gone and self.response.phase is not Phase.COMPLETE:
+            had = "any response" if self.response.phase is Phase.NOTHING else "finishing its response"
+            raise InvalidResponse(f"the app returned without {had}")

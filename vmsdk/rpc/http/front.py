@@ -1,0 +1,70 @@
+"""The gRPC servers on the event loop, and the apps behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import grpc
+
+from vmsdk.http.asgi import ASGIApp
+from vmsdk.http.lifespan import Lifespan
+from vmsdk.http.mount import Mount
+from vmsdk.protocol import Protocol
+from vmsdk.rpc.http.routes import Routes
+from vmsdk.rpc.http.service import HTTPService
+from vmsdk.rpc.http.site import Site
+from vmsdk.rpc.http.workers import Workers
+from vmsdk.rpc.options import SERVER_OPTIONS
+
+STARTUP_TIMEOUT_S = 60.0
+"""The node waits for CreateHandlers without a limit, with the whole chain."""
+
+# A node gives a plugin 5 s from SIGTERM to its end; the author's own shutdown needs some of them.
+REQUEST_GRACE_S = 0.5
+SHUTDOWN_TIMEOUT_S = 2.0
+
+
+class HTTPFront:
+    """All servers of a chain. Its coroutines run on *loop*."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, protocol: Protocol, log: logging.Logger) -> None:
+        self.workers = Workers(loop)
+        self._protocol = protocol
+        self._log = log
+        self._routes = Routes()
+        self._sites: list[Site] = []
+        self._servers: list[grpc.aio.Server] = []
+        self._lifespans: dict[int, Lifespan] = {}
+
+    async def serve(self, app: ASGIApp, mount: Mount | None) -> str:
+        """Start the app's lifespan and its server; returns the server's address."""
+        lifespan = await self._lifespan(app, mount)
+        site = Site(app, mount, lifespan, self.workers, self._log)
+        service = HTTPService(site, self._routes, self._protocol)
+        server = grpc.aio.server(options=SERVER_OPTIONS)
+        server.add_generic_rpc_handlers((service.handler(),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        self._servers.append(server)
+        self._sites.append(site)
+        self._routes.add(site)
+        return f"127.0.0.1:{port}"
+
+    async def close(self) -> None:
+        """End the requests, then the servers, then the apps."""
+        await asyncio.gather(*(site.stop(REQUEST_GRACE_S) for site in self._sites))
+        await asyncio.gather(*(server.stop(0) for server in self._servers))
+        await asyncio.gather(*(each.stop(SHUTDOWN_TIMEOUT_S) for each in self._lifespans.values()))
+        self.workers.close()
+        self._servers.clear()
+
+    async def _lifespan(self, app: ASGIApp, mount: Mount | None) -> Lifespan:
+        """The lifespan of *app*, begun: one of it also if it is mounted twice."""
+        lifespan = self._lifespans.get(id(app))
+        if lifespan is None:
+            prefix = None if mount is None else mount.prefix
+            lifespan = Lifespan(app, prefix=prefix, log=self._log)
+            await lifespan.start(STARTUP_TIMEOUT_S)
+            self._lifespans[id(app)] = lifespan
+        return lifespan

@@ -1,0 +1,120 @@
+"""Headers between the wire, where they are Go's, and ASGI.
+
+On the wire a header is text with all its values under one key, in Go's spelling (`Content-Type`). Go
+holds bytes, but protobuf carries UTF-8 only; so bytes of a request are that text in UTF-8, which is
+what the client sent, and bytes of a response that are not UTF-8 are taken for latin-1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Protocol, TypeVar
+
+RawHeaders = list[tuple[bytes, bytes]]
+HeaderMap = dict[str, list[str]]
+"""Go's `http.Header`: values by canonical key."""
+
+# RFC 9110, section 5.6.2.
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+# RFC 9110, section 5.5: no CR, LF or NUL, which would let a value forge further headers.
+_FORBIDDEN_IN_VALUE = re.compile(rb"[\r\n\0]")
+
+# They belong to the connection between node and client, so the node sets them (RFC 9110, section 7.6.1).
+_HOP_BY_HOP = frozenset(("Keep-Alive", "Proxy-Connection", "Te", "Transfer-Encoding", "Upgrade"))
+# The node's own values stay, beside the app's.
+_MERGED = frozenset(("Vary",))
+_NAMES_CACHED = 1_024
+
+
+class InvalidHeader(ValueError):
+    """An app's response header that HTTP does not allow."""
+
+    def __init__(self, name: bytes, value: bytes, reason: str) -> None:
+        self.name = name
+        self.value = value
+        self.reason = reason
+        super().__init__(f"the response header {name!r}: {value!r} {reason}")
+
+
+class WireHeader(Protocol):
+    """One key with its values: the messages of `http` and of `http.responsewriter`."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def values(self) -> Iterable[str]: ...
+
+
+WireHeaderT = TypeVar("WireHeaderT", covariant=True)
+
+
+class WireHeaderClass(Protocol[WireHeaderT]):
+    """The class of such a message."""
+
+    def __call__(self, *, key: str, values: Iterable[str]) -> WireHeaderT: ...
+
+
+def to_asgi(headers: Iterable[WireHeader]) -> RawHeaders:
+    """A request's headers: names in lower case, one pair a value."""
+    return [(_lower(header.key), value.encode()) for header in headers for value in header.values]
+
+
+def to_map(headers: Iterable[WireHeader]) -> HeaderMap:
+    """The headers that the node has already set, by key."""
+    return {header.key: list(header.values) for header in headers}
+
+
+def from_asgi(headers: Iterable[tuple[bytes, bytes]]) -> HeaderMap:
+    """An app's response headers by key, without those that are not the app's to set. Raises `InvalidHeader`."""
+    found: HeaderMap = {}
+    for name, value in headers:
+        key = canonical(name)
+        if key is None:
+            raise InvalidHeader(name, value, "has a name that is no token of HTTP")
+        if _FORBIDDEN_IN_VALUE.search(value):
+            raise InvalidHeader(name, value, "has a line break or a NUL in its value")
+        if key in _HOP_BY_HOP or (key == "Connection" and value.lower() != b"close"):
+            continue
+        found.setdefault(key, []).append(_text(value))
+    return found
+
+
+def merge(node: Mapping[str, list[str]], app: Mapping[str, list[str]]) -> HeaderMap:
+    """The node's headers with the app's in place of those of the same name."""
+    merged = {**node, **app}
+    for key in _MERGED & node.keys() & app.keys():
+        merged[key] = [*node[key], *app[key]]
+    return merged
+
+
+def to_wire(headers: Mapping[str, list[str]], kind: WireHeaderClass[WireHeaderT]) -> list[WireHeaderT]:
+    """The headers as messages of the class *kind*."""
+    return [kind(key=key, values=values) for key, values in headers.items()]
+
+
+def trailer_keys(trailers: Mapping[str, list[str]]) -> HeaderMap:
+    """Trailers as they are found among the headers. Source: `http.TrailerPrefix` of Go's net/http."""
+    return {f"Trailer:{key}": values for key, values in trailers.items()}
+
+
+@lru_cache(_NAMES_CACHED)
+def _lower(key: str) -> bytes:
+    return key.lower().encode()
+
+
+@lru_cache(_NAMES_CACHED)
+def canonical(name: bytes) -> str | None:
+    """The name in Go's spelling, `Content-Type`; None if HTTP does not allow it."""
+    if not _TOKEN.match(name):
+        return None
+    return "-".join(part[:1].upper() + part[1:].lower() for part in name.decode("ascii").split("-"))
+
+
+def _text(value: bytes) -> str:
+    value = value.strip(b" \t")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

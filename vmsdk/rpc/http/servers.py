@@ -1,0 +1,70 @@
+"""The servers of a chain's HTTP handlers, as the rest of the SDK starts and stops them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from vmsdk.errors import Closed
+from vmsdk.protocol import Protocol
+
+if TYPE_CHECKING:
+    from vmsdk.rpc.http.front import HTTPFront
+    from vmsdk.rpc.http.loopthread import LoopThread
+
+
+class HTTPServers:
+    """One server a mounted app, all on one event loop in one thread, which starts with the first app.
+
+    Any thread may call its methods, but not one that runs that loop.
+    """
+
+    def __init__(self, protocol: Protocol, log: logging.Logger) -> None:
+        self._protocol = protocol
+        self._log = log
+        self._lock = threading.Lock()
+        self._loop: LoopThread | None = None
+        self._front: HTTPFront | None = None
+        self._closed = False
+
+    def serve(self, app: object, *, prefix: str | None) -> str:
+        """Serve *app*; returns the server's address, `127.0.0.1:port`, when the app's lifespan has begun.
+
+        *prefix* is its key in `create_handlers`, None for the header-routed handler. Raises `NotAnApp`,
+        `InvalidPrefix`, `StartupFailed`, and `Closed` after `close`.
+        """
+        from vmsdk.http import as_asgi
+        from vmsdk.http.mount import Mount
+
+        asgi = as_asgi(app, prefix=prefix)
+        mount = None if prefix is None else Mount(prefix)
+        with self._lock:
+            if self._closed:
+                raise Closed("the HTTP servers are closed")
+            loop, front = self._start()
+            return loop.run(front.serve(asgi, mount))
+
+    def close(self) -> None:
+        """End every request, run every lifespan's shutdown, and stop the servers. Repeats are harmless.
+
+        Takes a few seconds at most, however stuck an app is.
+        """
+        with self._lock:
+            self._closed = True
+            loop, front = self._loop, self._front
+            self._loop = self._front = None
+        if loop is not None and front is not None:
+            loop.run(front.close())
+            front.workers.join()
+            loop.stop()
+
+    def _start(self) -> tuple[LoopThread, HTTPFront]:
+        # Most of a chain's start happens before there is any HTTP: these are imported when there is.
+        from vmsdk.rpc.http.front import HTTPFront
+        from vmsdk.rpc.http.loopthread import LoopThread
+
+        if self._loop is None or self._front is None:
+            self._loop = LoopThread("vmsdk-http")
+            self._front = HTTPFront(self._loop.loop, self._protocol, self._log)
+        return self._loop, self._front

@@ -1,0 +1,54 @@
+"""A request's target: its path and its query."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from vmsdk.errors import VMError
+
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
+_BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
+_BAD_CHARACTER = re.compile(r"[\x00-\x20\x7f]")
+
+
+class InvalidTarget(VMError, ValueError):
+    """A request's target is no URL."""
+
+    def __init__(self, target: str, reason: str) -> None:
+        self.target = target
+        self.reason = reason
+        super().__init__(f"the request target {target[:200]!r} {reason}")
+
+
+class Target(NamedTuple):
+    """What an app gets to see of the target."""
+
+    path: str
+    """Percent-decoded."""
+    raw_path: bytes
+    """As it was sent, without the query."""
+    query_string: bytes
+    """As it was sent, without the question mark."""
+
+
+def parse(target: str) -> Target:
+    """The parts of *target*: a path with or without a query, an absolute URL, or `*`. Raises `InvalidTarget`."""
+    if _BAD_CHARACTER.search(target):
+        raise InvalidTarget(target, "has a space or a control character")
+    if not target.startswith("/"):
+        if target == "*":
+            return Target("*", b"*", b"")
+        absolute = _SCHEME.match(target)
+        if absolute is None:
+            raise InvalidTarget(target, 'neither starts with "/" nor is an absolute URL')
+        target = target[absolute.end() :]
+    path, _, query = target.partition("#")[0].partition("?")
+    if not path.startswith("/"):
+        path = "/" + path
+    if "%" not in path:
+        return Target(path, path.encode(), query.encode())
+    if _BAD_ESCAPE.search(path):
+        raise InvalidTarget(target, "has a % that two hexadecimal digits don't follow")
+    return Target(unquote(path), path.encode(), query.encode())
