@@ -32,10 +32,10 @@ def connect(address: str) -> grpc.Channel:
     protocol does: a call blocks while nobody listens, and `close()` of the channel wakes it.
     Raises `ValueError` for a text that is not `host:port`.
     """
-    return grpc.insecure_channel(_target(address), options=CHANNEL_OPTIONS)
+    return grpc.insecure_channel(target(address), options=CHANNEL_OPTIONS)
 
 
-def _target(address: str) -> str:
+def target(address: str) -> str:
     """The C core's name for *address*: an IP address by its own scheme, so that no resolver is asked."""
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
