@@ -44,6 +44,11 @@ class ChainVM(ABC):
     version: ClassVar[str] = "0.0.0"
     """The VM's own version, free text: shown in the node's log and by `info.getVMs`."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" not in vars(cls):
+            cls.name = cls.__name__.lower()
+
     # A chain's life ------------------------------------------------------------------------------
 
     @abstractmethod

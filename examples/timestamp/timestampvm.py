@@ -1,0 +1,160 @@
+"""TimestampVM: a chain that keeps 32 bytes and the time at which they came. The field's hello world."""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import vmsdk
+from vmsdk.http import JSONRPC
+
+DATA_LENGTH = 32
+# Clocks differ: a block may be this far ahead of this node's.
+MAX_FUTURE_S = 10
+
+_BLOCK = struct.Struct(f">32sQq{DATA_LENGTH}s")
+_LAST_ACCEPTED = b"last"
+
+
+Bytes = bytes  # within the block, `bytes` is the block's own
+
+
+@dataclass(frozen=True)
+class TimestampBlock(vmsdk.Block):
+    """32 bytes of parent, the height (u64), Unix seconds (i64), 32 bytes of data; all big-endian."""
+
+    vm: TimestampVM = field(repr=False, compare=False)
+    parent_id: vmsdk.ID
+    height: int
+    timestamp: int
+    data: Bytes
+
+    @cached_property
+    def bytes(self) -> Bytes:
+        return _BLOCK.pack(self.parent_id, self.height, self.timestamp, self.data)
+
+    @cached_property
+    def id(self) -> vmsdk.ID:
+        return vmsdk.ID.of(self.bytes)
+
+    def verify(self) -> None:
+        parent = self.vm.ctx.get_block(self.parent_id)
+        if self.height != parent.height + 1:
+            raise vmsdk.InvalidBlock(f"height {self.height} does not follow the parent's {parent.height}")
+        earliest = vmsdk.Timestamp.of(parent.timestamp).seconds
+        latest = vmsdk.Timestamp.now().seconds + MAX_FUTURE_S
+        if not earliest <= self.timestamp <= latest:
+            raise vmsdk.InvalidBlock(f"time {self.timestamp} is not within {earliest} and {latest}")
+
+    def accept(self) -> None:
+        self.vm.store(self)
+        if self.data in self.vm.mempool:
+            self.vm.mempool.remove(self.data)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": str(self.id),
+            "parentID": str(self.parent_id),
+            "height": self.height,
+            "timestamp": self.timestamp,
+            "data": "0x" + self.data.hex(),
+        }
+
+
+class TimestampVM(vmsdk.ChainVM):
+    """Builds one block for each piece of data that is proposed."""
+
+    version = "1.0.0"
+
+    def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
+        self.ctx = ctx
+        self.mempool: deque[bytes] = deque()
+        last = ctx.db.get(_LAST_ACCEPTED)
+        if last is None:
+            data = genesis[:DATA_LENGTH].ljust(DATA_LENGTH, b"\0")
+            self.store(TimestampBlock(self, vmsdk.ID.EMPTY, height=0, timestamp=0, data=data))
+        else:
+            self.last = vmsdk.ID(last)
+        self.preferred = self.last
+
+    def store(self, block: TimestampBlock) -> None:
+        with self.ctx.db.batch() as batch:
+            batch[block.id] = block.bytes
+            batch[_height_key(block.height)] = block.id
+            batch[_LAST_ACCEPTED] = block.id
+        self.last = block.id
+
+    # Blocks ----------------------------------------------------------------------------------------
+
+    def last_accepted(self) -> vmsdk.ID:
+        return self.last
+
+    def get_block(self, block_id: vmsdk.ID) -> TimestampBlock:
+        return self.parse_block(self.ctx.db[block_id])
+
+    def get_block_id_at_height(self, height: int) -> vmsdk.ID:
+        return vmsdk.ID(self.ctx.db[_height_key(height)])
+
+    def parse_block(self, data: bytes) -> TimestampBlock:
+        if len(data) != _BLOCK.size:
+            raise vmsdk.InvalidBlock(f"{len(data)} bytes are no block: it has {_BLOCK.size}")
+        parent_id, height, timestamp, content = _BLOCK.unpack(data)
+        return TimestampBlock(self, vmsdk.ID(parent_id), height, timestamp, content)
+
+    def build_block(self) -> TimestampBlock:
+        if not self.mempool:
+            raise vmsdk.NothingToBuild
+        parent = self.ctx.get_block(self.preferred)
+        now = max(vmsdk.Timestamp.now(), vmsdk.Timestamp.of(parent.timestamp))
+        return TimestampBlock(self, parent.id, parent.height + 1, now.seconds, self.mempool.popleft())
+
+    def set_preference(self, block_id: vmsdk.ID) -> None:
+        self.preferred = block_id
+
+    def has_pending_work(self) -> bool:
+        return bool(self.mempool)
+
+    # HTTP ------------------------------------------------------------------------------------------
+
+    def create_handlers(self) -> dict[str, Any]:
+        return {"": JSONRPC({"timestampvm": Service(self)})}
+
+
+class Service:
+    """The methods that clients call, as `timestampvm.proposeBlock` and so on."""
+
+    def __init__(self, vm: TimestampVM) -> None:
+        self._vm = vm
+
+    def propose_block(self, data: str) -> dict[str, Any]:
+        """Put up to 32 bytes, given in hexadecimal, into a block to come."""
+        content = bytes.fromhex(data.removeprefix("0x"))
+        if len(content) > DATA_LENGTH:
+            raise ValueError(f"data has {len(content)} bytes, at most {DATA_LENGTH} fit into a block")
+        with self._vm.ctx.lock:
+            self._vm.mempool.append(content.ljust(DATA_LENGTH, b"\0"))
+        self._vm.ctx.notify()
+        return {"success": True}
+
+    def get_block(self, id: str = "") -> dict[str, Any]:
+        """The block with this ID; the last accepted one when none is given."""
+        with self._vm.ctx.lock:
+            block_id = vmsdk.ID.from_string(id) if id else self._vm.last
+            return self._vm.get_block(block_id).to_json()
+
+    def last_accepted(self) -> dict[str, Any]:
+        """The ID and the height of the last accepted block."""
+        with self._vm.ctx.lock:
+            block = self._vm.ctx.get_block(self._vm.last)
+            return {"id": str(block.id), "height": block.height}
+
+
+def _height_key(height: int) -> bytes:
+    return b"height/" + height.to_bytes(8, "big")
+
+
+if __name__ == "__main__":
+    vmsdk.serve(TimestampVM())

@@ -1,0 +1,64 @@
+"""From exceptions to the wire."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from vmsdk._pb.vm import vm_pb2
+from vmsdk.errors import Closed, InvalidBlock, NodeError, NotFound, StateSyncNotImplemented
+from vmsdk.rpc.errors import MAX_DETAILS_BYTES, sentinel_number, status
+
+
+class BlockGone(NotFound):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "number"),
+    [
+        (Closed(), vm_pb2.ERROR_CLOSED),
+        (NotFound(), vm_pb2.ERROR_NOT_FOUND),
+        (NotFound("no block of that name"), vm_pb2.ERROR_NOT_FOUND),
+        (BlockGone("pruned"), vm_pb2.ERROR_NOT_FOUND),
+        (StateSyncNotImplemented(), vm_pb2.ERROR_STATE_SYNC_NOT_IMPLEMENTED),
+    ],
+)
+def test_sentinels_have_a_number_whatever_their_text(error: Exception, number: int) -> None:
+    assert sentinel_number(error) == number
+
+
+def test_edge_33_an_error_raised_from_a_sentinel_is_not_one() -> None:
+    wrapped = RuntimeError("the index is broken")
+    wrapped.__cause__ = NotFound()
+    with pytest.raises(RuntimeError, match="the index is broken"):
+        sentinel_number(wrapped)
+
+
+def test_an_error_is_unknown_with_exactly_its_text() -> None:
+    assert status(InvalidBlock("height 3 follows 1")) == (grpc.StatusCode.UNKNOWN, "height 3 follows 1")
+
+
+def test_an_error_without_text_is_told_by_its_kind() -> None:
+    assert status(ZeroDivisionError())[1] == "ZeroDivisionError"
+
+
+def test_a_failed_call_to_the_node_keeps_its_code() -> None:
+    error = NodeError("/rpcdb.Database/Get", "UNAVAILABLE", "connection refused")
+    assert status(error) == (grpc.StatusCode.UNAVAILABLE, "connection refused")
+
+
+@pytest.mark.parametrize("code", ["OK", "NO_SUCH_CODE"])
+def test_a_code_that_is_no_failure_becomes_unknown(code: str) -> None:
+    assert status(NodeError("/a/b", code, "x"))[0] is grpc.StatusCode.UNKNOWN
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, "é" * 100_000])
+def test_a_text_is_cut_to_what_a_header_can_carry(text: str) -> None:
+    details = status(ValueError(text))[1]
+    assert len(details.encode()) <= MAX_DETAILS_BYTES
+    assert details.endswith("...")
+
+
+def test_a_text_that_is_no_unicode_is_told_all_the_same() -> None:
+    assert status(ValueError("bad \udcff byte"))[1] == "bad ? byte"

@@ -1,0 +1,275 @@
+"""When the node is told of work."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from vmsdk.block import Block
+from vmsdk.context import Context
+from vmsdk.events import Event
+from vmsdk.ids import ID
+from vmsdk.rpc.eventsource import FIRST_RETRY_S, MAX_WAITS, EventSource
+from vmsdk.rpc.faults import FaultLog
+from vmsdk.state import State
+from vmsdk.vm import ChainVM
+
+ONE = ID(bytes([1]) * 32)
+# Long enough for any machine; only a failing test waits that long.
+PATIENCE_S = 10.0
+# An answer that is due at once comes within this, with a wide margin.
+AT_ONCE_S = FIRST_RETRY_S / 2
+
+
+class Work(ChainVM):
+    """A VM that only knows whether it has work."""
+
+    pending = False
+    fault: Exception | None = None
+
+    def initialize(self, ctx: Context, genesis: bytes, upgrade: bytes, config: bytes) -> None: ...
+    def last_accepted(self) -> ID:
+        return ID.EMPTY
+
+    def get_block(self, block_id: ID) -> Block:
+        raise NotImplementedError
+
+    parse_block: Any = get_block
+    build_block: Any = get_block
+
+    def set_preference(self, block_id: ID) -> None: ...
+    def get_block_id_at_height(self, height: int) -> ID:
+        return ID.EMPTY
+
+    def has_pending_work(self) -> bool:
+        if self.fault is not None:
+            raise self.fault
+        return self.pending
+
+
+class Asked:
+    """A question of the node, asked on a thread of its own."""
+
+    def __init__(self, events: EventSource) -> None:
+        self.wait = events.begin()
+        self.answer: Event | None = None
+        self.answered = threading.Event()
+        self._events = events
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self.answer = self._events.wait(self.wait)
+        self.answered.set()
+
+    def get(self) -> Event | None:
+        assert self.answered.wait(PATIENCE_S), "the wait did not end"
+        self._thread.join()
+        return self.answer
+
+
+class World:
+    def __init__(self, vm: ChainVM) -> None:
+        self.lock = threading.RLock()
+        self.faults = FaultLog(logging.getLogger("test"))
+        self.events = EventSource(vm, self.lock, self.faults)
+
+
+@pytest.fixture
+def vm() -> Work:
+    return Work()
+
+
+@pytest.fixture
+def world(vm: Work) -> Iterator[World]:
+    world = World(vm)
+    yield world
+    world.events.close()
+
+
+@pytest.fixture
+def events(world: World) -> EventSource:
+    world.events.state_set(State.NORMAL_OP)
+    return world.events
+
+
+@contextmanager
+def asking(events: EventSource) -> Iterator[Asked]:
+    asked = Asked(events)
+    yield asked
+    asked.wait.cancel()
+    assert asked.answered.wait(PATIENCE_S)
+
+
+def test_edge_56_work_that_is_there_already_is_told_at_once_and_again(vm: Work, events: EventSource) -> None:
+    vm.pending = True
+    assert [Asked(events).get() for _ in range(3)] == [Event.BUILD_BLOCK] * 3
+
+
+def test_a_wait_ends_when_the_author_notifies(vm: Work, events: EventSource) -> None:
+    with asking(events) as asked:
+        vm.pending = True
+        events.notify()
+        assert asked.get() is Event.BUILD_BLOCK
+
+
+def test_a_notification_without_work_ends_no_wait(vm: Work, events: EventSource) -> None:
+    with asking(events) as asked:
+        events.notify()
+        assert not asked.answered.wait(AT_ONCE_S)
+
+
+def test_edge_55_a_cancelled_wait_ends_and_the_next_one_works(vm: Work, events: EventSource) -> None:
+    asked = Asked(events)
+    asked.wait.cancel()
+    assert asked.get() is None
+    vm.pending = True
+    assert Asked(events).get() is Event.BUILD_BLOCK
+
+
+def test_edge_57_after_failed_builds_events_are_spaced(vm: Work, events: EventSource) -> None:
+    vm.pending = True
+    spans = []
+    for _ in range(3):
+        events.build_failed()
+        begun = time.monotonic()
+        assert Asked(events).get() is Event.BUILD_BLOCK
+        spans.append(time.monotonic() - begun)
+    assert spans[0] >= FIRST_RETRY_S * 0.99
+    assert spans[1] >= 2 * FIRST_RETRY_S * 0.99
+    assert spans[2] >= 4 * FIRST_RETRY_S * 0.99
+
+
+def test_new_work_after_failed_builds_waits_no_longer_than_one_retry(vm: Work, events: EventSource) -> None:
+    vm.pending = True
+    for _ in range(6):
+        events.build_failed()
+    events.notify()
+    begun = time.monotonic()
+    assert Asked(events).get() is Event.BUILD_BLOCK
+    assert time.monotonic() - begun < 1.0
+
+
+def test_a_built_block_is_no_work_until_it_was_verified(vm: Work, events: EventSource) -> None:
+    vm.pending = True
+    events.built(ONE)
+    with asking(events) as asked:
+        assert not asked.answered.wait(AT_ONCE_S)
+        events.verified(ONE)
+        assert asked.get() is Event.BUILD_BLOCK
+
+
+def test_a_built_block_that_is_never_verified_holds_the_chain_up_only_for_a_while(
+    vm: Work, events: EventSource
+) -> None:
+    vm.pending = True
+    events.built(ONE)
+    assert Asked(events).get() is Event.BUILD_BLOCK
+
+
+@pytest.mark.parametrize("state", [None, State.STATE_SYNCING, State.BOOTSTRAPPING])
+def test_no_work_is_told_before_normal_operation(vm: Work, world: World, state: State | None) -> None:
+    vm.pending = True
+    if state is not None:
+        world.events.state_set(state)
+    with asking(world.events) as asked:
+        assert not asked.answered.wait(AT_ONCE_S)
+        world.events.state_set(State.NORMAL_OP)
+        assert asked.get() is Event.BUILD_BLOCK
+
+
+def test_the_end_of_state_sync_is_told_until_the_node_has_set_a_state(vm: Work, world: World) -> None:
+    vm.pending = True
+    world.events.state_set(State.STATE_SYNCING)
+    world.events.finish_state_sync()
+    assert [Asked(world.events).get() for _ in range(2)] == [Event.STATE_SYNC_FINISHED] * 2
+    world.events.state_set(State.NORMAL_OP)
+    assert Asked(world.events).get() is Event.BUILD_BLOCK
+
+
+def test_the_end_of_a_dynamic_sync_in_normal_operation_is_told_once_after_the_work(
+    vm: Work, events: EventSource
+) -> None:
+    vm.pending = True
+    events.finish_state_sync()
+    assert Asked(events).get() is Event.BUILD_BLOCK
+    vm.pending = False
+    assert Asked(events).get() is Event.STATE_SYNC_FINISHED
+    with asking(events) as asked:
+        assert not asked.answered.wait(AT_ONCE_S)
+
+
+def test_more_waits_than_a_node_can_have_end_the_oldest(vm: Work, events: EventSource) -> None:
+    asked = [Asked(events) for _ in range(MAX_WAITS + 1)]
+    assert asked[0].get() is None
+    assert not any(later.answered.is_set() for later in asked[1:])
+    events.close()
+    assert [later.get() for later in asked[1:]] == [None] * MAX_WAITS
+
+
+def test_closing_ends_every_wait_and_each_later_one(vm: Work, events: EventSource) -> None:
+    asked = Asked(events)
+    events.close()
+    assert asked.get() is None
+    assert Asked(events).get() is None
+
+
+def test_a_fault_of_has_pending_work_is_no_work_and_is_logged(
+    vm: Work, events: EventSource, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    vm.fault = RuntimeError("lost my mempool")
+    with asking(events) as asked:
+        events.notify()
+        assert not asked.answered.wait(AT_ONCE_S)
+        vm.fault, vm.pending = None, True
+        events.notify()
+        assert asked.get() is Event.BUILD_BLOCK
+    assert world.faults.counts()["has_pending_work"] >= 1
+    assert "lost my mempool" in caplog.text
+
+
+def test_has_pending_work_is_asked_with_the_lock_held() -> None:
+    class Curious(Work):
+        def has_pending_work(self) -> bool:
+            # Another thread can't get a lock that this one holds.
+            taken: list[bool] = []
+            thread = threading.Thread(target=lambda: taken.append(world.lock.acquire(blocking=False)))
+            thread.start()
+            thread.join()
+            return taken == [False]
+
+    world = World(Curious())
+    world.events.state_set(State.NORMAL_OP)
+    assert Asked(world.events).get() is Event.BUILD_BLOCK
+
+
+def test_an_author_may_tell_events_in_a_way_of_their_own() -> None:
+    class Own(Work):
+        def wait_for_event(self, cancelled: threading.Event) -> Event | None:
+            return Event.STATE_SYNC_FINISHED
+
+    assert Asked(World(Own()).events).get() is Event.STATE_SYNC_FINISHED
+
+
+def test_an_own_wait_is_told_of_its_cancellation() -> None:
+    class Own(Work):
+        def wait_for_event(self, cancelled: threading.Event) -> Event | None:
+            cancelled.wait()
+            return None
+
+    asked = Asked(World(Own()).events)
+    asked.wait.cancel()
+    assert asked.get() is None
+
+
+def test_an_event_was_heard_when_the_node_has_built(events: EventSource) -> None:
+    hearings = events.hearings(Event.BUILD_BLOCK)
+    threading.Thread(target=lambda: events.built(ONE)).start()
+    events.wait_until_heard(Event.BUILD_BLOCK, hearings, PATIENCE_S)
+    assert events.hearings(Event.BUILD_BLOCK) == hearings + 1

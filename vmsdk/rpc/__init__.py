@@ -1,0 +1,1 @@
+"""The plugin's gRPC side: protobuf in, calls of the author's VM, protobuf out."""

@@ -1,0 +1,107 @@
+"""The blocks that vmsdk remembers, so that an author need not and no decision costs a read."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from vmsdk.block import Block
+from vmsdk.errors import NotFound
+from vmsdk.ids import ID
+from vmsdk.vm import ChainVM
+
+# A block is parsed, then verified from the same bytes, usually at once. Bigger or older ones are
+# parsed again.
+MAX_PARSED_BYTES = 16 * 1024 * 1024
+MAX_PARSED_BLOCKS = 1_024
+
+
+class BlockMemory:
+    """Verified and undecided blocks, the last accepted one, and the blocks parsed most recently."""
+
+    def __init__(self, vm: ChainVM) -> None:
+        self._vm = vm
+        self._verified: dict[ID, Block] = {}
+        self._last_accepted: Block | None = None
+        self._last_accepted_height = 0
+        self._parsed: OrderedDict[bytes, Block] = OrderedDict()
+        self._parsed_bytes = 0
+
+    # Looking up ----------------------------------------------------------------------------------
+
+    def get(self, block_id: ID) -> Block:
+        """The block with this ID, from memory if it is there. Raises `NotFound`."""
+        block = self._verified.get(block_id)
+        if block is not None:
+            return block
+        last_accepted = self._last_accepted
+        if last_accepted is not None and last_accepted.id == block_id:
+            return last_accepted
+        return self._vm.get_block(block_id)
+
+    def verified(self, block_id: ID) -> Block | None:
+        """The verified and undecided block with this ID."""
+        return self._verified.get(block_id)
+
+    def parse(self, data: bytes) -> Block:
+        """The block in *data*; the same object as the last time, if that is not long ago."""
+        block = self._parsed.get(data)
+        if block is not None:
+            self._parsed.move_to_end(data)
+            return block
+        block = self._vm.parse_block(data)
+        self.remember_parsed(data, block)
+        return block
+
+    @property
+    def last_accepted_height(self) -> int:
+        """The height of the last accepted block."""
+        return self._last_accepted_height
+
+    # Remembering -----------------------------------------------------------------------------------
+
+    def remember_parsed(self, data: bytes, block: Block) -> None:
+        """*data* was found to be *block*."""
+        if len(data) > MAX_PARSED_BYTES:
+            return
+        if data not in self._parsed:
+            self._parsed_bytes += len(data)
+        self._parsed[data] = block
+        while self._parsed_bytes > MAX_PARSED_BYTES or len(self._parsed) > MAX_PARSED_BLOCKS:
+            old, _ = self._parsed.popitem(last=False)
+            self._parsed_bytes -= len(old)
+
+    def remember_verified(self, block: Block) -> None:
+        """*block* is valid, and will be accepted or rejected."""
+        self._verified[block.id] = block
+
+    def take(self, block_id: ID) -> Block:
+        """The verified block with this ID, about to be decided. Raises `NotFound`."""
+        try:
+            return self._verified[block_id]
+        except KeyError:
+            raise NotFound from None
+
+    def accepted(self, block: Block) -> None:
+        """*block* was accepted."""
+        self._decided(block)
+        self._last_accepted = block
+        self._last_accepted_height = block.height
+
+    def rejected(self, block: Block) -> None:
+        """*block* was rejected."""
+        self._decided(block)
+
+    def _decided(self, block: Block) -> None:
+        self._verified.pop(block.id, None)
+        if self._parsed.pop(block.bytes, None) is not None:
+            self._parsed_bytes -= len(block.bytes)
+
+    def load_last_accepted(self) -> Block:
+        """The block that the VM calls last accepted; asked anew, since state sync moves it."""
+        block_id = self._vm.last_accepted()
+        block = self._last_accepted
+        if block is None or block.id != block_id:
+            block = self._vm.get_block(ID(block_id))
+            self._last_accepted = block
+            self._last_accepted_height = block.height
+        return block

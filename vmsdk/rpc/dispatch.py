@@ -1,0 +1,112 @@
+"""From a gRPC call to a method of a servicer and back: the lock, and what becomes of exceptions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from vmsdk._pb._service import Method
+from vmsdk.errors import VMError
+from vmsdk.rpc.errors import ANSWERS, SENTINELS, details, status
+from vmsdk.rpc.session import NotInitialized, Session
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+Handler: TypeAlias = "tuple[str, grpc.RpcMethodHandler[Any, Any]]"
+"""The name of a gRPC method, and what serves it."""
+
+
+class Servicer(Protocol):
+    """One contract area of `vm.VM`."""
+
+    def handlers(self) -> Iterator[Handler]:
+        """What this area serves at the session's protocol version."""
+
+
+class Dispatcher:
+    """Makes gRPC handlers of plain methods from request to response."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def engine(
+        self, method: Method[RequestT, ResponseT], behaviour: Callable[[RequestT], ResponseT]
+    ) -> Handler:
+        """A call of the chain's engine: one at a time, with the chain's lock, on a running chain."""
+        session = self._session
+        lock = session.lock
+
+        def handle(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
+            with lock:
+                try:
+                    if not session.initialized:
+                        session.check_ready()
+                    return behaviour(request)
+                except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
+                    self._abort(method, context, error)
+
+        return _handler(method, handle)
+
+    def free(
+        self, method: Method[RequestT, ResponseT], behaviour: Callable[[RequestT], ResponseT]
+    ) -> Handler:
+        """A call that runs beside all others, without the chain's lock."""
+
+        def handle(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
+            try:
+                return behaviour(request)
+            except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
+                self._abort(method, context, error)
+
+        return _handler(method, handle)
+
+    def waiting(
+        self,
+        method: Method[RequestT, ResponseT],
+        behaviour: Callable[[RequestT, grpc.ServicerContext], ResponseT],
+    ) -> Handler:
+        """A call that may block for long, and is told when the node gives it up."""
+
+        def handle(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
+            try:
+                return behaviour(request, context)
+            except Cancelled:
+                context.abort(grpc.StatusCode.CANCELLED, "the wait was cancelled")
+            except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
+                self._abort(method, context, error)
+
+        return _handler(method, handle)
+
+    def _abort(
+        self, method: Method[Any, Any], context: grpc.ServicerContext, error: BaseException
+    ) -> NoReturn:
+        name = method.path.rpartition("/")[2]
+        if isinstance(error, (*ANSWERS, *SENTINELS, NotInitialized)):
+            if self._session.log.isEnabledFor(logging.DEBUG):
+                self._session.log.debug("%s: %s", name, details(error))
+        elif isinstance(error, InvalidRequest):
+            self._session.log.warning("%s: the node sent a malformed request: %s", name, error)
+        else:
+            self._session.faults.record(name, error, "the node gets this as an error")
+        context.abort(*status(error))
+
+
+class Cancelled(Exception):
+    """A wait ended without a result, because the node gave it up or the chain ends."""
+
+
+class InvalidRequest(VMError):
+    """The node sent what the protocol does not allow. The text is the node's own where it has one."""
+
+
+def _handler(method: Method[Any, Any], handle: Callable[..., Any]) -> Handler:
+    return method.path.rpartition("/")[2], grpc.unary_unary_rpc_method_handler(
+        handle,
+        request_deserializer=method.request.FromString,
+        response_serializer=method.response.SerializeToString,
+    )

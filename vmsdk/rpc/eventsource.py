@@ -1,0 +1,210 @@
+"""Decides when the node is told of work: level-triggered, so that a lost event never stalls the chain."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from vmsdk.events import Event
+from vmsdk.ids import ID
+from vmsdk.rpc.faults import FaultLog
+from vmsdk.state import State
+from vmsdk.vm import ChainVM
+
+# The node retries a failed WaitForEvent after 100 ms (snow/engine/common/notifier.go); a build that
+# fails is repeated no faster, and ever slower up to 2 s while it goes on failing.
+FIRST_RETRY_S = 0.1
+MAX_RETRY_S = 2.0
+# The node verifies a block right after it was built; until then the block's work still looks pending.
+MAX_UNVERIFIED_S = 2.0
+# The node has one wait outstanding, and a cancelled one may overlap with its successor for a moment.
+MAX_WAITS = 4
+
+
+class Wait:
+    """One call that waits for an event, and the means to end it early."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.cancelled = threading.Event()
+        self._wake = wake
+
+    def cancel(self) -> None:
+        """End the wait without an event. From any thread, as often as you like."""
+        self.cancelled.set()
+        self._wake()
+
+
+class EventSource:
+    """What there is to tell the node, from the VM's `has_pending_work` and the state of the chain."""
+
+    def __init__(self, vm: ChainVM, lock: threading.RLock, faults: FaultLog) -> None:
+        self._vm = vm
+        self._lock = lock
+        self._faults = faults
+        self._overridden = type(vm).wait_for_event is not ChainVM.wait_for_event
+        self._condition = threading.Condition()
+        self._changes = 0
+        self._closed = False
+        self._waits: deque[Wait] = deque()
+        self._state: State | None = None
+        self._sync_finished = False
+        self._unverified: ID | None = None
+        self._quiet_until = 0.0
+        self._failures = 0
+        self._builds = 0
+        self._states = 0
+
+    # What happens to the chain ---------------------------------------------------------------------
+
+    def notify(self) -> None:
+        """The author says that there may be work."""
+        with self._condition:
+            if self._failures:
+                self._failures = 0
+                self._quiet_until = min(self._quiet_until, time.monotonic() + FIRST_RETRY_S)
+            self._change()
+
+    def changed(self) -> None:
+        """Something was decided or preferred, so the answer of `has_pending_work` may be another."""
+        with self._condition:
+            self._change()
+
+    def finish_state_sync(self) -> None:
+        """The author says that state sync has ended."""
+        with self._condition:
+            self._sync_finished = True
+            self._change()
+
+    def state_set(self, state: State) -> None:
+        """The node has begun another phase; it has thereby heard of the end of state sync."""
+        with self._condition:
+            self._state = state
+            self._sync_finished = False
+            self._states += 1
+            self._change()
+
+    def built(self, block_id: ID) -> None:
+        """A block was built, which the node verifies next."""
+        with self._condition:
+            self._builds += 1
+            self._failures = 0
+            self._unverified = block_id
+            self._quiet_until = time.monotonic() + MAX_UNVERIFIED_S
+            self._change()
+
+    def build_failed(self) -> None:
+        """The node asked for a block and got none."""
+        with self._condition:
+            self._builds += 1
+            self._unverified = None
+            delay = min(FIRST_RETRY_S * 2.0**self._failures, MAX_RETRY_S)
+            self._failures = min(self._failures + 1, 16)
+            self._quiet_until = time.monotonic() + delay
+            self._change()
+
+    def verified(self, block_id: ID) -> None:
+        """A block was verified, well or not."""
+        with self._condition:
+            if self._unverified == block_id:
+                self._unverified = None
+                self._quiet_until = 0.0
+                self._change()
+
+    def close(self) -> None:
+        """End every wait, and answer each later one at once with nothing."""
+        with self._condition:
+            self._closed = True
+            waits = list(self._waits)
+            self._change()
+        for wait in waits:
+            wait.cancel()
+
+    def _change(self) -> None:
+        self._changes += 1
+        self._condition.notify_all()
+
+    # Waiting ---------------------------------------------------------------------------------------
+
+    def begin(self) -> Wait:
+        """A new wait. When there are too many, the oldest is ended: nobody listens to it any more."""
+        wait = Wait(self.changed)
+        with self._condition:
+            self._waits.append(wait)
+            oldest = self._waits[0] if len(self._waits) > MAX_WAITS else None
+            closed = self._closed
+        if oldest is not None:
+            oldest.cancel()
+        if closed:
+            wait.cancel()
+        return wait
+
+    def wait(self, wait: Wait) -> Event | None:
+        """Block until there is an event, or until *wait* is cancelled: then None."""
+        try:
+            if self._overridden:
+                event = self._vm.wait_for_event(wait.cancelled)
+                if event is not None or wait.cancelled.is_set():
+                    return None if event is None else Event(event)
+            return self._wait(wait)
+        finally:
+            with self._condition:
+                self._waits.remove(wait)
+
+    def _wait(self, wait: Wait) -> Event | None:
+        while not wait.cancelled.is_set():
+            with self._condition:
+                changes = self._changes
+            event, delay_s = self._poll()
+            if wait.cancelled.is_set():
+                return None
+            if event is not None:
+                return event
+            with self._condition:
+                if self._changes == changes and not wait.cancelled.is_set():
+                    self._condition.wait(delay_s)
+        return None
+
+    def _poll(self) -> tuple[Event | None, float | None]:
+        """The event to tell now, or how long the answer stays the same while nothing changes."""
+        with self._condition:
+            if self._sync_finished and self._state is not State.NORMAL_OP:
+                return Event.STATE_SYNC_FINISHED, None
+            if self._state is not State.NORMAL_OP:
+                return None, None
+            quiet_s = self._quiet_until - time.monotonic()
+        if quiet_s <= 0 and self._has_pending_work():
+            return Event.BUILD_BLOCK, None
+        with self._condition:
+            if self._sync_finished:
+                # No SetState follows a sync that ended in normal operation: told once, after any
+                # work, since this event uses up the node's question.
+                self._sync_finished = False
+                return Event.STATE_SYNC_FINISHED, None
+        return None, quiet_s if quiet_s > 0 else None
+
+    def _has_pending_work(self) -> bool:
+        with self._lock:
+            try:
+                return bool(self._vm.has_pending_work())
+            except Exception as error:  # noqa: BLE001 - the author's code; the chain must go on
+                self._faults.record("has_pending_work", error, "taken as: no work")
+                return False
+
+    # Being heard, for nodes that are told instead of asking (until protocol 41) ----------------------
+
+    def hearings(self, event: Event) -> int:
+        """How often the node has acted on this kind of event."""
+        with self._condition:
+            return self._hearings(event)
+
+    def wait_until_heard(self, event: Event, hearings: int, timeout_s: float) -> None:
+        """Block until the node has acted on *event* since *hearings*, at most *timeout_s* seconds."""
+        with self._condition:
+            self._condition.wait_for(
+                lambda: self._closed or self._hearings(event) != hearings, timeout=timeout_s
+            )
+
+    def _hearings(self, event: Event) -> int:
+        return self._builds if event is Event.BUILD_BLOCK else self._states

@@ -1,0 +1,226 @@
+"""The chain's page of metrics: the author's, the process's and vmsdk's own, as protobuf families."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+
+from typing_extensions import override
+
+from vmsdk._pb.io.prometheus.client import metrics_pb2 as pb
+from vmsdk.errors import VMError
+from vmsdk.metrics import Collector, MetricFamily, Metrics, MetricSample
+from vmsdk.rpc.faults import FaultLog
+
+# Prefixes as a Go VM's: the node puts `avalanche_<vm id>_` (or `metal_…`) before them.
+AUTHOR_PREFIX = "vm_"
+PROCESS_PREFIX = "process_"
+SDK_PREFIX = "vmsdk_"
+
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
+
+_TYPES = {
+    "counter": pb.COUNTER,
+    "gauge": pb.GAUGE,
+    "summary": pb.SUMMARY,
+    "histogram": pb.HISTOGRAM,
+    "unknown": pb.UNTYPED,
+    "untyped": pb.UNTYPED,
+    "info": pb.GAUGE,
+    "stateset": pb.GAUGE,
+}
+
+
+class UnusableMetric(VMError):
+    """A metric family that the node would refuse. One such family makes its whole page fail."""
+
+    def __init__(self, family: str, rule: str) -> None:
+        self.family = family
+        self.rule = rule
+        super().__init__(f"metric {family!r} is left out: {rule}")
+
+
+class MetricsPage(Metrics):
+    """All families of this process, gathered at each scrape. Empty before the chain is initialised."""
+
+    def __init__(self, faults: FaultLog, log: logging.Logger) -> None:
+        self._faults = faults
+        self._log = log
+        self._lock = threading.Lock()
+        self._collectors: list[Collector] = []
+        self._complaints: set[str] = set()
+
+    @override
+    def register(self, collector: Collector) -> None:
+        with self._lock:
+            self._collectors.append(collector)
+
+    def gather(self) -> list[pb.MetricFamily]:
+        """Every family that the node takes; the others are logged once and left out."""
+        with self._lock:
+            collectors = list(self._collectors)
+        families: dict[str, pb.MetricFamily] = {}
+        for collector in collectors:
+            for family in self._collect(collector):
+                self._add(families, AUTHOR_PREFIX, family)
+        for own in (*_process_families(), *self._own_families()):
+            families[own.name] = own
+        return list(families.values())
+
+    def _collect(self, collector: Collector) -> Iterator[MetricFamily]:
+        try:
+            yield from collector.collect()
+        except Exception as error:  # noqa: BLE001 - the author's code; the node's page must not fail
+            self._faults.record("a metrics collector", error, "its metrics are left out of this scrape")
+
+    def _add(self, families: dict[str, pb.MetricFamily], prefix: str, family: MetricFamily) -> None:
+        try:
+            converted = _convert(prefix, family)
+            if converted.name in families:
+                raise UnusableMetric(converted.name, "another family has the same name")
+            families[converted.name] = converted
+        except Exception as error:  # noqa: BLE001 - the author's code; the node's page must not fail
+            complaint = str(error)
+            with self._lock:
+                known = complaint in self._complaints
+                self._complaints.add(complaint)
+            if not known:
+                self._log.warning("%s", complaint)
+
+    def _own_families(self) -> Iterable[pb.MetricFamily]:
+        family = pb.MetricFamily(
+            name=SDK_PREFIX + "faults_total",
+            help="Exceptions out of the VM's methods that vmsdk contained or told the node",
+            type=pb.COUNTER,
+        )
+        for method, count in sorted(self._faults.counts().items()):
+            family.metric.append(
+                pb.Metric(label=[pb.LabelPair(name="method", value=method)], counter=pb.Counter(value=count))
+            )
+        if family.metric:
+            yield family
+
+
+# Conversion of one family --------------------------------------------------------------------------
+
+
+def _convert(prefix: str, family: MetricFamily) -> pb.MetricFamily:
+    kind = _TYPES.get(family.type)
+    if kind is None:
+        raise UnusableMetric(family.name, f"its type {family.type!r} has no protobuf form")
+    # In prometheus_client a counter's family lacks the suffix that its samples have.
+    suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+    name = prefix + family.name.removesuffix(suffix) + suffix
+    if not _NAME.match(name):
+        raise UnusableMetric(family.name, "a name is letters, digits, '_' and ':', no digit first")
+    converted = pb.MetricFamily(name=name, help=family.documentation, type=kind)
+    metrics: dict[tuple[tuple[str, str], ...], pb.Metric] = {}
+    for sample in family.samples:
+        if sample.name.endswith("_created") and family.type in ("counter", "summary", "histogram"):
+            continue
+        _add_sample(metrics, family, kind, sample)
+    converted.metric.extend(metrics.values())
+    if kind == pb.HISTOGRAM:
+        for metric in converted.metric:
+            metric.histogram.bucket.sort(key=lambda bucket: bucket.upper_bound)
+    return converted
+
+
+def _add_sample(
+    metrics: dict[tuple[tuple[str, str], ...], pb.Metric],
+    family: MetricFamily,
+    kind: pb.MetricType.ValueType,
+    sample: MetricSample,
+) -> None:
+    special = {pb.SUMMARY: "quantile", pb.HISTOGRAM: "le"}.get(kind)
+    labels = tuple(sorted((name, value) for name, value in sample.labels.items() if name != special))
+    metric = metrics.get(labels)
+    if metric is None:
+        metric = metrics[labels] = pb.Metric(label=_label_pairs(family.name, labels))
+    elif kind not in (pb.SUMMARY, pb.HISTOGRAM):
+        raise UnusableMetric(family.name, f"two samples have the labels {dict(labels)}")
+    if kind == pb.COUNTER:
+        metric.counter.value = sample.value
+    elif kind == pb.GAUGE:
+        metric.gauge.value = sample.value
+    elif kind == pb.UNTYPED:
+        metric.untyped.value = sample.value
+    else:
+        _add_part(metric.summary if kind == pb.SUMMARY else metric.histogram, family.name, sample)
+
+
+def _add_part(parts: pb.Summary | pb.Histogram, family: str, sample: MetricSample) -> None:
+    """One line of a summary or a histogram: its count, its sum, a quantile or a bucket."""
+    parts.SetInParent()
+    if sample.name.endswith("_count"):
+        parts.sample_count = int(sample.value)
+    elif sample.name.endswith("_sum"):
+        parts.sample_sum = sample.value
+    elif isinstance(parts, pb.Histogram):
+        bound = float(_special_label(family, sample.labels, "le"))
+        parts.bucket.append(pb.Bucket(cumulative_count=int(sample.value), upper_bound=bound))
+        if bound == float("inf") and not parts.HasField("sample_count"):
+            parts.sample_count = int(sample.value)
+    else:
+        quantile = float(_special_label(family, sample.labels, "quantile"))
+        parts.quantile.append(pb.Quantile(quantile=quantile, value=sample.value))
+
+
+def _special_label(family: str, labels: Mapping[str, str], name: str) -> str:
+    try:
+        return labels[name]
+    except KeyError:
+        raise UnusableMetric(family, f"a sample lacks the label {name!r}") from None
+
+
+def _label_pairs(family: str, labels: Iterable[tuple[str, str]]) -> list[pb.LabelPair]:
+    pairs = []
+    for name, value in labels:
+        if not _LABEL.match(name) or name.startswith("__"):
+            raise UnusableMetric(family, f"{name!r} can be no label")
+        if name == "chain":
+            raise UnusableMetric(family, "the node sets the label 'chain' itself")
+        pairs.append(pb.LabelPair(name=name, value=value))
+    return pairs
+
+
+# The process ---------------------------------------------------------------------------------------
+
+
+def _process_families() -> Iterator[pb.MetricFamily]:
+    times = os.times()
+    yield _single(
+        "cpu_seconds_total", "User and system CPU time, seconds", times.user + times.system, pb.COUNTER
+    )
+    for name, text, value in _linux_process():
+        yield _single(name, text, value, pb.GAUGE)
+
+
+def _linux_process() -> Iterator[tuple[str, str, float]]:
+    """What /proc tells; nothing on other systems."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            pages = statm.read().split()
+        open_files = len(os.listdir("/proc/self/fd"))
+        threads = len(os.listdir("/proc/self/task"))
+    except OSError:
+        return
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    yield "virtual_memory_bytes", "Virtual memory, bytes", float(int(pages[0]) * page_bytes)
+    yield "resident_memory_bytes", "Resident memory, bytes", float(int(pages[1]) * page_bytes)
+    yield "open_fds", "Open file descriptors", float(open_files)
+    yield "threads", "Operating system threads", float(threads)
+
+
+def _single(name: str, text: str, value: float, kind: pb.MetricType.ValueType) -> pb.MetricFamily:
+    metric = (
+        pb.Metric(counter=pb.Counter(value=value))
+        if kind == pb.COUNTER
+        else pb.Metric(gauge=pb.Gauge(value=value))
+    )
+    # A Go VM's process metrics read process_process_cpu_seconds_total; dashboards know that name.
+    return pb.MetricFamily(name=f"{PROCESS_PREFIX}process_{name}", help=text, type=kind, metric=[metric])

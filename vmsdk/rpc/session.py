@@ -1,0 +1,94 @@
+"""One chain's session with its node: what the servicers share."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from vmsdk.errors import Closed, VMError
+from vmsdk.protocol import Protocol
+from vmsdk.rpc.blockmemory import BlockMemory
+from vmsdk.rpc.eventsource import EventSource
+from vmsdk.rpc.faults import FaultLog
+from vmsdk.rpc.metrics import MetricsPage
+from vmsdk.rpc.notifier import Notifier
+from vmsdk.services.node import NodeConnection
+from vmsdk.vm import ChainVM
+
+if TYPE_CHECKING:
+    from vmsdk.rpc.http import HTTPServers
+
+
+class NotInitialized(VMError):
+    """The node called a method that needs the chain before it had initialised it."""
+
+    def __init__(self) -> None:
+        super().__init__("the chain is not initialised: call Initialize first")
+
+
+class Session:
+    """The VM of one chain, and everything that lives as long as the chain does."""
+
+    def __init__(self, vm: ChainVM, protocol: Protocol, log: logging.Logger) -> None:
+        self.vm = vm
+        self.protocol = protocol
+        self.log = log
+        self.lock = threading.RLock()
+        self.faults = FaultLog(log)
+        self.blocks = BlockMemory(vm)
+        self.events = EventSource(vm, self.lock, self.faults)
+        self.metrics = MetricsPage(self.faults, log)
+        self._http: HTTPServers | None = None
+        self.node: NodeConnection | None = None
+        self.notifier: Notifier | None = None
+        self.initialized = False
+        self.shutdown_begun = threading.Event()
+        self._ended = False
+
+    def check_ready(self) -> None:
+        """Raise unless the chain is initialised and not shut down."""
+        if not self.initialized:
+            raise Closed("the chain is shut down") if self._ended else NotInitialized()
+
+    def shutdown(self, on_begin: Callable[[], None] = lambda: None) -> None:
+        """End the chain: its waits, the author's VM, HTTP, and the connections to the node.
+
+        Only the first call does anything. Raises what the author's `shutdown` raised, after all else
+        has ended.
+        """
+        self.shutdown_begun.set()
+        on_begin()
+        self.events.close()
+        with self.lock:
+            if self._ended:
+                return
+            self._ended = True
+            was_initialized, self.initialized = self.initialized, False
+            try:
+                if was_initialized:
+                    self.vm.shutdown()
+            finally:
+                self.disconnect()
+
+    def serve_http(self, app: Any, *, prefix: str | None) -> str:
+        """Serve an HTTP app of the author's on a port of its own; the address, `127.0.0.1:port`.
+
+        Raises `TypeError` for what is no app, and whatever the app's start-up raises.
+        """
+        if self._http is None:
+            # Not at the start of the process: no node asks for HTTP before it has a chain.
+            from vmsdk.rpc.http import HTTPServers
+
+            self._http = HTTPServers(self.protocol, self.log)
+        return self._http.serve(app, prefix=prefix)
+
+    def disconnect(self) -> None:
+        """Stop HTTP and let go of the node. Harmless when repeated."""
+        if self._http is not None:
+            self._http.close()
+        if self.notifier is not None:
+            self.notifier.stop()
+        if self.node is not None:
+            self.node.close()
