@@ -1,53 +1,77 @@
-"""The birth of a chain: its plugin registered by a node, its subnet and itself made on the P-chain."""
+"""The birth of a chain: the transactions that make a subnet and the chain on it.
+
+They are signed before they are issued, because nodes read what belongs to a chain's ID (names, configuration) only at their start, and
+run a chain as soon as it is made.
+"""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from typing_extensions import Self
 
 from vmsdk.ids import ID
-from vmsdk.network import diagnosis
-from vmsdk.network.errors import CallFailed, PluginNotRegistered
-from vmsdk.network.logs import LogFile
-from vmsdk.network.node import Node
+from vmsdk.network.newchain import NewChain
 from vmsdk.network.pchain import PChain
-from vmsdk.network.transactions import CreateChain, CreateSubnet
-from vmsdk.network.wallet import LOCAL_ADDRESS, Wallet, change_of
+from vmsdk.network.transactions import UTXO, CreateChain, CreateSubnet, Signed
+from vmsdk.network.wallet import Wallet, change_of
 
 
-def register_plugin(node: Node, vm_id: ID, plugin_dir: Path) -> None:
-    """Has the running node launch a plugin once, to get to know it.
+@dataclass(frozen=True)
+class Birth:
+    """Signed transactions that were not issued yet."""
 
-    Raises:
-        PluginNotRegistered: the launch failed; the error holds what the plugin printed.
-    """
-    output = LogFile.at_end(node.plugin_log)
-    try:
-        failed = node.client("/ext/admin").call("admin.loadVMs").get("failedVMs") or {}
-    except CallFailed as error:
-        failed = {str(vm_id): error.message}
-    reason = failed.get(str(vm_id))
-    if reason is not None:
-        lines = diagnosis.said_by_plugin(output.new_lines())
-        raise PluginNotRegistered(node.name, plugin_dir / str(vm_id), reason, lines, node.plugin_log)
+    name: str
+    vm_id: ID
+    create_subnet: Signed
+    create_chain: Signed
 
+    @classmethod
+    def plan(cls, new: NewChain, vm_id: ID, utxos: Sequence[UTXO]) -> Self:
+        """Plans a chain that `utxos` pay for.
 
-def make_chain(node: Node, vm_id: ID, name: str, genesis: bytes) -> tuple[ID, ID]:
-    """Makes a subnet and a chain on it; returns the IDs of both. No node runs the chain yet: none tracks the subnet.
+        Raises:
+            NotEnoughFunds: they do not suffice.
+            MissingExtra: the package that signs is not installed.
+        """
+        wallet = Wallet()
+        subnet = wallet.sign(CreateSubnet(wallet.pay(utxos), wallet.owner))
+        payment = wallet.pay(change_of(subnet))
+        chain = wallet.sign(CreateChain(payment, subnet.id, _title(new.name), vm_id, new.genesis))
+        return cls(new.name, vm_id, subnet, chain)
 
-    Raises:
-        MissingExtra: the package that signs is not installed.
-        TransactionFailed: the P-chain does not take a transaction.
-    """
-    wallet, pchain = Wallet(), PChain(node.uri)
-    asset_id = pchain.fee_asset_id()
-    subnet = wallet.sign(CreateSubnet(wallet.pay(pchain.utxos(LOCAL_ADDRESS), asset_id), wallet.owner))
-    payment = wallet.pay(change_of(subnet), asset_id)
-    chain = wallet.sign(CreateChain(payment, subnet.id, _title(name), vm_id, genesis))
-    for transaction, what in ((subnet, "make a subnet"), (chain, f"make the chain {name}")):
-        pchain.issue(transaction, what)
-        pchain.wait_committed(transaction, what)
-    return subnet.id, chain.id
+    @property
+    def subnet_id(self) -> ID:
+        return self.create_subnet.id
+
+    @property
+    def chain_id(self) -> ID:
+        return self.create_chain.id
+
+    @property
+    def change(self) -> tuple[UTXO, ...]:
+        """What pays for a next chain."""
+        return change_of(self.create_chain)
+
+    def is_payable(self, utxos: Sequence[UTXO]) -> bool:
+        """Whether all that the transactions spend is among `utxos`."""
+        there = {(utxo.tx_id, utxo.index) for utxo in utxos}
+        return all(
+            (spent.tx_id, spent.index) in there for spent in self.create_subnet.unsigned.payment.inputs
+        )
+
+    def issue(self, pchain: PChain) -> None:
+        """Makes the subnet and the chain; nodes that know of them begin to run the chain.
+
+        Raises:
+            TransactionFailed: the P-chain does not take a transaction.
+        """
+        steps = ((self.create_subnet, "make a subnet"), (self.create_chain, f"make the chain {self.name}"))
+        for transaction, what in steps:
+            pchain.issue(transaction, what)
+            pchain.wait_committed(transaction, what)
 
 
 def _title(name: str) -> str:

@@ -55,9 +55,9 @@ class Chain:
         Raises:
             NodeUnreachable: the node does not answer.
         """
-        values = node.metrics("_snowman_last_accepted_height", chain=str(self.id))
+        values = node.metrics("_snowman_last_accepted_height", chain=self.name)
         return int(values[0]) if values else 0
 
     def log(self, node: Node) -> Path:
         """The node's log of the chain, which holds all that the VM logs and prints."""
-        return node.directory / "logs" / f"{self.id}.log"
+        return node.directory / "logs" / f"{self.name}.log"

@@ -40,7 +40,6 @@ def node_command(
         "bootstrap-ips": ",".join(f"{LOCALHOST}:{beacon.staking_port}" for beacon in beacons),
         "bootstrap-ids": ",".join(beacon.node_id for beacon in beacons),
         "track-subnets": ",".join(chain.subnet_id for chain in network.chains),
-        "api-admin-enabled": "true",  # to have a plugin registered before its chain is made
         "log-display-level": "off",
         "log-format": "plain",
         **network.flags,

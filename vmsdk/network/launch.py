@@ -103,9 +103,9 @@ class Launch:
             if failure is not None:
                 raise failure
             if time.monotonic() > deadline:
-                lines = self._since_start(chain.chain_id)[-diagnosis.SHOWN_LINES :]
+                lines = self._since_start(chain.name)[-diagnosis.SHOWN_LINES :]
                 raise ChainFailed(
-                    self.name, chain.name, "it did not bootstrap in time", lines, self._path(chain.chain_id)
+                    self.name, chain.name, "it did not bootstrap in time", lines, self._path(chain.name)
                 )
             time.sleep(_POLL_S)
 
@@ -115,8 +115,8 @@ class Launch:
             chain.name,
             chain.chain_id,
             self._since_start("main"),
-            self._since_start(chain.chain_id),
-            self._path(chain.chain_id),
+            self._since_start(chain.name),
+            self._path(chain.name),
         )
 
     def _check_alive(self) -> None:

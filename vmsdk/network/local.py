@@ -7,14 +7,15 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from typing_extensions import Self
 
-from vmsdk.network import birth, plugin
+from vmsdk.network import plugin
 from vmsdk.network.binary import NodeBinary, file_limit
+from vmsdk.network.birth import Birth
 from vmsdk.network.chain import Chain
 from vmsdk.network.client import JSONRPCClient
 from vmsdk.network.errors import (
@@ -25,11 +26,14 @@ from vmsdk.network.errors import (
     NoSuchNode,
     WaitTimedOut,
 )
-from vmsdk.network.launch import READY_TIMEOUT_S
+from vmsdk.network.launch import READY_TIMEOUT_S, Launch
 from vmsdk.network.newchain import NewChain
 from vmsdk.network.node import Node
+from vmsdk.network.pchain import PChain
 from vmsdk.network.process import end_processes_in
 from vmsdk.network.state import ChainRecord, NetworkRecord, NodeRecord, Store
+from vmsdk.network.transactions import UTXO
+from vmsdk.network.wallet import LOCAL_ADDRESS, genesis_utxos
 
 _HEIGHT_POLL_S = 0.02
 _MAX_PORT = 65535
@@ -143,6 +147,14 @@ class LocalNetwork:
         """Whether any of its nodes runs."""
         return any(node.status in ("running", "paused") for node in self.nodes)
 
+    def on_progress(self, progress: Callable[[str], None]) -> None:
+        """Tells `progress` from now on what is being done."""
+        self._progress = progress
+
+    def find_chain(self, name: str) -> Chain:
+        """The chain of that name or ID. Raises `NoSuchChain`."""
+        return Chain(self.record.chain(name))
+
     def node(self, name: str) -> Node:
         """The node of that name (`node1`) or node ID. Raises `NoSuchNode`."""
         for node in self.nodes:
@@ -201,7 +213,7 @@ class LocalNetwork:
         """Stops all nodes and starts them again: every chain is started anew, with changed code of its VM, on the state that it had."""
         with self._store.locked():
             self.stop()
-            self._launch(self.nodes, timeout_s)
+            self._await_chains(self._launch(self.nodes, timeout_s), timeout_s)
 
     def add_node(self, timeout_s: float = READY_TIMEOUT_S) -> Node:
         """Adds a node, and waits until it has bootstrapped all chains from the others.
@@ -215,7 +227,7 @@ class LocalNetwork:
                 network.nodes.append(record)
             node = self.node(record.name)
             try:
-                self._launch([node], timeout_s)
+                node.start(timeout_s)
             except BaseException:
                 self._forget_node(node)
                 raise
@@ -231,14 +243,18 @@ class LocalNetwork:
         new = chain if isinstance(chain, NewChain) else NewChain(chain)
         with self._store.locked():
             _check_distinct([*(known.name for known in self.chains), new.name])
-            record = self._make_chain(new)
+            utxos = PChain(self._first_running().uri).utxos(LOCAL_ADDRESS)
             try:
-                self.restart(timeout_s)
+                births = self._plan([new], utxos)
+                self.stop()
+                launches = self._launch(self.nodes, timeout_s)
+                self._issue(births)
+                self._await_chains(launches, timeout_s)
             except BaseException:
-                self._forget_chain(record)
+                self._forget_chain(new.name)
                 self.restart(timeout_s)
                 raise
-            return Chain(record)
+            return self.find_chain(new.name)
 
     def wait_for_height(
         self, height: int, *, chain: Chain | None = None, nodes: Iterable[Node] = (), timeout_s: float = 30.0
@@ -274,7 +290,6 @@ class LocalNetwork:
                     _new_node(network, None if self._http_port is None else self._http_port + 2 * index)
                 )
             self._store.save(network)
-            self._store.write_aliases()
             self._populate(timeout_s)
         except BaseException:
             self._undo_create(existed)
@@ -282,17 +297,19 @@ class LocalNetwork:
 
     def _populate(self, timeout_s: float) -> None:
         with self._store.locked():
-            if not self._new_chains:
-                self._launch(self.nodes, timeout_s)
-                return
-            first = self.nodes[0]
-            self._progress(f"starting {self.record.version}")
-            self._launch([first], timeout_s)
-            for chain in self._new_chains:
-                self._make_chain(chain)
-            # A node reads the subnets to track, the chains' names and their configuration only when it starts.
-            first.stop()
-            self._launch(self.nodes, timeout_s)
+            births = self._plan(self._new_chains, genesis_utxos())
+            first, *others = self.nodes
+            launches = self._launch([first], timeout_s)
+            utxos = PChain(first.uri).utxos(LOCAL_ADDRESS)
+            if births and not births[0].is_payable(utxos):
+                # A node whose local genesis is another one: only now it is known what there is to spend.
+                births = self._plan(self._new_chains, utxos)
+                first.stop()
+                launches = self._launch([first], timeout_s)
+            # Alone, the first node accepts the transactions at once; the others bootstrap them from it.
+            self._issue(births)
+            launches += self._launch(others, timeout_s)
+            self._await_chains(launches, timeout_s)
 
     def _undo_create(self, existed: bool) -> None:
         if self._store.path.exists():
@@ -313,7 +330,7 @@ class LocalNetwork:
                 )
             idle = [node for node in self.nodes if node.status not in ("running", "paused")]
             try:
-                self._launch(idle, timeout_s)
+                self._await_chains(self._launch(idle, timeout_s), timeout_s)
             except BaseException:
                 for node in idle:
                     node.kill()
@@ -332,40 +349,54 @@ class LocalNetwork:
             for chain in network.chains:
                 plugin.place(chain.target, chain.vm_name, self._store.plugin_dir, binary)
 
-    def _launch(self, nodes: list[Node], timeout_s: float) -> None:
-        """Starts the nodes: the first alone until its address is known, for the others bootstrap from it."""
+    def _launch(self, nodes: list[Node], timeout_s: float) -> list[tuple[Node, Launch]]:
+        """Starts the nodes, and waits until their P-chains work. The first comes alone at first: the others bootstrap from it."""
         if not nodes:
-            return
-        with self._store.locked():
-            plural = f"{len(nodes)} nodes" if len(nodes) > 1 else nodes[0].name
-            self._progress(f"starting {plural}")
-            first, *others = nodes
-            launches = [(first, first.settle(first.spawn(), timeout_s))]
-            spawned = [(node, node.spawn()) for node in others]
-            launches += [(node, node.settle(launch, timeout_s)) for node, launch in spawned]
-            self._progress(f"waiting for the chains on {plural}")
-            for node, launch in launches:
-                node.await_ready(launch, timeout_s)
+            return []
+        self._progress(f"starting {_count(nodes)} of {self.record.version}")
+        first, *others = nodes
+        launches = [(first, first.settle(first.spawn(), timeout_s))]
+        spawned = [(node, node.spawn()) for node in others]
+        launches += [(node, node.settle(launch, timeout_s)) for node, launch in spawned]
+        for _, launch in launches:
+            launch.await_primary_network(time.monotonic() + timeout_s)
+        return launches
 
-    def _make_chain(self, new: NewChain) -> ChainRecord:
-        first = next((node for node in self.nodes if node.status == "running"), None)
-        if first is None:
-            raise NodeNotRunning(self.nodes[0].name)
-        self._progress(f"installing {new.target}")
+    def _await_chains(self, launches: list[tuple[Node, Launch]], timeout_s: float) -> None:
+        self._progress(f"waiting for the chain on {_count(launches)}")
+        for node, launch in launches:
+            node.await_chains(launch, timeout_s)
+
+    def _plan(self, new_chains: list[NewChain], utxos: Sequence[UTXO]) -> list[Birth]:
+        """Plans the chains, and prepares what nodes need to know of them when they start."""
         network = self.record
         binary = NodeBinary(Path(network.binary), network.version, network.protocol)
-        vm = plugin.place(new.target, new.vm_name, self._store.plugin_dir, binary)
-        birth.register_plugin(first, vm, self._store.plugin_dir)
-        self._progress(f"making the chain {new.name}")
-        subnet_id, chain_id = birth.make_chain(first, vm, new.name, new.genesis)
-        record = ChainRecord(
-            new.name, str(chain_id), str(subnet_id), str(vm), new.vm_name, new.target, new.genesis_hash
-        )
+        births = []
+        for new in new_chains:
+            self._progress(f"installing {new.target}")
+            vm = plugin.place(new.target, new.vm_name, self._store.plugin_dir, binary)
+            birth = Birth.plan(new, vm, utxos)
+            births.append(birth)
+            utxos = birth.change
+            self._store.write_chain_config(str(birth.chain_id), new.config, new.upgrade)
         with self._store.changing() as network:
-            network.chains.append(record)
+            names = {new.name for new in new_chains}
+            network.chains = [chain for chain in network.chains if chain.name not in names]
+            network.chains += [_chain_record(new, birth) for new, birth in zip(new_chains, births, strict=True)]
         self._store.write_aliases()
-        self._store.write_chain_config(record.chain_id, new.config, new.upgrade)
-        return record
+        return births
+
+    def _issue(self, births: list[Birth]) -> None:
+        pchain = PChain(self._first_running().uri)
+        for birth in births:
+            self._progress(f"making the chain {birth.name}")
+            birth.issue(pchain)
+
+    def _first_running(self) -> Node:
+        for node in self.nodes:
+            if node.status == "running":
+                return node
+        raise NodeNotRunning(self.nodes[0].name)
 
     def _check_same_chains(self) -> None:
         known = self.record
@@ -383,13 +414,15 @@ class LocalNetwork:
             network.nodes = [record for record in network.nodes if record.name != node.name]
         shutil.rmtree(node.directory, ignore_errors=True)
 
-    def _forget_chain(self, chain: ChainRecord) -> None:
+    def _forget_chain(self, name: str) -> None:
         with self._store.changing() as network:
-            network.chains = [record for record in network.chains if record.chain_id != chain.chain_id]
-            unused = chain.vm_id not in {record.vm_id for record in network.chains}
-        if unused:
-            (self._store.plugin_dir / chain.vm_id).unlink(missing_ok=True)
-        self._store.remove_chain_config(chain.chain_id)
+            gone = [chain for chain in network.chains if chain.name == name]
+            network.chains = [chain for chain in network.chains if chain.name != name]
+            used = {chain.vm_id for chain in network.chains}
+        for chain in gone:
+            if chain.vm_id not in used:
+                (self._store.plugin_dir / chain.vm_id).unlink(missing_ok=True)
+            self._store.remove_chain_config(chain.chain_id)
         self._store.write_aliases()
 
 
@@ -403,6 +436,22 @@ def _new_node(network: NetworkRecord, http_port: int | None = None) -> NodeRecor
     if http_port is None:
         return NodeRecord(name)
     return NodeRecord(name, http_port, http_port + 1, ports_fixed=True)
+
+
+def _count(nodes: Sequence[object]) -> str:
+    return f"{len(nodes)} nodes" if len(nodes) != 1 else "1 node"
+
+
+def _chain_record(new: NewChain, birth: Birth) -> ChainRecord:
+    return ChainRecord(
+        new.name,
+        str(birth.chain_id),
+        str(birth.subnet_id),
+        str(birth.vm_id),
+        new.vm_name,
+        new.target,
+        new.genesis_hash,
+    )
 
 
 def _check_count(nodes: int) -> None:

@@ -37,6 +37,7 @@ class NewChain:
 
     def __post_init__(self) -> None:
         vm_name = self.vm_name or plugin.default_name(self.target)
+        object.__setattr__(self, "target", plugin.absolute(self.target))
         object.__setattr__(self, "vm_name", vm_name)
         object.__setattr__(self, "name", self.name or vm_name)
         check_name("chain", self.name)

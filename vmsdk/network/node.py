@@ -108,13 +108,15 @@ class Node:
             if self.status in ("running", "paused"):
                 return
             try:
-                self.await_ready(self.settle(self.spawn(), timeout_s), timeout_s)
+                launch = self.settle(self.spawn(), timeout_s)
+                launch.await_primary_network(time.monotonic() + timeout_s)
+                self.await_chains(launch, timeout_s)
             except BaseException:
                 self.kill()
                 raise
 
     def spawn(self) -> Launch:
-        """Starts its process without waiting; `settle`, then `await_ready` do the rest."""
+        """Starts its process without waiting; `settle`, then `await_chains` do the rest."""
         with self._store.changing() as network:
             record = network.node(self.name)
             command = node_command(self._store, network, record, self._beacons(network), file_limit())
@@ -148,10 +150,9 @@ class Node:
             )
         return launch
 
-    def await_ready(self, launch: Launch, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Waits until the P-chain and the network's chains take work on it."""
+    def await_chains(self, launch: Launch, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Waits until the network's chains take work on it."""
         deadline = time.monotonic() + timeout_s
-        launch.await_primary_network(deadline)
         for chain in self._store.load().chains:
             launch.await_chain(chain, deadline)
 

@@ -6,7 +6,6 @@ import hashlib
 import time
 
 from vmsdk.errors import InvalidEncoding
-from vmsdk.ids import ID
 from vmsdk.network.client import JSONRPCClient
 from vmsdk.network.errors import CallFailed, TransactionFailed, WaitTimedOut
 from vmsdk.network.transactions import UTXO, Signed
@@ -30,10 +29,6 @@ class PChain:
         answer = self._client.call("platform.getUTXOs", addresses=[address], encoding="hex")
         encoded = [from_checked_hex(text, "unspent output") for text in answer["utxos"]]
         return [UTXO.from_bytes(data) for data in encoded if UTXO.is_transfer(data)]
-
-    def fee_asset_id(self) -> ID:
-        """The asset that fees are paid in."""
-        return ID.from_string(self._client.call("platform.getStakingAssetID")["assetID"])
 
     def issue(self, transaction: Signed, what: str) -> None:
         """Hands a transaction to the node. `what` completes "the P-chain did not …".

@@ -20,6 +20,12 @@ def default_name(target: str) -> str:
     return _NOT_IN_NAMES.sub("-", attribute.rpartition(".")[2] or stem).strip("-").lower()[: ID.LENGTH]
 
 
+def absolute(target: str) -> str:
+    """`target` with an absolute path, where it names a file, so that it means the same from everywhere."""
+    where, separator, attribute = target.partition(":")
+    return f"{Path(where).absolute()}{separator}{attribute}" if Path(where).exists() else target
+
+
 def is_executable(target: str) -> bool:
     """Whether `target` is a plugin already: an executable file, written in whatever language."""
     path = Path(target)

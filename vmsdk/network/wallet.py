@@ -16,8 +16,16 @@ LOCAL_KEY = bytes.fromhex("56289e99c94b6912bfc12adc093c9b51124f0dc54ac7a766b2bc5
 """The private key that the genesis of every local network funds. Everybody knows it: never use it anywhere else."""
 LOCAL_ADDRESS = "P-local18jma8ppw3nhx5r4ap8clazz0dps7rv5u00z96u"
 """The P-chain address of `LOCAL_KEY`."""
+LOCAL_ASSET_ID = ID.from_string("2fombhL7aGPwj3KH4bfrmJwW6PVnMobf9Y2fn9GwxiAAJyFDbe")
+"""The asset that fees are paid in, on local networks of AvalancheGo and MetalGo."""
 FEE = 10**9
 """One token for a transaction. Fees are dynamic, and nodes accept more than they ask for: a local network's are far below this."""
+
+
+def genesis_utxos() -> tuple[UTXO, ...]:
+    """What the genesis of local networks gives `LOCAL_KEY` to spend at once, so that chains can be planned before a node runs."""
+    owner = Owner((address_bytes(LOCAL_ADDRESS),))
+    return (UTXO(ID.EMPTY, 0, Output(LOCAL_ASSET_ID, 20_000_000 * 10**9, owner)),)
 
 
 class Wallet:
@@ -41,14 +49,16 @@ class Wallet:
         """The owner whose one key this is."""
         return Owner((self.address,))
 
-    def pay(self, utxos: Iterable[UTXO], asset_id: ID, fee: int = FEE) -> Payment:
+    def pay(self, utxos: Iterable[UTXO], fee: int = FEE) -> Payment:
         """Pays `fee` out of `utxos`, the largest first; what is left over goes back to this wallet.
 
         Raises:
             NotEnoughFunds: what this key alone may spend now is less than the fee.
         """
         spendable = [
-            utxo for utxo in utxos if utxo.output.asset_id == asset_id and self._may_spend(utxo.output.owner)
+            utxo
+            for utxo in utxos
+            if utxo.output.asset_id == LOCAL_ASSET_ID and self._may_spend(utxo.output.owner)
         ]
         spendable.sort(key=lambda utxo: utxo.output.amount, reverse=True)
         chosen: list[UTXO] = []
@@ -60,7 +70,7 @@ class Wallet:
             total += utxo.output.amount
         if total < fee:
             raise NotEnoughFunds(fee, total)
-        change = (Output(asset_id, total - fee, self.owner),) if total > fee else ()
+        change = (Output(LOCAL_ASSET_ID, total - fee, self.owner),) if total > fee else ()
         return Payment(
             LOCAL_NETWORK_ID, tuple(self._input(utxo) for utxo in sorted(chosen, key=_spending_order)), change
         )

@@ -1,0 +1,61 @@
+"""Which network a command is about."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vmsdk.network import LocalNetwork
+from vmsdk.network.errors import InvalidArgument, NetworkNotFound
+from vmsdk.network.newchain import check_name
+from vmsdk.network.state import existing_networks, networks_dir
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--name", help="the network's name (default: the only network, or the only one that runs)"
+    )
+    which.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="the network's directory, where it is not the default one",
+    )
+
+
+def named_directory(args: argparse.Namespace) -> Path | None:
+    """The directory that the options name, if any. Raises `InvalidArgument` for a name that cannot be one."""
+    if args.data_dir is not None:
+        return Path(args.data_dir)
+    if args.name is None:
+        return None
+    check_name("network", args.name)
+    return networks_dir() / str(args.name)
+
+
+def directory(args: argparse.Namespace) -> Path:
+    """The directory that the options name; without any, that of the only network, or of the only one that runs.
+
+    Raises:
+        NetworkNotFound: there is none.
+        InvalidArgument: there are several.
+    """
+    named = named_directory(args)
+    if named is not None:
+        return named
+    existing = existing_networks()
+    if not existing:
+        raise NetworkNotFound(networks_dir())
+    candidates = (
+        existing if len(existing) == 1 else [path for path in existing if LocalNetwork.open(path).running]
+    )
+    if len(candidates) != 1:
+        names = ", ".join(path.name for path in candidates or existing)
+        raise InvalidArgument(f"there are several networks ({names}): name one by --name")
+    return candidates[0]
+
+
+def network(args: argparse.Namespace) -> LocalNetwork:
+    """The network that the options name or mean."""
+    return LocalNetwork.open(directory(args), progress=lambda text: print(f"{text} ...", flush=True))
