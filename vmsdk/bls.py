@@ -1,6 +1,6 @@
 """BLS12-381 keys and signatures as nodes use them: public keys in G1, signatures in G2.
 
-Checking, converting and adding public keys is done here, in about a millisecond a key, since every VM
+Checking, converting and adding public keys is done here, in one or two milliseconds a key, since every VM
 must check its node's key. Secret keys and pairings are the business of py_ecc (extra `warp`), which
 is imported at first use and takes its time: about a third of a second for a `verify`.
 

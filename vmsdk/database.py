@@ -111,11 +111,11 @@ class Batch(ABC):
 
     def put(self, key: bytes, value: bytes) -> None:
         """Insert or overwrite *key* when the batch is written."""
-        self._operations[bytes(key)] = bytes(value)
+        self._operations[as_bytes(key)] = as_bytes(value)
 
     def delete(self, key: bytes) -> None:
         """Remove *key* when the batch is written; a missing key is no error."""
-        self._operations[bytes(key)] = None
+        self._operations[as_bytes(key)] = None
 
     def __setitem__(self, key: bytes, value: bytes) -> None:
         self.put(key, value)
@@ -181,3 +181,8 @@ class DatabaseIterator(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def as_bytes(value: bytes) -> bytes:
+    """*value*, which may be any bytes-like object. `bytes(7)` would be seven zero bytes, not an error."""
+    return value if type(value) is bytes else bytes(memoryview(value))

@@ -6,7 +6,7 @@ import threading
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 
-from vmsdk.database import Batch, Database, DatabaseIterator
+from vmsdk.database import Batch, Database, DatabaseIterator, as_bytes
 from vmsdk.errors import Closed
 
 
@@ -22,23 +22,21 @@ class MemoryDatabase(Database):
     def _get(self, key: bytes) -> bytes | None:
         with self._lock:
             self._check_open()
-            return self._content.get(bytes(key))
+            return self._content.get(as_bytes(key))
 
     def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
         with self._lock:
             self._check_open()
-            return [self._content.get(bytes(key)) for key in keys]
+            return [self._content.get(as_bytes(key)) for key in keys]
 
     def __contains__(self, key: object) -> bool:
-        with self._lock:
-            self._check_open()
-            return key in self._content
+        return isinstance(key, (bytes, bytearray, memoryview)) and self._get(bytes(key)) is not None
 
     def put(self, key: bytes, value: bytes) -> None:
-        self._apply({bytes(key): bytes(value)})
+        self._apply({as_bytes(key): as_bytes(value)})
 
     def delete(self, key: bytes) -> None:
-        self._apply({bytes(key): None})
+        self._apply({as_bytes(key): None})
 
     def batch(self) -> Batch:
         return _MemoryBatch(self)

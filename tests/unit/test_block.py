@@ -1,0 +1,124 @@
+"""Blocks can be written in the ways that Python offers for attributes."""
+
+from __future__ import annotations
+
+import builtins
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+import pytest
+
+from vmsdk.block import Block, VerifyWithContext
+from vmsdk.ids import ID
+
+PARENT = ID.of(b"parent")
+
+
+@dataclass
+class DataclassBlock(Block):
+    """All attributes are fields, as most authors write it."""
+
+    id: ID
+    parent_id: ID
+    height: int
+    timestamp: datetime
+    bytes: builtins.bytes
+    fate: list[str] = field(default_factory=list)
+
+    def verify(self) -> None:
+        self.fate.append("verified")
+
+    def accept(self) -> None:
+        self.fate.append("accepted")
+
+
+class PropertyBlock(Block):
+    """All attributes are computed."""
+
+    def __init__(self, payload: builtins.bytes) -> None:
+        self._payload = payload
+
+    @property
+    def id(self) -> ID:
+        return ID.of(self._payload)
+
+    @property
+    def parent_id(self) -> ID:
+        return PARENT
+
+    @property
+    def height(self) -> int:
+        return 7
+
+    @property
+    def timestamp(self) -> int:
+        return 1_700_000_000
+
+    @property
+    def bytes(self) -> builtins.bytes:
+        return self._payload
+
+    def verify(self) -> None: ...
+
+    def accept(self) -> None: ...
+
+
+class AssigningBlock(Block):
+    """All attributes are declared, and assigned in the constructor."""
+
+    id: ID
+    parent_id: ID
+    height: int
+    timestamp: int
+    bytes: builtins.bytes
+
+    def __init__(self) -> None:
+        self.id = ID.of(b"block")
+        self.parent_id = PARENT
+        self.height = 7
+        self.timestamp = 1_700_000_000
+        self.bytes = b"block"
+
+    def verify(self) -> None: ...
+
+    def accept(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        DataclassBlock(
+            ID.of(b"block"), PARENT, 7, datetime.fromtimestamp(1_700_000_000, timezone.utc), b"block"
+        ),
+        PropertyBlock(b"block"),
+        AssigningBlock(),
+    ],
+    ids=lambda block: type(block).__name__,
+)
+def test_a_block_shows_its_attributes_however_they_are_written(block: Block) -> None:
+    assert (block.id, block.parent_id, block.height) == (ID.of(b"block"), PARENT, 7)
+    assert block.bytes == b"block"
+    block.verify()
+    block.accept()
+    block.reject()  # nothing by default
+
+
+def test_what_verify_keeps_in_the_block_is_there_for_accept() -> None:
+    block = DataclassBlock(ID.of(b""), PARENT, 1, datetime.now(timezone.utc), b"")
+    block.verify()
+    block.accept()
+    assert block.fate == ["verified", "accepted"]
+
+
+@pytest.mark.parametrize("missing", ["verify", "accept"])
+def test_a_block_without_verify_or_accept_cannot_be_made(missing: str) -> None:
+    methods = {name: lambda self: None for name in ("verify", "accept") if name != missing}
+    incomplete = type("Incomplete", (Block,), methods)
+    with pytest.raises(TypeError, match=missing):
+        incomplete()
+
+
+def test_verifying_with_context_needs_both_of_its_parts() -> None:
+    half = type("Half", (VerifyWithContext,), {"verify_with_context": lambda self, height: None})
+    with pytest.raises(TypeError, match="should_verify_with_context"):
+        half()

@@ -1,0 +1,63 @@
+"""The table of protocol versions, against the change log of PROTOCOL.md 1.3."""
+
+from __future__ import annotations
+
+import pytest
+
+from vmsdk.errors import UnsupportedProtocol
+from vmsdk.protocol import NEWEST, OLDEST, PROTOCOLS, protocol
+
+
+def versions_with(feature: str) -> list[int]:
+    return [version for version in range(OLDEST, NEWEST + 1) if getattr(protocol(version), feature)]
+
+
+def test_there_is_no_gap_from_35_to_46() -> None:
+    assert list(PROTOCOLS) == list(range(35, 47))
+    assert (OLDEST, NEWEST) == (35, 46)
+
+
+def test_every_version_names_a_release_that_speaks_it() -> None:
+    assert all(entry.releases for entry in PROTOCOLS.values())
+
+
+@pytest.mark.parametrize(
+    ("feature", "first", "last"),
+    [
+        ("block_status", 35, 35),
+        ("cross_chain_messages", 35, 36),
+        ("mismatch_names_path", 36, 46),
+        ("network_upgrades", 37, 46),
+        ("current_validators", 38, 46),
+        ("keystore", 35, 38),
+        ("inline_http_body", 35, 39),
+        ("replaces_http_headers", 40, 46),
+        ("handles_http2", 41, 46),
+        ("text_io_errors", 35, 41),
+        ("waits_for_events", 42, 46),
+        ("simple_response_headers", 42, 46),
+        ("warp_validator_sets", 44, 46),
+        ("warp_validator_set", 44, 44),
+    ],
+)
+def test_each_feature_has_its_versions(feature: str, first: int, last: int) -> None:
+    assert versions_with(feature) == list(range(first, last + 1))
+
+
+def test_the_header_routed_handler_was_renamed_once() -> None:
+    methods = {version: protocol(version).http2_method for version in (35, 40, 41, 42, 46)}
+    assert methods == {
+        35: None,
+        40: None,
+        41: "CreateHTTP2Handler",
+        42: "NewHTTPHandler",
+        46: "NewHTTPHandler",
+    }
+
+
+@pytest.mark.parametrize("version", [-1, 0, 34, 47, 2**32])
+def test_another_version_is_refused_with_the_range(version: int) -> None:
+    with pytest.raises(UnsupportedProtocol) as caught:
+        protocol(version)
+    assert caught.value.version == version
+    assert "speaks 35 to 46" in str(caught.value)
