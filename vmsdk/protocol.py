@@ -99,11 +99,29 @@ class Protocol:
         """GetWarpValidatorSet, for one subnet, exists (44 only)."""
         return self.version == 44
 
+    def knows_upgrade(self, upgrade: str) -> bool:
+        """Initialize tells the time of *upgrade*: fortuna, granite or helicon (older ones: from 37)."""
+        return self.version >= _UPGRADES[upgrade][0]
+
+    def activates_upgrade(self, upgrade: str) -> bool:
+        """On local networks *upgrade* (etna or one of the above) is active from the start."""
+        active_since = _UPGRADES[upgrade][1]
+        return active_since is not None and self.version >= active_since
+
     @property
     def mismatch_names_path(self) -> bool:
         """The node's text for a refused handshake names the plugin's path (from 36)."""
         return self.version >= 36
 
+
+# The first protocol that tells an upgrade's time, and the first whose newest release has it active.
+# Source: proto/vm/vm.proto and upgrade/upgrade.go of the releases.
+_UPGRADES: dict[str, tuple[int, int | None]] = {
+    "etna": (37, 38),
+    "fortuna": (39, 39),
+    "granite": (40, 44),
+    "helicon": (44, None),
+}
 
 # Source: version/compatibility.json and version/constants.go of every release tag.
 PROTOCOLS: dict[int, Protocol] = {

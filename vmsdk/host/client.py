@@ -1,0 +1,135 @@
+"""The node's client of a plugin: every method of `vm.VM`."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar, cast
+
+import grpc
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2
+
+from vmsdk._pb._service import Method
+from vmsdk._pb.vm.vm_grpc import VM
+from vmsdk.host.channel import connect
+from vmsdk.host.errors import PluginGone
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+_HEALTH_CHECK = "/grpc.health.v1.Health/Check"
+
+
+class Call(Generic[RequestT, ResponseT]):
+    """One method. Waits until the plugin is there, as a node does, unless made otherwise."""
+
+    def __init__(self, client: VMClient, method: Method[Any, Any], *, wait_for_ready: bool = True) -> None:
+        self.name = method.path.rpartition("/")[2]
+        self._client = client
+        self._wait_for_ready = wait_for_ready
+        self._invoke = client.channel.unary_unary(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+
+    def __call__(self, request: RequestT, timeout: float | None = None) -> ResponseT:
+        """Call and wait up to *timeout* seconds, the client's own if None.
+
+        Raises `grpc.RpcError`, or `PluginGone` once the client is aborted.
+        """
+        timeout = self._client.timeout_s if timeout is None else timeout
+        try:
+            return cast(ResponseT, self._invoke(request, timeout, wait_for_ready=self._wait_for_ready))
+        except (grpc.RpcError, ValueError) as error:  # ValueError: the channel is closed
+            raise self._client._blame(self.name, error) from None
+
+    def start(self, request: RequestT, timeout: float | None = None) -> grpc.Future[ResponseT]:
+        """Call and return at once; the future can be cancelled. Without a deadline unless given.
+
+        Raises `PluginGone` once the client is aborted.
+        """
+        try:
+            return cast(
+                "grpc.Future[ResponseT]",
+                self._invoke.future(request, timeout, wait_for_ready=self._wait_for_ready),
+            )
+        except ValueError as error:
+            raise self._client._blame(self.name, error) from None
+
+
+class VMClient:
+    """Calls the plugin that serves at *address*, ``127.0.0.1:port``.
+
+    Each attribute with a name of the protocol is that method: it takes and gives protobuf messages.
+    *timeout_s* is the deadline of calls that give none; a node has none, so None waits without end.
+    """
+
+    def __init__(self, address: str, *, timeout_s: float | None = None) -> None:
+        self.address = address
+        self.timeout_s = timeout_s
+        self.channel = connect(address)
+        self._gone: PluginGone | None = None
+        self.Initialize = _call(self, VM.Initialize)
+        self.SetState = _call(self, VM.SetState)
+        self.Shutdown = _call(self, VM.Shutdown)
+        self.CreateHandlers = _call(self, VM.CreateHandlers)
+        self.Connected = _call(self, VM.Connected)
+        self.Disconnected = _call(self, VM.Disconnected)
+        self.BuildBlock = _call(self, VM.BuildBlock)
+        self.ParseBlock = _call(self, VM.ParseBlock)
+        self.GetBlock = _call(self, VM.GetBlock)
+        self.SetPreference = _call(self, VM.SetPreference)
+        self.Health = _call(self, VM.Health, wait_for_ready=False)
+        self.Version = _call(self, VM.Version)
+        self.AppRequest = _call(self, VM.AppRequest)
+        self.AppRequestFailed = _call(self, VM.AppRequestFailed)
+        self.AppResponse = _call(self, VM.AppResponse)
+        self.AppGossip = _call(self, VM.AppGossip)
+        self.Gather = _call(self, VM.Gather)
+        self.CrossChainAppRequest = _call(self, VM.CrossChainAppRequest)
+        self.CrossChainAppRequestFailed = _call(self, VM.CrossChainAppRequestFailed)
+        self.CrossChainAppResponse = _call(self, VM.CrossChainAppResponse)
+        self.GetAncestors = _call(self, VM.GetAncestors)
+        self.BatchedParseBlock = _call(self, VM.BatchedParseBlock)
+        self.GetBlockIDAtHeight = _call(self, VM.GetBlockIDAtHeight)
+        self.StateSyncEnabled = _call(self, VM.StateSyncEnabled)
+        self.GetOngoingSyncStateSummary = _call(self, VM.GetOngoingSyncStateSummary)
+        self.GetLastStateSummary = _call(self, VM.GetLastStateSummary)
+        self.ParseStateSummary = _call(self, VM.ParseStateSummary)
+        self.GetStateSummary = _call(self, VM.GetStateSummary)
+        self.BlockVerify = _call(self, VM.BlockVerify)
+        self.BlockAccept = _call(self, VM.BlockAccept)
+        self.BlockReject = _call(self, VM.BlockReject)
+        self.StateSummaryAccept = _call(self, VM.StateSummaryAccept)
+        self.CreateHTTP2Handler = _call(self, VM.CreateHTTP2Handler)
+        self.NewHTTPHandler = _call(self, VM.NewHTTPHandler)
+        self.WaitForEvent = _call(self, VM.WaitForEvent)
+        self._health_check = self.channel.unary_unary(
+            _HEALTH_CHECK,
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+
+    def check_health(self, service: str = "", timeout: float | None = None) -> int:
+        """The status that the standard gRPC health service gives: 1 is SERVING. Raises `grpc.RpcError`."""
+        request = health_pb2.HealthCheckRequest(service=service)
+        response = self._health_check(request, timeout or self.timeout_s, wait_for_ready=True)
+        return int(response.status)
+
+    def abort(self, exit_code: int | None = None) -> None:
+        """The plugin's process has ended: fail calls that wait, and all later ones, with `PluginGone`."""
+        self._gone = PluginGone(exit_code=exit_code)
+        self.channel.close()
+
+    def close(self) -> None:
+        """Close the channel; calls in flight are cancelled."""
+        self.channel.close()
+
+    def _blame(self, method: str, error: Exception) -> Exception:
+        return error if self._gone is None else PluginGone(method, self._gone.exit_code)
+
+
+def _call(
+    client: VMClient, method: Method[RequestT, ResponseT], *, wait_for_ready: bool = True
+) -> Call[RequestT, ResponseT]:
+    return Call(client, method, wait_for_ready=wait_for_ready)

@@ -1,0 +1,76 @@
+"""The node's engine lock around a VM, and what the node makes of the VM's errors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import TypeVar, cast
+
+import grpc
+from google.protobuf.message import Message
+
+from vmsdk.host.client import Call, VMClient
+from vmsdk.host.errors import CallFailed, ChainFatal, HostError, PluginGone
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+class Engine:
+    """Makes the calls of one chain. Once one of them was fatal, every further one raises the same.
+
+    *on_fault* is called with the first `ChainFatal`, on the thread on which it happened.
+    """
+
+    def __init__(self, client: VMClient, on_fault: Callable[[ChainFatal], None] | None = None) -> None:
+        self.client = client
+        self.lock = threading.RLock()
+        """The chain lock: held during every call that the node makes one at a time."""
+        self.fault: ChainFatal | None = None
+        """Why the chain has stopped, if it has."""
+        self._on_fault = on_fault
+        self._fault_lock = threading.Lock()
+
+    def call(
+        self,
+        call: Call[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        fatal: bool = False,
+        locked: bool = True,
+    ) -> ResponseT:
+        """Call the VM, under the chain lock if *locked*.
+
+        Raises `CallFailed` for an error that a node can live with, `ChainFatal` for any if *fatal*, and
+        `PluginGone` when the process has ended.
+        """
+        with self.lock if locked else nullcontext():
+            if self.fault is not None:
+                raise self.fault
+            try:
+                return call(request)
+            except grpc.RpcError as error:
+                failure: HostError = _failure(call.name, error)
+            except PluginGone as error:
+                failure = error
+        if fatal:
+            raise self.stop(failure) from None
+        raise failure from None
+
+    def stop(self, cause: HostError) -> ChainFatal:
+        """Stop the chain because of *cause*; what to raise. The first cause is the one that stays."""
+        with self._fault_lock:
+            first = self.fault is None
+            if self.fault is None:
+                self.fault = ChainFatal(cause)
+            fault = self.fault
+        if first and self._on_fault is not None:
+            self._on_fault(fault)
+        return fault
+
+
+def _failure(method: str, error: grpc.RpcError) -> CallFailed:
+    # grpcio raises errors that are calls too; its type stubs don't say so.
+    call = cast(grpc.Call, error)
+    return CallFailed(method, call.code().name, call.details() or "")

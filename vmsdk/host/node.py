@@ -1,0 +1,223 @@
+"""A node with one chain: what tests and `vmsdk dev` run a VM with."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, TypeVar
+
+from typing_extensions import Self
+
+from vmsdk.events import Event
+from vmsdk.host.block import Block
+from vmsdk.host.chain import Chain
+from vmsdk.host.client import VMClient
+from vmsdk.host.config import ChainConfig
+from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, HostError, PluginGone
+from vmsdk.host.plugin import Log, PluginProcess
+from vmsdk.host.services import NodeServices
+from vmsdk.host.sqlite import SQLiteDatabase
+from vmsdk.protocol import NEWEST, protocol
+
+PartT = TypeVar("PartT")
+
+# A node has no deadlines. This one keeps a test from hanging on a VM that hangs.
+CALL_TIMEOUT_S = 60.0
+
+
+class Host:
+    """Starts *command* (a path, or an argv) as a plugin, and drives its chain to normal operation.
+
+    *protocol* is the version spoken; *genesis*, *upgrade*, *config* and every other field of `ChainConfig`
+    (as *fields*) are what the VM is initialised with. *database* is a file (made if missing) or an open
+    `SQLiteDatabase` (left open); in memory if None. *blocks* and *summaries* are what peers offer to a chain
+    that starts. *log* gets ``"stdout"`` or ``"stderr"`` and each line of the VM. *call_timeout_s* is the
+    deadline of each call; a node has none. *plugin* holds further arguments for `PluginProcess`.
+
+    As a context manager it starts, and stops like a node. `start` raises what `PluginProcess.start` and
+    `Chain` raise, and leaves nothing behind.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str] | Path,
+        *,
+        protocol: int = NEWEST,
+        database: SQLiteDatabase | Path | None = None,
+        blocks: Iterable[bytes] = (),
+        summaries: Iterable[bytes] = (),
+        log: Log | None = None,
+        on_fault: Callable[[ChainFatal], None] | None = None,
+        call_timeout_s: float | None = CALL_TIMEOUT_S,
+        plugin: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> None:
+        self.config = ChainConfig(protocol=_protocol(protocol), **fields)
+        self.process = PluginProcess(command, protocol=protocol, log=log, **(plugin or {}))
+        self._database = database
+        self._blocks = blocks
+        self._summaries = summaries
+        self._on_fault = on_fault
+        self._call_timeout_s = call_timeout_s
+        self._resources = ExitStack()
+        self._client: VMClient | None = None
+        self._services: NodeServices | None = None
+        self._chain: Chain | None = None
+        self._loop: threading.Thread | None = None
+        self._stopping = threading.Event()
+
+    @property
+    def chain(self) -> Chain:
+        """The chain. Raises `ChainMisused` before `start`."""
+        return _started(self._chain)
+
+    @property
+    def services(self) -> NodeServices:
+        """What the VM can call. Raises `ChainMisused` before `start`."""
+        return _started(self._services)
+
+    @property
+    def client(self) -> VMClient:
+        """The raw calls. Raises `ChainMisused` before `start`."""
+        return _started(self._client)
+
+    # Start -----------------------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Start everything, up to normal operation. Call once."""
+        try:
+            self.connect()
+            self.chain.start(self._blocks, self._summaries)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def connect(self) -> None:
+        """Start the process and the services, but call nothing: for tests that make the first calls."""
+        disk = self._open_database()
+        if self.config.chain_data_dir is None:
+            directory = self._resources.enter_context(TemporaryDirectory(prefix="vmsdk-chain-"))
+            self.config = replace(self.config, chain_data_dir=Path(directory))
+        self._services = NodeServices(self.config, disk=disk)
+        self._resources.callback(self._services.stop)
+        self._services.start()
+        self._client = VMClient(self.process.start(), timeout_s=self._call_timeout_s)
+        self._chain = Chain(self._client, self._services, on_fault=self._on_fault)
+        self.process.at_exit(self._plugin_ended)
+
+    def register(self) -> str:
+        """The other kind of launch: handshake, Version, Shutdown, stop. The VM's version."""
+        try:
+            self._client = VMClient(self.process.start(), timeout_s=self._call_timeout_s)
+            self.process.at_exit(self._plugin_ended)
+            services = NodeServices(self.config)
+            self._resources.callback(services.stop)
+            chain = Chain(self._client, services)
+            version = chain.version()
+            chain.shutdown()
+            return version
+        finally:
+            self.stop()
+
+    def _open_database(self) -> SQLiteDatabase:
+        if isinstance(self._database, SQLiteDatabase):
+            return self._database
+        disk = SQLiteDatabase(self._database)
+        self._resources.callback(disk.close)
+        return disk
+
+    def _plugin_ended(self, exit_code: int) -> None:
+        if self._client is not None:
+            self._client.abort(exit_code)
+        if self._services is not None:
+            self._services.events.close()
+
+    # Run -------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        on_block: Callable[[Block], None] | None = None,
+        on_build_failed: Callable[[HostError], None] | None = None,
+    ) -> None:
+        """Build and accept a block at each event of the VM, on a thread of its own, until stop or a fault.
+
+        *on_block* sees each accepted block; *on_build_failed* why there was none.
+        """
+        self._loop = threading.Thread(
+            target=self._accept_blocks, args=(on_block, on_build_failed), name="engine", daemon=True
+        )
+        self._loop.start()
+
+    def _accept_blocks(
+        self, on_block: Callable[[Block], None] | None, on_build_failed: Callable[[HostError], None] | None
+    ) -> None:
+        while not self._stopping.is_set():
+            event = self.chain.next_event()
+            if event is None:
+                return
+            if event is not Event.BUILD_BLOCK:
+                continue
+            try:
+                block = self.chain.produce()
+            except CallFailed as error:
+                if on_build_failed is not None:
+                    on_build_failed(error)
+            except (ChainFatal, PluginGone):
+                return
+            else:
+                if on_block is not None:
+                    on_block(block)
+
+    # Stop ------------------------------------------------------------------------------------------------
+
+    def stop(self) -> int | None:
+        """Stop like a node; the exit code of the process. Harmless when repeated."""
+        self._stopping.set()
+        if self._chain is not None:
+            self._chain.shutdown()
+        return self._end()
+
+    def kill(self) -> int | None:
+        """Kill the process as a crash would, then clear up; its exit code."""
+        self._stopping.set()
+        self.process.kill()
+        return self._end()
+
+    def _end(self) -> int | None:
+        if self._chain is not None:
+            self._chain.end_events()
+        if self._services is not None:
+            self._services.stop()
+        if self._client is not None:
+            self._client.close()
+        exit_code = self.process.stop()
+        if self._loop is not None and self._loop is not threading.current_thread():
+            self._loop.join()
+        self._resources.close()
+        return exit_code
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+_protocol = protocol
+
+
+def _started(part: PartT | None) -> PartT:
+    if part is None:
+        raise ChainMisused("the host is not started yet")
+    return part

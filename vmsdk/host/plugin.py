@@ -1,0 +1,268 @@
+"""One plugin process: how a node starts and stops it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from typing_extensions import Self
+
+from vmsdk.host.errors import HandshakeFailed, ProtocolMismatch, StartFailed
+from vmsdk.host.logstream import LogStream
+from vmsdk.host.runtime import RuntimeService
+from vmsdk.host.server import LoopbackServer
+from vmsdk.host.spawn import spawn
+from vmsdk.protocol import NEWEST, protocol
+
+_log = logging.getLogger("vmsdk.host")
+
+# Source: vms/rpcchainvm/runtime/runtime.go.
+ENGINE_ADDRESS_KEY = "AVALANCHE_VM_RUNTIME_ENGINE_ADDR"
+HANDSHAKE_TIMEOUT_S = 5.0
+GRACEFUL_STOP_TIMEOUT_S = 5.0
+# The only variables of a node that its plugins inherit.
+_INHERITED_PREFIXES = ("GRPC_", "GODEBUG")
+# Enough to show a traceback in the error of a failed handshake.
+_REMEMBERED_LINES = 200
+_JOIN_TIMEOUT_S = 2.0
+
+Log = Callable[[str, str], None]
+
+
+class PluginProcess:
+    """Starts *command* as a plugin: a path, or an argv whose first item is one.
+
+    *protocol* is the version that this host speaks. *log* is called with ``"stdout"`` or ``"stderr"`` and
+    one line of text without its end; *log_bytes* likewise with every byte as it comes. Both are called on
+    threads of the process. *handshake_timeout_s* and *stop_timeout_s* are the node's unless a test is in
+    a hurry. As a context manager it starts and stops itself.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str] | Path,
+        *,
+        protocol: int = NEWEST,
+        log: Log | None = None,
+        log_bytes: Callable[[str, bytes], None] | None = None,
+        environment: Mapping[str, str] = os.environ,
+        handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
+        stop_timeout_s: float = GRACEFUL_STOP_TIMEOUT_S,
+    ) -> None:
+        self.argv = _argv(command)
+        self.protocol = protocol
+        self.address: str | None = None
+        """Where the plugin serves ``vm.VM``; known after `start`."""
+        self.exit_code: int | None = None
+        """Known once the process has ended; negative for the signal that ended it."""
+        self.output: deque[str] = deque(maxlen=_REMEMBERED_LINES)
+        """The last lines of both streams."""
+        self._log = log
+        self._log_bytes = log_bytes
+        self._environment = environment
+        self._handshake_timeout_s = handshake_timeout_s
+        self._stop_timeout_s = stop_timeout_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._start_error: StartFailed | None = None
+        self._threads: list[threading.Thread] = []
+        self._started = threading.Event()
+        self._exited = threading.Event()
+        self._signal_lock = threading.Lock()
+        self._stop_lock = threading.Lock()
+        self._stopped = False
+        self._at_exit: list[Callable[[int], None]] = []
+
+    # Start -----------------------------------------------------------------------------------------------
+
+    def start(self) -> str:
+        """Spawn and await the handshake; the plugin's address. The process is stopped if it fails.
+
+        Raises `StartFailed`, `HandshakeFailed`, `ProtocolMismatch`. Call once.
+        """
+        runtime = RuntimeService(protocol(self.protocol), self.argv[0])
+        server = LoopbackServer(runtime, health_service=False)
+        server.start()
+        try:
+            self._spawn(server.address)
+            self.address = self._await_handshake(runtime)
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            server.stop(GRACEFUL_STOP_TIMEOUT_S)
+        return self.address
+
+    def _spawn(self, engine_address: str) -> None:
+        environment = {ENGINE_ADDRESS_KEY: engine_address}
+        environment.update(
+            (name, value) for name, value in self._environment.items() if name.startswith(_INHERITED_PREFIXES)
+        )
+        # The parent-death signal comes when the thread that made the child ends, not the process: so the
+        # thread that waits for the child's end is the one that makes it.
+        self._run("life", self._live, environment)
+        self._started.wait()
+        if self._start_error is not None:
+            raise self._start_error
+
+    def _live(self, environment: Mapping[str, str]) -> None:
+        try:
+            process = spawn(self.argv, environment)
+        except StartFailed as error:
+            self._start_error = error
+            self._exited.set()
+            self._started.set()
+            return
+        self._process = process
+        for stream, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
+            assert pipe is not None
+            self._run(stream, self._drain, stream, pipe)
+        self._started.set()
+        if hasattr(os, "waitid"):
+            # Wait without reaping, so that no signal can ever hit a PID that was given to someone else.
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with self._signal_lock:
+            self.exit_code = process.wait()
+            actions = list(self._at_exit)
+            self._exited.set()
+        for action in actions:
+            action(self.exit_code)
+
+    def _await_handshake(self, runtime: RuntimeService) -> str:
+        if not runtime.wait(self._handshake_timeout_s):
+            raise HandshakeFailed("vm process not found", tuple(self.output))
+        if runtime.refusal is not None:
+            refusal = runtime.refusal
+            raise ProtocolMismatch(
+                str(refusal), host=refusal.host, plugin=refusal.plugin, output=tuple(self.output)
+            )
+        assert runtime.address is not None
+        return runtime.address
+
+    def _drain(self, stream: str, pipe: IO[bytes]) -> None:
+        lines = LogStream(lambda line: self._show(stream, line))
+        with pipe:
+            while data := pipe.read(65536):
+                if self._log_bytes is not None:
+                    _shielded(self._log_bytes, stream, data)
+                lines.feed(data)
+        lines.end()
+        # A plugin that closes a stream is stopped, healthy or not: a node takes it for dead.
+        self.stop()
+
+    def _show(self, stream: str, line: str) -> None:
+        self.output.append(line)
+        if self._log is not None:
+            _shielded(self._log, stream, line)
+
+    def _run(self, name: str, target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, name=f"plugin-{name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    # Stop --------------------------------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int | None:
+        """The process ID; None before the start."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process has been started and not ended."""
+        return self._process is not None and not self._exited.is_set()
+
+    def stop(self) -> int | None:
+        """The node's stopper: SIGTERM, 5 s, SIGKILL; the exit code. At most once, repeats wait for the first.
+
+        Where there is no SIGTERM the process is killed at once.
+        """
+        with self._stop_lock:
+            if not self._stopped and self._process is not None:
+                self._stopped = True
+                if sys.platform == "win32" or not self.send_signal(signal.SIGTERM):
+                    self._kill()
+                elif not self._exited.wait(self._stop_timeout_s):
+                    _log.warning("plugin %s did not end in time: killing it", self.argv[0])
+                    self._kill()
+        self._exited.wait()
+        for thread in self._threads:
+            if thread is not threading.current_thread() and not self._on_own_thread():
+                # A grandchild may hold a pipe open for as long as it likes.
+                thread.join(_JOIN_TIMEOUT_S)
+        return self.exit_code
+
+    def kill(self) -> int | None:
+        """SIGKILL at once, as a crash would; the exit code."""
+        self._kill()
+        return self.stop()
+
+    def send_signal(self, number: int) -> bool:
+        """Send a signal; False if the process has ended."""
+        with self._signal_lock:
+            if self._process is None or self._exited.is_set():
+                return False
+            self._process.send_signal(number)
+            return True
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Wait for the end of the process; its exit code, or None if it still runs."""
+        self._exited.wait(timeout_s)
+        return self.exit_code
+
+    def at_exit(self, action: Callable[[int], None]) -> None:
+        """Call *action* with the exit code when the process has ended; at once if it has."""
+        with self._signal_lock:
+            if not self._exited.is_set() or self.exit_code is None:
+                self._at_exit.append(action)
+                return
+        action(self.exit_code)
+
+    def _kill(self) -> None:
+        if sys.platform == "win32":
+            self.send_signal(signal.SIGTERM)
+        else:
+            self.send_signal(signal.SIGKILL)
+
+    def _on_own_thread(self) -> bool:
+        return threading.current_thread() in self._threads
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<PluginProcess {self.argv[0]} pid={self.pid}>"
+
+
+def _argv(command: Sequence[str] | Path) -> list[str]:
+    argv = [str(command)] if isinstance(command, (Path, str)) else [str(item) for item in command]
+    if os.sep not in argv[0]:
+        # The plugin's environment has no PATH to look it up in.
+        argv[0] = shutil.which(argv[0]) or os.path.join(os.curdir, argv[0])
+    return argv
+
+
+def _shielded(log: Callable[..., None], stream: str, data: object) -> None:
+    try:
+        log(stream, data)
+    except Exception:  # noqa: BLE001
+        # A reader of logs that fails must not block the plugin on a full pipe.
+        _log.exception("the log callback failed")

@@ -1,0 +1,78 @@
+"""The service `vm.runtime.Runtime`: where a new plugin process announces itself."""
+
+from __future__ import annotations
+
+import re
+import threading
+
+from google.protobuf.empty_pb2 import Empty
+
+from vmsdk._pb.vm.runtime import runtime_pb2 as pb
+from vmsdk._pb.vm.runtime.runtime_grpc import Runtime
+from vmsdk.host.service import NodeService
+from vmsdk.protocol import Protocol
+
+# The release from which the node's own version prints as `client/1.2.3`; before, as `v1.2.3`.
+_SLASHED_VERSION_SINCE = (1, 14, 1)
+
+
+class VersionRefused(Exception):
+    """The plugin's protocol version is not the host's. The text is the node's own."""
+
+    def __init__(self, protocol: Protocol, plugin_version: int, path: str) -> None:
+        self.host = protocol.version
+        self.plugin = plugin_version
+        located = f" located at {path}" if protocol.mismatch_names_path else ""
+        super().__init__(
+            "RPCChainVM protocol version mismatch between AvalancheGo and Virtual Machine plugin. "
+            f"AvalancheGo version {release(protocol)} implements RPCChainVM protocol version "
+            f"{protocol.version}. The VM{located} implements RPCChainVM protocol version {plugin_version}. "
+            "Please make sure that there is an exact match of the protocol versions. This can be achieved by "
+            "updating your VM or running an older/newer version of AvalancheGo. Please be advised that some "
+            "virtual machines may not yet support the latest RPCChainVM protocol version"
+        )
+
+
+class RuntimeService(NodeService):
+    """Takes the first announcement; every later one gets the same answer and changes nothing.
+
+    *path* is the plugin's, for the text of a refusal.
+    """
+
+    service = Runtime
+
+    def __init__(self, protocol: Protocol, path: str) -> None:
+        super().__init__()
+        self._protocol = protocol
+        self._path = path
+        self._lock = threading.Lock()
+        self._called = threading.Event()
+        self.address: str | None = None
+        """Where the plugin serves ``vm.VM``: what it said, unchecked."""
+        self.refusal: VersionRefused | None = None
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the first announcement; False if there was none in time."""
+        return self._called.wait(timeout_s)
+
+    def Initialize(self, request: pb.InitializeRequest) -> Empty:
+        with self._lock:
+            if not self._called.is_set():
+                if request.protocol_version == self._protocol.version:
+                    self.address = request.addr
+                else:
+                    self.refusal = VersionRefused(self._protocol, request.protocol_version, self._path)
+                self._called.set()
+        if self.refusal is not None:
+            raise self.refusal
+        return Empty()
+
+
+def release(protocol: Protocol) -> str:
+    """The version of the newest AvalancheGo that speaks *protocol*, as that release prints itself."""
+    newest = next(name for name in protocol.releases if name.startswith("AvalancheGo")).split()[-1]
+    match = re.fullmatch(r"(?:[\d.]+-)?((\d+)\.(\d+)\.(\d+).*)", newest)
+    assert match is not None, f"the protocol table has a release that is no version: {newest}"
+    text, *numbers = match.groups()
+    slashed = tuple(map(int, numbers)) >= _SLASHED_VERSION_SINCE
+    return f"avalanchego/{text}" if slashed else f"v{text}"

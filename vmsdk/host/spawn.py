@@ -1,0 +1,84 @@
+"""Starting a process the way a node does, from a program whose gRPC threads are already running."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+from vmsdk.host.errors import StartFailed
+
+# Linux gives a child its parent-death signal only from inside the child, before the exec. Running Python
+# between fork and exec is unsafe once gRPC's threads exist, and util-linux's setpriv is not everywhere and
+# hides why an exec failed. So a small interpreter of its own (about 15 ms, over before the plugin's time
+# starts) sets the signal, and becomes the plugin: same PID, same parent, the very argv and environment.
+# Parent dead in the meantime, the control socket at its end: it exits. An error of the exec comes back.
+_BECOME = """
+import ctypes, json, os, signal, socket, sys
+control = socket.socket(fileno=int(sys.argv[1]))
+control.set_inheritable(False)
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+control.sendall(b"+")
+order = json.loads(control.makefile("r", encoding="utf-8").readline() or "null")
+if order is None or os.getppid() != order["parent"]:
+    sys.exit(1)
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+try:
+    os.execve(order["argv"][0], order["argv"], order["environment"])
+except Exception as error:
+    control.sendall((getattr(error, "strerror", None) or str(error)).encode())
+    os._exit(127)
+"""
+
+
+def spawn(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start ``argv[0]`` (a path) with exactly *environment*, stdin null, stdout and stderr on two pipes.
+
+    On Linux the child gets SIGTERM when the calling *thread* ends, as with a node: call from a thread that
+    outlives the process. Raises `StartFailed` with the system's text.
+    """
+    if sys.platform != "linux":
+        try:
+            return _popen(argv, environment)
+        except OSError as error:
+            raise StartFailed(argv[0], error.strerror or str(error)) from None
+    return _spawn_linux(argv, environment)
+
+
+def _spawn_linux(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            become = [sys.executable, "-I", "-S", "-c", _BECOME, str(theirs.fileno())]
+            process = _popen(become, environment, pass_fds=(theirs.fileno(),))
+        order = {"parent": os.getpid(), "argv": list(argv), "environment": dict(environment)}
+        try:
+            ready = ours.recv(1)
+            ours.sendall(json.dumps(order).encode() + b"\n")
+            # The exec closes the other end: nothing to read means that it worked.
+            reason = b"".join(iter(lambda: ours.recv(4096), b"")) if ready else b"the interpreter died"
+        except OSError as error:
+            reason = str(error).encode()
+        if reason:
+            process.kill()
+            process.communicate()
+            raise StartFailed(argv[0], reason.decode(errors="replace"))
+    return process
+
+
+def _popen(
+    argv: Sequence[str], environment: Mapping[str, str], pass_fds: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        argv,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        pass_fds=pass_fds,
+    )

@@ -1,0 +1,250 @@
+"""The node's disk: ordered bytes in one SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from heapq import merge
+from pathlib import Path
+
+from vmsdk.host.errors import DatabaseInUse, DatabaseUnreadable
+
+# In WITHOUT ROWID tables the primary key *is* the table: one tree to write, in the byte order of keys.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS pairs (
+    space BLOB NOT NULL,
+    key BLOB NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (space, key)
+) WITHOUT ROWID
+"""
+# "vmsk" in ASCII: tells our files from other people's.
+_APPLICATION_ID = 0x766D736B
+
+_IN_MEMORY = ":memory:"
+
+
+class SQLiteDatabase:
+    """Pairs of bytes in *path*, or in memory if None; thread-safe. What was written survives a SIGKILL.
+
+    One file holds several key spaces (a chain's own, shared memory, …), so that one transaction can
+    change them together. Raises `DatabaseInUse` and `DatabaseUnreadable`.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._in_transaction = False
+        self._iterators: dict[bytes, set[SnapshotIterator]] = {}
+        self._connection = sqlite3.connect(
+            _IN_MEMORY if path is None else path,
+            timeout=0,
+            isolation_level=None,  # autocommit: transactions are begun here, never guessed by the module
+            check_same_thread=False,
+        )
+        try:
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            assert path is not None, "a new database in memory is always readable"
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_BUSY" or "locked" in str(error):
+                raise DatabaseInUse(path) from None
+            raise DatabaseUnreadable(path, str(error)) from error
+
+    def _prepare(self) -> None:
+        execute = self._connection.execute
+        # One process at a time, and thereby no shared-memory file and no locking per call.
+        execute("PRAGMA locking_mode = EXCLUSIVE")
+        (application_id,) = execute("PRAGMA application_id").fetchone()
+        (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables and application_id != _APPLICATION_ID:
+            raise sqlite3.DatabaseError("it is the SQLite file of another program")
+        execute("PRAGMA journal_mode = WAL")
+        # With a write-ahead log NORMAL loses nothing at a kill of this process, and never corrupts.
+        execute("PRAGMA synchronous = NORMAL")
+        execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        execute("BEGIN IMMEDIATE")
+        execute(_SCHEMA)
+        execute("COMMIT")
+
+    def space(self, name: bytes) -> KeySpace:
+        """The key space called *name*, empty if it was never written."""
+        return KeySpace(self, name)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All writes inside happen, or none if the block raises. No other thread gets in between.
+
+        Inside another transaction it is part of that one.
+        """
+        with self._lock:
+            if self._in_transaction:
+                yield
+                return
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._in_transaction = True
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            else:
+                self._connection.execute("COMMIT")
+            finally:
+                self._in_transaction = False
+
+    def close(self) -> None:
+        """Close the file. Harmless when repeated; using the database afterwards raises."""
+        with self._lock:
+            self._connection.close()
+
+    def __repr__(self) -> str:
+        return f"<SQLiteDatabase {self.path or 'in memory'}>"
+
+    # For KeySpace and SnapshotIterator: all run under the lock -------------------------------------
+
+    def _get(self, space: bytes, key: bytes) -> bytes | None:
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT value FROM pairs WHERE space = ? AND key = ?", (space, key)
+            ).fetchone()
+        return None if row is None else row[0]
+
+    def _put(self, space: bytes, key: bytes, value: bytes) -> None:
+        with self._lock:
+            self._keep_for_iterators(space, key)
+            self._connection.execute("INSERT OR REPLACE INTO pairs VALUES (?, ?, ?)", (space, key, value))
+
+    def _delete(self, space: bytes, key: bytes) -> None:
+        with self._lock:
+            self._keep_for_iterators(space, key)
+            self._connection.execute("DELETE FROM pairs WHERE space = ? AND key = ?", (space, key))
+
+    def _keep_for_iterators(self, space: bytes, key: bytes) -> None:
+        iterators = self._iterators.get(space)
+        if iterators:
+            waiting = [iterator for iterator in iterators if iterator._will_reach(key)]
+            if waiting:
+                value = self._get(space, key)
+                for iterator in waiting:
+                    iterator._kept[key] = value
+
+    def _select(self, space: bytes, low: bytes, after: bool, high: bytes | None) -> sqlite3.Cursor:
+        comparison = ">" if after else ">="
+        if high is None:
+            return self._connection.execute(
+                f"SELECT key, value FROM pairs WHERE space = ? AND key {comparison} ? ORDER BY key",
+                (space, low),
+            )
+        return self._connection.execute(
+            f"SELECT key, value FROM pairs WHERE space = ? AND key {comparison} ? AND key < ? ORDER BY key",
+            (space, low, high),
+        )
+
+
+class KeySpace:
+    """The pairs of one owner in an `SQLiteDatabase`. Any key is legal, and the empty one too."""
+
+    def __init__(self, database: SQLiteDatabase, name: bytes) -> None:
+        self.database = database
+        self.name = name
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of *key*, or None."""
+        return self.database._get(self.name, key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Insert or overwrite *key*."""
+        self.database._put(self.name, key, value)
+
+    def delete(self, key: bytes) -> None:
+        """Remove *key*; a missing one is no error."""
+        self.database._delete(self.name, key)
+
+    def write(self, puts: Iterable[tuple[bytes, bytes]], deletes: Iterable[bytes]) -> None:
+        """All *puts* in order, then all *deletes*, atomically: a key in both ends up deleted."""
+        with self.database.transaction():
+            for key, value in puts:
+                self.put(key, value)
+            for key in deletes:
+                self.delete(key)
+
+    def iterate(self, *, prefix: bytes = b"", start: bytes = b"") -> SnapshotIterator:
+        """The pairs of this moment whose key has *prefix* and is not below *start*, ascending."""
+        return SnapshotIterator(self, prefix=prefix, start=start)
+
+    def items(self) -> list[tuple[bytes, bytes]]:
+        """All pairs, ascending."""
+        iterator = self.iterate()
+        try:
+            return list(iterator)
+        finally:
+            iterator.release()
+
+
+class SnapshotIterator:
+    """Pairs in ascending order of keys, as they were when the iterator was made.
+
+    Writers keep the old value of each key that a live iterator has yet to reach. So iterating holds
+    no read transaction, which would let the write-ahead log grow, and works in memory as on disk.
+    """
+
+    def __init__(self, space: KeySpace, *, prefix: bytes, start: bytes) -> None:
+        self._space = space
+        self._prefix = prefix
+        self._low = max(prefix, start)
+        self._high = _end_of_prefix(prefix)
+        self._passed = False
+        """Whether `_low` itself has been given out."""
+        self._kept: dict[bytes, bytes | None] = {}
+        with space.database._lock:
+            space.database._iterators.setdefault(space.name, set()).add(self)
+
+    def page(self, size: int) -> list[tuple[bytes, bytes]]:
+        """The next pairs, until keys and values sum up to *size* bytes or more; empty at the end."""
+        database = self._space.database
+        pairs: list[tuple[bytes, bytes]] = []
+        with database._lock:
+            rows = database._select(self._space.name, self._low, self._passed, self._high)
+            try:
+                for key, value in self._as_of_start(rows):
+                    pairs.append((key, value))
+                    size -= len(key) + len(value)
+                    if size <= 0:
+                        break
+            finally:
+                rows.close()
+            if pairs:
+                self._low, self._passed = pairs[-1][0], True
+                self._kept = {key: value for key, value in self._kept.items() if key > self._low}
+        return pairs
+
+    def release(self) -> None:
+        """Let writers forget this iterator. Harmless when repeated."""
+        with self._space.database._lock:
+            self._space.database._iterators.get(self._space.name, set()).discard(self)
+            self._kept = {}
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        while pairs := self.page(1):
+            yield from pairs
+
+    def _as_of_start(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        kept = self._kept
+        if not kept:
+            return iter(rows)
+        unchanged = (row for row in rows if row[0] not in kept)
+        old = sorted((key, value) for key, value in kept.items() if value is not None)
+        return merge(unchanged, old)
+
+    def _will_reach(self, key: bytes) -> bool:
+        beyond = key > self._low or (key == self._low and not self._passed)
+        return beyond and key.startswith(self._prefix) and key not in self._kept
+
+
+def _end_of_prefix(prefix: bytes) -> bytes | None:
+    """The least key above every key with *prefix*; None if there is none."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes([stem[-1] + 1]) if stem else None
