@@ -109,6 +109,11 @@ class Protocol:
         return active_since is not None and self.version >= active_since
 
     @property
+    def proposervm_api(self) -> bool:
+        """The node adds its proposervm's own handler, by path and by header, to each chain's (from 44)."""
+        return self.version >= 44
+
+    @property
     def mismatch_names_path(self) -> bool:
         """The node's text for a refused handshake names the plugin's path (from 36)."""
         return self.version >= 36

@@ -1,0 +1,59 @@
+"""A VM's HTTP handler as the node reaches it: a gRPC channel to one `http.HTTP` server."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc.aio
+from google.protobuf.message import Message
+
+from vmsdk._pb._service import Method, RequestT, ResponseT
+from vmsdk._pb.http import http_pb2
+from vmsdk._pb.http.http_grpc import HTTP
+from vmsdk.host.channel import CHANNEL_OPTIONS
+
+# An error of HandleSimple carries the whole response twice in its trailers; a Go client takes 16 MiB of
+# them. Source: google.golang.org/grpc/internal/transport, defaultClientMaxHeaderListSize.
+_TRAILER_BYTES = 16 << 20
+_OPTIONS: tuple[tuple[str, Any], ...] = (
+    *CHANNEL_OPTIONS,
+    ("grpc.max_metadata_size", _TRAILER_BYTES),
+    ("grpc.absolute_max_metadata_size", _TRAILER_BYTES),
+    # Each handler has a connection of its own, that ends with it.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class Backend:
+    """Calls one handler. It connects at the first call, and belongs to the event loop's thread."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._channel: grpc.aio.Channel | None = None
+
+    async def handle_simple(
+        self, request: http_pb2.HandleSimpleHTTPRequest
+    ) -> http_pb2.HandleSimpleHTTPResponse:
+        """Raises `grpc.aio.AioRpcError`."""
+        return await self._call(HTTP.HandleSimple)(request)
+
+    async def handle(self, request: http_pb2.HTTPRequest) -> http_pb2.HTTPResponse:
+        """Raises `grpc.aio.AioRpcError`."""
+        return await self._call(HTTP.Handle)(request)
+
+    async def close(self) -> None:
+        """Cancel what runs, and disconnect. Harmless when repeated."""
+        if self._channel is not None:
+            await self._channel.close(None)
+
+    def _call(self, method: Method[RequestT, ResponseT]) -> Callable[[RequestT], Awaitable[ResponseT]]:
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(self.address, options=_OPTIONS)
+        call = self._channel.unary_unary(
+            method.path,
+            request_serializer=Message.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+        # Like a node: a VM that is not there is waited for.
+        return lambda request: call(request, wait_for_ready=True)
