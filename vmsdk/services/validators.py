@@ -10,6 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.validatorstate import validator_state_pb2 as pb
 from vmsdk._pb.validatorstate.validator_state_grpc import ValidatorState as Methods
+from vmsdk.bls import UNCOMPRESSED_PUBLIC_KEY_BYTES
 from vmsdk.errors import InvalidHashLength, InvalidPublicKey, NodeTooOld
 from vmsdk.ids import ID, NodeID
 from vmsdk.nodeservices import (
@@ -25,8 +26,6 @@ from vmsdk.services.call import Call
 from vmsdk.services.canonical import canonical_set
 from vmsdk.services.numbers import unsigned
 from vmsdk.services.recent import Recent
-
-PUBLIC_KEY_BYTES = 96  # an uncompressed point of BLS12-381 G1
 
 # Sources: the caches of the node's own VM library, snow/validators of protocol 45.
 CACHED_HEIGHTS = 8
@@ -155,8 +154,8 @@ def _warp_set(answer: pb.WarpValidatorSet | pb.GetWarpValidatorSetResponse) -> W
 
 
 def _public_key(key: bytes) -> bytes:
-    if len(key) != PUBLIC_KEY_BYTES:
+    if len(key) != UNCOMPRESSED_PUBLIC_KEY_BYTES:
         raise InvalidPublicKey(
-            f"couldn't deserialize public key: {len(key)} bytes, an uncompressed one has {PUBLIC_KEY_BYTES}"
+            f"couldn't deserialize public key: it has {len(key)} bytes, not {UNCOMPRESSED_PUBLIC_KEY_BYTES}"
         )
     return key

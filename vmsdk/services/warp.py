@@ -6,12 +6,11 @@ import grpc
 
 from vmsdk._pb.warp import message_pb2 as pb
 from vmsdk._pb.warp.message_grpc import Signer as Methods
+from vmsdk.bls import SIGNATURE_BYTES
 from vmsdk.ids import ID
 from vmsdk.nodeservices import WarpSigner
 from vmsdk.services.call import Call
 from vmsdk.services.numbers import unsigned
-
-SIGNATURE_BYTES = 96  # a compressed point of BLS12-381 G2
 
 
 class WarpSignerClient(WarpSigner):

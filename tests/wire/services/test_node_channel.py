@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import grpc
+import pytest
+from scripted_node import DEADLINE_S, ScriptedNode, answers, fails
+
+from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
+from vmsdk._pb.rpcdb.rpcdb_grpc import Database
+from vmsdk.errors import NodeError
+from vmsdk.services.call import Call
+from vmsdk.services.channel import connect
+
+HELLO = {Database.Get: answers(pb.GetResponse(value=b"hello"))}
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as pool:
+        yield pool
+
+
+def get(channel: grpc.Channel) -> bytes:
+    return Call(channel, Database.Get)(pb.GetRequest(key=b"key")).value
+
+
+def failure(call: Future[bytes]) -> NodeError:
+    error = call.exception(DEADLINE_S)
+    assert isinstance(error, NodeError)
+    return error
+
+
+def test_a_call_waits_for_a_server_that_is_not_there_yet(pool: ThreadPoolExecutor) -> None:
+    with ScriptedNode(HELLO) as node, socket.socket() as door:
+        door.bind(("127.0.0.1", 0))  # refuses connections until it listens
+        with connect(f"127.0.0.1:{door.getsockname()[1]}") as channel:
+            waiting = pool.submit(get, channel)
+            impatient = channel.unary_unary(Database.Get.path)
+            with pytest.raises(grpc.RpcError) as refused:
+                impatient(b"")
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert not waiting.done()
+            door.listen()
+            with door.accept()[0] as client, socket.create_connection(("127.0.0.1", node.port)) as server:
+                threads = [
+                    threading.Thread(target=forward, args=ends)
+                    for ends in [(client, server), (server, client)]
+                ]
+                for thread in threads:
+                    thread.start()
+                assert waiting.result(DEADLINE_S) == b"hello"
+                channel.close()
+                for thread in threads:
+                    thread.join(DEADLINE_S)
+
+
+def forward(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # the other side went first
+
+
+def test_the_nodes_error_keeps_its_method_code_and_text() -> None:
+    with (
+        ScriptedNode({Database.Get: fails(grpc.StatusCode.FAILED_PRECONDITION, "no disk")}) as node,
+        connect(node.address) as channel,
+        pytest.raises(NodeError) as caught,
+    ):
+        get(channel)
+    assert (caught.value.method, caught.value.code) == ("/rpcdb.Database/Get", "FAILED_PRECONDITION")
+    assert (caught.value.details, str(caught.value)) == ("no disk", "no disk")
+
+
+def test_an_error_without_a_text_names_the_method_and_the_code() -> None:
+    with (
+        ScriptedNode({Database.Get: fails(grpc.StatusCode.UNKNOWN, "")}) as node,
+        connect(node.address) as channel,
+        pytest.raises(NodeError, match=r"^/rpcdb.Database/Get failed with UNKNOWN$"),
+    ):
+        get(channel)
+
+
+def test_an_answer_that_is_no_protobuf_is_an_error_of_the_node() -> None:
+    with (
+        ScriptedNode({Database.Get: answers(b"\xff\xff\xff")}) as node,
+        connect(node.address) as channel,
+        pytest.raises(NodeError) as caught,
+    ):
+        get(channel)
+    assert caught.value.code == "INTERNAL"
+
+
+def test_a_method_that_the_node_lacks_is_unimplemented() -> None:
+    with ScriptedNode({}) as node, connect(node.address) as channel, pytest.raises(NodeError) as caught:
+        get(channel)
+    assert caught.value.code == "UNIMPLEMENTED"
+
+
+def test_a_node_that_stops_fails_the_call_in_flight(pool: ThreadPoolExecutor) -> None:
+    forever = threading.Event()
+    with (
+        ScriptedNode({Database.Get: lambda request, context: forever.wait(DEADLINE_S)}) as node,
+        connect(node.address) as channel,
+    ):
+        call = pool.submit(get, channel)
+        node.wait_for_calls("Get")
+        node.stop()
+        assert failure(call).code == "UNAVAILABLE"
+        forever.set()
+
+
+def test_closing_the_channel_wakes_a_call_that_waits_for_an_answer(pool: ThreadPoolExecutor) -> None:
+    forever = threading.Event()
+    with ScriptedNode({Database.Get: lambda request, context: forever.wait(DEADLINE_S)}) as node:
+        channel = connect(node.address)
+        call = pool.submit(get, channel)
+        node.wait_for_calls("Get")
+        channel.close()
+        error = failure(call)
+        forever.set()
+    assert error.code == "UNAVAILABLE"
+    assert str(error) == "/rpcdb.Database/Get failed: the connection to the node was closed"
+
+
+def test_closing_the_channel_wakes_a_call_that_waits_for_a_node_that_is_gone(
+    pool: ThreadPoolExecutor,
+) -> None:
+    channel = connect_to_a_node_that_is_gone()
+    call = pool.submit(get, channel)
+    with pytest.raises(grpc.RpcError):  # proves that connecting has failed by now
+        channel.unary_unary(Database.Get.path)(b"")
+    assert not call.done()
+    channel.close()
+    assert failure(call).code == "UNAVAILABLE"
+
+
+def connect_to_a_node_that_is_gone() -> grpc.Channel:
+    with ScriptedNode(HELLO) as node:
+        channel = connect(node.address)
+        assert get(channel) == b"hello"
+    return channel
+
+
+def test_a_call_on_a_closed_channel_fails_at_once() -> None:
+    with ScriptedNode(HELLO) as node:
+        channel = connect(node.address)
+        call = Call(channel, Database.Get)
+        channel.close()
+        for ask in (call, call.start):
+            with pytest.raises(NodeError, match="connection to the node was closed") as caught:
+                ask(pb.GetRequest())
+            assert caught.value.code == "UNAVAILABLE"
+        assert node.called == []
+
+
+def test_messages_have_no_size_limit() -> None:
+    megabytes_20 = bytes(20 << 20)
+    methods = {
+        Database.Get: answers(pb.GetResponse(value=megabytes_20)),
+        Database.Put: answers(pb.PutResponse()),
+    }
+    with ScriptedNode(methods) as node, connect(node.address) as channel:
+        assert get(channel) == megabytes_20
+        Call(channel, Database.Put)(pb.PutRequest(value=megabytes_20))
+        assert node.requests_of(Database.Put)[0].value == megabytes_20
+
+
+def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as proxy:
+        proxy.bind(("127.0.0.1", 0))
+        for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        for name in ("no_proxy", "no_grpc_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        with ScriptedNode(HELLO) as node, connect(node.address) as channel:
+            assert get(channel) == b"hello"
+
+
+def test_a_name_is_an_address_too() -> None:
+    with ScriptedNode(HELLO) as node, connect(f"localhost:{node.port}") as channel:
+        assert get(channel) == b"hello"
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "127.0.0.1", "127.0.0.1:", ":9650", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:http", "a:٣"],
+)
+def test_a_text_that_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="expected host:port"):
+        connect(address)
