@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from node_starter import NodeStarter
 
+from tests.wire.services.node_starter import NodeStarter
 from vmsdk.host.services import NodeServices
 from vmsdk.protocol import NEWEST
 from vmsdk.services.database import DatabaseClient

@@ -14,6 +14,7 @@ from typing_extensions import Self
 from vmsdk._pb._service import Method
 
 Behaviour: TypeAlias = "Callable[[Any, grpc.ServicerContext], Any]"
+Script: TypeAlias = "Mapping[Method[Any, Any], Behaviour]"
 
 DEADLINE_S = 10.0
 OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1))
@@ -22,7 +23,7 @@ OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1))
 class ScriptedNode:
     """Answers each method by its function, on a port of its own; a function may return raw bytes."""
 
-    def __init__(self, methods: Mapping[Method[Any, Any], Behaviour]) -> None:
+    def __init__(self, methods: Script) -> None:
         self._changed = threading.Condition()
         self.requests: list[tuple[str, Any]] = []
         """Method name and request of every call, in the order of arrival."""

@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from node_starter import NodeStarter
 
+from tests.wire.services.node_starter import NodeStarter
 from vmsdk.errors import InvalidHashLength, NodeError, OutOfRange, RemovedFromProtocol
 from vmsdk.host.appsender import SentError, SentGossip, SentRequest, SentResponse
 from vmsdk.host.services import NodeServices
@@ -62,12 +62,13 @@ def test_edge_61_a_node_id_of_the_wrong_length_is_refused_and_nothing_is_sent(
 ) -> None:
     # What an author may pass by mistake; a type checker would tell.
     wrong: NodeID = bytes(length)  # type: ignore[assignment]
-    for send in (
+    sends: list[Callable[[], None]] = [
         lambda: sender.send_app_request([ALICE, wrong], 1, b""),
         lambda: sender.send_app_response(wrong, 1, b""),
         lambda: sender.send_app_error(wrong, 1, 0, ""),
         lambda: sender.send_app_gossip(b"", node_ids=[wrong]),
-    ):
+    ]
+    for send in sends:
         with pytest.raises(InvalidHashLength, match=f"expected 20 bytes but got {length}"):
             send()
     assert not services.app_sender.calls
@@ -76,13 +77,14 @@ def test_edge_61_a_node_id_of_the_wrong_length_is_refused_and_nothing_is_sent(
 def test_numbers_that_do_not_fit_are_refused_and_nothing_is_sent(
     services: NodeServices, sender: AppSender
 ) -> None:
-    for send, says in (
+    sends: list[tuple[Callable[[], None], str]] = [
         (lambda: sender.send_app_request([ALICE], -1, b""), "a request ID is a number from 0 to 4294967295"),
         (lambda: sender.send_app_response(ALICE, UINT32_MAX + 1, b""), "4294967296 is not"),
         (lambda: sender.send_app_error(ALICE, 1, INT32_MIN - 1, ""), "error's code .* -2147483648 to"),
         (lambda: sender.send_app_gossip(b"", peers=-1), "number of peers"),
         (lambda: sender.send_app_gossip(b"", validators=UINT64_MAX + 1), "number of validators"),
-    ):
+    ]
+    for send, says in sends:
         with pytest.raises(OutOfRange, match=says):
             send()
     assert not services.app_sender.calls

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import grpc
 import pytest
-from scripted_node import DEADLINE_S, Behaviour, ScriptedNode, answers, fails
 
+from tests.wire.services.scripted_node import DEADLINE_S, Behaviour, ScriptedNode, answers, fails
 from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database
 from vmsdk.database import Batch
@@ -289,15 +289,15 @@ def test_edge_76_after_close_every_operation_raises_closed(
 
 @pytest.mark.parametrize("name", ["get", "get_many", "put", "delete", "has", "write", "compact", "close"])
 def test_edge_76_a_node_that_closed_the_database_is_believed(name: str) -> None:
-    closed = {"err": pb.ERROR_CLOSED}
+    closed = pb.ERROR_CLOSED
     with scripted(
-        Get=answers(pb.GetResponse(**closed)),
-        Put=answers(pb.PutResponse(**closed)),
-        Delete=answers(pb.DeleteResponse(**closed)),
-        Has=answers(pb.HasResponse(**closed)),
-        WriteBatch=answers(pb.WriteBatchResponse(**closed)),
-        Compact=answers(pb.CompactResponse(**closed)),
-        Close=answers(pb.CloseResponse(**closed)),
+        Get=answers(pb.GetResponse(err=closed)),
+        Put=answers(pb.PutResponse(err=closed)),
+        Delete=answers(pb.DeleteResponse(err=closed)),
+        Has=answers(pb.HasResponse(err=closed)),
+        WriteBatch=answers(pb.WriteBatchResponse(err=closed)),
+        Compact=answers(pb.CompactResponse(err=closed)),
+        Close=answers(pb.CloseResponse(err=closed)),
     ) as (_, db):
         operations = {
             "get": lambda: db.get(b"k"),

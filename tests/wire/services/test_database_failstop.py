@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import grpc
 import pytest
-from scripted_node import ScriptedNode, answers, fails
 
+from tests.wire.services.scripted_node import Script, ScriptedNode, answers, fails
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database
 from vmsdk.errors import DatabaseFailed, NodeError
 from vmsdk.host.services import NodeServices
@@ -95,7 +95,7 @@ def test_a_close_that_failed_may_be_repeated() -> None:
 
 
 def test_the_first_error_is_the_one_that_is_told() -> None:
-    methods = {
+    methods: Script = {
         Database.Put: fails(grpc.StatusCode.UNKNOWN, "disk on fire"),
         Database.Compact: fails(grpc.StatusCode.UNKNOWN, "disk in ashes"),
     }

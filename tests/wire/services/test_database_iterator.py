@@ -8,8 +8,8 @@ from typing import Any
 
 import grpc
 import pytest
-from scripted_node import DEADLINE_S, Behaviour, ScriptedNode, answers, fails
 
+from tests.wire.services.scripted_node import DEADLINE_S, Behaviour, ScriptedNode, answers, fails
 from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database
 from vmsdk.database import DatabaseIterator

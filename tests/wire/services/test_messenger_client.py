@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from node_starter import NodeStarter
-from scripted_node import ScriptedNode, fails
 
+from tests.wire.services.node_starter import NodeStarter
+from tests.wire.services.scripted_node import ScriptedNode, fails
 from vmsdk._pb.messenger.messenger_grpc import Messenger
 from vmsdk.errors import NodeError
 from vmsdk.events import Event

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import grpc
 import pytest
-from scripted_node import DEADLINE_S, ScriptedNode, answers, fails
 
+from tests.wire.services.scripted_node import DEADLINE_S, Script, ScriptedNode, answers, fails
 from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database
 from vmsdk.errors import NodeError
@@ -39,10 +39,7 @@ def test_a_call_waits_for_a_server_that_is_not_there_yet(pool: ThreadPoolExecuto
         door.bind(("127.0.0.1", 0))  # refuses connections until it listens
         with connect(f"127.0.0.1:{door.getsockname()[1]}") as channel:
             waiting = pool.submit(get, channel)
-            impatient = channel.unary_unary(Database.Get.path)
-            with pytest.raises(grpc.RpcError) as refused:
-                impatient(b"")
-            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+            wait_until_connecting_has_failed(channel)
             assert not waiting.done()
             door.listen()
             with door.accept()[0] as client, socket.create_connection(("127.0.0.1", node.port)) as server:
@@ -56,6 +53,13 @@ def test_a_call_waits_for_a_server_that_is_not_there_yet(pool: ThreadPoolExecuto
                 channel.close()
                 for thread in threads:
                     thread.join(DEADLINE_S)
+
+
+def wait_until_connecting_has_failed(channel: grpc.Channel) -> None:
+    impatient: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(Database.Get.path)
+    with pytest.raises(grpc.RpcError) as refused:
+        impatient(b"", wait_for_ready=False)
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def forward(source: socket.socket, sink: socket.socket) -> None:
@@ -134,8 +138,7 @@ def test_closing_the_channel_wakes_a_call_that_waits_for_a_node_that_is_gone(
 ) -> None:
     channel = connect_to_a_node_that_is_gone()
     call = pool.submit(get, channel)
-    with pytest.raises(grpc.RpcError):  # proves that connecting has failed by now
-        channel.unary_unary(Database.Get.path)(b"")
+    wait_until_connecting_has_failed(channel)
     assert not call.done()
     channel.close()
     assert failure(call).code == "UNAVAILABLE"
@@ -162,7 +165,7 @@ def test_a_call_on_a_closed_channel_fails_at_once() -> None:
 
 def test_messages_have_no_size_limit() -> None:
     megabytes_20 = bytes(20 << 20)
-    methods = {
+    methods: Script = {
         Database.Get: answers(pb.GetResponse(value=megabytes_20)),
         Database.Put: answers(pb.PutResponse()),
     }

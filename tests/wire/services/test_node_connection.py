@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
-from node_starter import NodeStarter
-from scripted_node import DEADLINE_S
 
+from tests.wire.services.node_starter import NodeStarter
+from tests.wire.services.scripted_node import DEADLINE_S
 from vmsdk.errors import NodeError
 from vmsdk.host.services import NodeServices
 from vmsdk.ids import ID
@@ -37,7 +38,7 @@ def test_edge_18_after_the_node_stopped_its_servers_closing_fails_calls_instead_
     connection.database.put(b"k", b"v")
     services.stop()
     with ThreadPoolExecutor() as pool:
-        calls = [
+        calls: list[Future[Any]] = [
             pool.submit(connection.database.get, b"k"),
             pool.submit(connection.validators.get_current_height),
         ]

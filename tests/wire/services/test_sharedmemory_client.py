@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from scripted_node import ScriptedNode, answers
 
+from tests.wire.services.scripted_node import ScriptedNode, answers
 from vmsdk._pb.sharedmemory import sharedmemory_pb2 as pb
 from vmsdk._pb.sharedmemory.sharedmemory_grpc import SharedMemory as Methods
 from vmsdk.errors import InvalidHashLength, NodeError, OutOfRange

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from node_starter import NodeStarter
-from scripted_node import ScriptedNode, answers
 
+from tests.wire.services.node_starter import NodeStarter
+from tests.wire.services.scripted_node import ScriptedNode, answers
 from vmsdk._pb.validatorstate import validator_state_pb2 as pb
 from vmsdk._pb.validatorstate.validator_state_grpc import ValidatorState as Methods
 from vmsdk.errors import InvalidHashLength, NodeError, NodeTooOld, OutOfRange, WeightOverflow

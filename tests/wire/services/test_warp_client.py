@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from scripted_node import ScriptedNode, answers
 
+from tests.wire.services.scripted_node import ScriptedNode, answers
 from vmsdk import bls
 from vmsdk._pb.warp import message_pb2 as pb
 from vmsdk._pb.warp.message_grpc import Signer
