@@ -94,13 +94,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'vmsdk' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"vmsdk.{home}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # or type checkers would take any misspelt name for one that this function finds
+
+    def __getattr__(name: str) -> Any:
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module 'vmsdk' has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"vmsdk.{home}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,99 @@
+"""`import vmsdk`: the names that an author needs, at no cost until they are used."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vmsdk
+
+SOURCE = Path(vmsdk.__file__)
+
+
+def modules_after(program: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after *program*."""
+    program += "\nimport json, sys\nprint(json.dumps(list(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(json.loads(result.stdout))
+
+
+def names_for_type_checkers() -> dict[str, str]:
+    """Name by home, as the `if TYPE_CHECKING:` block of the package tells it."""
+    tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
+    blocks = [
+        node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: str(node.module).removeprefix("vmsdk.") for node in imports for alias in node.names}
+
+
+def test_importing_vmsdk_imports_nothing_but_the_package_and_its_version() -> None:
+    loaded = modules_after("import vmsdk") - modules_after("import importlib, typing")
+    assert {name for name in loaded if name.split(".")[0] not in sys.stdlib_module_names} == {
+        "vmsdk",
+        "vmsdk._version",
+    }
+
+
+def test_what_an_author_implements_needs_no_library_but_typing_extensions() -> None:
+    names = sorted(set(vmsdk.__all__) - {"serve"})
+    loaded = modules_after(f"from vmsdk import {', '.join(names)}") - modules_after("")
+    outside = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names
+    assert outside == {"vmsdk", "typing_extensions"}
+    assert not {
+        name for name in loaded if name.startswith(("vmsdk._pb", "vmsdk.rpc", "vmsdk.host", "vmsdk.cli"))
+    }
+
+
+def test_serving_needs_neither_the_host_nor_the_command_nor_an_extra() -> None:
+    loaded = modules_after("from vmsdk import serve")
+    assert "grpc" in loaded
+    for unneeded in (
+        "vmsdk.host",
+        "vmsdk.network",
+        "vmsdk.testing",
+        "vmsdk.cli",
+        "py_ecc",
+        "rich",
+        "h11",
+        "h2",
+    ):
+        assert unneeded not in loaded
+
+
+@pytest.mark.parametrize("name", vmsdk.__all__)
+def test_every_exported_name_is_there_and_comes_from_its_home(name: str) -> None:
+    value = getattr(vmsdk, name)
+    if name != "__version__":
+        home = f"vmsdk.{vmsdk._HOMES[name]}"
+        assert value is getattr(sys.modules[home], name)
+
+
+def test_what_is_exported_is_what_has_a_home_and_the_version() -> None:
+    assert set(vmsdk.__all__) == {*vmsdk._HOMES, "__version__"}
+    assert len(vmsdk.__all__) == len(set(vmsdk.__all__))
+
+
+def test_type_checkers_see_the_same_names_from_the_same_homes() -> None:
+    assert names_for_type_checkers() == vmsdk._HOMES
+
+
+def test_dir_and_star_import_give_the_exported_names() -> None:
+    namespace: dict[str, object] = {}
+    exec("from vmsdk import *", namespace)
+    assert dir(vmsdk) == sorted(vmsdk.__all__)
+    assert set(vmsdk.__all__) <= set(namespace)
+
+
+def test_a_name_that_is_not_exported_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'vmsdk' has no attribute 'Sever'"):
+        vmsdk.Sever  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert SOURCE.with_name("py.typed").is_file()
