@@ -6,7 +6,6 @@ import asyncio
 from abc import ABC, abstractmethod
 
 from vmsdk.http.asgi import Message, Scope
-from vmsdk.rpc.http.response import InvalidResponse, Phase, Response
 
 
 class ClientDisconnected(ConnectionError):
@@ -55,29 +54,23 @@ class Exchange(ABC):
     async def ended(self) -> None:
         """The app has returned. Raises `InvalidResponse` if it left its response unfinished."""
 
+    async def close(self) -> None:
+        """The app has ended, somehow: free what the exchange holds."""
+
     @abstractmethod
     async def fail(self, status: int, text: str) -> None:
         """Answer with a plain text of the server's own, if nothing was sent yet."""
 
     # For subclasses --------------------------------------------------------------------------------
 
-    async def _until_left(self) -> None:
-        """Wait until there is nobody left to send to."""
-        if self.done.done():
-            return
+    @property
+    def left(self) -> asyncio.Future[None]:
+        """Done when there is nobody left to send to."""
         if self._left is None:
             self._left = asyncio.get_running_loop().create_future()
-        await asyncio.wait([self._left])
+            if self.done.done():
+                self._left.set_result(None)
+        return self._left
 
-
-class HTTPExchange(Exchange):
-    """An exchange of kind `http`."""
-
-    def __init__(self, scope: Scope) -> None:
-        super().__init__(scope)
-        self.response = Response(scope["method"])
-
-    async def ended(self) -> None:
-        if not self.gone and self.response.phase is not Phase.COMPLETE:
-            had = "any response" if self.response.phase is Phase.NOTHING else "finishing its response"
-            raise InvalidResponse(f"the app returned without {had}")
+    async def _until_left(self) -> None:
+        await asyncio.wait([self.left])

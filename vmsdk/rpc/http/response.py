@@ -58,6 +58,12 @@ class Response:
             raise InvalidResponse(f"an app cannot send {kind!r} for an HTTP request")
         return b""
 
+    def check_complete(self) -> None:
+        """Raise unless the app has sent all of it."""
+        if self.phase is not Phase.COMPLETE:
+            had = "any response" if self.phase is Phase.NOTHING else "finishing its response"
+            raise InvalidResponse(f"the app returned without {had}")
+
     def _start(self, message: Message) -> None:
         if self.phase is not Phase.NOTHING:
             raise InvalidResponse("the app sent http.response.start twice")

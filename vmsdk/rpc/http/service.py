@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-
 import grpc
 
 from vmsdk._pb.http import http_pb2
 from vmsdk._pb.http.http_grpc import HTTP
 from vmsdk.protocol import Protocol
-from vmsdk.rpc.http import headers, target
+from vmsdk.rpc.http import handle, headers
 from vmsdk.rpc.http.routes import Routes
 from vmsdk.rpc.http.simple import SimpleExchange
 from vmsdk.rpc.http.site import Site
+from vmsdk.rpc.http.target import InvalidTarget, parse
 
 
 class HTTPService:
@@ -32,20 +32,23 @@ class HTTPService:
                     request_deserializer=HTTP.HandleSimple.request.FromString,
                     response_serializer=HTTP.HandleSimple.response.SerializeToString,
                 ),
+                "Handle": grpc.unary_unary_rpc_method_handler(
+                    self.handle,
+                    request_deserializer=HTTP.Handle.request.FromString,
+                    # Until protocol 39 the answer is Empty: what an HTTPResponse without headers looks like.
+                    response_serializer=HTTP.Handle.response.SerializeToString,
+                ),
             },
         )
 
     async def handle_simple(
         self, request: http_pb2.HandleSimpleHTTPRequest, context: object
     ) -> http_pb2.HandleSimpleHTTPResponse:
+        """A request of HTTP/1 without `Upgrade` (until protocol 40 also of HTTP/2)."""
         try:
-            where = target.parse(request.url)
-        except target.InvalidTarget as error:
-            return http_pb2.HandleSimpleHTTPResponse(
-                code=400,
-                headers=[http_pb2.Element(key="Content-Type", values=["text/plain; charset=utf-8"])],
-                body=f"{error}\n".encode(),
-            )
+            where = parse(request.url)
+        except InvalidTarget as error:
+            return _bad_request(error)
         site = self._routes.site_for(where.path, self._site)
         scope = site.scope(
             "http",
@@ -62,3 +65,15 @@ class HTTPService:
         exchange = SimpleExchange(scope, request.body, headers.to_map(request.response_headers))
         await site.run(exchange)
         return exchange.answer()
+
+    async def handle(self, request: http_pb2.HTTPRequest, context: object) -> http_pb2.HTTPResponse:
+        """A request with `Upgrade`, or (from protocol 41) of HTTP/2."""
+        return await handle.handle(request, self._site, self._routes, self._protocol)
+
+
+def _bad_request(error: InvalidTarget) -> http_pb2.HandleSimpleHTTPResponse:
+    return http_pb2.HandleSimpleHTTPResponse(
+        code=400,
+        headers=[http_pb2.Element(key="Content-Type", values=["text/plain; charset=utf-8"])],
+        body=f"{error}\n".encode(),
+    )

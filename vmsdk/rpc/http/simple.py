@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from vmsdk._pb.http import http_pb2
 from vmsdk.http.asgi import Message, Scope
-from vmsdk.rpc.http.exchange import ClientDisconnected, HTTPExchange
+from vmsdk.rpc.http.exchange import ClientDisconnected, Exchange
 from vmsdk.rpc.http.headers import HeaderMap, merge, to_wire, trailer_keys
 from vmsdk.rpc.http.response import Phase, Response
 
 
-class SimpleExchange(HTTPExchange):
+class SimpleExchange(Exchange):
     """One HandleSimple call."""
 
     def __init__(self, scope: Scope, body: bytes, node_headers: HeaderMap) -> None:
         super().__init__(scope)
+        self.response = Response(scope["method"])
         self._body: bytes | None = body
         self._node_headers = node_headers
         self._chunks: list[bytes] = []
@@ -33,6 +34,10 @@ class SimpleExchange(HTTPExchange):
             self._chunks.append(body)
         if self.response.phase is Phase.COMPLETE:
             self.finish()
+
+    async def ended(self) -> None:
+        if not self.gone:
+            self.response.check_complete()
 
     async def fail(self, status: int, text: str) -> None:
         if self.done.done():

@@ -30,7 +30,7 @@ class Site:
         """Where it is; None for the header-routed handler."""
         self.lifespan = lifespan
         self.log = log
-        self._workers = workers
+        self.workers = workers
         self._running: dict[asyncio.Task[None], Exchange] = {}
 
     def scope(self, kind: str, target: Target, **rest: Any) -> Scope:
@@ -48,7 +48,7 @@ class Site:
             "query_string": target.query_string,
             "root_path": root,
             "state": self.lifespan.state.copy(),
-            RUN_IN_THREAD: self._workers.run,
+            RUN_IN_THREAD: self.workers.run,
             **rest,
         }
 
@@ -86,6 +86,7 @@ class Site:
                 await exchange.fail(500, "Internal Server Error")
         finally:
             exchange.finish()
+            await exchange.close()
 
     @staticmethod
     def _name(exchange: Exchange) -> tuple[str, str]:

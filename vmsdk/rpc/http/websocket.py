@@ -1,0 +1,339 @@
+"""A WebSocket: ASGI on one side, a hijacked connection on the other, wsproto between them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Event,
+    Ping,
+    RejectConnection,
+    TextMessage,
+)
+from wsproto.extensions import PerMessageDeflate
+from wsproto.frame_protocol import CloseReason
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from vmsdk.http.asgi import Message, Scope
+from vmsdk.rpc.http.connection import HijackedConnection
+from vmsdk.rpc.http.exchange import ClientDisconnected, Exchange
+from vmsdk.rpc.http.headers import InvalidHeader, RawHeaders, from_asgi
+from vmsdk.rpc.http.inbox import Inbox
+from vmsdk.rpc.http.response import InvalidResponse
+from vmsdk.rpc.http.responsewriter import ResponseChannel
+from vmsdk.rpc.http.stream import ResponseStream
+from vmsdk.rpc.http.workers import Workers
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""The largest message taken from a client; a larger one ends the connection with 1009."""
+
+READ_BYTES = 64 * 1024
+"""Small enough that a chunk that was compressed a thousandfold is still bearable."""
+
+PING_INTERVAL_S = 30.0
+"""A client that shows no sign of life in two of these is gone."""
+
+CLOSE_TIMEOUT_S = 5.0
+"""For the client to answer our closing."""
+
+# Compressing less takes less time than changing threads.
+_COMPRESS_IN_THREAD_BYTES = 64 * 1024
+# RFC 6455, section 7.4.1, and the IANA registry that extends it.
+_FAILED = 1011
+_RESTARTING = 1012
+
+_HANDSHAKE = (b"connection", b"upgrade")
+
+
+class Refused(Exception):
+    """The request is not an upgrade to a WebSocket that this side can take."""
+
+    def __init__(self, status: int, reason: str, headers: RawHeaders) -> None:
+        self.status = status
+        self.headers = headers
+        super().__init__(reason)
+
+
+def begin(headers: RawHeaders) -> tuple[WSConnection, list[str]]:
+    """The handshake of a request with *headers*, and the subprotocols it offers. Raises `Refused`."""
+    connection = WSConnection(ConnectionType.SERVER)
+    needed = [each for each in headers if each[0] in _HANDSHAKE or each[0].startswith(b"sec-websocket-")]
+    try:
+        connection.initiate_upgrade_connection([(b"host", b"vm"), *needed], "/")
+        request: Any = next(iter(connection.events()))
+    except RemoteProtocolError as error:
+        hint = error.event_hint
+        if isinstance(hint, RejectConnection):
+            raise Refused(hint.status_code, str(error), list(hint.headers)) from None
+        raise Refused(400, str(error), []) from None
+    except (ValueError, LocalProtocolError) as error:
+        raise Refused(400, f"the handshake is malformed: {error}", []) from None
+    return connection, list(request.subprotocols)
+
+
+class WebSocketExchange(Exchange):
+    """One WebSocket. The Handle call that brought it ends when the connection is hijacked, or refused."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        handshake: WSConnection,
+        node: ResponseChannel,
+        stream: ResponseStream,
+        connect: Callable[[str], HijackedConnection],
+        workers: Workers,
+        log: logging.Logger,
+    ) -> None:
+        super().__init__(scope)
+        self._ws = handshake
+        self._node = node
+        self._stream = stream
+        """Where an answer goes that is not a WebSocket."""
+        self._connect = connect
+        self._workers = workers
+        self._log = log
+        self._inbox = Inbox()
+        self._inbox.put({"type": "websocket.connect"}, 0)
+        self._connection: HijackedConnection | None = None
+        self._writing = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
+        self._parts: list[Any] = []
+        self._parts_bytes = 0
+        self._close_code = 1000
+        """How to close for an app that does not do it itself."""
+        self._silent_pings = 0
+        self._ping_timer: asyncio.TimerHandle | None = None
+        self._pinging: asyncio.Task[None] | None = None
+
+    # The app's side --------------------------------------------------------------------------------
+
+    async def receive(self) -> Message:
+        return await self._inbox.get()
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if self.gone:
+            raise ClientDisconnected
+        if kind.startswith("websocket.http.response."):
+            await self._send_response({**message, "type": kind.removeprefix("websocket.")})
+        elif self._connection is None:
+            await self._send_before_accept(message)
+        elif kind == "websocket.send":
+            await self._send_data(message)
+        elif kind == "websocket.close":
+            await self._send_close(message.get("code", 1000), message.get("reason") or "")
+        else:
+            raise InvalidResponse(f"an app cannot send {kind!r} on an open WebSocket")
+
+    async def _send_before_accept(self, message: Message) -> None:
+        if message["type"] == "websocket.accept":
+            await self._accept(message)
+        elif message["type"] == "websocket.close":
+            await self._stream.fail(403, message.get("reason") or "Forbidden")
+            self._end(1006)
+        else:
+            raise InvalidResponse(f"the app sent {message['type']!r} before websocket.accept")
+
+    async def _send_response(self, message: Message) -> None:
+        if self._connection is not None:
+            raise InvalidResponse("the app sent a response of HTTP after websocket.accept")
+        await self._stream.take(message)
+        if self._stream.is_complete:
+            self._end(1006)
+
+    async def _accept(self, message: Message) -> None:
+        extra = [(name, value) for name, value in message.get("headers", ())]
+        from_asgi(extra)  # Raises for what would break out of its header.
+        if any(name.lower().startswith(b"sec-websocket-") for name, _ in extra):
+            raise InvalidResponse("the app set a Sec-WebSocket header: give accept its subprotocol instead")
+        accept = AcceptConnection(
+            subprotocol=message.get("subprotocol"), extensions=[PerMessageDeflate()], extra_headers=extra
+        )
+        try:
+            handshake = self._ws.send(accept)
+        except LocalProtocolError as error:
+            raise InvalidResponse(f"the app's websocket.accept: {error}") from None
+        try:
+            self._connection = self._connect(await self._node.writer.hijack())
+            await self._connection.write(handshake)
+        except grpc.aio.AioRpcError as error:
+            self._log.debug("%s: the node does not hand over the connection: %s", self.scope["path"], error)
+            self._lose(1006)
+            raise ClientDisconnected from None
+        self.finish()
+        await self._node.close()
+        self._reading = asyncio.create_task(self._read(self._connection))
+        self._watch()
+
+    async def _send_data(self, message: Message) -> None:
+        data = message.get("bytes")
+        if data is not None:
+            await self._write(BytesMessage(data=bytes(data)), len(data))
+        elif isinstance(message.get("text"), str):
+            text = message["text"]
+            await self._write(TextMessage(data=text), len(text))
+        else:
+            raise InvalidResponse('the app sent websocket.send without "text" or "bytes"')
+
+    async def _send_close(self, code: int, reason: str) -> None:
+        if self._ws.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
+            # RFC 6455, section 5.5: 125 bytes, two of them the code.
+            short = reason.encode()[:123].decode(errors="ignore")
+            await self._write(CloseConnection(code=code, reason=short), 0)
+        self._end(code)
+
+    # The client's side -----------------------------------------------------------------------------
+
+    async def _read(self, connection: HijackedConnection) -> None:
+        """Take what the client sends, until it ends."""
+        try:
+            while self._ws.state is not ConnectionState.CLOSED:
+                await self._inbox.room()
+                chunk = await connection.read(READ_BYTES)
+                self._silent_pings = 0
+                if chunk.data:
+                    self._ws.receive_data(chunk.data)
+                    await self._take_events()
+                if chunk.is_end:
+                    break
+        except (grpc.aio.AioRpcError, ClientDisconnected, RemoteProtocolError, LocalProtocolError) as error:
+            self._log.debug("%s: the WebSocket broke: %s", self.scope["path"], error)
+        finally:
+            self._lose(1006)
+
+    async def _take_events(self) -> None:
+        for event in self._ws.events():
+            if isinstance(event, (TextMessage, BytesMessage)):
+                await self._take_data(event)
+            elif isinstance(event, Ping):
+                if self._ws.state is ConnectionState.OPEN:
+                    await self._write(event.response(), 0)
+            elif isinstance(event, CloseConnection):
+                await self._take_close(event)
+                return
+
+    async def _take_data(self, event: TextMessage | BytesMessage) -> None:
+        self._parts.append(event.data)
+        self._parts_bytes += len(event.data)
+        if self._parts_bytes > MAX_MESSAGE_BYTES:
+            await self._break_off(
+                CloseReason.MESSAGE_TOO_BIG, f"a message has at most {MAX_MESSAGE_BYTES} bytes"
+            )
+        if event.message_finished:
+            parts, self._parts = self._parts, []
+            size, self._parts_bytes = self._parts_bytes, 0
+            if isinstance(event, TextMessage):
+                self._inbox.put({"type": "websocket.receive", "text": "".join(parts)}, size)
+            else:
+                self._inbox.put({"type": "websocket.receive", "bytes": b"".join(parts)}, size)
+
+    async def _take_close(self, event: CloseConnection) -> None:
+        if self._ws.state is ConnectionState.OPEN:
+            # Not the client's own closing, but wsproto's verdict on its frames.
+            await self._break_off(event.code, event.reason or "")
+        code = CloseReason.NO_STATUS_RCVD if event.code is None else event.code
+        self._inbox.end({"type": "websocket.disconnect", "code": int(code), "reason": event.reason or ""})
+        if self._ws.state is ConnectionState.REMOTE_CLOSING:
+            await self._write(event.response(), 0)
+        self._end(int(code))
+
+    async def _break_off(self, code: int, reason: str) -> None:
+        """The client breaks the rules: say so and hang up."""
+        await self._send_close(int(code), reason)
+        raise ClientDisconnected
+
+    # The connection --------------------------------------------------------------------------------
+
+    async def _write(self, event: Event, size: int) -> None:
+        """Send one event, after those before it. Raises `ClientDisconnected`."""
+        connection = self._connection
+        if connection is None:
+            raise ClientDisconnected
+        async with self._writing:
+            try:
+                if size > _COMPRESS_IN_THREAD_BYTES:
+                    data = await self._workers.run(self._ws.send, event)
+                else:
+                    data = self._ws.send(event)
+                await connection.write(data)
+            except grpc.aio.AioRpcError:
+                self._lose(1006)
+                raise ClientDisconnected from None
+            except LocalProtocolError as error:
+                if self._ws.state is ConnectionState.OPEN:
+                    raise InvalidResponse(str(error)) from None
+                raise ClientDisconnected from None
+
+    def _watch(self) -> None:
+        """Look again in a while whether the client still lives."""
+        self._ping_timer = asyncio.get_running_loop().call_later(PING_INTERVAL_S, self._ping)
+
+    def _ping(self) -> None:
+        if self._silent_pings >= 2 and self._reading is not None:
+            self._reading.cancel()
+            return
+        self._silent_pings += 1
+        self._pinging = asyncio.ensure_future(self._send_ping())
+        self._watch()
+
+    async def _send_ping(self) -> None:
+        if self._ws.state is ConnectionState.OPEN and not self._writing.locked():
+            try:
+                await self._write(Ping(), 0)
+            except ClientDisconnected:
+                pass  # Noted already.
+
+    def _end(self, code: int) -> None:
+        """Nothing more will be sent."""
+        self._inbox.end({"type": "websocket.disconnect", "code": code, "reason": ""})
+        self.gone = True
+        self.finish()
+
+    def _lose(self, code: int) -> None:
+        self._end(code)
+        if self._ping_timer is not None:
+            self._ping_timer.cancel()
+
+    # The server's side -----------------------------------------------------------------------------
+
+    def disconnect(self) -> None:
+        self._close_code = _RESTARTING
+        self._end(1006)
+
+    async def ended(self) -> None:
+        if self._connection is None and not self.gone:
+            raise InvalidResponse("the app returned without websocket.accept or websocket.close")
+
+    async def fail(self, status: int, text: str) -> None:
+        if self._connection is None:
+            await self._stream.fail(status, text)
+            return
+        await self._close_quietly(_FAILED if status == 500 else _RESTARTING)
+
+    async def close(self) -> None:
+        try:
+            if self._reading is not None:
+                await self._close_quietly(self._close_code)
+                await asyncio.wait([self._reading], timeout=CLOSE_TIMEOUT_S)
+        finally:
+            self._lose(1006)
+            if self._reading is not None:
+                self._reading.cancel()
+            if self._connection is not None:
+                await self._connection.close()
+            await self._node.close()
+
+    async def _close_quietly(self, code: int) -> None:
+        try:
+            await self._send_close(code, "")
+        except (ClientDisconnected, InvalidResponse, InvalidHeader):
+            pass  # It has left already.
