@@ -17,14 +17,6 @@ class NetworkError(VMError):
     """The base of the errors of local networks."""
 
 
-class MissingExtra(NetworkError):
-    """Raised where a package of the extra `network` is not installed."""
-
-    def __init__(self, package: str) -> None:
-        self.package = package
-        super().__init__(f"local networks need the package {package}: pip install 'vmsdk[network]'")
-
-
 # The node's binary -------------------------------------------------------------------------------
 
 

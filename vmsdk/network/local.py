@@ -382,7 +382,9 @@ class LocalNetwork:
         with self._store.changing() as network:
             names = {new.name for new in new_chains}
             network.chains = [chain for chain in network.chains if chain.name not in names]
-            network.chains += [_chain_record(new, birth) for new, birth in zip(new_chains, births, strict=True)]
+            network.chains += [
+                _chain_record(new, birth) for new, birth in zip(new_chains, births, strict=True)
+            ]
         self._store.write_aliases()
         return births
 

@@ -9,16 +9,14 @@ from pathlib import Path
 
 from typing_extensions import Self
 
-from vmsdk.network.errors import MissingExtra
+from vmsdk.errors import MissingExtra
 
 try:
     import psutil
 except ImportError:
-    raise MissingExtra("psutil") from None
+    raise MissingExtra("a local network", package="psutil", extra="network") from None
 
-PLUGIN_EXIT_TIMEOUT_S = 6.0
-"""A plugin whose node is gone ends by itself; a node gives one that it stops 5 s."""
-
+_KILL_TIMEOUT_S = 10.0  # a killed process that writes to a slow disk ends when the system has let go of it
 _POLL_S = 0.01
 _START_TOLERANCE_S = 2.0  # the system's clock may be set between two looks at a process's start
 
@@ -81,12 +79,12 @@ class Process:
             self._signal(self._process.terminate)
 
     def kill(self) -> None:
-        """Ends it at once (SIGKILL), and waits until it and the plugins that it ran are gone."""
+        """Ends it and its plugins at once (SIGKILL), and waits until they are gone."""
         plugins = self.plugins()
         if self._process is not None:
             self._signal(self._process.kill)
-            self.wait(PLUGIN_EXIT_TIMEOUT_S)
-        _end(plugins)
+            self.wait(_KILL_TIMEOUT_S)
+        _kill(plugins)
 
     def pause(self) -> None:
         """Freezes it (SIGSTOP) and the plugins that it runs."""
@@ -161,16 +159,15 @@ def _command_line(process: psutil.Process) -> list[str]:
         return []  # it ended, or is another user's
 
 
-def _end(processes: list[psutil.Process], timeout_s: float = PLUGIN_EXIT_TIMEOUT_S) -> None:
-    """Lets the processes end by themselves for some time, then ends them."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline and not all(map(_has_ended, processes)):
-        time.sleep(_POLL_S)
+def _kill(processes: list[psutil.Process]) -> None:
     for process in processes:
         try:
             process.kill()
         except psutil.NoSuchProcess:
             pass  # it ended by itself
+    deadline = time.monotonic() + _KILL_TIMEOUT_S
+    while not all(map(_has_ended, processes)) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
 
 
 def _has_ended(process: psutil.Process) -> bool:

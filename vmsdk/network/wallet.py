@@ -6,9 +6,10 @@ import hashlib
 import time
 from collections.abc import Iterable
 
+from vmsdk.errors import MissingExtra
 from vmsdk.ids import ID
 from vmsdk.network import bech32
-from vmsdk.network.errors import MissingExtra, NotEnoughFunds
+from vmsdk.network.errors import NotEnoughFunds
 from vmsdk.network.transactions import UTXO, Input, Output, Owner, Payment, Signed, Unsigned, unsigned_bytes
 
 LOCAL_NETWORK_ID = 12345
@@ -39,7 +40,7 @@ class Wallet:
         try:
             import coincurve
         except ImportError:
-            raise MissingExtra("coincurve") from None
+            raise MissingExtra("signing transactions", package="coincurve", extra="network") from None
         self._key = coincurve.PrivateKey(LOCAL_KEY)
         self.address = address_bytes(LOCAL_ADDRESS)
         """20 bytes: RIPEMD-160 of SHA-256 of the compressed public key."""

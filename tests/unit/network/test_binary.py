@@ -1,0 +1,136 @@
+"""Finding a node's binary and asking it what it speaks."""
+
+from __future__ import annotations
+
+import resource
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vmsdk.network.binary import FILE_LIMIT, NodeBinary, file_limit
+from vmsdk.network.errors import FileLimitTooLow, NodeNotFound, UnsupportedNode
+
+MakeNode = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def make_node(tmp_path: Path) -> MakeNode:
+    """Makes an executable that answers as a node does: this text to --version-json, that to --version."""
+
+    def make(version_json: str, version: str = "") -> Path:
+        path = tmp_path / "node"
+        path.write_text(
+            f"#!/bin/sh\ncase $1 in\n--version-json) echo '{version_json}';;\n--version) echo '{version}';;\nesac\n"
+        )
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return path
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _no_node_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VMSDK_NODE", raising=False)
+
+
+def test_a_node_tells_its_version_and_protocol(make_node: MakeNode) -> None:
+    path = make_node('{"application": "metalgo/1.13.5", "rpcchainvm": 43}', "")
+    assert NodeBinary.find(path) == NodeBinary(path, "metalgo/1.13.5", 43)
+
+
+def test_a_node_that_does_not_know_version_json_is_asked_for_its_version(make_node: MakeNode) -> None:
+    path = make_node("", "avalanchego/1.11.9 [database=v1.4.5, rpcchainvm=35, commit=abc, go=1.21.12]")
+    assert NodeBinary.find(path) == NodeBinary(path, "avalanchego/1.11.9", 35)
+
+
+def test_the_environment_names_the_node(make_node: MakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_node('{"application": "metalgo/1.13.5", "rpcchainvm": 43}', "")
+    monkeypatch.setenv("VMSDK_NODE", str(path))
+    assert NodeBinary.find().path == path
+
+
+def test_a_node_on_the_path_is_found_by_its_name(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = make_node('{"application": "metalgo/1.13.5", "rpcchainvm": 43}', "").rename(tmp_path / "metalgo")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert NodeBinary.find().path == path
+    assert NodeBinary.find("metalgo").path == path
+
+
+def test_no_node_at_all_says_how_to_name_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NodeNotFound, match=r"--node PATH or set VMSDK_NODE"):
+        NodeBinary.find()
+
+
+def test_a_path_with_no_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NodeNotFound, match="there is no such file") as caught:
+        NodeBinary.find(tmp_path / "avalanchego")
+    assert caught.value.path == tmp_path / "avalanchego"
+
+
+def test_a_directory_is_not_a_node(tmp_path: Path) -> None:
+    with pytest.raises(NodeNotFound, match="a directory"):
+        NodeBinary.find(tmp_path)
+
+
+def test_a_file_without_execute_permission_is_told_with_the_cure(tmp_path: Path) -> None:
+    path = tmp_path / "avalanchego"
+    path.write_text("")
+    with pytest.raises(NodeNotFound, match=f"chmod \\+x {path}"):
+        NodeBinary.find(path)
+
+
+def test_a_file_that_the_system_cannot_run_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "avalanchego"
+    path.write_bytes(b"\x7fELF and no more")
+    path.chmod(0o755)
+    with pytest.raises(NodeNotFound, match="cannot be run"):
+        NodeBinary.find(path)
+
+
+@pytest.mark.parametrize(
+    "answer", ["", "hello", "[]", '{"application": "x"}', '{"application": "x", "rpcchainvm": "y"}']
+)
+def test_another_program_is_not_taken_for_a_node(make_node: MakeNode, answer: str) -> None:
+    with pytest.raises(NodeNotFound, match="does not answer --version"):
+        NodeBinary.find(make_node(answer, "hello 1.0"))
+
+
+@pytest.mark.parametrize(("protocol", "cure"), [(34, "a newer node"), (99, "upgrade vmsdk")])
+def test_a_protocol_that_we_do_not_speak_is_told_with_the_range(
+    make_node: MakeNode, protocol: int, cure: str
+) -> None:
+    path = make_node(f'{{"application": "avalanchego/9.9.9", "rpcchainvm": {protocol}}}', "")
+    with pytest.raises(UnsupportedNode, match=cure) as caught:
+        NodeBinary.find(path)
+    assert (caught.value.protocol, caught.value.version) == (protocol, "avalanchego/9.9.9")
+
+
+class TestFileLimit:
+    @pytest.fixture
+    def limits(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+        """Sets what the system says; lowering the real hard limit could not be undone."""
+
+        def set_hard(hard: int) -> None:
+            monkeypatch.setattr(resource, "getrlimit", lambda _: (hard, hard))
+
+        return set_hard
+
+    def test_is_the_nodes_own_where_the_system_allows_it(self, limits: Callable[[int], None]) -> None:
+        limits(resource.RLIM_INFINITY)
+        assert file_limit() == FILE_LIMIT
+        limits(FILE_LIMIT * 2)
+        assert file_limit() == FILE_LIMIT
+
+    def test_is_the_systems_where_that_is_lower(self, limits: Callable[[int], None]) -> None:
+        limits(4096)
+        assert file_limit() == 4096
+
+    def test_too_low_for_a_node_is_told_with_the_cure(self, limits: Callable[[int], None]) -> None:
+        limits(256)
+        with pytest.raises(FileLimitTooLow, match=r"only 256 files.*ulimit -Hn 512"):
+            file_limit()

@@ -1,0 +1,170 @@
+"""The record of a network on the disk, changed by one process at a time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from vmsdk.network import state
+from vmsdk.network.errors import NetworkBusy, NetworkNotFound, NoSuchChain, NoSuchNode
+from vmsdk.network.state import (
+    ChainRecord,
+    InvalidState,
+    NetworkRecord,
+    NodeRecord,
+    Store,
+    existing_networks,
+    networks_dir,
+)
+
+CHAIN = ChainRecord("ts", "chain ID", "subnet ID", "VM ID", "timestampvm", "vm.py:VM", "00")
+
+
+def record() -> NetworkRecord:
+    nodes = [NodeRecord("node1", 9650, 9651, True, "NodeID-1", 17, 1.5), NodeRecord("node2")]
+    return NetworkRecord(
+        "test", "/bin/node", "avalanchego/1.14.2", 45, {"log-level": "debug"}, nodes, [CHAIN]
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path)
+    store.save(record())
+    return store
+
+
+def test_what_is_saved_is_loaded(store: Store) -> None:
+    assert store.load() == record()
+
+
+def test_nodes_and_chains_are_found_by_name_and_chains_by_id() -> None:
+    assert record().node("node2").name == "node2"
+    assert record().chain("ts") == record().chain("chain ID") == CHAIN
+
+
+def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
+    with pytest.raises(NoSuchNode, match="it has node1, node2"):
+        record().node("node3")
+    with pytest.raises(NoSuchChain, match="it has ts"):
+        record().chain("xs")
+
+
+def test_a_directory_without_a_network_is_told(tmp_path: Path) -> None:
+    for directory in (tmp_path, tmp_path / "none"):
+        with pytest.raises(NetworkNotFound) as caught:
+            Store(directory).load()
+        assert caught.value.directory == directory
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no JSON", "[]", "{}", '{"format": 1}', '{"format": 1, "nodes": [{}], "chains": []}', "\x00"]
+)
+def test_a_damaged_record_is_told_with_the_cure(store: Store, text: str) -> None:
+    store.path.write_text(text)
+    with pytest.raises(InvalidState, match="vmsdk network clean"):
+        store.load()
+
+
+def test_a_record_of_another_version_is_not_guessed_at(store: Store) -> None:
+    said = json.loads(store.path.read_text())
+    store.path.write_text(json.dumps({**said, "format": 2}))
+    with pytest.raises(InvalidState, match="its form is 2"):
+        store.load()
+
+
+def test_a_change_is_written_even_if_it_ends_in_an_error(store: Store) -> None:
+    def change() -> None:
+        with store.changing() as network:
+            network.node("node1").pid = 99
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        change()
+    assert store.load().node("node1").pid == 99
+
+
+def test_changes_of_several_threads_do_not_undo_each_other(store: Store) -> None:
+    def add_flags(thread: int) -> None:
+        for i in range(20):
+            with store.changing() as network:
+                network.flags[f"{thread}-{i}"] = ""
+
+    threads = [threading.Thread(target=add_flags, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(store.load().flags) == 1 + 4 * 20
+
+
+def test_another_process_waits_for_its_turn_and_says_so_when_it_takes_too_long(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom vmsdk.network.state import Store\n"
+        f"with Store(Path({str(store.directory)!r})).locked():\n    print(flush=True)\n    sys.stdin.readline()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        monkeypatch.setattr(state, "LOCK_TIMEOUT_S", 0.1)
+        with pytest.raises(NetworkBusy), store.locked():
+            pass
+        monkeypatch.setattr(state, "LOCK_TIMEOUT_S", 20.0)
+        assert other.stdin is not None
+        other.stdin.write(b"\n")
+        other.stdin.close()
+        with store.changing():  # the other's end frees it
+            pass
+
+
+def test_the_lock_may_be_taken_again_by_who_has_it(store: Store) -> None:
+    with store.locked(), store.changing() as network:
+        network.name = "changed"
+    assert store.load().name == "changed"
+
+
+def test_a_lock_of_nothing_makes_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(NetworkNotFound), Store(tmp_path / "none").locked():
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_nodes_are_told_the_names_of_chains(store: Store) -> None:
+    store.write_aliases()
+    assert json.loads(store.aliases_file.read_text()) == {"chain ID": ["ts"]}
+
+
+def test_configuration_that_is_not_given_leaves_what_there_is(store: Store) -> None:
+    store.chain_config_dir.mkdir()
+    store.write_chain_config("chain ID", b"config", b"upgrade")
+    store.write_chain_config("chain ID", None, b"newer")
+    folder = store.chain_config_dir / "chain ID"
+    assert ((folder / "config.json").read_bytes(), (folder / "upgrade.json").read_bytes()) == (
+        b"config",
+        b"newer",
+    )
+    store.remove_chain_config("chain ID")
+    assert list(store.chain_config_dir.iterdir()) == []
+
+
+def test_networks_are_kept_where_the_user_keeps_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert existing_networks() == []
+    for name in ("b", "a"):
+        directory = networks_dir() / name
+        directory.mkdir(parents=True)
+        Store(directory).save(record())
+    (networks_dir() / "no-network").mkdir()
+    assert existing_networks() == [networks_dir() / "a", networks_dir() / "b"]
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", "/home/user")
+    assert networks_dir() == Path("/home/user/.local/share/vmsdk/networks")
