@@ -146,10 +146,7 @@ def end_processes_in(directory: Path) -> None:
     """Ends the nodes that keep their data in the directory and the plugins that were started from it, whoever lost sight of them."""
     inside = os.fspath(directory) + os.sep
     marks = (inside, f"--data-dir={inside}")
-    _end(
-        [p for p in psutil.process_iter() if any(word.startswith(marks) for word in _command_line(p))],
-        timeout_s=0.0,
-    )
+    _kill([p for p in psutil.process_iter() if any(word.startswith(marks) for word in _command_line(p))])
 
 
 def _command_line(process: psutil.Process) -> list[str]:
