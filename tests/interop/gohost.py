@@ -92,6 +92,8 @@ class Sent:
     kind: str
     """request, response, error or gossip; with cross_chain_ before up to protocol 36."""
     node_ids: tuple[bytes, ...]
+    chain_id: bytes
+    """To which a cross-chain message goes; empty for the others."""
     request_id: int
     bytes: bytes
     code: int
@@ -363,12 +365,26 @@ class GoHost:
         """A peer gossips."""
         self.call("app_gossip", node_id=node_id, bytes=data)
 
+    def cross_chain_request(self, request_id: int, data: bytes, deadline_s: float = 10.0) -> None:
+        """The X-chain asks (up to protocol 36)."""
+        deadline_ms = int(deadline_s * 1000)
+        self.call("cross_chain_request", request_id=request_id, bytes=data, deadline_ms=deadline_ms)
+
+    def cross_chain_response(self, request_id: int, data: bytes) -> None:
+        """The X-chain answers (up to protocol 36)."""
+        self.call("cross_chain_response", request_id=request_id, bytes=data)
+
+    def cross_chain_request_failed(self, request_id: int, code: int, message: str) -> None:
+        """A request to the X-chain fails (up to protocol 36)."""
+        self.call("cross_chain_request_failed", request_id=request_id, code=code, message=message)
+
     def next_sent(self, timeout_s: float = EVENT_TIMEOUT_S) -> Sent:
         """The next message that the plugin sends or has sent."""
         found = self.call("next_sent", timeout_ms=int(timeout_s * 1000))
         return Sent(
             kind=found["kind"],
             node_ids=tuple(base64.b64decode(node_id) for node_id in found.get("node_ids", ())),
+            chain_id=base64.b64decode(found.get("chain_id", "")),
             request_id=found.get("request_id", 0),
             bytes=base64.b64decode(found.get("bytes", "")),
             code=found.get("code", 0),

@@ -23,7 +23,7 @@ def request(method: str, params: dict[str, Any] | None = None) -> dict[str, Any]
     return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params or {}}
 
 
-def call(handlers: Handlers, method: str, prefix: str = "", **params: Any) -> Any:
+def call(handlers: Handlers, method: str, prefix: str = "", /, **params: Any) -> Any:
     """The result of a call; `JSONRPCError` if it has none."""
     response = httpx.post(handlers.url(prefix), json=request(method, params))
     response.raise_for_status()

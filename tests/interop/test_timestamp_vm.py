@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,24 +22,20 @@ from .gohost import (
     Handlers,
 )
 from .nodes import NODES, Node
+from .pyplugin import TIMESTAMP, python_plugin
 
 GENESIS = b"interop genesis"
 BLOCKS = 200
-OLDEST_WITH_OWN_MISMATCH_PATH = 36
-
-Plugin = Callable[[Node], Path]
 
 
 def go_plugin(node: Node) -> Path:
     return build("timestampvm", node)
 
 
-@pytest.fixture(params=[go_plugin], ids=["go"])
-def plugin(request: pytest.FixtureRequest, node: Node) -> Path:
-    """The plugin, in each language; the node's protocol version is its own."""
-    made = request.param(node)
-    assert isinstance(made, Path)
-    return made
+@pytest.fixture(params=["go", "python"])
+def plugin(request: pytest.FixtureRequest, node: Node, tmp_path: Path) -> Path:
+    """The plugin in each language; it speaks the node's protocol version."""
+    return go_plugin(node) if request.param == "go" else python_plugin(tmp_path, TIMESTAMP, node.protocol)
 
 
 def encoded(

@@ -1,0 +1,656 @@
+"""Every power of a Python VM, with every node's own host code."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vmsdk import ID
+
+from . import jsonrpc
+from .everything.block import HEADER, NO_P_CHAIN_HEIGHT
+from .gohost import (
+    BOOTSTRAPPING,
+    BUILD_BLOCK,
+    NORMAL_OPERATION,
+    STATE_SYNC_FINISHED,
+    STATE_SYNCING,
+    Block,
+    GoHost,
+    GoHostError,
+    Handlers,
+)
+from .jsonrpc import JSONRPCError
+from .nodes import Node
+from .pyplugin import EVERYTHING, python_plugin
+
+GENESIS = b"genesis"
+PEER = bytes(range(100, 120))
+OTHER_PEER = bytes(range(120, 140))
+SKIPPED, STATIC, DYNAMIC = 1, 2, 3
+
+
+@pytest.fixture
+def plugin(node: Node, tmp_path: Path) -> Path:
+    return python_plugin(tmp_path, EVERYTHING, node.protocol)
+
+
+class Chain:
+    """A running chain of the VM, and what its service says."""
+
+    def __init__(self, host: GoHost, plugin: Path, config: bytes = b"") -> None:
+        self.host = host
+        self.genesis = host.run(plugin, GENESIS, config)
+        self.handlers: Handlers = host.create_handlers()
+
+    def ask(self, method: str, **params: Any) -> Any:
+        return jsonrpc.call(self.handlers, f"everything.{method}", "/rpc", **params)
+
+    def build(self, payload: bytes, p_chain_height: int | None = None) -> Block:
+        self.ask("propose", payload=payload.hex())
+        assert self.host.wait_for_event() == BUILD_BLOCK
+        return self.host.build(p_chain_height)
+
+    def accept(self, payload: bytes) -> Block:
+        block = self.build(payload)
+        self.host.verify(block.id)
+        self.host.set_preference(block.id)
+        return self.host.accept(block.id)
+
+
+@pytest.fixture
+def chain(host: GoHost, plugin: Path) -> Iterator[Chain]:
+    running = Chain(host, plugin)
+    yield running
+    host.shutdown()
+
+
+def child(
+    parent: Block, payload: bytes = b"", seconds: int = 0, nanos: int = 0, *, wants_context: bool = False
+) -> bytes:
+    return (
+        HEADER.pack(parent.id, parent.height + 1, seconds, nanos, wants_context, NO_P_CHAIN_HEIGHT) + payload
+    )
+
+
+# Initialize
+
+
+def test_initialize_gives_everything_that_the_node_tells(chain: Chain, host: GoHost, node: Node) -> None:
+    told = chain.ask("context")
+    who = host.info()
+    assert told["network_id"] == who.network_id
+    for name in (
+        "node_id",
+        "subnet_id",
+        "chain_id",
+        "x_chain_id",
+        "c_chain_id",
+        "avax_asset_id",
+        "public_key",
+    ):
+        assert bytes.fromhex(told[name]) == getattr(who, name), name
+    assert told["chain_data_dir"] == who.chain_data_dir
+    assert told["protocol_version"] == node.protocol
+    assert bytes.fromhex(told["genesis"]) == GENESIS
+
+
+def test_network_upgrades_are_those_that_the_node_knows(chain: Chain, node: Node) -> None:
+    upgrades = chain.ask("context")["upgrades"]
+    if node.protocol < 37:
+        assert upgrades is None
+        return
+    since = {
+        "etna_time": 37,
+        "fortuna_time": 39,
+        "granite_time": 40,
+        "helicon_time": 44,
+        "granite_epoch_duration": 44,
+    }
+    expected = {name for name, protocol in since.items() if node.protocol >= protocol}
+    if node.name == "44-first":
+        expected -= {"helicon_time", "granite_epoch_duration"}
+    assert {name for name in since if name in upgrades} == expected
+
+
+def test_upgrade_and_config_reach_the_vm(host: GoHost, plugin: Path) -> None:
+    host.start(plugin)
+    host.initialize(GENESIS, upgrade=b"an upgrade", config=b"a config")
+    host.set_state(NORMAL_OPERATION)
+    told = jsonrpc.call(host.create_handlers(), "everything.context", "/rpc")
+    assert bytes.fromhex(told["upgrade"]) == b"an upgrade"
+    assert bytes.fromhex(told["config"]) == b"a config"
+
+
+def test_an_initialize_that_fails_tells_its_text_and_leaves_the_process(host: GoHost, plugin: Path) -> None:
+    host.start(plugin)
+    with pytest.raises(GoHostError, match="initialize was told to fail"):
+        host.initialize(GENESIS, config=b"fail")
+    assert host.version() == "7.8.9"
+
+
+def test_states_come_in_the_node_s_order(host: GoHost, plugin: Path) -> None:
+    host.start(plugin)
+    host.initialize(GENESIS)
+    for state in (STATE_SYNCING, BOOTSTRAPPING, NORMAL_OPERATION):
+        host.set_state(state)
+    seen = jsonrpc.call(host.create_handlers(), "everything.seen", "/rpc")
+    assert [state.replace("_", " ").lower() for state in seen["states"]] == [
+        "state syncing",
+        "bootstrapping",
+        "normal op",
+    ]
+
+
+# Blocks
+
+
+def test_a_block_of_twenty_mebibytes_passes_in_both_directions(chain: Chain, host: GoHost) -> None:
+    payload = bytes(range(256)) * (20 << 12)
+    block = host.parse(child(chain.genesis, payload))
+    host.verify(block.id)
+    host.accept(block.id)
+    assert host.get_ancestors(block.id, max_duration_ns=10**10)[0] == block.bytes
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos"),
+    [(0, 0), (-62_135_596_800, 0), (1_700_000_000, 123_456_789), (253_402_300_799, 999_999_999), (-1, 1)],
+)
+def test_block_times_keep_every_nanosecond(chain: Chain, host: GoHost, seconds: int, nanos: int) -> None:
+    block = host.parse(child(chain.genesis, b"", seconds, nanos))
+    assert (block.seconds, block.nanoseconds) == (seconds, nanos)
+    verified = host.verify(block.id)
+    assert (verified.seconds, verified.nanoseconds) == (seconds, nanos)
+
+
+def test_a_p_chain_height_reaches_a_block_that_wants_it(chain: Chain, host: GoHost) -> None:
+    block = chain.build(b"with context", p_chain_height=95)
+    assert block.verify_with_context
+    host.verify(block.id, p_chain_height=95)
+    host.verify(block.id, p_chain_height=96)  # the same block in another wrapping of the proposervm
+    host.accept(block.id)
+    assert chain.ask("seen")["verifications"] == [95, 96]
+
+
+def test_a_p_chain_height_of_zero_is_not_the_same_as_none(chain: Chain, host: GoHost) -> None:
+    block = host.parse(child(chain.genesis, wants_context=True))
+    with pytest.raises(GoHostError, match="P-chain's height 0 is too long ago"):
+        host.verify(block.id, p_chain_height=0)
+    host.verify(block.id)
+    assert chain.ask("seen")["verifications"] == [0, None]
+
+
+def test_an_invalid_block_can_be_told_by_its_text(chain: Chain, host: GoHost) -> None:
+    block = host.parse(child(chain.genesis, b"invalid"))
+    for _ in range(2):  # a failure is not remembered
+        with pytest.raises(GoHostError, match="the payload says so"):
+            host.verify(block.id)
+
+
+def test_rejected_blocks_are_told_one_by_one(chain: Chain, host: GoHost) -> None:
+    winner = host.parse(child(chain.genesis, b"winner"))
+    loser = host.parse(child(chain.genesis, b"loser"))
+    loser_child = host.parse(child(loser, b"loser's child"))
+    for block in (winner, loser, loser_child):
+        host.verify(block.id)
+    host.accept(winner.id)
+    host.reject(loser.id)
+    host.reject(loser_child.id)
+    assert chain.ask("seen")["rejected"] == [loser.id.hex(), loser_child.id.hex()]
+
+
+def test_preferring_an_unknown_block_is_an_error(chain: Chain, host: GoHost) -> None:
+    with pytest.raises(GoHostError):
+        host.set_preference(b"\x07" * 32)
+
+
+def test_work_is_told_again_until_it_is_done(chain: Chain, host: GoHost, node: Node) -> None:
+    chain.ask("propose", payload="01")
+    chain.ask("propose", payload="02")
+    for expected in (b"\x01", b"\x02"):
+        assert host.wait_for_event() == BUILD_BLOCK
+        if node.protocol >= 42:
+            assert host.wait_for_event() == BUILD_BLOCK  # the node dropped the first answer
+        block = host.build()
+        host.verify(block.id)
+        host.set_preference(block.id)
+        host.accept(block.id)
+        assert block.bytes[HEADER.size :] == expected
+    with pytest.raises(GoHostError):
+        host.wait_for_event(timeout_s=1.5)
+
+
+def test_an_event_wait_ends_with_the_shutdown(host: GoHost, plugin: Path) -> None:
+    host.run(plugin, GENESIS)
+    waiting = host.submit("wait_for_event")
+    host.shutdown()
+    with pytest.raises(GoHostError, match=r"cancell?ed"):
+        waiting.result(10)
+
+
+# State sync
+
+
+def summary_of(mode: int, block: bytes, *, waits: bool = False) -> bytes:
+    return bytes([mode, waits]) + block
+
+
+def test_state_sync_is_on_where_the_vm_says_so(host: GoHost, plugin: Path) -> None:
+    Chain(host, plugin, config=b"sync")
+    assert host.state_sync_enabled() is True
+    host.shutdown()
+    Chain(host, plugin)
+    assert host.state_sync_enabled() is False
+
+
+def test_summaries_are_served_parsed_and_missed(chain: Chain, host: GoHost) -> None:
+    block = chain.accept(b"block")
+    last = host.last_state_summary()
+    assert (last.height, last.bytes) == (1, summary_of(STATIC, block.bytes))
+    assert last.id == ID.of(last.bytes)
+    assert host.state_summary(0).bytes == summary_of(STATIC, chain.genesis.bytes)
+    assert host.parse_state_summary(last.bytes) == last
+    with pytest.raises(GoHostError, match="not found"):
+        host.state_summary(2)
+    with pytest.raises(GoHostError, match="not found"):
+        host.ongoing_state_summary()
+    with pytest.raises(GoHostError, match="this is no summary"):
+        host.parse_state_summary(b"rubbish")
+
+
+@pytest.mark.parametrize("mode", [STATIC, DYNAMIC])
+def test_a_sync_moves_the_last_accepted_block_and_tells_its_end(
+    host: GoHost, plugin: Path, mode: int
+) -> None:
+    host.start(plugin)
+    genesis = host.initialize(GENESIS, config=b"sync").last_accepted
+    host.set_state(STATE_SYNCING)
+    far = HEADER.pack(genesis.id, 1000, 1_700_000_000, 0, False, NO_P_CHAIN_HEIGHT) + b"synced"
+    assert host.accept_state_summary(summary_of(mode, far)) == mode
+    assert host.wait_for_event() == STATE_SYNC_FINISHED
+    last = host.set_state(BOOTSTRAPPING)
+    assert (last.height, last.bytes) == (1000, far)
+    assert host.get_block_id_at_height(1000) == last.id
+
+
+def test_an_unfinished_sync_is_found_after_a_restart(host: GoHost, plugin: Path) -> None:
+    host.start(plugin)
+    genesis = host.initialize(GENESIS, config=b"sync").last_accepted
+    host.set_state(STATE_SYNCING)
+    summary = summary_of(STATIC, child(genesis), waits=True)
+    assert host.accept_state_summary(summary) == STATIC
+    host.shutdown()
+    host.start(plugin)
+    host.initialize(GENESIS, config=b"sync")
+    assert host.ongoing_state_summary().bytes == summary
+
+
+def test_a_summary_may_be_skipped(chain: Chain, host: GoHost) -> None:
+    assert host.accept_state_summary(summary_of(SKIPPED, chain.genesis.bytes)) == SKIPPED
+    assert host.last_accepted() == chain.genesis
+
+
+# Peers
+
+
+def test_a_peer_s_request_is_answered(chain: Chain, host: GoHost) -> None:
+    host.app_request(PEER, 7, b"hello")
+    sent = host.next_sent()
+    assert (sent.kind, sent.node_ids, sent.request_id, sent.bytes) == ("response", (PEER,), 7, b"HELLO")
+    (received,) = chain.ask("received", count=1)
+    assert received["node_id"] == PEER.hex()
+    assert 8 <= received["seconds"] <= 11
+
+
+def test_a_refusal_goes_to_the_peer_with_its_code(chain: Chain, host: GoHost) -> None:
+    host.app_request(PEER, 8, b"refuse")
+    sent = host.next_sent()
+    assert (sent.kind, sent.request_id, sent.code, sent.message) == ("error", 8, 7, "refused")
+
+
+def test_a_bug_in_a_handler_is_contained(chain: Chain, host: GoHost) -> None:
+    host.app_request(PEER, 9, b"bug")
+    sent = host.next_sent()
+    assert (sent.kind, sent.request_id, sent.code) == ("error", 9, -1)
+    assert host.last_accepted() == chain.genesis
+
+
+def test_a_vm_may_mean_to_stop_the_chain(chain: Chain, host: GoHost) -> None:
+    with pytest.raises(GoHostError, match="told to be fatal"):
+        host.app_request(PEER, 9, b"fatal")
+
+
+def test_an_answer_may_come_later(chain: Chain, host: GoHost) -> None:
+    host.app_request(PEER, 10, b"later")
+    chain.ask("sendResponse", node_id=PEER.hex(), request_id=10, data=b"at last".hex())
+    sent = host.next_sent()
+    assert (sent.kind, sent.request_id, sent.bytes) == ("response", 10, b"at last")
+
+
+def test_requests_of_the_vm_reach_every_node_and_their_outcomes_come_back(chain: Chain, host: GoHost) -> None:
+    chain.ask("sendRequest", node_ids=[OTHER_PEER.hex(), PEER.hex()], request_id=2**32 - 1, data=b"ask".hex())
+    sent = host.next_sent()
+    assert (sent.kind, sent.node_ids, sent.request_id) == ("request", (PEER, OTHER_PEER), 2**32 - 1)
+    host.app_response(PEER, 2**32 - 1, b"told")
+    host.app_request_failed(OTHER_PEER, 2**32 - 1, -1, "timed out")
+    assert chain.ask("received", count=2) == [
+        {"kind": "response", "node_id": PEER.hex(), "request_id": 2**32 - 1, "bytes": b"told".hex()},
+        {
+            "kind": "failed",
+            "node_id": OTHER_PEER.hex(),
+            "request_id": 2**32 - 1,
+            "code": -1,
+            "message": "timed out",
+        },
+    ]
+
+
+def test_gossip_goes_both_ways(chain: Chain, host: GoHost) -> None:
+    host.app_gossip(PEER, b"news")
+    assert chain.ask("received", count=1) == [
+        {"kind": "gossip", "node_id": PEER.hex(), "bytes": b"news".hex()}
+    ]
+    chain.ask(
+        "sendGossip", data=b"more".hex(), node_ids=[PEER.hex()], validators=3, non_validators=2, peers=1
+    )
+    sent = host.next_sent()
+    assert (sent.kind, sent.bytes, sent.node_ids) == ("gossip", b"more", (PEER,))
+    assert (sent.validators, sent.non_validators, sent.peers) == (3, 2, 1)
+
+
+def test_a_request_to_itself_is_looped_back(chain: Chain, host: GoHost) -> None:
+    host.configure_sender(loop=True)
+    me = host.info().node_id
+    chain.ask("sendRequest", node_ids=[me.hex()], request_id=1, data=b"echo".hex())
+    request, response = chain.ask("received", count=2)
+    assert (request["kind"], request["node_id"]) == ("request", me.hex())
+    assert (response["kind"], response["bytes"]) == ("response", b"ECHO".hex())
+
+
+def test_a_sender_that_fails_tells_the_vm_why(chain: Chain, host: GoHost) -> None:
+    host.configure_sender(failure="the network is down")
+    with pytest.raises(JSONRPCError, match="the network is down"):
+        chain.ask("sendRequest", node_ids=[PEER.hex()], request_id=1, data="")
+
+
+def test_peers_tell_their_version_and_go(chain: Chain, host: GoHost) -> None:
+    host.connected(PEER, "metalgo", (1, 14, 2))
+    host.disconnected(PEER)
+    assert chain.ask("received", count=2) == [
+        {"kind": "connected", "node_id": PEER.hex(), "version": "metalgo/1.14.2"},
+        {"kind": "disconnected", "node_id": PEER.hex()},
+    ]
+
+
+def test_other_chains_can_be_asked_up_to_protocol_36(chain: Chain, host: GoHost, node: Node) -> None:
+    other = host.info().x_chain_id
+    if node.protocol >= 37:
+        with pytest.raises(JSONRPCError, match="RemovedFromProtocol: "):
+            chain.ask("sendCrossChainRequest", chain_id=other.hex(), request_id=1, data="")
+        return
+    host.cross_chain_request(3, b"hello")
+    sent = host.next_sent()
+    assert (sent.kind, sent.chain_id, sent.request_id) == ("cross_chain_response", other, 3)
+    assert sent.bytes == b"HELLO"
+    host.cross_chain_request(4, b"refuse")
+    sent = host.next_sent()
+    assert (sent.kind, sent.code, sent.message) == ("cross_chain_error", 7, "refused")
+    chain.ask("sendCrossChainRequest", chain_id=other.hex(), request_id=5, data=b"ask".hex())
+    sent = host.next_sent()
+    assert (sent.kind, sent.chain_id, sent.bytes) == ("cross_chain_request", other, b"ask")
+    host.cross_chain_response(5, b"told")
+    host.cross_chain_request_failed(6, -1, "timed out")
+    assert [each["kind"] for each in chain.ask("received", count=4)] == [
+        "chain request",
+        "chain request",
+        "chain response",
+        "chain failed",
+    ]
+
+
+# Shared memory
+
+
+def test_what_a_peer_chain_leaves_is_read_and_removed(chain: Chain, host: GoHost) -> None:
+    peer = host.info().x_chain_id.hex()
+    host.peer_put(b"one", b"1", [b"trait"])
+    host.peer_put(b"two", b"2", [b"trait"])
+    host.peer_put(b"three", b"3", [b"trait", b"other"])
+    keys = [key.hex() for key in (b"three", b"one")]
+    assert chain.ask("sharedGet", chain_id=peer, keys=keys) == [b"3".hex(), b"1".hex()]
+    with pytest.raises(JSONRPCError, match="not found"):
+        chain.ask("sharedGet", chain_id=peer, keys=[*keys, b"four".hex()])
+
+    traits = [b"trait".hex()]
+    first = chain.ask("sharedIndexed", chain_id=peer, traits=traits, limit=2)
+    assert first["values"] == [b"3".hex(), b"2".hex()]  # the newest first
+    second = chain.ask(
+        "sharedIndexed",
+        chain_id=peer,
+        traits=traits,
+        limit=2,
+        start_trait=first["last_trait"],
+        start_key=first["last_key"],
+    )
+    assert second["values"] == [b"2".hex(), b"1".hex()]
+
+    chain.ask("sharedApply", chain_id=peer, removes=[b"one".hex()], puts=[], batch=[])
+    with pytest.raises(JSONRPCError, match="not found"):
+        chain.ask("sharedGet", chain_id=peer, keys=[b"one".hex()])
+
+
+def test_what_the_vm_leaves_is_written_with_its_own_batch(chain: Chain, host: GoHost) -> None:
+    peer = host.info().x_chain_id.hex()
+    chain.ask("dbWrite", operations=[[b"old".hex(), "00"]])
+    chain.ask(
+        "sharedApply",
+        chain_id=peer,
+        removes=[],
+        puts=[[b"key".hex(), b"value".hex(), b"trait".hex()]],
+        batch=[[b"new".hex(), "01"], [b"old".hex()]],
+    )
+    assert host.peer_get([b"key"]) == [b"value"]
+    assert host.peer_indexed([b"trait"]) == [b"value"]
+    assert chain.ask("dbGet", keys=[b"new".hex(), b"old".hex()]) == ["01", None]
+
+
+def test_an_apply_that_fails_changes_neither_side(chain: Chain, host: GoHost) -> None:
+    peer = host.info().x_chain_id.hex()
+    apply = {"chain_id": peer, "removes": [], "puts": [[b"key".hex(), b"1".hex()]]}
+    chain.ask("sharedApply", **apply, batch=[[b"first".hex(), "01"]])
+    with pytest.raises(JSONRPCError, match="duplicate put"):
+        chain.ask("sharedApply", **apply, batch=[[b"second".hex(), "02"]])
+    assert chain.ask("dbGet", keys=[b"first".hex(), b"second".hex()]) == ["01", None]
+    host.peer_remove([b"key"])
+
+
+def test_a_value_removed_before_it_came_never_shows(chain: Chain, host: GoHost) -> None:
+    peer = host.info().x_chain_id.hex()
+    remove = {"chain_id": peer, "removes": [b"early".hex()], "puts": [], "batch": []}
+    chain.ask("sharedApply", **remove)
+    with pytest.raises(JSONRPCError, match="duplicate remove"):
+        chain.ask("sharedApply", **remove)
+    host.peer_put(b"early", b"value")
+    with pytest.raises(JSONRPCError, match="not found"):
+        chain.ask("sharedGet", chain_id=peer, keys=[b"early".hex()])
+
+
+# Names, validators, warp
+
+
+def test_names_of_chains_can_be_asked_also_during_initialize(chain: Chain, host: GoHost) -> None:
+    x_chain = host.info().x_chain_id.hex()
+    assert chain.ask("lookup", alias="X") == x_chain
+    assert chain.ask("primaryAlias", chain_id=x_chain) == "X"
+    assert chain.ask("aliases", chain_id=x_chain) == ["X"]
+    assert chain.ask("aliases", chain_id="07" * 32) == []
+    with pytest.raises(JSONRPCError, match="there is no ID with alias"):
+        chain.ask("lookup", alias="nobody")
+    assert chain.ask("seen")["lookup_during_initialize"] == str(ID(host.info().x_chain_id))
+
+
+def test_the_p_chain_tells_heights_and_subnets(chain: Chain, host: GoHost) -> None:
+    who = host.info()
+    assert chain.ask("heights") == [who.minimum_p_chain_height, who.current_p_chain_height]
+    assert chain.ask("subnetOf", chain_id=who.chain_id.hex()) == who.subnet_id.hex()
+    assert chain.ask("subnetOf", chain_id=who.x_chain_id.hex()) == bytes(32).hex()
+    with pytest.raises(JSONRPCError, match="there is no chain with ID"):
+        chain.ask("subnetOf", chain_id="07" * 32)
+
+
+def test_validator_sets_have_weights_and_uncompressed_keys(chain: Chain, host: GoHost) -> None:
+    who = host.info()
+    found = chain.ask("validatorSet", height=who.current_p_chain_height, subnet_id=who.subnet_id.hex())
+    assert found == [
+        {"node_id": v.node_id.hex(), "weight": v.weight, "public_key": v.public_key.hex()}
+        for v in host.validators()
+    ]
+    assert [len(bytes.fromhex(v["public_key"])) for v in found] == [96, 96, 96, 0]
+    assert chain.ask("validatorSet", height=1, subnet_id="07" * 32) == []
+    with pytest.raises(JSONRPCError, match="above the current height"):
+        chain.ask("validatorSet", height=10**6, subnet_id=who.subnet_id.hex())
+
+
+def test_the_current_validator_set_needs_protocol_38(chain: Chain, host: GoHost, node: Node) -> None:
+    who = host.info()
+    if node.protocol < 38:
+        with pytest.raises(JSONRPCError, match=r"NodeTooOld: .*38"):
+            chain.ask("currentValidatorSet", subnet_id=who.subnet_id.hex())
+        return
+    found = chain.ask("currentValidatorSet", subnet_id=who.subnet_id.hex())
+    assert found["height"] == who.current_p_chain_height
+    assert found["validators"] == [
+        {
+            "validation_id": (v.node_id + bytes(12)).hex(),
+            "node_id": v.node_id.hex(),
+            "weight": v.weight,
+            "public_key": v.public_key.hex(),
+            "start_time": 1_700_000_000,
+            "is_active": True,
+            "is_l1_validator": False,
+        }
+        for v in host.validators()
+    ]
+
+
+def canonical(host: GoHost) -> dict[str, Any]:
+    """The warp validator set of the host's subnet, as PROTOCOL defines it."""
+    by_key: dict[bytes, list[Any]] = {}
+    for validator in host.validators():
+        if validator.public_key:
+            by_key.setdefault(validator.public_key, []).append(validator)
+    return {
+        "total_weight": sum(v.weight for v in host.validators()),
+        "validators": [
+            {
+                "public_key": key.hex(),
+                "weight": sum(v.weight for v in by_key[key]),
+                "node_ids": sorted(v.node_id.hex() for v in by_key[key]),
+            }
+            for key in sorted(by_key)
+        ],
+    }
+
+
+def test_the_warp_validator_set_of_a_subnet_is_the_same_on_every_node(chain: Chain, host: GoHost) -> None:
+    who = host.info()
+    found = chain.ask("warpValidatorSet", height=who.current_p_chain_height, subnet_id=who.subnet_id.hex())
+    assert found == canonical(host)
+
+
+def test_all_warp_validator_sets_need_protocol_44(chain: Chain, host: GoHost, node: Node) -> None:
+    who = host.info()
+    if node.protocol < 44:
+        with pytest.raises(JSONRPCError, match=r"NodeTooOld: .*44"):
+            chain.ask("warpValidatorSets", height=who.current_p_chain_height)
+        return
+    found = chain.ask("warpValidatorSets", height=who.current_p_chain_height)
+    assert found == {who.subnet_id.hex(): canonical(host)}
+
+
+def test_warp_messages_of_this_chain_are_signed_and_no_others(chain: Chain, host: GoHost) -> None:
+    who = host.info()
+    signed = chain.ask("sign", network_id=who.network_id, chain_id=who.chain_id.hex(), payload=b"hi".hex())
+    assert len(bytes.fromhex(signed)) == 96
+    assert host.warp_verify(b"hi", bytes.fromhex(signed))
+    assert not host.warp_verify(b"ho", bytes.fromhex(signed))
+    with pytest.raises(JSONRPCError, match="wrong SourceChainID"):
+        chain.ask("sign", network_id=who.network_id, chain_id=who.x_chain_id.hex(), payload="")
+    with pytest.raises(JSONRPCError, match="wrong networkID"):
+        chain.ask("sign", network_id=1, chain_id=who.chain_id.hex(), payload="")
+
+
+# Database
+
+
+def test_the_database_keeps_empty_keys_and_values(chain: Chain) -> None:
+    chain.ask("dbWrite", operations=[["", ""], ["aa", ""], ["bb", "01"]])
+    assert chain.ask("dbGet", keys=["", "aa", "bb", "cc"]) == ["", "", "01", None]
+    assert chain.ask("dbHas", key="") is True
+    assert chain.ask("dbHas", key="cc") is False
+
+
+def test_of_a_batch_the_last_operation_on_a_key_counts(chain: Chain) -> None:
+    chain.ask("dbWrite", operations=[["aa", "01"], ["aa", "02"], ["bb"], ["bb", "03"], ["cc", "04"], ["cc"]])
+    assert chain.ask("dbGet", keys=["aa", "bb", "cc"]) == ["02", "03", None]
+
+
+def test_iteration_takes_as_many_answers_as_it_needs(chain: Chain) -> None:
+    chain.ask("dbFill", prefix="f0", count=300, size=1000)
+    chain.ask("dbFill", prefix="f1", count=2, size=1 << 20)
+    numbers = [struct.pack(">I", n).hex() for n in range(300)]
+    found = chain.ask("dbIterate", prefix="f0")
+    assert [key for key, _, _ in found] == ["f0" + number for number in numbers]
+    assert {size for _, size, _ in found} == {1000}
+    assert [first for _, _, first in found[:3]] == ["00", "01", "02"]
+    assert chain.ask("dbIterate", prefix="f1") == [
+        ["f100000000", 1 << 20, "00"],
+        ["f100000001", 1 << 20, "01"],
+    ]
+
+
+def test_iteration_starts_where_it_is_told_and_may_be_left(chain: Chain) -> None:
+    chain.ask("dbFill", prefix="f0", count=300, size=1000)
+    from_290 = chain.ask("dbIterate", prefix="f0", start="f0" + struct.pack(">I", 290).hex())
+    assert len(from_290) == 10
+    assert chain.ask("dbIterate", prefix="f0", start="00", limit=1)[0][0] == "f000000000"
+    assert chain.ask("dbIterate", prefix="f0", start="f2") == []
+    assert len(chain.ask("dbIterate", prefix="f0")) == 300
+
+
+# Health and metrics
+
+
+def test_health_is_the_vm_s_own(chain: Chain, host: GoHost) -> None:
+    assert host.health() == {"database": None, "health": {"height": 0}}
+    chain.ask("setHealthy", healthy=False)
+    with pytest.raises(GoHostError, match="told to be unhealthy"):
+        host.health()
+    chain.ask("setHealthy", healthy=True)
+    assert host.health()["health"] == {"height": 0}
+
+
+def test_the_vm_s_metrics_of_every_type_pass_the_node_s_merge(chain: Chain, host: GoHost, node: Node) -> None:
+    chain.accept(b"one more")
+    platform = "metal" if node.application == "metalgo" else "avalanche"
+    plugin = "plugin_" if node.protocol == 35 else ""
+    label = f'chain="{ID(host.info().chain_id)}"'
+    lines = [line for line in host.gather().splitlines() if "_vm_" in line and label in line]
+    shown = {line.split("{")[0].removeprefix(f"{platform}_").split("_", 1)[1]: line for line in lines}
+    assert shown[f"{plugin}vm_blocks_total"].endswith(" 2")
+    assert shown[f"{plugin}vm_level"].endswith(" 3.5")
+    assert 'kind="high"' in shown[f"{plugin}vm_level"]
+    assert shown[f"{plugin}vm_size_count"].endswith(" 1")
+    assert shown[f"{plugin}vm_duration_sum"].endswith(" 0.25")
+    buckets = [line for line in lines if "vm_size_bucket" in line]
+    assert [line.split()[-1] for line in buckets] == ["0", "1", "1"]
+
+
+def test_metrics_can_be_gathered_before_initialize(host: GoHost, plugin: Path) -> None:
+    host.start(plugin)
+    assert isinstance(host.gather(), str)
