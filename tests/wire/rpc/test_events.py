@@ -1,0 +1,201 @@
+"""Events over the wire: asked for from protocol 42, told until 41."""
+
+from __future__ import annotations
+
+import threading
+
+import grpc
+import pytest
+from google.protobuf.empty_pb2 import Empty
+
+import vmsdk
+from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk.rpc.listener import MAX_THREADS
+from vmsdk.state import State
+
+from .conftest import Serve, Served, refused
+from .plainvm import PlainVM
+
+PATIENCE_S = 10.0
+# How long a test waits to see that nothing comes.
+QUIET_S = 0.2
+
+
+class BusyVM(PlainVM):
+    """Has work while there are blocks to build."""
+
+    def has_pending_work(self) -> bool:
+        return bool(self.to_build)
+
+    def work(self) -> None:
+        self.to_build.append(self.child(b"work%d" % len(self.made)))
+        self.ctx.notify()
+
+
+def wait(served: Served) -> grpc.Future[pb.WaitForEventResponse]:
+    return served.client.WaitForEvent.start(Empty())
+
+
+def build(served: Served) -> pb.BuildBlockResponse:
+    return served.client.BuildBlock(pb.BuildBlockRequest())
+
+
+# Asked for -------------------------------------------------------------------------------------------
+
+
+def test_edge_55_a_cancelled_wait_ends_in_the_vm_and_the_next_is_answered(serve: Serve) -> None:
+    vm = BusyVM()
+    served = serve(vm)
+    first = wait(served)
+    with pytest.raises(grpc.FutureTimeoutError):
+        first.result(QUIET_S)
+    second = wait(served)
+    first.cancel()
+    vm.work()
+    assert second.result(PATIENCE_S).message == pb.MESSAGE_BUILD_BLOCK
+
+
+def test_edge_56_work_that_was_told_and_dropped_is_told_again(serve: Serve) -> None:
+    vm = BusyVM()
+    served = serve(vm)
+    vm.work()
+    for _ in range(3):
+        assert wait(served).result(PATIENCE_S).message == pb.MESSAGE_BUILD_BLOCK
+
+
+def test_a_thousand_cancelled_waits_starve_nobody(serve: Serve) -> None:
+    served = serve(BusyVM())
+    for _ in range(1_000):
+        wait(served).cancel()
+    assert served.client.Health(Empty()).details
+
+
+def test_more_waits_than_threads_starve_nobody(serve: Serve) -> None:
+    vm = BusyVM()
+    served = serve(vm)
+    waits = [wait(served) for _ in range(2 * MAX_THREADS)]
+    assert served.client.Health(Empty()).details
+    vm.work()
+    assert waits[-1].result(PATIENCE_S).message == pb.MESSAGE_BUILD_BLOCK
+
+
+def test_waits_end_at_shutdown(serve: Serve) -> None:
+    served = serve(BusyVM())
+    waiting = wait(served)
+    served.client.Shutdown(Empty())
+    with pytest.raises(grpc.RpcError) as caught:
+        waiting.result(PATIENCE_S)
+    assert caught.value.code() is grpc.StatusCode.CANCELLED
+
+
+def test_a_wait_before_initialize_is_refused(serve: Serve) -> None:
+    served = serve(BusyVM(), run=False)
+    assert "not initialised" in refused(lambda: served.client.WaitForEvent(Empty()))[1]
+
+
+def test_an_engine_call_that_notifies_does_not_block_itself(serve: Serve) -> None:
+    vm = BusyVM()
+    served = serve(vm)
+    waiting = wait(served)
+    vm.set_preference = lambda block_id: vm.work()  # type: ignore[method-assign]
+    served.client.SetPreference(pb.SetPreferenceRequest(id=vm.genesis.id))
+    assert waiting.result(PATIENCE_S).message == pb.MESSAGE_BUILD_BLOCK
+
+
+def test_edge_68_the_end_of_state_sync_is_told_until_the_next_state(serve: Serve) -> None:
+    vm = BusyVM()
+    served = serve(vm, run=False)
+    served.initialize()
+    served.set_state(State.STATE_SYNCING)
+    waiting = wait(served)
+    threading.Thread(target=vm.ctx.state_sync_finished).start()
+    assert waiting.result(PATIENCE_S).message == pb.MESSAGE_STATE_SYNC_FINISHED
+    assert wait(served).result(PATIENCE_S).message == pb.MESSAGE_STATE_SYNC_FINISHED
+    served.set_state(State.BOOTSTRAPPING)
+    with pytest.raises(grpc.FutureTimeoutError):
+        wait(served).result(QUIET_S)
+
+
+@pytest.mark.parametrize("version", [35, 41])
+def test_until_protocol_41_there_is_no_wait_for_event(serve: Serve, version: int) -> None:
+    served = serve(BusyVM(), version)
+    assert refused(lambda: served.client.WaitForEvent(Empty()))[0] is grpc.StatusCode.UNIMPLEMENTED
+
+
+# Told ------------------------------------------------------------------------------------------------
+
+
+def take(served: Served, timeout_s: float = PATIENCE_S) -> int | None:
+    return served.services.events.take(timeout_s)
+
+
+@pytest.mark.parametrize("version", [35, 41])
+def test_until_protocol_41_work_is_told_once_for_each_block(serve: Serve, version: int) -> None:
+    vm = BusyVM()
+    served = serve(vm, version)
+    for _ in range(5):
+        vm.work()
+        assert take(served) == pb.MESSAGE_BUILD_BLOCK
+        block = build(served)
+        served.client.BlockVerify(pb.BlockVerifyRequest(bytes=block.bytes))
+        served.client.BlockAccept(pb.BlockAcceptRequest(id=block.id))
+    assert take(served, QUIET_S) is None
+
+
+def test_edge_58_a_full_queue_loses_nothing(serve: Serve) -> None:
+    vm = BusyVM()
+    served = serve(vm, 41)
+    served.services.events.offer(99)
+    refused_once = threading.Event()
+    messenger = served.session.node.messenger  # type: ignore[union-attr]
+    notify = messenger.notify  # type: ignore[union-attr]
+
+    def watched(event: vmsdk.Event) -> bool:
+        queued = notify(event)
+        if not queued:
+            refused_once.set()
+        return queued
+
+    messenger.notify = watched  # type: ignore[method-assign, union-attr]
+    vm.work()
+    assert refused_once.wait(PATIENCE_S)
+    assert take(served) == 99
+    assert take(served) == pb.MESSAGE_BUILD_BLOCK
+
+
+def test_work_that_is_left_after_a_block_is_told_again(serve: Serve) -> None:
+    vm = BusyVM()
+    served = serve(vm, 41)
+    vm.to_build.append(vm.child(b"one"))
+    vm.to_build.append(vm.child(b"two"))
+    vm.ctx.notify()
+    for _ in range(2):
+        assert take(served) == pb.MESSAGE_BUILD_BLOCK
+        block = build(served)
+        served.client.BlockVerify(pb.BlockVerifyRequest(bytes=block.bytes))
+    assert take(served, QUIET_S) is None
+
+
+def test_the_end_of_state_sync_is_told_to_old_nodes_too(serve: Serve) -> None:
+    vm = BusyVM()
+    served = serve(vm, 40, run=False)
+    served.initialize()
+    served.set_state(State.STATE_SYNCING)
+    vm.ctx.state_sync_finished()
+    assert take(served) == pb.MESSAGE_STATE_SYNC_FINISHED
+    served.set_state(State.BOOTSTRAPPING)
+    assert take(served, QUIET_S) is None
+
+
+def test_an_author_may_tell_old_nodes_in_a_way_of_their_own(serve: Serve) -> None:
+    class Own(PlainVM):
+        told = False
+
+        def wait_for_event(self, cancelled: threading.Event) -> vmsdk.Event | None:
+            if self.told:
+                cancelled.wait()
+                return None
+            self.told = True
+            return vmsdk.Event.BUILD_BLOCK
+
+    assert take(serve(Own(), 41)) == pb.MESSAGE_BUILD_BLOCK
