@@ -114,6 +114,11 @@ class Protocol:
         return self.version >= 44
 
     @property
+    def plugin_metrics_prefix(self) -> str:
+        """What the node's metrics page puts between the VM's ID and its metric names (only in 35)."""
+        return "plugin_" if self.version <= 35 else ""
+
+    @property
     def mismatch_names_path(self) -> bool:
         """The node's text for a refused handshake names the plugin's path (from 36)."""
         return self.version >= 36

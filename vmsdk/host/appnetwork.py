@@ -151,17 +151,21 @@ class AppNetwork:
             self._deliver(delivery)
 
     def close(self) -> None:
-        """Deliver nothing more, and wait until no delivery runs. Harmless when repeated."""
+        """Deliver nothing more. Harmless when repeated."""
         with self._lock:
             self._closed = True
             self._waiting.clear()
             asked, self._asked = self._asked, {}
             self._lock.notify_all()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        if self._clock is not None:
-            self._clock.join()
+        self._pool.shutdown(wait=False, cancel_futures=True)
         for settle in asked.values():
             settle(AppError(AppError.TIMED_OUT, "timed out"))
+
+    def join(self) -> None:
+        """Wait, after `close`, until no delivery runs."""
+        self._pool.shutdown(wait=True)
+        if self._clock is not None:
+            self._clock.join()
 
     # Inside ------------------------------------------------------------------------------------------------
 

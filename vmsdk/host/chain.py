@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.io.prometheus.client import metrics_pb2
@@ -34,6 +35,8 @@ from vmsdk.statesync import StateSyncMode
 
 _log = logging.getLogger("vmsdk.host")
 
+# Source: utils/constants/networking.go (consensus-shutdown-timeout).
+SHUTDOWN_TIMEOUT_S = 60.0
 # The batches in which a bootstrapping node parses what peers send.
 _BOOTSTRAP_BATCH = 256
 
@@ -65,8 +68,9 @@ class Chain(Consensus):
         self._upgrades = config.network_upgrades or local_upgrades(config.protocol)
         self._notifier = Notifier(client, services.events) if config.protocol.waits_for_events else None
         self._shut_down = False
+        self._on_fault = on_fault
         super().__init__(
-            Engine(client, on_fault),
+            Engine(client, self._faulted),
             ProposerFork(
                 services.disk.space(b"proposervm/" + config.chain_id),
                 since=self._upgrades.apricot_phase_4_time or INITIALLY_ACTIVE,
@@ -202,16 +206,23 @@ class Chain(Consensus):
         self.set_state(State.NORMAL_OP)
 
     def shutdown(self) -> None:
-        """End the event loop, then the VM. An error of the VM is logged. Harmless when repeated."""
+        """End the event loop, then the VM; both take no longer than a node allows. Harmless when repeated.
+
+        An error of the VM, or a VM that hangs, is logged: a node goes on to stop the process.
+        """
         self.end_events()
-        with self.engine.lock:
-            if self._shut_down:
-                return
-            self._shut_down = True
-            try:
-                Engine(self.client).call(self.client.Shutdown, Empty())
-            except HostError as error:
-                _log.warning("the VM did not shut down well: %s", error)
+        deadline = time.monotonic() + SHUTDOWN_TIMEOUT_S
+        if not self.engine.lock.acquire(timeout=SHUTDOWN_TIMEOUT_S):
+            _log.warning("the VM was not shut down: another call of it hangs")
+            return
+        try:
+            if not self._shut_down:
+                self._shut_down = True
+                self.client.Shutdown(Empty(), max(0.0, deadline - time.monotonic()))
+        except (grpc.RpcError, HostError) as error:
+            _log.warning("the VM did not shut down well: %s", error)
+        finally:
+            self.engine.lock.release()
 
     def end_events(self) -> None:
         """Ask for no more events: cancel the call in flight, and let `next_event` return."""
@@ -288,7 +299,17 @@ class Chain(Consensus):
         answer = self.engine.call(self.client.Gather, Empty(), locked=False)
         aliases = self.services.aliases.names(self.config.chain_id)
         alias = aliases[0] if aliases else str(self.config.chain_id)
-        return chain_families(answer.metric_families, vm_id=self.config.vm_id, chain_alias=alias)
+        return chain_families(
+            answer.metric_families,
+            vm_id=self.config.vm_id,
+            chain_alias=alias,
+            plugin_prefix=self.config.protocol.plugin_metrics_prefix,
+        )
+
+    def _faulted(self, fault: ChainFatal) -> None:
+        self.services.events.close()
+        if self._on_fault is not None:
+            self._on_fault(fault)
 
     def _fatal_answer(self, check: Callable[[], Block]) -> Block:
         try:

@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2
 from vmsdk._pb._service import Method
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.host.channel import connect
-from vmsdk.host.errors import PluginGone
+from vmsdk.host.errors import ClientClosed, PluginGone
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -35,7 +35,7 @@ class Call(Generic[RequestT, ResponseT]):
     def __call__(self, request: RequestT, timeout: float | None = None) -> ResponseT:
         """Call and wait up to *timeout* seconds, the client's own if None.
 
-        Raises `grpc.RpcError`, or `PluginGone` once the client is aborted.
+        Raises `grpc.RpcError`, or `PluginGone` once the client is aborted, or `ClientClosed`.
         """
         timeout = self._client.timeout_s if timeout is None else timeout
         try:
@@ -46,7 +46,7 @@ class Call(Generic[RequestT, ResponseT]):
     def start(self, request: RequestT, timeout: float | None = None) -> grpc.Future[ResponseT]:
         """Call and return at once; the future can be cancelled. Without a deadline unless given.
 
-        Raises `PluginGone` once the client is aborted.
+        Raises `PluginGone` once the client is aborted, or `ClientClosed`.
         """
         try:
             return cast(
@@ -69,6 +69,7 @@ class VMClient:
         self.timeout_s = timeout_s
         self.channel = connect(address)
         self._gone: PluginGone | None = None
+        self._closed = False
         self.Initialize = _call(self, VM.Initialize)
         self.SetState = _call(self, VM.SetState)
         self.Shutdown = _call(self, VM.Shutdown)
@@ -122,11 +123,14 @@ class VMClient:
         self.channel.close()
 
     def close(self) -> None:
-        """Close the channel; calls in flight are cancelled."""
+        """Close the channel: calls in flight, and all later ones, fail with `ClientClosed`."""
+        self._closed = True
         self.channel.close()
 
     def _blame(self, method: str, error: Exception) -> Exception:
-        return error if self._gone is None else PluginGone(method, self._gone.exit_code)
+        if self._gone is not None:
+            return PluginGone(method, self._gone.exit_code)
+        return ClientClosed(method) if self._closed else error
 
 
 def _call(

@@ -136,6 +136,11 @@ class Consensus:
                 request.p_chain_height = height
             try:
                 block = answers.built(self.engine.call(self._client.BuildBlock, request))
+                if block.parent_id != self.preference:
+                    raise InvalidAnswer(
+                        "BuildBlock",
+                        f"the block's parent is {block.parent_id}, but the preferred block is {self.preference}",
+                    )
                 return self._checked("BuildBlock", lambda: self._blocks.add_built(block))
             finally:
                 self._changed()

@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import Message
 
 from vmsdk.host.client import Call, VMClient
-from vmsdk.host.errors import CallFailed, ChainFatal, HostError, PluginGone
+from vmsdk.host.errors import CallFailed, ChainFatal, HostError
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -52,7 +52,7 @@ class Engine:
                 return call(request)
             except grpc.RpcError as error:
                 failure: HostError = _failure(call.name, error)
-            except PluginGone as error:
+            except HostError as error:
                 failure = error
         if fatal:
             raise self.stop(failure) from None

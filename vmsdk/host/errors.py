@@ -58,6 +58,14 @@ class PluginGone(HostError):
         super().__init__(f"the plugin process is gone{how}{during}: its log tells why")
 
 
+class ClientClosed(HostError):
+    """The client was closed before or during a call."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        super().__init__(f"{method}: the client is closed")
+
+
 # Of the VM's answers ---------------------------------------------------------------------------
 
 

@@ -44,13 +44,18 @@ class InvalidMetrics(HostError):
 
 
 def chain_families(
-    families: Iterable[pb.MetricFamily], *, vm_id: ID, chain_alias: str, platform: str = PLATFORM
+    families: Iterable[pb.MetricFamily],
+    *,
+    vm_id: ID,
+    chain_alias: str,
+    plugin_prefix: str = "",
+    platform: str = PLATFORM,
 ) -> list[pb.MetricFamily]:
     """The families as the node shows them: prefixed, labelled with the chain, checked. Sorted by name.
 
-    Raises `InvalidMetrics`.
+    *plugin_prefix* is what the node's protocol puts before a plugin's names. Raises `InvalidMetrics`.
     """
-    prefix = f"{platform}_{_VM_NAMES.get(vm_id, str(vm_id))}_"
+    prefix = f"{platform}_{_VM_NAMES.get(vm_id, str(vm_id))}_{plugin_prefix}"
     merged: dict[str, pb.MetricFamily] = {}
     for family in families:
         shown = pb.MetricFamily()

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, TypeVar
 
+from google.protobuf.empty_pb2 import Empty
 from typing_extensions import Self
 
 from vmsdk.events import Event
@@ -18,8 +19,9 @@ from vmsdk.host.block import Block
 from vmsdk.host.chain import Chain
 from vmsdk.host.client import VMClient
 from vmsdk.host.config import ChainConfig
+from vmsdk.host.engine import Engine
 from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, HostError, PluginGone
-from vmsdk.host.plugin import Log, PluginProcess
+from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, Log, PluginProcess
 from vmsdk.host.services import NodeServices
 from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.protocol import NEWEST, protocol
@@ -37,7 +39,7 @@ class Host:
     (as *fields*) are what the VM is initialised with. *database* is a file (made if missing) or an open
     `SQLiteDatabase` (left open); in memory if None. *blocks* and *summaries* are what peers offer to a chain
     that starts. *log* gets ``"stdout"`` or ``"stderr"`` and each line of the VM. *call_timeout_s* is the
-    deadline of each call; a node has none. *plugin* holds further arguments for `PluginProcess`.
+    deadline of each call; a node has none. The other timeouts are a node's unless a test is in a hurry.
 
     As a context manager it starts, and stops like a node. `start` raises what `PluginProcess.start` and
     `Chain` raise, and leaves nothing behind.
@@ -54,11 +56,18 @@ class Host:
         log: Log | None = None,
         on_fault: Callable[[ChainFatal], None] | None = None,
         call_timeout_s: float | None = CALL_TIMEOUT_S,
-        plugin: dict[str, Any] | None = None,
+        handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
+        stop_timeout_s: float = GRACEFUL_STOP_TIMEOUT_S,
         **fields: Any,
     ) -> None:
         self.config = ChainConfig(protocol=_protocol(protocol), **fields)
-        self.process = PluginProcess(command, protocol=protocol, log=log, **(plugin or {}))
+        self.process = PluginProcess(
+            command,
+            protocol=protocol,
+            log=log,
+            handshake_timeout_s=handshake_timeout_s,
+            stop_timeout_s=stop_timeout_s,
+        )
         self._database = database
         self._blocks = blocks
         self._summaries = summaries
@@ -104,6 +113,8 @@ class Host:
         if self.config.chain_data_dir is None:
             directory = self._resources.enter_context(TemporaryDirectory(prefix="vmsdk-chain-"))
             self.config = replace(self.config, chain_data_dir=Path(directory))
+        else:
+            self.config.chain_data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._services = NodeServices(self.config, disk=disk)
         self._resources.callback(self._services.stop)
         self._services.start()
@@ -116,11 +127,9 @@ class Host:
         try:
             self._client = VMClient(self.process.start(), timeout_s=self._call_timeout_s)
             self.process.at_exit(self._plugin_ended)
-            services = NodeServices(self.config)
-            self._resources.callback(services.stop)
-            chain = Chain(self._client, services)
-            version = chain.version()
-            chain.shutdown()
+            engine = Engine(self._client)
+            version = engine.call(self._client.Version, Empty()).version
+            engine.call(self._client.Shutdown, Empty())
             return version
         finally:
             self.stop()
@@ -193,7 +202,7 @@ class Host:
         if self._chain is not None:
             self._chain.end_events()
         if self._services is not None:
-            self._services.stop()
+            self._services.stop_servers()
         if self._client is not None:
             self._client.close()
         exit_code = self.process.stop()

@@ -10,7 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.client import VMClient
-from vmsdk.host.errors import PluginGone
+from vmsdk.host.errors import HostError
 from vmsdk.host.eventslot import EventSlot
 
 _log = logging.getLogger("vmsdk.host")
@@ -66,7 +66,7 @@ class Notifier:
                 changes = self._changes
                 try:
                     call = self._call = self._client.WaitForEvent.start(Empty())
-                except PluginGone:
+                except HostError:
                     return
             message = self._result(call)
             with self._condition:

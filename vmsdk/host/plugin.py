@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import selectors
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +19,7 @@ from typing import IO
 
 from typing_extensions import Self
 
-from vmsdk.host.errors import HandshakeFailed, ProtocolMismatch, StartFailed
+from vmsdk.host.errors import HandshakeFailed, ProtocolMismatch
 from vmsdk.host.logstream import LogStream
 from vmsdk.host.runtime import RuntimeService
 from vmsdk.host.server import LoopbackServer
@@ -34,7 +36,9 @@ GRACEFUL_STOP_TIMEOUT_S = 5.0
 _INHERITED_PREFIXES = ("GRPC_", "GODEBUG")
 # Enough to show a traceback in the error of a failed handshake.
 _REMEMBERED_LINES = 200
-_JOIN_TIMEOUT_S = 2.0
+# How long after its end a process may still be heard, over pipes that another process holds open.
+_LAST_WORDS_TIMEOUT_S = 1.0
+_READ_BYTES = 64 * 1024
 
 Log = Callable[[str, str], None]
 
@@ -65,6 +69,8 @@ class PluginProcess:
         """Where the plugin serves ``vm.VM``; known after `start`."""
         self.exit_code: int | None = None
         """Known once the process has ended; negative for the signal that ended it."""
+        self.handshake_s: float | None = None
+        """Seconds from the exec to the plugin's announcement; known after `start`."""
         self.output: deque[str] = deque(maxlen=_REMEMBERED_LINES)
         """The last lines of both streams."""
         self._log = log
@@ -73,13 +79,17 @@ class PluginProcess:
         self._handshake_timeout_s = handshake_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
-        self._start_error: StartFailed | None = None
+        # Readable once nobody reads the streams any more, although a grandchild holds them open.
+        self._given_up: socket.socket
+        self._give_up: socket.socket
+        self._start_error: BaseException | None = None
         self._threads: list[threading.Thread] = []
         self._started = threading.Event()
         self._exited = threading.Event()
         self._signal_lock = threading.Lock()
         self._stop_lock = threading.Lock()
         self._stopped = False
+        self._exec_at_s = 0.0
         self._at_exit: list[Callable[[int], None]] = []
 
     # Start -----------------------------------------------------------------------------------------------
@@ -116,13 +126,13 @@ class PluginProcess:
 
     def _live(self, environment: Mapping[str, str]) -> None:
         try:
-            process = spawn(self.argv, environment)
-        except StartFailed as error:
+            process, self._exec_at_s = spawn(self.argv, environment)
+        except BaseException as error:  # noqa: BLE001 - raised again where the start was asked for
             self._start_error = error
-            self._exited.set()
             self._started.set()
             return
         self._process = process
+        self._given_up, self._give_up = socket.socketpair()
         for stream, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
             assert pipe is not None
             self._run(stream, self._drain, stream, pipe)
@@ -146,12 +156,19 @@ class PluginProcess:
                 str(refusal), host=refusal.host, plugin=refusal.plugin, output=tuple(self.output)
             )
         assert runtime.address is not None
+        assert runtime.called_at_s is not None
+        self.handshake_s = runtime.called_at_s - self._exec_at_s
         return runtime.address
 
     def _drain(self, stream: str, pipe: IO[bytes]) -> None:
         lines = LogStream(lambda line: self._show(stream, line))
-        with pipe:
-            while data := pipe.read(65536):
+        with pipe, selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_READ)
+            selector.register(self._given_up, selectors.EVENT_READ)
+            while any(key.fileobj is pipe for key, _ in selector.select()):
+                data = pipe.read(_READ_BYTES)
+                if not data:
+                    break
                 if self._log_bytes is not None:
                     _shielded(self._log_bytes, stream, data)
                 lines.feed(data)
@@ -186,8 +203,10 @@ class PluginProcess:
 
         Where there is no SIGTERM the process is killed at once.
         """
+        if self._process is None:
+            return None
         with self._stop_lock:
-            if not self._stopped and self._process is not None:
+            if not self._stopped:
                 self._stopped = True
                 if sys.platform == "win32" or not self.send_signal(signal.SIGTERM):
                     self._kill()
@@ -195,11 +214,18 @@ class PluginProcess:
                     _log.warning("plugin %s did not end in time: killing it", self.argv[0])
                     self._kill()
         self._exited.wait()
-        for thread in self._threads:
-            if thread is not threading.current_thread() and not self._on_own_thread():
-                # A grandchild may hold a pipe open for as long as it likes.
-                thread.join(_JOIN_TIMEOUT_S)
+        if threading.current_thread() not in self._threads:
+            self._join()
         return self.exit_code
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            thread.join(_LAST_WORDS_TIMEOUT_S)
+        # A grandchild may hold a pipe open for as long as it likes.
+        self._give_up.close()
+        for thread in self._threads:
+            thread.join()
+        self._given_up.close()
 
     def kill(self) -> int | None:
         """SIGKILL at once, as a crash would; the exit code."""
@@ -232,9 +258,6 @@ class PluginProcess:
             self.send_signal(signal.SIGTERM)
         else:
             self.send_signal(signal.SIGKILL)
-
-    def _on_own_thread(self) -> bool:
-        return threading.current_thread() in self._threads
 
     def __enter__(self) -> Self:
         self.start()

@@ -37,8 +37,8 @@ class NodeServices:
         app_timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> None:
         self.config = config = config or ChainConfig()
-        self._own_disk = None if disk is not None else SQLiteDatabase()
-        self.disk = disk or self._own_disk or SQLiteDatabase()
+        self.disk = SQLiteDatabase() if disk is None else disk
+        self._owns_disk = disk is None
         self.network = AppNetwork(config.identity.node_id, timeout_s=app_timeout_s)
         self.events = EventSlot()
         self.database = DatabaseService(self.disk.space(b"chain/" + config.chain_id))
@@ -75,13 +75,18 @@ class NodeServices:
         return self
 
     def stop(self) -> None:
+        """Stop the servers, and wait until no message is on its way to the VM. Harmless when repeated."""
+        self.stop_servers()
+        self.network.join()
+        if self._owns_disk:
+            self.disk.close()
+
+    def stop_servers(self) -> None:
         """Stop both servers hard, as a node does once `Shutdown` has returned. Harmless when repeated."""
         self.network.close()
         self._database_server.stop()
         self._server.stop()
         self.database.release_iterators()
-        if self._own_disk is not None:
-            self._own_disk.close()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -7,9 +7,13 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from vmsdk.host.errors import StartFailed
+
+_HAS_PARENT_DEATH_SIGNAL = sys.platform == "linux"
 
 # Linux gives a child its parent-death signal only from inside the child, before the exec. Running Python
 # between fork and exec is unsafe once gRPC's threads exist, and util-linux's setpriv is not everywhere and
@@ -35,21 +39,29 @@ except Exception as error:
 """
 
 
-def spawn(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+class Spawned(NamedTuple):
+    """A process, and the `time.perf_counter` of its exec."""
+
+    process: subprocess.Popen[bytes]
+    started_at_s: float
+
+
+def spawn(argv: Sequence[str], environment: Mapping[str, str]) -> Spawned:
     """Start ``argv[0]`` (a path) with exactly *environment*, stdin null, stdout and stderr on two pipes.
 
     On Linux the child gets SIGTERM when the calling *thread* ends, as with a node: call from a thread that
     outlives the process. Raises `StartFailed` with the system's text.
     """
-    if sys.platform != "linux":
-        try:
-            return _popen(argv, environment)
-        except OSError as error:
-            raise StartFailed(argv[0], error.strerror or str(error)) from None
-    return _spawn_linux(argv, environment)
+    try:
+        if _HAS_PARENT_DEATH_SIGNAL:
+            return _spawn_linux(argv, environment)
+        started_at_s = time.perf_counter()
+        return Spawned(_popen(argv, environment), started_at_s)
+    except OSError as error:
+        raise StartFailed(argv[0], error.strerror or str(error)) from None
 
 
-def _spawn_linux(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _spawn_linux(argv: Sequence[str], environment: Mapping[str, str]) -> Spawned:
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
@@ -58,16 +70,19 @@ def _spawn_linux(argv: Sequence[str], environment: Mapping[str, str]) -> subproc
         order = {"parent": os.getpid(), "argv": list(argv), "environment": dict(environment)}
         try:
             ready = ours.recv(1)
+            started_at_s = time.perf_counter()
             ours.sendall(json.dumps(order).encode() + b"\n")
             # The exec closes the other end: nothing to read means that it worked.
             reason = b"".join(iter(lambda: ours.recv(4096), b"")) if ready else b"the interpreter died"
-        except OSError as error:
-            reason = str(error).encode()
+        except BaseException:
+            process.kill()
+            process.communicate()
+            raise
         if reason:
             process.kill()
             process.communicate()
             raise StartFailed(argv[0], reason.decode(errors="replace"))
-    return process
+    return Spawned(process, started_at_s)
 
 
 def _popen(

@@ -23,6 +23,9 @@ CREATE TABLE IF NOT EXISTS pairs (
 # "vmsk" in ASCII: tells our files from other people's.
 _APPLICATION_ID = 0x766D736B
 
+# What a Python loop over an iterator fetches at once.
+_READ_AHEAD_BYTES = 64 * 1024
+
 _IN_MEMORY = ":memory:"
 
 
@@ -228,7 +231,7 @@ class SnapshotIterator:
             self._kept = {}
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
-        while pairs := self.page(1):
+        while pairs := self.page(_READ_AHEAD_BYTES):
             yield from pairs
 
     def _as_of_start(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
