@@ -1,4 +1,4 @@
-"""The linear codec of the nodes (PROTOCOL.md 9.2)."""
+"""The linear codec of the nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Go's binary time. The values are those of PROTOCOL.md 8.6 and appendix A."""
+"""Go's binary time. The bytes are those that Go writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Identifiers and the names of VMs. The values are those of PROTOCOL.md's appendix A."""
+"""Identifiers and the names of VMs. Names say which numbered edge case or vector of the contract a test holds."""
 
 from __future__ import annotations
 

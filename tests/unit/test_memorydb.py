@@ -1,4 +1,4 @@
-"""The database in memory follows the rules of the node's (PROTOCOL.md 6)."""
+"""The database in memory follows the rules of the node's."""
 
 from __future__ import annotations
 

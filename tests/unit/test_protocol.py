@@ -1,4 +1,4 @@
-"""The table of protocol versions, against the change log of PROTOCOL.md 1.3."""
+"""The table of protocol versions, against the changes that the node's releases made to the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warp messages (PROTOCOL.md 9.5). The bytes are those of appendix A."""
+"""Warp messages, byte by byte, and the rules by which a node verifies them."""
 
 from __future__ import annotations
 
