@@ -317,9 +317,9 @@ class GoHost:
         """The Health call: the JSON it answers with, decoded."""
         return self.call("health")["details"]
 
-    def gather(self) -> str:
-        """What the node's metrics show of the chain, in the text format."""
-        return str(self.call("gather")["text"])
+    def gather(self, *, from_plugin: bool = False) -> str:
+        """What the node's metrics show of the chain, in the text format; or what the plugin alone gives."""
+        return str(self.call("gather", plugin=from_plugin)["text"])
 
     def shutdown(self) -> None:
         """Shuts the plugin down as a node does: ends event waits, calls Shutdown, stops the process."""

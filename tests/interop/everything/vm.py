@@ -12,7 +12,7 @@ import prometheus_client
 
 import vmsdk
 from vmsdk import StateSummary, StateSyncableVM, StateSyncMode
-from vmsdk.http import JSONRPC
+from vmsdk.http import JSONRPC, subpaths
 from vmsdk.vm import BuildBlockWithContext, CrossChainVM, NodeVersion
 
 from .block import NO_P_CHAIN_HEIGHT, EverythingBlock
@@ -237,7 +237,7 @@ class EverythingVM(vmsdk.ChainVM, BuildBlockWithContext, StateSyncableVM, CrossC
     # HTTP and health
 
     def create_handlers(self) -> dict[str, Any]:
-        return {"/rpc": JSONRPC("everything", Service(self)), "/web": web, "/web/{rest:.*}": web}
+        return {"/rpc": JSONRPC("everything", Service(self)), subpaths("/web"): web}
 
     def new_http_handler(self) -> Any:
         return header_routed

@@ -56,7 +56,7 @@ async def _echo(scope: Scope, receive: Receive) -> dict[str, Any]:
         more = message.get("more_body", False)
     return {
         "method": scope["method"],
-        "path": scope["path"],
+        "path": scope["raw_path"].decode(),
         "query": scope["query_string"].decode(),
         "http_version": scope["http_version"],
         "headers": [[name.decode(), value.decode()] for name, value in scope["headers"]],

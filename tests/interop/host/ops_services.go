@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/ava-labs/avalanchego/chains/atomic"
@@ -14,13 +15,22 @@ import (
 	"github.com/ava-labs/avalanchego/vms/platformvm/warp"
 )
 
+type gatherArgs struct {
+	// Plugin: ask the plugin alone, past the node's own merge. Works before Initialize, too.
+	Plugin bool `json:"plugin"`
+}
+
 // gather is a scrape of the node's metrics: what it shows of this chain, in the text format.
-func gather(_ context.Context, h *host, _ none) (any, error) {
+func gather(_ context.Context, h *host, args gatherArgs) (any, error) {
 	p, err := h.running()
 	if err != nil {
 		return nil, err
 	}
-	families, err := p.metrics.Gather()
+	gatherer := prometheus.Gatherer(p.metrics)
+	if args.Plugin {
+		gatherer = p.vm
+	}
+	families, err := gatherer.Gather()
 	if err != nil {
 		return nil, err
 	}
