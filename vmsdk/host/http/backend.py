@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc.aio
-from google.protobuf.message import Message
 
 from vmsdk._pb._service import Method, RequestT, ResponseT
 from vmsdk._pb.http import http_pb2
@@ -52,7 +51,7 @@ class Backend:
             self._channel = grpc.aio.insecure_channel(self.address, options=_OPTIONS)
         call = self._channel.unary_unary(
             method.path,
-            request_serializer=Message.SerializeToString,
+            request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
         )
         # Like a node: a VM that is not there is waited for.

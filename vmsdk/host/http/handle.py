@@ -42,8 +42,12 @@ async def serve(
             await writer.error(str(error), 400)
             return
     response_writer = ResponseWriterService(writer, take_over)
-    server = LoopbackServer(_services(response_writer, request, protocol))
-    await server.start()
+    try:
+        server = LoopbackServer(_services(response_writer, request, protocol))
+        await server.start()
+    except RuntimeError as error:  # No port or no descriptor is left.
+        await writer.error(str(error), 500)
+        return
     try:
         await _call(backend, _message(request, writer, server.address, body), writer, protocol)
         await response_writer.settle()

@@ -18,6 +18,7 @@ from vmsdk.host.http.hijacked import Hijacked
 from vmsdk.host.http.rawconnection import READ_BYTES, RawConnection
 from vmsdk.host.http.request import Body, Request, adopt_lines
 from vmsdk.host.http.response import ResponseWriter
+from vmsdk.host.http.status import CANCELLED
 from vmsdk.host.http.timeouts import Timeouts
 from vmsdk.host.http.url import MalformedURL, parse_request_uri
 
@@ -128,16 +129,25 @@ class HTTP1Connection:
 
     async def _run(self, request: Request, writer: HTTP1Writer) -> None:
         """Handle one request; give it up when the client hangs up before its answer."""
-        task = asyncio.ensure_future(self._handle(request, writer))
-        self.raw.on_end(task.cancel)
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._handle(request, writer))
+        # Soon and not at once: what the node answers by itself it answers also to a client that has
+        # already shut its sending side down.
+        self.raw.on_end(lambda: loop.call_soon(task.cancel))
         try:
             await task
         except asyncio.CancelledError:
             if not (task.cancelled() and self.raw.has_ended):
                 raise
+            await self._tell_cancelled(writer)
             raise IOFailed("the client hung up") from None
         finally:
             self.raw.on_end(None)
+
+    async def _tell_cancelled(self, writer: HTTP1Writer) -> None:
+        if not (self.raw.is_closed or writer.status or writer.hijacked):
+            await writer.error(CANCELLED, 500)
+            await writer.finish()
 
     async def _handle(self, request: Request, writer: HTTP1Writer) -> None:
         await self._handler(request, writer)

@@ -219,6 +219,9 @@ class Stream:
             await self.connection.send()
         except IOFailed as error:
             log.debug("%s: %s", self.connection.raw.remote, error)
+        except Exception:
+            log.exception("serving %s failed: a bug in the development host", self.request.target)
+            self._reset(h2.errors.ErrorCodes.INTERNAL_ERROR)
         finally:
             for timer in self._timers:
                 timer.cancel()

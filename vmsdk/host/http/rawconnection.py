@@ -95,6 +95,8 @@ class RawConnection:
 
     async def write(self, data: bytes) -> int:
         """Send all of *data*; waits while the client takes nothing. Raises like `read`."""
+        if self.write_deadline.has_passed():
+            raise DeadlineExceeded(f"write tcp {self._ends}: i/o timeout")
         self.put(data)
         await self.drain()
         return len(data)

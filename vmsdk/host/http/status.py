@@ -17,6 +17,9 @@ NOT_UTF8 = (
 )
 """What a Go node answers to a request whose headers or path can't be written as protobuf text."""
 
+CANCELLED = "rpc error: code = Canceled desc = context canceled"
+"""What a Go node answers to a client that stopped sending while the VM was at work."""
+
 _ONE_WORD = {"OK": "OK", "CANCELLED": "Canceled"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
@@ -27,26 +28,37 @@ class TakenOver:
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
         self._connections: set[TakenOverConnection] = set()
+        self._is_closed = False
 
     def __len__(self) -> int:
         return len(self._connections)
 
     async def serve(self, hijacked: Hijacked) -> str:
         """Serve one more connection; returns the address of its server."""
-        connection = TakenOverConnection(hijacked, self._protocol, self._connections.discard)
-        self._connections.add(connection)
-        await connection.server.start()
+        if self._is_closed:
+            hijacked.connection.close()
+            raise IOFailed("the chain is gone")
+        try:
+            connection = TakenOverConnection(hijacked, self._protocol, self._connections.discard)
+            self._connections.add(connection)
+            await connection.server.start()
+        except RuntimeError as error:  # No port or no descriptor is left.
+            hijacked.connection.close()
+            raise IOFailed(str(error)) from None
         return connection.server.address
 
     async def close(self) -> None:
-        """Close all of them."""
+        """Close all of them, and each that may still come."""
+        self._is_closed = True
         await asyncio.gather(*(connection.stop() for connection in list(self._connections)))
 
 
 class TakenOverConnection:
     """One connection with its server, that ends with the connection."""
 
-    def __init__(self, hijacked: Hijacked, protocol: Protocol, forget: Any) -> None:
+    def __init__(
+        self, hijacked: Hijacked, protocol: Protocol, forget: Callable[[TakenOverConnection], None]
+    ) -> None:
         self._hijacked = hijacked
         self._raw = hijacked.connection
         self._protocol = protocol

@@ -1,0 +1,389 @@
+"""The front's own life: clients that misbehave, limits, endpoints, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import http.client
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.wire.host_http.conftest import CHAIN, NODE, StartFront
+from tests.wire.host_http.echo import echo_messages
+from tests.wire.host_http.fakevm import FakeVM, respond
+from vmsdk._pb.io.prometheus.client import metrics_pb2
+from vmsdk.host.http import Access, AddressUnavailable, HTTPFront, Timeouts
+from vmsdk.protocol import protocol
+
+REQUEST = b"GET /ext/bc/fake HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def exchange(front: HTTPFront, *parts: bytes) -> bytes:
+    """All that the front answers to a client that sends *parts*."""
+    host, port = front.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as sock:
+        for part in parts:
+            sock.sendall(part)
+        received = b""
+        while data := sock.recv(65_536):
+            received += data
+        return received
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 20
+    poll = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline_s, "it never came to be"
+        poll.wait(0.01)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"nonsense\r\n\r\n", b"400 Bad Request"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"400 Bad Request"),
+        (b"GET foo HTTP/1.1\r\nHost: a\r\n\r\n", b"400 Bad Request"),
+        (b"GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", b"400 Bad Request"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nBad Name: 1\r\n\r\n", b"400 Bad Request"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", b"400 Bad Request"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\n\r\n", b"417 Expectation Failed"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * (2 << 20), b"431 Request Header Fields Too Large"),
+    ],
+    ids=lambda value: value[:40].decode(),
+)
+def test_a_broken_request_gets_a_status_and_the_end_of_its_connection(
+    start_front: StartFront, request_: bytes, status: bytes
+) -> None:
+    assert exchange(start_front(), request_).startswith(b"HTTP/1.1 " + status + b"\r\n")
+
+
+def test_requests_sent_at_once_are_answered_in_order(vm: FakeVM, start_front: StartFront) -> None:
+    async def echo_url(request: Any, context: Any) -> Any:
+        return await respond(200, request.url[-1].encode(), {})(request, context)
+
+    vm.simple = echo_url
+    pipelined = b"".join(REQUEST.replace(b"fake", b"fake?%d" % index) for index in range(3))
+    last = REQUEST.replace(b"fake", b"fake?3").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    received = exchange(start_front(), pipelined + last)
+    bodies = [part[:1] for part in received.split(b"\r\n\r\n")[1:]]
+    assert bodies == [b"0", b"1", b"2", b"3"]
+
+
+def test_one_connection_serves_many_requests(vm: FakeVM, start_front: StartFront) -> None:
+    vm.simple = respond(200, b"x")
+    connection = http.client.HTTPConnection(start_front().address)
+    ports = set()
+    for _ in range(5):
+        connection.request("POST", "/ext/bc/fake", b"body")
+        assert connection.getresponse().read() == b"x"
+        ports.add(connection.sock.getsockname()[1])
+    connection.close()
+    assert len(ports) == 1
+
+
+def test_http_1_0_gets_its_answer_and_the_end(vm: FakeVM, start_front: StartFront) -> None:
+    vm.simple = respond(200, b"old", {})
+    received = exchange(start_front(), b"GET /ext/bc/fake HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    assert received.endswith(b"\r\n\r\nold")
+    assert b"Transfer-Encoding" not in received
+
+
+def test_a_body_that_nobody_reads_does_not_put_the_connection_out_of_step(
+    vm: FakeVM, start_front: StartFront
+) -> None:
+    vm.simple = respond(200, b"x")
+    connection = http.client.HTTPConnection(start_front().address)
+    connection.request("POST", "/unknown", b"GET /ext/bc/fake HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert connection.getresponse().read() == b"404 page not found\n"
+    connection.request("GET", "/ext/bc/fake")
+    assert connection.getresponse().read() == b"x"
+    connection.close()
+    assert len(vm.requests) == 1
+
+
+def test_a_body_too_large_to_be_read_for_nothing_ends_the_connection_after_the_answer(
+    start_front: StartFront,
+) -> None:
+    head = b"POST /unknown HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n"
+    received = exchange(start_front(), head + b"x" * 400_000)
+    assert received.startswith(b"HTTP/1.1 404 Not Found\r\n")
+
+
+def test_a_request_that_takes_too_long_to_arrive_is_dropped(start_front: StartFront) -> None:
+    front = start_front(timeouts=Timeouts(read_s=0.3))
+    assert exchange(front, b"GET /ext/bc/fake HTTP/1.1\r\nHo") == b""
+
+
+def test_a_body_that_takes_too_long_to_arrive_is_answered_with_400(start_front: StartFront) -> None:
+    front = start_front(timeouts=Timeouts(read_s=0.3))
+    received = exchange(
+        front, b"POST /ext/bc/fake HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nslow"
+    )
+    assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b": i/o timeout\n" in received
+
+
+def test_a_body_cut_short_never_reaches_the_vm(vm: FakeVM, start_front: StartFront) -> None:
+    accesses: list[Access] = []
+    front = start_front(on_access=accesses.append)
+    host, port = front.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as sock:
+        sock.sendall(REQUEST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"))
+        assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(b"cut")
+    eventually(lambda: bool(accesses))
+    assert not vm.requests
+
+
+def test_a_client_that_sends_no_more_still_gets_the_nodes_own_answers(
+    vm: FakeVM, start_front: StartFront
+) -> None:
+    async def hang(request: Any, context: Any) -> Any:
+        await asyncio.Event().wait()
+
+    vm.simple = hang
+    front = start_front(handlers={"": vm.address})
+    host, port = front.address.split(":")
+    for path, answer in ((b"/no", b"HTTP/1.1 404"), (b"/ext/bc/fake", b"HTTP/1.1 500")):
+        with socket.create_connection((host, int(port)), timeout=20) as sock:
+            sock.sendall(REQUEST.replace(b"/ext/bc/fake", path))
+            sock.shutdown(socket.SHUT_WR)
+            received = sock.makefile("rb").read()
+        assert received.startswith(answer)
+    assert received.endswith(b"rpc error: code = Canceled desc = context canceled\n")
+
+
+def test_an_idle_connection_is_closed(vm: FakeVM, start_front: StartFront) -> None:
+    vm.simple = respond(200, b"x")
+    received = exchange(start_front(timeouts=Timeouts(idle_s=0.3)), REQUEST)
+    assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_an_answer_that_comes_too_late_is_not_sent(vm: FakeVM, start_front: StartFront) -> None:
+    async def slow(request: Any, context: Any) -> Any:
+        await asyncio.sleep(0.6)
+        return await respond(200, b"late")(request, context)
+
+    vm.simple = slow
+    assert exchange(start_front(timeouts=Timeouts(write_s=0.2)), REQUEST) == b""
+
+
+def test_each_request_is_told_to_the_access_callback(vm: FakeVM, start_front: StartFront) -> None:
+    accesses: list[Access] = []
+    front = start_front(on_access=accesses.append)
+    vm.simple = respond(201, b"four")
+    httpx.post(f"http://{front.address}/ext/bc/fake?q", content=b"x", trust_env=False)
+    httpx.get(f"http://{front.address}/no", trust_env=False)
+    eventually(lambda: len(accesses) == 2)
+    assert [(a.method, a.target, a.version, a.status, a.body_bytes) for a in accesses] == [
+        ("POST", "/ext/bc/fake?q", "HTTP/1.1", 201, 4),
+        ("GET", "/no", "HTTP/1.1", 404, 19),
+    ]
+    assert all(access.duration_s >= 0 for access in accesses)
+
+
+def test_an_access_callback_that_raises_harms_no_request(
+    vm: FakeVM, start_front: StartFront, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(access: Access) -> None:
+        raise RuntimeError("broken callback")
+
+    vm.simple = respond(200, b"x")
+    front = start_front(on_access=broken)
+    assert httpx.get(f"http://{front.address}/ext/bc/fake", trust_env=False).text == "x"
+    eventually(lambda: "broken callback" in caplog.text)
+
+
+@pytest.mark.parametrize(("healthy", "status"), [(True, 200), (False, 503)])
+def test_health_is_what_the_callback_says(start_front: StartFront, healthy: bool, status: int) -> None:
+    front = start_front(health=lambda: {"healthy": healthy, "checks": {"fake": NODE}})
+    response = httpx.get(f"http://{front.address}/ext/health", trust_env=False)
+    assert (response.status_code, response.headers["Content-Type"]) == (status, "application/json")
+    assert response.json() == {"healthy": healthy, "checks": {"fake": str(NODE)}}
+
+
+def test_a_health_callback_that_raises_is_bad_health(start_front: StartFront) -> None:
+    def broken() -> dict[str, object]:
+        raise RuntimeError("no answer")
+
+    response = httpx.get(f"http://{start_front(health=broken).address}/ext/health", trust_env=False)
+    assert (response.status_code, json.loads(response.text)) == (
+        503,
+        {"healthy": False, "error": "no answer"},
+    )
+
+
+def test_metrics_come_in_prometheus_text(start_front: StartFront) -> None:
+    counter = metrics_pb2.MetricFamily(name="blocks", help="how\nmany", type=metrics_pb2.COUNTER)
+    counter.metric.add(counter=metrics_pb2.Counter(value=3)).label.add(name="kind", value='a"b')
+    histogram = metrics_pb2.MetricFamily(name="a_time", type=metrics_pb2.HISTOGRAM)
+    inside = histogram.metric.add().histogram
+    inside.sample_count, inside.sample_sum = 4, 2.5
+    inside.bucket.add(upper_bound=0.5, cumulative_count=3)
+    summary = metrics_pb2.MetricFamily(name="sizes", type=metrics_pb2.SUMMARY)
+    inside_summary = summary.metric.add().summary
+    inside_summary.sample_count, inside_summary.sample_sum = 2, 7
+    inside_summary.quantile.add(quantile=0.5, value=float("nan"))
+    gauge = metrics_pb2.MetricFamily(name="height", type=metrics_pb2.GAUGE)
+    gauge.metric.add(gauge=metrics_pb2.Gauge(value=float("inf")))
+    front = start_front(gather=lambda: [counter, histogram, summary, gauge])
+    response = httpx.get(f"http://{front.address}/ext/metrics", trust_env=False)
+    assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert response.text == (
+        "# TYPE a_time histogram\n"
+        'a_time_bucket{le="0.5"} 3\n'
+        'a_time_bucket{le="+Inf"} 4\n'
+        "a_time_sum 2.5\n"
+        "a_time_count 4\n"
+        "# HELP blocks how\\nmany\n"
+        "# TYPE blocks counter\n"
+        'blocks{kind="a\\"b"} 3\n'
+        "# TYPE height gauge\n"
+        "height +Inf\n"
+        "# TYPE sizes summary\n"
+        'sizes{quantile="0.5"} NaN\n'
+        "sizes_sum 7\n"
+        "sizes_count 2\n"
+    )
+
+
+def test_a_gather_that_fails_breaks_the_metrics_visibly(start_front: StartFront) -> None:
+    def broken() -> list[metrics_pb2.MetricFamily]:
+        raise RuntimeError("Gather failed")
+
+    response = httpx.get(f"http://{start_front(gather=broken).address}/ext/metrics", trust_env=False)
+    assert response.status_code == 500
+    assert "Gather failed" in response.text
+
+
+def test_a_port_in_use_is_named_with_the_cure(start_front: StartFront) -> None:
+    taken = int(start_front().address.rpartition(":")[2])
+    front = HTTPFront(protocol(45), NODE, port=taken)
+    with pytest.raises(AddressUnavailable, match=f"127.0.0.1:{taken}.*choose another port"):
+        front.start()
+    front.stop()
+
+
+def test_a_front_starts_once_and_stops_any_number_of_times() -> None:
+    front = HTTPFront(protocol(45), NODE)
+    with pytest.raises(RuntimeError, match="before start"):
+        _ = front.address
+    front.stop()
+    with front:
+        with pytest.raises(RuntimeError, match="started already"):
+            front.start()
+        address = front.address
+    front.stop()
+    host, port = address.split(":")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), timeout=5)
+
+
+def test_chains_may_come_and_go_before_the_start_and_after_the_end(vm: FakeVM) -> None:
+    vm.simple = respond(200, b"x")
+    front = HTTPFront(protocol(45), NODE)
+    front.add_chain(CHAIN, [], {"": vm.address})
+    front.remove_chain(CHAIN)
+    front.add_chain(CHAIN, [], {"": vm.address})
+    front.set_normal_op(CHAIN, True)
+    with front:
+        assert httpx.get(f"http://{front.address}/ext/bc/{CHAIN}", trust_env=False).text == "x"
+    with pytest.raises(KeyError):
+        front.remove_chain(CHAIN)
+
+
+def test_stopping_cancels_what_runs_and_leaves_no_thread_or_descriptor(vm: FakeVM) -> None:
+    entered = threading.Semaphore(0)
+
+    async def hang(*_: Any) -> Any:
+        entered.release()
+        await asyncio.Event().wait()
+
+    vm.simple = vm.handle = hang
+
+    def round_trip() -> None:
+        front = HTTPFront(protocol(45), NODE)
+        front.start()
+        front.add_chain(CHAIN, ["fake"], {"": vm.address})
+        front.set_normal_op(CHAIN, True)
+        host, port = front.address.split(":")
+        clients = [socket.create_connection((host, int(port)), timeout=20) for _ in range(4)]
+        for index, client in enumerate(clients):
+            client.sendall(REQUEST if index % 2 else REQUEST.replace(b"\r\n\r\n", b"\r\nUpgrade: x\r\n\r\n"))
+        for _ in clients:
+            assert entered.acquire(timeout=10)
+        vm.cancelled.clear()
+        front.stop()
+        assert vm.cancelled.wait(10)
+        for client in clients:
+            assert client.recv(1) == b""
+            client.close()
+
+    round_trip()
+    gc.collect()
+    threads, open_before = threading.active_count(), descriptors()
+    for _ in range(3):
+        round_trip()
+    gc.collect()
+    assert threading.active_count() <= threads
+    eventually(lambda: descriptors() <= open_before)
+
+
+@pytest.fixture
+def soaked(vm: FakeVM, start_front: StartFront) -> HTTPFront:
+    return start_front()
+
+
+def test_200_websockets_and_a_thousand_requests_cost_no_thread_and_leave_nothing(
+    vm: FakeVM, soaked: HTTPFront
+) -> None:
+    vm.simple = respond(200, b"x")
+    vm.handle = echo_messages
+    httpx.get(f"http://{soaked.address}/ext/bc/fake", trust_env=False)
+    threads, open_before = threading.active_count(), descriptors()
+
+    async def soak() -> None:
+        sockets = await asyncio.gather(
+            *(connect(f"ws://{soaked.address}/ext/bc/fake", proxy=None, open_timeout=60) for _ in range(200))
+        )
+        assert soaked.taken_over(CHAIN) == 200
+        assert threading.active_count() <= threads + 1
+        async with httpx.AsyncClient(
+            base_url=f"http://{soaked.address}", trust_env=False, timeout=60
+        ) as client:
+            for _ in range(20):
+                responses = await asyncio.gather(*(client.get("/ext/bc/fake") for _ in range(50)))
+                assert all(response.text == "x" for response in responses)
+        for index, websocket in enumerate(sockets):
+            await websocket.send(str(index))
+            assert await websocket.recv() == str(index)
+        await asyncio.gather(*(websocket.close() for websocket in sockets))
+
+    asyncio.run(soak())
+    eventually(lambda: soaked.taken_over(CHAIN) == 0)
+    assert threading.active_count() <= threads
+    gc.collect()
+    eventually(lambda: descriptors() <= open_before + 2)
+
+
+def test_a_vm_that_is_not_there_is_waited_for(vm: FakeVM, start_front: StartFront) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{reserved.getsockname()[1]}"
+        front = start_front(handlers={"": address})
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(f"http://{front.address}/ext/bc/fake", trust_env=False, timeout=0.5)

@@ -1,0 +1,326 @@
+"""Hijack: the VM takes a connection over, and speaks its own protocol on it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+
+import grpc
+import pytest
+from google.protobuf.empty_pb2 import Empty
+from websockets.sync.client import connect
+
+from tests.wire.host_http.conftest import CHAIN, StartFront
+from tests.wire.host_http.echo import echo_messages
+from tests.wire.host_http.fakevm import Connection, Exchange, FakeVM
+from vmsdk import gotime
+from vmsdk._pb.io.reader import reader_pb2
+from vmsdk._pb.net.conn import conn_pb2
+from vmsdk._pb.net.conn.conn_grpc import Conn
+from vmsdk.host.http import HTTPFront, Timeouts
+
+UPGRADE = b"GET /ext/bc/fake HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: own\r\n\r\n"
+
+
+class TakingVM:
+    """Takes one connection over, and lets the test use it."""
+
+    def __init__(self, vm: FakeVM) -> None:
+        self._vm = vm
+        self._taken = threading.Event()
+        self._connection: Connection | None = None
+        vm.handle = self._handle
+
+    async def _handle(self, exchange: Exchange) -> None:
+        self._connection = await exchange.hijack()
+        self._taken.set()
+
+    @property
+    def connection(self) -> Connection:
+        assert self._taken.wait(10)
+        assert self._connection is not None
+        return self._connection
+
+    def run(self, work: object) -> object:
+        return self._vm.run(work)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._vm.run(self._connection.close())
+
+
+@pytest.fixture
+def taking(vm: FakeVM) -> Iterator[TakingVM]:
+    taking = TakingVM(vm)
+    yield taking
+    taking.close()
+
+
+@contextmanager
+def client(front: HTTPFront, request: bytes = UPGRADE) -> Iterator[socket.socket]:
+    host, port = front.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as sock:
+        sock.sendall(request)
+        yield sock
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until *condition* holds, or fail after 20 s."""
+    deadline_s = time.monotonic() + 20
+    poll = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline_s, "it never came to be"
+        poll.wait(0.01)
+
+
+@pytest.mark.parametrize("version", [35, 39, 40, 41, 42, 45])
+def test_edge_88_a_websocket_client_is_accepted_echoed_and_closed(
+    start_front: StartFront, version: int
+) -> None:
+    vm = FakeVM(empty_handle_response=version <= 39)
+    vm.handle = echo_messages
+    front = start_front(version, handlers={"": vm.address})
+    with connect(f"ws://{front.address}/ext/bc/fake", proxy=None) as websocket:
+        websocket.send("text ✓")
+        assert websocket.recv(timeout=10) == "text ✓"
+        websocket.send(bytes(range(256)) * 1000)
+        assert websocket.recv(timeout=10) == bytes(range(256)) * 1000
+        assert front.taken_over(CHAIN) == 1
+    assert websocket.protocol.close_code == 1000
+    eventually(lambda: front.taken_over(CHAIN) == 0)
+    vm.stop()
+
+
+def test_edge_88_the_vm_is_told_both_ends_of_the_connection(
+    start_front: StartFront, taking: TakingVM
+) -> None:
+    front = start_front()
+    with client(front) as sock:
+        taken = taking.connection.taken
+        assert (taken.local_network, taken.local_string) == ("tcp", front.address)
+        host, port = sock.getsockname()
+        assert (taken.remote_network, taken.remote_string) == ("tcp", f"{host}:{port}")
+
+
+def test_edge_88_after_close_the_client_sees_the_end_and_the_server_is_gone(
+    start_front: StartFront, taking: TakingVM
+) -> None:
+    front = start_front()
+    with client(front) as sock:
+        connection = taking.connection
+        taking.run(connection.write(b"last words"))
+        taking.run(connection.hang_up())
+        assert sock.recv(100) == b"last words"
+        assert sock.recv(100) == b""
+    eventually(lambda: front.taken_over(CHAIN) == 0)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        taking.run(connection.write(b"too late"))
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_edge_89_bytes_sent_along_with_the_request_come_first_from_the_reader(
+    start_front: StartFront, taking: TakingVM
+) -> None:
+    with client(start_front(), UPGRADE + b"eager") as sock:
+        connection = taking.connection
+        assert taking.run(connection.read_buffered()) == reader_pb2.ReadResponse(read=b"eager")
+        sock.sendall(b"later")
+        assert taking.run(connection.read_buffered()) == reader_pb2.ReadResponse(read=b"later")
+
+
+def test_edge_89_the_connection_itself_passes_the_buffered_bytes_by(
+    start_front: StartFront, taking: TakingVM
+) -> None:
+    with client(start_front(), UPGRADE + b"eager") as sock:
+        connection = taking.connection
+        sock.sendall(b"later")
+        assert taking.run(connection.read()) == conn_pb2.ReadResponse(read=b"later")
+        assert taking.run(connection.read_buffered(2)) == reader_pb2.ReadResponse(read=b"ea")
+        assert taking.run(connection.read_buffered(9)) == reader_pb2.ReadResponse(read=b"ger")
+
+
+def test_what_is_written_to_the_buffered_end_is_not_flushed(
+    start_front: StartFront, taking: TakingVM
+) -> None:
+    with client(start_front()) as sock:
+        connection = taking.connection
+        written = taking.run(connection.write_buffered(b"never seen"))
+        assert (written.written, written.error) == (10, "")  # type: ignore[attr-defined]
+        taking.run(connection.write(b"seen"))
+        taking.run(connection.hang_up())
+        assert sock.makefile("rb").read() == b"seen"
+
+
+@pytest.mark.parametrize("version", [41, 42])
+def test_the_end_of_what_the_client_sends_is_told_in_the_versions_words(
+    start_front: StartFront, taking: TakingVM, version: int
+) -> None:
+    with client(start_front(version)) as sock:
+        connection = taking.connection
+        sock.shutdown(socket.SHUT_WR)
+        end = (
+            b"EOF"
+            if version == 41
+            else conn_pb2.Error(error_code=conn_pb2.ERROR_CODE_EOF, message="EOF").SerializeToString()
+        )
+        assert taking.run(connection.read()) == conn_pb2.ReadResponse(error=end)
+        assert taking.run(connection.read_buffered()) == reader_pb2.ReadResponse(error=end)
+        taking.run(connection.write(b"one way is still open"))
+        assert sock.recv(100) == b"one way is still open"
+
+
+def test_writing_to_a_client_that_is_gone_fails(start_front: StartFront, taking: TakingVM) -> None:
+    with client(start_front()):
+        connection = taking.connection
+
+    async def write_until_it_fails() -> grpc.aio.AioRpcError:
+        for _ in range(1000):
+            try:
+                await connection.write(b"z" * 65_536)
+            except grpc.aio.AioRpcError as error:
+                return error
+        raise AssertionError("it never failed")
+
+    error = taking.run(write_until_it_fails())
+    assert isinstance(error, grpc.aio.AioRpcError)
+    assert error.code() is grpc.StatusCode.UNKNOWN
+    assert "broken pipe" in (error.details() or "")
+
+
+@pytest.mark.parametrize(
+    ("zone", "length"),
+    [
+        (timezone.utc, 15),
+        (timezone(timedelta(hours=5, minutes=45)), 15),
+        (timezone(timedelta(hours=-3, seconds=-7)), 16),
+    ],
+    ids=["UTC", "fixed", "with seconds"],
+)
+def test_edge_95_a_deadline_in_any_zone_ends_a_read_that_waits(
+    start_front: StartFront, taking: TakingVM, zone: timezone, length: int
+) -> None:
+    with client(start_front()):
+        connection = taking.connection
+
+        async def read() -> conn_pb2.ReadResponse:
+            waiting = asyncio.ensure_future(connection.read())
+            deadline = gotime.encode(datetime.now(zone) + timedelta(seconds=0.2))
+            assert len(deadline) == length
+            await connection.set_read_deadline(deadline)
+            return await waiting
+
+        response = taking.run(read())
+        assert isinstance(response, conn_pb2.ReadResponse)
+        error = conn_pb2.Error.FromString(response.error)
+        assert error.error_code == conn_pb2.ERROR_CODE_OS_ERR_DEADLINE_EXCEEDED
+        assert error.message == (
+            f"read tcp {connection.taken.local_string}->{connection.taken.remote_string}: i/o timeout"
+        )
+
+
+def test_edge_95_the_zero_time_clears_a_deadline_that_has_passed(
+    start_front: StartFront, taking: TakingVM
+) -> None:
+    with client(start_front()) as sock:
+        connection = taking.connection
+        taking.run(connection.set_deadline(gotime.encode(datetime(2001, 1, 1, tzinfo=timezone.utc))))
+        response = taking.run(connection.read())
+        assert response.HasField("error")  # type: ignore[attr-defined]
+        with pytest.raises(grpc.aio.AioRpcError, match="i/o timeout"):
+            taking.run(connection.write(b"x"))
+        taking.run(connection.set_deadline(bytes.fromhex("01000000000000000000000000ffff")))
+        sock.sendall(b"again")
+        assert taking.run(connection.read()) == conn_pb2.ReadResponse(read=b"again")
+        taking.run(connection.write(b"x"))
+        assert sock.recv(10) == b"x"
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", "Time.UnmarshalBinary: no data"),
+        (b"\x03" + bytes(14), "Time.UnmarshalBinary: unsupported version"),
+        (b"\x01" + bytes(13), "Time.UnmarshalBinary: invalid length"),
+    ],
+)
+def test_edge_95_what_is_no_time_is_refused_with_gos_text(
+    start_front: StartFront, taking: TakingVM, data: bytes, text: str
+) -> None:
+    with client(start_front()):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            taking.run(taking.connection.set_deadline(data))
+        assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.UNKNOWN, text)
+
+
+def test_a_connection_can_be_taken_over_once(vm: FakeVM, start_front: StartFront) -> None:
+    details: list[str | None] = []
+
+    async def handle(exchange: Exchange) -> None:
+        connection = await exchange.hijack()
+        for attempt in (exchange.hijack(), exchange.write(b"x")):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await attempt
+            details.append(caught.value.details())
+        await connection.hang_up()
+        await connection.close()
+
+    vm.handle = handle
+    with client(start_front()) as sock:
+        assert sock.recv(100) == b""
+    assert details == ["http: connection has been hijacked"] * 2
+
+
+def test_a_taken_over_connection_outlives_its_request_and_the_servers_timeouts(
+    start_front: StartFront, taking: TakingVM
+) -> None:
+    front = start_front(timeouts=Timeouts(read_s=0.3, write_s=0.3, idle_s=0.3))
+    with client(front) as sock:
+        connection = taking.connection
+
+        async def read() -> conn_pb2.ReadResponse:
+            waiting = asyncio.ensure_future(connection.read())
+            done, _ = await asyncio.wait({waiting}, timeout=1.0)
+            assert not done
+            sock.sendall(b"still here")
+            return await waiting
+
+        assert taking.run(read()) == conn_pb2.ReadResponse(read=b"still here")
+
+
+def test_removing_the_chain_closes_its_connections(start_front: StartFront, taking: TakingVM) -> None:
+    front = start_front()
+    with client(front) as sock:
+        assert taking.connection
+        front.remove_chain(CHAIN)
+        assert sock.recv(100) == b""
+
+
+def test_stopping_the_front_closes_taken_over_connections(start_front: StartFront, taking: TakingVM) -> None:
+    front = start_front()
+    with client(front) as sock:
+        assert taking.connection
+        front.stop()
+        assert sock.recv(100) == b""
+
+
+def test_a_close_answered_by_nothing_counts_as_closed(start_front: StartFront, taking: TakingVM) -> None:
+    front = start_front()
+    with client(front) as sock:
+        connection = taking.connection
+
+        async def close_twice() -> list[object]:
+            calls = (connection.call(Conn.Close, Empty()) for _ in range(2))
+            return list(await asyncio.gather(*calls, return_exceptions=True))
+
+        for outcome in taking.run(close_twice()):  # type: ignore[attr-defined]
+            assert outcome == Empty() or outcome.code() in (
+                grpc.StatusCode.UNAVAILABLE,
+                grpc.StatusCode.CANCELLED,
+            )
+        assert sock.recv(100) == b""
+    eventually(lambda: front.taken_over(CHAIN) == 0)
