@@ -272,16 +272,12 @@ _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plai
 
 
 def _depth(value: Any) -> int:
+    """How many arrays and objects lie within each other, *value* included."""
     depth, level = 0, [value]
-    while level:
+    while level := [each for each in level if isinstance(each, (dict, list))]:
         depth += 1
-        below = [
-            each.values() if isinstance(each, dict) else each
-            for each in level
-            if isinstance(each, (dict, list))
-        ]
-        level = [item for each in below for item in each]
-    return depth - 1
+        level = [item for each in level for item in (each.values() if isinstance(each, dict) else each)]
+    return depth
 
 
 # HTTP ----------------------------------------------------------------------------------------------

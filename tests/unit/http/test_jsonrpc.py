@@ -1,0 +1,471 @@
+"""`vmsdk.http.JSONRPC`: JSON-RPC 2.0, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from typing import Any
+
+import pytest
+
+from vmsdk.errors import InvalidBlock, NotFound
+from vmsdk.http import JSONRPC, JSONRPCError
+from vmsdk.ids import ID
+
+BLOCK = ID(bytes(range(32)))
+
+
+class Chain:
+    """A service with one of everything."""
+
+    def __init__(self) -> None:
+        self.proposed: list[Any] = []
+
+    def propose_block(self, data: str, tip: int = 0) -> dict[str, Any]:
+        self.proposed.append((data, tip))
+        return {"data": data, "tip": tip}
+
+    def get_block(self, block_id: ID, full: bool | None = None) -> dict[str, Any]:
+        return {"id": block_id, "full": full}
+
+    def last_accepted(self) -> ID:
+        return BLOCK
+
+    def subtract(self, minuend: int, subtrahend: int) -> int:
+        return minuend - subtrahend
+
+    def missing(self) -> None:
+        raise NotFound("no block at height 7")
+
+    def refuse(self) -> None:
+        raise JSONRPCError(42, "not today", {"until": "tomorrow"})
+
+    def invalid(self) -> None:
+        raise InvalidBlock("the parent is unknown")
+
+    def crash(self) -> None:
+        raise RuntimeError("secret")
+
+    def unprintable(self) -> bytes:
+        return b"raw"
+
+    def anything(self, *args: Any, **named: Any) -> list[Any]:
+        return [list(args), named]
+
+    def positional(self, first: int, /) -> int:
+        return first
+
+    def by_name(self, *, name: str) -> str:
+        return name
+
+    def number(self, value: float) -> float:
+        return value
+
+    def either(self, value: int | str | None) -> Any:
+        return value
+
+    def wrapped(self, transaction: dict[str, Any]) -> dict[str, Any]:
+        return transaction
+
+    def thread(self) -> bool:
+        return threading.current_thread() is threading.main_thread()
+
+    async def async_method(self, value: int = 1) -> int:
+        await asyncio.sleep(0)
+        return value
+
+    @staticmethod
+    def static() -> str:
+        return "static"
+
+    @property
+    def not_a_method(self) -> str:
+        raise AssertionError("a property is no method")
+
+    def _private(self) -> None:
+        raise AssertionError("a private method was called")
+
+
+def answer(service: JSONRPC, body: bytes | Any) -> Any:
+    """The answer to *body*, decoded; None if there is none."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    found = asyncio.run(service.answer(raw))
+    return None if found is None else json.loads(found)
+
+
+def call(method: str, params: Any = None, service: JSONRPC | None = None) -> Any:
+    """The result of one call, or its error."""
+    request: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": method}
+    if params is not None:
+        request["params"] = params
+    found = answer(service or JSONRPC("chain", Chain()), request)
+    assert found["jsonrpc"] == "2.0"
+    assert found["id"] == 1
+    assert ("result" in found) != ("error" in found)
+    return found["result"] if "result" in found else found["error"]
+
+
+# Names -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["chain.proposeBlock", "chain.propose_block", "chain.ProposeBlock"])
+def test_a_method_goes_by_its_camel_case_its_python_and_its_go_name(name: str) -> None:
+    assert call(name, ["x"]) == {"data": "x", "tip": 0}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["chain._private", "chain.Private", "chain.__init__", "chain.notAMethod", "proposeBlock", "", "chain."],
+)
+def test_only_public_methods_of_the_service_can_be_called(name: str) -> None:
+    assert call(name)["code"] == -32601
+
+
+def test_static_methods_count_and_several_services_live_side_by_side() -> None:
+    service = JSONRPC({"a": Chain(), "b": Chain(), "web3_clientVersion": lambda: "vmsdk"})
+    assert call("a.static", service=service) == "static"
+    assert call("b.lastAccepted", service=service) == str(BLOCK)
+    assert call("web3_clientVersion", service=service) == "vmsdk"
+
+
+def test_a_class_in_place_of_an_instance_is_refused_with_the_cure() -> None:
+    with pytest.raises(TypeError, match="give an instance"):
+        JSONRPC("chain", Chain)
+
+
+def test_an_object_without_methods_is_refused() -> None:
+    with pytest.raises(TypeError, match="no public methods"):
+        JSONRPC("chain", object())
+
+
+def test_two_methods_of_one_wire_name_are_refused() -> None:
+    class Twins:
+        def get_block(self) -> None: ...
+        def getBlock(self) -> None: ...
+
+    with pytest.raises(TypeError, match="both called"):
+        JSONRPC("chain", Twins())
+
+
+# Parameters ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "params", [["x", 2], {"data": "x", "tip": 2}, [{"data": "x", "tip": 2}], {"Data": "x", "TIP": 2}]
+)
+def test_parameters_come_by_position_by_name_or_as_one_object_in_a_list(params: Any) -> None:
+    assert call("chain.proposeBlock", params) == {"data": "x", "tip": 2}
+
+
+@pytest.mark.parametrize("name", ["block_id", "blockId", "blockID"])
+def test_names_of_parameters_match_without_regard_to_case_and_underscores(name: str) -> None:
+    assert call("chain.getBlock", {name: str(BLOCK)}) == {"id": str(BLOCK), "full": None}
+
+
+@pytest.mark.parametrize("params", [None, [], {}, [{}]])
+def test_a_method_without_parameters_takes_every_spelling_of_none(params: Any) -> None:
+    assert call("chain.lastAccepted", params) == str(BLOCK)
+
+
+def test_an_object_that_does_not_fit_the_names_is_the_first_parameter() -> None:
+    assert call("chain.wrapped", [{"from": 1}]) == {"from": 1}
+    assert call("chain.wrapped", [{"transaction": {"from": 1}}]) == {"from": 1}
+
+
+def test_star_parameters_take_the_rest() -> None:
+    assert call("chain.anything", [1, 2]) == [[1, 2], {}]
+    assert call("chain.anything", {"x": 1}) == [[], {"x": 1}]
+
+
+def test_positional_only_and_keyword_only_parameters_are_respected() -> None:
+    assert call("chain.positional", [3]) == 3
+    assert call("chain.byName", {"name": "n"}) == "n"
+    assert "by position" in call("chain.positional", {"first": 3})["message"]
+    assert "missing 'name'" in call("chain.byName", ["n"])["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "complaint"),
+    [
+        ("proposeBlock", [], "missing 'data'"),
+        ("proposeBlock", {"tip": 1}, "missing 'data'"),
+        ("proposeBlock", ["x", 1, 2], "3 parameters are too many"),
+        ("proposeBlock", {"data": "x", "fee": 1}, "unknown parameter 'fee'"),
+        ("proposeBlock", {"data": "x", "DATA": "y"}, "'data' is given twice"),
+        ("proposeBlock", [7], "'data' must be a string, not an integer"),
+        ("proposeBlock", ["x", "1"], "'tip' must be an integer, not a string"),
+        ("proposeBlock", ["x", True], "'tip' must be an integer, not true"),
+        ("proposeBlock", ["x", 1.5], "'tip' must be an integer, not a number"),
+        ("number", [None], "'value' must be a number, not null"),
+        ("either", [[]], "'value' must be an integer or a string or null, not an array"),
+        ("wrapped", [[1]], "'transaction' must be an object, not an array"),
+        ("getBlock", ["nonsense"], "'block_id' is no ID"),
+        ("getBlock", [3], "'block_id' must be the text of an ID"),
+        ("lastAccepted", [1], "takes no parameters"),
+    ],
+)
+def test_wrong_parameters_are_named_with_what_the_method_takes(
+    method: str, params: Any, complaint: str
+) -> None:
+    error = call(f"chain.{method}", params)
+    assert error["code"] == -32602
+    assert complaint in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "value"), [("number", 1), ("either", None), ("either", "x"), ("either", 3)]
+)
+def test_values_of_the_annotated_types_pass(method: str, value: Any) -> None:
+    assert call(f"chain.{method}", [value]) == value
+
+
+# Results and errors ----------------------------------------------------------------------------------
+
+
+def test_an_error_of_the_author_keeps_its_code_message_and_data() -> None:
+    assert call("chain.refuse") == {"code": 42, "message": "not today", "data": {"until": "tomorrow"}}
+
+
+@pytest.mark.parametrize(
+    ("method", "text"), [("missing", "no block at height 7"), ("invalid", "the parent is unknown")]
+)
+def test_answers_of_the_chain_are_server_errors_with_their_text(
+    method: str, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert call(f"chain.{method}") == {"code": -32000, "message": text}
+    assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+
+
+def test_a_bug_answers_an_internal_error_without_its_text_and_logs_one_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    error = call("chain.crash")
+    assert error["code"] == -32603
+    assert "secret" not in error["message"]
+    [record] = [record for record in caplog.records if record.exc_info]
+    assert "chain.crash" in record.getMessage()
+
+
+def test_a_result_that_is_no_json_is_a_bug_that_says_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    assert call("chain.unprintable")["code"] == -32603
+    assert "hex()" in caplog.text
+
+
+def test_a_result_of_none_is_null() -> None:
+    service = JSONRPC({"nothing": lambda: None})
+    assert answer(service, {"jsonrpc": "2.0", "id": 1, "method": "nothing"}) == {
+        "jsonrpc": "2.0",
+        "result": None,
+        "id": 1,
+    }
+
+
+def test_plain_methods_run_in_a_thread_and_async_ones_on_the_loop() -> None:
+    assert call("chain.thread") is False
+    assert call("chain.asyncMethod", [5]) == 5
+
+
+# The envelope ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"jsonrpc": "2.0", "method": "foobar, "params": "bar", "baz]',
+        b"\xff\xfe",
+        b'{"jsonrpc": "2.0", "id": NaN, "method": "x"}',
+        b"[" * 100_000,
+        b'{"jsonrpc":"2.0","id":' + b"9" * 5_000 + b"}",
+    ],
+)
+def test_what_is_no_json_is_a_parse_error(body: bytes) -> None:
+    found = answer(JSONRPC("chain", Chain()), body)
+    assert (found["error"]["code"], found["id"]) == (-32700, None)
+
+
+@pytest.mark.parametrize(
+    ("request_", "call_id"),
+    [
+        (1, None),
+        ("x", None),
+        (None, None),
+        ({}, None),
+        ({"jsonrpc": "1.0", "id": 5, "method": "chain.static"}, 5),
+        ({"id": 5, "method": "chain.static"}, 5),
+        ({"jsonrpc": "2.0", "id": 5}, 5),
+        ({"jsonrpc": "2.0", "id": 5, "method": 7}, 5),
+        ({"jsonrpc": "2.0", "id": 5, "method": "chain.static", "params": "x"}, 5),
+        ({"jsonrpc": "2.0", "id": {}, "method": "chain.static"}, None),
+        ({"jsonrpc": "2.0", "id": True, "method": "chain.static"}, None),
+    ],
+)
+def test_what_is_no_request_is_an_invalid_request(request_: Any, call_id: Any) -> None:
+    found = answer(JSONRPC("chain", Chain()), request_)
+    assert (found["error"]["code"], found["id"]) == (-32600, call_id)
+
+
+@pytest.mark.parametrize("call_id", [0, -1, "", "text", None, 1.5])
+def test_the_answer_has_the_id_of_the_request(call_id: Any) -> None:
+    found = answer(JSONRPC("chain", Chain()), {"jsonrpc": "2.0", "id": call_id, "method": "chain.static"})
+    assert found["id"] == call_id
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+def test_nesting_over_the_limit_is_refused_and_mere_width_is_not() -> None:
+    service = JSONRPC("chain", Chain(), max_depth=10)
+    # The request itself is one level.
+    assert call("chain.anything", nested(9), service) == [nested(9), {}]
+    error = answer(service, {"jsonrpc": "2.0", "id": 1, "method": "chain.anything", "params": nested(10)})[
+        "error"
+    ]
+    assert (error["code"], "nested more than 10 deep" in error["message"]) == (-32600, True)
+    wide: list[Any] = [[] for _ in range(100)]
+    assert call("chain.anything", wide, service) == [wide, {}]
+
+
+def test_a_notification_runs_and_is_not_answered() -> None:
+    chain = Chain()
+    service = JSONRPC("chain", chain)
+    assert answer(service, {"jsonrpc": "2.0", "method": "chain.proposeBlock", "params": ["x"]}) is None
+    assert chain.proposed == [("x", 0)]
+
+
+@pytest.mark.parametrize("method", ["chain.crash", "chain.nowhere", "chain.refuse"])
+def test_a_notification_that_fails_is_not_answered_either(method: str) -> None:
+    assert answer(JSONRPC("chain", Chain()), {"jsonrpc": "2.0", "method": method}) is None
+
+
+def test_a_notification_with_wrong_parameters_is_not_answered() -> None:
+    request = {"jsonrpc": "2.0", "method": "chain.subtract", "params": [1]}
+    assert answer(JSONRPC("chain", Chain()), request) is None
+
+
+def test_a_batch_is_answered_in_order_without_its_notifications() -> None:
+    chain = Chain()
+    found = answer(
+        JSONRPC("chain", chain),
+        [
+            {"jsonrpc": "2.0", "id": 1, "method": "chain.subtract", "params": [42, 23]},
+            {"jsonrpc": "2.0", "method": "chain.proposeBlock", "params": ["x"]},
+            {"foo": "boo"},
+            {"jsonrpc": "2.0", "id": "2", "method": "chain.asyncMethod", "params": {"value": 3}},
+            {"jsonrpc": "2.0", "id": 3, "method": "nowhere"},
+        ],
+    )
+    assert [(each["id"], each.get("result"), each.get("error", {}).get("code")) for each in found] == [
+        (1, 19, None),
+        (None, None, -32600),
+        ("2", 3, None),
+        (3, None, -32601),
+    ]
+    assert chain.proposed == [("x", 0)]
+
+
+def test_a_batch_of_notifications_only_has_no_answer() -> None:
+    request = [{"jsonrpc": "2.0", "method": "chain.static"}] * 2
+    assert answer(JSONRPC("chain", Chain()), request) is None
+
+
+def test_an_empty_batch_and_one_too_large_are_one_error() -> None:
+    service = JSONRPC("chain", Chain(), max_batch=2)
+    one = {"jsonrpc": "2.0", "id": 1, "method": "chain.static"}
+    for batch in ([], [one] * 3):
+        found = answer(service, batch)
+        assert found["error"]["code"] == -32600
+        assert "1 to 2 calls" in found["error"]["message"]
+    assert len(answer(service, [one] * 2)) == 2
+
+
+def test_a_batch_of_garbage_answers_each() -> None:
+    assert [each["error"]["code"] for each in answer(JSONRPC("chain", Chain()), [1, 2])] == [-32600] * 2
+
+
+# HTTP ------------------------------------------------------------------------------------------------
+
+
+class Client:
+    """One request to an ASGI app; what it answers."""
+
+    def __init__(self, method: str = "POST", body: list[bytes] | None = None, **headers: str) -> None:
+        self.scope: dict[str, Any] = {
+            "type": "http",
+            "method": method,
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+        }
+        self.parts = [b""] if body is None else body
+        self.sent: list[Any] = []
+
+    async def receive(self) -> Any:
+        if not self.parts:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": self.parts.pop(0), "more_body": bool(self.parts)}
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    def ask(self, service: JSONRPC) -> tuple[int, dict[bytes, bytes], bytes]:
+        asyncio.run(service(self.scope, self.receive, self.send))
+        return self.sent[0]["status"], dict(self.sent[0]["headers"]), self.sent[1]["body"]
+
+
+STATIC = b'{"jsonrpc":"2.0","id":1,"method":"chain.static"}'
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"]
+)
+def test_a_post_of_json_is_answered_as_json(content_type: str) -> None:
+    status, headers, body = Client(body=[STATIC[:5], STATIC[5:]], content_type=content_type).ask(
+        JSONRPC("chain", Chain())
+    )
+    assert status == 200
+    assert headers[b"content-type"].startswith(b"application/json")
+    assert headers[b"content-length"] == b"%d" % len(body)
+    assert json.loads(body)["result"] == "static"
+
+
+def test_a_post_without_a_content_type_is_taken() -> None:
+    assert Client(body=[STATIC]).ask(JSONRPC("chain", Chain()))[0] == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD"])
+def test_any_method_but_post_is_405(method: str) -> None:
+    status, headers, body = Client(method).ask(JSONRPC("chain", Chain()))
+    assert (status, headers[b"allow"]) == (405, b"POST")
+    assert b"POST" in body
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+)
+def test_content_of_another_type_is_415_and_names_the_right_one(content_type: str) -> None:
+    status, _, body = Client(body=[STATIC], content_type=content_type).ask(JSONRPC("chain", Chain()))
+    assert status == 415
+    assert b"Content-Type: application/json" in body
+
+
+def test_a_body_over_the_limit_is_413() -> None:
+    service = JSONRPC("chain", Chain(), max_body_bytes=10)
+    assert Client(body=[b"x" * 6, b"x" * 6, b"never read"]).ask(service)[0] == 413
+    assert Client(body=[b"x" * 11]).ask(service)[0] == 413
+
+
+def test_a_notification_is_answered_with_204() -> None:
+    body = b'{"jsonrpc":"2.0","method":"chain.static"}'
+    assert Client(body=[body]).ask(JSONRPC("chain", Chain()))[::2] == (204, b"")
+
+
+def test_a_client_that_leaves_before_its_body_ends_gets_nothing() -> None:
+    client = Client(body=[])
+    asyncio.run(JSONRPC("chain", Chain())(client.scope, client.receive, client.send))
+    assert client.sent == []
