@@ -58,10 +58,14 @@ def test_an_app_without_a_lifespan_is_fine(error: Exception | None) -> None:
     run(app, start_and_stop)
 
 
+async def find_oracle() -> None:
+    raise OSError("the oracle is unreachable")
+
+
 def test_a_startup_that_fails_says_so_with_the_apps_own_words() -> None:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> Any:
-        raise OSError("the oracle is unreachable")
+        await find_oracle()
         yield
 
     async def use(running: Lifespan) -> None:

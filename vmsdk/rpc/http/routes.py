@@ -33,7 +33,7 @@ class Routes:
 
         *reached* is the one whose server the node chose.
         """
-        if reached.mount is None or not self._templates:
+        if reached.mount is None or not reached.mount.is_template:
             return reached
         prefix = prefix_of(path)
         if prefix is None:
