@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import subprocess
 import tempfile
@@ -191,7 +192,8 @@ class GoHost:
 
     def close(self) -> None:
         """Ends the host, and waits for it."""
-        if self._process.stdin is not None and not self._process.stdin.closed:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # a host that has died took the rest of a request with it
             self._process.stdin.close()
         try:
             self._process.wait(CALL_TIMEOUT_S)

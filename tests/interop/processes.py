@@ -1,0 +1,21 @@
+"""Processes that are not children of the test's own."""
+
+from __future__ import annotations
+
+import os
+import select
+
+DEADLINE_S = 20.0
+
+
+def gone(pid: int) -> bool:
+    """Whether a process that is no child of ours has ended by the deadline."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        ready, _, _ = select.select([descriptor], [], [], DEADLINE_S)
+        return bool(ready)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,73 @@
+"""The life of a Python plugin's process under every node's own runtime code."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from .gohost import NORMAL_OPERATION, GoHost, GoHostError
+from .nodes import NODES, Node
+from .processes import gone
+from .pyplugin import EVERYTHING, TIMESTAMP, python_plugin
+
+
+def test_a_registration_launch_ends_in_order(host: GoHost, node: Node, tmp_path: Path) -> None:
+    assert host.register(python_plugin(tmp_path, EVERYTHING, node.protocol)) == "7.8.9"
+    assert "subprocess gracefully shutdown" in host.log
+    assert "Traceback" not in host.log
+
+
+def test_a_wrong_version_is_refused_and_both_sides_say_the_numbers(
+    host: GoHost, node: Node, tmp_path: Path
+) -> None:
+    other = node.protocol - 1 if node.protocol > 35 else 36
+    with pytest.raises(GoHostError, match="protocol version mismatch") as refused:
+        host.start(python_plugin(tmp_path, TIMESTAMP, other))
+    assert re.search(rf"implements RPCChainVM protocol version {node.protocol}\b", refused.value.text)
+    assert re.search(rf"implements RPCChainVM protocol version {other}\b", refused.value.text)
+    (line,) = [line for line in host.log.splitlines() if line.startswith("vmsdk: ")]
+    assert str(node.protocol) in line
+    assert str(other) in line
+    host.start(python_plugin(tmp_path, TIMESTAMP, node.protocol))
+
+
+def test_signals_before_shutdown_do_not_end_the_plugin(host: GoHost, node: Node, tmp_path: Path) -> None:
+    genesis = host.run(python_plugin(tmp_path, TIMESTAMP, node.protocol))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        host.signal(number)
+    assert host.set_state(NORMAL_OPERATION) == genesis
+    host.shutdown()
+    assert "subprocess gracefully shutdown" in host.log
+
+
+def test_a_plugin_ends_with_a_node_that_is_killed(host: GoHost, node: Node, tmp_path: Path) -> None:
+    pid = host.start(python_plugin(tmp_path, TIMESTAMP, node.protocol)).pid
+    host.initialize()
+    host.kill()
+    assert gone(pid)
+
+
+def test_what_a_plugin_prints_reaches_the_node_s_log(host: GoHost, node: Node, tmp_path: Path) -> None:
+    plugin = python_plugin(tmp_path, EVERYTHING, node.protocol)
+    host.run(plugin)
+    host.app_request(b"\x01" * 20, 1, b"bug")
+    host.next_sent()
+    host.shutdown()
+    assert "ZeroDivisionError: a bug in the handler" in host.log
+    assert host.log.count("Traceback (most recent call last)") == 1
+
+
+def test_a_plugin_that_cannot_be_started_is_named(host: GoHost, tmp_path: Path) -> None:
+    plugin = tmp_path / "not-executable"
+    plugin.write_text("nothing")
+    with pytest.raises(GoHostError, match="not-executable"):
+        host.start(plugin)
+
+
+def test_the_host_tells_its_version_as_a_node_does(host: GoHost, node: Node) -> None:
+    who = host.info()
+    assert who.protocol == node.protocol == NODES[node.name].protocol
+    assert who.application.startswith(node.application + "/")
