@@ -1,0 +1,240 @@
+"""HandleSimple as the node calls it: the messages themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.wire.http.apps import answering, telling_scope
+from tests.wire.http.conftest import Mount
+from tests.wire.http.node import DEADLINE_S, PATH, Caller, as_dict
+from vmsdk.http import JSONRPC
+from vmsdk.protocol import NEWEST, OLDEST, protocol
+from vmsdk.rpc.http import HTTPServers
+
+ALL = range(OLDEST, NEWEST + 1)
+
+
+@pytest.mark.parametrize("version", ALL)
+@pytest.mark.parametrize("status", [200, 404, 500, 503])
+def test_edge_84_every_status_is_an_ok_of_grpc(mount: Mount, version: int, status: int) -> None:
+    response = mount(answering(status, (b"x-a", b"1"), (b"x-a", b"2")), version).simple()
+    assert (response.code, response.body) == (status, b"body")
+    assert as_dict(response.headers) == {"X-A": ["1", "2"]}
+
+
+@pytest.mark.parametrize("version", [42, 45])
+def test_edge_87_the_nodes_headers_are_returned_with_the_apps(mount: Mount, version: int) -> None:
+    node = {"Node-Id": ["N"], "Vary": ["Origin"], "Access-Control-Allow-Origin": ["*"]}
+    app = answering(200, (b"vary", b"Accept"), (b"access-control-allow-origin", b"https://x"), (b"x", b"y"))
+    response = mount(app, version).simple(response_headers=node)
+    assert as_dict(response.headers) == {
+        "Node-Id": ["N"],
+        "Vary": ["Origin", "Accept"],
+        "Access-Control-Allow-Origin": ["https://x"],
+        "X": ["y"],
+    }
+
+
+def test_edge_87_they_are_returned_with_an_error_of_the_servers_own_too(mount: Mount) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("boom")
+
+    response = mount(app).simple(response_headers={"Node-Id": ["N"]})
+    assert response.code == 500
+    assert as_dict(response.headers)["Node-Id"] == ["N"]
+
+
+@pytest.mark.parametrize("status", [0, 100, 101, 199, 700])
+def test_edge_86_a_status_that_is_none_is_the_apps_fault(
+    mount: Mount, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert mount(answering(status)).simple().code == 500
+    assert "200 to 599" in caplog.text
+
+
+@pytest.mark.parametrize(("prefix", "path"), [("", "/ext/bc/2Z"), ("/rpc", "/ext/bc/2Z/rpc")])
+def test_edge_96_the_path_reaches_the_app_unstripped_with_the_root_beside_it(
+    mount: Mount, prefix: str, path: str
+) -> None:
+    told = json.loads(mount(telling_scope, prefix=prefix).simple(url=f"{path}?a=%20").body)
+    assert (told["raw_path"], told["root_path"], told["query_string"]) == (path, path, "a=%20")
+    assert told["path"] == f"{path}/"
+
+
+def test_a_header_routed_request_has_no_root(mount: Mount) -> None:
+    told = json.loads(mount(telling_scope, prefix=None).simple(url="/pkg.Service/Method").body)
+    assert (told["path"], told["root_path"]) == ("/pkg.Service/Method", "")
+
+
+def test_a_request_is_what_the_node_says(mount: Mount) -> None:
+    headers = {"Content-Type": ["text/plain"], "X-Many": ["1", "caf\u00e9"]}
+    told = json.loads(mount(telling_scope).simple("PUT", body=b"payload", request_headers=headers).body)
+    assert (told["method"], told["body"], told["scheme"]) == ("PUT", "payload", "http")
+    assert sorted(told["headers"]) == [
+        ["content-type", "text/plain"],
+        ["x-many", "1"],
+        ["x-many", "caf\u00c3\u00a9"],
+    ]
+
+
+def test_an_empty_method_is_a_get_as_in_go(mount: Mount) -> None:
+    assert json.loads(mount(telling_scope).simple("").body)["method"] == "GET"
+
+
+@pytest.mark.parametrize("url", ["", "rpc", "/%zz", "/a b", "/a\x00"])
+def test_a_target_that_is_no_url_is_a_400_that_says_so(mount: Mount, url: str) -> None:
+    response = mount(telling_scope).simple(url=url)
+    assert response.code == 400
+    assert b"the request target" in response.body
+
+
+def test_a_response_to_head_has_the_headers_of_a_get_and_no_body(mount: Mount) -> None:
+    response = mount(answering(200, (b"content-length", b"4"))).simple("HEAD")
+    assert (response.body, as_dict(response.headers)) == (b"", {"Content-Length": ["4"]})
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_response_that_may_have_no_body_has_none(mount: Mount, status: int) -> None:
+    assert mount(answering(status)).simple().body == b""
+
+
+def test_the_content_length_is_left_to_the_node(mount: Mount) -> None:
+    assert "Content-Length" not in as_dict(mount(answering(200, (b"content-length", b"4"))).simple().headers)
+
+
+def test_trailers_are_marked_like_in_go(mount: Mount) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert "http.response.trailers" in scope["extensions"]
+        await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": True})
+        await send({"type": "http.response.body", "body": b"x"})
+        await send({"type": "http.response.trailers", "headers": [(b"x-sum", b"1")]})
+
+    assert as_dict(mount(app).simple().headers) == {"Trailer:X-Sum": ["1"]}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [(b"x", b"a\r\nSet-Cookie: stolen=1"), (b"x", b"a\nb"), (b"x", b"\0"), (b"x\r\ny", b"1"), (b"", b"1")],
+)
+def test_a_header_that_would_forge_another_is_a_500_and_reaches_nobody(
+    mount: Mount, header: tuple[bytes, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    response = mount(answering(200, header)).simple()
+    assert response.code == 500
+    assert "stolen" not in str(response)
+    assert [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("began", [False, True])
+def test_an_app_that_raises_is_a_500_and_one_traceback_and_the_next_request_is_answered(
+    mount: Mount, began: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        if b"fine" not in scope["query_string"] and began:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"x", b"y")]})
+            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        if b"fine" not in scope["query_string"]:
+            raise RuntimeError("boom")
+        await answering(200)(scope, receive, send)
+
+    caller = mount(app)
+    response = caller.simple()
+    assert (response.code, response.body) == (500, b"Internal Server Error\n")
+    assert "X" not in as_dict(response.headers)
+    [record] = [record for record in caplog.records if record.exc_info]
+    assert f"GET {PATH}" in record.getMessage()
+    assert caller.simple(url=f"{PATH}?fine").code == 200
+
+
+def test_an_app_that_returns_without_an_answer_is_a_500(
+    mount: Mount, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        return
+
+    assert mount(app).simple().code == 500
+    assert "returned without any response" in caplog.text
+
+
+def test_a_client_that_leaves_is_told_to_the_app_which_may_end_in_peace(
+    mount: Mount, caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting, left = threading.Event(), threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        await receive()
+        waiting.set()
+        assert (await receive())["type"] == "http.disconnect"
+        with pytest.raises(OSError, match="disconnected"):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        left.set()
+
+    caller = mount(app)
+    call = caller.begin_simple()
+    assert waiting.wait(DEADLINE_S)
+    call.cancel()
+    assert left.wait(DEADLINE_S)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_an_app_may_go_on_after_its_response(mount: Mount) -> None:
+    answered, finished = threading.Event(), threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        await receive()
+        await answering(200)(scope, receive, send)
+        assert (await receive())["type"] == "http.disconnect"
+        while not answered.is_set():
+            await asyncio.sleep(0.001)
+        finished.set()
+
+    assert mount(app).simple().code == 200
+    answered.set()
+    assert finished.wait(DEADLINE_S)
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_a_json_rpc_method_is_called_through_every_protocol(mount: Mount, version: int) -> None:
+    class Service:
+        def get_block(self, height: int) -> int:
+            return height
+
+    body = b'{"jsonrpc":"2.0","id":1,"method":"chain.getBlock","params":[{"height":7}]}'
+    response = mount(JSONRPC("chain", Service()), version).simple(
+        "POST", body=body, request_headers={"Content-Type": ["application/json"]}
+    )
+    assert json.loads(response.body) == {"jsonrpc": "2.0", "id": 1, "result": 7}
+
+
+def test_bodies_of_8_mib_pass_both_ways(mount: Mount) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await answering(200, body=(await receive())["body"])(scope, receive, send)
+
+    body = bytes(8 * 1024 * 1024 - 1) + b"x"
+    assert mount(app).simple("POST", body=body).body == body
+
+
+def test_a_call_after_close_is_refused_and_close_may_be_repeated() -> None:
+    servers = HTTPServers(protocol(NEWEST), logging.getLogger("chain"))
+    caller = Caller(servers.serve(answering(200), prefix="/x"))
+    assert caller.simple().code == 200
+    servers.close()
+    servers.close()
+    with pytest.raises(grpc.RpcError) as caught:
+        caller.simple()
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    caller.close()
