@@ -22,9 +22,11 @@ from vmsdk.network.errors import (
 SHOWN_LINES = 25
 """How many lines of a log an error shows: a traceback fits in."""
 
+# A node names the place in its code; VMs may begin their lines in the same way, but without that.
 _RECORD = re.compile(
-    r"\[[^\]]+\] (?P<level>[A-Z]+) (?:<[^>]+> )?(?:\S+\.go:\d+ )?(?P<message>.*?)(?P<fields> \{.*\})?"
+    r"\[[^\]]+\] (?P<level>[A-Z]+) (?:<[^>]+> )?\S+\.go:\d+ (?P<message>.*?)(?P<fields> \{.*\})?"
 )
+_CHAIN_ENDS = frozenset({"chain failed to start", "chain shutdown"})
 _ADDRESS_IN_USE = re.compile(r"listen tcp (?P<address>\S+): bind: address already in use")
 _FILE_LIMIT = re.compile(r"fd-limit: \((?P<needed>\d+)\) greater than max: \((?P<limit>\d+)\)")
 
@@ -89,10 +91,19 @@ def chain_failure(
         record = LogRecord.parse(line)
         if record and record.message == "error creating chain" and record.fields.get("chainID") == chain_id:
             return ChainFailed(node, chain, record.reason, chain_lines[-SHOWN_LINES:], log)
-    for i, line in enumerate(chain_lines):
+    return _end_of_chain(node, chain, chain_lines, log)
+
+
+def _end_of_chain(node: str, chain: str, lines: Sequence[str], log: Path) -> ChainFailed | None:
+    reason = "the node stopped it"
+    for i, line in enumerate(lines):
         record = LogRecord.parse(line)
-        if record and record.level == "FATAL":
-            return ChainFailed(node, chain, record.reason, chain_lines[: i + 1][-SHOWN_LINES:], log)
+        if record is None:
+            continue
+        if record.level in ("ERROR", "FATAL"):
+            reason = record.reason
+        if record.level == "FATAL" or record.message in _CHAIN_ENDS:
+            return ChainFailed(node, chain, reason, lines[: i + 1][-SHOWN_LINES:], log)
     return None
 
 

@@ -40,6 +40,7 @@ def node_command(
         "bootstrap-ips": ",".join(f"{LOCALHOST}:{beacon.staking_port}" for beacon in beacons),
         "bootstrap-ids": ",".join(beacon.node_id for beacon in beacons),
         "track-subnets": ",".join(chain.subnet_id for chain in network.chains),
+        "api-admin-enabled": "true",  # to give the chains' URLs their names
         "log-display-level": "off",
         "log-format": "plain",
         **network.flags,

@@ -70,6 +70,11 @@ class Launch:
     def node_id(self) -> str:
         return str(self._info().call("info.getNodeID")["nodeID"])
 
+    def name_chain(self, chain: ChainRecord) -> None:
+        """Serves the chain, also one that is yet to come, at its name too: the file of aliases does not reach URLs."""
+        admin = JSONRPCClient(f"{self.uri}/ext/admin", _CALL_TIMEOUT_S)
+        admin.call("admin.alias", endpoint=f"bc/{chain.chain_id}", alias=f"bc/{chain.name}")
+
     def await_primary_network(self, deadline: float) -> None:
         """Waits until the P-chain takes work.
 

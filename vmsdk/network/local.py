@@ -216,7 +216,7 @@ class LocalNetwork:
             self._await_chains(self._launch(self.nodes, timeout_s), timeout_s)
 
     def add_node(self, timeout_s: float = READY_TIMEOUT_S) -> Node:
-        """Adds a node, and waits until it has bootstrapped all chains from the others.
+        """Adds a node, and waits until it has all blocks that the others have now.
 
         Raises:
             NetworkError: why it failed; the network is as before.
@@ -226,8 +226,13 @@ class LocalNetwork:
                 record = _new_node(network)
                 network.nodes.append(record)
             node = self.node(record.name)
+            others = [other for other in self.nodes if other.status == "running"]
             try:
                 node.start(timeout_s)
+                # A node that is not connected yet counts a chain as bootstrapped with what it has: nothing.
+                for chain in self.chains if others else []:
+                    height = max(chain.height(other) for other in others)
+                    self.wait_for_height(height, chain=chain, nodes=[node], timeout_s=timeout_s)
             except BaseException:
                 self._forget_node(node)
                 raise
@@ -278,7 +283,8 @@ class LocalNetwork:
     def _create(self, timeout_s: float) -> None:
         binary = NodeBinary.find(self._binary_path)
         file_limit()
-        existed = _check_free(self.directory)
+        _check_free(self.directory)
+        made = [path for path in (self.directory, *self.directory.parents) if not path.exists()]
         try:
             self._store.plugin_dir.mkdir(parents=True)
             self._store.chain_config_dir.mkdir()
@@ -292,7 +298,7 @@ class LocalNetwork:
             self._store.save(network)
             self._populate(timeout_s)
         except BaseException:
-            self._undo_create(existed)
+            self._undo_create(made)
             raise
 
     def _populate(self, timeout_s: float) -> None:
@@ -311,13 +317,18 @@ class LocalNetwork:
             launches += self._launch(others, timeout_s)
             self._await_chains(launches, timeout_s)
 
-    def _undo_create(self, existed: bool) -> None:
+    def _undo_create(self, made: list[Path]) -> None:
         if self._store.path.exists():
             self.kill()
         end_processes_in(self.directory)
         self._store.remove()
-        if existed:
+        if self.directory not in made:
             self.directory.mkdir()
+        for directory in made[1:]:
+            try:
+                directory.rmdir()
+            except OSError:
+                break  # another network has come into it meanwhile
 
     def _resume(self, timeout_s: float) -> None:
         with self._store.locked():
@@ -474,12 +485,8 @@ def _check_distinct(names: list[str]) -> None:
         raise InvalidArgument(f"two chains cannot both be called {twice!r}: give one another name")
 
 
-def _check_free(directory: Path) -> bool:
-    """Whether the directory is there already, and empty."""
-    if not directory.exists():
-        return False
-    if not directory.is_dir():
+def _check_free(directory: Path) -> None:
+    if directory.exists() and not directory.is_dir():
         raise NetworkExists(directory, "it is a file")
-    if any(directory.iterdir()):
+    if directory.exists() and any(directory.iterdir()):
         raise NetworkExists(directory, "there are other files in it")
-    return True

@@ -29,7 +29,7 @@ class NewChain:
     vm_name: str = ""
     """1 to 32 ASCII characters, which give the VM's ID; by default made from the target."""
     genesis: bytes = b""
-    """What `initialize` gets, at most 1 MiB."""
+    """What `initialize` gets, at most 255 KiB."""
     config: bytes | None = None
     """What `initialize` gets as configuration, on every node."""
     upgrade: bytes | None = None

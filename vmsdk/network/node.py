@@ -143,11 +143,10 @@ class Node:
         node_id = launch.node_id()
         with self._store.changing() as network:
             record = network.node(self.name)
-            record.http_port, record.staking_port, record.node_id = (
-                launch.http_port,
-                launch.staking_port,
-                node_id,
-            )
+            record.http_port, record.staking_port = launch.http_port, launch.staking_port
+            record.node_id = node_id
+        for chain in network.chains:
+            launch.name_chain(chain)
         return launch
 
     def await_chains(self, launch: Launch, timeout_s: float = READY_TIMEOUT_S) -> None:

@@ -17,8 +17,8 @@ from vmsdk.ids import ID
 CODEC_VERSION = 0
 ADDRESS_LENGTH = 20
 SIGNATURE_LENGTH = 65
-MAX_GENESIS_BYTES = 1 << 20
-"""The node's limit for a chain's genesis: 1 MiB (AvalancheGo, `vms/platformvm/txs: MaxGenesisLen`)."""
+MAX_GENESIS_BYTES = 255 * 1024
+"""Nodes take transactions of at most 256 KiB (AvalancheGo, `codec: defaultMaxSize`), and what else is in one takes less than 1 KiB."""
 MAX_CHAIN_NAME_CHARACTERS = 128
 """The node's limit for a chain's name (AvalancheGo, `vms/platformvm/txs: MaxNameLen`)."""
 
@@ -199,7 +199,7 @@ class CreateChain:
     """At most 128 ASCII letters, digits and spaces."""
     vm_id: ID
     genesis: bytes
-    """At most 1 MiB."""
+    """At most 255 KiB."""
     signature_indices: tuple[int, ...] = (0,)
     """Which of the subnet owner's addresses sign."""
 

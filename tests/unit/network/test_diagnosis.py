@@ -36,7 +36,16 @@ def test_a_line_of_the_node_is_taken_apart() -> None:
     )
 
 
-@pytest.mark.parametrize("line", ["", "Traceback (most recent call last):", "INFO hello", "[x] hello"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "Traceback (most recent call last):",
+        "INFO hello",
+        "[x] hello",
+        "[11-24|21:01:13.261] FATAL stuckvm: a VM's own line in the manner of nodes",
+    ],
+)
 def test_a_line_of_a_plugin_is_no_line_of_the_node(line: str) -> None:
     assert LogRecord.parse(line) is None
 
@@ -112,6 +121,24 @@ def test_a_chain_that_stops_is_told_by_its_fatal_line() -> None:
     error = chain_failure("node1", "ts", CHAIN_ID, [], ["before", SHUT_DOWN, "after"], LOG)
     assert error is not None
     assert (error.reason, error.lines) == ("disk is full", ("before", SHUT_DOWN))
+
+
+def test_a_chain_that_fails_to_start_is_told_by_the_nodes_error() -> None:
+    failed = (
+        "[11-24|21:01:13.262] ERROR <ts Chain> handler/handler.go:259 chain failed to start "
+        '{"error": "failed to notify VM that bootstrapping has started: the disk is full"}'
+    )
+    error = chain_failure("node1", "ts", CHAIN_ID, [], ["before", failed, "after"], LOG)
+    assert error is not None
+    assert error.reason.endswith("the disk is full")
+    assert error.lines == ("before", failed)
+
+
+def test_a_chain_that_the_node_stopped_without_a_word_is_told() -> None:
+    stopped = '[11-24|21:01:13.318] INFO <ts Chain> router/chain_router.go:739 chain shutdown {"shutdownDuration": "56ms"}'
+    error = chain_failure("node1", "ts", CHAIN_ID, [], [stopped], LOG)
+    assert error is not None
+    assert error.reason == "the node stopped it"
 
 
 def test_the_failure_of_another_chain_is_not_this_ones() -> None:

@@ -1,0 +1,233 @@
+"""What fails is explained, and a failed start leaves nothing: no process, no file."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from vmsdk.network import LocalNetwork, NewChain, NodeBinary
+from vmsdk.network.errors import (
+    ChainFailed,
+    InvalidArgument,
+    NetworkExists,
+    NodeDied,
+    PluginNotRegistered,
+    PortTaken,
+    TransactionFailed,
+)
+
+from .conftest import Command, processes_in
+from .targets import BROKEN, PICKY, STUCK, TIMESTAMP, data_of, last_block, propose
+
+MakeNetwork = Callable[..., LocalNetwork]
+
+
+@contextlib.contextmanager
+def nothing_left_in(directory: Path) -> Iterator[None]:
+    """Whatever happens inside, no file and no process may be there afterwards that was not there before."""
+    before = sorted(directory.rglob("*"))
+    yield
+    assert sorted(directory.rglob("*")) == before
+    assert processes_in(directory) == []
+
+
+@pytest.fixture
+def somebodys_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_no_such_node(command: Command, tmp_path: Path) -> None:
+    with nothing_left_in(tmp_path):
+        done = command.run("start", TIMESTAMP, "--node", tmp_path / "avalanchego")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"vmsdk network: {tmp_path}/avalanchego is not a node: there is no such file; "
+        "give the path of a metalgo or avalanchego binary by --node or VMSDK_NODE\n"
+    )
+
+
+def test_a_node_of_a_protocol_that_we_do_not_speak(command: Command, tmp_path: Path) -> None:
+    node = tmp_path / "avalanchego"
+    node.write_text('#!/bin/sh\necho \'{"application": "avalanchego/9.0.0", "rpcchainvm": 99}\'\n')
+    node.chmod(0o755)
+    with nothing_left_in(tmp_path):
+        done = command.run("start", TIMESTAMP, "--node", node)
+    assert done.returncode == 1
+    assert "is avalanchego/9.0.0, which speaks protocol 99" in done.stderr
+    assert "upgrade vmsdk" in done.stderr
+
+
+def test_a_port_for_the_api_that_is_taken(command: Command, tmp_path: Path, somebodys_port: int) -> None:
+    with nothing_left_in(tmp_path):
+        done = command.run("start", TIMESTAMP, "--port", somebodys_port)
+    assert done.returncode == 1
+    assert f"node1 cannot listen on 127.0.0.1:{somebodys_port}, because another process does" in done.stderr
+
+
+def test_a_port_for_staking_that_is_taken(
+    any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path, somebodys_port: int
+) -> None:
+    network = make_network(TIMESTAMP, node=any_node.path, http_port=somebodys_port - 1)
+    with nothing_left_in(tmp_path), pytest.raises(PortTaken) as caught:
+        network.start()
+    assert caught.value.address == f"127.0.0.1:{somebodys_port}"
+
+
+def test_a_limit_of_open_files_that_is_too_low(command: Command, tmp_path: Path) -> None:
+    with nothing_left_in(tmp_path):
+        done = command.run("start", TIMESTAMP, under=["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"])
+    assert done.returncode == 1
+    assert "a process may open only 256 files here, and a node needs 512" in done.stderr
+
+
+def test_the_lowest_limit_of_open_files_is_enough(command: Command) -> None:
+    under = ["sh", "-c", 'ulimit -n 512; exec "$@"', "sh"]
+    done = command.run("start", TIMESTAMP, "--detach", under=under)
+    assert done.returncode == 0, done.stderr
+    network = command.network("timestampvm")
+    propose(network, network.nodes[0], b"with few files")
+
+
+def test_a_plugin_that_cannot_start_is_told_with_its_traceback(command: Command, tmp_path: Path) -> None:
+    with nothing_left_in(tmp_path):
+        done = command.run("start", BROKEN)
+    assert done.returncode == 1
+    assert "node1 could not start the plugin" in done.stderr
+    assert "ModuleNotFoundError: No module named 'a_module_that_is_not_there'" in done.stderr
+
+
+def test_a_plugin_that_is_no_program(any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin"
+    plugin.write_bytes(b"\x7fELF and no more")
+    plugin.chmod(0o755)
+    network = make_network(str(plugin), node=any_node.path)
+    with nothing_left_in(tmp_path), pytest.raises(PluginNotRegistered, match="exec format error"):
+        network.start()
+
+
+def test_a_vm_that_is_not_there(command: Command, tmp_path: Path) -> None:
+    with nothing_left_in(tmp_path):
+        done = command.run("start", f"{tmp_path}/vm.py:VM")
+    assert done.returncode == 1
+    assert "vm.py" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_chain_that_does_not_initialize_is_told_with_the_vms_reason(
+    node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
+) -> None:
+    network = make_network(NewChain(PICKY, genesis=b"bad"), node=node.path)
+    with nothing_left_in(tmp_path), pytest.raises(ChainFailed) as caught:
+        network.start()
+    assert "the genesis b'bad' has no owner" in caught.value.reason
+    assert any("ValueError" in line for line in caught.value.lines)
+
+
+def test_a_chain_that_stops_while_it_bootstraps_is_told_with_the_line_of_its_log(
+    node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
+) -> None:
+    network = make_network(STUCK, node=node.path)
+    with nothing_left_in(tmp_path), pytest.raises(ChainFailed) as caught:
+        network.start()
+    assert "the disk is full" in caught.value.reason
+    assert "chain failed to start" in caught.value.lines[-1]
+
+
+def test_a_node_that_refuses_its_flags_is_told_with_what_it_said(
+    any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
+) -> None:
+    network = make_network(TIMESTAMP, node=any_node.path, flags={"no-such-flag": "1"})
+    with nothing_left_in(tmp_path), pytest.raises(NodeDied, match="no-such-flag") as caught:
+        network.start()
+    assert caught.value.exit_code == 1
+
+
+def test_a_stray_file_among_the_plugins_is_told_by_the_node(
+    any_node: NodeBinary, make_network: MakeNetwork
+) -> None:
+    network = make_network(TIMESTAMP, node=any_node.path)
+    network.start()
+    network.stop()
+    (network.directory / "plugins" / "README.md").touch()
+    with pytest.raises(NodeDied, match=r"invalid vmID: .*README"):
+        network.start()
+    assert processes_in(network.directory) == []
+    (network.directory / "plugins" / "README.md").unlink()
+    network.start()
+
+
+def test_a_directory_with_other_files_is_left_alone(
+    any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
+) -> None:
+    (tmp_path / "diary.txt").touch()
+    with nothing_left_in(tmp_path), pytest.raises(NetworkExists, match="other files"):
+        make_network(TIMESTAMP, node=any_node.path, directory=tmp_path).start()
+    with pytest.raises(NetworkExists, match="it is a file"):
+        make_network(TIMESTAMP, node=any_node.path, directory=tmp_path / "diary.txt").start()
+
+
+def test_an_empty_directory_is_still_there_after_a_failed_start(
+    any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
+) -> None:
+    directory = tmp_path / "network"
+    directory.mkdir()
+    with nothing_left_in(tmp_path), pytest.raises(PluginNotRegistered):
+        make_network(BROKEN, node=any_node.path, directory=directory).start()
+
+
+def test_a_node_that_cannot_be_added_leaves_the_network_as_it_was(
+    any_node: NodeBinary, make_network: MakeNetwork
+) -> None:
+    network = make_network(TIMESTAMP, node=any_node.path)
+    network.start()
+    plugin = next((network.directory / "plugins").iterdir())
+    content = plugin.read_bytes()
+    plugin.write_text("#!/bin/sh\necho out of order\n")
+    with pytest.raises(PluginNotRegistered, match="out of order"):
+        network.add_node()
+    plugin.write_bytes(content)
+    assert [node.name for node in network.nodes] == ["node1"]
+    assert not (network.directory / "node2").exists()
+    propose(network, network.nodes[0], b"still alive")
+
+
+def test_a_chain_that_cannot_be_added_leaves_the_network_as_it_was(
+    any_node: NodeBinary, make_network: MakeNetwork
+) -> None:
+    network = make_network(TIMESTAMP, node=any_node.path)
+    network.start()
+    propose(network, network.nodes[0], b"before")
+    with pytest.raises(ChainFailed, match="has no owner"):
+        network.add_chain(NewChain(PICKY, genesis=b"bad"))
+    with pytest.raises(PluginNotRegistered):
+        network.add_chain(BROKEN)
+    with pytest.raises(InvalidArgument, match="'timestampvm'"):
+        network.add_chain(TIMESTAMP)
+    assert [chain.name for chain in network.chains] == ["timestampvm"]
+    assert len(list((network.directory / "plugins").iterdir())) == 1
+    assert data_of(last_block(network, network.nodes[0])) == b"before"
+    propose(network, network.nodes[0], b"after")
+
+
+def test_what_the_p_chain_refuses_comes_out_as_a_sentence(
+    any_node: NodeBinary, make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("vmsdk.network.wallet.FEE", 1)
+    monkeypatch.setattr("vmsdk.network.wallet.Wallet.pay.__defaults__", (1,))
+    network = make_network(TIMESTAMP, node=any_node.path)
+    with (
+        nothing_left_in(tmp_path),
+        pytest.raises(TransactionFailed, match=r"did not make a subnet: .*insufficient"),
+    ):
+        network.start()
+
+
+def test_a_genesis_of_the_greatest_size_is_taken(any_node: NodeBinary, make_network: MakeNetwork) -> None:
+    network = make_network(NewChain(TIMESTAMP, genesis=b"g" * (255 * 1024)), node=any_node.path)
+    network.start()
+    assert data_of(last_block(network, network.nodes[0])) == b"g" * 32

@@ -1,0 +1,36 @@
+"""VMs whose chain does not come to life."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import vmsdk
+
+if TYPE_CHECKING:
+    from vmsdk import ChainVM
+
+    class TimestampVM(ChainVM):
+        def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
+            raise NotImplementedError
+
+else:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "examples" / "timestamp"))
+    from timestampvm import TimestampVM
+
+
+class PickyVM(TimestampVM):
+    """Takes no genesis but one."""
+
+    def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
+        if genesis != b"good":
+            raise ValueError(f"the genesis {genesis!r} has no owner")
+        super().initialize(ctx, genesis, upgrade, config)
+
+
+class StuckVM(TimestampVM):
+    """Does not want to bootstrap."""
+
+    def set_state(self, state: vmsdk.State) -> None:
+        raise RuntimeError("the state cannot be set, the disk is full")
