@@ -25,7 +25,7 @@ class FailStop:
 
     @property
     def closed(self) -> bool:
-        """Whether the database is closed, as far as is known here."""
+        """Whether the database was closed from here."""
         return self._closed
 
     def check(self) -> None:
@@ -57,11 +57,10 @@ class FailStop:
     def check_answer(self, error: pb.Error.ValueType) -> None:
         """Raise what the `err` of an answer stands for. An unknown number is no error, as for the node."""
         if error == pb.ERROR_CLOSED:
-            self.close()
             raise Closed("the database is closed")
         if error == pb.ERROR_NOT_FOUND:
             raise NotFound
 
     def close(self) -> None:
-        """The database is closed: from now on nothing is asked from the node."""
+        """The database is being closed: from now on nothing is asked from the node."""
         self._closed = True

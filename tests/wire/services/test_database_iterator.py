@@ -317,7 +317,7 @@ def test_edge_76_a_node_that_closed_the_database_does_not_look_like_the_end() ->
 
 
 def test_the_iterators_error_at_the_node_does_not_look_like_the_end() -> None:
-    with serving(Pages(1), IteratorRelease=fails(grpc.StatusCode.UNKNOWN, "bad block on disk")) as (_, db):
+    with serving(Pages(1), IteratorRelease=fails(grpc.StatusCode.UNKNOWN, "bad block on disk")) as (node, db):
         iterator = db.iterate()
         next(iterator)
         next(iterator)
@@ -325,6 +325,8 @@ def test_the_iterators_error_at_the_node_does_not_look_like_the_end() -> None:
             next(iterator)
         with pytest.raises(DatabaseFailed, match="bad block on disk"):
             next(iterator)
+        db.close()
+        assert node.called.count("IteratorRelease") == 1
 
 
 def test_a_failing_page_is_raised_once_and_the_iterator_is_released() -> None:

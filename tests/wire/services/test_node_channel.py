@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import grpc
 import pytest
 
-from tests.wire.services.scripted_node import DEADLINE_S, Script, ScriptedNode, answers, fails
+from tests.wire.services.scripted_node import DEADLINE_S, Behaviour, Script, ScriptedNode, answers, fails
 from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database
 from vmsdk.errors import NodeError
@@ -28,17 +28,32 @@ def get(channel: grpc.Channel) -> bytes:
     return Call(channel, Database.Get)(pb.GetRequest(key=b"key")).value
 
 
+def get_by_start(channel: grpc.Channel) -> bytes:
+    return Call(channel, Database.Get).start(pb.GetRequest(key=b"key")).wait().value
+
+
+def answers_after(event: threading.Event) -> Behaviour:
+    def wait_and_answer(request: pb.GetRequest, context: grpc.ServicerContext) -> pb.GetResponse:
+        event.wait(DEADLINE_S)
+        return pb.GetResponse()
+
+    return wait_and_answer
+
+
 def failure(call: Future[bytes]) -> NodeError:
     error = call.exception(DEADLINE_S)
     assert isinstance(error, NodeError)
     return error
 
 
-def test_a_call_waits_for_a_server_that_is_not_there_yet(pool: ThreadPoolExecutor) -> None:
+@pytest.mark.parametrize("ask", [get, get_by_start])
+def test_a_call_waits_for_a_server_that_is_not_there_yet(
+    pool: ThreadPoolExecutor, ask: Callable[[grpc.Channel], bytes]
+) -> None:
     with ScriptedNode(HELLO) as node, socket.socket() as door:
         door.bind(("127.0.0.1", 0))  # refuses connections until it listens
         with connect(f"127.0.0.1:{door.getsockname()[1]}") as channel:
-            waiting = pool.submit(get, channel)
+            waiting = pool.submit(ask, channel)
             wait_until_connecting_has_failed(channel)
             assert not waiting.done()
             door.listen()
@@ -110,7 +125,7 @@ def test_a_method_that_the_node_lacks_is_unimplemented() -> None:
 def test_a_node_that_stops_fails_the_call_in_flight(pool: ThreadPoolExecutor) -> None:
     forever = threading.Event()
     with (
-        ScriptedNode({Database.Get: lambda request, context: forever.wait(DEADLINE_S)}) as node,
+        ScriptedNode({Database.Get: answers_after(forever)}) as node,
         connect(node.address) as channel,
     ):
         call = pool.submit(get, channel)
@@ -122,7 +137,7 @@ def test_a_node_that_stops_fails_the_call_in_flight(pool: ThreadPoolExecutor) ->
 
 def test_closing_the_channel_wakes_a_call_that_waits_for_an_answer(pool: ThreadPoolExecutor) -> None:
     forever = threading.Event()
-    with ScriptedNode({Database.Get: lambda request, context: forever.wait(DEADLINE_S)}) as node:
+    with ScriptedNode({Database.Get: answers_after(forever)}) as node:
         channel = connect(node.address)
         call = pool.submit(get, channel)
         node.wait_for_calls("Get")
