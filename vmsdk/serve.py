@@ -18,10 +18,12 @@ from vmsdk.vm import ChainVM
 if TYPE_CHECKING:
     from vmsdk.rpc.server import VMServer
 
-# The node kills a plugin 5 s after its SIGTERM (vms/rpcchainvm/runtime/subprocess). Calls in flight
-# get the first span, whatever else holds the process up the second.
-GRACE_S = 3.5
-LAST_RESORT_S = 4.5
+# The node kills a plugin 5 s after its SIGTERM (vms/rpcchainvm/runtime/subprocess), when it has long
+# stopped its own servers. What waits for these is cut off after the first span, calls still in flight
+# after the second, and whatever else holds the process up after the third.
+CUT_OFF_S = 1.5
+GRACE_S = 3.0
+LAST_RESORT_S = 4.0
 
 
 def serve(vm: ChainVM, *, protocol_version: int | None = None, log_level: int | str = logging.INFO) -> None:
@@ -63,14 +65,15 @@ def _connect(vm: ChainVM, protocol_version: int | None, signals: Signals) -> VMS
 
 def _end(server: VMServer, ending: Ending) -> None:
     session = server.session
-    last_resort = threading.Timer(LAST_RESORT_S, exit_now, args=(0,))
-    last_resort.daemon = True
-    last_resort.start()
+    for delay_s, action in ((CUT_OFF_S, session.cut_off), (LAST_RESORT_S, lambda: exit_now(0))):
+        timer = threading.Timer(delay_s, action)
+        timer.daemon = True
+        timer.start()
     if ending is Ending.ORPHANED:
         from vmsdk.runtime import orphan
 
         session.log.error("%s: the chain is shut down", ending.value)
-        if not orphan.shut_down(session.shutdown, session.disconnect):
+        if not orphan.shut_down(session.shutdown):
             session.log.error("the VM's shutdown does not end: the process is left")
             exit_now(1)
     server.stop(0 if ending is Ending.ORPHANED else GRACE_S)

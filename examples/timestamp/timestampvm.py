@@ -9,11 +9,15 @@ from functools import cached_property
 from typing import Any
 
 import vmsdk
-from vmsdk.http import JSONRPC
+from vmsdk.http import JSONRPC, JSONRPCError
 
 DATA_LENGTH = 32
 # Clocks differ: a block may be this far ahead of this node's.
 MAX_FUTURE_S = 10
+# The end of the year 9999, the last second that the protocol can tell.
+MAX_TIMESTAMP = 253_402_300_799
+
+INVALID_PARAMS = -32602
 
 _BLOCK = struct.Struct(f">32sQq{DATA_LENGTH}s")
 _LAST_ACCEPTED = b"last"
@@ -102,6 +106,8 @@ class TimestampVM(vmsdk.ChainVM):
         if len(data) != _BLOCK.size:
             raise vmsdk.InvalidBlock(f"{len(data)} bytes are no block: it has {_BLOCK.size}")
         parent_id, height, timestamp, content = _BLOCK.unpack(data)
+        if not 0 <= timestamp <= MAX_TIMESTAMP:
+            raise vmsdk.InvalidBlock(f"time {timestamp} is not within 0 and {MAX_TIMESTAMP}")
         return TimestampBlock(self, vmsdk.ID(parent_id), height, timestamp, content)
 
     def build_block(self) -> TimestampBlock:
@@ -131,19 +137,21 @@ class Service:
 
     def propose_block(self, data: str) -> dict[str, Any]:
         """Put up to 32 bytes, given in hexadecimal, into a block to come."""
-        content = bytes.fromhex(data.removeprefix("0x"))
+        try:
+            content = bytes.fromhex(data.removeprefix("0x"))
+        except ValueError as error:
+            raise JSONRPCError(INVALID_PARAMS, f"data is not hexadecimal: {error}") from None
         if len(content) > DATA_LENGTH:
-            raise ValueError(f"data has {len(content)} bytes, at most {DATA_LENGTH} fit into a block")
+            raise JSONRPCError(INVALID_PARAMS, f"data has {len(content)} bytes, at most {DATA_LENGTH} fit")
         with self._vm.ctx.lock:
             self._vm.mempool.append(content.ljust(DATA_LENGTH, b"\0"))
         self._vm.ctx.notify()
         return {"success": True}
 
-    def get_block(self, id: str = "") -> dict[str, Any]:
+    def get_block(self, id: vmsdk.ID | None = None) -> dict[str, Any]:
         """The block with this ID; the last accepted one when none is given."""
         with self._vm.ctx.lock:
-            block_id = vmsdk.ID.from_string(id) if id else self._vm.last
-            return self._vm.get_block(block_id).to_json()
+            return self._vm.get_block(id or self._vm.last).to_json()
 
     def last_accepted(self) -> dict[str, Any]:
         """The ID and the height of the last accepted block."""

@@ -88,6 +88,10 @@ class Session:
         """Stop HTTP and let go of the node. Harmless when repeated."""
         if self._http is not None:
             self._http.close()
+        self.cut_off()
+
+    def cut_off(self) -> None:
+        """End every call to the node, and refuse later ones. Harmless when repeated; from any thread."""
         if self.notifier is not None:
             self.notifier.stop()
         if self.node is not None:

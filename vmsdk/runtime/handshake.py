@@ -74,7 +74,7 @@ def engine_address(environment: Mapping[str, str], name: str) -> str:
 class Handshake:
     """The one call that tells the node at *engine* that the VM speaks *protocol* at *address*.
 
-    It begins at once and goes on in the background, so that there is time to import the rest. The
+    Raises `EngineUnreachable` for an address that is none. The call begins at once and goes on in the background, so that there is time to import the rest. The
     address must be bound: the node may connect before `wait` returns. There is one attempt, since the
     node stops a plugin whose first call has the wrong version.
     """
@@ -82,7 +82,10 @@ class Handshake:
     def __init__(self, engine: str, protocol: Protocol, address: str) -> None:
         self._engine = engine
         self._protocol = protocol
-        self._channel = connect(engine)
+        try:
+            self._channel = connect(engine)
+        except ValueError as error:
+            raise EngineUnreachable(engine, str(error)) from None
         initialize = self._channel.unary_unary(
             Runtime.Initialize.path,
             request_serializer=Runtime.Initialize.request.SerializeToString,

@@ -1,0 +1,86 @@
+"""The plugins that the process tests start."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from vmsdk.host.config import DEFAULT_PROTOCOL_VERSION
+
+PLUGINS = Path(__file__).parent / "plugins"
+ROOT = Path(__file__).parents[2]
+# Only a failing test waits that long.
+PATIENCE_S = 20.0
+
+
+def lively(**orders: Any) -> list[str]:
+    """The command of `plugins/lively.py` with these orders; the protocol is the host's unless one is."""
+    return [sys.executable, str(PLUGINS / "lively.py"), json.dumps({"protocol": DEFAULT_PROTOCOL_VERSION, **orders})]
+
+
+def timestamp(protocol: int) -> list[str]:
+    """The command that serves the timestamp example at a protocol version."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import timestampvm, vmsdk; "
+        "vmsdk.serve(timestampvm.TimestampVM(), protocol_version=int(sys.argv[2]))"
+    )
+    return [sys.executable, "-c", code, str(ROOT / "examples" / "timestamp"), str(protocol)]
+
+
+class Lines:
+    """Collects what a plugin writes, and waits for lines of it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.all: list[tuple[str, str]] = []
+
+    def __call__(self, stream: str, line: str) -> None:
+        with self._changed:
+            self.all.append((stream, line))
+            self._changed.notify_all()
+
+    def wait_for(self, text: str) -> str:
+        """The first line that contains *text*."""
+
+        def found() -> str | None:
+            return next((line for _, line in self.all if text in line), None)
+
+        with self._changed:
+            assert self._changed.wait_for(lambda: found() is not None, PATIENCE_S), (
+                f"no {text!r} in {self.all}"
+            )
+            line = found()
+        assert line is not None
+        return line
+
+    def wait_for_more_than(self, count: int) -> None:
+        """Block until there are more than *count* lines."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.all) > count, PATIENCE_S)
+
+    @property
+    def text(self) -> str:
+        with self._changed:
+            return "\n".join(line for _, line in self.all)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs: a zombie does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def gone_after_s(pid: int, limit_s: float) -> float:
+    """How long the process went on, in seconds; fails when that is more than *limit_s*."""
+    begun = time.monotonic()
+    while alive(pid):
+        assert time.monotonic() - begun < limit_s, f"process {pid} still runs after {limit_s} s"
+        threading.Event().wait(0.02)
+    return time.monotonic() - begun

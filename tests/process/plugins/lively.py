@@ -1,0 +1,75 @@
+"""A plugin whose life is told by its arguments: a JSON object, read below."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+import vmsdk
+from tests.wire.rpc.plainvm import PlainBlock, PlainVM
+
+ORDERS = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
+
+
+class LivelyVM(PlainVM):
+    def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
+        super().initialize(ctx, genesis, upgrade, config)
+        if "raise" in ORDERS:
+            raise RuntimeError(ORDERS["raise"])
+        if "say" in ORDERS:
+            say()
+
+    def shutdown(self) -> None:
+        if "tell_shutdown" in ORDERS:
+            Path(ORDERS["tell_shutdown"]).write_text("shut down", encoding="utf-8")
+        if "write_at_shutdown" in ORDERS:
+            self.ctx.db.put(b"last", b"words")
+        if ORDERS.get("hang_at_shutdown"):
+            threading.Event().wait()
+
+    def parse_block(self, data: bytes) -> PlainBlock:
+        if data == b"close stdout":
+            os.close(1)
+            threading.Event().wait()
+        if data.startswith(b"wait for "):
+            # Until a file appears: the test holds this call open while it does something else.
+            path = Path(data.removeprefix(b"wait for ").decode())
+            path.with_suffix(".begun").touch()
+            while not path.exists():
+                time.sleep(0.01)
+            return self.genesis
+        return super().parse_block(data)
+
+
+def say() -> None:
+    """Everything by which a Python program speaks, from many threads."""
+    print("print: Füße ☃")
+    print("to stderr", file=sys.stderr)
+    logging.getLogger("library").warning("two\nlines")
+    warnings.warn("a warning", stacklevel=1)
+    threads = [
+        threading.Thread(target=lambda n=n: [print("thread", n, "x" * 200) for _ in range(50)])
+        for n in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("no line end", end="", flush=True)
+    print()
+    print("lone \udcff surrogate")
+
+
+if "import_takes_s" in ORDERS:
+    time.sleep(ORDERS["import_takes_s"])
+vmsdk.serve(LivelyVM(), protocol_version=ORDERS.get("protocol"))
+if "tell_end" in ORDERS:
+    Path(ORDERS["tell_end"]).write_text("returned", encoding="utf-8")

@@ -1,0 +1,135 @@
+"""The timestamp example as a plugin, at every protocol version, from the handshake to a clean stop."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from vmsdk._pb.http import http_pb2
+from vmsdk._pb.http.http_grpc import HTTP
+from vmsdk.events import Event
+from vmsdk.host.errors import CallFailed
+from vmsdk.host.node import Host
+from vmsdk.protocol import PROTOCOLS
+
+from .plugin import PATIENCE_S, Lines, timestamp
+
+GENESIS = b"In the beginning"
+
+
+class Client:
+    """Calls the example's JSON-RPC methods through the node's HandleSimple."""
+
+    def __init__(self, host: Host) -> None:
+        self._channel = grpc.insecure_channel(host.chain.handlers[""])
+        self._handle = self._channel.unary_unary(
+            HTTP.HandleSimple.path,
+            request_serializer=HTTP.HandleSimple.request.SerializeToString,
+            response_deserializer=HTTP.HandleSimple.response.FromString,
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._channel.close()
+
+    def __call__(self, method: str, **params: Any) -> Any:
+        call = {"jsonrpc": "2.0", "id": 1, "method": f"timestampvm.{method}", "params": params}
+        request = http_pb2.HandleSimpleHTTPRequest(
+            method="POST",
+            url="/ext/bc/chain",
+            request_headers=[http_pb2.Element(key="Content-Type", values=["application/json"])],
+            body=json.dumps(call).encode(),
+        )
+        response = self._handle(request, timeout=PATIENCE_S)
+        assert response.code == 200
+        answer = json.loads(response.body)
+        return answer["result"] if "result" in answer else answer["error"]
+
+
+@pytest.mark.parametrize("version", PROTOCOLS)
+def test_a_proposed_block_is_accepted_at_every_protocol_version(version: int, tmp_path: Path) -> None:
+    lines = Lines()
+    database = tmp_path / "chain.db"
+    with Host(timestamp(version), protocol=version, genesis=GENESIS, database=database, log=lines) as host:
+        with Client(host) as client:
+            assert client("lastAccepted")["height"] == 0
+            assert client("proposeBlock", data="0xCAFE") == {"success": True}
+            assert host.chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
+            block = host.chain.produce()
+            assert client("lastAccepted") == {"id": str(block.id), "height": 1}
+            found = client("getBlock", id=str(block.id))
+            assert (found["height"], found["data"]) == (1, "0xcafe" + "00" * 30)
+            assert host.chain.health() == {"database": None, "health": None}
+        process = host.process
+    assert process.exit_code == 0
+    # Again from what was stored.
+    with Host(timestamp(version), protocol=version, genesis=GENESIS, database=database, log=lines) as host:
+        assert host.chain.last_accepted.id == block.id
+        with Client(host) as client:
+            assert client("getBlock", id=str(block.id)) == found
+            genesis = client("getBlock", id=found["parentID"])
+            assert bytes.fromhex(genesis["data"][2:]).rstrip(b"\0") == GENESIS
+    assert "Traceback" not in lines.text
+
+
+def test_an_accepted_block_costs_one_write_and_no_read() -> None:
+    with Host(timestamp(45)) as host, Client(host) as client:
+        database = host.services.database
+        client("proposeBlock", data="00")
+        host.chain.next_event(PATIENCE_S)
+        host.chain.produce()
+        before = database.calls.copy()
+        for number in range(1, 21):
+            client("proposeBlock", data=f"{number:02x}")
+            assert host.chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
+            host.chain.produce()
+        assert database.calls - before == {"WriteBatch": 20}
+
+
+def test_forks_are_decided_and_blocks_out_of_time_refused() -> None:
+    with Host(timestamp(45)) as host, Client(host) as client:
+        chain = host.chain
+        siblings = []
+        for data in ("aa", "bb"):
+            client("proposeBlock", data=data)
+            assert chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
+            siblings.append(chain.build_block())
+            chain.verify(siblings[-1])
+        assert siblings[0].parent_id == siblings[1].parent_id
+        assert [block.id for block in chain.accept(siblings[1])] == [siblings[0].id]
+        assert client("lastAccepted")["id"] == str(siblings[1].id)
+
+        parent = siblings[1]
+        for height, time, rule in (
+            (3, 0, "height 3 does not follow"),
+            (2, 0, "is not within"),
+            (2, 2**62, "is not within"),
+        ):
+            data = parent.id + height.to_bytes(8, "big") + time.to_bytes(8, "big") + bytes(32)
+            with pytest.raises(CallFailed, match=rule):
+                chain.verify(chain.parse_block(data))
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "text"),
+    [
+        ("proposeBlock", {"data": "0x" + "00" * 33}, "33 bytes"),
+        ("proposeBlock", {"data": "xyz"}, "hex"),
+        ("getBlock", {"id": "nonsense"}, "nonsense"),
+        ("getBlock", {"id": "11111111111111111111111111111111LpoYY"}, "no key"),
+        ("noSuchMethod", {}, "noSuchMethod"),
+    ],
+)
+def test_bad_requests_are_answered_with_an_error(method: str, params: dict[str, str], text: str) -> None:
+    lines = Lines()
+    with Host(timestamp(45), log=lines) as host, Client(host) as client:
+        error = client(method, **params)
+        assert error["code"] < 0
+        assert text in error["message"]
+    assert "Traceback" not in lines.text
