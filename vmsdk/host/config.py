@@ -7,10 +7,12 @@ from pathlib import Path
 
 from vmsdk.host.identity import NodeIdentity
 from vmsdk.ids import ID, vm_id
-from vmsdk.protocol import NEWEST, Protocol, protocol
+from vmsdk.protocol import Protocol, protocol
 from vmsdk.upgrades import NetworkUpgrades
 
 LOCAL_NETWORK_ID = 12345
+# The newest that a release for main networks speaks: 46 is known from a test network's release only.
+DEFAULT_PROTOCOL_VERSION = 45
 DEFAULT_VM_ID = vm_id("vmsdk-dev")
 DEFAULT_CHAIN_ID = ID.of(b"vmsdk host: the chain")
 DEFAULT_SUBNET_ID = ID.of(b"vmsdk host: the subnet")
@@ -27,7 +29,7 @@ class ChainConfig:
     upgrade: bytes = b""
     config: bytes = b""
     """The chain's configuration file, handed to the VM as it is."""
-    protocol: Protocol = field(default_factory=lambda: protocol(NEWEST))
+    protocol: Protocol = field(default_factory=lambda: protocol(DEFAULT_PROTOCOL_VERSION))
     chain_data_dir: Path | None = None
     """Where the VM may keep files; must exist. None: a host makes one of its own, and removes it."""
     alias: str | None = None

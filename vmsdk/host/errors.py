@@ -35,6 +35,14 @@ class HandshakeFailed(HostError):
         super().__init__(f"handshake failed: {reason}")
 
 
+class EndedBeforeHandshake(HandshakeFailed):
+    """The plugin process ended without having announced itself; only a host that is not patient looks."""
+
+    def __init__(self, reason: str, *, exit_code: int | None, output: tuple[str, ...] = ()) -> None:
+        self.exit_code = exit_code
+        super().__init__(reason, output)
+
+
 class ProtocolMismatch(HandshakeFailed):
     """The plugin speaks another protocol version than this host."""
 

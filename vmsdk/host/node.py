@@ -18,13 +18,13 @@ from vmsdk.events import Event
 from vmsdk.host.block import Block
 from vmsdk.host.chain import Chain
 from vmsdk.host.client import VMClient
-from vmsdk.host.config import ChainConfig
+from vmsdk.host.config import DEFAULT_PROTOCOL_VERSION, ChainConfig
 from vmsdk.host.engine import Engine
-from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, HostError, PluginGone
+from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, ClientClosed, HostError, PluginGone
 from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, Log, PluginProcess
 from vmsdk.host.services import NodeServices
 from vmsdk.host.sqlite import SQLiteDatabase
-from vmsdk.protocol import NEWEST, protocol
+from vmsdk.protocol import protocol
 
 PartT = TypeVar("PartT")
 
@@ -39,7 +39,8 @@ class Host:
     (as *fields*) are what the VM is initialised with. *database* is a file (made if missing) or an open
     `SQLiteDatabase` (left open); in memory if None. *blocks* and *summaries* are what peers offer to a chain
     that starts. *log* gets ``"stdout"`` or ``"stderr"`` and each line of the VM. *call_timeout_s* is the
-    deadline of each call; a node has none. The other timeouts are a node's unless a test is in a hurry.
+    deadline of each call; a node has none. The other timeouts are a node's unless a test is in a hurry, and
+    *patient* is `PluginProcess`'s.
 
     As a context manager it starts, and stops like a node. `start` raises what `PluginProcess.start` and
     `Chain` raise, and leaves nothing behind.
@@ -49,7 +50,7 @@ class Host:
         self,
         command: Sequence[str] | Path,
         *,
-        protocol: int = NEWEST,
+        protocol: int = DEFAULT_PROTOCOL_VERSION,
         database: SQLiteDatabase | Path | None = None,
         blocks: Iterable[bytes] = (),
         summaries: Iterable[bytes] = (),
@@ -58,6 +59,7 @@ class Host:
         call_timeout_s: float | None = CALL_TIMEOUT_S,
         handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
         stop_timeout_s: float = GRACEFUL_STOP_TIMEOUT_S,
+        patient: bool = True,
         **fields: Any,
     ) -> None:
         self.config = ChainConfig(protocol=_protocol(protocol), **fields)
@@ -67,6 +69,7 @@ class Host:
             log=log,
             handshake_timeout_s=handshake_timeout_s,
             stop_timeout_s=stop_timeout_s,
+            patient=patient,
         )
         self._database = database
         self._blocks = blocks
@@ -177,7 +180,7 @@ class Host:
             except CallFailed as error:
                 if on_build_failed is not None:
                     on_build_failed(error)
-            except (ChainFatal, PluginGone):
+            except (ChainFatal, PluginGone, ClientClosed):
                 return
             else:
                 if on_block is not None:

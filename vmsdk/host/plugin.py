@@ -19,12 +19,13 @@ from typing import IO
 
 from typing_extensions import Self
 
-from vmsdk.host.errors import HandshakeFailed, ProtocolMismatch
+from vmsdk.host.config import DEFAULT_PROTOCOL_VERSION
+from vmsdk.host.errors import EndedBeforeHandshake, HandshakeFailed, ProtocolMismatch
 from vmsdk.host.logstream import LogStream
 from vmsdk.host.runtime import RuntimeService
 from vmsdk.host.server import LoopbackServer
 from vmsdk.host.spawn import spawn
-from vmsdk.protocol import NEWEST, protocol
+from vmsdk.protocol import protocol
 
 _log = logging.getLogger("vmsdk.host")
 
@@ -49,19 +50,21 @@ class PluginProcess:
     *protocol* is the version that this host speaks. *log* is called with ``"stdout"`` or ``"stderr"`` and
     one line of text without its end; *log_bytes* likewise with every byte as it comes. Both are called on
     threads of the process. *handshake_timeout_s* and *stop_timeout_s* are the node's unless a test is in
-    a hurry. As a context manager it starts and stops itself.
+    a hurry. A node waits for the handshake of a process that has ended, too; one that is not *patient* does not.
+    As a context manager it starts and stops itself.
     """
 
     def __init__(
         self,
         command: Sequence[str] | Path,
         *,
-        protocol: int = NEWEST,
+        protocol: int = DEFAULT_PROTOCOL_VERSION,
         log: Log | None = None,
         log_bytes: Callable[[str, bytes], None] | None = None,
         environment: Mapping[str, str] = os.environ,
         handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
         stop_timeout_s: float = GRACEFUL_STOP_TIMEOUT_S,
+        patient: bool = True,
     ) -> None:
         self.argv = _argv(command)
         self.protocol = protocol
@@ -78,6 +81,7 @@ class PluginProcess:
         self._environment = environment
         self._handshake_timeout_s = handshake_timeout_s
         self._stop_timeout_s = stop_timeout_s
+        self._patient = patient
         self._process: subprocess.Popen[bytes] | None = None
         # Readable once nobody reads the streams any more, although a grandchild holds them open.
         self._given_up: socket.socket
@@ -104,6 +108,8 @@ class PluginProcess:
         server.start()
         try:
             self._spawn(server.address)
+            if not self._patient:
+                self.at_exit(lambda exit_code: runtime.give_up())
             self.address = self._await_handshake(runtime)
         except BaseException:
             self.stop()
@@ -155,7 +161,10 @@ class PluginProcess:
             raise ProtocolMismatch(
                 str(refusal), host=refusal.host, plugin=refusal.plugin, output=tuple(self.output)
             )
-        assert runtime.address is not None
+        if runtime.address is None:
+            raise EndedBeforeHandshake(
+                "vm process not found", exit_code=self.exit_code, output=tuple(self.output)
+            )
         assert runtime.called_at_s is not None
         self.handshake_s = runtime.called_at_s - self._exec_at_s
         return runtime.address
@@ -237,7 +246,8 @@ class PluginProcess:
         with self._signal_lock:
             if self._process is None or self._exited.is_set():
                 return False
-            self._process.send_signal(number)
+            # Not Popen.send_signal, which would reap the process behind the back of the thread that waits.
+            os.kill(self._process.pid, number)
             return True
 
     def wait(self, timeout_s: float | None = None) -> int | None:

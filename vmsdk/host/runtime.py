@@ -58,6 +58,10 @@ class RuntimeService(NodeService):
         """Wait for the first announcement; False if there was none in time."""
         return self._called.wait(timeout_s)
 
+    def give_up(self) -> None:
+        """Nobody is there any more to announce himself: let `wait` return."""
+        self._called.set()
+
     def Initialize(self, request: pb.InitializeRequest) -> Empty:
         with self._lock:
             if self.called_at_s is None:

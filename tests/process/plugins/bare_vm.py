@@ -254,10 +254,9 @@ def serve(vm: BareVM) -> tuple[grpc.Server, str]:
     """A running server of *vm*, and its address."""
 
     def behaviour(name: str) -> Any:
-        method = getattr(vm, name)
-
         def call(request: Any, context: grpc.ServicerContext) -> Any:
             vm.calls.append((name, request))
+            method = getattr(vm, name)
             try:
                 return method(request, context) if name == "WaitForEvent" else method(request)
             except Exception as error:  # noqa: BLE001
@@ -291,32 +290,43 @@ def handshake(address: str, version: int) -> None:
         )(runtime_pb2.InitializeRequest(protocol_version=version, addr=address), timeout=5)
 
 
-def main(version: int) -> None:
+class PluginVM(BareVM):
+    """As a process: in normal operation it has as many blocks to build as its configuration says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shut_down = threading.Event()
+
+    def SetState(self, request: pb.SetStateRequest) -> pb.SetStateResponse:
+        if request.state == pb.STATE_NORMAL_OP:
+            for number in range(int(self.request.config_bytes or b"0")):
+                self.propose(b"%d" % number)
+        return super().SetState(request)
+
+    def Shutdown(self, request: Empty) -> Empty:
+        self.shut_down.set()
+        return super().Shutdown(request)
+
+
+def main(version: int, vm: PluginVM) -> None:
     """The life of a plugin: SIGTERM counts once Shutdown has been called."""
-    shut_down = threading.Event()
+    parent = os.getppid()
     ended = threading.Event()
 
-    class Process(BareVM):
-        def Shutdown(self, request: Empty) -> Empty:
-            shut_down.set()
-            return super().Shutdown(request)
-
     def terminate(*_: object) -> None:
-        if shut_down.is_set():
+        if vm.shut_down.is_set() or os.getppid() != parent:
             ended.set()
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, terminate)
-    server, address = serve(Process())
+    server, address = serve(vm)
     handshake(address, version)
     print("serving", flush=True)
-    while not ended.wait(0.1):
-        if os.getppid() == 1:
-            break
+    ended.wait()
     server.stop(1).wait()
 
 
 if __name__ == "__main__":
     import sys
 
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), PluginVM())

@@ -1,0 +1,11 @@
+"""Not a plugin but a host: starts the plugin given as arguments, prints its PID, and waits to be killed."""
+
+import signal
+import sys
+
+from vmsdk.host.plugin import PluginProcess
+
+process = PluginProcess(sys.argv[1:])
+process.start()
+print(process.pid, flush=True)
+signal.pause()

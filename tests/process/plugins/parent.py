@@ -1,0 +1,7 @@
+"""A plugin whose grandchild inherits its streams and outlives it: prints the grandchild's PID."""
+
+import subprocess
+import sys
+
+child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+print(child.pid, flush=True)
