@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from .gohost import NORMAL_OPERATION, GoHost, GoHostError
-from .nodes import NODES, Node
+from .nodes import Node
 from .processes import gone
 from .pyplugin import EVERYTHING, TIMESTAMP, python_plugin
 
@@ -68,6 +70,8 @@ def test_a_plugin_that_cannot_be_started_is_named(host: GoHost, tmp_path: Path) 
 
 
 def test_the_host_tells_its_version_as_a_node_does(host: GoHost, node: Node) -> None:
-    who = host.info()
-    assert who.protocol == node.protocol == NODES[node.name].protocol
-    assert who.application.startswith(node.application + "/")
+    told = subprocess.run([host.binary, "--version"], capture_output=True, text=True, check=True).stdout
+    name, number = node.application, node.version.removeprefix("v")
+    assert re.fullmatch(rf"{name}/{number} \[database=.+, rpcchainvm={node.protocol}, go=.+\]\n", told)
+    told = subprocess.run([host.binary, "--version-json"], capture_output=True, text=True, check=True).stdout
+    assert json.loads(told)["rpcchainvm"] == node.protocol
