@@ -1,0 +1,66 @@
+# Every target sets up what it needs in .venv, and does so again when pyproject.toml has changed.
+#
+#   make test ARGS="-k protocol"        further arguments for pytest
+#   make run PORT=9700                  another port
+#   make PYTHON=python3.12 ...          another interpreter (only when .venv is made)
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 9650
+ARGS ?=
+
+BIN := $(VENV)/bin
+SOURCES := vmsdk examples benchmarks tests tools proto
+RUN_READY := $(VENV)/.ready-to-run
+ALL_READY := $(VENV)/.ready-for-all
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: $(RUN_READY) ## run the timestamp chain, with HTTP on 127.0.0.1:9650
+	@$(BIN)/vmsdk dev examples/timestamp/timestampvm.py --port $(PORT) $(ARGS)
+
+test: $(ALL_READY) ## run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(ALL_READY) ## formatting, lint, types, layers, generated code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(wildcard $(SOURCES))
+	$(BIN)/lint-imports
+	$(BIN)/python proto/generate.py --check
+	$(BIN)/python tools/compatibility.py --check
+
+format: $(ALL_READY) ## put the sources into the form that check wants
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/python tools/compatibility.py
+
+bench: $(ALL_READY) ## measure vmsdk against bare grpcio
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## remove the virtual environment and every cache
+	rm -rf $(VENV) .cache build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+# Virtual environment -----------------------------------------------------------------------------
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "there is no $(PYTHON): install Python 3.10 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "vmsdk needs Python 3.10 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1): name another, such as make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) lacks its venv module: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_READY): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# All extras are in it, so it is ready to run as well.
+$(ALL_READY): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]'
+	@touch $@ $(RUN_READY)

@@ -1,0 +1,362 @@
+"""`vmsdk dev`: a VM runs without a node, its chain is kept, and both end well."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .devcommand import TIMEOUT_S, TIMESTAMP_VM, Dev, OtherProcess, call, request
+
+DATA = "0x" + "c0ffee".ljust(64, "0")
+
+# Says what it was started with, then is the example.
+TALKATIVE = f"""\
+import os, sys
+sys.path.insert(0, {str(TIMESTAMP_VM.parent)!r})
+from timestampvm import TimestampVM
+
+class Talkative(TimestampVM):
+    def initialize(self, ctx, genesis, upgrade, config):
+        print("pid", os.getpid())
+        print("given", genesis, upgrade, config, "protocol", ctx.protocol_version)
+        print("environment", sorted(os.environ))
+        (ctx.chain_data_dir / "own").touch()
+        super().initialize(ctx, genesis, upgrade, config)
+"""
+
+
+def talkative(folder: Path, *methods: str) -> Path:
+    """A file with the VM, and further methods of it."""
+    file = folder / "vm.py"
+    file.write_text(TALKATIVE + "".join(methods))
+    return file
+
+
+def vm_process(dev: Dev) -> OtherProcess:
+    """The VM's process, once it says its number."""
+    return OtherProcess(int(dev.line(r"vm \| pid (\d+)")[1]))
+
+
+# A chain's life ------------------------------------------------------------------------------------
+
+
+def test_a_proposed_block_is_accepted_shown_and_still_there_after_a_restart(tmp_path: Path) -> None:
+    with Dev(TIMESTAMP_VM, folder=tmp_path) as dev:
+        url = dev.url()
+        call(url, "timestampvm.proposeBlock", data="0xc0ffee")
+        block_id = dev.line(r"^block 1  (\S+)  .*80 bytes$")[1]
+        dev.interrupt()
+        assert dev.wait() == 0
+    with Dev(TIMESTAMP_VM, folder=tmp_path) as dev:
+        url = dev.url()
+        assert dev.line(r"last block: 1  (\S+)")[1] == block_id
+        assert call(url, "timestampvm.getBlock", id=block_id)["data"] == DATA
+        dev.interrupt()
+        assert dev.wait() == 0
+
+
+@pytest.mark.parametrize("protocol", [35, 41, 42, 46])
+def test_a_block_is_accepted_at_the_protocol_that_was_asked_for(tmp_path: Path, protocol: int) -> None:
+    vm = talkative(tmp_path)
+    with Dev(vm, "--protocol", protocol, folder=tmp_path) as dev:
+        dev.line(rf"vm \| given .* protocol {protocol}$")
+        call(dev.url(), "timestampvm.proposeBlock", data="0x01")
+        dev.line(r"^block 1 ")
+        dev.interrupt()
+        assert dev.wait() == 0
+
+
+def test_the_chain_is_reached_by_its_id_as_well_and_the_nodes_pages_show_it(tmp_path: Path) -> None:
+    with Dev(TIMESTAMP_VM, folder=tmp_path) as dev:
+        chain_id = dev.line(r"chain ID: (\S+)")[1]
+        url = dev.url()
+        assert url.endswith("/ext/bc/timestampvm")
+        by_id = url.replace("timestampvm", chain_id)
+        assert call(by_id, "timestampvm.lastAccepted")["height"] == 0
+        base = url.removesuffix("/bc/timestampvm")
+        status, health = request(f"{base}/health")
+        assert (status, json.loads(health)["healthy"]) == (200, True)
+        assert request(f"{base}/metrics")[0] == 200
+        assert request(f"{base}/bc/nothing")[0] == 404
+        dev.line(r"HTTP 404: GET /ext/bc/nothing")
+        dev.interrupt()
+        assert dev.wait() == 0
+
+
+def test_reset_forgets_the_chain_and_the_vms_own_files_and_nothing_else(tmp_path: Path) -> None:
+    vm = talkative(tmp_path)
+    data = tmp_path / "data"
+    with Dev(vm, "--data-dir", data, "--genesis", "one", folder=tmp_path) as dev:
+        call(dev.url(), "timestampvm.proposeBlock", data="0x01")
+        dev.line(r"^block 1 ")
+        dev.interrupt()
+        assert dev.wait() == 0
+    (data / "files" / "left").touch()
+    (data / "mine").touch()
+    with Dev(vm, "--data-dir", data, "--reset", "--genesis", "two", folder=tmp_path) as dev:
+        dev.line(r"last block: 0 ")
+        dev.interrupt()
+        assert dev.wait() == 0
+    assert (data / "mine").exists()
+    assert sorted(path.name for path in (data / "files").iterdir()) == ["own"]
+
+
+def test_the_data_is_kept_out_of_version_control_without_anyones_doing(tmp_path: Path) -> None:
+    with Dev(TIMESTAMP_VM, folder=tmp_path) as dev:
+        dev.line(r"data: \.vmsdk/timestampvm$")
+        dev.interrupt()
+        assert dev.wait() == 0
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=tmp_path, check=True, capture_output=True)
+    assert status.stdout == b""
+
+
+# What the VM is given ------------------------------------------------------------------------------
+
+
+def test_genesis_config_and_upgrade_are_files_or_texts_and_the_genesis_is_kept(tmp_path: Path) -> None:
+    vm = talkative(tmp_path)
+    (tmp_path / "genesis.bin").write_bytes(b"\xffgenesis")
+    with Dev(vm, "--genesis", "genesis.bin", "--config", '{"a":1}', "--upgrade", "u", folder=tmp_path) as dev:
+        dev.line(r"""given b'\\xffgenesis' b'u' b'\{"a":1\}'""")
+        dev.url()
+        dev.interrupt()
+        assert dev.wait() == 0
+    with Dev(vm, folder=tmp_path) as dev:
+        dev.line(r"given b'\\xffgenesis' b'' b''")
+        dev.url()
+        dev.interrupt()
+        assert dev.wait() == 0
+
+
+def test_another_genesis_than_the_kept_chains_is_refused_with_the_cure(tmp_path: Path) -> None:
+    vm = talkative(tmp_path)
+    with Dev(vm, "--genesis", "one", folder=tmp_path) as dev:
+        dev.url()
+        dev.interrupt()
+        assert dev.wait() == 0
+    with Dev(vm, "--genesis", "two", folder=tmp_path) as dev:
+        assert dev.wait() == 1
+        assert "began with another genesis" in dev.output
+        assert "--reset" in dev.output
+
+
+def test_the_vm_sees_the_environment_of_a_plugin(tmp_path: Path) -> None:
+    with Dev(talkative(tmp_path), folder=tmp_path) as dev:
+        seen = dev.line(r"vm \| environment (\[.*\])")[1]
+        dev.interrupt()
+        assert dev.wait() == 0
+    # LC_CTYPE is of CPython's own making: it coerces the C locale.
+    assert set(json.loads(seen.replace("'", '"'))) - {"LC_CTYPE"} == {"AVALANCHE_VM_RUNTIME_ENGINE_ADDR"}
+
+
+def test_a_module_in_the_current_folder_is_a_target(tmp_path: Path) -> None:
+    talkative(tmp_path)
+    with Dev("vm:Talkative", folder=tmp_path) as dev:
+        assert dev.url().endswith("/ext/bc/talkative")
+        dev.interrupt()
+        assert dev.wait() == 0
+
+
+def test_a_plugin_in_any_language_is_a_target(tmp_path: Path) -> None:
+    plugin = executable(tmp_path, protocol=43)
+    with Dev(plugin, "--protocol", "43", folder=tmp_path) as dev:
+        url = dev.url()
+        assert url.endswith("/ext/bc/my-plugin")
+        call(url, "timestampvm.proposeBlock", data="0x01")
+        dev.line(r"^block 1 ")
+        dev.interrupt()
+        assert dev.wait() == 0
+
+
+def test_a_plugin_of_another_protocol_is_told_which_one_to_ask_for(tmp_path: Path) -> None:
+    with Dev(executable(tmp_path, protocol=43), "--protocol", "45", folder=tmp_path) as dev:
+        assert dev.wait() == 1
+        assert "protocol version mismatch" in dev.output
+        assert "--protocol 43" in dev.output
+
+
+def executable(folder: Path, *, protocol: int) -> Path:
+    plugin = folder / "my-plugin"
+    plugin.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(TIMESTAMP_VM.parent)!r})\n"
+        f"import timestampvm, vmsdk\nvmsdk.serve(timestampvm.TimestampVM(), protocol_version={protocol})\n"
+    )
+    plugin.chmod(0o755)
+    return plugin
+
+
+# The end -------------------------------------------------------------------------------------------
+
+
+def test_a_sigterm_stops_both_as_ctrl_c_does(tmp_path: Path) -> None:
+    with Dev(talkative(tmp_path), folder=tmp_path) as dev:
+        vm = vm_process(dev)
+        dev.url()
+        dev.terminate()
+        assert dev.wait() == 0
+        assert "the node shut the chain down" in dev.output
+        vm.wait()
+
+
+def test_ctrl_c_while_the_vm_starts_ends_both(tmp_path: Path) -> None:
+    slow = "        import time; print('slow'); time.sleep(1.0)\n"
+    with Dev(talkative(tmp_path, slow), folder=tmp_path) as dev:
+        vm = vm_process(dev)
+        dev.line(r"vm \| slow")
+        dev.interrupt()
+        assert dev.wait() == 0
+        vm.wait()
+
+
+def test_a_second_ctrl_c_kills_a_vm_that_hangs(tmp_path: Path) -> None:
+    hanging = "    def shutdown(self):\n        import time; print('hanging'); time.sleep(1_000)\n"
+    with Dev(talkative(tmp_path, hanging), folder=tmp_path) as dev:
+        vm = vm_process(dev)
+        dev.url()
+        dev.interrupt()
+        dev.line(r"vm \| hanging")
+        dev.interrupt()
+        assert dev.wait() == 130
+        vm.wait()
+
+
+def test_a_vm_that_dies_is_reported_with_its_last_lines(tmp_path: Path) -> None:
+    with Dev(talkative(tmp_path), folder=tmp_path) as dev:
+        vm = vm_process(dev)
+        dev.url()
+        vm.kill()
+        assert dev.wait() == 1
+        report = dev.output[dev.output.index("the VM has died: ended by SIGKILL; its last lines:") :]
+        assert "the node set the state NORMAL_OP" in report
+
+
+def test_a_vm_that_refuses_to_initialise_is_reported_with_its_own_words(tmp_path: Path) -> None:
+    refusing = "        raise ValueError('the genesis has no accounts')\n"
+    with Dev(talkative(tmp_path, refusing), folder=tmp_path) as dev:
+        vm = vm_process(dev)
+        assert dev.wait() == 1
+        assert "shutting down chain: Initialize: the genesis has no accounts" in dev.output
+        assert dev.output.count("Traceback") == 1
+        vm.wait()
+
+
+def test_a_block_that_cannot_be_accepted_ends_the_chain_as_on_a_node(tmp_path: Path) -> None:
+    failing = "    def store(self, block):\n        if block.height: raise OSError('full')\n        super().store(block)\n"
+    with Dev(talkative(tmp_path, failing), folder=tmp_path) as dev:
+        vm = vm_process(dev)
+        call(dev.url(), "timestampvm.proposeBlock", data="0x01")
+        assert dev.wait() == 1
+        assert "shutting down chain: BlockAccept: full" in dev.output
+        vm.wait()
+
+
+def test_a_reader_that_goes_away_ends_both(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vmsdk", "dev", str(talkative(tmp_path)), "--port", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as dev:
+        assert dev.stdout is not None
+        url, vm = "", None
+        for line in dev.stdout:
+            if line.startswith(b"vm | pid"):
+                vm = OtherProcess(int(line.split()[-1]))
+            if b"URL: " in line:
+                url = line.split()[-1].decode()
+                break
+        dev.stdout.close()
+        with contextlib.suppress(OSError, http.client.HTTPException):  # it may have noticed already
+            call(url, "timestampvm.proposeBlock", data="0x01")
+        assert dev.wait(TIMEOUT_S) == 0
+    assert vm is not None
+    vm.wait()
+
+
+# Mistakes ------------------------------------------------------------------------------------------
+
+
+def test_a_taken_port_is_told_with_the_cure_and_no_vm_is_started(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with Dev(talkative(tmp_path), folder=tmp_path, port=port) as dev:
+            assert dev.wait() == 1
+            assert f"127.0.0.1:{port}" in dev.output
+            assert "--port" in dev.output
+            assert "vm |" not in dev.output
+
+
+def test_two_runs_do_not_share_their_data(tmp_path: Path) -> None:
+    with Dev(TIMESTAMP_VM, folder=tmp_path) as first:
+        first.url()
+        with Dev(TIMESTAMP_VM, folder=tmp_path) as second:
+            assert second.wait() == 1
+            assert "another vmsdk dev runs with the data in .vmsdk/timestampvm" in second.output
+            assert "--data-dir" in second.output
+        first.interrupt()
+        assert first.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("x = 1\n", r"vm.py: there is no class derived from vmsdk.ChainVM"),
+        ("import vmsdk\nclass Half(vmsdk.ChainVM): pass\n", r"the class Half can't run yet: it has no .*build_block"),
+        (TALKATIVE + "class Other(Talkative): pass\n", r"has 2 VMs \(Other, Talkative\): choose one, such as .*:Other"),
+        ("import nothing_of_that_name\n", "No module named 'nothing_of_that_name'"),
+        (TALKATIVE + "    def __init__(self, size): pass\n", "__init__.. missing 1 required positional argument: 'size'"),
+    ],
+    ids=["none", "unfinished", "several", "import", "constructor"],
+)  # fmt: skip
+def test_a_file_without_one_vm_that_runs_is_told_at_once(tmp_path: Path, source: str, message: str) -> None:
+    (tmp_path / "vm.py").write_text(source)
+    with Dev("vm.py", folder=tmp_path) as dev:
+        assert dev.wait() == 1
+        dev.line(message)
+        assert ".vmsdk" not in os.listdir(tmp_path)
+
+
+def test_a_traceback_begins_in_the_authors_code(tmp_path: Path) -> None:
+    (tmp_path / "vm.py").write_text("import other\n")
+    (tmp_path / "other.py").write_text("1 / 0\n")
+    with Dev("vm.py", folder=tmp_path) as dev:
+        assert dev.wait() == 1
+        frames = [line for line in dev.output.splitlines() if line.startswith("  File ")]
+        assert [Path(frame.split('"')[1]).name for frame in frames] == ["vm.py", "other.py"]
+        assert dev.output.endswith("ZeroDivisionError: division by zero")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.py"], "missing.py: there is no file missing.py"),
+        ([TIMESTAMP_VM, "--genesis", "missing.json"], "--genesis missing.json: there is no such file"),
+        ([TIMESTAMP_VM, "--data-dir", "/dev/null/data"], "can't keep the chain in /dev/null/data: Not a directory"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_told(tmp_path: Path, arguments: list[object], message: str) -> None:
+    with Dev(*arguments, folder=tmp_path) as dev:
+        assert dev.wait() == 1
+        dev.line(message)
+
+
+@pytest.mark.parametrize("package", ["h11", "rich"])
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path, package: str) -> None:
+    hide = f"import sys; sys.modules[{package!r}] = None; from vmsdk.cli import main; sys.exit(main())"
+    with Dev("dev", TIMESTAMP_VM, folder=tmp_path, command=("-c", hide)) as dev:
+        assert dev.wait() == 1
+        assert dev.output == f"vmsdk dev: vmsdk dev needs the package {package}: pip install 'vmsdk[dev]'"
+
+
+def test_the_vms_process_ends_when_the_command_is_killed(tmp_path: Path) -> None:
+    with Dev(talkative(tmp_path), folder=tmp_path) as dev:
+        vm = vm_process(dev)
+        dev.url()
+        os.kill(dev.pid, signal.SIGKILL)
+        vm.wait()

@@ -1,0 +1,9 @@
+"""`python -m vmsdk`: the command where its script is not on the PATH."""
+
+from __future__ import annotations
+
+import sys
+
+from vmsdk.cli import main
+
+sys.exit(main())

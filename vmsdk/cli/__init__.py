@@ -1,0 +1,106 @@
+"""The `vmsdk` command. Each subcommand is one module beside this one, imported when it is chosen.
+
+A subcommand's module has `NAME`, `HELP` (one line), `add_arguments(parser)` and `run(args) -> int`, the
+command's exit status. What it raises as `VMError` is a message for a person.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from vmsdk._version import __version__
+from vmsdk.errors import MissingExtra, VMError
+
+_COMMANDS = ("dev", "install", "network", "version", "check")
+
+_DESCRIPTION = "Write blockchain virtual machines in Python and run them on MetalGo and AvalancheGo nodes."
+_EPILOG = """\
+A TARGET is a VM: path/vm.py, path/vm.py:Class, package.module:Class, or a plugin's executable.
+
+  vmsdk dev vm.py                   run it without a node, with HTTP on 127.0.0.1:9650
+  vmsdk dev vm.py --reload          ... and again at each change of its code
+  vmsdk COMMAND --help              all that a command can do
+"""
+
+# As a shell reports a command that Ctrl-C ended.
+_INTERRUPTED_STATUS = 130
+_REQUIREMENT = re.compile(r"([\w.-]+).*\bextra\s*==\s*['\"]([\w.-]+)['\"]")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments (the process's by default); its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((each for each in arguments if not each.startswith("-")), None)
+    try:
+        args = _parser(chosen).parse_args(arguments)
+        return int(args.run(args))
+    except ModuleNotFoundError as error:
+        missing = _missing_extra(error, chosen)
+        if missing is None:
+            raise
+        return _fail(chosen, missing)
+    except VMError as error:
+        return _fail(chosen, error)
+    except KeyboardInterrupt:
+        return _INTERRUPTED_STATUS
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser with the arguments of the chosen subcommand; of the others it only knows that they are."""
+    parser = argparse.ArgumentParser(
+        "vmsdk",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"vmsdk {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    available = [name for name in _COMMANDS if importlib.util.find_spec(f"{__name__}.{name}")]
+    for name in [chosen] if chosen in available else available:
+        module = _module(name)
+        command = commands.add_parser(
+            module.NAME,
+            help=module.HELP,
+            description=getattr(module, "DESCRIPTION", module.HELP),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(run=module.run)
+        if name == chosen:
+            module.add_arguments(command)
+    return parser
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def _fail(command: str | None, error: Exception) -> int:
+    print(f"vmsdk {command}: {error}", file=sys.stderr)
+    return 1
+
+
+def _missing_extra(error: ModuleNotFoundError, command: str | None) -> VMError | None:
+    """What to install, if the module that isn't there belongs to one of vmsdk's own extras."""
+    if isinstance(error, VMError):
+        return error
+    package = (error.name or "").partition(".")[0].replace("_", "-")
+    try:
+        requirements = importlib.metadata.requires("vmsdk") or []
+    except importlib.metadata.PackageNotFoundError:
+        requirements = []  # run from its sources
+    extras = [
+        match[2]
+        for requirement in requirements
+        if (match := _REQUIREMENT.match(requirement)) and match[1].replace("_", "-") == package
+    ]
+    if not extras:
+        return None
+    extra = command if command is not None and command in extras else "all"
+    return MissingExtra(f"vmsdk {command}", package=package, extra=extra)

@@ -1,0 +1,218 @@
+"""One life of the VM's process: from the import of its code to its end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import closing
+
+from vmsdk import protocol
+from vmsdk.cli.dev.datadir import DataDirectory, file_name
+from vmsdk.cli.dev.http import ChainHTTP
+from vmsdk.cli.dev.launch import Describer, plugin_command
+from vmsdk.cli.dev.screen import Screen
+from vmsdk.cli.dev.settings import Settings
+from vmsdk.errors import VMError
+from vmsdk.host.chain import Chain
+from vmsdk.host.errors import (
+    ChainFatal,
+    EndedBeforeHandshake,
+    HandshakeFailed,
+    HostError,
+    PluginGone,
+    ProtocolMismatch,
+)
+from vmsdk.host.node import Host
+from vmsdk.host.plugin import HANDSHAKE_TIMEOUT_S
+from vmsdk.ids import ID, vm_id
+from vmsdk.target import SourceTarget
+
+# A node gives 5 s, and `vmsdk install` writes plugins that announce themselves before they import anything.
+# Here the imports come first, however long they take.
+SOURCE_HANDSHAKE_TIMEOUT_S = 60.0
+_LAST_LINES = 10
+# A process that dies breaks its connections first; so long may its end take to be noticed after that.
+_DEATH_FOLLOWS_S = 0.5
+
+
+class Life:
+    """Starts the VM, lets it build blocks, and stops it; all on a thread of its own.
+
+    *on_end* is told, on that thread, why it ended; None if it was asked to. *reset* forgets the kept chain.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        http: ChainHTTP,
+        screen: Screen,
+        *,
+        reset: bool,
+        on_end: Callable[[str | None], None],
+    ) -> None:
+        self._settings = settings
+        self._http = http
+        self._screen = screen
+        self._reset = reset
+        self._on_end = on_end
+        self._describer = Describer(settings.target, reload=settings.reload)
+        self._host: Host | None = None
+        self._host_lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._killed = False
+        self._over = threading.Event()
+        """Set when there is nothing more to wait for: asked to stop, or a fault."""
+        self._fault: ChainFatal | None = None
+        self._last_failure = ""
+        self._thread = threading.Thread(target=self._live, name="vm-life", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask for the end, as a node stops a chain; returns at once."""
+        self._stopping.set()
+        self._over.set()
+        self._describer.cancel()
+
+    def kill(self) -> None:
+        """End the process now, whatever it does; returns at once."""
+        self.stop()
+        with self._host_lock:
+            self._killed = True
+            if self._host is not None:
+                self._host.process.send_signal(signal.SIGKILL)
+
+    # On the thread -----------------------------------------------------------------------------------------
+
+    def _live(self) -> None:
+        try:
+            reason = self._run()
+        except VMError as error:
+            reason = self._explain(error)
+        except Exception as error:
+            self._on_end(f"vmsdk itself failed: {type(error).__name__}: {error}")
+            raise
+        self._on_end(None if self._stopping.is_set() else reason)
+
+    def _run(self) -> str | None:
+        name = self._describer.describe().name
+        with closing(DataDirectory(self._settings.data_dir, name)) as data:
+            if self._reset:
+                data.reset()
+            host = self._make_host(name, data)
+            try:
+                host.start()
+                self._announce(name, data, host.chain)
+                host.run(self._screen.block, self._build_failed)
+                self._over.wait()
+                return None if self._stopping.is_set() else self._what_ended(host)
+            finally:
+                self._http.pause()
+                host.stop()
+
+    def _make_host(self, name: str, data: DataDirectory) -> Host:
+        settings = self._settings
+        host = Host(
+            plugin_command(
+                settings.target,
+                protocol=settings.protocol,
+                log_level=settings.log_level,
+                reload=settings.reload,
+            ),
+            protocol=settings.protocol,
+            genesis=data.begin(settings.genesis),
+            config=settings.config,
+            upgrade=settings.upgrade,
+            database=data.database,
+            chain_data_dir=data.files.absolute(),
+            chain_id=ID.of(b"vmsdk dev: " + name.encode()),
+            vm_id=vm_id(name),
+            alias=file_name(name),
+            log=self._screen.vm_line,
+            on_fault=self._on_fault,
+            # Whoever debugs a VM may stop it for as long as he likes.
+            call_timeout_s=None,
+            handshake_timeout_s=(
+                SOURCE_HANDSHAKE_TIMEOUT_S
+                if isinstance(settings.target, SourceTarget)
+                else HANDSHAKE_TIMEOUT_S
+            ),
+            patient=False,
+        )
+        # A node notices at its next call only; nobody here should have to wait for that.
+        host.process.at_exit(lambda exit_code: self._over.set())
+        with self._host_lock:
+            self._host = host
+        return host
+
+    def _on_fault(self, fault: ChainFatal) -> None:
+        self._fault = fault
+        self._over.set()
+
+    def _build_failed(self, error: HostError) -> None:
+        # A VM that keeps asking would fill the screen with one sentence.
+        text = f"no block: {error}"
+        if text != self._last_failure:
+            self._screen.warning(text)
+        self._last_failure = text
+
+    def _announce(self, name: str, data: DataDirectory, chain: Chain) -> None:
+        if self._stopping.is_set():
+            return
+        for refused in self._http.open(chain):
+            self._screen.warning(f"HTTP: {refused}")
+        urls = self._http.urls(chain)
+        last = chain.last_accepted
+        releases = ", ".join(protocol.protocol(self._settings.protocol).releases)
+        facts = [
+            ("chain ID", str(chain.config.chain_id)),
+            *[("URL" if index == 0 else "", url) for index, url in enumerate(urls)],
+            ("last block", f"{last.height}  {last.id}"),
+            ("data", str(data.path)),
+            ("protocol", f"{self._settings.protocol} ({releases})"),
+        ]
+        json = '{"jsonrpc":"2.0","id":1,"method":"METHOD","params":{}}'
+        hint = (
+            f"curl -H 'content-type: application/json' {urls[0]} -d '{json}'"
+            if urls
+            else "the VM has no HTTP handlers: create_handlers returns none"
+        )
+        self._screen.facts(f"{name} {chain.version()}".rstrip(), facts, hint)
+
+    # Reasons -----------------------------------------------------------------------------------------------
+
+    def _what_ended(self, host: Host) -> str:
+        """Why the chain is over, after a fault or the end of the process."""
+        if self._fault is not None and host.process.wait(_DEATH_FOLLOWS_S) is None:
+            return self._explain(self._fault)
+        return self._died("the VM has died")
+
+    def _explain(self, error: VMError) -> str:
+        if isinstance(error, ProtocolMismatch):
+            return f"{error}\n--protocol {error.plugin} runs it as a node of its own version would"
+        if isinstance(error, EndedBeforeHandshake):
+            return self._died("the VM ended before it announced itself to the node")
+        if isinstance(error, HandshakeFailed):
+            return f"{error}: the VM did not announce itself in time (does it call vmsdk.serve?)"
+        if isinstance(error, ChainFatal) and isinstance(error.cause, PluginGone):
+            return self._died("the VM has died")
+        return str(error)
+
+    def _died(self, what: str) -> str:
+        assert self._host is not None, "only a process that was started can die"
+        process = self._host.process
+        lines = list(process.output)[-_LAST_LINES:]
+        said = "".join(f"\n  {line}" for line in lines)
+        return f"{what}: {_ending(process.exit_code)}" + (f"; its last lines:{said}" if lines else "")
+
+
+def _ending(exit_code: int | None) -> str:
+    if exit_code is None or exit_code >= 0:
+        return f"exit status {exit_code}"
+    try:
+        return f"ended by {signal.Signals(-exit_code).name}"
+    except ValueError:
+        return f"ended by signal {-exit_code}"

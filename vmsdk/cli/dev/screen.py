@@ -1,0 +1,122 @@
+"""What `vmsdk dev` shows: blocks, the VM's log, and what happens to the VM."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import IO
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from vmsdk.host.block import Block
+from vmsdk.timestamp import Timestamp
+
+# `[11-24|20:27:07.123] INFO name: message`: nodes, and VMs in Go and Python, write it alike.
+_LEVEL = re.compile(r"\[[\d|:. -]+\] (?P<level>[A-Z]+) ")
+_STYLES = {
+    "TRACE": "dim",
+    "DEBUG": "dim",
+    "INFO": "",
+    "WARN": "yellow",
+    "WARNING": "yellow",
+    "ERROR": "red",
+    "CRITICAL": "bold red",
+    "FATAL": "bold red",
+}
+
+
+class _Closed(Exception):
+    """Nobody reads what is shown any more."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise _Closed
+
+
+class Screen:
+    """Writes to *file*, in colour if it is a terminal, else one plain line for each thing; from any thread.
+
+    *on_close* is called once when nobody reads it any more.
+    """
+
+    def __init__(self, file: IO[str] = sys.stdout, *, on_close: Callable[[], None] = lambda: None) -> None:
+        self._console = _Console(file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._lock = threading.Lock()
+        self._on_close = on_close
+        self._closed = False
+        self._line_styles: dict[str, str] = {}
+        """The style of each stream's last line, for lines that continue it."""
+
+    def facts(self, title: str, facts: Sequence[tuple[str, str]], hint: str) -> None:
+        """The VM as it runs: labels with values, and a command to copy."""
+        if not self._console.is_terminal:
+            self._print(Text("\n".join([title, *(f"  {label}: {value}" for label, value in facts), hint])))
+            return
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for label, value in facts:
+            grid.add_row(label, value)
+        panel = Panel(grid, title=Text(title, "bold"), title_align="left", border_style="green", expand=False)
+        # A command that was wrapped in a frame could not be copied.
+        self._print(panel, Text(hint, "cyan"))
+
+    def block(self, block: Block) -> None:
+        """A block that was accepted."""
+        self._print(
+            Text.assemble(
+                (f"block {block.height}", "bold green"),
+                f"  {block.id}  ",
+                (f"{_moment(block.timestamp)}  {len(block.bytes)} bytes", "dim"),
+            )
+        )
+
+    def vm_line(self, stream: str, line: str) -> None:
+        """A line that the VM wrote."""
+        match = _LEVEL.match(line)
+        if match is not None:
+            style = _STYLES.get(match["level"], "")
+        else:
+            # Tracebacks and the like: whatever begins with a space belongs to the line before.
+            style = self._line_styles.get(stream, "") if line[:1].isspace() else ""
+        self._line_styles[stream] = style
+        self._print(Text.assemble(("vm | ", "dim"), (line, style)))
+
+    def note(self, text: str) -> None:
+        """Something that went as it should."""
+        self._print(Text(text, "dim"))
+
+    def warning(self, text: str) -> None:
+        """Something to look at."""
+        self._print(Text(text, "yellow"))
+
+    def error(self, text: str) -> None:
+        """Something that ended the VM."""
+        self._print(Text(text, "bold red"))
+
+    def _print(self, *things: object) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            try:
+                for thing in things:
+                    self._console.print(thing)
+                return
+            except (_Closed, OSError, ValueError):  # ValueError: the file was closed
+                self._closed = True
+        self._on_close()
+
+
+def _moment(timestamp: Timestamp) -> str:
+    """The local time; out of the system's range, the seconds."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timestamp.seconds))
+    except (OverflowError, ValueError, OSError):
+        return f"{timestamp.seconds} s"
