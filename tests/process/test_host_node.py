@@ -73,7 +73,7 @@ def test_run_reports_a_block_that_was_not_built() -> None:
             running.chain.verify = verify  # type: ignore[method-assign]
             raise CallFailed("BlockVerify", "UNKNOWN", "too early")
 
-        running.chain.verify = refuse_once  # type: ignore[method-assign, assignment]
+        running.chain.verify = refuse_once  # type: ignore[method-assign]
         running.run(on_build_failed=failures.put)
         assert str(failures.get(timeout=DEADLINE_S)) == "BlockVerify: too early"
 

@@ -132,7 +132,7 @@ def test_the_timeouts_are_those_of_a_node() -> None:
 def test_edge_6_a_plugin_that_never_announces_itself_is_stopped_at_the_timeout() -> None:
     process = PluginProcess(command("silent.py"), handshake_timeout_s=0.5)
     began = time.monotonic()
-    with pytest.raises(HandshakeFailed, match="^handshake failed: vm process not found$"):
+    with pytest.raises(HandshakeFailed, match=r"^handshake failed: vm process not found$"):
         process.start()
     assert time.monotonic() - began >= 0.5
     assert process.exit_code == -signal.SIGTERM
@@ -141,7 +141,7 @@ def test_edge_6_a_plugin_that_never_announces_itself_is_stopped_at_the_timeout()
 def test_edge_7_a_crash_is_noticed_only_at_the_timeout_and_its_last_words_are_kept() -> None:
     process = PluginProcess(command("crashes.py"), handshake_timeout_s=1)
     began = time.monotonic()
-    with pytest.raises(HandshakeFailed, match="^handshake failed: vm process not found$") as caught:
+    with pytest.raises(HandshakeFailed, match=r"^handshake failed: vm process not found$") as caught:
         process.start()
     assert time.monotonic() - began >= 1
     assert caught.value.output == ("genesis of a failure",)

@@ -41,20 +41,20 @@ class SQLiteDatabase:
         self._lock = threading.RLock()
         self._in_transaction = False
         self._iterators: dict[bytes, set[SnapshotIterator]] = {}
-        self._connection = sqlite3.connect(
-            _IN_MEMORY if path is None else path,
-            timeout=0,
-            isolation_level=None,  # autocommit: transactions are begun here, never guessed by the module
-            check_same_thread=False,
-        )
+        try:
+            self._connection = sqlite3.connect(
+                _IN_MEMORY if path is None else path,
+                timeout=0,
+                isolation_level=None,  # autocommit: transactions are begun here, never guessed by the module
+                check_same_thread=False,
+            )
+        except sqlite3.DatabaseError as error:
+            raise _why(path, error) from None
         try:
             self._prepare()
         except sqlite3.DatabaseError as error:
             self._connection.close()
-            assert path is not None, "a new database in memory is always readable"
-            if getattr(error, "sqlite_errorname", "") == "SQLITE_BUSY" or "locked" in str(error):
-                raise DatabaseInUse(path) from None
-            raise DatabaseUnreadable(path, str(error)) from error
+            raise _why(path, error) from None
 
     def _prepare(self) -> None:
         execute = self._connection.execute
@@ -245,6 +245,12 @@ class SnapshotIterator:
     def _will_reach(self, key: bytes) -> bool:
         beyond = key > self._low or (key == self._low and not self._passed)
         return beyond and key.startswith(self._prefix) and key not in self._kept
+
+
+def _why(path: Path | None, error: sqlite3.DatabaseError) -> Exception:
+    if path is None:
+        return error
+    return DatabaseInUse(path) if "locked" in str(error) else DatabaseUnreadable(path, str(error))
 
 
 def _end_of_prefix(prefix: bytes) -> bytes | None:

@@ -68,7 +68,9 @@ class BareVM:
     def store(self, data: bytes) -> None:
         height = data[:8]
         puts = [(block_id(data), data), (b"last", block_id(data)), (b"height" + height, block_id(data))]
-        batch = rpcdb_pb2.WriteBatchRequest(puts=[{"key": key, "value": value} for key, value in puts])
+        batch = rpcdb_pb2.WriteBatchRequest(
+            puts=[rpcdb_pb2.PutRequest(key=key, value=value) for key, value in puts]
+        )
         self._node(Database.WriteBatch, batch)
         self.last_accepted = block_id(data)
 

@@ -5,13 +5,14 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 death_signal = ctypes.c_int()
 ctypes.CDLL(None).prctl(2, ctypes.byref(death_signal))  # PR_GET_PDEATHSIG
 print(
     json.dumps(
         {
-            "argv": open("/proc/self/cmdline").read().split("\0")[:-1],
+            "argv": Path("/proc/self/cmdline").read_text().split("\0")[:-1],
             # Set by the interpreter itself, in its own process.
             "environment": {key: value for key, value in os.environ.items() if key != "LC_CTYPE"},
             "directory": os.getcwd(),

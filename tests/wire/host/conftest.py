@@ -60,9 +60,7 @@ def db(services: NodeServices, stub: Callable[[str, type[Service]], RawStub]) ->
 
 
 @pytest.fixture
-def start_chain(
-    resources: ExitStack, start_services: Callable[..., NodeServices]
-) -> Callable[..., Chain]:
+def start_chain(resources: ExitStack, start_services: Callable[..., NodeServices]) -> Callable[..., Chain]:
     """Makes a chain that drives *vm* over a real socket; not started yet."""
 
     def start(vm: BareVM, version: int = 45, **fields: Any) -> Chain:

@@ -36,4 +36,4 @@ def error_of(call: Any, request: Any) -> tuple[grpc.StatusCode, str]:
     """The status and text with which *call* fails."""
     with pytest.raises(grpc.RpcError) as caught:
         call(request)
-    return caught.value.code(), caught.value.details()  # type: ignore[attr-defined]
+    return caught.value.code(), caught.value.details() or ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from queue import Empty as NothingCame
 from queue import SimpleQueue
 from typing import Any
@@ -35,6 +36,10 @@ def node(number: int) -> NodeID:
     return NodeID(bytes(19) + bytes([number]))
 
 
+def count(reached: SimpleQueue[int], number: int, message: bytes) -> None:
+    reached.put(number)
+
+
 class ListeningVM(BareVM):
     """Keeps the application messages that reach it."""
 
@@ -42,12 +47,13 @@ class ListeningVM(BareVM):
         super().__init__()
         self.received: SimpleQueue[Any] = SimpleQueue()
 
+        for name in ("Request", "Response", "RequestFailed", "Gossip"):
+            setattr(self, f"App{name}", self._keep)
+            setattr(self, f"CrossChainApp{name}", self._keep)
+
     def _keep(self, message: Any) -> Empty:
         self.received.put(message)
         return Empty()
-
-    AppRequest = AppResponse = AppRequestFailed = AppGossip = _keep
-    CrossChainAppRequest = CrossChainAppResponse = CrossChainAppRequestFailed = _keep
 
     def next(self) -> Any:
         return self.received.get(timeout=DEADLINE_S)
@@ -204,14 +210,10 @@ def test_an_unsolicited_response_of_the_vm_is_dropped_but_recorded(chain: Chain,
     assert chain.services.app_sender.sent == [SentResponse(node(1), 9, b"?")]
 
 
-def test_gossip_reaches_listed_nodes_and_samples_each_once(
-    chain: Chain, sender: RawStub
-) -> None:
+def test_gossip_reaches_listed_nodes_and_samples_each_once(chain: Chain, sender: RawStub) -> None:
     reached: SimpleQueue[int] = SimpleQueue()
     for number in range(6):
-        chain.connect(
-            Peer(node(number), is_validator=number < 3, on_gossip=lambda _, number=number: reached.put(number))
-        )
+        chain.connect(Peer(node(number), is_validator=number < 3, on_gossip=partial(count, reached, number)))
     chain.disconnect(node(5))
     gossip = pb.SendAppGossipMsg(node_ids=[node(0)], validators=99, non_validators=1, msg=b"news")
     sender.SendAppGossip(gossip)

@@ -10,6 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from tests.process.plugins.bare_vm import GENESIS, BareVM, block_bytes, block_id
 from tests.wire.host.rawstub import DEADLINE_S
+from vmsdk._pb.io.prometheus.client import metrics_pb2
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.events import Event
 from vmsdk.host.block import Block
@@ -144,13 +145,14 @@ def test_edge_30_the_chains_own_alias_exists_only_after_initialize(start_chain: 
 
     class AskingVM(BareVM):
         def Initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
-            seen.append(chain.services.aliases.names(ID(request.chain_id)))
+            seen.append(names_of(ID(request.chain_id)))
             return super().Initialize(request)
 
-    chain = start_chain(AskingVM())
-    chain.initialize()
-    seen.append(chain.services.aliases.names(chain.config.chain_id))
-    assert seen == [[], [str(chain.config.chain_id)]]
+    asked = start_chain(AskingVM())
+    names_of = asked.services.aliases.names
+    asked.initialize()
+    seen.append(names_of(asked.config.chain_id))
+    assert seen == [[], [str(asked.config.chain_id)]]
 
 
 def test_a_failed_initialize_has_the_vms_text_and_stops_the_chain(start_chain: StartChain) -> None:
@@ -295,7 +297,7 @@ def test_edge_43_in_protocol_35_a_block_without_status_is_refused(start_chain: S
         chain.start()
         data = child(chain.last_accepted, b"1")
         if refused:
-            with pytest.raises(InvalidAnswer, match="found unexpected status for blk .*: 0"):
+            with pytest.raises(InvalidAnswer, match=r"found unexpected status for blk .*: 0"):
                 chain.parse_block(data)
         else:
             assert chain.parse_block(data).height == 1
@@ -334,7 +336,9 @@ def test_edge_45_set_state_with_processing_blocks_is_an_error(vm: BareVM, chain:
         chain.set_state(State.NORMAL_OP)
 
 
-def test_edge_47_accept_comes_first_and_parents_are_rejected_before_children(vm: BareVM, chain: Chain) -> None:
+def test_edge_47_accept_comes_first_and_parents_are_rejected_before_children(
+    vm: BareVM, chain: Chain
+) -> None:
     genesis = chain.last_accepted
     loser = processing(chain, genesis, b"loser")
     winner = processing(chain, genesis, b"winner")
@@ -407,12 +411,14 @@ def test_an_error_of_a_decision_stops_the_chain(start_chain: StartChain, method:
         raise ValueError("not found")
 
     setattr(vm, method, fail)
+
+    def decide() -> None:
+        chain.prefer(loser.id)
+        chain.accept(winner)
+        chain.set_state(State.NORMAL_OP)
+
     with pytest.raises(ChainFatal, match=f"shutting down chain: {method}: not found"):
-        if method == "SetState":
-            chain.set_state(State.NORMAL_OP)
-        else:
-            chain.prefer(loser.id)
-            chain.accept(winner)
+        decide()
     with pytest.raises(ChainFatal):
         chain.get_block(ID(bytes(32)))
 
@@ -687,8 +693,8 @@ def test_an_event_comes_once_until_something_changes(vm: BareVM, chain: Chain) -
     vm.propose(b"1")
     assert chain.next_event(DEADLINE_S) is Event.BUILD_BLOCK
     assert chain.next_event(0.05) is None, "the VM is asked again only after a change"
+    vm.pending.clear()
     with pytest.raises(CallFailed):
-        vm.pending.clear()
         chain.build_block()
     vm.propose(b"2")
     assert chain.next_event(DEADLINE_S) is Event.BUILD_BLOCK
@@ -798,8 +804,11 @@ def test_edge_63_metrics_that_a_node_would_refuse_are_refused(start_chain: Start
         good = True
 
         def Gather(self, request: Empty) -> pb.GatherResponse:
-            metric = {"gauge": {"value": 1}} if self.good else {"counter": {"value": 1}}
-            return pb.GatherResponse(metric_families=[{"name": "vm_x", "type": 1, "metric": [metric]}])
+            metric = metrics_pb2.Metric(gauge=metrics_pb2.Gauge(value=1))
+            if not self.good:
+                metric.ClearField("gauge")
+            family = metrics_pb2.MetricFamily(name="vm_x", type=metrics_pb2.GAUGE, metric=[metric])
+            return pb.GatherResponse(metric_families=[family])
 
     vm = MeasuringVM()
     chain = start_chain(vm, alias="mine")
@@ -810,4 +819,3 @@ def test_edge_63_metrics_that_a_node_would_refuse_are_refused(start_chain: Start
     vm.good = False
     with pytest.raises(InvalidMetrics, match="a metric has no gauge"):
         chain.gather()
-

@@ -79,13 +79,17 @@ def test_edge_69_the_empty_key_works(db: RawStub) -> None:
 
 def test_edge_70_the_reduced_batch_of_the_go_client_gives_the_last_operation_of_each_key(db: RawStub) -> None:
     put(db, k=b"old")
-    batch = pb.WriteBatchRequest(puts=[{"key": b"j", "value": b"3"}], deletes=[{"key": b"k"}])
+    batch = pb.WriteBatchRequest(
+        puts=[pb.PutRequest(key=b"j", value=b"3")], deletes=[pb.DeleteRequest(key=b"k")]
+    )
     assert db.WriteBatch(batch).err == 0
     assert (get(db, b"j"), get(db, b"k")) == (b"3", None)
 
 
 def test_edge_71_a_key_in_puts_and_deletes_ends_up_deleted(db: RawStub) -> None:
-    batch = pb.WriteBatchRequest(puts=[{"key": b"k", "value": b"v"}], deletes=[{"key": b"k"}])
+    batch = pb.WriteBatchRequest(
+        puts=[pb.PutRequest(key=b"k", value=b"v")], deletes=[pb.DeleteRequest(key=b"k")]
+    )
     assert db.WriteBatch(batch).err == 0
     assert get(db, b"k") is None
 
@@ -156,7 +160,7 @@ def test_edge_74_an_iterator_does_not_see_later_writes(db: RawStub) -> None:
     iterator = iterate(db)
     put(db, b=b"new", c=b"changed")
     db.Delete(pb.DeleteRequest(key=b"e"))
-    db.WriteBatch(pb.WriteBatchRequest(puts=[{"key": b"f", "value": b"new"}]))
+    db.WriteBatch(pb.WriteBatchRequest(puts=[pb.PutRequest(key=b"f", value=b"new")]))
     data = db.IteratorNext(pb.IteratorNextRequest(id=iterator)).data
     assert [(pair.key, pair.value) for pair in data] == [(b"a", b"1"), (b"c", b"3"), (b"e", b"5")]
     assert keys(db) == [b"a", b"b", b"c", b"f"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 import grpc
 import pytest
@@ -88,9 +89,11 @@ def test_edge_4_a_mismatch_has_the_text_of_that_versions_node(
     _, runtime = start(version)
     assert error_of(runtime.Initialize, announce(19)) == (
         UNKNOWN,
-        "RPCChainVM protocol version mismatch between AvalancheGo and Virtual Machine plugin. "
-        f"AvalancheGo version {release} implements RPCChainVM protocol version {version}. "
-        f"The VM{located} implements RPCChainVM protocol version 19. {REST}",
+        (
+            "RPCChainVM protocol version mismatch between AvalancheGo and Virtual Machine plugin. "
+            f"AvalancheGo version {release} implements RPCChainVM protocol version {version}. "
+            f"The VM{located} implements RPCChainVM protocol version 19. {REST}"
+        ),
     )
 
 
@@ -99,6 +102,6 @@ def test_there_is_no_health_service(start: MakeRuntime, resources: ExitStack) ->
     resources.callback(server.stop)
     server.start()
     with grpc.insecure_channel(server.address) as channel:
-        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        check: Any = channel.unary_unary("/grpc.health.v1.Health/Check")
         code, _ = error_of(lambda request: check(request, timeout=10), b"")
     assert code is grpc.StatusCode.UNIMPLEMENTED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import grpc
 import pytest
@@ -29,11 +30,13 @@ StartServices = Callable[..., NodeServices]
 def test_both_servers_have_a_health_service(services: NodeServices) -> None:
     for address in (services.db_address, services.address):
         with grpc.insecure_channel(address) as channel:
-            health = health_pb2_grpc.HealthStub(channel)
+            health: Any = health_pb2_grpc.HealthStub(channel)
             response = health.Check(health_pb2.HealthCheckRequest(), timeout=DEADLINE_S)
             assert response.status == health_pb2.HealthCheckResponse.SERVING
             unknown = health_pb2.HealthCheckRequest(service="nobody")
-            code, _ = error_of(lambda request, health=health: health.Check(request, timeout=DEADLINE_S), unknown)
+            code, _ = error_of(
+                lambda request, health=health: health.Check(request, timeout=DEADLINE_S), unknown
+            )
             assert code is grpc.StatusCode.NOT_FOUND
 
 
@@ -80,7 +83,7 @@ def test_after_stop_nothing_answers_and_stopping_again_is_harmless(stub: MakeStu
 
 def test_a_malformed_message_is_an_error_and_the_server_lives(services: NodeServices) -> None:
     with grpc.insecure_channel(services.db_address) as channel:
-        raw = channel.unary_unary(Database.Put.path)
+        raw: Any = channel.unary_unary(Database.Put.path)
         with pytest.raises(grpc.RpcError):
             raw(b"\xff\xff\xff", timeout=DEADLINE_S)
         assert raw(b"", timeout=DEADLINE_S) == b""

@@ -60,7 +60,9 @@ def test_the_shared_space_of_two_chains_has_the_id_of_the_test_vector() -> None:
     assert shared_space_id(ID.EMPTY, x).hex() == shared_space_id(x, ID.EMPTY).hex() == expected
 
 
-def test_values_left_by_the_peer_come_in_the_order_of_the_keys(services: NodeServices, memory: RawStub) -> None:
+def test_values_left_by_the_peer_come_in_the_order_of_the_keys(
+    services: NodeServices, memory: RawStub
+) -> None:
     inbox = services.shared_memory.inbox(PEER)
     inbox.put(b"a", b"1")
     inbox.put(b"b", b"")
@@ -79,7 +81,9 @@ def test_mailboxes_with_other_peers_are_apart(services: NodeServices, memory: Ra
     assert error_of(memory.Get, pb.GetRequest(peer_chain_id=PEER, keys=[b"k"])) == (UNKNOWN, "not found")
 
 
-def test_edge_78_one_missing_key_of_three_fails_the_whole_call(services: NodeServices, memory: RawStub) -> None:
+def test_edge_78_one_missing_key_of_three_fails_the_whole_call(
+    services: NodeServices, memory: RawStub
+) -> None:
     inbox = services.shared_memory.inbox(PEER)
     inbox.put(b"a", b"1")
     inbox.put(b"c", b"3")
@@ -176,15 +180,16 @@ def test_indexed_with_limit_0_or_below_gives_nothing(services: NodeServices, mem
 def test_apply_writes_batches_to_the_chains_own_database(services: NodeServices, memory: RawStub) -> None:
     services.database.space.put(b"old", b"1")
     batch = pb.Batch(
-        puts=[{"key": b"new", "value": b"2"}, {"key": b"old", "value": b"3"}], deletes=[{"key": b"old"}]
+        puts=[pb.BatchPut(key=b"new", value=b"2"), pb.BatchPut(key=b"old", value=b"3")],
+        deletes=[pb.BatchDelete(key=b"old")],
     )
     memory.Apply(apply(puts=[(b"k", b"v")], batches=[batch]))
     assert services.database.space.items() == [(b"new", b"2")]
 
 
 def test_a_repeated_peer_overwrites_its_earlier_requests(services: NodeServices, memory: RawStub) -> None:
-    first = pb.AtomicRequest(peer_chain_id=PEER, put_requests=[{"key": b"a", "value": b"1"}])
-    second = pb.AtomicRequest(peer_chain_id=PEER, put_requests=[{"key": b"b", "value": b"2"}])
+    first = pb.AtomicRequest(peer_chain_id=PEER, put_requests=[pb.Element(key=b"a", value=b"1")])
+    second = pb.AtomicRequest(peer_chain_id=PEER, put_requests=[pb.Element(key=b"b", value=b"2")])
     memory.Apply(pb.ApplyRequest(requests=[first, second]))
     outbox = services.shared_memory.outbox(PEER)
     assert outbox.get(b"b") == b"2"
@@ -198,10 +203,10 @@ def test_edge_81_a_duplicate_in_the_second_request_undoes_the_first(
     memory.Apply(apply(puts=[(b"taken", b"v")], peer=OTHER))
     request = pb.ApplyRequest(
         requests=[
-            pb.AtomicRequest(peer_chain_id=PEER, put_requests=[{"key": b"k", "value": b"v"}]),
-            pb.AtomicRequest(peer_chain_id=OTHER, put_requests=[{"key": b"taken", "value": b"v"}]),
+            pb.AtomicRequest(peer_chain_id=PEER, put_requests=[pb.Element(key=b"k", value=b"v")]),
+            pb.AtomicRequest(peer_chain_id=OTHER, put_requests=[pb.Element(key=b"taken", value=b"v")]),
         ],
-        batches=[pb.Batch(puts=[{"key": b"mine", "value": b"v"}])],
+        batches=[pb.Batch(puts=[pb.BatchPut(key=b"mine", value=b"v")])],
     )
     assert error_of(memory.Apply, request) == (UNKNOWN, "duplicate put: Key=0x74616b656e Value=0x76")
     assert services.database.space.items() == []
@@ -214,7 +219,7 @@ def test_edge_81_a_batch_that_fails_undoes_the_requests(
 ) -> None:
     services.shared_memory.inbox(PEER).put(b"theirs", b"v")
     db.Close(rpcdb_pb2.CloseRequest())
-    batch = pb.Batch(puts=[{"key": b"mine", "value": b"v"}])
+    batch = pb.Batch(puts=[pb.BatchPut(key=b"mine", value=b"v")])
     request = apply(removes=[b"theirs", b"early"], puts=[(b"k", b"v")], batches=[batch])
     assert error_of(memory.Apply, request) == (UNKNOWN, "closed")
     assert get(memory, b"theirs") == [b"v"]

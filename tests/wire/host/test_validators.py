@@ -97,7 +97,13 @@ def test_a_set_holds_from_its_height_on(services: NodeServices, state: RawStub) 
         request = pb.GetValidatorSetRequest(height=height, subnet_id=SUBNET)
         return [one.node_id for one in state.GetValidatorSet(request).validators]
 
-    assert [nodes_at(height) for height in (2, 3, 6, 7, 9)] == [[], [node(1)], [node(1)], [node(2)], [node(2)]]
+    assert [nodes_at(height) for height in (2, 3, 6, 7, 9)] == [
+        [],
+        [node(1)],
+        [node(1)],
+        [node(2)],
+        [node(2)],
+    ]
 
 
 def test_a_height_above_the_current_one_is_an_error(services: NodeServices, state: RawStub) -> None:
@@ -115,7 +121,14 @@ def test_an_unknown_subnet_has_no_validators(state: RawStub) -> None:
 def test_the_current_set_has_all_fields_and_the_height(services: NodeServices, state: RawStub) -> None:
     services.validators.set_heights(current=8)
     l1 = CurrentValidator(
-        node(1), 10, LOW_KEY, ID(b"\x07" * 32), start_time=99, min_nonce=3, is_active=False, is_l1_validator=True
+        node(1),
+        10,
+        LOW_KEY,
+        ID(b"\x07" * 32),
+        start_time=99,
+        min_nonce=3,
+        is_active=False,
+        is_l1_validator=True,
     )
     services.validators.set_validators(SUBNET, [l1])
     answer = state.GetCurrentValidatorSet(pb.GetCurrentValidatorSetRequest(subnet_id=SUBNET))
@@ -169,7 +182,7 @@ def test_a_protocol_that_lacks_a_method_answers_unimplemented(
         try:
             getattr(state, name)(method.request())
         except grpc.RpcError as error:
-            if error.code() is UNIMPLEMENTED:  # type: ignore[attr-defined]
+            if error.code() is UNIMPLEMENTED:
                 unimplemented.add(name)
     assert unimplemented == absent
 

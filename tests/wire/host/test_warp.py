@@ -50,7 +50,7 @@ def test_edge_83_a_good_message_is_signed_like_the_test_vector(signer: RawStub) 
 
 
 def test_edge_83_the_signature_verifies_under_the_nodes_key(signer: RawStub) -> None:
-    from py_ecc.bls import G2ProofOfPossession
+    from py_ecc.bls.ciphersuites import G2ProofOfPossession
 
     signature = signer.Sign(request()).signature
     public_key = NodeIdentity().public_key

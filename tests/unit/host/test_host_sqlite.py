@@ -1,0 +1,219 @@
+"""The node's disk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmsdk.host.errors import DatabaseInUse, DatabaseUnreadable
+from vmsdk.host.sqlite import KeySpace, SQLiteDatabase
+
+
+@pytest.fixture
+def database() -> Iterator[SQLiteDatabase]:
+    database = SQLiteDatabase()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def space(database: SQLiteDatabase) -> KeySpace:
+    return database.space(b"mine")
+
+
+def test_key_spaces_of_one_file_are_apart(database: SQLiteDatabase, space: KeySpace) -> None:
+    other = database.space(b"other")
+    space.put(b"k", b"mine")
+    other.put(b"k", b"other's")
+    other.delete(b"missing")
+    assert (space.items(), other.items()) == ([(b"k", b"mine")], [(b"k", b"other's")])
+    assert list(database.space(b"min").iterate()) == []
+
+
+def test_a_batch_puts_in_order_and_then_deletes(space: KeySpace) -> None:
+    space.write([(b"a", b"1"), (b"a", b"2"), (b"b", b"3")], [b"b", b"c"])
+    assert space.items() == [(b"a", b"2")]
+
+
+def test_a_batch_that_fails_midway_changes_nothing(space: KeySpace) -> None:
+    def puts() -> Iterator[tuple[bytes, bytes]]:
+        yield b"a", b"1"
+        raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        space.write(puts(), [])
+    assert space.items() == []
+    space.put(b"b", b"2")
+    assert space.items() == [(b"b", b"2")]
+
+
+def test_a_transaction_spans_key_spaces_and_inner_ones_are_part_of_it(
+    database: SQLiteDatabase, space: KeySpace
+) -> None:
+    other = database.space(b"other")
+
+    def fail_after_writing() -> None:
+        with database.transaction():
+            space.write([(b"a", b"1")], [])
+            other.put(b"b", b"2")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_after_writing()
+    assert space.items() == other.items() == []
+
+
+@given(
+    st.dictionaries(st.binary(max_size=4), st.binary(max_size=4)),
+    st.binary(max_size=2),
+    st.binary(max_size=3),
+)
+def test_iteration_is_in_byte_order_within_prefix_and_start(
+    pairs: dict[bytes, bytes], prefix: bytes, start: bytes
+) -> None:
+    database = SQLiteDatabase()
+    space = database.space(b"")
+    space.write(pairs.items(), [])
+    expected = [(key, pairs[key]) for key in sorted(pairs) if key.startswith(prefix) and key >= start]
+    assert list(space.iterate(prefix=prefix, start=start)) == expected
+    database.close()
+
+
+Operations = st.lists(st.tuples(st.integers(0, 5), st.none() | st.binary(max_size=2)), max_size=8)
+
+
+@given(before=Operations, between=st.lists(Operations, max_size=8), page=st.integers(1, 12))
+def test_an_iterator_shows_the_moment_it_was_made_whatever_is_written_between_its_pages(
+    before: list[tuple[int, bytes | None]], between: list[list[tuple[int, bytes | None]]], page: int
+) -> None:
+    def write(space: KeySpace, operations: list[tuple[int, bytes | None]]) -> None:
+        for number, value in operations:
+            key = b"k%d" % number
+            if value is None:
+                space.delete(key)
+            else:
+                space.put(key, value)
+
+    database = SQLiteDatabase()
+    space = database.space(b"")
+    write(space, before)
+    expected = space.items()
+    iterator = space.iterate(prefix=b"k")
+    found: list[tuple[bytes, bytes]] = []
+    for operations in between:
+        write(space, operations)
+        found += iterator.page(page)
+    found += list(iterator)
+    assert found == expected
+    iterator.release()
+    database.close()
+
+
+def test_two_iterators_have_moments_of_their_own(space: KeySpace) -> None:
+    space.put(b"a", b"1")
+    first = space.iterate()
+    space.put(b"a", b"2")
+    second = space.iterate()
+    space.put(b"a", b"3")
+    assert list(first) == [(b"a", b"1")]
+    assert list(second) == [(b"a", b"2")]
+    assert space.items() == [(b"a", b"3")]
+
+
+def test_a_rolled_back_write_is_not_seen_by_an_iterator_either(
+    database: SQLiteDatabase, space: KeySpace
+) -> None:
+    space.put(b"a", b"1")
+    iterator = space.iterate()
+
+    def fail_after_writing() -> None:
+        with database.transaction():
+            space.put(b"a", b"2")
+            space.put(b"b", b"2")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_after_writing()
+    assert list(iterator) == [(b"a", b"1")]
+
+
+def test_threads_do_not_mix_their_transactions(space: KeySpace) -> None:
+    def fill(start: int) -> None:
+        for number in range(start, start + 50):
+            space.write([(b"%d" % number, b"x"), (b"%d!" % number, b"x")], [b"%d!" % number])
+
+    threads = [threading.Thread(target=fill, args=(start,)) for start in (0, 100, 200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(space.items()) == 150
+
+
+def test_a_file_keeps_its_content(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    database = SQLiteDatabase(path)
+    database.space(b"s").put(b"k", b"v")
+    database.close()
+    database.close()
+    again = SQLiteDatabase(path)
+    assert again.space(b"s").items() == [(b"k", b"v")]
+    again.close()
+
+
+def test_what_was_written_survives_a_sigkill(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    writer = f"""
+import os, signal, pathlib
+from vmsdk.host.sqlite import SQLiteDatabase
+space = SQLiteDatabase(pathlib.Path({str(path)!r})).space(b"s")
+for number in range(200):
+    space.write([(b"%03d" % number, bytes(1000))], [])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", writer], check=False).returncode == -signal.SIGKILL
+    database = SQLiteDatabase(path)
+    assert [key for key, _ in database.space(b"s").items()] == [b"%03d" % number for number in range(200)]
+    database.close()
+
+
+def test_a_file_can_be_opened_once(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    database = SQLiteDatabase(path)
+    with pytest.raises(DatabaseInUse, match=f"{path} is in use by another process"):
+        SQLiteDatabase(path)
+    database.close()
+    SQLiteDatabase(path).close()
+
+
+def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    path.write_bytes(b"precious data, not a database" * 100)
+    with pytest.raises(DatabaseUnreadable, match="remove it to start anew"):
+        SQLiteDatabase(path)
+    assert path.read_bytes().startswith(b"precious")
+
+
+def test_another_programs_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE precious (x)")
+    connection.close()
+    with pytest.raises(DatabaseUnreadable, match="the SQLite file of another program"):
+        SQLiteDatabase(path)
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "node.db"
+    with pytest.raises(DatabaseUnreadable, match=os.fspath(path)):
+        SQLiteDatabase(path)
