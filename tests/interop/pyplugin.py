@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 TIMESTAMP = ("examples.timestamp.timestampvm", "TimestampVM")
 EVERYTHING = ("tests.interop.everything.vm", "EverythingVM")
-BARE = ("tests.interop.barevm", "BareVM")
+BARE = ("benchmarks.barevm", "BareVM")
 
 
 def python_plugin(directory: Path, vm: tuple[str, str], protocol: int | None = None) -> Path:

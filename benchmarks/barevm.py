@@ -133,6 +133,15 @@ class BareVM:
             timestamp=Timestamp(seconds=seconds),
         )
 
+    def ParseBlock(self, request: vm_pb2.ParseBlockRequest, _: object) -> vm_pb2.ParseBlockResponse:
+        parent_id, height, seconds, _ = BLOCK.unpack(request.bytes)
+        return vm_pb2.ParseBlockResponse(
+            id=hashlib.sha256(request.bytes).digest(),
+            parent_id=parent_id,
+            height=height,
+            timestamp=Timestamp(seconds=seconds),
+        )
+
     def BlockVerify(self, request: vm_pb2.BlockVerifyRequest, _: object) -> vm_pb2.BlockVerifyResponse:
         _, height, seconds, _ = BLOCK.unpack(request.bytes)
         self.verified[hashlib.sha256(request.bytes).digest()] = (request.bytes, height, seconds)
@@ -171,6 +180,10 @@ class BareVM:
             self.arrived.notify_all()
         headers = [http_pb2.Element(key="Content-Type", values=["application/json"])]
         return http_pb2.HandleSimpleHTTPResponse(code=200, headers=headers, body=ANSWER)
+
+
+def main(protocol: str) -> None:
+    BareVM().run(int(protocol))
 
 
 def stub(channel: grpc.Channel, method: Method[Any, Any]) -> Callable[..., Any]:

@@ -1,0 +1,33 @@
+"""Run every benchmark, or those named, and print one table: `python -m benchmarks [NAME ...]`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from benchmarks.table import markdown
+
+# What makes the frame, not a benchmark. network_start needs a real node and has a command of its own.
+_FRAME = {"__init__", "__main__", "table", "contenders", "barevm", "network_start"}
+
+
+def main() -> int:
+    names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in _FRAME)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(names)}; default: all")
+    chosen = parser.parse_args().names
+    for name in chosen:
+        if name not in names:
+            parser.error(f"there is no benchmark {name!r}: choose from {', '.join(names)}")
+    rows = []
+    for name in chosen or names:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        rows.extend(importlib.import_module(f"benchmarks.{name}").run())
+    print(markdown(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""The plugins that are compared: the timestamp example on vmsdk, and on bare grpcio."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PROTOCOL = 45
+
+
+def example() -> list[str]:
+    """The timestamp example, as `vmsdk.serve` runs it."""
+    code = "import vmsdk; from examples.timestamp.timestampvm import TimestampVM; "
+    return _python(code + f"vmsdk.serve(TimestampVM(), protocol_version={PROTOCOL})")
+
+
+def bare() -> list[str]:
+    """The same chain on bare grpcio."""
+    return _python(f"from benchmarks.barevm import BareVM; BareVM().run({PROTOCOL})")
+
+
+def _python(code: str) -> list[str]:
+    return [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"]
