@@ -111,6 +111,12 @@ class BareVM:
     def NewHTTPHandler(self, request: Empty, _: object) -> vm_pb2.NewHTTPHandlerResponse:
         return vm_pb2.NewHTTPHandlerResponse()
 
+    def StateSyncEnabled(self, request: Empty, _: object) -> vm_pb2.StateSyncEnabledResponse:
+        return vm_pb2.StateSyncEnabledResponse()
+
+    def Connected(self, request: vm_pb2.ConnectedRequest, _: object) -> Empty:
+        return Empty()
+
     def WaitForEvent(self, request: Empty, context: grpc.ServicerContext) -> vm_pb2.WaitForEventResponse:
         context.add_callback(self.wake)
         with self.arrived:
