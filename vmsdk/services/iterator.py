@@ -17,6 +17,9 @@ from vmsdk.errors import Closed, NodeError, NotFound
 from vmsdk.services.call import Answer, Call
 from vmsdk.services.failstop import FailStop
 
+_GivenUp: TypeAlias = "SimpleQueue[_Cursor | threading.Event | None]"
+"""What the releasing thread is given: a cursor to release, an event to set then, None to end."""
+
 
 class Iterators:
     """All open iterators of one database, and the thread that releases those given up.
@@ -35,6 +38,7 @@ class Iterators:
         # A SimpleQueue is made for use by destructors: put never blocks, and may interrupt another put.
         self._given_up: _GivenUp = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._stopped = False
 
     def open(self, start: bytes, prefix: bytes) -> NodeIterator:
         """A new iterator, whose first response is already being fetched."""
@@ -50,14 +54,18 @@ class Iterators:
         """Release every open iterator, and wait until the node has released all."""
         for cursor in tuple(self._open):
             self._given_up.put(cursor)
-        if self._thread is not None and self._thread.is_alive():
-            done = threading.Event()
+        done = threading.Event()
+        with self._lock:
+            if self._thread is None or self._stopped:
+                return
             self._given_up.put(done)
-            done.wait()
+        done.wait()
 
     def stop(self) -> None:
         """End the thread, once the channel is closed and nothing can be released any more."""
-        self._given_up.put(None)
+        with self._lock:
+            self._stopped = True
+            self._given_up.put(None)
         if self._thread is not None:
             self._thread.join()
 
@@ -143,12 +151,16 @@ class _Cursor:
 
     def fetch(self) -> None:
         """Ask for the next page, without waiting for it."""
-        self._answer = self._next.start(self._request)
+        try:
+            self._answer = self._next.start(self._request)
+        except NodeError as error:
+            self._guard.remember(error)
+            raise
 
     def turn(self) -> list[tuple[bytes, bytes]]:
         """The next page. Empty at the end: the node has then released the iterator."""
         with self._lock:
-            if self._released:  # while its reader still wanted more: the database is being closed
+            if self._answer is None:  # released while its reader wanted more: the database is being closed
                 self._guard.check()
                 raise Closed("the iterator was released")
             page = self._take()
@@ -187,6 +199,3 @@ class _Cursor:
         self._forget(self)
         response = self._guard.watch(self._release_call, pb.IteratorReleaseRequest(id=self._id))
         self._guard.check_answer(response.err)
-
-
-_GivenUp: TypeAlias = "SimpleQueue[_Cursor | threading.Event | None]"

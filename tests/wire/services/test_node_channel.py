@@ -135,11 +135,14 @@ def test_a_node_that_stops_fails_the_call_in_flight(pool: ThreadPoolExecutor) ->
         forever.set()
 
 
-def test_closing_the_channel_wakes_a_call_that_waits_for_an_answer(pool: ThreadPoolExecutor) -> None:
+@pytest.mark.parametrize("ask", [get, get_by_start])
+def test_closing_the_channel_wakes_a_call_that_waits_for_an_answer(
+    pool: ThreadPoolExecutor, ask: Callable[[grpc.Channel], bytes]
+) -> None:
     forever = threading.Event()
     with ScriptedNode({Database.Get: answers_after(forever)}) as node:
         channel = connect(node.address)
-        call = pool.submit(get, channel)
+        call = pool.submit(ask, channel)
         node.wait_for_calls("Get")
         channel.close()
         error = failure(call)
@@ -148,11 +151,12 @@ def test_closing_the_channel_wakes_a_call_that_waits_for_an_answer(pool: ThreadP
     assert str(error) == "/rpcdb.Database/Get failed: the connection to the node was closed"
 
 
+@pytest.mark.parametrize("ask", [get, get_by_start])
 def test_closing_the_channel_wakes_a_call_that_waits_for_a_node_that_is_gone(
-    pool: ThreadPoolExecutor,
+    pool: ThreadPoolExecutor, ask: Callable[[grpc.Channel], bytes]
 ) -> None:
     channel = connect_to_a_node_that_is_gone()
-    call = pool.submit(get, channel)
+    call = pool.submit(ask, channel)
     wait_until_connecting_has_failed(channel)
     assert not call.done()
     channel.close()
