@@ -13,8 +13,8 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-import vmsdk
 from vmsdk import target
+from vmsdk.serve import serve
 from vmsdk.target import SourceTarget, TargetError
 
 DESCRIBE = "describe"
@@ -22,7 +22,7 @@ SERVE = "serve"
 
 # As `vmsdk.serve` does when there is something to do about it.
 _USAGE_STATUS = 2
-_PACKAGE = str(Path(vmsdk.__file__).parent)
+_PACKAGE = str(Path(__file__).parents[2])
 _IMPORTLIB = str(Path(importlib.__file__).parent)
 
 
@@ -37,7 +37,7 @@ def main(action: str, text: str, *options: str) -> None:
         vm = source.load()()
         if action == SERVE:
             protocol, log_level = options
-            vmsdk.serve(vm, protocol_version=int(protocol), log_level=log_level.upper())
+            serve(vm, protocol_version=int(protocol), log_level=log_level.upper())
             return
     except TargetError as error:
         print(error, file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
@@ -109,9 +110,15 @@ class Screen:
                 for thing in things:
                     self._console.print(thing)
                 return
-            except (_Closed, OSError, ValueError):  # ValueError: the file was closed
+            except (_Closed, OSError):
                 self._closed = True
+                self._discard_the_rest()
         self._on_close()
+
+    def _discard_the_rest(self) -> None:
+        """What the file's buffer holds would be an error at the end of the program."""
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), self._console.file.fileno())
 
 
 def _moment(timestamp: Timestamp) -> str:

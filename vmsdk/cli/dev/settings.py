@@ -63,8 +63,8 @@ class Settings:
 
 def _content(option: str, value: str | None) -> bytes | None:
     """The bytes of the file called *value*, else *value* itself in UTF-8."""
-    if value is None:
-        return None
+    if not value:
+        return None if value is None else b""
     try:
         return Path(value).read_bytes()
     except (FileNotFoundError, NotADirectoryError, ValueError):

@@ -1,0 +1,75 @@
+"""Where `vmsdk dev` keeps chains."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from vmsdk.cli.dev.datadir import DataDirectory, DataInUse, DataOfAnother, DataUnusable, file_name
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def begin(name: str = "coin", genesis: bytes | None = None, path: Path | None = None) -> bytes:
+    with closing(DataDirectory(path, name)) as data:
+        return data.begin(genesis)
+
+
+def test_a_chain_begins_with_an_empty_genesis_unless_one_is_given() -> None:
+    assert begin("coin") == b""
+    assert begin("art", b"g") == b"g"
+
+
+def test_a_kept_chain_keeps_its_genesis() -> None:
+    begin(genesis=b"g")
+    assert begin() == b"g"
+    assert begin(genesis=b"g") == b"g"
+    with pytest.raises(DataOfAnother, match="another genesis"):
+        begin(genesis=b"h")
+    assert begin() == b"g"
+
+
+def test_a_folder_holds_the_chain_of_one_vm() -> None:
+    begin("coin", path=Path("data"))
+    with pytest.raises(DataOfAnother, match="of the VM coin, not art"):
+        begin("art", path=Path("data"))
+
+
+def test_a_folder_is_used_by_one_at_a_time() -> None:
+    with closing(DataDirectory(None, "coin")), pytest.raises(DataInUse, match=r"\.vmsdk/coin"):
+        DataDirectory(None, "coin")
+    DataDirectory(None, "coin").close()
+
+
+def test_reset_removes_the_chain_and_leaves_the_rest() -> None:
+    with closing(DataDirectory(Path("data"), "coin")) as data:
+        data.begin(b"g")
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{data.database}{suffix}").touch()
+        (data.files / "own").touch()
+        (data.path / "mine").touch()
+        data.reset()
+        assert sorted(path.name for path in data.path.iterdir()) == ["lock", "mine"]
+        assert data.begin(b"h") == b"h"
+        data.reset()
+        data.reset()
+
+
+def test_a_damaged_record_is_told_with_the_cure() -> None:
+    begin()
+    Path(".vmsdk/coin/chain.json").write_text("{")
+    with pytest.raises(DataUnusable, match=r"chain\.json is damaged .--reset"):
+        begin()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("coin", "coin"), ("My VM/2", "My-VM-2"), ("..", "vm"), (".hidden", "hidden"), ("a_b-c.d", "a_b-c.d")],
+)
+def test_a_vms_name_becomes_one_part_of_a_path(name: str, expected: str) -> None:
+    assert file_name(name) == expected

@@ -1,0 +1,61 @@
+"""What the main thread of `vmsdk dev` waits for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from vmsdk.cli.dev.inbox import Inbox
+
+TIMEOUT_S = 10.0
+
+
+def test_events_come_in_their_order_from_any_thread() -> None:
+    with Inbox("stop") as inbox:
+        inbox.post("a")
+        thread = threading.Thread(target=inbox.post, args=("b",))
+        thread.start()
+        thread.join()
+        assert [inbox.next(TIMEOUT_S), inbox.next(TIMEOUT_S), inbox.next(0)] == ["a", "b", None]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_each_signal_is_an_event(number: signal.Signals) -> None:
+    with Inbox("stop") as inbox:
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+        assert [inbox.next(TIMEOUT_S), inbox.next(TIMEOUT_S), inbox.next(0)] == ["stop", "stop", None]
+
+
+def test_no_signal_is_lost_however_close_to_the_wait_it_comes() -> None:
+    heard = threading.Event()
+    failures: list[int] = []
+
+    def send() -> None:
+        for count in range(3_000):
+            heard.clear()
+            os.kill(os.getpid(), signal.SIGINT)
+            if not heard.wait(TIMEOUT_S):
+                failures.append(count)
+                break
+        inbox.post("done")
+
+    with Inbox("stop") as inbox:
+        thread = threading.Thread(target=send)
+        thread.start()
+        while inbox.next(2 * TIMEOUT_S) == "stop":
+            heard.set()
+        thread.join()
+    assert failures == []
+
+
+def test_closed_it_gives_the_signals_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    inbox = Inbox("stop")
+    assert signal.getsignal(signal.SIGINT) is not before
+    inbox.close()
+    assert signal.getsignal(signal.SIGINT) is before
+    inbox.post("too late")

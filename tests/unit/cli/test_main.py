@@ -1,0 +1,69 @@
+"""The `vmsdk` command itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from vmsdk import cli
+from vmsdk._version import __version__
+
+
+def test_its_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"vmsdk {__version__}\n"
+
+
+def test_its_help_lists_the_commands_and_says_what_a_target_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert "dev       run a VM without a node" in shown
+    assert "network   run a VM on a local network" in shown
+    assert "path/vm.py:Class" in shown
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nothing"], ["--nothing"], ["dev"], ["dev", "x", "--port", "70000"]]
+)
+def test_a_wrong_call_is_a_usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: vmsdk")
+
+
+@pytest.mark.parametrize("protocol", ["34", "47", "new"])
+def test_a_protocol_that_is_not_spoken_is_a_usage_error(
+    protocol: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["dev", "vm.py", "--protocol", protocol])
+    assert end.value.code == 2
+    assert "--protocol" in capsys.readouterr().err
+
+
+def test_a_mistake_is_one_sentence_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["dev", "/nothing/vm.py"]) == 1
+    assert capsys.readouterr().err == "vmsdk dev: /nothing/vm.py: there is no file /nothing/vm.py\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["dev", "--help"]])
+def test_help_comes_without_grpc_and_without_any_extra(arguments: list[str]) -> None:
+    program = (
+        "import sys\nfrom vmsdk import cli\n"
+        f"try: cli.main({arguments})\nexcept SystemExit: pass\n"
+        "print([name for name in ('grpc', 'google', 'rich', 'h11', 'watchfiles', 'coincurve') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_it_runs_as_a_module_too() -> None:
+    done = subprocess.run([sys.executable, "-m", "vmsdk", "--version"], check=True, capture_output=True)
+    assert done.stdout.decode() == f"vmsdk {__version__}\n"

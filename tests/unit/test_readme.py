@@ -1,0 +1,125 @@
+"""README.md keeps its promises: its VM runs, its texts are the real ones, its links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vmsdk.host.errors import HandshakeFailed
+from vmsdk.host.node import Host
+from vmsdk.host.runtime import VersionRefused
+from vmsdk.ids import ID, vm_id
+from vmsdk.protocol import NEWEST, OLDEST, protocol
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of README in *language*."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def guestbook(tmp_path: Path) -> Path:
+    """The file that README tells to save."""
+    file = tmp_path / "guestbook.py"
+    file.write_text(blocks("python")[0])
+    return file
+
+
+@pytest.fixture
+def chain(guestbook: Path) -> Iterator[Host]:
+    with Host([sys.executable, "-W", "error", str(guestbook)], protocol=NEWEST, genesis=b"welcome") as host:
+        yield host
+
+
+def test_the_first_command_is_make_run_and_the_second_make_test() -> None:
+    commands = [line for block in blocks("sh") for line in block.splitlines()]
+    assert [command for command in commands if command.startswith("make")] == ["make run", "make test"]
+    assert commands[0] == "make run"
+
+
+def test_the_vm_of_readme_runs_from_genesis_to_a_block_that_survives(guestbook: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", str(guestbook)]
+    database = tmp_path / "chain.db"
+    entry = struct.Struct(">32sQQ")
+    with Host(command, protocol=NEWEST, genesis=b"welcome", database=database) as host:
+        genesis = host.chain.last_accepted
+        assert genesis.bytes == entry.pack(ID.EMPTY, 0, 0) + b"welcome"
+        block = host.chain.parse_block(entry.pack(genesis.id, 1, 1_700_000_000) + "Grüezi".encode())
+        host.chain.verify(block)
+        host.chain.prefer(block.id)
+        host.chain.accept(block)
+    with Host(command, protocol=NEWEST, genesis=b"welcome", database=database) as host:
+        assert host.chain.last_accepted.bytes == block.bytes
+        assert host.chain.get_block_id_at_height(0) == genesis.id
+
+
+@pytest.mark.parametrize(
+    ("height", "seconds", "text", "rule"),
+    [
+        (2, 1, b"x", "height 2 does not follow 0"),
+        (1, 2**33, b"x", "is before the parent's, or in the future"),
+        (1, 1, b"", "1 to 140 characters, not 0"),
+        (1, 1, b"x" * 141, "1 to 140 characters, not 141"),
+    ],
+)
+def test_the_vm_of_readme_refuses_a_block_against_its_rules(
+    chain: Host, height: int, seconds: int, text: bytes, rule: str
+) -> None:
+    data = struct.pack(">32sQQ", chain.chain.last_accepted.id, height, seconds) + text
+    block = chain.chain.parse_block(data)
+    with pytest.raises(Exception, match=rule):
+        chain.chain.verify(block)
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 47, b"\0" * 48 + b"\xff"])
+def test_the_vm_of_readme_refuses_what_is_no_entry(chain: Host, data: bytes) -> None:
+    with pytest.raises(Exception, match="not an entry"):
+        chain.chain.parse_block(data)
+
+
+def test_the_file_in_the_plugin_directory_is_called_as_readme_says() -> None:
+    assert f"`{vm_id('guestbook')}`" in README
+
+
+def test_the_handshake_errors_are_quoted_as_nodes_write_them() -> None:
+    quotes = [
+        " ".join(re.sub(r"^> ?", "", paragraph, flags=re.MULTILINE).split())
+        for paragraph in README.split("\n\n")
+        if paragraph.startswith("> ")
+    ]
+    refusal = str(VersionRefused(protocol(43), 45, "…"))
+    assert str(HandshakeFailed("vm process not found")) in quotes
+    shown = next(quote for quote in quotes if "located at" in quote).removesuffix(" …")
+    assert str(HandshakeFailed(refusal)).startswith(shown)
+    # Of nodes that are older than the protocols here (MetalGo 1.9 and before).
+    assert "handshake failed: timeout" in quotes
+    assert "handshake failed: protocol version mismatch metalgo: 19 vm: 18" in quotes
+
+
+def test_the_range_of_protocols_is_the_real_one() -> None:
+    assert f"vmsdk speaks {OLDEST} to {NEWEST}" in README
+
+
+def test_the_table_of_releases_is_what_its_script_makes() -> None:
+    spec = importlib.util.spec_from_file_location("compatibility", ROOT / "tools" / "compatibility.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.with_table(README) == README
+    assert "| 43 | 1.13.4 \N{EN DASH} 1.13.5 | 1.13.5 |\n" in README
+
+
+def test_every_link_to_a_file_leads_to_one() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []

@@ -1,0 +1,196 @@
+"""What a target's text names."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vmsdk import target
+from vmsdk.ids import vm_id
+from vmsdk.target import (
+    ExecutableTarget,
+    NoVM,
+    SeveralVMs,
+    SourceTarget,
+    TargetNotFound,
+    UnfinishedVM,
+)
+
+VM = """\
+import vmsdk
+
+class {name}(vmsdk.ChainVM):
+    def initialize(self, ctx, genesis, upgrade, config): ...
+    def last_accepted(self): ...
+    def get_block(self, block_id): ...
+    def parse_block(self, data): ...
+    def build_block(self): ...
+    def set_preference(self, block_id): ...
+    def get_block_id_at_height(self, height): ...
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The current folder; imports made in a test are forgotten after it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def write(path: str, *names: str, text: str = "") -> Path:
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(VM.format(name=name) for name in names) + text)
+    return file
+
+
+def source(text: str) -> SourceTarget:
+    found = target.find(text)
+    assert isinstance(found, SourceTarget)
+    return found
+
+
+# Sources -------------------------------------------------------------------------------------------
+
+
+def test_a_file_with_one_vm_needs_no_class(folder: Path) -> None:
+    write("chains/vm.py", "Coin")
+    found = source("chains/vm.py")
+    assert found.load().__name__ == "Coin"
+    assert found.root == found.code == folder / "chains"
+    assert found.file == folder / "chains" / "vm.py"
+
+
+def test_a_file_with_several_vms_wants_a_class() -> None:
+    write("vm.py", "Coin", "Art")
+    assert source("vm.py:Art").load().__name__ == "Art"
+    with pytest.raises(SeveralVMs) as error:
+        source("vm.py").load()
+    assert error.value.names == ["Art", "Coin"]
+    assert str(error.value) == "vm.py: has 2 VMs (Art, Coin): choose one, such as vm.py:Art"
+
+
+def test_a_class_may_lie_within_another() -> None:
+    write("vm.py", "Coin", text="class Box:\n    inner = Coin\n")
+    assert source("vm.py:Box.inner").load().__name__ == "Coin"
+
+
+def test_a_file_finds_the_modules_beside_it() -> None:
+    write("chains/rules.py", text="LIMIT = 7\n")
+    write("chains/vm.py", "Coin", text="from rules import LIMIT\nCoin.limit = LIMIT\n")
+    assert vars(source("chains/vm.py").load())["limit"] == 7
+
+
+def test_a_file_within_a_package_is_imported_as_its_module(folder: Path) -> None:
+    write("src/coins/__init__.py")
+    write("src/coins/rules.py", text="LIMIT = 7\n")
+    write("src/coins/vm/__init__.py")
+    write("src/coins/vm/coin.py", "Coin", text="from ..rules import LIMIT\n")
+    found = source("src/coins/vm/coin.py")
+    assert (found.module, found.root) == ("coins.vm.coin", folder / "src")
+    assert found.code == folder / "src" / "coins"
+    assert found.load().__module__ == "coins.vm.coin"
+
+
+def test_a_package_is_named_by_its_own_file_or_as_a_module(folder: Path) -> None:
+    write("coins/vm.py", "Coin")
+    write("coins/__init__.py", text="from coins.vm import Coin\n")
+    for text in ("coins/__init__.py", "coins", "coins:Coin"):
+        found = source(text)
+        assert found.load().__name__ == "Coin"
+        assert found.code == folder / "coins"
+
+
+@pytest.mark.parametrize("name", ["my-vm.py", "vmsdk.py", "json.py", "2.py"])
+def test_a_file_may_be_called_anything(name: str) -> None:
+    write(f"chains/{name}", "Coin")
+    assert source(f"chains/{name}").load().__name__ == "Coin"
+
+
+def test_vms_that_a_file_only_imports_do_not_count_beside_its_own() -> None:
+    write("base.py", "Base")
+    write("vm.py", text="from base import Base\nclass Coin(Base): pass\n")
+    assert source("vm.py").load().__name__ == "Coin"
+
+
+def test_an_abstract_base_does_not_count_beside_a_vm() -> None:
+    write("vm.py", "Coin", text="class Base(vmsdk.ChainVM): pass\n")
+    assert source("vm.py").load().__name__ == "Coin"
+
+
+def test_an_unfinished_vm_is_told_what_it_lacks() -> None:
+    write("vm.py", text="import vmsdk\nclass Half(vmsdk.ChainVM):\n    def last_accepted(self): ...\n")
+    with pytest.raises(UnfinishedVM) as error:
+        source("vm.py").load()
+    assert "last_accepted" not in error.value.missing
+    assert {"initialize", "build_block", "parse_block"} <= set(error.value.missing)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("vm.py:Nothing", TargetNotFound, "there is no class Nothing; the VMs there: Coin"),
+        ("vm.py:number", NoVM, "number is not a class derived from vmsdk.ChainVM"),
+        ("vm.py:Plain", NoVM, "Plain is not a class derived from vmsdk.ChainVM"),
+        ("none.py", NoVM, "there is no class derived from vmsdk.ChainVM"),
+        ("nothing.here", TargetNotFound, "there is no module nothing"),
+        ("chains.nothing", TargetNotFound, "there is no module chains.nothing"),
+    ],
+)
+def test_what_a_source_lacks_is_told(text: str, kind: type[Exception], message: str) -> None:
+    write("vm.py", "Coin", text="number = 1\nclass Plain: pass\n")
+    write("none.py", text="import vmsdk\nfrom vmsdk import ChainVM\n")
+    write("chains/__init__.py")
+    with pytest.raises(kind, match=message):
+        source(text).load()
+
+
+def test_an_import_that_fails_within_the_source_is_not_taken_for_a_missing_target() -> None:
+    write("chains/__init__.py")
+    write("chains/vm.py", text="import chains.rules\n")
+    with pytest.raises(ModuleNotFoundError, match=r"chains\.rules"):
+        source("chains.vm").load()
+
+
+# Files that are no source --------------------------------------------------------------------------
+
+
+def test_an_executable_is_a_plugin(folder: Path) -> None:
+    write("plugin").chmod(0o755)
+    assert target.find("plugin") == ExecutableTarget("plugin", folder / "plugin")
+    assert target.find("./plugin") == ExecutableTarget("./plugin", folder / "plugin")
+
+
+def test_an_executable_is_called_by_its_file_or_by_what_its_vm_id_says() -> None:
+    assert ExecutableTarget("", Path("/p/my-vm.exe")).name == "my-vm"
+    assert ExecutableTarget("", Path(f"/p/{vm_id('timestampvm')}")).name == "timestampvm"
+    hashed = "2c7iUW3kCDwRA9ZFd5bjZZc8iDy68uAsFSBahjqSZGttiTDSNH"
+    assert ExecutableTarget("", Path(f"/p/{hashed}")).name == hashed
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("missing.py", TargetNotFound, "there is no file missing.py"),
+        ("chains/missing", TargetNotFound, "there is no file chains/missing"),
+        ("./chains", NoVM, "is a folder"),
+        ("plain", NoVM, r"neither Python source \(.py\) nor executable: chmod \+x plain"),
+        ("plugin:Coin", NoVM, "is an executable: it has no class to choose"),
+        ("no-module", TargetNotFound, "there is no such file, and no module can be called so"),
+        ("", TargetNotFound, "there is no such file"),
+        (":", TargetNotFound, "there is no such file"),
+    ],
+)
+def test_what_is_no_target_is_told(text: str, kind: type[Exception], message: str) -> None:
+    Path("chains").mkdir()
+    write("plain")
+    write("plugin").chmod(0o755)
+    with pytest.raises(kind, match=message):
+        target.find(text)
