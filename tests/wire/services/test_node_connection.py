@@ -8,7 +8,7 @@ import pytest
 
 from tests.wire.services.node_starter import NodeStarter
 from tests.wire.services.scripted_node import DEADLINE_S
-from vmsdk.errors import NodeError
+from vmsdk.errors import DatabaseFailed, NodeError
 from vmsdk.host.services import NodeServices
 from vmsdk.ids import ID
 from vmsdk.services.node import NodeConnection
@@ -58,6 +58,29 @@ def test_closing_leaves_no_thread_behind(services: NodeServices, connection: Nod
     assert "vmsdk-iterators" in started
     connection.close()
     assert "vmsdk-iterators" not in {thread.name for thread in set(threading.enumerate()) - before}
+
+
+def test_an_iterator_whose_connection_was_closed_does_not_look_like_its_end(
+    connection: NodeConnection,
+) -> None:
+    connection.database.put(b"k", b"v")
+    iterator = connection.database.iterate()
+    assert next(iterator) == (b"k", b"v")
+    connection.close()
+    with pytest.raises(NodeError, match="connection to the node was closed"):
+        next(iterator)
+    with pytest.raises(DatabaseFailed):
+        next(iterator)
+
+
+def test_closing_the_database_does_not_wait_for_releases_that_can_not_come_any_more(
+    services: NodeServices, connection: NodeConnection
+) -> None:
+    iterator = connection.database.iterate()
+    connection.database.stop()
+    connection.database.close()
+    assert services.database.closed
+    iterator.release()
 
 
 @pytest.mark.parametrize(("version", "has_messenger"), [(35, True), (41, True), (42, False), (46, False)])
