@@ -43,7 +43,7 @@ def main(action: str, text: str, *options: str) -> None:
         print(error, file=sys.stderr, flush=True)
         sys.exit(_USAGE_STATUS)
     except Exception as error:  # noqa: BLE001 - the author's: shown without our own frames
-        traceback.print_exception(type(error), error, _authors_frames(error.__traceback__))
+        traceback.print_exception(type(error), error, _authors_frames(error))
         sys.exit(1)
     os.write(out, json.dumps({"name": vm.name}).encode())
 
@@ -55,11 +55,13 @@ def _take_stdout() -> int:
     return out
 
 
-def _authors_frames(frames: TracebackType | None) -> TracebackType | None:
-    """From the first frame on that is neither ours nor the import system's."""
+def _authors_frames(error: Exception) -> TracebackType | None:
+    """From the first frame on that is neither ours nor the import system's; all, if there is no other."""
+    frames = error.__traceback__
     while frames is not None:
         file = frames.tb_frame.f_code.co_filename
         if not file.startswith((_PACKAGE, _IMPORTLIB, "<")):
             return frames
         frames = frames.tb_next
-    return None
+    # A file that is no Python has no frame of its own, and its error says the line.
+    return None if isinstance(error, SyntaxError) else error.__traceback__
