@@ -12,6 +12,7 @@ import pytest
 from vmsdk import ID
 
 from . import jsonrpc
+from .chain import GENESIS, Chain
 from .everything.block import HEADER, NO_P_CHAIN_HEIGHT
 from .gohost import (
     BOOTSTRAPPING,
@@ -22,13 +23,11 @@ from .gohost import (
     Block,
     GoHost,
     GoHostError,
-    Handlers,
 )
 from .jsonrpc import JSONRPCError
 from .nodes import Node
 from .pyplugin import EVERYTHING, python_plugin
 
-GENESIS = b"genesis"
 PEER = bytes(range(100, 120))
 OTHER_PEER = bytes(range(120, 140))
 SKIPPED, STATIC, DYNAMIC = 1, 2, 3
@@ -37,29 +36,6 @@ SKIPPED, STATIC, DYNAMIC = 1, 2, 3
 @pytest.fixture
 def plugin(node: Node, tmp_path: Path) -> Path:
     return python_plugin(tmp_path, EVERYTHING, node.protocol)
-
-
-class Chain:
-    """A running chain of the VM, and what its service says."""
-
-    def __init__(self, host: GoHost, plugin: Path, config: bytes = b"") -> None:
-        self.host = host
-        self.genesis = host.run(plugin, GENESIS, config)
-        self.handlers: Handlers = host.create_handlers()
-
-    def ask(self, method: str, **params: Any) -> Any:
-        return jsonrpc.call(self.handlers, f"everything.{method}", "/rpc", **params)
-
-    def build(self, payload: bytes, p_chain_height: int | None = None) -> Block:
-        self.ask("propose", payload=payload.hex())
-        assert self.host.wait_for_event() == BUILD_BLOCK
-        return self.host.build(p_chain_height)
-
-    def accept(self, payload: bytes) -> Block:
-        block = self.build(payload)
-        self.host.verify(block.id)
-        self.host.set_preference(block.id)
-        return self.host.accept(block.id)
 
 
 @pytest.fixture

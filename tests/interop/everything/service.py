@@ -73,9 +73,15 @@ class Service:
             return {
                 "states": self._vm.states,
                 "verifications": self._vm.verifications,
+                "builds": self._vm.builds,
                 "rejected": [block_id.hex() for block_id in self._vm.rejected],
                 "lookup_during_initialize": self._vm.lookup_during_initialize,
             }
+
+    def set_builds_fail(self, fail: bool) -> bool:
+        with self._vm.ctx.lock:
+            self._vm.builds_fail = fail
+        return fail
 
     def set_healthy(self, healthy: bool) -> bool:
         self._vm.is_healthy = healthy

@@ -69,7 +69,10 @@ class EverythingVM(vmsdk.ChainVM, BuildBlockWithContext, StateSyncableVM, CrossC
         self.received_more = threading.Condition()
         self.verifications: list[int | None] = []
         self.rejected: list[vmsdk.ID] = []
-        self.mempool: deque[bytes] = deque()
+        # A VM that keeps its mempool on disk has work from the start.
+        self.mempool = deque([b"from before"] if config == b"work" else [])
+        self.builds = 0
+        self.builds_fail = False
         self.syncing: Summary | None = None
         self.is_healthy = True
         self._register_metrics()
@@ -128,7 +131,8 @@ class EverythingVM(vmsdk.ChainVM, BuildBlockWithContext, StateSyncableVM, CrossC
         return self._build(p_chain_height)
 
     def _build(self, p_chain_height: int) -> EverythingBlock:
-        if not self.mempool:
+        self.builds += 1
+        if self.builds_fail or not self.mempool:
             raise vmsdk.NothingToBuild
         parent = self.ctx.get_block(self.preferred)
         wants_context = p_chain_height != NO_P_CHAIN_HEIGHT
