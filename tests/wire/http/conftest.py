@@ -65,7 +65,7 @@ def mount() -> Iterator[Mount]:
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
+def serve(caplog: pytest.LogCaptureFixture) -> Iterator[Serve]:
     served: list[Served] = []
     before = set(threading.enumerate())
 
@@ -76,7 +76,9 @@ def serve() -> Iterator[Serve]:
     yield serve
     for each in served:
         each.close()
-    gc.collect()  # grpcio ends its own thread when the last of its servers is collected.
+    # grpcio ends its own thread when the last of its channels is collected; tracebacks hold some.
+    caplog.get_records("call").clear()
+    gc.collect()
     left = {thread for thread in threading.enumerate() if thread not in before and "AnyIO" not in thread.name}
     for thread in left:
         thread.join(5)

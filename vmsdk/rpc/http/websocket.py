@@ -165,7 +165,7 @@ class WebSocketExchange(Exchange):
         try:
             self._connection = self._connect(await self._node.writer.hijack())
             await self._connection.write(handshake)
-        except grpc.aio.AioRpcError as error:
+        except (grpc.aio.AioRpcError, ClientDisconnected) as error:
             self._log.debug("%s: the node does not hand over the connection: %s", self.scope["path"], error)
             self._lose(1006)
             raise ClientDisconnected from None
@@ -205,10 +205,11 @@ class WebSocketExchange(Exchange):
                     await self._take_events()
                 if chunk.is_end:
                     break
-        except (grpc.aio.AioRpcError, ClientDisconnected, RemoteProtocolError, LocalProtocolError) as error:
+        except (ClientDisconnected, RemoteProtocolError, LocalProtocolError) as error:
             self._log.debug("%s: the WebSocket broke: %s", self.scope["path"], error)
         finally:
             self._lose(1006)
+            await connection.close()
 
     async def _take_events(self) -> None:
         for event in self._ws.events():
@@ -265,9 +266,9 @@ class WebSocketExchange(Exchange):
                 else:
                     data = self._ws.send(event)
                 await connection.write(data)
-            except grpc.aio.AioRpcError:
+            except ClientDisconnected:
                 self._lose(1006)
-                raise ClientDisconnected from None
+                raise
             except LocalProtocolError as error:
                 if self._ws.state is ConnectionState.OPEN:
                     raise InvalidResponse(str(error)) from None
@@ -325,10 +326,10 @@ class WebSocketExchange(Exchange):
                 await self._close_quietly(self._close_code)
                 await asyncio.wait([self._reading], timeout=CLOSE_TIMEOUT_S)
         finally:
-            self._lose(1006)
             if self._reading is not None:
                 self._reading.cancel()
-            if self._connection is not None:
+                await asyncio.wait([self._reading])
+            elif self._connection is not None:
                 await self._connection.close()
             await self._node.close()
 

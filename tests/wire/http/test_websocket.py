@@ -1,0 +1,408 @@
+"""WebSockets of a real client, through the host's HTTP front, to an app."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+from typing import Any
+
+import pytest
+import websockets
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from websockets.asyncio.client import connect as connect_async
+from websockets.sync.client import connect
+
+from tests.wire.http.conftest import Serve
+from vmsdk.http import JSONRPC, WSGI, subpaths
+
+DEADLINE_S = 20.0
+VERSIONS = [39, 41, 43, 45]
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+
+
+class Ended:
+    """What the app's WebSocket ended with."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+        self.message: Any = None
+
+    def __call__(self, message: Any) -> None:
+        self.message = message
+        self._ended.set()
+
+    def wait(self) -> Any:
+        assert self._ended.wait(DEADLINE_S)
+        return self.message
+
+
+@pytest.fixture
+def ended() -> Ended:
+    return Ended()
+
+
+def echo(ended: Ended, **accept: Any) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "websocket":
+            return
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept", **accept})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({**message, "type": "websocket.send"})
+        ended(message)
+
+    return app
+
+
+def on_accepted(behaviour: Any) -> Any:
+    """An app that accepts and then does *behaviour*(receive, send)."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "websocket":
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        await behaviour(receive, send)
+
+    return app
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("compression", ["deflate", None])
+def test_text_and_binary_of_every_size_come_back_the_same(
+    serve: Serve, ended: Ended, version: int, compression: Any
+) -> None:
+    served = serve({"/ws": echo(ended)}, version)
+    with connect(f"{served.ws}/ws", compression=compression, max_size=None) as client:
+        assert client.response is not None
+        assert ("Sec-WebSocket-Extensions" in client.response.headers) is (compression is not None)
+        for message in ("", "caf\u00e9 \U0001f600", b"", os.urandom(65_536), "x" * 200_000, bytes(70_000)):
+            client.send(message)
+            assert client.recv(DEADLINE_S) == message
+
+
+@pytest.mark.parametrize("version", [39, 45])
+def test_a_message_of_16_mib_passes_and_a_larger_one_ends_the_connection_with_1009(
+    serve: Serve, ended: Ended, version: int
+) -> None:
+    served = serve({"/ws": echo(ended)}, version)
+    with connect(f"{served.ws}/ws", compression=None, max_size=None) as client:
+        data = os.urandom(MAX_MESSAGE_BYTES)
+        client.send(data)
+        assert client.recv(DEADLINE_S) == data
+        try:
+            client.send(data + b"x")
+        except websockets.ConnectionClosed:
+            pass  # The server may hang up before it has all of it.
+        with pytest.raises(websockets.ConnectionClosed):
+            client.recv(DEADLINE_S)
+    assert ended.wait()["code"] == 1009
+
+
+def test_a_small_message_that_expands_beyond_the_limit_is_stopped(serve: Serve, ended: Ended) -> None:
+    served = serve({"/ws": echo(ended)})
+    with connect(f"{served.ws}/ws", max_size=None) as client:
+        client.send(bytes(2 * MAX_MESSAGE_BYTES))
+        with pytest.raises(websockets.ConnectionClosed) as caught:
+            client.recv(DEADLINE_S)
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1009
+
+
+def test_a_message_in_fragments_is_one_message(serve: Serve, ended: Ended) -> None:
+    served = serve({"/ws": echo(ended)})
+    with connect(f"{served.ws}/ws") as client:
+        client.send(["a", "", "caf\u00e9"])
+        assert client.recv(DEADLINE_S) == "acaf\u00e9"
+        client.send([b"a", b"b"])
+        assert client.recv(DEADLINE_S) == b"ab"
+
+
+def test_a_ping_is_answered_also_while_the_app_is_not_listening(serve: Serve) -> None:
+    async def sleep(receive: Any, send: Any) -> None:
+        await asyncio.Event().wait()
+
+    served = serve({"/ws": on_accepted(sleep)})
+    with connect(f"{served.ws}/ws") as client:
+        assert client.ping(b"payload").wait(DEADLINE_S)
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1001, "bye"), (4321, "caf\u00e9")])
+def test_the_clients_closing_reaches_the_app_with_its_code_and_reason(
+    serve: Serve, ended: Ended, code: int, reason: str
+) -> None:
+    served = serve({"/ws": echo(ended)})
+    with connect(f"{served.ws}/ws") as client:
+        client.close(code, reason)
+    assert ended.wait() == {"type": "websocket.disconnect", "code": code, "reason": reason}
+
+
+def test_a_client_that_vanishes_is_a_disconnect_of_1006(serve: Serve, ended: Ended) -> None:
+    served = serve({"/ws": echo(ended)})
+    with connect(f"{served.ws}/ws") as client:
+        client.send("x")
+        client.recv(DEADLINE_S)
+        client.socket.shutdown(socket.SHUT_RDWR)
+    assert ended.wait()["code"] == 1006
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "reason"),
+    [
+        ({}, 1000, ""),
+        ({"code": 4000, "reason": "done"}, 4000, "done"),
+        ({"code": 1000, "reason": "\u00e9" * 100}, 1000, "\u00e9" * 61),
+    ],
+)
+def test_the_apps_closing_reaches_the_client_with_its_code_and_reason(
+    serve: Serve, message: dict[str, Any], code: int, reason: str
+) -> None:
+    async def close(receive: Any, send: Any) -> None:
+        await send({"type": "websocket.close", **message})
+        assert (await receive())["type"] == "websocket.disconnect"
+        with pytest.raises(OSError, match="disconnected"):
+            await send({"type": "websocket.send", "text": "too late"})
+
+    served = serve({"/ws": on_accepted(close)})
+    with connect(f"{served.ws}/ws") as client, pytest.raises(websockets.ConnectionClosed) as caught:
+        client.recv(DEADLINE_S)
+    assert caught.value.rcvd is not None
+    assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (code, reason)
+
+
+@pytest.mark.parametrize(("error", "code"), [(None, 1000), (RuntimeError, 1011)])
+def test_an_app_that_just_ends_closes_and_one_that_raises_says_so(
+    serve: Serve, error: type[Exception] | None, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def end(receive: Any, send: Any) -> None:
+        if error is not None:
+            raise error("boom")
+
+    served = serve({"/ws": on_accepted(end)})
+    with connect(f"{served.ws}/ws") as client, pytest.raises(websockets.ConnectionClosed) as caught:
+        client.recv(DEADLINE_S)
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == code
+    assert len([record for record in caplog.records if record.exc_info]) == (error is not None)
+
+
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        (bytes.fromhex("8300"), 1002),  # An opcode that does not exist.
+        (bytes.fromhex("8182000000 00c328".replace(" ", "")), 1007),  # Text that is no UTF-8.
+        (bytes.fromhex("81021234"), 1002),  # A client's frame without a mask.
+    ],
+)
+def test_a_client_that_breaks_the_protocol_is_hung_up_on_with_the_code_for_it(
+    serve: Serve, ended: Ended, frames: bytes, code: int
+) -> None:
+    served = serve({"/ws": echo(ended)})
+    with connect(f"{served.ws}/ws") as client:
+        client.socket.sendall(frames)
+        with pytest.raises(websockets.ConnectionClosed) as caught:
+            client.recv(DEADLINE_S)
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == code
+    assert ended.wait()["code"] == code
+
+
+def test_a_subprotocol_is_offered_to_the_app_and_chosen_by_it(serve: Serve, ended: Ended) -> None:
+    offered: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        offered.extend(scope.get("subprotocols", []))
+        await echo(ended, subprotocol="b", headers=[(b"x-extra", b"1")])(scope, receive, send)
+
+    served = serve({"/ws": app})
+    with connect(f"{served.ws}/ws", subprotocols=["a", "b"]) as client:  # type: ignore[list-item]
+        assert client.subprotocol == "b"
+        assert client.response is not None
+        assert client.response.headers["X-Extra"] == "1"
+    assert offered == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        {"subprotocol": "never offered"},
+        {"headers": [(b"x", b"a\r\nb")]},
+        {"headers": [(b"sec-websocket-accept", b"x")]},
+    ],
+)
+def test_an_acceptance_that_breaks_the_handshake_is_a_500(
+    serve: Serve, ended: Ended, accept: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    served = serve({"/ws": echo(ended, **accept)})
+    with pytest.raises(websockets.InvalidStatus) as caught:
+        connect(f"{served.ws}/ws")
+    assert caught.value.response.status_code == 500
+    assert [record for record in caplog.records if record.exc_info]
+
+
+def refusing(*messages: dict[str, Any]) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            for message in messages:
+                await send(message)
+
+    return app
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("app", "status", "text"),
+    [
+        (refusing({"type": "websocket.close", "reason": "members only"}), 403, b"members only\n"),
+        (refusing({"type": "websocket.close"}), 403, b"Forbidden\n"),
+        (
+            refusing(
+                {"type": "websocket.http.response.start", "status": 401, "headers": [(b"x", b"y")]},
+                {"type": "websocket.http.response.body", "body": b"who ", "more_body": True},
+                {"type": "websocket.http.response.body", "body": b"are you?"},
+            ),
+            401,
+            b"who are you?",
+        ),
+        (WSGI(lambda environ, start_response: []), 400, b"this app is WSGI, which has no WebSockets\n"),
+        (JSONRPC({"f": lambda: None}), 400, b"this path speaks JSON-RPC, by POST\n"),
+    ],
+)
+def test_a_websocket_is_refused_before_it_is_one(
+    serve: Serve, version: int, app: Any, status: int, text: bytes
+) -> None:
+    served = serve({"/ws": app}, version)
+    with pytest.raises(websockets.InvalidStatus) as caught:
+        connect(f"{served.ws}/ws")
+    assert (caught.value.response.status_code, caught.value.response.body) == (status, text)
+
+
+def test_an_app_that_returns_without_an_answer_is_a_500(serve: Serve) -> None:
+    served = serve({"/ws": refusing()})
+    with pytest.raises(websockets.InvalidStatus) as caught:
+        connect(f"{served.ws}/ws")
+    assert caught.value.response.status_code == 500
+
+
+def test_a_client_that_does_not_read_slows_the_app_down(serve: Serve) -> None:
+    sent = 0
+    stalled = threading.Event()
+
+    async def flood(receive: Any, send: Any) -> None:
+        nonlocal sent
+        chunk = os.urandom(1024 * 1024)
+        while True:
+            sending = asyncio.ensure_future(send({"type": "websocket.send", "bytes": chunk}))
+            if not (await asyncio.wait([sending], timeout=0.5))[0]:
+                stalled.set()
+                with pytest.raises(OSError, match="disconnected"):
+                    await sending
+                return
+            sent += 1
+
+    served = serve({"/ws": on_accepted(flood)})
+    with connect(f"{served.ws}/ws", compression=None, max_queue=1, max_size=None, close_timeout=0.1):
+        assert stalled.wait(DEADLINE_S)
+    assert sent < 200
+
+
+def test_an_app_that_does_not_read_slows_the_client_down(serve: Serve) -> None:
+    async def sleep(receive: Any, send: Any) -> None:
+        await asyncio.Event().wait()
+
+    served = serve({"/ws": on_accepted(sleep)})
+    with connect(f"{served.ws}/ws", compression=None, ping_interval=None) as client:
+        client.socket.settimeout(0.5)
+        frame = bytes.fromhex("82fe400000000000") + bytes(0x4000)
+        with pytest.raises(TimeoutError):
+            client.socket.sendall(frame * 16_384)  # 256 MiB: far more than any buffer in between.
+        client.socket.shutdown(socket.SHUT_RDWR)
+
+
+def test_starlette_routes_websockets_below_its_mount(serve: Serve) -> None:
+    async def feed(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_json({"name": websocket.path_params["name"], "url": websocket.url.path})
+        try:
+            await websocket.receive_text()
+        except WebSocketDisconnect:
+            pass
+
+    served = serve({subpaths("/api"): Starlette(routes=[WebSocketRoute("/feed/{name}", feed)])})
+    with connect(f"{served.ws}/api/feed/x") as client:
+        assert f'"/ext/bc/{served.ws.rpartition("/")[2]}/api/feed/x"' in str(client.recv(DEADLINE_S))
+
+
+# The server's end -------------------------------------------------------------------------------------
+
+
+def test_closing_the_servers_ends_websockets_as_a_restart(serve: Serve, ended: Ended) -> None:
+    served = serve({"/ws": echo(ended)})
+    with connect(f"{served.ws}/ws") as client:
+        client.send("x")
+        client.recv(DEADLINE_S)
+        served.servers.close()
+        with pytest.raises(websockets.ConnectionClosed) as caught:
+            client.recv(DEADLINE_S)
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1012
+    assert ended.wait()["type"] == "websocket.disconnect"
+
+
+def test_an_app_that_ignores_its_disconnect_is_cancelled(serve: Serve, ended: Ended) -> None:
+    async def stubborn(receive: Any, send: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended("cancelled")
+
+    served = serve({"/ws": on_accepted(stubborn)})
+    with connect(f"{served.ws}/ws"):
+        served.servers.close()
+        assert ended.wait() == "cancelled"
+
+
+def test_a_node_that_goes_away_ends_its_websockets(serve: Serve, ended: Ended) -> None:
+    served = serve({"/ws": echo(ended)})
+    with connect(f"{served.ws}/ws") as client:
+        client.send("x")
+        client.recv(DEADLINE_S)
+        served.front.stop()
+        assert ended.wait()["code"] == 1006
+
+
+def test_500_idle_websockets_cost_no_thread_and_stop_nobody(serve: Serve) -> None:
+    async def ping(request: Any) -> JSONResponse:
+        return JSONResponse({"pong": True})
+
+    async def idle(websocket: WebSocket) -> None:
+        await websocket.accept()
+        try:
+            await websocket.receive_text()
+        except WebSocketDisconnect:
+            pass
+
+    app = Starlette(routes=[WebSocketRoute("/ws", idle), Route("/ping", ping)])
+    served = serve({subpaths("/api"): app})
+
+    async def use() -> None:
+        clients = []
+        before = threading.active_count()
+        for _ in range(10):
+            clients += await asyncio.gather(
+                *(connect_async(f"{served.ws}/api/ws", ping_interval=None) for _ in range(50))
+            )
+        assert threading.active_count() - before <= 2
+        async with connect_async(f"{served.ws}/api/ws") as one_more:
+            await asyncio.wait_for(await one_more.ping(), DEADLINE_S)
+        await asyncio.gather(*(client.close() for client in clients))
+
+    logging.getLogger("websockets").setLevel(logging.INFO)
+    asyncio.run(use())
