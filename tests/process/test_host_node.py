@@ -30,8 +30,9 @@ PLUGINS = Path(__file__).parent / "plugins"
 DEADLINE_S = 20
 
 
-def host(version: int = 45, script: str = "bare_vm.py", **fields: Any) -> Host:
-    return Host([sys.executable, str(PLUGINS / script), str(version)], protocol=version, **fields)
+def host(version: int = 45, *manners: str, script: str = "bare_vm.py", **fields: Any) -> Host:
+    command = [sys.executable, str(PLUGINS / script), str(version), *manners]
+    return Host(command, protocol=version, **fields)
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +121,7 @@ def test_edge_17_a_call_during_a_kill_fails_and_so_do_all_later_ones() -> None:
             hanging.set()
 
     errors: SimpleQueue[BaseException] = SimpleQueue()
-    running = host(script="hangs.py", log=watch).start()
+    running = host(45, "hang", log=watch).start()
 
     def build() -> None:
         try:
@@ -147,7 +148,8 @@ def test_a_vm_that_hangs_is_stopped_all_the_same(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(chain_module, "SHUTDOWN_TIMEOUT_S", 0.2)
     hanging = threading.Event()
     running = host(
-        script="hangs.py",
+        45,
+        "hang",
         config=b"1",
         log=lambda _, line: hanging.set() if line == "hanging" else None,
         stop_timeout_s=0.2,

@@ -150,21 +150,21 @@ def test_edge_7_a_crash_is_noticed_only_at_the_timeout_and_its_last_words_are_ke
 
 @pytest.mark.parametrize("descriptor", ["1", "2"])
 def test_edge_8_a_healthy_plugin_that_closes_a_stream_gets_sigterm(descriptor: str) -> None:
-    process = PluginProcess(command("deaf.py", "45", f"close{descriptor}"))
+    process = PluginProcess(command("bare_vm.py", "45", "mortal", f"close{descriptor}"))
     process.start()
     assert process.wait(DEADLINE_S) == -signal.SIGTERM
     process.stop()
 
 
 def test_edge_8_and_sigkill_if_it_ignores_that() -> None:
-    process = PluginProcess(command("deaf.py", "45", "close1", "ignore"), stop_timeout_s=0.3)
+    process = PluginProcess(command("bare_vm.py", "45", "close1", "deaf"), stop_timeout_s=0.3)
     process.start()
     assert process.wait(DEADLINE_S) == -signal.SIGKILL
     process.stop()
 
 
 def test_edge_11_a_plugin_that_ignores_sigterm_is_killed_after_the_timeout() -> None:
-    process = PluginProcess(command("deaf.py", "45", "ignore"), stop_timeout_s=0.5)
+    process = PluginProcess(command("bare_vm.py", "45", "deaf"), stop_timeout_s=0.5)
     process.start()
     began = time.monotonic()
     assert process.stop() == -signal.SIGKILL
@@ -172,7 +172,7 @@ def test_edge_11_a_plugin_that_ignores_sigterm_is_killed_after_the_timeout() -> 
 
 
 def test_stopping_is_done_once_and_repeats_wait_for_it() -> None:
-    process = PluginProcess(command("deaf.py", "45", "ignore"), stop_timeout_s=0.5)
+    process = PluginProcess(command("bare_vm.py", "45", "deaf"), stop_timeout_s=0.5)
     process.start()
     codes: list[int | None] = []
     threads = [threading.Thread(target=lambda: codes.append(process.stop())) for _ in range(3)]
@@ -281,7 +281,7 @@ def test_a_grandchild_that_holds_the_streams_does_not_hold_the_host() -> None:
 
 
 def test_a_plugin_outlives_the_thread_that_started_it() -> None:
-    process = PluginProcess(command("deaf.py", "45"))  # SIGTERM would end it
+    process = PluginProcess(command("bare_vm.py", "45", "mortal"))  # SIGTERM would end it
     thread = threading.Thread(target=process.start)
     thread.start()
     thread.join(DEADLINE_S)
@@ -291,7 +291,7 @@ def test_a_plugin_outlives_the_thread_that_started_it() -> None:
 
 def test_a_plugin_gets_sigterm_when_the_host_is_killed() -> None:
     host = subprocess.Popen(
-        [sys.executable, str(PLUGINS / "killed_host.py"), *command("deaf.py", "45")],
+        [sys.executable, str(PLUGINS / "killed_host.py"), *command("bare_vm.py", "45", "mortal")],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -304,7 +304,7 @@ def test_a_plugin_gets_sigterm_when_the_host_is_killed() -> None:
 
 def test_what_is_to_be_done_at_the_end_is_done_also_when_it_is_past() -> None:
     codes: SimpleQueue[int] = SimpleQueue()
-    process = PluginProcess(command("deaf.py", "45"))
+    process = PluginProcess(command("bare_vm.py", "45", "mortal"))
     process.at_exit(codes.put)
     process.start()
     process.kill()

@@ -183,8 +183,11 @@ class Chain(Consensus):
             best = max(offered.values(), key=lambda summary: summary.height)
             if ongoing is not None:
                 best = offered.get(ongoing.id, best)
-            if self.state_sync.accept(best) == StateSyncMode.STATIC:
+            mode = self.state_sync.accept(best)
+            if mode == StateSyncMode.STATIC:
                 self._await_state_sync()
+            elif mode not in (StateSyncMode.SKIPPED, StateSyncMode.DYNAMIC):
+                _log.warning("the VM accepted a state summary in a mode that does not exist: %d", mode)
         self.set_state(State.BOOTSTRAPPING)
 
     def bootstrap(self, blocks: Iterable[bytes] = ()) -> None:

@@ -137,8 +137,8 @@ class PluginProcess:
             self._start_error = error
             self._started.set()
             return
-        self._process = process
         self._given_up, self._give_up = socket.socketpair()
+        self._process = process
         for stream, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
             assert pipe is not None
             self._run(stream, self._drain, stream, pipe)
@@ -212,6 +212,9 @@ class PluginProcess:
 
         Where there is no SIGTERM the process is killed at once.
         """
+        if self._threads:
+            # An interrupted start may still be about to spawn.
+            self._started.wait()
         if self._process is None:
             return None
         with self._stop_lock:

@@ -1,4 +1,5 @@
-"""A VM of nothing but grpcio: what tests of the host run, as a process of its own or in their own.
+"""A VM of nothing but grpcio: what tests of the host run, as a process (bare_vm.py VERSION MANNERS…) or in
+their own.
 
 A block is 8 bytes of height, 8 of Unix seconds, 32 of the parent's ID, and a payload; its ID is the
 SHA-256 of that. Genesis is at height 0, time 0. Blocks that are accepted are stored in the node's database.
@@ -310,20 +311,40 @@ class PluginVM(BareVM):
         return super().Shutdown(request)
 
 
-def main(version: int, vm: PluginVM) -> None:
-    """The life of a plugin: SIGTERM counts once Shutdown has been called."""
+class HangingVM(PluginVM):
+    """Never returns from BuildBlock."""
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        print("hanging", flush=True)
+        while True:
+            threading.Event().wait()
+
+
+def main(version: int, manners: set[str]) -> None:
+    """The life of a plugin: SIGTERM counts once Shutdown has been called. With bad manners:
+
+    ``mortal``: SIGTERM ends it at once. ``deaf``: SIGTERM never ends it. ``close1``, ``close2``: it closes
+    that descriptor after the announcement. ``hang``: it never builds a block.
+    """
     parent = os.getppid()
     ended = threading.Event()
+    vm = HangingVM() if "hang" in manners else PluginVM()
 
     def terminate(*_: object) -> None:
         if vm.shut_down.is_set() or os.getppid() != parent:
             ended.set()
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, terminate)
+    if "deaf" in manners:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    elif "mortal" not in manners:
+        signal.signal(signal.SIGTERM, terminate)
     server, address = serve(vm)
     handshake(address, version)
     print("serving", flush=True)
+    for descriptor in (1, 2):
+        if f"close{descriptor}" in manners:
+            os.close(descriptor)
     ended.wait()
     server.stop(1).wait()
 
@@ -331,4 +352,4 @@ def main(version: int, vm: PluginVM) -> None:
 if __name__ == "__main__":
     import sys
 
-    main(int(sys.argv[1]), PluginVM())
+    main(int(sys.argv[1]), set(sys.argv[2:]))

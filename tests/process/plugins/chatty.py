@@ -1,5 +1,7 @@
 """A plugin that writes lines, broken UTF-8, an endless line and an unfinished one, then crashes."""
 
+from __future__ import annotations
+
 import os
 
 os.write(1, "grüße\r\nzwei".encode())

@@ -1,5 +1,7 @@
 """Not a plugin but a host: starts the plugin given as arguments, prints its PID, and waits to be killed."""
 
+from __future__ import annotations
+
 import signal
 import sys
 

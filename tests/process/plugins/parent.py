@@ -1,5 +1,7 @@
 """A plugin whose grandchild inherits its streams and outlives it: prints the grandchild's PID."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 

@@ -1,5 +1,7 @@
 """A plugin that tells, as one line of JSON, what it was started with, and never announces itself."""
 
+from __future__ import annotations
+
 import ctypes
 import json
 import os

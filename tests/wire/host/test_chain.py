@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -643,7 +644,7 @@ def test_an_ongoing_sync_goes_on_if_a_peer_still_offers_its_summary(start_chain:
     assert chain.last_accepted.height == 5
 
 
-@pytest.mark.parametrize("mode", ["MODE_SKIPPED", "MODE_DYNAMIC"])
+@pytest.mark.parametrize("mode", ["MODE_SKIPPED", "MODE_DYNAMIC", "MODE_UNSPECIFIED"])
 def test_a_skipped_or_dynamic_sync_waits_for_nothing(start_chain: StartChain, mode: str) -> None:
     vm = SyncingVM()
     vm.mode = pb.StateSummaryAcceptResponse.Mode.Value(mode)
@@ -700,12 +701,29 @@ def test_an_event_comes_once_until_something_changes(vm: BareVM, chain: Chain) -
     assert chain.next_event(DEADLINE_S) is Event.BUILD_BLOCK
 
 
-def test_a_change_cancels_the_call_in_flight_and_asks_again(vm: BareVM, chain: Chain) -> None:
+def test_a_change_cancels_the_call_in_flight_and_asks_again(start_chain: StartChain) -> None:
+    class WatchedVM(BareVM):
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked = threading.Condition()
+
+        def WaitForEvent(self, request: Empty, context: Any) -> pb.WaitForEventResponse:
+            with self.asked:
+                self.asked.notify_all()
+            return super().WaitForEvent(request, context)
+
+        def is_asked_after(self, earlier: str) -> bool:
+            order = [name for name, _ in self.calls]
+            return "WaitForEvent" in order[order.index(earlier) :]
+
+    vm = WatchedVM()
+    chain = start_chain(vm)
+    chain.start()
     block = processing(chain, chain.last_accepted, b"1")
     vm.calls.clear()
     chain.prefer(block.id)
-    vm.propose(b"2")
-    assert chain.next_event(DEADLINE_S) is Event.BUILD_BLOCK
+    with vm.asked:
+        assert vm.asked.wait_for(lambda: vm.is_asked_after("SetPreference"), DEADLINE_S)
 
 
 def test_a_failing_wait_for_event_is_repeated(start_chain: StartChain) -> None:

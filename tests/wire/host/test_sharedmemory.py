@@ -166,6 +166,14 @@ def test_indexed_skips_traits_below_the_start_and_starts_later_ones_at_the_newes
     assert indexed(memory, traits, 10, (b"b", b"unknown"))[0] == [b"b2", b"b1", b"c2", b"c1"]
 
 
+def test_the_start_key_counts_within_the_start_trait_only(services: NodeServices, memory: RawStub) -> None:
+    inbox = services.shared_memory.inbox(PEER)
+    inbox.put(b"old", b"old", traits=[b"b"])
+    inbox.put(b"both", b"both", traits=[b"a", b"b"])
+    inbox.put(b"new", b"new", traits=[b"b"])
+    assert indexed(memory, [b"a", b"b"], 10, (b"a", b"both"))[0] == [b"both", b"new", b"old"]
+
+
 def test_indexed_echoes_the_start_if_nothing_was_visited(memory: RawStub) -> None:
     assert indexed(memory, [], 10, (b"t", b"k")) == ([], b"t", b"k")
     assert indexed(memory, [b"a"], 10, (b"b", b"k")) == ([], b"b", b"k")
