@@ -15,7 +15,7 @@ RUN_READY := $(VENV)/.ready-to-run
 ALL_READY := $(VENV)/.ready-for-all
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench clean
+.PHONY: help run test check check-form check-lint check-types check-layers check-made format bench clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,11 +26,21 @@ run: $(RUN_READY) ## run the timestamp chain, with HTTP on 127.0.0.1:9650
 test: $(ALL_READY) ## run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(ALL_READY) ## formatting, lint, types, layers, generated code
+check: check-form check-lint check-types check-layers check-made ## formatting, lint, types, layers, generated files
+
+check-form: $(ALL_READY)
 	$(BIN)/ruff format --check .
+
+check-lint: $(ALL_READY)
 	$(BIN)/ruff check .
+
+check-types: $(ALL_READY)
 	$(BIN)/mypy $(wildcard $(SOURCES))
+
+check-layers: $(ALL_READY)
 	$(BIN)/lint-imports
+
+check-made: $(ALL_READY)
 	$(BIN)/python proto/generate.py --check
 	$(BIN)/python tools/compatibility.py --check
 

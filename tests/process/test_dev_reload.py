@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .devcommand import Dev, call
+from .devcommand import Dev, call, request
 from .test_dev import executable, talkative, vm_process
 
 
@@ -30,10 +30,11 @@ def test_code_that_does_not_start_is_reported_and_the_next_change_tries_again(tm
     vm = talkative(tmp_path)
     good = vm.read_text()
     with Dev(vm, "--reload", folder=tmp_path) as dev:
-        dev.url()
+        url = dev.url()
         vm.write_text(good + "    def broken(:\n")
         dev.line(r"SyntaxError: ")
         dev.line(r"^waiting for the next change")
+        assert request(url)[0] == 503  # as from a node whose chain is not there yet
         vm.write_text(good + "        raise ValueError('still broken')\n")
         dev.line(r"^shutting down chain: Initialize: still broken")
         dev.line(r"^waiting for the next change")
