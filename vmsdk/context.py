@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from vmsdk.database import Database
     from vmsdk.ids import ID, NodeID
     from vmsdk.metrics import Metrics
-    from vmsdk.nodeservices import AliasReader, AppSender, SharedMemory, ValidatorState, WarpSigner
+    from vmsdk.nodeservices import (
+        AliasReader,
+        AppSender,
+        NodeServices,
+        SharedMemory,
+        ValidatorState,
+        WarpSigner,
+    )
     from vmsdk.upgrades import NetworkUpgrades
 
 
@@ -56,20 +63,8 @@ class Context:
     db: Database
     """The chain's database, served by the node."""
 
-    sender: AppSender
-    """Messages to peers."""
-
-    shared_memory: SharedMemory
-    """The mailboxes between this chain and others of its subnet."""
-
-    aliases: AliasReader
-    """The names of the node's chains."""
-
-    validators: ValidatorState
-    """What the P-chain knows of validators."""
-
-    warp_signer: WarpSigner
-    """The node's BLS signature for messages of this chain."""
+    services: NodeServices
+    """The node's other services, each connected at its first use; the properties below name them."""
 
     metrics: Metrics
     """Where to register metrics for the node's metrics page."""
@@ -91,3 +86,28 @@ class Context:
 
     state_sync_finished: Callable[[], None]
     """Say that state sync has ended. From any thread; repeated to the node until it was heard."""
+
+    @property
+    def sender(self) -> AppSender:
+        """Messages to peers."""
+        return self.services.sender
+
+    @property
+    def shared_memory(self) -> SharedMemory:
+        """The mailboxes between this chain and others of its subnet."""
+        return self.services.shared_memory
+
+    @property
+    def aliases(self) -> AliasReader:
+        """The names of the node's chains."""
+        return self.services.aliases
+
+    @property
+    def validators(self) -> ValidatorState:
+        """What the P-chain knows of validators."""
+        return self.services.validators
+
+    @property
+    def warp_signer(self) -> WarpSigner:
+        """The node's BLS signature for messages of this chain."""
+        return self.services.warp_signer

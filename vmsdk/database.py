@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, overload
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, overload
 
 from vmsdk.errors import NotFound
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Database(ABC):

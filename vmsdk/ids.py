@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import ClassVar
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, ClassVar
 
 from vmsdk import cb58
 from vmsdk.errors import InvalidCB58, InvalidHashLength, InvalidVMName
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class _FixedBytes(bytes):

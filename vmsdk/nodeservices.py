@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from vmsdk.database import Batch
 from vmsdk.ids import ID, NodeID
@@ -225,3 +226,18 @@ class WarpSigner(ABC):
 
         The node refuses a chain that is not this one and a network that is not its own.
         """
+
+
+class NodeServices(Protocol):
+    """All of the above, of one chain's node."""
+
+    @property
+    def sender(self) -> AppSender: ...
+    @property
+    def shared_memory(self) -> SharedMemory: ...
+    @property
+    def aliases(self) -> AliasReader: ...
+    @property
+    def validators(self) -> ValidatorState: ...
+    @property
+    def warp_signer(self) -> WarpSigner: ...

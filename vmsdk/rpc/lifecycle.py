@@ -11,7 +11,6 @@ from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.rpc.answers import last_accepted_fields
 from vmsdk.rpc.dispatch import Dispatcher, Handler, InvalidRequest
 from vmsdk.rpc.initialize import Identity, make_context
-from vmsdk.rpc.notifier import Notifier
 from vmsdk.rpc.session import Session
 from vmsdk.services.node import NodeConnection
 from vmsdk.state import State
@@ -59,6 +58,8 @@ class Lifecycle:
                     session.disconnect()
                 raise
             if node.messenger is not None:
+                from vmsdk.rpc.notifier import Notifier
+
                 session.notifier = Notifier(session.events, node.messenger, session.faults, session.log)
                 session.notifier.start()
             session.initialized = True

@@ -8,8 +8,6 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 
-from typing_extensions import override
-
 from vmsdk._pb.io.prometheus.client import metrics_pb2 as pb
 from vmsdk.errors import VMError
 from vmsdk.metrics import Collector, MetricFamily, Metrics, MetricSample
@@ -54,7 +52,6 @@ class MetricsPage(Metrics):
         self._collectors: list[Collector] = []
         self._complaints: set[str] = set()
 
-    @override
     def register(self, collector: Collector) -> None:
         with self._lock:
             self._collectors.append(collector)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import TYPE_CHECKING
 
 from vmsdk.errors import VMError
 from vmsdk.events import Event
 from vmsdk.rpc.eventsource import EventSource
 from vmsdk.rpc.faults import FaultLog
-from vmsdk.services.messenger import MessengerClient
+
+if TYPE_CHECKING:
+    from vmsdk.services.messenger import MessengerClient
 
 # The node acts on a message when its engine is free, and may drop one while it bootstraps. Telling
 # again is harmless: the node's queue holds one message and refuses the next.

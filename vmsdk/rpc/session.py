@@ -13,12 +13,12 @@ from vmsdk.rpc.blockmemory import BlockMemory
 from vmsdk.rpc.eventsource import EventSource
 from vmsdk.rpc.faults import FaultLog
 from vmsdk.rpc.metrics import MetricsPage
-from vmsdk.rpc.notifier import Notifier
 from vmsdk.services.node import NodeConnection
 from vmsdk.vm import ChainVM
 
 if TYPE_CHECKING:
     from vmsdk.rpc.http import HTTPServers
+    from vmsdk.rpc.notifier import Notifier
 
 
 class NotInitialized(VMError):

@@ -9,8 +9,6 @@ import sys
 import threading
 import time
 
-from typing_extensions import override
-
 STDOUT_FD = 1
 STDERR_FD = 2
 
@@ -28,28 +26,22 @@ class LineStream(io.TextIOBase):
         self._local = threading.local()
 
     @property
-    @override
     def encoding(self) -> str:  # type: ignore[override]
         return "utf-8"
 
     @property
-    @override
     def errors(self) -> str:  # type: ignore[override]
         return "backslashreplace"
 
-    @override
     def fileno(self) -> int:
         return self._descriptor
 
-    @override
     def isatty(self) -> bool:
         return os.isatty(self._descriptor)
 
-    @override
     def writable(self) -> bool:
         return True
 
-    @override
     def write(self, text: str) -> int:
         pending = getattr(self._local, "pending", "") + text
         lines, newline, rest = pending.rpartition("\n")
@@ -58,14 +50,12 @@ class LineStream(io.TextIOBase):
             self._emit(lines + newline)
         return len(text)
 
-    @override
     def flush(self) -> None:
         pending = getattr(self._local, "pending", "")
         if pending:
             self._local.pending = ""
             self._emit(pending)
 
-    @override
     def close(self) -> None:
         """Flush only: a node stops a plugin that closes its output."""
         self.flush()
@@ -83,7 +73,6 @@ class LineStream(io.TextIOBase):
 class _OneLine(logging.Formatter):
     """`[11-24|20:27:07.123] INFO name: message`; a traceback follows indented, so that it stays together."""
 
-    @override
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%m-%d|%H:%M:%S", time.localtime(record.created))
         message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
@@ -99,7 +88,6 @@ class _OneLine(logging.Formatter):
 class _StreamHandler(logging.StreamHandler[LineStream]):
     """Writes a record and its line end in one piece."""
 
-    @override
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self.stream.write(self.format(record) + self.terminator)

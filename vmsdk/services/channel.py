@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+import socket
 
 import grpc
 
@@ -40,8 +40,11 @@ def target(address: str) -> str:
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
         raise ValueError(f"{address!r} is no server's address: expected host:port, such as 127.0.0.1:9652")
-    try:
-        ip = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return f"dns:///{address}"
-    return f"ipv4:{ip}:{port}" if ip.version == 4 else f"ipv6:[{ip}]:{port}"
+    host = host.removeprefix("[").removesuffix("]")
+    for family, form in ((socket.AF_INET, "ipv4:{}:{}"), (socket.AF_INET6, "ipv6:[{}]:{}")):
+        try:
+            socket.inet_pton(family, host)
+        except OSError:
+            continue
+        return form.format(host, port)
+    return f"dns:///{address}"
