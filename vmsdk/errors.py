@@ -237,6 +237,15 @@ class MissingExtra(VMError, ImportError):
         super().__init__(f"{what} needs the package {package}: pip install 'vmsdk[{extra}]'")
 
 
+class NotLoaded(VMError):
+    """The code of the VM called *name* can't be imported where the node runs it. The log has the traceback."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(f"the code of the VM {name} can't be loaded: {reason} (its log has the traceback)")
+
+
 # Faults of the node and of versions --------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import Message
 
 from vmsdk._pb._service import Method
-from vmsdk.errors import VMError
+from vmsdk.errors import NotLoaded, VMError
 from vmsdk.rpc.errors import ANSWERS, SENTINELS, details, status
 from vmsdk.rpc.session import NotInitialized, Session
 
@@ -86,7 +86,7 @@ class Dispatcher:
         self, method: Method[Any, Any], context: grpc.ServicerContext, error: BaseException
     ) -> NoReturn:
         name = method.path.rpartition("/")[2]
-        if isinstance(error, (*ANSWERS, *SENTINELS, NotInitialized)):
+        if isinstance(error, (*ANSWERS, *SENTINELS, NotInitialized, NotLoaded)):
             if self._session.log.isEnabledFor(logging.DEBUG):
                 self._session.log.debug("%s: %s", name, details(error))
         elif isinstance(error, InvalidRequest):

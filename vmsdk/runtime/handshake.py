@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 import grpc
 
 from vmsdk._pb.vm.runtime.runtime_grpc import Runtime
 from vmsdk._pb.vm.runtime.runtime_pb2 import InitializeRequest
-from vmsdk.protocol import Protocol
+from vmsdk.protocol import NEWEST, OLDEST, PROTOCOLS, Protocol
+from vmsdk.runtime.engine import ENGINE_ADDRESS_VARIABLE, INSTALL_COMMAND
 from vmsdk.runtime.exits import CannotServe
 from vmsdk.services.channel import connect
-
-ENGINE_ADDRESS_VARIABLE = "AVALANCHE_VM_RUNTIME_ENGINE_ADDR"
-"""The one variable that a node gives its plugins; MetalGo uses the same name."""
 
 # Source: defaultHandshakeTimeout in the node's vms/rpcchainvm/runtime/runtime.go.
 HANDSHAKE_TIMEOUT_S = 5.0
 
 _NODE_VERSION = re.compile(r"implements RPCChainVM protocol version (\d+)\. The VM")
-
-
-class NotStartedByNode(CannotServe):
-    """The engine's address is missing: a person started the plugin, not a node."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"{name} is a VM plugin, and no node started it ({ENGINE_ADDRESS_VARIABLE} is not set: "
-            f'required env var missing: "{ENGINE_ADDRESS_VARIABLE}"). To run it without a node: '
-            "vmsdk dev TARGET. To run it on a node: vmsdk install TARGET --name NAME --plugin-dir DIR"
-        )
 
 
 class EngineUnreachable(CannotServe):
@@ -49,38 +35,41 @@ class EngineUnreachable(CannotServe):
 class HandshakeRefused(CannotServe):
     """The node speaks another protocol version."""
 
-    def __init__(self, ours: int, theirs: int | None, reason: str) -> None:
+    def __init__(
+        self, ours: int, theirs: int | None, reason: str, install_command: str = INSTALL_COMMAND
+    ) -> None:
         self.ours = ours
         self.theirs = theirs
         self.reason = reason
         if theirs is None:
             text = f"the node refused the handshake of protocol {ours}: {reason}"
+        elif theirs not in PROTOCOLS:
+            text = (
+                f"the node speaks protocol {theirs}, and this vmsdk only {OLDEST} to {NEWEST}: install one that "
+                "speaks it (pip install --upgrade vmsdk), or a node of another version"
+            )
         else:
             text = (
                 f"the node speaks protocol {theirs}, this VM was started with {ours}. Install it for this "
-                f"node: vmsdk install TARGET --name NAME --plugin-dir DIR --protocol {theirs}"
+                f"node: {install_command} --protocol {theirs}"
             )
         super().__init__(text)
-
-
-def engine_address(environment: Mapping[str, str], name: str) -> str:
-    """The address at which the node waits. Raises `NotStartedByNode` when there is none."""
-    address = environment.get(ENGINE_ADDRESS_VARIABLE, "")
-    if not address:
-        raise NotStartedByNode(name)
-    return address
 
 
 class Handshake:
     """The one call that tells the node at *engine* that the VM speaks *protocol* at *address*.
 
-    Raises `EngineUnreachable` for an address that is none. The call begins at once and goes on in the background, so that there is time to import the rest. The
-    address must be bound: the node may connect before `wait` returns. There is one attempt, since the
-    node stops a plugin whose first call has the wrong version.
+    Raises `EngineUnreachable` for an address that is none. The call begins at once and goes on in the
+    background, so that there is time to import the rest. The address must be bound: the node may connect
+    before `wait` returns. There is one attempt, since the node stops a plugin whose first call has the
+    wrong version.
     """
 
-    def __init__(self, engine: str, protocol: Protocol, address: str) -> None:
+    def __init__(
+        self, engine: str, protocol: Protocol, address: str, install_command: str = INSTALL_COMMAND
+    ) -> None:
         self._engine = engine
+        self._install_command = install_command
         self._protocol = protocol
         try:
             self._channel = connect(engine)
@@ -104,14 +93,15 @@ class Handshake:
         try:
             self._answer.result()
         except grpc.RpcError as error:
-            raise _explain(error, self._engine, self._protocol) from None
+            raise self._explain(error) from None
         finally:
             self._channel.close()
 
-
-def _explain(error: grpc.RpcError, engine: str, protocol: Protocol) -> CannotServe:
-    code, reason = error.code(), error.details() or ""
-    if code is grpc.StatusCode.UNKNOWN:
-        theirs = _NODE_VERSION.search(reason)
-        return HandshakeRefused(protocol.version, int(theirs[1]) if theirs else None, reason)
-    return EngineUnreachable(engine, f"{code.name}: {reason}")
+    def _explain(self, error: grpc.RpcError) -> CannotServe:
+        code, reason = error.code(), error.details() or ""
+        if code is grpc.StatusCode.UNKNOWN:
+            theirs = _NODE_VERSION.search(reason)
+            return HandshakeRefused(
+                self._protocol.version, int(theirs[1]) if theirs else None, reason, self._install_command
+            )
+        return EngineUnreachable(self._engine, f"{code.name}: {reason}")

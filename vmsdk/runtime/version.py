@@ -2,9 +2,95 @@
 
 from __future__ import annotations
 
-from vmsdk.protocol import NEWEST, Protocol, protocol
+import logging
+import os
+import sys
+import time
+
+from vmsdk.protocol import NEWEST, PROTOCOLS, Protocol, protocol
+from vmsdk.runtime.answercache import AnswerCache, cache_directory
+from vmsdk.runtime.nodeprocess import find_node
+from vmsdk.runtime.release import Release, VersionQuestion
+
+# Nodes answer within 0.1 to 0.3 s; slow ones within 1 s.
+ANSWER_TIMEOUT_S = 2.0
+# Whatever happens, the handshake begins while the node still waits for it: it waits 5 s from its exec on.
+LATEST_HANDSHAKE_S = 4.0
+
+_log = logging.getLogger("vmsdk")
 
 
-def choose(argument: int | None) -> Protocol:
-    """The version given by the caller, else the newest. Raises `UnsupportedProtocol`."""
-    return protocol(NEWEST if argument is None else argument)
+class VersionChoice:
+    """The protocol version of this process: *given*, else as the node says, else the newest.
+
+    With nothing given and *ask* the node is asked at once, in the background: its executable, which is found
+    among this process's ancestors, is run with `--version`. *engine* is the address that the node waits at.
+    No other process may be running threads of gRPC's yet. Raises `UnsupportedProtocol` for what is given.
+    """
+
+    def __init__(self, given: int | None, *, engine: str, ask: bool) -> None:
+        self._chosen = None if given is None else protocol(given)
+        self._question: VersionQuestion | None = None
+        if self._chosen is None and ask:
+            self._ask(engine)
+
+    def _ask(self, engine: str) -> None:
+        self._node = find_node(engine)
+        if self._node is None:
+            return
+        directory = cache_directory()
+        self._cache = None if directory is None else AnswerCache(directory)
+        known = None if self._cache is None else self._cache.get(self._node)
+        if known is not None:
+            self._take(known)
+            return
+        try:
+            self._question = VersionQuestion(self._node.executable, self._node.path)
+        except OSError as error:
+            _log.warning("the node %s can't be asked for its version: %s", self._node.path, error.strerror)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the node's answer is still to come: time for other things."""
+        return self._question is not None
+
+    def settle(self) -> Protocol:
+        """The version, after at most 2 s."""
+        question, self._question = self._question, None
+        if question is not None:
+            assert self._node is not None
+            left_s = max(0.0, LATEST_HANDSHAKE_S - _age_s())
+            release = question.answer(min(ANSWER_TIMEOUT_S, left_s))
+            if release is None:
+                _log.warning(
+                    "the node %s does not say its version in time: taking the newest, protocol %d",
+                    self._node.path,
+                    NEWEST,
+                )
+            else:
+                if self._cache is not None:
+                    self._cache.put(self._node, release)
+                self._take(release)
+        return self._chosen or protocol(NEWEST)
+
+    def _take(self, release: Release) -> None:
+        # One that vmsdk doesn't speak is left to the handshake, whose refusal says what to do.
+        self._chosen = PROTOCOLS.get(release.protocol)
+
+    def close(self) -> None:
+        """Take back the question, if it is still open."""
+        if self._question is not None:
+            self._question.close()
+
+
+def _age_s() -> float:
+    """For how long this process has been running, in seconds; 0 where the system does not tell."""
+    if sys.platform != "linux":
+        return 0.0
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            # The 22nd value, of which two come before the closing bracket: ticks since the system's start.
+            started_ticks = int(file.read().rpartition(b")")[2].split()[19])
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return 0.0

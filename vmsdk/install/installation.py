@@ -1,0 +1,179 @@
+"""Installing a VM for nodes, and removing it."""
+
+from __future__ import annotations
+
+import compileall
+import os
+import shlex
+import site
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
+from pathlib import Path
+
+from vmsdk import protocol as protocols
+from vmsdk import target as targets
+from vmsdk.ids import ID, vm_id
+from vmsdk.install.errors import NodeSilent, NoSourceTarget, NotInstalled
+from vmsdk.install.launcher import Launcher
+from vmsdk.install.plugindirectory import PluginDirectory
+from vmsdk.install.trial import ask_version
+from vmsdk.runtime.release import Release, VersionQuestion
+from vmsdk.target import SourceTarget, TargetNotFound
+
+# A node answers in 0.1 to 0.3 s; the first time, its 90 MB are read from the disk.
+NODE_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A VM that was installed."""
+
+    path: Path
+    """The file in the plugin directory."""
+    vm_id: ID
+    application: str
+    """The VM's own name and version, as in `timestampvm/1.0.0`."""
+    launcher: Launcher
+    """What the file does."""
+
+
+def install(
+    target: str,
+    *,
+    name: str,
+    plugin_dir: Path,
+    protocol: int | None = None,
+    node: Path | None = None,
+    ask_parent: bool = True,
+    memory_limit_bytes: int | None = None,
+    log_level: str = "INFO",
+    environment: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the one file by which a node starts the VM *target* under *name*; its path.
+
+    The protocol version is *protocol*, or that of the node executable *node*, which is asked now; with neither
+    the VM asks the node that starts it, unless *ask_parent* is false: then it speaks the newest. The process
+    may have *memory_limit_bytes* for its data, logs from *log_level* on, and gets the variables *environment*.
+
+    The file takes the place of an earlier one in one step. It names the interpreter that runs this function,
+    and works where nothing of the environment of this process is left.
+
+    Raises `InstallError`, `TargetError`, `InvalidVMName` and `UnsupportedProtocol`; then nothing was changed.
+    """
+    if node is not None:
+        protocol = ask_node(node).protocol
+    directory = PluginDirectory(plugin_dir)
+    launcher = make_launcher(
+        target,
+        name=name,
+        directory=directory,
+        protocol=protocol,
+        ask_parent=ask_parent,
+        memory_limit_bytes=memory_limit_bytes,
+        log_level=log_level,
+        environment=environment or {},
+    )
+    return place(launcher, directory).path
+
+
+def make_launcher(
+    target: str,
+    *,
+    name: str,
+    directory: PluginDirectory,
+    protocol: int | None,
+    ask_parent: bool,
+    memory_limit_bytes: int | None,
+    log_level: str,
+    environment: Mapping[str, str],
+) -> Launcher:
+    """The launcher of *target*, for what `install` is given. Changes nothing, and imports nothing of it."""
+    vm = vm_id(name)
+    if protocol is not None:
+        protocols.protocol(protocol)
+    source = targets.find(target)
+    if not isinstance(source, SourceTarget):
+        raise NoSourceTarget(target, directory.file(vm))
+    text, folder = _lasting(source)
+    options = [f"--log-level={log_level}"] if log_level != "INFO" else []
+    options += ["--no-ask"] if not ask_parent else []
+    options += [f"--memory-limit={memory_limit_bytes}"] if memory_limit_bytes is not None else []
+    options += [f"--env={variable}={value}" for variable, value in environment.items()]
+    command = ["vmsdk", "install", text, "--name", name, "--plugin-dir", str(directory.path), *options]
+    return Launcher(
+        name=name,
+        target=text,
+        python=os.path.abspath(sys.executable),
+        path=(*folder, *_added_path()),
+        install_command=shlex.join(command),
+        protocol=protocol,
+        ask_parent=ask_parent,
+        log_level=log_level,
+        memory_limit_bytes=memory_limit_bytes,
+        environment=dict(environment),
+    )
+
+
+def place(launcher: Launcher, directory: PluginDirectory) -> Installed:
+    """Try *launcher* as a node would start it, then put it into *directory*."""
+    vm = vm_id(launcher.name)
+    directory.check(vm)
+    # Installed by pip vmsdk is compiled already; run from its sources by another user it would never be.
+    compileall.compile_dir(Path(protocols.__file__).parent, quiet=2)
+    with directory.staged(launcher.to_bytes()) as staged:
+        application = ask_version(staged, launcher.target)
+        return Installed(directory.replace(vm, staged), vm, application, launcher)
+
+
+def uninstall(name: str, plugin_dir: Path) -> Path:
+    """Remove the file by which nodes start the VM called *name*; what was its path.
+
+    A node that runs the VM goes on doing so until it is restarted. Raises `InstallError` and `InvalidVMName`.
+    """
+    directory = PluginDirectory(plugin_dir)
+    vm = vm_id(name)
+    if not directory.remove(vm):
+        raise NotInstalled(name, directory.file(vm))
+    return directory.file(vm)
+
+
+def ask_node(node: Path) -> Release:
+    """What the node executable *node* says of itself. Raises `NodeSilent`."""
+    path = node.absolute()
+    try:
+        release = VersionQuestion(str(path)).answer(NODE_TIMEOUT_S)
+    except OSError as error:
+        raise NodeSilent(node, error.strerror or str(error)) from None
+    if release is None:
+        raise NodeSilent(
+            node, f"within {NODE_TIMEOUT_S:.0f} s it did not answer --version as metalgo and avalanchego do"
+        )
+    return release
+
+
+def _lasting(source: SourceTarget) -> tuple[str, tuple[str, ...]]:
+    """The target's text that means the same from everywhere, and the folder that it must be looked for in."""
+    attribute = "" if source.attribute is None else f":{source.attribute}"
+    if source.file is not None:
+        return f"{source.file}{attribute}", ()
+    top = source.module.partition(".")[0]
+    if PathFinder.find_spec(top, [str(source.root)]) is not None:
+        return f"{source.module}{attribute}", (str(source.root),)
+    if find_spec(top) is None:
+        raise TargetNotFound(
+            source.text,
+            f"there is no module {top} in {source.root} or the installed packages: give a file as path/vm.py",
+        )
+    return f"{source.module}{attribute}", ()
+
+
+def _added_path() -> tuple[str, ...]:
+    """The folders that this process has on `sys.path` only thanks to its environment, or to its user."""
+    added = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
+    if site.ENABLE_USER_SITE:
+        added.append(site.getusersitepackages())
+    wanted = {os.path.abspath(each) for each in added}
+    return tuple(dict.fromkeys(path for each in sys.path if (path := os.path.abspath(each)) in wanted))

@@ -1,0 +1,92 @@
+"""Loading the author's code while the node waits, and what to serve if that fails."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from typing_extensions import override
+
+from vmsdk.block import Block
+from vmsdk.context import Context
+from vmsdk.errors import NotLoaded
+from vmsdk.ids import ID
+from vmsdk.runtime.parent import POLL_S, Parent
+from vmsdk.runtime.signals import exit_now
+from vmsdk.vm import ChainVM
+
+
+def load(loader: Callable[[], ChainVM], name: str, parent: Parent) -> ChainVM:
+    """The VM that *loader* makes; if it fails, one that tells the node why.
+
+    A plugin that just ended would leave the node waiting for its answer for good.
+    """
+    try:
+        with _ends_with(parent):
+            return loader()
+    except BaseException as error:  # SystemExit too, out of a module's top level
+        logging.getLogger(name).error("the VM's code can't be loaded", exc_info=error)
+        return NotLoadedVM(name, NotLoaded(name, f"{type(error).__qualname__}: {error}"))
+
+
+@contextmanager
+def _ends_with(parent: Parent) -> Iterator[None]:
+    """Watch the node meanwhile: imports that hang must not outlive it, and the main thread is busy."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(POLL_S):
+            if parent.gone():
+                exit_now(1)
+
+    threading.Thread(target=watch, name="vmsdk-loading", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+class NotLoadedVM(ChainVM):
+    """Stands in for a VM whose code can't be loaded: whatever the node asks, *error* is the answer."""
+
+    def __init__(self, name: str, error: NotLoaded) -> None:
+        self._error = error
+        self.__dict__["name"] = name
+
+    def _fail(self) -> NoReturn:
+        raise self._error
+
+    @property
+    def version(self) -> str:  # type: ignore[override]  # nodes ask for it first when they get to know a plugin
+        self._fail()
+
+    @override
+    def initialize(self, ctx: Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
+        self._fail()
+
+    @override
+    def last_accepted(self) -> ID:
+        self._fail()
+
+    @override
+    def get_block(self, block_id: ID) -> Block:
+        self._fail()
+
+    @override
+    def parse_block(self, data: bytes) -> Block:
+        self._fail()
+
+    @override
+    def build_block(self) -> Block:
+        self._fail()
+
+    @override
+    def set_preference(self, block_id: ID) -> None:
+        self._fail()
+
+    @override
+    def get_block_id_at_height(self, height: int) -> ID:
+        self._fail()
