@@ -306,6 +306,37 @@ def test_chains_may_come_and_go_before_the_start_and_after_the_end(vm: FakeVM) -
         front.remove_chain(CHAIN)
 
 
+@pytest.mark.parametrize(
+    ("http2", "headers"),
+    [(False, {}), (False, {"Upgrade": "x", "Connection": "Upgrade"}), (True, {})],
+    ids=["simple", "upgrade", "HTTP/2"],
+)
+def test_removing_the_chain_answers_the_requests_that_run(
+    vm: FakeVM, start_front: StartFront, http2: bool, headers: dict[str, str]
+) -> None:
+    front = start_front()
+    answered: list[httpx.Response] = []
+    entered = threading.Event()
+
+    async def hang(*_: Any) -> Any:
+        entered.set()
+        await asyncio.Event().wait()
+
+    def ask() -> None:
+        with httpx.Client(http1=not http2, http2=http2, trust_env=False, timeout=20) as client:
+            answered.append(client.get(f"http://{front.address}/ext/bc/fake", headers=headers))
+
+    vm.simple = vm.handle = hang
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert entered.wait(10)
+    front.remove_chain(CHAIN)
+    asking.join()
+    assert answered[0].status_code == 500
+    assert answered[0].text == ("rpc error: code = Canceled desc = grpc: the client connection is closing\n")
+    assert vm.cancelled.wait(10)
+
+
 def test_stopping_cancels_what_runs_and_leaves_no_thread_or_descriptor(vm: FakeVM) -> None:
     entered = threading.Semaphore(0)
 

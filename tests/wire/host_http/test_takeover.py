@@ -290,6 +290,8 @@ def test_a_taken_over_connection_outlives_its_request_and_the_servers_timeouts(
             return await waiting
 
         assert taking.run(read()) == conn_pb2.ReadResponse(read=b"still here")
+        taking.run(connection.write(b"here too"))
+        assert sock.recv(100) == b"here too"
 
 
 def test_removing_the_chain_closes_its_connections(start_front: StartFront, taking: TakingVM) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
 from typing import Any
 
 import grpc.aio
@@ -11,6 +11,8 @@ from vmsdk._pb._service import Method, RequestT, ResponseT
 from vmsdk._pb.http import http_pb2
 from vmsdk._pb.http.http_grpc import HTTP
 from vmsdk.host.channel import CHANNEL_OPTIONS
+from vmsdk.host.http.failures import IOFailed
+from vmsdk.host.http.status import CLOSING
 
 # An error of HandleSimple carries the whole response twice in its trailers; a Go client takes 16 MiB of
 # them. Source: google.golang.org/grpc/internal/transport, defaultClientMaxHeaderListSize.
@@ -30,23 +32,27 @@ class Backend:
     def __init__(self, address: str) -> None:
         self.address = address
         self._channel: grpc.aio.Channel | None = None
+        self._is_closed = False
 
     async def handle_simple(
         self, request: http_pb2.HandleSimpleHTTPRequest
     ) -> http_pb2.HandleSimpleHTTPResponse:
-        """Raises `grpc.aio.AioRpcError`."""
-        return await self._call(HTTP.HandleSimple)(request)
+        """Raises `grpc.aio.AioRpcError`, or `IOFailed` if the chain is removed meanwhile."""
+        return await self._call(HTTP.HandleSimple, request)
 
     async def handle(self, request: http_pb2.HTTPRequest) -> http_pb2.HTTPResponse:
-        """Raises `grpc.aio.AioRpcError`."""
-        return await self._call(HTTP.Handle)(request)
+        """Raises like `handle_simple`."""
+        return await self._call(HTTP.Handle, request)
 
     async def close(self) -> None:
         """Cancel what runs, and disconnect. Harmless when repeated."""
+        self._is_closed = True
         if self._channel is not None:
             await self._channel.close(None)
 
-    def _call(self, method: Method[RequestT, ResponseT]) -> Callable[[RequestT], Awaitable[ResponseT]]:
+    async def _call(self, method: Method[RequestT, ResponseT], request: RequestT) -> ResponseT:
+        if self._is_closed:
+            raise IOFailed(CLOSING)
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self.address, options=_OPTIONS)
         call = self._channel.unary_unary(
@@ -54,5 +60,12 @@ class Backend:
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
         )
-        # Like a node: a VM that is not there is waited for.
-        return lambda request: call(request, wait_for_ready=True)
+        try:
+            # Like a node: a VM that is not there is waited for.
+            response: ResponseT = await call(request, wait_for_ready=True)
+        except asyncio.CancelledError:
+            # A channel that closes cancels whoever waits for its calls: that is no wish of the client's.
+            if self._is_closed:
+                raise IOFailed(CLOSING) from None
+            raise
+        return response

@@ -62,7 +62,7 @@ async def _call(
 ) -> None:
     try:
         reply = await backend.handle(message)
-    except grpc.aio.AioRpcError as error:
+    except (IOFailed, grpc.aio.AioRpcError) as error:
         await writer.error(status.error_text(error), 500)
         return
     if protocol.replaces_http_headers:

@@ -25,7 +25,7 @@ async def serve(backend: Backend, request: Request, writer: ResponseWriter, prot
     except UnicodeEncodeError:
         await writer.error(status.NOT_UTF8, 500)
         return
-    except grpc.aio.AioRpcError as error:
+    except (IOFailed, grpc.aio.AioRpcError) as error:
         embedded = status.embedded_response(error)
         if embedded is None:
             await writer.error(status.error_text(error), 500)

@@ -9,6 +9,7 @@ from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_fa
 from google.protobuf.message import DecodeError, Message
 
 from vmsdk._pb.http import http_pb2
+from vmsdk.host.http.failures import IOFailed
 
 DETAILS_KEY = "grpc-status-details-bin"
 
@@ -20,21 +21,28 @@ NOT_UTF8 = (
 CANCELLED = "rpc error: code = Canceled desc = context canceled"
 """What a Go node answers to a client that stopped sending while the VM was at work."""
 
+CLOSING = "rpc error: code = Canceled desc = grpc: the client connection is closing"
+"""What a Go node answers when it drops the VM while the VM was at work."""
+
 _ONE_WORD = {"OK": "OK", "CANCELLED": "Canceled"}
 
 
-def error_text(error: grpc.RpcError) -> str:
+def error_text(error: grpc.RpcError | IOFailed) -> str:
     """The error's text in Go: `rpc error: code = Unknown desc = …`."""
+    if isinstance(error, IOFailed):
+        return str(error)
     call: Any = error
     return f"rpc error: code = {_go_name(call.code())} desc = {call.details() or ''}"
 
 
-def embedded_response(error: grpc.aio.AioRpcError) -> http_pb2.HandleSimpleHTTPResponse | None:
+def embedded_response(error: grpc.aio.AioRpcError | IOFailed) -> http_pb2.HandleSimpleHTTPResponse | None:
     """The HTTP response that an error carries as its only detail, as a Go VM sends status 500; else None.
 
     Go drops details whose code contradicts the status. Numbers outside gRPC's own, such as 500, arrive
     here as UNKNOWN, so that those are taken with UNKNOWN.
     """
+    if isinstance(error, IOFailed):
+        return None
     raw = dict(error.trailing_metadata() or ()).get(DETAILS_KEY)
     if not isinstance(raw, bytes):
         return None
