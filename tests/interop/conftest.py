@@ -38,7 +38,7 @@ def _go() -> None:
     pytest.skip(reason)
 
 
-@pytest.fixture(params=list(NODES.values()), ids=lambda node: f"node-{node.name}")
+@pytest.fixture(scope="session", params=list(NODES.values()), ids=lambda node: f"node-{node.name}")
 def node(request: pytest.FixtureRequest) -> Node:
     """Each release of a node in turn."""
     found = request.param

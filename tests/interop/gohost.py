@@ -293,7 +293,10 @@ class GoHost:
 
     def start(self, plugin: Path | str) -> Started:
         """Starts a plugin process; returns once the handshake is done."""
-        return Started(**self.call("start", plugin=str(plugin)))
+        try:
+            return Started(**self.call("start", plugin=str(plugin)))
+        except GoHostError as error:
+            raise GoHostError(error.op, f"{error.text}; log:\n{self._tail()}") from None
 
     def initialize(self, genesis: bytes = b"", upgrade: bytes = b"", config: bytes = b"") -> Initialized:
         """The Initialize call."""

@@ -7,7 +7,6 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,12 +22,20 @@ TIMEOUT_S = 10.0
 PARTS = 3
 
 
-@pytest.fixture
-def web(host: GoHost, node: Node, tmp_path: Path) -> Iterator[Handlers]:
-    """The handlers of a running chain."""
-    host.run(python_plugin(tmp_path, EVERYTHING, node.protocol))
-    yield host.create_handlers()
-    host.shutdown()
+@pytest.fixture(scope="module")
+def host(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoHost]:
+    """One chain for all of this file."""
+    plugin = python_plugin(tmp_path_factory.mktemp("plugin"), EVERYTHING, node.protocol)
+    with GoHost(node) as running:
+        running.run(plugin)
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture(scope="module")
+def web(host: GoHost) -> Handlers:
+    """Its handlers."""
+    return host.create_handlers()
 
 
 def test_every_prefix_is_served_by_path_and_by_alias(web: Handlers) -> None:

@@ -46,7 +46,7 @@ def encoded(
         (
             block.id,
             (block.height + 1 if height is None else height).to_bytes(8, "big"),
-            (block.seconds if seconds is None else seconds).to_bytes(8, "big"),
+            (block.seconds if seconds is None else seconds).to_bytes(8, "big", signed=True),
             data.ljust(32, b"\0"),
         )
     )
@@ -141,22 +141,27 @@ def test_of_two_branches_one_is_accepted_and_the_other_is_rejected(host: GoHost,
 
 @pytest.mark.parametrize(
     ("height", "seconds"),
-    [(2, 5), (1, 1 << 36), (1, -1)],
+    [(3, 200), (2, 1 << 36), (2, 99)],
     ids=["wrong height", "far in the future", "before its parent"],
 )
 def test_an_invalid_block_is_refused_and_the_chain_goes_on(
     host: GoHost, plugin: Path, height: int, seconds: int
 ) -> None:
-    genesis = host.run(plugin, GENESIS)
-    bad = host.parse(
-        genesis.id
-        + height.to_bytes(8, "big")
-        + seconds.to_bytes(8, "big", signed=True)
-        + b"bad".ljust(32, b"\0")
-    )
+    parent = host.parse(encoded(host.run(plugin, GENESIS), seconds=100))
+    host.verify(parent.id)
+    host.set_preference(parent.id)
+    host.accept(parent.id)
+    bad = host.parse(encoded(parent, height=height, seconds=seconds, data=b"bad"))
     with pytest.raises(GoHostError):
         host.verify(bad.id)
-    assert accept_next(host, host.create_handlers(), b"good").height == 1
+    assert accept_next(host, host.create_handlers(), b"good").height == 2
+
+
+@pytest.mark.parametrize("seconds", [-1, 253_402_300_800, -(2**63)])
+def test_a_time_that_the_wire_cannot_carry_is_no_block(host: GoHost, plugin: Path, seconds: int) -> None:
+    genesis = host.run(plugin, GENESIS)
+    with pytest.raises(GoHostError, match=r"is (not )?within 0 and 253402300799"):
+        host.parse(encoded(genesis, seconds=seconds))
 
 
 def test_a_block_ten_seconds_ahead_is_the_last_that_is_valid(host: GoHost, plugin: Path) -> None:

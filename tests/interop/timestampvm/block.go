@@ -16,10 +16,13 @@ const (
 	blockSize = ids.IDLen + 8 + 8 + dataSize
 
 	maxFuture = 10 * time.Second
+	// The last second of the year 9999: the wire carries no later times.
+	maxSeconds = 253_402_300_799
 )
 
 var (
 	errSize      = fmt.Errorf("a block has %d bytes", blockSize)
+	errTime      = fmt.Errorf("a block's time is within 0 and %d", int64(maxSeconds))
 	errHeight    = errors.New("a block's height is its parent's and 1")
 	errPast      = errors.New("a block is not older than its parent")
 	errFuture    = fmt.Errorf("a block is at most %s ahead of the clock", maxFuture)
@@ -60,6 +63,9 @@ func parseBlock(vm *vm, bytes []byte) (*block, error) {
 		height:  binary.BigEndian.Uint64(bytes[32:]),
 		seconds: int64(binary.BigEndian.Uint64(bytes[40:])),
 		bytes:   bytes,
+	}
+	if b.seconds < 0 || b.seconds > maxSeconds {
+		return nil, errTime
 	}
 	copy(b.parentID[:], bytes)
 	copy(b.data[:], bytes[48:])
