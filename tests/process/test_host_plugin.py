@@ -17,7 +17,7 @@ from queue import SimpleQueue
 import pytest
 
 from vmsdk.host.client import VMClient
-from vmsdk.host.errors import HandshakeFailed, ProtocolMismatch, StartFailed
+from vmsdk.host.errors import EndedBeforeHandshake, HandshakeFailed, ProtocolMismatch, StartFailed
 from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, PluginProcess
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -146,6 +146,15 @@ def test_edge_7_a_crash_is_noticed_only_at_the_timeout_and_its_last_words_are_ke
     assert time.monotonic() - began >= 1
     assert caught.value.output == ("genesis of a failure",)
     assert process.exit_code == 1
+
+
+def test_an_impatient_host_reports_a_crash_at_once() -> None:
+    process = PluginProcess(command("crashes.py"), handshake_timeout_s=DEADLINE_S, patient=False)
+    began = time.monotonic()
+    with pytest.raises(EndedBeforeHandshake) as caught:
+        process.start()
+    assert time.monotonic() - began < DEADLINE_S
+    assert caught.value.exit_code == 1
 
 
 @pytest.mark.parametrize("descriptor", ["1", "2"])

@@ -91,8 +91,7 @@ class Chain(Consensus):
         self.initialize()
         self.create_handlers()
         syncing = self.state_sync.enabled()
-        if self._notifier is not None:
-            self._notifier.start()
+        self.begin_events()
         self.set_state(State.STATE_SYNCING if syncing else State.BOOTSTRAPPING)
         self.open_messages()
         if syncing:
@@ -226,6 +225,11 @@ class Chain(Consensus):
             _log.warning("the VM did not shut down well: %s", error)
         finally:
             self.engine.lock.release()
+
+    def begin_events(self) -> None:
+        """Begin to ask for events (from protocol 42; before, the VM tells them by itself). Call once."""
+        if self._notifier is not None:
+            self._notifier.start()
 
     def end_events(self) -> None:
         """Ask for no more events: cancel the call in flight, and let `next_event` return."""

@@ -16,6 +16,7 @@ from vmsdk._pb.rpcdb.rpcdb_grpc import Database
 from vmsdk.host.chain import Chain
 from vmsdk.host.client import VMClient
 from vmsdk.host.config import ChainConfig
+from vmsdk.host.errors import ChainFatal
 from vmsdk.host.services import NodeServices
 from vmsdk.protocol import protocol
 
@@ -63,13 +64,19 @@ def db(services: NodeServices, stub: Callable[[str, type[Service]], RawStub]) ->
 def start_chain(resources: ExitStack, start_services: Callable[..., NodeServices]) -> Callable[..., Chain]:
     """Makes a chain that drives *vm* over a real socket; not started yet."""
 
-    def start(vm: BareVM, version: int = 45, **fields: Any) -> Chain:
+    def start(
+        vm: BareVM,
+        version: int = 45,
+        *,
+        on_fault: Callable[[ChainFatal], None] | None = None,
+        **fields: Any,
+    ) -> Chain:
         services = start_services(version, **fields)
         server, address = serve(vm)
         resources.callback(lambda: server.stop(None).wait())
         client = VMClient(address, timeout_s=DEADLINE_S)
         resources.callback(client.close)
-        chain = Chain(client, services)
+        chain = Chain(client, services, on_fault=on_fault)
         resources.callback(chain.end_events)
         return chain
 

@@ -271,8 +271,7 @@ def test_an_error_from_an_app_message_stops_the_chain(start_chain: StartChain) -
             raise ValueError("handler broke")
 
     faults: SimpleQueue[ChainFatal] = SimpleQueue()
-    chain = start_chain(FailingVM())
-    chain._on_fault = faults.put
+    chain = start_chain(FailingVM(), on_fault=faults.put)
     chain.start()
     chain.services.network.gossip(node(1), b"boom")
     fault = faults.get(timeout=DEADLINE_S)
