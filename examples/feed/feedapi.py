@@ -1,0 +1,135 @@
+"""The feed's HTTP interface: an ordinary FastAPI app that happens to live in a VM.
+
+Plain `def` endpoints run in threads, so they may use the database and the engine's lock; `async def` ones
+run on the event loop, and may not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Path, Query, Request, WebSocket, WebSocketDisconnect, status
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+from subscribers import Subscription, TooSlow
+
+import vmsdk
+
+if TYPE_CHECKING:
+    from feedvm import FeedVM
+
+MAX_MESSAGE_BYTES = 280
+MAX_PENDING = 10_000
+
+MAX_HEIGHT = (1 << 64) - 1
+
+Height = Annotated[int, Path(ge=0, le=MAX_HEIGHT, description="The genesis block has height 0.")]
+Start = Annotated[
+    int | None, Query(ge=0, le=MAX_HEIGHT, description="First give the blocks from this height on.")
+]
+
+
+class Post(BaseModel):
+    """A message to be put into a block."""
+
+    text: Annotated[str, Field(min_length=1, max_length=MAX_MESSAGE_BYTES)]
+
+
+class Block(BaseModel):
+    """An accepted block."""
+
+    id: str
+    height: int
+    timestamp: Annotated[int, Field(description="Unix seconds")]
+    text: str
+
+
+def create_app(vm: FeedVM) -> FastAPI:
+    """The app of one chain."""
+    app = FastAPI(title="Feed", version=vm.version, description="A chain of short messages.")
+
+    @app.post("/messages", status_code=status.HTTP_202_ACCEPTED)
+    def post_message(post: Post) -> dict[str, int]:
+        """Put a message into a block to come; says how many are waiting."""
+        if len(post.text.encode()) > MAX_MESSAGE_BYTES:
+            raise HTTPException(
+                status.HTTP_413_CONTENT_TOO_LARGE, f"at most {MAX_MESSAGE_BYTES} bytes of UTF-8"
+            )
+        with vm.ctx.lock:
+            if len(vm.pending) >= MAX_PENDING:
+                raise HTTPException(
+                    status.HTTP_503_SERVICE_UNAVAILABLE, f"{MAX_PENDING} messages are waiting"
+                )
+            vm.post(post.text)
+            return {"pending": len(vm.pending)}
+
+    @app.get("/blocks/last", response_model=Block)
+    def last_block() -> Any:
+        """The last accepted block."""
+        return vm.last.to_json()
+
+    @app.get("/blocks/{height}", response_model=Block)
+    def block_at(height: Height) -> Any:
+        """The block at this height."""
+        return block_json(height)
+
+    @app.websocket("/feed")
+    async def feed(websocket: WebSocket, start: Start = None) -> None:
+        """Each block as it is accepted; with `?start=7` those from height 7 first."""
+        await websocket.accept()
+        with vm.subscribers.subscribe() as subscription:
+            sender = asyncio.create_task(send_blocks(websocket, subscription, start))
+            try:
+                while True:
+                    await websocket.receive()
+            except (WebSocketDisconnect, RuntimeError):
+                pass  # It has left.
+            finally:
+                sender.cancel()
+
+    @app.get("/events")
+    async def events(request: Request, start: Start = None) -> StreamingResponse:
+        """The same as server-sent events. Needs HTTP/2: a node gives HTTP/1 a response as a whole."""
+
+        async def stream() -> AsyncIterator[str]:
+            with vm.subscribers.subscribe() as subscription:
+                async for block in blocks(subscription, start):
+                    yield f"id: {block['height']}\ndata: {Block(**block).model_dump_json()}\n\n"
+
+        if request.scope["http_version"] != "2":
+            raise HTTPException(
+                status.HTTP_505_HTTP_VERSION_NOT_SUPPORTED, "ask by HTTP/2, or use the WebSocket"
+            )
+        return StreamingResponse(stream(), media_type="text/event-stream")
+
+    def block_json(height: int) -> dict[str, Any]:
+        try:
+            return vm.get_block(vm.get_block_id_at_height(height)).to_json()
+        except vmsdk.NotFound:
+            raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no block at height {height}") from None
+
+    async def blocks(subscription: Subscription, start: int | None) -> AsyncIterator[dict[str, Any]]:
+        """Stored blocks from *start* on, if given; then those that are accepted."""
+        sent = -1
+        if start is not None:
+            # Subscribed first: what is accepted from here on comes by the subscription.
+            for height in range(start, vm.last.height + 1):
+                yield await asyncio.to_thread(block_json, height)
+                sent = height
+        while True:
+            block = await subscription.next()
+            if block["height"] > sent:
+                yield block
+
+    async def send_blocks(websocket: WebSocket, subscription: Subscription, start: int | None) -> None:
+        try:
+            async for block in blocks(subscription, start):
+                await websocket.send_json(block)
+        except TooSlow:
+            await websocket.close(status.WS_1013_TRY_AGAIN_LATER, "too slow")
+        except (WebSocketDisconnect, HTTPException):
+            pass  # It has left, or the chain is closing.
+
+    return app

@@ -1,0 +1,88 @@
+"""The feed example as a user meets it: REST, a WebSocket, server-sent events and the OpenAPI page of a real plugin."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+import websockets
+from websockets.sync.client import connect
+
+from .feed import GENESIS, Feed
+from .plugin import PATIENCE_S
+
+VERSIONS = [39, 41, 43, 45]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_is_posted_is_fed_to_everyone_who_listens_and_can_be_read_later(version: int) -> None:
+    with Feed(version) as feed:
+        with connect(f"{feed.ws}/feed") as live, connect(f"{feed.ws}/feed?start=0") as from_genesis:
+            first = json.loads(from_genesis.recv(PATIENCE_S))
+            assert (first["height"], first["text"]) == (0, GENESIS.decode())
+            heard = []
+            for text in ("one", "caf\u00e9 \U0001f600"):
+                feed.post(text)
+                heard.append(json.loads(live.recv(PATIENCE_S)))
+                assert json.loads(from_genesis.recv(PATIENCE_S)) == heard[-1]
+        assert [(block["height"], block["text"]) for block in heard] == [
+            (1, "one"),
+            (2, "caf\u00e9 \U0001f600"),
+        ]
+        assert httpx.get(f"{feed.url}/blocks/2").json() == heard[1]
+        assert httpx.get(f"{feed.url}/blocks/last").json() == heard[1]
+        assert feed.host.stop() == 0
+    assert "Traceback" not in feed.lines.text
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_openapi_page_describes_the_app_where_it_is(version: int) -> None:
+    with Feed(version) as feed:
+        openapi = httpx.get(f"{feed.url}/openapi.json").json()
+        assert set(openapi["paths"]) == {"/messages", "/blocks/last", "/blocks/{height}", "/events"}
+        assert openapi["servers"] == [{"url": feed.base}]
+        page = httpx.get(f"{feed.url}/docs")
+        assert page.headers["content-type"].startswith("text/html")
+        assert f"{feed.base}/openapi.json" in page.text
+
+
+@pytest.mark.parametrize("version", [43, 45])
+def test_server_sent_events_arrive_as_the_blocks_are_accepted(version: int) -> None:
+    with Feed(version) as feed, httpx.Client(http1=False, http2=True, timeout=PATIENCE_S) as client:
+        with client.stream("GET", f"{feed.url}/events?start=0") as response:
+            lines = response.iter_lines()
+            for height, text in enumerate([GENESIS.decode(), "one", "two"]):
+                if height:
+                    feed.post(text)
+                assert next(lines) == f"id: {height}"
+                assert json.loads(next(lines).removeprefix("data: "))["text"] == text
+                assert next(lines) == ""
+        assert httpx.get(f"{feed.url}/events").status_code == 505
+
+
+def test_what_makes_no_sense_is_answered_and_the_chain_goes_on() -> None:
+    with Feed(45) as feed:
+        for path in ("/blocks/7", "/nothing"):
+            assert httpx.get(feed.url + path).status_code == 404
+        for path in ("/blocks/-1", "/blocks/x", f"/blocks/{1 << 64}"):
+            assert httpx.get(feed.url + path).status_code == 422
+        for body in (b"", b"{", b'{"text": ""}', b'{"text": 7}', json.dumps({"text": "x" * 281}).encode()):
+            headers = {"content-type": "application/json"}
+            assert httpx.post(f"{feed.url}/messages", content=body, headers=headers).status_code == 422
+        assert httpx.post(f"{feed.url}/messages", json={"text": "\u20ac" * 280}).status_code == 413
+        with pytest.raises(websockets.InvalidStatus):
+            connect(f"{feed.ws}/feed?start=-1").__enter__()
+        feed.post("still here")
+        with connect(f"{feed.ws}/feed?start=1") as listener:
+            assert json.loads(listener.recv(PATIENCE_S))["text"] == "still here"
+
+
+def test_a_chain_that_stops_hangs_up_on_its_listeners_and_ends_in_time() -> None:
+    with Feed(45) as feed, connect(f"{feed.ws}/feed") as listener:
+        assert feed.host.stop() == 0
+        with pytest.raises(websockets.ConnectionClosed) as caught:
+            listener.recv(PATIENCE_S)
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1012
+    assert "Traceback" not in feed.lines.text
