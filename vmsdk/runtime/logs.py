@@ -101,6 +101,9 @@ def open_streams(level: int | str = logging.INFO) -> None:
     Logging that the author has configured already is left as it is. Raises `ValueError` for an
     unknown level.
     """
+    # gRPC's C core, which reads this when it is imported, would tell of every closed connection. A node
+    # that is started with the variable hands it on.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     sys.stdout = LineStream(STDOUT_FD)
     sys.stderr = LineStream(STDERR_FD)
     root = logging.getLogger()
