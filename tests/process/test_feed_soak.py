@@ -1,0 +1,115 @@
+"""10,000 requests and 200 WebSockets leave the plugin with the threads, descriptors and servers it had."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from .feed import Feed
+from .plugin import PATIENCE_S
+
+REQUESTS = 10_000
+AT_ONCE = 40
+WEBSOCKETS = 200
+# The pools (anyio's of 40, vmsdk's, the engine's) may grow by a few threads when load is at its highest.
+POOLED_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a process holds."""
+
+    threads: int
+    descriptors: int
+    listening: int
+
+    @classmethod
+    def by(cls, pid: int) -> Held:
+        process = Path(f"/proc/{pid}")
+        inodes = set()
+        descriptors = 0
+        for descriptor in (process / "fd").iterdir():
+            try:
+                target = str(descriptor.readlink())
+            except FileNotFoundError:
+                continue
+            descriptors += 1
+            inodes.add(target.removeprefix("socket:[").removesuffix("]"))
+        rows = [line.split() for line in (process / "net" / "tcp").read_text().splitlines()[1:]]
+        listening = sum(1 for row in rows if row[3] == "0A" and row[9] in inodes)
+        return cls(len(list((process / "task").iterdir())), descriptors, listening)
+
+
+async def held_at_rest(pid: int, descriptors: int) -> Held:
+    """What *pid* holds once that are no more than so many descriptors, or when patience ends."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE_S
+    while (held := Held.by(pid)).descriptors > descriptors and loop.time() < deadline:
+        await asyncio.sleep(0.05)
+    return held
+
+
+async def request(client: httpx.AsyncClient, url: str, count: int) -> int:
+    """*count* requests, half of them JSON bodies, `AT_ONCE` at a time; how many went wrong."""
+    left, wrong = count, 0
+
+    async def worker() -> None:
+        nonlocal left, wrong
+        while left > 0:
+            left -= 1
+            if left % 2:
+                wrong += (await client.get(f"{url}/blocks/0")).status_code != 200
+            else:
+                wrong += (await client.post(f"{url}/messages", json={"text": ""})).status_code != 422
+
+    await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+    return wrong
+
+
+async def listen(feed: Feed, count: int) -> None:
+    """*count* listeners hear one block, and leave: half by closing, half by vanishing."""
+
+    def opened() -> connect:
+        return connect(f"{feed.ws}/feed?start=0", open_timeout=PATIENCE_S)
+
+    listeners: list[ClientConnection] = []
+    for _ in range(0, count, 20):
+        listeners += await asyncio.gather(*(opened().__aenter__() for _ in range(min(count, 20))))
+    for listener in listeners:
+        assert json.loads(await asyncio.wait_for(listener.recv(), PATIENCE_S))["height"] == 0
+    await asyncio.to_thread(feed.post, "soak")
+    for number, listener in enumerate(listeners):
+        assert json.loads(await asyncio.wait_for(listener.recv(), PATIENCE_S))["text"] == "soak"
+        if number % 2:
+            listener.transport.abort()
+    await asyncio.gather(*(listener.close() for listener in listeners))
+
+
+@pytest.mark.timeout(300)
+def test_10000_requests_and_200_websockets_leave_nothing_behind() -> None:
+    with Feed(45) as feed:
+        pid = feed.host.process.pid
+        assert pid is not None
+
+        async def soak() -> tuple[Held, Held]:
+            limits = httpx.Limits(max_connections=AT_ONCE)
+            async with httpx.AsyncClient(limits=limits, timeout=PATIENCE_S) as client:
+                assert await request(client, feed.url, REQUESTS // 2) == 0
+                before = Held.by(pid)
+                await listen(feed, WEBSOCKETS // 2)
+                assert await request(client, feed.url, REQUESTS // 2) == 0
+                await listen(feed, WEBSOCKETS // 2)
+                return before, await held_at_rest(pid, before.descriptors)
+
+        before, after = asyncio.run(soak())
+        assert after.descriptors <= before.descriptors
+        assert after.listening == before.listening
+        assert after.threads <= before.threads + POOLED_THREADS
+        assert feed.host.stop() == 0
+    assert "Traceback" not in feed.lines.text
