@@ -21,7 +21,7 @@ from .build import PROTOCOLS, build, has_go, path_of
 
 HERE = Path(__file__).resolve().parent
 NODES_VARIABLE = "VMSDK_TEST_NODES"
-TIMEOUT_S = 900  # the first test of a protocol may have to build its node
+TIMEOUT_S = 400  # the first test of a protocol may have to build its node, which takes some 100 s
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
@@ -34,6 +35,7 @@ from vmsdk.network.process import end_processes_in
 from vmsdk.network.state import ChainRecord, NetworkRecord, NodeRecord, Store
 from vmsdk.network.transactions import UTXO
 from vmsdk.network.wallet import LOCAL_ADDRESS, genesis_utxos
+from vmsdk.target import find
 
 _HEIGHT_POLL_S = 0.02
 _MAX_PORT = 65535
@@ -154,6 +156,15 @@ class LocalNetwork:
     def find_chain(self, name: str) -> Chain:
         """The chain of that name or ID. Raises `NoSuchChain`."""
         return Chain(self.record.chain(name))
+
+    def exclusively(self) -> AbstractContextManager[None]:
+        """Keeps other commands from changing the network meanwhile, and waits for one that does.
+
+        Raises:
+            NetworkBusy: it takes too long.
+            NetworkNotFound: the network is not there (any more).
+        """
+        return self._store.locked()
 
     def node(self, name: str) -> Node:
         """The node of that name (`node1`) or node ID. Raises `NoSuchNode`."""
@@ -334,7 +345,7 @@ class LocalNetwork:
         with self._store.locked():
             self._check_same_chains()
             if not self.running:
-                self._refresh_plugins()
+                self._fit_to_node()
             for chain in self._new_chains:
                 self._store.write_chain_config(
                     self.record.chain(chain.name).chain_id, chain.config, chain.upgrade
@@ -347,18 +358,20 @@ class LocalNetwork:
                     node.kill()
                 raise
 
-    def _refresh_plugins(self) -> None:
-        """Fits the plugins to the node, which may be another one than last time."""
+    def _fit_to_node(self) -> None:
+        """Takes up the node that is to be used now, which may be another one than last time, and fits the plugins to it."""
         binary = NodeBinary.find(self._binary_path or self.record.binary)
+        file_limit()
         with self._store.changing() as network:
+            another_protocol = binary.protocol != network.protocol
             network.binary, network.version, network.protocol = (
                 str(binary.path),
                 binary.version,
                 binary.protocol,
             )
             network.flags.update(self._flags)
-            for chain in network.chains:
-                plugin.place(chain.target, chain.vm_name, self._store.plugin_dir, binary)
+            for chain in network.chains if another_protocol else []:
+                plugin.place(find(chain.target), chain.vm_name, self._store.plugin_dir, binary.protocol)
 
     def _launch(self, nodes: list[Node], timeout_s: float) -> list[tuple[Node, Launch]]:
         """Starts the nodes, and waits until their P-chains work. The first comes alone at first: the others bootstrap from it."""
@@ -381,11 +394,10 @@ class LocalNetwork:
     def _plan(self, new_chains: list[NewChain], utxos: Sequence[UTXO]) -> list[Birth]:
         """Plans the chains, and prepares what nodes need to know of them when they start."""
         network = self.record
-        binary = NodeBinary(Path(network.binary), network.version, network.protocol)
         births = []
         for new in new_chains:
             self._progress(f"installing {new.target}")
-            vm = plugin.place(new.target, new.vm_name, self._store.plugin_dir, binary)
+            vm = plugin.place(find(new.target), new.vm_name, self._store.plugin_dir, network.protocol)
             birth = Birth.plan(new, vm, utxos)
             births.append(birth)
             utxos = birth.change

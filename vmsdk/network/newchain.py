@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vmsdk.network import plugin
 from vmsdk.network.errors import InvalidArgument
 from vmsdk.network.transactions import MAX_GENESIS_BYTES
+from vmsdk.target import find
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _NODES_ALIASES = frozenset({"p", "x", "c", "platform", "avm", "evm"})
@@ -19,11 +20,12 @@ class NewChain:
     """A chain to be made.
 
     Raises:
+        TargetError: there is no such VM.
         InvalidArgument: a name that cannot be one, or a genesis that is too long.
     """
 
     target: str
-    """The VM: a class as `package.module:Class` or `path/vm.py:Class`, or an executable plugin in any language."""
+    """The VM: `path/vm.py`, `path/vm.py:Class`, `package.module:Class`, or the path of a plugin's executable in any language."""
     name: str = ""
     """Letters, digits, `-` and `_`; by default the VM's name. The chain's URLs end with it."""
     vm_name: str = ""
@@ -36,8 +38,9 @@ class NewChain:
     """What `initialize` gets as upgrades, on every node."""
 
     def __post_init__(self) -> None:
-        vm_name = self.vm_name or plugin.default_name(self.target)
-        object.__setattr__(self, "target", plugin.absolute(self.target))
+        found = find(self.target)
+        object.__setattr__(self, "target", plugin.absolute(found))
+        vm_name = self.vm_name or plugin.default_name(found)
         object.__setattr__(self, "vm_name", vm_name)
         object.__setattr__(self, "name", self.name or vm_name)
         check_name("chain", self.name)

@@ -126,13 +126,13 @@ class Process:
     def _reap(self) -> None:
         if self._process is None:
             return
+        ended = _has_ended(self._process)  # first: what ends after this look is found by the next one
         try:
             self.exit_code = self._process.wait(0)
         except psutil.TimeoutExpired:
-            if _has_ended(self._process):
-                self._process = None
-        else:
-            self._process = None
+            if not ended:
+                return
+        self._process = None
 
     @staticmethod
     def _signal(send: Callable[[], None]) -> None:

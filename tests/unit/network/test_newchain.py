@@ -9,22 +9,25 @@ import pytest
 
 from vmsdk.network import LocalNetwork, NewChain
 from vmsdk.network.errors import InvalidArgument
-from vmsdk.network.plugin import absolute, default_name, is_executable
+from vmsdk.network.plugin import default_name, place
+from vmsdk.target import TargetNotFound, find
 
 
 @pytest.mark.parametrize(
     ("target", "name"),
     [
-        ("examples/vm.py:TimestampVM", "timestampvm"),
+        ("vm.py:TimestampVM", "timestampvm"),
+        ("vm.py", "vm"),
+        ("my vm.py", "my-vm"),
         ("package.module:CounterVM", "countervm"),
         ("package.module", "module"),
-        ("/opt/vms/my vm.py", "my-vm"),
         ("./plugin", "plugin"),
+        ("./tGas3T58KzdjcJ2iKSyiYsWiqYctRXaPTqBCA11BqEkNg8kPc", "timestampvm"),
         ("vm.py:Outer.Inner", "inner"),
     ],
 )
-def test_a_name_comes_from_the_class_or_else_the_file(target: str, name: str) -> None:
-    assert default_name(target) == name
+def test_a_name_comes_from_the_class_or_else_the_file(target: str, name: str, folder: Path) -> None:
+    assert default_name(find(target)) == name
 
 
 def test_the_chain_is_called_like_the_vm_unless_it_is_named() -> None:
@@ -58,21 +61,29 @@ def test_a_genesis_is_known_again_by_its_hash() -> None:
     assert NewChain("m:VM", genesis=b"g").genesis_hash == hashlib.sha256(b"g").hexdigest()
 
 
-def test_a_file_means_the_same_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "vm.py").touch()
-    monkeypatch.chdir(tmp_path)
-    assert absolute("vm.py:VM") == f"{tmp_path}/vm.py:VM"
-    assert NewChain("vm.py:VM").target == f"{tmp_path}/vm.py:VM"
-    assert absolute("package.module:VM") == "package.module:VM"
+@pytest.mark.parametrize("target", ["vm.py:VM", "vm.py", "./plugin"])
+def test_a_file_means_the_same_from_everywhere(target: str, folder: Path) -> None:
+    assert NewChain(target).target == str(folder / target)
 
 
-def test_an_executable_is_a_plugin_already_and_a_python_file_is_not(tmp_path: Path) -> None:
-    for name, mode, plugin in [("plugin", 0o755, True), ("data", 0o644, False), ("vm.py", 0o755, False)]:
-        path = tmp_path / name
-        path.touch()
-        path.chmod(mode)
-        assert is_executable(str(path)) is plugin
-    assert not is_executable(str(tmp_path))
+def test_a_module_is_named_as_it_was_given() -> None:
+    assert NewChain("package.module:VM").target == "package.module:VM"
+
+
+def test_a_file_that_is_not_there_is_told() -> None:
+    with pytest.raises(TargetNotFound):
+        NewChain("no/such/vm.py")
+
+
+def test_an_executable_is_linked_to_by_the_id_of_its_name_or_of_its_file(
+    folder: Path, tmp_path: Path
+) -> None:
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    for target in ("./plugin", "./plugin", "./tGas3T58KzdjcJ2iKSyiYsWiqYctRXaPTqBCA11BqEkNg8kPc"):
+        vm = place(find(target), "plugin", plugins, 45)
+        assert (plugins / str(vm)).samefile(target)
+    assert len(list(plugins.iterdir())) == 2
 
 
 @pytest.mark.parametrize(
@@ -89,6 +100,18 @@ def test_impossible_numbers_are_refused_before_anything_starts(options: dict[str
         LocalNetwork(**options)  # type: ignore[arg-type]
 
 
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with two sources and two executables."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("vm.py", "my vm.py", "plugin", "tGas3T58KzdjcJ2iKSyiYsWiqYctRXaPTqBCA11BqEkNg8kPc"):
+        (folder / name).touch()
+        (folder / name).chmod(0o755)
+    monkeypatch.chdir(folder)
+    return folder
+
+
 def test_two_chains_of_one_name_are_refused() -> None:
     with pytest.raises(InvalidArgument, match=r"two chains .* 'vm'"):
-        LocalNetwork("a:VM", "b:VM")
+        LocalNetwork("a.b:VM", "c.d:VM")

@@ -12,7 +12,7 @@ HELP = "make another chain on a running network"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "target", metavar="TARGET", help="the VM: module:Class, path/vm.py:Class, or an executable plugin"
+        "target", metavar="TARGET", help="the VM: vm.py, vm.py:Class, module:Class, or a plugin's executable"
     )
     parser.add_argument("--chain", default="", metavar="NAME", help="the chain's name (default: the VM's)")
     selection.add_arguments(parser)

@@ -17,17 +17,18 @@ from types import FrameType
 
 from rich.console import Console
 
+from vmsdk.cli.dev.codewatch import CodeWatch
 from vmsdk.cli.network import selection
 from vmsdk.cli.network.follow import Source, print_new_lines
-from vmsdk.cli.network.reload import CodeWatch
 from vmsdk.cli.network.tables import console, show_network
 from vmsdk.errors import VMError
 from vmsdk.network import LocalNetwork, NewChain
-from vmsdk.network.errors import InvalidArgument, NetworkNotFound
+from vmsdk.network.errors import InvalidArgument, NetworkBusy, NetworkNotFound
 from vmsdk.network.launch import READY_TIMEOUT_S
 from vmsdk.network.logs import LogFile
 from vmsdk.network.plugin import default_name
 from vmsdk.network.state import Store, networks_dir
+from vmsdk.target import find
 
 HELP = "start a network, a new one or one that was stopped"
 
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "target",
         nargs="?",
         metavar="TARGET",
-        help="the VM: module:Class, path/vm.py:Class, or an executable plugin",
+        help="the VM: vm.py, vm.py:Class, module:Class, or a plugin's executable",
     )
     parser.add_argument(
         "--node",
@@ -127,7 +128,7 @@ def _network(args: argparse.Namespace) -> LocalNetwork:
         Store(where).load()
         chains = []
     else:
-        name = args.name or default_name(args.target)
+        name = args.name or args.vm_name or default_name(find(args.target))
         where = where or networks_dir() / name
         chains = [new_chain(args, name)]
     network = LocalNetwork(
@@ -196,14 +197,33 @@ def _follow(network: LocalNetwork, sources: list[Source], out: Console, args: ar
     out.print(f"\n{hint}. The chain's log:")
     sys.stdout.flush()
     reported: set[str] = set()
-    with CodeWatch([chain.target for chain in network.chains] if args.reload else []) as watch:
+    with _watching([chain.target for chain in network.chains] if args.reload else []) as changed:
         while True:
             print_new_lines(sources)
-            if watch.changed():
+            if changed.is_set():
+                changed.clear()
                 _reload(network, args.timeout)
             if not _report_deaths(network, reported):
                 return 1 if reported else 0
             time.sleep(_POLL_S)
+
+
+@contextmanager
+def _watching(targets: list[str]) -> Iterator[threading.Event]:
+    """An event that is set when the code of one of the targets changes."""
+    changed = threading.Event()
+    watches = [CodeWatch(find(target), lambda _: changed.set(), _cannot_watch) for target in targets]
+    for watch in watches:
+        watch.start()
+    try:
+        yield changed
+    finally:
+        for watch in watches:
+            watch.stop()
+
+
+def _cannot_watch(reason: str) -> None:
+    print(f"vmsdk network: {reason}", file=sys.stderr, flush=True)
 
 
 def _reload(network: LocalNetwork, timeout_s: float) -> None:
@@ -227,12 +247,18 @@ def _reload(network: LocalNetwork, timeout_s: float) -> None:
 def _report_deaths(network: LocalNetwork, reported: set[str]) -> bool:
     """Tells of nodes that ended without being asked to; says whether any node still runs."""
     try:
-        nodes = network.nodes
-        for node in nodes:
-            if node.status == "dead" and node.name not in reported:
-                reported.add(node.name)
-                print(f"vmsdk network: {node.died()}", file=sys.stderr, flush=True)
-        return network.running
+        statuses = {node.name: node.status for node in network.nodes}
+        died = any(status == "dead" and name not in reported for name, status in statuses.items())
+        if not died and not {"running", "paused"}.isdisjoint(statuses.values()):
+            return True
+        with network.exclusively():  # another command may be stopping or restarting nodes
+            for node in network.nodes:
+                if node.status == "dead" and node.name not in reported:
+                    reported.add(node.name)
+                    print(f"vmsdk network: {node.died()}", file=sys.stderr, flush=True)
+            return network.running
+    except NetworkBusy:
+        return True
     except NetworkNotFound:
         return False  # removed from elsewhere
 

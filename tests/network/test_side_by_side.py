@@ -1,0 +1,235 @@
+"""Several networks and several chains, side by side."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vmsdk.network import LocalNetwork, NewChain, NodeBinary
+from vmsdk.network.errors import NetworkNotFound, NoSuchChain, NoSuchNode
+from vmsdk.network.transactions import UTXO
+from vmsdk.network.wallet import genesis_utxos
+
+from .conftest import Command, processes_in
+from .targets import CHATTY, TIMESTAMP, data_of, last_block, propose
+
+MakeNetwork = Callable[..., LocalNetwork]
+
+
+def test_two_networks_of_one_vm_do_not_know_of_each_other(
+    any_node: NodeBinary, make_network: MakeNetwork
+) -> None:
+    first, second = make_network(TIMESTAMP, node=any_node.path), make_network(TIMESTAMP, node=any_node.path)
+    first.start()
+    second.start()
+    propose(first, first.nodes[0], b"in the first")
+    propose(second, second.nodes[0], b"in the second")
+    assert data_of(last_block(first, first.nodes[0])) == b"in the first"
+    assert data_of(last_block(second, second.nodes[0])) == b"in the second"
+    first.clean()
+    propose(second, second.nodes[0], b"the second lives on")
+
+
+def test_a_network_starts_with_several_chains_and_gets_more(
+    node: NodeBinary, make_network: MakeNetwork
+) -> None:
+    network = make_network(
+        NewChain(TIMESTAMP, "one", genesis=b"first"),
+        NewChain(TIMESTAMP, "two", genesis=b"second"),
+        node=node.path,
+    )
+    network.start()
+    three = network.add_chain(NewChain(TIMESTAMP, "three", genesis=b"third"))
+    only = network.nodes[0]
+    assert [chain.name for chain in network.chains] == ["one", "two", "three"]
+    for chain, genesis in zip(network.chains, (b"first", b"second", b"third"), strict=True):
+        assert data_of(chain.client(only).call("timestampvm.getBlock")) == genesis
+    three.client(only).call("timestampvm.proposeBlock", data="0x03")
+    network.wait_for_height(1, chain=three)
+    network.restart()
+    assert [chain.height(only) for chain in network.chains] == [0, 0, 1]
+
+
+def test_a_chain_is_added_to_a_network_of_several_nodes(
+    any_node: NodeBinary, make_network: MakeNetwork
+) -> None:
+    network = make_network(TIMESTAMP, node=any_node.path, nodes=2)
+    network.start()
+    chain = network.add_chain(NewChain(TIMESTAMP, "late"))
+    chain.client(network.nodes[1]).call("timestampvm.proposeBlock", data="0x01")
+    network.wait_for_height(1, chain=chain)
+
+
+def test_a_chain_gets_its_genesis_configuration_and_upgrades_and_its_level_of_log(
+    node: NodeBinary, make_network: MakeNetwork
+) -> None:
+    network = make_network(
+        NewChain(CHATTY, "verbose", genesis=b"g", upgrade=b"u", config=b"DEBUG"),
+        NewChain(CHATTY, "terse", genesis=b"g", config=b"ERROR"),
+        node=node.path,
+    )
+    network.start()
+    verbose, terse = (
+        chain.log(network.nodes[0]).read_text(encoding="utf-8").splitlines() for chain in network.chains
+    )
+    assert one_line(verbose, "genesis b'g', upgrade b'u', config b'DEBUG'")[1] == "INFO"
+    assert one_line(verbose, "a detail")[1] == "DEBUG"
+    assert not any("a detail" in line or "genesis b'g'" in line for line in terse)
+    # Lines come whole: long ones, ones that are not ASCII, and what is printed and warned.
+    assert one_line(verbose, "Größe: 3 €")[1] == "WARNING"
+    assert one_line(terse, "long" * 20_000 + ".")[1] == "ERROR"
+    assert "printed by the VM" in terse
+    assert any("warned by the VM" in line for line in verbose)
+    traceback = terse[terse.index(next(line for line in terse if line.endswith("caught"))) :]
+    assert any(line.strip() == "KeyError: 'no such key'" for line in traceback)
+
+
+def test_other_configuration_at_the_next_start_takes_the_place_of_the_old(
+    any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
+) -> None:
+    directory = tmp_path / "network"
+    for config in (b"ERROR", b"DEBUG"):
+        network = make_network(NewChain(CHATTY, config=config), node=any_node.path, directory=directory)
+        network.start()
+        network.stop()
+    log = network.chain.log(network.nodes[0]).read_text(encoding="utf-8")
+    assert "config b'DEBUG'" in log
+    assert "config b'ERROR'" not in log
+
+
+def test_another_genesis_for_a_chain_that_is_there_is_refused(command: Command, tmp_path: Path) -> None:
+    genesis = tmp_path / "genesis"
+    genesis.write_bytes(b"the genesis")
+    command.ok("start", TIMESTAMP, "--genesis", genesis, "--detach")
+    command.ok("stop")
+    command.ok("start", TIMESTAMP, "--genesis", genesis, "--detach")
+    command.ok("stop")
+    genesis.write_bytes(b"another one")
+    done = command.run("start", TIMESTAMP, "--genesis", genesis, "--detach")
+    assert done.returncode == 1
+    assert "was made with another genesis" in done.stderr
+
+
+def test_commands_ask_for_a_name_where_several_networks_are_meant(command: Command) -> None:
+    command.ok("start", TIMESTAMP, "--name", "one", "--detach")
+    command.ok("start", TIMESTAMP, "--name", "two", "--detach")
+    done = command.run("stop")
+    assert done.returncode == 1
+    assert "there are several networks (one, two): name one by --name" in done.stderr
+    command.ok("stop", "--name", "one")
+    command.ok("kill", "node1")  # of the only one that runs
+    assert command.network("two").nodes[0].status == "stopped"
+    listed = command.ok("status")
+    assert [line.split()[0] for line in listed.splitlines()] == ["network", "one", "two"]
+    statuses = json.loads(command.ok("status", "--json"))
+    assert [status["name"] for status in statuses] == ["one", "two"]
+    assert "one" in command.ok("clean", "--all")
+    assert "there is no network" in command.ok("status")
+
+
+def test_a_chain_is_added_by_the_command(command: Command) -> None:
+    command.ok("start", TIMESTAMP, "--detach")
+    printed = command.ok("add-chain", TIMESTAMP, "--chain", "second")
+    network = command.network("timestampvm")
+    assert network.chains[1].url(network.nodes[0]) in printed
+    assert "second" in command.ok("status")
+    assert command.ok("logs", "--chain", "second", "-n", 1)
+
+
+def test_names_that_are_not_there_are_told_with_those_that_are(command: Command) -> None:
+    for arguments in (["status", "--name", "none"], ["clean", "--name", "none"], ["stop"], ["start"]):
+        done = command.run(*arguments)
+        assert done.returncode == 1
+        assert "there is no network in" in done.stderr
+    command.ok("start", TIMESTAMP, "--detach")
+    for wrong, words in [
+        (["kill", "node7"], "no node 'node7'; it has node1"),
+        (["logs", "--chain", "none"], "no chain 'none'; it has timestampvm"),
+        (["start", "--nodes", "3"], "runs already"),
+    ]:
+        done = command.run(*wrong)
+        assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+
+
+def test_an_executable_is_a_plugin_in_any_language(any_node: NodeBinary, make_network: MakeNetwork) -> None:
+    python = make_network(TIMESTAMP, node=any_node.path)
+    python.start()
+    plugin = next((python.directory / "plugins").iterdir())
+    network = make_network(NewChain(str(plugin), "by-file"), node=any_node.path)
+    network.start()
+    assert network.chain.vm_id == python.chain.vm_id
+    propose(network, network.nodes[0], b"by a file")
+
+
+def test_a_temporary_network_is_gone_after_its_block(any_node: NodeBinary) -> None:
+    with LocalNetwork(TIMESTAMP, node=any_node.path) as network:
+        propose(network, network.nodes[0], b"for a moment")
+        directory = network.directory
+    assert not directory.exists()
+    assert processes_in(directory) == []
+    with pytest.raises(NetworkNotFound):
+        LocalNetwork.open(directory)
+
+
+def test_a_network_without_a_chain_is_nodes_alone(any_node: NodeBinary) -> None:
+    with LocalNetwork(node=any_node.path) as network:
+        with pytest.raises(NoSuchChain):
+            _ = network.chain
+        with pytest.raises(NoSuchNode):
+            network.node("node2")
+        assert network.nodes[0].client("/ext/info").call("info.isBootstrapped", chain="C") == {
+            "isBootstrapped": True
+        }
+        network.add_chain(TIMESTAMP)
+        propose(network, network.nodes[0], b"a chain at last")
+
+
+def test_a_node_with_another_local_genesis_works_too(
+    any_node: NodeBinary, make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere() -> tuple[UTXO, ...]:
+        (utxo,) = genesis_utxos()
+        return (UTXO(utxo.tx_id, 7, utxo.output),)
+
+    monkeypatch.setattr("vmsdk.network.local.genesis_utxos", elsewhere)
+    network = make_network(TIMESTAMP, node=any_node.path)
+    network.start()
+    propose(network, network.nodes[0], b"paid otherwise")
+
+
+def test_the_next_start_may_use_a_newer_node(
+    node: NodeBinary, any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
+) -> None:
+    old = make_network(TIMESTAMP, node=node.path, directory=tmp_path / "network")
+    old.start()
+    height = propose(old, old.nodes[0], b"by the old node")
+    old.stop()
+    new = make_network(TIMESTAMP, node=any_node.path, directory=tmp_path / "network")
+    new.start()
+    assert new.record.protocol == any_node.protocol
+    assert new.chain.height(new.nodes[0]) == height
+    propose(new, new.nodes[0], b"by the new node")
+
+
+def test_a_node_whose_port_was_taken_meanwhile_gets_another(
+    any_node: NodeBinary, make_network: MakeNetwork
+) -> None:
+    network = make_network(TIMESTAMP, node=any_node.path)
+    network.start()
+    network.stop()
+    port = network.nodes[0].record.http_port
+    with socket.create_server(("127.0.0.1", port)):
+        network.start()
+    assert network.nodes[0].record.http_port != port
+    propose(network, network.nodes[0], b"at another address")
+
+
+def one_line(lines: list[str], text: str) -> tuple[str, str]:
+    """The only line with the text, and its level."""
+    found = [line for line in lines if line.endswith(text)]
+    assert len(found) == 1, found
+    return found[0], found[0].split()[1]
