@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 from typing_extensions import Self
 
 TIMEOUT_S = 30.0
@@ -134,21 +134,23 @@ class Dev:
 
 
 class OtherProcess:
-    """A process that is not our child, held by a descriptor: its number can't become another's."""
+    """A process that is not our child; it may have ended already."""
 
     def __init__(self, pid: int) -> None:
-        self._descriptor = os.pidfd_open(pid)
+        self._process: psutil.Process | None
+        try:
+            self._process = psutil.Process(pid)
+        except psutil.NoSuchProcess:
+            self._process = None
 
     def wait(self) -> None:
-        """Raises `AssertionError` if it does not end in time."""
-        try:
-            ended, _, _ = select.select([self._descriptor], [], [], TIMEOUT_S)
-            assert ended, "the process still runs"
-        finally:
-            os.close(self._descriptor)
+        """Raises `psutil.TimeoutExpired` if it does not end in time."""
+        if self._process is not None:
+            self._process.wait(TIMEOUT_S)
 
     def kill(self) -> None:
-        signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+        assert self._process is not None
+        self._process.kill()
 
 
 def request(url: str, body: bytes | None = None, method: str | None = None) -> tuple[int, bytes]:

@@ -185,6 +185,28 @@ def test_a_plugin_of_another_protocol_is_told_which_one_to_ask_for(tmp_path: Pat
         assert "--protocol 43" in dev.output
 
 
+def test_a_plugin_that_ends_at_once_is_reported_at_once(tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin"
+    plugin.write_text("#!/bin/sh\necho no luck today >&2\nexit 3\n")
+    plugin.chmod(0o755)
+    with Dev(plugin, folder=tmp_path) as dev:
+        assert dev.wait() == 1
+        assert (
+            "the VM ended before it announced itself to the node: exit status 3; its last lines:"
+            in dev.output
+        )
+        assert dev.output.endswith("\n  no luck today")
+
+
+def test_a_plugin_that_is_no_program_is_reported(tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin"
+    plugin.write_text("#!/nothing/here\n")
+    plugin.chmod(0o755)
+    with Dev(plugin, folder=tmp_path) as dev:
+        assert dev.wait() == 1
+        assert f"failed to start process: {plugin}: No such file or directory" in dev.output
+
+
 def executable(folder: Path, *, protocol: int) -> Path:
     plugin = folder / "my-plugin"
     plugin.write_text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from .devcommand import Dev, call, request
@@ -94,14 +95,15 @@ def test_a_rebuilt_executable_is_started_anew(tmp_path: Path) -> None:
         assert dev.wait() == 0
 
 
-def test_two_changes_within_a_second_are_both_seen(tmp_path: Path) -> None:
-    # Python itself tells a compiled file from a stale one by the second and the size.
+def test_a_change_is_seen_that_neither_size_nor_time_tell(tmp_path: Path) -> None:
+    # By these Python tells a compiled file from a stale one: two changes within a second may look alike.
     vm = talkative(tmp_path)
     good = vm.read_text()
     with Dev(vm, "--reload", folder=tmp_path) as dev:
         dev.url()
         for word in ("uno", "duo"):
             vm.write_text(good.replace('"pid"', f'"{word}"'))
+            os.utime(vm, (1_700_000_000, 1_700_000_000))
             dev.line(rf"vm \| {word} \d+")
             dev.url()
         dev.interrupt()
