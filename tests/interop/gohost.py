@@ -153,11 +153,11 @@ class Initialized:
 
 
 class GoHost:
-    """A running host of one node's release. Leaving the context ends it and its plugin."""
+    """A running host of one node's release, or a copy of it. Leaving the context ends it and its plugin."""
 
-    def __init__(self, node: str | int | Node = 45) -> None:
+    def __init__(self, node: str | int | Node = 45, binary: Path | None = None) -> None:
         self.node = node if isinstance(node, Node) else NODES[str(node)]
-        self.binary = build("host", self.node)
+        self.binary = build("host", self.node) if binary is None else binary
         self._log = tempfile.NamedTemporaryFile(prefix="gohost-", suffix=".log")  # noqa: SIM115 (closed in close)
         self._process = subprocess.Popen(
             [str(self.binary)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log

@@ -128,6 +128,17 @@ def test_a_stream_arrives_part_by_part(web: Handlers) -> None:
         client.until(b"0\r\n\r\n")
 
 
+def test_a_streamed_request_s_body_arrives_whole(web: Handlers) -> None:
+    body = os.urandom(100_000)
+    headers = {"Connection": "Upgrade", "Upgrade": "stream", "X-Mine": "yes"}
+    response = httpx.post(web.url("/web"), content=body, headers=headers)
+    echo = response.json()
+    assert (echo["method"], echo["http_version"], echo["length"]) == ("POST", "1.1", len(body))
+    assert echo["body"].encode("latin-1") == body[:100]
+    assert ["x-mine", "yes"] in echo["headers"]
+    assert ["host", web.address] in echo["headers"]
+
+
 def test_a_client_that_leaves_a_stream_does_not_hurt_the_chain(web: Handlers, host: GoHost) -> None:
     with RawClient(web) as client:
         request = f"GET {web.path}/web?stream=left&parts=9 HTTP/1.1\r\nHost: localhost\r\n"

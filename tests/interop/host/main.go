@@ -13,10 +13,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/ava-labs/avalanchego/version"
 )
+
+// What real nodes take to start and tell their version, at most.
+const slowAnswer = 300 * time.Millisecond
 
 type answer struct {
 	ID     uint64 `json:"id"`
@@ -70,8 +75,12 @@ func main() {
 	}
 }
 
-// printVersion answers as a node does, so that a plugin that asks its parent can ask this program.
+// printVersion answers as a node does, so that a plugin that asks its parent can ask this program. A copy of it whose
+// name ends in -slow takes its time, as real nodes do.
 func printVersion(flag string) {
+	if path, err := os.Executable(); err == nil && strings.HasSuffix(path, "-slow") {
+		time.Sleep(slowAnswer)
+	}
 	versions := version.GetVersions()
 	switch flag {
 	case "--version":

@@ -1,0 +1,67 @@
+"""One installed file serves every node's release: it asks the node that starts it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .build import build
+from .gohost import BUILD_BLOCK, GoHost
+from .jsonrpc import call
+from .nodes import NEWEST, NODES
+from .pyplugin import REPOSITORY
+
+START_LIMIT_MS = 1000
+ATTEMPTS = 3
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    """The timestamp example, installed."""
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    target = REPOSITORY / "examples" / "timestamp" / "timestampvm.py"
+    command = [sys.executable, "-m", "vmsdk", "install", str(target)]
+    command += ["--name", "timestampvm", "--plugin-dir", str(plugins)]
+    subprocess.run(command, check=True)
+    (installed,) = plugins.iterdir()
+    return installed
+
+
+def test_a_vm_installed_once_runs_on_every_node(plugin: Path) -> None:
+    for node in NODES.values():
+        with GoHost(node) as host:
+            assert host.register(plugin) == "1.0.0"
+            host.run(plugin, b"genesis")
+            assert call(host.create_handlers(), "timestampvm.proposeBlock", data="0x01") == {"success": True}
+            assert host.wait_for_event() == BUILD_BLOCK
+            block = host.build()
+            host.verify(block.id)
+            assert host.accept(block.id).height == 1
+            host.shutdown()
+
+
+def test_asking_a_slow_node_leaves_the_start_under_a_second(plugin: Path, tmp_path: Path) -> None:
+    took_ms = []
+    for attempt in range(ATTEMPTS):
+        # Another file each time: what a node has said once is not asked again.
+        slow = tmp_path / f"{attempt}-slow"
+        shutil.copy(build("host", NODES["43"]), slow)
+        with GoHost("43", slow) as host:
+            found = host.call("launch", plugin=str(plugin), count=1)
+            took_ms += found["initialized"]
+    assert min(took_ms) > 300, "the slow node was not asked"
+    assert min(took_ms) < START_LIMIT_MS
+
+
+def test_what_a_node_has_said_is_not_asked_again(plugin: Path, tmp_path: Path) -> None:
+    slow = tmp_path / "node-slow"
+    shutil.copy(build("host", NEWEST), slow)
+    with GoHost(NEWEST, slow) as host:
+        first, *later = host.call("launch", plugin=str(plugin), count=1 + ATTEMPTS)["handshake"]
+    assert first > 300
+    assert min(later) < 300
