@@ -99,7 +99,6 @@ def make_launcher(
         raise NoSourceTarget(target, directory.file(vm))
     text, folder = _lasting(source)
     options = [f"--log-level={log_level}"] if log_level != "INFO" else []
-    options += ["--no-ask"] if not ask_parent else []
     options += [f"--memory-limit={memory_limit_bytes}"] if memory_limit_bytes is not None else []
     options += [f"--env={variable}={value}" for variable, value in environment.items()]
     command = ["vmsdk", "install", text, "--name", name, "--plugin-dir", str(directory.path), *options]

@@ -19,7 +19,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from vmsdk._version import __version__
@@ -27,6 +27,9 @@ from vmsdk.install.errors import NotWritable
 
 _CHECKSUM_LINE = re.compile(rb"^# vmsdk-launcher sha256:([0-9a-f]*)\n", re.MULTILINE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+# An idle VM has 130 MiB, most of it the stacks of 13 threads, of which there are up to 50 under load.
+MIN_MEMORY_BYTES = 512 * 1024**2
 _RESERVED = ("PYTHONHASHSEED", "AVALANCHE_VM_RUNTIME_ENGINE_ADDR")
 
 _TEXT = """\
@@ -62,7 +65,7 @@ class Launcher:
     path: tuple[str, ...] = ()
     """Folders that come before the interpreter's own `sys.path`."""
     install_command: str = ""
-    """What wrote it, but for the protocol version: for messages."""
+    """What a person types to write it, but for the protocol version: for messages."""
     protocol: int | None = None
     """The protocol version to speak; None to let the node say."""
     ask_parent: bool = True
@@ -82,6 +85,14 @@ class Launcher:
                 value.encode("utf-8")
             except UnicodeEncodeError:
                 raise NotWritable(what, value, "is not valid UTF-8: call it something else") from None
+        if self.log_level not in LOG_LEVELS:
+            raise NotWritable("the log level", self.log_level, f"is none: give {', '.join(LOG_LEVELS)}")
+        if self.memory_limit_bytes is not None and self.memory_limit_bytes < MIN_MEMORY_BYTES:
+            raise NotWritable(
+                "the memory limit",
+                f"{self.memory_limit_bytes} bytes",
+                f"is too little: a VM needs {MIN_MEMORY_BYTES} bytes to run at all",
+            )
         for name in self.environment:
             if not _VARIABLE.fullmatch(name):
                 raise NotWritable(
@@ -101,7 +112,12 @@ class Launcher:
 
     def to_bytes(self) -> bytes:
         """The file. The same settings give the same bytes."""
-        gone = f"vmsdk: there is no Python at {self.python} any more. Install {self.name} again: {self.install_command}"
+        again = self.install_command
+        if self.protocol is not None:
+            again += f" --protocol {self.protocol}"
+        elif not self.ask_parent:
+            again += " --no-ask"
+        gone = f"vmsdk: there is no Python at {self.python} any more. Install {self.name} again: {again}"
         exports = {"PYTHONHASHSEED": "0", **self.environment}
         arguments: dict[str, Any] = {
             "name": self.name,
@@ -132,7 +148,9 @@ class Written:
     name: str
     target: str
     protocol: int | None
-    """The protocol version that it speaks; None if the node is to say."""
+    """The protocol version that it speaks, if it was given one."""
+    ask_parent: bool
+    """Whether it asks the node, if it was given none."""
 
 
 class Changed(Exception):
@@ -150,7 +168,7 @@ def recognise(data: bytes) -> Written | None:
     assert isinstance(call, ast.Expr)
     assert isinstance(call.value, ast.Call)
     arguments = {each.arg: each.value for each in call.value.keywords}
-    return Written(**{name: ast.literal_eval(arguments[name]) for name in ("name", "target", "protocol")})
+    return Written(**{each.name: ast.literal_eval(arguments[each.name]) for each in fields(Written)})
 
 
 def _checksum(data: bytes) -> str:

@@ -1,0 +1,58 @@
+"""VMs that are installed for tests, each from a virtual environment of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+from .plugin import PATIENCE_S, ROOT
+
+TIMESTAMP = ROOT / "examples" / "timestamp" / "timestampvm.py"
+
+SLOW_VM = """
+import threading
+import examples.timestamp.timestampvm as timestampvm
+
+threading.Event().wait({seconds})  # as an import that takes long
+
+class SlowVM(timestampvm.TimestampVM):
+    pass
+"""
+
+
+class Environment:
+    """A virtual environment in *directory* that has vmsdk, its cache of nodes' answers included."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        venv.create(directory, symlinks=True, with_pip=False)
+        self.python = directory / "bin" / "python"
+        packages = Path(sysconfig.get_path("purelib", vars={"base": str(directory)}))
+        # What the running environment has, this one has, too.
+        paths = [str(ROOT), *(path for path in sys.path if path.endswith("-packages"))]
+        (packages / "tests.pth").write_text("\n".join(paths) + "\n", encoding="utf-8")
+        self.answers = directory / "share" / "vmsdk" / "nodes"
+
+    def vmsdk(
+        self, *arguments: str | Path, environment: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command."""
+        return subprocess.run(
+            [self.python, "-m", "vmsdk", *arguments],
+            env={} if environment is None else environment,
+            cwd=cwd,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+    def install(self, target: str | Path, plugins: Path, *options: str, name: str = "timestampvm") -> Path:
+        """The file that starts *target*."""
+        done = self.vmsdk("install", target, "--name", name, "--plugin-dir", plugins, *options)
+        assert done.returncode == 0, done.stderr
+        (installed,) = plugins.iterdir()
+        return installed

@@ -1,0 +1,159 @@
+"""`vmsdk install`: the one file by which a node starts a VM."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from vmsdk.errors import VMError
+from vmsdk.install import Entry, Installed, PluginDirectory, ask_node, make_launcher, place, uninstall
+from vmsdk.install.launcher import LOG_LEVELS, MIN_MEMORY_BYTES
+from vmsdk.protocol import NEWEST, OLDEST
+
+NAME = "install"
+HELP = "put a VM into a node's plugin directory"
+DESCRIPTION = """\
+Write the one file by which a node starts a VM: called by the ID that follows from NAME, executable, and working
+where nothing of this shell's environment is left. It uses this Python and the VM's source where they are now.
+
+  vmsdk install vm.py --name myvm --plugin-dir ~/.metalgo/plugins
+  vmsdk install --list --plugin-dir ~/.metalgo/plugins
+  vmsdk install --uninstall --name myvm --plugin-dir ~/.metalgo/plugins
+
+At each start the VM asks the node for the protocol version, which takes the time of `NODE --version`, and only
+once for each node. --protocol or --node settles it now; then the VM runs on nodes of that version only.
+"""
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SIZE = re.compile(r"(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+
+class _MisusedOptions(VMError):
+    """Options that are missing, or don't go together."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument(
+        "target", nargs="?", metavar="TARGET", help="the VM: vm.py, vm.py:Class, module or module:Class"
+    )
+    parser.add_argument("--name", help="the VM's name, up to 32 ASCII characters, of which its ID is made")
+    parser.add_argument("--plugin-dir", type=Path, required=True, metavar="DIR", help="the node's plugin directory")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--uninstall", action="store_true", help="remove the VM called NAME")
+    action.add_argument("--list", action="store_true", help="show what is in the plugin directory")
+    version = parser.add_mutually_exclusive_group()
+    version.add_argument(
+        "--protocol", type=int, metavar="N", help=f"the protocol version to speak, {OLDEST} to {NEWEST}"
+    )
+    version.add_argument("--node", type=Path, metavar="PATH", help="the node to run on: it is asked now")
+    version.add_argument(
+        "--no-ask", action="store_true", help=f"never ask the node, and speak the newest version, {NEWEST}"
+    )
+    parser.add_argument(
+        "--memory-limit",
+        type=_size,
+        metavar="SIZE",
+        help="how much memory the VM may have for its data, such as 2G (Linux; thread stacks count, 8M each)",
+    )
+    parser.add_argument("--log-level", default="INFO", type=str.upper, choices=LOG_LEVELS, help="(default: INFO)")
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        type=_variable,
+        metavar="NAME=VALUE",
+        help="an environment variable for the VM, which gets none of the node's; may be repeated",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the arguments say. The exit status."""
+    if args.list:
+        return _list(PluginDirectory(args.plugin_dir))
+    if args.name is None:
+        raise _MisusedOptions("give the VM's name: --name NAME")
+    if args.uninstall:
+        path = uninstall(args.name, args.plugin_dir)
+        print(f"Removed {path}. A node that runs {args.name} goes on until it is restarted.")
+        return 0
+    if args.target is None:
+        raise _MisusedOptions("give the VM to install, such as vm.py")
+    directory = PluginDirectory(args.plugin_dir)
+    node = None if args.node is None else ask_node(args.node)
+    launcher = make_launcher(
+        args.target,
+        name=args.name,
+        directory=directory,
+        protocol=args.protocol if node is None else node.protocol,
+        ask_parent=not args.no_ask,
+        memory_limit_bytes=args.memory_limit,
+        log_level=args.log_level,
+        environment=dict(args.env),
+    )
+    installed = place(launcher, directory)
+    asked = "" if node is None else f", as {node.name} {node.version}"
+    print(f"Installed {installed.application} as {installed.path}")
+    print(f"It speaks {_protocol(launcher.protocol, ask=launcher.ask_parent)}{asked}.")
+    for entry in directory.entries():
+        if entry.vm_id is None:
+            print(f"Warning: {entry.path.name} is {_NO_VM}")
+    print(_next(installed))
+    return 0
+
+
+_NO_VM = "no VM's ID: unless it is a VM's alias in the node's configuration, the node will not start"
+
+
+def _protocol(protocol: int | None, *, ask: bool = True) -> str:
+    if protocol is not None:
+        return f"protocol {protocol}"
+    return f"the protocol of the node that starts it, {OLDEST} to {NEWEST}" if ask else f"protocol {NEWEST}"
+
+
+def _next(installed: Installed) -> str:
+    return f"""\
+Next:
+  - Restart the node: it looks for new VMs when it starts, and runs the old code of this one until then.
+    (An API call will do for a new VM, where the node has --api-admin-enabled: admin.loadVMs at /ext/admin.)
+  - Create a blockchain of the VM ID {installed.vm_id} on your subnet.
+  - Have the node track it: --track-subnets=SUBNET_ID
+  - Give the VM a name in the node's API, if you like, in configs/vms/aliases.json of its data directory:
+    {{"{installed.vm_id}": ["{installed.launcher.name}"]}}
+The node's log tells how it fared: logs/vm-factory.log at its start, then logs/CHAIN_ID.log."""
+
+
+def _list(directory: PluginDirectory) -> int:
+    entries = directory.entries()
+    for entry in entries:
+        print(_describe(entry))
+    if not entries:
+        print(f"There is no VM in {directory.path}.")
+    return 0
+
+
+def _describe(entry: Entry) -> str:
+    if entry.launcher is not None:
+        written = entry.launcher
+        return f"{written.name}: {entry.path.name}, {written.target}, {_protocol(written.protocol, ask=written.ask_parent)}"
+    if entry.vm_id is None:
+        return f"{entry.path.name} is {_NO_VM}"
+    return f"{entry.path.name} was {'changed since vmsdk wrote it' if entry.changed else 'not written by vmsdk'}"
+
+
+def _size(text: str) -> int:
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: give bytes, or such as 800M or 2G")
+    size = int(found[1]) * _UNITS[found[2].upper()]
+    if size < MIN_MEMORY_BYTES:
+        raise argparse.ArgumentTypeError(f"{text} is too little: a VM needs {MIN_MEMORY_BYTES // 2**20}M to run at all")
+    return size
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is no variable: give NAME=VALUE")
+    return name, value
