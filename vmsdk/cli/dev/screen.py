@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -48,6 +49,9 @@ class Screen:
     """
 
     def __init__(self, file: IO[str] = sys.stdout, *, on_close: Callable[[], None] = lambda: None) -> None:
+        if isinstance(file, io.TextIOWrapper):
+            # A VM may write what the terminal's encoding lacks.
+            file.reconfigure(errors="backslashreplace")
         self._console = _Console(file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._lock = threading.Lock()
         self._on_close = on_close

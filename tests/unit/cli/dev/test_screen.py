@@ -38,6 +38,13 @@ def test_a_line_stays_one_line_and_is_no_markup() -> None:
     assert out.getvalue() == f"vm | [red]{LONG}[/red] :smile:\n"
 
 
+def test_what_the_terminals_encoding_lacks_is_shown_escaped() -> None:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding="ascii")
+    Screen(file).vm_line("stdout", "Grüezi")
+    assert raw.getvalue() == b"vm | Gr\\xfcezi\n"
+
+
 def test_a_block_is_shown_with_its_whole_id() -> None:
     out = io.StringIO()
     Screen(out).block(block(1_700_000_000))
