@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from vmsdk.block import Block
-from vmsdk.errors import NotFound
 from vmsdk.ids import ID
 from vmsdk.vm import ChainVM
 
@@ -73,13 +72,6 @@ class BlockMemory:
     def remember_verified(self, block: Block) -> None:
         """*block* is valid, and will be accepted or rejected."""
         self._verified[block.id] = block
-
-    def take(self, block_id: ID) -> Block:
-        """The verified block with this ID, about to be decided. Raises `NotFound`."""
-        try:
-            return self._verified[block_id]
-        except KeyError:
-            raise NotFound from None
 
     def accepted(self, block: Block) -> None:
         """*block* was accepted."""

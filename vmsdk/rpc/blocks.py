@@ -10,7 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.block import Block, VerifyWithContext
-from vmsdk.errors import NotFound, VMError
+from vmsdk.errors import InvalidBlock, NotFound, NothingToBuild, VMError
 from vmsdk.ids import ID
 from vmsdk.rpc import answers
 from vmsdk.rpc.dispatch import Dispatcher, Handler
@@ -34,6 +34,14 @@ class ContextUnsupported(VMError):
         )
 
 
+class NotVerified(VMError):
+    """The node decides a block that is not verified, or already decided. The text is a Go VM's."""
+
+    def __init__(self, block_id: ID) -> None:
+        self.block_id = block_id
+        super().__init__("not found")
+
+
 class Blocks:
     """Everything the engine asks about blocks."""
 
@@ -46,16 +54,16 @@ class Blocks:
 
     def handlers(self) -> Iterator[Handler]:
         dispatch = Dispatcher(self._session)
-        yield dispatch.engine(VM.BuildBlock, self.build_block)
-        yield dispatch.engine(VM.ParseBlock, self.parse_block)
-        yield dispatch.engine(VM.BatchedParseBlock, self.batched_parse_block)
+        yield dispatch.engine(VM.BuildBlock, self.build_block, answers=(NothingToBuild,))
+        yield dispatch.engine(VM.ParseBlock, self.parse_block, answers=(InvalidBlock,))
+        yield dispatch.engine(VM.BatchedParseBlock, self.batched_parse_block, answers=(InvalidBlock,))
         yield dispatch.engine(VM.GetBlock, self.get_block)
         yield dispatch.engine(VM.GetAncestors, self.get_ancestors)
         yield dispatch.engine(VM.GetBlockIDAtHeight, self.get_block_id_at_height)
         yield dispatch.engine(VM.SetPreference, self.set_preference)
-        yield dispatch.engine(VM.BlockVerify, self.verify)
-        yield dispatch.engine(VM.BlockAccept, self.accept)
-        yield dispatch.engine(VM.BlockReject, self.reject)
+        yield dispatch.engine(VM.BlockVerify, self.verify, answers=(InvalidBlock,))
+        yield dispatch.engine(VM.BlockAccept, self.accept, answers=(NotVerified,))
+        yield dispatch.engine(VM.BlockReject, self.reject, answers=(NotVerified,))
 
     # Making and finding ----------------------------------------------------------------------------
 
@@ -213,13 +221,12 @@ class Blocks:
         self, raw_id: bytes, verb: str, decide: Callable[[Block], None], then: Callable[[Block], None]
     ) -> None:
         block_id = identifier(raw_id)
-        try:
-            block = self._blocks.take(block_id)
-        except NotFound:
+        block = self._blocks.verified(block_id)
+        if block is None:
             self._session.log.error(
                 "the node wants to %s block %s, which is not verified or already decided", verb, block_id
             )
-            raise
+            raise NotVerified(block_id)
         decide(block)
         then(block)
         self._events.changed()

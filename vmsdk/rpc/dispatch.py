@@ -11,8 +11,8 @@ from google.protobuf.message import Message
 
 from vmsdk._pb._service import Method
 from vmsdk.errors import NotLoaded, VMError
-from vmsdk.rpc.errors import ANSWERS, SENTINELS, details, status
-from vmsdk.rpc.session import NotInitialized, Session
+from vmsdk.rpc.errors import details, status
+from vmsdk.rpc.session import NotReady, Session
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -35,9 +35,16 @@ class Dispatcher:
         self._session = session
 
     def engine(
-        self, method: Method[RequestT, ResponseT], behaviour: Callable[[RequestT], ResponseT]
+        self,
+        method: Method[RequestT, ResponseT],
+        behaviour: Callable[[RequestT], ResponseT],
+        *,
+        answers: tuple[type[Exception], ...] = (),
     ) -> Handler:
-        """A call of the chain's engine: one at a time, with the chain's lock, on a running chain."""
+        """A call of the chain's engine: one at a time, with the chain's lock, on a running chain.
+
+        Errors of the kinds *answers* are ordinary outcomes of this call; any other is a fault of the VM.
+        """
         session = self._session
         lock = session.lock
 
@@ -48,7 +55,7 @@ class Dispatcher:
                         session.check_ready()
                     return behaviour(request)
                 except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
-                    self._abort(method, context, error)
+                    self._abort(method, context, error, answers)
 
         return _handler(method, handle)
 
@@ -83,10 +90,14 @@ class Dispatcher:
         return _handler(method, handle)
 
     def _abort(
-        self, method: Method[Any, Any], context: grpc.ServicerContext, error: BaseException
+        self,
+        method: Method[Any, Any],
+        context: grpc.ServicerContext,
+        error: BaseException,
+        answers: tuple[type[Exception], ...] = (),
     ) -> NoReturn:
         name = method.path.rpartition("/")[2]
-        if isinstance(error, (*ANSWERS, *SENTINELS, NotInitialized, NotLoaded)):
+        if isinstance(error, (*answers, NotReady, NotLoaded)):
             if self._session.log.isEnabledFor(logging.DEBUG):
                 self._session.log.debug("%s: %s", name, details(error))
         elif isinstance(error, InvalidRequest):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import grpc
 
 from vmsdk._pb.vm import vm_pb2
-from vmsdk.errors import Closed, InvalidBlock, NodeError, NotFound, NothingToBuild, StateSyncNotImplemented
+from vmsdk.errors import Closed, NodeError, NotFound, StateSyncNotImplemented
 
-# A status text travels in an HTTP/2 header, percent-encoded; peers refuse headers over 8 KiB.
+# A status text travels in an HTTP/2 header, where peers made with gRPC's C core take no more than 8 KiB, and
+# each byte that is not printable ASCII takes three.
 MAX_DETAILS_BYTES = 4_096
+_CUT = "..."
 
 _SENTINELS: tuple[tuple[type[Exception], vm_pb2.Error.ValueType], ...] = (
     (Closed, vm_pb2.ERROR_CLOSED),
@@ -20,9 +22,6 @@ SENTINELS = tuple(kind for kind, _ in _SENTINELS)
 
 An exception that is merely raised *from* one of these is not one of them, as with the node's own hosts.
 """
-
-ANSWERS = (InvalidBlock, NothingToBuild)
-"""Ordinary outcomes, worth a debug line."""
 
 
 def sentinel_number(error: BaseException) -> vm_pb2.Error.ValueType:
@@ -48,12 +47,21 @@ def status(error: BaseException) -> tuple[grpc.StatusCode, str]:
 
 def details(error: BaseException) -> str:
     """The text of *error*, cut to what a header can carry; the kind of error when it has no text."""
+    raw = (text_of(error) or type(error).__name__).encode("utf-8", "replace")
+    used = fitting = 0
+    for length, byte in enumerate(raw, start=1):
+        # Source: Percent-Encoded in the protocol of gRPC over HTTP/2.
+        used += 1 if 0x20 <= byte <= 0x7E and byte != 0x25 else 3
+        if used > MAX_DETAILS_BYTES:
+            return raw[:fitting].decode("utf-8", "ignore") + _CUT
+        if used <= MAX_DETAILS_BYTES - len(_CUT):
+            fitting = length
+    return raw.decode("utf-8")
+
+
+def text_of(error: BaseException) -> str:
+    """What *error* says; empty when its `__str__` fails."""
     try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - an author's __str__ may do anything; the call must be answered
-        text = ""
-    text = text or type(error).__name__
-    raw = text.encode("utf-8", "replace")
-    if len(raw) <= MAX_DETAILS_BYTES:
-        return raw.decode("utf-8")
-    return raw[: MAX_DETAILS_BYTES - 3].decode("utf-8", "ignore") + "..."
+        return str(error)
+    except BaseException:  # noqa: BLE001 - an author's __str__ may do anything; the call must be answered
+        return ""

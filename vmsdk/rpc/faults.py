@@ -7,6 +7,8 @@ import threading
 from collections import Counter
 from types import TracebackType
 
+from vmsdk.rpc.errors import text_of
+
 MAX_SIGNATURES = 1_000
 
 
@@ -47,11 +49,8 @@ class FaultLog:
 
 
 def _describe(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - an author's __str__ may do anything
-        text = "an error whose text cannot be had"
-    return f"{type(error).__qualname__}: {text}" if text else type(error).__qualname__
+    text, kind = text_of(error), type(error).__qualname__
+    return f"{kind}: {text}" if text else kind
 
 
 def _place(traceback: TracebackType | None) -> str:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from vmsdk.errors import Closed, VMError
+from vmsdk.errors import VMError
 from vmsdk.protocol import Protocol
 from vmsdk.rpc.blockmemory import BlockMemory
 from vmsdk.rpc.eventsource import EventSource
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from vmsdk.rpc.notifier import Notifier
 
 
-class NotInitialized(VMError):
-    """The node called a method that needs the chain before it had initialised it."""
+class NotReady(VMError):
+    """The node called a method that needs the chain before it had initialised it, or after its shutdown."""
 
-    def __init__(self) -> None:
-        super().__init__("the chain is not initialised: call Initialize first")
+    def __init__(self, *, ended: bool) -> None:
+        self.ended = ended
+        super().__init__(
+            "the chain is shut down" if ended else "the chain is not initialised: call Initialize first"
+        )
 
 
 class Session:
@@ -50,7 +53,7 @@ class Session:
     def check_ready(self) -> None:
         """Raise unless the chain is initialised and not shut down."""
         if not self.initialized:
-            raise Closed("the chain is shut down") if self._ended else NotInitialized()
+            raise NotReady(ended=self._ended)
 
     def shutdown(self, on_begin: Callable[[], None] = lambda: None) -> None:
         """End the chain: its waits, the author's VM, HTTP, and the connections to the node.

@@ -8,7 +8,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
-from vmsdk.errors import StateSyncNotImplemented
+from vmsdk.errors import InvalidBlock, StateSyncNotImplemented
 from vmsdk.ids import ID
 from vmsdk.rpc.dispatch import Dispatcher, Handler
 from vmsdk.rpc.errors import SENTINELS, sentinel_number
@@ -27,7 +27,7 @@ class StateSync:
         yield dispatch.engine(VM.StateSyncEnabled, self.state_sync_enabled)
         yield dispatch.engine(VM.GetOngoingSyncStateSummary, self.get_ongoing_sync_state_summary)
         yield dispatch.engine(VM.GetLastStateSummary, self.get_last_state_summary)
-        yield dispatch.engine(VM.ParseStateSummary, self.parse_state_summary)
+        yield dispatch.engine(VM.ParseStateSummary, self.parse_state_summary, answers=(InvalidBlock,))
         yield dispatch.engine(VM.GetStateSummary, self.get_state_summary)
         yield dispatch.engine(VM.StateSummaryAccept, self.accept)
 

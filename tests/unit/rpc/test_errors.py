@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import string
+from urllib.parse import quote
+
 import grpc
 import pytest
 
 from vmsdk._pb.vm import vm_pb2
 from vmsdk.errors import Closed, InvalidBlock, NodeError, NotFound, StateSyncNotImplemented
 from vmsdk.rpc.errors import MAX_DETAILS_BYTES, sentinel_number, status
+
+PRINTABLE = string.digits + string.ascii_letters + string.punctuation.replace("%", "") + " "
 
 
 class BlockGone(NotFound):
@@ -53,11 +58,26 @@ def test_a_code_that_is_no_failure_becomes_unknown(code: str) -> None:
     assert status(NodeError("/a/b", code, "x"))[0] is grpc.StatusCode.UNKNOWN
 
 
-@pytest.mark.parametrize("text", ["x" * 100_000, "é" * 100_000])
+@pytest.mark.parametrize("text", ["x" * 100_000, "é" * 100_000, "\n%" * 100_000, "x" * 4_000 + "é" * 17])
 def test_a_text_is_cut_to_what_a_header_can_carry(text: str) -> None:
     details = status(ValueError(text))[1]
-    assert len(details.encode()) <= MAX_DETAILS_BYTES
+    assert MAX_DETAILS_BYTES - 10 < len(quote(details, safe=PRINTABLE)) <= MAX_DETAILS_BYTES
     assert details.endswith("...")
+    assert text.startswith(details[:-3])
+
+
+@pytest.mark.parametrize("text", ["x" * MAX_DETAILS_BYTES, "x" * (MAX_DETAILS_BYTES - 6) + "é"])
+def test_a_text_that_just_fits_is_told_whole(text: str) -> None:
+    assert status(ValueError(text))[1] == text
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("no"), SystemExit(1)])
+def test_an_error_whose_text_fails_is_told_by_its_kind(fault: BaseException) -> None:
+    class Unprintable(Exception):
+        def __str__(self) -> str:
+            raise fault
+
+    assert status(Unprintable())[1] == "Unprintable"
 
 
 def test_a_text_that_is_no_unicode_is_told_all_the_same() -> None:

@@ -340,6 +340,43 @@ def test_a_fault_of_accept_reaches_the_node(serve: Serve) -> None:
     assert refused(lambda: accept(served, block.id))[1] == "disk full"
 
 
+@pytest.mark.parametrize("error", [vmsdk.NotFound("no key 0x01"), vmsdk.InvalidBlock("too late")], ids=repr)
+def test_an_accept_that_fails_leaves_a_traceback_whatever_it_raises(
+    serve: Serve, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    vm = PlainVM()
+    served = serve(vm)
+    block = vm.child()
+
+    def fail() -> None:
+        raise error
+
+    block.accept = fail  # type: ignore[method-assign]
+    verify(served, block)
+    assert refused(lambda: accept(served, block.id)) == (grpc.StatusCode.UNKNOWN, str(error))
+    assert [record.exc_info is not None for record in caplog.records if record.levelname == "ERROR"] == [True]
+
+
+def test_what_a_peer_can_cause_leaves_no_trace_in_the_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    vm = PlainVM()
+    served = serve(vm)
+    block = vm.child(invalid="too early")
+    caplog.clear()
+    for call in (
+        lambda: parse(served, b"bad"),
+        lambda: verify(served, block),
+        lambda: get(served, UNKNOWN_ID),
+    ):
+        try:
+            call()
+        except grpc.RpcError:
+            pass
+    assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
+    assert served.session.faults.counts() == {}
+
+
 def test_edge_48_preferences_reach_the_author_and_its_refusal_the_node(serve: Serve) -> None:
     vm = PlainVM()
     served = serve(vm)
@@ -356,12 +393,23 @@ def test_edge_48_preferences_reach_the_author_and_its_refusal_the_node(serve: Se
     assert text == f"no block {UNKNOWN_ID}"
 
 
-def test_a_vm_that_exits_inside_a_call_still_answers_it(serve: Serve) -> None:
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise SystemExit("not even its text")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(SystemExit("bye"), "bye"), (KeyboardInterrupt(), "KeyboardInterrupt"), (Mute(), "Mute")],
+)
+def test_a_vm_that_exits_inside_a_call_still_answers_it(
+    serve: Serve, error: BaseException, text: str
+) -> None:
     def exits(data: bytes) -> PlainBlock:
-        raise SystemExit("bye")
+        raise error
 
     served = serve(PlainVM(parse_block=exits))
-    assert refused(lambda: parse(served, b"x")) == (grpc.StatusCode.UNKNOWN, "bye")
+    assert refused(lambda: parse(served, b"x")) == (grpc.StatusCode.UNKNOWN, text)
     assert get(served, UNKNOWN_ID).err == pb.ERROR_NOT_FOUND
 
 

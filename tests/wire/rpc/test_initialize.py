@@ -139,6 +139,20 @@ def test_edge_26_an_error_of_initialize_reaches_the_node_and_the_log_has_one_tra
     assert served.client.Version(pb_empty()).version == "0.0.1-plain"
 
 
+@pytest.mark.parametrize(
+    "error", [vmsdk.NotFound("no key 0x01"), vmsdk.InvalidBlock("bad genesis"), vmsdk.Closed()], ids=repr
+)
+def test_errors_that_are_answers_elsewhere_are_faults_of_initialize(
+    serve: Serve, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    def initialize(*_: object) -> None:
+        raise error
+
+    served = serve(PlainVM(initialize=initialize), run=False)
+    assert refused(served.initialize) == (grpc.StatusCode.UNKNOWN, str(error))
+    assert sum(record.exc_info is not None for record in caplog.records) == 1
+
+
 def test_the_author_is_shut_down_when_the_last_accepted_block_cannot_be_had(serve: Serve) -> None:
     def last_accepted() -> vmsdk.ID:
         raise RuntimeError("no last block")
