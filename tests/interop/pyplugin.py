@@ -5,27 +5,38 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-SERVE = "import vmsdk\nfrom {module} import {name}\nvmsdk.serve({name}(){version})\n"
-RUN = "from {module} import {name}\n{name}().run({protocol})\n"
+from vmsdk.install import Launcher
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-TIMESTAMP = ("examples.timestamp.timestampvm", "TimestampVM")
-EVERYTHING = ("tests.interop.everything.vm", "EverythingVM")
-BARE = ("benchmarks.barevm", "BareVM")
+TIMESTAMP = "examples.timestamp.timestampvm:TimestampVM"
+EVERYTHING = "tests.interop.everything.vm:EverythingVM"
 
 
-def python_plugin(directory: Path, vm: tuple[str, str], protocol: int | None = None) -> Path:
-    """An executable file in *directory* that serves the VM: a module of the sources, and its class."""
-    module, name = vm
-    version = "" if protocol is None else f", protocol_version={protocol}"
-    start = RUN if vm == BARE else SERVE
-    plugin = directory / f"{name}-{protocol or 'asking'}"
-    plugin.write_text(
-        f"#!{sys.executable}\n"
-        "import sys\n"
-        f"sys.path.insert(0, {str(REPOSITORY)!r})\n"
-        + start.format(module=module, name=name, version=version, protocol=protocol),
-        encoding="utf-8",
-    )
-    plugin.chmod(0o755)
-    return plugin
+def python_plugin(directory: Path, target: str, protocol: int) -> Path:
+    """The file that `vmsdk install` would write for the VM, in *directory* and under the class's name."""
+    name = target.rpartition(":")[2]
+    launcher = Launcher(name, target, sys.executable, (str(REPOSITORY),), protocol=protocol)
+    return _written(directory / f"{name}-{protocol}", launcher.to_bytes())
+
+
+def bare_plugin(directory: Path, protocol: int) -> Path:
+    """The timestamp chain on bare grpcio."""
+    return _script(directory / "bare", f"from benchmarks.barevm import BareVM\nBareVM().run({protocol})\n")
+
+
+def raw_plugin(directory: Path, experiment: str, protocol: int) -> Path:
+    """One that runs an experiment on the node: see `rawplugin`."""
+    run = f"from tests.interop.rawplugin import RawPlugin\nRawPlugin({protocol}, {experiment!r}).run()\n"
+    return _script(directory / f"raw-{experiment}", run)
+
+
+def _script(path: Path, text: str) -> Path:
+    head = f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(REPOSITORY)!r})\n"
+    return _written(path, (head + text).encode())
+
+
+def _written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    path.chmod(0o755)
+    return path

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -32,27 +30,12 @@ from vmsdk._pb.vm.runtime import runtime_pb2
 from vmsdk._pb.vm.runtime.runtime_grpc import Runtime
 from vmsdk._pb.vm.vm_grpc import VM
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
 GENESIS_ID = b"G" * 32
 ODD_ID = b"O" * 32
 HANDSHAKE_TIMEOUT_S = 5
 UNKNOWN_ERROR = 99
 
 Behaviour = Callable[[Any], Message]
-
-
-def raw_plugin(directory: Path, experiment: str, protocol: int) -> Path:
-    """An executable file in *directory* that runs one experiment."""
-    plugin = directory / f"raw-{experiment}"
-    plugin.write_text(
-        f"#!{sys.executable}\n"
-        f"import sys\nsys.path.insert(0, {str(REPOSITORY)!r})\n"
-        f"from tests.interop.rawplugin import RawPlugin\nRawPlugin({protocol}, {experiment!r}).run()\n",
-        encoding="utf-8",
-    )
-    plugin.chmod(0o755)
-    return plugin
 
 
 class RawPlugin:

@@ -16,7 +16,7 @@ from pathlib import Path
 from .build import build, go_version
 from .gohost import GoHost
 from .nodes import NEWEST
-from .pyplugin import BARE, TIMESTAMP, python_plugin
+from .pyplugin import TIMESTAMP, bare_plugin, python_plugin
 
 BODY = '{"jsonrpc":"2.0","id":1,"method":"timestampvm.proposeBlock","params":{"data":"0x{{data}}"}}'
 PHASES = ("propose", "event", "build", "verify", "set_preference", "accept", "total")
@@ -85,7 +85,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         plugins = {
             "vmsdk": python_plugin(Path(directory), TIMESTAMP, NEWEST.protocol),
-            "bare grpcio": python_plugin(Path(directory), BARE, NEWEST.protocol),
+            "bare grpcio": bare_plugin(Path(directory), NEWEST.protocol),
             "Go": build("timestampvm", NEWEST),
         }
         contenders = {name: Times() for name in plugins}

@@ -15,7 +15,8 @@ from .build import build
 from .gohost import GoHost, GoHostError
 from .nodes import NEWEST, NODES, Node
 from .processes import gone
-from .rawplugin import ODD_ID, raw_plugin
+from .pyplugin import raw_plugin
+from .rawplugin import ODD_ID
 
 GENESIS = b"genesis"
 TIMEOUT_S = 10.0

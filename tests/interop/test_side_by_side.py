@@ -9,7 +9,7 @@ import pytest
 from .build import build
 from .gohost import GoHost
 from .nodes import NEWEST
-from .pyplugin import BARE, TIMESTAMP, python_plugin
+from .pyplugin import TIMESTAMP, bare_plugin, python_plugin
 from .side_by_side import BODY, PHASES, Times, measure, table
 
 CYCLES = 20
@@ -19,7 +19,7 @@ CYCLES = 20
 def test_every_contender_accepts_a_block_a_cycle(contender: str, tmp_path: Path) -> None:
     plugin = {
         "vmsdk": lambda: python_plugin(tmp_path, TIMESTAMP, NEWEST.protocol),
-        "bare grpcio": lambda: python_plugin(tmp_path, BARE, NEWEST.protocol),
+        "bare grpcio": lambda: bare_plugin(tmp_path, NEWEST.protocol),
         "Go": lambda: build("timestampvm", NEWEST),
     }[contender]()
     with GoHost(NEWEST) as host:
