@@ -68,6 +68,12 @@ def any_node() -> NodeBinary:
     return NodeBinary.find(named[0] if named else _built(PROTOCOLS[-1]))
 
 
+@pytest.fixture(scope="session")
+def older_node() -> NodeBinary:
+    """A node that is older than `any_node`."""
+    return NodeBinary.find(_built(PROTOCOLS[0]))
+
+
 @pytest.fixture
 def make_network(tmp_path: Path) -> Iterator[Callable[..., LocalNetwork]]:
     """Makes networks in directories of their own, which are gone after the test, whatever happened."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 from vmsdk.network import LocalNetwork, Node
+from vmsdk.network.logs import LogFile
 
 _HERE = Path(__file__).resolve().parent
 TIMESTAMP = f"{_HERE.parents[1] / 'examples' / 'timestamp' / 'timestampvm.py'}:TimestampVM"
@@ -13,6 +15,7 @@ CHATTY = f"{_HERE / 'vms' / 'chatty.py'}:ChattyVM"
 PICKY = f"{_HERE / 'vms' / 'broken_initialize.py'}:PickyVM"
 STUCK = f"{_HERE / 'vms' / 'broken_initialize.py'}:StuckVM"
 BROKEN = f"{_HERE / 'vms' / 'broken_import.py'}:BrokenVM"
+LOG_TIMEOUT_S = 20.0
 
 
 def propose(network: LocalNetwork, node: Node, data: bytes) -> int:
@@ -32,3 +35,16 @@ def last_block(network: LocalNetwork, node: Node) -> dict[str, Any]:
 
 def data_of(block: dict[str, Any]) -> bytes:
     return bytes.fromhex(block["data"].removeprefix("0x")).rstrip(b"\0")
+
+
+def lines_until(log: Path, *texts: str) -> list[str]:
+    """The lines of a log up to where each of the texts has been in one; they may be still to come."""
+    deadline = time.monotonic() + LOG_TIMEOUT_S
+    missing = set(texts)
+    lines = []
+    for line in LogFile(log).follow(lambda: time.monotonic() > deadline):
+        lines.append(line)
+        missing -= {text for text in missing if text in line}
+        if not missing:
+            return lines
+    raise AssertionError(f"{missing} did not come; there came:\n" + "\n".join(lines))

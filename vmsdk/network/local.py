@@ -344,24 +344,26 @@ class LocalNetwork:
     def _resume(self, timeout_s: float) -> None:
         with self._store.locked():
             self._check_same_chains()
-            if not self.running:
-                self._fit_to_node()
-            for chain in self._new_chains:
-                self._store.write_chain_config(
-                    self.record.chain(chain.name).chain_id, chain.config, chain.upgrade
-                )
+            before = self.record
             idle = [node for node in self.nodes if node.status not in ("running", "paused")]
             try:
+                if not self.running:
+                    self._fit_to_node(NodeBinary.find(self._binary_path or before.binary), self._flags)
+                for chain in self._new_chains:
+                    self._store.write_chain_config(
+                        before.chain(chain.name).chain_id, chain.config, chain.upgrade
+                    )
                 self._await_chains(self._launch(idle, timeout_s), timeout_s)
             except BaseException:
                 for node in idle:
                     node.kill()
+                self._fit_to_node(
+                    NodeBinary(Path(before.binary), before.version, before.protocol), before.flags
+                )
                 raise
 
-    def _fit_to_node(self) -> None:
-        """Takes up the node that is to be used now, which may be another one than last time, and fits the plugins to it."""
-        binary = NodeBinary.find(self._binary_path or self.record.binary)
-        file_limit()
+    def _fit_to_node(self, binary: NodeBinary, flags: Mapping[str, str]) -> None:
+        """Makes it the nodes' binary from their next start on, which may be another one than last time."""
         with self._store.changing() as network:
             another_protocol = binary.protocol != network.protocol
             network.binary, network.version, network.protocol = (
@@ -369,7 +371,7 @@ class LocalNetwork:
                 binary.version,
                 binary.protocol,
             )
-            network.flags.update(self._flags)
+            network.flags = {**network.flags, **flags}
             for chain in network.chains if another_protocol else []:
                 plugin.place(find(chain.target), chain.vm_name, self._store.plugin_dir, binary.protocol)
 

@@ -31,6 +31,7 @@ class Process:
         self.exit_code: int | None = None
         """Negative for a signal; None while it runs, and for a process that was started by another one."""
         self._process = self._find()
+        self._is_child = self._process is not None and self._process.ppid() == os.getpid()
 
     @classmethod
     def start(cls, command: list[str], output: Path, environment: Mapping[str, str] | None = None) -> Self:
@@ -126,11 +127,11 @@ class Process:
     def _reap(self) -> None:
         if self._process is None:
             return
-        ended = _has_ended(self._process)  # first: what ends after this look is found by the next one
         try:
             self.exit_code = self._process.wait(0)
         except psutil.TimeoutExpired:
-            if not ended:
+            # A child that looks dead may have threads that still end; its exit code comes when they have.
+            if self._is_child or not _has_ended(self._process):
                 return
         self._process = None
 
