@@ -47,9 +47,10 @@ class Dispatcher:
         """
         session = self._session
         lock = session.lock
+        priority = session.priority
 
         def handle(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
-            with lock:
+            with priority, lock:
                 try:
                     if not session.initialized:
                         session.check_ready()
@@ -63,12 +64,14 @@ class Dispatcher:
         self, method: Method[RequestT, ResponseT], behaviour: Callable[[RequestT], ResponseT]
     ) -> Handler:
         """A call that runs beside all others, without the chain's lock."""
+        priority = self._session.priority
 
         def handle(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
-            try:
-                return behaviour(request)
-            except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
-                self._abort(method, context, error)
+            with priority:
+                try:
+                    return behaviour(request)
+                except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
+                    self._abort(method, context, error)
 
         return _handler(method, handle)
 

@@ -19,6 +19,7 @@ from vmsdk.vm import ChainVM
 if TYPE_CHECKING:
     from vmsdk.rpc.http import HTTPServers
     from vmsdk.rpc.notifier import Notifier
+from vmsdk.rpc.priority import EnginePriority
 
 
 class NotReady(VMError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from vmsdk.http.asgi import Message, Scope
 
@@ -17,6 +18,9 @@ class ClientDisconnected(ConnectionError):
 
 class Exchange(ABC):
     """A request and its response. `receive` and `send` are the app's, the rest is the server's."""
+
+    is_stream: ClassVar[bool]
+    """Whether it may go on for long, with connections of its own."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope

@@ -11,11 +11,13 @@ from vmsdk.http.asgi import ASGIApp
 from vmsdk.http.lifespan import Lifespan
 from vmsdk.http.mount import Mount
 from vmsdk.protocol import Protocol
+from vmsdk.rpc.http.capacity import Capacity
 from vmsdk.rpc.http.routes import Routes
 from vmsdk.rpc.http.service import HTTPService
-from vmsdk.rpc.http.site import Site
+from vmsdk.rpc.http.site import Shared, Site
 from vmsdk.rpc.http.workers import Workers
 from vmsdk.rpc.options import SERVER_OPTIONS
+from vmsdk.rpc.priority import EnginePriority
 
 STARTUP_TIMEOUT_S = 60.0
 """The node waits for CreateHandlers without a limit, with the whole chain."""
@@ -28,10 +30,16 @@ SHUTDOWN_TIMEOUT_S = 2.0
 class HTTPFront:
     """All servers of a chain. Its coroutines run on *loop*."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, protocol: Protocol, log: logging.Logger) -> None:
-        self.workers = Workers(loop)
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        protocol: Protocol,
+        log: logging.Logger,
+        priority: EnginePriority,
+    ) -> None:
+        self.workers = Workers(loop, give_way=priority.give_way)
+        self._shared = Shared(self.workers, Capacity(), priority, log)
         self._protocol = protocol
-        self._log = log
         self._routes = Routes()
         self._sites: list[Site] = []
         self._servers: list[grpc.aio.Server] = []
@@ -40,7 +48,7 @@ class HTTPFront:
     async def serve(self, app: ASGIApp, mount: Mount | None) -> str:
         """Start the app's lifespan and its server; returns the server's address."""
         lifespan = await self._lifespan(app, mount)
-        site = Site(app, mount, lifespan, self.workers, self._log)
+        site = Site(app, mount, lifespan, self._shared)
         service = HTTPService(site, self._routes, self._protocol)
         server = grpc.aio.server(options=SERVER_OPTIONS)
         server.add_generic_rpc_handlers((service.handler(),))
@@ -64,7 +72,7 @@ class HTTPFront:
         lifespan = self._lifespans.get(id(app))
         if lifespan is None:
             prefix = None if mount is None else mount.prefix
-            lifespan = Lifespan(app, prefix=prefix, log=self._log)
+            lifespan = Lifespan(app, prefix=prefix, log=self._shared.log)
             await lifespan.start(STARTUP_TIMEOUT_S)
             self._lifespans[id(app)] = lifespan
         return lifespan

@@ -94,7 +94,7 @@ def _exchange(
         extensions={"http.response.trailers": {}},
         **about,
     )
-    return StreamedExchange(scope, node, _body(request, node, protocol), stream)
+    return StreamedExchange(scope, node, _body(request, node, protocol), stream, site.shared.priority)
 
 
 def _websocket(
@@ -103,7 +103,7 @@ def _websocket(
     try:
         from vmsdk.rpc.http import websocket
     except ImportError:
-        site.log.error("%s: a client asks for a WebSocket, but %s", scope["path"], NO_WSPROTO)
+        site.shared.log.error("%s: a client asks for a WebSocket, but %s", scope["path"], NO_WSPROTO)
         raise Refusal(501, NO_WSPROTO, []) from None
     try:
         handshake, subprotocols = websocket.begin(scope["headers"])
@@ -117,8 +117,7 @@ def _websocket(
         node,
         stream,
         lambda address: HijackedConnection(address, protocol),
-        site.workers,
-        site.log,
+        site.shared,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vmsdk.errors import Closed
 from vmsdk.protocol import Protocol
+from vmsdk.rpc.priority import EnginePriority
 
 if TYPE_CHECKING:
     from vmsdk.rpc.http.front import HTTPFront
@@ -20,7 +21,11 @@ class HTTPServers:
     Any thread may call its methods, but not one that runs that loop.
     """
 
-    def __init__(self, protocol: Protocol, log: logging.Logger) -> None:
+    def __init__(
+        self, protocol: Protocol, log: logging.Logger, priority: EnginePriority | None = None
+    ) -> None:
+        """*priority* is what engine calls enter, so that HTTP gives way to them."""
+        self._priority = priority or EnginePriority()
         self._protocol = protocol
         self._log = log
         self._lock = threading.Lock()
@@ -58,6 +63,7 @@ class HTTPServers:
             loop.run(front.close())
             front.workers.join()
             loop.stop()
+            self._priority.http_ends()
 
     def _start(self) -> tuple[LoopThread, HTTPFront]:
         # Most of a chain's start happens before there is any HTTP: these are imported when there is.
@@ -65,6 +71,7 @@ class HTTPServers:
         from vmsdk.rpc.http.loopthread import LoopThread
 
         if self._loop is None or self._front is None:
+            self._priority.http_begins()
             self._loop = LoopThread("vmsdk-http")
-            self._front = HTTPFront(self._loop.loop, self._protocol, self._log)
+            self._front = HTTPFront(self._loop.loop, self._protocol, self._log, self._priority)
         return self._loop, self._front

@@ -12,6 +12,8 @@ from vmsdk.rpc.http.response import Phase, Response
 class SimpleExchange(Exchange):
     """One HandleSimple call."""
 
+    is_stream = False
+
     def __init__(self, scope: Scope, body: bytes, node_headers: HeaderMap) -> None:
         super().__init__(scope)
         self.response = Response(scope["method"])

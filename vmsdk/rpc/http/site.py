@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 from vmsdk.http.asgi import RUN_IN_THREAD, ASGIApp, Scope
 from vmsdk.http.lifespan import Lifespan
 from vmsdk.http.mount import Mount
+from vmsdk.rpc.http.capacity import Capacity, Full
 from vmsdk.rpc.http.exchange import Exchange
 from vmsdk.rpc.http.target import Target
 from vmsdk.rpc.http.workers import Workers
+from vmsdk.rpc.priority import EnginePriority
 
 # For an app to notice by itself that its client has left, before it is cancelled.
 DISCONNECT_GRACE_S = 5.0
@@ -19,18 +22,25 @@ DISCONNECT_GRACE_S = 5.0
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What all apps of a chain have in common."""
+
+    workers: Workers
+    capacity: Capacity
+    priority: EnginePriority
+    log: logging.Logger
+
+
 class Site:
     """An app at its place."""
 
-    def __init__(
-        self, app: ASGIApp, mount: Mount | None, lifespan: Lifespan, workers: Workers, log: logging.Logger
-    ) -> None:
+    def __init__(self, app: ASGIApp, mount: Mount | None, lifespan: Lifespan, shared: Shared) -> None:
         self.app = app
         self.mount = mount
         """Where it is; None for the header-routed handler."""
         self.lifespan = lifespan
-        self.log = log
-        self.workers = workers
+        self.shared = shared
         self._running: dict[asyncio.Task[None], Exchange] = {}
 
     def scope(self, kind: str, target: Target, **rest: Any) -> Scope:
@@ -48,7 +58,7 @@ class Site:
             "query_string": target.query_string,
             "root_path": root,
             "state": self.lifespan.state.copy(),
-            RUN_IN_THREAD: self.workers.run,
+            RUN_IN_THREAD: self.shared.workers.run,
             **rest,
         }
 
@@ -73,16 +83,22 @@ class Site:
             raise
 
     async def _call(self, exchange: Exchange) -> None:
+        capacity = self.shared.capacity
         try:
-            await self.app(exchange.scope, exchange.receive, exchange.send)
-            await exchange.ended()
+            with (capacity.streams if exchange.is_stream else capacity.requests).take():
+                self.shared.priority.give_way()
+                await self.app(exchange.scope, exchange.receive, exchange.send)
+                await exchange.ended()
+        except Full as error:
+            self.shared.log.debug("%s %s: refused: %s", *self._name(exchange), error)
+            await exchange.fail(503, str(error))
         except asyncio.CancelledError:
             await exchange.fail(503, "the chain is shutting down")
         except Exception as error:
             if exchange.gone and isinstance(error, OSError):
-                self.log.debug("%s %s: the client has left", *self._name(exchange))
+                self.shared.log.debug("%s %s: the client has left", *self._name(exchange))
             else:
-                self.log.error("%s %s: the app failed", *self._name(exchange), exc_info=error)
+                self.shared.log.error("%s %s: the app failed", *self._name(exchange), exc_info=error)
                 await exchange.fail(500, "Internal Server Error")
         finally:
             exchange.finish()
@@ -105,4 +121,6 @@ class Site:
         if self._running:
             _, stuck = await asyncio.wait(self._running, timeout=grace_s)
             for task in stuck:
-                self.log.warning("%s %s: the app ignores its cancellation", *self._name(self._running[task]))
+                self.shared.log.warning(
+                    "%s %s: the app ignores its cancellation", *self._name(self._running[task])
+                )

@@ -12,6 +12,7 @@ from vmsdk.rpc.http.exchange import ClientDisconnected, Exchange
 from vmsdk.rpc.http.reader import Chunk, NodeReader
 from vmsdk.rpc.http.responsewriter import ResponseChannel
 from vmsdk.rpc.http.stream import ResponseStream
+from vmsdk.rpc.priority import EnginePriority
 
 # One call a read: large enough that 8 MiB are few calls, small enough to be nothing in memory.
 READ_BYTES = 256 * 1024
@@ -37,10 +38,18 @@ class InlineBody:
 class StreamedExchange(Exchange):
     """One Handle call of kind `http`."""
 
+    is_stream = True
+
     def __init__(
-        self, scope: Scope, node: ResponseChannel, body: NodeReader | InlineBody, stream: ResponseStream
+        self,
+        scope: Scope,
+        node: ResponseChannel,
+        body: NodeReader | InlineBody,
+        stream: ResponseStream,
+        priority: EnginePriority,
     ) -> None:
         super().__init__(scope)
+        self._priority = priority
         self._node = node
         self._body: Body | None = body
         self._stream = stream
@@ -62,6 +71,7 @@ class StreamedExchange(Exchange):
     async def send(self, message: Message) -> None:
         if self.gone:
             raise ClientDisconnected
+        self._priority.give_way()
         try:
             await self._stream.take(message)
         except ClientDisconnected:

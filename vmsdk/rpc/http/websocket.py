@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -30,8 +29,8 @@ from vmsdk.rpc.http.headers import InvalidHeader, RawHeaders, from_asgi
 from vmsdk.rpc.http.inbox import Inbox
 from vmsdk.rpc.http.response import InvalidResponse
 from vmsdk.rpc.http.responsewriter import ResponseChannel
+from vmsdk.rpc.http.site import Shared
 from vmsdk.rpc.http.stream import ResponseStream
-from vmsdk.rpc.http.workers import Workers
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The largest message taken from a client; a larger one ends the connection with 1009."""
@@ -83,6 +82,8 @@ def begin(headers: RawHeaders) -> tuple[WSConnection, list[str]]:
 class WebSocketExchange(Exchange):
     """One WebSocket. The Handle call that brought it ends when the connection is hijacked, or refused."""
 
+    is_stream = True
+
     def __init__(
         self,
         scope: Scope,
@@ -90,8 +91,7 @@ class WebSocketExchange(Exchange):
         node: ResponseChannel,
         stream: ResponseStream,
         connect: Callable[[str], HijackedConnection],
-        workers: Workers,
-        log: logging.Logger,
+        shared: Shared,
     ) -> None:
         super().__init__(scope)
         self._ws = handshake
@@ -99,8 +99,8 @@ class WebSocketExchange(Exchange):
         self._stream = stream
         """Where an answer goes that is not a WebSocket."""
         self._connect = connect
-        self._workers = workers
-        self._log = log
+        self._shared = shared
+        self._log = shared.log
         self._inbox = Inbox()
         self._inbox.put({"type": "websocket.connect"}, 0)
         self._connection: HijackedConnection | None = None
@@ -123,6 +123,7 @@ class WebSocketExchange(Exchange):
         kind = message["type"]
         if self.gone:
             raise ClientDisconnected
+        self._shared.priority.give_way()
         if kind.startswith("websocket.http.response."):
             await self._send_response({**message, "type": kind.removeprefix("websocket.")})
         elif self._connection is None:
@@ -200,6 +201,7 @@ class WebSocketExchange(Exchange):
                 await self._inbox.room()
                 chunk = await connection.read(READ_BYTES)
                 self._silent_pings = 0
+                self._shared.priority.give_way()
                 if chunk.data:
                     self._ws.receive_data(chunk.data)
                     await self._take_events()
@@ -262,7 +264,7 @@ class WebSocketExchange(Exchange):
         async with self._writing:
             try:
                 if size > _COMPRESS_IN_THREAD_BYTES:
-                    data = await self._workers.run(self._ws.send, event)
+                    data = await self._shared.workers.run(self._ws.send, event)
                 else:
                     data = self._ws.send(event)
                 await connection.write(data)

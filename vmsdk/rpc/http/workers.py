@@ -28,8 +28,16 @@ class Workers:
     wakes the loop once a result; here results that are ready together come together.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, limit: int = MAX_WORKERS) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        limit: int = MAX_WORKERS,
+        give_way: Callable[[], None] = lambda: None,
+    ) -> None:
+        """*give_way* is called in a thread before each piece of work."""
         self._loop = loop
+        self._give_way = give_way
         self._limit = limit
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._outcomes: list[_Outcome] = []
@@ -77,6 +85,7 @@ class Workers:
             if future.cancelled():
                 outcome = (future, None, None)
             else:
+                self._give_way()
                 try:
                     outcome = (future, function(*arguments), None)
                 except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited

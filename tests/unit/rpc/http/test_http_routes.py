@@ -15,7 +15,7 @@ PREFIXES = ["", "/rpc", "/{path:.*}", "/api{path:|/.*}", "/api/v2{path:|/.*}", "
 
 def site(prefix: str | None) -> Site:
     none: Any = None
-    return Site(none, None if prefix is None else Mount(prefix), none, none, none)
+    return Site(none, None if prefix is None else Mount(prefix), none, none)
 
 
 SITES = {prefix: site(prefix) for prefix in PREFIXES}
