@@ -13,13 +13,13 @@ from vmsdk.rpc.blockmemory import BlockMemory
 from vmsdk.rpc.eventsource import EventSource
 from vmsdk.rpc.faults import FaultLog
 from vmsdk.rpc.metrics import MetricsPage
+from vmsdk.rpc.priority import EnginePriority
 from vmsdk.services.node import NodeConnection
 from vmsdk.vm import ChainVM
 
 if TYPE_CHECKING:
     from vmsdk.rpc.http import HTTPServers
     from vmsdk.rpc.notifier import Notifier
-from vmsdk.rpc.priority import EnginePriority
 
 
 class NotReady(VMError):
@@ -40,6 +40,7 @@ class Session:
         self.protocol = protocol
         self.log = log
         self.lock = threading.RLock()
+        self.priority = EnginePriority()
         self.faults = FaultLog(log)
         self.blocks = BlockMemory(vm)
         self.events = EventSource(vm, self.lock, self.faults)
@@ -85,7 +86,7 @@ class Session:
             # Not at the start of the process: no node asks for HTTP before it has a chain.
             from vmsdk.rpc.http import HTTPServers
 
-            self._http = HTTPServers(self.protocol, self.log)
+            self._http = HTTPServers(self.protocol, self.log, self.priority)
         return self._http.serve(app, prefix=prefix)
 
     def disconnect(self) -> None:
