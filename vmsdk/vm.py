@@ -117,8 +117,9 @@ class ChainVM(ABC):
     def wait_for_event(self, cancelled: threading.Event) -> Event | None:
         """Override to tell events in a way of your own; `has_pending_work` suits nearly everyone.
 
-        Block until there is an event, or until *cancelled* is set, which happens often. Keep telling
-        an event until it is resolved: the node may drop it. None leaves the answer to vmsdk.
+        Block until there is an event, or until *cancelled* is set, which happens often: no other call
+        of it begins before. Keep telling an event until it is resolved: the node may drop it. None
+        leaves the answer to vmsdk.
         """
         return None
 

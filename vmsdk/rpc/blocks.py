@@ -204,8 +204,10 @@ class Blocks:
         block = self._blocks.verified(block.id) or block
         try:
             _verify(block, request)
-        finally:
-            self._events.verified(block.id)
+        except BaseException:
+            self._events.verified(block.id, valid=False)
+            raise
+        self._events.verified(block.id, valid=True)
         self._blocks.remember_verified(block)
         return vm_pb2.BlockVerifyResponse(timestamp=answers.timestamp(block.timestamp))
 

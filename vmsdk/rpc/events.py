@@ -31,4 +31,7 @@ class Events:
         event = self._session.events.wait(wait)
         if event is None:
             raise Cancelled
+        if wait.cancelled.is_set():
+            self._session.events.untold(event)
+            raise Cancelled
         return vm_pb2.WaitForEventResponse(message=vm_pb2.Message.ValueType(event))

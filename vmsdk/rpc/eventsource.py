@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 
 from vmsdk.events import Event
@@ -47,7 +46,7 @@ class EventSource:
         self._condition = threading.Condition()
         self._changes = 0
         self._closed = False
-        self._waits: deque[Wait] = deque()
+        self._waits: list[Wait] = []
         self._state: State | None = None
         self._sync_finished = False
         self._unverified: ID | None = None
@@ -55,11 +54,16 @@ class EventSource:
         self._failures = 0
         self._builds = 0
         self._states = 0
+        self._asking: int | None = None
+        self._author_waits = False
+        self._late: Event | None = None
 
     # What happens to the chain ---------------------------------------------------------------------
 
     def notify(self) -> None:
         """The author says that there may be work."""
+        if self._asking == threading.get_ident():
+            return  # from inside has_pending_work, whose answer says it: asking again would never end
         with self._condition:
             if self._failures:
                 self._failures = 0
@@ -89,7 +93,6 @@ class EventSource:
         """A block was built, which the node verifies next."""
         with self._condition:
             self._builds += 1
-            self._failures = 0
             self._unverified = block_id
             self._quiet_until = time.monotonic() + MAX_UNVERIFIED_S
             self._change()
@@ -98,19 +101,27 @@ class EventSource:
         """The node asked for a block and got none."""
         with self._condition:
             self._builds += 1
-            self._unverified = None
-            delay = min(FIRST_RETRY_S * 2.0**self._failures, MAX_RETRY_S)
-            self._failures = min(self._failures + 1, 16)
-            self._quiet_until = time.monotonic() + delay
-            self._change()
+            self._back_off()
 
-    def verified(self, block_id: ID) -> None:
-        """A block was verified, well or not."""
+    def verified(self, block_id: ID, *, valid: bool) -> None:
+        """A block was verified. One built here that is not valid counts as a build that failed."""
         with self._condition:
-            if self._unverified == block_id:
+            if self._unverified != block_id:
+                return
+            if valid:
                 self._unverified = None
+                self._failures = 0
                 self._quiet_until = 0.0
                 self._change()
+            else:
+                self._back_off()
+
+    def _back_off(self) -> None:
+        self._unverified = None
+        delay = min(FIRST_RETRY_S * 2.0**self._failures, MAX_RETRY_S)
+        self._failures = min(self._failures + 1, 16)
+        self._quiet_until = time.monotonic() + delay
+        self._change()
 
     def close(self) -> None:
         """End every wait, and answer each later one at once with nothing."""
@@ -128,69 +139,111 @@ class EventSource:
     # Waiting ---------------------------------------------------------------------------------------
 
     def begin(self) -> Wait:
-        """A new wait. When there are too many, the oldest is ended: nobody listens to it any more."""
+        """A new wait. When there are too many, the oldest are ended: nobody listens to them any more."""
         wait = Wait(self.changed)
         with self._condition:
             self._waits.append(wait)
-            oldest = self._waits[0] if len(self._waits) > MAX_WAITS else None
-            closed = self._closed
-        if oldest is not None:
-            oldest.cancel()
-        if closed:
-            wait.cancel()
+            ended = self._waits[:] if self._closed else self._waits[:-MAX_WAITS]
+        for old in ended:
+            old.cancel()
         return wait
 
     def wait(self, wait: Wait) -> Event | None:
         """Block until there is an event, or until *wait* is cancelled: then None."""
         try:
             if self._overridden:
-                event = self._vm.wait_for_event(wait.cancelled)
+                event = self._ask_author(wait)
                 if event is not None or wait.cancelled.is_set():
-                    return None if event is None else Event(event)
+                    return event
             return self._wait(wait)
         finally:
             with self._condition:
                 self._waits.remove(wait)
 
+    def untold(self, event: Event) -> None:
+        """The node was not told of *event* after all."""
+        with self._condition:
+            if event is Event.STATE_SYNC_FINISHED and self._state is State.NORMAL_OP:
+                self._sync_finished = True
+                self._change()
+
+    def _ask_author(self, wait: Wait) -> Event | None:
+        """What the author's own `wait_for_event` says.
+
+        It is called for one wait at a time: if it overlooks a cancellation, one thread is stuck and not, in
+        the end, all. An event that comes too late for one wait is given to the next.
+        """
+        with self._condition:
+            self._condition.wait_for(lambda: wait.cancelled.is_set() or not self._author_waits)
+            if wait.cancelled.is_set():
+                return None
+            event, self._late = self._late, None
+            if event is not None:
+                return event
+            self._author_waits = True
+        try:
+            told = self._vm.wait_for_event(wait.cancelled)
+            event = None if told is None else Event(told)
+        finally:
+            with self._condition:
+                self._author_waits = False
+                if wait.cancelled.is_set():
+                    event, self._late = None, event
+                self._condition.notify_all()
+        return event
+
     def _wait(self, wait: Wait) -> Event | None:
-        while not wait.cancelled.is_set():
+        while True:
             with self._condition:
                 changes = self._changes
             event, delay_s = self._poll()
-            if wait.cancelled.is_set():
-                return None
-            if event is not None:
-                return event
             with self._condition:
-                if self._changes == changes and not wait.cancelled.is_set():
+                if wait.cancelled.is_set():
+                    return None
+                if event is not None and self._take(event):
+                    return event
+                if event is None and self._changes == changes:
                     self._condition.wait(delay_s)
-        return None
 
     def _poll(self) -> tuple[Event | None, float | None]:
         """The event to tell now, or how long the answer stays the same while nothing changes."""
-        with self._condition:
-            if self._sync_finished and self._state is not State.NORMAL_OP:
-                return Event.STATE_SYNC_FINISHED, None
-            if self._state is not State.NORMAL_OP:
-                return None, None
-            quiet_s = self._quiet_until - time.monotonic()
-        if quiet_s <= 0 and self._has_pending_work():
+        quiet_s = self._quiet_s()
+        if quiet_s == 0 and self._has_pending_work():
             return Event.BUILD_BLOCK, None
         with self._condition:
             if self._sync_finished:
-                # No SetState follows a sync that ended in normal operation: told once, after any
-                # work, since this event uses up the node's question.
-                self._sync_finished = False
                 return Event.STATE_SYNC_FINISHED, None
-        return None, quiet_s if quiet_s > 0 else None
+        return None, quiet_s or None
+
+    def _quiet_s(self) -> float | None:
+        """For how long work is not to be told, in seconds; None: until something changes."""
+        with self._condition:
+            if self._closed or self._state is not State.NORMAL_OP:
+                return None
+            return max(0.0, self._quiet_until - time.monotonic())
 
     def _has_pending_work(self) -> bool:
         with self._lock:
+            # While this thread waited for the lock, the work may have gone into a block, or the chain ended.
+            if self._quiet_s() != 0:
+                return False
+            self._asking = threading.get_ident()
             try:
                 return bool(self._vm.has_pending_work())
-            except Exception as error:  # noqa: BLE001 - the author's code; the chain must go on
+            except BaseException as error:  # noqa: BLE001 - the author's code; the chain must go on
                 self._faults.record("has_pending_work", error, "taken as: no work")
                 return False
+            finally:
+                self._asking = None
+
+    def _take(self, event: Event) -> bool:
+        """Whether *event*, which is about to be told, still holds."""
+        if event is Event.STATE_SYNC_FINISHED and self._state is State.NORMAL_OP:
+            # No SetState follows a sync that ended in normal operation: told once, after any work, since
+            # this event uses up the node's question.
+            finished, self._sync_finished = self._sync_finished, False
+            return finished
+        return True
 
     # Being heard, for nodes that are told instead of asking (until protocol 41) ----------------------
 
@@ -200,11 +253,22 @@ class EventSource:
             return self._hearings(event)
 
     def wait_until_heard(self, event: Event, hearings: int, timeout_s: float) -> None:
-        """Block until the node has acted on *event* since *hearings*, at most *timeout_s* seconds."""
+        """Block until the node has acted on *event* since *hearings*, at most *timeout_s* seconds.
+
+        No act shows that it heard of a state sync that ended in normal operation.
+        """
         with self._condition:
             self._condition.wait_for(
-                lambda: self._closed or self._hearings(event) != hearings, timeout=timeout_s
+                lambda: (
+                    self._closed
+                    or self._hearings(event) != hearings
+                    or (event is Event.STATE_SYNC_FINISHED and self._is_settled())
+                ),
+                timeout=timeout_s,
             )
+
+    def _is_settled(self) -> bool:
+        return self._state is State.NORMAL_OP and not self._sync_finished
 
     def _hearings(self, event: Event) -> int:
         return self._builds if event is Event.BUILD_BLOCK else self._states

@@ -45,14 +45,12 @@ class Notifier:
         while not self._stopped.is_set():
             try:
                 event = self._events.wait(self._events.begin())
-            except Exception as error:  # noqa: BLE001 - the author's wait_for_event; the chain must go on
+                if event is None:
+                    return  # the chain ends
+                self._tell(event)
+            except BaseException as error:  # noqa: BLE001 - the author's wait_for_event; the chain must go on
                 self._faults.record("wait_for_event", error, "asked again in 100 ms")
                 self._stopped.wait(FULL_QUEUE_S)
-                continue
-            if event is None or self._stopped.is_set():
-                # Cancelled: at the end of the chain, or by a newer wait, which never happens here.
-                return
-            self._tell(event)
 
     def _tell(self, event: Event) -> None:
         hearings = self._events.hearings(event)
@@ -62,4 +60,6 @@ class Notifier:
             if not self._stopped.is_set():
                 self._log.warning("the node was not told of %s: %s", event.name, error)
             queued = False
+        if not queued:
+            self._events.untold(event)
         self._events.wait_until_heard(event, hearings, RETELL_S if queued else FULL_QUEUE_S)

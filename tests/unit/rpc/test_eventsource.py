@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -31,7 +32,7 @@ class Work(ChainVM):
     """A VM that only knows whether it has work."""
 
     pending = False
-    fault: Exception | None = None
+    fault: BaseException | None = None
 
     def initialize(self, ctx: Context, genesis: bytes, upgrade: bytes, config: bytes) -> None: ...
     def last_accepted(self) -> ID:
@@ -74,11 +75,28 @@ class Asked:
         return self.answer
 
 
+class WatchedLock:
+    """A chain's lock, of which one can see that somebody wants it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.acquire = self._lock.acquire
+        self.wanted = threading.Event()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self.wanted.set()
+            self._lock.acquire()
+
+    def __exit__(self, *failure: object) -> None:
+        self._lock.release()
+
+
 class World:
     def __init__(self, vm: ChainVM) -> None:
-        self.lock = threading.RLock()
+        self.lock = WatchedLock()
         self.faults = FaultLog(logging.getLogger("test"))
-        self.events = EventSource(vm, self.lock, self.faults)
+        self.events = EventSource(vm, cast(threading.RLock, self.lock), self.faults)
 
 
 @pytest.fixture
@@ -161,8 +179,43 @@ def test_a_built_block_is_no_work_until_it_was_verified(vm: Work, events: EventS
     events.built(ONE)
     with asking(events) as asked:
         assert not asked.answered.wait(AT_ONCE_S)
-        events.verified(ONE)
+        events.verified(ONE, valid=True)
         assert asked.get() is Event.BUILD_BLOCK
+
+
+def test_work_that_went_into_a_block_while_the_lock_was_held_is_not_told(
+    vm: Work, events: EventSource, world: World
+) -> None:
+    vm.pending = True
+    with world.lock:
+        asked = Asked(events)
+        assert world.lock.wanted.wait(PATIENCE_S)
+        events.built(ONE)
+    assert not asked.answered.wait(AT_ONCE_S)
+    events.verified(ONE, valid=True)
+    assert asked.get() is Event.BUILD_BLOCK
+
+
+def test_a_built_block_that_turns_out_invalid_spaces_events_like_a_failed_build(
+    vm: Work, events: EventSource
+) -> None:
+    vm.pending = True
+    spans = []
+    for _ in range(3):
+        events.built(ONE)
+        events.verified(ONE, valid=False)
+        begun = time.monotonic()
+        assert Asked(events).get() is Event.BUILD_BLOCK
+        spans.append(time.monotonic() - begun)
+    assert spans[0] >= FIRST_RETRY_S * 0.99
+    assert spans[2] >= 4 * FIRST_RETRY_S * 0.99
+    events.built(ONE)
+    events.verified(ONE, valid=True)
+    events.built(ONE)
+    events.verified(ONE, valid=False)
+    begun = time.monotonic()
+    assert Asked(events).get() is Event.BUILD_BLOCK
+    assert time.monotonic() - begun < 4 * FIRST_RETRY_S
 
 
 def test_a_built_block_that_is_never_verified_holds_the_chain_up_only_for_a_while(
@@ -205,6 +258,36 @@ def test_the_end_of_a_dynamic_sync_in_normal_operation_is_told_once_after_the_wo
         assert not asked.answered.wait(AT_ONCE_S)
 
 
+def test_the_end_of_a_dynamic_sync_is_not_lost_with_a_wait_that_is_cancelled_meanwhile(
+    vm: Work, events: EventSource
+) -> None:
+    events.finish_state_sync()
+    wait = events.begin()
+    vm.has_pending_work = wait.cancel  # type: ignore[method-assign, assignment]
+    assert events.wait(wait) is None
+    del vm.has_pending_work
+    assert Asked(events).get() is Event.STATE_SYNC_FINISHED
+
+
+def test_the_end_of_a_dynamic_sync_that_could_not_be_told_is_told_again(events: EventSource) -> None:
+    events.finish_state_sync()
+    event = Asked(events).get()
+    assert event is Event.STATE_SYNC_FINISHED
+    events.untold(event)
+    assert Asked(events).get() is Event.STATE_SYNC_FINISHED
+
+
+def test_an_end_of_state_sync_that_the_node_knows_by_now_is_not_told_again(world: World) -> None:
+    world.events.state_set(State.STATE_SYNCING)
+    world.events.finish_state_sync()
+    event = Asked(world.events).get()
+    assert event is not None
+    world.events.state_set(State.BOOTSTRAPPING)
+    world.events.untold(event)
+    with asking(world.events) as asked:
+        assert not asked.answered.wait(AT_ONCE_S)
+
+
 def test_more_waits_than_a_node_can_have_end_the_oldest(vm: Work, events: EventSource) -> None:
     asked = [Asked(events) for _ in range(MAX_WAITS + 1)]
     assert asked[0].get() is None
@@ -220,10 +303,40 @@ def test_closing_ends_every_wait_and_each_later_one(vm: Work, events: EventSourc
     assert Asked(events).get() is None
 
 
-def test_a_fault_of_has_pending_work_is_no_work_and_is_logged(
-    vm: Work, events: EventSource, world: World, caplog: pytest.LogCaptureFixture
+def test_the_author_is_not_asked_once_the_chain_has_ended(
+    vm: Work, events: EventSource, world: World
 ) -> None:
-    vm.fault = RuntimeError("lost my mempool")
+    vm.fault = AssertionError("asked too late")
+    with world.lock:
+        asked = Asked(events)
+        assert world.lock.wanted.wait(PATIENCE_S)
+        events.close()
+    assert asked.get() is None
+    assert world.faults.counts() == {}
+
+
+def test_a_notification_from_inside_has_pending_work_does_not_ask_again(
+    vm: Work, events: EventSource
+) -> None:
+    times: list[int] = []
+
+    def has_pending_work() -> bool:
+        times.append(1)
+        events.notify()
+        return False
+
+    vm.has_pending_work = has_pending_work  # type: ignore[method-assign]
+    with asking(events) as asked:
+        events.notify()
+        assert not asked.answered.wait(AT_ONCE_S)
+        assert len(times) <= 2
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("lost my mempool"), SystemExit("lost my mempool")])
+def test_a_fault_of_has_pending_work_is_no_work_and_is_logged(
+    vm: Work, events: EventSource, world: World, caplog: pytest.LogCaptureFixture, fault: BaseException
+) -> None:
+    vm.fault = fault
     with asking(events) as asked:
         events.notify()
         assert not asked.answered.wait(AT_ONCE_S)
@@ -239,14 +352,14 @@ def test_has_pending_work_is_asked_with_the_lock_held() -> None:
         def has_pending_work(self) -> bool:
             # Another thread can't get a lock that this one holds.
             taken: list[bool] = []
-            thread = threading.Thread(target=lambda: taken.append(world.lock.acquire(blocking=False)))
+            thread = threading.Thread(target=lambda: taken.append(curious.lock.acquire(blocking=False)))
             thread.start()
             thread.join()
             return taken == [False]
 
-    world = World(Curious())
-    world.events.state_set(State.NORMAL_OP)
-    assert Asked(world.events).get() is Event.BUILD_BLOCK
+    curious = World(Curious())
+    curious.events.state_set(State.NORMAL_OP)
+    assert Asked(curious.events).get() is Event.BUILD_BLOCK
 
 
 def test_an_author_may_tell_events_in_a_way_of_their_own() -> None:
@@ -268,8 +381,42 @@ def test_an_own_wait_is_told_of_its_cancellation() -> None:
     assert asked.get() is None
 
 
+def test_an_own_wait_that_overlooks_its_cancellation_holds_up_one_thread_and_loses_nothing() -> None:
+    class Deaf(Work):
+        def __init__(self) -> None:
+            self.told: queue.SimpleQueue[Event] = queue.SimpleQueue()
+            self.begun = threading.Semaphore(0)
+
+        def wait_for_event(self, cancelled: threading.Event) -> Event | None:
+            self.begun.release()
+            return self.told.get()
+
+    vm = Deaf()
+    events = World(vm).events
+    first = Asked(events)
+    assert vm.begun.acquire(timeout=PATIENCE_S)
+    first.wait.cancel()
+    later = [Asked(events) for _ in range(10)]
+    for asked in later[:-1]:
+        asked.wait.cancel()
+        assert asked.get() is None
+    vm.told.put(Event.BUILD_BLOCK)
+    assert later[-1].get() is Event.BUILD_BLOCK
+    assert first.get() is None
+    assert not vm.begun.acquire(blocking=False)
+
+
 def test_an_event_was_heard_when_the_node_has_built(events: EventSource) -> None:
     hearings = events.hearings(Event.BUILD_BLOCK)
     threading.Thread(target=lambda: events.built(ONE)).start()
     events.wait_until_heard(Event.BUILD_BLOCK, hearings, PATIENCE_S)
     assert events.hearings(Event.BUILD_BLOCK) == hearings + 1
+
+
+def test_nothing_shows_that_the_end_of_a_dynamic_sync_was_heard(events: EventSource) -> None:
+    events.finish_state_sync()
+    event = Asked(events).get()
+    assert event is Event.STATE_SYNC_FINISHED
+    begun = time.monotonic()
+    events.wait_until_heard(event, events.hearings(event), PATIENCE_S)
+    assert time.monotonic() - begun < 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import grpc
 import pytest
@@ -10,7 +11,9 @@ from google.protobuf.empty_pb2 import Empty
 
 import vmsdk
 from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk.rpc.eventsource import FIRST_RETRY_S
 from vmsdk.rpc.listener import MAX_THREADS
+from vmsdk.rpc.notifier import RETELL_S
 from vmsdk.state import State
 
 from .conftest import Serve, Served, refused
@@ -77,6 +80,36 @@ def test_more_waits_than_threads_starve_nobody(serve: Serve) -> None:
     assert served.client.Health(Empty()).details
     vm.work()
     assert waits[-1].result(PATIENCE_S).message == pb.MESSAGE_BUILD_BLOCK
+
+
+def test_an_own_wait_that_overlooks_cancellations_starves_nobody(serve: Serve) -> None:
+    released = threading.Event()
+
+    class Deaf(PlainVM):
+        def wait_for_event(self, cancelled: threading.Event) -> vmsdk.Event | None:
+            released.wait()
+            return vmsdk.Event.BUILD_BLOCK
+
+    served = serve(Deaf())
+    waits = [wait(served) for _ in range(2 * MAX_THREADS)]
+    try:
+        assert served.client.Health(Empty()).details
+    finally:
+        released.set()
+    assert waits[-1].result(PATIENCE_S).message == pb.MESSAGE_BUILD_BLOCK
+
+
+def test_own_blocks_that_turn_out_invalid_do_not_spin(serve: Serve) -> None:
+    vm = BusyVM()
+    served = serve(vm)
+    vm.has_pending_work = lambda: True  # type: ignore[method-assign]
+    begun = time.monotonic()
+    for number in range(4):
+        vm.to_build.append(vm.child(b"bad%d" % number, invalid="never"))
+        assert wait(served).result(PATIENCE_S).message == pb.MESSAGE_BUILD_BLOCK
+        block = build(served)
+        refused(lambda: served.client.BlockVerify(pb.BlockVerifyRequest(bytes=block.bytes)))  # noqa: B023
+    assert time.monotonic() - begun > FIRST_RETRY_S * (1 + 2 + 4)
 
 
 def test_waits_end_at_shutdown(serve: Serve) -> None:
@@ -185,6 +218,35 @@ def test_the_end_of_state_sync_is_told_to_old_nodes_too(serve: Serve) -> None:
     assert take(served) == pb.MESSAGE_STATE_SYNC_FINISHED
     served.set_state(State.BOOTSTRAPPING)
     assert take(served, QUIET_S) is None
+
+
+def test_the_end_of_a_dynamic_sync_survives_a_full_queue_and_holds_no_work_up(serve: Serve) -> None:
+    vm = BusyVM()
+    served = serve(vm, 41)
+    served.services.events.offer(99)
+    vm.ctx.state_sync_finished()
+    assert take(served) == 99
+    assert take(served) == pb.MESSAGE_STATE_SYNC_FINISHED
+    begun = time.monotonic()
+    vm.work()
+    assert take(served) == pb.MESSAGE_BUILD_BLOCK
+    assert time.monotonic() - begun < RETELL_S / 2
+
+
+def test_an_author_who_exits_does_not_end_the_telling(serve: Serve) -> None:
+    class Exiting(PlainVM):
+        asked_to_tell = 0
+
+        def wait_for_event(self, cancelled: threading.Event) -> vmsdk.Event | None:
+            self.asked_to_tell += 1
+            if self.asked_to_tell == 1:
+                raise SystemExit("not now")
+            if self.asked_to_tell == 2:
+                return vmsdk.Event.BUILD_BLOCK
+            cancelled.wait()
+            return None
+
+    assert take(serve(Exiting(), 41)) == pb.MESSAGE_BUILD_BLOCK
 
 
 def test_an_author_may_tell_old_nodes_in_a_way_of_their_own(serve: Serve) -> None:

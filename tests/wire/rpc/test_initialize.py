@@ -210,7 +210,7 @@ def test_engine_calls_before_initialize_are_refused(serve: Serve, method: str, r
 
 def test_a_malformed_message_is_a_grpc_error_and_the_process_lives(serve: Serve) -> None:
     served = serve(PlainVM())
-    call = served.client.channel.unary_unary("/vm.VM/ParseBlock")
+    call: Any = served.client.channel.unary_unary("/vm.VM/ParseBlock")
     code, _ = refused(lambda: call(b"\xff\xff\xff", timeout=10))
     assert code is grpc.StatusCode.INTERNAL
     assert served.client.Version(pb_empty()).version == "0.0.1-plain"
