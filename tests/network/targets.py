@@ -14,6 +14,7 @@ TIMESTAMP = f"{_HERE.parents[1] / 'examples' / 'timestamp' / 'timestampvm.py'}:T
 CHATTY = f"{_HERE / 'vms' / 'chatty.py'}:ChattyVM"
 PICKY = f"{_HERE / 'vms' / 'broken_initialize.py'}:PickyVM"
 STUCK = f"{_HERE / 'vms' / 'broken_initialize.py'}:StuckVM"
+MORTAL = f"{_HERE / 'vms' / 'broken_initialize.py'}:MortalVM"
 BROKEN = f"{_HERE / 'vms' / 'broken_import.py'}:BrokenVM"
 LOG_TIMEOUT_S = 20.0
 

@@ -22,7 +22,7 @@ from vmsdk.network.errors import (
 )
 
 from .conftest import Command, processes_in
-from .targets import BROKEN, PICKY, STUCK, TIMESTAMP, data_of, last_block, propose
+from .targets import BROKEN, MORTAL, PICKY, STUCK, TIMESTAMP, data_of, last_block, propose
 
 MakeNetwork = Callable[..., LocalNetwork]
 
@@ -150,6 +150,14 @@ def test_a_chain_that_stops_while_it_bootstraps_is_told_with_the_line_of_its_log
         network.start()
     assert "the disk is full" in caught.value.reason
     assert "chain failed to start" in caught.value.lines[-1]
+
+
+def test_a_vm_that_ends_its_process_is_told(
+    node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
+) -> None:
+    network = make_network(MORTAL, node=node.path)
+    with nothing_left_in(tmp_path), pytest.raises(ChainFailed, match="mortalvm failed on node1"):
+        network.start()
 
 
 def test_a_node_that_refuses_its_flags_is_told_with_what_it_said(

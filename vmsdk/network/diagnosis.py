@@ -27,6 +27,7 @@ _RECORD = re.compile(
     r"\[[^\]]+\] (?P<level>[A-Z]+) (?:<[^>]+> )?\S+\.go:\d+ (?P<message>.*?)(?P<fields> \{.*\})?"
 )
 _CHAIN_ENDS = frozenset({"chain failed to start", "chain shutdown"})
+_PLUGIN_ENDS = "stdout collector shutdown"
 _ADDRESS_IN_USE = re.compile(r"listen tcp (?P<address>\S+): bind: address already in use")
 _FILE_LIMIT = re.compile(r"fd-limit: \((?P<needed>\d+)\) greater than max: \((?P<limit>\d+)\)")
 
@@ -95,7 +96,7 @@ def chain_failure(
 
 
 def _end_of_chain(node: str, chain: str, lines: Sequence[str], log: Path) -> ChainFailed | None:
-    reason = "the node stopped it"
+    reason = ""
     for i, line in enumerate(lines):
         record = LogRecord.parse(line)
         if record is None:
@@ -103,7 +104,14 @@ def _end_of_chain(node: str, chain: str, lines: Sequence[str], log: Path) -> Cha
         if record.level in ("ERROR", "FATAL"):
             reason = record.reason
         if record.level == "FATAL" or record.message in _CHAIN_ENDS:
-            return ChainFailed(node, chain, reason, lines[: i + 1][-SHOWN_LINES:], log)
+            return ChainFailed(
+                node, chain, reason or "the node stopped it", lines[: i + 1][-SHOWN_LINES:], log
+            )
+        if record.message == _PLUGIN_ENDS:
+            # The node itself would wait for it for ever, once they have greeted each other.
+            return ChainFailed(
+                node, chain, reason or "its plugin's process ended", said_by_plugin(lines), log
+            )
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,3 +35,10 @@ class StuckVM(TimestampVM):
 
     def set_state(self, state: vmsdk.State) -> None:
         raise RuntimeError("the state cannot be set, the disk is full")
+
+
+class MortalVM(TimestampVM):
+    """Ends its process, which no VM should do."""
+
+    def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
+        os._exit(3)

@@ -141,5 +141,13 @@ def test_a_chain_that_the_node_stopped_without_a_word_is_told() -> None:
     assert error.reason == "the node stopped it"
 
 
+def test_a_plugin_that_ended_is_told_with_what_it_printed() -> None:
+    printed = ["Traceback (most recent call last):", "KeyError: 'x'"]
+    error = chain_failure("node1", "ts", CHAIN_ID, [], [INITIALIZING, *printed, COLLECTOR], LOG)
+    assert error is not None
+    assert error.reason == "its plugin's process ended"
+    assert error.lines == tuple(printed)
+
+
 def test_the_failure_of_another_chain_is_not_this_ones() -> None:
     assert chain_failure("node1", "other", "another ID", [NOT_CREATED], ["fine"], LOG) is None
