@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Path, Query, Request, WebSocket, WebSocketDisconnect, status
+from fastapi import FastAPI, HTTPException, Path, Query, WebSocket, WebSocketDisconnect, status
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from subscribers import Subscription, TooSlow
@@ -90,18 +90,15 @@ def create_app(vm: FeedVM) -> FastAPI:
                 sender.cancel()
 
     @app.get("/events")
-    async def events(request: Request, start: Start = None) -> StreamingResponse:
-        """The same as server-sent events. Needs HTTP/2: a node gives HTTP/1 a response as a whole."""
+    async def events(start: Start = None) -> StreamingResponse:
+        """The same as server-sent events. Over HTTP/1, where a node streams nothing, a response ends after the
+        first of them, and a browser's EventSource asks again."""
 
         async def stream() -> AsyncIterator[str]:
             with vm.subscribers.subscribe() as subscription:
                 async for block in blocks(subscription, start):
                     yield f"id: {block['height']}\ndata: {Block(**block).model_dump_json()}\n\n"
 
-        if request.scope["http_version"] != "2":
-            raise HTTPException(
-                status.HTTP_505_HTTP_VERSION_NOT_SUPPORTED, "ask by HTTP/2, or use the WebSocket"
-            )
         return StreamingResponse(stream(), media_type="text/event-stream")
 
     def block_json(height: int) -> dict[str, Any]:

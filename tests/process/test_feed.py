@@ -49,16 +49,27 @@ def test_the_openapi_page_describes_the_app_where_it_is(version: int) -> None:
 
 @pytest.mark.parametrize("version", [43, 45])
 def test_server_sent_events_arrive_as_the_blocks_are_accepted(version: int) -> None:
-    with Feed(version) as feed, httpx.Client(http1=False, http2=True, timeout=PATIENCE_S) as client:
-        with client.stream("GET", f"{feed.url}/events?start=0") as response:
-            lines = response.iter_lines()
-            for height, text in enumerate([GENESIS.decode(), "one", "two"]):
-                if height:
-                    feed.post(text)
-                assert next(lines) == f"id: {height}"
-                assert json.loads(next(lines).removeprefix("data: "))["text"] == text
-                assert next(lines) == ""
-        assert httpx.get(f"{feed.url}/events").status_code == 505
+    http2 = httpx.Client(http1=False, http2=True, timeout=PATIENCE_S)
+    with Feed(version) as feed, http2, http2.stream("GET", f"{feed.url}/events?start=0") as response:
+        lines = response.iter_lines()
+        for height, text in enumerate([GENESIS.decode(), "one", "two"]):
+            if height:
+                feed.post(text)
+            assert next(lines) == f"id: {height}"
+            assert json.loads(next(lines).removeprefix("data: "))["text"] == text
+            assert next(lines) == ""
+
+
+def test_an_event_source_over_http1_gets_what_is_there_and_asks_again() -> None:
+    with (
+        Feed(45) as feed,
+        httpx.Client(headers={"accept": "text/event-stream"}, timeout=PATIENCE_S) as client,
+    ):
+        feed.post("one")
+        with connect(f"{feed.ws}/feed?start=1") as listener:
+            listener.recv(PATIENCE_S)
+        response = client.get(f"{feed.url}/events?start=0")
+        assert [line for line in response.text.splitlines() if line.startswith("id")] == ["id: 0", "id: 1"]
 
 
 def test_what_makes_no_sense_is_answered_and_the_chain_goes_on() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import queue
 import threading
 from typing import Any
 
@@ -226,6 +227,96 @@ def test_bodies_of_8_mib_pass_both_ways(mount: Mount) -> None:
 
     body = bytes(8 * 1024 * 1024 - 1) + b"x"
     assert mount(app).simple("POST", body=body).body == body
+
+
+EVENT_SOURCE = {"Accept": ["text/event-stream"]}
+
+
+async def endless_events(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "http":
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"text/event-stream")],
+            }
+        )
+        if b"silent" not in scope["query_string"]:
+            await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        assert (await receive())["type"] == "http.request"
+        assert (await receive())["type"] == "http.disconnect"
+        with pytest.raises(OSError, match="disconnected"):
+            await send({"type": "http.response.body", "body": b"data: 2\n\n", "more_body": True})
+
+
+def test_an_event_source_gets_the_first_events_of_an_endless_stream(
+    mount: Mount, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("vmsdk.rpc.http.simple.EVENTS_WAIT_S", 0.05)
+    caller = mount(endless_events)
+    for url, body in ((PATH, b"data: 1\n\n"), (f"{PATH}?silent", b"")):
+        response = caller.simple(url=url, request_headers=EVENT_SOURCE)
+        assert (response.code, response.body) == (200, body)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_a_stream_of_events_that_ends_is_given_whole_to_other_clients(mount: Mount) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"text/event-stream")],
+            }
+        )
+        for _ in range(3):
+            await send({"type": "http.response.body", "body": b"data: x\n\n", "more_body": True})
+            await asyncio.sleep(0.15)
+        await send({"type": "http.response.body"})
+
+    assert mount(app).simple(request_headers={"Accept": ["*/*"]}).body == b"data: x\n\n" * 3
+
+
+def test_a_response_that_never_ends_is_stopped_before_it_fills_the_memory(
+    mount: Mount, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("vmsdk.rpc.http.simple.MAX_RESPONSE_BYTES", 1_000)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        while scope["type"] == "http":
+            await send({"type": "http.response.body", "body": bytes(100), "more_body": True})
+
+    response = mount(app).simple()
+    assert (response.code, response.body) == (500, b"Internal Server Error\n")
+    assert "ask by HTTP/2" in caplog.text
+
+
+def test_requests_over_the_limit_are_told_to_come_again(
+    mount: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmsdk.rpc.http.capacity.MAX_REQUESTS", 2)
+    release = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while scope["type"] == "http" and not release.is_set():
+            await asyncio.sleep(0.001)
+        if scope["type"] == "http":
+            await answering(200)(scope, receive, send)
+
+    caller = mount(app)
+    calls = [caller.begin_simple() for _ in range(3)]
+    ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for call in calls:
+        call.add_done_callback(ended.put)
+    refused = ended.get(timeout=DEADLINE_S).result()
+    assert (refused.code, b"try again later" in refused.body) == (503, True)
+    release.set()
+    assert sorted(call.result().code for call in calls) == [200, 200, 503]
+    assert caller.simple().code == 200
 
 
 def test_a_call_after_close_is_refused_and_close_may_be_repeated() -> None:
