@@ -167,7 +167,9 @@ def test_another_file_at_the_same_path_is_asked_again(launcher: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "rubbish", [b"", b"\0" * 100, b"metalgo/1.0\n40\n", b"metalgo/1.0\nforty\n1 2 /x\n", b"\xff" * 9]
+    "rubbish",
+    [b"", b"\0" * 100, b"metalgo/1.0\n40\n", b"metalgo/1.0\nforty\n1 2 /x\n", b"\xff" * 9],
+    ids=["empty", "zeros", "cut off", "no number", "no text"],
 )
 def test_a_spoilt_note_of_the_answer_is_ignored_and_replaced(
     launcher: Path, environment: Environment, tmp_path: Path, lines: Lines, rubbish: bytes

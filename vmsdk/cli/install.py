@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "target", nargs="?", metavar="TARGET", help="the VM: vm.py, vm.py:Class, module or module:Class"
     )
     parser.add_argument("--name", help="the VM's name, up to 32 ASCII characters, of which its ID is made")
-    parser.add_argument("--plugin-dir", type=Path, required=True, metavar="DIR", help="the node's plugin directory")
+    parser.add_argument(
+        "--plugin-dir", type=Path, required=True, metavar="DIR", help="the node's plugin directory"
+    )
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--uninstall", action="store_true", help="remove the VM called NAME")
     action.add_argument("--list", action="store_true", help="show what is in the plugin directory")
@@ -57,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="how much memory the VM may have for its data, such as 2G (Linux; thread stacks count, 8M each)",
     )
-    parser.add_argument("--log-level", default="INFO", type=str.upper, choices=LOG_LEVELS, help="(default: INFO)")
+    parser.add_argument(
+        "--log-level", default="INFO", type=str.upper, choices=LOG_LEVELS, help="(default: INFO)"
+    )
     parser.add_argument(
         "--env",
         action="append",
@@ -139,7 +143,9 @@ def _describe(entry: Entry) -> str:
         return f"{written.name}: {entry.path.name}, {written.target}, {_protocol(written.protocol, ask=written.ask_parent)}"
     if entry.vm_id is None:
         return f"{entry.path.name} is {_NO_VM}"
-    return f"{entry.path.name} was {'changed since vmsdk wrote it' if entry.changed else 'not written by vmsdk'}"
+    return (
+        f"{entry.path.name} was {'changed since vmsdk wrote it' if entry.changed else 'not written by vmsdk'}"
+    )
 
 
 def _size(text: str) -> int:
@@ -148,7 +154,9 @@ def _size(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is no size: give bytes, or such as 800M or 2G")
     size = int(found[1]) * _UNITS[found[2].upper()]
     if size < MIN_MEMORY_BYTES:
-        raise argparse.ArgumentTypeError(f"{text} is too little: a VM needs {MIN_MEMORY_BYTES // 2**20}M to run at all")
+        raise argparse.ArgumentTypeError(
+            f"{text} is too little: a VM needs {MIN_MEMORY_BYTES // 2**20}M to run at all"
+        )
     return size
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import compileall
 import os
 import shlex
+import shutil
 import site
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -140,8 +140,11 @@ def uninstall(name: str, plugin_dir: Path) -> Path:
 
 
 def ask_node(node: Path) -> Release:
-    """What the node executable *node* says of itself. Raises `NodeSilent`."""
-    path = node.absolute()
+    """What the node executable *node* says of itself: a path, or a name to look for on the PATH.
+
+    Raises `NodeSilent`.
+    """
+    path = Path(shutil.which(node) or node).absolute()
     try:
         release = VersionQuestion(str(path)).answer(NODE_TIMEOUT_S)
     except OSError as error:
@@ -158,9 +161,10 @@ def _lasting(source: SourceTarget) -> tuple[str, tuple[str, ...]]:
     attribute = "" if source.attribute is None else f":{source.attribute}"
     if source.file is not None:
         return f"{source.file}{attribute}", ()
-    top = source.module.partition(".")[0]
-    if PathFinder.find_spec(top, [str(source.root)]) is not None:
+    place = source.root.joinpath(*source.module.split("."))
+    if place.with_suffix(".py").is_file() or (place / "__init__.py").is_file():
         return f"{source.module}{attribute}", (str(source.root),)
+    top = source.module.partition(".")[0]
     if find_spec(top) is None:
         raise TargetNotFound(
             source.text,

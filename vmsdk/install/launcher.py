@@ -45,6 +45,9 @@ fi
 {limit}{exports}exec {python} -X utf8 -u "$0" "$@"
 \'\'\'
 
+import sys
+
+sys.path[:1] = {path}  # in place of the plugin directory
 from vmsdk.launch import launch
 
 launch(
@@ -122,7 +125,6 @@ class Launcher:
         arguments: dict[str, Any] = {
             "name": self.name,
             "target": self.target,
-            "path": list(self.path),
             "protocol": self.protocol,
             "ask_parent": self.ask_parent,
             "log_level": self.log_level,
@@ -132,6 +134,7 @@ class Launcher:
             name=self.name,
             version=__version__,
             python=shlex.quote(self.python),
+            path=list(self.path),
             gone=shlex.quote(gone),
             limit="" if self.memory_limit_bytes is None else f"ulimit -d {self.memory_limit_bytes // 1024}\n",
             exports="".join(f"export {name}={shlex.quote(value)}\n" for name, value in exports.items()),

@@ -1,0 +1,535 @@
+"""`vmsdk install`: the one file by which a node starts a VM."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vmsdk.errors import VMError
+from vmsdk.host.errors import CallFailed, ChainFatal
+from vmsdk.host.node import Host
+from vmsdk.ids import vm_id
+from vmsdk.install import InstallError, install
+from vmsdk.install.errors import InTheWay, NodeSilent, NoSourceTarget, NotOurs, NotStartable
+from vmsdk.protocol import NEWEST
+from vmsdk.target import TargetError
+
+from .installed import TIMESTAMP, Environment
+from .plugin import PATIENCE_S, ROOT, Lines, alive, gone_after_s
+
+# A VM that derives from the example, for tests to add to.
+HEAD = """
+import os, sys, threading
+from pathlib import Path
+from examples.timestamp.timestampvm import TimestampVM
+"""
+CLASS = """
+class OurVM(TimestampVM):
+    version = "2.0.0"
+"""
+# Goes on when the file that the variable names is there: an import that takes as long as the test likes.
+WAITS = """
+while not Path(os.environ["GATE"]).exists():
+    threading.Event().wait(0.01)
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    return Environment(tmp_path / "venv")
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Path:
+    directory = tmp_path / "node" / "plugins"
+    directory.mkdir(parents=True)
+    return directory
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """The file of a VM, which a test may write again."""
+    path = tmp_path / "source" / "ourvm.py"
+    path.parent.mkdir()
+    path.write_text(HEAD + CLASS, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return Lines()
+
+
+# What is written ---------------------------------------------------------------------------------------
+
+
+def test_there_is_one_executable_file_called_by_the_vms_id(environment: Environment, plugins: Path) -> None:
+    installed = environment.install(TIMESTAMP, plugins, name="timestampvm")
+    assert installed.name == str(vm_id("timestampvm"))
+    assert installed.is_file()
+    assert not installed.is_symlink()
+    assert stat.S_IMODE(installed.stat().st_mode) == 0o755
+    assert [each.name for each in plugins.parent.iterdir()] == ["plugins"]
+
+
+def test_the_command_says_what_it_did_and_what_to_do_next(environment: Environment, plugins: Path) -> None:
+    done = environment.vmsdk("install", TIMESTAMP, "--name", "timestampvm", "--plugin-dir", plugins)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    vm = str(vm_id("timestampvm"))
+    assert f"Installed timestampvm/1.0.0 as {plugins / vm}" in done.stdout
+    for hint in ("Restart the node", "--track-subnets", f'{{"{vm}": ["timestampvm"]}}', "vm-factory.log"):
+        assert hint in done.stdout
+
+
+def test_installing_again_takes_the_place_of_the_first(
+    environment: Environment, plugins: Path, source: Path, lines: Lines
+) -> None:
+    first = environment.install(TIMESTAMP, plugins, name="one")
+    second = environment.install(source, plugins, name="one")
+    assert second == first
+    assert Host(second, protocol=NEWEST, log=lines).register() == "2.0.0"
+
+
+def test_the_same_settings_give_the_same_file(environment: Environment, plugins: Path) -> None:
+    first = environment.install(TIMESTAMP, plugins).read_bytes()
+    assert environment.install(TIMESTAMP, plugins).read_bytes() == first
+
+
+# How it starts -----------------------------------------------------------------------------------------
+
+
+def test_it_starts_where_nothing_of_the_environment_is_left(
+    environment: Environment, plugins: Path, lines: Lines
+) -> None:
+    installed = environment.install(TIMESTAMP, plugins)
+    with Host(installed, protocol=NEWEST, log=lines) as host:
+        assert host.chain.version() == "1.0.0"
+        variables = Path(f"/proc/{host.process.pid}/environ").read_bytes().split(b"\0")
+        names = {variable.partition(b"=")[0].decode() for variable in variables if variable}
+        # Nodes pass on GRPC_...; PWD is what some shells add.
+        names = {name for name in names if not name.startswith("GRPC_")} - {"PWD"}
+        assert names == {"AVALANCHE_VM_RUNTIME_ENGINE_ADDR", "PYTHONHASHSEED"}
+
+
+def test_the_process_that_the_node_started_is_the_one_that_serves(
+    environment: Environment, plugins: Path, lines: Lines
+) -> None:
+    installed = environment.install(TIMESTAMP, plugins)
+    with Host(installed, protocol=NEWEST, log=lines) as host:
+        command = Path(f"/proc/{host.process.pid}/cmdline").read_bytes().split(b"\0")
+        assert command[0].decode() == str(environment.python)
+        assert str(installed).encode() in command
+
+
+def test_the_registration_launch_is_a_clean_life(
+    environment: Environment, plugins: Path, lines: Lines
+) -> None:
+    host = Host(environment.install(TIMESTAMP, plugins), protocol=NEWEST, log=lines)
+    assert host.register() == "1.0.0"
+    assert host.process.exit_code == 0
+    assert "Traceback" not in lines.text
+
+
+def test_it_speaks_utf_8_unbuffered_and_hashes_alike_at_each_start(
+    environment: Environment, plugins: Path, source: Path
+) -> None:
+    source.write_text(
+        HEAD + CLASS + "print('Füße', sys.flags.utf8_mode, os.environ['PYTHONHASHSEED'], hash('text'))\n",
+        encoding="utf-8",
+    )
+    installed = environment.install(source, plugins)
+    said = []
+    for _ in range(2):
+        lines = Lines()
+        Host(installed, protocol=NEWEST, log=lines).register()
+        said.append(lines.wait_for("Füße"))
+    assert said[0] == said[1]
+    assert said[0].startswith("Füße 1 0 ")
+
+
+def test_the_code_is_compiled_when_it_is_installed(
+    environment: Environment, plugins: Path, source: Path
+) -> None:
+    environment.install(source, plugins)
+    assert list(source.parent.glob("__pycache__/ourvm.*.pyc"))
+
+
+def test_the_handshake_does_not_wait_for_the_authors_imports(
+    environment: Environment, plugins: Path, source: Path, tmp_path: Path, lines: Lines
+) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    source.write_text(HEAD + WAITS + CLASS, encoding="utf-8")
+    installed = environment.install(source, plugins, f"--env=GATE={gate}")
+    gate.unlink()
+    host = Host(installed, protocol=NEWEST, log=lines)
+    host.connect()  # returns when the handshake is done, while the import still waits
+    gate.touch()
+    assert host.chain.version() == "2.0.0"
+    host.chain.initialize()
+    assert host.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ("import no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("class OurVM(\n", "SyntaxError"),
+        ("sys.exit(3)\n", "SystemExit: 3"),
+        ("del OurVM, TimestampVM\n", "there is no class derived from vmsdk.ChainVM"),
+        ("OurVM.__init__ = lambda self: 1 / 0\n", "ZeroDivisionError: division by zero"),
+        ("import vmsdk; vmsdk.serve(OurVM())\n", 'put it below: if __name__ == "__main__":'),
+    ],
+    ids=["missing module", "syntax", "exit", "no VM", "constructor", "serve"],
+)
+def test_code_that_fails_on_the_node_is_the_nodes_error_and_one_traceback_in_the_log(
+    environment: Environment, plugins: Path, source: Path, mistake: str, message: str
+) -> None:
+    installed = environment.install(source, plugins, name="ours")
+    source.write_text(HEAD + CLASS + mistake, encoding="utf-8")
+
+    registration = Lines()
+    host = Host(installed, protocol=NEWEST, log=registration)
+    with pytest.raises(CallFailed) as version:
+        host.register()
+    assert "the code of the VM ours can't be loaded" in str(version.value)
+    assert message in str(version.value)
+    assert registration.text.count("Traceback (most recent call last)") == 1
+
+    lines = Lines()
+    host = Host(installed, protocol=NEWEST, log=lines)
+    host.connect()
+    with pytest.raises(ChainFatal) as initialize:
+        host.chain.initialize()
+    assert message in str(initialize.value)
+    assert lines.text.count("Traceback (most recent call last)") == 1
+    assert host.process.alive
+    assert host.stop() == 0
+
+
+NODE = """
+import sys
+sys.path.insert(0, {root!r})
+from vmsdk.host.node import Host
+host = Host({command!r}, protocol={protocol})
+host.connect()
+print(host.process.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_an_import_that_hangs_does_not_outlive_the_node(
+    environment: Environment, plugins: Path, source: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    source.write_text(HEAD + WAITS + CLASS, encoding="utf-8")
+    installed = environment.install(source, plugins, f"--env=GATE={gate}")
+    gate.unlink()
+    code = NODE.format(root=str(ROOT), command=[str(installed)], protocol=NEWEST)
+    node = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    assert node.stdout is not None
+    assert node.stdin is not None
+    pid = int(node.stdout.readline())
+    assert alive(pid)
+    os.kill(node.pid, signal.SIGKILL)
+    node.wait(PATIENCE_S)
+    gone_after_s(pid, 5.0)
+    node.stdin.close()
+    node.stdout.close()
+
+
+# From where --------------------------------------------------------------------------------------------
+
+
+def test_paths_may_hold_what_shells_and_python_care_about(tmp_path: Path, lines: Lines) -> None:
+    odd = tmp_path / """it's a "test" $HOME `id` \\N '''quoted''' %s"""
+    plugins = odd / "plugins"
+    plugins.mkdir(parents=True)
+    source = odd / "the vm.py"
+    shutil.copy(TIMESTAMP, source)
+    installed = Environment(odd / "venv").install(source, plugins)
+    assert Host(installed, protocol=NEWEST, log=lines).register() == "1.0.0"
+
+
+def test_a_class_of_a_module_of_the_current_folder_starts_from_everywhere(
+    environment: Environment, plugins: Path, source: Path, lines: Lines
+) -> None:
+    done = environment.vmsdk(
+        "install", "ourvm:OurVM", "--name", "ours", "--plugin-dir", plugins, cwd=source.parent
+    )
+    assert done.returncode == 0, done.stderr
+    (installed,) = plugins.iterdir()
+    assert Host(installed, protocol=NEWEST, log=lines).register() == "2.0.0"
+
+
+def test_an_installed_module_is_not_looked_for_where_the_command_ran(
+    environment: Environment, plugins: Path, tmp_path: Path, lines: Lines
+) -> None:
+    (tmp_path / "examples").mkdir()  # which holds no module, so it is not the one
+    target = "examples.timestamp.timestampvm:TimestampVM"
+    done = environment.vmsdk("install", target, "--name", "x", "--plugin-dir", plugins, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (installed,) = plugins.iterdir()
+    assert Host(installed, protocol=NEWEST, log=lines).register() == "1.0.0"
+    assert "sys.path[:1] = [] " in installed.read_text(encoding="utf-8")
+
+
+def test_a_file_of_a_package_may_import_its_siblings(
+    environment: Environment, plugins: Path, tmp_path: Path, lines: Lines
+) -> None:
+    package = tmp_path / "chain"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "rules.py").write_text("VERSION = '3.1'\n", encoding="utf-8")
+    (package / "vm.py").write_text(
+        HEAD + "from .rules import VERSION\nclass VM(TimestampVM):\n    version = VERSION\n", encoding="utf-8"
+    )
+    assert (
+        Host(environment.install(package / "vm.py", plugins), protocol=NEWEST, log=lines).register() == "3.1"
+    )
+
+
+def test_a_system_python_with_modules_on_pythonpath_will_do(plugins: Path, lines: Lines) -> None:
+    folders = [str(ROOT), *(path for path in sys.path if path.endswith("-packages"))]
+    done = subprocess.run(
+        [
+            os.path.realpath(sys.executable),
+            "-m",
+            "vmsdk",
+            "install",
+            TIMESTAMP,
+            "--name",
+            "x",
+            "--plugin-dir",
+            plugins,
+        ],
+        env={"PYTHONPATH": os.pathsep.join(folders), "HOME": str(plugins.parent)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (installed,) = plugins.iterdir()
+    assert Host(installed, protocol=NEWEST, log=lines).register() == "1.0.0"
+
+
+def test_an_interpreter_that_is_gone_is_named_with_the_cure(environment: Environment, plugins: Path) -> None:
+    installed = environment.install(TIMESTAMP, plugins, "--protocol", "43")
+    shutil.rmtree(environment.directory)
+    done = subprocess.run([installed], env={}, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 127
+    assert done.stderr == (
+        f"vmsdk: there is no Python at {environment.python} any more. Install timestampvm again: "
+        f"vmsdk install {TIMESTAMP} --name timestampvm --plugin-dir {plugins} --protocol 43\n"
+    )
+
+
+# Options -----------------------------------------------------------------------------------------------
+
+
+def test_variables_reach_the_vm(environment: Environment, plugins: Path, source: Path, lines: Lines) -> None:
+    source.write_text(HEAD + CLASS + "print('told', os.environ['A'], os.environ['B'])\n", encoding="utf-8")
+    installed = environment.install(source, plugins, "--env", "A=it's 'so'", '--env=B=$HOME\\n"')
+    Host(installed, protocol=NEWEST, log=lines).register()
+    assert lines.wait_for("told") == "told it's 'so' $HOME\\n\""
+
+
+def test_the_log_level_is_that_of_the_installation(
+    environment: Environment, plugins: Path, lines: Lines
+) -> None:
+    with Host(environment.install(TIMESTAMP, plugins, "--log-level", "warning"), protocol=NEWEST, log=lines):
+        pass
+    assert "INFO" not in lines.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's data against a limit")
+def test_a_vm_that_wants_more_memory_than_it_may_have_gets_an_error_and_lives(
+    environment: Environment, plugins: Path, source: Path, lines: Lines
+) -> None:
+    source.write_text(
+        HEAD + CLASS + "    def health_check(self): return len(bytearray(1 << 30))\n", encoding="utf-8"
+    )
+    with Host(environment.install(source, plugins), protocol=NEWEST, log=lines) as host:
+        assert host.chain.health()["health"] == 1 << 30
+    with Host(
+        environment.install(source, plugins, "--memory-limit", "700M"), protocol=NEWEST, log=lines
+    ) as host:
+        with pytest.raises(CallFailed, match="MemoryError"):
+            host.chain.health()
+        assert host.chain.version() == "2.0.0"
+
+
+# What is refused ---------------------------------------------------------------------------------------
+
+
+def refused(target: Path | str, plugins: Path, kind: type[VMError], **options: object) -> str:
+    """The message by which an installation is refused, which changes nothing."""
+    before = {path: path.read_bytes() for path in plugins.iterdir() if path.is_file()}
+    with pytest.raises(kind) as error:
+        install(str(target), name="ours", plugin_dir=plugins, **options)  # type: ignore[arg-type]
+    assert {path: path.read_bytes() for path in plugins.iterdir() if path.is_file()} == before
+    assert [each.name for each in plugins.parent.iterdir()] == [plugins.name]
+    return str(error.value)
+
+
+OURS = str(vm_id("ours"))
+
+
+def test_a_file_that_vmsdk_did_not_write_is_left_alone(plugins: Path) -> None:
+    (plugins / OURS).write_bytes(b"\x7fELF a plugin in another language")
+    assert "was not written by vmsdk" in refused(TIMESTAMP, plugins, NotOurs)
+
+
+def test_a_launcher_that_was_edited_is_left_alone(plugins: Path) -> None:
+    installed = install(str(TIMESTAMP), name="ours", plugin_dir=plugins)
+    installed.write_text(installed.read_text(encoding="utf-8").replace("INFO", "DEBUG"), encoding="utf-8")
+    assert "was changed since vmsdk wrote it" in refused(TIMESTAMP, plugins, NotOurs)
+
+
+def test_a_link_is_left_alone(plugins: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    installed = install(str(TIMESTAMP), name="ours", plugin_dir=elsewhere)
+    (plugins / OURS).symlink_to(installed)
+    assert "was not written by vmsdk" in refused(TIMESTAMP, plugins, NotOurs)
+
+
+def test_a_second_file_of_the_same_vm_is_named(plugins: Path) -> None:
+    (plugins / f"{OURS}.py").touch()
+    assert f"{OURS}.py is the VM {OURS}, too" in refused(TIMESTAMP, plugins, InTheWay)
+
+
+def test_a_target_that_is_not_there_is_named(plugins: Path) -> None:
+    assert "there is no file missing.py" in refused("missing.py", plugins, TargetError)
+    assert "there is no module missing_module in" in refused("missing_module", plugins, TargetError)
+
+
+def test_a_vm_that_would_not_start_on_the_node_is_not_installed(plugins: Path, source: Path) -> None:
+    source.write_text(HEAD + CLASS + "os.environ['PATH']\n", encoding="utf-8")
+    message = refused(source, plugins, NotStartable)
+    assert "as on a node" in message
+    assert "KeyError: 'PATH'" in message
+    assert "ourvm.py" in message
+
+
+def test_a_target_with_two_vms_asks_for_one(plugins: Path, source: Path) -> None:
+    source.write_text(HEAD + CLASS + "class Other(TimestampVM): pass\n", encoding="utf-8")
+    assert f"choose one, such as {source}:Other" in refused(source, plugins, InstallError)
+
+
+def test_a_call_of_serve_that_an_import_would_run_is_found(plugins: Path, source: Path) -> None:
+    source.write_text(HEAD + CLASS + "import vmsdk; vmsdk.serve(OurVM())\n", encoding="utf-8")
+    assert 'put it below: if __name__ == "__main__":' in refused(source, plugins, NotStartable)
+
+
+def test_an_executable_is_to_be_copied(plugins: Path) -> None:
+    message = refused("/bin/ls", plugins, NoSourceTarget)
+    assert f"cp /bin/ls {plugins / OURS}" in message
+
+
+def test_a_node_that_is_none_is_named(plugins: Path, tmp_path: Path) -> None:
+    message = refused(TIMESTAMP, plugins, NodeSilent, node=Path(sys.executable))
+    assert sys.executable in message
+    assert "No such file" in refused(TIMESTAMP, plugins, NodeSilent, node=tmp_path / "missing")
+
+
+def test_a_protocol_that_vmsdk_does_not_speak_is_named(plugins: Path) -> None:
+    assert "protocol version 34 is not supported" in refused(TIMESTAMP, plugins, VMError, protocol=34)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"environment": {"A B": "x"}}, "the variable 'A B' can't be called so"),
+        ({"environment": {"PYTHONHASHSEED": "1"}}, "the variable 'PYTHONHASHSEED' can't be given"),
+        ({"environment": {"A": "\0"}}, "holds a zero byte"),
+        ({"environment": {"A": "\udcff"}}, "is not valid UTF-8"),
+        ({"log_level": "LOUD"}, "the log level 'LOUD' is none"),
+        ({"memory_limit_bytes": 1000}, "is too little"),
+    ],
+)
+def test_a_setting_that_can_not_be_kept_is_named(
+    plugins: Path, options: dict[str, object], message: str
+) -> None:
+    assert message in refused(TIMESTAMP, plugins, InstallError, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--name", "x"], "give the VM to install"),
+        ([str(TIMESTAMP)], "--name NAME"),
+        ([str(TIMESTAMP), "--name", "n" * 33], "1 to 32 ASCII characters"),
+        ([str(TIMESTAMP), "--name", "x", "--protocol", "43", "--no-ask"], "not allowed with"),
+        ([str(TIMESTAMP), "--name", "x", "--memory-limit", "lots"], "is no size"),
+        ([str(TIMESTAMP), "--name", "x", "--memory-limit", "1M"], "is too little"),
+        ([str(TIMESTAMP), "--name", "x", "--env", "A"], "give NAME=VALUE"),
+        (["--uninstall", "--name", "x"], "x is not installed"),
+    ],
+)
+def test_a_command_that_is_called_wrongly_says_how(
+    environment: Environment, plugins: Path, arguments: list[str], message: str
+) -> None:
+    done = environment.vmsdk("install", "--plugin-dir", plugins, *arguments)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(plugins.iterdir()) == []
+
+
+def test_a_plugin_directory_that_is_not_there_is_not_made(environment: Environment, plugins: Path) -> None:
+    missing = plugins / "missing"
+    done = environment.vmsdk("install", TIMESTAMP, "--name", "x", "--plugin-dir", missing)
+    assert done.returncode == 1
+    assert f"mkdir -p {missing}" in done.stderr
+    assert not missing.exists()
+
+
+# List and uninstall ------------------------------------------------------------------------------------
+
+
+def test_the_list_tells_what_a_node_would_see(environment: Environment, plugins: Path) -> None:
+    environment.install(TIMESTAMP, plugins, "--protocol", "43", name="one")
+    environment.vmsdk("install", TIMESTAMP, "--name", "two", "--plugin-dir", plugins)
+    edited = plugins / str(vm_id("two"))
+    edited.write_text(edited.read_text(encoding="utf-8") + "# edited\n", encoding="utf-8")
+    (plugins / str(vm_id("three"))).touch()
+    (plugins / "README.md").touch()
+    (plugins / "folder").mkdir()
+    done = environment.vmsdk("install", "--list", "--plugin-dir", plugins)
+    assert done.returncode == 0
+    listed = done.stdout.splitlines()
+    assert len(listed) == 4
+    assert f"one: {vm_id('one')}, {TIMESTAMP}, protocol 43" in listed
+    assert f"{vm_id('two')} was changed since vmsdk wrote it" in listed
+    assert f"{vm_id('three')} was not written by vmsdk" in listed
+    assert any(line.startswith("README.md is no VM's ID") for line in listed)
+
+
+def test_uninstalling_removes_that_file_and_no_other(environment: Environment, plugins: Path) -> None:
+    one = environment.install(TIMESTAMP, plugins, name="one")
+    environment.vmsdk("install", TIMESTAMP, "--name", "two", "--plugin-dir", plugins)
+    done = environment.vmsdk("install", "--uninstall", "--name", "one", "--plugin-dir", plugins)
+    assert done.returncode == 0
+    assert str(one) in done.stdout
+    assert [path.name for path in plugins.iterdir()] == [str(vm_id("two"))]
+
+
+def test_uninstalling_leaves_alone_what_vmsdk_did_not_write(environment: Environment, plugins: Path) -> None:
+    (plugins / str(vm_id("one"))).write_bytes(b"another")
+    done = environment.vmsdk("install", "--uninstall", "--name", "one", "--plugin-dir", plugins)
+    assert done.returncode == 1
+    assert "was not written by vmsdk" in done.stderr
+    assert (plugins / str(vm_id("one"))).read_bytes() == b"another"
