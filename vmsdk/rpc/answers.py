@@ -1,4 +1,4 @@
-"""An author's blocks as the fields of the node's answers."""
+"""An author's blocks and summaries as the fields of the node's answers."""
 
 from __future__ import annotations
 
@@ -6,25 +6,16 @@ from typing import TYPE_CHECKING, TypedDict
 
 from google.protobuf.timestamp_pb2 import Timestamp as TimestampMessage
 
-from vmsdk.errors import VMError
 from vmsdk.ids import ID
 from vmsdk.rpc.blockmemory import BlockMemory
+from vmsdk.rpc.returned import Unusable
 from vmsdk.timestamp import Timestamp, TimestampLike
 
 if TYPE_CHECKING:
     from vmsdk.block import Block
+    from vmsdk.statesync import StateSummary
 
 MAX_HEIGHT = 2**64 - 1
-
-
-class UnusableBlock(VMError):
-    """An attribute of an author's block is not what the node takes."""
-
-    def __init__(self, block: Block, attribute: str, value: object, rule: str) -> None:
-        self.attribute = attribute
-        self.value = value
-        shown = f"{len(value)} bytes" if isinstance(value, bytes) else repr(value)
-        super().__init__(f"{type(block).__name__}.{attribute} is {shown}: it must be {rule}")
 
 
 class LastAcceptedFields(TypedDict):
@@ -38,38 +29,46 @@ class LastAcceptedFields(TypedDict):
 
 
 def last_accepted_fields(blocks: BlockMemory) -> LastAcceptedFields:
-    """The last accepted block as the VM knows it now. Raises `UnusableBlock`."""
+    """The last accepted block as the VM knows it now. Raises `Unusable`."""
     block = blocks.load_last_accepted()
     return {
-        "last_accepted_id": block_id(block),
+        "last_accepted_id": own_id(block),
         "last_accepted_parent_id": parent_id(block),
         "height": height(block),
-        "bytes": block.bytes,
+        "bytes": content(block),
         "timestamp": timestamp(block.timestamp),
     }
 
 
-def block_id(block: Block) -> bytes:
-    """The block's ID: 32 bytes. Raises `UnusableBlock`."""
-    value = block.id
+def own_id(thing: Block | StateSummary) -> bytes:
+    """The ID of a block or a summary: 32 bytes. Raises `Unusable`."""
+    value = thing.id
     if not isinstance(value, bytes) or len(value) != ID.LENGTH:
-        raise UnusableBlock(block, "id", value, "32 bytes, an ID")
+        raise _unusable(thing, "id", value, "be 32 bytes, an ID")
     return value
 
 
 def parent_id(block: Block) -> bytes:
-    """The parent's ID: 32 bytes. Raises `UnusableBlock`."""
+    """The parent's ID: 32 bytes. Raises `Unusable`."""
     value = block.parent_id
     if not isinstance(value, bytes) or len(value) != ID.LENGTH:
-        raise UnusableBlock(block, "parent_id", value, "32 bytes, an ID")
+        raise _unusable(block, "parent_id", value, "be 32 bytes, an ID")
     return value
 
 
-def height(block: Block) -> int:
-    """The block's height: 64 bits, unsigned. Raises `UnusableBlock`."""
-    value = block.height
+def height(thing: Block | StateSummary) -> int:
+    """The height of a block or a summary: 64 bits, unsigned. Raises `Unusable`."""
+    value = thing.height
     if not isinstance(value, int) or not 0 <= value <= MAX_HEIGHT:
-        raise UnusableBlock(block, "height", value, "a whole number from 0 to 2**64 - 1")
+        raise _unusable(thing, "height", value, "be a whole number from 0 to 2**64 - 1")
+    return value
+
+
+def content(thing: Block | StateSummary) -> bytes:
+    """The bytes of a block or a summary. Raises `Unusable`: protobuf would take None for none at all."""
+    value = thing.bytes
+    if not isinstance(value, bytes):
+        raise _unusable(thing, "bytes", value, "be bytes")
     return value
 
 
@@ -77,3 +76,7 @@ def timestamp(value: TimestampLike) -> TimestampMessage:
     """A time as a message, which is present in an answer even at 1970-01-01. Raises `InvalidTimestamp`."""
     moment = Timestamp.of(value)
     return TimestampMessage(seconds=moment.seconds, nanos=moment.nanos)
+
+
+def _unusable(thing: object, attribute: str, value: object, rule: str) -> Unusable:
+    return Unusable(f"{type(thing).__name__}.{attribute} is", value, rule)

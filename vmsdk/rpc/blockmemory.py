@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from vmsdk.block import Block
 from vmsdk.ids import ID
+from vmsdk.rpc import returned
 from vmsdk.vm import ChainVM
 
 # A block is parsed, then verified from the same bytes, usually at once. Bigger or older ones are
@@ -19,9 +20,8 @@ class BlockMemory:
 
     def __init__(self, vm: ChainVM) -> None:
         self._vm = vm
-        self._verified: dict[ID, Block] = {}
-        self._last_accepted: Block | None = None
-        self._last_accepted_height = 0
+        self._verified: dict[bytes, Block] = {}
+        self._last_accepted: tuple[bytes, Block] | None = None
         self._parsed: OrderedDict[bytes, Block] = OrderedDict()
         self._parsed_bytes = 0
 
@@ -33,11 +33,11 @@ class BlockMemory:
         if block is not None:
             return block
         last_accepted = self._last_accepted
-        if last_accepted is not None and last_accepted.id == block_id:
-            return last_accepted
-        return self._vm.get_block(block_id)
+        if last_accepted is not None and last_accepted[0] == block_id:
+            return last_accepted[1]
+        return returned.block("get_block", self._vm.get_block(block_id), "NotFound")
 
-    def verified(self, block_id: ID) -> Block | None:
+    def verified(self, block_id: bytes) -> Block | None:
         """The verified and undecided block with this ID."""
         return self._verified.get(block_id)
 
@@ -47,14 +47,14 @@ class BlockMemory:
         if block is not None:
             self._parsed.move_to_end(data)
             return block
-        block = self._vm.parse_block(data)
+        block = returned.block("parse_block", self._vm.parse_block(data), "InvalidBlock")
         self.remember_parsed(data, block)
         return block
 
     @property
     def last_accepted_height(self) -> int:
-        """The height of the last accepted block."""
-        return self._last_accepted_height
+        """The height of the last accepted block; 0 before any is known."""
+        return 0 if self._last_accepted is None else self._last_accepted[1].height
 
     # Remembering -----------------------------------------------------------------------------------
 
@@ -69,31 +69,29 @@ class BlockMemory:
             old, _ = self._parsed.popitem(last=False)
             self._parsed_bytes -= len(old)
 
-    def remember_verified(self, block: Block) -> None:
+    def remember_verified(self, block_id: bytes, block: Block) -> None:
         """*block* is valid, and will be accepted or rejected."""
-        self._verified[block.id] = block
+        self._verified[block_id] = block
 
-    def accepted(self, block: Block) -> None:
+    def accepted(self, block_id: bytes, block: Block) -> None:
         """*block* was accepted."""
-        self._decided(block)
-        self._last_accepted = block
-        self._last_accepted_height = block.height
+        self.rejected(block_id, block)
+        self._last_accepted = block_id, block
 
-    def rejected(self, block: Block) -> None:
+    def rejected(self, block_id: bytes, block: Block) -> None:
         """*block* was rejected."""
-        self._decided(block)
-
-    def _decided(self, block: Block) -> None:
-        self._verified.pop(block.id, None)
-        if self._parsed.pop(block.bytes, None) is not None:
-            self._parsed_bytes -= len(block.bytes)
+        self._verified.pop(block_id, None)
+        data = block.bytes
+        # The block's effects are permanent by now: nothing that is odd about it may fail the call.
+        if isinstance(data, bytes) and self._parsed.pop(data, None) is not None:
+            self._parsed_bytes -= len(data)
 
     def load_last_accepted(self) -> Block:
         """The block that the VM calls last accepted; asked anew, since state sync moves it."""
-        block_id = self._vm.last_accepted()
-        block = self._last_accepted
-        if block is None or block.id != block_id:
-            block = self._vm.get_block(ID(block_id))
-            self._last_accepted = block
-            self._last_accepted_height = block.height
-        return block
+        block_id = returned.block_id("last_accepted", self._vm.last_accepted())
+        if self._last_accepted is None or self._last_accepted[0] != block_id:
+            block = returned.block("get_block", self._vm.get_block(block_id), "NotFound")
+            if block.id != block_id:
+                raise returned.Unusable("get_block returned a block whose ID is", block.id, f"be {block_id}")
+            self._last_accepted = block_id, block
+        return self._last_accepted[1]

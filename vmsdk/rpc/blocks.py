@@ -12,7 +12,7 @@ from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.block import Block, VerifyWithContext
 from vmsdk.errors import InvalidBlock, NotFound, NothingToBuild, VMError
 from vmsdk.ids import ID
-from vmsdk.rpc import answers
+from vmsdk.rpc import answers, returned
 from vmsdk.rpc.dispatch import Dispatcher, Handler
 from vmsdk.rpc.errors import SENTINELS, sentinel_number
 from vmsdk.rpc.requests import identifier
@@ -70,13 +70,14 @@ class Blocks:
     def build_block(self, request: vm_pb2.BuildBlockRequest) -> vm_pb2.BuildBlockResponse:
         try:
             if request.HasField("p_chain_height") and isinstance(self._vm, BuildBlockWithContext):
-                block = self._vm.build_block_with_context(request.p_chain_height)
+                built: Block = self._vm.build_block_with_context(request.p_chain_height)
             else:
-                block = self._vm.build_block()
+                built = self._vm.build_block()
+            block = returned.block("build_block", built, "NothingToBuild")
             response = vm_pb2.BuildBlockResponse(
-                id=answers.block_id(block),
+                id=answers.own_id(block),
                 parent_id=answers.parent_id(block),
-                bytes=block.bytes,
+                bytes=answers.content(block),
                 height=answers.height(block),
                 timestamp=answers.timestamp(block.timestamp),
                 verify_with_context=_wants_context(block),
@@ -85,7 +86,7 @@ class Blocks:
             self._events.build_failed()
             raise
         self._blocks.remember_parsed(response.bytes, block)
-        self._events.built(block.id)
+        self._events.built(response.id)
         return response
 
     def parse_block(self, request: vm_pb2.ParseBlockRequest) -> vm_pb2.ParseBlockResponse:
@@ -94,22 +95,30 @@ class Blocks:
     def batched_parse_block(
         self, request: vm_pb2.BatchedParseBlockRequest
     ) -> vm_pb2.BatchedParseBlockResponse:
+        data = list(request.request)
         if isinstance(self._vm, BatchedParseBlock):
-            parsed = self._vm.batched_parse_block(request.request)
-            if len(parsed) != len(request.request):
-                raise VMError(
-                    f"batched_parse_block returned {len(parsed)} blocks for {len(request.request)} inputs: "
-                    "it must return one for each, in their order"
-                )
-            for data, block in zip(request.request, parsed, strict=True):
-                self._blocks.remember_parsed(data, block)
+            blocks = self._parse_all(self._vm, data)
         else:
-            parsed = [self._blocks.parse(data) for data in request.request]
-        return vm_pb2.BatchedParseBlockResponse(response=[self._parsed(block) for block in parsed])
+            blocks = [self._blocks.parse(each) for each in data]
+        return vm_pb2.BatchedParseBlockResponse(response=[self._parsed(block) for block in blocks])
+
+    def _parse_all(self, vm: BatchedParseBlock, data: list[bytes]) -> list[Block]:
+        blocks = [
+            returned.block("batched_parse_block, for one input,", each, "InvalidBlock")
+            for each in vm.batched_parse_block(tuple(data))
+        ]
+        if len(blocks) != len(data):
+            raise VMError(
+                f"batched_parse_block returned {len(blocks)} blocks for {len(data)} inputs: "
+                "it must return one for each, in their order"
+            )
+        for each, block in zip(data, blocks, strict=True):
+            self._blocks.remember_parsed(each, block)
+        return blocks
 
     def _parsed(self, block: Block) -> vm_pb2.ParseBlockResponse:
         response = vm_pb2.ParseBlockResponse(
-            id=answers.block_id(block),
+            id=answers.own_id(block),
             parent_id=answers.parent_id(block),
             height=answers.height(block),
             timestamp=answers.timestamp(block.timestamp),
@@ -127,7 +136,7 @@ class Blocks:
             return vm_pb2.GetBlockResponse(err=sentinel_number(error))
         response = vm_pb2.GetBlockResponse(
             parent_id=answers.parent_id(block),
-            bytes=block.bytes,
+            bytes=answers.content(block),
             height=answers.height(block),
             timestamp=answers.timestamp(block.timestamp),
             verify_with_context=_wants_context(block),
@@ -151,44 +160,45 @@ class Blocks:
         self, request: vm_pb2.GetBlockIDAtHeightRequest
     ) -> vm_pb2.GetBlockIDAtHeightResponse:
         try:
-            return vm_pb2.GetBlockIDAtHeightResponse(
-                blk_id=ID(self._vm.get_block_id_at_height(request.height))
-            )
+            found = self._vm.get_block_id_at_height(request.height)
         except SENTINELS as error:
             return vm_pb2.GetBlockIDAtHeightResponse(blk_id=ID.EMPTY, err=sentinel_number(error))
+        block_id = returned.block_id("get_block_id_at_height", found, "NotFound")
+        return vm_pb2.GetBlockIDAtHeightResponse(blk_id=block_id)
 
     def get_ancestors(self, request: vm_pb2.GetAncestorsRequest) -> vm_pb2.GetAncestorsResponse:
         block_id = identifier(request.blk_id)
         max_blocks = max(request.max_blocks_num, 1)
-        if isinstance(self._vm, GetAncestors):
-            found = self._vm.get_ancestors(
-                block_id, max_blocks, request.max_blocks_size, request.max_blocks_retrival_time / 1e9
-            )
-            return vm_pb2.GetAncestorsResponse(blks_bytes=found)
-        walk = self._walk(block_id, max_blocks, request.max_blocks_size, request.max_blocks_retrival_time)
-        return vm_pb2.GetAncestorsResponse(blks_bytes=walk)
+        limits = max_blocks, request.max_blocks_size
+        time_ns = request.max_blocks_retrival_time
+        try:
+            if isinstance(self._vm, GetAncestors):
+                found = self._vm.get_ancestors(block_id, *limits, time_ns / 1e9)
+            else:
+                found = self._walk(block_id, *limits, time_ns)
+        except NotFound:
+            found = ()
+        return vm_pb2.GetAncestorsResponse(blks_bytes=found)
 
     def _walk(self, block_id: ID, max_blocks: int, max_size: int, max_time_ns: int) -> list[bytes]:
         """The block, its parent, and so on, by the rules of the node's generic implementation."""
         deadline_ns = time.monotonic_ns() + max_time_ns
-        try:
-            block = self._blocks.get(block_id)
-        except NotFound:
-            return []
-        found = [block.bytes]
-        size = len(block.bytes) + ANCESTOR_OVERHEAD_BYTES
+        block = self._blocks.get(block_id)
+        found = [answers.content(block)]
+        size = len(found[0]) + ANCESTOR_OVERHEAD_BYTES
         while len(found) < max_blocks and time.monotonic_ns() < deadline_ns and block.height > 0:
             try:
                 block = self._blocks.get(ID(block.parent_id))
+                data = answers.content(block)
             except NotFound:
                 break
             except Exception as error:  # noqa: BLE001 - what was found so far is still a good answer
                 self._session.faults.record("get_block", error, "GetAncestors ends at its child")
                 break
-            size += len(block.bytes) + ANCESTOR_OVERHEAD_BYTES
+            size += len(data) + ANCESTOR_OVERHEAD_BYTES
             if size > max_size:
                 break
-            found.append(block.bytes)
+            found.append(data)
         return found
 
     # Deciding --------------------------------------------------------------------------------------
@@ -200,16 +210,20 @@ class Blocks:
 
     def verify(self, request: vm_pb2.BlockVerifyRequest) -> vm_pb2.BlockVerifyResponse:
         block = self._blocks.parse(request.bytes)
+        block_id = answers.own_id(block)
         # The object that was verified before, if any: the author keeps results in it.
-        block = self._blocks.verified(block.id) or block
+        known = self._blocks.verified(block_id)
+        if known is not None:
+            block = known
         try:
             _verify(block, request)
+            response = vm_pb2.BlockVerifyResponse(timestamp=answers.timestamp(block.timestamp))
         except BaseException:
-            self._events.verified(block.id, valid=False)
+            self._events.verified(block_id, valid=False)
             raise
-        self._events.verified(block.id, valid=True)
-        self._blocks.remember_verified(block)
-        return vm_pb2.BlockVerifyResponse(timestamp=answers.timestamp(block.timestamp))
+        self._blocks.remember_verified(block_id, block)
+        self._events.verified(block_id, valid=True)
+        return response
 
     def accept(self, request: vm_pb2.BlockAcceptRequest) -> Empty:
         self._decide(request.id, Block.accept.__name__, lambda block: block.accept(), self._blocks.accepted)
@@ -220,7 +234,7 @@ class Blocks:
         return Empty()
 
     def _decide(
-        self, raw_id: bytes, verb: str, decide: Callable[[Block], None], then: Callable[[Block], None]
+        self, raw_id: bytes, verb: str, decide: Callable[[Block], None], then: Callable[[bytes, Block], None]
     ) -> None:
         block_id = identifier(raw_id)
         block = self._blocks.verified(block_id)
@@ -230,7 +244,7 @@ class Blocks:
             )
             raise NotVerified(block_id)
         decide(block)
-        then(block)
+        then(block_id, block)
         self._events.changed()
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 
 from vmsdk.events import Event
-from vmsdk.ids import ID
 from vmsdk.rpc.faults import FaultLog
 from vmsdk.state import State
 from vmsdk.vm import ChainVM
@@ -49,7 +48,7 @@ class EventSource:
         self._waits: list[Wait] = []
         self._state: State | None = None
         self._sync_finished = False
-        self._unverified: ID | None = None
+        self._unverified: bytes | None = None
         self._quiet_until = 0.0
         self._failures = 0
         self._builds = 0
@@ -89,7 +88,7 @@ class EventSource:
             self._states += 1
             self._change()
 
-    def built(self, block_id: ID) -> None:
+    def built(self, block_id: bytes) -> None:
         """A block was built, which the node verifies next."""
         with self._condition:
             self._builds += 1
@@ -103,7 +102,7 @@ class EventSource:
             self._builds += 1
             self._back_off()
 
-    def verified(self, block_id: ID, *, valid: bool) -> None:
+    def verified(self, block_id: bytes, *, valid: bool) -> None:
         """A block was verified. One built here that is not valid counts as a build that failed."""
         with self._condition:
             if self._unverified != block_id:

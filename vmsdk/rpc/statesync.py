@@ -9,7 +9,7 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.errors import InvalidBlock, StateSyncNotImplemented
-from vmsdk.ids import ID
+from vmsdk.rpc import answers, returned
 from vmsdk.rpc.dispatch import Dispatcher, Handler
 from vmsdk.rpc.errors import SENTINELS, sentinel_number
 from vmsdk.rpc.session import Session
@@ -42,41 +42,46 @@ class StateSync:
 
     def get_ongoing_sync_state_summary(self, request: Empty) -> vm_pb2.GetOngoingSyncStateSummaryResponse:
         try:
-            summary = self._syncable().get_ongoing_sync_state_summary()
+            found = self._syncable().get_ongoing_sync_state_summary()
         except SENTINELS as error:
             return vm_pb2.GetOngoingSyncStateSummaryResponse(err=sentinel_number(error))
+        summary = returned.summary("get_ongoing_sync_state_summary", found, "NotFound")
         return vm_pb2.GetOngoingSyncStateSummaryResponse(
-            id=ID(summary.id), height=summary.height, bytes=summary.bytes
+            id=answers.own_id(summary), height=answers.height(summary), bytes=answers.content(summary)
         )
 
     def get_last_state_summary(self, request: Empty) -> vm_pb2.GetLastStateSummaryResponse:
         try:
-            summary = self._syncable().get_last_state_summary()
+            found = self._syncable().get_last_state_summary()
         except SENTINELS as error:
             return vm_pb2.GetLastStateSummaryResponse(err=sentinel_number(error))
+        summary = returned.summary("get_last_state_summary", found, "NotFound")
         return vm_pb2.GetLastStateSummaryResponse(
-            id=ID(summary.id), height=summary.height, bytes=summary.bytes
+            id=answers.own_id(summary), height=answers.height(summary), bytes=answers.content(summary)
         )
 
     def parse_state_summary(
         self, request: vm_pb2.ParseStateSummaryRequest
     ) -> vm_pb2.ParseStateSummaryResponse:
         try:
-            summary = self._syncable().parse_state_summary(request.bytes)
+            found = self._syncable().parse_state_summary(request.bytes)
         except SENTINELS as error:
             return vm_pb2.ParseStateSummaryResponse(err=sentinel_number(error))
-        return vm_pb2.ParseStateSummaryResponse(id=ID(summary.id), height=summary.height)
+        summary = returned.summary("parse_state_summary", found, "InvalidBlock")
+        return vm_pb2.ParseStateSummaryResponse(id=answers.own_id(summary), height=answers.height(summary))
 
     def get_state_summary(self, request: vm_pb2.GetStateSummaryRequest) -> vm_pb2.GetStateSummaryResponse:
         try:
-            summary = self._syncable().get_state_summary(request.height)
+            found = self._syncable().get_state_summary(request.height)
         except SENTINELS as error:
             return vm_pb2.GetStateSummaryResponse(err=sentinel_number(error))
-        return vm_pb2.GetStateSummaryResponse(id=ID(summary.id), bytes=summary.bytes)
+        summary = returned.summary("get_state_summary", found, "NotFound")
+        return vm_pb2.GetStateSummaryResponse(id=answers.own_id(summary), bytes=answers.content(summary))
 
     def accept(self, request: vm_pb2.StateSummaryAcceptRequest) -> vm_pb2.StateSummaryAcceptResponse:
         try:
-            mode = StateSyncMode(self._syncable().parse_state_summary(request.bytes).accept())
+            found = self._syncable().parse_state_summary(request.bytes)
+            mode = StateSyncMode(returned.summary("parse_state_summary", found, "InvalidBlock").accept())
         except SENTINELS as error:
             return vm_pb2.StateSummaryAcceptResponse(
                 mode=vm_pb2.StateSummaryAcceptResponse.MODE_SKIPPED, err=sentinel_number(error)

@@ -125,3 +125,13 @@ def test_a_vm_with_the_power_looks_them_up_itself(serve: Serve) -> None:
     served = serve(Own())
     assert ancestors(served, bytes(32), count=7, size=100, time_ns=SECOND_NS // 2) == [b"a", b"b"]
     assert asked == [(7, 100, 0.5)]
+
+
+def test_edge_49_a_vm_with_the_power_that_raises_not_found_has_no_such_block(serve: Serve) -> None:
+    class Own(PlainVM, vmsdk.GetAncestors):
+        def get_ancestors(
+            self, block_id: vmsdk.ID, max_blocks: int, max_size: int, max_seconds: float
+        ) -> Sequence[bytes]:
+            raise vmsdk.NotFound(f"no block {block_id}")
+
+    assert ancestors(serve(Own()), bytes(32)) == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import grpc
 import pytest
@@ -152,6 +154,8 @@ def test_a_vm_with_the_power_builds_at_the_p_chain_height_even_at_zero(
         ("parent_id", "text", "PlainBlock.parent_id is 'text': it must be 32 bytes, an ID"),
         ("height", -1, "PlainBlock.height is -1: it must be a whole number from 0 to 2**64 - 1"),
         ("height", 2**64, f"PlainBlock.height is {2**64}: it must be a whole number from 0 to 2**64 - 1"),
+        ("bytes", None, "PlainBlock.bytes is None: it must be bytes"),
+        ("bytes", bytearray(3), r"PlainBlock.bytes is bytearray(b'\x00\x00\x00'): it must be bytes"),
         ("timestamp", "now", "invalid timestamp: 'now' is no Timestamp, datetime or int of Unix seconds"),
     ],
 )
@@ -165,6 +169,54 @@ def test_a_block_that_the_node_would_refuse_is_named(
     setattr(block, attribute, value)
     vm.to_build.append(block)
     assert refused(lambda: serve(vm).client.BuildBlock(pb.BuildBlockRequest()))[1] == text
+
+
+def call(served: Served, method: str, request: Any) -> Any:
+    return getattr(served.client, method)(request)
+
+
+@pytest.mark.parametrize("value", [None, "text", object()], ids=["None", "text", "object"])
+@pytest.mark.parametrize(
+    ("method", "request_", "of", "rule"),
+    [
+        ("BuildBlock", pb.BuildBlockRequest(), "build_block", "a vmsdk.Block, or raise NothingToBuild"),
+        (
+            "ParseBlock",
+            pb.ParseBlockRequest(bytes=b"x"),
+            "parse_block",
+            "a vmsdk.Block, or raise InvalidBlock",
+        ),
+        (
+            "BlockVerify",
+            pb.BlockVerifyRequest(bytes=b"x"),
+            "parse_block",
+            "a vmsdk.Block, or raise InvalidBlock",
+        ),
+        ("GetBlock", pb.GetBlockRequest(id=UNKNOWN_ID), "get_block", "a vmsdk.Block, or raise NotFound"),
+        (
+            "GetAncestors",
+            pb.GetAncestorsRequest(blk_id=UNKNOWN_ID),
+            "get_block",
+            "a vmsdk.Block, or raise NotFound",
+        ),
+        (
+            "GetBlockIDAtHeight",
+            pb.GetBlockIDAtHeightRequest(height=1),
+            "get_block_id_at_height",
+            "an ID of 32 bytes, or raise NotFound",
+        ),
+        ("SetState", pb.SetStateRequest(state=pb.STATE_BOOTSTRAPPING), "last_accepted", "an ID of 32 bytes"),
+    ],
+)
+def test_a_method_that_returns_something_else_is_named_with_what_it_should_return(
+    serve: Serve, method: str, request_: Any, of: str, rule: str, value: object
+) -> None:
+    vm = PlainVM()
+    served = serve(vm)
+    setattr(vm, of, lambda *_: value)
+    text = refused(lambda: call(served, method, request_))[1]
+    assert text.startswith(f"{of} returned {value!r}"[:90])
+    assert text.endswith(f": it must return {rule}")
 
 
 # Parsing ---------------------------------------------------------------------------------------------
@@ -203,6 +255,17 @@ def test_a_vm_with_batched_parsing_must_answer_each(serve: Serve) -> None:
         1
     ]
     assert text.startswith("batched_parse_block returned 1 blocks for 2 inputs")
+
+
+def test_a_batch_of_something_else_is_named(serve: Serve) -> None:
+    class Batched(PlainVM, vmsdk.BatchedParseBlock):
+        def batched_parse_block(self, data: Sequence[bytes]) -> Sequence[PlainBlock]:
+            assert type(data) is tuple  # the author may keep it
+            return [None for _ in data]  # type: ignore[misc]
+
+    request = pb.BatchedParseBlockRequest(request=[b"x"])
+    text = refused(lambda: serve(Batched()).client.BatchedParseBlock(request))[1]
+    assert text.startswith("batched_parse_block, for one input, returned None: it must return a vmsdk.Block")
 
 
 def test_edge_43_protocol_35_is_told_what_became_of_each_block(serve: Serve) -> None:
@@ -316,6 +379,42 @@ def test_the_very_object_that_was_verified_is_decided(serve: Serve) -> None:
     accept(served, one.id)
     served.client.BlockReject(pb.BlockRejectRequest(id=two.id))
     assert (one.fate, two.fate) == (["verified", "accepted"], ["verified", "rejected"])
+
+
+def test_a_block_without_transactions_is_the_very_object_too(serve: Serve) -> None:
+    class Empty(ContextBlock):
+        def __len__(self) -> int:
+            return 0
+
+    vm = PlainVM()
+    served = serve(vm)
+    block = Empty(vm.genesis.id, 1, b"empty")
+    vm.made[block.id] = block
+    verify(served, block, p_chain_height=5)
+    served.session.blocks._parsed.clear()
+    vm.made[block.id] = Empty(vm.genesis.id, 1, b"empty")
+    verify(served, block, p_chain_height=6)
+    accept(served, block.id)
+    assert (block.heights, block.fate) == ([5, 6], ["accepted"])
+
+
+def test_a_block_whose_time_cannot_be_told_is_not_verified(serve: Serve) -> None:
+    vm = PlainVM()
+    served = serve(vm)
+    block = vm.child(timestamp="noon")
+    assert "'noon' is no Timestamp" in refused(lambda: verify(served, block))[1]
+    # The node takes it for invalid, so it will never decide it: nor may vmsdk wait for that.
+    assert served.session.blocks.verified(block.id) is None
+
+
+def test_nothing_odd_about_an_accepted_block_fails_its_accept(serve: Serve) -> None:
+    vm = PlainVM()
+    served = serve(vm)
+    block = vm.child()
+    verify(served, block)
+    vars(block)["bytes"] = bytearray(block.bytes)
+    accept(served, block.id)
+    assert block.fate == ["verified", "accepted"]
 
 
 def test_a_block_is_decided_only_once(serve: Serve) -> None:
@@ -432,9 +531,7 @@ def test_edge_27_each_state_answers_the_last_accepted_block_and_unknown_ones_are
     assert (answer.last_accepted_id, answer.height) == (block.id, 1)
     assert states == [State.BOOTSTRAPPING, State.NORMAL_OP]
     for unknown in (0, 99):
-        assert refused(lambda state=unknown: served.set_state(state))[1].startswith(
-            f"unknown state {unknown}"
-        )
+        assert refused(partial(served.set_state, unknown))[1].startswith(f"unknown state {unknown}")
 
 
 def test_a_state_sync_that_moved_the_last_accepted_block_is_told(serve: Serve) -> None:
@@ -445,6 +542,15 @@ def test_a_state_sync_that_moved_the_last_accepted_block_is_told(serve: Serve) -
     vm.accepted[synced.id] = vm.last = synced
     answer = served.set_state(State.BOOTSTRAPPING)
     assert (answer.last_accepted_id, answer.height, answer.bytes) == (synced.id, 100, synced.bytes)
+
+
+def test_a_last_accepted_block_that_calls_itself_something_else_is_refused(serve: Serve) -> None:
+    vm = PlainVM()
+    served = serve(vm)
+    vm.last_accepted = lambda: UNKNOWN_ID  # type: ignore[method-assign]
+    vm.get_block = lambda block_id: vm.genesis  # type: ignore[method-assign]
+    text = refused(lambda: served.set_state(State.BOOTSTRAPPING))[1]
+    assert text == f"get_block returned a block whose ID is {vm.genesis.id}: it must be {UNKNOWN_ID}"
 
 
 def test_the_memory_of_parsed_blocks_is_bounded(serve: Serve) -> None:

@@ -47,7 +47,7 @@ def test_a_failing_database_is_an_error(serve: Serve) -> None:
 
 def test_edge_16_the_health_service_serves_the_whole_and_knows_nothing_else(serve: Serve) -> None:
     served = serve(PlainVM(), run=False)
-    stub = health_pb2_grpc.HealthStub(served.client.channel)
+    stub: Any = health_pb2_grpc.HealthStub(served.client.channel)
     answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
     code, _ = refused(lambda: stub.Check(health_pb2.HealthCheckRequest(service="vm.VM"), timeout=10))
@@ -56,7 +56,7 @@ def test_edge_16_the_health_service_serves_the_whole_and_knows_nothing_else(serv
 
 def test_the_health_service_can_be_watched(serve: Serve) -> None:
     served = serve(PlainVM(), run=False)
-    stub = health_pb2_grpc.HealthStub(served.client.channel)
+    stub: Any = health_pb2_grpc.HealthStub(served.client.channel)
     for service, status in (
         ("", health_pb2.HealthCheckResponse.SERVING),
         ("vm.VM", health_pb2.HealthCheckResponse.SERVICE_UNKNOWN),

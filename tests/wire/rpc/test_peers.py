@@ -39,7 +39,8 @@ MESSAGES: dict[str, tuple[str, Any]] = {
 
 def send(served: Served, handler: str) -> Empty:
     method, message = MESSAGES[handler]
-    return getattr(served.client, method)(message)
+    answer: Empty = getattr(served.client, method)(message)
+    return answer
 
 
 def raising(error: BaseException) -> Callable[..., Any]:

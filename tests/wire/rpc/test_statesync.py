@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import grpc
 import pytest
@@ -73,7 +74,7 @@ class SyncableVM(PlainVM, vmsdk.StateSyncableVM):
         return self.summaries[height]
 
 
-CALLS: dict[str, Callable[[Served], object]] = {
+CALLS: dict[str, Callable[[Served], Any]] = {
     "GetOngoingSyncStateSummary": lambda served: served.client.GetOngoingSyncStateSummary(Empty()),
     "GetLastStateSummary": lambda served: served.client.GetLastStateSummary(Empty()),
     "ParseStateSummary": lambda served: served.client.ParseStateSummary(
@@ -126,6 +127,25 @@ def test_edge_67_none_is_a_number_and_anything_else_an_error(serve: Serve) -> No
     assert served.client.GetLastStateSummary(Empty()).err == pb.ERROR_NOT_FOUND
 
 
+@pytest.mark.parametrize("method", CALLS)
+def test_a_method_that_returns_no_summary_is_named(serve: Serve, method: str) -> None:
+    vm = SyncableVM()
+    served = serve(vm)
+    for name in ("get_ongoing_sync_state_summary", "get_last_state_summary", "parse_state_summary"):
+        setattr(vm, name, lambda *_: None)
+    vm.get_state_summary = lambda height: None  # type: ignore[method-assign, assignment, return-value]
+    text = refused(lambda: CALLS[method](served))[1]
+    assert "_summary returned None: it must return a vmsdk.StateSummary, or raise " in text
+
+
+def test_a_summary_that_the_node_would_refuse_is_named(serve: Serve) -> None:
+    vm = SyncableVM()
+    served = serve(vm)
+    vars(vm.summaries[20])["id"] = b"short"
+    text = refused(lambda: served.client.GetLastStateSummary(Empty()))[1]
+    assert text == "Summary.id is 5 bytes: it must be 32 bytes, an ID"
+
+
 def test_what_is_no_summary_is_an_error(serve: Serve) -> None:
     served = serve(SyncableVM())
     text = refused(lambda: served.client.ParseStateSummary(pb.ParseStateSummaryRequest(bytes=b"?")))[1]
@@ -138,7 +158,7 @@ def test_the_mode_of_an_accepted_summary_is_told(serve: Serve, mode: vmsdk.State
     vm.summaries[20].mode = mode
     served = serve(vm)
     answer = served.client.StateSummaryAccept(pb.StateSummaryAcceptRequest(bytes=vm.summaries[20].bytes))
-    assert (answer.mode, answer.err) == (mode, 0)
+    assert (int(answer.mode), answer.err) == (int(mode), 0)
     assert vm.summaries[20].accepted == [20]
 
 
