@@ -167,11 +167,14 @@ def recognise(data: bytes) -> Written | None:
         return None
     if found[1].decode() != _checksum(data):
         raise Changed
-    call = ast.parse(data).body[-1]
-    assert isinstance(call, ast.Expr)
-    assert isinstance(call.value, ast.Call)
-    arguments = {each.arg: each.value for each in call.value.keywords}
-    return Written(**{each.name: ast.literal_eval(arguments[each.name]) for each in fields(Written)})
+    try:
+        call = ast.parse(data).body[-1]
+        assert isinstance(call, ast.Expr)
+        assert isinstance(call.value, ast.Call)
+        given = {each.arg: each.value for each in call.value.keywords}
+        return Written(**{each.name: ast.literal_eval(given[each.name]) for each in fields(Written)})
+    except (SyntaxError, ValueError, LookupError, AssertionError):
+        return None
 
 
 def _checksum(data: bytes) -> str:

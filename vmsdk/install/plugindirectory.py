@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,8 +126,9 @@ def _entry(path: Path) -> Entry:
         vm_id = None
     try:
         # Not through a link: what that leads to may be ours, the link itself is someone else's.
-        data = b"" if path.is_symlink() or path.stat().st_size > MAX_LAUNCHER_BYTES else path.read_bytes()
-        return Entry(path, vm_id, launcher.recognise(data))
+        file = path.lstat()
+        is_candidate = stat.S_ISREG(file.st_mode) and file.st_size <= MAX_LAUNCHER_BYTES
+        return Entry(path, vm_id, launcher.recognise(path.read_bytes()) if is_candidate else None)
     except Changed:
         return Entry(path, vm_id, None, changed=True)
     except OSError:

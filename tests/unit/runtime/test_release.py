@@ -1,0 +1,95 @@
+"""What a node says of itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import pytest
+
+from vmsdk.runtime.command import Command
+from vmsdk.runtime.release import Release
+
+
+@pytest.mark.parametrize(
+    ("answer", "release"),
+    [
+        (
+            "avalanchego/1.14.2 [database=v1.4.5, rpcchainvm=45, go=1.26.8]\n",
+            Release("avalanchego/1.14.2", 45),
+        ),
+        (
+            "metalgo/1.12.2 [database=v1.4.5, rpcchainvm=39, commit=0a1b2c, go=1.23.6]\n",
+            Release("metalgo/1.12.2", 39),
+        ),
+        ("avalanchego/1.11.3 [rpcchainvm=35]", Release("avalanchego/1.11.3", 35)),
+        ("a warning\nmetalgo/1.13.5 [database=v1.4.5, rpcchainvm=43, go=1]\n", Release("metalgo/1.13.5", 43)),
+    ],
+)
+def test_each_form_of_the_answer_is_understood(answer: str, release: Release) -> None:
+    assert Release.parse(answer) == release
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "Python 3.11.7\n",
+        "avalanche version 1.8.4\n",
+        "metalgo/1.13.5 [database=v1.4.5, rpcchainvm=4",
+        "metalgo/1.13.5 [database=v1.4.5, rpcchainvm=x, go=1]",
+        "metalgo/1.13.5 [database=v1.4.5, rpcchainvm=-1, go=1]",
+        "metalgo/1.13.5 [database=v1.4.5, rpcchainvm=99999999999999999999, go=1]",
+        "metalgo/1.13.5 [database=v1.4.5]\n[x, rpcchainvm=43, go=1]",
+        "metalgo [rpcchainvm=43]",
+        "metalgo/1.13.5 [notrpcchainvm=43]",
+        "metalgo/1.13.5 [" + "x, " * 100_000,
+    ],
+)
+def test_nothing_else_is(answer: str) -> None:
+    assert Release.parse(answer) is None
+
+
+def test_name_and_version_are_the_two_parts_of_the_application() -> None:
+    release = Release("metalgo/1.13.5", 43)
+    assert (release.name, release.version) == ("metalgo", "1.13.5")
+
+
+def output(code: str, timeout_s: float = 10.0) -> str:
+    return Command(sys.executable, ["x", "-c", code]).output(time.monotonic() + timeout_s)
+
+
+def test_a_command_has_no_environment_no_input_and_no_errors() -> None:
+    code = "import os, sys; print(sorted(os.environ), repr(sys.stdin.read())); print('x', file=sys.stderr)"
+    said = output(code)
+    assert said.endswith(" ''\n")
+    assert "PATH" not in said
+    assert "HOME" not in said
+
+
+def test_what_a_command_says_in_time_counts_and_then_it_is_ended() -> None:
+    code = "import os, sys, time; print(os.getpid(), flush=True); time.sleep(60)"
+    begun_s = time.monotonic()
+    pid = int(output(code, timeout_s=1.0))
+    assert time.monotonic() - begun_s < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_enough_is_enough() -> None:
+    command = Command(sys.executable, ["x", "-c", "import time; print('now', flush=True); time.sleep(60)"])
+    assert command.output(time.monotonic() + 30, is_enough=lambda text: "now" in text) == "now\n"
+
+
+def test_a_command_that_can_not_be_started_leaves_no_descriptor() -> None:
+    before = os.listdir("/dev/fd")
+    with pytest.raises(FileNotFoundError):
+        Command("/no/such/command", ["x"])
+    assert os.listdir("/dev/fd") == before
+
+
+def test_a_closed_question_can_be_closed_again() -> None:
+    command = Command(sys.executable, ["x", "-c", "import time; time.sleep(60)"])
+    command.close()
+    command.close()
