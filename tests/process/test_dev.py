@@ -24,11 +24,12 @@ import os, sys
 sys.path.insert(0, {str(TIMESTAMP_VM.parent)!r})
 from timestampvm import TimestampVM
 
+print("environment", sorted(os.environ))
+
 class Talkative(TimestampVM):
     def initialize(self, ctx, genesis, upgrade, config):
         print("pid", os.getpid())
         print("given", genesis, upgrade, config, "protocol", ctx.protocol_version)
-        print("environment", sorted(os.environ))
         (ctx.chain_data_dir / "own").touch()
         super().initialize(ctx, genesis, upgrade, config)
 """

@@ -104,6 +104,8 @@ def open_streams(level: int | str = logging.INFO) -> None:
     # gRPC's C core, which reads this when it is imported, would tell of every closed connection. A node
     # that is started with the variable hands it on.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # What the author's imports have printed comes before all else, and not at the process's end.
+    sys.stdout.flush()
     sys.stdout = LineStream(STDOUT_FD)
     sys.stderr = LineStream(STDERR_FD)
     root = logging.getLogger()
