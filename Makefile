@@ -1,12 +1,15 @@
 # Every target sets up what it needs in .venv, and does so again when pyproject.toml has changed.
 #
 #   make test ARGS="-k protocol"        further arguments for pytest
+#   make test JOBS=0                    one test after the other
 #   make run PORT=9700                  another port
 #   make PYTHON=python3.12 ...          another interpreter (only when .venv is made)
 
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 9650
+# Tests at once: two, since some give a process the 5 s that a node gives it.
+JOBS ?= 2
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -24,7 +27,7 @@ run: $(RUN_READY) ## run the timestamp chain, with HTTP on 127.0.0.1:9650
 	@$(BIN)/vmsdk dev examples/timestamp/timestampvm.py --port $(PORT) $(ARGS)
 
 test: $(ALL_READY) ## run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 check: check-form check-lint check-types check-layers check-made ## formatting, lint, types, layers, generated files
 
