@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.rpc.dispatch import Dispatcher, Handler
+from vmsdk.rpc.returned import Unusable
 from vmsdk.rpc.session import Session
 
 
@@ -27,10 +28,10 @@ class Handlers:
             yield dispatch.engine(VM.NewHTTPHandler, self.new_http_handler)
 
     def create_handlers(self, request: Empty) -> vm_pb2.CreateHandlersResponse:
-        served = {
-            prefix: self._session.serve_http(app, prefix=prefix)
-            for prefix, app in self._session.vm.create_handlers().items()
-        }
+        handlers = self._session.vm.create_handlers()
+        if not isinstance(handlers, Mapping):
+            raise Unusable("create_handlers returned", handlers, "return a mapping of paths to apps")
+        served = {prefix: self._session.serve_http(app, prefix=prefix) for prefix, app in handlers.items()}
         return vm_pb2.CreateHandlersResponse(
             handlers=[
                 vm_pb2.Handler(prefix=prefix, server_addr=address) for prefix, address in served.items()

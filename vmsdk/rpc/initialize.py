@@ -10,7 +10,6 @@ from vmsdk import bls
 from vmsdk._pb.vm import vm_pb2
 from vmsdk.context import Context
 from vmsdk.errors import InvalidPublicKey
-from vmsdk.ids import ID
 from vmsdk.rpc.dispatch import InvalidRequest
 from vmsdk.rpc.requests import identifier, node_identifier, timestamp
 from vmsdk.rpc.session import Session
@@ -101,10 +100,13 @@ def _network_upgrades(request: vm_pb2.InitializeRequest) -> NetworkUpgrades:
     epoch: timedelta | None = None
     if message.HasField("granite_epoch_duration"):
         duration = message.granite_epoch_duration
-        epoch = timedelta(seconds=duration.seconds, microseconds=duration.nanos / 1_000)
+        try:
+            epoch = timedelta(seconds=duration.seconds, microseconds=duration.nanos / 1_000)
+        except OverflowError:
+            raise InvalidRequest(f"invalid duration: {duration.seconds} s is too long") from None
     return NetworkUpgrades(
         **times,
         apricot_phase_4_min_p_chain_height=message.apricot_phase_4_min_p_chain_height,
-        cortina_x_chain_stop_vertex_id=identifier(message.cortina_x_chain_stop_vertex_id or ID.EMPTY),
+        cortina_x_chain_stop_vertex_id=identifier(message.cortina_x_chain_stop_vertex_id),
         granite_epoch_duration=epoch,
     )

@@ -8,9 +8,11 @@ from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
+from vmsdk.protocol import Protocol
 from vmsdk.rpc.answers import last_accepted_fields
 from vmsdk.rpc.dispatch import Dispatcher, Handler, InvalidRequest
 from vmsdk.rpc.initialize import Identity, make_context
+from vmsdk.rpc.returned import Unusable
 from vmsdk.rpc.session import Session
 from vmsdk.services.node import NodeConnection
 from vmsdk.state import State
@@ -31,7 +33,10 @@ class Lifecycle:
         yield dispatch.free(VM.Shutdown, self.shutdown)
 
     def version(self, request: Empty) -> vm_pb2.VersionResponse:
-        return vm_pb2.VersionResponse(version=self._session.vm.version)
+        version = self._session.vm.version
+        if not isinstance(version, str):
+            raise Unusable(f"{type(self._session.vm).__name__}.version is", version, "be a str")
+        return vm_pb2.VersionResponse(version=version)
 
     def initialize(self, request: vm_pb2.InitializeRequest) -> vm_pb2.InitializeResponse:
         session = self._session
@@ -39,8 +44,7 @@ class Lifecycle:
             if session.node is not None or session.shutdown_begun.is_set():
                 raise InvalidRequest("Initialize was called before: one process serves one chain, once")
             identity = Identity(request, has_upgrades=session.protocol.network_upgrades)
-            node = NodeConnection(request.db_server_addr, request.server_addr, session.protocol)
-            session.node = node
+            session.node = node = _connect(request, session.protocol)
             try:
                 context = make_context(session, node, identity, request)
                 session.vm.initialize(
@@ -52,10 +56,7 @@ class Lifecycle:
             try:
                 response = vm_pb2.InitializeResponse(**last_accepted_fields(session.blocks))
             except BaseException:
-                try:
-                    session.vm.shutdown()
-                finally:
-                    session.disconnect()
+                self._undo_initialize()
                 raise
             if node.messenger is not None:
                 from vmsdk.rpc.notifier import Notifier
@@ -73,6 +74,15 @@ class Lifecycle:
             )
             return response
 
+    def _undo_initialize(self) -> None:
+        session = self._session
+        try:
+            session.vm.shutdown()
+        except BaseException as error:  # noqa: BLE001 - the node is told why it was called
+            session.faults.record("shutdown", error, "the node gets the error before it")
+        finally:
+            session.disconnect()
+
     def set_state(self, request: vm_pb2.SetStateRequest) -> vm_pb2.SetStateResponse:
         session = self._session
         try:
@@ -89,3 +99,10 @@ class Lifecycle:
         self._session.shutdown(self._on_shutdown)
         self._session.log.info("the node shut the chain down")
         return Empty()
+
+
+def _connect(request: vm_pb2.InitializeRequest, protocol: Protocol) -> NodeConnection:
+    try:
+        return NodeConnection(request.db_server_addr, request.server_addr, protocol)
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from None

@@ -7,12 +7,13 @@ author's handler is contained: logged, counted, and a request is answered with a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
-from vmsdk.errors import AppError, Fatal
+from vmsdk.errors import AppError, Fatal, NodeError
 from vmsdk.rpc.dispatch import Dispatcher, Handler
 from vmsdk.rpc.requests import identifier, node_identifier, timestamp
 from vmsdk.rpc.session import Session
@@ -148,19 +149,32 @@ class Peers:
         """Run the handler of a request, and give the peer exactly one answer unless it is to come."""
         if not self._session.initialized:
             return Empty()
+        answers: list[Callable[[], None]] = []
         try:
             response = handle()
-            if response is not None:
-                self._contain(method, lambda: respond(response))
+            if response is None:
+                return Empty()
+            answers.append(partial(respond, response))
         except Fatal:
             raise
         except AppError as error:
-            refusal = error
-            self._contain(method, lambda: refuse(refusal))
+            answers.append(partial(refuse, error))
         except BaseException as error:  # noqa: BLE001 - an error here would stop the chain for good
             self._session.faults.record(method, error, "the peer gets an application error")
-            self._contain(method, lambda: refuse(AppError(AppError.UNEXPECTED, "unexpected error")))
+        answers.append(partial(refuse, AppError(AppError.UNEXPECTED, "unexpected error")))
+        any(self._sent(method, answer) for answer in answers)
         return Empty()
+
+    def _sent(self, method: str, answer: Callable[[], None]) -> bool:
+        """Whether the node was given the answer; if not, the VM made one that can't be sent."""
+        try:
+            answer()
+        except NodeError as error:
+            self._session.faults.record(method, error, "the peer may get no answer")
+        except Exception as error:  # noqa: BLE001 - an error here would stop the chain for good
+            self._session.faults.record(method, error, "the peer gets an application error")
+            return False
+        return True
 
     def _message(self, method: str, handle: Callable[[], None]) -> Empty:
         """Run the handler of a message that wants no answer. Too early or too late, it is dropped."""

@@ -51,6 +51,7 @@ class Session:
         self.initialized = False
         self.shutdown_begun = threading.Event()
         self._ended = False
+        self._ending = threading.Lock()
 
     def check_ready(self) -> None:
         """Raise unless the chain is initialised and not shut down."""
@@ -66,16 +67,21 @@ class Session:
         self.shutdown_begun.set()
         on_begin()
         self.events.close()
-        with self.lock:
+        with self._ending:
             if self._ended:
                 return
+            try:
+                self._end()
+            finally:
+                # Without the chain's lock: a request that waits for it could not end.
+                self.disconnect()
+
+    def _end(self) -> None:
+        with self.lock:
             self._ended = True
             was_initialized, self.initialized = self.initialized, False
-            try:
-                if was_initialized:
-                    self.vm.shutdown()
-            finally:
-                self.disconnect()
+            if was_initialized:
+                self.vm.shutdown()
 
     def serve_http(self, app: Any, *, prefix: str | None) -> str:
         """Serve an HTTP app of the author's on a port of its own; the address, `127.0.0.1:port`.

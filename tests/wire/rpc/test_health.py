@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -10,6 +12,8 @@ import pytest
 from google.protobuf.empty_pb2 import Empty
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from vmsdk._pb.http import http_pb2
+from vmsdk._pb.http.http_grpc import HTTP
 from vmsdk._pb.vm import vm_pb2 as pb
 
 from .conftest import Serve, refused
@@ -81,6 +85,41 @@ def test_edge_28_a_second_shutdown_answers_and_shuts_down_once(serve: Serve) -> 
     for _ in range(2):
         served.client.Shutdown(Empty())
     assert vm.asked.count("shutdown") == 1
+
+
+def test_a_request_that_waits_for_the_lock_is_answered_before_shutdown_is(serve: Serve) -> None:
+    begun = threading.Event()
+
+    class Waiting(PlainVM):
+        def create_handlers(self) -> dict[str, Any]:
+            return {"": self.app}
+
+        def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            begun.set()
+            with self.ctx.lock:
+                start_response("200 OK", [])
+                return [b"here"]
+
+        def shutdown(self) -> None:
+            assert begun.wait(10)
+
+    served = serve(Waiting())
+    address = served.client.CreateHandlers(Empty()).handlers[0].server_addr
+    shutdown = served.client.Shutdown.start(Empty())
+    with grpc.insecure_channel(address) as channel:
+        call: Any = channel.unary_unary(
+            HTTP.HandleSimple.path,
+            HTTP.HandleSimple.request.SerializeToString,
+            HTTP.HandleSimple.response.FromString,
+        )
+        assert call(http_pb2.HandleSimpleHTTPRequest(method="GET", url="/"), timeout=10).body == b"here"
+    shutdown.result(10)
+
+
+def test_handlers_that_are_no_mapping_are_named(serve: Serve) -> None:
+    served = serve(PlainVM(create_handlers=lambda: None))
+    text = refused(lambda: served.client.CreateHandlers(Empty()))[1]
+    assert text == "create_handlers returned None: it must return a mapping of paths to apps"
 
 
 def test_shutdown_answers_after_an_initialize_that_failed(serve: Serve) -> None:

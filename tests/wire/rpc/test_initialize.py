@@ -80,6 +80,39 @@ def test_edge_23_upgrades_that_the_node_does_not_know_are_unscheduled(serve: Ser
     assert upgrades.granite_time is not None
 
 
+def test_edge_19_a_stop_vertex_of_another_length_is_refused(serve: Serve) -> None:
+    served = serve(PlainVM(), run=False)
+    request = served.request()
+    request.network_upgrades.cortina_x_chain_stop_vertex_id = bytes(31)
+    assert refused(lambda: served.client.Initialize(request))[1] == (
+        "invalid hash length: expected 32 bytes but got 31"
+    )
+    request.network_upgrades.ClearField("cortina_x_chain_stop_vertex_id")
+    assert refused(lambda: served.client.Initialize(request))[1] == (
+        "invalid hash length: expected 32 bytes but got 0"
+    )
+
+
+@pytest.mark.parametrize("seconds", [2**62, -(2**62)])
+def test_a_duration_beyond_all_measure_is_refused_and_no_fault_of_the_vm(serve: Serve, seconds: int) -> None:
+    served = serve(PlainVM(), run=False)
+    request = served.request()
+    request.network_upgrades.granite_epoch_duration.seconds = seconds
+    assert refused(lambda: served.client.Initialize(request))[1].startswith("invalid duration: ")
+    assert served.session.faults.counts() == {}
+
+
+@pytest.mark.parametrize("field", ["db_server_addr", "server_addr"])
+@pytest.mark.parametrize("address", ["", "nowhere", "127.0.0.1:0", "127.0.0.1:99999"])
+def test_an_address_that_is_none_is_refused_and_the_next_initialize_is_taken(
+    serve: Serve, field: str, address: str
+) -> None:
+    served = serve(PlainVM(), run=False)
+    assert "is no server's address" in refused(lambda: served.initialize(**{field: address}))[1]
+    assert served.session.faults.counts() == {}
+    served.initialize()
+
+
 def test_the_context_is_what_the_node_said(serve: Serve) -> None:
     vm = PlainVM()
     served = serve(vm, 45, run=False)
@@ -161,6 +194,27 @@ def test_the_author_is_shut_down_when_the_last_accepted_block_cannot_be_had(serv
     served = serve(vm, run=False)
     assert refused(served.initialize)[1] == "no last block"
     assert vm.asked == ["shutdown"]
+
+
+def test_a_shutdown_that_fails_then_does_not_hide_the_reason(serve: Serve) -> None:
+    def last_accepted() -> vmsdk.ID:
+        raise RuntimeError("no last block")
+
+    def shutdown() -> None:
+        raise RuntimeError("nor an end")
+
+    served = serve(PlainVM(last_accepted=last_accepted, shutdown=shutdown), run=False)
+    assert refused(served.initialize)[1] == "no last block"
+    assert served.session.faults.counts() == {"shutdown": 1, "Initialize": 1}
+
+
+@pytest.mark.parametrize("version", [None, 7, (1, 0), b"1.0"], ids=repr)
+def test_a_version_that_is_no_text_is_named(serve: Serve, version: object) -> None:
+    vm = PlainVM()
+    vars(vm)["version"] = version
+    text = refused(lambda: serve(vm, run=False).client.Version(pb_empty()))[1]
+    assert text.startswith("PlainVM.version is ")
+    assert text.endswith(": it must be a str")
 
 
 def test_edge_29_the_nodes_services_work_inside_initialize(serve: Serve) -> None:

@@ -88,6 +88,31 @@ def test_bytes_returned_by_a_handler_are_the_response(serve: Serve) -> None:
     assert (sent.party, sent.request_id, sent.response) == (PEER, 1, b"pong")
 
 
+@pytest.mark.parametrize("response", ["text", 7, bytearray(b"pong")], ids=repr)
+def test_a_response_that_is_no_bytes_is_answered_with_an_application_error(
+    serve: Serve, response: object
+) -> None:
+    served = serve(PlainVM(app_request=lambda *_: response))
+    send(served, "app_request")
+    sent = served.services.app_sender.wait_for(SentError)
+    assert (sent.request_id, sent.code, sent.message) == (1, -1, "unexpected error")
+    assert served.session.faults.counts() == {"app_request": 1}
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [vmsdk.AppError(2**31, "too big a code"), vmsdk.AppError(1, "lone \udcff"), vmsdk.AppError(1, 7)],  # type: ignore[arg-type]
+    ids=repr,
+)
+def test_a_refusal_that_cannot_be_sent_is_answered_with_another(
+    serve: Serve, refusal: vmsdk.AppError
+) -> None:
+    served = serve(PlainVM(app_request=raising(refusal)))
+    send(served, "app_request")
+    sent = served.services.app_sender.wait_for(SentError)
+    assert (sent.request_id, sent.code, sent.message) == (1, -1, "unexpected error")
+
+
 def test_an_author_may_refuse_a_request(serve: Serve) -> None:
     served = serve(PlainVM(app_request=raising(vmsdk.AppError(42, "not today"))))
     send(served, "app_request")
