@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from vmsdk._pb.io.prometheus.client import metrics_pb2 as pb
 from vmsdk.errors import VMError
 from vmsdk.metrics import Collector, MetricFamily, Metrics, MetricSample
+from vmsdk.rpc.errors import details
 from vmsdk.rpc.faults import FaultLog
 
 # Prefixes as a Go VM's: the node puts `avalanche_<vm id>_` (or `metal_…`) before them.
@@ -31,6 +32,13 @@ _TYPES = {
     "info": pb.GAUGE,
     "stateset": pb.GAUGE,
 }
+
+# The names of a family's lines on the node's page, besides its own: none may be another family's.
+# Source: checkSuffixCollisions in prometheus/client_golang.
+_LINES = {pb.SUMMARY: ("_count", "_sum"), pb.HISTOGRAM: ("_count", "_sum", "_bucket")}
+
+# One family, one complaint; names that are ever new must fill neither the log nor the memory.
+MAX_COMPLAINTS = 1_000
 
 
 class UnusableMetric(VMError):
@@ -68,25 +76,33 @@ class MetricsPage(Metrics):
             families[own.name] = own
         return list(families.values())
 
-    def _collect(self, collector: Collector) -> Iterator[MetricFamily]:
+    def _collect(self, collector: Collector) -> list[MetricFamily]:
+        families = []
         try:
-            yield from collector.collect()
-        except Exception as error:  # noqa: BLE001 - the author's code; the node's page must not fail
+            for family in collector.collect():
+                families.append(family)  # not all at once: those before a failure are kept
+        except BaseException as error:  # noqa: BLE001 - the author's code; the node's page must not fail
             self._faults.record("a metrics collector", error, "its metrics are left out of this scrape")
+        return families
 
     def _add(self, families: dict[str, pb.MetricFamily], prefix: str, family: MetricFamily) -> None:
         try:
             converted = _convert(prefix, family)
-            if converted.name in families:
-                raise UnusableMetric(converted.name, "another family has the same name")
+            _check_name(families, converted)
             families[converted.name] = converted
         except Exception as error:  # noqa: BLE001 - the author's code; the node's page must not fail
-            complaint = str(error)
-            with self._lock:
-                known = complaint in self._complaints
-                self._complaints.add(complaint)
-            if not known:
-                self._log.warning("%s", complaint)
+            self._complain(family, error)
+
+    def _complain(self, family: MetricFamily, error: Exception) -> None:
+        name = str(getattr(family, "name", family))
+        with self._lock:
+            if name in self._complaints or len(self._complaints) >= MAX_COMPLAINTS:
+                return
+            self._complaints.add(name)
+        if isinstance(error, UnusableMetric):
+            self._log.warning("%s", error)
+        else:
+            self._log.warning("%s", UnusableMetric(name, details(error)))
 
     def _own_families(self) -> Iterable[pb.MetricFamily]:
         family = pb.MetricFamily(
@@ -125,6 +141,19 @@ def _convert(prefix: str, family: MetricFamily) -> pb.MetricFamily:
         for metric in converted.metric:
             metric.histogram.bucket.sort(key=lambda bucket: bucket.upper_bound)
     return converted
+
+
+def _check_name(families: Mapping[str, pb.MetricFamily], family: pb.MetricFamily) -> None:
+    """Raise if the name, or one of its lines' on the node's page, is another family's."""
+    name = family.name
+    if name in families:
+        raise UnusableMetric(name, "another family has the same name")
+    for suffix in _LINES.get(family.type, ()):
+        if name + suffix in families:
+            raise UnusableMetric(name, f"its line {name + suffix!r} has the name of another family")
+    base, _, suffix = name.rpartition("_")
+    if base in families and "_" + suffix in _LINES.get(families[base].type, ()):
+        raise UnusableMetric(name, f"the family {base!r} has a line of that name")
 
 
 def _add_sample(

@@ -121,6 +121,38 @@ def test_a_family_that_the_node_would_refuse_is_left_out_and_logged_once(
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize("lines", ["summary", "histogram"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_family_with_the_name_of_anothers_line_is_left_out(serve: Serve, lines: str, first: bool) -> None:
+    # On the node both would have a line `size_count`, and the whole page would fail.
+    families = [
+        Family("size", [Sample("size_count"), Sample("size_sum")], type=lines),
+        Family("size_count", [Sample("size_count")]),
+    ]
+    if first:
+        families.reverse()
+    expected = "vm_" + families[0].name
+    assert [name for name in gather(served_with(serve, Collector(families))) if "size" in name] == [expected]
+
+
+def test_families_that_are_ever_new_fill_neither_the_log_nor_the_memory(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = served_with(serve, Collector([Family(f"bad {n}", [Sample("x")]) for n in range(3_000)]))
+    caplog.clear()
+    gather(served)
+    assert len(caplog.records) == 1_000
+
+
+def test_a_complaint_names_the_family_whatever_is_wrong(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = served_with(serve, Collector([Family("labelled", [Sample("labelled", labels={"a": 7})])]))  # type: ignore[dict-item]
+    caplog.clear()
+    gather(served)
+    assert caplog.records[0].getMessage().startswith("metric 'labelled' is left out: ")
+
+
 def test_two_families_of_one_name_are_told_as_the_first(serve: Serve) -> None:
     collector = Collector([Family("same", [Sample("same", 1.0)]), Family("same", [Sample("same", 2.0)])])
     assert gather(served_with(serve, collector))["vm_same"].metric[0].gauge.value == 1.0
