@@ -136,7 +136,7 @@ def test_edge_10_sigterm_after_shutdown_ends_it_with_0_and_sigint_does_not(
     ended = tmp_path / "ended"
     with plugin(lines, lively(tell_end=str(ended))) as process:
         channel = grpc.insecure_channel(process.address or "")
-        shutdown = channel.unary_unary("/vm.VM/Shutdown")
+        shutdown: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/vm.VM/Shutdown")
         shutdown(b"", timeout=PATIENCE_S, wait_for_ready=True)
         process.send_signal(signal.SIGINT)
         lines.wait_for("ignoring signal: interrupt")
@@ -201,7 +201,7 @@ def test_edge_14_pings_on_an_idle_connection_are_no_abuse(lines: Lines) -> None:
     ]
     with plugin(lines) as process:
         channel = grpc.insecure_channel(process.address or "", options=options)
-        version = channel.unary_unary("/vm.VM/Version")
+        version: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/vm.VM/Version")
         version(b"", timeout=PATIENCE_S, wait_for_ready=True)
         states: list[grpc.ChannelConnectivity] = []
         channel.subscribe(states.append)

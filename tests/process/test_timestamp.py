@@ -111,9 +111,9 @@ def test_forks_are_decided_and_blocks_out_of_time_refused() -> None:
             (2, 0, "is not within"),
             (2, 2**62, "is not within"),
         ):
-            data = parent.id + height.to_bytes(8, "big") + time.to_bytes(8, "big") + bytes(32)
+            encoded = parent.id + height.to_bytes(8, "big") + time.to_bytes(8, "big") + bytes(32)
             with pytest.raises(CallFailed, match=rule):
-                chain.verify(chain.parse_block(data))
+                chain.verify(chain.parse_block(encoded))
 
 
 @pytest.mark.parametrize(
