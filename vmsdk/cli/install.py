@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from vmsdk.errors import VMError
 from vmsdk.install import Entry, Installed, PluginDirectory, ask_node, make_launcher, place, uninstall
 from vmsdk.install.launcher import LOG_LEVELS, MIN_MEMORY_BYTES
+from vmsdk.install.reach import barriers
 from vmsdk.protocol import NEWEST, OLDEST
 
 NAME = "install"
@@ -100,14 +103,25 @@ def run(args: argparse.Namespace) -> int:
     asked = "" if node is None else f", as {node.name} {node.version}"
     print(f"Installed {installed.application} as {installed.path}")
     print(f"It speaks {_protocol(launcher.protocol, ask=launcher.ask_parent)}{asked}.")
-    for entry in directory.entries():
-        if entry.vm_id is None:
-            print(f"Warning: {entry.path.name} is {_NO_VM}")
+    for warning in _warnings(installed, directory):
+        print(f"Warning: {warning}")
     print(_next(installed))
     return 0
 
 
 _NO_VM = "no VM's ID: unless it is a VM's alias in the node's configuration, the node will not start"
+
+
+def _warnings(installed: Installed, directory: PluginDirectory) -> Iterator[str]:
+    for entry in directory.entries():
+        if entry.vm_id is None:
+            yield f"{entry.path.name} is {_NO_VM}"
+    needs = (installed.launcher.python, installed.launcher.target.partition(":")[0], __file__)
+    for folder in barriers([each for each in needs if os.path.isabs(each)], directory.path):
+        yield (
+            f"the owner of {directory.path} can't enter {folder}. If that is who runs the node, the VM won't start: "
+            "put Python and the VM's source where everyone may read them"
+        )
 
 
 def _protocol(protocol: int | None, *, ask: bool = True) -> str:

@@ -14,9 +14,7 @@ VERSION_FLAG = "--version"
 """Every node answers it; `--version-json` is a later addition, at which older nodes fail."""
 
 # Source: Versions.String in the node's version/string.go: the order and number of the other entries differ.
-_ANSWER = re.compile(
-    r"^(?P<application>\S+/\S+) \[(?:[^\]\n]*, )?rpcchainvm=(?P<protocol>\d{1,4})(?=[,\]])", re.MULTILINE
-)
+_ANSWER = r"^(?P<application>\S+/\S+) \[(?:[^\]\n]*, )?rpcchainvm=(?P<protocol>\d{1,4})(?=[,\]])"
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,8 @@ class Release:
     @classmethod
     def parse(cls, answer: str) -> Self | None:
         """What a node's answer to `--version` says; None if no node wrote it."""
-        found = _ANSWER.search(answer)
+        # Not compiled at the import: most starts of a plugin find the answer in the cache.
+        found = re.search(_ANSWER, answer, re.MULTILINE)
         return None if found is None else cls(found["application"], int(found["protocol"]))
 
     @property

@@ -1,0 +1,131 @@
+"""A plugin's start: from the exec to the handshake, and until the chain is initialised.
+
+Beside a VM on bare grpcio, and beside an interpreter that imports grpc and does nothing else. Then what it costs to
+let the node say its version: with one that takes 300 ms to answer, which is asked at the first start and never again.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter
+
+from benchmarks import contenders
+from benchmarks.table import Row, compare, markdown
+from tests.process.fakenode import COMPILER, FakeNode, answer
+from vmsdk.host.node import Host
+from vmsdk.install import install
+
+TIMESTAMP = contenders.ROOT / "examples" / "timestamp" / "timestampvm.py"
+NODE_ANSWERS_AFTER_MS = 300
+ASKED_ROUNDS = 9
+
+
+def run() -> list[Row]:
+    """Measure, with the example installed into a directory of its own."""
+    with tempfile.TemporaryDirectory(prefix="vmsdk-bench-") as directory:
+        plugins = Path(directory) / "plugins"
+        plugins.mkdir()
+        installed = [
+            str(install(str(TIMESTAMP), name="bench", plugin_dir=plugins, protocol=contenders.PROTOCOL))
+        ]
+        rows = [
+            compare(
+                "installed: exec to handshake, beside import grpc",
+                "ms",
+                _handshake(installed),
+                _import_grpc_ms,
+            ),
+            compare(
+                "installed: exec to handshake, beside a bare grpcio VM",
+                "ms",
+                _handshake(installed),
+                _handshake(contenders.bare()),
+            ),
+            compare(
+                "installed: exec to initialised, beside a bare grpcio VM",
+                "ms",
+                _initialised(installed),
+                _initialised(contenders.bare()),
+            ),
+            compare(
+                "script: exec to handshake, beside a bare grpcio VM",
+                "ms",
+                _handshake(contenders.example()),
+                _handshake(contenders.bare()),
+            ),
+        ]
+        if COMPILER is not None:
+            rows += _asking(Path(directory))
+        return rows
+
+
+def _asking(directory: Path) -> list[Row]:
+    plugins = directory / "asking"
+    plugins.mkdir()
+    path = install(str(TIMESTAMP), name="bench", plugin_dir=plugins)
+    node = FakeNode(directory / "metalgo", answer(contenders.PROTOCOL), delay_ms=NODE_ANSWERS_AFTER_MS)
+    start = _initialised([str(node.path), str(path)])
+
+    def start_by_a_new_node() -> float:
+        # To the plugin another time of change is another node.
+        os.utime(node.path)
+        return start()
+
+    asked = statistics.median(start_by_a_new_node() for _ in range(ASKED_ROUNDS))
+    assert len(node.asked) == ASKED_ROUNDS
+    known = statistics.median(start() for _ in range(ASKED_ROUNDS))
+    assert len(node.asked) == ASKED_ROUNDS
+    return [
+        Row(
+            f"exec to initialised, the node asked ({NODE_ANSWERS_AFTER_MS} ms)",
+            asked,
+            0,
+            "ms",
+            0,
+            "under 1,000 ms",
+        ),
+        Row("exec to initialised, the node's answer known", known, 0, "ms", 0),
+    ]
+
+
+def _import_grpc_ms() -> float:
+    command = [sys.executable, "-c", "import grpc; print(flush=True); input()"]
+    begun_s = perf_counter()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.read(1)
+        took_s = perf_counter() - begun_s
+        process.communicate(b"\n")
+    return took_s * 1_000
+
+
+def _handshake(command: Sequence[str]) -> Callable[[], float]:
+    return lambda: _start_ms(command)[0]
+
+
+def _initialised(command: Sequence[str]) -> Callable[[], float]:
+    return lambda: _start_ms(command)[1]
+
+
+def _start_ms(command: Sequence[str]) -> tuple[float, float]:
+    """From the exec to the handshake, and to the answer of Initialize."""
+    host = Host(command, protocol=contenders.PROTOCOL)
+    host.connect()
+    try:
+        shaken_at_s = perf_counter()
+        host.chain.initialize()
+        assert host.process.handshake_s is not None
+        to_handshake_ms = host.process.handshake_s * 1_000
+        return to_handshake_ms, to_handshake_ms + (perf_counter() - shaken_at_s) * 1_000
+    finally:
+        host.stop()
+
+
+if __name__ == "__main__":
+    print(markdown(run()))
