@@ -44,14 +44,16 @@ def test_what_an_author_implements_needs_no_library_but_typing_extensions() -> N
     names = sorted(set(vmsdk.__all__) - {"serve"})
     loaded = modules_after(f"from vmsdk import {', '.join(names)}") - modules_after("")
     outside = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names
-    assert outside == {"vmsdk", "typing_extensions"}
+    assert outside <= {"vmsdk", "typing_extensions"}
     assert not {
         name for name in loaded if name.startswith(("vmsdk._pb", "vmsdk.rpc", "vmsdk.host", "vmsdk.cli"))
     }
 
 
 def test_serving_needs_neither_the_host_nor_the_command_nor_an_extra() -> None:
-    loaded = modules_after("from vmsdk import serve")
+    # gRPC itself comes later: while the node is asked for its version.
+    assert "grpc" not in modules_after("from vmsdk import serve")
+    loaded = modules_after("from vmsdk import serve; import vmsdk.runtime.handshake, vmsdk.rpc.server")
     assert "grpc" in loaded
     for unneeded in (
         "vmsdk.host",
