@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 import pytest
@@ -103,10 +103,14 @@ class Command:
     def argv(self, *arguments: object) -> list[str]:
         return [str(Path(sys.executable).with_name("vmsdk")), "network", *map(str, arguments)]
 
-    def run(self, *arguments: object, under: list[str] | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: object, under: list[str] | None = None, stdout: IO[bytes] | int = subprocess.PIPE
+    ) -> subprocess.CompletedProcess[str]:
         """Runs it to its end. `under` is a command that runs the command."""
         argv = [*(under or []), *self.argv(*arguments)]
-        return subprocess.run(argv, env=self._environment, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            argv, env=self._environment, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
+        )
 
     def ok(self, *arguments: object) -> str:
         """Runs it to its end, which must be a good one; returns what it prints."""

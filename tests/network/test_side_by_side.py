@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -155,6 +156,15 @@ def test_names_that_are_not_there_are_told_with_those_that_are(command: Command)
         assert (done.returncode, words in done.stderr) == (1, True), done.stderr
 
 
+def test_a_reader_of_logs_may_leave(command: Command) -> None:
+    command.ok("start", TIMESTAMP, "--detach")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = command.run("logs", "-f", stdout=closed)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_an_executable_is_a_plugin_in_any_language(any_node: NodeBinary, make_network: MakeNetwork) -> None:
     python = make_network(TIMESTAMP, node=any_node.path)
     python.start()
@@ -173,6 +183,22 @@ def test_a_temporary_network_is_gone_after_its_block(any_node: NodeBinary) -> No
     assert processes_in(directory) == []
     with pytest.raises(NetworkNotFound):
         LocalNetwork.open(directory)
+
+
+def test_a_directory_without_a_network_is_never_removed(tmp_path: Path) -> None:
+    (tmp_path / "diary.txt").touch()
+    LocalNetwork(directory=tmp_path).clean()
+    assert list(tmp_path.iterdir()) == [tmp_path / "diary.txt"]
+
+
+def test_a_network_with_a_damaged_record_can_be_removed(command: Command) -> None:
+    command.ok("start", TIMESTAMP, "--detach")
+    directory = command.networks / "timestampvm"
+    (directory / "network.json").write_text("{")
+    assert "vmsdk network clean removes it" in command.run("status").stderr
+    command.ok("clean")
+    assert processes_in(directory) == []
+    assert not directory.exists()
 
 
 def test_a_network_without_a_chain_is_nodes_alone(any_node: NodeBinary) -> None:

@@ -27,6 +27,7 @@ _RECORD = re.compile(
     r"\[[^\]]+\] (?P<level>[A-Z]+) (?:<[^>]+> )?\S+\.go:\d+ (?P<message>.*?)(?P<fields> \{.*\})?"
 )
 _CHAIN_ENDS = frozenset({"chain failed to start", "chain shutdown"})
+_NO_HANDSHAKE = "it ended, or did not answer within the 5 s that a node waits"
 _PLUGIN_ENDS = "stdout collector shutdown"
 _ADDRESS_IN_USE = re.compile(r"listen tcp (?P<address>\S+): bind: address already in use")
 _FILE_LIMIT = re.compile(r"fd-limit: \((?P<needed>\d+)\) greater than max: \((?P<limit>\d+)\)")
@@ -54,7 +55,8 @@ class LogRecord:
 
     @property
     def reason(self) -> str:
-        return str(self.fields.get("error") or self.fields.get("reason") or self.message)
+        reason = str(self.fields.get("error") or self.fields.get("reason") or self.message)
+        return f"{reason} ({_NO_HANDSHAKE})" if reason.endswith("vm process not found") else reason
 
 
 def node_death(

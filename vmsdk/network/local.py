@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -32,7 +33,7 @@ from vmsdk.network.newchain import NewChain
 from vmsdk.network.node import Node
 from vmsdk.network.pchain import PChain
 from vmsdk.network.process import end_processes_in
-from vmsdk.network.state import ChainRecord, NetworkRecord, NodeRecord, Store
+from vmsdk.network.state import ChainRecord, InvalidState, NetworkRecord, NodeRecord, Store
 from vmsdk.network.transactions import UTXO
 from vmsdk.network.wallet import LOCAL_ADDRESS, genesis_utxos
 from vmsdk.target import find
@@ -89,7 +90,7 @@ class LocalNetwork:
         self._progress = progress or _silent
         self._temporary = directory is None
         self._store = Store(
-            Path(directory or Path(tempfile.gettempdir()) / f"vmsdk-network-{os.getpid()}-{id(self):x}")
+            Path(directory or Path(tempfile.gettempdir()) / f"vmsdk-network-{secrets.token_hex(8)}")
         )
         self._nodes: dict[str, Node] = {}
         _check_count(nodes)
@@ -212,11 +213,13 @@ class LocalNetwork:
     def clean(self) -> None:
         """Stops all nodes and removes the network from the disk. Does nothing where there is none."""
         atexit.unregister(self.clean)
-        if not self.directory.is_dir():
+        if not self._store.path.exists():
             return
         with self._store.locked():
-            if self._store.path.exists():
+            try:
                 self.kill()
+            except InvalidState:
+                pass  # what runs is found without it
             end_processes_in(self.directory)
             self._store.remove()
 

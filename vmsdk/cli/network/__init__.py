@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
+import os
+import sys
 from types import ModuleType
 
 NAME = "network"
@@ -19,6 +22,9 @@ Run a VM on a local network of real nodes.
 
 _COMMANDS = ("start", "status", "logs", "stop", "restart", "add-node", "add-chain", "kill", "clean")
 
+# As a shell reports a command that SIGPIPE ended.
+_BROKEN_PIPE_STATUS = 141
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(
@@ -31,7 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return int(_module(args.network_command).run(args))
+    """Do what the arguments say. The exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # logs hold any character, terminals need not know it
+    try:
+        return int(_module(args.network_command).run(args))
+    except BrokenPipeError:
+        # Whoever read the output has enough. Nothing may be left to be written when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE_STATUS
 
 
 def _module(command: str) -> ModuleType:
