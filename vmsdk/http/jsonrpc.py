@@ -7,7 +7,7 @@ import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NoReturn, overload
+from typing import Any, NamedTuple, NoReturn, overload
 
 from vmsdk.errors import InvalidBlock, NotFound
 from vmsdk.http.asgi import RUN_IN_THREAD, Receive, Scope, Send, refuse_websocket, respond
@@ -101,24 +101,34 @@ class JSONRPC:
             await refuse_websocket(scope, receive, send, "this path speaks JSON-RPC, by POST")
         if scope["type"] != "http":
             return
-        refusal = _refusal(scope)
-        if refusal is not None:
-            status, text = refusal
-            await _respond_text(send, status, text)
-            return
-        body = await _read(receive, self.max_body_bytes)
+        content_type = next((value for name, value in scope["headers"] if name == b"content-type"), None)
+        run = scope.get(RUN_IN_THREAD, asyncio.to_thread)
+        refusal = _refusal(scope["method"], content_type)
+        body = b"" if refusal else await _read(receive, self.max_body_bytes)
         if body is None:
             return
+        reply = refusal or await self.reply(body, run)
+        length = (b"content-length", b"%d" % len(reply.body))
+        headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
+        await respond(send, reply.status, headers if reply.status == 204 else [*headers, length], reply.body)
+
+    async def respond(
+        self,
+        method: str,
+        content_type: str | None,
+        body: bytes,
+        run_in_thread: RunInThread = asyncio.to_thread,
+    ) -> Reply:
+        """The whole HTTP response to a whole HTTP request: what an app does, without the events of ASGI."""
+        given = None if content_type is None else content_type.encode()
+        return _refusal(method, given) or await self.reply(body, run_in_thread)
+
+    async def reply(self, body: bytes, run_in_thread: RunInThread) -> Reply:
+        """The HTTP response to a POST of *body*."""
         if len(body) > self.max_body_bytes:
-            await _respond_text(send, 413, f"a request has at most {self.max_body_bytes} bytes")
-            return
-        answer = await self.answer(body, scope.get(RUN_IN_THREAD, asyncio.to_thread))
-        if answer is None:
-            await respond(send, 204, [], b"")
-        else:
-            length = b"%d" % len(answer)
-            headers = [(b"content-type", b"application/json; charset=utf-8"), (b"content-length", length)]
-            await respond(send, 200, headers, answer)
+            return _text(413, f"a request has at most {self.max_body_bytes} bytes")
+        answer = await self.answer(body, run_in_thread)
+        return Reply(204, {}, b"") if answer is None else Reply(200, _JSON, answer)
 
     # JSON-RPC --------------------------------------------------------------------------------------
 
@@ -133,7 +143,7 @@ class JSONRPC:
             reason = f"nested more than {self.max_depth} deep"
             return _failure(None, JSONRPCError(INVALID_REQUEST, f"invalid request: {reason}"))
         if not isinstance(request, list):
-            return await self._answer_calls([self._prepare(request)], run_in_thread)
+            return await _run_one(self._prepare(request), run_in_thread) or None
         if not request or len(request) > self.max_batch:
             reason = f"a batch has 1 to {self.max_batch} calls, not {len(request)}"
             return _failure(None, JSONRPCError(INVALID_REQUEST, f"invalid request: {reason}"))
@@ -283,15 +293,30 @@ def _depth(value: Any) -> int:
 # HTTP ----------------------------------------------------------------------------------------------
 
 
-def _refusal(scope: Scope) -> tuple[int, str] | None:
-    """The status and the reason, if the request cannot be JSON-RPC."""
-    if scope["method"] != "POST":
-        return 405, "JSON-RPC goes by POST"
-    for name, value in scope["headers"]:
-        if name == b"content-type" and value.split(b";")[0].strip().lower() not in _JSON_TYPES:
-            given = value.decode("latin-1")
-            # Browsers let any page send the other types to any site without asking.
-            return 415, f'the content type is {given!r}: send "Content-Type: application/json"'
+class Reply(NamedTuple):
+    """An HTTP response."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Without its length."""
+    body: bytes
+
+
+_JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+def _text(status: int, text: str, **headers: str) -> Reply:
+    return Reply(status, {"Content-Type": "text/plain; charset=utf-8", **headers}, f"{text}\n".encode())
+
+
+def _refusal(method: str, content_type: bytes | None) -> Reply | None:
+    """The response to what cannot be JSON-RPC."""
+    if method != "POST":
+        return _text(405, "JSON-RPC goes by POST", Allow="POST")
+    if content_type is not None and content_type.split(b";")[0].strip().lower() not in _JSON_TYPES:
+        # Browsers let any page send the other types to any site without asking.
+        given = content_type.decode("latin-1")
+        return _text(415, f'the content type is {given!r}: send "Content-Type: application/json"')
     return None
 
 
@@ -309,11 +334,3 @@ async def _read(receive: Receive, limit: int) -> bytes | None:
             return b"".join(chunks)
         message = await receive()
     return None
-
-
-async def _respond_text(send: Send, status: int, text: str) -> None:
-    body = f"{text}\n".encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
-    if status == 405:
-        headers.append((b"allow", b"POST"))
-    await respond(send, status, headers, body)

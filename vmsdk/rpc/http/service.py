@@ -6,8 +6,9 @@ import grpc
 
 from vmsdk._pb.http import http_pb2
 from vmsdk._pb.http.http_grpc import HTTP
+from vmsdk.http.jsonrpc import JSONRPC
 from vmsdk.protocol import Protocol
-from vmsdk.rpc.http import handle, headers
+from vmsdk.rpc.http import direct, handle, headers
 from vmsdk.rpc.http.routes import Routes
 from vmsdk.rpc.http.simple import SimpleExchange
 from vmsdk.rpc.http.site import Site
@@ -50,6 +51,8 @@ class HTTPService:
         except InvalidTarget as error:
             return _bad_request(error)
         site = self._routes.site_for(where.path, self._site)
+        if isinstance(site.app, JSONRPC):
+            return await direct.handle_simple(site.app, request, site.shared)
         scope = site.scope(
             "http",
             where,
