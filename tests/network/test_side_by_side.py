@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from vmsdk.network import LocalNetwork, NewChain, NodeBinary
-from vmsdk.network.errors import NetworkNotFound, NodeDied, NoSuchChain, NoSuchNode
+from vmsdk.network.errors import (
+    InvalidArgument,
+    NetworkNotFound,
+    NodeDied,
+    NodeNotRunning,
+    NoSuchChain,
+    NoSuchNode,
+)
 from vmsdk.network.transactions import UTXO
 from vmsdk.network.wallet import genesis_utxos
 
@@ -113,6 +120,43 @@ def test_another_genesis_for_a_chain_that_is_there_is_refused(command: Command, 
     done = command.run("start", TIMESTAMP, "--genesis", genesis, "--detach")
     assert done.returncode == 1
     assert "was made with another genesis" in done.stderr
+
+
+def test_another_source_of_the_same_name_is_not_taken_for_the_network_that_is_there(
+    command: Command, tmp_path: Path
+) -> None:
+    command.ok("start", TIMESTAMP, "--detach")
+    command.ok("stop")
+    copy = tmp_path / "copy.py"
+    copy.write_bytes(Path(TIMESTAMP.partition(":")[0]).read_bytes())
+    done = command.run("start", f"{copy}:TimestampVM", "--detach")
+    assert done.returncode == 1
+    assert f"was made from {TIMESTAMP}: give another --name for {copy}:TimestampVM" in done.stderr
+    command.ok("start", f"{copy}:TimestampVM", "--name", "timestampvm", "--detach")
+    assert command.network("timestampvm").chain.target == f"{copy}:TimestampVM"
+
+
+def test_one_vms_name_is_not_given_to_two_sources(any_node: NodeBinary, make_network: MakeNetwork) -> None:
+    network = make_network(TIMESTAMP, node=any_node.path)
+    network.start()
+    plugin = next((network.directory / "plugins").iterdir())
+    content = plugin.read_bytes()
+    with pytest.raises(InvalidArgument, match=r"give .* another VM's name"):
+        network.add_chain(NewChain(CHATTY, "second", vm_name="timestampvm"))
+    assert plugin.read_bytes() == content
+    propose(network, network.nodes[0], b"as before")
+
+
+def test_waiting_where_no_node_runs_is_an_error(any_node: NodeBinary, make_network: MakeNetwork) -> None:
+    network = make_network(TIMESTAMP, node=any_node.path)
+    network.start()
+    network.stop()
+    with pytest.raises(NodeNotRunning):
+        network.wait_for_height(0)
+    with pytest.raises(NodeNotRunning):
+        network.nodes[0].pause()
+    with pytest.raises(NodeNotRunning):
+        network.add_chain(NewChain(TIMESTAMP, "second"))
 
 
 def test_commands_ask_for_a_name_where_several_networks_are_meant(command: Command) -> None:

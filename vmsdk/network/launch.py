@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from vmsdk.network import diagnosis
 from vmsdk.network.client import JSONRPCClient
@@ -67,13 +69,23 @@ class Launch:
                 return
             self._sleep(deadline)
 
-    def node_id(self) -> str:
-        return str(self._info().call("info.getNodeID")["nodeID"])
+    def node_id(self, deadline: float) -> str:
+        """The node's identity.
 
-    def name_chain(self, chain: ChainRecord) -> None:
-        """Serves the chain, also one that is yet to come, at its name too: the file of aliases does not reach URLs."""
+        Raises:
+            NodeDied, NodeNotReady: it ended, or does not answer.
+        """
+        return str(self._insist(lambda: self._info().call("info.getNodeID"), deadline)["nodeID"])
+
+    def name_chain(self, chain: ChainRecord, deadline: float) -> None:
+        """Serves the chain, also one that is yet to come, at its name too: the file of aliases does not reach URLs.
+
+        Raises:
+            NodeDied, NodeNotReady: the node ended, or does not answer.
+        """
         admin = JSONRPCClient(f"{self.uri}/ext/admin", _CALL_TIMEOUT_S)
-        admin.call("admin.alias", endpoint=f"bc/{chain.chain_id}", alias=f"bc/{chain.name}")
+        endpoint, alias = f"bc/{chain.chain_id}", f"bc/{chain.name}"
+        self._insist(lambda: admin.call("admin.alias", endpoint=endpoint, alias=alias), deadline)
 
     def await_primary_network(self, deadline: float) -> None:
         """Waits until the P-chain takes work.
@@ -113,6 +125,15 @@ class Launch:
                     self.name, chain.name, "it did not bootstrap in time", lines, self._path(chain.name)
                 )
             time.sleep(_POLL_S)
+
+    def _insist(self, call: Callable[[], Any], deadline: float) -> Any:
+        """Calls until there is an answer: a node that ends stops answering before its process is gone."""
+        while True:
+            try:
+                return call()
+            except NodeUnreachable:
+                self._check_alive()
+                self._sleep(deadline)
 
     def _chain_failure(self, chain: ChainRecord) -> ChainFailed | None:
         return diagnosis.chain_failure(

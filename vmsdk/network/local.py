@@ -33,7 +33,7 @@ from vmsdk.network.newchain import NewChain
 from vmsdk.network.node import Node
 from vmsdk.network.pchain import PChain
 from vmsdk.network.process import end_processes_in
-from vmsdk.network.state import ChainRecord, InvalidState, NetworkRecord, NodeRecord, Store
+from vmsdk.network.state import ChainRecord, InvalidState, NetworkRecord, Store
 from vmsdk.network.transactions import UTXO
 from vmsdk.network.wallet import LOCAL_ADDRESS, genesis_utxos
 from vmsdk.target import find
@@ -237,8 +237,7 @@ class LocalNetwork:
         """
         with self._store.locked():
             with self._store.changing() as network:
-                record = _new_node(network)
-                network.nodes.append(record)
+                record = network.new_node()
             node = self.node(record.name)
             others = [other for other in self.nodes if other.status == "running"]
             try:
@@ -263,15 +262,17 @@ class LocalNetwork:
         with self._store.locked():
             _check_distinct([*(known.name for known in self.chains), new.name])
             utxos = PChain(self._first_running().uri).utxos(LOCAL_ADDRESS)
+            nodes = [node for node in self.nodes if node.status in ("running", "paused")]
             try:
                 births = self._plan([new], utxos)
                 self.stop()
-                launches = self._launch(self.nodes, timeout_s)
+                launches = self._launch(nodes, timeout_s)
                 self._issue(births)
                 self._await_chains(launches, timeout_s)
             except BaseException:
                 self._forget_chain(new.name)
-                self.restart(timeout_s)
+                self.stop()
+                self._await_chains(self._launch(nodes, timeout_s), timeout_s)
                 raise
             return self.find_chain(new.name)
 
@@ -282,9 +283,12 @@ class LocalNetwork:
 
         Raises:
             WaitTimedOut: they have not, in time.
+            NodeNotRunning: no node runs.
         """
         chain = chain or self.chain
         waiting = list(nodes) or [node for node in self.nodes if node.status == "running"]
+        if not waiting:
+            raise NodeNotRunning(self.nodes[0].name)
         deadline = time.monotonic() + timeout_s
         while waiting := [node for node in waiting if chain.height(node) < height]:
             if time.monotonic() > deadline:
@@ -306,9 +310,7 @@ class LocalNetwork:
                 self.directory.name, str(binary.path), binary.version, binary.protocol, self._flags
             )
             for index in range(self._count):
-                network.nodes.append(
-                    _new_node(network, None if self._http_port is None else self._http_port + 2 * index)
-                )
+                network.new_node(None if self._http_port is None else self._http_port + 2 * index)
             self._store.save(network)
             self._populate(timeout_s)
         except BaseException:
@@ -351,22 +353,24 @@ class LocalNetwork:
             idle = [node for node in self.nodes if node.status not in ("running", "paused")]
             try:
                 if not self.running:
-                    self._fit_to_node(NodeBinary.find(self._binary_path or before.binary), self._flags)
-                for chain in self._new_chains:
-                    self._store.write_chain_config(
-                        before.chain(chain.name).chain_id, chain.config, chain.upgrade
+                    binary = NodeBinary.find(self._binary_path or before.binary)
+                    self._fit(
+                        binary,
+                        {**before.flags, **self._flags},
+                        {new.name: new.target for new in self._new_chains},
                     )
+                for new in self._new_chains:
+                    self._store.write_chain_config(before.chain(new.name).chain_id, new.config, new.upgrade)
                 self._await_chains(self._launch(idle, timeout_s), timeout_s)
             except BaseException:
                 for node in idle:
                     node.kill()
-                self._fit_to_node(
-                    NodeBinary(Path(before.binary), before.version, before.protocol), before.flags
-                )
+                binary = NodeBinary(Path(before.binary), before.version, before.protocol)
+                self._fit(binary, before.flags, {chain.name: chain.target for chain in before.chains})
                 raise
 
-    def _fit_to_node(self, binary: NodeBinary, flags: Mapping[str, str]) -> None:
-        """Makes it the nodes' binary from their next start on, which may be another one than last time."""
+    def _fit(self, binary: NodeBinary, flags: dict[str, str], targets: Mapping[str, str]) -> None:
+        """Has the nodes run by that binary from their next start on, and these chains made from these targets."""
         with self._store.changing() as network:
             another_protocol = binary.protocol != network.protocol
             network.binary, network.version, network.protocol = (
@@ -374,9 +378,12 @@ class LocalNetwork:
                 binary.version,
                 binary.protocol,
             )
-            network.flags = {**network.flags, **flags}
-            for chain in network.chains if another_protocol else []:
-                plugin.place(find(chain.target), chain.vm_name, self._store.plugin_dir, binary.protocol)
+            network.flags = flags
+            for chain in network.chains:
+                target = targets.get(chain.name, chain.target)
+                if target != chain.target or another_protocol:
+                    chain.target = target
+                    plugin.place(find(target), chain.vm_name, self._store.plugin_dir, binary.protocol)
 
     def _launch(self, nodes: list[Node], timeout_s: float) -> list[tuple[Node, Launch]]:
         """Starts the nodes, and waits until their P-chains work. The first comes alone at first: the others bootstrap from it."""
@@ -401,6 +408,7 @@ class LocalNetwork:
         network = self.record
         births = []
         for new in new_chains:
+            self._check_vm(new)
             self._progress(f"installing {new.target}")
             vm = plugin.place(find(new.target), new.vm_name, self._store.plugin_dir, network.protocol)
             birth = Birth.plan(new, vm, utxos)
@@ -437,6 +445,22 @@ class LocalNetwork:
                     f"the chain {new.name} in {self.directory} was made with another genesis, which is for good: "
                     "give another name, or remove the network first (vmsdk network clean)"
                 )
+            vm = plugin.id_of(find(new.target), chain.vm_name)
+            if str(vm) != chain.vm_id:
+                raise InvalidArgument(
+                    f"the chain {new.name} is one of the VM {chain.vm_id}, and {new.target} is {vm}"
+                )
+            self._check_vm(new)
+
+    def _check_vm(self, new: NewChain) -> None:
+        """All chains of a VM run the same code: its plugin is one file."""
+        vm = str(plugin.id_of(find(new.target), new.vm_name))
+        for chain in self.record.chains:
+            if chain.vm_id == vm and chain.target != new.target and chain.name != new.name:
+                raise InvalidArgument(
+                    f"the VM {chain.vm_name} is {chain.target} in this network, for the chain {chain.name}: "
+                    f"give {new.target} another VM's name (--vm-name)"
+                )
 
     def _forget_node(self, node: Node) -> None:
         node.kill()
@@ -458,14 +482,6 @@ class LocalNetwork:
 
 def _silent(text: str) -> None:
     pass
-
-
-def _new_node(network: NetworkRecord, http_port: int | None = None) -> NodeRecord:
-    taken = {node.name for node in network.nodes}
-    name = next(name for n in range(1, len(taken) + 2) if (name := f"node{n}") not in taken)
-    if http_port is None:
-        return NodeRecord(name)
-    return NodeRecord(name, http_port, http_port + 1, ports_fixed=True)
 
 
 def _count(nodes: Sequence[object]) -> str:

@@ -130,8 +130,9 @@ class Node:
 
         Where a port of earlier is taken by now, the node is started anew on a free one, unless the ports were asked for.
         """
+        deadline = time.monotonic() + timeout_s
         try:
-            launch.await_ports(time.monotonic() + timeout_s)
+            launch.await_ports(deadline)
         except PortTaken:
             with self._store.changing() as network:
                 record = network.node(self.name)
@@ -139,14 +140,14 @@ class Node:
                     raise
                 record.http_port = record.staking_port = 0
             launch = self.spawn()
-            launch.await_ports(time.monotonic() + timeout_s)
-        node_id = launch.node_id()
+            launch.await_ports(deadline)
+        node_id = launch.node_id(deadline)
         with self._store.changing() as network:
             record = network.node(self.name)
             record.http_port, record.staking_port = launch.http_port, launch.staking_port
             record.node_id = node_id
         for chain in network.chains:
-            launch.name_chain(chain)
+            launch.name_chain(chain, deadline)
         return launch
 
     def await_chains(self, launch: Launch, timeout_s: float = READY_TIMEOUT_S) -> None:

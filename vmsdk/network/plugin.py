@@ -31,25 +31,29 @@ def absolute(target: Target) -> str:
     return str(target.file) if target.attribute is None else f"{target.file}:{target.attribute}"
 
 
-def place(target: Target, name: str, plugin_dir: Path, protocol: int) -> ID:
-    """Makes the file that a node of that protocol starts the VM by; returns the VM's ID, which comes from the name.
+def id_of(target: Target, name: str) -> ID:
+    """The VM's ID: made of its name, unless it is an executable that is called by an ID."""
+    if isinstance(target, ExecutableTarget):
+        try:
+            return ID.from_string(target.file.stem)
+        except VMError:
+            pass  # called like any other file
+    return vm_id(name)
 
-    An executable is linked to, so that a rebuilt one is used from the node's next start on. One that is called by a VM's ID keeps it.
+
+def place(target: Target, name: str, plugin_dir: Path, protocol: int) -> ID:
+    """Makes the file that a node of that protocol starts the VM by; returns the VM's ID.
+
+    An executable is linked to, so that a rebuilt one is used from the node's next start on.
 
     Raises:
         VMError: the VM cannot be installed.
     """
-    if not isinstance(target, ExecutableTarget):
-        return ID.from_string(install(target.text, name=name, plugin_dir=plugin_dir, protocol=protocol).stem)
-    vm = _id_of_file(target.file) or vm_id(name)
-    link = plugin_dir / str(vm)
-    link.unlink(missing_ok=True)
-    link.symlink_to(target.file)
+    vm = id_of(target, name)
+    if isinstance(target, ExecutableTarget):
+        link = plugin_dir / str(vm)
+        link.unlink(missing_ok=True)
+        link.symlink_to(target.file)
+    else:
+        install(target.text, name=name, plugin_dir=plugin_dir, protocol=protocol)
     return vm
-
-
-def _id_of_file(path: Path) -> ID | None:
-    try:
-        return ID.from_string(path.stem)
-    except VMError:
-        return None

@@ -87,6 +87,18 @@ class NetworkRecord:
     nodes: list[NodeRecord] = field(default_factory=list)
     chains: list[ChainRecord] = field(default_factory=list)
 
+    def new_node(self, http_port: int | None = None) -> NodeRecord:
+        """Adds a node under the first name that is free, on a port of its own or on free ones."""
+        taken = {node.name for node in self.nodes}
+        name = next(name for n in range(1, len(taken) + 2) if (name := f"node{n}") not in taken)
+        record = (
+            NodeRecord(name)
+            if http_port is None
+            else NodeRecord(name, http_port, http_port + 1, ports_fixed=True)
+        )
+        self.nodes.append(record)
+        return record
+
     def node(self, name: str) -> NodeRecord:
         """Raises `NoSuchNode`."""
         for node in self.nodes:

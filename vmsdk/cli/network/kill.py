@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     node = selection.network(args).node(args.node)
-    if node.status == "stopped":
-        print(f"{node.name} does not run")
+    ran = node.status != "stopped"
     node.kill()
+    print(f"{node.name} was killed" if ran else f"{node.name} does not run")
     return 0

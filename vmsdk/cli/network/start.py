@@ -26,7 +26,7 @@ from vmsdk.network import LocalNetwork, NewChain
 from vmsdk.network.errors import InvalidArgument, NetworkBusy, NetworkNotFound
 from vmsdk.network.launch import READY_TIMEOUT_S
 from vmsdk.network.logs import LogFile
-from vmsdk.network.plugin import default_name
+from vmsdk.network.plugin import absolute, default_name
 from vmsdk.network.state import Store, networks_dir
 from vmsdk.target import find
 
@@ -154,6 +154,18 @@ def _refuse_changes(network: LocalNetwork, args: argparse.Namespace) -> None:
     if args.nodes not in (None, len(record.nodes)):
         raise InvalidArgument(
             f"the network {record.name} has {len(record.nodes)} nodes already: vmsdk network add-node adds one"
+        )
+    chain = next((chain for chain in record.chains if chain.name == record.name), None)
+    is_named = args.name is not None or args.data_dir is not None
+    if (
+        args.target is not None
+        and chain is not None
+        and not is_named
+        and chain.target != absolute(find(args.target))
+    ):
+        raise InvalidArgument(
+            f"the network {record.name} was made from {chain.target}: give another --name for {args.target}, "
+            f"or --name {record.name} if it is the same VM at another place"
         )
     if args.port not in (None, record.nodes[0].http_port):
         raise InvalidArgument(f"the network {record.name} has its port {record.nodes[0].http_port} already")
