@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from vmsdk.protocol import NEWEST, protocol
 from vmsdk.rpc import priority
+from vmsdk.rpc.http import HTTPServers
 from vmsdk.rpc.priority import EnginePriority
 
 DEADLINE_S = 10.0
@@ -60,29 +64,55 @@ def test_an_engine_call_that_fails_has_ended_too(monkeypatch: pytest.MonkeyPatch
     assert time.monotonic() - before < DEADLINE_S / 2
 
 
-def test_threads_change_faster_only_while_there_is_http() -> None:
-    usual = sys.getswitchinterval()
+@pytest.fixture
+def usual() -> Iterator[float]:
+    """The switch interval of this process, which is the same after the test."""
+    interval_s = sys.getswitchinterval()
+    yield interval_s
+    sys.setswitchinterval(interval_s)
+
+
+def load(engine: EnginePriority) -> None:
+    for _ in range(priority.LOAD_PIECES + 1):
+        engine.give_way()
+
+
+def test_threads_change_faster_while_one_piece_of_http_follows_another(
+    usual: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(priority, "LOAD_GAP_S", DEADLINE_S)
     engine = EnginePriority()
-    for _ in range(2):
-        engine.http_begins()
+    engine._last_piece_s = time.monotonic()
+    load(engine)
     assert sys.getswitchinterval() == pytest.approx(priority.SWITCH_INTERVAL_S)
-    for _ in range(2):
-        engine.http_ends()
+    engine.calm_down()
     assert sys.getswitchinterval() == pytest.approx(usual)
 
 
-def test_a_server_changes_the_interval_and_its_end_restores_it() -> None:
-    import logging
+def test_the_first_engine_call_after_a_load_changes_them_as_usual(usual: float) -> None:
+    engine = EnginePriority()
+    load(engine)
+    # Longer ago than the gap, whatever the machine does.
+    engine._last_piece_s -= DEADLINE_S
+    with engine:
+        assert sys.getswitchinterval() == pytest.approx(usual)
 
-    from vmsdk.protocol import NEWEST, protocol
-    from vmsdk.rpc.http import HTTPServers
 
+def test_pieces_far_from_each_other_are_no_load(usual: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priority, "LOAD_GAP_S", -1.0)
+    load(EnginePriority())
+    assert sys.getswitchinterval() == pytest.approx(usual)
+
+
+def test_the_end_of_the_servers_restores_the_interval(usual: float, monkeypatch: pytest.MonkeyPatch) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None: ...
 
-    usual = sys.getswitchinterval()
-    servers = HTTPServers(protocol(NEWEST), logging.getLogger("chain"))
-    assert sys.getswitchinterval() == pytest.approx(usual)
+    monkeypatch.setattr(priority, "LOAD_GAP_S", DEADLINE_S)
+    engine = EnginePriority()
+    servers = HTTPServers(protocol(NEWEST), logging.getLogger("chain"), engine)
     servers.serve(app, prefix="")
+    engine._last_piece_s = time.monotonic()
+    load(engine)
     assert sys.getswitchinterval() == pytest.approx(priority.SWITCH_INTERVAL_S)
     servers.close()
     assert sys.getswitchinterval() == pytest.approx(usual)

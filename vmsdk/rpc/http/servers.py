@@ -63,7 +63,7 @@ class HTTPServers:
             loop.run(front.close())
             front.workers.join()
             loop.stop()
-            self._priority.http_ends()
+            self._priority.calm_down()
 
     def _start(self) -> tuple[LoopThread, HTTPFront]:
         # Most of a chain's start happens before there is any HTTP: these are imported when there is.
@@ -71,7 +71,6 @@ class HTTPServers:
         from vmsdk.rpc.http.loopthread import LoopThread
 
         if self._loop is None or self._front is None:
-            self._priority.http_begins()
             self._loop = LoopThread("vmsdk-http")
             self._front = HTTPFront(self._loop.loop, self._protocol, self._log, self._priority)
         return self._loop, self._front
