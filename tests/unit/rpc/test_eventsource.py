@@ -137,6 +137,19 @@ def test_a_wait_ends_when_the_author_notifies(vm: Work, events: EventSource) -> 
         assert asked.get() is Event.BUILD_BLOCK
 
 
+def test_a_notification_while_the_author_is_asked_is_not_missed(vm: Work, events: EventSource) -> None:
+    def has_pending_work() -> bool:
+        del vm.has_pending_work
+        vm.pending = True
+        notifier = threading.Thread(target=events.notify)
+        notifier.start()
+        notifier.join()
+        return False
+
+    vm.has_pending_work = has_pending_work  # type: ignore[method-assign]
+    assert Asked(events).get() is Event.BUILD_BLOCK
+
+
 def test_a_notification_without_work_ends_no_wait(vm: Work, events: EventSource) -> None:
     with asking(events) as asked:
         events.notify()
