@@ -253,3 +253,25 @@ def test_a_genesis_of_the_greatest_size_is_taken(any_node: NodeBinary, make_netw
     network = make_network(NewChain(TIMESTAMP, genesis=b"g" * (255 * 1024)), node=any_node.path)
     network.start()
     assert data_of(last_block(network, network.nodes[0])) == b"g" * 32
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--flag", "log-level"], "'log-level' is not a flag of a node: give NAME=VALUE"),
+        (["--genesis", "no/such/file"], "the genesis no/such/file cannot be read"),
+        (["--nodes", "0"], "a network of 0 nodes cannot be made"),
+        (["--name", "a/b"], "a network cannot be called 'a/b'"),
+        (["--name", "P"], "a chain cannot be called 'P'"),
+        (["--port", "70000"], "cannot have ports from 70000 on"),
+        (["--vm-name", "é", "--name", "ok"], "'é' cannot name a VM"),
+    ],
+)
+def test_options_that_cannot_be_are_told(
+    command: Command, tmp_path: Path, options: list[str], words: str
+) -> None:
+    with nothing_left_in(tmp_path):
+        done = command.run("start", TIMESTAMP, *options)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

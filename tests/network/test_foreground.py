@@ -74,6 +74,13 @@ def test_several_nodes_lines_are_told_apart(start: Start) -> None:
     assert "node1: " in seen or "node1: " in read_until(output, "node1: ")
 
 
+def test_a_node_that_is_added_is_followed_too(start: Start, command: Command) -> None:
+    process = start(TIMESTAMP)
+    read_until(output_of(process), HINT)
+    command.ok("add-node")
+    read_until(output_of(process), "node2: ")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_all_in_order_and_all_can_be_started_again(
     start: Start, command: Command, number: signal.Signals

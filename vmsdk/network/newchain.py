@@ -21,6 +21,7 @@ class NewChain:
 
     Raises:
         TargetError: there is no such VM.
+        InvalidVMName: the VM's name cannot be one.
         InvalidArgument: a name that cannot be one, or a genesis that is too long.
     """
 
@@ -43,6 +44,7 @@ class NewChain:
         vm_name = self.vm_name or plugin.default_name(found)
         object.__setattr__(self, "vm_name", vm_name)
         object.__setattr__(self, "name", self.name or vm_name)
+        plugin.id_of(found, vm_name)
         check_name("chain", self.name)
         if self.name.lower() in _NODES_ALIASES:
             raise InvalidArgument(f"a chain cannot be called {self.name!r}, because a chain of every node is")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vmsdk.errors import InvalidVMName
 from vmsdk.network import LocalNetwork, NewChain
 from vmsdk.network.errors import InvalidArgument
 from vmsdk.network.plugin import default_name, place
@@ -43,6 +44,12 @@ def test_the_chain_is_called_like_the_vm_unless_it_is_named() -> None:
 def test_a_name_that_cannot_be_in_a_url_is_refused(name: str) -> None:
     with pytest.raises(InvalidArgument, match="letters, digits"):
         NewChain("m:VM", name)
+
+
+@pytest.mark.parametrize("name", ["é", "a" * 33])
+def test_a_name_that_no_vm_can_have_is_refused(name: str) -> None:
+    with pytest.raises(InvalidVMName):
+        NewChain("m:VM", "chain", vm_name=name)
 
 
 @pytest.mark.parametrize("name", ["P", "c", "X", "platform"])

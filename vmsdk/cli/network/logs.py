@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from vmsdk.cli.network import selection
-from vmsdk.cli.network.follow import Source, print_lines, print_new_lines
+from vmsdk.cli.network.follow import print_lines
 from vmsdk.network import Chain, LocalNetwork, Node
 from vmsdk.network.logs import LogFile
 
@@ -41,14 +41,15 @@ def run(args: argparse.Namespace) -> int:
     network = LocalNetwork.open(selection.directory(args))
     nodes = [network.node(args.node)] if args.node else network.nodes
     chain = _chain(network, args)
-    sources = []
+    readers = []
     for node in nodes:
         reader, lines = LogFile.last_lines(_path(node, chain, args.log), args.lines)
         label = node.name if len(nodes) > 1 else ""
         print_lines(label, lines)
-        sources.append(Source(label, reader))
+        readers.append((label, reader))
     while args.follow:
-        print_new_lines(sources)
+        for label, reader in readers:
+            print_lines(label, reader.new_lines())
         time.sleep(_POLL_S)
     return 0
 

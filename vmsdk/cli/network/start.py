@@ -6,33 +6,24 @@ A network that was stopped is started again with its chains, identities, address
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
-from vmsdk.cli.dev.codewatch import CodeWatch
 from vmsdk.cli.network import selection
-from vmsdk.cli.network.follow import Source, print_new_lines
+from vmsdk.cli.network.follow import ChainLogs
+from vmsdk.cli.network.foreground import Foreground, stopping_on_sigterm
 from vmsdk.cli.network.tables import console, show_network
-from vmsdk.errors import VMError
 from vmsdk.network import LocalNetwork, NewChain
-from vmsdk.network.errors import InvalidArgument, NetworkBusy, NetworkNotFound
+from vmsdk.network.errors import InvalidArgument, NetworkNotFound
 from vmsdk.network.launch import READY_TIMEOUT_S
-from vmsdk.network.logs import LogFile
 from vmsdk.network.plugin import absolute, default_name
 from vmsdk.network.state import Store, networks_dir
 from vmsdk.target import find
 
 HELP = "start a network, a new one or one that was stopped"
-
-_POLL_S = 0.05
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,21 +95,15 @@ def new_chain(args: argparse.Namespace, name: str) -> NewChain:
 
 
 def run(args: argparse.Namespace) -> int:
-    out = console()
-    with _stopping_on_sigterm():
+    with stopping_on_sigterm():
         network = _network(args)
-        sources = _existing_logs(network)
+        logs = ChainLogs(network)
         _start(network, args.timeout)
-        show_network(network, out)
         if args.detach:
-            out.print(f"\nvmsdk network stop{_selector(args, network)} stops it")
+            show_network(network, console())
+            print(f"\nvmsdk network stop{_selector(args, network)} stops it")
             return 0
-        try:
-            return _follow(network, sources or _logs(network), out, args)
-        except KeyboardInterrupt:
-            return 0
-        finally:
-            _stop(network)
+        return Foreground(network, logs, reload=args.reload, timeout_s=args.timeout).run()
 
 
 def _network(args: argparse.Namespace) -> LocalNetwork:
@@ -134,7 +119,7 @@ def _network(args: argparse.Namespace) -> LocalNetwork:
     network = LocalNetwork(
         *chains,
         node=args.node,
-        nodes=args.nodes or 1,
+        nodes=1 if args.nodes is None else args.nodes,
         directory=where,
         http_port=args.port,
         flags=dict(_flag(text) for text in args.flag),
@@ -185,122 +170,6 @@ def _start(network: LocalNetwork, timeout_s: float) -> None:
         network.on_progress(show)
         network.start(timeout_s)
     print(f"ready after {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
-
-
-def _existing_logs(network: LocalNetwork) -> list[Source]:
-    """Where the chains' logs end before the start, so that what follows is what this start adds."""
-    if not Store(network.directory).path.exists():
-        return []
-    return _logs(network, LogFile.at_end)
-
-
-def _logs(network: LocalNetwork, read: Callable[[Path], LogFile] = LogFile) -> list[Source]:
-    nodes = network.nodes
-    return [
-        Source(node.name if len(nodes) > 1 else "", read(chain.log(node)))
-        for chain in network.chains
-        for node in nodes
-    ]
-
-
-def _follow(network: LocalNetwork, sources: list[Source], out: Console, args: argparse.Namespace) -> int:
-    """Prints the chains' logs and restarts for changed code, until the network is stopped from elsewhere or has died."""
-    hint = "Ctrl-C stops the network" + (", a change of the code restarts it" if args.reload else "")
-    out.print(f"\n{hint}. The chain's log:")
-    sys.stdout.flush()
-    reported: set[str] = set()
-    with _watching([chain.target for chain in network.chains] if args.reload else []) as changed:
-        while True:
-            print_new_lines(sources)
-            if changed.is_set():
-                changed.clear()
-                _reload(network, args.timeout)
-            if not _report_deaths(network, reported):
-                return 1 if reported else 0
-            time.sleep(_POLL_S)
-
-
-@contextmanager
-def _watching(targets: list[str]) -> Iterator[threading.Event]:
-    """An event that is set when the code of one of the targets changes."""
-    changed = threading.Event()
-    watches = [CodeWatch(find(target), lambda _: changed.set(), _cannot_watch) for target in targets]
-    for watch in watches:
-        watch.start()
-    try:
-        yield changed
-    finally:
-        for watch in watches:
-            watch.stop()
-
-
-def _cannot_watch(reason: str) -> None:
-    print(f"vmsdk network: {reason}", file=sys.stderr, flush=True)
-
-
-def _reload(network: LocalNetwork, timeout_s: float) -> None:
-    began = time.monotonic()
-    try:
-        network.restart(timeout_s)
-    except VMError as error:
-        print(
-            f"vmsdk network: {error}\nvmsdk network: waiting for the next change of the code",
-            file=sys.stderr,
-            flush=True,
-        )
-    else:
-        print(
-            f"restarted with the changed code in {time.monotonic() - began:.1f} s",
-            file=sys.stderr,
-            flush=True,
-        )
-
-
-def _report_deaths(network: LocalNetwork, reported: set[str]) -> bool:
-    """Tells of nodes that ended without being asked to; says whether any node still runs."""
-    try:
-        statuses = {node.name: node.status for node in network.nodes}
-        died = any(status == "dead" and name not in reported for name, status in statuses.items())
-        if not died and not {"running", "paused"}.isdisjoint(statuses.values()):
-            return True
-        with network.exclusively():  # another command may be stopping or restarting nodes
-            for node in network.nodes:
-                if node.status == "dead" and node.name not in reported:
-                    reported.add(node.name)
-                    print(f"vmsdk network: {node.died()}", file=sys.stderr, flush=True)
-            return network.running
-    except NetworkBusy:
-        return True
-    except NetworkNotFound:
-        return False  # removed from elsewhere
-
-
-def _stop(network: LocalNetwork) -> None:
-    try:
-        network.stop()
-    except NetworkNotFound:
-        pass  # removed from elsewhere
-    except KeyboardInterrupt:
-        print("killing the nodes ...", file=sys.stderr, flush=True)
-        network.kill()
-        raise
-
-
-@contextmanager
-def _stopping_on_sigterm() -> Iterator[None]:
-    """A SIGTERM ends the command as Ctrl-C does: the nodes are stopped in order."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _read(what: str, path: Path | None) -> bytes | None:
