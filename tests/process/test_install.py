@@ -67,6 +67,11 @@ def lines() -> Lines:
     return Lines()
 
 
+def host_of(installed: Path, lines: Lines) -> Host:
+    """A host for the VM, which waits longer than a node would: the machine may be busy."""
+    return Host(installed, protocol=NEWEST, log=lines, handshake_timeout_s=PATIENCE_S)
+
+
 # What is written ---------------------------------------------------------------------------------------
 
 
@@ -95,7 +100,7 @@ def test_installing_again_takes_the_place_of_the_first(
     first = environment.install(TIMESTAMP, plugins, name="one")
     second = environment.install(source, plugins, name="one")
     assert second == first
-    assert Host(second, protocol=NEWEST, log=lines).register() == "2.0.0"
+    assert host_of(second, lines).register() == "2.0.0"
 
 
 def test_the_same_settings_give_the_same_file(environment: Environment, plugins: Path) -> None:
@@ -110,7 +115,7 @@ def test_it_starts_where_nothing_of_the_environment_is_left(
     environment: Environment, plugins: Path, lines: Lines
 ) -> None:
     installed = environment.install(TIMESTAMP, plugins)
-    with Host(installed, protocol=NEWEST, log=lines) as host:
+    with host_of(installed, lines) as host:
         assert host.chain.version() == "1.0.0"
         variables = Path(f"/proc/{host.process.pid}/environ").read_bytes().split(b"\0")
         names = {variable.partition(b"=")[0].decode() for variable in variables if variable}
@@ -123,7 +128,7 @@ def test_the_process_that_the_node_started_is_the_one_that_serves(
     environment: Environment, plugins: Path, lines: Lines
 ) -> None:
     installed = environment.install(TIMESTAMP, plugins)
-    with Host(installed, protocol=NEWEST, log=lines) as host:
+    with host_of(installed, lines) as host:
         command = Path(f"/proc/{host.process.pid}/cmdline").read_bytes().split(b"\0")
         assert command[0].decode() == str(environment.python)
         assert str(installed).encode() in command
@@ -132,7 +137,7 @@ def test_the_process_that_the_node_started_is_the_one_that_serves(
 def test_the_registration_launch_is_a_clean_life(
     environment: Environment, plugins: Path, lines: Lines
 ) -> None:
-    host = Host(environment.install(TIMESTAMP, plugins), protocol=NEWEST, log=lines)
+    host = host_of(environment.install(TIMESTAMP, plugins), lines)
     assert host.register() == "1.0.0"
     assert host.process.exit_code == 0
     assert "Traceback" not in lines.text
@@ -149,7 +154,7 @@ def test_it_speaks_utf_8_unbuffered_and_hashes_alike_at_each_start(
     said = []
     for _ in range(2):
         lines = Lines()
-        Host(installed, protocol=NEWEST, log=lines).register()
+        host_of(installed, lines).register()
         said.append(lines.wait_for("Füße"))
     assert said[0] == said[1]
     assert said[0].startswith("Füße 1 0 ")
@@ -170,12 +175,14 @@ def test_the_handshake_does_not_wait_for_the_authors_imports(
     source.write_text(HEAD + WAITS + CLASS, encoding="utf-8")
     installed = environment.install(source, plugins, f"--env=GATE={gate}")
     gate.unlink()
-    host = Host(installed, protocol=NEWEST, log=lines)
-    host.connect()  # returns when the handshake is done, while the import still waits
-    gate.touch()
-    assert host.chain.version() == "2.0.0"
-    host.chain.initialize()
-    assert host.stop() == 0
+    host = host_of(installed, lines)
+    try:
+        host.connect()  # returns when the handshake is done, while the import still waits
+        gate.touch()
+        assert host.chain.version() == "2.0.0"
+        host.chain.initialize()
+    finally:
+        assert host.stop() == 0
 
 
 @pytest.mark.parametrize(
@@ -197,7 +204,7 @@ def test_code_that_fails_on_the_node_is_the_nodes_error_and_one_traceback_in_the
     source.write_text(HEAD + CLASS + mistake, encoding="utf-8")
 
     registration = Lines()
-    host = Host(installed, protocol=NEWEST, log=registration)
+    host = host_of(installed, registration)
     with pytest.raises(CallFailed) as version:
         host.register()
     assert "the code of the VM ours can't be loaded" in str(version.value)
@@ -205,21 +212,23 @@ def test_code_that_fails_on_the_node_is_the_nodes_error_and_one_traceback_in_the
     assert registration.text.count("Traceback (most recent call last)") == 1
 
     lines = Lines()
-    host = Host(installed, protocol=NEWEST, log=lines)
-    host.connect()
-    with pytest.raises(ChainFatal) as initialize:
-        host.chain.initialize()
+    host = host_of(installed, lines)
+    try:
+        host.connect()
+        with pytest.raises(ChainFatal) as initialize:
+            host.chain.initialize()
+        assert host.process.alive
+    finally:
+        assert host.stop() == 0
     assert message in str(initialize.value)
     assert lines.text.count("Traceback (most recent call last)") == 1
-    assert host.process.alive
-    assert host.stop() == 0
 
 
 NODE = """
 import sys
 sys.path.insert(0, {root!r})
 from vmsdk.host.node import Host
-host = Host({command!r}, protocol={protocol})
+host = Host({command!r}, protocol={protocol}, handshake_timeout_s={patience_s})
 host.connect()
 print(host.process.pid, flush=True)
 sys.stdin.read()
@@ -234,7 +243,7 @@ def test_an_import_that_hangs_does_not_outlive_the_node(
     source.write_text(HEAD + WAITS + CLASS, encoding="utf-8")
     installed = environment.install(source, plugins, f"--env=GATE={gate}")
     gate.unlink()
-    code = NODE.format(root=str(ROOT), command=[str(installed)], protocol=NEWEST)
+    code = NODE.format(root=str(ROOT), command=[str(installed)], protocol=NEWEST, patience_s=PATIENCE_S)
     node = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
     )
@@ -259,7 +268,7 @@ def test_paths_may_hold_what_shells_and_python_care_about(tmp_path: Path, lines:
     source = odd / "the vm.py"
     shutil.copy(TIMESTAMP, source)
     installed = Environment(odd / "venv").install(source, plugins)
-    assert Host(installed, protocol=NEWEST, log=lines).register() == "1.0.0"
+    assert host_of(installed, lines).register() == "1.0.0"
 
 
 def test_a_class_of_a_module_of_the_current_folder_starts_from_everywhere(
@@ -270,7 +279,7 @@ def test_a_class_of_a_module_of_the_current_folder_starts_from_everywhere(
     )
     assert done.returncode == 0, done.stderr
     (installed,) = plugins.iterdir()
-    assert Host(installed, protocol=NEWEST, log=lines).register() == "2.0.0"
+    assert host_of(installed, lines).register() == "2.0.0"
 
 
 def test_an_installed_module_is_not_looked_for_where_the_command_ran(
@@ -281,7 +290,7 @@ def test_an_installed_module_is_not_looked_for_where_the_command_ran(
     done = environment.vmsdk("install", target, "--name", "x", "--plugin-dir", plugins, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (installed,) = plugins.iterdir()
-    assert Host(installed, protocol=NEWEST, log=lines).register() == "1.0.0"
+    assert host_of(installed, lines).register() == "1.0.0"
     assert "sys.path[:1] = [] " in installed.read_text(encoding="utf-8")
 
 
@@ -295,9 +304,7 @@ def test_a_file_of_a_package_may_import_its_siblings(
     (package / "vm.py").write_text(
         HEAD + "from .rules import VERSION\nclass VM(TimestampVM):\n    version = VERSION\n", encoding="utf-8"
     )
-    assert (
-        Host(environment.install(package / "vm.py", plugins), protocol=NEWEST, log=lines).register() == "3.1"
-    )
+    assert host_of(environment.install(package / "vm.py", plugins), lines).register() == "3.1"
 
 
 def test_a_system_python_with_modules_on_pythonpath_will_do(plugins: Path, lines: Lines) -> None:
@@ -322,7 +329,7 @@ def test_a_system_python_with_modules_on_pythonpath_will_do(plugins: Path, lines
     )
     assert done.returncode == 0, done.stderr
     (installed,) = plugins.iterdir()
-    assert Host(installed, protocol=NEWEST, log=lines).register() == "1.0.0"
+    assert host_of(installed, lines).register() == "1.0.0"
 
 
 def test_an_interpreter_that_is_gone_is_named_with_the_cure(environment: Environment, plugins: Path) -> None:
@@ -342,14 +349,14 @@ def test_an_interpreter_that_is_gone_is_named_with_the_cure(environment: Environ
 def test_variables_reach_the_vm(environment: Environment, plugins: Path, source: Path, lines: Lines) -> None:
     source.write_text(HEAD + CLASS + "print('told', os.environ['A'], os.environ['B'])\n", encoding="utf-8")
     installed = environment.install(source, plugins, "--env", "A=it's 'so'", '--env=B=$HOME\\n"')
-    Host(installed, protocol=NEWEST, log=lines).register()
+    host_of(installed, lines).register()
     assert lines.wait_for("told") == "told it's 'so' $HOME\\n\""
 
 
 def test_the_log_level_is_that_of_the_installation(
     environment: Environment, plugins: Path, lines: Lines
 ) -> None:
-    with Host(environment.install(TIMESTAMP, plugins, "--log-level", "warning"), protocol=NEWEST, log=lines):
+    with host_of(environment.install(TIMESTAMP, plugins, "--log-level", "warning"), lines):
         pass
     assert "INFO" not in lines.text
 
@@ -361,11 +368,9 @@ def test_a_vm_that_wants_more_memory_than_it_may_have_gets_an_error_and_lives(
     source.write_text(
         HEAD + CLASS + "    def health_check(self): return len(bytearray(1 << 30))\n", encoding="utf-8"
     )
-    with Host(environment.install(source, plugins), protocol=NEWEST, log=lines) as host:
+    with host_of(environment.install(source, plugins), lines) as host:
         assert host.chain.health()["health"] == 1 << 30
-    with Host(
-        environment.install(source, plugins, "--memory-limit", "700M"), protocol=NEWEST, log=lines
-    ) as host:
+    with host_of(environment.install(source, plugins, "--memory-limit", "700M"), lines) as host:
         with pytest.raises(CallFailed, match="MemoryError"):
             host.chain.health()
         assert host.chain.version() == "2.0.0"
