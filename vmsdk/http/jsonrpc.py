@@ -94,6 +94,11 @@ class JSONRPC:
         if other is not method:
             raise TypeError(f"JSONRPC: {other.name} and {method.name} are both called {name!r}; rename one")
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether no method is `async`: then answering takes a thread, and no event loop."""
+        return not any(method.is_async for method in self._methods.values())
+
     # HTTP ------------------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,10 +8,12 @@ import logging
 import grpc
 
 from vmsdk.http.asgi import ASGIApp
+from vmsdk.http.jsonrpc import JSONRPC
 from vmsdk.http.lifespan import Lifespan
 from vmsdk.http.mount import Mount
 from vmsdk.protocol import Protocol
 from vmsdk.rpc.http.capacity import Capacity
+from vmsdk.rpc.http.plain import PlainServer
 from vmsdk.rpc.http.routes import Routes
 from vmsdk.rpc.http.service import HTTPService
 from vmsdk.rpc.http.site import Shared, Site
@@ -42,7 +44,9 @@ class HTTPFront:
         self._protocol = protocol
         self._routes = Routes()
         self._sites: list[Site] = []
+        self._loop = loop
         self._servers: list[grpc.aio.Server] = []
+        self._plain_servers: list[PlainServer] = []
         self._lifespans: dict[int, Lifespan] = {}
 
     async def serve(self, app: ASGIApp, mount: Mount | None) -> str:
@@ -50,14 +54,25 @@ class HTTPFront:
         lifespan = await self._lifespan(app, mount)
         site = Site(app, mount, lifespan, self._shared)
         service = HTTPService(site, self._routes, self._protocol)
+        self._sites.append(site)
+        self._routes.add(site)
+        if isinstance(app, JSONRPC) and app.is_plain:
+            plain = PlainServer(app, service, self._loop, self._shared)
+            plain.start()
+            self._plain_servers.append(plain)
+            return plain.address
         server = grpc.aio.server(options=SERVER_OPTIONS)
         server.add_generic_rpc_handlers((service.handler(),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         self._servers.append(server)
-        self._sites.append(site)
-        self._routes.add(site)
         return f"127.0.0.1:{port}"
+
+    def stop_plain_servers(self) -> None:
+        """End the requests that no event loop serves. Not on the loop, which some of them wait for."""
+        for server in self._plain_servers:
+            server.stop(REQUEST_GRACE_S)
+        self._plain_servers.clear()
 
     async def close(self) -> None:
         """End the requests, then the servers, then the apps."""

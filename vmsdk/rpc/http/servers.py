@@ -60,6 +60,7 @@ class HTTPServers:
             loop, front = self._loop, self._front
             self._loop = self._front = None
         if loop is not None and front is not None:
+            front.stop_plain_servers()
             loop.run(front.close())
             front.workers.join()
             loop.stop()
