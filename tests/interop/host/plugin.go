@@ -186,8 +186,9 @@ func (p *plugin) shutdown(ctx context.Context) error {
 	p.endWaits.Do(func() { close(p.waitsDone) })
 	p.waits.Wait()
 	if p.server != nil {
+		// From AvalancheGo 1.14.0 on it may close its listener twice, and tell; a node logs that and goes on.
 		if err := p.server.Shutdown(); err != nil {
-			return err
+			p.chain.Log.Warn("the API server: " + err.Error())
 		}
 	}
 	return p.vm.Shutdown(ctx)
