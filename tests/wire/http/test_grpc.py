@@ -218,7 +218,8 @@ def test_an_abort_is_its_status_with_its_text_and_metadata(serve: Serve, echo: A
         client.call("refuse", b"")
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert caught.value.details() == "caf\u00e9: 100% no"
-    assert dict(caught.value.trailing_metadata())["x-why"] == "because"
+    trailing: Any = caught.value.trailing_metadata()
+    assert dict(trailing)["x-why"] == "because"
 
 
 @pytest.mark.parametrize("name", ["crash", "half"])
