@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from vmsdk import ID
@@ -273,8 +274,6 @@ def test_metrics_show_the_plugin_beside_the_node(host: GoHost, plugin: Path) -> 
 
 
 def test_http_is_refused_until_the_chain_runs(host: GoHost, plugin: Path) -> None:
-    import httpx
-
     host.start(plugin)
     host.initialize(GENESIS)
     handlers = host.create_handlers()
