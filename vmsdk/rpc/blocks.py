@@ -13,7 +13,7 @@ from vmsdk.block import Block, VerifyWithContext
 from vmsdk.errors import InvalidBlock, NotFound, NothingToBuild, VMError
 from vmsdk.ids import ID
 from vmsdk.rpc import answers, returned
-from vmsdk.rpc.dispatch import Dispatcher, Handler
+from vmsdk.rpc.dispatch import Dispatcher, Handler, InvalidRequest
 from vmsdk.rpc.errors import SENTINELS, sentinel_number
 from vmsdk.rpc.requests import identifier
 from vmsdk.rpc.session import Session
@@ -24,7 +24,7 @@ from vmsdk.vm import BatchedParseBlock, BuildBlockWithContext, GetAncestors
 ANCESTOR_OVERHEAD_BYTES = 4
 
 
-class ContextUnsupported(VMError):
+class ContextUnsupported(InvalidRequest):
     """A block is to be verified at a P-chain height and can't be. The text begins as a Go VM's."""
 
     def __init__(self, block: Block) -> None:
