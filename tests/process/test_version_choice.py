@@ -380,6 +380,14 @@ def test_a_program_that_listens_elsewhere_is_no_node(tmp_path: Path, engine: soc
         assert found_by_a_child_of(node, address(engine), inherited=other) == "None"
 
 
+def test_an_interpreter_of_python_is_no_node_even_if_it_listens(engine: socket.socket) -> None:
+    code = FIND_NODE.format(root=str(ROOT), engine=address(engine))
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
+    ).stdout
+    assert said.strip() == "None"
+
+
 @pytest.mark.parametrize("engine_address", ["", "rubbish", "127.0.0.1:", "127.0.0.1:-1", "127.0.0.1:999999"])
 def test_an_address_that_is_none_finds_nothing(tmp_path: Path, engine_address: str) -> None:
     assert found_by_a_child_of(FakeNode(tmp_path / "node", answer(45)), engine_address) == "None"

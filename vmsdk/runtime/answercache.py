@@ -10,6 +10,8 @@ from vmsdk.runtime.ancestors import Ancestor
 from vmsdk.runtime.release import Release
 
 MAX_ENTRY_BYTES = 16 * 1024
+# A machine has a few nodes. One that makes a new one all the time, for tests, must not fill the directory.
+MAX_ENTRIES = 64
 
 
 class AnswerCache:
@@ -42,12 +44,18 @@ class AnswerCache:
         try:
             entry = f"{release.application}\n{release.protocol}\n{_key(node)}"
             os.makedirs(self._directory, mode=0o755, exist_ok=True)
+            self._make_room()
             temporary = f"{self._file(node)}.{os.getpid()}"
             with open(temporary, "wb") as file:
                 file.write(entry.encode("utf-8", "surrogateescape"))
             os.replace(temporary, self._file(node))
         except OSError:
             pass  # the next start asks again: it works, if later
+
+    def _make_room(self) -> None:
+        names = os.listdir(self._directory)
+        for name in names if len(names) >= MAX_ENTRIES else ():
+            os.unlink(os.path.join(self._directory, name))
 
     def _file(self, node: Ancestor) -> str:
         return os.path.join(self._directory, f"{zlib.crc32(os.fsencode(node.path)):08x}")

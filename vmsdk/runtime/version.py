@@ -8,6 +8,7 @@ import sys
 import time
 
 from vmsdk.protocol import NEWEST, PROTOCOLS, Protocol, protocol
+from vmsdk.runtime.ancestors import Ancestor
 from vmsdk.runtime.answercache import AnswerCache, cache_directory
 from vmsdk.runtime.nodeprocess import find_node
 from vmsdk.runtime.release import Release, VersionQuestion
@@ -25,29 +26,27 @@ class VersionChoice:
 
     With nothing given and *ask* the node is asked at once, in the background: its executable, which is found
     among this process's ancestors, is run with `--version`. *engine* is the address that the node waits at.
-    No other process may be running threads of gRPC's yet. Raises `UnsupportedProtocol` for what is given.
+    Raises `UnsupportedProtocol` for what is given.
     """
 
     def __init__(self, given: int | None, *, engine: str, ask: bool) -> None:
         self._chosen = None if given is None else protocol(given)
+        self._node = find_node(engine) if given is None and ask else None
         self._question: VersionQuestion | None = None
-        if self._chosen is None and ask:
-            self._ask(engine)
-
-    def _ask(self, engine: str) -> None:
-        self._node = find_node(engine)
-        if self._node is None:
-            return
         directory = cache_directory()
         self._cache = None if directory is None else AnswerCache(directory)
-        known = None if self._cache is None else self._cache.get(self._node)
+        if self._node is not None:
+            self._ask(self._node)
+
+    def _ask(self, node: Ancestor) -> None:
+        known = None if self._cache is None else self._cache.get(node)
         if known is not None:
             self._take(known)
             return
         try:
-            self._question = VersionQuestion(self._node.executable, self._node.path)
+            self._question = VersionQuestion(node.executable, node.path)
         except OSError as error:
-            _log.warning("the node %s can't be asked for its version: %s", self._node.path, error.strerror)
+            _log.warning("the node %s can't be asked for its version: %s", node.path, error.strerror)
 
     @property
     def is_open(self) -> bool:
@@ -57,20 +56,19 @@ class VersionChoice:
     def settle(self) -> Protocol:
         """The version, after at most 2 s."""
         question, self._question = self._question, None
-        if question is not None:
-            assert self._node is not None
+        if question is not None and self._node is not None:
             left_s = max(0.0, LATEST_HANDSHAKE_S - _age_s())
             release = question.answer(min(ANSWER_TIMEOUT_S, left_s))
-            if release is None:
+            if release is not None:
+                if self._cache is not None:
+                    self._cache.put(self._node, release)
+                self._take(release)
+            else:
                 _log.warning(
                     "the node %s does not say its version in time: taking the newest, protocol %d",
                     self._node.path,
                     NEWEST,
                 )
-            else:
-                if self._cache is not None:
-                    self._cache.put(self._node, release)
-                self._take(release)
         return self._chosen or protocol(NEWEST)
 
     def _take(self, release: Release) -> None:
