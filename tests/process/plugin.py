@@ -19,7 +19,11 @@ PATIENCE_S = 20.0
 
 def lively(**orders: Any) -> list[str]:
     """The command of `plugins/lively.py` with these orders; the protocol is the host's unless one is."""
-    return [sys.executable, str(PLUGINS / "lively.py"), json.dumps({"protocol": DEFAULT_PROTOCOL_VERSION, **orders})]
+    return [
+        sys.executable,
+        str(PLUGINS / "lively.py"),
+        json.dumps({"protocol": DEFAULT_PROTOCOL_VERSION, **orders}),
+    ]
 
 
 def timestamp(protocol: int) -> list[str]:
