@@ -15,6 +15,7 @@ CHATTY = f"{_HERE / 'vms' / 'chatty.py'}:ChattyVM"
 PICKY = f"{_HERE / 'vms' / 'broken_initialize.py'}:PickyVM"
 STUCK = f"{_HERE / 'vms' / 'broken_initialize.py'}:StuckVM"
 MORTAL = f"{_HERE / 'vms' / 'broken_initialize.py'}:MortalVM"
+UNSERVED = f"{_HERE / 'vms' / 'broken_initialize.py'}:UnservedVM"
 BROKEN = f"{_HERE / 'vms' / 'broken_import.py'}:BrokenVM"
 LOG_TIMEOUT_S = 20.0
 

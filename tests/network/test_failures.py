@@ -22,7 +22,7 @@ from vmsdk.network.errors import (
 )
 
 from .conftest import Command, processes_in
-from .targets import BROKEN, MORTAL, PICKY, STUCK, TIMESTAMP, data_of, last_block, propose
+from .targets import BROKEN, MORTAL, PICKY, STUCK, TIMESTAMP, UNSERVED, data_of, last_block, propose
 
 MakeNetwork = Callable[..., LocalNetwork]
 
@@ -157,6 +157,14 @@ def test_a_vm_that_ends_its_process_is_told(
 ) -> None:
     network = make_network(MORTAL, node=node.path)
     with nothing_left_in(tmp_path), pytest.raises(ChainFailed, match="mortalvm failed on node1"):
+        network.start()
+
+
+def test_a_chain_whose_http_handlers_cannot_be_made_is_told_with_the_vms_reason(
+    node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
+) -> None:
+    network = make_network(UNSERVED, node=node.path)
+    with nothing_left_in(tmp_path), pytest.raises(ChainFailed, match="the interface has no colour"):
         network.start()
 
 

@@ -104,11 +104,13 @@ def test_a_paused_node_holds_up_the_chain_of_three_until_it_goes_on(network: Loc
     paused, other = network.node("node2"), network.node("node1")
     height = network.chain.height(other)
     paused.pause()
-    assert paused.status == "paused"
-    # Two of three are less than the three quarters that consensus asks for.
-    network.chain.client(other).call("timestampvm.proposeBlock", data="0x77")
-    assert network.chain.height(other) == height
-    paused.resume()
+    try:
+        assert paused.status == "paused"
+        # Two of three are less than the three quarters that consensus asks for.
+        network.chain.client(other).call("timestampvm.proposeBlock", data="0x77")
+        assert network.chain.height(other) == height
+    finally:
+        paused.resume()
     network.wait_for_height(height + 1)
     assert data_of(last_block(network, paused)) == b"\x77"
 

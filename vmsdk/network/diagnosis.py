@@ -28,6 +28,7 @@ _RECORD = re.compile(
 )
 _CHAIN_ENDS = frozenset({"chain failed to start", "chain shutdown"})
 _NO_HANDSHAKE = "it ended, or did not answer within the 5 s that a node waits"
+_NO_HANDLERS = "failed to create path route handlers"
 _PLUGIN_ENDS = "stdout collector shutdown"
 _ADDRESS_IN_USE = re.compile(r"listen tcp (?P<address>\S+): bind: address already in use")
 _FILE_LIMIT = re.compile(r"fd-limit: \((?P<needed>\d+)\) greater than max: \((?P<limit>\d+)\)")
@@ -92,8 +93,13 @@ def chain_failure(
     """What the node says of a chain that it could not make or had to stop."""
     for line in main:
         record = LogRecord.parse(line)
-        if record and record.message == "error creating chain" and record.fields.get("chainID") == chain_id:
+        if record is None:
+            continue
+        if record.message == "error creating chain" and record.fields.get("chainID") == chain_id:
             return ChainFailed(node, chain, record.reason, chain_lines[-SHOWN_LINES:], log)
+        if record.message == _NO_HANDLERS and record.fields.get("chainName") in (chain, chain_id):
+            reason = f"its HTTP handlers could not be made: {record.reason}"
+            return ChainFailed(node, chain, reason, chain_lines[-SHOWN_LINES:], log)
     return _end_of_chain(node, chain, chain_lines, log)
 
 

@@ -114,11 +114,14 @@ class Launch:
             ChainFailed: the node could not make it, or stopped it, or it is not bootstrapped in time.
             NodeDied: the node ended.
         """
-        while not self._is_bootstrapped(chain.chain_id):
+        while True:
+            bootstrapped = self._is_bootstrapped(chain.chain_id)
             self._check_alive()
             failure = self._chain_failure(chain)
             if failure is not None:
                 raise failure
+            if bootstrapped:
+                return
             if time.monotonic() > deadline:
                 lines = self._since_start(chain.name)[-diagnosis.SHOWN_LINES :]
                 raise ChainFailed(

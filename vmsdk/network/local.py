@@ -304,14 +304,12 @@ class LocalNetwork:
         _check_free(self.directory)
         made = [path for path in (self.directory, *self.directory.parents) if not path.exists()]
         try:
-            self._store.plugin_dir.mkdir(parents=True)
-            self._store.chain_config_dir.mkdir()
             network = NetworkRecord(
                 self.directory.name, str(binary.path), binary.version, binary.protocol, self._flags
             )
             for index in range(self._count):
                 network.new_node(None if self._http_port is None else self._http_port + 2 * index)
-            self._store.save(network)
+            self._store.create(network)
             self._populate(timeout_s)
         except BaseException:
             self._undo_create(made)

@@ -88,10 +88,13 @@ class Process:
         _kill(plugins)
 
     def pause(self) -> None:
-        """Freezes it (SIGSTOP) and the plugins that it runs."""
+        """Freezes it (SIGSTOP) and the plugins that it runs, and waits until it is frozen."""
         for process in [self._process, *self.plugins()]:
             if process is not None:
                 self._signal(process.suspend)
+        deadline = time.monotonic() + _KILL_TIMEOUT_S
+        while self.running and not self.paused and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
 
     def resume(self) -> None:
         """Lets it and its plugins go on (SIGCONT)."""

@@ -169,6 +169,14 @@ class Store:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InvalidState(self.path, str(error)) from error
 
+    def create(self, record: NetworkRecord) -> None:
+        """Makes the directory, if it is not there, and all that nodes expect in it."""
+        for directory in (self.plugin_dir, self.chain_config_dir):
+            directory.mkdir(parents=True)
+        (self.directory / _LOCK_FILE).touch()
+        self.save(record)
+        self.write_aliases()
+
     def save(self, record: NetworkRecord) -> None:
         """Replaces the record at once, so that a reader finds the old or the new one."""
         text = json.dumps({"format": FORMAT, **asdict(record)}, indent=2)
@@ -233,7 +241,8 @@ class Store:
 
     def _acquire(self) -> IO[str]:
         try:
-            lock = (self.directory / _LOCK_FILE).open("a", encoding="utf-8")
+            # Not made anew: the network may be about to be removed.
+            lock = (self.directory / _LOCK_FILE).open("r+", encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
             raise NetworkNotFound(self.directory) from None
         deadline = time.monotonic() + LOCK_TIMEOUT_S

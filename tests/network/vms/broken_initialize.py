@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import vmsdk
 
@@ -42,3 +42,10 @@ class MortalVM(TimestampVM):
 
     def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
         os._exit(3)
+
+
+class UnservedVM(TimestampVM):
+    """Has an interface that cannot be made."""
+
+    def create_handlers(self) -> dict[str, Any]:
+        raise RuntimeError("the interface has no colour")

@@ -151,5 +151,15 @@ def test_a_plugin_that_ended_is_told_with_what_it_printed() -> None:
     assert error.lines == tuple(printed)
 
 
+def test_a_chain_whose_handlers_cannot_be_made_is_told() -> None:
+    line = (
+        "[11-24|21:01:13.262] ERROR server/server.go:158 failed to create path route handlers "
+        '{"chainName": "ts", "error": "no module named flask"}'
+    )
+    error = chain_failure("node1", "ts", CHAIN_ID, [line], [], LOG)
+    assert error is not None
+    assert error.reason == "its HTTP handlers could not be made: no module named flask"
+
+
 def test_the_failure_of_another_chain_is_not_this_ones() -> None:
     assert chain_failure("node1", "other", "another ID", [NOT_CREATED], ["fine"], LOG) is None

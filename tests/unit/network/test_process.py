@@ -159,7 +159,8 @@ def test_pausing_freezes_it_with_its_plugins(
     process = start(PARENT)
     child = child_of(process, output)
     process.pause()
-    until(lambda: process.paused and child.status() == psutil.STATUS_STOPPED)
+    assert process.paused
+    until(lambda: child.status() == psutil.STATUS_STOPPED)
     process.resume()
     until(lambda: not process.paused and child.status() != psutil.STATUS_STOPPED)
     assert process.running

@@ -35,7 +35,7 @@ def record() -> NetworkRecord:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     store = Store(tmp_path)
-    store.save(record())
+    store.create(record())
     return store
 
 
@@ -132,19 +132,18 @@ def test_the_lock_may_be_taken_again_by_who_has_it(store: Store) -> None:
     assert store.load().name == "changed"
 
 
-def test_a_lock_of_nothing_makes_no_directory(tmp_path: Path) -> None:
-    with pytest.raises(NetworkNotFound), Store(tmp_path / "none").locked():
-        pass
+def test_a_lock_of_nothing_makes_nothing(tmp_path: Path) -> None:
+    for directory in (tmp_path, tmp_path / "none"):
+        with pytest.raises(NetworkNotFound), Store(directory).locked():
+            pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_nodes_are_told_the_names_of_chains(store: Store) -> None:
-    store.write_aliases()
     assert json.loads(store.aliases_file.read_text()) == {"chain ID": ["ts"]}
 
 
 def test_configuration_that_is_not_given_leaves_what_there_is(store: Store) -> None:
-    store.chain_config_dir.mkdir()
     store.write_chain_config("chain ID", b"config", b"upgrade")
     store.write_chain_config("chain ID", None, b"newer")
     folder = store.chain_config_dir / "chain ID"
@@ -161,8 +160,7 @@ def test_networks_are_kept_where_the_user_keeps_data(tmp_path: Path, monkeypatch
     assert existing_networks() == []
     for name in ("b", "a"):
         directory = networks_dir() / name
-        directory.mkdir(parents=True)
-        Store(directory).save(record())
+        Store(directory).create(record())
     (networks_dir() / "no-network").mkdir()
     assert existing_networks() == [networks_dir() / "a", networks_dir() / "b"]
     monkeypatch.delenv("XDG_DATA_HOME")
