@@ -37,7 +37,7 @@ class VMServer:
     ) -> None:
         """*on_shutdown* is called first thing in the node's Shutdown, from another thread."""
         self._server = server
-        self.session = Session(vm, protocol, log or logging.getLogger(vm.name))
+        self.session = Session(vm, protocol, log or logging.getLogger(str(vm.name)))
         servicers: tuple[Servicer, ...] = (
             Lifecycle(self.session, on_shutdown),
             Blocks(self.session),

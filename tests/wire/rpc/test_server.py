@@ -1,0 +1,27 @@
+"""The server of a VM, as it is made after the handshake: an exception here would leave the node waiting."""
+
+from __future__ import annotations
+
+from google.protobuf.empty_pb2 import Empty
+
+from vmsdk.host.client import VMClient
+from vmsdk.protocol import NEWEST, protocol
+from vmsdk.rpc.listener import bind
+from vmsdk.rpc.server import VMServer
+
+from .plainvm import PlainVM
+
+
+def test_a_vm_whose_name_is_no_text_is_served_all_the_same() -> None:
+    class Seven(PlainVM):
+        name = 7  # type: ignore[assignment]
+
+    listener, address = bind()
+    server = VMServer(Seven(), protocol(NEWEST), listener)
+    server.start()
+    client = VMClient(address, timeout_s=10)
+    try:
+        assert client.Version(Empty()).version == "0.0.1-plain"
+    finally:
+        client.close()
+        server.stop(0)
