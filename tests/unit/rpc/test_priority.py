@@ -72,47 +72,66 @@ def usual() -> Iterator[float]:
     sys.setswitchinterval(interval_s)
 
 
-def load(engine: EnginePriority) -> None:
-    for _ in range(priority.LOAD_PIECES + 1):
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def serve_pieces(engine: EnginePriority, clock: Clock, per_second: float) -> None:
+    """Two counts' worth of HTTP, evenly."""
+    for _ in range(2 * priority.LOAD_PIECES):
+        clock.now_s += 1 / per_second
         engine.give_way()
 
 
-def test_threads_change_faster_while_one_piece_of_http_follows_another(
-    usual: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(priority, "LOAD_GAP_S", DEADLINE_S)
-    engine = EnginePriority()
-    engine._last_piece_s = time.monotonic()
-    load(engine)
-    assert sys.getswitchinterval() == pytest.approx(priority.SWITCH_INTERVAL_S)
+def is_fast() -> bool:
+    return sys.getswitchinterval() == pytest.approx(priority.SWITCH_INTERVAL_S)
+
+
+def test_threads_change_faster_under_load_only(usual: float) -> None:
+    clock = Clock()
+    engine = EnginePriority(clock)
+    for per_second, fast in ((300, False), (2_000, True), (300, False)):
+        serve_pieces(engine, clock, per_second)
+        assert is_fast() is fast
+    assert sys.getswitchinterval() == pytest.approx(usual)
+
+
+def test_a_pause_within_a_load_does_not_end_it(usual: float) -> None:
+    clock = Clock()
+    engine = EnginePriority(clock)
+    serve_pieces(engine, clock, 5_000)
+    clock.now_s += 3 * priority.LONGEST_WAIT_S
+    with engine:
+        assert is_fast()
+    serve_pieces(engine, clock, 5_000)
+    assert is_fast()
     engine.calm_down()
     assert sys.getswitchinterval() == pytest.approx(usual)
 
 
 def test_the_first_engine_call_after_a_load_changes_them_as_usual(usual: float) -> None:
-    engine = EnginePriority()
-    load(engine)
-    # Longer ago than the gap, whatever the machine does.
-    engine._last_piece_s -= DEADLINE_S
+    clock = Clock()
+    engine = EnginePriority(clock)
+    serve_pieces(engine, clock, 5_000)
+    clock.now_s += 2 * priority.CALM_S
     with engine:
         assert sys.getswitchinterval() == pytest.approx(usual)
 
 
-def test_pieces_far_from_each_other_are_no_load(usual: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(priority, "LOAD_GAP_S", -1.0)
-    load(EnginePriority())
-    assert sys.getswitchinterval() == pytest.approx(usual)
-
-
-def test_the_end_of_the_servers_restores_the_interval(usual: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_the_servers_restores_the_interval(usual: float) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None: ...
 
-    monkeypatch.setattr(priority, "LOAD_GAP_S", DEADLINE_S)
-    engine = EnginePriority()
+    clock = Clock()
+    engine = EnginePriority(clock)
     servers = HTTPServers(protocol(NEWEST), logging.getLogger("chain"), engine)
     servers.serve(app, prefix="")
-    engine._last_piece_s = time.monotonic()
-    load(engine)
-    assert sys.getswitchinterval() == pytest.approx(priority.SWITCH_INTERVAL_S)
+    serve_pieces(engine, clock, 5_000)
+    assert is_fast()
     servers.close()
     assert sys.getswitchinterval() == pytest.approx(usual)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
 import grpc
@@ -17,9 +17,10 @@ from vmsdk._pb.http import http_pb2
 from vmsdk._pb.http.http_grpc import HTTP
 from vmsdk.http.jsonrpc import JSONRPC
 from vmsdk.rpc.http import direct
+from vmsdk.rpc.http.executor import FewThreadsExecutor
+from vmsdk.rpc.http.fewthreads import FewThreads
 from vmsdk.rpc.http.service import HTTPService
 from vmsdk.rpc.http.site import Shared
-from vmsdk.rpc.http.workers import MAX_WORKERS
 from vmsdk.rpc.options import SERVER_OPTIONS
 
 ResultT = TypeVar("ResultT")
@@ -38,8 +39,9 @@ class PlainServer:
         self._site = site
         self._loop = loop
         self._shared = shared
-        pool = ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="vmsdk-jsonrpc")
-        self._server = grpc.server(pool, options=SERVER_OPTIONS)
+        self._threads = FewThreads("vmsdk-jsonrpc")
+        executor: Any = FewThreadsExecutor(self._threads)  # grpcio asks for no more than an executor.
+        self._server = grpc.server(executor, options=SERVER_OPTIONS)
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "HandleSimple": grpc.unary_unary_rpc_method_handler(
                 self._handle_simple,
@@ -64,6 +66,8 @@ class PlainServer:
     def stop(self, grace_s: float) -> None:
         """Let requests end for *grace_s* seconds. Leaves a method behind that does not end soon after."""
         self._server.stop(grace_s).wait(grace_s + STOP_TIMEOUT_S)
+        self._threads.close()
+        self._threads.join()
 
     def _handle_simple(
         self, request: http_pb2.HandleSimpleHTTPRequest, context: grpc.ServicerContext
