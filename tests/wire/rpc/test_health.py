@@ -87,8 +87,8 @@ def test_edge_28_a_second_shutdown_answers_and_shuts_down_once(serve: Serve) -> 
     assert vm.asked.count("shutdown") == 1
 
 
-def test_a_request_that_waits_for_the_lock_is_answered_before_shutdown_is(serve: Serve) -> None:
-    begun = threading.Event()
+def test_a_request_that_waits_for_the_lock_ends_with_the_chain(serve: Serve) -> None:
+    begun, ended = threading.Event(), threading.Event()
 
     class Waiting(PlainVM):
         def create_handlers(self) -> dict[str, Any]:
@@ -97,14 +97,23 @@ def test_a_request_that_waits_for_the_lock_is_answered_before_shutdown_is(serve:
         def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
             begun.set()
             with self.ctx.lock:
-                start_response("200 OK", [])
-                return [b"here"]
+                ended.set()
+            start_response("200 OK", [])
+            return [b"here"]
 
         def shutdown(self) -> None:
             assert begun.wait(10)
 
     served = serve(Waiting())
     address = served.client.CreateHandlers(Empty()).handlers[0].server_addr
+    seen: list[bool] = []
+    disconnect = served.session.disconnect
+
+    def watched() -> None:
+        disconnect()
+        seen.append(ended.is_set())
+
+    served.session.disconnect = watched  # type: ignore[method-assign]
     shutdown = served.client.Shutdown.start(Empty())
     with grpc.insecure_channel(address) as channel:
         call: Any = channel.unary_unary(
@@ -112,8 +121,10 @@ def test_a_request_that_waits_for_the_lock_is_answered_before_shutdown_is(serve:
             HTTP.HandleSimple.request.SerializeToString,
             HTTP.HandleSimple.response.FromString,
         )
-        assert call(http_pb2.HandleSimpleHTTPRequest(method="GET", url="/"), timeout=10).body == b"here"
-    shutdown.result(10)
+        request = call.future(http_pb2.HandleSimpleHTTPRequest(method="GET", url="/"), timeout=10)
+        shutdown.result(10)
+        request.exception(10)
+    assert seen == [True]
 
 
 def test_handlers_that_are_no_mapping_are_named(serve: Serve) -> None:
