@@ -41,7 +41,9 @@ class PlainServer:
         self._shared = shared
         self._threads = FewThreads("vmsdk-jsonrpc")
         executor: Any = FewThreadsExecutor(self._threads)  # grpcio asks for no more than an executor.
-        self._server = grpc.server(executor, options=SERVER_OPTIONS)
+        self._server = grpc.server(
+            executor, options=SERVER_OPTIONS, maximum_concurrent_rpcs=shared.capacity.requests.limit
+        )
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "HandleSimple": grpc.unary_unary_rpc_method_handler(
                 self._handle_simple,
