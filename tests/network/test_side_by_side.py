@@ -219,6 +219,28 @@ def test_an_executable_is_a_plugin_in_any_language(any_node: NodeBinary, make_ne
     propose(network, network.nodes[0], b"by a file")
 
 
+@pytest.mark.parametrize("slow_start", [1, 2], ids=["registration", "chain"])
+def test_a_plugin_that_is_too_slow_once_is_given_a_second_chance(
+    any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path, slow_start: int
+) -> None:
+    fast = make_network(TIMESTAMP, node=any_node.path)
+    fast.start()
+    plugin = next((fast.directory / "plugins").iterdir())
+    starts, slow = tmp_path / "starts", tmp_path / plugin.name
+    slow.write_text(
+        f"#!/bin/sh\necho >> {starts}\n"
+        f"[ $(wc -l < {starts}) = {slow_start} ] || exec {plugin}\n"
+        "trap 'echo runtime engine: ignoring signal: terminated; exit' TERM\n"
+        "while true; do sleep 0.1; done\n"
+    )
+    slow.chmod(0o755)
+    told: list[str] = []
+    network = make_network(str(slow), node=any_node.path, progress=told.append)
+    network.start()
+    assert [text for text in told if "starting node1 again" in text]
+    propose(network, network.nodes[0], b"better late than never")
+
+
 def test_a_temporary_network_is_gone_after_its_block(any_node: NodeBinary) -> None:
     with LocalNetwork(TIMESTAMP, node=any_node.path) as network:
         propose(network, network.nodes[0], b"for a moment")

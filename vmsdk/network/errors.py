@@ -103,7 +103,19 @@ class NodeNotReady(NetworkError):
         super().__init__(_with_lines(f"{node} was not ready after {timeout_s:g} s", lines, log))
 
 
-class PluginNotRegistered(NetworkError):
+class _PluginFailure(NetworkError):
+    reason: str
+    lines: tuple[str, ...]
+
+    @property
+    def plugin_was_slow(self) -> bool:
+        """Whether the plugin was alive and well, but did not greet the node within the 5 s that it waits."""
+        # Plugins made with vmsdk, and with the node's own library, say this when the node loses its patience.
+        told_to_end = any("ignoring signal: terminated" in line for line in self.lines)
+        return "vm process not found" in self.reason and told_to_end
+
+
+class PluginNotRegistered(_PluginFailure):
     """Raised where the launch failed by which a node gets to know a plugin."""
 
     def __init__(self, node: str, plugin: Path, reason: str, lines: Sequence[str], log: Path) -> None:
@@ -116,7 +128,7 @@ class PluginNotRegistered(NetworkError):
         super().__init__(_with_lines(f"{node} could not start the plugin {plugin}: {reason}", lines, log))
 
 
-class ChainFailed(NetworkError):
+class ChainFailed(_PluginFailure):
     """Raised where a node could not make or bootstrap a chain, or stopped it."""
 
     def __init__(self, node: str, chain: str, reason: str, lines: Sequence[str], log: Path) -> None:

@@ -28,11 +28,12 @@ from vmsdk.network.errors import (
     NoSuchNode,
     WaitTimedOut,
 )
-from vmsdk.network.launch import READY_TIMEOUT_S, Launch
+from vmsdk.network.launch import READY_TIMEOUT_S
 from vmsdk.network.newchain import NewChain
 from vmsdk.network.node import Node
 from vmsdk.network.pchain import PChain
 from vmsdk.network.process import end_processes_in
+from vmsdk.network.startup import Startup
 from vmsdk.network.state import ChainRecord, InvalidState, NetworkRecord, Store
 from vmsdk.network.transactions import UTXO
 from vmsdk.network.wallet import LOCAL_ADDRESS, genesis_utxos
@@ -88,6 +89,7 @@ class LocalNetwork:
         self._http_port = http_port
         self._flags = dict(flags or {})
         self._progress = progress or _silent
+        self._startup = Startup(self._tell)
         self._temporary = directory is None
         self._store = Store(
             Path(directory or Path(tempfile.gettempdir()) / f"vmsdk-network-{secrets.token_hex(8)}")
@@ -227,7 +229,7 @@ class LocalNetwork:
         """Stops all nodes and starts them again: every chain is started anew, with changed code of its VM, on the state that it had."""
         with self._store.locked():
             self.stop()
-            self._await_chains(self._launch(self.nodes, timeout_s), timeout_s)
+            self._startup.await_chains(self._startup.launch(self.nodes, timeout_s), timeout_s)
 
     def add_node(self, timeout_s: float = READY_TIMEOUT_S) -> Node:
         """Adds a node, and waits until it has all blocks that the others have now.
@@ -266,13 +268,13 @@ class LocalNetwork:
             try:
                 births = self._plan([new], utxos)
                 self.stop()
-                launches = self._launch(nodes, timeout_s)
+                launches = self._startup.launch(nodes, timeout_s)
                 self._issue(births)
-                self._await_chains(launches, timeout_s)
+                self._startup.await_chains(launches, timeout_s)
             except BaseException:
                 self._forget_chain(new.name)
                 self.stop()
-                self._await_chains(self._launch(nodes, timeout_s), timeout_s)
+                self._startup.await_chains(self._startup.launch(nodes, timeout_s), timeout_s)
                 raise
             return self.find_chain(new.name)
 
@@ -295,6 +297,9 @@ class LocalNetwork:
                 reached = ", ".join(f"{node.name} is at {chain.height(node)}" for node in waiting)
                 raise WaitTimedOut(f"height {height} of {chain.name} ({reached})", timeout_s)
             time.sleep(_HEIGHT_POLL_S)
+
+    def _tell(self, text: str) -> None:
+        self._progress(text)
 
     # Making and starting -------------------------------------------------------------------------
 
@@ -319,17 +324,17 @@ class LocalNetwork:
         with self._store.locked():
             births = self._plan(self._new_chains, genesis_utxos())
             first, *others = self.nodes
-            launches = self._launch([first], timeout_s)
+            launches = self._startup.launch([first], timeout_s)
             utxos = PChain(first.uri).utxos(LOCAL_ADDRESS)
             if births and not births[0].is_payable(utxos):
                 # A node whose local genesis is another one: only now it is known what there is to spend.
                 births = self._plan(self._new_chains, utxos)
                 first.stop()
-                launches = self._launch([first], timeout_s)
+                launches = self._startup.launch([first], timeout_s)
             # Alone, the first node accepts the transactions at once; the others bootstrap them from it.
             self._issue(births)
-            launches += self._launch(others, timeout_s)
-            self._await_chains(launches, timeout_s)
+            launches += self._startup.launch(others, timeout_s)
+            self._startup.await_chains(launches, timeout_s)
 
     def _undo_create(self, made: list[Path]) -> None:
         if self._store.path.exists():
@@ -359,7 +364,7 @@ class LocalNetwork:
                     )
                 for new in self._new_chains:
                     self._store.write_chain_config(before.chain(new.name).chain_id, new.config, new.upgrade)
-                self._await_chains(self._launch(idle, timeout_s), timeout_s)
+                self._startup.await_chains(self._startup.launch(idle, timeout_s), timeout_s)
             except BaseException:
                 for node in idle:
                     node.kill()
@@ -382,24 +387,6 @@ class LocalNetwork:
                 if target != chain.target or another_protocol:
                     chain.target = target
                     plugin.place(find(target), chain.vm_name, self._store.plugin_dir, binary.protocol)
-
-    def _launch(self, nodes: list[Node], timeout_s: float) -> list[tuple[Node, Launch]]:
-        """Starts the nodes, and waits until their P-chains work. The first comes alone at first: the others bootstrap from it."""
-        if not nodes:
-            return []
-        self._progress(f"starting {_count(nodes)} of {self.record.version}")
-        first, *others = nodes
-        launches = [(first, first.settle(first.spawn(), timeout_s))]
-        spawned = [(node, node.spawn()) for node in others]
-        launches += [(node, node.settle(launch, timeout_s)) for node, launch in spawned]
-        for _, launch in launches:
-            launch.await_primary_network(time.monotonic() + timeout_s)
-        return launches
-
-    def _await_chains(self, launches: list[tuple[Node, Launch]], timeout_s: float) -> None:
-        self._progress(f"waiting for the chain on {_count(launches)}")
-        for node, launch in launches:
-            node.await_chains(launch, timeout_s)
 
     def _plan(self, new_chains: list[NewChain], utxos: Sequence[UTXO]) -> list[Birth]:
         """Plans the chains, and prepares what nodes need to know of them when they start."""
@@ -480,10 +467,6 @@ class LocalNetwork:
 
 def _silent(text: str) -> None:
     pass
-
-
-def _count(nodes: Sequence[object]) -> str:
-    return f"{len(nodes)} nodes" if len(nodes) != 1 else "1 node"
 
 
 def _chain_record(new: NewChain, birth: Birth) -> ChainRecord:

@@ -10,7 +10,14 @@ from vmsdk.ids import NodeID
 from vmsdk.network import diagnosis
 from vmsdk.network.binary import file_limit
 from vmsdk.network.client import JSONRPCClient, request
-from vmsdk.network.errors import NetworkError, NodeNotRunning, NodeUnreachable, PortTaken
+from vmsdk.network.errors import (
+    ChainFailed,
+    NetworkError,
+    NodeNotRunning,
+    NodeUnreachable,
+    PluginNotRegistered,
+    PortTaken,
+)
 from vmsdk.network.flags import LOCALHOST, Beacon, node_command
 from vmsdk.network.launch import READY_TIMEOUT_S, Launch
 from vmsdk.network.logs import LogFile
@@ -108,12 +115,11 @@ class Node:
             if self.status in ("running", "paused"):
                 return
             try:
-                launch = self.settle(self.spawn(), timeout_s)
-                launch.await_primary_network(time.monotonic() + timeout_s)
-                self.await_chains(launch, timeout_s)
-            except BaseException:
-                self.kill()
-                raise
+                self._start_once(timeout_s)
+            except (PluginNotRegistered, ChainFailed) as error:
+                if not error.plugin_was_slow:
+                    raise
+                self._start_once(timeout_s)
 
     def spawn(self) -> Launch:
         """Starts its process without waiting; `settle`, then `await_chains` do the rest."""
@@ -207,6 +213,15 @@ class Node:
         _, lines = LogFile.last_lines(self.log, 5)
         _, output = LogFile.last_lines(self.directory / "output.log", 5)
         return diagnosis.node_death(self.name, process.exit_code, lines, output, self.log)
+
+    def _start_once(self, timeout_s: float) -> None:
+        try:
+            launch = self.settle(self.spawn(), timeout_s)
+            launch.await_primary_network(time.monotonic() + timeout_s)
+            self.await_chains(launch, timeout_s)
+        except BaseException:
+            self.kill()
+            raise
 
     def _beacons(self, network: NetworkRecord) -> list[Beacon]:
         # One is enough, and of several a node waits for most.
