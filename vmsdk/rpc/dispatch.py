@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from vmsdk._pb._service import Method
 from vmsdk.errors import NotLoaded, VMError
@@ -58,7 +58,7 @@ class Dispatcher:
                 except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
                     self._abort(method, context, error, answers)
 
-        return _handler(method, handle)
+        return self._handler(method, handle)
 
     def free(
         self, method: Method[RequestT, ResponseT], behaviour: Callable[[RequestT], ResponseT]
@@ -73,7 +73,7 @@ class Dispatcher:
                 except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
                     self._abort(method, context, error)
 
-        return _handler(method, handle)
+        return self._handler(method, handle)
 
     def waiting(
         self,
@@ -90,7 +90,7 @@ class Dispatcher:
             except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
                 self._abort(method, context, error)
 
-        return _handler(method, handle)
+        return self._handler(method, handle)
 
     def _abort(
         self,
@@ -109,6 +109,25 @@ class Dispatcher:
             self._session.faults.record(name, error, "the node gets this as an error")
         context.abort(*status(error))
 
+    def _handler(self, method: Method[RequestT, ResponseT], handle: Callable[..., ResponseT]) -> Handler:
+        log = self._session.log
+        name = method.path.rpartition("/")[2]
+        parse = method.request.FromString
+
+        def decode(data: bytes) -> RequestT | None:
+            try:
+                return parse(data)
+            except DecodeError as error:
+                # None has grpcio refuse the call; an exception it would log with a traceback, each time.
+                log.warning("%s: the node sent a malformed message: %s", name, error)
+                return None
+
+        return name, grpc.unary_unary_rpc_method_handler(
+            handle,
+            request_deserializer=decode,
+            response_serializer=method.response.SerializeToString,
+        )
+
 
 class Cancelled(Exception):
     """A wait ended without a result, because the node gave it up or the chain ends."""
@@ -116,11 +135,3 @@ class Cancelled(Exception):
 
 class InvalidRequest(VMError):
     """The node sent what the protocol does not allow. The text is the node's own where it has one."""
-
-
-def _handler(method: Method[Any, Any], handle: Callable[..., Any]) -> Handler:
-    return method.path.rpartition("/")[2], grpc.unary_unary_rpc_method_handler(
-        handle,
-        request_deserializer=method.request.FromString,
-        response_serializer=method.response.SerializeToString,
-    )

@@ -262,11 +262,17 @@ def test_engine_calls_before_initialize_are_refused(serve: Serve, method: str, r
     assert text == "the chain is not initialised: call Initialize first"
 
 
-def test_a_malformed_message_is_a_grpc_error_and_the_process_lives(serve: Serve) -> None:
+def test_a_malformed_message_is_a_grpc_error_and_one_line_in_the_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
     served = serve(PlainVM())
+    caplog.clear()
     call: Any = served.client.channel.unary_unary("/vm.VM/ParseBlock")
     code, _ = refused(lambda: call(b"\xff\xff\xff", timeout=10))
     assert code is grpc.StatusCode.INTERNAL
+    [record] = caplog.records
+    assert record.getMessage().startswith("ParseBlock: the node sent a malformed message: ")
+    assert record.exc_info is None
     assert served.client.Version(pb_empty()).version == "0.0.1-plain"
 
 
