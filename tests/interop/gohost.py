@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
 import subprocess
 import tempfile
 import threading
@@ -20,6 +19,7 @@ from typing_extensions import Self
 
 from .build import build
 from .nodes import NODES, Node
+from .processes import overloaded
 
 CALL_TIMEOUT_S = 60.0
 EVENT_TIMEOUT_S = 10.0
@@ -303,7 +303,7 @@ class GoHost:
                 return Started(**self.call("start", plugin=str(plugin)))
             except GoHostError as error:
                 last = attempt == STARTS_UNDER_LOAD - 1
-                if last or NO_HANDSHAKE not in error.text or not _overloaded():
+                if last or NO_HANDSHAKE not in error.text or not overloaded():
                     raise GoHostError(error.op, f"{error.text}; log:\n{self._tail()}") from None
         raise AssertionError("unreachable")
 
@@ -535,11 +535,6 @@ class GoHost:
         """Asks for the plugin's HTTP handlers, and serves them with the node's own API server."""
         found = self.call("create_handlers")
         return Handlers(**{**found, "prefixes": tuple(found["prefixes"] or ())})
-
-
-def _overloaded() -> bool:
-    """Whether more processes want to run than there are processors for."""
-    return os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
 
 
 def _encoded(value: Any) -> Any:

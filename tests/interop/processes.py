@@ -1,4 +1,4 @@
-"""Processes that are not children of the test's own."""
+"""Processes that are not children of the test's own, and how many there are."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ def gone(pid: int) -> bool:
         return bool(ready)
     finally:
         os.close(descriptor)
+
+
+def overloaded() -> bool:
+    """Whether many more processes want to run than there are processors for."""
+    return os.getloadavg()[0] > 2 * (os.cpu_count() or 1)

@@ -12,12 +12,15 @@ import pytest
 
 from .gohost import NORMAL_OPERATION, GoHost, GoHostError
 from .nodes import Node
-from .processes import gone
+from .processes import gone, overloaded
 from .pyplugin import EVERYTHING, TIMESTAMP, python_plugin
 
 
 def test_a_registration_launch_ends_in_order(host: GoHost, node: Node, tmp_path: Path) -> None:
-    assert host.register(python_plugin(tmp_path, EVERYTHING, node.protocol)) == "7.8.9"
+    plugin = python_plugin(tmp_path, EVERYTHING, node.protocol)
+    assert host.register(plugin) == "7.8.9"
+    if "subprocess was killed" in host.log and overloaded():
+        host.register(plugin)  # the 5 s that a node waits were too short for this machine
     assert "subprocess gracefully shutdown" in host.log
     assert "Traceback" not in host.log
 
