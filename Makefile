@@ -13,7 +13,7 @@ JOBS ?= 2
 ARGS ?=
 
 BIN := $(VENV)/bin
-SOURCES := vmsdk examples benchmarks tests tools proto
+SOURCES := vmsdk examples benchmarks tests proto
 RUN_READY := $(VENV)/.ready-to-run
 ALL_READY := $(VENV)/.ready-for-all
 
@@ -41,16 +41,16 @@ check-types: $(ALL_READY)
 	$(BIN)/mypy $(wildcard $(SOURCES))
 
 check-layers: $(ALL_READY)
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 check-made: $(ALL_READY)
 	$(BIN)/python proto/generate.py --check
-	$(BIN)/python tools/compatibility.py --check
+	$(BIN)/python -m tests.interop.compatibility --check
 
 format: $(ALL_READY) ## put the sources into the form that check wants
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/python tools/compatibility.py
+	$(BIN)/python -m tests.interop.compatibility
 
 bench: $(ALL_READY) ## measure vmsdk against bare grpcio
 	$(BIN)/python -m benchmarks $(ARGS)

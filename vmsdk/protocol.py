@@ -6,16 +6,14 @@ place that compares version numbers: everything else asks it for a property by n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vmsdk.errors import UnsupportedProtocol
 
 HTTP2Method = Literal["CreateHTTP2Handler", "NewHTTPHandler"]
 
 
-@dataclass(frozen=True)
-class Protocol:
+class Protocol(NamedTuple):
     """What one protocol version has. Sources: the proto files of the releases named in `releases`."""
 
     version: int

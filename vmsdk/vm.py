@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from vmsdk.block import Block
 from vmsdk.context import Context
@@ -17,8 +16,7 @@ from vmsdk.state import State
 from vmsdk.timestamp import Timestamp
 
 
-@dataclass(frozen=True)
-class NodeVersion:
+class NodeVersion(NamedTuple):
     """What a peer says of itself."""
 
     name: str

@@ -11,7 +11,6 @@ from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.protocol import Protocol
 from vmsdk.rpc.answers import last_accepted_fields
 from vmsdk.rpc.dispatch import Dispatcher, Handler, InvalidRequest
-from vmsdk.rpc.initialize import Identity, make_context
 from vmsdk.rpc.returned import Unusable
 from vmsdk.rpc.session import Session
 from vmsdk.services.node import NodeConnection
@@ -39,6 +38,9 @@ class Lifecycle:
         return vm_pb2.VersionResponse(version=version)
 
     def initialize(self, request: vm_pb2.InitializeRequest) -> vm_pb2.InitializeResponse:
+        # Only now, since no registration launch needs it and a plugin's start is a race.
+        from vmsdk.rpc.initialize import Identity, make_context
+
         session = self._session
         with session.lock:
             if session.node is not None or session.shutdown_begun.is_set():

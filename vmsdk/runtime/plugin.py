@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from vmsdk.errors import VMError
@@ -87,7 +89,8 @@ def _serve(load: Callable[[], ChainVM], options: Options) -> None:
     logs.open_streams(options.log_level)
     parent, signals = Parent(), Signals()
     try:
-        server = _connect(load, options, parent, signals)
+        with _start_without_collections():
+            server = _connect(load, options, parent, signals)
         ending = signals.wait_for_end(parent, lambda text: print(f"runtime engine: {text}"))
     except (exits.CannotServe, VMError) as error:
         _give_up(str(error))
@@ -95,6 +98,22 @@ def _serve(load: Callable[[], ChainVM], options: Options) -> None:
         parent.close()
     _end(server, ending)
     signals.close()
+
+
+@contextmanager
+def _start_without_collections() -> Iterator[None]:
+    """No garbage collection meanwhile: importing makes hardly any garbage, and many objects to look through.
+
+    What was imported by then is never looked through again, which later makes the collections shorter.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _connect(load: Callable[[], ChainVM], options: Options, parent: Parent, signals: Signals) -> VMServer:
