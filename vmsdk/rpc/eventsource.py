@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 from vmsdk.events import Event
 from vmsdk.rpc.faults import FaultLog
+from vmsdk.rpc.syncend import SyncEnd
 from vmsdk.state import State
+from vmsdk.statesync import StateSyncMode
 from vmsdk.vm import ChainVM
 
 # The node retries a failed WaitForEvent after 100 ms (snow/engine/common/notifier.go); a build that
@@ -47,7 +49,7 @@ class EventSource:
         self._closed = False
         self._waits: list[Wait] = []
         self._state: State | None = None
-        self._sync_finished = False
+        self._sync_end = SyncEnd()
         self._unverified: bytes | None = None
         self._quiet_until = 0.0
         self._failures = 0
@@ -74,17 +76,22 @@ class EventSource:
         with self._condition:
             self._change()
 
+    def syncing(self, mode: StateSyncMode) -> None:
+        """The VM has accepted a state summary."""
+        with self._condition:
+            self._sync_end.begin(mode)
+
     def finish_state_sync(self) -> None:
         """The author says that state sync has ended."""
         with self._condition:
-            self._sync_finished = True
+            self._sync_end.finish()
             self._change()
 
     def state_set(self, state: State) -> None:
-        """The node has begun another phase; it has thereby heard of the end of state sync."""
+        """The node has begun another phase."""
         with self._condition:
             self._state = state
-            self._sync_finished = False
+            self._sync_end.enter(state)
             self._states += 1
             self._change()
 
@@ -162,9 +169,15 @@ class EventSource:
     def untold(self, event: Event) -> None:
         """The node was not told of *event* after all."""
         with self._condition:
-            if event is Event.STATE_SYNC_FINISHED and self._state is State.NORMAL_OP:
-                self._sync_finished = True
+            if event is Event.STATE_SYNC_FINISHED:
+                self._sync_end.give_back()
                 self._change()
+
+    def queued(self, event: Event) -> None:
+        """*event* is in the node's queue, out of which nothing gets lost."""
+        with self._condition:
+            if event is Event.STATE_SYNC_FINISHED:
+                self._sync_end.queue()
 
     def _ask_author(self, wait: Wait) -> Event | None:
         """What the author's own `wait_for_event` says.
@@ -199,7 +212,7 @@ class EventSource:
             with self._condition:
                 if wait.cancelled.is_set():
                     return None
-                if event is not None and self._take(event):
+                if event is Event.BUILD_BLOCK or (event is not None and self._sync_end.take()):
                     return event
                 if event is None and self._changes == changes:
                     self._condition.wait(delay_s)
@@ -210,7 +223,8 @@ class EventSource:
         if quiet_s == 0 and self._has_pending_work():
             return Event.BUILD_BLOCK, None
         with self._condition:
-            if self._sync_finished:
+            if self._sync_end.is_due:
+                # After any work: in normal operation this event uses up the node's question.
                 return Event.STATE_SYNC_FINISHED, None
         return None, quiet_s or None
 
@@ -235,15 +249,6 @@ class EventSource:
             finally:
                 self._asking = None
 
-    def _take(self, event: Event) -> bool:
-        """Whether *event*, which is about to be told, still holds."""
-        if event is Event.STATE_SYNC_FINISHED and self._state is State.NORMAL_OP:
-            # No SetState follows a sync that ended in normal operation: told once, after any work, since
-            # this event uses up the node's question.
-            finished, self._sync_finished = self._sync_finished, False
-            return finished
-        return True
-
     # Being heard, for nodes that are told instead of asking (until protocol 41) ----------------------
 
     def hearings(self, event: Event) -> int:
@@ -252,10 +257,7 @@ class EventSource:
             return self._hearings(event)
 
     def wait_until_heard(self, event: Event, hearings: int, timeout_s: float) -> None:
-        """Block until the node has acted on *event* since *hearings*, at most *timeout_s* seconds.
-
-        No act shows that it heard of a state sync that ended in normal operation.
-        """
+        """Block until the node has acted on *event* since *hearings*, at most *timeout_s* seconds."""
         with self._condition:
             self._condition.wait_for(
                 lambda: (
@@ -267,7 +269,7 @@ class EventSource:
             )
 
     def _is_settled(self) -> bool:
-        return self._state is State.NORMAL_OP and not self._sync_finished
+        return self._sync_end.is_told_once and not self._sync_end.is_due and not self._overridden
 
     def _hearings(self, event: Event) -> int:
         return self._builds if event is Event.BUILD_BLOCK else self._states

@@ -60,6 +60,8 @@ class Notifier:
             if not self._stopped.is_set():
                 self._log.warning("the node was not told of %s: %s", event.name, error)
             queued = False
-        if not queued:
+        if queued:
+            self._events.queued(event)
+        else:
             self._events.untold(event)
         self._events.wait_until_heard(event, hearings, RETELL_S if queued else FULL_QUEUE_S)

@@ -86,6 +86,7 @@ class StateSync:
             return vm_pb2.StateSummaryAcceptResponse(
                 mode=vm_pb2.StateSummaryAcceptResponse.MODE_SKIPPED, err=sentinel_number(error)
             )
+        self._session.events.syncing(mode)
         return vm_pb2.StateSummaryAcceptResponse(mode=vm_pb2.StateSummaryAcceptResponse.Mode.ValueType(mode))
 
     def _syncable(self) -> StateSyncableVM:

@@ -19,6 +19,7 @@ from vmsdk.ids import ID
 from vmsdk.rpc.eventsource import FIRST_RETRY_S, MAX_WAITS, EventSource
 from vmsdk.rpc.faults import FaultLog
 from vmsdk.state import State
+from vmsdk.statesync import StateSyncMode
 from vmsdk.vm import ChainVM
 
 ONE = ID(bytes([1]) * 32)
@@ -280,6 +281,42 @@ def test_the_end_of_a_dynamic_sync_is_not_lost_with_a_wait_that_is_cancelled_mea
     assert events.wait(wait) is None
     del vm.has_pending_work
     assert Asked(events).get() is Event.STATE_SYNC_FINISHED
+
+
+def test_the_end_of_a_dynamic_sync_outlives_the_state_that_follows_its_begin(vm: Work, world: World) -> None:
+    # The node drops what it is told between the accept of the summary and the SetState after it.
+    world.events.state_set(State.STATE_SYNCING)
+    world.events.finish_state_sync()
+    assert Asked(world.events).get() is Event.STATE_SYNC_FINISHED
+    world.events.syncing(StateSyncMode.DYNAMIC)
+    world.events.state_set(State.BOOTSTRAPPING)
+    assert Asked(world.events).get() is Event.STATE_SYNC_FINISHED
+    with asking(world.events) as asked:
+        assert not asked.answered.wait(AT_ONCE_S)
+        world.events.state_set(State.NORMAL_OP)
+        assert not asked.answered.wait(AT_ONCE_S)
+
+
+def test_what_is_in_an_old_nodes_queue_is_not_told_again(world: World) -> None:
+    world.events.state_set(State.STATE_SYNCING)
+    world.events.finish_state_sync()
+    event = Asked(world.events).get()
+    assert event is not None
+    world.events.queued(event)
+    world.events.syncing(StateSyncMode.DYNAMIC)
+    world.events.state_set(State.BOOTSTRAPPING)
+    with asking(world.events) as asked:
+        assert not asked.answered.wait(AT_ONCE_S)
+
+
+def test_the_end_of_a_dynamic_sync_that_nobody_asked_for_while_bootstrapping_is_told_later(
+    world: World,
+) -> None:
+    world.events.syncing(StateSyncMode.DYNAMIC)
+    world.events.state_set(State.BOOTSTRAPPING)
+    world.events.finish_state_sync()
+    world.events.state_set(State.NORMAL_OP)
+    assert Asked(world.events).get() is Event.STATE_SYNC_FINISHED
 
 
 def test_the_end_of_a_dynamic_sync_that_could_not_be_told_is_told_again(events: EventSource) -> None:

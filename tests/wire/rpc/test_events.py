@@ -15,6 +15,7 @@ from vmsdk.rpc.eventsource import FIRST_RETRY_S
 from vmsdk.rpc.listener import MAX_THREADS
 from vmsdk.rpc.notifier import RETELL_S
 from vmsdk.state import State
+from vmsdk.statesync import StateSyncMode
 
 from .conftest import Serve, Served, refused
 from .plainvm import PlainVM
@@ -33,6 +34,37 @@ class BusyVM(PlainVM):
     def work(self) -> None:
         self.to_build.append(self.child(b"work%d" % len(self.made)))
         self.ctx.notify()
+
+
+class QuickSyncVM(BusyVM, vmsdk.StateSyncableVM):
+    """Has synced before it has answered that it does."""
+
+    def __init__(self, mode: StateSyncMode) -> None:
+        super().__init__()
+        self.mode = mode
+
+    def state_sync_enabled(self) -> bool:
+        return True
+
+    def get_ongoing_sync_state_summary(self) -> vmsdk.StateSummary:
+        raise vmsdk.NotFound
+
+    get_last_state_summary = get_ongoing_sync_state_summary
+
+    def get_state_summary(self, height: int) -> vmsdk.StateSummary:
+        raise vmsdk.NotFound
+
+    def parse_state_summary(self, data: bytes) -> vmsdk.StateSummary:
+        return QuickSummary(self)
+
+
+class QuickSummary(vmsdk.StateSummary):
+    def __init__(self, vm: QuickSyncVM) -> None:
+        self._vm = vm
+
+    def accept(self) -> StateSyncMode:
+        self._vm.ctx.state_sync_finished()
+        return self._vm.mode
 
 
 def wait(served: Served) -> grpc.Future[pb.WaitForEventResponse]:
@@ -149,6 +181,23 @@ def test_edge_68_the_end_of_state_sync_is_told_until_the_next_state(serve: Serve
         wait(served).result(QUIET_S)
 
 
+def test_a_dynamic_sync_that_ends_while_its_summary_is_accepted_is_told_after_the_next_state(
+    serve: Serve,
+) -> None:
+    served = serve(QuickSyncVM(StateSyncMode.DYNAMIC), run=False)
+    served.initialize()
+    served.set_state(State.STATE_SYNCING)
+    dropped = wait(served)
+    served.client.StateSummaryAccept(pb.StateSummaryAcceptRequest(bytes=b"summary"))
+    # The node drops it, since the change of the state is news, too, and asks again.
+    assert dropped.result(PATIENCE_S).message == pb.MESSAGE_STATE_SYNC_FINISHED
+    served.set_state(State.BOOTSTRAPPING)
+    assert wait(served).result(PATIENCE_S).message == pb.MESSAGE_STATE_SYNC_FINISHED
+    served.set_state(State.NORMAL_OP)
+    with pytest.raises(grpc.FutureTimeoutError):
+        wait(served).result(QUIET_S)
+
+
 @pytest.mark.parametrize("version", [35, 41])
 def test_until_protocol_41_there_is_no_wait_for_event(serve: Serve, version: int) -> None:
     served = serve(BusyVM(), version)
@@ -218,6 +267,20 @@ def test_the_end_of_state_sync_is_told_to_old_nodes_too(serve: Serve) -> None:
     assert take(served) == pb.MESSAGE_STATE_SYNC_FINISHED
     served.set_state(State.BOOTSTRAPPING)
     assert take(served, QUIET_S) is None
+
+
+@pytest.mark.parametrize("mode", [StateSyncMode.STATIC, StateSyncMode.DYNAMIC])
+def test_a_sync_that_ends_while_its_summary_is_accepted_is_told_once_to_old_nodes(
+    serve: Serve, mode: StateSyncMode
+) -> None:
+    served = serve(QuickSyncVM(mode), 41, run=False)
+    served.initialize()
+    served.set_state(State.STATE_SYNCING)
+    served.client.StateSummaryAccept(pb.StateSummaryAcceptRequest(bytes=b"summary"))
+    assert take(served) == pb.MESSAGE_STATE_SYNC_FINISHED
+    for state in (State.BOOTSTRAPPING, State.NORMAL_OP):
+        served.set_state(state)
+        assert take(served, QUIET_S) is None
 
 
 def test_the_end_of_a_dynamic_sync_survives_a_full_queue_and_holds_no_work_up(serve: Serve) -> None:
