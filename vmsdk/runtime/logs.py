@@ -11,6 +11,9 @@ import time
 
 STDOUT_FD = 1
 STDERR_FD = 2
+# A line that never ends is written in pieces of about this length, so that it neither fills the memory nor
+# is copied again at each write.
+MAX_PENDING_CHARS = 65_536
 
 
 class LineStream(io.TextIOBase):
@@ -48,6 +51,8 @@ class LineStream(io.TextIOBase):
         self._local.pending = rest
         if newline:
             self._emit(lines + newline)
+        if len(rest) > MAX_PENDING_CHARS:
+            self.flush()
         return len(text)
 
     def flush(self) -> None:

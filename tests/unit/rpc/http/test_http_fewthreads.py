@@ -17,12 +17,11 @@ LIMIT = 4
 
 @pytest.fixture
 def threads() -> Iterator[FewThreads]:
-    before = threading.active_count()
     few = FewThreads("few", limit=LIMIT)
     yield few
     few.close()
     few.join()
-    assert threading.active_count() == before
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("few")]
 
 
 def test_jobs_run_in_their_order(threads: FewThreads) -> None:
