@@ -31,6 +31,8 @@ def serve(
     given: object = vm
     if not isinstance(given, ChainVM):
         called = f" (as in serve({given.__name__}()))" if isinstance(given, type) else ""
-        raise TypeError(f"serve() takes an object of a class derived from vmsdk.ChainVM{called}, not {given!r}")
+        raise TypeError(
+            f"serve() takes an object of a class derived from vmsdk.ChainVM{called}, not {given!r}"
+        )
     options = plugin.Options(type(vm).__name__, protocol_version, ask_parent, log_level)
     plugin.run(lambda: vm, options)

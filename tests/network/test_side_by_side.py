@@ -90,7 +90,7 @@ def test_a_chain_gets_its_genesis_configuration_and_upgrades_and_its_level_of_lo
     assert not any("a detail" in line or "genesis b'g'" in line for line in terse)
     # Lines come whole: long ones, ones that are not ASCII, and what is printed and warned.
     assert one_line(verbose, "Größe: 3 €")[1] == "WARNING"
-    assert one_line(terse, "long" * 20_000 + ".")[1] == "ERROR"
+    assert one_line(terse, "long" * 4_000 + ".")[1] == "ERROR"
     assert "printed by the VM" in terse
     assert any("warned by the VM" in line for line in verbose)
     assert one_line(terse, "caught")[1] == "ERROR"

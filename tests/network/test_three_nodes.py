@@ -159,6 +159,11 @@ def test_the_chains_metrics_are_among_the_nodes(network: LocalNetwork) -> None:
     height = propose(network, node, b"counted")
     assert node.metrics("_snowman_last_accepted_height", chain="timestampvm") == [height]
     assert node.metrics("_snowman_last_accepted_height", chain="no such chain") == []
+    # What the VM's own process tells.
+    [cpu_s] = node.metrics("_process_process_cpu_seconds_total", chain="timestampvm")
+    [memory_bytes] = node.metrics("_process_process_resident_memory_bytes", chain="timestampvm")
+    assert cpu_s > 0
+    assert memory_bytes > 1_000_000
 
 
 def test_logs_shows_the_chains_log_of_one_node_or_of_all(command: Command, network: LocalNetwork) -> None:
