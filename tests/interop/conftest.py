@@ -11,7 +11,7 @@ import pytest
 from .build import go_version
 from .gohost import GoHost
 from .nodes import NODES, Node
-from .results import NODE_PROPERTY, RESULTS_VARIABLE, ResultsRecorder
+from .results import NODE_PROPERTY
 
 HERE = Path(__file__).resolve().parent
 # A test may have to compile its host first: minutes, where nothing of the node's module was compiled before.
@@ -20,10 +20,6 @@ TIMEOUT_S = 900
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "interop: needs Go: runs against the node's own plugin-host library")
-    # With several processes, the workers tell the one that started them.
-    path = os.environ.get(RESULTS_VARIABLE)
-    if path and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(ResultsRecorder(Path(path)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
