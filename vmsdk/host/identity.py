@@ -8,7 +8,7 @@ from typing import Any
 from vmsdk.host.errors import WarpUnavailable
 from vmsdk.ids import NodeID
 
-# The key pair of PROTOCOL's test vectors: every host has the same unless told otherwise, and its public
+# The key pair of the tests' vectors (tests/unit/test_bls.py): every host has the same unless told otherwise, and its public
 # half is written down so that a host without a BLS library can still initialise a chain.
 _DEFAULT_SECRET_KEY = bytes(range(1, 33))
 _DEFAULT_PUBLIC_KEY = bytes.fromhex(

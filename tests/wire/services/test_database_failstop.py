@@ -1,4 +1,4 @@
-"""PROTOCOL.md 6.6: after the first failure of the database, nothing more is read or written."""
+"""After the first failure of the database, nothing more is read or written."""
 
 from __future__ import annotations
 
