@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections import deque
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,8 +15,10 @@ DATA_LENGTH = 32
 MAX_FUTURE_S = 10
 # The end of the year 9999, the last second that the protocol can tell.
 MAX_TIMESTAMP = 253_402_300_799
+MAX_PROPOSALS = 1024
 
 INVALID_PARAMS = -32602
+TRY_LATER = -32000
 
 _BLOCK = struct.Struct(f">32sQq{DATA_LENGTH}s")
 _LAST_ACCEPTED = b"last"
@@ -52,11 +53,15 @@ class TimestampBlock(vmsdk.Block):
         latest = vmsdk.Timestamp.now().seconds + MAX_FUTURE_S
         if not earliest <= self.timestamp <= latest:
             raise vmsdk.InvalidBlock(f"time {self.timestamp} is not within {earliest} and {latest}")
+        self.vm.processing.add(self)
 
     def accept(self) -> None:
         self.vm.store(self)
-        if self.data in self.vm.mempool:
-            self.vm.mempool.remove(self.data)
+        self.vm.processing.discard(self)
+        self.vm.mempool.pop(self.data, None)
+
+    def reject(self) -> None:
+        self.vm.processing.discard(self)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -75,7 +80,10 @@ class TimestampVM(vmsdk.ChainVM):
 
     def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
         self.ctx = ctx
-        self.mempool: deque[bytes] = deque()
+        # What was proposed and is in no accepted block, the oldest first: a dict is a set that keeps its order.
+        self.mempool: dict[bytes, None] = {}
+        # Verified blocks that the node has not decided.
+        self.processing: set[TimestampBlock] = set()
         last = ctx.db.get(_LAST_ACCEPTED)
         if last is None:
             data = genesis[:DATA_LENGTH].ljust(DATA_LENGTH, b"\0")
@@ -111,17 +119,23 @@ class TimestampVM(vmsdk.ChainVM):
         return TimestampBlock(self, vmsdk.ID(parent_id), height, timestamp, content)
 
     def build_block(self) -> TimestampBlock:
-        if not self.mempool:
+        data = self.next_proposal()
+        if data is None:
             raise vmsdk.NothingToBuild
         parent = self.ctx.get_block(self.preferred)
         now = max(vmsdk.Timestamp.now(), vmsdk.Timestamp.of(parent.timestamp))
-        return TimestampBlock(self, parent.id, parent.height + 1, now.seconds, self.mempool.popleft())
+        return TimestampBlock(self, parent.id, parent.height + 1, now.seconds, data)
 
     def set_preference(self, block_id: vmsdk.ID) -> None:
         self.preferred = block_id
 
     def has_pending_work(self) -> bool:
-        return bool(self.mempool)
+        return self.next_proposal() is not None
+
+    def next_proposal(self) -> bytes | None:
+        """The oldest proposal that no block holds. A rejected block gives its own back."""
+        held = {block.data for block in self.processing}
+        return next((data for data in self.mempool if data not in held), None)
 
     # HTTP ------------------------------------------------------------------------------------------
 
@@ -136,15 +150,18 @@ class Service:
         self._vm = vm
 
     def propose_block(self, data: str) -> dict[str, Any]:
-        """Put up to 32 bytes, given in hexadecimal, into a block to come."""
+        """Put up to 32 bytes, given in hexadecimal, into a block to come. What waits already is kept once."""
         try:
             content = bytes.fromhex(data.removeprefix("0x"))
         except ValueError as error:
             raise JSONRPCError(INVALID_PARAMS, f"data is not hexadecimal: {error}") from None
         if len(content) > DATA_LENGTH:
             raise JSONRPCError(INVALID_PARAMS, f"data has {len(content)} bytes, at most {DATA_LENGTH} fit")
+        content = content.ljust(DATA_LENGTH, b"\0")
         with self._vm.ctx.lock:
-            self._vm.mempool.append(content.ljust(DATA_LENGTH, b"\0"))
+            if content not in self._vm.mempool and len(self._vm.mempool) >= MAX_PROPOSALS:
+                raise JSONRPCError(TRY_LATER, f"{MAX_PROPOSALS} proposals are waiting: try again later")
+            self._vm.mempool[content] = None
         self._vm.ctx.notify()
         return {"success": True}
 

@@ -19,6 +19,8 @@ from vmsdk.protocol import PROTOCOLS
 from .plugin import PATIENCE_S, Lines, timestamp
 
 GENESIS = b"In the beginning"
+DATA_LENGTH = 32
+MAX_PROPOSALS = 1024
 
 
 class Client:
@@ -114,6 +116,61 @@ def test_forks_are_decided_and_blocks_out_of_time_refused() -> None:
             encoded = parent.id + height.to_bytes(8, "big") + time.to_bytes(8, "big") + bytes(32)
             with pytest.raises(CallFailed, match=rule):
                 chain.verify(chain.parse_block(encoded))
+
+
+def test_a_rejected_blocks_proposal_is_proposed_again() -> None:
+    with Host(timestamp(45)) as host, Client(host) as client:
+        chain = host.chain
+        siblings = []
+        for data in ("aa", "bb"):
+            client("proposeBlock", data=data)
+            assert chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
+            siblings.append(chain.build_block())
+            chain.verify(siblings[-1])
+        assert chain.accept(siblings[1]) == [siblings[0]]
+        assert chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
+        again = chain.produce()
+        assert again.parent_id == siblings[1].id
+        assert again.bytes[-DATA_LENGTH:] == siblings[0].bytes[-DATA_LENGTH:]
+        with pytest.raises(CallFailed, match="nothing to build"):
+            chain.build_block()
+
+
+def test_a_proposal_stays_when_its_block_was_not_verified() -> None:
+    with Host(timestamp(45)) as host, Client(host) as client:
+        client("proposeBlock", data="aa")
+        assert host.chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
+        lost = host.chain.build_block()
+        assert host.chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
+        assert host.chain.produce().bytes[-DATA_LENGTH:] == lost.bytes[-DATA_LENGTH:]
+
+
+def test_no_proposal_is_in_two_blocks_of_a_branch() -> None:
+    with Host(timestamp(45)) as host, Client(host) as client:
+        chain = host.chain
+        for data in ("aa", "aa00"):
+            assert client("proposeBlock", data=data) == {"success": True}
+        block = chain.build_block()
+        chain.verify(block)
+        chain.prefer(block.id)
+        client("proposeBlock", data="0xAA")
+        with pytest.raises(CallFailed, match="nothing to build"):
+            chain.build_block()
+        chain.accept(block)
+        with pytest.raises(CallFailed, match="nothing to build"):
+            chain.build_block()
+        client("proposeBlock", data="aa")
+        assert chain.produce().height == 2
+
+
+def test_proposals_beyond_what_is_kept_are_refused_until_a_block_makes_room() -> None:
+    with Host(timestamp(45)) as host, Client(host) as client:
+        for number in range(MAX_PROPOSALS):
+            assert client("proposeBlock", data=f"{number:04x}") == {"success": True}
+        assert f"{MAX_PROPOSALS} proposals" in client("proposeBlock", data="ffff")["message"]
+        assert client("proposeBlock", data="0000") == {"success": True}  # it is there already
+        host.chain.produce()
+        assert client("proposeBlock", data="ffff") == {"success": True}
 
 
 @pytest.mark.parametrize(
