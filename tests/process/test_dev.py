@@ -303,6 +303,28 @@ def test_a_reader_that_goes_away_ends_both(tmp_path: Path) -> None:
     vm.wait()
 
 
+APP_BELOW_API = """\
+    def create_handlers(self):
+        from vmsdk.http import subpaths
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [environ["PATH_INFO"].encode()]
+        return {subpaths("/api"): app, "/%zz": app}
+"""
+
+
+def test_an_app_is_told_by_a_url_to_open_and_without_a_call_that_it_may_not_understand(
+    tmp_path: Path,
+) -> None:
+    with Dev(talkative(tmp_path, APP_BELOW_API), folder=tmp_path) as dev:
+        url = dev.url()
+        assert url.endswith("/ext/bc/talkative/api/")
+        assert dev.line(r"^curl (\S+)$")[1] == url
+        assert request(url) == (200, b"/")
+        assert "jsonrpc" not in dev.output
+        assert dev.output.count("/%zz") == 1  # the warning that it is not served
+
+
 # Mistakes ------------------------------------------------------------------------------------------
 
 

@@ -72,10 +72,10 @@ class ChainHTTP:
         if chain is not None:
             self._register(chain)
 
-    def urls(self, chain: Chain) -> list[str]:
-        """Where the handlers of *chain* are, by its alias."""
+    def url(self, chain: Chain) -> str:
+        """Where *chain* is, by its alias; the handlers' prefixes follow it."""
         alias = chain.config.alias or str(chain.config.chain_id)
-        return [f"http://{self._front.address}/ext/bc/{alias}{prefix}" for prefix in sorted(chain.handlers)]
+        return f"http://{self._front.address}/ext/bc/{alias}"
 
     def _register(self, chain: Chain) -> list[RouteRefused]:
         if self._registered is not None:

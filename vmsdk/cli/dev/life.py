@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from vmsdk import protocol
+from vmsdk.cli.dev.addresses import example_calls, path_to_open
 from vmsdk.cli.dev.datadir import DataDirectory, file_name
 from vmsdk.cli.dev.http import ChainHTTP
 from vmsdk.cli.dev.launch import Describer, plugin_command
@@ -162,22 +163,26 @@ class Life:
     def _announce(self, name: str, data: DataDirectory, chain: Chain) -> None:
         if self._stopping.is_set():
             return
-        for refused in self._http.open(chain):
-            self._screen.warning(f"HTTP: {refused}")
-        urls = self._http.urls(chain)
+        refused = self._http.open(chain)
+        for each in refused:
+            self._screen.warning(f"HTTP: {each}")
+        prefixes = sorted(chain.handlers.keys() - {each.prefix for each in refused})
+        url = self._http.url(chain)
         last = chain.last_accepted
         releases = ", ".join(protocol.protocol(self._settings.protocol).releases)
         facts = [
             ("chain ID", str(chain.config.chain_id)),
-            *[("URL" if index == 0 else "", url) for index, url in enumerate(urls)],
+            *[
+                ("URL" if index == 0 else "", url + path_to_open(prefix))
+                for index, prefix in enumerate(prefixes)
+            ],
             ("last block", f"{last.height}  {last.id}"),
             ("data", str(data.path)),
             ("protocol", f"{self._settings.protocol} ({releases})"),
         ]
-        json = '{"jsonrpc":"2.0","id":1,"method":"METHOD","params":{}}'
         hint = (
-            f"curl -H 'content-type: application/json' {urls[0]} -d '{json}'"
-            if urls
+            example_calls(url, prefixes)
+            if chain.handlers
             else "the VM has no HTTP handlers: create_handlers returns none"
         )
         self._screen.facts(f"{name} {chain.version()}".rstrip(), facts, hint)

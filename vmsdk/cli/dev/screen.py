@@ -60,9 +60,10 @@ class Screen:
         """The style of each stream's last line, for lines that continue it."""
 
     def facts(self, title: str, facts: Sequence[tuple[str, str]], hint: str) -> None:
-        """The VM as it runs: labels with values, and a command to copy."""
+        """The VM as it runs: labels with values, and what to do with it, such as a command to copy."""
         if not self._console.is_terminal:
-            self._print(Text("\n".join([title, *(f"  {label}: {value}" for label, value in facts), hint])))
+            lines = [title, *(f"  {label}: {value}" for label, value in facts), *hint.splitlines()]
+            self._print(Text("\n".join(lines)))
             return
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="dim", no_wrap=True)
@@ -71,7 +72,7 @@ class Screen:
             grid.add_row(label, value)
         panel = Panel(grid, title=Text(title, "bold"), title_align="left", border_style="green", expand=False)
         # A command that was wrapped in a frame could not be copied.
-        self._print(panel, Text(hint, "cyan"))
+        self._print(panel, *(Text(line, "cyan") for line in hint.splitlines()))
 
     def block(self, block: Block) -> None:
         """A block that was accepted."""

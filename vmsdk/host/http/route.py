@@ -54,6 +54,16 @@ def compile_template(prefix: str) -> re.Pattern[str]:
     return re.compile(pattern + re.escape(prefix[end:]))
 
 
+def without_patterns(template: str) -> str:
+    """*template* with `{name}` in place of `{name:pattern}`. Raises `RouteRefused` for unbalanced braces."""
+    text, end = "", 0
+    for start, stop in _variables(template):
+        name = template[start + 1 : stop - 1].partition(":")[0]
+        text += f"{template[end:start]}{{{name}}}"
+        end = stop
+    return text + template[end:]
+
+
 def _variables(prefix: str) -> Iterator[tuple[int, int]]:
     """Where each outermost pair of braces begins and ends."""
     level = start = 0
