@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import signal
 import subprocess
 import tempfile
 import threading
@@ -19,7 +20,7 @@ from typing_extensions import Self
 
 from .build import build
 from .nodes import NODES, Node
-from .processes import overloaded
+from .processes import OtherProcess, overloaded
 
 CALL_TIMEOUT_S = 60.0
 EVENT_TIMEOUT_S = 10.0
@@ -44,6 +45,14 @@ class GoHostError(Exception):
         self.op = op
         self.text = text
         super().__init__(f"{op}: {text}")
+
+
+class PluginsLeft(AssertionError):
+    """Plugins run on without their host; they have been killed."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self.pids = pids
+        super().__init__(f"the host has ended, and of its plugins {', '.join(map(str, pids))} went on")
 
 
 @dataclass(frozen=True)
@@ -158,7 +167,10 @@ class Initialized:
 
 
 class GoHost:
-    """A running host of one node's release, or a copy of it. Leaving the context ends it and its plugin."""
+    """A running host of one node's release, or a copy of it.
+
+    Leaving the context ends it, and fails for a plugin that stays when its host is gone, however that went.
+    """
 
     def __init__(self, node: str | int | Node = 45, binary: Path | None = None) -> None:
         self.node = node if isinstance(node, Node) else NODES[str(node)]
@@ -167,6 +179,7 @@ class GoHost:
         self._process = subprocess.Popen(
             [str(self.binary)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
         )
+        self._plugins: list[OtherProcess] = []
         self._lock = threading.Lock()
         self._last_id = 0
         self._pending: dict[int, tuple[str, Future[Any]]] = {}
@@ -196,7 +209,7 @@ class GoHost:
         return Path(self._log.name).read_text(encoding="utf-8", errors="replace")
 
     def close(self) -> None:
-        """Ends the host, and waits for it."""
+        """Ends the host, and waits for it and its plugins. Raises `PluginsLeft`."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # a host that has died took the rest of a request with it
             self._process.stdin.close()
@@ -209,6 +222,18 @@ class GoHost:
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._log.close()
+        self._await_plugins()
+
+    def _await_plugins(self) -> None:
+        left = []
+        for plugin in self._plugins:
+            with plugin:
+                if not plugin.ended():
+                    plugin.signal(signal.SIGKILL)
+                    left.append(plugin.pid)
+        self._plugins = []
+        if left:
+            raise PluginsLeft(left)
 
     def kill(self) -> None:
         """Ends the host with SIGKILL, as a node that crashes; `close` is still to be called."""
@@ -300,11 +325,14 @@ class GoHost:
         """Starts a plugin process; returns once the handshake is done."""
         for attempt in range(STARTS_UNDER_LOAD):
             try:
-                return Started(**self.call("start", plugin=str(plugin)))
+                started = Started(**self.call("start", plugin=str(plugin)))
             except GoHostError as error:
                 last = attempt == STARTS_UNDER_LOAD - 1
                 if last or NO_HANDSHAKE not in error.text or not overloaded():
                     raise GoHostError(error.op, f"{error.text}; log:\n{self._tail()}") from None
+            else:
+                self._plugins.append(OtherProcess(started.pid))
+                return started
         raise AssertionError("unreachable")
 
     def initialize(self, genesis: bytes = b"", upgrade: bytes = b"", config: bytes = b"") -> Initialized:

@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import signal
+from types import TracebackType
+
+from typing_extensions import Self
 
 DEADLINE_S = 20.0
 
 
+class OtherProcess:
+    """A process that is no child of ours, known also when another has got its number."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        try:
+            self._descriptor: int | None = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+    def ended(self) -> bool:
+        """Whether it has ended by the deadline."""
+        return self._descriptor is None or bool(select.select([self._descriptor], [], [], DEADLINE_S)[0])
+
+    def signal(self, number: int) -> None:
+        """Sends it a signal, if it runs."""
+        if self._descriptor is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._descriptor, number)
+
+
 def gone(pid: int) -> bool:
     """Whether a process that is no child of ours has ended by the deadline."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        ready, _, _ = select.select([descriptor], [], [], DEADLINE_S)
-        return bool(ready)
-    finally:
-        os.close(descriptor)
+    with OtherProcess(pid) as process:
+        return process.ended()
 
 
 def overloaded() -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -49,8 +48,9 @@ class RawPlugin:
 
     def run(self) -> None:
         """Serves until SIGTERM."""
-        ended = threading.Event()
-        signal.signal(signal.SIGTERM, lambda *_: ended.set())
+        # Waited for, not handled: when a node dies, Linux sends several at once, and a handler that sets an event
+        # hangs when the next interrupts it. Blocked before there are threads, which block it then as well.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         server, address = self._server(VM, self._behaviours())
         if self._experiment == "serve first":
             server.start()
@@ -59,7 +59,7 @@ class RawPlugin:
             call(runtime, Runtime.Initialize, hello)
         if self._experiment != "serve first":
             server.start()
-        ended.wait()
+        signal.sigwait({signal.SIGTERM})
         server.stop(0)
 
     def _server(self, service: type[Service], behaviours: Mapping[str, Behaviour]) -> tuple[grpc.Server, str]:
