@@ -14,7 +14,7 @@ import pytest
 from .build import build
 from .gohost import GoHost, GoHostError
 from .nodes import NEWEST, NODES, Node
-from .processes import gone
+from .processes import OtherProcess
 from .pyplugin import raw_plugin
 from .rawplugin import ODD_ID
 
@@ -130,11 +130,16 @@ def test_calls_of_a_dead_plugin_wait_and_only_health_fails(newest: GoHost) -> No
         waiting.result(TIMEOUT_S)
 
 
-def test_a_go_plugin_dies_with_a_node_that_is_killed(newest: GoHost) -> None:
+def test_a_go_plugin_dies_of_the_first_signal_that_it_ignores_after_its_node_was_killed(
+    newest: GoHost,
+) -> None:
     pid = newest.start(build("timestampvm", NEWEST)).pid
     newest.initialize(GENESIS)
-    newest.kill()
-    assert gone(pid)
+    with OtherProcess(pid) as plugin:
+        newest.kill()
+        # Those of the node's death may come while the node's pipes are still open.
+        plugin.signal(signal.SIGTERM)
+        assert plugin.ended()
 
 
 def test_a_go_plugin_of_a_later_release_refuses_the_first_node_of_protocol_44() -> None:
