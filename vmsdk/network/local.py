@@ -8,17 +8,16 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
 from typing_extensions import Self
 
-from vmsdk.network import plugin
 from vmsdk.network.binary import NodeBinary, file_limit
-from vmsdk.network.birth import Birth
 from vmsdk.network.chain import Chain
+from vmsdk.network.chains import Chains, check_distinct
 from vmsdk.network.client import JSONRPCClient
 from vmsdk.network.errors import (
     InvalidArgument,
@@ -34,10 +33,8 @@ from vmsdk.network.node import Node
 from vmsdk.network.pchain import PChain
 from vmsdk.network.process import end_processes_in
 from vmsdk.network.startup import Startup
-from vmsdk.network.state import ChainRecord, InvalidState, NetworkRecord, Store
-from vmsdk.network.transactions import UTXO
+from vmsdk.network.state import InvalidState, NetworkRecord, Store
 from vmsdk.network.wallet import LOCAL_ADDRESS, genesis_utxos
-from vmsdk.target import find
 
 _HEIGHT_POLL_S = 0.02
 _MAX_PORT = 65535
@@ -94,10 +91,11 @@ class LocalNetwork:
         self._store = Store(
             Path(directory or Path(tempfile.gettempdir()) / f"vmsdk-network-{secrets.token_hex(8)}")
         )
+        self._chains = Chains(self._store, self._tell)
         self._nodes: dict[str, Node] = {}
         _check_count(nodes)
         _check_ports(http_port, nodes)
-        _check_distinct([chain.name for chain in self._new_chains])
+        check_distinct(chain.name for chain in self._new_chains)
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str], progress: Callable[[str], None] | None = None) -> Self:
@@ -262,17 +260,17 @@ class LocalNetwork:
         """
         new = chain if isinstance(chain, NewChain) else NewChain(chain)
         with self._store.locked():
-            _check_distinct([*(known.name for known in self.chains), new.name])
+            check_distinct([*(known.name for known in self.chains), new.name])
             utxos = PChain(self._first_running().uri).utxos(LOCAL_ADDRESS)
             nodes = [node for node in self.nodes if node.status in ("running", "paused")]
             try:
-                births = self._plan([new], utxos)
+                births = self._chains.plan([new], utxos)
                 self.stop()
                 launches = self._startup.launch(nodes, timeout_s)
-                self._issue(births)
+                self._chains.make(births, PChain(self._first_running().uri))
                 self._startup.await_chains(launches, timeout_s)
             except BaseException:
-                self._forget_chain(new.name)
+                self._chains.forget(new.name)
                 self.stop()
                 self._startup.await_chains(self._startup.launch(nodes, timeout_s), timeout_s)
                 raise
@@ -322,17 +320,17 @@ class LocalNetwork:
 
     def _populate(self, timeout_s: float) -> None:
         with self._store.locked():
-            births = self._plan(self._new_chains, genesis_utxos())
+            births = self._chains.plan(self._new_chains, genesis_utxos())
             first, *others = self.nodes
             launches = self._startup.launch([first], timeout_s)
             utxos = PChain(first.uri).utxos(LOCAL_ADDRESS)
             if births and not births[0].is_payable(utxos):
                 # A node whose local genesis is another one: only now it is known what there is to spend.
-                births = self._plan(self._new_chains, utxos)
+                births = self._chains.plan(self._new_chains, utxos)
                 first.stop()
                 launches = self._startup.launch([first], timeout_s)
             # Alone, the first node accepts the transactions at once; the others bootstrap them from it.
-            self._issue(births)
+            self._chains.make(births, PChain(first.uri))
             launches += self._startup.launch(others, timeout_s)
             self._startup.await_chains(launches, timeout_s)
 
@@ -351,7 +349,7 @@ class LocalNetwork:
 
     def _resume(self, timeout_s: float) -> None:
         with self._store.locked():
-            self._check_same_chains()
+            self._chains.check_same(self._new_chains)
             before = self.record
             idle = [node for node in self.nodes if node.status not in ("running", "paused")]
             try:
@@ -382,38 +380,7 @@ class LocalNetwork:
                 binary.protocol,
             )
             network.flags = flags
-            for chain in network.chains:
-                target = targets.get(chain.name, chain.target)
-                if target != chain.target or another_protocol:
-                    chain.target = target
-                    plugin.place(find(target), chain.vm_name, self._store.plugin_dir, binary.protocol)
-
-    def _plan(self, new_chains: list[NewChain], utxos: Sequence[UTXO]) -> list[Birth]:
-        """Plans the chains, and prepares what nodes need to know of them when they start."""
-        network = self.record
-        births = []
-        for new in new_chains:
-            self._check_vm(new)
-            self._progress(f"installing {new.target}")
-            vm = plugin.place(find(new.target), new.vm_name, self._store.plugin_dir, network.protocol)
-            birth = Birth.plan(new, vm, utxos)
-            births.append(birth)
-            utxos = birth.change
-            self._store.write_chain_config(str(birth.chain_id), new.config, new.upgrade)
-        with self._store.changing() as network:
-            names = {new.name for new in new_chains}
-            network.chains = [chain for chain in network.chains if chain.name not in names]
-            network.chains += [
-                _chain_record(new, birth) for new, birth in zip(new_chains, births, strict=True)
-            ]
-        self._store.write_aliases()
-        return births
-
-    def _issue(self, births: list[Birth]) -> None:
-        pchain = PChain(self._first_running().uri)
-        for birth in births:
-            self._progress(f"making the chain {birth.name}")
-            birth.issue(pchain)
+            self._chains.replace(network, targets, all_of_them=another_protocol)
 
     def _first_running(self) -> Node:
         for node in self.nodes:
@@ -421,64 +388,15 @@ class LocalNetwork:
                 return node
         raise NodeNotRunning(self.nodes[0].name)
 
-    def _check_same_chains(self) -> None:
-        known = self.record
-        for new in self._new_chains:
-            chain = known.chain(new.name)
-            if chain.genesis_hash != new.genesis_hash:
-                raise InvalidArgument(
-                    f"the chain {new.name} in {self.directory} was made with another genesis, which is for good: "
-                    "give another name, or remove the network first (vmsdk network clean)"
-                )
-            vm = plugin.id_of(find(new.target), chain.vm_name)
-            if str(vm) != chain.vm_id:
-                raise InvalidArgument(
-                    f"the chain {new.name} is one of the VM {chain.vm_id}, and {new.target} is {vm}"
-                )
-            self._check_vm(new)
-
-    def _check_vm(self, new: NewChain) -> None:
-        """All chains of a VM run the same code: its plugin is one file."""
-        vm = str(plugin.id_of(find(new.target), new.vm_name))
-        for chain in self.record.chains:
-            if chain.vm_id == vm and chain.target != new.target and chain.name != new.name:
-                raise InvalidArgument(
-                    f"the VM {chain.vm_name} is {chain.target} in this network, for the chain {chain.name}: "
-                    f"give {new.target} another VM's name (--vm-name)"
-                )
-
     def _forget_node(self, node: Node) -> None:
         node.kill()
         with self._store.changing() as network:
             network.nodes = [record for record in network.nodes if record.name != node.name]
         shutil.rmtree(node.directory, ignore_errors=True)
 
-    def _forget_chain(self, name: str) -> None:
-        with self._store.changing() as network:
-            gone = [chain for chain in network.chains if chain.name == name]
-            network.chains = [chain for chain in network.chains if chain.name != name]
-            used = {chain.vm_id for chain in network.chains}
-        for chain in gone:
-            if chain.vm_id not in used:
-                (self._store.plugin_dir / chain.vm_id).unlink(missing_ok=True)
-            self._store.remove_chain_config(chain.chain_id)
-        self._store.write_aliases()
-
 
 def _silent(text: str) -> None:
     pass
-
-
-def _chain_record(new: NewChain, birth: Birth) -> ChainRecord:
-    return ChainRecord(
-        new.name,
-        str(birth.chain_id),
-        str(birth.subnet_id),
-        str(birth.vm_id),
-        new.vm_name,
-        new.target,
-        new.genesis_hash,
-    )
 
 
 def _check_count(nodes: int) -> None:
@@ -491,12 +409,6 @@ def _check_ports(http_port: int | None, nodes: int) -> None:
         raise InvalidArgument(
             f"{nodes} nodes cannot have ports from {http_port} on: each has two, between 1 and {_MAX_PORT}"
         )
-
-
-def _check_distinct(names: list[str]) -> None:
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InvalidArgument(f"two chains cannot both be called {twice!r}: give one another name")
 
 
 def _check_free(directory: Path) -> None:
