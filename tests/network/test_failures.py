@@ -61,7 +61,7 @@ def test_no_such_node(command: Command, tmp_path: Path) -> None:
 
 def test_a_node_of_a_protocol_that_we_do_not_speak(command: Command, tmp_path: Path) -> None:
     node = tmp_path / "avalanchego"
-    node.write_text('#!/bin/sh\necho \'{"application": "avalanchego/9.0.0", "rpcchainvm": 99}\'\n')
+    node.write_text('#!/bin/sh\necho "avalanchego/9.0.0 [database=v1.4.5, rpcchainvm=99]"\n')
     node.chmod(0o755)
     with nothing_left_in(tmp_path):
         done = command.run("start", TIMESTAMP, "--node", node)

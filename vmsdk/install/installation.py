@@ -146,7 +146,7 @@ def ask_node(node: Path) -> Release:
     """
     path = Path(shutil.which(node) or node).absolute()
     try:
-        release = VersionQuestion(str(path)).answer(NODE_TIMEOUT_S)
+        release = VersionQuestion(str(path), environment=os.environ).answer(NODE_TIMEOUT_S)
     except OSError as error:
         raise NodeSilent(node, error.strerror or str(error)) from None
     if release is None:

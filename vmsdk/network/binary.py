@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import resource
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing_extensions import Self
 
 from vmsdk.network.errors import NODE_VARIABLE, FileLimitTooLow, NodeNotFound, UnsupportedNode
 from vmsdk.protocol import PROTOCOLS
+from vmsdk.runtime.release import VERSION_FLAG, VersionQuestion
 
 NODE_NAMES = ("metalgo", "avalanchego")
 VERSION_TIMEOUT_S = 20.0
@@ -25,8 +23,6 @@ FILE_LIMIT = 10 * 1024 if sys.platform == "darwin" else 32 * 1024
 """What a node asks the system for unless told otherwise (AvalancheGo, `utils/ulimit: DefaultFDLimit`)."""
 MIN_FILE_LIMIT = 512
 """A node with one chain holds some 30 files and connections, its databases keep up to 64 more open each, and callers come on top."""
-
-_VERSION_LINE = re.compile(r"(?P<application>\S+) \[.*\brpcchainvm=(?P<protocol>\d+)")
 
 
 @dataclass(frozen=True)
@@ -56,16 +52,15 @@ class NodeBinary:
 
     @classmethod
     def _ask(cls, path: Path) -> Self:
-        answer = _run(path, "--version-json")
         try:
-            said = json.loads(answer)
-            return cls(path, str(said["application"]), int(said["rpcchainvm"]))
-        except (ValueError, TypeError, KeyError):
-            pass  # a node older than --version-json, or no node at all
-        line = _VERSION_LINE.search(_run(path, "--version"))
-        if line is None:
-            raise NodeNotFound(path, "it does not answer --version as a node does")
-        return cls(path, line["application"], int(line["protocol"]))
+            release = VersionQuestion(str(path), environment=os.environ).answer(VERSION_TIMEOUT_S)
+        except OSError as error:
+            raise NodeNotFound(path, f"it cannot be run ({error.strerror})") from error
+        if release is None:
+            raise NodeNotFound(
+                path, f"within {VERSION_TIMEOUT_S:g} s it does not answer {VERSION_FLAG} as a node does"
+            )
+        return cls(path, release.application, release.protocol)
 
 
 def file_limit() -> int:
@@ -102,19 +97,3 @@ def _search_path() -> Path:
         if found:
             return Path(found).absolute()
     raise NodeNotFound
-
-
-def _run(path: Path, argument: str) -> str:
-    try:
-        done = subprocess.run(
-            [path, argument],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=VERSION_TIMEOUT_S,
-            check=False,
-        )
-    except OSError as error:
-        raise NodeNotFound(path, f"it cannot be run ({error.strerror})") from error
-    except subprocess.TimeoutExpired:
-        raise NodeNotFound(path, f"it did not answer {argument} in {VERSION_TIMEOUT_S:g} s") from None
-    return done.stdout.decode(errors="replace")

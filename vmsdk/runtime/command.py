@@ -6,26 +6,30 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 # No answer that is asked for comes near this.
 MAX_OUTPUT_BYTES = 1024 * 1024
 
 
 class Command:
-    """Runs *executable* as *argv*, without input or environment; what it writes to stderr is dropped.
+    """Runs *executable* as *argv*, without input, and with no *environment* but the given one.
+
+    What it writes to stderr is dropped.
 
     Raises `OSError` when it can't be started. Close it, or ask for its output, or the process is left.
     """
 
     # Not by subprocess: importing that takes longer than all of this, and a plugin's start has to hurry.
-    def __init__(self, executable: str, argv: list[str]) -> None:
+    def __init__(
+        self, executable: str, argv: list[str], environment: Mapping[str, str] | None = None
+    ) -> None:
         self._reader, writer = os.pipe()
         try:
             self._pid: int | None = os.posix_spawn(
                 executable,
                 argv,
-                {},
+                environment or {},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, writer, 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from typing_extensions import Self
@@ -47,11 +48,14 @@ class Release:
 class VersionQuestion:
     """`--version`, asked of *executable* in the background. *name* is what it sees as its own name.
 
+    Its *environment* is empty unless one is given: what a person names may be a script that needs one.
     Raises `OSError` when it can't be started. Close it, or ask for its answer, or the process is left.
     """
 
-    def __init__(self, executable: str, name: str | None = None) -> None:
-        self._command = Command(executable, [name or executable, VERSION_FLAG])
+    def __init__(
+        self, executable: str, name: str | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._command = Command(executable, [name or executable, VERSION_FLAG], environment)
         self._asked_at_s = time.monotonic()
 
     def answer(self, timeout_s: float) -> Release | None:
