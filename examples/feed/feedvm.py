@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -42,12 +42,17 @@ class Message(vmsdk.Block):
         parent = self.vm.ctx.get_block(self.parent_id)
         if self.height != parent.height + 1:
             raise vmsdk.InvalidBlock(f"height {self.height} does not follow the parent's {parent.height}")
+        self.vm.processing.add(self)
 
     def accept(self) -> None:
         self.vm.store(self)
+        self.vm.processing.discard(self)
         if self.text in self.vm.pending:
             self.vm.pending.remove(self.text)
         self.vm.subscribers.publish(self.to_json())
+
+    def reject(self) -> None:
+        self.vm.processing.discard(self)
 
     def to_json(self) -> dict[str, Any]:
         return {"id": str(self.id), "height": self.height, "timestamp": self.timestamp, "text": self.text}
@@ -60,7 +65,10 @@ class FeedVM(vmsdk.ChainVM):
 
     def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
         self.ctx = ctx
+        # What was posted and is in no accepted block, the oldest first.
         self.pending: deque[str] = deque()
+        # Verified blocks that the node has not decided.
+        self.processing: set[Message] = set()
         self.subscribers = Subscribers()
         last = ctx.db.get(_LAST_ACCEPTED)
         if last is None:
@@ -104,17 +112,27 @@ class FeedVM(vmsdk.ChainVM):
         return Message(self, vmsdk.ID(parent_id), height, timestamp, text)
 
     def build_block(self) -> Message:
-        if not self.pending:
+        text = self.next_text()
+        if text is None:
             raise vmsdk.NothingToBuild
         parent = self.ctx.get_block(self.preferred)
         now = max(vmsdk.Timestamp.now(), vmsdk.Timestamp.of(parent.timestamp))
-        return Message(self, parent.id, parent.height + 1, now.seconds, self.pending.popleft())
+        return Message(self, parent.id, parent.height + 1, now.seconds, text)
 
     def set_preference(self, block_id: vmsdk.ID) -> None:
         self.preferred = block_id
 
     def has_pending_work(self) -> bool:
-        return bool(self.pending)
+        return self.next_text() is not None
+
+    def next_text(self) -> str | None:
+        """The oldest text that no block holds. A rejected block gives its own back; the same may be posted twice."""
+        held = Counter(message.text for message in self.processing)
+        for text in self.pending:
+            if not held[text]:
+                return text
+            held[text] -= 1
+        return None
 
     # HTTP ------------------------------------------------------------------------------------------
 

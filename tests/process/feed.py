@@ -29,9 +29,10 @@ def feed(version: int) -> list[str]:
 
 
 class Feed:
-    """A running chain that accepts what it builds, and the address of its app."""
+    """A running chain, and the address of its app. It accepts what it builds, unless the test says what is done."""
 
-    def __init__(self, version: int, **settings: Any) -> None:
+    def __init__(self, version: int, *, runs: bool = True, **settings: Any) -> None:
+        self._runs = runs
         self.lines = Lines()
         self.host = Host(feed(version), protocol=version, genesis=GENESIS, log=self.lines, **settings)
         self.front = HTTPFront(protocol(version), NodeID(bytes(20)))
@@ -42,7 +43,8 @@ class Feed:
         self.front.start()
         assert self.front.add_chain(chain, ["feed"], self.host.chain.handlers) == []
         self.front.set_normal_op(chain, True)
-        self.host.run()
+        if self._runs:
+            self.host.run()
         self.base = f"/ext/bc/{chain}/api"
         self.url = f"http://{self.front.address}{self.base}"
         self.ws = f"ws://{self.front.address}{self.base}"

@@ -9,6 +9,9 @@ import pytest
 import websockets
 from websockets.sync.client import connect
 
+from vmsdk.events import Event
+from vmsdk.host.errors import CallFailed
+
 from .feed import GENESIS, Feed
 from .plugin import PATIENCE_S
 
@@ -34,6 +37,24 @@ def test_what_is_posted_is_fed_to_everyone_who_listens_and_can_be_read_later(ver
         assert httpx.get(f"{feed.url}/blocks/last").json() == heard[1]
         assert feed.host.stop() == 0
     assert "Traceback" not in feed.lines.text
+
+
+def test_a_message_stays_until_a_block_that_holds_it_is_accepted() -> None:
+    with Feed(45, runs=False) as feed:
+        chain = feed.host.chain
+        for text in ("one", "two", "two"):
+            feed.post(text)
+        assert chain.build_block().bytes.endswith(b"one")  # the node loses it
+        rejected = chain.build_block()
+        chain.verify(rejected)
+        accepted = chain.build_block()
+        chain.verify(accepted)
+        assert chain.accept(accepted) == [rejected]
+        assert chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
+        blocks = [accepted, chain.produce(), chain.produce()]
+        assert [block.bytes[-3:] for block in blocks] == [b"two", b"one", b"two"]
+        with pytest.raises(CallFailed, match="nothing to build"):
+            chain.build_block()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
