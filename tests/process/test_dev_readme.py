@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
+from vmsdk.events import Event
+from vmsdk.host.errors import CallFailed
+from vmsdk.host.http import HTTPFront
+from vmsdk.host.identity import DEFAULT_NODE_ID
+from vmsdk.host.node import Host
+from vmsdk.protocol import NEWEST, protocol
+
 from .devcommand import Dev, call, request
+from .plugin import PATIENCE_S
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_guest_book_is_written_and_read(tmp_path: Path) -> None:
+@pytest.fixture
+def guest_book(tmp_path: Path) -> Path:
+    """The file that readers save."""
     source = re.search(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    body = re.search(r"-d '(\{.*\"method\":\"write\".*\})'", README)
     assert source is not None
+    file = tmp_path / "guestbook.py"
+    file.write_text(source[1])
+    return file
+
+
+def test_the_guest_book_is_written_and_read(guest_book: Path, tmp_path: Path) -> None:
+    body = re.search(r"-d '(\{.*\"method\":\"write\".*\})'", README)
     assert body is not None
-    (tmp_path / "guestbook.py").write_text(source[1])
-    with Dev("guestbook.py", "--reload", folder=tmp_path) as dev:
+    with Dev(guest_book.name, "--reload", folder=tmp_path) as dev:
         url = dev.url()
         assert url.endswith("/ext/bc/guestbook")
         status, answer = request(url, body[1].encode())
@@ -29,3 +48,25 @@ def test_the_guest_book_is_written_and_read(tmp_path: Path) -> None:
         assert json.loads(answer)["error"]["message"] == "an entry has 1 to 140 characters, not 141"
         dev.interrupt()
         assert dev.wait() == 0
+
+
+def test_an_entry_of_the_guest_book_waits_until_a_block_with_it_is_accepted(guest_book: Path) -> None:
+    front = HTTPFront(protocol(NEWEST), DEFAULT_NODE_ID)
+    with Host([sys.executable, str(guest_book)], protocol=NEWEST) as host, ExitStack() as stack:
+        chain = host.chain
+        front.start()
+        stack.callback(front.stop)
+        front.add_chain(chain.config.chain_id, ["book"], chain.handlers)
+        front.set_normal_op(chain.config.chain_id, True)
+        for text in ("one", "two"):
+            assert call(f"http://{front.address}/ext/bc/book", "write", text=text) == "thank you"
+        assert chain.build_block().bytes.endswith(b"one")  # the node loses it
+        rejected = chain.build_block()
+        chain.verify(rejected)
+        accepted = chain.build_block()
+        chain.verify(accepted)
+        assert chain.accept(accepted) == [rejected]
+        assert chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
+        assert [block.bytes[-3:] for block in (accepted, chain.produce())] == [b"two", b"one"]
+        with pytest.raises(CallFailed, match="nothing to build"):
+            chain.build_block()
