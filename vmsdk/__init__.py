@@ -9,6 +9,8 @@ if __name__ == "__main__":
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vmsdk._version import __version__
@@ -93,6 +95,16 @@ __all__ = [
     "serve",
 ]
 
+
+class _Package(ModuleType):
+    """Keeps `vmsdk.serve` the function, also when the module of that name is imported first."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 if not TYPE_CHECKING:  # or type checkers would take any misspelt name for one that this function finds
 

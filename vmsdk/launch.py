@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-# What comes before the handshake counts against the 5 s in which a node wants it: no more than this. And not
-# vmsdk.serve: that import would put the module where authors find the function of the same name.
+# What comes before the handshake counts against the 5 s in which a node wants it: no more than this.
 from vmsdk.runtime import plugin
 
 if TYPE_CHECKING:
