@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vmsdk.block import Block
+    from vmsdk.chainlock import ChainLock
     from vmsdk.database import Database
     from vmsdk.ids import ID, NodeID
     from vmsdk.metrics import Metrics
@@ -72,7 +72,7 @@ class Context:
     log: logging.Logger
     """The chain's log: one record a line in the node's log of this chain."""
 
-    lock: threading.RLock
+    lock: ChainLock
     """Held around every engine call; an HTTP handler that takes it sees a settled state."""
 
     get_block: Callable[[ID], Block]

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from vmsdk.http.asgi import RUN_IN_THREAD, Receive, Scope, Send, refuse_websocket, respond
 from vmsdk.http.grpccontext import UNKNOWN, Aborted, AsyncContext, Context, metadata_of, to_headers
 from vmsdk.http.grpcmessages import ENCODINGS, UNIMPLEMENTED, MessageReader, MessageRefused, frame
+from vmsdk.waiting import waiting
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """Source: grpcio's own limit for a message that is received."""
@@ -286,7 +287,8 @@ class _Call:
             return None, True
 
     def _in_loop(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        with waiting():
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
 def _timeout_s(text: str) -> float | None:

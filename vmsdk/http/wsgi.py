@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, TypeAlias, cast
 
 from vmsdk.http.asgi import RUN_IN_THREAD, Message, Receive, Scope, Send, refuse_websocket
+from vmsdk.waiting import waiting
 
 ExcInfo: TypeAlias = "tuple[type[BaseException], BaseException, TracebackType | None]"
 Environ: TypeAlias = "dict[str, Any]"
@@ -119,7 +120,8 @@ class _Request:
             self._unsent.append(chunk)
             return
         # PEP 3333: a chunk is passed on before the next one is asked for.
-        asyncio.run_coroutine_threadsafe(self._send_chunk(chunk), self._loop).result()
+        with waiting():
+            asyncio.run_coroutine_threadsafe(self._send_chunk(chunk), self._loop).result()
 
     async def _send_chunk(self, chunk: bytes) -> None:
         await self._send_start()
@@ -145,7 +147,8 @@ class _StreamedBody(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._unread and not self._ended:
-            message = asyncio.run_coroutine_threadsafe(_receive(self._receive), self._loop).result()
+            with waiting():
+                message = asyncio.run_coroutine_threadsafe(_receive(self._receive), self._loop).result()
             if message["type"] == "http.disconnect":
                 raise ConnectionResetError("the client went away before its request had ended")
             self._unread = memoryview(message.get("body", b""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -17,8 +17,14 @@ from vmsdk.rpc.session import NotReady, Session
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 
-Handler: TypeAlias = "tuple[str, grpc.RpcMethodHandler[Any, Any]]"
-"""The name of a gRPC method, and what serves it."""
+
+class Handler(NamedTuple):
+    """One gRPC method."""
+
+    name: str
+    served: grpc.RpcMethodHandler[Any, Any]
+    comes_first: bool
+    """Whether HTTP gives way to its calls."""
 
 
 class Servicer(Protocol):
@@ -90,7 +96,7 @@ class Dispatcher:
             except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
                 self._abort(method, context, error)
 
-        return self._handler(method, handle)
+        return self._handler(method, handle, comes_first=False)
 
     def _abort(
         self,
@@ -109,7 +115,13 @@ class Dispatcher:
             self._session.faults.record(name, error, "the node gets this as an error")
         context.abort(*status(error))
 
-    def _handler(self, method: Method[RequestT, ResponseT], handle: Callable[..., ResponseT]) -> Handler:
+    def _handler(
+        self,
+        method: Method[RequestT, ResponseT],
+        handle: Callable[..., ResponseT],
+        *,
+        comes_first: bool = True,
+    ) -> Handler:
         log = self._session.log
         name = method.path.rpartition("/")[2]
         parse = method.request.FromString
@@ -122,11 +134,12 @@ class Dispatcher:
                 log.warning("%s: the node sent a malformed message: %s", name, error)
                 return None
 
-        return name, grpc.unary_unary_rpc_method_handler(
+        served = grpc.unary_unary_rpc_method_handler(
             handle,
             request_deserializer=decode,
             response_serializer=method.response.SerializeToString,
         )
+        return Handler(name, served, comes_first)
 
 
 class Cancelled(Exception):

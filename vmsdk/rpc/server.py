@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import grpc
 
-from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.protocol import Protocol
 from vmsdk.rpc.blocks import Blocks
 from vmsdk.rpc.dispatch import Servicer
@@ -17,6 +16,7 @@ from vmsdk.rpc.handlers import Handlers
 from vmsdk.rpc.health import Health
 from vmsdk.rpc.lifecycle import Lifecycle
 from vmsdk.rpc.liveness import Liveness
+from vmsdk.rpc.methods import VMMethods
 from vmsdk.rpc.peers import Peers
 from vmsdk.rpc.session import Session
 from vmsdk.rpc.statesync import StateSync
@@ -48,10 +48,8 @@ class VMServer:
             Health(self.session),
             Gather(self.session),
         )
-        handlers = {name: handler for servicer in servicers for name, handler in servicer.handlers()}
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(VM.full_name, handlers), Liveness())
-        )
+        handlers = (handler for servicer in servicers for handler in servicer.handlers())
+        server.add_generic_rpc_handlers((VMMethods(handlers, self.session.priority), Liveness()))
 
     def start(self) -> None:
         """Begin to answer."""

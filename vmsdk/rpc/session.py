@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from vmsdk.chainlock import ChainLock
 from vmsdk.errors import VMError
 from vmsdk.protocol import Protocol
 from vmsdk.rpc.blockmemory import BlockMemory
@@ -39,7 +40,7 @@ class Session:
         self.vm = vm
         self.protocol = protocol
         self.log = log
-        self.lock = threading.RLock()
+        self.lock = ChainLock()
         self.priority = EnginePriority()
         self.faults = FaultLog(log)
         self.blocks = BlockMemory(vm)

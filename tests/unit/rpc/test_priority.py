@@ -64,6 +64,77 @@ def test_an_engine_call_that_fails_has_ended_too(monkeypatch: pytest.MonkeyPatch
     assert time.monotonic() - before < DEADLINE_S / 2
 
 
+def test_http_waits_for_a_call_that_has_arrived_and_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priority, "LONGEST_WAIT_S", DEADLINE_S)
+    monkeypatch.setattr(priority, "ANNOUNCED_S", DEADLINE_S)
+    engine = EnginePriority()
+    events: list[str] = []
+    asking = threading.Event()
+
+    def http() -> None:
+        asking.set()
+        engine.give_way()
+        events.append("http")
+
+    engine.announce()
+    thread = threading.Thread(target=http)
+    thread.start()
+    assert asking.wait(DEADLINE_S)
+    with engine:
+        events.append("engine")
+    thread.join(DEADLINE_S)
+    assert events == ["engine", "http"]
+    before = time.monotonic()
+    engine.give_way()
+    assert time.monotonic() - before < DEADLINE_S / 2
+
+
+def test_a_call_that_has_arrived_and_never_begins_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priority, "LONGEST_WAIT_S", DEADLINE_S)
+    clock = Clock()
+    engine = EnginePriority(clock)
+    engine.announce()
+    clock.now_s += 2 * priority.ANNOUNCED_S
+    before = time.monotonic()
+    engine.give_way()
+    assert time.monotonic() - before < DEADLINE_S / 2
+
+
+def test_an_event_loop_gives_way_between_steps_but_not_before_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    engine = EnginePriority(clock)
+    waits: list[float] = []
+    monkeypatch.setattr(engine, "_wait", lambda: waits.append(clock.now_s))
+    begun_s = clock.now_s
+    engine.give_way_between_steps()
+    with engine:
+        for _ in range(100):
+            engine.give_way_between_steps()
+            clock.now_s += priority.STEPS_S / 10
+    assert waits[0] == begun_s
+    assert len(waits) == pytest.approx(100 / 10, abs=1)
+
+
+def test_an_event_loop_under_load_takes_breaks(usual: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    breaks: list[float] = []
+    monkeypatch.setattr("vmsdk.rpc.priority.time.sleep", breaks.append)
+    clock = Clock()
+    engine = EnginePriority(clock)
+
+    def steps(span_s: float) -> None:
+        for _ in range(100):
+            clock.now_s += span_s / 100
+            engine.give_way_between_steps()
+
+    steps(10 * priority.BREAK_EVERY_S)
+    assert breaks == []
+    serve_pieces(engine, clock, 5_000)
+    steps(10 * priority.BREAK_EVERY_S)
+    assert set(breaks) == {priority.BREAK_S}
+    assert len(breaks) == pytest.approx(10, abs=1)
+    engine.calm_down()
+
+
 @pytest.fixture
 def usual() -> Iterator[float]:
     """The switch interval of this process, which is the same after the test."""
@@ -122,6 +193,18 @@ def test_the_first_engine_call_after_a_load_changes_them_as_usual(usual: float) 
     clock.now_s += 2 * priority.CALM_S
     with engine:
         assert sys.getswitchinterval() == pytest.approx(usual)
+
+
+def test_threads_change_faster_while_one_of_http_works(usual: float) -> None:
+    engine = EnginePriority()
+    engine.begin_work()
+    engine.begin_work()
+    engine.end_work()
+    assert is_fast()
+    with engine:
+        assert is_fast()
+    engine.end_work()
+    assert sys.getswitchinterval() == pytest.approx(usual)
 
 
 def test_the_end_of_the_servers_restores_the_interval(usual: float) -> None:

@@ -153,7 +153,7 @@ class Caller:
     """The node's client of one `http.HTTP` server."""
 
     def __init__(self, address: str) -> None:
-        self._channel = connect(address)
+        self.channel = connect(address)
         self._simple = self._method(HTTP.HandleSimple)
         self._handle = self._method(HTTP.Handle)
 
@@ -195,10 +195,10 @@ class Caller:
         return self._handle.future(call, timeout=DEADLINE_S)
 
     def close(self) -> None:
-        self._channel.close()
+        self.channel.close()
 
     def _method(self, method: Any) -> Any:
-        return self._channel.unary_unary(
+        return self.channel.unary_unary(
             method.path,
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,

@@ -220,6 +220,29 @@ def test_a_json_rpc_method_is_called_through_every_protocol(mount: Mount, versio
     assert json.loads(response.body) == {"jsonrpc": "2.0", "id": 1, "result": 7}
 
 
+class Answering:
+    """A JSON-RPC service, by an ordinary method."""
+
+    def ping(self) -> str:
+        return "pong"
+
+
+@pytest.mark.parametrize("method", ["HandleSimple", "Handle"])
+@pytest.mark.parametrize("app", [answering(200), JSONRPC("chain", Answering())], ids=["ASGI", "JSON-RPC"])
+def test_a_malformed_message_is_a_grpc_error_and_one_line_in_the_log(
+    mount: Mount, app: Any, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caller = mount(app)
+    call: Any = caller.channel.unary_unary(f"/http.HTTP/{method}")
+    with pytest.raises(grpc.RpcError) as caught:
+        call(b"\xff\xff\xff", timeout=DEADLINE_S)
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    [record] = caplog.records
+    assert record.getMessage().startswith(f"/http.HTTP/{method}: the node sent a malformed message: ")
+    assert record.exc_info is None
+    assert caller.simple().code in (200, 405)
+
+
 def test_bodies_of_8_mib_pass_both_ways(mount: Mount) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":

@@ -1,37 +1,37 @@
-"""As few threads as will do: a second one only wakes while the first is waiting for something."""
+"""As few threads as will do: another one only works while the first is waiting for something."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from vmsdk.rpc.http.turn import Turn
+from vmsdk.waiting import schedule_this_thread
+
 MAX_THREADS = 16
-"""How much blocking work runs at once; more of it waits. A few are enough: Python runs one thread at a
+"""How much blocking work is under way at once; more of it waits. A few are enough: Python runs one thread at a
 time, and what the others wait for is the node's database or the engine's lock."""
 
 JOIN_TIMEOUT_S = 1.0
 
-# A job that takes longer has waited for something, so another thread may work meanwhile.
-SLOW_JOB_S = 0.000_5
-
-# When jobs wait and none has begun for this long, there is another thread for them. Jobs that come later have one
-# sooner; this is for the last ones, and to look more often would cost all others time.
-STUCK_S = 0.01
-
 # A thread that goes from job to job pauses this often.
 PAUSE_S = 0.000_3
+
+# A thread that has waited goes on without the turn when it does not get it within this time: it may hold a lock that
+# the one whose turn it is wants.
+PATIENCE_S = 0.001
 
 Job = Callable[[], None]
 
 
 class FewThreads:
-    """A bounded set of daemon threads, started as they are needed.
+    """A bounded set of daemon threads, started as they are needed, of which one works at a time.
 
-    Python runs one thread at a time, so several that compute only get in each other's way: to change from
-    one to another costs more than a short job. So one thread works off what there is. When it takes long
-    over a job, which is to say that it waits for something, the next one wakes.
+    A thread takes one job after the other, until one makes it wait (`vmsdk.waiting`); then the next thread
+    takes jobs. Several sets may share a turn.
 
     Daemons, unlike an executor's of the standard library: those would keep the process from ending while a
     job is stuck.
@@ -40,44 +40,39 @@ class FewThreads:
     def __init__(
         self,
         name: str,
+        turn: Turn,
         *,
         limit: int = MAX_THREADS,
         before_job: Callable[[], None] = lambda: None,
         on_pause: Callable[[], None] = lambda: None,
     ) -> None:
-        """*before_job* and *on_pause* are called in the threads, the latter also whenever jobs have run out."""
+        """*before_job* and *on_pause* are called in the threads, the latter also before any wait."""
         self._name = name
+        self._turn = turn
         self._limit = limit
         self._before_job = before_job
         self._on_pause = on_pause
+        # The turn's lock guards all that follows.
         self._jobs: deque[Job] = deque()
-        self._changed = threading.Condition(threading.Lock())
-        """Guards what follows, and wakes threads that have nothing to do."""
-        self._threads: list[threading.Thread] = []
-        self._awake = 0
-        self._wakes = 0
-        """Threads that have been woken and don't know it yet; they count as awake."""
-        self._progress = 0.0
-        """When the last job began, or a thread was last woken for one."""
-        self._needs_watch = False
-        self._is_watched = False
+        self._threads: list[_Thread] = []
+        self._idle: list[_Thread] = []
+        self._ready = 0
+        """How many threads have the turn or have asked for it."""
         self._closed = False
 
     def put(self, jobs: Iterable[Job]) -> None:
         """Have these run, in this order to begin with. A job must not raise."""
-        self._jobs.extend(jobs)
-        with self._changed:
-            # A thread that makes progress takes them next.
-            if not self._awake or time.monotonic() - self._progress > SLOW_JOB_S:
-                self._wake_one()
-            if len(self._jobs) > 1 or self._awake > 1:
-                self._watch_over()
+        with self._turn.lock:
+            self._jobs.extend(jobs)
+            self._see_to_jobs()
 
     def close(self) -> None:
         """Let the threads end after the jobs that there are."""
-        with self._changed:
+        with self._turn.lock:
             self._closed = True
-            self._changed.notify_all()
+            for thread in self._idle:
+                thread.gate.release()
+            self._idle.clear()
 
     def join(self) -> None:
         """Wait for the threads to end, `JOIN_TIMEOUT_S` at most: one may be stuck in a job."""
@@ -87,92 +82,140 @@ class FewThreads:
 
     # With the lock held ------------------------------------------------------------------------------
 
-    def _wake_one(self) -> None:
-        """Let another thread work, if there may be one."""
-        self._progress = time.monotonic()
-        if self._awake < len(self._threads):
-            self._wakes += 1
-            self._changed.notify()
-        elif not self._start():
+    def _see_to_jobs(self) -> None:
+        """Have a thread take the jobs that there are."""
+        if not self._jobs:
             return
+        if self._ready:
+            self._turn.watch()
+        elif self._idle:
+            self._get_ready(self._idle.pop())
+        elif len(self._threads) < self._limit:
+            thread = _Thread(self, f"{self._name}-{len(self._threads) + 1}")
+            self._threads.append(thread)
+            self._get_ready(thread)
+            thread.start()
+
+    def _get_ready(self, thread: _Thread) -> None:
+        self._ready += 1
+        self._turn.ask(thread)
+
+    def _let_go(self) -> None:
+        """One of these threads has the turn no more."""
+        self._ready -= 1
+        self._see_to_jobs()
+
+    def _next_job(self, thread: _Thread) -> Job | None:
+        """What *thread* does after a job; None if it has to wait at its gate first."""
+        if self._turn.is_held_by(thread):
+            if self._jobs and self._ready == 1 and not self._turn.is_asked_for:
+                return self._take_job()
+            self._turn.pass_on()
+            self._ready -= 1
         else:
-            self._wakes += 1
-        self._awake += 1
-
-    def _watch_over(self) -> None:
-        """Have a thread that rests look after the jobs, which may be stuck behind one that waits."""
-        if self._needs_watch:
-            return
-        self._needs_watch = True
-        if self._awake < len(self._threads):
-            self._changed.notify()
+            thread.stop_without_turn()
+        if self._jobs and not self._ready:
+            self._get_ready(thread)
+        elif self._closed:
+            thread.gate.release()  # There is nothing to wait for.
         else:
-            self._start()
+            self._idle.append(thread)
+        return None
 
-    def _start(self) -> bool:
-        if len(self._threads) == self._limit:
-            return False
-        name = f"{self._name}-{len(self._threads) + 1}"
-        thread = threading.Thread(target=self._live, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-        return True
+    def _first_job(self, thread: _Thread) -> Job | None:
+        """What *thread* does with the turn that it has just got; None if others have done all there was."""
+        if self._jobs and self._turn.is_held_by(thread):
+            return self._take_job()
+        return self._next_job(thread)
 
-    # In a thread -----------------------------------------------------------------------------------
+    def _take_job(self) -> Job:
+        self._turn.begin_piece()
+        job = self._jobs.popleft()
+        self._see_to_jobs()
+        return job
 
-    def _live(self) -> None:
-        with self._changed:
-            if not self._rest():
-                return
+    # In a thread -------------------------------------------------------------------------------------
+
+    def _work(self, thread: _Thread) -> None:
+        """Do jobs until there will be none any more."""
+        paused_s = time.monotonic()
         while True:
-            self._work()
-            with self._changed:
-                if self._jobs:
-                    continue
-                self._awake -= 1
-                if not self._rest():
+            thread.gate.acquire()
+            with self._turn.lock:
+                if self._closed and not thread.is_at_work:
                     return
+                job = self._first_job(thread)
+            while job is not None:
+                if not self._jobs or time.monotonic() - paused_s > PAUSE_S:
+                    # Before the last one too: it may take long.
+                    self._on_pause()
+                    paused_s = time.monotonic()
+                self._before_job()
+                job()
+                del job  # Or what it holds would live until the next one.
+                with self._turn.lock:
+                    job = self._next_job(thread)
+            self._on_pause()
 
-    def _rest(self) -> bool:
-        """With the lock held: wait for something to do; False when there will be nothing any more."""
-        while not self._wakes:
-            if self._closed and not self._jobs:
-                return False
-            if self._needs_watch and not self._is_watched:
-                self._watch()
-            else:
-                self._changed.wait()
-        self._wakes -= 1
-        return True
 
-    def _watch(self) -> None:
-        """With the lock held: wait a while; then another thread works if jobs are stuck."""
-        self._is_watched = True
-        self._changed.wait(STUCK_S)
-        self._is_watched = False
-        self._needs_watch = False
-        if self._jobs:
-            if time.monotonic() - self._progress > STUCK_S:
-                self._wake_one()
-            self._watch_over()
+class _Thread(threading.Thread):
+    """One of the set. It starts when it has been made ready."""
 
-    def _work(self) -> None:
-        """Run jobs until none is left."""
-        paused = begun = time.monotonic()
-        while True:
-            try:
-                job = self._jobs.popleft()
-            except IndexError:
-                break
-            self._progress = begun
-            self._before_job()
-            job()
-            del job  # Or what it holds would live until the next one.
-            begun, previous = time.monotonic(), begun
-            if begun - previous > SLOW_JOB_S and self._jobs:
-                with self._changed:
-                    self._wake_one()
-            if begun - paused > PAUSE_S:
-                self._on_pause()
-                paused = begun
-        self._on_pause()
+    def __init__(self, few: FewThreads, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self.gate = threading.Lock()
+        self.gate.acquire()
+        self._few = few
+        self._turn = few._turn
+        self._clock: int | None = None
+        self._is_without_turn = False
+        """Whether it works although it is not its turn."""
+
+    def run(self) -> None:
+        schedule_this_thread(self)
+        if sys.platform != "darwin" and sys.platform != "win32":
+            self._clock = time.pthread_getcpuclockid(threading.get_ident())
+        self._few._work(self)
+
+    def cpu_s(self) -> float | None:
+        return None if self._clock is None else time.clock_gettime(self._clock)
+
+    # With the lock held ------------------------------------------------------------------------------
+
+    @property
+    def is_at_work(self) -> bool:
+        return self._is_without_turn or self._turn.is_held_by(self)
+
+    def lost_turn(self) -> None:
+        self._is_without_turn = True
+        self._few._let_go()
+
+    def stop_without_turn(self) -> None:
+        """If it works without the turn, it does so no more."""
+        if self._is_without_turn:
+            self._is_without_turn = False
+            self._turn.end_without()
+
+    # In a job ----------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        self._few._on_pause()
+        with self._turn.lock:
+            self.stop_without_turn()
+            if self._turn.is_held_by(self):
+                self._turn.pass_on()
+                self._few._let_go()
+
+    def resume(self) -> None:
+        with self._turn.lock:
+            if self.is_at_work:
+                return
+            self._few._get_ready(self)
+        if self.gate.acquire(timeout=PATIENCE_S):
+            return
+        with self._turn.lock:
+            if not self._turn.is_held_by(self):
+                self._turn.go_without(self)
+                self.lost_turn()
+                return
+        self.gate.acquire()

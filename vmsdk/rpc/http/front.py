@@ -17,6 +17,7 @@ from vmsdk.rpc.http.plain import PlainServer
 from vmsdk.rpc.http.routes import Routes
 from vmsdk.rpc.http.service import HTTPService
 from vmsdk.rpc.http.site import Shared, Site
+from vmsdk.rpc.http.turn import Turn
 from vmsdk.rpc.http.workers import Workers
 from vmsdk.rpc.options import SERVER_OPTIONS
 from vmsdk.rpc.priority import EnginePriority
@@ -39,8 +40,9 @@ class HTTPFront:
         log: logging.Logger,
         priority: EnginePriority,
     ) -> None:
-        self.workers = Workers(loop, give_way=priority.give_way)
-        self._shared = Shared(self.workers, Capacity(), priority, log)
+        self.turn = Turn(on_begin=priority.begin_work, on_end=priority.end_work)
+        self.workers = Workers(loop, self.turn, give_way=priority.give_way)
+        self._shared = Shared(self.workers, self.turn, Capacity(), priority, log)
         self._protocol = protocol
         self._routes = Routes()
         self._sites: list[Site] = []

@@ -14,14 +14,15 @@ from typing import Any, TypeVar
 import grpc
 
 from vmsdk._pb.http import http_pb2
-from vmsdk._pb.http.http_grpc import HTTP
 from vmsdk.http.jsonrpc import JSONRPC
 from vmsdk.rpc.http import direct
 from vmsdk.rpc.http.executor import FewThreadsExecutor
 from vmsdk.rpc.http.fewthreads import FewThreads
+from vmsdk.rpc.http.methods import HTTPMethods
 from vmsdk.rpc.http.service import HTTPService
 from vmsdk.rpc.http.site import Shared
 from vmsdk.rpc.options import SERVER_OPTIONS
+from vmsdk.waiting import waiting
 
 ResultT = TypeVar("ResultT")
 
@@ -39,26 +40,13 @@ class PlainServer:
         self._site = site
         self._loop = loop
         self._shared = shared
-        self._threads = FewThreads("vmsdk-jsonrpc")
+        self._threads = FewThreads("vmsdk-jsonrpc", shared.turn)
         executor: Any = FewThreadsExecutor(self._threads)  # grpcio asks for no more than an executor.
         self._server = grpc.server(
             executor, options=SERVER_OPTIONS, maximum_concurrent_rpcs=shared.capacity.requests.limit
         )
-        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            "HandleSimple": grpc.unary_unary_rpc_method_handler(
-                self._handle_simple,
-                request_deserializer=HTTP.HandleSimple.request.FromString,
-                response_serializer=HTTP.HandleSimple.response.SerializeToString,
-            ),
-            "Handle": grpc.unary_unary_rpc_method_handler(
-                self._handle,
-                request_deserializer=HTTP.Handle.request.FromString,
-                response_serializer=HTTP.Handle.response.SerializeToString,
-            ),
-        }
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(HTTP.full_name, handlers),)
-        )
+        methods = HTTPMethods(self._handle_simple, self._handle, shared.priority, shared.log)
+        self._server.add_generic_rpc_handlers((methods,))
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
 
     def start(self) -> None:
@@ -78,14 +66,15 @@ class PlainServer:
         return _finish(direct.respond(self._service, request, _at_once))
 
     def _handle(self, request: http_pb2.HTTPRequest, context: grpc.ServicerContext) -> http_pb2.HTTPResponse:
-        answer = asyncio.run_coroutine_threadsafe(self._site.handle(request, context), self._loop)
+        answer = asyncio.run_coroutine_threadsafe(self._site.handle(request), self._loop)
 
         def left() -> None:
             answer.cancel()
 
         context.add_callback(left)
         try:
-            return answer.result()
+            with waiting():
+                return answer.result()
         except CancelledError:
             context.abort(grpc.StatusCode.CANCELLED, "the client has left")
 

@@ -63,6 +63,7 @@ class HTTPServers:
             front.stop_plain_servers()
             loop.run(front.close())
             front.workers.join()
+            front.turn.close()
             loop.stop()
             self._priority.calm_down()
 
@@ -72,6 +73,6 @@ class HTTPServers:
         from vmsdk.rpc.http.loopthread import LoopThread
 
         if self._loop is None or self._front is None:
-            self._loop = LoopThread("vmsdk-http")
+            self._loop = LoopThread("vmsdk-http", self._priority.give_way_between_steps)
             self._front = HTTPFront(self._loop.loop, self._protocol, self._log, self._priority)
         return self._loop, self._front

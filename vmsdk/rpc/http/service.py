@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 
 from vmsdk._pb.http import http_pb2
-from vmsdk._pb.http.http_grpc import HTTP
 from vmsdk.http.jsonrpc import JSONRPC
 from vmsdk.protocol import Protocol
 from vmsdk.rpc.http import direct, handle, headers
+from vmsdk.rpc.http.methods import HTTPMethods
 from vmsdk.rpc.http.routes import Routes
 from vmsdk.rpc.http.simple import SimpleExchange
 from vmsdk.rpc.http.site import Site
@@ -25,27 +27,15 @@ class HTTPService:
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The service as grpcio takes it."""
-        return grpc.method_handlers_generic_handler(
-            HTTP.full_name,
-            {
-                "HandleSimple": grpc.unary_unary_rpc_method_handler(
-                    self.handle_simple,
-                    request_deserializer=HTTP.HandleSimple.request.FromString,
-                    response_serializer=HTTP.HandleSimple.response.SerializeToString,
-                ),
-                "Handle": grpc.unary_unary_rpc_method_handler(
-                    self.handle,
-                    request_deserializer=HTTP.Handle.request.FromString,
-                    # Until protocol 39 the answer is Empty: what an HTTPResponse without headers looks like.
-                    response_serializer=HTTP.Handle.response.SerializeToString,
-                ),
-            },
-        )
+        shared = self._site.shared
+        return HTTPMethods(self._handle_simple, self._handle, shared.priority, shared.log)
 
-    async def handle_simple(
-        self, request: http_pb2.HandleSimpleHTTPRequest, context: object
+    async def _handle_simple(
+        self, request: http_pb2.HandleSimpleHTTPRequest | None, context: grpc.aio.ServicerContext[Any, Any]
     ) -> http_pb2.HandleSimpleHTTPResponse:
         """A request of HTTP/1 without `Upgrade` (until protocol 40 also of HTTP/2)."""
+        if request is None:
+            await context.abort(grpc.StatusCode.INTERNAL, "the message is malformed")
         try:
             where = parse(request.url)
         except InvalidTarget as error:
@@ -69,7 +59,14 @@ class HTTPService:
         await site.run(exchange)
         return exchange.answer()
 
-    async def handle(self, request: http_pb2.HTTPRequest, context: object) -> http_pb2.HTTPResponse:
+    async def _handle(
+        self, request: http_pb2.HTTPRequest | None, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> http_pb2.HTTPResponse:
+        if request is None:
+            await context.abort(grpc.StatusCode.INTERNAL, "the message is malformed")
+        return await self.handle(request)
+
+    async def handle(self, request: http_pb2.HTTPRequest) -> http_pb2.HTTPResponse:
         """A request with `Upgrade`, or (from protocol 41) of HTTP/2."""
         return await handle.handle(request, self._site, self._routes, self._protocol)
 

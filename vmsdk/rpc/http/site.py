@@ -13,6 +13,7 @@ from vmsdk.http.mount import Mount
 from vmsdk.rpc.http.capacity import Capacity, Full
 from vmsdk.rpc.http.exchange import Exchange
 from vmsdk.rpc.http.target import Target
+from vmsdk.rpc.http.turn import Turn
 from vmsdk.rpc.http.workers import Workers
 from vmsdk.rpc.priority import EnginePriority
 
@@ -27,6 +28,7 @@ class Shared:
     """What all apps of a chain have in common."""
 
     workers: Workers
+    turn: Turn
     capacity: Capacity
     priority: EnginePriority
     log: logging.Logger

@@ -11,6 +11,7 @@ from typing import Any
 
 from vmsdk.errors import Closed
 from vmsdk.rpc.http.fewthreads import MAX_THREADS, FewThreads, Job
+from vmsdk.rpc.http.turn import Turn
 
 # When jobs come faster than one in this time, they wait as long for company, but no more than so many. A single
 # client that calls again when it has its answer is slower than that, so it never waits.
@@ -26,13 +27,14 @@ class Workers:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        turn: Turn,
         *,
         limit: int = MAX_THREADS,
         give_way: Callable[[], None] = lambda: None,
     ) -> None:
         """*give_way* is called in a thread before each piece of work."""
         self._loop = loop
-        self._threads = FewThreads("vmsdk-http", limit=limit, before_job=give_way, on_pause=self._tell)
+        self._threads = FewThreads("vmsdk-http", turn, limit=limit, before_job=give_way, on_pause=self._tell)
         self._closed = False
         self._gathered: list[Job] = []
         self._hand_over_at: float | None = None

@@ -10,19 +10,23 @@ from typing import Any
 import pytest
 
 from vmsdk.errors import Closed
+from vmsdk.rpc.http.turn import Turn
 from vmsdk.rpc.http.workers import Workers
+from vmsdk.waiting import waiting
 
 DEADLINE_S = 10.0
 
 
 def with_workers(use: Callable[[Workers], Awaitable[Any]], limit: int = 4) -> Any:
     async def run() -> Any:
-        workers = Workers(asyncio.get_running_loop(), limit=limit)
+        turn = Turn()
+        workers = Workers(asyncio.get_running_loop(), turn, limit=limit)
         try:
             return await asyncio.wait_for(use(workers), DEADLINE_S)
         finally:
             workers.close()
             workers.join()
+            turn.close()
 
     # Not their number: threads of earlier tests may end meanwhile.
     before = set(threading.enumerate())
@@ -47,6 +51,23 @@ def test_jobs_run_beside_each_other_up_to_the_limit() -> None:
     async def use(workers: Workers) -> None:
         # Each waits for the others: with fewer threads than the limit none would return.
         await asyncio.gather(*(workers.run(together.wait, DEADLINE_S) for _ in range(limit)))
+
+    with_workers(use, limit)
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_result_does_not_wait_for_the_next_job_that_waits(limit: int) -> None:
+    release = threading.Event()
+
+    def job() -> None:
+        with waiting():
+            assert release.wait(DEADLINE_S)
+
+    async def use(workers: Workers) -> None:
+        short, *long = (asyncio.ensure_future(workers.run(each)) for each in (int, job, job))
+        assert await short == 0
+        release.set()
+        await asyncio.gather(*long)
 
     with_workers(use, limit)
 

@@ -1,0 +1,38 @@
+"""HTTP gives way to a call of the engine from the moment when it arrives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.protobuf.empty_pb2 import Empty
+
+from tests.wire.rpc.conftest import Serve, refused
+from tests.wire.rpc.plainvm import PlainVM
+from vmsdk._pb.vm import vm_pb2 as pb
+
+
+def test_a_call_of_the_engine_is_announced_before_it_begins(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    def parse_block(data: bytes) -> Any:
+        events.append("begun")
+        return PlainVM.parse_block(vm, data)
+
+    vm = PlainVM(parse_block=parse_block)
+    served = serve(vm)
+    monkeypatch.setattr(served.session.priority, "announce", lambda: events.append("announced"))
+    refused(lambda: served.client.ParseBlock(pb.ParseBlockRequest(bytes=b"no block")))
+    assert events == ["announced", "begun"]
+    served.client.Health(Empty())
+    assert events[2:] == ["announced"]
+
+
+def test_a_call_that_waits_for_events_is_not(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    announced: list[None] = []
+    served = serve(PlainVM(has_pending_work=lambda: True))
+    monkeypatch.setattr(served.session.priority, "announce", lambda: announced.append(None))
+    assert served.client.WaitForEvent(Empty()).message == pb.MESSAGE_BUILD_BLOCK
+    assert announced == []
