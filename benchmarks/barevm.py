@@ -51,14 +51,14 @@ class BareVM:
 
     def run(self, protocol: int) -> None:
         """Serves until SIGTERM."""
-        ended = threading.Event()
-        signal.signal(signal.SIGTERM, lambda *_: ended.set())
+        # Blocked and waited for: a handler could interrupt itself, since a host that dies sends several.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         served = [name for name in VM.methods if hasattr(self, name)]
         address = self.serve(VM, {name: getattr(self, name) for name in served})
         with grpc.insecure_channel(os.environ["AVALANCHE_VM_RUNTIME_ENGINE_ADDR"]) as runtime:
             hello = runtime_pb2.InitializeRequest(protocol_version=protocol, addr=address)
             stub(runtime, Runtime.Initialize)(hello, wait_for_ready=True, timeout=HANDSHAKE_TIMEOUT_S)
-        ended.wait()
+        signal.sigwait({signal.SIGTERM})
         for server in self.servers:
             server.stop(0)
 

@@ -1,4 +1,4 @@
-"""The plugins that are compared: the timestamp example on vmsdk, and on bare grpcio."""
+"""The plugins that are compared: the examples on vmsdk, and the first of them on bare grpcio."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ def example() -> list[str]:
     """The timestamp example, as `vmsdk.serve` runs it."""
     code = "import vmsdk; from examples.timestamp.timestampvm import TimestampVM; "
     return _python(code + f"vmsdk.serve(TimestampVM(), protocol_version={PROTOCOL})")
+
+
+def feed() -> list[str]:
+    """The feed example, as `vmsdk.serve` runs it."""
+    code = (
+        f"sys.path.insert(0, {str(ROOT / 'examples' / 'feed')!r}); import vmsdk; from feedvm import FeedVM; "
+    )
+    return _python(code + f"vmsdk.serve(FeedVM(), protocol_version={PROTOCOL})")
 
 
 def bare() -> list[str]:
