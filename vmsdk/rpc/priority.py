@@ -19,7 +19,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 # HTTP works in pieces of 50 to 150 µs between two system calls.
@@ -81,6 +82,15 @@ class EnginePriority:
             self._calls -= 1
             if not self._calls:
                 self._changed.notify_all()
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Goes around what an engine call waits for HTTP to do: meanwhile HTTP need not give way to that call."""
+        self.__exit__(None, None, None)
+        try:
+            yield
+        finally:
+            self.__enter__()
 
     # HTTP ------------------------------------------------------------------------------------------
 

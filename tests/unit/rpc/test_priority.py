@@ -100,6 +100,20 @@ def test_a_call_that_has_arrived_and_never_begins_is_forgotten(monkeypatch: pyte
     assert time.monotonic() - before < DEADLINE_S / 2
 
 
+def test_http_does_not_give_way_to_a_call_that_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priority, "LONGEST_WAIT_S", DEADLINE_S)
+    engine = EnginePriority()
+    waits: list[str] = []
+    monkeypatch.setattr(engine, "_wait", lambda: waits.append("gave way"))
+    with engine:
+        with engine.lent():
+            engine.give_way()
+            engine.give_way_between_steps()
+        assert waits == []
+        engine.give_way()
+    assert waits == ["gave way"]
+
+
 def test_an_event_loop_gives_way_between_steps_but_not_before_each(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     engine = EnginePriority(clock)

@@ -92,9 +92,12 @@ class FewThreads:
             self._get_ready(self._idle.pop())
         elif len(self._threads) < self._limit:
             thread = _Thread(self, f"{self._name}-{len(self._threads) + 1}")
+            try:
+                thread.start()
+            except RuntimeError:
+                return  # The system has no more threads now: the jobs wait for one of ours, or for the next job.
             self._threads.append(thread)
             self._get_ready(thread)
-            thread.start()
 
     def _get_ready(self, thread: _Thread) -> None:
         self._ready += 1
@@ -159,7 +162,7 @@ class FewThreads:
 
 
 class _Thread(threading.Thread):
-    """One of the set. It starts when it has been made ready."""
+    """One of the set."""
 
     def __init__(self, few: FewThreads, name: str) -> None:
         super().__init__(name=name, daemon=True)

@@ -48,7 +48,8 @@ class HTTPServers:
             if self._closed:
                 raise Closed("the HTTP servers are closed")
             loop, front = self._start()
-            return loop.run(front.serve(asgi, mount))
+            with self._priority.lent():
+                return loop.run(front.serve(asgi, mount))
 
     def close(self) -> None:
         """End every request, run every lifespan's shutdown, and stop the servers. Repeats are harmless.
@@ -60,11 +61,12 @@ class HTTPServers:
             loop, front = self._loop, self._front
             self._loop = self._front = None
         if loop is not None and front is not None:
-            front.stop_plain_servers()
-            loop.run(front.close())
-            front.workers.join()
-            front.turn.close()
-            loop.stop()
+            with self._priority.lent():
+                front.stop_plain_servers()
+                loop.run(front.close())
+                front.workers.join()
+                front.turn.close()
+                loop.stop()
             self._priority.calm_down()
 
     def _start(self) -> tuple[LoopThread, HTTPFront]:

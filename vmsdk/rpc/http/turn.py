@@ -105,12 +105,17 @@ class Turn:
 
     def watch(self) -> None:
         """Somebody waits for the holder to let go: see to it that it does not take for ever."""
-        if not self._is_watched:
-            self._is_watched = True
-            self._watched.set()
-            if self._watcher is None:
-                self._watcher = threading.Thread(target=self._watch, name="vmsdk-http-turn", daemon=True)
-                self._watcher.start()
+        if self._is_watched:
+            return
+        if self._watcher is None:
+            watcher = threading.Thread(target=self._watch, name="vmsdk-http-turn", daemon=True)
+            try:
+                watcher.start()
+            except RuntimeError:
+                return  # The system has no more threads now: the next one who asks tries again.
+            self._watcher = watcher
+        self._is_watched = True
+        self._watched.set()
 
     def _give_to(self, runner: Runner) -> None:
         self._holder = runner

@@ -187,6 +187,23 @@ def test_while_a_job_says_that_it_waits_others_run(
     assert ended.wait(DEADLINE_S)
 
 
+def test_a_system_without_a_thread_to_spare_loses_no_job(
+    threads: FewThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    done = [threading.Event() for _ in range(3)]
+    with monkeypatch.context() as exhausted:
+        exhausted.setattr(threading.Thread, "start", no_more)
+        threads.put([done[0].set])
+        threads.put([done[1].set])
+    assert not any(event.is_set() for event in done)
+    threads.put([done[2].set])
+    for event in done:
+        assert event.wait(DEADLINE_S)
+
+
 def test_a_job_that_has_waited_may_hold_what_the_next_one_wants(
     threads: FewThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,8 @@ import pytest
 from vmsdk.rpc.http import turn as turns
 from vmsdk.rpc.http.turn import Turn
 
+DEADLINE_S = 10.0
+
 
 class Runner:
     """A thread that takes turns, without the thread."""
@@ -97,3 +99,22 @@ def test_work_without_the_turn_is_work_too() -> None:
     turn.end_without()
     assert events == ["begin", "begin", "end", "end"]
     assert not second.goes
+
+
+def test_a_system_without_a_thread_to_spare_has_the_turn_watched_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_more(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    turn = Turn()
+    stuck, second, third = Runner(), Runner(), Runner()
+    with monkeypatch.context() as exhausted:
+        exhausted.setattr(threading.Thread, "start", no_more)
+        with turn.lock:
+            turn.ask(stuck)
+            turn.ask(second)
+    with turn.lock:
+        turn.ask(third)
+    assert second.gate.acquire(timeout=DEADLINE_S)
+    turn.close()
