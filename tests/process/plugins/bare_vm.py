@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import queue
 import signal
 import struct
 import threading
@@ -327,12 +328,13 @@ def main(version: int, manners: set[str]) -> None:
     that descriptor after the announcement. ``hang``: it never builds a block.
     """
     parent = os.getppid()
-    ended = threading.Event()
+    # An event would not do: its lock may be held by what the handler interrupts.
+    ended: queue.SimpleQueue[None] = queue.SimpleQueue()
     vm = HangingVM() if "hang" in manners else PluginVM()
 
     def terminate(*_: object) -> None:
         if vm.shut_down.is_set() or os.getppid() != parent:
-            ended.set()
+            ended.put(None)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if "deaf" in manners:
@@ -345,7 +347,7 @@ def main(version: int, manners: set[str]) -> None:
     for descriptor in (1, 2):
         if f"close{descriptor}" in manners:
             os.close(descriptor)
-    ended.wait()
+    ended.get()
     server.stop(1).wait()
 
 
