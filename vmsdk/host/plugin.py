@@ -93,7 +93,8 @@ class PluginProcess:
         self._signal_lock = threading.Lock()
         self._stop_lock = threading.Lock()
         self._stopped = False
-        self._exec_at_s = 0.0
+        self.exec_at_s = 0.0
+        """When the plugin was executed, by `time.perf_counter`; known after `start`."""
         self._at_exit: list[Callable[[int], None]] = []
 
     # Start -----------------------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ class PluginProcess:
 
     def _live(self, environment: Mapping[str, str]) -> None:
         try:
-            process, self._exec_at_s = spawn(self.argv, environment)
+            process, self.exec_at_s = spawn(self.argv, environment)
         except BaseException as error:  # noqa: BLE001 - raised again where the start was asked for
             self._start_error = error
             self._started.set()
@@ -166,7 +167,7 @@ class PluginProcess:
                 "vm process not found", exit_code=self.exit_code, output=tuple(self.output)
             )
         assert runtime.called_at_s is not None
-        self.handshake_s = runtime.called_at_s - self._exec_at_s
+        self.handshake_s = runtime.called_at_s - self.exec_at_s
         return runtime.address
 
     def _drain(self, stream: str, pipe: IO[bytes]) -> None:
