@@ -145,7 +145,7 @@ class FewThreads:
         while True:
             thread.gate.acquire()
             with self._turn.lock:
-                if self._closed and not thread.is_at_work:
+                if self._closed and not thread.is_at_work():
                     return
                 job = self._first_job(thread)
             while job is not None:
@@ -185,7 +185,6 @@ class _Thread(threading.Thread):
 
     # With the lock held ------------------------------------------------------------------------------
 
-    @property
     def is_at_work(self) -> bool:
         return self._is_without_turn or self._turn.is_held_by(self)
 
@@ -211,14 +210,15 @@ class _Thread(threading.Thread):
 
     def resume(self) -> None:
         with self._turn.lock:
-            if self.is_at_work:
+            if self.is_at_work():
                 return
             self._few._get_ready(self)
         if self.gate.acquire(timeout=PATIENCE_S):
             return
         with self._turn.lock:
-            if not self._turn.is_held_by(self):
+            if not self.is_at_work():
                 self._turn.go_without(self)
                 self.lost_turn()
                 return
+        # It has just been this thread's turn after all; it may even have lost it again.
         self.gate.acquire()

@@ -125,32 +125,37 @@ class Turn:
     # In a thread of its own --------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        while True:
+        while not self._closed.is_set():
             self._watched.wait()
             self._watched.clear()
             self._is_watched = False
-            if self._closed.is_set():
-                return
-            with self.lock:
-                runner, piece = self._holder, self._pieces
-            if runner is not None:
-                self._watch_piece(runner, piece)
+            self._watch_piece()
+            # Who stands in line has asked for this once, and does not ask again.
+            while self._line and not self._closed.is_set():
+                self._watch_piece()
 
-    def _watch_piece(self, runner: Runner, piece: int) -> None:
-        """Return when that piece of work has ended, or has cost its thread the turn."""
+    def _watch_piece(self) -> None:
+        """Return when the piece of work that is under way has ended, or has cost its thread the turn."""
+        with self.lock:
+            runner, piece = self._holder, self._pieces
+            if runner is None:
+                return
+            used_s = runner.cpu_s()
         begun_s = looked_s = time.monotonic()
-        used_s = runner.cpu_s()
         while not self._closed.wait(STUCK_S):
-            now_s, cpu_s = time.monotonic(), runner.cpu_s()
-            computes = (
-                cpu_s is not None and used_s is not None and cpu_s - used_s > _IDLE_SHARE * (now_s - looked_s)
-            )
-            looked_s, used_s = now_s, cpu_s
             with self.lock:
                 if self._holder is not runner or self._pieces != piece:
                     return
+                # Not before: a thread that has ended has no clock.
+                now_s, cpu_s = time.monotonic(), runner.cpu_s()
+                computes = (
+                    cpu_s is not None
+                    and used_s is not None
+                    and cpu_s - used_s > _IDLE_SHARE * (now_s - looked_s)
+                )
                 if not computes or now_s - begun_s > LONG_S:
                     self._on_begin()
                     self.pass_on()
                     runner.lost_turn()
                     return
+                looked_s, used_s = now_s, cpu_s

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -221,6 +222,52 @@ def test_a_job_that_has_waited_may_hold_what_the_next_one_wants(
 
     threads.put([holder, wants])
     assert ended.wait(DEADLINE_S / 2)
+
+
+class LateGate:
+    """The gate of a thread that, when its patience has ended, gets no processor for a while."""
+
+    def __init__(self, gate: threading.Lock, until: threading.Event) -> None:
+        self._gate = gate
+        self._until = until
+        self.release = gate.release
+
+    def acquire(self, timeout: float = -1) -> bool:
+        acquired = self._gate.acquire(timeout=timeout)
+        if not acquired:
+            assert self._until.wait(DEADLINE_S)
+        return acquired
+
+
+def test_a_thread_may_get_the_turn_and_lose_it_in_the_moment_when_it_goes_on_without(
+    threads: FewThreads,
+) -> None:
+    waits, go, stuck, lost, ended = (threading.Event() for _ in range(5))
+
+    def waiter() -> None:
+        thread: Any = threading.current_thread()
+        thread.gate = LateGate(thread.gate, until=lost)
+        with waiting():
+            waits.set()
+            assert_released(go)
+        ended.set()
+
+    def keeps_the_turn() -> None:
+        go.set()
+        assert_released(stuck)
+
+    threads.put([waiter])
+    assert waits.wait(DEADLINE_S)
+    # The waiter's patience ends. Then it gets the turn, which is taken from the one that keeps it, and loses it
+    # to the last.
+    threads.put([keeps_the_turn, lost.set])
+    assert ended.wait(DEADLINE_S)
+    stuck.set()
+    # Nothing is left that would let a thread go which is not asked to.
+    again = threading.Semaphore(0)
+    for _ in range(10):
+        threads.put([again.release])
+        assert again.acquire(timeout=DEADLINE_S)
 
 
 def test_a_job_that_computes_keeps_its_turn_and_one_that_never_ends_loses_it(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -15,13 +16,17 @@ DEADLINE_S = 10.0
 class Runner:
     """A thread that takes turns, without the thread."""
 
-    def __init__(self, cpu_s: float | None = None) -> None:
+    def __init__(self, cpu_s: float | None = None, when_looked_at: Callable[[], None] = lambda: None) -> None:
         self.gate = threading.Lock()
         self.gate.acquire()
         self.used_s = cpu_s
         self.losses = 0
+        self.looks = 0
+        self._when_looked_at = when_looked_at
 
     def cpu_s(self) -> float | None:
+        self.looks += 1
+        self._when_looked_at()
         if self.used_s is not None:
             self.used_s += 1.0
         return self.used_s
@@ -63,26 +68,34 @@ def test_who_is_at_one_piece_for_too_long_loses_the_turn_to_the_next(turn: Turn,
     stuck, next_one = Runner(cpu_s), Runner()
     turn.ask(stuck)
     turn.ask(next_one)
-    turn._watch_piece(stuck, turn._pieces)
+    turn._watch_piece()
     assert (stuck.losses, next_one.goes) == (1, True)
 
 
 def test_who_has_begun_another_piece_keeps_the_turn(turn: Turn) -> None:
-    runner = Runner()
+    runner = Runner(when_looked_at=turn.begin_piece)
     turn.ask(runner)
-    piece = turn._pieces
-    turn.begin_piece()
-    turn._watch_piece(runner, piece)
+    turn._watch_piece()
     assert (runner.losses, turn.is_held_by(runner)) == (0, True)
 
 
 def test_who_has_laid_the_turn_down_cannot_lose_it(turn: Turn) -> None:
-    runner = Runner()
+    runner = Runner(when_looked_at=turn.pass_on)
     turn.ask(runner)
-    piece = turn._pieces
-    turn.pass_on()
-    turn._watch_piece(runner, piece)
-    assert runner.losses == 0
+    turn._watch_piece()
+    # Nor is the clock of a thread looked at that may have ended.
+    assert (runner.losses, runner.looks) == (0, 1)
+
+
+def test_everyone_in_line_is_watched_for_not_only_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = Turn()
+    runners = [Runner() for _ in range(4)]
+    with turn.lock:
+        for runner in runners:
+            turn.ask(runner)
+    for runner in runners:
+        assert runner.gate.acquire(timeout=DEADLINE_S)
+    turn.close()
 
 
 def test_work_without_the_turn_is_work_too() -> None:
