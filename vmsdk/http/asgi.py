@@ -15,6 +15,9 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+FAILURES = (Exception, SystemExit, KeyboardInterrupt)
+"""What an app may fail with. It may not end the process, nor the event loop, by raising what usually does."""
+
 RUN_IN_THREAD = "vmsdk.run_in_thread"
 """Key in a scope: `async (function, *arguments) -> result`, which runs blocking code in a bounded set of
 threads. Absent under another ASGI server."""

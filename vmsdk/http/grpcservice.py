@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from vmsdk.http.asgi import RUN_IN_THREAD, Receive, Scope, Send, refuse_websocket, respond
+from vmsdk.http.asgi import FAILURES, RUN_IN_THREAD, Receive, Scope, Send, refuse_websocket, respond
 from vmsdk.http.grpccontext import UNKNOWN, Aborted, AsyncContext, Context, metadata_of, to_headers
 from vmsdk.http.grpcmessages import ENCODINGS, UNIMPLEMENTED, MessageReader, MessageRefused, frame
 from vmsdk.waiting import waiting
@@ -239,7 +239,7 @@ class _Call:
             self._context.fail(error.code, str(error))
         except ConnectionError:
             raise asyncio.CancelledError from None  # The client has left.
-        except Exception as error:  # noqa: BLE001 - whatever a method raises, the client gets a status
+        except FAILURES as error:
             _log.error("gRPC method %s failed", path, exc_info=error)
             self._context.fail(UNKNOWN, "Exception calling application: the log of the chain says more")
 

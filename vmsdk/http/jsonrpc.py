@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, NoReturn, overload
 
 from vmsdk.errors import InvalidBlock, NotFound
-from vmsdk.http.asgi import RUN_IN_THREAD, Receive, Scope, Send, refuse_websocket, respond
+from vmsdk.http.asgi import FAILURES, RUN_IN_THREAD, Receive, Scope, Send, refuse_websocket, respond
 from vmsdk.http.jsonrpcerror import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
@@ -210,7 +210,7 @@ class _Call:
         args, named = self.arguments
         try:
             return self._success(self.method.function(*args, **named))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
+        except FAILURES as error:
             return self._failure(error)
 
     async def run_async(self) -> bytes:
@@ -218,7 +218,7 @@ class _Call:
         args, named = self.arguments
         try:
             return self._success(await self.method.function(*args, **named))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
+        except FAILURES as error:
             return self._failure(error)
 
     def _success(self, result: Any) -> bytes:
@@ -226,7 +226,7 @@ class _Call:
             return b""
         return f'{{"jsonrpc":"2.0","result":{_encode(result)},"id":{_encode(self.id)}}}'.encode()
 
-    def _failure(self, error: Exception) -> bytes:
+    def _failure(self, error: BaseException) -> bytes:
         if isinstance(error, (NotFound, InvalidBlock)):
             _log.debug("JSON-RPC method %s: %s", self.method.name, error)
             error = JSONRPCError(SERVER_ERROR, str(error))

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from vmsdk.errors import VMError
-from vmsdk.http.asgi import ASGIApp, Message, Scope
+from vmsdk.http.asgi import FAILURES, ASGIApp, Message, Scope
 
 
 class StartupFailed(VMError):
@@ -75,10 +75,10 @@ class Lifespan:
         }
         try:
             await self._app(scope, self._to_app.get, self._send)
-        except Exception as error:  # noqa: BLE001 - an app without lifespan support may raise anything
+        except FAILURES as error:  # An app without lifespan support may raise anything.
             self._failed(error)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         if self._started.done():
             if not self._started.exception():
                 self._log.exception("the app of prefix %r failed in its lifespan", self._prefix)

@@ -98,9 +98,11 @@ class Session:
 
     def disconnect(self) -> None:
         """Stop HTTP and let go of the node. Harmless when repeated."""
-        if self._http is not None:
-            self._http.close()
-        self.cut_off()
+        try:
+            if self._http is not None:
+                self._http.close()
+        finally:
+            self.cut_off()
 
     def cut_off(self) -> None:
         """End every call to the node, and refuse later ones. Harmless when repeated; from any thread."""

@@ -74,9 +74,9 @@ class FewThreads:
                 thread.gate.release()
             self._idle.clear()
 
-    def join(self) -> None:
-        """Wait for the threads to end, `JOIN_TIMEOUT_S` at most: one may be stuck in a job."""
-        deadline = time.monotonic() + JOIN_TIMEOUT_S
+    def join(self, timeout_s: float = JOIN_TIMEOUT_S) -> None:
+        """Wait for the threads to end, *timeout_s* seconds at most: one may be stuck in a job."""
+        deadline = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 import grpc
 
@@ -28,6 +29,7 @@ STARTUP_TIMEOUT_S = 60.0
 # A node gives a plugin 5 s from SIGTERM to its end; the author's own shutdown needs some of them.
 REQUEST_GRACE_S = 0.5
 SHUTDOWN_TIMEOUT_S = 2.0
+PLAIN_STOP_TIMEOUT_S = 0.5
 
 
 class HTTPFront:
@@ -58,7 +60,8 @@ class HTTPFront:
         service = HTTPService(site, self._routes, self._protocol)
         self._sites.append(site)
         self._routes.add(site)
-        if isinstance(app, JSONRPC) and app.is_plain:
+        # Requests that come by a template may be for a more particular prefix, which the loop sees to.
+        if isinstance(app, JSONRPC) and app.is_plain and not (mount and mount.is_template):
             plain = PlainServer(app, service, self._loop, self._shared)
             plain.start()
             self._plain_servers.append(plain)
@@ -73,7 +76,10 @@ class HTTPFront:
     def stop_plain_servers(self) -> None:
         """End the requests that no event loop serves. Not on the loop, which some of them wait for."""
         for server in self._plain_servers:
-            server.stop(REQUEST_GRACE_S)
+            server.begin_to_stop(REQUEST_GRACE_S)
+        deadline_s = time.monotonic() + REQUEST_GRACE_S + PLAIN_STOP_TIMEOUT_S
+        for server in self._plain_servers:
+            server.stop(deadline_s - time.monotonic())
         self._plain_servers.clear()
 
     async def close(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import logging
 import os
 import sys
 import threading
@@ -15,24 +17,56 @@ from vmsdk.rpc.http.politeloop import PoliteEventLoop
 ResultT = TypeVar("ResultT")
 
 
-class LoopThread:
-    """Runs an event loop in a daemon thread, from its construction until `stop`."""
+class LoopBlocked(Exception):
+    """An app keeps the event loop from all else."""
 
-    def __init__(self, name: str, give_way: Callable[[], None]) -> None:
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        super().__init__(
+            f"the event loop of the HTTP apps has not answered within {timeout_s:g} s: an app blocks it. Blocking code "
+            "belongs into a plain function, which runs in a thread, not into an async one"
+        )
+
+
+class LoopThread:
+    """Runs an event loop in a daemon thread, from its construction until `finish`."""
+
+    def __init__(self, name: str, give_way: Callable[[], None], log: logging.Logger) -> None:
         """*give_way* is called between the steps of the loop's tasks, and may block for a moment."""
         self.loop = PoliteEventLoop(give_way)
+        self._log = log
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """Run *work* on the loop and return its result. From another thread only."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+    def run(self, work: Coroutine[Any, Any, ResultT], timeout_s: float) -> ResultT:
+        """Run *work* on the loop and return its result. From another thread only.
 
-    def stop(self) -> None:
-        """Cancel what still runs, end the loop and its thread."""
-        self.loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join()
+        Raises `LoopBlocked` when there is none within *timeout_s* seconds.
+        """
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        if not concurrent.futures.wait([future], timeout_s).done:
+            future.cancel()
+            raise LoopBlocked(timeout_s)
+        return future.result()
+
+    def finish(self, work: Coroutine[Any, Any, None], timeout_s: float) -> None:
+        """Run *work*, then cancel what still runs, end the loop and its thread. From another thread only.
+
+        Raises `LoopBlocked` when all that has not ended within *timeout_s* seconds; it goes on by itself.
+        """
+
+        async def last() -> None:
+            try:
+                await work
+            finally:
+                self._stopping.set()
+
+        future = asyncio.run_coroutine_threadsafe(last(), self.loop)
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            raise LoopBlocked(timeout_s)
+        future.result()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -40,7 +74,12 @@ class LoopThread:
         try:
             # Not run_forever: anyio, below Starlette, ties the life of its threads to the task that
             # run_until_complete runs, and without one makes a new thread for each request.
-            self.loop.run_until_complete(self._stopping.wait())
+            while not self._stopping.is_set():
+                try:
+                    self.loop.run_until_complete(self._stopping.wait())
+                except (SystemExit, KeyboardInterrupt) as error:
+                    # asyncio lets these end the loop; a task of an app must not.
+                    self._log.error("a task of an HTTP app tried to end the process", exc_info=error)
             self.loop.run_until_complete(self._cancel_all())
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from vmsdk.rpc.http.front import HTTPFront
     from vmsdk.rpc.http.loopthread import LoopThread
 
+# A little more than the time that an app's lifespan has to start.
+START_TIMEOUT_S = 65.0
+# A node gives a plugin 5 s from SIGTERM to its end. In these, all that ends in order has ended (`vmsdk.rpc.http.front`).
+CLOSE_TIMEOUT_S = 3.5
+
 
 class HTTPServers:
     """One server a mounted app, all on one event loop in one thread, which starts with the first app.
@@ -49,7 +54,7 @@ class HTTPServers:
                 raise Closed("the HTTP servers are closed")
             loop, front = self._start()
             with self._priority.lent():
-                return loop.run(front.serve(asgi, mount))
+                return loop.run(front.serve(asgi, mount), START_TIMEOUT_S)
 
     def close(self) -> None:
         """End every request, run every lifespan's shutdown, and stop the servers. Repeats are harmless.
@@ -62,12 +67,20 @@ class HTTPServers:
             self._loop = self._front = None
         if loop is not None and front is not None:
             with self._priority.lent():
-                front.stop_plain_servers()
-                loop.run(front.close())
-                front.workers.join()
-                front.turn.close()
-                loop.stop()
+                self._close(loop, front)
             self._priority.calm_down()
+
+    def _close(self, loop: LoopThread, front: HTTPFront) -> None:
+        from vmsdk.rpc.http.loopthread import LoopBlocked
+
+        try:
+            front.stop_plain_servers()
+            loop.finish(front.close(), CLOSE_TIMEOUT_S)
+        except LoopBlocked as error:
+            self._log.warning("HTTP was not ended in order: %s", error)
+        finally:
+            front.workers.join()
+            front.turn.close()
 
     def _start(self) -> tuple[LoopThread, HTTPFront]:
         # Most of a chain's start happens before there is any HTTP: these are imported when there is.
@@ -75,6 +88,6 @@ class HTTPServers:
         from vmsdk.rpc.http.loopthread import LoopThread
 
         if self._loop is None or self._front is None:
-            self._loop = LoopThread("vmsdk-http", self._priority.give_way_between_steps)
+            self._loop = LoopThread("vmsdk-http", self._priority.give_way_between_steps, self._log)
             self._front = HTTPFront(self._loop.loop, self._protocol, self._log, self._priority)
         return self._loop, self._front

@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from vmsdk.http.asgi import RUN_IN_THREAD, ASGIApp, Scope
+from vmsdk.http.asgi import FAILURES, RUN_IN_THREAD, ASGIApp, Scope
 from vmsdk.http.lifespan import Lifespan
 from vmsdk.http.mount import Mount
 from vmsdk.rpc.http.capacity import Capacity, Full
@@ -96,7 +96,7 @@ class Site:
             await exchange.fail(503, str(error))
         except asyncio.CancelledError:
             await exchange.fail(503, "the chain is shutting down")
-        except Exception as error:
+        except FAILURES as error:
             if exchange.gone and isinstance(error, OSError):
                 self.shared.log.debug("%s %s: the client has left", *self._name(exchange))
             else:
