@@ -7,8 +7,10 @@ import logging
 import os
 import socket
 import threading
+import tracemalloc
 from typing import Any
 
+import httpx
 import pytest
 import websockets
 from starlette.applications import Starlette
@@ -18,8 +20,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import connect as connect_async
 from websockets.sync.client import connect
 
-from tests.wire.http.conftest import Serve
+from tests.wire.http.conftest import Serve, Served
 from vmsdk.http import JSONRPC, WSGI, subpaths
+from vmsdk.rpc.http import websocket as websocket_module
 
 DEADLINE_S = 20.0
 VERSIONS = [39, 41, 43, 45]
@@ -122,6 +125,29 @@ def test_a_message_in_fragments_is_one_message(serve: Serve, ended: Ended) -> No
         assert client.recv(DEADLINE_S) == "acaf\u00e9"
         client.send([b"a", b"b"])
         assert client.recv(DEADLINE_S) == b"ab"
+
+
+@pytest.mark.parametrize("payload", [b"", b"x"])
+def test_fragments_are_held_as_what_they_say_and_not_by_their_number(
+    serve: Serve, ended: Ended, payload: bytes
+) -> None:
+    def frame(first: int) -> bytes:
+        return bytes((first, 0x80 | len(payload))) + bytes(4) + payload
+
+    count = 50_000
+    served = serve({"/ws": echo(ended)})
+    with connect(f"{served.ws}/ws", compression=None) as client:
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            client.socket.sendall(frame(0x02) + frame(0x00) * count)
+            assert client.ping().wait(DEADLINE_S)
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert after - before < 256 * 1024
+        client.socket.sendall(frame(0x80))
+        assert client.recv(DEADLINE_S) == payload * (count + 2)
 
 
 def test_a_ping_is_answered_also_while_the_app_is_not_listening(serve: Serve) -> None:
@@ -326,6 +352,115 @@ def test_an_app_that_does_not_read_slows_the_client_down(serve: Serve) -> None:
         client.socket.shutdown(socket.SHUT_RDWR)
 
 
+# Signs of life ----------------------------------------------------------------------------------------
+
+PING = bytes.fromhex("8900")
+
+
+def open_raw(served: Served) -> socket.socket:
+    """A WebSocket at `/ws` whose client does only what the test does: it answers no ping."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    client.settimeout(DEADLINE_S)
+    host, _, port = served.front.address.partition(":")
+    client.connect((host, int(port)))
+    path = served.ws.removeprefix(f"ws://{served.front.address}") + "/ws"
+    headers = (
+        f"GET {path} HTTP/1.1",
+        f"Host: {served.front.address}",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {'A' * 22}==",
+    )
+    client.sendall("\r\n".join((*headers, "", "")).encode())
+    response = b""
+    while not response.endswith(b"\r\n\r\n"):
+        byte = client.recv(1)
+        assert byte, response
+        response += byte
+    assert response.startswith(b"HTTP/1.1 101 ")
+    return client
+
+
+def test_a_client_that_answers_no_ping_is_dropped(
+    serve: Serve, ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket_module, "PING_INTERVAL_S", 0.1)
+    with open_raw(serve({"/ws": echo(ended)})) as client:
+        received = b""
+        while data := client.recv(1024):
+            received += data
+        assert received == 2 * PING
+        assert ended.wait()["code"] == 1006
+
+
+def test_a_client_is_not_silent_while_its_messages_wait_for_a_busy_app(
+    serve: Serve, ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket_module, "PING_INTERVAL_S", 0.25)
+    count = 100  # More than may wait for an app, so the server stops reading.
+    loop: asyncio.AbstractEventLoop | None = None
+    idle = asyncio.Event()
+
+    async def busy(receive: Any, send: Any) -> None:
+        nonlocal loop
+        loop = asyncio.get_running_loop()
+        await idle.wait()
+        ended([(await receive()).get("text") for _ in range(count)])
+
+    with open_raw(serve({"/ws": on_accepted(busy)})) as client:
+        client.sendall((bytes.fromhex("818100000000") + b"x") * count)
+        pings = b""
+        while len(pings) < 6 * len(PING):
+            data = client.recv(len(PING))
+            assert data, f"dropped after {len(pings) // len(PING)} pings"
+            pings += data
+        assert loop is not None
+        loop.call_soon_threadsafe(idle.set)
+        assert ended.wait() == ["x"] * count
+
+
+def test_a_client_is_not_silent_while_a_message_is_on_its_way_to_it(
+    serve: Serve, ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket_module, "PING_INTERVAL_S", 0.1)
+    size = 32 * 1024 * 1024
+    stalled = threading.Event()
+
+    async def tell(receive: Any, send: Any) -> None:
+        sending = asyncio.ensure_future(send({"type": "websocket.send", "bytes": bytes(size)}))
+        done, _ = await asyncio.wait([sending], timeout=0.8)  # Eight intervals.
+        stalled.set()
+        if done:
+            ended(f"too early: {await asyncio.gather(sending, return_exceptions=True)}")
+        await sending
+        ended("sent")
+
+    with open_raw(serve({"/ws": on_accepted(tell)})) as client:
+        assert stalled.wait(DEADLINE_S)
+        received = 0
+        while data := client.recv(1024 * 1024):
+            received += len(data)
+        assert received > size
+    assert ended.wait() == "sent"
+
+
+def test_a_client_that_never_takes_its_message_is_dropped(
+    serve: Serve, ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket_module, "PING_INTERVAL_S", 0.1)
+    monkeypatch.setattr(websocket_module, "WRITE_TIMEOUT_S", 0.5)
+
+    async def tell(receive: Any, send: Any) -> None:
+        with pytest.raises(OSError, match="disconnected"):
+            await send({"type": "websocket.send", "bytes": bytes(32 * 1024 * 1024)})
+        ended(await receive())
+
+    with open_raw(serve({"/ws": on_accepted(tell)})):
+        assert ended.wait()["code"] == 1006
+
+
 def test_starlette_routes_websockets_below_its_mount(serve: Serve) -> None:
     async def feed(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -390,7 +525,8 @@ def test_500_idle_websockets_cost_no_thread_and_stop_nobody(serve: Serve) -> Non
             pass
 
     app = Starlette(routes=[WebSocketRoute("/ws", idle), Route("/ping", ping)])
-    served = serve({subpaths("/api"): app})
+    other = Starlette(routes=[Route("/pong", ping)])
+    served = serve({subpaths("/api"): app, subpaths("/other"): other})
 
     async def use() -> None:
         clients = []
@@ -402,6 +538,10 @@ def test_500_idle_websockets_cost_no_thread_and_stop_nobody(serve: Serve) -> Non
         assert threading.active_count() - before <= 2
         async with connect_async(f"{served.ws}/api/ws") as one_more:
             await asyncio.wait_for(await one_more.ping(), DEADLINE_S)
+        async with httpx.AsyncClient(timeout=DEADLINE_S) as http:
+            for path in ("/api/ping", "/other/pong"):
+                assert (await http.get(served.url + path)).json() == {"pong": True}
+        assert all(client.state is websockets.State.OPEN for client in clients)
         await asyncio.gather(*(client.close() for client in clients))
 
     logging.getLogger("websockets").setLevel(logging.INFO)

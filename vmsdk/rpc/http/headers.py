@@ -26,6 +26,8 @@ _HOP_BY_HOP = frozenset(("Keep-Alive", "Proxy-Connection", "Te", "Transfer-Encod
 # The node's own values stay, beside the app's.
 _MERGED = frozenset(("Vary",))
 _NAMES_CACHED = 1_024
+# Longer ones are rare, and strangers choose them: 1,024 names of the node's 1 MiB each would stay for ever.
+_MAX_CACHED_NAME = 64
 
 
 class InvalidHeader(ValueError):
@@ -99,14 +101,26 @@ def trailer_keys(trailers: Mapping[str, list[str]]) -> HeaderMap:
     return {f"Trailer:{key}": values for key, values in trailers.items()}
 
 
-@lru_cache(_NAMES_CACHED)
 def _lower(key: str) -> bytes:
+    return _lower_short(key) if len(key) <= _MAX_CACHED_NAME else key.lower().encode()
+
+
+@lru_cache(_NAMES_CACHED)
+def _lower_short(key: str) -> bytes:
     return key.lower().encode()
 
 
-@lru_cache(_NAMES_CACHED)
 def canonical(name: bytes) -> str | None:
     """The name in Go's spelling, `Content-Type`; None if HTTP does not allow it."""
+    return _canonical_short(name) if len(name) <= _MAX_CACHED_NAME else _canonical(name)
+
+
+@lru_cache(_NAMES_CACHED)
+def _canonical_short(name: bytes) -> str | None:
+    return _canonical(name)
+
+
+def _canonical(name: bytes) -> str | None:
     if not _TOKEN.match(name):
         return None
     return "-".join(part[:1].upper() + part[1:].lower() for part in name.decode("ascii").split("-"))

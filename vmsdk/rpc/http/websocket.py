@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +40,10 @@ READ_BYTES = 64 * 1024
 """Small enough that a chunk that was compressed a thousandfold is still bearable."""
 
 PING_INTERVAL_S = 30.0
-"""A client that shows no sign of life in two of these is gone."""
+"""A client that answers neither of two pings, this far apart, is gone."""
+
+WRITE_TIMEOUT_S = 600.0
+"""For a client to take one message: the largest at 28 KB a second."""
 
 CLOSE_TIMEOUT_S = 5.0
 """For the client to answer our closing."""
@@ -106,11 +110,18 @@ class WebSocketExchange(Exchange):
         self._connection: HijackedConnection | None = None
         self._writing = asyncio.Lock()
         self._reading: asyncio.Task[None] | None = None
-        self._parts: list[Any] = []
+        # Parts are joined as they come: the limit is on what they hold, and their number has none.
+        self._text = io.StringIO()
+        self._binary = bytearray()
         self._parts_bytes = 0
         self._close_code = 1000
         """How to close for an app that does not do it itself."""
+        self._is_listening = False
+        """The client would be heard now; not so while it waits for the app to take its messages."""
         self._silent_pings = 0
+        """How many were sent while it would have been heard, and was not."""
+        self._write_began = 0.0
+        """When the last write had its turn, by the loop's clock."""
         self._ping_timer: asyncio.TimerHandle | None = None
         self._pinging: asyncio.Task[None] | None = None
 
@@ -199,7 +210,9 @@ class WebSocketExchange(Exchange):
         try:
             while self._ws.state is not ConnectionState.CLOSED:
                 await self._inbox.room()
+                self._is_listening = True
                 chunk = await connection.read(READ_BYTES)
+                self._is_listening = False
                 self._silent_pings = 0
                 self._shared.priority.give_way()
                 if chunk.data:
@@ -225,19 +238,25 @@ class WebSocketExchange(Exchange):
                 return
 
     async def _take_data(self, event: TextMessage | BytesMessage) -> None:
-        self._parts.append(event.data)
         self._parts_bytes += len(event.data)
         if self._parts_bytes > MAX_MESSAGE_BYTES:
             await self._break_off(
                 CloseReason.MESSAGE_TOO_BIG, f"a message has at most {MAX_MESSAGE_BYTES} bytes"
             )
+        message: Message = {"type": "websocket.receive"}
+        if isinstance(event, TextMessage):
+            self._text.write(event.data)
+            if event.message_finished:
+                message["text"] = self._text.getvalue()
+                self._text = io.StringIO()
+        else:
+            self._binary += event.data
+            if event.message_finished:
+                message["bytes"] = bytes(self._binary)
+                self._binary = bytearray()
         if event.message_finished:
-            parts, self._parts = self._parts, []
-            size, self._parts_bytes = self._parts_bytes, 0
-            if isinstance(event, TextMessage):
-                self._inbox.put({"type": "websocket.receive", "text": "".join(parts)}, size)
-            else:
-                self._inbox.put({"type": "websocket.receive", "bytes": b"".join(parts)}, size)
+            self._inbox.put(message, self._parts_bytes)
+            self._parts_bytes = 0
 
     async def _take_close(self, event: CloseConnection) -> None:
         if self._ws.state is ConnectionState.OPEN:
@@ -262,6 +281,7 @@ class WebSocketExchange(Exchange):
         if connection is None:
             raise ClientDisconnected
         async with self._writing:
+            self._write_began = asyncio.get_running_loop().time()
             try:
                 if size > _COMPRESS_IN_THREAD_BYTES:
                     data = await self._shared.workers.run(self._ws.send, event)
@@ -281,19 +301,26 @@ class WebSocketExchange(Exchange):
         self._ping_timer = asyncio.get_running_loop().call_later(PING_INTERVAL_S, self._ping)
 
     def _ping(self) -> None:
-        if self._silent_pings >= 2 and self._reading is not None:
+        if self._reading is not None and (self._silent_pings >= 2 or self._is_stuck()):
             self._reading.cancel()
             return
-        self._silent_pings += 1
-        self._pinging = asyncio.ensure_future(self._send_ping())
+        if self._ws.state is not ConnectionState.OPEN:
+            self._silent_pings += 1  # What it owes us now is the answer to our closing.
+        elif not self._writing.locked():
+            self._pinging = asyncio.ensure_future(self._send_ping())
         self._watch()
 
+    def _is_stuck(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        return self._writing.locked() and now - self._write_began > WRITE_TIMEOUT_S
+
     async def _send_ping(self) -> None:
-        if self._ws.state is ConnectionState.OPEN and not self._writing.locked():
-            try:
-                await self._write(Ping(), 0)
-            except ClientDisconnected:
-                pass  # Noted already.
+        try:
+            await self._write(Ping(), 0)
+        except ClientDisconnected:
+            return  # Noted already.
+        if self._is_listening:
+            self._silent_pings += 1
 
     def _end(self, code: int) -> None:
         """Nothing more will be sent."""

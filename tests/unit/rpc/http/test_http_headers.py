@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,6 +35,20 @@ def test_a_request_header_has_a_lower_case_name_and_one_pair_a_value() -> None:
 
 def test_a_request_header_has_the_bytes_that_the_client_sent() -> None:
     assert to_asgi(wire(X_Name=["caf\u00e9"])) == [(b"x-name", b"caf\xc3\xa9")]
+
+
+def test_names_that_a_client_or_an_app_makes_up_take_no_memory_afterwards() -> None:
+    long = 100_000
+    tracemalloc.start()
+    try:
+        for number in range(50):
+            name = f"x-{number}-".ljust(long, "x")
+            assert to_asgi([SimpleNamespace(key=name.upper(), values=["1"])]) == [(name.encode(), b"1")]
+            assert canonical(name.encode()) is not None
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 5 * long
 
 
 @pytest.mark.parametrize(
