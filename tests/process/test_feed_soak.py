@@ -1,4 +1,4 @@
-"""10,000 requests and 200 WebSockets leave the plugin with the threads, descriptors and servers it had."""
+"""10,000 requests and 200 WebSockets at once leave the plugin with the threads, descriptors and servers it had."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .plugin import PATIENCE_S
 REQUESTS = 10_000
 AT_ONCE = 40
 WEBSOCKETS = 200
+IDLE_WEBSOCKETS = 500
 # The pools (anyio's of 40, vmsdk's, the engine's) may grow by a few threads when load is at its highest.
 POOLED_THREADS = 8
 
@@ -72,15 +73,18 @@ async def request(client: httpx.AsyncClient, url: str, count: int) -> int:
     return wrong
 
 
+async def open_at_once(url: str, count: int) -> list[ClientConnection]:
+    """*count* open WebSockets."""
+    opened: list[ClientConnection] = []
+    while len(opened) < count:
+        few = min(count - len(opened), 20)
+        opened += await asyncio.gather(*(connect(url, open_timeout=PATIENCE_S) for _ in range(few)))
+    return opened
+
+
 async def listen(feed: Feed, count: int) -> None:
     """*count* listeners hear one block, and leave: half by closing, half by vanishing."""
-
-    def opened() -> connect:
-        return connect(f"{feed.ws}/feed?start=0", open_timeout=PATIENCE_S)
-
-    listeners: list[ClientConnection] = []
-    for _ in range(0, count, 20):
-        listeners += await asyncio.gather(*(opened().__aenter__() for _ in range(min(count, 20))))
+    listeners = await open_at_once(f"{feed.ws}/feed?start=0", count)
     for listener in listeners:
         assert json.loads(await asyncio.wait_for(listener.recv(), PATIENCE_S))["height"] == 0
     await asyncio.to_thread(feed.post, "soak")
@@ -92,7 +96,7 @@ async def listen(feed: Feed, count: int) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_10000_requests_and_200_websockets_leave_nothing_behind() -> None:
+def test_10000_requests_and_200_websockets_at_once_leave_nothing_behind() -> None:
     with Feed(45) as feed:
         pid = feed.host.process.pid
         assert pid is not None
@@ -102,14 +106,34 @@ def test_10000_requests_and_200_websockets_leave_nothing_behind() -> None:
             async with httpx.AsyncClient(limits=limits, timeout=PATIENCE_S) as client:
                 assert await request(client, feed.url, REQUESTS // 2) == 0
                 before = Held.by(pid)
-                await listen(feed, WEBSOCKETS // 2)
+                await listen(feed, WEBSOCKETS)
                 assert await request(client, feed.url, REQUESTS // 2) == 0
-                await listen(feed, WEBSOCKETS // 2)
                 return before, await held_at_rest(pid, before.descriptors)
 
         before, after = asyncio.run(soak())
         assert after.descriptors <= before.descriptors
         assert after.listening == before.listening
         assert after.threads <= before.threads + POOLED_THREADS
+        assert feed.host.stop() == 0
+    assert "Traceback" not in feed.lines.text
+
+
+@pytest.mark.timeout(120)
+def test_500_idle_websockets_stop_neither_the_chain_nor_the_other_handlers() -> None:
+    with Feed(45, runs=False) as feed:
+
+        async def idle() -> None:
+            listeners = await open_at_once(f"{feed.ws}/feed", IDLE_WEBSOCKETS)
+            async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
+                assert (await client.get(f"{feed.url}/blocks/0")).status_code == 200
+                response = await client.post(f"{feed.url}/messages", json={"text": "on it goes"})
+                assert response.status_code == 202
+                block = await asyncio.to_thread(feed.host.chain.produce)
+                assert (await client.get(f"{feed.url}/blocks/{block.height}")).json()["text"] == "on it goes"
+            for listener in listeners:
+                assert json.loads(await asyncio.wait_for(listener.recv(), PATIENCE_S))["height"] == 1
+            await asyncio.gather(*(listener.close() for listener in listeners))
+
+        asyncio.run(idle())
         assert feed.host.stop() == 0
     assert "Traceback" not in feed.lines.text
