@@ -111,6 +111,17 @@ def test_a_protocol_version_that_is_not_supported_is_named(lines: Lines) -> None
     assert f"35 to {NEWEST}" in result.stderr
 
 
+def test_signals_do_not_change_the_status_of_a_plugin_that_gives_up() -> None:
+    # A node sends SIGTERM to a plugin that it has refused, which is when the plugin ends by itself.
+    command, environment = lively(protocol=34), {ENGINE_ADDRESS_KEY: "127.0.0.1:1"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith(b"vmsdk: ")
+        while process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+    assert process.returncode == 2
+
+
 def terminate(host: Host, lines: Lines) -> None:
     """Send SIGTERM until it counts, which is when the Shutdown under way has reached the plugin."""
     while "received shutdown signal" not in lines.text:

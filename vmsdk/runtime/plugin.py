@@ -93,6 +93,7 @@ def _serve(load: Callable[[], ChainVM], options: Options) -> None:
             server = _connect(load, options, parent, signals)
         ending = signals.wait_for_end(parent, lambda text: print(f"runtime engine: {text}"))
     except (exits.CannotServe, VMError) as error:
+        signals.ignore()
         _give_up(str(error))
     finally:
         parent.close()

@@ -69,6 +69,11 @@ class Signals:
         except BlockingIOError:
             return b""
 
+    def ignore(self) -> None:
+        """Neither signal means anything any more, also while Python ends, which gives up handlers of ours."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
     def close(self) -> None:
         """Give the signals back to Python."""
         signal.set_wakeup_fd(-1)
