@@ -39,7 +39,7 @@ LONGEST_WAIT_S = 0.001
 STEPS_S = 0.000_2
 # A system with nothing but busy processors leaves one to the event loop until its next timer tick, 4 ms with
 # Linux's usual 250 Hz, while what brings an engine call waits for that processor. So the loop lets go by itself.
-BREAK_EVERY_S = 0.001
+BREAK_EVERY_S = 0.000_5
 BREAK_S = 50e-6
 # A call that has arrived may be cancelled before it begins, and nobody tells.
 ANNOUNCED_S = 0.001
