@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -14,15 +13,15 @@ class Block(ABC):
     """One block of a chain. Subclasses are often dataclasses; each has these attributes:
 
     `id`
-        32 bytes, chosen by the VM and never computed by the node; customary is `ID.of(bytes)`.
+        32 bytes, chosen by the VM and never computed by the node; customary is `ID.of(raw)`.
     `parent_id`
         32 bytes, the ID of the block that this one extends.
     `height`
         0 for genesis, then one more than the parent's; at most 2**64 - 1.
     `timestamp`
         A `Timestamp`, an aware `datetime`, or Unix seconds. A child's should not be below its parent's.
-    `bytes`
-        The block as peers and disks carry it: `parse_block(block.bytes)` gives an equal block.
+    `raw`
+        The block as peers and disks carry it: `parse_block(block.raw)` gives an equal block.
 
     The node verifies a block after its parent, and decides each verified block exactly once: it is
     accepted, or rejected because a sibling was accepted. Between the two vmsdk keeps the very object
@@ -41,7 +40,7 @@ class Block(ABC):
         @property
         def timestamp(self) -> TimestampLike: ...
         @property
-        def bytes(self) -> builtins.bytes: ...
+        def raw(self) -> bytes: ...
 
     @abstractmethod
     def verify(self) -> None:

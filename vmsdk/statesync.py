@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from abc import ABC, abstractmethod
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -26,8 +25,8 @@ class StateSyncMode(IntEnum):
 class StateSummary(ABC):
     """A summary of the chain's state at one height, as peers exchange it.
 
-    `id` is 32 bytes and identifies the summary (customary: SHA-256 of `bytes`); `height` is that of
-    the block whose state it describes; `bytes` is what peers send.
+    `id` is 32 bytes and identifies the summary (customary: SHA-256 of `raw`); `height` is that of
+    the block whose state it describes; `raw` is what peers send.
     """
 
     if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class StateSummary(ABC):
         @property
         def height(self) -> int: ...
         @property
-        def bytes(self) -> builtins.bytes: ...
+        def raw(self) -> bytes: ...
 
     @abstractmethod
     def accept(self) -> StateSyncMode:

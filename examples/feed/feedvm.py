@@ -17,8 +17,6 @@ from vmsdk.http import subpaths
 _HEADER = struct.Struct(">32sQq")
 _LAST_ACCEPTED = b"last"
 
-Bytes = bytes  # within the block, `bytes` is the block's own
-
 
 @dataclass(frozen=True)
 class Message(vmsdk.Block):
@@ -31,12 +29,12 @@ class Message(vmsdk.Block):
     text: str
 
     @cached_property
-    def bytes(self) -> Bytes:
+    def raw(self) -> bytes:
         return _HEADER.pack(self.parent_id, self.height, self.timestamp) + self.text.encode()
 
     @cached_property
     def id(self) -> vmsdk.ID:
-        return vmsdk.ID.of(self.bytes)
+        return vmsdk.ID.of(self.raw)
 
     def verify(self) -> None:
         parent = self.vm.ctx.get_block(self.parent_id)
@@ -80,7 +78,7 @@ class FeedVM(vmsdk.ChainVM):
 
     def store(self, message: Message) -> None:
         with self.ctx.db.batch() as batch:
-            batch[message.id] = message.bytes
+            batch[message.id] = message.raw
             batch[_height_key(message.height)] = message.id
             batch[_LAST_ACCEPTED] = message.id
         self.last = message

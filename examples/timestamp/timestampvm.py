@@ -24,9 +24,6 @@ _BLOCK = struct.Struct(f">32sQq{DATA_LENGTH}s")
 _LAST_ACCEPTED = b"last"
 
 
-Bytes = bytes  # within the block, `bytes` is the block's own
-
-
 @dataclass(frozen=True)
 class TimestampBlock(vmsdk.Block):
     """32 bytes of parent, the height (u64), Unix seconds (i64), 32 bytes of data; all big-endian."""
@@ -35,15 +32,15 @@ class TimestampBlock(vmsdk.Block):
     parent_id: vmsdk.ID
     height: int
     timestamp: int
-    data: Bytes
+    data: bytes
 
     @cached_property
-    def bytes(self) -> Bytes:
+    def raw(self) -> bytes:
         return _BLOCK.pack(self.parent_id, self.height, self.timestamp, self.data)
 
     @cached_property
     def id(self) -> vmsdk.ID:
-        return vmsdk.ID.of(self.bytes)
+        return vmsdk.ID.of(self.raw)
 
     def verify(self) -> None:
         parent = self.vm.ctx.get_block(self.parent_id)
@@ -94,7 +91,7 @@ class TimestampVM(vmsdk.ChainVM):
 
     def store(self, block: TimestampBlock) -> None:
         with self.ctx.db.batch() as batch:
-            batch[block.id] = block.bytes
+            batch[block.id] = block.raw
             batch[_height_key(block.height)] = block.id
             batch[_LAST_ACCEPTED] = block.id
         self.last = block.id

@@ -82,7 +82,7 @@ class Block:
     id: bytes
     parent_id: bytes
     height: int
-    bytes: bytes = field(repr=False)
+    raw: bytes = field(repr=False)
     seconds: int
     """Seconds since the Unix epoch."""
     nanoseconds: int
@@ -97,7 +97,7 @@ class Summary:
 
     id: bytes
     height: int
-    bytes: bytes
+    raw: bytes
 
 
 @dataclass(frozen=True)
@@ -580,7 +580,7 @@ def _block(found: dict[str, Any]) -> Block:
         id=base64.b64decode(found["id"]),
         parent_id=base64.b64decode(found["parent_id"]),
         height=found["height"],
-        bytes=base64.b64decode(found["bytes"]),
+        raw=base64.b64decode(found["bytes"]),
         seconds=found["seconds"],
         nanoseconds=found["nanoseconds"],
         verify_with_context=found["verify_with_context"],

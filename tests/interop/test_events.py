@@ -49,7 +49,7 @@ def test_each_piece_of_work_becomes_one_block(chain: Chain, host: GoHost) -> Non
     built = []
     for _ in payloads:
         assert host.wait_for_event() == BUILD_BLOCK
-        built.append(chain.decide(host.build()).bytes[HEADER.size :])
+        built.append(chain.decide(host.build()).raw[HEADER.size :])
     assert built == payloads
     assert quiet(host)
 
@@ -59,7 +59,7 @@ def test_work_that_was_there_before_the_restart_is_told(host: GoHost, plugin: Pa
     host.shutdown()
     restarted = Chain(host, plugin, config=b"work")
     assert host.wait_for_event() == BUILD_BLOCK
-    assert restarted.decide(host.build()).bytes[HEADER.size :] == b"from before"
+    assert restarted.decide(host.build()).raw[HEADER.size :] == b"from before"
     assert quiet(host)
 
 
@@ -115,7 +115,7 @@ def test_builds_that_fail_are_not_asked_for_in_a_hurry(chain: Chain, host: GoHos
 
     chain.ask("setBuildsFail", fail=False)
     assert host.wait_for_event() == BUILD_BLOCK
-    assert chain.decide(host.build()).bytes[HEADER.size :] == b"stuck"
+    assert chain.decide(host.build()).raw[HEADER.size :] == b"stuck"
 
 
 def test_every_wait_of_many_that_overlap_ends_when_cancelled(chain: Chain, host: GoHost) -> None:

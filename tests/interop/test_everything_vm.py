@@ -128,7 +128,7 @@ def test_a_block_of_twenty_mebibytes_passes_in_both_directions(chain: Chain, hos
     block = host.parse(child(chain.genesis, payload))
     host.verify(block.id)
     host.accept(block.id)
-    assert host.get_ancestors(block.id, max_duration_ns=10**10)[0] == block.bytes
+    assert host.get_ancestors(block.id, max_duration_ns=10**10)[0] == block.raw
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_work_is_told_again_until_it_is_done(chain: Chain, host: GoHost, node: N
         host.verify(block.id)
         host.set_preference(block.id)
         host.accept(block.id)
-        assert block.bytes[HEADER.size :] == expected
+        assert block.raw[HEADER.size :] == expected
     with pytest.raises(GoHostError):
         host.wait_for_event(timeout_s=1.5)
 
@@ -225,10 +225,10 @@ def test_state_sync_is_on_where_the_vm_says_so(host: GoHost, plugin: Path) -> No
 def test_summaries_are_served_parsed_and_missed(chain: Chain, host: GoHost) -> None:
     block = chain.accept(b"block")
     last = host.last_state_summary()
-    assert (last.height, last.bytes) == (1, summary_of(STATIC, block.bytes))
-    assert last.id == ID.of(last.bytes)
-    assert host.state_summary(0).bytes == summary_of(STATIC, chain.genesis.bytes)
-    assert host.parse_state_summary(last.bytes) == last
+    assert (last.height, last.raw) == (1, summary_of(STATIC, block.raw))
+    assert last.id == ID.of(last.raw)
+    assert host.state_summary(0).raw == summary_of(STATIC, chain.genesis.raw)
+    assert host.parse_state_summary(last.raw) == last
     with pytest.raises(GoHostError, match="not found"):
         host.state_summary(2)
     with pytest.raises(GoHostError, match="not found"):
@@ -248,7 +248,7 @@ def test_a_sync_moves_the_last_accepted_block_and_tells_its_end(
     assert host.accept_state_summary(summary_of(mode, far)) == mode
     assert host.wait_for_event() == STATE_SYNC_FINISHED
     last = host.set_state(BOOTSTRAPPING)
-    assert (last.height, last.bytes) == (1000, far)
+    assert (last.height, last.raw) == (1000, far)
     assert host.get_block_id_at_height(1000) == last.id
 
 
@@ -261,11 +261,11 @@ def test_an_unfinished_sync_is_found_after_a_restart(host: GoHost, plugin: Path)
     host.shutdown()
     host.start(plugin)
     host.initialize(GENESIS, config=b"sync")
-    assert host.ongoing_state_summary().bytes == summary
+    assert host.ongoing_state_summary().raw == summary
 
 
 def test_a_summary_may_be_skipped(chain: Chain, host: GoHost) -> None:
-    assert host.accept_state_summary(summary_of(SKIPPED, chain.genesis.bytes)) == SKIPPED
+    assert host.accept_state_summary(summary_of(SKIPPED, chain.genesis.raw)) == SKIPPED
     assert host.last_accepted() == chain.genesis
 
 

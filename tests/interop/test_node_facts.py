@@ -31,13 +31,13 @@ def newest() -> Iterator[GoHost]:
 
 
 def test_a_plugin_may_serve_before_the_handshake(host: GoHost, node: Node, tmp_path: Path) -> None:
-    assert host.run(raw_plugin(tmp_path, "serve first", node.protocol), GENESIS).bytes == b"genesis"
+    assert host.run(raw_plugin(tmp_path, "serve first", node.protocol), GENESIS).raw == b"genesis"
 
 
 def test_an_ipv6_address_is_dialled(host: GoHost, node: Node, tmp_path: Path) -> None:
     if not socket.has_ipv6:
         pytest.skip("this machine has no IPv6")
-    assert host.run(raw_plugin(tmp_path, "ipv6", node.protocol), GENESIS).bytes == b"genesis"
+    assert host.run(raw_plugin(tmp_path, "ipv6", node.protocol), GENESIS).raw == b"genesis"
 
 
 def test_two_prefixes_may_share_an_address(host: GoHost, node: Node, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_every_contender_accepts_a_block_a_cycle(contender: str, tmp_path: Path)
         assert {len(found[phase]) for phase in PHASES} == {CYCLES}
         last = host.last_accepted()
         assert last.height == CYCLES
-        assert len(last.bytes) == len(genesis.bytes) == 80
+        assert len(last.raw) == len(genesis.raw) == 80
         host.shutdown()
 
 

@@ -77,8 +77,8 @@ def test_the_genesis_block_is_accepted_in_every_state(host: GoHost, plugin: Path
     host.start(plugin)
     genesis = host.initialize(GENESIS).last_accepted
     assert (genesis.height, genesis.parent_id, genesis.seconds) == (0, bytes(32), 0)
-    assert genesis.bytes == bytes(48) + GENESIS.ljust(32, b"\0")
-    assert genesis.id == ID.of(genesis.bytes)
+    assert genesis.raw == bytes(48) + GENESIS.ljust(32, b"\0")
+    assert genesis.id == ID.of(genesis.raw)
     assert host.set_state(BOOTSTRAPPING) == genesis
     assert host.set_state(NORMAL_OPERATION) == genesis
     assert host.get_block_id_at_height(0) == genesis.id
@@ -108,7 +108,7 @@ def test_a_block_carries_what_was_proposed(host: GoHost, plugin: Path) -> None:
     handlers = host.create_handlers()
     block = accept_next(host, handlers, b"hello")
     assert block.parent_id == genesis.id
-    assert block.bytes[48:] == b"hello".ljust(32, b"\0")
+    assert block.raw[48:] == b"hello".ljust(32, b"\0")
     expected = {
         "id": str(ID(block.id)),
         "parentID": str(ID(genesis.id)),
@@ -129,7 +129,7 @@ def test_of_two_branches_one_is_accepted_and_the_other_is_rejected(host: GoHost,
         host.verify(block.id)
     host.set_preference(right_child.id)
     host.set_preference(left.id)
-    assert host.get_block(right_child.id).bytes == right_child.bytes
+    assert host.get_block(right_child.id).raw == right_child.raw
     host.accept(left.id)
     host.reject(right.id)
     host.reject(right_child.id)
@@ -186,7 +186,7 @@ def test_bytes_that_are_no_block_are_refused(host: GoHost, plugin: Path, data: b
 def test_many_blocks_are_parsed_in_one_call_or_none_is(host: GoHost, plugin: Path) -> None:
     genesis = host.run(plugin, GENESIS)
     blocks = [encoded(genesis, data=bytes([n])) for n in range(50)]
-    assert [block.bytes for block in host.batched_parse(blocks)] == blocks
+    assert [block.raw for block in host.batched_parse(blocks)] == blocks
     assert host.batched_parse([]) == []
     with pytest.raises(GoHostError):
         host.batched_parse([encoded(genesis, data=b"new"), b"no block"])
@@ -196,12 +196,12 @@ def test_ancestors_come_newest_first_within_the_limits(host: GoHost, plugin: Pat
     genesis = host.run(plugin, GENESIS)
     handlers = host.create_handlers()
     chain = [genesis, *(accept_next(host, handlers, bytes([n])) for n in range(4))]
-    newest_first = [block.bytes for block in reversed(chain)]
+    newest_first = [block.raw for block in reversed(chain)]
     tip = chain[-1].id
     second = 1_000_000_000
     assert host.get_ancestors(tip, max_duration_ns=second) == newest_first
     assert host.get_ancestors(tip, max_blocks=2, max_duration_ns=second) == newest_first[:2]
-    two_blocks = 2 * (len(chain[-1].bytes) + 4)
+    two_blocks = 2 * (len(chain[-1].raw) + 4)
     assert host.get_ancestors(tip, max_size=two_blocks, max_duration_ns=second) == newest_first[:2]
     assert host.get_ancestors(tip, max_size=two_blocks - 1, max_duration_ns=second) == newest_first[:1]
     assert host.get_ancestors(tip, max_size=-1, max_duration_ns=second) == newest_first[:1]

@@ -60,13 +60,13 @@ def test_an_entry_of_the_guest_book_waits_until_a_block_with_it_is_accepted(gues
         front.set_normal_op(chain.config.chain_id, True)
         for text in ("one", "two"):
             assert call(f"http://{front.address}/ext/bc/book", "write", text=text) == "thank you"
-        assert chain.build_block().bytes.endswith(b"one")  # the node loses it
+        assert chain.build_block().raw.endswith(b"one")  # the node loses it
         rejected = chain.build_block()
         chain.verify(rejected)
         accepted = chain.build_block()
         chain.verify(accepted)
         assert chain.accept(accepted) == [rejected]
         assert chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
-        assert [block.bytes[-3:] for block in (accepted, chain.produce())] == [b"two", b"one"]
+        assert [block.raw[-3:] for block in (accepted, chain.produce())] == [b"two", b"one"]
         with pytest.raises(CallFailed, match="nothing to build"):
             chain.build_block()

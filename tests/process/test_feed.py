@@ -44,7 +44,7 @@ def test_a_message_stays_until_a_block_that_holds_it_is_accepted() -> None:
         chain = feed.host.chain
         for text in ("one", "two", "two"):
             feed.post(text)
-        assert chain.build_block().bytes.endswith(b"one")  # the node loses it
+        assert chain.build_block().raw.endswith(b"one")  # the node loses it
         rejected = chain.build_block()
         chain.verify(rejected)
         accepted = chain.build_block()
@@ -52,7 +52,7 @@ def test_a_message_stays_until_a_block_that_holds_it_is_accepted() -> None:
         assert chain.accept(accepted) == [rejected]
         assert chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
         blocks = [accepted, chain.produce(), chain.produce()]
-        assert [block.bytes[-3:] for block in blocks] == [b"two", b"one", b"two"]
+        assert [block.raw[-3:] for block in blocks] == [b"two", b"one", b"two"]
         with pytest.raises(CallFailed, match="nothing to build"):
             chain.build_block()
 

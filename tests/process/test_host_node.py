@@ -108,7 +108,7 @@ def test_a_registration_launch_asks_for_the_version_only() -> None:
 
 def test_peers_blocks_are_executed_at_the_start() -> None:
     with host(config=b"2") as peer:
-        blocks = [peer.chain.produce().bytes for _ in range(2)]
+        blocks = [peer.chain.produce().raw for _ in range(2)]
     with host(blocks=blocks) as running:
         assert running.chain.last_accepted.height == 2
 

@@ -131,7 +131,7 @@ def test_a_rejected_blocks_proposal_is_proposed_again() -> None:
         assert chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
         again = chain.produce()
         assert again.parent_id == siblings[1].id
-        assert again.bytes[-DATA_LENGTH:] == siblings[0].bytes[-DATA_LENGTH:]
+        assert again.raw[-DATA_LENGTH:] == siblings[0].raw[-DATA_LENGTH:]
         with pytest.raises(CallFailed, match="nothing to build"):
             chain.build_block()
 
@@ -142,7 +142,7 @@ def test_a_proposal_stays_when_its_block_was_not_verified() -> None:
         assert host.chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
         lost = host.chain.build_block()
         assert host.chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
-        assert host.chain.produce().bytes[-DATA_LENGTH:] == lost.bytes[-DATA_LENGTH:]
+        assert host.chain.produce().raw[-DATA_LENGTH:] == lost.raw[-DATA_LENGTH:]
 
 
 def test_no_proposal_is_in_two_blocks_of_a_branch() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
@@ -22,7 +21,7 @@ class DataclassBlock(Block):
     parent_id: ID
     height: int
     timestamp: datetime
-    bytes: builtins.bytes
+    raw: bytes
     fate: list[str] = field(default_factory=list)
 
     def verify(self) -> None:
@@ -35,7 +34,7 @@ class DataclassBlock(Block):
 class PropertyBlock(Block):
     """All attributes are computed."""
 
-    def __init__(self, payload: builtins.bytes) -> None:
+    def __init__(self, payload: bytes) -> None:
         self._payload = payload
 
     @property
@@ -55,7 +54,7 @@ class PropertyBlock(Block):
         return 1_700_000_000
 
     @property
-    def bytes(self) -> builtins.bytes:
+    def raw(self) -> bytes:
         return self._payload
 
     def verify(self) -> None: ...
@@ -70,14 +69,14 @@ class AssigningBlock(Block):
     parent_id: ID
     height: int
     timestamp: int
-    bytes: builtins.bytes
+    raw: bytes
 
     def __init__(self) -> None:
         self.id = ID.of(b"block")
         self.parent_id = PARENT
         self.height = 7
         self.timestamp = 1_700_000_000
-        self.bytes = b"block"
+        self.raw = b"block"
 
     def verify(self) -> None: ...
 
@@ -97,7 +96,7 @@ class AssigningBlock(Block):
 )
 def test_a_block_shows_its_attributes_however_they_are_written(block: Block) -> None:
     assert (block.id, block.parent_id, block.height) == (ID.of(b"block"), PARENT, 7)
-    assert block.bytes == b"block"
+    assert block.raw == b"block"
     block.verify()
     block.accept()
     block.reject()  # nothing by default

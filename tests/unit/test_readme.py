@@ -52,13 +52,13 @@ def test_the_vm_of_readme_runs_from_genesis_to_a_block_that_survives(guestbook: 
     entry = struct.Struct(">32sQQ")
     with Host(command, protocol=NEWEST, genesis=b"welcome", database=database) as host:
         genesis = host.chain.last_accepted
-        assert genesis.bytes == entry.pack(ID.EMPTY, 0, 0) + b"welcome"
+        assert genesis.raw == entry.pack(ID.EMPTY, 0, 0) + b"welcome"
         block = host.chain.parse_block(entry.pack(genesis.id, 1, 1_700_000_000) + "Grüezi".encode())
         host.chain.verify(block)
         host.chain.prefer(block.id)
         host.chain.accept(block)
     with Host(command, protocol=NEWEST, genesis=b"welcome", database=database) as host:
-        assert host.chain.last_accepted.bytes == block.bytes
+        assert host.chain.last_accepted.raw == block.raw
         assert host.chain.get_block_id_at_height(0) == genesis.id
 
 

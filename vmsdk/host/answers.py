@@ -55,7 +55,7 @@ def last_accepted(method: str, answer: pb.InitializeResponse | pb.SetStateRespon
         parent_id=block_id(method, answer.last_accepted_parent_id),
         height=answer.height,
         timestamp=timestamp(method, answer),
-        bytes=answer.bytes,
+        raw=answer.bytes,
         status=pb.STATUS_ACCEPTED,
     )
 
@@ -67,7 +67,7 @@ def built(answer: pb.BuildBlockResponse) -> Block:
         parent_id=block_id("BuildBlock", answer.parent_id),
         height=answer.height,
         timestamp=timestamp("BuildBlock", answer),
-        bytes=answer.bytes,
+        raw=answer.bytes,
         verify_with_context=answer.verify_with_context,
         status=pb.STATUS_PROCESSING,
     )
@@ -80,7 +80,7 @@ def parsed(method: str, answer: pb.ParseBlockResponse, data: bytes) -> Block:
         parent_id=block_id(method, answer.parent_id),
         height=answer.height,
         timestamp=timestamp(method, answer),
-        bytes=data,
+        raw=data,
         verify_with_context=answer.verify_with_context,
         status=answer.status,
     )
@@ -95,7 +95,7 @@ def found(answer: pb.GetBlockResponse, asked: ID) -> Block | None:
         parent_id=block_id("GetBlock", answer.parent_id),
         height=answer.height,
         timestamp=timestamp("GetBlock", answer),
-        bytes=answer.bytes,
+        raw=answer.bytes,
         verify_with_context=answer.verify_with_context,
         status=answer.status,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from builtins import bytes as _bytes
 from dataclasses import dataclass
 
 from vmsdk.ids import ID
@@ -17,7 +16,7 @@ class Block:
     parent_id: ID
     height: int
     timestamp: Timestamp
-    bytes: _bytes
+    raw: bytes
     verify_with_context: bool = False
     """Whether the VM wants the P-chain's height at verification."""
     status: int | None = None

@@ -115,4 +115,4 @@ class BlockCache:
 
 
 def _block_size(_block_id: ID, block: Block) -> int:
-    return len(block.bytes) + _ENTRY_OVERHEAD_BYTES
+    return len(block.raw) + _ENTRY_OVERHEAD_BYTES

@@ -152,7 +152,7 @@ class Consensus:
         """
         with self.engine.lock:
             parent = self._parent(block)
-            request = pb.BlockVerifyRequest(bytes=block.bytes)
+            request = pb.BlockVerifyRequest(bytes=block.raw)
             if p_chain_height != AUTO or block.verify_with_context:
                 height = self._context(parent.id, p_chain_height)
                 if height is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from builtins import bytes as _bytes
 from dataclasses import dataclass
 
 from google.protobuf.empty_pb2 import Empty
@@ -20,7 +19,7 @@ class Summary:
 
     id: ID
     height: int
-    bytes: _bytes
+    raw: bytes
 
 
 class StateSync:
@@ -56,7 +55,7 @@ class StateSync:
         answer = self._engine.call(self._client.GetStateSummary, pb.GetStateSummaryRequest(height=height))
         return self._summary("GetStateSummary", answer.err, answer.id, height, answer.bytes)
 
-    def parse(self, data: _bytes) -> Summary:
+    def parse(self, data: bytes) -> Summary:
         """The summary that a peer has sent."""
         answer = self._engine.call(self._client.ParseStateSummary, pb.ParseStateSummaryRequest(bytes=data))
         if answer.err:
@@ -65,14 +64,14 @@ class StateSync:
 
     def accept(self, summary: Summary) -> int:
         """Start the sync; the mode, a number of `StateSummaryAcceptResponse.Mode`. Any error is fatal."""
-        request = pb.StateSummaryAcceptRequest(bytes=summary.bytes)
+        request = pb.StateSummaryAcceptRequest(bytes=summary.raw)
         answer = self._engine.call(self._client.StateSummaryAccept, request, fatal=True)
         if answer.err:
             raise self._engine.stop(answers.sentinel("StateSummaryAccept", answer.err))
         return answer.mode
 
     @staticmethod
-    def _summary(method: str, error: int, summary_id: _bytes, height: int, data: _bytes) -> Summary | None:
+    def _summary(method: str, error: int, summary_id: bytes, height: int, data: bytes) -> Summary | None:
         if answers.is_not_found(method, error):
             return None
         return Summary(answers.block_id(method, summary_id), height, data)

@@ -66,9 +66,9 @@ def height(thing: Block | StateSummary) -> int:
 
 def content(thing: Block | StateSummary) -> bytes:
     """The bytes of a block or a summary. Raises `Unusable`: protobuf would take None for none at all."""
-    value = thing.bytes
+    value = thing.raw
     if not isinstance(value, bytes):
-        raise _unusable(thing, "bytes", value, "be bytes")
+        raise _unusable(thing, "raw", value, "be bytes")
     return value
 
 

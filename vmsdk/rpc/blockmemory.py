@@ -81,7 +81,7 @@ class BlockMemory:
     def rejected(self, block_id: bytes, block: Block) -> None:
         """*block* was rejected."""
         self._verified.pop(block_id, None)
-        data = block.bytes
+        data = block.raw
         # The block's effects are permanent by now: nothing that is odd about it may fail the call.
         if isinstance(data, bytes) and self._parsed.pop(data, None) is not None:
             self._parsed_bytes -= len(data)

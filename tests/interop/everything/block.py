@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 HEADER = struct.Struct(">32sQqI?Q")
 NO_P_CHAIN_HEIGHT = 2**64 - 1
 
-Bytes = bytes
-
 
 @dataclass(frozen=True)
 class EverythingBlock(vmsdk.Block, VerifyWithContext):
@@ -29,10 +27,10 @@ class EverythingBlock(vmsdk.Block, VerifyWithContext):
     timestamp: vmsdk.Timestamp
     wants_context: bool
     p_chain_height: int
-    payload: Bytes = field(repr=False)
+    payload: bytes = field(repr=False)
 
     @classmethod
-    def parse(cls, vm: EverythingVM, data: Bytes) -> EverythingBlock:
+    def parse(cls, vm: EverythingVM, data: bytes) -> EverythingBlock:
         if len(data) < HEADER.size:
             raise vmsdk.InvalidBlock(f"{len(data)} bytes are no block")
         parent_id, height, seconds, nanos, wants_context, p_chain_height = HEADER.unpack_from(data)
@@ -42,14 +40,14 @@ class EverythingBlock(vmsdk.Block, VerifyWithContext):
         )
 
     @cached_property
-    def bytes(self) -> Bytes:
+    def raw(self) -> bytes:
         times = (self.timestamp.seconds, self.timestamp.nanos)
         header = HEADER.pack(self.parent_id, self.height, *times, self.wants_context, self.p_chain_height)
         return header + self.payload
 
     @cached_property
     def id(self) -> vmsdk.ID:
-        return vmsdk.ID.of(self.bytes)
+        return vmsdk.ID.of(self.raw)
 
     @property
     def should_verify_with_context(self) -> bool:

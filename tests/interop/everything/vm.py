@@ -23,7 +23,6 @@ LAST = b"last"
 ONGOING = b"ongoing"
 HEIGHT = b"height/"
 BLOCK = b"block/"
-Bytes = bytes
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,12 @@ class Summary(StateSummary):
         return self.block.height
 
     @cached_property
-    def bytes(self) -> Bytes:
-        return bytes([self.mode, self.waits]) + self.block.bytes
+    def raw(self) -> bytes:
+        return bytes([self.mode, self.waits]) + self.block.raw
 
     @cached_property
     def id(self) -> vmsdk.ID:
-        return vmsdk.ID.of(self.bytes)
+        return vmsdk.ID.of(self.raw)
 
     def accept(self) -> StateSyncMode:
         if self.mode is not StateSyncMode.SKIPPED:
@@ -101,7 +100,7 @@ class EverythingVM(vmsdk.ChainVM, BuildBlockWithContext, StateSyncableVM, CrossC
 
     def store(self, block: EverythingBlock) -> None:
         with self.ctx.db.batch() as batch:
-            batch[BLOCK + block.id] = block.bytes
+            batch[BLOCK + block.id] = block.raw
             batch[HEIGHT + block.height.to_bytes(8, "big")] = block.id
             batch[LAST] = block.id
         self.last = block.id
@@ -169,7 +168,7 @@ class EverythingVM(vmsdk.ChainVM, BuildBlockWithContext, StateSyncableVM, CrossC
         return Summary(self, StateSyncMode(data[0]), bool(data[1]), self.parse_block(data[2:]))
 
     def begin_sync(self, summary: Summary) -> None:
-        self.ctx.db[ONGOING] = summary.bytes
+        self.ctx.db[ONGOING] = summary.raw
         self.syncing = summary
         if not summary.waits:
             threading.Thread(target=self.finish_sync, name="sync").start()

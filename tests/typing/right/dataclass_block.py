@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from dataclasses import dataclass
 
 from typing_extensions import assert_type
@@ -16,7 +15,7 @@ class Transfer(vmsdk.Block):
     parent_id: vmsdk.ID
     height: int
     timestamp: vmsdk.Timestamp
-    bytes: builtins.bytes
+    raw: bytes
 
     def verify(self) -> None:
         if self.height == 0:
@@ -28,4 +27,4 @@ class Transfer(vmsdk.Block):
 block: vmsdk.Block = Transfer(vmsdk.ID.EMPTY, vmsdk.ID.EMPTY, 1, vmsdk.Timestamp.now(), b"")
 assert_type(block.id, vmsdk.ID)
 assert_type(block.height, int)
-assert_type(block.bytes, bytes)
+assert_type(block.raw, bytes)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import builtins
 from datetime import datetime, timezone
 
 import vmsdk
 
 
 class Transfer(vmsdk.Block, vmsdk.VerifyWithContext):
-    def __init__(self, payload: builtins.bytes) -> None:
+    def __init__(self, payload: bytes) -> None:
         self._payload = payload
 
     @property
@@ -29,7 +28,7 @@ class Transfer(vmsdk.Block, vmsdk.VerifyWithContext):
         return datetime.now(timezone.utc)
 
     @property
-    def bytes(self) -> builtins.bytes:
+    def raw(self) -> bytes:
         return self._payload
 
     @property

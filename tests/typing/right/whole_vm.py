@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +21,10 @@ class Count(vmsdk.Block):
 
     @property
     def id(self) -> vmsdk.ID:
-        return vmsdk.ID.of(self.bytes)
+        return vmsdk.ID.of(self.raw)
 
     @property
-    def bytes(self) -> builtins.bytes:
+    def raw(self) -> bytes:
         return self.parent_id + self.height.to_bytes(8, "big")
 
     @override
@@ -38,7 +37,7 @@ class Count(vmsdk.Block):
     @override
     def accept(self) -> None:
         with self.vm.ctx.db.batch() as batch:
-            batch.put(self.id, self.bytes)
+            batch.put(self.id, self.raw)
             batch.put(b"last accepted", self.id)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from dataclasses import dataclass
 
 import vmsdk
@@ -14,7 +13,7 @@ class TextID(vmsdk.Block):
     parent_id: vmsdk.ID
     height: int
     timestamp: float  # E: assignment
-    bytes: builtins.bytes
+    raw: bytes
 
     def verify(self) -> bool:  # E: override
         return True

@@ -33,7 +33,7 @@ def test_a_missing_block_stays_missing_until_it_is_parsed(cache: BlockCache) -> 
     one = block(1)
     cache.add_missing(one.id)
     assert cache.is_missing(one.id)
-    cache.add_parsed(one.bytes, one)
+    cache.add_parsed(one.raw, one)
     assert not cache.is_missing(one.id)
     assert cache.find(one.id) is one
 
@@ -60,19 +60,19 @@ def test_at_most_2048_missing_blocks_are_remembered(cache: BlockCache) -> None:
 
 def test_the_cached_object_wins_over_a_new_one_of_the_same_id(cache: BlockCache) -> None:
     first, second = block(1), block(1)
-    assert cache.add_parsed(first.bytes, first) is first
-    assert cache.add_parsed(second.bytes, second) is first
+    assert cache.add_parsed(first.raw, first) is first
+    assert cache.add_parsed(second.raw, second) is first
     assert cache.add_built(second) is first
 
 
 def test_bytes_are_remembered_only_as_long_as_their_block() -> None:
     cache = BlockCache(GENESIS, by_status=False, capacity=200)
     one = block(1)
-    cache.add_parsed(one.bytes, one)
-    assert cache.find_parsed(one.bytes) is one
+    cache.add_parsed(one.raw, one)
+    assert cache.find_parsed(one.raw) is one
     for number in range(2, 8):
         cache.add_found(block(number))
-    assert cache.find_parsed(one.bytes) is None
+    assert cache.find_parsed(one.raw) is None
 
 
 def test_verified_blocks_are_never_evicted() -> None:

@@ -103,7 +103,7 @@ def test_initialize_tells_the_whole_configuration(vm: BareVM, start_chain: Start
     assert request.chain_data_dir == str(tmp_path / "data")
     assert request.db_server_addr == chain.services.db_address
     assert request.server_addr == chain.services.address
-    assert chain.last_accepted.bytes == GENESIS + b"g"
+    assert chain.last_accepted.raw == GENESIS + b"g"
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_edge_43_in_protocol_35_a_vm_that_sets_the_status_goes_through_a_blocks_
     assert block.status == pb.STATUS_PROCESSING
     chain.verify(block)
     chain.accept(block)
-    again = chain.client.ParseBlock(pb.ParseBlockRequest(bytes=block.bytes))
+    again = chain.client.ParseBlock(pb.ParseBlockRequest(bytes=block.raw))
     assert again.status == pb.STATUS_ACCEPTED
 
 
@@ -332,7 +332,7 @@ def test_edge_44_a_missing_block_that_was_parsed_since_comes_from_the_cache(vm: 
 
 def test_edge_45_set_state_with_processing_blocks_is_an_error(vm: BareVM, chain: Chain) -> None:
     block = processing(chain, chain.last_accepted, b"1")
-    vm.store(block.bytes)
+    vm.store(block.raw)
     with pytest.raises(ChainFatal, match="cannot set last accepted block with blocks processing: 1"):
         chain.set_state(State.NORMAL_OP)
 
@@ -429,7 +429,7 @@ def test_parsed_batches_keep_their_order_and_ask_only_for_the_unknown(vm: BareVM
     known = chain.parse_block(second)
     vm.calls.clear()
     blocks = chain.parse_blocks([first, second, third, first])
-    assert [block.bytes for block in blocks] == [first, second, third, first]
+    assert [block.raw for block in blocks] == [first, second, third, first]
     assert blocks[1] is known
     [(name, request)] = [call for call in vm.calls if call[0] != "WaitForEvent"]
     assert (name, list(request.request)) == ("BatchedParseBlock", [first, third])
@@ -559,7 +559,7 @@ def test_bootstrapping_executes_blocks_by_height_and_skips_accepted_ones(
     genesis = chain.initialize()
     blocks = history(genesis, 4)
     vm.calls.clear()
-    chain.bootstrap([blocks[2], blocks[0], genesis.bytes, blocks[3], blocks[1]])
+    chain.bootstrap([blocks[2], blocks[0], genesis.raw, blocks[3], blocks[1]])
     assert new_calls(vm) == ["BatchedParseBlock", *["BlockVerify", "BlockAccept"] * 4]
     assert chain.last_accepted.height == 4
     chain.bootstrap(blocks)

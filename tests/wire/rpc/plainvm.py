@@ -12,8 +12,6 @@ import vmsdk
 from vmsdk.block import VerifyWithContext
 from vmsdk.timestamp import TimestampLike
 
-Bytes = bytes
-
 _HEADER = struct.Struct(">32sQ")
 
 
@@ -26,19 +24,19 @@ def encode(parent_id: bytes, height: int, body: bytes = b"") -> bytes:
 class PlainBlock(vmsdk.Block):
     parent_id: vmsdk.ID
     height: int
-    body: Bytes = b""
+    body: bytes = b""
     timestamp: TimestampLike = 0
     fate: list[str] = field(default_factory=list)
     invalid: str = ""
     vm: PlainVM | None = None
 
     @cached_property
-    def bytes(self) -> Bytes:
+    def raw(self) -> bytes:
         return encode(self.parent_id, self.height, self.body)
 
     @cached_property
     def id(self) -> vmsdk.ID:
-        return vmsdk.ID.of(self.bytes)
+        return vmsdk.ID.of(self.raw)
 
     def verify(self) -> None:
         self.fate.append("verified")

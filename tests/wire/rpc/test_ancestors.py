@@ -46,24 +46,24 @@ def test_edge_49_an_unknown_block_has_no_ancestors(serve: Serve, vm: PlainVM) ->
 
 def test_the_block_comes_first_then_its_parents(serve: Serve, vm: PlainVM) -> None:
     blocks = chain(vm, 5)
-    assert ancestors(serve(vm), blocks[0].id, count=3) == [block.bytes for block in blocks[:3]]
+    assert ancestors(serve(vm), blocks[0].id, count=3) == [block.raw for block in blocks[:3]]
 
 
 def test_edge_54_genesis_ends_the_list(serve: Serve, vm: PlainVM) -> None:
     blocks = chain(vm, 5)
-    assert ancestors(serve(vm), blocks[0].id) == [block.bytes for block in blocks]
+    assert ancestors(serve(vm), blocks[0].id) == [block.raw for block in blocks]
 
 
 @pytest.mark.parametrize("size", [1, 0, -1])
 def test_edge_50_the_first_block_is_given_whatever_the_size(serve: Serve, vm: PlainVM, size: int) -> None:
     blocks = chain(vm, 3)
-    assert ancestors(serve(vm), blocks[0].id, size=size) == [blocks[0].bytes]
+    assert ancestors(serve(vm), blocks[0].id, size=size) == [blocks[0].raw]
 
 
 @pytest.mark.parametrize("count", [1, 0, -5])
 def test_the_first_block_is_given_whatever_the_count(serve: Serve, vm: PlainVM, count: int) -> None:
     blocks = chain(vm, 3)
-    assert ancestors(serve(vm), blocks[0].id, count=count) == [blocks[0].bytes]
+    assert ancestors(serve(vm), blocks[0].id, count=count) == [blocks[0].raw]
 
 
 @pytest.mark.parametrize(("missing", "expected"), [(0, 2), (1, 1)])
@@ -71,7 +71,7 @@ def test_edge_51_a_sum_that_equals_the_limit_is_included(
     serve: Serve, vm: PlainVM, missing: int, expected: int
 ) -> None:
     blocks = chain(vm, 3)
-    exact = sum(len(block.bytes) + OVERHEAD for block in blocks[:2])
+    exact = sum(len(block.raw) + OVERHEAD for block in blocks[:2])
     assert len(ancestors(serve(vm), blocks[0].id, size=exact - missing)) == expected
 
 
@@ -86,7 +86,7 @@ def test_edge_52_the_time_is_in_nanoseconds_and_none_left_gives_the_first_block(
 def test_edge_53_a_pruned_parent_ends_the_list(serve: Serve, vm: PlainVM) -> None:
     blocks = chain(vm, 5)
     del vm.accepted[blocks[2].id]
-    assert ancestors(serve(vm), blocks[0].id) == [block.bytes for block in blocks[:2]]
+    assert ancestors(serve(vm), blocks[0].id) == [block.raw for block in blocks[:2]]
 
 
 def test_a_fault_at_a_parent_keeps_what_was_found(serve: Serve, vm: PlainVM) -> None:
@@ -99,7 +99,7 @@ def test_a_fault_at_a_parent_keeps_what_was_found(serve: Serve, vm: PlainVM) -> 
         return find(block_id)
 
     vm.get_block = broken  # type: ignore[method-assign]
-    assert ancestors(serve(vm), blocks[0].id) == [blocks[0].bytes]
+    assert ancestors(serve(vm), blocks[0].id) == [blocks[0].raw]
 
 
 def test_a_fault_at_the_first_block_is_an_error(serve: Serve) -> None:

@@ -25,7 +25,7 @@ def parse(served: Served, data: bytes) -> pb.ParseBlockResponse:
 
 
 def verify(served: Served, block: PlainBlock, **context: int) -> pb.BlockVerifyResponse:
-    return served.client.BlockVerify(pb.BlockVerifyRequest(bytes=block.bytes, **context))
+    return served.client.BlockVerify(pb.BlockVerifyRequest(bytes=block.raw, **context))
 
 
 def accept(served: Served, block_id: bytes) -> None:
@@ -80,7 +80,7 @@ def test_edge_34_a_verified_block_is_found_without_asking_the_author(serve: Serv
     verify(served, block)
     vm.asked.clear()
     answer = get(served, block.id)
-    assert (answer.parent_id, answer.bytes, answer.height) == (vm.genesis.id, block.bytes, 1)
+    assert (answer.parent_id, answer.bytes, answer.height) == (vm.genesis.id, block.raw, 1)
     assert answer.HasField("timestamp")
     assert "get_block" not in vm.asked
 
@@ -112,7 +112,7 @@ def test_a_built_block_is_told_whole(serve: Serve) -> None:
     block = vm.child(b"built", timestamp=1_700_000_000)
     vm.to_build.append(block)
     answer = serve(vm).client.BuildBlock(pb.BuildBlockRequest())
-    assert (answer.id, answer.parent_id, answer.bytes) == (block.id, vm.genesis.id, block.bytes)
+    assert (answer.id, answer.parent_id, answer.bytes) == (block.id, vm.genesis.id, block.raw)
     assert (answer.height, answer.timestamp.seconds, answer.verify_with_context) == (1, 1_700_000_000, False)
 
 
@@ -154,8 +154,8 @@ def test_a_vm_with_the_power_builds_at_the_p_chain_height_even_at_zero(
         ("parent_id", "text", "PlainBlock.parent_id is 'text': it must be 32 bytes, an ID"),
         ("height", -1, "PlainBlock.height is -1: it must be a whole number from 0 to 2**64 - 1"),
         ("height", 2**64, f"PlainBlock.height is {2**64}: it must be a whole number from 0 to 2**64 - 1"),
-        ("bytes", None, "PlainBlock.bytes is None: it must be bytes"),
-        ("bytes", bytearray(3), r"PlainBlock.bytes is bytearray(b'\x00\x00\x00'): it must be bytes"),
+        ("raw", None, "PlainBlock.raw is None: it must be bytes"),
+        ("raw", bytearray(3), r"PlainBlock.raw is bytearray(b'\x00\x00\x00'): it must be bytes"),
         ("timestamp", "now", "invalid timestamp: 'now' is no Timestamp, datetime or int of Unix seconds"),
     ],
 )
@@ -165,7 +165,7 @@ def test_a_block_that_the_node_would_refuse_is_named(
     vm = PlainVM()
     block = vm.child()
     assert block.id
-    assert block.bytes
+    assert block.raw
     setattr(block, attribute, value)
     vm.to_build.append(block)
     assert refused(lambda: serve(vm).client.BuildBlock(pb.BuildBlockRequest()))[1] == text
@@ -236,10 +236,10 @@ def test_edge_42_a_batch_is_answered_in_order_and_fails_as_a_whole(serve: Serve)
     def batch(data: Sequence[bytes]) -> pb.BatchedParseBlockResponse:
         return served.client.BatchedParseBlock(pb.BatchedParseBlockRequest(request=data))
 
-    answer = batch([block.bytes for block in blocks])
+    answer = batch([block.raw for block in blocks])
     assert [parsed.id for parsed in answer.response] == [block.id for block in blocks]
     assert list(batch([]).response) == []
-    assert "too few" in refused(lambda: batch([blocks[0].bytes, b"bad", blocks[1].bytes]))[1]
+    assert "too few" in refused(lambda: batch([blocks[0].raw, b"bad", blocks[1].raw]))[1]
 
 
 def test_a_vm_with_batched_parsing_must_answer_each(serve: Serve) -> None:
@@ -249,7 +249,7 @@ def test_a_vm_with_batched_parsing_must_answer_each(serve: Serve) -> None:
 
     vm = Batched()
     served = serve(vm)
-    one = vm.child(b"1").bytes
+    one = vm.child(b"1").raw
     assert len(served.client.BatchedParseBlock(pb.BatchedParseBlockRequest(request=[one])).response) == 1
     text = refused(lambda: served.client.BatchedParseBlock(pb.BatchedParseBlockRequest(request=[one, one])))[
         1
@@ -273,19 +273,19 @@ def test_edge_43_protocol_35_is_told_what_became_of_each_block(serve: Serve) -> 
     served = serve(vm, 35)
     winner, loser, later = vm.child(b"winner"), vm.child(b"loser"), vm.child(b"later")
     verify(served, winner)
-    assert parse(served, winner.bytes).status == pb.STATUS_PROCESSING
+    assert parse(served, winner.raw).status == pb.STATUS_PROCESSING
     assert get(served, winner.id).status == pb.STATUS_PROCESSING
     accept(served, winner.id)
     assert get(served, winner.id).status == pb.STATUS_ACCEPTED
-    assert parse(served, vm.genesis.bytes).status == pb.STATUS_ACCEPTED
-    assert parse(served, loser.bytes).status == pb.STATUS_REJECTED
+    assert parse(served, vm.genesis.raw).status == pb.STATUS_ACCEPTED
+    assert parse(served, loser.raw).status == pb.STATUS_REJECTED
     after = vm.make(winner.id, 2, later.body)
-    assert parse(served, after.bytes).status == pb.STATUS_PROCESSING
+    assert parse(served, after.raw).status == pb.STATUS_PROCESSING
 
 
 def test_edge_43_newer_protocols_are_not(serve: Serve) -> None:
     vm = PlainVM()
-    assert parse(serve(vm, 36), vm.genesis.bytes).status == pb.STATUS_UNSPECIFIED
+    assert parse(serve(vm, 36), vm.genesis.raw).status == pb.STATUS_UNSPECIFIED
 
 
 # Verifying -------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def test_a_block_is_parsed_once_for_parse_and_verify(serve: Serve) -> None:
     vm = PlainVM()
     served = serve(vm)
     block = vm.child(b"x")
-    parse(served, block.bytes)
+    parse(served, block.raw)
     verify(served, block)
     assert vm.asked.count("parse_block") == 1
 
@@ -317,7 +317,7 @@ def test_edge_37_height_zero_is_a_context_and_its_absence_is_none(serve: Serve) 
     served = serve(vm)
     block = ContextBlock(vm.genesis.id, 1, b"context")
     vm.made[block.id] = block
-    assert parse(served, block.bytes).verify_with_context
+    assert parse(served, block.raw).verify_with_context
     verify(served, block, p_chain_height=0)
     assert (block.heights, block.fate) == ([0], [])
     verify(served, block)
@@ -353,8 +353,8 @@ def test_edge_15_a_block_far_over_grpcs_default_limit_goes_both_ways(serve: Serv
     served = serve(vm)
     block = vm.child(bytes(size))
     vm.to_build.append(block)
-    assert len(served.client.BuildBlock(pb.BuildBlockRequest()).bytes) == len(block.bytes)
-    assert parse(served, block.bytes).id == block.id
+    assert len(served.client.BuildBlock(pb.BuildBlockRequest()).bytes) == len(block.raw)
+    assert parse(served, block.raw).id == block.id
     verify(served, block)
     accept(served, block.id)
     assert served.session.blocks.last_accepted_height == 1
@@ -412,7 +412,7 @@ def test_nothing_odd_about_an_accepted_block_fails_its_accept(serve: Serve) -> N
     served = serve(vm)
     block = vm.child()
     verify(served, block)
-    vars(block)["bytes"] = bytearray(block.bytes)
+    vars(block)["raw"] = bytearray(block.raw)
     accept(served, block.id)
     assert block.fate == ["verified", "accepted"]
 
@@ -541,7 +541,7 @@ def test_a_state_sync_that_moved_the_last_accepted_block_is_told(serve: Serve) -
     synced = vm.make(UNKNOWN_ID, 100, b"synced")
     vm.accepted[synced.id] = vm.last = synced
     answer = served.set_state(State.BOOTSTRAPPING)
-    assert (answer.last_accepted_id, answer.height, answer.bytes) == (synced.id, 100, synced.bytes)
+    assert (answer.last_accepted_id, answer.height, answer.bytes) == (synced.id, 100, synced.raw)
 
 
 def test_a_last_accepted_block_that_calls_itself_something_else_is_refused(serve: Serve) -> None:

@@ -142,7 +142,7 @@ def test_the_answer_is_the_last_accepted_block(serve: Serve) -> None:
     answer = serve(vm, run=False).initialize()
     assert answer.last_accepted_id == vm.genesis.id
     assert answer.last_accepted_parent_id == bytes(32)
-    assert (answer.height, answer.bytes) == (0, vm.genesis.bytes)
+    assert (answer.height, answer.bytes) == (0, vm.genesis.raw)
 
 
 def test_edge_24_a_time_at_the_epoch_is_present_in_the_answer(serve: Serve) -> None:

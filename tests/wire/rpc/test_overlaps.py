@@ -82,7 +82,7 @@ def test_an_engine_call_during_initialize_is_answered_after_it(serve: Serve, gat
     asking = served.client.GetBlock.start(pb.GetBlockRequest(id=vm.genesis.id))
     gate.opened.set()
     assert outcome(starting) == ""
-    assert asking.result(PATIENCE_S).bytes == vm.genesis.bytes
+    assert asking.result(PATIENCE_S).bytes == vm.genesis.raw
 
 
 def test_a_shutdown_during_initialize_ends_the_chain_that_it_made(serve: Serve, gate: Gate) -> None:
@@ -182,7 +182,7 @@ def test_a_block_is_found_without_the_lock_while_it_is_being_accepted(serve: Ser
         look()
 
     block.accept = accept  # type: ignore[method-assign]
-    served.client.BlockVerify(pb.BlockVerifyRequest(bytes=block.bytes))
+    served.client.BlockVerify(pb.BlockVerifyRequest(bytes=block.raw))
     served.client.BlockAccept(pb.BlockAcceptRequest(id=block.id))
     look()
     assert found == [block] * 3

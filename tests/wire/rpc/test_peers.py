@@ -170,7 +170,7 @@ def test_edge_65_slow_messages_block_neither_each_other_nor_the_engine(serve: Se
     method, message = MESSAGES["app_gossip"]
     waiting = [getattr(served.client, method).start(message) for _ in range(2)]
     block = served.vm.child()  # type: ignore[attr-defined]
-    served.client.BlockVerify(pb.BlockVerifyRequest(bytes=block.bytes))
+    served.client.BlockVerify(pb.BlockVerifyRequest(bytes=block.raw))
     both.wait(PATIENCE_S)
     for call in waiting:
         call.result(PATIENCE_S)

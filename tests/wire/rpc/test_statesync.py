@@ -17,7 +17,6 @@ from vmsdk._pb.vm import vm_pb2 as pb
 from .conftest import Serve, Served, refused
 from .plainvm import PlainVM
 
-Bytes = bytes
 MODES = pb.StateSummaryAcceptResponse
 
 
@@ -29,12 +28,12 @@ class Summary(vmsdk.StateSummary):
     accepted: list[int] = field(default_factory=list)
 
     @cached_property
-    def bytes(self) -> Bytes:
+    def raw(self) -> bytes:
         return b"summary%d" % self.height
 
     @cached_property
     def id(self) -> vmsdk.ID:
-        return vmsdk.ID.of(self.bytes)
+        return vmsdk.ID.of(self.raw)
 
     def accept(self) -> vmsdk.StateSyncMode:
         if self.fail is not None:
@@ -64,7 +63,7 @@ class SyncableVM(PlainVM, vmsdk.StateSyncableVM):
 
     def parse_state_summary(self, data: bytes) -> Summary:
         for summary in self.summaries.values():
-            if summary.bytes == data:
+            if summary.raw == data:
                 return summary
         raise vmsdk.InvalidBlock("no summary")
 
@@ -103,8 +102,8 @@ def test_a_vm_with_state_sync_gives_its_summaries(serve: Serve) -> None:
     newest = vm.summaries[20]
     assert served.client.StateSyncEnabled(Empty()).enabled
     last = served.client.GetLastStateSummary(Empty())
-    assert (last.id, last.height, last.bytes, last.err) == (newest.id, 20, newest.bytes, 0)
-    parsed = served.client.ParseStateSummary(pb.ParseStateSummaryRequest(bytes=newest.bytes))
+    assert (last.id, last.height, last.bytes, last.err) == (newest.id, 20, newest.raw, 0)
+    parsed = served.client.ParseStateSummary(pb.ParseStateSummaryRequest(bytes=newest.raw))
     assert (parsed.id, parsed.height) == (newest.id, 20)
     found = served.client.GetStateSummary(pb.GetStateSummaryRequest(height=10))
     assert (found.id, found.bytes) == (vm.summaries[10].id, b"summary10")
@@ -157,7 +156,7 @@ def test_the_mode_of_an_accepted_summary_is_told(serve: Serve, mode: vmsdk.State
     vm = SyncableVM()
     vm.summaries[20].mode = mode
     served = serve(vm)
-    answer = served.client.StateSummaryAccept(pb.StateSummaryAcceptRequest(bytes=vm.summaries[20].bytes))
+    answer = served.client.StateSummaryAccept(pb.StateSummaryAcceptRequest(bytes=vm.summaries[20].raw))
     assert (int(answer.mode), answer.err) == (int(mode), 0)
     assert vm.summaries[20].accepted == [20]
 
@@ -166,7 +165,7 @@ def test_a_fault_of_accept_is_an_error(serve: Serve) -> None:
     vm = SyncableVM()
     vm.summaries[20].fail = RuntimeError("no peers")
     served = serve(vm)
-    request = pb.StateSummaryAcceptRequest(bytes=vm.summaries[20].bytes)
+    request = pb.StateSummaryAcceptRequest(bytes=vm.summaries[20].raw)
     assert refused(lambda: served.client.StateSummaryAccept(request))[1] == "no peers"
     vm.summaries[20].fail = vmsdk.Closed()
     answer = served.client.StateSummaryAccept(request)

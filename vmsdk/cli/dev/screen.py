@@ -80,7 +80,7 @@ class Screen:
             Text.assemble(
                 (f"block {block.height}", "bold green"),
                 f"  {block.id}  ",
-                (f"{_moment(block.timestamp)}  {len(block.bytes)} bytes", "dim"),
+                (f"{_moment(block.timestamp)}  {len(block.raw)} bytes", "dim"),
             )
         )
 

@@ -28,7 +28,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 
 def block(seconds: int) -> Block:
-    return Block(id=ID.of(b"1"), parent_id=ID.EMPTY, height=7, timestamp=Timestamp(seconds), bytes=bytes(80))
+    return Block(id=ID.of(b"1"), parent_id=ID.EMPTY, height=7, timestamp=Timestamp(seconds), raw=bytes(80))
 
 
 def test_a_line_stays_one_line_and_is_no_markup() -> None:
