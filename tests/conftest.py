@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,10 @@ def pytest_configure(config: pytest.Config) -> None:
     path = os.environ.get(RESULTS_VARIABLE)
     if path and not hasattr(config, "workerinput"):
         config.pluginmanager.register(ResultsRecorder(Path(path)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if sys.version_info < (3, 11):
+        for item in items:
+            if item.get_closest_marker("warp"):
+                item.add_marker(pytest.mark.skip(reason="the extra warp needs Python 3.11"))

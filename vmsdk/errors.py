@@ -155,26 +155,10 @@ class InvalidTimestamp(VMError, ValueError):
 
 
 class InvalidPublicKey(VMError, ValueError):
-    """A BLS public key is not a point of the group, or is the point at infinity.
+    """A BLS public key isn't a point on the curve, or is the point at infinity.
 
-    The text is the node's own: it is what `Initialize` answers.
+    The text is the node's own, which `Initialize` returns.
     """
-
-    def __init__(self, rule: str) -> None:
-        self.rule = rule
-        super().__init__(rule)
-
-
-class InvalidSecretKey(VMError, ValueError):
-    """A BLS secret key is not 32 bytes, or as a number not within 1 to the group's order less one."""
-
-    def __init__(self, rule: str) -> None:
-        self.rule = rule
-        super().__init__(f"invalid secret key: {rule}")
-
-
-class InvalidSignature(VMError, ValueError):
-    """A BLS signature is not a point of the group. The text is the node's own."""
 
     def __init__(self, rule: str) -> None:
         self.rule = rule

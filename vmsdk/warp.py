@@ -1,6 +1,6 @@
-"""Warp messages: what a chain says to other chains, signed by the validators of its subnet.
+"""Warp messages: what one chain sends to others, signed by the validators of its subnet.
 
-Source: vms/platformvm/warp of AvalancheGo. Each structure has one encoding only, in the nodes' codec.
+Source: vms/platformvm/warp of AvalancheGo. Each structure has exactly one encoding in the nodes' codec.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from typing_extensions import Self
 
 from vmsdk import bls
 from vmsdk.codec import Reader, Writer
-from vmsdk.errors import InvalidEncoding, InvalidPublicKey, InvalidSignature, InvalidWarpMessage
+from vmsdk.errors import InvalidEncoding, InvalidPublicKey, InvalidWarpMessage
 from vmsdk.ids import ID
 from vmsdk.nodeservices import WarpValidator, WarpValidatorSet
 
 CODEC_VERSION = 0
-MAX_PAYLOAD_BYTES = 24 * 1024  # warp/payload/codec.go: a limit of the payloads below, not of messages
+MAX_PAYLOAD_BYTES = 24 * 1024  # warp/payload/codec.go: limits `Hash` and `AddressedCall`, not messages
 
 _BIT_SET_SIGNATURE = 0  # the only type of signature
 
 
 @dataclass(frozen=True)
 class UnsignedMessage:
-    """What is signed: the bytes of `encode`, 42 and those of the payload."""
+    """The signed part of a message. Encoded it takes 42 bytes and those of the payload."""
 
     network_id: int
-    """32 bits: a message of one network means nothing on another."""
+    """32 bits; a message is valid on this network only."""
     source_chain_id: ID
-    """The chain that speaks. (`WarpSigner.sign` signs for its own chain only.)"""
+    """The sending chain. `WarpSigner.sign` signs for its own chain only."""
     payload: bytes
-    """Any bytes; chains that follow the convention use `Hash` and `AddressedCall`."""
+    """Any bytes. By convention the encoding of a `Hash` or an `AddressedCall`."""
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """The message in *data*. Raises `InvalidEncoding`."""
+        """Decode *data*. Raises `InvalidEncoding`."""
         reader = Reader(data, "unsigned warp message", max_size=None)
         reader.version(CODEC_VERSION)
         message = cls._read(reader)
@@ -44,12 +44,12 @@ class UnsignedMessage:
         return message
 
     def encode(self) -> bytes:
-        """The bytes that are signed. Raises `InvalidEncoding` when the network ID exceeds 32 bits."""
+        """Return the bytes to sign. Raises `InvalidEncoding` if the network ID exceeds 32 bits."""
         return self._write(Writer(max_size=None).version(CODEC_VERSION)).getvalue()
 
     @property
     def id(self) -> ID:
-        """SHA-256 of the bytes."""
+        """The SHA-256 of the encoded message."""
         return ID.of(self.encode())
 
     @classmethod
@@ -62,16 +62,16 @@ class UnsignedMessage:
 
 @dataclass(frozen=True)
 class BitSetSignature:
-    """One signature for all signers, and who these are."""
+    """One signature by many validators, and which validators signed."""
 
     signers: bytes
-    """A big-endian number without leading zero bytes: bit i stands for validator i of the canonical set."""
+    """A big-endian number without leading zero bytes; bit i stands for validator i of the canonical set."""
     signature: bytes
-    """96 bytes: the sum of the signers' signatures."""
+    """The 96-byte aggregate of the signers' signatures."""
 
     @classmethod
     def of(cls, signers: Iterable[int], signature: bytes) -> Self:
-        """The signature of the validators with these indices in the canonical set."""
+        """Build the signature of the validators with the indices *signers* in the canonical set."""
         bits = 0
         for index in signers:
             bits |= 1 << index
@@ -79,9 +79,9 @@ class BitSetSignature:
 
     @property
     def bit_length(self) -> int:
-        """One more than the highest signer's index; 0 without signers.
+        """The highest signer's index plus one; 0 without signers.
 
-        Raises `InvalidWarpMessage` ("bitset is invalid") when `signers` begins with a zero byte.
+        Raises `InvalidWarpMessage` ("bitset is invalid") if `signers` begins with a zero byte.
         """
         if self.signers[:1] == b"\0":
             raise InvalidWarpMessage("bitset is invalid", "it begins with a zero byte")
@@ -89,21 +89,21 @@ class BitSetSignature:
 
     @property
     def indices(self) -> list[int]:
-        """The signers' indices in the canonical set, ascending. Raises like `bit_length`."""
+        """The signers' indices in the canonical set, in ascending order. Raises like `bit_length`."""
         bits = int.from_bytes(self.signers, "big")
         return [index for index in range(self.bit_length) if bits >> index & 1]
 
 
 @dataclass(frozen=True)
 class Message:
-    """An unsigned message with its signature."""
+    """An unsigned message and its signature."""
 
     unsigned: UnsignedMessage
     signature: BitSetSignature
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """The message in *data*, its signature not verified. Raises `InvalidEncoding`."""
+        """Decode *data* without verifying the signature. Raises `InvalidEncoding`."""
         reader = Reader(data, "warp message", max_size=None)
         reader.version(CODEC_VERSION)
         unsigned = UnsignedMessage._read(reader)
@@ -113,9 +113,9 @@ class Message:
         return cls(unsigned, signature)
 
     def encode(self) -> bytes:
-        """The bytes of the message.
+        """Return the encoded message.
 
-        Raises `InvalidEncoding` when the signature is not 96 bytes or the network ID exceeds 32 bits.
+        Raises `InvalidEncoding` if the signature isn't 96 bytes or the network ID exceeds 32 bits.
         """
         if len(self.signature.signature) != bls.SIGNATURE_BYTES:
             raise InvalidEncoding(
@@ -129,7 +129,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Hash:
-    """The payload that says: this chain vouches for what has this hash, such as a block's ID."""
+    """A payload by which a chain vouches for whatever has this hash, such as a block."""
 
     TYPE_ID: ClassVar[int] = 0
 
@@ -137,7 +137,7 @@ class Hash:
     """32 bytes."""
 
     def encode(self) -> bytes:
-        """38 bytes."""
+        """Return 38 bytes."""
         return _payload_writer(self.TYPE_ID).fixed(self.hash).getvalue()
 
     @classmethod
@@ -147,16 +147,17 @@ class Hash:
 
 @dataclass(frozen=True)
 class AddressedCall:
-    """The payload that says: this address of the chain sends these bytes."""
+    """A payload sent by an address of the source chain."""
 
     TYPE_ID: ClassVar[int] = 1
 
     source_address: bytes
-    """The sender on the source chain: any bytes, empty when the chain itself speaks."""
+    """The sender on the source chain: any bytes, or empty if the chain itself is the sender."""
     payload: bytes
+    """Any bytes; their meaning is up to the receiver."""
 
     def encode(self) -> bytes:
-        """14 bytes and those of the fields. Raises `InvalidEncoding` beyond 24 KiB."""
+        """Return 14 bytes and those of the fields. Raises `InvalidEncoding` beyond 24 KiB."""
         return _payload_writer(self.TYPE_ID).blob(self.source_address).blob(self.payload).getvalue()
 
     @classmethod
@@ -165,7 +166,7 @@ class AddressedCall:
 
 
 def decode_payload(data: bytes) -> Hash | AddressedCall:
-    """The conventional payload in *data*. Raises `InvalidEncoding`, also beyond 24 KiB."""
+    """Decode a conventional payload. Raises `InvalidEncoding`, also beyond 24 KiB."""
     reader = Reader(data, "warp payload", max_size=MAX_PAYLOAD_BYTES)
     reader.version(CODEC_VERSION)
     types: Sequence[Callable[[Reader], Hash | AddressedCall]] = (Hash._read, AddressedCall._read)
@@ -181,12 +182,11 @@ def verify(
     quorum_num: int,
     quorum_den: int,
 ) -> None:
-    """Check that *message* is signed by validators that have quorum_num/quorum_den of all weight.
+    """Check that validators with at least quorum_num/quorum_den of the total weight signed *message*.
 
     *validators* is the canonical set of the source chain's subnet at an agreed P-chain height
-    (`ValidatorState.get_warp_validator_set`), *network_id* this network's. The customary quorum is 67/100.
-    Takes about a third of a second. Raises `InvalidWarpMessage` with the rule that is broken,
-    `MissingExtra` without py_ecc (extra `warp`).
+    (`ValidatorState.get_warp_validator_set`), *network_id* that of this network. The usual quorum is
+    67/100. Raises `InvalidWarpMessage` with the broken rule, `MissingExtra` without the extra `warp`.
     """
     if message.unsigned.network_id != network_id:
         raise InvalidWarpMessage("wrong networkID", f"{message.unsigned.network_id} instead of {network_id}")
@@ -198,10 +198,11 @@ def verify(
             f"{quorum_num}*{validators.total_weight} > {quorum_den}*{signed_weight}",
         )
     try:
-        bls.validate_signature(message.signature.signature)
-    except InvalidSignature as error:
-        raise InvalidWarpMessage("failed to parse signature", error.rule) from error
-    if not _is_signed_by(signers, message):
+        public_key = bls.aggregate_public_keys(signer.public_key for signer in signers)
+        is_valid = bls.verify(public_key, message.unsigned.encode(), message.signature.signature)
+    except InvalidPublicKey as error:  # also if the keys cancel each other out
+        raise InvalidWarpMessage(error.rule) from error
+    if not is_valid:
         raise InvalidWarpMessage("signature is invalid")
 
 
@@ -209,17 +210,6 @@ def _signers(signature: BitSetSignature, validators: Sequence[WarpValidator]) ->
     if signature.bit_length > len(validators):
         raise InvalidWarpMessage("unknown validator", f"{signature.bit_length - 1} >= {len(validators)}")
     return [validators[index] for index in signature.indices]
-
-
-def _is_signed_by(signers: Sequence[WarpValidator], message: Message) -> bool:
-    try:
-        public_key = bls.aggregate_public_keys(signer.public_key for signer in signers)
-    except InvalidPublicKey as error:
-        raise InvalidWarpMessage(error.rule) from error
-    try:
-        return bls.verify(public_key, message.unsigned.encode(), message.signature.signature)
-    except InvalidPublicKey:  # keys that cancel each other out: the sum is the point at infinity
-        return False
 
 
 def _payload_writer(type_id: int) -> Writer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,6 +134,7 @@ def test_damaged_warp_messages_are_refused_or_have_one_encoding(data: bytes, cut
             assert decoded.encode() == damaged
 
 
+@pytest.mark.warp
 @given(st.binary(max_size=100) | st.binary(min_size=47, max_size=47).map(b"\x8a".__add__))
 def test_any_bytes_are_a_public_key_or_refused(data: bytes) -> None:
     try:

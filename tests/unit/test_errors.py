@@ -30,8 +30,6 @@ def test_faults_of_inputs_are_value_errors_as_pythonistas_expect() -> None:
         errors.InvalidVMName,
         errors.InvalidTimestamp,
         errors.InvalidPublicKey,
-        errors.InvalidSecretKey,
-        errors.InvalidSignature,
         errors.InvalidWarpMessage,
         errors.InvalidEncoding,
         errors.UnsupportedProtocol,
@@ -93,6 +91,6 @@ def test_a_broken_rule_is_kept_apart_from_its_numbers() -> None:
 
 
 def test_a_missing_library_comes_with_the_command_that_installs_it() -> None:
-    error = errors.MissingExtra("signing", package="py_ecc", extra="warp")
+    error = errors.MissingExtra("signing", package="py_arkworks_bls12381", extra="warp")
     assert isinstance(error, ImportError)
-    assert str(error) == "signing needs the package py_ecc: pip install 'vmsdk[warp]'"
+    assert str(error) == "signing needs the package py_arkworks_bls12381: pip install 'vmsdk[warp]'"

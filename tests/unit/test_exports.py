@@ -60,7 +60,7 @@ def test_serving_needs_neither_the_host_nor_the_command_nor_an_extra() -> None:
         "vmsdk.network",
         "vmsdk.testing",
         "vmsdk.cli",
-        "py_ecc",
+        "py_arkworks_bls12381",
         "rich",
         "h11",
         "h2",

@@ -150,6 +150,7 @@ def test_signers_are_the_bits_of_a_big_endian_number(indices: list[int], signers
     assert signature.indices == indices
 
 
+@pytest.mark.warp
 def test_edge_100_a_leading_zero_byte_makes_the_bit_set_invalid() -> None:
     validators, _ = canonical(1)
     for signers in (b"\0", b"\0\1"):
@@ -158,6 +159,7 @@ def test_edge_100_a_leading_zero_byte_makes_the_bit_set_invalid() -> None:
         )
 
 
+@pytest.mark.warp
 def test_edge_100_a_bit_beyond_the_set_is_an_unknown_validator() -> None:
     validators, _ = canonical(1, 1)
     message = Message(UNSIGNED, BitSetSignature(b"\5", SIGNATURE))
@@ -169,22 +171,26 @@ def test_edge_100_a_bit_beyond_the_set_is_an_unknown_validator() -> None:
 # Verification ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.warp
 def test_enough_signers_make_a_message_valid() -> None:
     validators, secrets = canonical(50, 30, 20)
     verify(signed(secrets, 0, 2), validators, NETWORK_ID, 67, 100)
 
 
+@pytest.mark.warp
 def test_the_quorum_is_met_exactly_or_not_at_all() -> None:
     validators, secrets = canonical(67, 33)
     verify(signed(secrets, 0), validators, NETWORK_ID, 67, 100)
     assert refused(signed(secrets, 0), validators, 68) == "signature weight is insufficient: 68*100 > 100*67"
 
 
+@pytest.mark.warp
 def test_weight_without_a_key_counts_against_the_signers() -> None:
     validators, secrets = canonical(67, without_key=34)
     assert refused(signed(secrets, 0), validators) == "signature weight is insufficient: 67*101 > 100*67"
 
 
+@pytest.mark.warp
 def test_a_message_of_another_network_is_refused_first() -> None:
     validators, _ = canonical(1)
     message = Message(UNSIGNED, BitSetSignature(b"\0", b""))
@@ -192,6 +198,7 @@ def test_a_message_of_another_network_is_refused_first() -> None:
         verify(message, validators, 1, 67, 100)
 
 
+@pytest.mark.warp
 def test_the_signature_of_other_bytes_is_invalid() -> None:
     validators, secrets = canonical(1)
     other = UnsignedMessage(NETWORK_ID, X, b"other")
@@ -199,23 +206,27 @@ def test_the_signature_of_other_bytes_is_invalid() -> None:
     assert refused(message, validators) == "signature is invalid"
 
 
+@pytest.mark.warp
 def test_the_signature_of_fewer_than_the_named_signers_is_invalid() -> None:
     validators, secrets = canonical(1, 1)
     message = Message(UNSIGNED, BitSetSignature.of([0, 1], signed(secrets, 0).signature.signature))
     assert refused(message, validators) == "signature is invalid"
 
 
-def test_bytes_that_are_no_signature_are_refused_with_the_reason() -> None:
+@pytest.mark.warp
+def test_bytes_that_are_not_a_signature_are_refused() -> None:
     validators, _ = canonical(1)
     message = Message(UNSIGNED, BitSetSignature(b"\1", bytes(96)))
-    assert refused(message, validators) == "failed to parse signature: couldn't decompress signature"
+    assert refused(message, validators) == "signature is invalid"
 
 
+@pytest.mark.warp
 def test_a_quorum_of_nothing_still_needs_a_signer() -> None:
     validators, _ = canonical(1)
     assert refused(Message(UNSIGNED, BitSetSignature(b"", SIGNATURE)), validators, 0) == "no public keys"
 
 
+@pytest.mark.warp
 def test_keys_that_cancel_each_other_out_sign_nothing() -> None:
     validators, _ = canonical(1)
     key = validators.validators[0].public_key
@@ -224,4 +235,4 @@ def test_keys_that_cancel_each_other_out_sign_nothing() -> None:
     pair = WarpValidatorSet([WarpValidator(key, 1), WarpValidator(negative, 1)], 2)
     infinity = bytes([0xC0]) + bytes(95)
     message = Message(UNSIGNED, BitSetSignature.of([0, 1], infinity))
-    assert refused(message, pair) == "signature is invalid"
+    assert refused(message, pair) == "invalid public key"

@@ -129,10 +129,3 @@ class DatabaseUnreadable(HostError):
         self.path = path
         self.reason = reason
         super().__init__(f"can't use the database {path}: {reason}; remove it to start anew")
-
-
-class WarpUnavailable(HostError):
-    """The BLS library that signs warp messages is not installed."""
-
-    def __init__(self) -> None:
-        super().__init__("the host needs py_ecc for BLS keys and signatures: pip install 'vmsdk[warp]'")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
-from vmsdk.host.errors import WarpUnavailable
+from vmsdk import bls
 from vmsdk.ids import NodeID
 
-# The key pair of the tests' vectors (tests/unit/test_bls.py): every host has the same unless told otherwise, and its public
-# half is written down so that a host without a BLS library can still initialise a chain.
+# The key pair of the test vectors (tests/unit/test_bls.py), used by every host unless told otherwise. Its public
+# key stands here so that a host without a BLS library can run a chain.
 _DEFAULT_SECRET_KEY = bytes(range(1, 33))
 _DEFAULT_PUBLIC_KEY = bytes.fromhex(
     "96a20bb9485ff6d8950955a629e8043a43775968ac133eb7b19c5f0389a2253676abdd6c86c7b68d38a1b7f6af8650e7"
@@ -21,13 +20,11 @@ _DEFAULT_UNCOMPRESSED = bytes.fromhex(
 
 DEFAULT_NODE_ID = NodeID(bytes(range(1, 21)))
 
-_COORDINATE_BYTES = 48
-
 
 class NodeIdentity:
     """A node ID with the BLS key that belongs to it. *secret_key* is 32 bytes, big-endian.
 
-    The keys of any but the default secret need the extra `warp`; without it they raise `WarpUnavailable`.
+    The keys of any but the default secret need the extra `warp`; without it they raise `MissingExtra`.
     """
 
     def __init__(self, node_id: NodeID = DEFAULT_NODE_ID, secret_key: bytes = _DEFAULT_SECRET_KEY) -> None:
@@ -39,39 +36,15 @@ class NodeIdentity:
         """48 bytes, compressed BLS12-381 G1."""
         if self._secret_key == _DEFAULT_SECRET_KEY:
             return _DEFAULT_PUBLIC_KEY
-        return bytes(_ciphersuite().SkToPk(self._secret_number))
+        return bls.public_key(self._secret_key)
 
     @cached_property
     def uncompressed_public_key(self) -> bytes:
         """96 bytes, as validator sets carry it."""
         if self._secret_key == _DEFAULT_SECRET_KEY:
             return _DEFAULT_UNCOMPRESSED
-        return uncompress(self.public_key)
+        return bls.uncompress(self.public_key)
 
     def sign(self, message: bytes) -> bytes:
         """The 96-byte signature of *message*, in the proof-of-possession ciphersuite."""
-        return bytes(_ciphersuite().Sign(self._secret_number, message))
-
-    @property
-    def _secret_number(self) -> int:
-        return int.from_bytes(self._secret_key, "big")
-
-
-def uncompress(public_key: bytes) -> bytes:
-    """The 96 bytes of a 48-byte public key. Raises `ValueError` for what is no point, `WarpUnavailable`."""
-    _ciphersuite()
-    from py_ecc.bls.g2_primitives import pubkey_to_G1
-    from py_ecc.optimized_bls12_381.optimized_curve import normalize
-
-    point: Any = public_key  # py_ecc has a type of its own for these bytes
-    coordinates: Any = normalize(pubkey_to_G1(point))
-    return b"".join(int(coordinate).to_bytes(_COORDINATE_BYTES, "big") for coordinate in coordinates)
-
-
-def _ciphersuite() -> Any:
-    # Imported at the first signature only: it takes longer than a whole chain's start.
-    try:
-        from py_ecc.bls.ciphersuites import G2ProofOfPossession
-    except ImportError:
-        raise WarpUnavailable from None
-    return G2ProofOfPossession
+        return bls.sign(self._secret_key, message)

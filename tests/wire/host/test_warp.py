@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from tests.wire.host.rawstub import RawStub, error_of
+from vmsdk import bls
 from vmsdk._pb._service import Service
 from vmsdk._pb.warp import message_pb2 as pb
 from vmsdk._pb.warp.message_grpc import Signer
@@ -45,16 +46,15 @@ def request(network_id: int = NETWORK_ID, chain_id: bytes = CHAIN_ID) -> pb.Sign
     return pb.SignRequest(network_id=network_id, source_chain_id=chain_id, payload=PAYLOAD)
 
 
+@pytest.mark.warp
 def test_edge_83_a_good_message_is_signed_like_the_test_vector(signer: RawStub) -> None:
     assert signer.Sign(request()).signature == SIGNATURE
 
 
+@pytest.mark.warp
 def test_edge_83_the_signature_verifies_under_the_nodes_key(signer: RawStub) -> None:
-    from py_ecc.bls.ciphersuites import G2ProofOfPossession
-
     signature = signer.Sign(request()).signature
-    public_key = NodeIdentity().public_key
-    assert G2ProofOfPossession.Verify(public_key, UNSIGNED, signature)  # type: ignore[arg-type]
+    assert bls.verify(NodeIdentity().public_key, UNSIGNED, signature)
 
 
 def test_edge_83_another_chain_is_refused_and_checked_first(signer: RawStub) -> None:
@@ -78,18 +78,18 @@ def test_a_chain_id_of_the_wrong_length_is_an_error(signer: RawStub) -> None:
 def test_without_a_bls_library_the_error_says_what_to_install(
     signer: RawStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "py_ecc.bls.ciphersuites", None)
+    monkeypatch.setitem(sys.modules, "py_arkworks_bls12381", None)
     code, details = error_of(signer.Sign, request())
     assert code is UNKNOWN
     assert "pip install 'vmsdk[warp]'" in details
 
 
+@pytest.mark.warp
 def test_the_default_public_keys_belong_to_the_default_secret() -> None:
-    from vmsdk.host.identity import uncompress
-
     identity = NodeIdentity()
     other = NodeIdentity(secret_key=bytes(31) + b"\x01")
-    assert uncompress(identity.public_key) == identity.uncompressed_public_key
+    assert identity.public_key == bls.public_key(bytes(range(1, 33)))
+    assert identity.uncompressed_public_key == bls.uncompress(identity.public_key)
     assert len(other.public_key) == 48
     assert len(other.uncompressed_public_key) == 96
     assert other.public_key != identity.public_key

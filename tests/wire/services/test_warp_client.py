@@ -15,6 +15,7 @@ from vmsdk.services.warp import WarpSignerClient
 from vmsdk.warp import UnsignedMessage
 
 
+@pytest.mark.warp
 def test_edge_83_a_signature_verifies_under_the_nodes_key(
     services: NodeServices, connection: NodeConnection
 ) -> None:
