@@ -247,12 +247,11 @@ def test_a_chain_that_cannot_be_added_leaves_the_network_as_it_was(
 def test_what_the_p_chain_refuses_comes_out_as_a_sentence(
     any_node: NodeBinary, make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("vmsdk.network.wallet.FEE", 1)
     monkeypatch.setattr("vmsdk.network.wallet.Wallet.pay.__defaults__", (1,))
     network = make_network(TIMESTAMP, node=any_node.path)
     with (
         nothing_left_in(tmp_path),
-        pytest.raises(TransactionFailed, match=r"did not make a subnet: .*insufficient"),
+        pytest.raises(TransactionFailed, match=r"did not create a subnet: .*insufficient"),
     ):
         network.start()
 

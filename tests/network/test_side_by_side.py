@@ -19,8 +19,6 @@ from vmsdk.network.errors import (
     NoSuchChain,
     NoSuchNode,
 )
-from vmsdk.network.transactions import UTXO
-from vmsdk.network.wallet import genesis_utxos
 
 from .conftest import Command, processes_in
 from .targets import CHATTY, TIMESTAMP, data_of, last_block, lines_until, propose
@@ -278,19 +276,6 @@ def test_a_network_without_a_chain_is_nodes_alone(any_node: NodeBinary) -> None:
         }
         network.add_chain(TIMESTAMP)
         propose(network, network.nodes[0], b"a chain at last")
-
-
-def test_a_node_with_another_local_genesis_works_too(
-    any_node: NodeBinary, make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def elsewhere() -> tuple[UTXO, ...]:
-        (utxo,) = genesis_utxos()
-        return (UTXO(utxo.tx_id, 7, utxo.output),)
-
-    monkeypatch.setattr("vmsdk.network.local.genesis_utxos", elsewhere)
-    network = make_network(TIMESTAMP, node=any_node.path)
-    network.start()
-    propose(network, network.nodes[0], b"paid otherwise")
 
 
 def test_the_next_start_may_use_another_node(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from vmsdk.network import plugin
-from vmsdk.network.birth import Birth
 from vmsdk.network.errors import InvalidArgument
 from vmsdk.network.newchain import NewChain
-from vmsdk.network.pchain import PChain
+from vmsdk.network.pchain import Birth, PChain
 from vmsdk.network.state import ChainRecord, NetworkRecord, Store
 from vmsdk.network.transactions import UTXO
+from vmsdk.network.wallet import LOCAL_ADDRESS, Wallet
 from vmsdk.target import find
 
 
@@ -21,20 +21,22 @@ class Chains:
         self._store = store
         self._progress = progress
 
-    def plan(self, new_chains: Sequence[NewChain], utxos: Sequence[UTXO]) -> list[Birth]:
-        """Plans chains that `utxos` pay for, and prepares what nodes need to know of them when they start.
+    def plan(self, new_chains: Sequence[NewChain], pchain: PChain) -> list[Birth]:
+        """Plans chains that are paid for on `pchain`, and prepares what nodes need to know of them when they start.
 
         Raises:
             InvalidArgument: there is another VM of that name.
             NotEnoughFunds: they do not suffice.
         """
         protocol = self._store.load().protocol
+        wallet = Wallet(pchain.network_id())
+        utxos: Sequence[UTXO] = pchain.utxos(LOCAL_ADDRESS)
         births = []
         for new in new_chains:
             self._check_vm(new)
             self._progress(f"installing {new.target}")
             vm = plugin.place(find(new.target), new.vm_name, self._store.plugin_dir, protocol)
-            birth = Birth.plan(new, vm, utxos)
+            birth = Birth.plan(new, vm, wallet, utxos)
             births.append(birth)
             utxos = birth.change
             self._store.write_chain_config(str(birth.chain_id), new.config, new.upgrade)

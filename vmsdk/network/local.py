@@ -34,7 +34,6 @@ from vmsdk.network.pchain import PChain
 from vmsdk.network.process import end_processes_in
 from vmsdk.network.startup import Startup
 from vmsdk.network.state import InvalidState, NetworkRecord, Store
-from vmsdk.network.wallet import LOCAL_ADDRESS, genesis_utxos
 
 _HEIGHT_POLL_S = 0.02
 _MAX_PORT = 65535
@@ -261,10 +260,10 @@ class LocalNetwork:
         new = chain if isinstance(chain, NewChain) else NewChain(chain)
         with self._store.locked():
             check_distinct([*(known.name for known in self.chains), new.name])
-            utxos = PChain(self._first_running().uri).utxos(LOCAL_ADDRESS)
+            pchain = PChain(self._first_running().uri)
             nodes = [node for node in self.nodes if node.status in ("running", "paused")]
             try:
-                births = self._chains.plan([new], utxos)
+                births = self._chains.plan([new], pchain)
                 self.stop()
                 launches = self._startup.launch(nodes, timeout_s)
                 self._chains.make(births, PChain(self._first_running().uri))
@@ -320,13 +319,12 @@ class LocalNetwork:
 
     def _populate(self, timeout_s: float) -> None:
         with self._store.locked():
-            births = self._chains.plan(self._new_chains, genesis_utxos())
             first, *others = self.nodes
             launches = self._startup.launch([first], timeout_s)
-            utxos = PChain(first.uri).utxos(LOCAL_ADDRESS)
-            if births and not births[0].is_payable(utxos):
-                # A node whose local genesis is another one: only now it is known what there is to spend.
-                births = self._chains.plan(self._new_chains, utxos)
+            births = []
+            if self._new_chains:
+                # What there is to spend only a node can say: each release has a local genesis of its own.
+                births = self._chains.plan(self._new_chains, PChain(first.uri))
                 first.stop()
                 launches = self._startup.launch([first], timeout_s)
             # Alone, the first node accepts the transactions at once; the others bootstrap them from it.

@@ -1,14 +1,23 @@
-"""The P-chain of a node: funds, and transactions issued and waited for."""
+"""The P-chain of a node: what can be spent there, and the transactions that create a chain."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from typing_extensions import Self
+
+from vmsdk import cb58
 from vmsdk.errors import InvalidEncoding
+from vmsdk.ids import ID
 from vmsdk.network.client import JSONRPCClient
 from vmsdk.network.errors import CallFailed, TransactionFailed, WaitTimedOut
-from vmsdk.network.transactions import UTXO, Signed
+from vmsdk.network.newchain import NewChain
+from vmsdk.network.transactions import UTXO, CreateChain, CreateSubnet, Signed
+from vmsdk.network.wallet import OWNER, Wallet, change_of
 
 COMMIT_TIMEOUT_S = 30.0
 """A lone node commits in some 10 ms, five nodes in about a second."""
@@ -23,43 +32,84 @@ class PChain:
 
     def __init__(self, uri: str) -> None:
         self._client = JSONRPCClient(f"{uri}/ext/bc/P")
+        self._info = JSONRPCClient(f"{uri}/ext/info")
 
-    def utxos(self, address: str) -> list[UTXO]:
-        """The outputs that `address` may spend; other than transfer outputs (staked and locked ones) are left out."""
-        answer = self._client.call("platform.getUTXOs", addresses=[address], encoding="hex")
-        encoded = [from_checked_hex(text, "unspent output") for text in answer["utxos"]]
-        return [UTXO.from_bytes(data) for data in encoded if UTXO.is_transfer(data)]
+    def network_id(self) -> int:
+        """The number of the network, which every transaction carries."""
+        return int(self._info.call("info.getNetworkID")["networkID"])
 
-    def issue(self, transaction: Signed, what: str) -> None:
-        """Hands a transaction to the node. `what` completes "the P-chain did not …".
+    def utxos(self, address: bytes) -> list[UTXO]:
+        """The transfer outputs that `address` may spend, of the asset that fees are paid in."""
+        # In CB58 an address has no prefix that depends on the network (AvalancheGo, `ParseServiceAddress`).
+        reply = self._client.call("platform.getUTXOs", addresses=[cb58.encode(address)], encoding="hex")
+        asset_id = ID.from_string(self._client.call("platform.getStakingAssetID")["assetID"])
+        decoded = [UTXO.from_bytes(from_checked_hex(text, "unspent output")) for text in reply["utxos"]]
+        return [utxo for utxo in decoded if utxo is not None and utxo.output.asset_id == asset_id]
 
-        Raises:
-            TransactionFailed: the node refuses it.
+    def commit(self, transaction: Signed, what: str, timeout_s: float = COMMIT_TIMEOUT_S) -> None:
+        """Issue a transaction and wait until it is committed. `what` completes "the P-chain did not …".
+
+        Raises `TransactionFailed` if the node refuses or drops it, `WaitTimedOut` if it stays undecided.
         """
         try:
             self._client.call("platform.issueTx", tx=to_checked_hex(transaction.to_bytes()), encoding="hex")
         except CallFailed as error:
             raise TransactionFailed(what, error.message) from error
-
-    def wait_committed(self, transaction: Signed, what: str, timeout_s: float = COMMIT_TIMEOUT_S) -> None:
-        """Waits until the transaction counts.
-
-        Raises:
-            TransactionFailed: the P-chain dropped it.
-            WaitTimedOut: neither happened in time.
-        """
         deadline = time.monotonic() + timeout_s
         while True:
-            answer = self._client.call("platform.getTxStatus", txID=str(transaction.id))
-            if answer["status"] == "Committed":
+            reply = self._client.call("platform.getTxStatus", txID=str(transaction.id))
+            status = reply["status"]
+            if status == "Committed":
                 return
-            if answer["status"] in _GONE:
-                raise TransactionFailed(
-                    what, answer.get("reason") or f"the transaction was {answer['status'].lower()}"
-                )
+            if status in _GONE:
+                raise TransactionFailed(what, reply.get("reason") or f"the transaction was {status.lower()}")
             if time.monotonic() > deadline:
                 raise WaitTimedOut(f"the P-chain's decision to {what}", timeout_s)
             time.sleep(_POLL_S)
+
+
+@dataclass(frozen=True)
+class Birth:
+    """The signed transactions that create a subnet and the chain on it.
+
+    They are signed before they are issued: nodes read what belongs to a chain's ID (names, configuration)
+    only when they start, and run a chain as soon as it is created.
+    """
+
+    name: str
+    vm_id: ID
+    create_subnet: Signed
+    create_chain: Signed
+
+    @classmethod
+    def plan(cls, new: NewChain, vm_id: ID, wallet: Wallet, utxos: Sequence[UTXO]) -> Self:
+        """Plan a chain that `utxos` pay for. Raises `NotEnoughFunds` if they can't."""
+        subnet = wallet.sign(CreateSubnet(wallet.pay(utxos), OWNER))
+        payment = wallet.pay(change_of(subnet))
+        title = re.sub("[-_]", " ", new.name)  # the P-chain allows letters, digits and spaces only
+        chain = wallet.sign(CreateChain(payment, subnet.id, title, vm_id, new.genesis))
+        return cls(new.name, vm_id, subnet, chain)
+
+    @property
+    def subnet_id(self) -> ID:
+        return self.create_subnet.id
+
+    @property
+    def chain_id(self) -> ID:
+        return self.create_chain.id
+
+    @property
+    def change(self) -> tuple[UTXO, ...]:
+        """What is left to pay for the next chain."""
+        return change_of(self.create_chain)
+
+    def issue(self, pchain: PChain) -> None:
+        """Create the subnet and the chain; nodes that track the subnet start to run the chain.
+
+        Raises `TransactionFailed` if the P-chain refuses a transaction.
+        """
+        pchain.commit(self.create_subnet, "create a subnet")
+        pchain.commit(self.create_chain, f"create the chain {self.name}")
 
 
 def to_checked_hex(data: bytes) -> str:
@@ -68,11 +118,7 @@ def to_checked_hex(data: bytes) -> str:
 
 
 def from_checked_hex(text: str, what: str) -> bytes:
-    """The bytes of the node's encoding `hex`.
-
-    Raises:
-        InvalidEncoding: no hex, or a wrong checksum.
-    """
+    """The bytes of the node's encoding `hex`. Raises `InvalidEncoding` if it is not hex or the checksum is wrong."""
     try:
         checked = bytes.fromhex(text.removeprefix("0x"))
     except ValueError:

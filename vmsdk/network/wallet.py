@@ -1,4 +1,4 @@
-"""The key that local networks are funded with, and what it signs."""
+"""The key that funds local networks: it pays for P-chain transactions and signs them."""
 
 from __future__ import annotations
 
@@ -7,60 +7,42 @@ import time
 from collections.abc import Iterable
 
 from vmsdk.errors import MissingExtra
-from vmsdk.ids import ID
-from vmsdk.network import bech32
 from vmsdk.network.errors import NotEnoughFunds
 from vmsdk.network.transactions import UTXO, Input, Output, Owner, Payment, Signed, Unsigned, unsigned_bytes
 
-LOCAL_NETWORK_ID = 12345
 LOCAL_KEY = bytes.fromhex("56289e99c94b6912bfc12adc093c9b51124f0dc54ac7a766b2bc5ccf558d8027")
-"""The private key that the genesis of every local network funds. Everybody knows it: never use it anywhere else."""
-LOCAL_ADDRESS = "P-local18jma8ppw3nhx5r4ap8clazz0dps7rv5u00z96u"
-"""The P-chain address of `LOCAL_KEY`."""
-LOCAL_ASSET_ID = ID.from_string("2fombhL7aGPwj3KH4bfrmJwW6PVnMobf9Y2fn9GwxiAAJyFDbe")
-"""The asset that fees are paid in, on local networks of AvalancheGo and MetalGo."""
+"""The private key that the genesis of every local network funds. It is public: never use it elsewhere."""
+LOCAL_ADDRESS = bytes.fromhex("3cb7d3842e8cee6a0ebd09f1fe884f6861e1b29c")
+"""The address of `LOCAL_KEY`: 20 bytes, RIPEMD-160 of SHA-256 of the compressed public key."""
 FEE = 10**9
-"""One token for a transaction. Fees are dynamic, and nodes accept more than they ask for: a local network's are far below this."""
+"""One token for a transaction. Fees are dynamic and nodes accept more than they ask for; on a local
+network they ask for far less."""
 
-
-def genesis_utxos() -> tuple[UTXO, ...]:
-    """What the genesis of local networks gives `LOCAL_KEY` to spend at once, so that chains can be planned before a node runs."""
-    owner = Owner((address_bytes(LOCAL_ADDRESS),))
-    return (UTXO(ID.EMPTY, 0, Output(LOCAL_ASSET_ID, 20_000_000 * 10**9, owner)),)
+OWNER = Owner((LOCAL_ADDRESS,))
+"""The owner of everything made here: `LOCAL_KEY` alone."""
 
 
 class Wallet:
-    """Pays for transactions and signs them with the key of local networks.
+    """Pays for transactions and signs them with `LOCAL_KEY`.
 
-    Raises:
-        MissingExtra: coincurve, which signs, is not installed.
+    Raises `MissingExtra` if the package that signs, ecdsa, is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, network_id: int) -> None:
         try:
-            import coincurve
+            import ecdsa  # type: ignore[import-untyped]
         except ImportError:
-            raise MissingExtra("signing transactions", package="coincurve", extra="network") from None
-        self._key = coincurve.PrivateKey(LOCAL_KEY)
-        self.address = address_bytes(LOCAL_ADDRESS)
-        """20 bytes: RIPEMD-160 of SHA-256 of the compressed public key."""
-
-    @property
-    def owner(self) -> Owner:
-        """The owner whose one key this is."""
-        return Owner((self.address,))
+            raise MissingExtra("signing transactions", package="ecdsa", extra="network") from None
+        self._network_id = network_id
+        self._ecdsa = ecdsa
+        self._key = ecdsa.SigningKey.from_string(LOCAL_KEY, ecdsa.SECP256k1)
 
     def pay(self, utxos: Iterable[UTXO], fee: int = FEE) -> Payment:
-        """Pays `fee` out of `utxos`, the largest first; what is left over goes back to this wallet.
+        """Pay `fee` out of `utxos`, all of one asset, the largest first. The change comes back to this wallet.
 
-        Raises:
-            NotEnoughFunds: what this key alone may spend now is less than the fee.
+        Raises `NotEnoughFunds` if this key can't spend that much alone and now.
         """
-        spendable = [
-            utxo
-            for utxo in utxos
-            if utxo.output.asset_id == LOCAL_ASSET_ID and self._may_spend(utxo.output.owner)
-        ]
+        spendable = [utxo for utxo in utxos if _may_spend(utxo.output.owner)]
         spendable.sort(key=lambda utxo: utxo.output.amount, reverse=True)
         chosen: list[UTXO] = []
         total = 0
@@ -71,44 +53,38 @@ class Wallet:
             total += utxo.output.amount
         if total < fee:
             raise NotEnoughFunds(fee, total)
-        change = (Output(LOCAL_ASSET_ID, total - fee, self.owner),) if total > fee else ()
-        return Payment(
-            LOCAL_NETWORK_ID, tuple(self._input(utxo) for utxo in sorted(chosen, key=_spending_order)), change
-        )
+        change = (Output(chosen[0].output.asset_id, total - fee, OWNER),) if total > fee else ()
+        inputs = sorted(map(_input, chosen), key=lambda spent: (spent.tx_id, spent.index))
+        return Payment(self._network_id, tuple(inputs), change)
 
     def sign(self, transaction: Unsigned) -> Signed:
-        """Signs for every input and for what else the transaction needs. The same transaction gets the same signature each time."""
+        """Sign for every input and for what else the transaction needs. The result is deterministic.
+
+        A signature is r, s and the recovery ID (0 or 1), 65 bytes, over the SHA-256 of the unsigned transaction.
+        """
         digest = hashlib.sha256(unsigned_bytes(transaction)).digest()
-        signature = self._key.sign_recoverable(digest, hasher=None)
+        signature = self._key.sign_digest_deterministic(
+            digest, hashlib.sha256, sigencode=self._ecdsa.util.sigencode_string_canonize
+        )
+        # The two public keys that fit a signature come in the order of their recovery IDs.
+        recovered = self._ecdsa.VerifyingKey.from_public_key_recovery_with_digest(
+            signature, digest, self._ecdsa.SECP256k1, hashlib.sha256
+        )
+        recovery_id = [key.to_string() for key in recovered].index(self._key.verifying_key.to_string())
         count = len(transaction.payment.inputs) + transaction.signature_count
-        return Signed(transaction, ((signature,),) * count)
-
-    def _may_spend(self, owner: Owner) -> bool:
-        return owner.threshold == 1 and self.address in owner.addresses and owner.locktime_s <= time.time()
-
-    def _input(self, utxo: UTXO) -> Input:
-        output = utxo.output
-        signer = output.owner.addresses.index(self.address)
-        return Input(utxo.tx_id, utxo.index, output.asset_id, output.amount, (signer,))
+        return Signed(transaction, ((signature + bytes([recovery_id]),),) * count)
 
 
 def change_of(signed: Signed) -> tuple[UTXO, ...]:
-    """What the transaction will leave, to be spent by a next one before the P-chain has even seen the first."""
+    """What the transaction leaves, for a next one to spend before the P-chain has even seen the first."""
     return tuple(UTXO(signed.id, i, output) for i, output in enumerate(signed.unsigned.payment.outputs))
 
 
-def address_bytes(address: str) -> bytes:
-    """The 20 bytes of an address with or without the chain's alias (`P-local1…`).
-
-    Raises:
-        InvalidBech32: mistyped, or not of 20 bytes.
-    """
-    text = address.rpartition("-")[2]
-    payload = bech32.decode(text)[1]
-    if len(payload) != 20:
-        raise bech32.InvalidBech32(text, f"an address has 20 bytes and this has {len(payload)}")
-    return payload
+def _may_spend(owner: Owner) -> bool:
+    return owner.threshold == 1 and LOCAL_ADDRESS in owner.addresses and owner.locktime_s <= time.time()
 
 
-def _spending_order(utxo: UTXO) -> tuple[bytes, int]:
-    return utxo.tx_id, utxo.index
+def _input(utxo: UTXO) -> Input:
+    output = utxo.output
+    signer = output.owner.addresses.index(LOCAL_ADDRESS)
+    return Input(utxo.tx_id, utxo.index, output.asset_id, output.amount, (signer,))

@@ -1,0 +1,1 @@
+"""Tests of `vmsdk.network` without real nodes."""
