@@ -1,15 +1,13 @@
-"""Timestamps and Go's binary times."""
+"""Timestamps."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from vmsdk import gotime
-from vmsdk.errors import InvalidEncoding, InvalidTimestamp
-from vmsdk.gotime import GoTime
+from vmsdk.errors import InvalidTimestamp
 from vmsdk.timestamp import MAX_SECONDS, MIN_SECONDS, Timestamp
 
 timestamps = st.builds(Timestamp, st.integers(MIN_SECONDS, MAX_SECONDS), st.integers(0, 999_999_999))
@@ -48,30 +46,3 @@ def test_any_two_numbers_are_a_timestamp_or_refused(seconds: int, nanos: int) ->
         return
     assert timestamp.to_datetime().tzinfo is timezone.utc
     assert str(timestamp).endswith("Z")
-
-
-@given(timestamps, st.none() | st.integers(-(2**15) * 60, 2**15 * 60 - 1))
-def test_a_go_time_survives(timestamp: Timestamp, utc_offset_s: int | None) -> None:
-    negative_seconds = utc_offset_s is not None and utc_offset_s < 0 and utc_offset_s % 60
-    assume(not negative_seconds)  # which Go writes and reads differently: tests/unit/test_gotime.py
-    assume(utc_offset_s != -60)
-    assert gotime.decode(gotime.encode(timestamp, utc_offset_s)) == GoTime(timestamp, utc_offset_s)
-
-
-@given(st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=zones))
-def test_a_zone_never_changes_the_moment_of_a_go_time(moment: datetime) -> None:
-    offset = moment.utcoffset()
-    assume(offset is not None and not timedelta(minutes=-2) < offset <= timedelta(minutes=-1))
-    assert gotime.decode(gotime.encode(moment)).timestamp == Timestamp.of(moment)
-
-
-@given(
-    st.binary(max_size=20)
-    | st.binary(min_size=14, max_size=15).flatmap(lambda b: st.sampled_from([b"\1" + b, b"\2" + b]))
-)
-def test_garbage_is_a_go_time_or_refused(garbage: bytes) -> None:
-    try:
-        moment = gotime.decode(garbage)
-    except (InvalidEncoding, InvalidTimestamp):
-        return
-    assert moment.timestamp.to_datetime()

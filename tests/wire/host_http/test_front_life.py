@@ -21,7 +21,7 @@ from tests.wire.host_http.conftest import CHAIN, NODE, StartFront
 from tests.wire.host_http.echo import echo_messages
 from tests.wire.host_http.fakevm import FakeVM, respond
 from vmsdk._pb.io.prometheus.client import metrics_pb2
-from vmsdk.host.http import Access, AddressUnavailable, HTTPFront, Timeouts
+from vmsdk.host.http import Access, AddressUnavailable, HTTPFront
 from vmsdk.protocol import protocol
 
 REQUEST = b"GET /ext/bc/fake HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -60,7 +60,6 @@ def descriptors() -> int:
         (b"GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", b"400 Bad Request"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nBad Name: 1\r\n\r\n", b"400 Bad Request"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", b"400 Bad Request"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\n\r\n", b"417 Expectation Failed"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * (2 << 20), b"431 Request Header Fields Too Large"),
     ],
     ids=lambda value: value[:40].decode(),
@@ -123,20 +122,6 @@ def test_a_body_too_large_to_be_read_for_nothing_ends_the_connection_after_the_a
     assert received.startswith(b"HTTP/1.1 404 Not Found\r\n")
 
 
-def test_a_request_that_takes_too_long_to_arrive_is_dropped(start_front: StartFront) -> None:
-    front = start_front(timeouts=Timeouts(read_s=0.3))
-    assert exchange(front, b"GET /ext/bc/fake HTTP/1.1\r\nHo") == b""
-
-
-def test_a_body_that_takes_too_long_to_arrive_is_answered_with_400(start_front: StartFront) -> None:
-    front = start_front(timeouts=Timeouts(read_s=0.3))
-    received = exchange(
-        front, b"POST /ext/bc/fake HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nslow"
-    )
-    assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert b": i/o timeout\n" in received
-
-
 def test_a_body_cut_short_never_reaches_the_vm(vm: FakeVM, start_front: StartFront) -> None:
     accesses: list[Access] = []
     front = start_front(on_access=accesses.append)
@@ -149,28 +134,12 @@ def test_a_body_cut_short_never_reaches_the_vm(vm: FakeVM, start_front: StartFro
     assert not vm.requests
 
 
-def test_a_client_that_sends_no_more_still_gets_the_nodes_own_answers(
-    vm: FakeVM, start_front: StartFront
-) -> None:
-    async def hang(request: Any, context: Any) -> Any:
-        await asyncio.Event().wait()
-
-    vm.simple = hang
-    front = start_front(handlers={"": vm.address})
-    host, port = front.address.split(":")
-    for path, answer in ((b"/no", b"HTTP/1.1 404"), (b"/ext/bc/fake", b"HTTP/1.1 500")):
-        with socket.create_connection((host, int(port)), timeout=20) as sock:
-            sock.sendall(REQUEST.replace(b"/ext/bc/fake", path))
-            sock.shutdown(socket.SHUT_WR)
-            received = sock.makefile("rb").read()
-        assert received.startswith(answer)
-    assert received.endswith(b"rpc error: code = Canceled desc = context canceled\n")
-
-
-def test_an_idle_connection_is_closed(vm: FakeVM, start_front: StartFront) -> None:
-    vm.simple = respond(200, b"x")
-    received = exchange(start_front(timeouts=Timeouts(idle_s=0.3)), REQUEST)
-    assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+def test_a_client_that_stops_sending_still_gets_the_nodes_own_responses(start_front: StartFront) -> None:
+    host, port = start_front().address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as sock:
+        sock.sendall(REQUEST.replace(b"/ext/bc/fake", b"/no"))
+        sock.shutdown(socket.SHUT_WR)
+        assert sock.makefile("rb").read().startswith(b"HTTP/1.1 404")
 
 
 def test_an_answer_that_comes_too_late_is_not_sent(vm: FakeVM, start_front: StartFront) -> None:
@@ -179,7 +148,7 @@ def test_an_answer_that_comes_too_late_is_not_sent(vm: FakeVM, start_front: Star
         return await respond(200, b"late")(request, context)
 
     vm.simple = slow
-    assert exchange(start_front(timeouts=Timeouts(write_s=0.2)), REQUEST) == b""
+    assert exchange(start_front(write_timeout_s=0.2), REQUEST) == b""
 
 
 def test_each_request_is_told_to_the_access_callback(vm: FakeVM, start_front: StartFront) -> None:
@@ -189,11 +158,7 @@ def test_each_request_is_told_to_the_access_callback(vm: FakeVM, start_front: St
     httpx.post(f"http://{front.address}/ext/bc/fake?q", content=b"x", trust_env=False)
     httpx.get(f"http://{front.address}/no", trust_env=False)
     eventually(lambda: len(accesses) == 2)
-    assert [(a.method, a.target, a.version, a.status, a.body_bytes) for a in accesses] == [
-        ("POST", "/ext/bc/fake?q", "HTTP/1.1", 201, 4),
-        ("GET", "/no", "HTTP/1.1", 404, 19),
-    ]
-    assert all(access.duration_s >= 0 for access in accesses)
+    assert accesses == [Access("POST", "/ext/bc/fake?q", 201), Access("GET", "/no", 404)]
 
 
 def test_an_access_callback_that_raises_harms_no_request(
@@ -391,7 +356,7 @@ def test_200_websockets_and_a_thousand_requests_cost_no_thread_and_leave_nothing
         sockets = await asyncio.gather(
             *(connect(f"ws://{soaked.address}/ext/bc/fake", proxy=None, open_timeout=60) for _ in range(200))
         )
-        assert soaked.taken_over(CHAIN) == 200
+        assert soaked.hijacked(CHAIN) == 200
         assert threading.active_count() <= threads + 1
         async with httpx.AsyncClient(
             base_url=f"http://{soaked.address}", trust_env=False, timeout=60
@@ -405,7 +370,7 @@ def test_200_websockets_and_a_thousand_requests_cost_no_thread_and_leave_nothing
         await asyncio.gather(*(websocket.close() for websocket in sockets))
 
     asyncio.run(soak())
-    eventually(lambda: soaked.taken_over(CHAIN) == 0)
+    eventually(lambda: soaked.hijacked(CHAIN) == 0)
     assert threading.active_count() <= threads
     gc.collect()
     eventually(lambda: descriptors() <= open_before + 2)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.wire.host_http.conftest import CHAIN, NODE, StartFront
 from tests.wire.host_http.fakevm import Exchange, FakeVM, as_dict, respond
-from vmsdk.host.http import ChainAlreadyServed, HTTPFront
+from vmsdk.host.http import HTTPFront
 from vmsdk.ids import ID
 
 BOOTSTRAPPING = "API call rejected because chain is not done bootstrapping\n"
@@ -129,14 +129,27 @@ def test_until_normal_operation_each_request_gets_503(vm: FakeVM, start_front: S
     assert get(front, "/ext/bc/fake").status_code == 200
 
 
+def test_without_a_chain_every_path_gets_503_and_says_why(vm: FakeVM, start_front: StartFront) -> None:
+    front = start_front()
+    front.remove_chain(CHAIN)
+    for path in ("/ext/bc/fake", "/"):
+        response = get(front, path)
+        assert (response.status_code, response.text) == (
+            503,
+            "no chain is running here: it is starting or has stopped; try again soon\n",
+        )
+
+
 def test_a_removed_chain_is_gone_and_its_names_are_free(
     vm: FakeVM, other_vm: FakeVM, start_front: StartFront
 ) -> None:
     front = start_front()
-    with pytest.raises(ChainAlreadyServed, match="/ext/bc/fake "):
+    with pytest.raises(ValueError, match="/ext/bc/fake belongs to another chain"):
         front.add_chain(ID.of(b"another"), ["fake"], {})
+    front.add_chain(other := ID.of(b"another"), [], {})
     front.remove_chain(CHAIN)
     assert get(front, "/ext/bc/fake").status_code == 404
+    front.remove_chain(other)
     front.add_chain(CHAIN, ["fake"], {"": other_vm.address})
     front.set_normal_op(CHAIN, True)
     assert get(front, "/ext/bc/fake").text == "the other"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +19,10 @@ from websockets.sync.client import connect
 from tests.wire.host_http.conftest import CHAIN, StartFront
 from tests.wire.host_http.echo import echo_messages
 from tests.wire.host_http.fakevm import Connection, Exchange, FakeVM
-from vmsdk import gotime
 from vmsdk._pb.io.reader import reader_pb2
 from vmsdk._pb.net.conn import conn_pb2
 from vmsdk._pb.net.conn.conn_grpc import Conn
-from vmsdk.host.http import HTTPFront, Timeouts
+from vmsdk.host.http import HTTPFront, hijack
 
 UPGRADE = b"GET /ext/bc/fake HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: own\r\n\r\n"
 
@@ -90,9 +90,9 @@ def test_edge_88_a_websocket_client_is_accepted_echoed_and_closed(
         assert websocket.recv(timeout=10) == "text ✓"
         websocket.send(bytes(range(256)) * 1000)
         assert websocket.recv(timeout=10) == bytes(range(256)) * 1000
-        assert front.taken_over(CHAIN) == 1
+        assert front.hijacked(CHAIN) == 1
     assert websocket.protocol.close_code == 1000
-    eventually(lambda: front.taken_over(CHAIN) == 0)
+    eventually(lambda: front.hijacked(CHAIN) == 0)
     vm.stop()
 
 
@@ -117,7 +117,7 @@ def test_edge_88_after_close_the_client_sees_the_end_and_the_server_is_gone(
         taking.run(connection.hang_up())
         assert sock.recv(100) == b"last words"
         assert sock.recv(100) == b""
-    eventually(lambda: front.taken_over(CHAIN) == 0)
+    eventually(lambda: front.hijacked(CHAIN) == 0)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         taking.run(connection.write(b"too late"))
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -192,25 +192,24 @@ def test_writing_to_a_client_that_is_gone_fails(start_front: StartFront, taking:
     assert "broken pipe" in (error.details() or "")
 
 
-@pytest.mark.parametrize(
-    ("zone", "length"),
-    [
-        (timezone.utc, 15),
-        (timezone(timedelta(hours=5, minutes=45)), 15),
-        (timezone(timedelta(hours=-3, seconds=-7)), 16),
-    ],
-    ids=["UTC", "fixed", "with seconds"],
-)
+def go_time(moment: datetime, zone: str = "ffff") -> bytes:
+    """`time.Time.MarshalBinary`: the version, seconds since the year 1, nanoseconds, and the *zone* in hex."""
+    since = moment - datetime(1, 1, 1, tzinfo=timezone.utc)
+    seconds = since // timedelta(seconds=1)
+    version = 1 if len(zone) == 4 else 2
+    return struct.pack(">Bqi", version, seconds, since.microseconds * 1000) + bytes.fromhex(zone)
+
+
+@pytest.mark.parametrize("zone", ["ffff", "0159", "ff4cf9"], ids=["UTC", "fixed", "with seconds"])
 def test_edge_95_a_deadline_in_any_zone_ends_a_read_that_waits(
-    start_front: StartFront, taking: TakingVM, zone: timezone, length: int
+    start_front: StartFront, taking: TakingVM, zone: str
 ) -> None:
     with client(start_front()):
         connection = taking.connection
 
         async def read() -> conn_pb2.ReadResponse:
             waiting = asyncio.ensure_future(connection.read())
-            deadline = gotime.encode(datetime.now(zone) + timedelta(seconds=0.2))
-            assert len(deadline) == length
+            deadline = go_time(datetime.now(timezone.utc) + timedelta(seconds=0.2), zone)
             await connection.set_read_deadline(deadline)
             return await waiting
 
@@ -228,7 +227,7 @@ def test_edge_95_the_zero_time_clears_a_deadline_that_has_passed(
 ) -> None:
     with client(start_front()) as sock:
         connection = taking.connection
-        taking.run(connection.set_deadline(gotime.encode(datetime(2001, 1, 1, tzinfo=timezone.utc))))
+        taking.run(connection.set_deadline(go_time(datetime(2001, 1, 1, tzinfo=timezone.utc))))
         response = taking.run(connection.read())
         assert response.HasField("error")  # type: ignore[attr-defined]
         with pytest.raises(grpc.aio.AioRpcError, match="i/o timeout"):
@@ -238,6 +237,21 @@ def test_edge_95_the_zero_time_clears_a_deadline_that_has_passed(
         assert taking.run(connection.read()) == conn_pb2.ReadResponse(read=b"again")
         taking.run(connection.write(b"x"))
         assert sock.recv(10) == b"x"
+
+
+@pytest.mark.parametrize(
+    ("data", "unix_s"),
+    [
+        ("01000000000000000000000000ffff", None),
+        ("010000000e7791f70000000000ffff", 0),
+        ("010000000edce5e80000000000003c", 1_700_000_000),
+        ("010000000edce5e80000000000feb6", 1_700_000_000),
+        ("020000000edce5e80000000000003c01", 1_700_000_000),
+        ("010000000e7791f71dcd6500ffff", 0.5),
+    ],
+)
+def test_edge_95_gos_times_are_decoded(data: str, unix_s: float | None) -> None:
+    assert hijack._unix_s(bytes.fromhex(data)) == unix_s
 
 
 @pytest.mark.parametrize(
@@ -278,7 +292,7 @@ def test_a_connection_can_be_taken_over_once(vm: FakeVM, start_front: StartFront
 def test_a_taken_over_connection_outlives_its_request_and_the_servers_timeouts(
     start_front: StartFront, taking: TakingVM
 ) -> None:
-    front = start_front(timeouts=Timeouts(read_s=0.3, write_s=0.3, idle_s=0.3))
+    front = start_front(write_timeout_s=0.3)
     with client(front) as sock:
         connection = taking.connection
 
@@ -325,4 +339,4 @@ def test_a_close_answered_by_nothing_counts_as_closed(start_front: StartFront, t
                 grpc.StatusCode.CANCELLED,
             )
         assert sock.recv(100) == b""
-    eventually(lambda: front.taken_over(CHAIN) == 0)
+    eventually(lambda: front.hijacked(CHAIN) == 0)

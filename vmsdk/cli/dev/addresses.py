@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vmsdk.host.http.route import compile_template, without_patterns
+from vmsdk.host.http.routes import compile_template, without_patterns
 
 _JSON_RPC = '{"jsonrpc":"2.0","id":1,"method":"METHOD","params":{}}'
 

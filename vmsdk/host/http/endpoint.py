@@ -3,54 +3,112 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from vmsdk._pb.io.prometheus.client import metrics_pb2
-from vmsdk.host.http import metricstext
+from vmsdk._pb.io.prometheus.client.metrics_pb2 import Metric, MetricFamily
 
 
 class Reply(NamedTuple):
-    """What an endpoint answers."""
+    """The response of an endpoint."""
 
     status: int
     content_type: str
-    body: bytes
+    body: str
 
 
 Endpoint: TypeAlias = Callable[[], Reply]
 """Runs in a thread: it may call the VM."""
 
 Health: TypeAlias = Callable[[], Mapping[str, object]]
-"""What is known of the node's health; its item `healthy` decides between 200 and 503."""
+"""Reports the node's health; its item `healthy` decides between status 200 and 503."""
 
-Gather: TypeAlias = Callable[[], Iterable[metrics_pb2.MetricFamily]]
-"""The metrics of the chains, in protobuf."""
+Gather: TypeAlias = Callable[[], Iterable[MetricFamily]]
+"""Returns the metrics of the chains."""
+
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_TYPE_NAMES = {
+    metrics_pb2.COUNTER: "counter",
+    metrics_pb2.GAUGE: "gauge",
+    metrics_pb2.SUMMARY: "summary",
+    metrics_pb2.UNTYPED: "untyped",
+    metrics_pb2.HISTOGRAM: "histogram",
+    metrics_pb2.GAUGE_HISTOGRAM: "histogram",
+}
+
+_Sample: TypeAlias = "tuple[str, dict[str, str], float]"
+"""The suffix of the family's name, the labels, the value."""
 
 
 def health(check: Health) -> Endpoint:
-    """`/ext/health`. A *check* that raises is itself bad health."""
+    """Make `/ext/health`. A *check* that raises means bad health."""
 
-    def answer() -> Reply:
+    def reply() -> Reply:
         try:
             report = dict(check())
         except Exception as error:  # noqa: BLE001 - whatever broke the check, the node is not healthy
             report = {"healthy": False, "error": str(error)}
         status = 200 if report.setdefault("healthy", True) else 503
-        return Reply(status, "application/json", json.dumps(report, default=str).encode() + b"\n")
+        return Reply(status, "application/json", json.dumps(report, default=str) + "\n")
 
-    return answer
+    return reply
 
 
 def metrics(gather: Gather) -> Endpoint:
-    """`/ext/metrics`, in the text format of Prometheus."""
+    """Make `/ext/metrics`, in the text format of Prometheus. As in a node, a failed *gather* gives status 500."""
 
-    def answer() -> Reply:
+    def reply() -> Reply:
         try:
-            text = metricstext.render(gather())
-        except Exception as error:  # noqa: BLE001 - as in a node, a failed Gather breaks the endpoint, visibly
+            return Reply(200, _METRICS_TYPE, _text(gather()))
+        except Exception as error:  # noqa: BLE001 - see above
             message = f"An error has occurred while serving metrics:\n\n{error}\n"
-            return Reply(500, "text/plain; charset=utf-8", message.encode())
-        return Reply(200, metricstext.CONTENT_TYPE, text.encode())
+            return Reply(500, "text/plain; charset=utf-8", message)
 
-    return answer
+    return reply
+
+
+def _text(families: Iterable[MetricFamily]) -> str:
+    """Source: https://prometheus.io/docs/instrumenting/exposition_formats/, version 0.0.4."""
+    lines = []
+    for family in sorted(families, key=lambda family: family.name):
+        if family.help:
+            lines.append(f"# HELP {family.name} {_escape(family.help)}\n")
+        lines.append(f"# TYPE {family.name} {_TYPE_NAMES[family.type]}\n")
+        for metric in family.metric:
+            own = {label.name: label.value for label in metric.label}
+            for suffix, labels, value in _samples(metric):
+                inside = ",".join(f'{k}="{_escape(v, quoted=True)}"' for k, v in {**own, **labels}.items())
+                braces = f"{{{inside}}}" if inside else ""
+                lines.append(f"{family.name}{suffix}{braces} {_number(value)}\n")
+    return "".join(lines)
+
+
+def _samples(metric: Metric) -> Iterator[_Sample]:
+    if metric.HasField("summary"):
+        for quantile in metric.summary.quantile:
+            yield "", {"quantile": _number(quantile.quantile)}, quantile.value
+        yield "_sum", {}, metric.summary.sample_sum
+        yield "_count", {}, metric.summary.sample_count
+    elif metric.HasField("histogram"):
+        for bucket in metric.histogram.bucket:
+            if not math.isinf(bucket.upper_bound):
+                yield "_bucket", {"le": _number(bucket.upper_bound)}, bucket.cumulative_count
+        yield "_bucket", {"le": "+Inf"}, metric.histogram.sample_count
+        yield "_sum", {}, metric.histogram.sample_sum
+        yield "_count", {}, metric.histogram.sample_count
+    elif metric.HasField("counter"):
+        yield "", {}, metric.counter.value
+    else:
+        yield "", {}, metric.gauge.value if metric.HasField("gauge") else metric.untyped.value
+
+
+def _number(value: float) -> str:
+    text = repr(value).removesuffix(".0")
+    return {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}.get(text, text)
+
+
+def _escape(text: str, *, quoted: bool = False) -> str:
+    text = text.replace("\\", "\\\\").replace("\n", "\\n")
+    return text.replace('"', '\\"') if quoted else text

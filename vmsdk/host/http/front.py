@@ -1,35 +1,47 @@
-"""The node's HTTP front: an API server with the chains' handlers behind it, on an event loop of its own."""
+"""The node's API server, with the chains' handlers behind it, on an event loop in its own thread."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from collections.abc import Collection, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from vmsdk.host.errors import HostError
 from vmsdk.host.http import endpoint
-from vmsdk.host.http.api import ALLOWED_HOSTS, API, OnAccess
-from vmsdk.host.http.chain import Chain, Handlers
+from vmsdk.host.http.api import API, OnAccess
+from vmsdk.host.http.connection import READ_BYTES, ClientProtocol, Connection, IOFailed, address_text
 from vmsdk.host.http.endpoint import Endpoint, Gather, Health
-from vmsdk.host.http.route import RouteRefused
+from vmsdk.host.http.http1 import Handler, HTTP1Connection
+from vmsdk.host.http.http2 import PREFACE, HTTP2Connection
 from vmsdk.host.http.router import Router
-from vmsdk.host.http.server import Server
-from vmsdk.host.http.timeouts import Timeouts
+from vmsdk.host.http.routes import ChainRoutes, Handlers, RouteRefused
 from vmsdk.ids import ID, NodeID
 from vmsdk.protocol import Protocol
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 DEFAULT_PORT = 9650
 """Where a node serves HTTP. Source: config/flags.go, http-port."""
 
+WRITE_TIMEOUT_S = 30.0
+"""How long a response may take. Source: config/flags.go, http-write-timeout."""
+
 _ENDPOINT_WORKERS = 2
+_BACKLOG = 1024
+
+_NO_HTTP2 = (
+    b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Connection: close\r\n\r\nnodes accept HTTP/2 without TLS from protocol 41 on: use HTTP/1.1\n"
+)
 
 
 class AddressUnavailable(HostError):
-    """The front can't listen where it should. *reason* is the operating system's text."""
+    """The front can't listen on its port. *reason* is the operating system's text."""
 
     def __init__(self, host: str, port: int, reason: str) -> None:
         self.host = host
@@ -37,17 +49,17 @@ class AddressUnavailable(HostError):
         self.reason = reason
         super().__init__(
             f"can't serve HTTP on {host}:{port}: {reason}; stop the node or `vmsdk dev` that uses it, "
-            "or choose another port (0: any that is free)"
+            "or choose another port (0: any free one)"
         )
 
 
 class HTTPFront:
     """Serves `/ext/bc/<chain ID or alias><prefix>` and the header routes as a node of *protocol* does.
 
-    It speaks HTTP/1.1 and, from protocol 41 on, HTTP/2 without TLS. All methods may be called from any
-    thread but the front's own; callbacks run on the front's (*on_access*) or on a worker's.
-
-    *port* 0 takes a free one. *health* and *gather* stand behind `/ext/health` and `/ext/metrics`.
+    It speaks HTTP/1.1 and, from protocol 41 on, HTTP/2 without TLS. Methods may be called from any thread
+    but the front's own, on which *on_access* is called. *health* and *gather* serve `/ext/health` and
+    `/ext/metrics`; they are called on worker threads. *port* 0 picks a free port. A
+    response must be complete within *write_timeout_s*, unless the VM takes over the connection.
     """
 
     def __init__(
@@ -60,8 +72,7 @@ class HTTPFront:
         on_access: OnAccess | None = None,
         health: Health | None = None,
         gather: Gather | None = None,
-        timeouts: Timeouts | None = None,
-        allowed_hosts: Collection[str] = ALLOWED_HOSTS,
+        write_timeout_s: float = WRITE_TIMEOUT_S,
     ) -> None:
         self._protocol = protocol
         self._host = host
@@ -69,8 +80,8 @@ class HTTPFront:
         self._bound: tuple[str, int] | None = None
         self._router = Router(protocol, _endpoints(health, gather))
         self._executor = ThreadPoolExecutor(_ENDPOINT_WORKERS, thread_name_prefix="vmsdk-http-endpoint")
-        api = API(protocol, node_id, self._router, self._executor, on_access, allowed_hosts)
-        self._server = Server(api, timeouts or Timeouts(), speaks_http2=protocol.handles_http2)
+        api = API(protocol, node_id, self._router, self._executor, on_access)
+        self._server = _Server(api, write_timeout_s, speaks_http2=protocol.handles_http2)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopped: asyncio.Event | None = None
@@ -81,13 +92,12 @@ class HTTPFront:
         """host:port. Raises `RuntimeError` before `start`."""
         if self._bound is None:
             raise RuntimeError("the HTTP front has no address before start()")
-        host, port = self._bound
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return address_text(self._bound)
 
     def start(self) -> None:
         """Listen and serve. Raises `AddressUnavailable`, or `RuntimeError` the second time."""
         if self._thread is not None:
-            raise RuntimeError("the HTTP front was started already: make another one")
+            raise RuntimeError("the HTTP front was started already: create another one")
         started: Future[tuple[str, int]] = Future()
         self._thread = threading.Thread(
             target=asyncio.run, args=(self._run(started),), name="vmsdk-http-front", daemon=True
@@ -111,32 +121,33 @@ class HTTPFront:
     def add_chain(
         self, chain_id: ID, aliases: Iterable[str], handlers: Handlers, http_handler: str = ""
     ) -> list[RouteRefused]:
-        """Register what `CreateHandlers` answered, prefix → host:port (or pairs: of equal prefixes the last
-        counts), and the host:port of `CreateHTTP2Handler` or `NewHTTPHandler` (empty: none).
+        """Register a chain's *handlers* and its *http_handler*.
 
-        Returns the prefixes that a node would not serve, each with the node's reason; the others are
-        served. Until `set_normal_op` every request is answered with 503. Raises `ChainAlreadyServed`.
+        *handlers* is the result of `CreateHandlers`, host:port by prefix (or pairs, of which the last with
+        a prefix counts); *http_handler* is the host:port from `CreateHTTP2Handler` or `NewHTTPHandler`, or
+        empty. Returns the prefixes that a node would not serve, with the node's reasons; the others are
+        served. Until `set_normal_op`, every request gets status 503. Raises `ValueError` for a name in use.
         """
-        chain = Chain(self._protocol, chain_id, tuple(aliases), handlers, http_handler)
+        chain = ChainRoutes(self._protocol, chain_id, tuple(aliases), handlers, http_handler)
         self._router.add(chain)
         return chain.refused
 
     def remove_chain(self, chain_id: ID) -> None:
-        """Forget a chain, cancel its calls and close the connections that its VM has taken over.
+        """Remove a chain, cancel its calls and close the connections that its VM has taken over.
 
-        Raises `KeyError` if there is none.
+        Raises `KeyError` if there is no such chain.
         """
         chain = self._router.chain(chain_id)
         self._router.remove(chain)
         self._in_loop(chain.close())
 
     def set_normal_op(self, chain_id: ID, is_normal_op: bool) -> None:
-        """Whether the chain is done bootstrapping, and its handlers are reached. Raises `KeyError`."""
+        """Open the chain's handlers once it is done bootstrapping, or close them. Raises `KeyError`."""
         self._router.chain(chain_id).is_normal_op = is_normal_op
 
-    def taken_over(self, chain_id: ID) -> int:
-        """How many connections of clients the chain's VM has taken over and not closed. Raises `KeyError`."""
-        return len(self._router.chain(chain_id).taken_over)
+    def hijacked(self, chain_id: ID) -> int:
+        """Count the connections that the chain's VM has taken over and not closed. Raises `KeyError`."""
+        return len(self._router.chain(chain_id).hijacked)
 
     def __enter__(self) -> HTTPFront:
         self.start()
@@ -159,7 +170,7 @@ class HTTPFront:
         await asyncio.gather(*(chain.close() for chain in self._router.clear()))
 
     def _in_loop(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """The result of *work* on the front's loop; without one there is nothing to do."""
+        """Run *work* on the front's loop; without a loop there is nothing to do."""
         with self._lifecycle:
             if self._loop is None or self._loop.is_closed():
                 work.close()
@@ -174,3 +185,68 @@ def _endpoints(health: Health | None, gather: Gather | None) -> dict[str, Endpoi
     if gather is not None:
         endpoints["/ext/metrics"] = endpoint.metrics(gather)
     return endpoints
+
+
+class _Server:
+    """Accepts clients while it runs. Use it on the event loop's thread only."""
+
+    def __init__(self, handler: Handler, write_timeout_s: float, *, speaks_http2: bool) -> None:
+        self._handler = handler
+        self._write_timeout_s = write_timeout_s
+        self._speaks_http2 = speaks_http2
+        self._server: asyncio.Server | None = None
+        self._clients: dict[asyncio.Task[None], Connection] = {}
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen; returns the bound address. Raises `OSError`."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._protocol, host, port, backlog=_BACKLOG)
+        bound = self._server.sockets[0].getsockname()
+        return bound[0], bound[1]
+
+    async def stop(self) -> None:
+        """Hang up on all clients, except on connections that a VM has taken over."""
+        if self._server is not None:
+            self._server.close()
+        clients = dict(self._clients)
+        for task, raw in clients.items():
+            task.cancel()
+            raw.abort()
+        if clients:
+            await asyncio.wait(clients)
+
+    def _protocol(self) -> asyncio.BaseProtocol:
+        return ClientProtocol(asyncio.StreamReader(limit=READ_BYTES), self._connected)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raw = Connection(reader, writer)
+        task = asyncio.ensure_future(self._serve(raw))
+        self._clients[task] = raw
+        task.add_done_callback(self._clients.pop)
+
+    async def _serve(self, raw: Connection) -> None:
+        try:
+            await self._serve_version(raw)
+        except IOFailed as error:
+            log.debug("%s: %s", raw.remote, error)
+            raw.abort()
+        except asyncio.CancelledError:
+            raw.abort()
+        except Exception:
+            log.exception("serving %s failed: a bug in the development host", raw.remote)
+            raw.abort()
+
+    async def _serve_version(self, raw: Connection) -> None:
+        beginning = b""
+        while len(beginning) < len(PREFACE) and PREFACE.startswith(beginning):
+            chunk = await raw.read(READ_BYTES)
+            if not chunk:
+                break
+            beginning += chunk
+        if not beginning.startswith(PREFACE):
+            await HTTP1Connection(raw, self._handler, self._write_timeout_s).serve(beginning)
+        elif self._speaks_http2:
+            await HTTP2Connection(raw, self._handler, self._write_timeout_s).serve(beginning)
+        else:
+            await raw.write(_NO_HTTP2)
+            raw.close()

@@ -1,42 +1,31 @@
-"""HTTP header maps as a Go node has them: canonical names, each with the list of its values."""
+"""HTTP header maps as a Go node keeps them: canonical names, each with a list of values."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from vmsdk._pb.http import http_pb2
 
 Header: TypeAlias = dict[str, list[str]]
-"""Values by name. Names from a client are canonical (`Content-Type`); those from a VM are as it spelt them."""
+"""Values by name. A client's names are canonical (`Content-Type`), a VM's are as the VM spells them."""
 
 Line: TypeAlias = tuple[bytes, bytes]
-"""One header line: name and value."""
+"""The name and value of one header line."""
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# Go replaces line breaks, so that a value can't start a new header; the others no HTTP library sends.
+# Go replaces line breaks, so that a value can't start a new header; HTTP libraries refuse the others.
 _UNSENDABLE = re.compile(rb"[\x00\n\v\f\r]")
 
 
-class Element(Protocol):
-    """A header on the wire: `http.Element` and `http.responsewriter.Header` are alike."""
-
-    key: str
-
-    @property
-    def values(self) -> Iterable[str]: ...
-
-
 def canonical(name: str) -> str:
-    """*name* as Go spells it: `content-type` becomes `Content-Type`. No token: unchanged."""
-    if not _TOKEN.fullmatch(name.encode("utf-8", "surrogateescape")):
-        return name
+    """Spell *name* the way Go does: `content-type` becomes `Content-Type`."""
     return "-".join(part[:1].upper() + part[1:].lower() for part in name.split("-"))
 
 
 def from_lines(lines: Iterable[Line]) -> Header:
-    """The header map of a request. Bytes that are not UTF-8 are kept as surrogates."""
+    """Make the header map of a request. Bytes that are not UTF-8 become surrogates."""
     header: Header = {}
     for name, value in lines:
         key = canonical(name.decode("utf-8", "surrogateescape"))
@@ -45,40 +34,30 @@ def from_lines(lines: Iterable[Line]) -> Header:
 
 
 def first(header: Header, name: str) -> str:
-    """The first value of the canonical *name*, or the empty text."""
+    """Return the first value of the canonical *name*, or an empty string."""
     values = header.get(name)
     return values[0] if values else ""
 
 
-def tokens(header: Header, name: str) -> list[str]:
-    """The comma-separated items of all values of *name*, in lower case."""
-    return [item.strip().lower() for value in header.get(name, ()) for item in value.split(",")]
-
-
-def add(header: Header, name: str, value: str) -> None:
-    """Append *value* to those of *name*."""
-    header.setdefault(name, []).append(value)
-
-
 def elements(header: Header) -> list[http_pb2.Element]:
-    """The wire's form. Raises `UnicodeEncodeError` if the client sent what is not UTF-8."""
+    """Encode *header* for the wire. Raises `UnicodeEncodeError` if a client sent bytes that are not UTF-8."""
     return [http_pb2.Element(key=key, values=values) for key, values in header.items()]
 
 
-def update(header: Header, received: Iterable[Element]) -> None:
-    """Set what a VM sent; of two elements with one key the last counts."""
+def update(header: Header, received: Iterable[Any]) -> None:
+    """Set the headers that a VM sent: `http.Element` or `http.responsewriter.Header`. The last of a key counts."""
     for element in received:
         header[element.key] = list(element.values)
 
 
-def replace(header: Header, received: Iterable[Element]) -> None:
-    """Drop everything for what a VM sent."""
+def replace(header: Header, received: Iterable[Any]) -> None:
+    """Keep nothing but the headers that a VM sent."""
     header.clear()
     update(header, received)
 
 
 def to_lines(header: Header) -> list[Line]:
-    """What goes out: names that are no token are dropped, line breaks in values become spaces."""
+    """Encode *header* for HTTP. Invalid names are dropped, line breaks in values become spaces."""
     return [
         (name, _UNSENDABLE.sub(b" ", value.encode("utf-8", "surrogateescape")).strip(b" \t"))
         for name, values in ((key.encode("utf-8", "replace"), values) for key, values in header.items())

@@ -1,67 +1,151 @@
-"""A request as a Go node has it before a handler (`http.Request`)."""
+"""HTTP requests as a Go node hands them to a handler (`http.Request`)."""
 
 from __future__ import annotations
 
+import posixpath
+import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes
 
-from vmsdk.host.http.header import Header
-from vmsdk.host.http.url import URL
+from vmsdk.host.http.connection import READ_BYTES
+from vmsdk.host.http.header import Header, Line, first, from_lines
 
-_READ_BYTES = 64 * 1024
+_ORIGIN = re.compile(r"https?://([^/?]*)", re.IGNORECASE)
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Characters that Go leaves as they are in a path, besides letters, digits and "-._~".
+_PATH_SAFE = "$&+,/:;=@"
+
+
+class MalformedURL(ValueError):
+    """The text is not a request target. The message is the one Go uses."""
+
+    def __init__(self, raw: str, reason: str) -> None:
+        super().__init__(f'parse "{raw}": {reason}')
+
+
+@dataclass(frozen=True)
+class URL:
+    """A parsed request target. Bytes of the path that are not UTF-8 become surrogates."""
+
+    path: str
+    """Unescaped."""
+    raw_path: str = ""
+    """The path as received, if Go would escape `path` differently; else empty."""
+    raw_query: str = ""
+    host: str = ""
+    """Set for absolute targets only (`GET http://host/path`)."""
+
+    @property
+    def clean_path(self) -> str:
+        """The path without `.`, `..` and repeated slashes. A node redirects to it."""
+        clean = posixpath.normpath("/" + self.path.lstrip("/"))
+        return clean + "/" if self.path.endswith("/") and clean != "/" else clean
+
+    def location(self, path: str) -> str:
+        """Return this target with another path, for a `Location` header."""
+        return escape_path(path) + (f"?{self.raw_query}" if self.raw_query else "")
+
+
+def escape_path(path: str) -> str:
+    """Escape *path* the way Go does."""
+    return quote(path, safe=_PATH_SAFE, errors="surrogateescape")
+
+
+def parse_target(raw: str) -> URL:
+    """Parse a request target: an absolute path or an absolute URL. Raises `MalformedURL`."""
+    if _CONTROL.search(raw):
+        raise MalformedURL(raw, "net/url: invalid control character in URL")
+    origin = _ORIGIN.match(raw)
+    rest = raw[origin.end() :] if origin else raw
+    rest, _, query = rest.partition("?")
+    if not rest.startswith("/"):
+        raise MalformedURL(raw, "invalid URI for request" if raw else "empty url")
+    bad = _BAD_ESCAPE.search(rest)
+    if bad:
+        raise MalformedURL(raw, f'invalid URL escape "{bad[0]}"')
+    path = unquote_to_bytes(rest.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+    raw_path = "" if escape_path(path) == rest else rest
+    return URL(path, raw_path, query, origin[1] if origin else "")
 
 
 class Body(ABC):
-    """The request's body, read once from the client."""
+    """The body of a request, which the client sends as it is read."""
 
     @abstractmethod
     async def read(self, limit: int) -> bytes:
-        """One read: up to *limit* bytes, as soon as there are any; nothing at the end. Raises `IOFailed`."""
+        """Read up to *limit* bytes as soon as there are any; empty at the end. Raises `IOFailed`."""
 
     @abstractmethod
     def close(self) -> None:
-        """No more is wanted: a read that waits, and each after it, fails."""
+        """Make reads fail from now on, including one that waits."""
 
     async def read_all(self) -> bytes:
-        """Everything up to the end. Raises `IOFailed`."""
+        """Read up to the end. Raises `IOFailed`."""
         chunks = []
-        while chunk := await self.read(_READ_BYTES):
+        while chunk := await self.read(READ_BYTES):
             chunks.append(chunk)
         return b"".join(chunks)
 
 
 @dataclass
 class Request:
-    """Its fields have the names and meanings of Go's."""
+    """A request. The fields have the meaning of Go's."""
 
     method: str
     target: str
     """The raw request target (`RequestURI`)."""
     url: URL
     major: int
-    """1 or 2: HTTP's major version."""
+    """HTTP's major version: 1 or 2."""
     minor: int
     header: Header
-    """Without `Host`, `Transfer-Encoding` and `Trailer`, like Go's."""
+    """Without `Host`, `Transfer-Encoding` and `Trailer`, as in Go."""
     host: str
     remote_address: str
     """host:port."""
     content_length: int
-    """Bytes; -1 if unknown."""
+    """In bytes; -1 if unknown."""
+    is_chunked: bool
     body: Body
-    transfer_encoding: list[str] = field(default_factory=list)
 
     @property
     def version(self) -> str:
-        """`HTTP/1.1`, `HTTP/2.0`, …"""
+        """`HTTP/1.1` or `HTTP/2.0`."""
         return f"HTTP/{self.major}.{self.minor}"
 
 
-def adopt_lines(header: Header) -> str:
-    """Do to a fresh header map what Go does to each request's. Returns the host that it names."""
-    host = header.pop("Host", [""])[0]
-    header.pop("Transfer-Encoding", None)
-    header.pop("Trailer", None)
-    if header.get("Pragma", [""])[0] == "no-cache" and "Cache-Control" not in header:
-        header["Cache-Control"] = ["no-cache"]
-    return host
+def make_request(
+    method: str,
+    target: str,
+    version: tuple[int, int],
+    lines: Iterable[Line],
+    remote_address: str,
+    body: Body,
+    *,
+    authority: str = "",
+    has_unknown_length: bool = False,
+) -> Request:
+    """Make a request from the parts that HTTP/1 and HTTP/2 have in common. Raises `MalformedURL`."""
+    url = parse_target(target)
+    header = from_lines(lines)
+    host = authority or header.get("Host", [""])[0]
+    is_chunked = "chunked" in first(header, "Transfer-Encoding").lower()
+    length = first(header, "Content-Length")
+    for name in ("Host", "Transfer-Encoding", "Trailer"):
+        header.pop(name, None)
+    is_unknown = is_chunked or (has_unknown_length and not length)
+    return Request(
+        method,
+        target,
+        url,
+        *version,
+        header,
+        url.host or host,
+        remote_address,
+        -1 if is_unknown else int(length or 0),
+        is_chunked,
+        body,
+    )

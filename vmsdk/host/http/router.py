@@ -7,9 +7,9 @@ from typing import TypeAlias
 
 from vmsdk.host.http import header
 from vmsdk.host.http.backend import Backend
-from vmsdk.host.http.chain import Chain
 from vmsdk.host.http.endpoint import Endpoint
 from vmsdk.host.http.request import Request
+from vmsdk.host.http.routes import ChainRoutes
 from vmsdk.ids import ID
 from vmsdk.protocol import Protocol
 
@@ -19,76 +19,66 @@ _ROUTE_HEADER = "Avalanche-Api-Route"
 _CHAIN_HEADER = "Chain-Id"
 _PROPOSERVM = "proposervm"
 
-_NO_PROPOSERVM = "this is a development host: it has no proposervm, and not its API"
-
 
 @dataclass(frozen=True)
-class Answer:
-    """What the node answers by itself."""
+class NodeReply:
+    """The node responds without asking a VM."""
 
     status: int
     text: str = ""
-    """In plain text; empty: no body at all."""
+    """Plain text; if empty, there is no body."""
     location: str = ""
 
 
 @dataclass(frozen=True)
 class Handled:
-    """*backend* of *chain* answers."""
+    """*backend* of *chain* responds."""
 
-    chain: Chain
+    chain: ChainRoutes
     backend: Backend
 
 
-Destination: TypeAlias = Answer | Handled | Endpoint
+Destination: TypeAlias = NodeReply | Handled | Endpoint
 
-_NOT_FOUND = Answer(404, "404 page not found")
-_BOOTSTRAPPING = Answer(503, "API call rejected because chain is not done bootstrapping")
-
-
-class ChainAlreadyServed(ValueError):
-    """Two chains can't have one name. *name* is a chain ID or an alias."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        super().__init__(
-            f"/ext/bc/{name} leads to another chain already: remove that one, or use another alias"
-        )
+_NOT_FOUND = NodeReply(404, "404 page not found")
+_BOOTSTRAPPING = NodeReply(503, "API call rejected because chain is not done bootstrapping")
+_NO_CHAIN = NodeReply(503, "no chain is running here: it is starting or has stopped; try again soon")
+_NO_PROPOSERVM = NodeReply(404, "this is a development host: it has no proposervm")
 
 
 class Router:
-    """The chains, and the node's own endpoints by path. Safe to change while requests are routed."""
+    """Holds the chains and the node's own endpoints. Chains may come and go while requests are routed."""
 
     def __init__(self, protocol: Protocol, endpoints: dict[str, Endpoint]) -> None:
         self._protocol = protocol
         self._endpoints = endpoints
-        self._chains: tuple[Chain, ...] = ()
+        self._chains: tuple[ChainRoutes, ...] = ()
 
-    def add(self, chain: Chain) -> None:
-        """Raises `ChainAlreadyServed` if one of its names is taken."""
+    def add(self, chain: ChainRoutes) -> None:
+        """Raises `ValueError` if one of its names is taken."""
         taken = {base for other in self._chains for base in other.bases}
         for base in chain.bases:
             if base in taken:
-                raise ChainAlreadyServed(base.rpartition("/")[2])
+                raise ValueError(f"{base} belongs to another chain: remove that one or use another alias")
         self._chains += (chain,)
 
-    def chain(self, chain_id: ID) -> Chain:
+    def chain(self, chain_id: ID) -> ChainRoutes:
         """Raises `KeyError`."""
         for chain in self._chains:
             if chain.chain_id == chain_id:
                 return chain
         raise KeyError(f"no chain {chain_id} was added to the HTTP front")
 
-    def remove(self, chain: Chain) -> None:
+    def remove(self, chain: ChainRoutes) -> None:
         self._chains = tuple(other for other in self._chains if other is not chain)
 
-    def clear(self) -> tuple[Chain, ...]:
-        """Remove all; returns them."""
+    def clear(self) -> tuple[ChainRoutes, ...]:
+        """Remove all chains; returns them."""
         chains, self._chains = self._chains, ()
         return chains
 
     def resolve(self, request: Request) -> Destination:
-        """Who answers *request*."""
+        """Find out who responds to *request*."""
         if self._protocol.http2_method == "NewHTTPHandler":
             values = request.header.get(_ROUTE_HEADER)
             if values is not None:
@@ -100,45 +90,42 @@ class Router:
     def _by_path(self, request: Request) -> Destination:
         url = request.url
         if url.clean_path != url.path:
-            return Answer(301, location=url.location(url.clean_path))
+            return NodeReply(301, location=url.location(url.clean_path))
         endpoint = self._endpoints.get(url.path)
         if endpoint is not None:
             return endpoint
         for chain in self._chains:
-            if self._protocol.proposervm_api and chain.is_proposervm(url.path):
-                return Answer(404, _NO_PROPOSERVM) if chain.is_normal_op else _BOOTSTRAPPING
+            if self._protocol.proposervm_api and url.path in [f"{b}/{_PROPOSERVM}" for b in chain.bases]:
+                return _NO_PROPOSERVM if chain.is_normal_op else _BOOTSTRAPPING
             backend = chain.find(url.path)
             if backend is not None:
                 return Handled(chain, backend) if chain.is_normal_op else _BOOTSTRAPPING
-        return _NOT_FOUND
+        return _NOT_FOUND if self._chains else _NO_CHAIN
 
     def _by_chain_header(self, name: str) -> Destination:
-        """Protocol 41: HTTP/2 goes by the header alone."""
+        """Protocol 41 routes HTTP/2 by a header alone."""
         if not name:
-            return Answer(400)
+            return NodeReply(400)
         chain = self._by_id(name)
         if chain is None or chain.header_backend is None:
-            return Answer(404)
+            return NodeReply(404)
         return Handled(chain, chain.header_backend) if chain.is_normal_op else _BOOTSTRAPPING
 
     def _by_route_header(self, values: list[str]) -> Destination:
-        """From protocol 42 on: the header's first value is the chain's ID."""
-        if not self._protocol.proposervm_api and len(values) != 1:
-            return Answer(400)
+        """From protocol 42 on, the header's first value is the chain's ID."""
+        has_proposervm = self._protocol.proposervm_api
+        if not has_proposervm and len(values) != 1:
+            return NodeReply(400)
         chain = self._by_id(values[0])
         if chain is None:
-            return Answer(404)
-        if not self._protocol.proposervm_api:
-            if chain.header_backend is None:
-                return Answer(404)
-            return Handled(chain, chain.header_backend) if chain.is_normal_op else _BOOTSTRAPPING
-        if not chain.is_normal_op:
+            return NodeReply(404)
+        if has_proposervm and values[1:] == [_PROPOSERVM]:
+            return _NO_PROPOSERVM if chain.is_normal_op else _BOOTSTRAPPING
+        if has_proposervm and not chain.is_normal_op:
             return _BOOTSTRAPPING
-        if values[1:] == [_PROPOSERVM]:
-            return Answer(404, _NO_PROPOSERVM)
         if len(values) > 1 or chain.header_backend is None:
-            return Answer(404)
-        return Handled(chain, chain.header_backend)
+            return NodeReply(404)
+        return Handled(chain, chain.header_backend) if chain.is_normal_op else _BOOTSTRAPPING
 
-    def _by_id(self, name: str) -> Chain | None:
+    def _by_id(self, name: str) -> ChainRoutes | None:
         return next((chain for chain in self._chains if str(chain.chain_id) == name), None)
