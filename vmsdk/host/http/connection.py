@@ -58,7 +58,7 @@ class Deadline:
             raise DeadlineExceeded(self._error_text)
 
     async def guard(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of *work*. Raises `DeadlineExceeded`, and cancels *work*, if the deadline passes."""
+        """Return the result of *work*, or cancel it and raise `DeadlineExceeded` when the deadline passes."""
         try:
             self.check()
         except DeadlineExceeded:
@@ -190,7 +190,7 @@ class Connection:
         self._writer.transport.abort()
 
     async def linger(self, seconds: float) -> None:
-        """Announce the end and read what the client still sends: closing at once might cost it our last bytes."""
+        """Announce the end, then read on: closing while the client sends could destroy our last bytes."""
         self.read_deadline.set_after(seconds)
         try:
             self._writer.write_eof()

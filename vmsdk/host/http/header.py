@@ -45,7 +45,7 @@ def elements(header: Header) -> list[http_pb2.Element]:
 
 
 def update(header: Header, received: Iterable[Any]) -> None:
-    """Set the headers that a VM sent: `http.Element` or `http.responsewriter.Header`. The last of a key counts."""
+    """Set what a VM sent as `http.Element` or `http.responsewriter.Header`; the last of a key counts."""
     for element in received:
         header[element.key] = list(element.values)
 

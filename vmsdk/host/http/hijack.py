@@ -123,6 +123,7 @@ class HijackedConnection:
 
 
 async def _set_deadlines(request: conn_pb2.SetDeadlineRequest, *deadlines: Deadline) -> Empty:
+    """Go's zero time clears them."""
     unix_s = _unix_s(request.time)
     for deadline in deadlines:
         deadline.set_at(unix_s)
@@ -130,10 +131,10 @@ async def _set_deadlines(request: conn_pb2.SetDeadlineRequest, *deadlines: Deadl
 
 
 def _unix_s(data: bytes) -> float | None:
-    """Decode Go's binary form of a time (`time.Time.MarshalBinary`); None for Go's zero time, which clears a deadline.
+    """Decode Go's binary form of a time (`time.Time.MarshalBinary`); None for Go's zero time.
 
-    One byte version, 8 bytes seconds since the year 1, 4 bytes nanoseconds, all big-endian and signed. The time
-    zone that follows (2 bytes; 3 in version 2) does not change the moment. Raises `ValueError` with Go's text.
+    1 byte version, 8 bytes seconds since the year 1, 4 bytes nanoseconds, all big-endian and signed. The
+    time zone that follows (2 bytes, 3 in version 2) does not matter. Raises `ValueError` with Go's text.
     """
     if not data:
         raise ValueError("Time.UnmarshalBinary: no data")

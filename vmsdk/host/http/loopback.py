@@ -1,4 +1,4 @@
-"""gRPC servers of the node that a VM calls while it handles HTTP. They share the event loop and need no threads."""
+"""gRPC servers that a VM calls while it handles HTTP. They run on the event loop and need no threads."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def compile_template(prefix: str) -> re.Pattern[str]:
 
 
 def without_patterns(template: str) -> str:
-    """Return *template* with `{name}` in place of `{name:pattern}`. Raises `RouteRefused` for unbalanced braces."""
+    """Replace each `{name:pattern}` with `{name}`. Raises `RouteRefused` for unbalanced braces."""
     text, end = "", 0
     for start, stop in _variables(template):
         name = template[start + 1 : stop - 1].partition(":")[0]
