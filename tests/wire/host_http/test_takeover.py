@@ -247,7 +247,7 @@ def test_edge_95_the_zero_time_clears_a_deadline_that_has_passed(
         ("010000000edce5e80000000000003c", 1_700_000_000),
         ("010000000edce5e80000000000feb6", 1_700_000_000),
         ("020000000edce5e80000000000003c01", 1_700_000_000),
-        ("010000000e7791f71dcd6500ffff", 0.5),
+        ("010000000e7791f7001dcd6500ffff", 0.5),
     ],
 )
 def test_edge_95_gos_times_are_decoded(data: str, unix_s: float | None) -> None:
