@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vmsdk.runtime import plugin
 
 if TYPE_CHECKING:
+    from vmsdk.address import Transport
     from vmsdk.vm import ChainVM
 
 
@@ -20,9 +21,10 @@ def launch(
     protocol: int | None = None,
     ask_parent: bool = True,
     log_level: str = "INFO",
+    transport: Transport = "auto",
 ) -> None:
     """Serve the VM that *target* names, as `vmsdk install` was told; or say its version, if asked for it."""
-    options = plugin.Options(name, protocol, ask_parent, log_level, install_command)
+    options = plugin.Options(name, protocol, ask_parent, log_level, install_command, transport)
     plugin.run(lambda: _load(target), options)
 
 

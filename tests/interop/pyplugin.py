@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tests.transport import TRANSPORT
 from vmsdk.install import Launcher
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -16,7 +17,9 @@ EVERYTHING = "tests.interop.everything.vm:EverythingVM"
 def python_plugin(directory: Path, target: str, protocol: int) -> Path:
     """The file that `vmsdk install` would write for the VM, in *directory* and under the class's name."""
     name = target.rpartition(":")[2]
-    launcher = Launcher(name, target, sys.executable, (str(REPOSITORY),), protocol=protocol)
+    launcher = Launcher(
+        name, target, sys.executable, (str(REPOSITORY),), protocol=protocol, transport=TRANSPORT
+    )
     return _written(directory / f"{name}-{protocol}", launcher.to_bytes())
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from typing_extensions import Self
 
+from tests.transport import TRANSPORT
 from vmsdk.host.http import HTTPFront
 from vmsdk.host.node import Host
 from vmsdk.ids import NodeID
@@ -23,9 +24,9 @@ def feed(version: int) -> list[str]:
     """The command that serves the example at a protocol version."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import feedvm, vmsdk; "
-        "vmsdk.serve(feedvm.FeedVM(), protocol_version=int(sys.argv[2]))"
+        "vmsdk.serve(feedvm.FeedVM(), protocol_version=int(sys.argv[2]), transport=sys.argv[3])"
     )
-    return [sys.executable, "-c", code, str(ROOT / "examples" / "feed"), str(version)]
+    return [sys.executable, "-c", code, str(ROOT / "examples" / "feed"), str(version), TRANSPORT]
 
 
 class Feed:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.transport import TRANSPORT
 from vmsdk.host.config import DEFAULT_PROTOCOL_VERSION
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -22,7 +23,7 @@ def lively(**orders: Any) -> list[str]:
     return [
         sys.executable,
         str(PLUGINS / "lively.py"),
-        json.dumps({"protocol": DEFAULT_PROTOCOL_VERSION, **orders}),
+        json.dumps({"protocol": DEFAULT_PROTOCOL_VERSION, "transport": TRANSPORT, **orders}),
     ]
 
 
@@ -30,9 +31,9 @@ def timestamp(protocol: int) -> list[str]:
     """The command that serves the timestamp example at a protocol version."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import timestampvm, vmsdk; "
-        "vmsdk.serve(timestampvm.TimestampVM(), protocol_version=int(sys.argv[2]))"
+        "vmsdk.serve(timestampvm.TimestampVM(), protocol_version=int(sys.argv[2]), transport=sys.argv[3])"
     )
-    return [sys.executable, "-c", code, str(ROOT / "examples" / "timestamp"), str(protocol)]
+    return [sys.executable, "-c", code, str(ROOT / "examples" / "timestamp"), str(protocol), TRANSPORT]
 
 
 class Lines:

@@ -81,9 +81,13 @@ def test_edge_2_it_starts_with_nothing_but_the_engine_address_in_its_environment
 def test_edge_3_its_address_takes_connections_when_the_handshake_has_succeeded(lines: Lines) -> None:
     with plugin(lines, stop_timeout_s=0.1) as process:
         assert process.address is not None
-        host, port = process.address.split(":")
-        socket.create_connection((host, int(port)), timeout=PATIENCE_S).close()
-        assert host == "127.0.0.1"
+        scheme, place = process.address.split(":")
+        if scheme == "unix":
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(place)
+        else:
+            socket.create_connection((scheme, int(place)), timeout=PATIENCE_S).close()
+            assert scheme == "127.0.0.1"
 
 
 def test_edge_4_a_refused_handshake_names_both_versions_and_the_cure(lines: Lines) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from vmsdk.address import TRANSPORTS
 from vmsdk.errors import VMError
 from vmsdk.install import Entry, Installed, PluginDirectory, ask_node, make_launcher, place, uninstall
 from vmsdk.install.launcher import LOG_LEVELS, MIN_MEMORY_BYTES
@@ -66,6 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--log-level", default="INFO", type=str.upper, choices=LOG_LEVELS, help="(default: INFO)"
     )
     parser.add_argument(
+        "--transport",
+        default="auto",
+        choices=TRANSPORTS,
+        help="how the node reaches the VM: unix, by sockets that only its user can open; tcp, by ports of "
+        "127.0.0.1; auto (default), by TCP only where there can't be Unix sockets",
+    )
+    parser.add_argument(
         "--env",
         action="append",
         default=[],
@@ -97,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
         ask_parent=not args.no_ask,
         memory_limit_bytes=args.memory_limit,
         log_level=args.log_level,
+        transport=args.transport,
         environment=dict(args.env),
     )
     installed = place(launcher, directory)

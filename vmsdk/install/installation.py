@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vmsdk import protocol as protocols
 from vmsdk import target as targets
+from vmsdk.address import Transport
 from vmsdk.ids import ID, vm_id
 from vmsdk.install.errors import NodeSilent, NoSourceTarget, NotInstalled
 from vmsdk.install.launcher import Launcher
@@ -50,13 +51,15 @@ def install(
     ask_parent: bool = True,
     memory_limit_bytes: int | None = None,
     log_level: str = "INFO",
+    transport: Transport = "auto",
     environment: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the one file by which a node starts the VM *target* under *name*; its path.
 
     The protocol version is *protocol*, or that of the node executable *node*, which is asked now; with neither
     the VM asks the node that starts it, unless *ask_parent* is false: then it speaks the newest. The process
-    may have *memory_limit_bytes* for its data, logs from *log_level* on, and gets the variables *environment*.
+    may have *memory_limit_bytes* for its data, logs from *log_level* on, listens at Unix sockets or TCP ports
+    (*transport*), and gets the variables *environment*.
 
     The file takes the place of an earlier one in one step. It names the interpreter that runs this function,
     and works where nothing of the environment of this process is left.
@@ -74,6 +77,7 @@ def install(
         ask_parent=ask_parent,
         memory_limit_bytes=memory_limit_bytes,
         log_level=log_level,
+        transport=transport,
         environment=environment or {},
     )
     return place(launcher, directory).path
@@ -88,6 +92,7 @@ def make_launcher(
     ask_parent: bool,
     memory_limit_bytes: int | None,
     log_level: str,
+    transport: Transport,
     environment: Mapping[str, str],
 ) -> Launcher:
     """The launcher of *target*, for what `install` is given. Changes nothing, and imports nothing of it."""
@@ -99,6 +104,7 @@ def make_launcher(
         raise NoSourceTarget(target, directory.file(vm))
     text, folder = _lasting(source)
     options = [f"--log-level={log_level}"] if log_level != "INFO" else []
+    options += [f"--transport={transport}"] if transport != "auto" else []
     options += [f"--memory-limit={memory_limit_bytes}"] if memory_limit_bytes is not None else []
     options += [f"--env={variable}={value}" for variable, value in environment.items()]
     command = ["vmsdk", "install", text, "--name", name, "--plugin-dir", str(directory.path), *options]
@@ -111,6 +117,7 @@ def make_launcher(
         protocol=protocol,
         ask_parent=ask_parent,
         log_level=log_level,
+        transport=transport,
         memory_limit_bytes=memory_limit_bytes,
         environment=dict(environment),
     )

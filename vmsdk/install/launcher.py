@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from vmsdk._version import __version__
+from vmsdk.address import TRANSPORTS, Transport
 from vmsdk.install.errors import NotWritable
 
 _CHECKSUM_LINE = re.compile(rb"^# vmsdk-launcher sha256:([0-9a-f]*)\n", re.MULTILINE)
@@ -75,6 +76,8 @@ class Launcher:
     """Whether to ask the node, if no version is given."""
     log_level: str = "INFO"
     """Of the standard `logging`."""
+    transport: Transport = "auto"
+    """How the node reaches the VM."""
     memory_limit_bytes: int | None = None
     """How much memory the process may have for its data, in bytes."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -90,6 +93,8 @@ class Launcher:
                 raise NotWritable(what, value, "is not valid UTF-8: call it something else") from None
         if self.log_level not in LOG_LEVELS:
             raise NotWritable("the log level", self.log_level, f"is none: give {', '.join(LOG_LEVELS)}")
+        if self.transport not in TRANSPORTS:
+            raise NotWritable("the transport", self.transport, f"is unknown: give {', '.join(TRANSPORTS)}")
         if self.memory_limit_bytes is not None and self.memory_limit_bytes < MIN_MEMORY_BYTES:
             raise NotWritable(
                 "the memory limit",
@@ -128,6 +133,7 @@ class Launcher:
             "protocol": self.protocol,
             "ask_parent": self.ask_parent,
             "log_level": self.log_level,
+            "transport": self.transport,
             "install_command": self.install_command,
         }
         text = _TEXT.format(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import grpc
 
+from vmsdk.address import Addresses
 from vmsdk.protocol import Protocol
 from vmsdk.rpc.blocks import Blocks
 from vmsdk.rpc.dispatch import Servicer
@@ -32,12 +33,16 @@ class VMServer:
         protocol: Protocol,
         server: grpc.Server,
         *,
+        addresses: Addresses,
         log: logging.Logger | None = None,
         on_shutdown: Callable[[], None] = lambda: None,
     ) -> None:
-        """*on_shutdown* is called first thing in the node's Shutdown, from another thread."""
+        """*on_shutdown* is called first thing in the node's Shutdown, from another thread.
+
+        The VM's HTTP servers listen at *addresses*.
+        """
         self._server = server
-        self.session = Session(vm, protocol, log or logging.getLogger(str(vm.name)))
+        self.session = Session(vm, protocol, log or logging.getLogger(str(vm.name)), addresses)
         servicers: tuple[Servicer, ...] = (
             Lifecycle(self.session, on_shutdown),
             Blocks(self.session),

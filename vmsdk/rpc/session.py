@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from vmsdk.address import Addresses
 from vmsdk.chainlock import ChainLock
 from vmsdk.errors import VMError
 from vmsdk.protocol import Protocol
@@ -36,10 +37,11 @@ class NotReady(VMError):
 class Session:
     """The VM of one chain, and everything that lives as long as the chain does."""
 
-    def __init__(self, vm: ChainVM, protocol: Protocol, log: logging.Logger) -> None:
+    def __init__(self, vm: ChainVM, protocol: Protocol, log: logging.Logger, addresses: Addresses) -> None:
         self.vm = vm
         self.protocol = protocol
         self.log = log
+        self._addresses = addresses
         self.lock = ChainLock()
         self.priority = EnginePriority()
         self.faults = FaultLog(log)
@@ -85,7 +87,7 @@ class Session:
                 self.vm.shutdown()
 
     def serve_http(self, app: Any, *, prefix: str | None) -> str:
-        """Serve an HTTP app of the author's on a port of its own; the address, `127.0.0.1:port`.
+        """Serve an HTTP app of the author's on a server of its own; returns its address for the node.
 
         Raises `TypeError` for what is no app, and whatever the app's start-up raises.
         """
@@ -93,7 +95,7 @@ class Session:
             # Not at the start of the process: no node asks for HTTP before it has a chain.
             from vmsdk.rpc.http import HTTPServers
 
-            self._http = HTTPServers(self.protocol, self.log, self.priority)
+            self._http = HTTPServers(self.protocol, self.log, self.priority, self._addresses)
         return self._http.serve(app, prefix=prefix)
 
     def disconnect(self) -> None:

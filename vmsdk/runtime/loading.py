@@ -15,17 +15,17 @@ from vmsdk.context import Context
 from vmsdk.errors import NotLoaded
 from vmsdk.ids import ID
 from vmsdk.runtime.parent import POLL_S, Parent
-from vmsdk.runtime.signals import exit_now
 from vmsdk.vm import ChainVM
 
 
-def load(loader: Callable[[], ChainVM], name: str, parent: Parent) -> ChainVM:
-    """The VM that *loader* makes; if it fails, one that tells the node why.
+def load(loader: Callable[[], ChainVM], name: str, parent: Parent, leave: Callable[[], None]) -> ChainVM:
+    """The VM that *loader* makes; if it fails, one that returns the error to the node.
 
-    A plugin that just ended would leave the node waiting for its answer for good.
+    A plugin that just ended would leave the node waiting for good. *leave* ends the process if *parent* ends
+    before the loader.
     """
     try:
-        with _ends_with(parent):
+        with _ends_with(parent, leave):
             return loader()
     except BaseException as error:  # SystemExit too, out of a module's top level
         logging.getLogger(name).error("the VM's code can't be loaded", exc_info=error)
@@ -33,14 +33,14 @@ def load(loader: Callable[[], ChainVM], name: str, parent: Parent) -> ChainVM:
 
 
 @contextmanager
-def _ends_with(parent: Parent) -> Iterator[None]:
-    """Watch the node meanwhile: imports that hang must not outlive it, and the main thread is busy."""
+def _ends_with(parent: Parent, leave: Callable[[], None]) -> Iterator[None]:
+    """Watch the node meanwhile: an import that hangs must not outlive it, and the main thread is busy."""
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(POLL_S):
             if parent.gone():
-                exit_now(1)
+                leave()
 
     threading.Thread(target=watch, name="vmsdk-loading", daemon=True).start()
     try:

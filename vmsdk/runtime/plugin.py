@@ -8,18 +8,20 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from vmsdk.address import Addresses
 from vmsdk.errors import VMError
 from vmsdk.runtime import exits, logs
 from vmsdk.runtime.engine import INSTALL_COMMAND, engine_address
 from vmsdk.runtime.parent import Parent
-from vmsdk.runtime.signals import Ending, Signals, exit_now
+from vmsdk.runtime.signals import Ending, Signals
 from vmsdk.runtime.version import VersionChoice
 
 # gRPC is imported when the node has been asked for its version, not here: that takes as long as the answer.
 if TYPE_CHECKING:
+    from vmsdk.address import Transport
     from vmsdk.protocol import Protocol
     from vmsdk.rpc.server import VMServer
     from vmsdk.vm import ChainVM
@@ -54,6 +56,8 @@ class Options(NamedTuple):
     log_level: int | str = logging.INFO
     install_command: str = INSTALL_COMMAND
     """What a person types to install the VM, but for the protocol version."""
+    transport: Transport = "auto"
+    """How the node reaches the VM: see `vmsdk.address`."""
 
 
 _is_started = False
@@ -88,16 +92,18 @@ def _said_version(load: Callable[[], ChainVM], protocol_version: int | None) -> 
 def _serve(load: Callable[[], ChainVM], options: Options) -> None:
     logs.open_streams(options.log_level)
     parent, signals = Parent(), Signals()
-    try:
-        with _start_without_collections():
-            server = _connect(load, options, parent, signals)
-        ending = signals.wait_for_end(parent, lambda text: print(f"runtime engine: {text}"))
-    except (exits.CannotServe, VMError) as error:
-        signals.ignore()
-        _give_up(str(error))
-    finally:
-        parent.close()
-    _end(server, ending)
+    with ExitStack() as cleanup:
+        cleanup.callback(parent.close)
+        try:
+            addresses = Addresses(options.transport)
+            cleanup.callback(addresses.close)
+            with _start_without_collections():
+                server = _connect(load, options, parent, signals, addresses)
+            ending = signals.wait_for_end(parent, lambda text: print(f"runtime engine: {text}"))
+        except (exits.CannotServe, VMError) as error:
+            signals.ignore()
+            _give_up(str(error))
+        _end(server, ending, addresses)
     signals.close()
 
 
@@ -117,23 +123,26 @@ def _start_without_collections() -> Iterator[None]:
             gc.enable()
 
 
-def _connect(load: Callable[[], ChainVM], options: Options, parent: Parent, signals: Signals) -> VMServer:
+def _connect(
+    load: Callable[[], ChainVM], options: Options, parent: Parent, signals: Signals, addresses: Addresses
+) -> VMServer:
     """Bind, shake hands, load, serve: in this order, since the node dials the address that it was told."""
     engine = engine_address(os.environ, options.name, options.install_command)
     protocol = _protocol(engine, options)
     from vmsdk.rpc.listener import bind
     from vmsdk.runtime.handshake import Handshake
 
-    listener, address = bind()
+    listener, address = bind(addresses)
     greeting = Handshake(engine, protocol, address, options.install_command)
     # Only now, while the node answers: what serving needs takes as long to import as gRPC itself.
     from vmsdk.rpc.server import VMServer
     from vmsdk.runtime import loading
 
     greeting.wait()
-    vm = loading.load(load, options.name, parent)
-    server = VMServer(vm, protocol, listener, on_shutdown=signals.allow_shutdown)
+    vm = loading.load(load, options.name, parent, lambda: _leave(addresses, 1))
+    server = VMServer(vm, protocol, listener, addresses=addresses, on_shutdown=signals.allow_shutdown)
     server.start()
+    addresses.remove_stale()
     return server
 
 
@@ -149,9 +158,9 @@ def _protocol(engine: str, options: Options) -> Protocol:
         choice.close()
 
 
-def _end(server: VMServer, ending: Ending) -> None:
+def _end(server: VMServer, ending: Ending, addresses: Addresses) -> None:
     session = server.session
-    for delay_s, action in ((CUT_OFF_S, session.cut_off), (LAST_RESORT_S, lambda: exit_now(0))):
+    for delay_s, action in ((CUT_OFF_S, session.cut_off), (LAST_RESORT_S, lambda: _leave(addresses, 0))):
         timer = threading.Timer(delay_s, action)
         timer.daemon = True
         timer.start()
@@ -161,9 +170,15 @@ def _end(server: VMServer, ending: Ending) -> None:
         session.log.error("%s: the chain is shut down", ending.value)
         if not orphan.shut_down(session.shutdown):
             session.log.error("the VM's shutdown does not end: the process is left")
-            exit_now(1)
+            _leave(addresses, 1)
     server.stop(0 if ending is Ending.ORPHANED else GRACE_S)
     print("vm server: graceful termination success", flush=True)
+
+
+def _leave(addresses: Addresses, status: int) -> None:
+    """End the process without waiting for any thread."""
+    addresses.close()
+    os._exit(status)
 
 
 def _give_up(message: str) -> NoReturn:

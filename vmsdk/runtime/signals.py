@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 import socket
@@ -95,8 +94,3 @@ def _name(number: int) -> str:
     return {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated"}.get(
         signal.Signals(number), signal.Signals(number).name
     )
-
-
-def exit_now(status: int) -> None:
-    """End the process without waiting for any thread."""
-    os._exit(status)

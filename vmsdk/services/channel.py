@@ -26,20 +26,22 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 def connect(address: str) -> grpc.Channel:
-    """A channel to the server at *address*, `host:port`. It connects at the first call.
+    """A channel to the server at *address*, `host:port` or `unix:/path`. It connects at the first call.
 
     Make calls by `Call`, which waits for the connection however long that takes, as every call of this
     protocol does: a call blocks while nobody listens, and `close()` of the channel wakes it.
-    Raises `ValueError` for a text that is not `host:port`.
+    Raises `ValueError` for any other text.
     """
     return grpc.insecure_channel(target(address), options=CHANNEL_OPTIONS)
 
 
 def target(address: str) -> str:
     """The C core's name for *address*: an IP address by its own scheme, so that no resolver is asked."""
+    if address.startswith("unix:/"):
+        return address
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
-        raise ValueError(f"{address!r} is no server's address: expected host:port, such as 127.0.0.1:9652")
+        raise ValueError(f"{address!r} is not a server's address: expected host:port, such as 127.0.0.1:9652")
     host = host.removeprefix("[").removesuffix("]")
     for family, form in ((socket.AF_INET, "ipv4:{}:{}"), (socket.AF_INET6, "ipv6:[{}]:{}")):
         try:

@@ -10,13 +10,25 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
 import vmsdk
 from tests.wire.rpc.plainvm import PlainBlock, PlainVM
+from vmsdk.http import JSONRPC
 
 ORDERS = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
+
+
+class Service:
+    def ping(self) -> str:
+        return "pong"
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
 
 
 class LivelyVM(PlainVM):
@@ -26,6 +38,9 @@ class LivelyVM(PlainVM):
             raise RuntimeError(ORDERS["raise"])
         if "say" in ORDERS:
             say()
+
+    def create_handlers(self) -> dict[str, Any]:
+        return {"/plain": JSONRPC("lively", Service()), "/app": app} if "serve_http" in ORDERS else {}
 
     def shutdown(self) -> None:
         if "tell_shutdown" in ORDERS:
@@ -70,6 +85,6 @@ def say() -> None:
 
 if "import_takes_s" in ORDERS:
     time.sleep(ORDERS["import_takes_s"])
-vmsdk.serve(LivelyVM(), protocol_version=ORDERS.get("protocol"))
+vmsdk.serve(LivelyVM(), protocol_version=ORDERS.get("protocol"), transport=ORDERS.get("transport", "auto"))
 if "tell_end" in ORDERS:
     Path(ORDERS["tell_end"]).write_text("returned", encoding="utf-8")

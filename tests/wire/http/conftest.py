@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import transport
 from tests.wire.http.node import Caller
 from vmsdk.host.http import HTTPFront
 from vmsdk.ids import ID, NodeID
@@ -25,7 +26,7 @@ class Served:
 
     def __init__(self, apps: Mapping[str, Any], version: int, header_routed: Any = None) -> None:
         spoken = protocol(version)
-        self.servers = HTTPServers(spoken, logging.getLogger("chain"))
+        self.servers = HTTPServers(spoken, logging.getLogger("chain"), addresses=transport.addresses())
         addresses = {prefix: self.servers.serve(app, prefix=prefix) for prefix, app in apps.items()}
         routed = "" if header_routed is None else self.servers.serve(header_routed, prefix=None)
         self.front = HTTPFront(spoken, NodeID(bytes(20)))
@@ -54,7 +55,7 @@ def mount() -> Iterator[Mount]:
     opened: list[Any] = []
 
     def mount(app: Any, version: int = NEWEST, prefix: str | None = "/x") -> Caller:
-        servers = HTTPServers(protocol(version), logging.getLogger("chain"))
+        servers = HTTPServers(protocol(version), logging.getLogger("chain"), addresses=transport.addresses())
         caller = Caller(servers.serve(app, prefix=prefix))
         opened.extend((servers, caller))
         return caller

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
+from tests import transport
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.client import VMClient
 from vmsdk.host.config import ChainConfig
@@ -33,12 +34,13 @@ class Served:
         self.vm = vm
         self.config = replace(ChainConfig(protocol=protocol(version)), **config)
         self.services = NodeServices(self.config)
-        listener, address = bind()
+        listener, address = bind(transport.addresses())
         self.shutdowns: list[str] = []
         self.server = VMServer(
             vm,
             self.config.protocol,
             listener,
+            addresses=transport.addresses(),
             log=logging.getLogger("test.vm"),
             on_shutdown=lambda: self.shutdowns.append("begun"),
         )

@@ -108,7 +108,7 @@ def test_an_address_that_is_none_is_refused_and_the_next_initialize_is_taken(
     serve: Serve, field: str, address: str
 ) -> None:
     served = serve(PlainVM(), run=False)
-    assert "is no server's address" in refused(lambda: served.initialize(**{field: address}))[1]
+    assert "is not a server's address" in refused(lambda: served.initialize(**{field: address}))[1]
     assert served.session.faults.counts() == {}
     served.initialize()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.empty_pb2 import Empty
 
+from tests import transport
 from vmsdk.host.client import VMClient
 from vmsdk.protocol import NEWEST, protocol
 from vmsdk.rpc.listener import bind
@@ -16,8 +17,8 @@ def test_a_vm_whose_name_is_no_text_is_served_all_the_same() -> None:
     class Seven(PlainVM):
         name = 7  # type: ignore[assignment]
 
-    listener, address = bind()
-    server = VMServer(Seven(), protocol(NEWEST), listener)
+    listener, address = bind(transport.addresses())
+    server = VMServer(Seven(), protocol(NEWEST), listener, addresses=transport.addresses())
     server.start()
     client = VMClient(address, timeout_s=10)
     try:

@@ -8,6 +8,7 @@ import time
 
 import grpc
 
+from vmsdk.address import Addresses
 from vmsdk.http.asgi import ASGIApp
 from vmsdk.http.jsonrpc import JSONRPC
 from vmsdk.http.lifespan import Lifespan
@@ -41,11 +42,13 @@ class HTTPFront:
         protocol: Protocol,
         log: logging.Logger,
         priority: EnginePriority,
+        addresses: Addresses,
     ) -> None:
         self.turn = Turn(on_begin=priority.begin_work, on_end=priority.end_work)
         self.workers = Workers(loop, self.turn, give_way=priority.give_way)
         self._shared = Shared(self.workers, self.turn, Capacity(), priority, log)
         self._protocol = protocol
+        self._addresses = addresses
         self._routes = Routes()
         self._sites: list[Site] = []
         self._loop = loop
@@ -62,16 +65,16 @@ class HTTPFront:
         self._routes.add(site)
         # Requests that come by a template may be for a more particular prefix, which the loop sees to.
         if isinstance(app, JSONRPC) and app.is_plain and not (mount and mount.is_template):
-            plain = PlainServer(app, service, self._loop, self._shared)
+            plain = PlainServer(app, service, self._loop, self._shared, self._addresses)
             plain.start()
             self._plain_servers.append(plain)
             return plain.address
         server = grpc.aio.server(options=SERVER_OPTIONS)
         server.add_generic_rpc_handlers((service.handler(),))
-        port = server.add_insecure_port("127.0.0.1:0")
+        address = self._addresses.listen(server)
         await server.start()
         self._servers.append(server)
-        return f"127.0.0.1:{port}"
+        return address
 
     def stop_plain_servers(self) -> None:
         """End the requests that no event loop serves. Not on the loop, which some of them wait for."""

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import grpc
 
 from vmsdk._pb.http import http_pb2
+from vmsdk.address import Addresses
 from vmsdk.http.jsonrpc import JSONRPC
 from vmsdk.rpc.http import direct
 from vmsdk.rpc.http.executor import FewThreadsExecutor
@@ -36,7 +37,12 @@ class PlainServer:
     """Serves *service*; what only an event loop can do, an upgraded or an HTTP/2 request, *site* does on its own."""
 
     def __init__(
-        self, service: JSONRPC, site: HTTPService, loop: asyncio.AbstractEventLoop, shared: Shared
+        self,
+        service: JSONRPC,
+        site: HTTPService,
+        loop: asyncio.AbstractEventLoop,
+        shared: Shared,
+        addresses: Addresses,
     ) -> None:
         self._service = service
         self._site = site
@@ -51,7 +57,7 @@ class PlainServer:
         )
         methods = HTTPMethods(self._handle_simple, self._handle, shared.priority, shared.log)
         self._server.add_generic_rpc_handlers((methods,))
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self.address = addresses.listen(self._server)
 
     def start(self) -> None:
         """Begin to answer."""

@@ -6,6 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from vmsdk.address import Addresses
 from vmsdk.errors import Closed
 from vmsdk.protocol import Protocol
 from vmsdk.rpc.priority import EnginePriority
@@ -27,9 +28,17 @@ class HTTPServers:
     """
 
     def __init__(
-        self, protocol: Protocol, log: logging.Logger, priority: EnginePriority | None = None
+        self,
+        protocol: Protocol,
+        log: logging.Logger,
+        priority: EnginePriority | None = None,
+        addresses: Addresses | None = None,
     ) -> None:
-        """*priority* is what engine calls enter, so that HTTP gives way to them."""
+        """*priority* is what engine calls enter, so that HTTP gives way to them.
+
+        The servers listen at *addresses*, by default at TCP ports.
+        """
+        self._addresses = addresses or Addresses("tcp")
         self._priority = priority or EnginePriority()
         self._protocol = protocol
         self._log = log
@@ -39,7 +48,7 @@ class HTTPServers:
         self._closed = False
 
     def serve(self, app: object, *, prefix: str | None) -> str:
-        """Serve *app*; returns the server's address, `127.0.0.1:port`, when the app's lifespan has begun.
+        """Serve *app*; returns the server's address for the node, when the app's lifespan has begun.
 
         *prefix* is its key in `create_handlers`, None for the header-routed handler. Raises `NotAnApp`,
         `InvalidPrefix`, `StartupFailed`, and `Closed` after `close`.
@@ -89,5 +98,7 @@ class HTTPServers:
 
         if self._loop is None or self._front is None:
             self._loop = LoopThread("vmsdk-http", self._priority.give_way_between_steps, self._log)
-            self._front = HTTPFront(self._loop.loop, self._protocol, self._log, self._priority)
+            self._front = HTTPFront(
+                self._loop.loop, self._protocol, self._log, self._priority, self._addresses
+            )
         return self._loop, self._front

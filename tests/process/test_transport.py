@@ -1,0 +1,123 @@
+"""Who can reach a plugin: its node, and with Unix sockets no other user of the machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vmsdk.host.node import Host
+
+from .plugin import PATIENCE_S, PLUGINS, gone_after_s, lively
+from .test_life import NODE
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Unix sockets for gRPC")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: connects as another user")
+# Of the user "nobody" on most systems; one without a name will do as well.
+ANOTHER_USER = 65_534
+
+
+def directory_of(host: Host) -> Path:
+    address = host.process.address
+    assert address is not None
+    return Path(address.removeprefix("unix:")).parent
+
+
+def connect(address: str) -> None:
+    """Open a connection to a server of a plugin. Raises `OSError`."""
+    if address.startswith("unix:"):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(address.removeprefix("unix:"))
+    else:
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=PATIENCE_S).close()
+
+
+def connects_as_another_user(address: str) -> bool:
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setgroups([])
+            os.setgid(ANOTHER_USER)
+            os.setuid(ANOTHER_USER)
+            connect(address)
+            status = 0
+        except PermissionError:
+            status = 2
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, 2), "the child has failed otherwise"
+    return status == 0
+
+
+@needs_root
+@pytest.mark.parametrize("transport", ["auto", "unix", "tcp"])
+def test_only_ports_are_open_to_other_users(transport: str) -> None:
+    with Host(lively(transport=transport, serve_http=True)) as host:
+        addresses = [host.process.address or "", *host.chain.handlers.values()]
+        assert len(addresses) == 3
+        for address in addresses:
+            connect(address)
+            assert connects_as_another_user(address) == (transport == "tcp"), address
+
+
+@pytest.mark.parametrize("transport", ["unix", "tcp"])
+def test_the_transport_can_be_forced(transport: str) -> None:
+    with Host(lively(transport=transport, serve_http=True)) as host:
+        for address in (host.process.address or "", *host.chain.handlers.values()):
+            assert address.startswith("unix:" if transport == "unix" else "127.0.0.1:")
+
+
+def test_an_unknown_transport_is_named() -> None:
+    done = subprocess.run(
+        lively(transport="pigeon"),
+        env={},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert """ValueError: transport is "auto", "unix" or "tcp", not 'pigeon'""" in done.stderr
+
+
+def test_the_sockets_are_gone_when_the_plugin_has_ended() -> None:
+    with Host(lively(transport="unix")) as host:
+        assert directory_of(host).exists()
+    assert not directory_of(host).exists()
+
+
+def test_a_plugin_that_no_node_started_leaves_no_sockets() -> None:
+    with subprocess.Popen(lively(), env={}, stderr=subprocess.DEVNULL) as plugin:
+        assert plugin.wait(PATIENCE_S) == 2
+    assert list(Path("/tmp").glob(f"vmsdk-plugin-{plugin.pid}-*")) == []
+
+
+def test_what_a_killed_plugin_left_is_removed_at_the_next_start_and_nothing_that_is_used() -> None:
+    with Host(lively(transport="unix")) as living, Host(lively(transport="unix")) as killed:
+        killed.kill()
+        assert directory_of(killed).exists()
+        with Host(lively(transport="unix")):
+            assert not directory_of(killed).exists()
+            assert directory_of(living).exists()
+            assert living.chain.version() == "0.0.1-plain"
+
+
+@pytest.mark.parametrize("hang_at_shutdown", [False, True])
+def test_a_plugin_whose_node_is_killed_leaves_no_sockets(hang_at_shutdown: bool) -> None:
+    code = NODE.format(
+        root=str(PLUGINS.parents[2]), command=lively(transport="unix", hang_at_shutdown=hang_at_shutdown)
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, encoding="utf-8") as node:
+        assert node.stdout is not None
+        pid = int(node.stdout.readline())
+        assert len(list(Path("/tmp").glob(f"vmsdk-plugin-{pid}-*"))) == 1
+        node.send_signal(signal.SIGKILL)
+        gone_after_s(pid, 5.0)
+        assert list(Path("/tmp").glob(f"vmsdk-plugin-{pid}-*")) == []

@@ -1,0 +1,198 @@
+"""Where a plugin's servers listen: Unix sockets that only its own user can open, or TCP ports.
+
+A node dials whatever address a plugin announces, `unix:/path` included. Any user of the machine can connect
+to a TCP port of 127.0.0.1, and could send `Shutdown` or `BlockAccept` to the VM.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from typing import Literal, Protocol
+
+from vmsdk.errors import VMError
+
+Transport = Literal["auto", "unix", "tcp"]
+TRANSPORTS: tuple[Transport, ...] = ("auto", "unix", "tcp")
+
+# The system's limit for the path of a socket is 104 (macOS) or 108 bytes (Linux).
+MAX_PATH_BYTES = 100
+_NAME = re.compile(r"vmsdk-plugin-\d+-[0-9a-f]{8}")
+_SUFFIX = ".sock"
+_ATTEMPTS = 10
+
+_log = logging.getLogger("vmsdk")
+
+
+class NoSocket(VMError):
+    """Unix sockets were asked for, and can't be had."""
+
+
+class Listener(Protocol):
+    """A gRPC server, as far as its addresses are concerned."""
+
+    def add_insecure_port(self, address: str) -> int:
+        """Listen at *address*; returns the port."""
+
+
+class Addresses:
+    """Gives each server of one plugin an address.
+
+    *transport* is "unix", "tcp", or "auto": Unix sockets, and where there can't be any, TCP and a warning.
+    """
+
+    def __init__(self, transport: Transport = "auto") -> None:
+        self._transport = transport
+        self._directory: SocketDirectory | None = None
+        self._numbers = itertools.count()
+        if transport != "tcp":
+            try:
+                self._directory = SocketDirectory()
+            except OSError as error:
+                self._use_tcp(error)
+
+    def listen(self, server: Listener) -> str:
+        """Have *server* listen at a new address; returns the address for the node.
+
+        Raises `NoSocket` if only a Unix socket will do and there is none, `RuntimeError` if no port is free.
+        """
+        if self._directory is not None:
+            address = f"unix:{self._directory.path}/{next(self._numbers)}{_SUFFIX}"
+            try:
+                server.add_insecure_port(address)
+            except RuntimeError as error:
+                self._use_tcp(error)
+            else:
+                return address
+        return f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+
+    def close(self) -> None:
+        """Remove the sockets. Harmless when repeated, and in a forked child, which does not own them."""
+        if self._directory is not None:
+            self._directory.close()
+
+    def remove_stale(self) -> None:
+        """Remove the sockets that killed plugins of this user left."""
+        if self._directory is not None:
+            remove_stale(self._directory.parent)
+
+    def _use_tcp(self, reason: Exception) -> None:
+        text = f"no Unix socket can be made: {reason}"
+        if self._transport == "unix":
+            raise NoSocket(f"{text}. Use transport=tcp, or give the VM another TMPDIR") from None
+        _log.warning("%s. The VM listens on TCP ports, which every user of this machine can reach", text)
+
+
+class SocketDirectory:
+    """A new directory for sockets that no other user can enter. Raises `OSError` if none can be made.
+
+    Its owner holds a lock on it, which the system releases however the owner ends, so that the directories
+    of killed plugins can be told from those in use. systemd does not clean up locked directories either.
+    """
+
+    def __init__(self) -> None:
+        if sys.platform == "win32":
+            raise OSError("Windows has no Unix sockets that gRPC can use")
+        self._pid = os.getpid()
+        errors = []
+        for parent in _temporary_directories():
+            try:
+                self.path, self._descriptor = _make(parent)
+            except OSError as error:
+                errors.append(f"{parent}: {error.strerror or error}")
+            else:
+                self.parent = parent
+                return
+        raise OSError("; ".join(errors))
+
+    def close(self) -> None:
+        """Remove it with its sockets."""
+        if self._descriptor >= 0 and os.getpid() == self._pid:
+            _empty(self.path, self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def remove_stale(parent: str) -> None:
+    """Remove this user's directories of sockets in *parent* whose owners have ended."""
+    try:
+        with os.scandir(parent) as entries:
+            paths = [entry.path for entry in entries if _NAME.fullmatch(entry.name)]
+    except OSError:
+        return
+    for path in paths:
+        _remove_if_stale(path)
+
+
+# Not `tempfile`: importing it takes longer than all of this, and a plugin's start has to be quick.
+def _temporary_directories() -> Iterator[str]:
+    given = os.environ.get("TMPDIR")
+    if given:
+        yield os.path.abspath(given)
+    yield from ("/tmp", "/var/tmp")
+
+
+if sys.platform != "win32":
+    import fcntl
+
+    def _make(parent: str) -> tuple[str, int]:
+        """The path of a new directory in *parent*, and a descriptor of it that holds the lock."""
+        for _ in range(_ATTEMPTS):
+            path = os.path.join(parent, f"vmsdk-plugin-{os.getpid()}-{os.urandom(4).hex()}")
+            if len(os.fsencode(path)) + len(f"/00000{_SUFFIX}") > MAX_PATH_BYTES:
+                raise OSError(f"a socket's path there has more than {MAX_PATH_BYTES} bytes")
+            os.mkdir(path, 0o700)
+            try:
+                descriptor = _locked(path)
+            except OSError:
+                os.rmdir(path)
+                raise
+            if descriptor is not None:
+                return path, descriptor
+        raise OSError("other plugins keep removing it")
+
+    def _locked(path: str) -> int | None:
+        """A descriptor of the directory that holds its lock; None if another start takes it for stale."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.stat(path)
+        except (BlockingIOError, FileNotFoundError):
+            os.close(descriptor)
+            return None
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _remove_if_stale(path: str) -> None:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            return  # another user's, or gone by now
+        try:
+            if os.fstat(descriptor).st_uid == os.geteuid():
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _empty(path, descriptor)
+        except OSError:
+            pass  # in use
+        finally:
+            os.close(descriptor)
+
+
+def _empty(path: str, descriptor: int) -> None:
+    """Remove the directory with its sockets, and nothing else."""
+    try:
+        for name in os.listdir(descriptor):
+            if name.endswith(_SUFFIX):
+                os.unlink(name, dir_fd=descriptor)
+        os.rmdir(path)
+    except OSError:
+        pass  # gone already, or holds what isn't ours
