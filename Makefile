@@ -1,33 +1,41 @@
-# Every target sets up what it needs in .venv, and does so again when pyproject.toml has changed.
+# Every target sets up what it needs in .venv, and does so again when pyproject.toml changes.
 #
-#   make test ARGS="-k protocol"        further arguments for pytest
-#   make test JOBS=0                    one test after the other
+#   make test ARGS="-k protocol"        more arguments for pytest
+#   make test JOBS=0                    one test at a time
 #   make run PORT=9700                  another port
-#   make PYTHON=python3.12 ...          another interpreter (only when .venv is made)
+#   make PYTHON=python3.12 ...          another interpreter, if .venv doesn't exist yet
 
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 9650
-# Tests at once: two, since some give a process the 5 s that a node gives it.
+# How many tests run at once: two, as some give a process the 5 s that a node gives it.
 JOBS ?= 2
 ARGS ?=
 
 BIN := $(VENV)/bin
+PYTEST = $(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist loadfile
+NODE_TESTS := tests/interop tests/network
 SOURCES := vmsdk examples benchmarks tests proto
 RUN_READY := $(VENV)/.ready-to-run
 ALL_READY := $(VENV)/.ready-for-all
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-form check-lint check-types check-layers check-made format bench clean
+.PHONY: help run test test-nodes check check-form check-lint check-types check-layers check-made format bench clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 run: $(RUN_READY) ## run the timestamp chain, with HTTP on 127.0.0.1:9650
 	@$(BIN)/vmsdk dev examples/timestamp/timestampvm.py --port $(PORT) $(ARGS)
 
-test: $(ALL_READY) ## run all tests
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+test: $(ALL_READY) ## run the tests that need nothing but Python
+	$(PYTEST) $(addprefix --ignore=,$(NODE_TESTS)) $(ARGS)
+
+# Compiled first, so that no test that measures time runs beside a compiler.
+test-nodes: $(ALL_READY) ## test with the nodes' own Go code and with real nodes (needs Go)
+	@$(BIN)/python -m tests.interop.build
+	@$(BIN)/python -m tests.network.build
+	$(PYTEST) $(NODE_TESTS) $(ARGS)
 
 check: check-form check-lint check-types check-layers check-made ## formatting, lint, types, layers, generated files
 
@@ -47,7 +55,7 @@ check-made: $(ALL_READY)
 	$(BIN)/python proto/generate.py --check
 	$(BIN)/python -m tests.interop.compatibility --check
 
-format: $(ALL_READY) ## put the sources into the form that check wants
+format: $(ALL_READY) ## format the sources as make check wants them
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python -m tests.interop.compatibility
@@ -55,16 +63,16 @@ format: $(ALL_READY) ## put the sources into the form that check wants
 bench: $(ALL_READY) ## measure vmsdk against bare grpcio
 	$(BIN)/python -m benchmarks $(ARGS)
 
-clean: ## remove the virtual environment and every cache
+clean: ## remove the virtual environment and all caches
 	rm -rf $(VENV) .cache build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # Virtual environment -----------------------------------------------------------------------------
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { \
-	  echo "there is no $(PYTHON): install Python 3.10 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	  echo "$(PYTHON) not found: install Python 3.10 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	  echo "vmsdk needs Python 3.10 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1): name another, such as make PYTHON=python3.12" >&2; exit 1; }
+	  echo "vmsdk needs Python 3.10 or newer, but $(PYTHON) is $$($(PYTHON) -V 2>&1): name another, such as make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "$(PYTHON) lacks its venv module: apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -73,7 +81,7 @@ $(RUN_READY): $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-# All extras are in it, so it is ready to run as well.
+# It has all extras, so it is ready to run as well.
 $(ALL_READY): $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]'
 	@touch $@ $(RUN_READY)

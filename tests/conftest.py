@@ -11,15 +11,17 @@ import pytest
 
 from tests.interop.results import RESULTS_VARIABLE, ResultsRecorder
 
-# A shell starts what it runs in the background with Ctrl-C ignored, and every process inherits that: then the
-# programs under test would not hear the Ctrl-C that tests send them.
+# gRPC's C core writes what tests provoke, such as a GOAWAY, between pytest's dots.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+# A shell ignores Ctrl-C in what it runs in the background, and child processes inherit that: the programs
+# under test would ignore the SIGINT that tests send them.
 if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Here and not beside the interop tests: with several processes the workers collect the tests, and tell
-    # their outcome to the one that started them, which knows of no other conftest than this.
+    # Not in tests/interop/conftest.py: pytest-xdist's workers report to the main process, which loads this file only.
     path = os.environ.get(RESULTS_VARIABLE)
     if path and not hasattr(config, "workerinput"):
         config.pluginmanager.register(ResultsRecorder(Path(path)))

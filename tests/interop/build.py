@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+
+from tests.gobuild import build_all, go_build, go_version, locked
 
 from .nodes import AVALANCHEGO, NODES, Node
 
@@ -25,45 +23,25 @@ SUMS = HERE / "go.sum"
 PROGRAMS = ("host", "timestampvm")
 
 
-class BuildError(Exception):
-    """The Go compiler refused one of our programs."""
-
-    def __init__(self, program: str, node: Node, output: str) -> None:
-        self.program = program
-        self.node = node
-        self.output = output
-        super().__init__(f"{program} does not build with {node.module} {node.version}:\n{output}")
-
-
 def cache_directory() -> Path:
     """Where the programs are built: outside the sources, or where `VMSDK_INTEROP_CACHE` says."""
     override = os.environ.get(CACHE_VARIABLE)
     return Path(override) if override else HERE.parents[1] / ".cache" / "interop"
 
 
-@cache
-def go_version() -> str | None:
-    """What `go env GOVERSION` says, or None where there is no Go."""
-    if shutil.which("go") is None:
-        return None
-    return subprocess.run(
-        ["go", "env", "GOVERSION"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-
-
-def build(program: str, node: Node) -> Path:
-    """Path of the program's executable, built first where its sources have changed since."""
+def build(program: str, node: Node, progress: Callable[[], object] | None = None) -> Path:
+    """Return the path of the program's executable, built first if its sources have changed."""
     directory = cache_directory()
     directory.mkdir(parents=True, exist_ok=True)
     binary = directory / f"{program}-{node.name}"
     sources = _sources(program, node)
     fingerprint = _fingerprint(sources)
     stamp = binary.with_name(binary.name + ".stamp")
-    with _locked(binary.with_name(binary.name + ".lock")):
+    with locked(binary.with_name(binary.name + ".lock")):
         if not (binary.exists() and stamp.exists() and stamp.read_text() == fingerprint):
             workspace = directory / "src" / binary.name
             _write(workspace, sources)
-            _compile(program, node, workspace, binary)
+            _compile(program, node, workspace, binary, progress)
             stamp.write_text(fingerprint)
     return binary
 
@@ -102,37 +80,16 @@ def _write(workspace: Path, sources: Mapping[str, str]) -> None:
         shutil.copy(SUMS, workspace / "go.sum")
 
 
-def _compile(program: str, node: Node, workspace: Path, binary: Path) -> None:
+def _compile(
+    program: str, node: Node, workspace: Path, binary: Path, progress: Callable[[], object] | None
+) -> None:
     # -mod=mod: the node's own go.mod says which version of everything else is used, so ours lists the node alone.
-    command = [
-        "go",
-        "build",
-        "-mod=mod",
-        "-buildvcs=false",
-        "-trimpath",
-        "-p",
-        str(min(2, os.cpu_count() or 1)),
-    ]
-    command += ["-tags", ",".join(node.tags), "-o", str(binary), "."]
-    if shutil.which("nice"):
-        command = ["nice", *command]
-    done = subprocess.run(
-        command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise BuildError(program, node, done.stdout)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Keeps several test processes from building the same program at once."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    arguments = ["-mod=mod", "-tags", ",".join(node.tags), "-o", str(binary), "."]
+    go_build(f"{program} with {node.module} {node.version}", arguments, workspace, progress)
 
 
 def main() -> int:
-    """The command: builds what it is told to, or everything."""
+    """Build what the command line names, or everything."""
     parser = argparse.ArgumentParser(description="Build the Go programs of the interop tests.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"a node ({', '.join(NODES)}); default: all")
     parser.add_argument(
@@ -142,29 +99,16 @@ def main() -> int:
     unknown = [name for name in arguments.names if name not in NODES]
     if unknown:
         parser.error(f"unknown node {unknown[0]!r}: one of {', '.join(NODES)}")
-    if go_version() is None:
-        print("there is no `go` in PATH: install Go 1.26 or newer (https://go.dev/dl)", file=sys.stderr)
-        return 1
-    names = arguments.names or list(NODES)
-    for count, name in enumerate(names, 1):
-        node = NODES[name]
-        for program in PROGRAMS:
-            print(
-                f"[{count}/{len(names)}] {program} with {node.application} {node.version}: ",
-                end="",
-                flush=True,
-            )
-            started = time.monotonic()
-            try:
-                build(program, node)
-            except BuildError as error:
-                print("failed")
-                print(error.output, file=sys.stderr)
-                return 1
-            print(f"{time.monotonic() - started:.1f} s")
-    if arguments.update_sums:
+    status = build_all(
+        [
+            (f"{program} with {node.application} {node.version}", partial(build, program, node))
+            for node in (NODES[name] for name in arguments.names or NODES)
+            for program in PROGRAMS
+        ]
+    )
+    if status == 0 and arguments.update_sums:
         update_sums()
-    return 0
+    return status
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from .build import go_version
+from tests.gobuild import GO_IS_MISSING, go_version
+
 from .gohost import GoHost
 from .nodes import NODES, Node
 from .results import NODE_PROPERTY
@@ -36,10 +37,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _go() -> None:
     if go_version() is not None:
         return
-    reason = "no `go` in PATH: the interop tests compile the node's own plugin-host library"
     if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+        pytest.fail(GO_IS_MISSING)
+    pytest.skip(GO_IS_MISSING)
 
 
 @pytest.fixture(scope="session", params=list(NODES.values()), ids=lambda node: f"node-{node.name}")

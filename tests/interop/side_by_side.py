@@ -13,7 +13,9 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .build import build, go_version
+from tests.gobuild import GO_IS_MISSING, go_version
+
+from .build import build
 from .gohost import GoHost
 from .nodes import NEWEST
 from .pyplugin import TIMESTAMP, bare_plugin, python_plugin
@@ -80,7 +82,7 @@ def main() -> int:
     parser.add_argument("--launches", type=int, default=5, help="starts in a round")
     arguments = parser.parse_args()
     if go_version() is None:
-        print("there is no `go` in PATH: install Go 1.26 or newer (https://go.dev/dl)", file=sys.stderr)
+        print(GO_IS_MISSING, file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as directory:
         plugins = {

@@ -15,9 +15,10 @@ from typing import IO, Any
 import psutil
 import pytest
 
+from tests.gobuild import go_version
 from vmsdk.network import LocalNetwork, NodeBinary
 
-from .build import PROTOCOLS, build, has_go, path_of
+from .build import PROTOCOLS, build, path_of
 
 HERE = Path(__file__).resolve().parent
 NODES_VARIABLE = "VMSDK_TEST_NODES"
@@ -47,7 +48,7 @@ def _named_nodes() -> list[Path]:
 
 
 def _built(protocol: int) -> Path:
-    if not has_go() and not path_of(protocol).exists():
+    if go_version() is None and not path_of(protocol).exists():
         reason = f"there is no node of protocol {protocol} at {path_of(protocol)}, and no Go to build it"
         if os.environ.get("CI"):
             pytest.fail(reason)
