@@ -22,7 +22,9 @@ class Handler(NamedTuple):
     """One gRPC method."""
 
     name: str
-    served: grpc.RpcMethodHandler[Any, Any]
+    behaviour: Callable[[Any, Any], Message]
+    decode: Callable[[bytes], Message | None]
+    encode: Callable[[Any], bytes]
     comes_first: bool
     """Whether HTTP gives way to its calls."""
 
@@ -134,12 +136,7 @@ class Dispatcher:
                 log.warning("%s: the node sent a malformed message: %s", name, error)
                 return None
 
-        served = grpc.unary_unary_rpc_method_handler(
-            handle,
-            request_deserializer=decode,
-            response_serializer=method.response.SerializeToString,
-        )
-        return Handler(name, served, comes_first)
+        return Handler(name, handle, decode, method.response.SerializeToString, comes_first)
 
 
 class Cancelled(Exception):

@@ -1,24 +1,146 @@
-"""The plugin's main server, before it serves anything."""
+"""The gRPC servers of a plugin: their options, and which of two kinds serves."""
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 
 from vmsdk.address import Addresses
-from vmsdk.rpc.options import SERVER_OPTIONS
+from vmsdk.rpc.lane import Lane, end_process
 
-# The engine calls one at a time, peers send two messages at a time, a wait or two and a scrape go on
-# beside them. Threads are only made when calls overlap.
-MAX_THREADS = 32
+if TYPE_CHECKING:
+    from vmsdk.rpc.pollserver import PollServer
+
+# The node pings idle connections every 30 s. With gRPC's defaults a server takes that for abuse and
+# hangs up ("too_many_pings"), and refuses messages over 4 MiB. Source: PingInterval and the limits of
+# the node's vms/rpcchainvm/grpcutils.
+MIN_PING_INTERVAL_MS = 5_000
+KEEPALIVE_TIME_MS = 2 * 60 * 60 * 1_000
+KEEPALIVE_TIMEOUT_MS = 20_000
+
+SERVER_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    # Two servers must never share a port by accident.
+    ("grpc.so_reuseport", 0),
+    ("grpc.enable_http_proxy", 0),
+]
+
+# A node hands its GRPC_* variables on to its plugins, and no others.
+SERVER_VARIABLE = "GRPC_VMSDK_SERVER"
+PUBLIC = "public"
+
+RESERVED_THREADS = 3
+"""What the reserved lanes of `vm.VM` need (`vmsdk.rpc.methods`)."""
+PUBLIC_THREADS = 32
+
+_log = logging.getLogger("vmsdk.rpc")
+
+Server: TypeAlias = "PollServer | PublicServer"
 
 
-def bind(addresses: Addresses) -> tuple[grpc.Server, str]:
-    """A server that already listens, though it answers only once it is started; and its address.
+def bind(addresses: Addresses) -> tuple[Server, str]:
+    """A server that already listens, and its address. It serves once it is started.
 
-    The node may connect as soon as it knows the address. Raises what `Addresses.listen` raises.
+    The node may connect as soon as it knows the address. Raises what `Addresses.listen` raises, and
+    `RuntimeError` when a thread can't be started.
     """
-    pool = ThreadPoolExecutor(max_workers=MAX_THREADS, thread_name_prefix="vmsdk-call")
-    server = grpc.server(pool, options=SERVER_OPTIONS)
-    return server, addresses.listen(server)
+    server = make_server(reserved=RESERVED_THREADS)
+    try:
+        return server, addresses.listen(server)
+    except BaseException:
+        server.stop(None)
+        raise
+
+
+def make_server(*, reserved: int = 0) -> Server:
+    """A server with the threads for lanes that are *reserved*: the fast one, or grpcio's where it can't be had.
+
+    `GRPC_VMSDK_SERVER=public` in the environment chooses grpcio's.
+    """
+    if os.environ.get(SERVER_VARIABLE) == PUBLIC:
+        _log.info("%s=%s: gRPC is served by grpcio's own server", SERVER_VARIABLE, PUBLIC)
+        return PublicServer()
+    try:
+        from vmsdk.rpc import pollserver
+
+        pollserver.check_core()
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        _log.warning(
+            "gRPC is served by grpcio's own server, which is slower: grpcio %s is not what vmsdk knows: %s: %s",
+            grpc.__version__,
+            type(error).__name__,
+            error,
+        )
+        return PublicServer()
+    return pollserver.PollServer(SERVER_OPTIONS, reserved=reserved)
+
+
+class PublicServer:
+    """grpcio's own server, with a thread pool for each lane. All threads of a pool start with it."""
+
+    def __init__(self) -> None:
+        self._server = grpc.server(_pool(PUBLIC_THREADS), options=SERVER_OPTIONS)
+        self.add_insecure_port = self._server.add_insecure_port
+        self._stopping = threading.Event()
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Serve *handlers*: the first that knows a method serves it."""
+        self._server.add_generic_rpc_handlers([_Pooled(each) for each in handlers])
+
+    def start(self) -> None:
+        """Begin to serve calls."""
+        others = set(threading.enumerate())
+        self._server.start()
+        for thread in set(threading.enumerate()) - others:
+            if thread.name.endswith("(_serve)"):
+                watch = threading.Thread(target=self._watch, args=(thread,), name="vmsdk-watch", daemon=True)
+                watch.start()
+
+    def stop(self, grace: float | None) -> threading.Event:
+        """Take no more calls, and cancel those that run after *grace* seconds. The event is set at the end."""
+        self._stopping.set()
+        return self._server.stop(grace)
+
+    def _watch(self, serving: threading.Thread) -> None:
+        """End the process when grpcio's only serving thread dies: no call would be answered any more."""
+        serving.join()
+        if not self._stopping.is_set():
+            end_process("grpcio's serving thread has died, see its traceback")
+
+
+class _Pooled(grpc.GenericRpcHandler):
+    """Has grpcio run each lane in a pool of its own."""
+
+    def __init__(self, inner: grpc.GenericRpcHandler) -> None:
+        self._inner = inner
+        self._pools: dict[Lane, ThreadPoolExecutor] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        handler: Any = self._inner.service(handler_call_details)
+        lane = getattr(handler, "lane", None)
+        if lane is not None:
+            if lane not in self._pools:
+                self._pools[lane] = _pool(lane.limit)
+            handler.unary_unary.experimental_thread_pool = self._pools[lane]
+        return handler
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """A pool whose threads all run: `submit` never has to start one, which would end grpcio's serving thread."""
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="vmsdk-call")
+    everyone = threading.Barrier(threads + 1)
+    for _ in range(threads):
+        pool.submit(everyone.wait)
+    everyone.wait()
+    return pool

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-import grpc
-
 from vmsdk.address import Addresses
 from vmsdk.protocol import Protocol
 from vmsdk.rpc.blocks import Blocks
@@ -16,6 +14,7 @@ from vmsdk.rpc.gather import Gather
 from vmsdk.rpc.handlers import Handlers
 from vmsdk.rpc.health import Health
 from vmsdk.rpc.lifecycle import Lifecycle
+from vmsdk.rpc.listener import Server
 from vmsdk.rpc.liveness import Liveness
 from vmsdk.rpc.methods import VMMethods
 from vmsdk.rpc.peers import Peers
@@ -31,7 +30,7 @@ class VMServer:
         self,
         vm: ChainVM,
         protocol: Protocol,
-        server: grpc.Server,
+        server: Server,
         *,
         addresses: Addresses,
         log: logging.Logger | None = None,

@@ -18,7 +18,7 @@ from vmsdk._pb.io.reader import reader_pb2
 from vmsdk._pb.io.reader.reader_grpc import Reader
 from vmsdk._pb.net.conn import conn_pb2
 from vmsdk._pb.net.conn.conn_grpc import Conn
-from vmsdk.rpc.options import SERVER_OPTIONS
+from vmsdk.rpc.listener import SERVER_OPTIONS
 from vmsdk.services.channel import connect
 
 DEADLINE_S = 20.0

@@ -12,7 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 import vmsdk
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.rpc.eventsource import FIRST_RETRY_S
-from vmsdk.rpc.listener import MAX_THREADS
+from vmsdk.rpc.listener import PUBLIC_THREADS as MAX_THREADS
 from vmsdk.rpc.notifier import RETELL_S
 from vmsdk.state import State
 from vmsdk.statesync import StateSyncMode

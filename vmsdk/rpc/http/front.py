@@ -21,7 +21,7 @@ from vmsdk.rpc.http.service import HTTPService
 from vmsdk.rpc.http.site import Shared, Site
 from vmsdk.rpc.http.turn import Turn
 from vmsdk.rpc.http.workers import Workers
-from vmsdk.rpc.options import SERVER_OPTIONS
+from vmsdk.rpc.listener import SERVER_OPTIONS
 from vmsdk.rpc.priority import EnginePriority
 
 STARTUP_TIMEOUT_S = 60.0

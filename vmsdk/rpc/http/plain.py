@@ -24,7 +24,7 @@ from vmsdk.rpc.http.fewthreads import MAX_THREADS, FewThreads
 from vmsdk.rpc.http.methods import HTTPMethods
 from vmsdk.rpc.http.service import HTTPService
 from vmsdk.rpc.http.site import Shared
-from vmsdk.rpc.options import SERVER_OPTIONS
+from vmsdk.rpc.listener import SERVER_OPTIONS
 from vmsdk.waiting import waiting
 
 ResultT = TypeVar("ResultT")

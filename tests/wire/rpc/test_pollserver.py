@@ -1,0 +1,435 @@
+"""The gRPC server of a plugin: both kinds keep the same contract, but for what only the fast one can."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+
+from vmsdk.rpc import listener, pollserver
+from vmsdk.rpc.lane import Lane, LaneMethod
+from vmsdk.rpc.listener import PublicServer, Server
+from vmsdk.rpc.liveness import Liveness
+from vmsdk.rpc.pollserver import PollServer
+
+PATIENCE_S = 10.0
+MIB = 1 << 20
+
+Behaviour = Callable[[bytes, Any], bytes]
+
+
+class Methods(grpc.GenericRpcHandler):
+    """Methods of one service, on raw bytes."""
+
+    def __init__(self) -> None:
+        self.methods: dict[str, Any] = {}
+
+    def add(self, name: str, behaviour: Behaviour, lane: Lane | None = None, **how: Any) -> None:
+        decode, encode = how.get("decode", bytes), how.get("encode", bytes)
+        self.methods[f"/test/{name}"] = LaneMethod(behaviour, decode, encode, lane or Lane(name, limit=8))
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        return self.methods.get(details.method)
+
+
+class Rig:
+    """A server on a socket, its methods, and a client."""
+
+    def __init__(self, server: Server, address: str = "127.0.0.1:0") -> None:
+        self.server = server
+        self.methods = Methods()
+        self.add = self.methods.add
+        server.add_generic_rpc_handlers((self.methods, Liveness()))
+        port = server.add_insecure_port(address)
+        target = address if address.startswith("unix:") else f"127.0.0.1:{port}"
+        self.channel = grpc.insecure_channel(target, options=[("grpc.max_receive_message_length", -1)])
+        server.start()
+
+    def start(self, name: str, data: bytes = b"", **how: Any) -> Any:
+        call: Any = self.channel.unary_unary(f"/test/{name}")
+        return call.future(data, timeout=PATIENCE_S, **{"wait_for_ready": True, **how})
+
+    def call(self, name: str, data: bytes = b"", **how: Any) -> bytes:
+        result: bytes = self.start(name, data, **how).result(PATIENCE_S)
+        return result
+
+    def refused(self, name: str, **how: Any) -> tuple[grpc.StatusCode, str]:
+        error = self.start(name, **how).exception(PATIENCE_S)
+        return error.code(), error.details()
+
+    def close(self) -> None:
+        self.channel.close()
+        assert self.server.stop(None).wait(PATIENCE_S)
+
+
+def make(kind: str, **how: Any) -> Server:
+    return PublicServer() if kind == "public" else PollServer(listener.SERVER_OPTIONS, **how)
+
+
+@pytest.fixture(params=["polling", "public"])
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """Each kind of server."""
+    rig = Rig(make(request.param))
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def polling() -> Iterator[Rig]:
+    """The fast server, with a thread in reserve."""
+    rig = Rig(PollServer(listener.SERVER_OPTIONS, reserved=1))
+    yield rig
+    rig.close()
+
+
+class Gate:
+    """A method that waits: `begun` once for each call, until `opened`."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.opened = threading.Event()
+
+    def __call__(self, request: bytes, context: Any) -> bytes:
+        self.begun.release()
+        assert self.opened.wait(PATIENCE_S)
+        return request
+
+    def wait(self) -> None:
+        assert self.begun.acquire(timeout=PATIENCE_S)
+
+
+def echo(request: bytes, context: Any) -> bytes:
+    return request
+
+
+# Both servers -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 64 * MIB], ids=["empty", "small", "64 MiB"])
+def test_a_message_comes_back_whole(rig: Rig, size: int) -> None:
+    rig.add("echo", echo)
+    data = b"x" * size
+    assert rig.call("echo", data) == data
+
+
+def test_a_method_that_nobody_knows_is_unimplemented(rig: Rig) -> None:
+    assert rig.refused("nothing")[0] is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_message_that_cannot_be_decoded_is_refused(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(data: bytes) -> bytes:
+        raise ValueError("no message")
+
+    rig.add("raises", echo, decode=fail)
+    rig.add("declines", echo, decode=lambda data: None)
+    expected = (grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+    assert [rig.refused("raises"), rig.refused("declines")] == [expected] * 2
+
+
+def test_a_method_aborts_with_a_code_and_a_text(rig: Rig) -> None:
+    def refuse(request: bytes, context: grpc.ServicerContext) -> bytes:
+        context.abort(grpc.StatusCode.NOT_FOUND, "no such thing: ü")
+
+    rig.add("refuse", refuse)
+    assert rig.refused("refuse") == (grpc.StatusCode.NOT_FOUND, "no such thing: ü")
+
+
+def test_a_method_sees_the_clients_metadata(rig: Rig) -> None:
+    rig.add("key", lambda request, context: dict(context.invocation_metadata())["key"].encode())
+    assert rig.call("key", metadata=[("key", "value")]) == b"value"
+
+
+def test_a_method_that_raises_fails_its_own_call_alone(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(request: bytes, context: Any) -> bytes:
+        raise ValueError("a mistake")
+
+    rig.add("fail", fail)
+    rig.add("echo", echo)
+    for _ in range(5):
+        assert rig.refused("fail") == (
+            grpc.StatusCode.UNKNOWN,
+            "Exception calling application: a mistake",
+        )
+    assert rig.call("echo", b"on") == b"on"
+
+
+def test_a_client_that_leaves_is_noticed(rig: Rig) -> None:
+    begun, left = threading.Event(), threading.Event()
+
+    def wait(request: bytes, context: Any) -> bytes:
+        assert context.add_callback(left.set)
+        assert context.is_active()
+        begun.set()
+        assert left.wait(PATIENCE_S)
+        return b""
+
+    rig.add("wait", wait)
+    call = rig.start("wait")
+    assert begun.wait(PATIENCE_S)
+    call.cancel()
+    assert left.wait(PATIENCE_S)
+
+
+def test_callbacks_run_at_the_end_of_a_call_too(rig: Rig) -> None:
+    ended = threading.Event()
+    rig.add("end", lambda request, context: str(context.add_callback(ended.set)).encode())
+    assert rig.call("end") == b"True"
+    assert ended.wait(PATIENCE_S)
+
+
+def test_a_lane_runs_no_more_calls_at_a_time_than_its_limit(rig: Rig) -> None:
+    gate = Gate()
+    rig.add("gate", gate, Lane("gate", limit=2))
+    rig.add("echo", echo)
+    calls = [rig.start("gate", b"%d" % number) for number in range(5)]
+    gate.wait()
+    gate.wait()
+    assert rig.call("echo", b"beside") == b"beside"
+    assert not gate.begun.acquire(blocking=False)
+    gate.opened.set()
+    assert [call.result(PATIENCE_S) for call in calls] == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_responses_are_streamed_until_the_client_leaves(rig: Rig) -> None:
+    watch = rig.channel.unary_stream(
+        "/grpc.health.v1.Health/Watch",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    known, unknown = (
+        watch(health_pb2.HealthCheckRequest(service=name), wait_for_ready=True) for name in ("", "x")
+    )
+    assert next(known).status == health_pb2.HealthCheckResponse.SERVING
+    assert next(unknown).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+    known.cancel()
+    unknown.cancel()
+
+
+def test_a_stop_lets_calls_end_within_the_grace_and_takes_no_new_ones(rig: Rig) -> None:
+    gate = Gate()
+    rig.add("gate", gate)
+    call = rig.start("gate", b"done")
+    gate.wait()
+    stopped = rig.server.stop(PATIENCE_S)
+    assert rig.refused("gate", wait_for_ready=False)[0] in (
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.CANCELLED,
+    )
+    assert not stopped.is_set()
+    gate.opened.set()
+    assert call.result(PATIENCE_S) == b"done"
+    assert stopped.wait(PATIENCE_S)
+
+
+def test_a_stop_cancels_calls_after_the_grace(rig: Rig) -> None:
+    cancelled = threading.Event()
+    begun = threading.Event()
+
+    def wait(request: bytes, context: Any) -> bytes:
+        context.add_callback(cancelled.set)
+        begun.set()
+        assert cancelled.wait(PATIENCE_S)
+        return b""
+
+    rig.add("wait", wait)
+    call = rig.start("wait")
+    assert begun.wait(PATIENCE_S)
+    assert rig.server.stop(0.01).wait(PATIENCE_S)
+    assert isinstance(call.exception(PATIENCE_S), grpc.RpcError)
+
+
+@pytest.mark.parametrize("kind", ["polling", "public"])
+def test_it_serves_a_unix_socket(kind: str, tmp_path: Path) -> None:
+    rig = Rig(make(kind), f"unix:{tmp_path / 'socket'}")
+    rig.add("echo", echo)
+    assert rig.call("echo", b"local") == b"local"
+    rig.close()
+
+
+# The fast server --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_whatever_a_method_raises_its_thread_goes_on(
+    polling: Rig, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(request: bytes, context: Any) -> bytes:
+        raise error
+
+    polling.add("fail", fail)
+    polling.add("echo", echo)
+    for _ in range(5):
+        assert polling.refused("fail")[0] is grpc.StatusCode.UNKNOWN
+    assert polling.call("echo", b"on") == b"on"
+
+
+def test_a_response_that_cannot_be_encoded_fails_its_call(
+    polling: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    polling.add("bad", lambda request, context: None, encode=lambda message: message.encode())  # type: ignore[arg-type, return-value]
+    assert polling.refused("bad")[0] is grpc.StatusCode.UNKNOWN
+
+
+def test_a_client_that_streams_requests_is_refused(polling: Rig) -> None:
+    polling.methods.methods["/test/stream"] = grpc.stream_unary_rpc_method_handler(
+        lambda requests, context: b""
+    )
+    stream: Any = polling.channel.stream_unary("/test/stream")
+    call = stream.future(iter([b"a", b"b"]), wait_for_ready=True)
+    assert call.exception(PATIENCE_S).code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_while_all_threads_are_held_another_takes_the_queue_over(polling: Rig) -> None:
+    gates = {"reserved": Gate(), "one": Gate(), "two": Gate(), "three": Gate()}
+    calls = []
+    for name, gate in gates.items():
+        polling.add(name, gate, Lane(name, limit=2, reserved=name == "reserved"))
+        calls += [polling.start(name, b"held") for _ in range(1 if name == "reserved" else 2)]
+    for name, gate in gates.items():
+        for _ in range(1 if name == "reserved" else 2):
+            gate.wait()
+    polling.add("echo", echo)
+    assert polling.call("echo", b"free") == b"free"
+    for gate in gates.values():
+        gate.opened.set()
+    assert [call.result(PATIENCE_S) for call in calls] == [b"held"] * 7
+
+
+def test_a_lane_refuses_calls_beyond_its_queue(polling: Rig) -> None:
+    gate = Gate()
+    polling.add("gate", gate, Lane("gate", limit=1, queue_limit=1))
+    running = polling.start("gate", b"runs")
+    gate.wait()
+    refused = threading.Semaphore(0)
+
+    def count(call: Any) -> None:
+        if call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            refused.release()
+
+    rest = [polling.start("gate", b"waits") for _ in range(3)]
+    for call in rest:
+        call.add_done_callback(count)
+    assert refused.acquire(timeout=PATIENCE_S)
+    assert refused.acquire(timeout=PATIENCE_S)
+    gate.opened.set()
+    assert running.result(PATIENCE_S) == b"runs"
+    assert sorted(call.code() is grpc.StatusCode.OK for call in rest) == [False, False, True]
+
+
+def test_without_a_free_thread_a_call_is_served_later_and_reserved_lanes_at_once(
+    polling: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = threading.Semaphore(0)
+
+    def refuse(thread: threading.Thread) -> None:
+        refusals.release()
+        raise RuntimeError("can't start new thread")
+
+    gate = Gate()
+    polling.add("gate", gate, Lane("gate", limit=4))
+    polling.add("echo", echo, Lane("echo", reserved=True))
+    assert polling.call("echo") == b""
+    real = threading.Thread.start
+    monkeypatch.setattr(
+        threading.Thread, "start", lambda self: refuse(self) if self.name == "vmsdk-grpc" else real(self)
+    )
+    calls = [polling.start("gate", b"late") for _ in range(3)]
+    for _ in range(5):  # it is tried again and again
+        assert refusals.acquire(timeout=PATIENCE_S)
+    assert polling.call("echo", b"now") == b"now"
+    assert not gate.begun.acquire(blocking=False)
+    monkeypatch.undo()
+    for _ in calls:
+        gate.wait()
+    gate.opened.set()
+    assert [call.result(PATIENCE_S) for call in calls] == [b"late"] * 3
+
+
+def test_a_thread_that_cannot_go_on_ends_the_process() -> None:
+    class Broken(grpc.GenericRpcHandler):
+        def service(self, details: object) -> Any:
+            raise SystemExit
+
+    reasons: list[str] = []
+    failed = threading.Event()
+
+    def fail(reason: str) -> None:
+        reasons.append(reason)
+        failed.set()
+
+    server = PollServer(listener.SERVER_OPTIONS, on_failure=fail)
+    rig = Rig(server)
+    server.add_generic_rpc_handlers([Broken()])
+    call = rig.start("any")
+    assert failed.wait(PATIENCE_S)
+    assert reasons == ["a thread that serves gRPC can't go on: SystemExit: "]
+    call.cancel()
+    rig.channel.close()
+    server.stop(None)
+
+
+def test_its_threads_end_with_it_started_or_not() -> None:
+    others = set(threading.enumerate())
+    started, unstarted = PollServer(reserved=2), PollServer(reserved=2)
+    threads = set(threading.enumerate()) - others
+    assert len(threads) == 6
+    started.add_insecure_port("127.0.0.1:0")
+    unstarted.add_insecure_port("127.0.0.1:0")
+    started.start()
+    for server in (started, unstarted):
+        assert server.stop(None).wait(PATIENCE_S)
+        assert server.stop(1).wait(PATIENCE_S)
+    for thread in threads:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
+def test_a_port_that_is_taken_is_an_error_that_names_it() -> None:
+    first = PollServer(listener.SERVER_OPTIONS)
+    port = first.add_insecure_port("127.0.0.1:0")
+    second = PollServer(listener.SERVER_OPTIONS)
+    with pytest.raises(RuntimeError, match=f"127.0.0.1:{port}"):
+        second.add_insecure_port(f"127.0.0.1:{port}")
+    first.stop(None)
+    second.stop(None)
+
+
+# Which of the two -------------------------------------------------------------------------------------
+
+
+def test_the_fast_server_serves_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(listener.SERVER_VARIABLE, raising=False)
+    fast = listener.make_server()
+    monkeypatch.setenv(listener.SERVER_VARIABLE, listener.PUBLIC)
+    public = listener.make_server()
+    assert isinstance(fast, PollServer)
+    assert isinstance(public, PublicServer)
+    fast.stop(None)
+    public.stop(None)
+
+
+def test_where_grpcios_core_has_changed_its_own_server_serves(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Changed:
+        def __getattr__(self, name: str) -> Any:
+            if name == "ReceiveMessageOperation":
+                raise AttributeError(name)
+            return getattr(real, name)
+
+    real = pollserver.cygrpc  # type: ignore[attr-defined]
+    monkeypatch.delenv(listener.SERVER_VARIABLE, raising=False)
+    monkeypatch.setattr(pollserver, "cygrpc", Changed())
+    with caplog.at_level(logging.WARNING):
+        server = listener.make_server()
+    assert isinstance(server, PublicServer)
+    assert "AttributeError: ReceiveMessageOperation" in caplog.text
+    server.stop(None)
