@@ -27,7 +27,8 @@ class Liveness(grpc.GenericRpcHandler):
     def _library(self) -> grpc.GenericRpcHandler:
         from grpc_health.v1 import health, health_pb2
 
-        servicer = health.HealthServicer()
+        # A thread for each watcher: without one, grpcio's server may hang when a watcher leaves.
+        servicer = health.HealthServicer(experimental_non_blocking=False)
         servicer.set("", health_pb2.HealthCheckResponse.SERVING)
         request = health_pb2.HealthCheckRequest.FromString
         response = health_pb2.HealthCheckResponse.SerializeToString
