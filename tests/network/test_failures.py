@@ -11,15 +11,7 @@ import pytest
 
 from vmsdk.install import InstallError
 from vmsdk.network import LocalNetwork, NewChain, NodeBinary
-from vmsdk.network.errors import (
-    ChainFailed,
-    InvalidArgument,
-    NetworkExists,
-    NodeDied,
-    PluginNotRegistered,
-    PortTaken,
-    TransactionFailed,
-)
+from vmsdk.network.errors import NetworkError, PluginFailed, PortTaken
 
 from .conftest import Command, processes_in
 from .targets import BROKEN, MORTAL, PICKY, STUCK, TIMESTAMP, UNSERVED, data_of, last_block, propose
@@ -74,23 +66,25 @@ def test_a_port_for_the_api_that_is_taken(command: Command, tmp_path: Path, some
     with nothing_left_in(tmp_path):
         done = command.run("start", TIMESTAMP, "--port", somebodys_port)
     assert done.returncode == 1
-    assert f"node1 cannot listen on 127.0.0.1:{somebodys_port}, because another process does" in done.stderr
+    assert f"node1 cannot listen on 127.0.0.1:{somebodys_port}: another process does" in done.stderr
 
 
 def test_a_port_for_staking_that_is_taken(
     any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path, somebodys_port: int
 ) -> None:
     network = make_network(TIMESTAMP, node=any_node.path, http_port=somebodys_port - 1)
-    with nothing_left_in(tmp_path), pytest.raises(PortTaken) as caught:
+    with (
+        nothing_left_in(tmp_path),
+        pytest.raises(PortTaken, match=f"cannot listen on 127.0.0.1:{somebodys_port}:"),
+    ):
         network.start()
-    assert caught.value.address == f"127.0.0.1:{somebodys_port}"
 
 
 def test_a_limit_of_open_files_that_is_too_low(command: Command, tmp_path: Path) -> None:
     with nothing_left_in(tmp_path):
         done = command.run("start", TIMESTAMP, under=["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"])
     assert done.returncode == 1
-    assert "a process may open only 256 files here, and a node needs 512" in done.stderr
+    assert "this process may open only 256 files, and a node needs 512" in done.stderr
 
 
 def test_the_lowest_limit_of_open_files_is_enough(command: Command) -> None:
@@ -112,16 +106,16 @@ def test_a_plugin_that_fails_its_registration_is_told_with_what_it_printed(
     node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
 ) -> None:
     network = make_network(executable(tmp_path, "#!/bin/sh\necho out of order >&2\n"), node=node.path)
-    with nothing_left_in(tmp_path), pytest.raises(PluginNotRegistered) as caught:
+    with nothing_left_in(tmp_path), pytest.raises(PluginFailed) as caught:
         network.start()
     assert caught.value.reason.startswith("handshake failed: vm process not found (it ended")
     assert caught.value.lines == ("out of order",)
-    assert str(caught.value.plugin) in str(caught.value)
+    assert f"could not start the plugin {network.directory}/plugins/" in str(caught.value)
 
 
 def test_a_plugin_that_is_no_program(any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path) -> None:
     network = make_network(executable(tmp_path, "\x7fELF and no more"), node=any_node.path)
-    with nothing_left_in(tmp_path), pytest.raises(PluginNotRegistered, match="exec format error"):
+    with nothing_left_in(tmp_path), pytest.raises(PluginFailed, match="exec format error"):
         network.start()
 
 
@@ -136,7 +130,7 @@ def test_a_chain_that_does_not_initialize_is_told_with_the_vms_reason(
     node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
 ) -> None:
     network = make_network(NewChain(PICKY, genesis=b"bad"), node=node.path)
-    with nothing_left_in(tmp_path), pytest.raises(ChainFailed) as caught:
+    with nothing_left_in(tmp_path), pytest.raises(PluginFailed) as caught:
         network.start()
     assert "the genesis b'bad' has no owner" in caught.value.reason
     assert any("ValueError" in line for line in caught.value.lines)
@@ -146,7 +140,7 @@ def test_a_chain_that_stops_while_it_bootstraps_is_told_with_the_line_of_its_log
     node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
 ) -> None:
     network = make_network(STUCK, node=node.path)
-    with nothing_left_in(tmp_path), pytest.raises(ChainFailed) as caught:
+    with nothing_left_in(tmp_path), pytest.raises(PluginFailed) as caught:
         network.start()
     assert "the disk is full" in caught.value.reason
     assert "chain failed to start" in caught.value.lines[-1]
@@ -156,7 +150,7 @@ def test_a_vm_that_ends_its_process_is_told(
     node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
 ) -> None:
     network = make_network(MORTAL, node=node.path)
-    with nothing_left_in(tmp_path), pytest.raises(ChainFailed, match="mortalvm failed on node1"):
+    with nothing_left_in(tmp_path), pytest.raises(PluginFailed, match="mortalvm failed on node1"):
         network.start()
 
 
@@ -164,7 +158,7 @@ def test_a_chain_whose_http_handlers_cannot_be_made_is_told_with_the_vms_reason(
     node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
 ) -> None:
     network = make_network(UNSERVED, node=node.path)
-    with nothing_left_in(tmp_path), pytest.raises(ChainFailed, match="the interface has no colour"):
+    with nothing_left_in(tmp_path), pytest.raises(PluginFailed, match="the interface has no colour"):
         network.start()
 
 
@@ -172,9 +166,8 @@ def test_a_node_that_refuses_its_flags_is_told_with_what_it_said(
     any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
 ) -> None:
     network = make_network(TIMESTAMP, node=any_node.path, flags={"no-such-flag": "1"})
-    with nothing_left_in(tmp_path), pytest.raises(NodeDied, match="no-such-flag") as caught:
+    with nothing_left_in(tmp_path), pytest.raises(NetworkError, match=r"exit code 1[\s\S]*no-such-flag"):
         network.start()
-    assert caught.value.exit_code == 1
 
 
 def test_a_stray_file_among_the_plugins_is_told_by_the_node(
@@ -184,7 +177,7 @@ def test_a_stray_file_among_the_plugins_is_told_by_the_node(
     network.start()
     network.stop()
     (network.directory / "plugins" / "README.md").touch()
-    with pytest.raises(NodeDied, match=r"invalid vmID: .*README"):
+    with pytest.raises(NetworkError, match=r"invalid vmID: .*README"):
         network.start()
     assert processes_in(network.directory) == []
     (network.directory / "plugins" / "README.md").unlink()
@@ -195,9 +188,9 @@ def test_a_directory_with_other_files_is_left_alone(
     any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
 ) -> None:
     (tmp_path / "diary.txt").touch()
-    with nothing_left_in(tmp_path), pytest.raises(NetworkExists, match="other files"):
+    with nothing_left_in(tmp_path), pytest.raises(NetworkError, match="other files"):
         make_network(TIMESTAMP, node=any_node.path, directory=tmp_path).start()
-    with pytest.raises(NetworkExists, match="it is a file"):
+    with pytest.raises(NetworkError, match="it is a file"):
         make_network(TIMESTAMP, node=any_node.path, directory=tmp_path / "diary.txt").start()
 
 
@@ -206,7 +199,7 @@ def test_an_empty_directory_is_still_there_after_a_failed_start(
 ) -> None:
     directory = tmp_path / "network"
     directory.mkdir()
-    with nothing_left_in(tmp_path), pytest.raises(ChainFailed):
+    with nothing_left_in(tmp_path), pytest.raises(PluginFailed):
         make_network(STUCK, node=any_node.path, directory=directory).start()
 
 
@@ -218,7 +211,7 @@ def test_a_node_that_cannot_be_added_leaves_the_network_as_it_was(
     plugin = next((network.directory / "plugins").iterdir())
     content = plugin.read_bytes()
     plugin.write_text("#!/bin/sh\necho out of order\n")
-    with pytest.raises(PluginNotRegistered, match="out of order"):
+    with pytest.raises(PluginFailed, match="out of order"):
         network.add_node()
     plugin.write_bytes(content)
     assert [node.name for node in network.nodes] == ["node1"]
@@ -232,11 +225,11 @@ def test_a_chain_that_cannot_be_added_leaves_the_network_as_it_was(
     network = make_network(TIMESTAMP, node=any_node.path)
     network.start()
     propose(network, network.nodes[0], b"before")
-    with pytest.raises(ChainFailed, match="has no owner"):
+    with pytest.raises(PluginFailed, match="has no owner"):
         network.add_chain(NewChain(PICKY, genesis=b"bad"))
     with pytest.raises(InstallError):
         network.add_chain(BROKEN)
-    with pytest.raises(InvalidArgument, match="'timestampvm'"):
+    with pytest.raises(NetworkError, match="'timestampvm'"):
         network.add_chain(TIMESTAMP)
     assert [chain.name for chain in network.chains] == ["timestampvm"]
     assert len(list((network.directory / "plugins").iterdir())) == 1
@@ -251,7 +244,7 @@ def test_what_the_p_chain_refuses_comes_out_as_a_sentence(
     network = make_network(TIMESTAMP, node=any_node.path)
     with (
         nothing_left_in(tmp_path),
-        pytest.raises(TransactionFailed, match=r"did not create a subnet: .*insufficient"),
+        pytest.raises(NetworkError, match=r"did not create a subnet: .*insufficient"),
     ):
         network.start()
 
@@ -267,7 +260,7 @@ def test_a_genesis_of_the_greatest_size_is_taken(any_node: NodeBinary, make_netw
     [
         (["--flag", "log-level"], "'log-level' is not a flag of a node: give NAME=VALUE"),
         (["--genesis", "no/such/file"], "the genesis no/such/file cannot be read"),
-        (["--nodes", "0"], "a network of 0 nodes cannot be made"),
+        (["--nodes", "0"], "a network cannot have 0 nodes"),
         (["--name", "a/b"], "a network cannot be called 'a/b'"),
         (["--name", "P"], "a chain cannot be called 'P'"),
         (["--port", "70000"], "cannot have ports from 70000 on"),

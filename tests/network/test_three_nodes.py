@@ -95,6 +95,7 @@ def test_a_killed_node_catches_up_when_it_is_back(command: Command, network: Loc
 def test_the_first_node_catches_up_when_it_was_killed(network: LocalNetwork) -> None:
     network.node("node1").kill()
     height = propose(network, network.node("node2"), b"while node1 was dead")
+    network.wait_for_height(height)
     network.node("node1").start()
     network.wait_for_height(height, nodes=[network.node("node1")])
     assert data_of(last_block(network, network.node("node1"))) == b"while node1 was dead"

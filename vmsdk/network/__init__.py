@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vmsdk.network.binary import NodeBinary as NodeBinary
     from vmsdk.network.chain import Chain as Chain
+    from vmsdk.network.chain import NewChain as NewChain
     from vmsdk.network.client import JSONRPCClient as JSONRPCClient
     from vmsdk.network.errors import NetworkError as NetworkError
     from vmsdk.network.local import LocalNetwork as LocalNetwork
-    from vmsdk.network.newchain import NewChain as NewChain
     from vmsdk.network.node import Node as Node
 
 _HOMES = {
@@ -22,7 +22,7 @@ _HOMES = {
     "JSONRPCClient": "client",
     "LocalNetwork": "local",
     "NetworkError": "errors",
-    "NewChain": "newchain",
+    "NewChain": "chain",
     "Node": "node",
     "NodeBinary": "binary",
 }

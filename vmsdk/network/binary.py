@@ -11,18 +11,22 @@ from pathlib import Path
 
 from typing_extensions import Self
 
-from vmsdk.network.errors import NODE_VARIABLE, FileLimitTooLow, NodeNotFound, UnsupportedNode
-from vmsdk.protocol import PROTOCOLS
+from vmsdk.network.errors import NetworkError
+from vmsdk.network.logs import file_limit_too_low
+from vmsdk.protocol import NEWEST, OLDEST, PROTOCOLS
 from vmsdk.runtime.release import VERSION_FLAG, VersionQuestion
 
 NODE_NAMES = ("metalgo", "avalanchego")
+NODE_VARIABLE = "VMSDK_NODE"
+"""The environment variable that names the node's binary."""
 VERSION_TIMEOUT_S = 20.0
 """A node answers in 0.1 to 0.3 s; the first time, its 90 MB are read from the disk."""
 
 FILE_LIMIT = 10 * 1024 if sys.platform == "darwin" else 32 * 1024
-"""What a node asks the system for unless told otherwise (AvalancheGo, `utils/ulimit: DefaultFDLimit`)."""
+"""What a node asks the system for by default (AvalancheGo, `utils/ulimit: DefaultFDLimit`)."""
 MIN_FILE_LIMIT = 512
-"""A node with one chain holds some 30 files and connections, its databases keep up to 64 more open each, and callers come on top."""
+"""A node with one chain holds some 30 files and connections, its databases keep up to 64 more open each, and
+clients come on top."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +36,26 @@ class NodeBinary:
     path: Path
     """Absolute."""
     version: str
-    """As the node says it: `avalanchego/1.14.2`."""
+    """What the node says, such as `avalanchego/1.14.2`."""
     protocol: int
-    """The plugin protocol that it speaks."""
+    """The version of the plugin protocol that it speaks."""
 
     @classmethod
     def find(cls, path: str | os.PathLike[str] | None = None) -> Self:
-        """Finds the binary at `path`, else the one that the environment variable VMSDK_NODE names, else metalgo or avalanchego on
-        the PATH, and asks it for its version.
+        """Find the binary and ask it for its version.
 
-        Raises:
-            NodeNotFound: none is there, or what is there does not answer as a node.
-            UnsupportedNode: its protocol is not one that this vmsdk speaks.
+        It is the one at `path`, else the one that the environment variable VMSDK_NODE names, else metalgo or
+        avalanchego on the PATH. Raises `NetworkError` if there is none, what is there is not a node, or this vmsdk
+        does not speak its protocol.
         """
         found = cls._ask(_locate(path))
         if found.protocol not in PROTOCOLS:
-            raise UnsupportedNode(found.path, found.version, found.protocol)
+            newest = ", ".join(PROTOCOLS[NEWEST].releases)
+            cure = "upgrade vmsdk" if found.protocol > NEWEST else "a newer node"
+            raise NetworkError(
+                f"{found.path} is {found.version}, which speaks protocol {found.protocol}; this vmsdk speaks "
+                f"{OLDEST} to {NEWEST} ({newest}): use a node in that range, or {cure}"
+            )
         return found
 
     @classmethod
@@ -55,24 +63,23 @@ class NodeBinary:
         try:
             release = VersionQuestion(str(path), environment=os.environ).answer(VERSION_TIMEOUT_S)
         except OSError as error:
-            raise NodeNotFound(path, f"it cannot be run ({error.strerror})") from error
+            raise _not_a_node(path, f"it cannot be run ({error.strerror})") from error
         if release is None:
-            raise NodeNotFound(
-                path, f"within {VERSION_TIMEOUT_S:g} s it does not answer {VERSION_FLAG} as a node does"
+            raise _not_a_node(
+                path, f"it did not answer {VERSION_FLAG} as a node does within {VERSION_TIMEOUT_S:g} s"
             )
         return cls(path, release.application, release.protocol)
 
 
 def file_limit() -> int:
-    """How many files to let a node open: what it would ask for, or the system's limit for this process where that is lower.
+    """How many files to let a node open: its default, or the system's limit for this process if that is lower.
 
-    Raises:
-        FileLimitTooLow: the limit is too low for a node.
+    Raises `NetworkError` if the limit is too low for a node.
     """
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     limit = FILE_LIMIT if hard == resource.RLIM_INFINITY else min(hard, FILE_LIMIT)
     if limit < MIN_FILE_LIMIT:
-        raise FileLimitTooLow(limit, MIN_FILE_LIMIT)
+        raise file_limit_too_low(limit, MIN_FILE_LIMIT)
     return limit
 
 
@@ -83,11 +90,11 @@ def _locate(path: str | os.PathLike[str] | None) -> Path:
     found = shutil.which(named) if os.path.basename(named) == os.fspath(named) else None
     located = Path(found or named).expanduser().absolute()
     if not located.exists():
-        raise NodeNotFound(located)
+        raise _not_a_node(located, "there is no such file")
     if located.is_dir():
-        raise NodeNotFound(located, "it is a directory")
+        raise _not_a_node(located, "it is a directory")
     if not os.access(located, os.X_OK):
-        raise NodeNotFound(located, f"it is not executable (chmod +x {located})")
+        raise _not_a_node(located, f"it is not executable (chmod +x {located})")
     return located
 
 
@@ -96,4 +103,12 @@ def _search_path() -> Path:
         found = shutil.which(name)
         if found:
             return Path(found).absolute()
-    raise NodeNotFound
+    raise NetworkError(
+        f"there is no metalgo or avalanchego on the PATH: give --node PATH or set {NODE_VARIABLE}"
+    )
+
+
+def _not_a_node(path: Path, reason: str) -> NetworkError:
+    return NetworkError(
+        f"{path} is not a node: {reason}; give the path of a metalgo or avalanchego binary by --node or {NODE_VARIABLE}"
+    )

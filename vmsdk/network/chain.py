@@ -1,17 +1,73 @@
-"""One chain of a local network."""
+"""Chains: what one is made from, the plugin that runs it, and one as the nodes serve it."""
 
 from __future__ import annotations
 
+import hashlib
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
-from vmsdk.ids import ID
+from vmsdk.errors import VMError
+from vmsdk.ids import ID, vm_id
+from vmsdk.install import install
 from vmsdk.network.client import JSONRPCClient
+from vmsdk.network.errors import NetworkError
 from vmsdk.network.node import Node
 from vmsdk.network.state import ChainRecord
+from vmsdk.network.transactions import MAX_GENESIS_BYTES
+from vmsdk.target import ExecutableTarget, Target, find
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
+_NODES_ALIASES = frozenset({"p", "x", "c", "platform", "avm", "evm"})
+_LOG_LEVELS = {"verbo": "DEBUG", "debug": "DEBUG", "trace": "DEBUG", "info": "INFO", "warn": "WARNING"}
+"""The level of a VM's log by the node's. A VM on a node that logs less says at least what went wrong."""
+
+
+@dataclass(frozen=True)
+class NewChain:
+    """A chain to create.
+
+    Raises `TargetError` if there is no such VM, `InvalidVMName` or `NetworkError` for a name that is not allowed,
+    and `NetworkError` for a genesis that is too long.
+    """
+
+    target: str
+    """The VM: `path/vm.py`, `path/vm.py:Class`, `package.module:Class`, or a plugin's executable in any language."""
+    name: str = ""
+    """Letters, digits, `-` and `_`; by default the VM's name. The chain's URLs end with it."""
+    vm_name: str = ""
+    """1 to 32 ASCII characters, which give the VM's ID; by default taken from the target."""
+    genesis: bytes = b""
+    """What `initialize` gets, at most 255 KiB."""
+    config: bytes | None = None
+    """What `initialize` gets as configuration, on every node."""
+    upgrade: bytes | None = None
+    """What `initialize` gets as upgrades, on every node."""
+
+    def __post_init__(self) -> None:
+        found = find(self.target)
+        object.__setattr__(self, "target", absolute(found))
+        vm_name = self.vm_name or default_name(found)
+        object.__setattr__(self, "vm_name", vm_name)
+        object.__setattr__(self, "name", self.name or vm_name)
+        id_of(found, vm_name)
+        check_name("chain", self.name)
+        if self.name.lower() in _NODES_ALIASES:
+            raise NetworkError(f"a chain cannot be called {self.name!r}: every node has a chain of that name")
+        if len(self.genesis) > MAX_GENESIS_BYTES:
+            raise NetworkError(
+                f"the genesis has {len(self.genesis)} bytes, and nodes accept at most {MAX_GENESIS_BYTES}: "
+                "keep the rest elsewhere"
+            )
+
+    @property
+    def genesis_hash(self) -> str:
+        return hashlib.sha256(self.genesis).hexdigest()
 
 
 class Chain:
-    """A chain as one or another node serves it."""
+    """A chain, as one or another node serves it."""
 
     def __init__(self, record: ChainRecord) -> None:
         self._record = record
@@ -38,26 +94,73 @@ class Chain:
         return self._record.target
 
     def url(self, node: Node) -> str:
-        """Where the node serves what the VM serves: `http://127.0.0.1:9650/ext/bc/timestampvm`."""
-        return f"{node.uri}{self.path}"
-
-    @property
-    def path(self) -> str:
-        return f"/ext/bc/{self.name}"
+        """Where the node serves what the VM serves, such as `http://127.0.0.1:9650/ext/bc/timestampvm`."""
+        return f"{node.uri}/ext/bc/{self.name}"
 
     def client(self, node: Node, path: str = "") -> JSONRPCClient:
         """A client of the JSON-RPC methods that the VM serves at `path` (`/rpc`) on the node."""
         return JSONRPCClient(self.url(node) + path)
 
     def height(self, node: Node) -> int:
-        """The height of the last block that the node has accepted; 0 where the node has not told yet.
+        """The height of the last block that the node has accepted; 0 if the node has not said yet.
 
-        Raises:
-            NodeUnreachable: the node does not answer.
+        Raises `NodeUnreachable` if the node doesn't answer.
         """
         values = node.metrics("_snowman_last_accepted_height", chain=self.name)
         return int(values[0]) if values else 0
 
     def log(self, node: Node) -> Path:
-        """The node's log of the chain, which holds all that the VM logs and prints."""
+        """The node's log of the chain, with all that the VM logs and prints."""
         return node.directory / "logs" / f"{self.name}.log"
+
+
+def check_name(what: str, name: str) -> None:
+    """Raise `NetworkError` for a name that can't be part of a URL and of a path. `what` is a network or a chain."""
+    if not _NAME.fullmatch(name):
+        raise NetworkError(f"a {what} cannot be called {name!r}: use up to 64 letters, digits, - and _")
+
+
+def default_name(target: Target) -> str:
+    """A name for the VM: its class's (`vm.py:TimestampVM` gives `timestampvm`), else its module's or file's."""
+    if isinstance(target, ExecutableTarget):
+        name = target.name
+    else:
+        name = (target.attribute or target.module).rpartition(".")[2]
+    return _NOT_IN_NAMES.sub("-", name).strip("-").lower()[: ID.LENGTH]
+
+
+def absolute(target: Target) -> str:
+    """The target's text with an absolute path, if it names a file, so that it means the same from everywhere."""
+    if isinstance(target, ExecutableTarget):
+        return str(target.file)
+    if target.file is None:
+        return target.text
+    return str(target.file) if target.attribute is None else f"{target.file}:{target.attribute}"
+
+
+def id_of(target: Target, name: str) -> ID:
+    """The VM's ID: from its name, unless it is an executable whose file name is an ID."""
+    if isinstance(target, ExecutableTarget):
+        try:
+            return ID.from_string(target.file.stem)
+        except VMError:
+            pass  # any other file name
+    return vm_id(name)
+
+
+def place(target: Target, name: str, plugin_dir: Path, protocol: int, flags: dict[str, str]) -> ID:
+    """Put the VM's plugin into the directory, for a node of that protocol with these flags; return the VM's ID.
+
+    An executable is linked to, so that a rebuilt one is used from the node's next start on.
+    Raises `VMError` if the VM can't be installed.
+    """
+    vm = id_of(target, name)
+    if isinstance(target, ExecutableTarget):
+        link = plugin_dir / str(vm)
+        link.unlink(missing_ok=True)
+        link.symlink_to(target.file)
+    else:
+        # A node gives its plugins no environment, so the level of the log is in the file.
+        level = _LOG_LEVELS.get(flags.get("log-level", "info").lower(), "ERROR")
+        install(target.text, name=name, plugin_dir=plugin_dir, protocol=protocol, log_level=level)
+    return vm

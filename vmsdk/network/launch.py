@@ -1,38 +1,74 @@
-"""One start of a node, watched until it works or has failed."""
+"""One start of a node: its command line, and how far it has come since."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-from vmsdk.network import diagnosis
+from vmsdk.network import logs
 from vmsdk.network.client import JSONRPCClient
-from vmsdk.network.errors import CallFailed, ChainFailed, NodeDied, NodeNotReady, NodeUnreachable
+from vmsdk.network.errors import CallFailed, NetworkError, NodeUnreachable, PluginFailed, with_lines
 from vmsdk.network.logs import LogFile
 from vmsdk.network.process import Process
-from vmsdk.network.state import ChainRecord
+from vmsdk.network.state import ChainRecord, NetworkRecord, NodeRecord, Store
 
-READY_TIMEOUT_S = 60.0
-"""A node takes about 0.3 s, a plugin's registration up to 5 s more, a chain as long as its VM takes to initialize."""
+LOCALHOST = "127.0.0.1"
+POLL_S = 0.02
 
-_POLL_S = 0.02
 _CALL_TIMEOUT_S = 5.0
 
 
+def node_command(
+    store: Store,
+    network: NetworkRecord,
+    node: NodeRecord,
+    *,
+    plugin_dir: Path,
+    peers: Iterable[NodeRecord],
+    file_limit: int,
+) -> dict[str, str]:
+    """The flags of a node. A port of 0 lets it choose a free one, which it writes into `process.json`.
+
+    Without flags for its keys a node creates an identity at its first start and keeps it in its data directory.
+    """
+    peers = list(peers)
+    return {
+        "network-id": "local",
+        "sybil-protection-enabled": "false",
+        "data-dir": str(store.node_dir(node.name)),
+        "plugin-dir": str(plugin_dir),
+        "chain-config-dir": str(store.chain_config_dir),
+        "chain-aliases-file": str(store.aliases_file),
+        "http-host": LOCALHOST,
+        "http-port": str(node.http_port),
+        "staking-host": LOCALHOST,
+        "staking-port": str(node.staking_port),
+        "public-ip": LOCALHOST,
+        "fd-limit": str(file_limit),
+        "bootstrap-ips": ",".join(f"{LOCALHOST}:{peer.staking_port}" for peer in peers),
+        "bootstrap-ids": ",".join(peer.node_id for peer in peers),
+        "track-subnets": ",".join(chain.subnet_id for chain in network.chains),
+        "api-admin-enabled": "true",  # to give the chains' URLs their names
+        "log-display-level": "off",
+        "log-format": "plain",
+        **network.flags,
+    }
+
+
 class Launch:
-    """A node's process from its start on, and what its logs have said since."""
+    """A node's process since its start, and what its logs have said since."""
 
-    def __init__(self, name: str, command: list[str], data_dir: Path, plugin_dir: Path) -> None:
-        """Starts the process.
-
-        Raises:
-            NodeDied: the system cannot run the binary.
-        """
+    def __init__(self, name: str, binary: str, flags: Mapping[str, str]) -> None:
+        """Start the process. Raises `NetworkError` if the system can't run the binary."""
         self.name = name
-        self._plugin_dir = plugin_dir
+        self.uri = ""
+        """Empty until the node listens."""
+        self.staking_port = 0
+        self._plugin_dir = Path(flags["plugin-dir"])
+        data_dir = Path(flags["data-dir"])
         self._process_file = data_dir / "process.json"
         self._log_dir = data_dir / "logs"
         self._logs: dict[str, LogFile] = {}
@@ -42,59 +78,85 @@ class Launch:
         self._process_file.unlink(missing_ok=True)
         for log in ("main", "vm-factory", *(path.stem for path in self._log_dir.glob("*.log"))):
             self._logs[log] = LogFile.at_end(self._path(log))
+        command = [binary, *(f"--{name}={value}" for name, value in flags.items())]
         try:
-            self.process = Process.start(command, self._output.path)
+            self.process = Process.start(command, self._output.path, _environment(data_dir / "tmp"))
         except OSError as error:
-            raise NodeDied(name, None, [f"{command[0]}: {error.strerror}"], self._output.path) from error
-        self.uri = ""
-        self.staking_port = 0
+            raise NetworkError(f"{name} cannot be started: {binary}: {error.strerror}") from error
 
-    @property
-    def http_port(self) -> int:
-        return int(self.uri.rpartition(":")[2])
+    def node_id(self) -> str | None:
+        """The node's ID, which it logs long before it listens; None until then."""
+        self.check_alive()
+        said = logs.node_id_in(self._since_start("main"))
+        if said is None and self.listens():  # its log may be off
+            said = str(self._info().call("info.getNodeID")["nodeID"])
+        return said
 
-    def await_ports(self, deadline: float) -> None:
-        """Waits until the node listens and tells where: `uri` and `staking_port`.
+    def listens(self) -> bool:
+        """Whether the node has registered its plugins and listens; `uri` and `staking_port` are known then.
 
-        Raises:
-            PortTaken, FileLimitTooLow, NodeDied: it ended.
-            NodeNotReady: a plugin's registration or something else holds it up.
+        Raises `NetworkError` if it ended, `PluginFailed` if a plugin could not be registered.
         """
-        while True:
-            self._check_alive()
+        if not self.uri:
             said = self._read_process_file()
             if said is not None:
+                self._check_registration()
                 self.uri = said["uri"]
                 self.staking_port = int(said["stakingAddress"].rpartition(":")[2])
-                return
-            self._sleep(deadline)
+        self.check_alive()
+        return bool(self.uri)
 
-    def node_id(self, deadline: float) -> str:
-        """The node's identity.
-
-        Raises:
-            NodeDied, NodeNotReady: it ended, or does not answer.
-        """
-        return str(self._insist(lambda: self._info().call("info.getNodeID"), deadline)["nodeID"])
-
-    def name_chain(self, chain: ChainRecord, deadline: float) -> None:
-        """Serves the chain, also one that is yet to come, at its name too: the file of aliases does not reach URLs.
-
-        Raises:
-            NodeDied, NodeNotReady: the node ended, or does not answer.
-        """
-        admin = JSONRPCClient(f"{self.uri}/ext/admin", _CALL_TIMEOUT_S)
+    def name_chain(self, chain: ChainRecord) -> None:
+        """Serve the chain, even before it exists, at its name too: the file of aliases does not affect URLs."""
         endpoint, alias = f"bc/{chain.chain_id}", f"bc/{chain.name}"
-        self._insist(lambda: admin.call("admin.alias", endpoint=endpoint, alias=alias), deadline)
+        JSONRPCClient(f"{self.uri}/ext/admin", _CALL_TIMEOUT_S).call(
+            "admin.alias", endpoint=endpoint, alias=alias
+        )
 
-    def await_primary_network(self, deadline: float) -> None:
-        """Waits until the P-chain takes work.
+    def has_primary_network(self) -> bool:
+        """Whether the P-chain accepts work. Raises `NetworkError` if the node ended."""
+        bootstrapped = self._is_bootstrapped("P")
+        self.check_alive()
+        return bootstrapped
 
-        Raises:
-            PluginNotRegistered: the registration launch of a plugin failed.
-            NodeDied, NodeNotReady: it ended, or takes too long.
+    def runs(self, chain: ChainRecord) -> bool:
+        """Whether the chain accepts work.
+
+        Raises `PluginFailed` if the node could not create it or stopped it, `NetworkError` if the node ended.
         """
-        failure = diagnosis.registration_failure(
+        bootstrapped = self._is_bootstrapped(chain.chain_id)
+        self.check_alive()
+        main, lines = self._since_start("main"), self._since_start(chain.name)
+        failure = logs.chain_failure(
+            self.name, chain.name, chain.chain_id, main, lines, self._path(chain.name)
+        )
+        if failure is not None:
+            raise failure
+        return bootstrapped
+
+    def check_alive(self) -> None:
+        """Raise `NetworkError` with the reason if the node's process has ended."""
+        if not self.process.running:
+            main, output = self._since_start("main"), self._output.new_lines()
+            raise logs.node_death(self.name, self.process.exit_code, main, output, self._path("main"))
+
+    def too_late(self, chains: Iterable[ChainRecord], timeout_s: float) -> NetworkError:
+        """What to raise if the node or one of the chains isn't ready after `timeout_s`."""
+        for chain in chains if self.uri and self.has_primary_network() else ():
+            if not self.runs(chain):
+                lines = self._since_start(chain.name)[-logs.SHOWN_LINES :]
+                what = f"the chain {chain.name} failed on {self.name}"
+                reason = f"it did not bootstrap within {timeout_s:g} s"
+                return PluginFailed(what, reason, lines, self._path(chain.name))
+        lines = [
+            *self._since_start("main")[-5:],
+            *self._since_start("vm-factory")[-logs.SHOWN_LINES :],
+        ]
+        text = f"{self.name} was not ready after {timeout_s:g} s"
+        return NetworkError(with_lines(text, lines, self._path("main")))
+
+    def _check_registration(self) -> None:
+        failure = logs.registration_failure(
             self.name,
             self._since_start("main"),
             self._since_start("vm-factory"),
@@ -103,64 +165,6 @@ class Launch:
         )
         if failure is not None:
             raise failure
-        while not self._is_bootstrapped("P"):
-            self._check_alive()
-            self._sleep(deadline)
-
-    def await_chain(self, chain: ChainRecord, deadline: float) -> None:
-        """Waits until the chain takes work.
-
-        Raises:
-            ChainFailed: the node could not make it, or stopped it, or it is not bootstrapped in time.
-            NodeDied: the node ended.
-        """
-        while True:
-            bootstrapped = self._is_bootstrapped(chain.chain_id)
-            self._check_alive()
-            failure = self._chain_failure(chain)
-            if failure is not None:
-                raise failure
-            if bootstrapped:
-                return
-            if time.monotonic() > deadline:
-                lines = self._since_start(chain.name)[-diagnosis.SHOWN_LINES :]
-                raise ChainFailed(
-                    self.name, chain.name, "it did not bootstrap in time", lines, self._path(chain.name)
-                )
-            time.sleep(_POLL_S)
-
-    def _insist(self, call: Callable[[], Any], deadline: float) -> Any:
-        """Calls until there is an answer: a node that ends stops answering before its process is gone."""
-        while True:
-            try:
-                return call()
-            except NodeUnreachable:
-                self._check_alive()
-                self._sleep(deadline)
-
-    def _chain_failure(self, chain: ChainRecord) -> ChainFailed | None:
-        return diagnosis.chain_failure(
-            self.name,
-            chain.name,
-            chain.chain_id,
-            self._since_start("main"),
-            self._since_start(chain.name),
-            self._path(chain.name),
-        )
-
-    def _check_alive(self) -> None:
-        if not self.process.running:
-            main, output = self._since_start("main"), self._output.new_lines()
-            raise diagnosis.node_death(self.name, self.process.exit_code, main, output, self._path("main"))
-
-    def _sleep(self, deadline: float) -> None:
-        if time.monotonic() > deadline:
-            lines = [
-                *self._since_start("main")[-5:],
-                *self._since_start("vm-factory")[-diagnosis.SHOWN_LINES :],
-            ]
-            raise NodeNotReady(self.name, READY_TIMEOUT_S, lines, self._path("main"))
-        time.sleep(_POLL_S)
 
     def _read_process_file(self) -> dict[str, str] | None:
         try:
@@ -173,7 +177,7 @@ class Launch:
         try:
             return bool(self._info().call("info.isBootstrapped", chain=chain)["isBootstrapped"])
         except (CallFailed, NodeUnreachable):
-            return False  # the chain is not made yet; or the node just ended, which the caller looks at
+            return False  # the chain does not exist yet; or the node just ended, which the caller looks at
 
     def _info(self) -> JSONRPCClient:
         return JSONRPCClient(f"{self.uri}/ext/info", _CALL_TIMEOUT_S)
@@ -186,3 +190,10 @@ class Launch:
         lines = self._lines.setdefault(log, [])
         lines += reader.new_lines()
         return lines
+
+
+def _environment(temporary: Path) -> dict[str, str]:
+    """This process's, but with temporary files in a directory of the node: it leaves a keystore at each start."""
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    return {**os.environ, "TMPDIR": str(temporary)}

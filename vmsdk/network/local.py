@@ -16,31 +16,22 @@ from types import TracebackType
 from typing_extensions import Self
 
 from vmsdk.network.binary import NodeBinary, file_limit
-from vmsdk.network.chain import Chain
+from vmsdk.network.chain import Chain, NewChain
 from vmsdk.network.chains import Chains, check_distinct
 from vmsdk.network.client import JSONRPCClient
-from vmsdk.network.errors import (
-    InvalidArgument,
-    NetworkExists,
-    NodeNotRunning,
-    NoSuchChain,
-    NoSuchNode,
-    WaitTimedOut,
-)
-from vmsdk.network.launch import READY_TIMEOUT_S
-from vmsdk.network.newchain import NewChain
-from vmsdk.network.node import Node
+from vmsdk.network.errors import NetworkError
+from vmsdk.network.node import READY_TIMEOUT_S, Node, await_chains, launch
 from vmsdk.network.pchain import PChain
 from vmsdk.network.process import end_processes_in
-from vmsdk.network.startup import Startup
 from vmsdk.network.state import InvalidState, NetworkRecord, Store
+from vmsdk.target import ExecutableTarget, find
 
 _HEIGHT_POLL_S = 0.02
 _MAX_PORT = 65535
 
 
 class LocalNetwork:
-    """Real nodes on this machine, with a chain of one's own on them.
+    """Real nodes on this machine, with your chain on them.
 
     ```python
     with LocalNetwork("vm.py:TimestampVM", nodes=3) as network:
@@ -50,8 +41,9 @@ class LocalNetwork:
         network.nodes[2].kill()
     ```
 
-    Without a directory the network is a temporary one, gone with the `with` block or with this process. In a directory it stays:
-    leaving the block stops the nodes, and the next `start` brings back the same chains, identities, addresses and blocks.
+    Without a directory the network is temporary: it is removed at the end of the `with` block or of this process.
+    In a directory it stays: the end of the block stops the nodes, and the next `start` brings back the same chains,
+    identities, addresses and blocks.
     """
 
     def __init__(
@@ -62,47 +54,42 @@ class LocalNetwork:
         directory: str | os.PathLike[str] | None = None,
         http_port: int | None = None,
         flags: Mapping[str, str] | None = None,
+        node_plugins: Mapping[int, str | os.PathLike[str]] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
-        """Starts nothing yet.
+        """Describe the network; nothing is started yet. Raises `NetworkError` if a number or name is impossible.
 
         Args:
-            chains: what to make in a new network. In an existing one the chains of that name must be of that genesis.
+            chains: the chains of a new network. An existing one must have chains of these names and geneses.
             node: the path of the metalgo or avalanchego binary; by default VMSDK_NODE, or one on the PATH.
-            nodes: how many to start in a new network.
-            directory: where all of the network is kept.
-            http_port: the first node's port for its APIs; its staking port is the next, and each further node has the next two.
-                By default all are free ones, chosen at the first start.
+            nodes: how many nodes a new network has.
+            directory: where everything about the network is kept.
+            http_port: the first node's port for its APIs; its staking port is the next, and each further node has
+                the next two. By default they are free ones, chosen at the first start.
             flags: flags of the nodes besides ours (`{"log-level": "debug"}`).
-            progress: told what is being done, for people to read.
-
-        Raises:
-            InvalidArgument: a number or name is impossible.
+            node_plugins: executables that run the first chain's VM on some nodes, by the nodes' numbers from 1 on
+                (`{2: "build/timestampvm"}`): for networks of several implementations.
+            progress: gets a line, for people, before each step.
         """
         self._new_chains = [chain if isinstance(chain, NewChain) else NewChain(chain) for chain in chains]
         self._binary_path = node
         self._count = nodes
         self._http_port = http_port
         self._flags = dict(flags or {})
+        self._node_plugins = {number: _executable(path) for number, path in (node_plugins or {}).items()}
         self._progress = progress or _silent
-        self._startup = Startup(self._tell)
         self._temporary = directory is None
         self._store = Store(
             Path(directory or Path(tempfile.gettempdir()) / f"vmsdk-network-{secrets.token_hex(8)}")
         )
         self._chains = Chains(self._store, self._tell)
         self._nodes: dict[str, Node] = {}
-        _check_count(nodes)
-        _check_ports(http_port, nodes)
+        _check_numbers(http_port, nodes, self._node_plugins)
         check_distinct(chain.name for chain in self._new_chains)
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str], progress: Callable[[str], None] | None = None) -> Self:
-        """The network that is kept in the directory, running or not.
-
-        Raises:
-            NetworkNotFound: there is none.
-        """
+        """The network that is kept in the directory, running or not. Raises `NetworkNotFound` if there is none."""
         network = cls(directory=directory, progress=progress)
         network._store.load()
         return network
@@ -125,12 +112,12 @@ class LocalNetwork:
 
     @property
     def record(self) -> NetworkRecord:
-        """What is on the disk about it."""
+        """What the disk has about it."""
         return self._store.load()
 
     @property
     def nodes(self) -> list[Node]:
-        """All nodes, running or not, by age."""
+        """All nodes, running or not, the oldest first."""
         return [self._nodes.setdefault(node.name, Node(self._store, node.name)) for node in self.record.nodes]
 
     @property
@@ -139,10 +126,10 @@ class LocalNetwork:
 
     @property
     def chain(self) -> Chain:
-        """The first chain. Raises `NoSuchChain` where there is none."""
+        """The first chain. Raises `NetworkError` if there is none."""
         for chain in self.chains:
             return chain
-        raise NoSuchChain("", [])
+        raise NetworkError("the network has no chain: add one by add_chain or vmsdk network add-chain")
 
     @property
     def running(self) -> bool:
@@ -150,38 +137,37 @@ class LocalNetwork:
         return any(node.status in ("running", "paused") for node in self.nodes)
 
     def on_progress(self, progress: Callable[[str], None]) -> None:
-        """Tells `progress` from now on what is being done."""
+        """Give lines about further steps to `progress`."""
         self._progress = progress
 
     def find_chain(self, name: str) -> Chain:
-        """The chain of that name or ID. Raises `NoSuchChain`."""
+        """The chain of that name or ID. Raises `NetworkError` if there is none."""
         return Chain(self.record.chain(name))
 
     def exclusively(self) -> AbstractContextManager[None]:
-        """Keeps other commands from changing the network meanwhile, and waits for one that does.
+        """Keep other commands from changing the network, after waiting for one that does.
 
-        Raises:
-            NetworkBusy: it takes too long.
-            NetworkNotFound: the network is not there (any more).
+        Raises `NetworkBusy` if that takes too long, `NetworkNotFound` if the network was removed.
         """
         return self._store.locked()
 
     def node(self, name: str) -> Node:
-        """The node of that name (`node1`) or node ID. Raises `NoSuchNode`."""
+        """The node of that name (`node1`) or node ID. Raises `NetworkError` if there is none."""
         for node in self.nodes:
             if name in (node.name, node.record.node_id):
                 return node
-        raise NoSuchNode(name, [node.name for node in self.nodes])
+        self.record.node(name)  # raises, with the names that there are
+        raise AssertionError
 
     def client(self, node: int = 0, path: str = "") -> JSONRPCClient:
         """A client of the first chain's methods on the node of that index."""
         return self.chain.client(self.nodes[node], path)
 
     def start(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Makes the network, or starts those of its nodes that do not run, and waits until all chains take work on all of them.
+        """Create the network, or start those of its nodes that don't run, and wait until it is ready.
 
-        Raises:
-            NetworkError: why it failed. Nothing runs then; a network that was to be made leaves nothing on the disk either.
+        It is ready when all chains accept work on all nodes, and each node is connected to each other.
+        Raises `NetworkError` if it fails. Nothing runs then, and a new network leaves nothing on the disk.
         """
         if self._store.path.exists():
             self._resume(timeout_s)
@@ -191,7 +177,7 @@ class LocalNetwork:
             atexit.register(self.clean)
 
     def stop(self) -> None:
-        """Stops all nodes in order, the youngest first. Does nothing where none runs."""
+        """Stop all nodes in order. Does nothing if none runs."""
         with self._store.locked():
             nodes = self.nodes[::-1]
             if self.running:
@@ -203,14 +189,14 @@ class LocalNetwork:
             end_processes_in(self.directory)
 
     def kill(self) -> None:
-        """Ends all nodes at once."""
+        """End all nodes at once, as a power cut would."""
         with self._store.locked():
             for node in self.nodes:
                 node.kill()
             end_processes_in(self.directory)
 
     def clean(self) -> None:
-        """Stops all nodes and removes the network from the disk. Does nothing where there is none."""
+        """Stop all nodes and remove the network from the disk. Does nothing if there is none."""
         atexit.unregister(self.clean)
         if not self._store.path.exists():
             return
@@ -218,30 +204,33 @@ class LocalNetwork:
             try:
                 self.kill()
             except InvalidState:
-                pass  # what runs is found without it
+                pass  # its processes are found without it
             end_processes_in(self.directory)
             self._store.remove()
 
     def restart(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Stops all nodes and starts them again: every chain is started anew, with changed code of its VM, on the state that it had."""
+        """Stop all nodes and start them again: chains keep their blocks, and changed code of their VMs is used."""
         with self._store.locked():
             self.stop()
-            self._startup.await_chains(self._startup.launch(self.nodes, timeout_s), timeout_s)
+            self._start_nodes(self.nodes, timeout_s)
 
-    def add_node(self, timeout_s: float = READY_TIMEOUT_S) -> Node:
-        """Adds a node, and waits until it has all blocks that the others have now.
+    def add_node(
+        self, timeout_s: float = READY_TIMEOUT_S, *, plugin: str | os.PathLike[str] | None = None
+    ) -> Node:
+        """Add a node, and wait until it has all blocks that the others have now.
 
-        Raises:
-            NetworkError: why it failed; the network is as before.
+        `plugin` is an executable that runs the first chain's VM on this node (see `node_plugins`).
+        Raises `NetworkError` if it fails; the network is as before.
         """
+        executable = "" if plugin is None else _executable(plugin)
         with self._store.locked():
             with self._store.changing() as network:
                 record = network.new_node()
+                record.plugin = executable
             node = self.node(record.name)
             others = [other for other in self.nodes if other.status == "running"]
             try:
                 node.start(timeout_s)
-                # A node that is not connected yet counts a chain as bootstrapped with what it has: nothing.
                 for chain in self.chains if others else []:
                     height = max(chain.height(other) for other in others)
                     self.wait_for_height(height, chain=chain, nodes=[node], timeout_s=timeout_s)
@@ -251,11 +240,9 @@ class LocalNetwork:
             return node
 
     def add_chain(self, chain: NewChain | str, timeout_s: float = READY_TIMEOUT_S) -> Chain:
-        """Makes another chain on the running network; the nodes are restarted for it.
+        """Create another chain on the running network; the nodes are restarted for it.
 
-        Raises:
-            NetworkError: why it failed; the network is as before.
-            InvalidArgument: there is a chain of that name.
+        Raises `NetworkError` if it fails or there is a chain of that name; the network is as before.
         """
         new = chain if isinstance(chain, NewChain) else NewChain(chain)
         with self._store.locked():
@@ -263,42 +250,43 @@ class LocalNetwork:
             pchain = PChain(self._first_running().uri)
             nodes = [node for node in self.nodes if node.status in ("running", "paused")]
             try:
+                self._chains.install([new])
                 births = self._chains.plan([new], pchain)
                 self.stop()
-                launches = self._startup.launch(nodes, timeout_s)
-                self._chains.make(births, PChain(self._first_running().uri))
-                self._startup.await_chains(launches, timeout_s)
+                launch(nodes, timeout_s, self._tell)
+                self._chains.create(births, PChain(nodes[0].uri))
+                await_chains(nodes, timeout_s, self._tell)
             except BaseException:
-                self._chains.forget(new.name)
+                self._chains.forget(new)
                 self.stop()
-                self._startup.await_chains(self._startup.launch(nodes, timeout_s), timeout_s)
+                self._start_nodes(nodes, timeout_s)
                 raise
             return self.find_chain(new.name)
 
     def wait_for_height(
         self, height: int, *, chain: Chain | None = None, nodes: Iterable[Node] = (), timeout_s: float = 30.0
     ) -> None:
-        """Waits until these nodes (by default all that run) have accepted a block of that height on the chain (by default the first).
+        """Wait until nodes (by default all that run) have accepted a block of that height (by default of the first chain).
 
-        Raises:
-            WaitTimedOut: they have not, in time.
-            NodeNotRunning: no node runs.
+        Raises `NetworkError` if they have not after `timeout_s`, or no node runs.
         """
         chain = chain or self.chain
         waiting = list(nodes) or [node for node in self.nodes if node.status == "running"]
         if not waiting:
-            raise NodeNotRunning(self.nodes[0].name)
+            raise NetworkError(f"no node of {self.directory} runs: start the network first")
         deadline = time.monotonic() + timeout_s
         while waiting := [node for node in waiting if chain.height(node) < height]:
             if time.monotonic() > deadline:
                 reached = ", ".join(f"{node.name} is at {chain.height(node)}" for node in waiting)
-                raise WaitTimedOut(f"height {height} of {chain.name} ({reached})", timeout_s)
+                raise NetworkError(
+                    f"{chain.name} did not reach height {height} within {timeout_s:g} s: {reached}"
+                )
             time.sleep(_HEIGHT_POLL_S)
 
     def _tell(self, text: str) -> None:
         self._progress(text)
 
-    # Making and starting -------------------------------------------------------------------------
+    # Creating and starting -----------------------------------------------------------------------
 
     def _create(self, timeout_s: float) -> None:
         binary = NodeBinary.find(self._binary_path)
@@ -310,7 +298,8 @@ class LocalNetwork:
                 self.directory.name, str(binary.path), binary.version, binary.protocol, self._flags
             )
             for index in range(self._count):
-                network.new_node(None if self._http_port is None else self._http_port + 2 * index)
+                record = network.new_node(None if self._http_port is None else self._http_port + 2 * index)
+                record.plugin = self._node_plugins.get(index + 1, "")
             self._store.create(network)
             self._populate(timeout_s)
         except BaseException:
@@ -320,17 +309,19 @@ class LocalNetwork:
     def _populate(self, timeout_s: float) -> None:
         with self._store.locked():
             first, *others = self.nodes
-            launches = self._startup.launch([first], timeout_s)
             births = []
             if self._new_chains:
-                # What there is to spend only a node can say: each release has a local genesis of its own.
+                # What there is to spend only a node knows: each release has a local genesis of its own.
+                first.spawn(bare=True)
+                self._chains.install(self._new_chains)
+                first.await_primary_network(timeout_s)
                 births = self._chains.plan(self._new_chains, PChain(first.uri))
-                first.stop()
-                launches = self._startup.launch([first], timeout_s)
+                first.kill()
             # Alone, the first node accepts the transactions at once; the others bootstrap them from it.
-            self._chains.make(births, PChain(first.uri))
-            launches += self._startup.launch(others, timeout_s)
-            self._startup.await_chains(launches, timeout_s)
+            launch([first], timeout_s, self._tell)
+            self._chains.create(births, PChain(first.uri))
+            launch(others, timeout_s, self._tell)
+            await_chains([first, *others], timeout_s, self._tell)
 
     def _undo_create(self, made: list[Path]) -> None:
         if self._store.path.exists():
@@ -353,14 +344,11 @@ class LocalNetwork:
             try:
                 if not self.running:
                     binary = NodeBinary.find(self._binary_path or before.binary)
-                    self._fit(
-                        binary,
-                        {**before.flags, **self._flags},
-                        {new.name: new.target for new in self._new_chains},
-                    )
+                    flags = {**before.flags, **self._flags}
+                    self._fit(binary, flags, {new.name: new.target for new in self._new_chains})
                 for new in self._new_chains:
                     self._store.write_chain_config(before.chain(new.name).chain_id, new.config, new.upgrade)
-                self._startup.await_chains(self._startup.launch(idle, timeout_s), timeout_s)
+                self._start_nodes(idle, timeout_s)
             except BaseException:
                 for node in idle:
                     node.kill()
@@ -368,23 +356,23 @@ class LocalNetwork:
                 self._fit(binary, before.flags, {chain.name: chain.target for chain in before.chains})
                 raise
 
+    def _start_nodes(self, nodes: list[Node], timeout_s: float) -> None:
+        launch(nodes, timeout_s, self._tell)
+        await_chains(nodes, timeout_s, self._tell)
+
     def _fit(self, binary: NodeBinary, flags: dict[str, str], targets: Mapping[str, str]) -> None:
-        """Has the nodes run by that binary from their next start on, and these chains made from these targets."""
+        """Use that binary, these flags and these chains' targets from the nodes' next start on."""
         with self._store.changing() as network:
-            another_protocol = binary.protocol != network.protocol
-            network.binary, network.version, network.protocol = (
-                str(binary.path),
-                binary.version,
-                binary.protocol,
-            )
-            network.flags = flags
-            self._chains.replace(network, targets, all_of_them=another_protocol)
+            changed = binary.protocol != network.protocol or flags != network.flags
+            network.binary, network.version = str(binary.path), binary.version
+            network.protocol, network.flags = binary.protocol, flags
+            self._chains.replace(network, targets, all_of_them=changed)
 
     def _first_running(self) -> Node:
         for node in self.nodes:
             if node.status == "running":
                 return node
-        raise NodeNotRunning(self.nodes[0].name)
+        raise NetworkError(f"no node of {self.directory} runs: start the network first")
 
     def _forget_node(self, node: Node) -> None:
         node.kill()
@@ -397,20 +385,30 @@ def _silent(text: str) -> None:
     pass
 
 
-def _check_count(nodes: int) -> None:
+def _executable(path: str | os.PathLike[str]) -> str:
+    """The absolute path of a plugin's executable."""
+    target = find(os.fspath(Path(path).absolute()))
+    if not isinstance(target, ExecutableTarget):
+        raise NetworkError(
+            f"{path} is Python source, and a node's own plugin is an executable: vmsdk install makes one"
+        )
+    return str(target.file)
+
+
+def _check_numbers(http_port: int | None, nodes: int, node_plugins: Iterable[int]) -> None:
     if nodes < 1:
-        raise InvalidArgument(f"a network of {nodes} nodes cannot be made: one is the least")
-
-
-def _check_ports(http_port: int | None, nodes: int) -> None:
+        raise NetworkError(f"a network cannot have {nodes} nodes: it needs at least one")
     if http_port is not None and not 1 <= http_port <= _MAX_PORT - 2 * nodes + 1:
-        raise InvalidArgument(
+        raise NetworkError(
             f"{nodes} nodes cannot have ports from {http_port} on: each has two, between 1 and {_MAX_PORT}"
         )
+    for number in node_plugins:
+        if not 1 <= number <= nodes:
+            raise NetworkError(f"there is no node {number} to give a plugin to: the network has {nodes}")
 
 
 def _check_free(directory: Path) -> None:
     if directory.exists() and not directory.is_dir():
-        raise NetworkExists(directory, "it is a file")
+        raise NetworkError(f"{directory} cannot hold a new network: it is a file")
     if directory.exists() and any(directory.iterdir()):
-        raise NetworkExists(directory, "there are other files in it")
+        raise NetworkError(f"{directory} cannot hold a new network: there are other files in it")

@@ -1,33 +1,54 @@
-"""Log files that grow, and are replaced when they have grown too much."""
+"""The logs of a node: reading them as they grow, and finding in them why something failed."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from typing_extensions import Self
 
+from vmsdk.network.errors import NetworkError, PluginFailed, PortTaken, with_lines
+
+SHOWN_LINES = 25
+"""How many lines of a log an error shows: enough for a traceback."""
+
 _POLL_S = 0.05
+# Only a node's own line names a place in Go code; a VM's line may begin in the same way.
+_RECORD = re.compile(
+    r"\[[^\]]+\] (?P<level>[A-Z]+) (?:<[^>]+> )?\S+\.go:\d+ (?P<message>.*?)(?P<fields> \{.*\})?"
+)
+_CHAIN_ENDS = frozenset({"chain failed to start", "chain shutdown"})
+_NO_HANDSHAKE = "it ended, or did not answer within the node's 5 s"
+_NO_HANDLERS = "failed to create path route handlers"
+_PLUGIN_ENDS = "stdout collector shutdown"
+_ADDRESS_IN_USE = re.compile(r"listen tcp (?P<address>\S+): bind: address already in use")
+_FILE_LIMIT = re.compile(r"fd-limit: \((?P<needed>\d+)\) greater than max: \((?P<limit>\d+)\)")
+_NODE_ID = re.compile(r'initializing node .*?"nodeID": "(?P<node_id>NodeID-\w+)"')
 
 
 class LogFile:
-    """Reads what is added to a log file from a mark on.
+    """Reads what is added to a log file.
 
-    A node replaces a log file that has grown to 8 MB by a new one of the same name; what the old one held is then no longer read.
+    A node that has written 8 MB replaces the file by a new one of the same name; what was not read of the old
+    one by then is skipped.
     """
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._offset = offset
+        self._offset = 0
         self._inode: int | None = None
         self._rest = b""
 
     @classmethod
     def at_end(cls, path: Path) -> Self:
-        """A reader of what comes from now on. The file need not exist yet."""
+        """A reader of what is added from now on. The file need not exist yet."""
         log = cls(path)
         try:
             status = path.stat()
@@ -38,13 +59,13 @@ class LogFile:
 
     @classmethod
     def last_lines(cls, path: Path, count: int) -> tuple[Self, list[str]]:
-        """The last `count` whole lines that are there now, and a reader of what follows them."""
+        """The last `count` whole lines, and a reader of what follows them."""
         log = cls(path)
         lines = log.new_lines()
         return log, lines[-count:] if count > 0 else []
 
     def new_lines(self) -> list[str]:
-        """The whole lines that were added since the last look; none where there is no file."""
+        """The whole lines that were added since the last call; none if there is no file."""
         try:
             with self.path.open("rb") as file:
                 self._seek(file)
@@ -56,7 +77,7 @@ class LogFile:
         return [line.decode(errors="replace").rstrip("\r") for line in lines]
 
     def follow(self, until: Callable[[], bool]) -> Iterator[str]:
-        """Yields lines as they come, until there are none and `until` says so."""
+        """Yield lines as they come; end when `until` returns true, after the lines that are there."""
         while True:
             ended = until()
             yield from self.new_lines()
@@ -71,3 +92,120 @@ class LogFile:
             self._offset, self._rest = 0, b""
         self._inode = status.st_ino
         file.seek(self._offset)
+
+
+@dataclass(frozen=True)
+class LogRecord:
+    """A line that the node itself wrote, not a plugin."""
+
+    level: str
+    message: str
+    fields: dict[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, line: str) -> Self | None:
+        """None for any other line: a plugin's, or the continuation of a long one."""
+        match = _RECORD.fullmatch(line)
+        if match is None:
+            return None
+        try:
+            fields = json.loads(match["fields"] or "{}")
+        except ValueError:
+            fields = {}
+        return cls(match["level"], match["message"], fields)
+
+    @property
+    def reason(self) -> str:
+        reason = str(self.fields.get("error") or self.fields.get("reason") or self.message)
+        return f"{reason} ({_NO_HANDSHAKE})" if reason.endswith("vm process not found") else reason
+
+
+def node_id_in(main: Iterable[str]) -> str | None:
+    """The node ID that the node's log tells right after the start."""
+    return next((match["node_id"] for line in main if (match := _NODE_ID.search(line))), None)
+
+
+def node_death(
+    node: str, exit_code: int | None, main: Sequence[str], output: Sequence[str], log: Path
+) -> NetworkError:
+    """Why the node ended. `main` are the lines of its log since its start, `output` what it printed.
+
+    `exit_code` is negative for a signal, and None if another process started the node.
+    """
+    text = "\n".join([*main, *output])
+    if in_use := _ADDRESS_IN_USE.search(text):
+        return PortTaken(node, in_use["address"])
+    if limit := _FILE_LIMIT.search(text):
+        return file_limit_too_low(int(limit["limit"]), int(limit["needed"]))
+    grave = [line for line in main if (record := LogRecord.parse(line)) and record.level == "FATAL"]
+    return NetworkError(with_lines(f"{node} {_ending(exit_code)}", grave or [*main[-5:], *output[-5:]], log))
+
+
+def file_limit_too_low(limit: int, needed: int) -> NetworkError:
+    return NetworkError(
+        f"this process may open only {limit} files, and a node needs {needed}: "
+        f"raise the hard limit (ulimit -Hn {needed}) and try again"
+    )
+
+
+def registration_failure(
+    node: str, main: Iterable[str], plugin_output: Sequence[str], plugin_dir: Path, log: Path
+) -> PluginFailed | None:
+    """Why the node could not register a plugin, if so; `plugin_output` are the lines of its log of plugins."""
+    for line in main:
+        record = LogRecord.parse(line)
+        if record and record.message == "failed to register VM":
+            plugin = plugin_dir / str(record.fields.get("vmID", ""))
+            what = f"{node} could not start the plugin {plugin}"
+            return PluginFailed(what, record.reason, said_by_plugin(plugin_output), log)
+    return None
+
+
+def chain_failure(
+    node: str, chain: str, chain_id: str, main: Iterable[str], chain_lines: Sequence[str], log: Path
+) -> PluginFailed | None:
+    """Why the node could not create the chain, or stopped it, if so."""
+    what = f"the chain {chain} failed on {node}"
+    for line in main:
+        record = LogRecord.parse(line)
+        if record is None:
+            continue
+        if record.message == "error creating chain" and record.fields.get("chainID") == chain_id:
+            return PluginFailed(what, record.reason, chain_lines[-SHOWN_LINES:], log)
+        if record.message == _NO_HANDLERS and record.fields.get("chainName") in (chain, chain_id):
+            reason = f"its HTTP handlers could not be created: {record.reason}"
+            return PluginFailed(what, reason, chain_lines[-SHOWN_LINES:], log)
+    return end_of_chain(what, chain_lines, log)
+
+
+def end_of_chain(what: str, lines: Sequence[str], log: Path) -> PluginFailed | None:
+    """Why the chain ended, if the lines of its log say that it did."""
+    reason = ""
+    for i, line in enumerate(lines):
+        record = LogRecord.parse(line)
+        if record is None:
+            continue
+        if record.level in ("ERROR", "FATAL"):
+            reason = record.reason
+        if record.level == "FATAL" or record.message in _CHAIN_ENDS:
+            return PluginFailed(what, reason or "the node stopped it", lines[: i + 1][-SHOWN_LINES:], log)
+        if record.message == _PLUGIN_ENDS:
+            # After the handshake a node would wait for the plugin forever.
+            return PluginFailed(what, reason or "its plugin's process ended", said_by_plugin(lines), log)
+    return None
+
+
+def said_by_plugin(lines: Sequence[str]) -> list[str]:
+    """The last lines that the node did not write itself."""
+    return [line for line in lines if line.strip() and LogRecord.parse(line) is None][-SHOWN_LINES:]
+
+
+def _ending(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "ended"
+    if exit_code < 0:
+        try:
+            return f"was ended by {signal.Signals(-exit_code).name}"
+        except ValueError:
+            return f"was ended by signal {-exit_code}"
+    return f"ended with exit code {exit_code}"

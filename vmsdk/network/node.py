@@ -1,29 +1,27 @@
-"""One node of a local network."""
+"""The nodes of a local network: one by one, and started together."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import socket
 import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from vmsdk.ids import NodeID
-from vmsdk.network import diagnosis
+from vmsdk.network import logs
 from vmsdk.network.binary import file_limit
 from vmsdk.network.client import JSONRPCClient, request
-from vmsdk.network.errors import (
-    ChainFailed,
-    NetworkError,
-    NodeNotRunning,
-    NodeUnreachable,
-    PluginNotRegistered,
-    PortTaken,
-)
-from vmsdk.network.flags import LOCALHOST, Beacon, node_command
-from vmsdk.network.launch import READY_TIMEOUT_S, Launch
+from vmsdk.network.errors import NetworkError, NodeUnreachable, PluginFailed, PortTaken
+from vmsdk.network.launch import LOCALHOST, POLL_S, Launch, node_command
 from vmsdk.network.logs import LogFile
 from vmsdk.network.process import Process
 from vmsdk.network.state import NetworkRecord, NodeRecord, Store
 
+READY_TIMEOUT_S = 60.0
+"""A node takes about 0.3 s, a plugin's registration up to 5 s, a chain as long as its VM's `initialize`."""
 STOP_TIMEOUT_S = 70.0
 """A node gives its chains a minute to stop (its flag `consensus-shutdown-timeout`), and a plugin's process 5 s."""
 
@@ -31,11 +29,14 @@ _METRIC = re.compile(r"(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<val
 
 
 class Node:
-    """A node by its name (`node1`). Any number of these may exist for one node, in any process: the truth is on the disk."""
+    """A node by its name (`node1`). Several of these may exist for one node, in any process: the disk has the truth."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
         self._process: Process | None = None
+        self._launch: Launch | None = None
+        self._together: Sequence[Node] = ()
+        self._restarted = False
         self.name = name
 
     def __repr__(self) -> str:
@@ -43,7 +44,7 @@ class Node:
 
     @property
     def record(self) -> NodeRecord:
-        """What is on the disk about it. Raises `NoSuchNode` or `NetworkNotFound` where it was removed."""
+        """What the disk has about it. Raises `NetworkError` if it was removed."""
         return self._store.load().node(self.name)
 
     @property
@@ -53,24 +54,18 @@ class Node:
 
     @property
     def uri(self) -> str:
-        """Where its APIs are: `http://127.0.0.1:9650`. The same after a restart."""
-        return _uri(self.record)
+        """Where its APIs are, such as `http://127.0.0.1:9650`. The same after a restart."""
+        return f"http://{LOCALHOST}:{self.record.http_port}"
 
     @property
     def node_id(self) -> NodeID:
-        """Its identity, kept for life."""
+        """Its identity, which it keeps for life."""
         return NodeID.from_string(self.record.node_id)
 
     @property
     def status(self) -> str:
-        """`running`, `paused`, `stopped`, or `dead` where it ended that should run."""
-        record = self.record
-        process = self._process_of(record)
-        if record.pid is None or process is None:
-            return "stopped"
-        if not process.running:
-            return "dead"
-        return "paused" if process.paused else "running"
+        """`running`, `paused`, `stopped`, or `dead` if it ended without being asked to."""
+        return self._status_of(self.record)
 
     @property
     def log(self) -> Path:
@@ -79,7 +74,7 @@ class Node:
 
     @property
     def plugin_log(self) -> Path:
-        """What plugins print while the node gets to know them."""
+        """What plugins print while the node registers them."""
         return self.directory / "logs" / "vm-factory.log"
 
     def client(self, path: str) -> JSONRPCClient:
@@ -89,10 +84,8 @@ class Node:
     def metrics(self, name: str, **labels: str) -> list[float]:
         """The values at `/ext/metrics` of every metric whose name ends with `name` and that has these labels.
 
-        Names begin with the node's own: `avalanche_` or `metal_`, so leave that off.
-
-        Raises:
-            NodeUnreachable: no answer. A node whose plugin has died keeps its callers waiting here.
+        Leave off the beginning of a name, which depends on the node (`avalanche_`, `metal_`).
+        Raises `NodeUnreachable` if it doesn't answer. A node whose plugin has died keeps its callers waiting here.
         """
         status, text = request(self.uri.removeprefix("http://"), "GET", "/ext/metrics")
         if status != 200:
@@ -106,84 +99,42 @@ class Node:
         ]
 
     def start(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Starts it, and waits until its chains take work; it bootstraps from the other nodes that run. Does nothing if it runs.
+        """Start it and wait until its chains accept work and it is connected to all other nodes that run.
 
-        Raises:
-            NetworkError: why it failed; it is stopped then.
+        It bootstraps from those. Does nothing if it runs. Raises `NetworkError` if it fails; it is stopped then.
         """
         with self._store.locked():
             if self.status in ("running", "paused"):
                 return
             try:
-                self._start_once(timeout_s)
-            except (PluginNotRegistered, ChainFailed) as error:
-                if not error.plugin_was_slow:
-                    raise
-                self._start_once(timeout_s)
-
-    def spawn(self) -> Launch:
-        """Starts its process without waiting; `settle`, then `await_chains` do the rest."""
-        with self._store.changing() as network:
-            record = network.node(self.name)
-            command = node_command(self._store, network, record, self._beacons(network), file_limit())
-            launch = Launch(self.name, command, self.directory, self._store.plugin_dir)
-            self._process = launch.process
-            record.pid, record.started = launch.process.pid, launch.process.started
-        return launch
-
-    def settle(self, launch: Launch, timeout_s: float = READY_TIMEOUT_S) -> Launch:
-        """Waits until the process listens.
-
-        Where a port of earlier is taken by now, the node is started anew on a free one, unless the ports were asked for.
-        """
-        deadline = time.monotonic() + timeout_s
-        try:
-            launch.await_ports(deadline)
-        except PortTaken:
-            with self._store.changing() as network:
-                record = network.node(self.name)
-                if record.ports_fixed or not (record.http_port or record.staking_port):
-                    raise
-                record.http_port = record.staking_port = 0
-            launch = self.spawn()
-            launch.await_ports(deadline)
-        node_id = launch.node_id(deadline)
-        with self._store.changing() as network:
-            record = network.node(self.name)
-            record.http_port, record.staking_port = launch.http_port, launch.staking_port
-            record.node_id = node_id
-        for chain in network.chains:
-            launch.name_chain(chain, deadline)
-        return launch
-
-    def await_chains(self, launch: Launch, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Waits until the network's chains take work on it."""
-        deadline = time.monotonic() + timeout_s
-        for chain in self._store.load().chains:
-            launch.await_chain(chain, deadline)
+                launch([self], timeout_s)
+                await_chains([self], timeout_s)
+            except BaseException:
+                self.kill()
+                raise
 
     def stop(self) -> None:
-        """Stops it in order: its plugins are shut down, and its databases closed. Does nothing if it does not run."""
+        """Stop it in order: its plugins are shut down and its databases closed. Does nothing if it doesn't run."""
         with self._store.locked():
             self.begin_stop()
             self.end_stop()
 
     def begin_stop(self) -> None:
-        """Asks it to stop, without waiting."""
+        """Ask it to stop, without waiting."""
         process = self._process_of(self.record)
         if process is not None and process.running:
             process.resume()
             process.terminate()
 
     def end_stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """Waits until it has stopped, and kills it where it takes longer than `timeout_s`."""
+        """Wait until it has stopped, and kill it after `timeout_s`."""
         process = self._process_of(self.record)
         if process is not None and not process.wait(timeout_s):
             process.kill()
         self._forget_process()
 
     def kill(self) -> None:
-        """Ends it at once, as a power cut would. Its plugins end too."""
+        """End it at once, as a power cut would. Its plugins end too."""
         with self._store.locked():
             process = self._process_of(self.record)
             if process is not None:
@@ -191,48 +142,163 @@ class Node:
             self._forget_process()
 
     def pause(self) -> None:
-        """Freezes it and its plugins: connections stay, answers do not come."""
+        """Freeze it and its plugins: connections stay, responses don't come."""
         self._running_process().pause()
 
     def resume(self) -> None:
-        """Lets a paused node go on."""
+        """Let a paused node continue."""
         self._running_process().resume()
 
     def restart(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Stops it in order and starts it again: the same identity, addresses and blocks."""
+        """Stop it in order and start it again: the same identity, addresses and blocks."""
         with self._store.locked():
             self.stop()
             self.start(timeout_s)
 
     def died(self) -> NetworkError | None:
-        """Why it ended, where it should run and does not; else None."""
-        record = self.record
-        process = self._process_of(record)
+        """Why it ended, if it should run and doesn't."""
+        process = self._process_of(self.record)
         if process is None or process.running:
             return None
         _, lines = LogFile.last_lines(self.log, 5)
         _, output = LogFile.last_lines(self.directory / "output.log", 5)
-        return diagnosis.node_death(self.name, process.exit_code, lines, output, self.log)
+        return logs.node_death(self.name, process.exit_code, lines, output, self.log)
 
-    def _start_once(self, timeout_s: float) -> None:
-        try:
-            launch = self.settle(self.spawn(), timeout_s)
-            launch.await_primary_network(time.monotonic() + timeout_s)
-            self.await_chains(launch, timeout_s)
-        except BaseException:
-            self.kill()
-            raise
+    # Starting ------------------------------------------------------------------------------------
 
-    def _beacons(self, network: NetworkRecord) -> list[Beacon]:
-        # One is enough, and of several a node waits for most.
-        for other in network.nodes:
-            if (
-                other.name != self.name
-                and other.node_id
-                and Node(self._store, other.name).status == "running"
-            ):
-                return [Beacon(other.node_id, other.staking_port)]
-        return []
+    def spawn(self, together: Sequence[Node] = (), *, bare: bool = False) -> None:
+        """Start its process, and wait only until its ID is known.
+
+        It bootstraps from the nodes that run and those that start `together` with it, as far as their IDs are known.
+        A `bare` node has no plugins, no chains but those of every node, and keeps only its identity.
+        """
+        self._together = together
+        with self._store.changing() as network:
+            record = network.node(self.name)
+            record.staking_port = record.staking_port or _free_port()
+            flags = node_command(
+                self._store,
+                network,
+                record,
+                plugin_dir=self._plugin_dir(network, record, bare=bare),
+                peers=[] if bare else self._peers(network),
+                file_limit=file_limit(),
+            )
+            if bare:
+                flags.update({"db-type": "memdb", "track-subnets": ""})
+            self._launch = Launch(self.name, network.binary, flags)
+            self._process = process = self._launch.process
+            record.pid, record.started = process.pid, process.started
+        if not record.node_id:
+            self._learn_id(self._launch)
+
+    def listens(self) -> bool:
+        """Whether it has registered its plugins and listens. Its ports are on the disk then."""
+        launch = self._started()
+        if launch.uri:
+            return launch.listens()
+        if not launch.listens():
+            return False
+        with self._store.changing() as network:
+            record = network.node(self.name)
+            record.http_port = int(launch.uri.rpartition(":")[2])
+            record.staking_port = launch.staking_port
+        for chain in network.chains:
+            launch.name_chain(chain)
+        return True
+
+    def has_primary_network(self) -> bool:
+        """Whether its P-chain accepts work."""
+        return self.listens() and self._started().has_primary_network()
+
+    def await_primary_network(self, timeout_s: float) -> None:
+        """Wait until its P-chain accepts work."""
+        _until(Node.has_primary_network, [self], timeout_s, lambda _: None)
+
+    def runs_chains(self) -> bool:
+        """Whether all chains of the network accept work on it."""
+        launch = self._started()
+        return self.has_primary_network() and all(launch.runs(chain) for chain in self._store.load().chains)
+
+    def peers(self) -> set[str]:
+        """The IDs of the nodes that it is connected to."""
+        return {peer["nodeID"] for peer in self.client("/ext/info").call("info.peers")["peers"]}
+
+    def start_over(self, error: NetworkError) -> bool:
+        """Start it again, if `error` may not come a second time: a port that was taken, a plugin that was slow.
+
+        A node does not try again itself with a plugin that took longer than 5 s on a busy machine.
+        """
+        with self._store.changing() as network:
+            record = network.node(self.name)
+            if isinstance(error, PortTaken) and not record.ports_fixed:
+                record.http_port = record.staking_port = 0
+            elif not (isinstance(error, PluginFailed) and error.plugin_was_slow):
+                return False
+        if self._restarted:
+            return False
+        self.stop()
+        self._restarted = True
+        self.spawn(self._together)
+        return True
+
+    def too_late(self, timeout_s: float) -> NetworkError:
+        """What to raise if it isn't ready after `timeout_s`."""
+        return self._started().too_late(self._store.load().chains, timeout_s)
+
+    def begin_start(self) -> None:
+        """Forget what happened at an earlier start."""
+        self._restarted = False
+
+    def _started(self) -> Launch:
+        if self._launch is None:
+            raise NetworkError(f"{self.name} was started by another process")
+        return self._launch
+
+    def _learn_id(self, launch: Launch) -> None:
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not (node_id := launch.node_id()):
+            if time.monotonic() > deadline:
+                raise launch.too_late((), READY_TIMEOUT_S)
+            time.sleep(POLL_S / 4)
+        with self._store.changing() as network:
+            network.node(self.name).node_id = node_id
+
+    def _peers(self, network: NetworkRecord) -> list[NodeRecord]:
+        """The other nodes that run or are about to: each must know all others, or the network is a star around one.
+
+        Of dead nodes too many would make it wait for them.
+        """
+        together = {node.name for node in self._together}
+        return [
+            other
+            for other in network.nodes
+            if other.name != self.name
+            and other.node_id
+            and other.staking_port
+            and (other.name in together or Node(self._store, other.name).status == "running")
+        ]
+
+    def _plugin_dir(self, network: NetworkRecord, record: NodeRecord, *, bare: bool) -> Path:
+        """The network's directory of plugins, or one for this node alone, if it has another plugin."""
+        if not bare and not record.plugin:
+            return self._store.plugin_dir
+        own = self.directory / "plugins"
+        shutil.rmtree(own, ignore_errors=True)
+        own.mkdir(parents=True)
+        if not bare:
+            for plugin in self._store.plugin_dir.iterdir():
+                replaced = bool(network.chains) and plugin.name == network.chains[0].vm_id
+                (own / plugin.name).symlink_to(record.plugin if replaced else plugin)
+        return own
+
+    def _status_of(self, record: NodeRecord) -> str:
+        process = self._process_of(record)
+        if record.pid is None or process is None:
+            return "stopped"
+        if not process.running:
+            return "dead"
+        return "paused" if process.paused else "running"
 
     def _process_of(self, record: NodeRecord) -> Process | None:
         if record.pid is None:
@@ -245,7 +311,7 @@ class Node:
     def _running_process(self) -> Process:
         process = self._process_of(self.record)
         if process is None or not process.running:
-            raise NodeNotRunning(self.name)
+            raise NetworkError(f"{self.name} does not run: start it first")
         return process
 
     def _forget_process(self) -> None:
@@ -253,5 +319,81 @@ class Node:
             network.node(self.name).pid = None
 
 
-def _uri(record: NodeRecord) -> str:
-    return f"http://{LOCALHOST}:{record.http_port}"
+def launch(nodes: Sequence[Node], timeout_s: float, progress: Callable[[str], None] = lambda _: None) -> None:
+    """Start nodes together and wait until their P-chains accept work.
+
+    Raises `PluginFailed`, `PortTaken` or another `NetworkError` if one of them fails.
+    """
+    if nodes:
+        progress(f"starting {count(nodes)}")
+    for node in nodes:
+        node.begin_start()
+    # Not more at once than there are processors: every plugin has only 5 s to answer its node.
+    wave = os.cpu_count() or 1
+    for start in range(0, len(nodes), wave):
+        for node in nodes[start : start + wave]:
+            node.spawn(nodes)
+        _until(Node.listens, nodes[start : start + wave], timeout_s, progress)
+    _until(Node.has_primary_network, nodes, timeout_s, progress)
+
+
+def await_chains(
+    nodes: Sequence[Node], timeout_s: float, progress: Callable[[str], None] = lambda _: None
+) -> None:
+    """Wait until the network's chains accept work on nodes that were launched, and all nodes know each other.
+
+    Raises `PluginFailed` or another `NetworkError` if one of them fails.
+    """
+    if nodes:
+        progress(f"waiting for the chain on {count(nodes)}")
+        _until(Node.runs_chains, nodes, timeout_s, progress)
+        _await_mesh(nodes[0]._store, timeout_s)
+
+
+def count(nodes: Sequence[object]) -> str:
+    return f"{len(nodes)} nodes" if len(nodes) != 1 else "1 node"
+
+
+def _until(
+    stage: Callable[[Node], bool], nodes: Iterable[Node], timeout_s: float, progress: Callable[[str], None]
+) -> None:
+    """Wait until all nodes have come that far; one that fails is noticed whichever is waited for."""
+    deadline = time.monotonic() + timeout_s
+    waiting = list(nodes)
+    while waiting := [node for node in waiting if not _has_reached(stage, node, progress)]:
+        if time.monotonic() > deadline:
+            raise waiting[0].too_late(timeout_s)
+        time.sleep(POLL_S)
+
+
+def _has_reached(stage: Callable[[Node], bool], node: Node, progress: Callable[[str], None]) -> bool:
+    try:
+        return stage(node)
+    except NodeUnreachable:
+        return False  # it is ending: the next look tells why
+    except (PluginFailed, PortTaken) as error:
+        if not node.start_over(error):
+            raise
+        progress(f"starting {node.name} again: {str(error).splitlines()[0]}")
+        return False
+
+
+def _await_mesh(store: Store, timeout_s: float) -> None:
+    """Wait until each node that runs is connected to each other: consensus asks only those that it is connected to."""
+    nodes = [node for record in store.load().nodes if (node := Node(store, record.name)).status == "running"]
+    node_ids = {node.record.node_id for node in nodes}
+    deadline = time.monotonic() + timeout_s
+    for node in nodes if len(nodes) > 1 else ():
+        while missing := node_ids - node.peers() - {node.record.node_id}:
+            if time.monotonic() > deadline:
+                raise NetworkError(
+                    f"{node.name} is not connected to {', '.join(sorted(missing))} after {timeout_s:g} s"
+                )
+            time.sleep(POLL_S)
+
+
+def _free_port() -> int:
+    """A port that nobody listens on now. The nodes must know each other's before they listen."""
+    with socket.socket() as probe:
+        probe.bind((LOCALHOST, 0))
+        return int(probe.getsockname()[1])

@@ -13,9 +13,9 @@ from typing_extensions import Self
 from vmsdk import cb58
 from vmsdk.errors import InvalidEncoding
 from vmsdk.ids import ID
+from vmsdk.network.chain import NewChain
 from vmsdk.network.client import JSONRPCClient
-from vmsdk.network.errors import CallFailed, TransactionFailed, WaitTimedOut
-from vmsdk.network.newchain import NewChain
+from vmsdk.network.errors import CallFailed, NetworkError
 from vmsdk.network.transactions import UTXO, CreateChain, CreateSubnet, Signed
 from vmsdk.network.wallet import OWNER, Wallet, change_of
 
@@ -49,12 +49,12 @@ class PChain:
     def commit(self, transaction: Signed, what: str, timeout_s: float = COMMIT_TIMEOUT_S) -> None:
         """Issue a transaction and wait until it is committed. `what` completes "the P-chain did not …".
 
-        Raises `TransactionFailed` if the node refuses or drops it, `WaitTimedOut` if it stays undecided.
+        Raises `NetworkError` if the node refuses or drops it, or it stays undecided.
         """
         try:
             self._client.call("platform.issueTx", tx=to_checked_hex(transaction.to_bytes()), encoding="hex")
         except CallFailed as error:
-            raise TransactionFailed(what, error.message) from error
+            raise NetworkError(f"the P-chain did not {what}: {error.message}") from error
         deadline = time.monotonic() + timeout_s
         while True:
             reply = self._client.call("platform.getTxStatus", txID=str(transaction.id))
@@ -62,9 +62,10 @@ class PChain:
             if status == "Committed":
                 return
             if status in _GONE:
-                raise TransactionFailed(what, reply.get("reason") or f"the transaction was {status.lower()}")
+                reason = reply.get("reason") or f"the transaction was {status.lower()}"
+                raise NetworkError(f"the P-chain did not {what}: {reason}")
             if time.monotonic() > deadline:
-                raise WaitTimedOut(f"the P-chain's decision to {what}", timeout_s)
+                raise NetworkError(f"the P-chain did not {what} within {timeout_s:g} s")
             time.sleep(_POLL_S)
 
 
@@ -83,7 +84,7 @@ class Birth:
 
     @classmethod
     def plan(cls, new: NewChain, vm_id: ID, wallet: Wallet, utxos: Sequence[UTXO]) -> Self:
-        """Plan a chain that `utxos` pay for. Raises `NotEnoughFunds` if they can't."""
+        """Plan a chain that `utxos` pay for. Raises `NetworkError` if they can't."""
         subnet = wallet.sign(CreateSubnet(wallet.pay(utxos), OWNER))
         payment = wallet.pay(change_of(subnet))
         title = re.sub("[-_]", " ", new.name)  # the P-chain allows letters, digits and spaces only
@@ -106,7 +107,7 @@ class Birth:
     def issue(self, pchain: PChain) -> None:
         """Create the subnet and the chain; nodes that track the subnet start to run the chain.
 
-        Raises `TransactionFailed` if the P-chain refuses a transaction.
+        Raises `NetworkError` if the P-chain refuses a transaction.
         """
         pchain.commit(self.create_subnet, "create a subnet")
         pchain.commit(self.create_chain, f"create the chain {self.name}")

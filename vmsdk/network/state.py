@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from typing_extensions import Self
 
-from vmsdk.network.errors import NetworkBusy, NetworkError, NetworkNotFound, NoSuchChain, NoSuchNode
+from vmsdk.network.errors import NetworkBusy, NetworkError, NetworkNotFound
 
 FORMAT = 1
 """The version of the file's form."""
@@ -53,6 +53,8 @@ class NodeRecord:
     """None while the node is not meant to run."""
     started: float = 0.0
     """The start of the process in Unix seconds, which tells it from a later one of the same ID."""
+    plugin: str = ""
+    """An executable that runs the first chain's VM on this node, in place of what the other nodes run."""
 
 
 @dataclass
@@ -100,18 +102,20 @@ class NetworkRecord:
         return record
 
     def node(self, name: str) -> NodeRecord:
-        """Raises `NoSuchNode`."""
+        """The node of that name. Raises `NetworkError` if there is none."""
         for node in self.nodes:
             if node.name == name:
                 return node
-        raise NoSuchNode(name, [node.name for node in self.nodes])
+        names = ", ".join(node.name for node in self.nodes)
+        raise NetworkError(f"the network has no node {name!r}; it has {names or 'none'}")
 
     def chain(self, name: str) -> ChainRecord:
-        """The chain of that name or ID. Raises `NoSuchChain`."""
+        """The chain of that name or ID. Raises `NetworkError` if there is none."""
         for chain in self.chains:
             if name in (chain.name, chain.chain_id):
                 return chain
-        raise NoSuchChain(name, [chain.name for chain in self.chains])
+        names = ", ".join(chain.name for chain in self.chains)
+        raise NetworkError(f"the network has no chain {name!r}; it has {names or 'none'}")
 
     @classmethod
     def from_json(cls, said: dict[str, Any]) -> Self:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 
 from vmsdk.errors import MissingExtra
-from vmsdk.network.errors import NotEnoughFunds
+from vmsdk.network.errors import NetworkError
 from vmsdk.network.transactions import UTXO, Input, Output, Owner, Payment, Signed, Unsigned, unsigned_bytes
 
 LOCAL_KEY = bytes.fromhex("56289e99c94b6912bfc12adc093c9b51124f0dc54ac7a766b2bc5ccf558d8027")
@@ -40,7 +40,7 @@ class Wallet:
     def pay(self, utxos: Iterable[UTXO], fee: int = FEE) -> Payment:
         """Pay `fee` out of `utxos`, all of one asset, the largest first. The change comes back to this wallet.
 
-        Raises `NotEnoughFunds` if this key can't spend that much alone and now.
+        Raises `NetworkError` if this key can't spend that much alone and now.
         """
         spendable = [utxo for utxo in utxos if _may_spend(utxo.output.owner)]
         spendable.sort(key=lambda utxo: utxo.output.amount, reverse=True)
@@ -52,7 +52,7 @@ class Wallet:
             chosen.append(utxo)
             total += utxo.output.amount
         if total < fee:
-            raise NotEnoughFunds(fee, total)
+            raise NetworkError(f"a transaction costs {fee}, and only {total} can be spent (in 10**-9 tokens)")
         change = (Output(chosen[0].output.asset_id, total - fee, OWNER),) if total > fee else ()
         inputs = sorted(map(_input, chosen), key=lambda spent: (spent.tx_id, spent.index))
         return Payment(self._network_id, tuple(inputs), change)

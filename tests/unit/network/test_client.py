@@ -105,9 +105,8 @@ def test_an_answer_that_is_not_json_rpc_is_shown_with_its_status(server: Server,
 def test_nobody_listening_is_told_with_the_url() -> None:
     with Server() as server:
         url = server.url
-    with pytest.raises(NodeUnreachable, match="Connection refused") as caught:
+    with pytest.raises(NodeUnreachable, match=f"{url}: .*Connection refused"):
         JSONRPCClient(url).call("info.peers")
-    assert caught.value.url == url
 
 
 def test_a_server_that_does_not_answer_is_given_up(server: Server) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vmsdk.network import state
-from vmsdk.network.errors import NetworkBusy, NetworkNotFound, NoSuchChain, NoSuchNode
+from vmsdk.network.errors import NetworkBusy, NetworkError, NetworkNotFound
 from vmsdk.network.state import (
     ChainRecord,
     InvalidState,
@@ -49,17 +49,16 @@ def test_nodes_and_chains_are_found_by_name_and_chains_by_id() -> None:
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
-    with pytest.raises(NoSuchNode, match="it has node1, node2"):
+    with pytest.raises(NetworkError, match="it has node1, node2"):
         record().node("node3")
-    with pytest.raises(NoSuchChain, match="it has ts"):
+    with pytest.raises(NetworkError, match="it has ts"):
         record().chain("xs")
 
 
 def test_a_directory_without_a_network_is_told(tmp_path: Path) -> None:
     for directory in (tmp_path, tmp_path / "none"):
-        with pytest.raises(NetworkNotFound) as caught:
+        with pytest.raises(NetworkNotFound, match=f"no network in {directory}:"):
             Store(directory).load()
-        assert caught.value.directory == directory
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 
 from vmsdk.errors import InvalidEncoding
 from vmsdk.ids import ID, vm_id
-from vmsdk.network.errors import NotEnoughFunds
-from vmsdk.network.newchain import NewChain
+from vmsdk.network.chain import NewChain
+from vmsdk.network.errors import NetworkError
 from vmsdk.network.pchain import Birth
 from vmsdk.network.transactions import UTXO, CreateSubnet, Output, Owner, Signed
 from vmsdk.network.wallet import FEE, LOCAL_ADDRESS, LOCAL_KEY, OWNER, Wallet
@@ -153,9 +153,8 @@ class TestPaying:
         assert wallet.pay([utxo(FEE)]).outputs == ()
 
     def test_says_what_is_needed_and_what_there_is(self, wallet: Wallet) -> None:
-        with pytest.raises(NotEnoughFunds) as caught:
+        with pytest.raises(NetworkError, match=f"costs {FEE}, and only {FEE - 1} can be spent"):
             wallet.pay([utxo(FEE - 1)])
-        assert (caught.value.needed, caught.value.available) == (FEE, FEE - 1)
 
     def test_does_not_touch_what_it_may_not_spend_alone_and_now(self, wallet: Wallet) -> None:
         not_spendable = [
@@ -163,7 +162,7 @@ class TestPaying:
             utxo(FEE, owned_by(OTHER_ADDRESS, LOCAL_ADDRESS, threshold=2)),
             utxo(FEE, owned_by(LOCAL_ADDRESS, locktime_s=int(time.time()) + 3600)),
         ]
-        with pytest.raises(NotEnoughFunds, match="0 can be spent"):
+        with pytest.raises(NetworkError, match="only 0 can be spent"):
             wallet.pay(not_spendable)
 
     def test_signs_at_its_own_place_among_several_owners(self, wallet: Wallet) -> None:

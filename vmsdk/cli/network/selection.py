@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from vmsdk.network import LocalNetwork
-from vmsdk.network.errors import InvalidArgument, NetworkNotFound
-from vmsdk.network.newchain import check_name
+from vmsdk.network.chain import check_name
+from vmsdk.network.errors import NetworkError, NetworkNotFound
 from vmsdk.network.state import existing_networks, networks_dir
 
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def named_directory(args: argparse.Namespace) -> Path | None:
-    """The directory that the options name, if any. Raises `InvalidArgument` for a name that cannot be one."""
+    """The directory that the options name, if any. Raises `NetworkError` for a name that cannot be one."""
     if args.data_dir is not None:
         return Path(args.data_dir)
     if args.name is None:
@@ -39,7 +39,7 @@ def directory(args: argparse.Namespace) -> Path:
 
     Raises:
         NetworkNotFound: there is none.
-        InvalidArgument: there are several.
+        NetworkError: there are several.
     """
     named = named_directory(args)
     if named is not None:
@@ -52,7 +52,7 @@ def directory(args: argparse.Namespace) -> Path:
     )
     if len(candidates) != 1:
         names = ", ".join(path.name for path in candidates or existing)
-        raise InvalidArgument(f"there are several networks ({names}): name one by --name")
+        raise NetworkError(f"there are several networks ({names}): name one by --name")
     return candidates[0]
 
 

@@ -17,9 +17,9 @@ from vmsdk.cli.network.follow import ChainLogs
 from vmsdk.cli.network.foreground import Foreground, stopping_on_sigterm
 from vmsdk.cli.network.tables import console, show_network
 from vmsdk.network import LocalNetwork, NewChain
-from vmsdk.network.errors import InvalidArgument, NetworkNotFound
-from vmsdk.network.launch import READY_TIMEOUT_S
-from vmsdk.network.plugin import absolute, default_name
+from vmsdk.network.chain import absolute, default_name
+from vmsdk.network.errors import NetworkError, NetworkNotFound
+from vmsdk.network.node import READY_TIMEOUT_S
 from vmsdk.network.state import Store, networks_dir
 from vmsdk.target import find
 
@@ -135,9 +135,9 @@ def _refuse_changes(network: LocalNetwork, args: argparse.Namespace) -> None:
     except NetworkNotFound:
         return
     if network.running:
-        raise InvalidArgument(f"the network {record.name} runs already: vmsdk network status shows it")
+        raise NetworkError(f"the network {record.name} runs already: vmsdk network status shows it")
     if args.nodes not in (None, len(record.nodes)):
-        raise InvalidArgument(
+        raise NetworkError(
             f"the network {record.name} has {len(record.nodes)} nodes already: vmsdk network add-node adds one"
         )
     chain = next((chain for chain in record.chains if chain.name == record.name), None)
@@ -148,12 +148,12 @@ def _refuse_changes(network: LocalNetwork, args: argparse.Namespace) -> None:
         and not is_named
         and chain.target != absolute(find(args.target))
     ):
-        raise InvalidArgument(
+        raise NetworkError(
             f"the network {record.name} was made from {chain.target}: give another --name for {args.target}, "
             f"or --name {record.name} if it is the same VM at another place"
         )
     if args.port not in (None, record.nodes[0].http_port):
-        raise InvalidArgument(f"the network {record.name} has its port {record.nodes[0].http_port} already")
+        raise NetworkError(f"the network {record.name} has its port {record.nodes[0].http_port} already")
 
 
 def _start(network: LocalNetwork, timeout_s: float) -> None:
@@ -178,13 +178,13 @@ def _read(what: str, path: Path | None) -> bytes | None:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InvalidArgument(f"the {what} {path} cannot be read: {error.strerror}") from error
+        raise NetworkError(f"the {what} {path} cannot be read: {error.strerror}") from error
 
 
 def _flag(text: str) -> tuple[str, str]:
     name, separator, value = text.removeprefix("--").partition("=")
     if not separator or not name:
-        raise InvalidArgument(f"{text!r} is not a flag of a node: give NAME=VALUE, such as log-level=debug")
+        raise NetworkError(f"{text!r} is not a flag of a node: give NAME=VALUE, such as log-level=debug")
     return name, value
 
 

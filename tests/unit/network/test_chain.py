@@ -1,4 +1,4 @@
-"""What a chain is made from: names, targets and limits."""
+"""What a chain is made from: names, targets, limits; and the plugin that runs it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from vmsdk.errors import InvalidVMName
 from vmsdk.network import LocalNetwork, NewChain
-from vmsdk.network.errors import InvalidArgument
-from vmsdk.network.plugin import default_name, place
+from vmsdk.network.chain import default_name, place
+from vmsdk.network.errors import NetworkError
 from vmsdk.target import TargetNotFound, find
 
 
@@ -42,7 +42,7 @@ def test_the_chain_is_called_like_the_vm_unless_it_is_named() -> None:
 
 @pytest.mark.parametrize("name", ["-a", "a b", "a/b", "..", "é", "a" * 65])
 def test_a_name_that_cannot_be_in_a_url_is_refused(name: str) -> None:
-    with pytest.raises(InvalidArgument, match="letters, digits"):
+    with pytest.raises(NetworkError, match="letters, digits"):
         NewChain("m:VM", name)
 
 
@@ -54,13 +54,13 @@ def test_a_name_that_no_vm_can_have_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["P", "c", "X", "platform"])
 def test_the_name_of_a_chain_of_every_node_is_refused(name: str) -> None:
-    with pytest.raises(InvalidArgument, match="a chain of every node"):
+    with pytest.raises(NetworkError, match="every node has a chain of that name"):
         NewChain("m:VM", name)
 
 
 def test_a_genesis_longer_than_nodes_take_is_refused_before_anything_starts() -> None:
     NewChain("m:VM", genesis=bytes(255 * 1024))
-    with pytest.raises(InvalidArgument, match=r"261121 bytes .* at most 261120"):
+    with pytest.raises(NetworkError, match=r"261121 bytes, .* at most 261120"):
         NewChain("m:VM", genesis=bytes(255 * 1024 + 1))
 
 
@@ -88,7 +88,7 @@ def test_an_executable_is_linked_to_by_the_id_of_its_name_or_of_its_file(
     plugins = tmp_path / "plugins"
     plugins.mkdir()
     for target in ("./plugin", "./plugin", "./tGas3T58KzdjcJ2iKSyiYsWiqYctRXaPTqBCA11BqEkNg8kPc"):
-        vm = place(find(target), "plugin", plugins, 45)
+        vm = place(find(target), "plugin", plugins, 45, {})
         assert (plugins / str(vm)).samefile(target)
     assert len(list(plugins.iterdir())) == 2
 
@@ -96,14 +96,14 @@ def test_an_executable_is_linked_to_by_the_id_of_its_name_or_of_its_file(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"nodes": 0}, "one is the least"),
+        ({"nodes": 0}, "at least one"),
         ({"http_port": 0}, "between 1 and 65535"),
         ({"http_port": 65535}, "between 1 and 65535"),
         ({"http_port": 65530, "nodes": 4}, "4 nodes cannot have ports"),
     ],
 )
 def test_impossible_numbers_are_refused_before_anything_starts(options: dict[str, int], words: str) -> None:
-    with pytest.raises(InvalidArgument, match=words):
+    with pytest.raises(NetworkError, match=words):
         LocalNetwork(**options)  # type: ignore[arg-type]
 
 
@@ -119,6 +119,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    ("flags", "level"), [({}, "INFO"), ({"log-level": "debug"}, "DEBUG"), ({"log-level": "off"}, "ERROR")]
+)
+def test_a_vm_logs_from_the_nodes_level_on(flags: dict[str, str], level: str, tmp_path: Path) -> None:
+    example = Path(__file__).resolve().parents[3] / "examples" / "timestamp" / "timestampvm.py"
+    vm = place(find(f"{example}:TimestampVM"), "timestampvm", tmp_path, 45, flags)
+    assert f"log_level={level!r}" in (tmp_path / str(vm)).read_text()
+
+
 def test_two_chains_of_one_name_are_refused() -> None:
-    with pytest.raises(InvalidArgument, match=r"two chains .* 'vm'"):
+    with pytest.raises(NetworkError, match=r"two chains .* 'vm'"):
         LocalNetwork("a.b:VM", "c.d:VM")
