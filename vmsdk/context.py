@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     # Only annotations need them, and a plugin starts sooner without them.
+    import threading
     from pathlib import Path
 
     from vmsdk.block import Block
-    from vmsdk.chainlock import ChainLock
     from vmsdk.database import Database
     from vmsdk.ids import ID, NodeID
     from vmsdk.metrics import Metrics
@@ -72,7 +72,7 @@ class Context:
     log: logging.Logger
     """The chain's log: one record a line in the node's log of this chain."""
 
-    lock: ChainLock
+    lock: threading.RLock
     """Held around every engine call; an HTTP handler that takes it sees a settled state."""
 
     get_block: Callable[[ID], Block]

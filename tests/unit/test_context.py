@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vmsdk.chainlock import ChainLock
 from vmsdk.context import Context
 from vmsdk.ids import ID, NodeID
 from vmsdk.memorydb import MemoryDatabase
@@ -26,7 +26,7 @@ def context(**changes: Any) -> Context:
         protocol_version=45,
         db=MemoryDatabase(),
         log=logging.getLogger("chain"),
-        lock=ChainLock(),
+        lock=threading.RLock(),
     )
     return Context(**{**values, **changes})
 

@@ -22,6 +22,10 @@ RUN_IN_THREAD = "vmsdk.run_in_thread"
 """Key in a scope: `async (function, *arguments) -> result`, which runs blocking code in a bounded set of
 threads. Absent under another ASGI server."""
 
+WAITING = "vmsdk.waiting"
+"""Key in a scope: `() -> context manager`, to be entered in such a thread around what waits for the client, so
+that other work gets another thread meanwhile. Absent under another ASGI server."""
+
 
 class ASGI:
     """Says that *app* is an ASGI 3 application, where its looks don't tell."""

@@ -13,12 +13,12 @@ import re
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
-from vmsdk.http.asgi import FAILURES, RUN_IN_THREAD, Receive, Scope, Send, refuse_websocket, respond
+from vmsdk.http.asgi import FAILURES, RUN_IN_THREAD, WAITING, Receive, Scope, Send, refuse_websocket, respond
 from vmsdk.http.grpccontext import UNKNOWN, Aborted, AsyncContext, Context, metadata_of, to_headers
 from vmsdk.http.grpcmessages import ENCODINGS, UNIMPLEMENTED, MessageReader, MessageRefused, frame
-from vmsdk.waiting import waiting
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """Source: grpcio's own limit for a message that is received."""
@@ -287,7 +287,7 @@ class _Call:
             return None, True
 
     def _in_loop(self, work: Any) -> Any:
-        with waiting():
+        with self._scope.get(WAITING, nullcontext)():
             return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 

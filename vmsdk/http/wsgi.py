@@ -7,15 +7,17 @@ import io
 import re
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, TypeAlias, cast
 
-from vmsdk.http.asgi import RUN_IN_THREAD, Message, Receive, Scope, Send, refuse_websocket
-from vmsdk.waiting import waiting
+from vmsdk.http.asgi import RUN_IN_THREAD, WAITING, Message, Receive, Scope, Send, refuse_websocket
 
 ExcInfo: TypeAlias = "tuple[type[BaseException], BaseException, TracebackType | None]"
 Environ: TypeAlias = "dict[str, Any]"
 WSGIApp: TypeAlias = Callable[[Environ, Callable[..., Callable[[bytes], None]]], Iterable[bytes]]
+
+Waiting: TypeAlias = Callable[[], AbstractContextManager[None]]
 
 _STATUS = re.compile(r"[1-9]\d\d( .*)?\Z")
 # PEP 3333: these belong to the server.
@@ -40,8 +42,9 @@ class WSGI:
         if scope["type"] != "http":
             return
         loop = asyncio.get_running_loop()
-        body = await _body(receive, loop)
-        request = _Request(self.app, environ_of(scope, body), send, loop)
+        waiting = scope.get(WAITING, nullcontext)
+        body = await _body(receive, loop, waiting)
+        request = _Request(self.app, environ_of(scope, body), send, loop, waiting)
         run = scope.get(RUN_IN_THREAD, asyncio.to_thread)
         try:
             await run(request.run)
@@ -55,11 +58,19 @@ class WSGI:
 class _Request:
     """One call of a WSGI app. `run` is called in a thread; what it has not sent, `send_rest` sends."""
 
-    def __init__(self, app: WSGIApp, environ: Environ, send: Send, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        app: WSGIApp,
+        environ: Environ,
+        send: Send,
+        loop: asyncio.AbstractEventLoop,
+        waiting: Waiting,
+    ) -> None:
         self._app = app
         self._environ = environ
         self._send = send
         self._loop = loop
+        self._waiting = waiting
         self._start: Message | None = None
         self._start_sent = False
         self._length: int | None = None
@@ -120,7 +131,7 @@ class _Request:
             self._unsent.append(chunk)
             return
         # PEP 3333: a chunk is passed on before the next one is asked for.
-        with waiting():
+        with self._waiting():
             asyncio.run_coroutine_threadsafe(self._send_chunk(chunk), self._loop).result()
 
     async def _send_chunk(self, chunk: bytes) -> None:
@@ -136,18 +147,21 @@ class _Request:
 class _StreamedBody(io.RawIOBase):
     """A request body that is still arriving, read from a thread."""
 
-    def __init__(self, first: bytes, receive: Receive, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, first: bytes, receive: Receive, loop: asyncio.AbstractEventLoop, waiting: Waiting
+    ) -> None:
         self._unread = memoryview(first)
         self._ended = False
         self._receive = receive
         self._loop = loop
+        self._waiting = waiting
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         while not self._unread and not self._ended:
-            with waiting():
+            with self._waiting():
                 message = asyncio.run_coroutine_threadsafe(_receive(self._receive), self._loop).result()
             if message["type"] == "http.disconnect":
                 raise ConnectionResetError("the client went away before its request had ended")
@@ -163,12 +177,14 @@ async def _receive(receive: Receive) -> Message:
     return await receive()
 
 
-async def _body(receive: Receive, loop: asyncio.AbstractEventLoop) -> io.BufferedIOBase:
+async def _body(
+    receive: Receive, loop: asyncio.AbstractEventLoop, waiting: Waiting
+) -> io.BufferedIOBase:
     message = await receive()
     first = message.get("body", b"")
     if message["type"] == "http.disconnect" or not message.get("more_body", False):
         return io.BytesIO(first)
-    return io.BufferedReader(_StreamedBody(first, receive, loop), 64 * 1024)
+    return io.BufferedReader(_StreamedBody(first, receive, loop, waiting), 64 * 1024)
 
 
 def _header(name: str, value: str) -> tuple[bytes, bytes]:

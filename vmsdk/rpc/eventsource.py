@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from vmsdk.chainlock import ChainLock
 from vmsdk.events import Event
 from vmsdk.rpc.faults import FaultLog
 from vmsdk.rpc.syncend import SyncEnd
@@ -40,7 +39,7 @@ class Wait:
 class EventSource:
     """What there is to tell the node, from the VM's `has_pending_work` and the state of the chain."""
 
-    def __init__(self, vm: ChainVM, lock: ChainLock, faults: FaultLog) -> None:
+    def __init__(self, vm: ChainVM, lock: threading.RLock, faults: FaultLog) -> None:
         self._vm = vm
         self._lock = lock
         self._faults = faults

@@ -7,8 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+<<<<<<< HEAD
 from vmsdk.address import Addresses
 from vmsdk.chainlock import ChainLock
+=======
+>>>>>>> 786d94e (Replace the scheduler of HTTP by an ordinary pool of two threads that grows when its jobs wait)
 from vmsdk.errors import VMError
 from vmsdk.protocol import Protocol
 from vmsdk.rpc.blockmemory import BlockMemory
@@ -41,8 +44,12 @@ class Session:
         self.vm = vm
         self.protocol = protocol
         self.log = log
+<<<<<<< HEAD
         self._addresses = addresses
         self.lock = ChainLock()
+=======
+        self.lock = threading.RLock()
+>>>>>>> 786d94e (Replace the scheduler of HTTP by an ordinary pool of two threads that grows when its jobs wait)
         self.priority = EnginePriority()
         self.faults = FaultLog(log)
         self.blocks = BlockMemory(vm)

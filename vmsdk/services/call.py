@@ -9,7 +9,6 @@ import grpc
 
 from vmsdk._pb._service import Method, RequestT, ResponseT
 from vmsdk.errors import NodeError
-from vmsdk.waiting import waiting
 
 # Source: grpcio's Channel.close(), the text of the calls that it cancels.
 _CLOSED_WHILE_WAITING = "Channel closed!"
@@ -37,8 +36,7 @@ class Call(Generic[RequestT, ResponseT]):
     def __call__(self, request: RequestT) -> ResponseT:
         """The node's answer."""
         try:
-            with waiting():
-                return self._call(request)
+            return self._call(request)
         except grpc.RpcError as error:
             raise node_error(self.path, error) from None
         except ValueError:
@@ -72,8 +70,7 @@ class Answer(Generic[ResponseT]):
     def wait(self) -> ResponseT:
         """The answer, once it is there. Raises `NodeError`."""
         try:
-            with waiting():
-                return self._future.result()
+            return self._future.result()
         except grpc.RpcError as error:
             raise node_error(self._path, error) from None
 

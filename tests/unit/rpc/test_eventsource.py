@@ -13,7 +13,6 @@ from typing import Any, cast
 import pytest
 
 from vmsdk.block import Block
-from vmsdk.chainlock import ChainLock
 from vmsdk.context import Context
 from vmsdk.events import Event
 from vmsdk.ids import ID
@@ -81,7 +80,7 @@ class WatchedLock:
     """A chain's lock, of which one can see that somebody wants it."""
 
     def __init__(self) -> None:
-        self._lock = ChainLock()
+        self._lock = threading.RLock()
         self.acquire = self._lock.acquire
         self.wanted = threading.Event()
 
@@ -98,7 +97,7 @@ class World:
     def __init__(self, vm: ChainVM) -> None:
         self.lock = WatchedLock()
         self.faults = FaultLog(logging.getLogger("test"))
-        self.events = EventSource(vm, cast(ChainLock, self.lock), self.faults)
+        self.events = EventSource(vm, cast("threading.RLock", self.lock), self.faults)
 
 
 @pytest.fixture

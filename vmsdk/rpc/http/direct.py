@@ -15,7 +15,7 @@ async def handle_simple(
     try:
         with shared.capacity.requests.take():
             shared.priority.give_way()
-            return await respond(service, request, shared.workers.run)
+            return await respond(service, request, shared.pool.run)
     except Full as error:
         return http_pb2.HandleSimpleHTTPResponse(code=503, body=f"{error}\n".encode())
 

@@ -16,12 +16,17 @@ from vmsdk.http.mount import Mount
 from vmsdk.protocol import Protocol
 from vmsdk.rpc.http.capacity import Capacity
 from vmsdk.rpc.http.plain import PlainServer
+from vmsdk.rpc.http.pool import Pool
 from vmsdk.rpc.http.routes import Routes
 from vmsdk.rpc.http.service import HTTPService
 from vmsdk.rpc.http.site import Shared, Site
+<<<<<<< HEAD
 from vmsdk.rpc.http.turn import Turn
 from vmsdk.rpc.http.workers import Workers
 from vmsdk.rpc.listener import SERVER_OPTIONS
+=======
+from vmsdk.rpc.options import SERVER_OPTIONS
+>>>>>>> 786d94e (Replace the scheduler of HTTP by an ordinary pool of two threads that grows when its jobs wait)
 from vmsdk.rpc.priority import EnginePriority
 
 STARTUP_TIMEOUT_S = 60.0
@@ -44,9 +49,8 @@ class HTTPFront:
         priority: EnginePriority,
         addresses: Addresses,
     ) -> None:
-        self.turn = Turn(on_begin=priority.begin_work, on_end=priority.end_work)
-        self.workers = Workers(loop, self.turn, give_way=priority.give_way)
-        self._shared = Shared(self.workers, self.turn, Capacity(), priority, log)
+        self.pool = Pool(loop, priority)
+        self._shared = Shared(self.pool, Capacity(), priority, log)
         self._protocol = protocol
         self._addresses = addresses
         self._routes = Routes()
@@ -90,7 +94,6 @@ class HTTPFront:
         await asyncio.gather(*(site.stop(REQUEST_GRACE_S) for site in self._sites))
         await asyncio.gather(*(server.stop(0) for server in self._servers))
         await asyncio.gather(*(each.stop(SHUTDOWN_TIMEOUT_S) for each in self._lifespans.values()))
-        self.workers.close()
         self._servers.clear()
 
     async def _lifespan(self, app: ASGIApp, mount: Mount | None) -> Lifespan:

@@ -5,14 +5,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-import os
-import sys
 import threading
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine
 from typing import Any, TypeVar
-
-from vmsdk.rpc.http.politeloop import PoliteEventLoop
 
 ResultT = TypeVar("ResultT")
 
@@ -31,9 +26,8 @@ class LoopBlocked(Exception):
 class LoopThread:
     """Runs an event loop in a daemon thread, from its construction until `finish`."""
 
-    def __init__(self, name: str, give_way: Callable[[], None], log: logging.Logger) -> None:
-        """*give_way* is called between the steps of the loop's tasks, and may block for a moment."""
-        self.loop = PoliteEventLoop(give_way)
+    def __init__(self, name: str, log: logging.Logger) -> None:
+        self.loop = asyncio.new_event_loop()
         self._log = log
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -70,7 +64,6 @@ class LoopThread:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        _never_push_others_away()
         try:
             # Not run_forever: anyio, below Starlette, ties the life of its threads to the task that
             # run_until_complete runs, and without one makes a new thread for each request.
@@ -94,9 +87,3 @@ class LoopThread:
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
 
-
-def _never_push_others_away() -> None:
-    """When this thread wakes, it takes no processor from a thread that runs; nor do the threads that it starts."""
-    if sys.platform == "linux":
-        with suppress(OSError):  # Some containers forbid it.
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

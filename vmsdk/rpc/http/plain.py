@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
@@ -19,18 +18,18 @@ from vmsdk._pb.http import http_pb2
 from vmsdk.address import Addresses
 from vmsdk.http.jsonrpc import JSONRPC
 from vmsdk.rpc.http import direct
-from vmsdk.rpc.http.executor import FewThreadsExecutor
-from vmsdk.rpc.http.fewthreads import MAX_THREADS, FewThreads
+from vmsdk.rpc.http.capacity import Full
 from vmsdk.rpc.http.methods import HTTPMethods
 from vmsdk.rpc.http.service import HTTPService
 from vmsdk.rpc.http.site import Shared
+<<<<<<< HEAD
 from vmsdk.rpc.listener import SERVER_OPTIONS
 from vmsdk.waiting import waiting
+=======
+from vmsdk.rpc.options import SERVER_OPTIONS
+>>>>>>> 786d94e (Replace the scheduler of HTTP by an ordinary pool of two threads that grows when its jobs wait)
 
 ResultT = TypeVar("ResultT")
-
-# Each keeps a thread while its client sends, which must leave some for all other requests.
-MAX_HANDLED = 100
 
 
 class PlainServer:
@@ -48,10 +47,8 @@ class PlainServer:
         self._site = site
         self._loop = loop
         self._shared = shared
-        self._threads = FewThreads("vmsdk-jsonrpc", shared.turn, limit=MAX_THREADS + MAX_HANDLED)
-        self._handled = threading.Semaphore(MAX_HANDLED)
         self._stopped = threading.Event()
-        executor: Any = FewThreadsExecutor(self._threads)  # grpcio asks for no more than an executor.
+        executor: Any = shared.pool  # grpcio asks for no more than an executor.
         self._server = grpc.server(
             executor, options=SERVER_OPTIONS, maximum_concurrent_rpcs=shared.capacity.requests.limit
         )
@@ -66,34 +63,17 @@ class PlainServer:
     def begin_to_stop(self, grace_s: float) -> None:
         """Take no more requests, and let those that run end for *grace_s* seconds."""
         self._stopped = self._server.stop(grace_s)
-        self._threads.close()
 
     def stop(self, timeout_s: float) -> None:
         """Wait until it has stopped. Leaves a method behind that does not end within *timeout_s* seconds."""
-        deadline_s = time.monotonic() + timeout_s
         self._stopped.wait(max(0.0, timeout_s))
-        self._threads.join(max(0.0, deadline_s - time.monotonic()))
 
     def _handle_simple(
         self, request: http_pb2.HandleSimpleHTTPRequest, context: grpc.ServicerContext
     ) -> http_pb2.HandleSimpleHTTPResponse:
-        self._shared.priority.give_way()
         return _finish(direct.respond(self._service, request, _at_once))
 
     def _handle(self, request: http_pb2.HTTPRequest, context: grpc.ServicerContext) -> http_pb2.HTTPResponse:
-        if not self._handled.acquire(blocking=False):
-            context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"too many requests over HTTP/2: this service takes {MAX_HANDLED} at once, try again later",
-            )
-        try:
-            return self._handle_on_loop(request, context)
-        finally:
-            self._handled.release()
-
-    def _handle_on_loop(
-        self, request: http_pb2.HTTPRequest, context: grpc.ServicerContext
-    ) -> http_pb2.HTTPResponse:
         answer = asyncio.run_coroutine_threadsafe(self._site.handle(request), self._loop)
 
         def left() -> None:
@@ -101,8 +81,11 @@ class PlainServer:
 
         context.add_callback(left)
         try:
-            with waiting():
+            with self._shared.pool.waiting():
                 return answer.result()
+        except Full as error:
+            answer.cancel()
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except CancelledError:
             context.abort(grpc.StatusCode.CANCELLED, "the client has left")
 

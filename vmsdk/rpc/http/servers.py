@@ -77,7 +77,6 @@ class HTTPServers:
         if loop is not None and front is not None:
             with self._priority.lent():
                 self._close(loop, front)
-            self._priority.calm_down()
 
     def _close(self, loop: LoopThread, front: HTTPFront) -> None:
         from vmsdk.rpc.http.loopthread import LoopBlocked
@@ -88,8 +87,7 @@ class HTTPServers:
         except LoopBlocked as error:
             self._log.warning("HTTP was not ended in order: %s", error)
         finally:
-            front.workers.join()
-            front.turn.close()
+            front.pool.shutdown()
 
     def _start(self) -> tuple[LoopThread, HTTPFront]:
         # Most of a chain's start happens before there is any HTTP: these are imported when there is.
@@ -97,8 +95,13 @@ class HTTPServers:
         from vmsdk.rpc.http.loopthread import LoopThread
 
         if self._loop is None or self._front is None:
+<<<<<<< HEAD
             self._loop = LoopThread("vmsdk-http", self._priority.give_way_between_steps, self._log)
             self._front = HTTPFront(
                 self._loop.loop, self._protocol, self._log, self._priority, self._addresses
             )
+=======
+            self._loop = LoopThread("vmsdk-http", self._log)
+            self._front = HTTPFront(self._loop.loop, self._protocol, self._log, self._priority)
+>>>>>>> 786d94e (Replace the scheduler of HTTP by an ordinary pool of two threads that grows when its jobs wait)
         return self._loop, self._front

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from vmsdk.http.asgi import FAILURES, RUN_IN_THREAD, ASGIApp, Scope
+from vmsdk.http.asgi import FAILURES, RUN_IN_THREAD, WAITING, ASGIApp, Scope
 from vmsdk.http.lifespan import Lifespan
 from vmsdk.http.mount import Mount
 from vmsdk.rpc.http.capacity import Capacity, Full
 from vmsdk.rpc.http.exchange import Exchange
+from vmsdk.rpc.http.pool import Pool
 from vmsdk.rpc.http.target import Target
-from vmsdk.rpc.http.turn import Turn
-from vmsdk.rpc.http.workers import Workers
 from vmsdk.rpc.priority import EnginePriority
 
 # For an app to notice by itself that its client has left, before it is cancelled.
@@ -27,8 +27,7 @@ _ASGI = {"version": "3.0", "spec_version": "2.4"}
 class Shared:
     """What all apps of a chain have in common."""
 
-    workers: Workers
-    turn: Turn
+    pool: Pool
     capacity: Capacity
     priority: EnginePriority
     log: logging.Logger
@@ -60,7 +59,8 @@ class Site:
             "query_string": target.query_string,
             "root_path": root,
             "state": self.lifespan.state.copy(),
-            RUN_IN_THREAD: self.shared.workers.run,
+            RUN_IN_THREAD: self.shared.pool.run,
+            WAITING: self.shared.pool.waiting,
             **rest,
         }
 
@@ -89,7 +89,9 @@ class Site:
         try:
             with (capacity.streams if exchange.is_stream else capacity.requests).take():
                 self.shared.priority.give_way()
-                await self.app(exchange.scope, exchange.receive, exchange.send)
+                # A stream may be idle for long.
+                with nullcontext() if exchange.is_stream else self.shared.priority.at_work():
+                    await self.app(exchange.scope, exchange.receive, exchange.send)
                 await exchange.ended()
         except Full as error:
             self.shared.log.debug("%s %s: refused: %s", *self._name(exchange), error)

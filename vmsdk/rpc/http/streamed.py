@@ -73,7 +73,8 @@ class StreamedExchange(Exchange):
             raise ClientDisconnected
         self._priority.give_way()
         try:
-            await self._stream.take(message)
+            with self._priority.at_work():
+                await self._stream.take(message)
         except ClientDisconnected:
             self.disconnect()
             raise

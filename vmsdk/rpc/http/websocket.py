@@ -284,7 +284,7 @@ class WebSocketExchange(Exchange):
             self._write_began = asyncio.get_running_loop().time()
             try:
                 if size > _COMPRESS_IN_THREAD_BYTES:
-                    data = await self._shared.workers.run(self._ws.send, event)
+                    data = await self._shared.pool.run(self._ws.send, event)
                 else:
                     data = self._ws.send(event)
                 await connection.write(data)
