@@ -1,4 +1,4 @@
-"""What an author may mount, and how it is told apart."""
+"""What an author may mount: recognises ASGI apps, WSGI apps and JSON-RPC services."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from vmsdk.http.wsgi import WSGI
 
 _ASGI_ARGUMENTS = ("scope", "receive", "send")
 _WSGI_ARGUMENTS = ("environ", "start_response")
-_EXPLICIT = "say which it is with vmsdk.http.ASGI(app) or vmsdk.http.WSGI(app)"
 
 
 class NotAnApp(VMError, TypeError):
-    """What `create_handlers` returned at *prefix* is not an app; *reason* says why and what cures it."""
+    """`create_handlers` returned something at *prefix* that is not an app; *reason* says why, and the cure."""
 
     def __init__(self, prefix: str | None, app: object, reason: str) -> None:
         self.prefix = prefix
         self.app = app
         self.reason = reason
         where = "new_http_handler" if prefix is None else f"create_handlers()[{prefix!r}]"
-        super().__init__(f"{where} is {_describe(app)}: {reason}")
+        text = repr(app)
+        super().__init__(f"{where} is {text if len(text) <= 100 else text[:97] + '...'}: {reason}")
 
 
 def as_asgi(app: object, *, prefix: str | None) -> ASGIApp:
     """*app* as an ASGI 3 app: it may be one, a WSGI app, or a `JSONRPC` service.
 
-    *prefix* is where it is to be mounted (None: the header-routed handler), for the error's sake.
+    *prefix* is where it will be mounted, for the error message; None means the header-routed handler.
     Raises `NotAnApp`.
     """
     if isinstance(app, (ASGI, WSGI, JSONRPC)):
         return app
     if isinstance(app, type):
-        raise NotAnApp(prefix, app, f"mount an instance of it, such as {app.__name__}(...)")
+        raise NotAnApp(prefix, app, f"mount an instance, such as {app.__name__}(...)")
     if not callable(app):
         raise NotAnApp(prefix, app, _cure_for_uncallable(app))
     positional, by_star = _positional_arguments(app)
@@ -50,25 +50,20 @@ def as_asgi(app: object, *, prefix: str | None) -> ASGIApp:
     if positional == _WSGI_ARGUMENTS:
         return WSGI(app)
     if positional == ("scope",):
-        raise NotAnApp(
-            prefix,
-            app,
-            "it looks like ASGI 2; make it ASGI 3 with asgiref.compatibility.guarantee_single_callable",
-        )
+        cure = "make it ASGI 3 with asgiref.compatibility.guarantee_single_callable"
+        raise NotAnApp(prefix, app, f"it looks like ASGI 2; {cure}")
     if by_star or len(positional) in (2, 3):
-        raise NotAnApp(prefix, app, f"it could be ASGI or WSGI: {_EXPLICIT}")
-    raise NotAnApp(
-        prefix,
-        app,
-        f"an ASGI app takes (scope, receive, send) and a WSGI app (environ, start_response), not ({', '.join(positional)})",
-    )
+        cure = "say which with vmsdk.http.ASGI(app) or vmsdk.http.WSGI(app)"
+        raise NotAnApp(prefix, app, f"it could be ASGI or WSGI: {cure}")
+    expected = "an ASGI app takes (scope, receive, send) and a WSGI app (environ, start_response)"
+    raise NotAnApp(prefix, app, f"{expected}, not ({', '.join(positional)})")
 
 
 def _positional_arguments(app: Any) -> tuple[tuple[str, ...], bool]:
     """The names of the positional arguments without a default, and whether `*args` takes more."""
     try:
         parameters = inspect.signature(app).parameters.values()
-    except (TypeError, ValueError):  # Written in C, perhaps: nothing is known.
+    except (TypeError, ValueError):  # Probably written in C, without a signature.
         return (), True
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     names = tuple(p.name for p in parameters if p.kind in kinds and p.default is p.empty)
@@ -86,9 +81,5 @@ def _cure_for_uncallable(app: object) -> str:
         return "leave the prefix out if there is nothing to mount"
     if isinstance(app, (str, bytes, int, float, list, tuple, set, Mapping)) or inspect.ismodule(app):
         return "mount an ASGI app, a WSGI app, or a vmsdk.http.JSONRPC service"
-    return f'to serve its methods by JSON-RPC, mount vmsdk.http.JSONRPC("{type(app).__name__.lower()}", ...) around it'
-
-
-def _describe(app: object) -> str:
-    text = repr(app)
-    return text if len(text) <= 100 else f"{text[:97]}..."
+    name = type(app).__name__.lower()
+    return f'to serve its methods by JSON-RPC, mount vmsdk.http.JSONRPC("{name}", ...) around it'

@@ -1,40 +1,55 @@
-"""ASGI 3, the one interface that every mounted app has by the time it serves."""
+"""ASGI 3, the one interface that every mounted app has by the time it is served."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
 Scope: TypeAlias = MutableMapping[str, Any]
 """What a request, a WebSocket or a lifespan is about."""
 
 Message: TypeAlias = MutableMapping[str, Any]
-"""One event from the server or to it."""
+"""One event, from the server or to it."""
 
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 FAILURES = (Exception, SystemExit, KeyboardInterrupt)
-"""What an app may fail with. It may not end the process, nor the event loop, by raising what usually does."""
+"""What an app may fail with. Raising `SystemExit` must not end the process, nor the event loop."""
+
+# The server of this SDK offers these under its own keys of the scope; under another server they are absent.
 
 RUN_IN_THREAD = "vmsdk.run_in_thread"
-"""Key in a scope: `async (function, *arguments) -> result`, which runs blocking code in a bounded set of
-threads. Absent under another ASGI server."""
+"""Scope key: `async (function, *arguments) -> result` runs blocking code in a bounded thread pool."""
 
 WAITING = "vmsdk.waiting"
-"""Key in a scope: `() -> context manager`, to be entered in such a thread around what waits for the client, so
-that other work gets another thread meanwhile. Absent under another ASGI server."""
+"""Scope key: `() -> context manager`, entered in such a thread around what waits for the client, so that
+other work gets another thread meanwhile."""
+
+REPORT = "vmsdk.report"
+"""Scope key: `(what raised, error, consequence) -> None` logs an error of the author's code: one traceback for
+each place in the code, and then a count."""
+
+Waiting: TypeAlias = Callable[[], AbstractContextManager[None]]
+Report: TypeAlias = Callable[[str, BaseException, str], None]
+
+NOT_WAITING: Waiting = nullcontext
+
+
+def report_to_log(what: str, error: BaseException, consequence: str) -> None:
+    """Log an error under a server that does not offer `REPORT`."""
+    logging.getLogger(__name__).error("%s raised %r; %s", what, error, consequence, exc_info=error)
 
 
 class ASGI:
-    """Says that *app* is an ASGI 3 application, where its looks don't tell."""
+    """Marks *app* as an ASGI 3 application, where its signature doesn't show that it is one."""
 
     def __init__(self, app: ASGIApp) -> None:
         if not callable(app):
-            raise TypeError(
-                f"ASGI({app!r}): an ASGI app is called with (scope, receive, send); this cannot be called"
-            )
+            raise TypeError(f"ASGI({app!r}): not callable. An ASGI app is called with (scope, receive, send)")
         self.app = app
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -51,7 +66,7 @@ async def respond(
 
 
 async def refuse_websocket(scope: Scope, receive: Receive, send: Send, reason: str) -> None:
-    """Refuse a WebSocket on a path that has none, in words where the server can carry them."""
+    """Refuse a WebSocket at a path that serves none, with the reason if the server can carry it."""
     await receive()
     if "websocket.http.response" in scope.get("extensions", {}):
         text = (reason + "\n").encode()

@@ -6,50 +6,70 @@ import asyncio
 import inspect
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, NoReturn, overload
 
 from vmsdk.errors import InvalidBlock, NotFound
-from vmsdk.http.asgi import FAILURES, RUN_IN_THREAD, Receive, Scope, Send, refuse_websocket, respond
-from vmsdk.http.jsonrpcerror import (
+from vmsdk.http.asgi import (
+    FAILURES,
+    REPORT,
+    RUN_IN_THREAD,
+    Receive,
+    Report,
+    Scope,
+    Send,
+    refuse_websocket,
+    report_to_log,
+    respond,
+)
+from vmsdk.http.rpcmethod import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     PARSE_ERROR,
     SERVER_ERROR,
+    Arguments,
     JSONRPCError,
+    RPCMethod,
+    methods_of,
+    quoted,
+    wire_names,
 )
-from vmsdk.http.rpcmethod import Arguments, RPCMethod, methods_of, wire_names
 from vmsdk.ids import ID, NodeID
+from vmsdk.vm import ChainVM
 
 MAX_BATCH = 1_000
-"""Calls in one batch. Source: the default of the field's largest JSON-RPC server, go-ethereum."""
+"""Calls in one batch. Source: the default of go-ethereum."""
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 128
 """How deep arrays and objects may be nested."""
+MAX_DIGITS = 1_000
+"""Digits of an integer. Python needs quadratic time to read one."""
 
 RunInThread = Callable[..., Awaitable[Any]]
 
 _log = logging.getLogger(__name__)
+_MAX_TYPE = 100
 _JSON_TYPES = (b"application/json", b"application/json-rpc", b"application/jsonrequest")
 
 
 class JSONRPC:
-    """One or more services, mounted as they are in `create_handlers`.
+    """One or more services, mounted by `create_handlers`.
 
-    `JSONRPC("timestampvm", service)` or `JSONRPC({"timestampvm": service, "admin": other})` serves each
-    public method of a service as `timestampvm.proposeBlock`, called by that name, by its Python name or
-    by Go's. A function instead of a service is one method under exactly the name given.
+    `JSONRPC("timestampvm", service)` and `JSONRPC({"timestampvm": service, "admin": other})` serve each
+    public method of a service as `timestampvm.proposeBlock`, callable by that name, by its Python name
+    and by its Go name. A function in place of a service is one method with exactly the name given.
 
     Plain methods run in a thread, so they may use the node's database and `Context.lock`; `async`
-    methods run on the event loop, and may not. Raise `JSONRPCError` to answer with an error of your
-    own; `NotFound` and `InvalidBlock` answer -32000 with their text. Any other exception is a bug: it
-    answers -32603, and the log gets the traceback.
+    methods run on the event loop, and may not. Raise `JSONRPCError` to respond with an error of your
+    own; `NotFound` and `InvalidBlock` become -32000 with their text. Any other exception is a bug: the
+    client gets -32603 and the log the traceback.
 
-    Parameters may be an array, an object (names match without regard to case and underscores), or an
+    Parameters are an array, an object (names match regardless of case and underscores), or an
     array of one object. Annotations of JSON types (`str`, `int`, `float`, `bool`, `list`, `dict`, `None`
-    and unions of them) are checked, and `ID` and `NodeID` made of their text. A result is any JSON
-    value, in which IDs become their text.
+    and unions of them) are checked; `ID` and `NodeID` are parsed. A result is any JSON value, in which
+    IDs become text.
     """
 
     @overload
@@ -77,8 +97,11 @@ class JSONRPC:
             self._add_method(name, RPCMethod(name, service))
             return
         if isinstance(service, type):
+            raise TypeError(f"JSONRPC({name!r}, {service.__name__}): that is the class; pass an instance")
+        if isinstance(service, ChainVM):
             raise TypeError(
-                f"JSONRPC({name!r}, {service.__name__}) is given the class: give an instance of it"
+                f"JSONRPC({name!r}, {type(service).__name__}): that is the VM, and every client could call its "
+                "shutdown and its other methods; pass an object that has only the methods to serve"
             )
         before = len(self._methods)
         for python_name, function in methods_of(service):
@@ -92,27 +115,29 @@ class JSONRPC:
     def _add_method(self, name: str, method: RPCMethod) -> None:
         other = self._methods.setdefault(name, method)
         if other is not method:
-            raise TypeError(f"JSONRPC: {other.name} and {method.name} are both called {name!r}; rename one")
+            raise TypeError(
+                f"JSONRPC: {other.name} and {method.name} both have the name {name!r}; rename one"
+            )
 
     @property
     def is_plain(self) -> bool:
-        """Whether no method is `async`: then answering takes a thread, and no event loop."""
+        """Whether no method is `async`, so that no event loop is needed."""
         return not any(method.is_async for method in self._methods.values())
 
     # HTTP ------------------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await refuse_websocket(scope, receive, send, "this path speaks JSON-RPC, by POST")
+            await refuse_websocket(scope, receive, send, "this path serves JSON-RPC, by POST")
         if scope["type"] != "http":
             return
         content_type = next((value for name, value in scope["headers"] if name == b"content-type"), None)
-        run = scope.get(RUN_IN_THREAD, asyncio.to_thread)
-        refusal = _refusal(scope["method"], content_type)
-        body = b"" if refusal else await _read(receive, self.max_body_bytes)
+        refused = _refusal(scope["method"], content_type) is not None
+        body = b"" if refused else await _read(receive, self.max_body_bytes)
         if body is None:
-            return
-        reply = refusal or await self.reply(body, run)
+            return  # The client has left.
+        run, report = scope.get(RUN_IN_THREAD, asyncio.to_thread), scope.get(REPORT, report_to_log)
+        reply = await self.respond(scope["method"], content_type, body, run, report)
         length = (b"content-length", b"%d" % len(reply.body))
         headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
         await respond(send, reply.status, headers if reply.status == 204 else [*headers, length], reply.body)
@@ -120,53 +145,45 @@ class JSONRPC:
     async def respond(
         self,
         method: str,
-        content_type: str | None,
+        content_type: bytes | None,
         body: bytes,
         run_in_thread: RunInThread = asyncio.to_thread,
+        report: Report = report_to_log,
     ) -> Reply:
-        """The whole HTTP response to a whole HTTP request: what an app does, without the events of ASGI."""
-        given = None if content_type is None else content_type.encode()
-        return _refusal(method, given) or await self.reply(body, run_in_thread)
-
-    async def reply(self, body: bytes, run_in_thread: RunInThread) -> Reply:
-        """The HTTP response to a POST of *body*."""
+        """The HTTP response to a whole HTTP request, without the events of ASGI."""
+        refusal = _refusal(method, content_type)
+        if refusal is not None:
+            return refusal
         if len(body) > self.max_body_bytes:
             return _text(413, f"a request has at most {self.max_body_bytes} bytes")
-        answer = await self.answer(body, run_in_thread)
-        return Reply(204, {}, b"") if answer is None else Reply(200, _JSON, answer)
+        result = await self.answer(body, run_in_thread, report)
+        return Reply(204, {}, b"") if result is None else Reply(200, _JSON, result)
 
     # JSON-RPC --------------------------------------------------------------------------------------
 
-    async def answer(self, body: bytes, run_in_thread: RunInThread = asyncio.to_thread) -> bytes | None:
-        """The response to the request or batch in *body*; None if it holds notifications only."""
+    async def answer(
+        self, body: bytes, run_in_thread: RunInThread = asyncio.to_thread, report: Report = report_to_log
+    ) -> bytes | None:
+        """The response to the call or batch in *body*; None if it holds notifications only."""
         try:
             request = _decode(body)
         except (ValueError, RecursionError) as error:
             return _failure(None, JSONRPCError(PARSE_ERROR, f"parse error: {error}"))
-        # Counting brackets is a cheap answer for nearly every request.
+        # Counting brackets settles it for nearly every request.
         if body.count(b"[") + body.count(b"{") > self.max_depth and _depth(request) > self.max_depth:
             reason = f"nested more than {self.max_depth} deep"
             return _failure(None, JSONRPCError(INVALID_REQUEST, f"invalid request: {reason}"))
         if not isinstance(request, list):
-            return await _run_one(self._prepare(request), run_in_thread) or None
+            return await _run_one(self._prepare(request, report), run_in_thread) or None
         if not request or len(request) > self.max_batch:
             reason = f"a batch has 1 to {self.max_batch} calls, not {len(request)}"
             return _failure(None, JSONRPCError(INVALID_REQUEST, f"invalid request: {reason}"))
-        answer = await self._answer_calls([self._prepare(each) for each in request], run_in_thread)
-        return None if answer is None else b"[" + answer + b"]"
+        calls = [self._prepare(each, report) for each in request]
+        results = [result for result in await _run_batch(calls, run_in_thread) if result]
+        return b"[" + b",".join(results) + b"]" if results else None
 
-    async def _answer_calls(self, calls: list[_Call | bytes], run_in_thread: RunInThread) -> bytes | None:
-        if any(isinstance(call, _Call) and call.method.is_async for call in calls):
-            answers = [await _run_one(call, run_in_thread) for call in calls]
-        elif all(isinstance(call, bytes) for call in calls):
-            answers = calls  # type: ignore[assignment] # nothing to run: all are refused already
-        else:
-            answers = await run_in_thread(_run_all, calls)
-        answers = [answer for answer in answers if answer]
-        return b",".join(answers) if answers else None
-
-    def _prepare(self, request: Any) -> _Call | bytes:
-        """What *request* asks for, or the response that refuses it."""
+    def _prepare(self, request: Any, report: Report) -> _Call | bytes:
+        """The call in *request*, or the response that refuses it."""
         if not isinstance(request, dict):
             return _failure(None, JSONRPCError(INVALID_REQUEST, "invalid request: not an object"))
         call_id = request.get("id")
@@ -188,8 +205,8 @@ class JSONRPC:
         try:
             method = self._methods.get(name)
             if method is None:
-                raise JSONRPCError(METHOD_NOT_FOUND, f"method not found: {name}")
-            return _Call(method, method.bind(params), call_id, is_notification)
+                raise JSONRPCError(METHOD_NOT_FOUND, f"method not found: {quoted(name)}")
+            return _Call(method, method.bind(params), call_id, is_notification, report)
         except JSONRPCError as error:
             return b"" if is_notification else _failure(call_id, error)
 
@@ -197,13 +214,16 @@ class JSONRPC:
 class _Call:
     """A call that is ready to run."""
 
-    __slots__ = ("arguments", "id", "is_notification", "method")
+    __slots__ = ("arguments", "id", "is_notification", "method", "report")
 
-    def __init__(self, method: RPCMethod, arguments: Arguments, call_id: Any, is_notification: bool) -> None:
+    def __init__(
+        self, method: RPCMethod, arguments: Arguments, call_id: Any, is_notification: bool, report: Report
+    ) -> None:
         self.method = method
         self.arguments = arguments
         self.id = call_id
         self.is_notification = is_notification
+        self.report = report
 
     def run(self) -> bytes:
         """Call a plain method; the response, empty for a notification."""
@@ -231,13 +251,10 @@ class _Call:
             _log.debug("JSON-RPC method %s: %s", self.method.name, error)
             error = JSONRPCError(SERVER_ERROR, str(error))
         elif not isinstance(error, JSONRPCError):
-            _log.error("JSON-RPC method %s failed", self.method.name, exc_info=error)
-            error = JSONRPCError(INTERNAL_ERROR, "internal error: the log of the chain says more")
+            consequence = f"the client gets error {INTERNAL_ERROR}"
+            self.report(f"JSON-RPC method {self.method.name}", error, consequence)
+            error = JSONRPCError(INTERNAL_ERROR, "internal error: see the log of the chain")
         return b"" if self.is_notification else _failure(self.id, error)
-
-
-def _run_all(calls: list[_Call | bytes]) -> list[bytes]:
-    return [call if isinstance(call, bytes) else call.run() for call in calls]
 
 
 async def _run_one(call: _Call | bytes, run_in_thread: RunInThread) -> bytes:
@@ -245,8 +262,21 @@ async def _run_one(call: _Call | bytes, run_in_thread: RunInThread) -> bytes:
         return call
     if call.method.is_async:
         return await call.run_async()
-    answer: bytes = await run_in_thread(call.run)
-    return answer
+    result: bytes = await run_in_thread(call.run)
+    return result
+
+
+async def _run_batch(calls: list[_Call | bytes], run_in_thread: RunInThread) -> list[bytes]:
+    if any(isinstance(call, _Call) and call.method.is_async for call in calls):
+        return [await _run_one(call, run_in_thread) for call in calls]
+    if not any(isinstance(call, _Call) for call in calls):
+        return calls  # type: ignore[return-value] # all are refused already
+    results: list[bytes] = await run_in_thread(_run_all, calls)
+    return results
+
+
+def _run_all(calls: list[_Call | bytes]) -> list[bytes]:
+    return [call if isinstance(call, bytes) else call.run() for call in calls]
 
 
 def _invalid(reason: str) -> NoReturn:
@@ -257,7 +287,7 @@ def _failure(call_id: Any, error: JSONRPCError) -> bytes:
     try:
         text = _encode(error.as_json())
     except (TypeError, ValueError, RecursionError) as reason:
-        _log.error("the data of %r is no JSON: %s", error, reason)
+        _log.error("the data of %r is not JSON: %s", error, reason)
         text = _encode(JSONRPCError(error.code, error.message).as_json())
     return f'{{"jsonrpc":"2.0","error":{text},"id":{_encode(call_id)}}}'.encode()
 
@@ -269,7 +299,20 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"an integer has more than {MAX_DIGITS} digits")
+    return int(text)
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_int=_integer, parse_constant=_no_constant)
 
 
 def _decode(body: bytes) -> Any:
@@ -279,7 +322,7 @@ def _decode(body: bytes) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, (ID, NodeID)):
         return str(value)
-    cure = ": give its hex() or another text" if isinstance(value, (bytes, bytearray, memoryview)) else ""
+    cure = ": return its hex() or another text" if isinstance(value, (bytes, bytearray, memoryview)) else ""
     raise TypeError(f"a result of type {type(value).__name__} is not JSON{cure}")
 
 
@@ -287,7 +330,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plai
 
 
 def _depth(value: Any) -> int:
-    """How many arrays and objects lie within each other, *value* included."""
+    """How deep arrays and objects are nested in *value*."""
     depth, level = 0, [value]
     while level := [each for each in level if isinstance(each, (dict, list))]:
         depth += 1
@@ -315,13 +358,13 @@ def _text(status: int, text: str, **headers: str) -> Reply:
 
 
 def _refusal(method: str, content_type: bytes | None) -> Reply | None:
-    """The response to what cannot be JSON-RPC."""
+    """The response to what is not a JSON-RPC request; None for one that is."""
     if method != "POST":
-        return _text(405, "JSON-RPC goes by POST", Allow="POST")
-    if content_type is not None and content_type.split(b";")[0].strip().lower() not in _JSON_TYPES:
-        # Browsers let any page send the other types to any site without asking.
-        given = content_type.decode("latin-1")
-        return _text(415, f'the content type is {given!r}: send "Content-Type: application/json"')
+        return _text(405, "JSON-RPC requests are POSTs", Allow="POST")
+    # A browser lets any page send other types, and none at all, to any site without a preflight.
+    if content_type is None or content_type[:_MAX_TYPE].split(b";")[0].strip().lower() not in _JSON_TYPES:
+        given = "there is none" if content_type is None else repr(content_type[:_MAX_TYPE].decode("latin-1"))
+        return _text(415, f'send "Content-Type: application/json"; the request says {given}')
     return None
 
 

@@ -11,23 +11,29 @@ from vmsdk.http.asgi import FAILURES, ASGIApp, Message, Scope
 
 
 class StartupFailed(VMError):
-    """An app's lifespan start-up failed: *reason* is what the app said."""
+    """An app's lifespan startup failed; *reason* says why."""
 
     def __init__(self, prefix: str | None, reason: str) -> None:
         self.prefix = prefix
         self.reason = reason
-        where = "new_http_handler" if prefix is None else f"prefix {prefix!r}"
-        super().__init__(f"the app of {where} did not start: {reason}")
+        super().__init__(f"the app at {place(prefix)} did not start: {reason}")
+
+
+def place(prefix: str | None) -> str:
+    """How messages name the place of an app."""
+    return "new_http_handler" if prefix is None else f"prefix {prefix!r}"
 
 
 class Lifespan:
-    """Runs one app's lifespan on the running event loop. An app without one is fine."""
+    """Runs one app's lifespan on the running event loop. An app need not have one."""
 
     def __init__(self, app: ASGIApp, *, prefix: str | None, log: logging.Logger) -> None:
         self._app = app
         self._prefix = prefix
         self._log = log
         self._to_app: asyncio.Queue[Message] = asyncio.Queue()
+        self._taken = False
+        """Whether the app has received `lifespan.startup`, as only an app with a lifespan does."""
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
@@ -35,7 +41,7 @@ class Lifespan:
         """What the app left in `scope["state"]`: each request gets a shallow copy."""
 
     async def start(self, timeout_s: float) -> None:
-        """Run the start-up. Raises `StartupFailed`, also after *timeout_s* seconds without an end."""
+        """Run the startup. Raises `StartupFailed`, also when it has not ended within *timeout_s* seconds."""
         self._task = asyncio.create_task(self._run())
         self._to_app.put_nowait({"type": "lifespan.startup"})
         await asyncio.wait(
@@ -45,20 +51,20 @@ class Lifespan:
             self._started.result()
         elif not self._task.done():
             await self._cancel()
-            raise StartupFailed(self._prefix, f"its lifespan start-up had not ended after {timeout_s:g} s")
+            raise StartupFailed(self._prefix, f"its lifespan startup had not ended after {timeout_s:g} s")
 
     async def stop(self, timeout_s: float) -> None:
-        """Run the shutdown; after *timeout_s* seconds it is cancelled. Never raises."""
+        """Run the shutdown; cancel it after *timeout_s* seconds. Never raises."""
         if self._task is None:
             return
         if not self._task.done():
             self._to_app.put_nowait({"type": "lifespan.shutdown"})
-            waiting: list[asyncio.Future[None]] = [self._stopped, self._task]
-            done, _ = await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            ends: list[asyncio.Future[None]] = [self._stopped, self._task]
+            done, _ = await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 self._log.warning(
-                    "the app of prefix %r had not ended its lifespan shutdown after %g s: cancelled",
-                    self._prefix, timeout_s,
+                    "the app at %s had not ended its lifespan shutdown after %g s: cancelled",
+                    place(self._prefix), timeout_s,
                 )  # fmt: skip
         await self._cancel()
 
@@ -68,24 +74,32 @@ class Lifespan:
         await asyncio.wait([self._task])
 
     async def _run(self) -> None:
-        scope: Scope = {
-            "type": "lifespan",
-            "asgi": {"version": "3.0", "spec_version": "2.0"},
-            "state": self.state,
-        }
+        asgi = {"version": "3.0", "spec_version": "2.0"}
+        scope: Scope = {"type": "lifespan", "asgi": asgi, "state": self.state}
         try:
-            await self._app(scope, self._to_app.get, self._send)
-        except FAILURES as error:  # An app without lifespan support may raise anything.
+            await self._app(scope, self._receive, self._send)
+        except FAILURES as error:
             self._failed(error)
 
     def _failed(self, error: BaseException) -> None:
         if self._started.done():
             if not self._started.exception():
-                self._log.exception("the app of prefix %r failed in its lifespan", self._prefix)
-            return
-        # The specification: an app that raises at once, without having sent anything, has no lifespan.
-        # But one that raises out of its own start-up code looks the same, and must not be hidden.
-        self._log.debug("the app of prefix %r has no lifespan: %r", self._prefix, error)
+                self._log.error("the app at %s failed in its lifespan", place(self._prefix), exc_info=error)
+        elif self._taken:
+            failure = StartupFailed(
+                self._prefix,
+                f"its lifespan startup raised {error!r}. An app without a lifespan raises before it "
+                'calls receive, when scope["type"] is "lifespan"',
+            )
+            failure.__cause__ = error
+            self._started.set_exception(failure)
+        else:
+            self._log.debug("the app at %s has no lifespan: %r", place(self._prefix), error)
+
+    async def _receive(self) -> Message:
+        message = await self._to_app.get()
+        self._taken = True
+        return message
 
     async def _send(self, message: Message) -> None:
         kind = message["type"]
@@ -93,18 +107,17 @@ class Lifespan:
             self._set(self._started)
         elif kind == "lifespan.startup.failed":
             if not self._started.done():
-                self._started.set_exception(
-                    StartupFailed(self._prefix, message.get("message", "") or "no reason given")
-                )
+                reason = message.get("message", "") or "it gave no reason"
+                self._started.set_exception(StartupFailed(self._prefix, reason))
         elif kind == "lifespan.shutdown.complete":
             self._set(self._stopped)
         elif kind == "lifespan.shutdown.failed":
             self._log.error(
-                "the app of prefix %r failed to shut down: %s", self._prefix, message.get("message", "")
+                "the app at %s failed to shut down: %s", place(self._prefix), message.get("message", "")
             )
             self._set(self._stopped)
         else:
-            raise ValueError(f"a lifespan sends lifespan.….complete or .failed, not {kind!r}")
+            raise ValueError(f"an app can't send {kind!r} in its lifespan")
 
     @staticmethod
     def _set(future: asyncio.Future[None]) -> None:

@@ -1,4 +1,4 @@
-"""Where an app is mounted: the key of `create_handlers`, and what it makes of a request's path."""
+"""Where an app is mounted: a key of `create_handlers`, and what it makes of a request's path."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CHAIN = re.compile(r"/ext/bc/[^/]+")
 
 
 class InvalidPrefix(VMError, ValueError):
-    """A key of `create_handlers` that a node would refuse or route to nothing."""
+    """A key of `create_handlers` that a node would refuse, or route no request to."""
 
     def __init__(self, prefix: object, reason: str) -> None:
         self.prefix = prefix
@@ -22,9 +22,9 @@ class InvalidPrefix(VMError, ValueError):
 def subpaths(prefix: str) -> str:
     """The key of `create_handlers` for *prefix* and every path below it, for an app with routes of its own.
 
-    The node matches a path as a whole, but takes templates: `subpaths("/api")` is `/api{path:|/.*}`.
-    Of the empty prefix only what is below is covered, `/ext/bc/<chain>/` and on: mount `""` as well
-    if `/ext/bc/<chain>` itself should answer. Raises `InvalidPrefix`.
+    The node matches a path as a whole, but accepts templates: `subpaths("/api")` is `/api{path:|/.*}`.
+    `subpaths("")` covers everything below the chain, `/ext/bc/<chain>/…`: mount `""` as well if
+    `/ext/bc/<chain>` itself should respond. Raises `InvalidPrefix`.
     """
     trimmed = prefix.rstrip("/")
     Mount(trimmed)
@@ -40,13 +40,13 @@ class Mount:
         if prefix and not prefix.startswith("/"):
             raise InvalidPrefix(prefix, f"a prefix is empty or starts with a slash: write {'/' + prefix!r}")
         if not prefix.isprintable() or " " in prefix:
-            raise InvalidPrefix(prefix, "the node refuses spaces and control characters in it")
+            raise InvalidPrefix(prefix, "the node refuses spaces and control characters in a prefix")
         constant = prefix.split("{")[0]
         if constant.startswith("//") or "?" in constant or "#" in constant:
-            raise InvalidPrefix(prefix, "a prefix is a path alone, without a host or a query")
+            raise InvalidPrefix(prefix, "a prefix is a path, without a host or a query")
         self.prefix = prefix
-        """The key, which the node takes for a template of gorilla/mux: `{name}` matches one segment, and
-        `{name:pattern}` what the pattern says."""
+        """The key. The node reads it as a template of gorilla/mux: `{name}` matches one segment,
+        `{name:pattern}` what the pattern matches."""
         self.is_template = "{" in prefix
         """Whether it may match more than one path."""
         self.base = constant.rstrip("/") if self.is_template else prefix
@@ -54,11 +54,11 @@ class Mount:
         self._pattern = _compile(prefix)
 
     def matches(self, path: str) -> bool:
-        """Whether the node would route *path*, which is what follows the chain's own part, to this mount."""
+        """Whether the node would route *path*, the part after the chain's own, to this mount."""
         return self._pattern.fullmatch(path) is not None
 
     def root_path(self, path: str) -> str:
-        """What of *path* the app needn't know: the chain's part, and the prefix's constant part.
+        """The part of *path* that is not the app's: the chain's, and the constant part of the prefix.
 
         Empty when the path does not lead through the mount, as in header-routed requests.
         """
@@ -72,7 +72,7 @@ class Mount:
 
 
 def _compile(prefix: str) -> re.Pattern[str]:
-    """The template *prefix* as an expression of ours."""
+    """The template *prefix* as a regular expression."""
     parts, depth, start = [], 0, 0
     for at, character in enumerate(prefix):
         if character == "{":
@@ -93,10 +93,10 @@ def _compile(prefix: str) -> re.Pattern[str]:
     try:
         return re.compile("".join(parts) + re.escape(prefix[start:]))
     except re.error as error:
-        raise InvalidPrefix(prefix, f"the pattern in its braces is none: {error}") from None
+        raise InvalidPrefix(prefix, f"the pattern in its braces is not valid: {error}") from None
 
 
 def prefix_of(path: str) -> str | None:
-    """What follows the chain's part in *path*; None when it has none."""
+    """The part of *path* after the chain's own; None if it has none."""
     found = _CHAIN.match(path)
     return None if found is None else path[found.end() :]

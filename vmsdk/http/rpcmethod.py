@@ -1,4 +1,4 @@
-"""One method of a JSON-RPC service: its names on the wire, and how parameters become arguments."""
+"""One method of a JSON-RPC service: its names on the wire, its parameters, its errors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from vmsdk.errors import InvalidCB58, InvalidHashLength
-from vmsdk.http.jsonrpcerror import INVALID_PARAMS, JSONRPCError
+from vmsdk.errors import InvalidCB58, InvalidHashLength, VMError
 from vmsdk.ids import ID, NodeID
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -27,16 +26,49 @@ _JSON_TYPES: dict[type, tuple[tuple[type, ...], str]] = {
 }
 
 
+# Source: JSON-RPC 2.0, section 5.1.
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+SERVER_ERROR = -32000
+"""The first of the codes left to servers. Go VMs respond with it to every error."""
+
+# Clients choose names. An error quotes no more of one than this.
+_MAX_QUOTED = 100
+
+
+class JSONRPCError(VMError):
+    """Raise it in a method to respond with an error: *code* an integer, *message* one sentence, *data* any JSON.
+
+    The standard reserves -32768 to -32000; applications may use any other code.
+    """
+
+    def __init__(self, code: int, message: str, data: Any = None) -> None:
+        self.code = code
+        self.message = message
+        self.data = data
+        super().__init__(f"{message} (JSON-RPC error {code})")
+
+    def as_json(self) -> dict[str, Any]:
+        """The `error` member of a response."""
+        error: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.data is not None:
+            error["data"] = self.data
+        return error
+
+
 class WrongType(Exception):
-    """A parameter is not what its annotation says; the text says what it should be."""
+    """A parameter does not have the type of its annotation; the text says which type that is."""
 
 
 class RPCMethod:
-    """A function and what its signature says. Raises `TypeError` for one that JSON-RPC cannot call."""
+    """A function and its signature. Raises `TypeError` for a function that JSON-RPC can't call."""
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
-        """How errors and the log call it."""
+        """Its name in errors and in the log."""
         self.function = function
         self.is_async = inspect.iscoroutinefunction(function)
         parameters = list(inspect.signature(function).parameters.values())
@@ -60,8 +92,8 @@ class RPCMethod:
     def bind(self, params: Any) -> Arguments:
         """The arguments for *params*: an array, an object, or None. Raises `JSONRPCError` -32602.
 
-        An array of one object is also taken for that object, if its names fit: many clients of the
-        field wrap their named parameters so.
+        An array of one object counts as that object if its names fit: many blockchain clients wrap
+        named parameters this way.
         """
         if not params:
             return self._bind_list(params) if isinstance(params, list) else self._bind_names({})
@@ -76,7 +108,7 @@ class RPCMethod:
             missing = [p.name for p in self._positional[len(params) : self._required_positional]]
             raise self._missing(missing + self._only_by_name)
         if len(params) > len(self._positional) and not self._takes_more:
-            raise self._invalid(f"{len(params)} parameters are too many")
+            raise self._invalid(f"{len(params)} are too many")
         if not self._converts:
             return tuple(params), {}
         names = [p.name for p in self._positional]
@@ -85,16 +117,16 @@ class RPCMethod:
 
     def _bind_names(self, params: Mapping[str, Any]) -> Arguments:
         if self._only_by_position:
-            raise self._invalid("they go by position, in an array")
+            raise self._invalid("give them by position, in an array")
         arguments: dict[str, Any] = {}
         for given, value in params.items():
             name = self._by_name.get(_normal(given))
             if name is None:
                 if not self._takes_any_name:
-                    raise self._invalid(f"unknown parameter {given!r}")
+                    raise self._invalid(f"unknown parameter {quoted(given)}")
                 name = given
             if name in arguments:
-                raise self._invalid(f"the parameter {name!r} is given twice")
+                raise self._invalid(f"the parameter {quoted(name)} is given twice")
             arguments[name] = self._convert(name, value)
         missing = [name for name in self._required if name not in arguments]
         if missing:
@@ -116,7 +148,7 @@ class RPCMethod:
         except WrongType as error:
             raise self._invalid(f"{name!r} must be {error}, not {_kind(value)}") from None
         except (InvalidCB58, InvalidHashLength) as error:
-            raise self._invalid(f"{name!r} is no ID: {error}") from None
+            raise self._invalid(f"{name!r} is not an ID: {error}") from None
 
     def _missing(self, names: Iterable[str]) -> JSONRPCError:
         return self._invalid(f"missing {', '.join(map(repr, names))}")
@@ -125,8 +157,13 @@ class RPCMethod:
         return JSONRPCError(INVALID_PARAMS, f"invalid params: {reason}; {self.name} takes {self._takes}")
 
 
+def quoted(name: str) -> str:
+    """The beginning of a name that a client chose, for an error."""
+    return repr(name if len(name) <= _MAX_QUOTED else name[:_MAX_QUOTED] + "...")
+
+
 def methods_of(service: object) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The public methods of *service* by their Python names, its superclasses' included."""
+    """The public methods of *service* by their Python names, inherited ones included."""
     for name in dir(type(service)):
         if name.startswith("_"):
             continue
@@ -136,7 +173,7 @@ def methods_of(service: object) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def wire_names(name: str) -> set[str]:
-    """How a method may be called on the wire: `propose_block`, `proposeBlock` and Go's `ProposeBlock`."""
+    """A method's names on the wire: `propose_block`, `proposeBlock` and Go's `ProposeBlock`."""
     camel = re.sub(r"_+([a-zA-Z0-9])", lambda found: found.group(1).upper(), name)
     return {name, camel, camel[:1].upper() + camel[1:]}
 
@@ -148,14 +185,14 @@ def _normal(name: str) -> str:
 def _converters(function: Callable[..., Any], parameters: Iterable[inspect.Parameter]) -> dict[str, Convert]:
     try:
         hints = typing.get_type_hints(function)
-    except Exception:  # noqa: BLE001 - an annotation may name what does not exist at run time
+    except Exception:  # noqa: BLE001 - an annotation may name what is not imported at run time
         return {}
     converters = {p.name: _converter(hints[p.name]) for p in parameters if p.name in hints}
     return {name: convert for name, convert in converters.items() if convert is not None}
 
 
 def _converter(annotation: Any) -> Convert | None:
-    """What checks a value against *annotation*; None if anything passes, or it is not a JSON type."""
+    """The check for *annotation*; None if any value passes, or the annotation is not a JSON type."""
     origin = typing.get_origin(annotation)
     if origin is typing.Union or origin is types.UnionType:
         return _union([_converter(member) for member in typing.get_args(annotation)])

@@ -1,4 +1,4 @@
-"""WSGI apps (Flask, Django) as ASGI apps: each request runs in a thread of its own, from a bounded set."""
+"""WSGI apps (Flask, Django) as ASGI apps: each request runs in a thread of a bounded pool."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ import io
 import re
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, TypeAlias, cast
 
-from vmsdk.http.asgi import RUN_IN_THREAD, WAITING, Message, Receive, Scope, Send, refuse_websocket
+from vmsdk.http.asgi import (
+    NOT_WAITING,
+    RUN_IN_THREAD,
+    WAITING,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    Waiting,
+    refuse_websocket,
+)
 
 ExcInfo: TypeAlias = "tuple[type[BaseException], BaseException, TracebackType | None]"
 Environ: TypeAlias = "dict[str, Any]"
 WSGIApp: TypeAlias = Callable[[Environ, Callable[..., Callable[[bytes], None]]], Iterable[bytes]]
-
-Waiting: TypeAlias = Callable[[], AbstractContextManager[None]]
 
 _STATUS = re.compile(r"[1-9]\d\d( .*)?\Z")
 # PEP 3333: these belong to the server.
@@ -27,12 +34,16 @@ _HOP_BY_HOP = frozenset(
 
 
 class WSGI:
-    """A WSGI app, served as ASGI."""
+    """A WSGI app, served as ASGI.
+
+    a2wsgi would not do: when a client leaves during a long response, its thread waits forever, and a
+    request that breaks off looks like a shorter, complete one.
+    """
 
     def __init__(self, app: WSGIApp) -> None:
         if not callable(app):
             raise TypeError(
-                f"WSGI({app!r}): a WSGI app is called with (environ, start_response); this cannot be called"
+                f"WSGI({app!r}): not callable. A WSGI app is called with (environ, start_response)"
             )
         self.app = app
 
@@ -41,10 +52,9 @@ class WSGI:
             await refuse_websocket(scope, receive, send, "this app is WSGI, which has no WebSockets")
         if scope["type"] != "http":
             return
-        loop = asyncio.get_running_loop()
-        waiting = scope.get(WAITING, nullcontext)
-        body = await _body(receive, loop, waiting)
-        request = _Request(self.app, environ_of(scope, body), send, loop, waiting)
+        client = _Client(receive, send, scope.get(WAITING, NOT_WAITING))
+        environ = environ_of(scope, await _body(client))
+        request = _Request(self.app, environ, client)
         run = scope.get(RUN_IN_THREAD, asyncio.to_thread)
         try:
             await run(request.run)
@@ -55,22 +65,32 @@ class WSGI:
             await request.send_rest()
 
 
-class _Request:
-    """One call of a WSGI app. `run` is called in a thread; what it has not sent, `send_rest` sends."""
+class _Client:
+    """The client of one request, as seen from the loop and from the thread."""
 
-    def __init__(
-        self,
-        app: WSGIApp,
-        environ: Environ,
-        send: Send,
-        loop: asyncio.AbstractEventLoop,
-        waiting: Waiting,
-    ) -> None:
+    def __init__(self, receive: Receive, send: Send, waiting: Waiting) -> None:
+        self.receive = receive
+        self.send = send
+        self._waiting = waiting
+        self._loop = asyncio.get_running_loop()
+
+    def wait(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """In the thread: run a coroutine function on the loop, and wait for its result."""
+
+        async def run() -> Any:
+            return await function(*arguments)
+
+        with self._waiting():
+            return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+
+class _Request:
+    """One call of a WSGI app. `run` is called in a thread; `send_rest` then sends what it has not sent."""
+
+    def __init__(self, app: WSGIApp, environ: Environ, client: _Client) -> None:
         self._app = app
         self._environ = environ
-        self._send = send
-        self._loop = loop
-        self._waiting = waiting
+        self._client = client
         self._start: Message | None = None
         self._start_sent = False
         self._length: int | None = None
@@ -78,7 +98,7 @@ class _Request:
         self._unsent: list[bytes] = []
         self.ended = False
         self.abandoned = False
-        """Set when nobody waits for the response any more: the thread ends at its next chunk."""
+        """Nobody waits for the response any more: the thread ends at its next chunk."""
 
     def run(self) -> None:
         chunks = self._app(self._environ, self._start_response)
@@ -87,7 +107,7 @@ class _Request:
                 if chunk:
                     self._write(chunk)
         except ConnectionError:
-            self.ended = True  # The client is gone; there is nobody to tell.
+            self.ended = True  # The client has left.
         finally:
             close = getattr(chunks, "close", None)
             if close is not None:
@@ -97,7 +117,7 @@ class _Request:
 
     async def send_rest(self) -> None:
         await self._send_start()
-        await self._send({"type": "http.response.body", "body": b"".join(self._unsent)})
+        await self._client.send({"type": "http.response.body", "body": b"".join(self._unsent)})
 
     def _start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
@@ -109,7 +129,7 @@ class _Request:
             finally:
                 exc_info = None  # PEP 3333: a reference would keep a cycle alive.
         elif self._start is not None:
-            raise RuntimeError("start_response was called twice; only with exc_info may it be called again")
+            raise RuntimeError("start_response was called twice, which is allowed with exc_info only")
         if not isinstance(status, str) or not _STATUS.match(status):
             raise ValueError(f'start_response: the status {status!r} is not like "200 OK"')
         pairs = [_header(name, value) for name, value in headers]
@@ -124,47 +144,41 @@ class _Request:
         if not isinstance(chunk, bytes):
             raise TypeError(f"a WSGI app yields bytes, not {type(chunk).__name__}")
         if self.abandoned:
-            raise ConnectionResetError("the client has gone away")
+            raise ConnectionResetError("the client has left")
         self._written += len(chunk)
         if self._length is not None and self._written >= self._length:
-            # All of it is here: the event loop sends it, without another change of threads.
+            # The last chunk: the event loop sends it, without another change of threads.
             self._unsent.append(chunk)
             return
         # PEP 3333: a chunk is passed on before the next one is asked for.
-        with self._waiting():
-            asyncio.run_coroutine_threadsafe(self._send_chunk(chunk), self._loop).result()
+        self._client.wait(self._send_chunk, chunk)
 
     async def _send_chunk(self, chunk: bytes) -> None:
         await self._send_start()
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await self._client.send({"type": "http.response.body", "body": chunk, "more_body": True})
 
     async def _send_start(self) -> None:
         if not self._start_sent:
             self._start_sent = True
-            await self._send(cast("Message", self._start))
+            await self._client.send(cast("Message", self._start))
 
 
 class _StreamedBody(io.RawIOBase):
-    """A request body that is still arriving, read from a thread."""
+    """A request body that is still arriving, read in a thread."""
 
-    def __init__(
-        self, first: bytes, receive: Receive, loop: asyncio.AbstractEventLoop, waiting: Waiting
-    ) -> None:
+    def __init__(self, first: bytes, client: _Client) -> None:
         self._unread = memoryview(first)
         self._ended = False
-        self._receive = receive
-        self._loop = loop
-        self._waiting = waiting
+        self._client = client
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         while not self._unread and not self._ended:
-            with self._waiting():
-                message = asyncio.run_coroutine_threadsafe(_receive(self._receive), self._loop).result()
+            message = self._client.wait(self._client.receive)
             if message["type"] == "http.disconnect":
-                raise ConnectionResetError("the client went away before its request had ended")
+                raise ConnectionResetError("the client left before its request had ended")
             self._unread = memoryview(message.get("body", b""))
             self._ended = not message.get("more_body", False)
         count = min(len(buffer), len(self._unread))
@@ -173,25 +187,19 @@ class _StreamedBody(io.RawIOBase):
         return count
 
 
-async def _receive(receive: Receive) -> Message:
-    return await receive()
-
-
-async def _body(
-    receive: Receive, loop: asyncio.AbstractEventLoop, waiting: Waiting
-) -> io.BufferedIOBase:
-    message = await receive()
+async def _body(client: _Client) -> io.BufferedIOBase:
+    message = await client.receive()
     first = message.get("body", b"")
     if message["type"] == "http.disconnect" or not message.get("more_body", False):
         return io.BytesIO(first)
-    return io.BufferedReader(_StreamedBody(first, receive, loop, waiting), 64 * 1024)
+    return io.BufferedReader(_StreamedBody(first, client), 64 * 1024)
 
 
 def _header(name: str, value: str) -> tuple[bytes, bytes]:
     if not isinstance(name, str) or not isinstance(value, str):
         raise TypeError(f"a WSGI header is a pair of str, not ({name!r}, {value!r})")
     if name.lower() in _HOP_BY_HOP:
-        raise ValueError(f"a WSGI app may not set the header {name!r}: it is the server's (PEP 3333)")
+        raise ValueError(f"a WSGI app may not set the header {name!r}, which is the server's (PEP 3333)")
     try:
         return name.lower().encode("latin-1"), value.encode("latin-1")
     except UnicodeEncodeError:
@@ -201,14 +209,11 @@ def _header(name: str, value: str) -> tuple[bytes, bytes]:
 def environ_of(scope: Scope, body: io.BufferedIOBase) -> Environ:
     """The WSGI environment of an ASGI `http` scope."""
     root: str = scope.get("root_path", "")
-    path: str = scope["path"]
-    if root and path.startswith(root):
-        path = path[len(root) :]
     server = scope.get("server") or ("localhost", 80)
     environ: Environ = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": _wsgi_text(root),
-        "PATH_INFO": _wsgi_text(path),
+        "PATH_INFO": _wsgi_text(scope["path"].removeprefix(root)),
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
         "SERVER_NAME": server[0],
         "SERVER_PORT": str(server[1]),
@@ -225,8 +230,8 @@ def environ_of(scope: Scope, body: io.BufferedIOBase) -> Environ:
     if scope.get("client"):
         environ["REMOTE_ADDR"] = scope["client"][0]
         environ["REMOTE_PORT"] = str(scope["client"][1])
-    for name, value in scope["headers"]:
-        _add_header(environ, name.decode("latin-1"), value.decode("latin-1"))
+    for key, values in _by_key(scope["headers"]).items():
+        environ[key] = ("; " if key == "HTTP_COOKIE" else ",").join(values)
     if isinstance(body, io.BytesIO):
         environ["CONTENT_LENGTH"] = str(len(body.getbuffer()))
     return environ
@@ -236,13 +241,13 @@ def _wsgi_text(text: str) -> str:
     return text if text.isascii() else text.encode().decode("latin-1")
 
 
-def _add_header(environ: Environ, name: str, value: str) -> None:
-    if "_" in name:
-        return  # It would look like the same name with a dash, which is how headers are forged.
-    key = name.upper().replace("-", "_")
-    if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        key = f"HTTP_{key}"
-    if key in environ:
-        separator = "; " if key == "HTTP_COOKIE" else ","
-        value = f"{environ[key]}{separator}{value}"
-    environ[key] = value
+def _by_key(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        if b"_" in name:
+            continue  # It would pass for the name with a dash, which is how headers are forged.
+        key = name.decode("latin-1").upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = f"HTTP_{key}"
+        found.setdefault(key, []).append(value.decode("latin-1"))
+    return found

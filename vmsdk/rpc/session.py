@@ -7,11 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-<<<<<<< HEAD
 from vmsdk.address import Addresses
-from vmsdk.chainlock import ChainLock
-=======
->>>>>>> 786d94e (Replace the scheduler of HTTP by an ordinary pool of two threads that grows when its jobs wait)
 from vmsdk.errors import VMError
 from vmsdk.protocol import Protocol
 from vmsdk.rpc.blockmemory import BlockMemory
@@ -44,12 +40,8 @@ class Session:
         self.vm = vm
         self.protocol = protocol
         self.log = log
-<<<<<<< HEAD
         self._addresses = addresses
-        self.lock = ChainLock()
-=======
         self.lock = threading.RLock()
->>>>>>> 786d94e (Replace the scheduler of HTTP by an ordinary pool of two threads that grows when its jobs wait)
         self.priority = EnginePriority()
         self.faults = FaultLog(log)
         self.blocks = BlockMemory(vm)
@@ -102,7 +94,9 @@ class Session:
             # Not at the start of the process: no node asks for HTTP before it has a chain.
             from vmsdk.rpc.http import HTTPServers
 
-            self._http = HTTPServers(self.protocol, self.log, self.priority, self._addresses)
+            self._http = HTTPServers(
+                self.protocol, self.log, self.priority, self._addresses, self.faults
+            )
         return self._http.serve(app, prefix=prefix)
 
     def disconnect(self) -> None:

@@ -131,7 +131,7 @@ def test_static_methods_count_and_several_services_live_side_by_side() -> None:
 
 
 def test_a_class_in_place_of_an_instance_is_refused_with_the_cure() -> None:
-    with pytest.raises(TypeError, match="give an instance"):
+    with pytest.raises(TypeError, match="pass an instance"):
         JSONRPC("chain", Chain)
 
 
@@ -145,7 +145,7 @@ def test_two_methods_of_one_wire_name_are_refused() -> None:
         def get_block(self) -> None: ...
         def getBlock(self) -> None: ...
 
-    with pytest.raises(TypeError, match="both called"):
+    with pytest.raises(TypeError, match="both have the name"):
         JSONRPC("chain", Twins())
 
 
@@ -191,7 +191,7 @@ def test_positional_only_and_keyword_only_parameters_are_respected() -> None:
     [
         ("proposeBlock", [], "missing 'data'"),
         ("proposeBlock", {"tip": 1}, "missing 'data'"),
-        ("proposeBlock", ["x", 1, 2], "3 parameters are too many"),
+        ("proposeBlock", ["x", 1, 2], "3 are too many"),
         ("proposeBlock", {"data": "x", "fee": 1}, "unknown parameter 'fee'"),
         ("proposeBlock", {"data": "x", "DATA": "y"}, "'data' is given twice"),
         ("proposeBlock", [7], "'data' must be a string, not an integer"),
@@ -201,7 +201,7 @@ def test_positional_only_and_keyword_only_parameters_are_respected() -> None:
         ("number", [None], "'value' must be a number, not null"),
         ("either", [[]], "'value' must be an integer or a string or null, not an array"),
         ("wrapped", [[1]], "'transaction' must be an object, not an array"),
-        ("getBlock", ["nonsense"], "'block_id' is no ID"),
+        ("getBlock", ["nonsense"], "'block_id' is not an ID"),
         ("getBlock", [3], "'block_id' must be the text of an ID"),
         ("lastAccepted", [1], "takes no parameters"),
     ],
@@ -396,11 +396,16 @@ def test_a_batch_of_garbage_answers_each() -> None:
 class Client:
     """One request to an ASGI app; what it answers."""
 
-    def __init__(self, method: str = "POST", body: list[bytes] | None = None, **headers: str) -> None:
+    def __init__(
+        self,
+        method: str = "POST",
+        body: list[bytes] | None = None,
+        content_type: str | None = "application/json",
+    ) -> None:
         self.scope: dict[str, Any] = {
             "type": "http",
             "method": method,
-            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+            "headers": [] if content_type is None else [(b"content-type", content_type.encode())],
         }
         self.parts = [b""] if body is None else body
         self.sent: list[Any] = []
@@ -434,8 +439,9 @@ def test_a_post_of_json_is_answered_as_json(content_type: str) -> None:
     assert json.loads(body)["result"] == "static"
 
 
-def test_a_post_without_a_content_type_is_taken() -> None:
-    assert Client(body=[STATIC]).ask(JSONRPC("chain", Chain()))[0] == 200
+def test_a_post_without_a_content_type_is_415_as_any_page_may_send_it() -> None:
+    status, _, body = Client(body=[STATIC], content_type=None).ask(JSONRPC("chain", Chain()))
+    assert (status, body) == (415, b'send "Content-Type: application/json"; the request says there is none\n')
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD"])

@@ -84,7 +84,7 @@ def test_a_flask_app_and_a_json_rpc_service_live_side_by_side(serve: Serve) -> N
     assert httpx.post(f"{served.url}/echo", json={"a": [1]}).json() == {"a": [1]}
     call = {"jsonrpc": "2.0", "id": 1, "method": "sum.add", "params": [{"a": 1, "b": 2}]}
     assert httpx.post(f"{served.url}/rpc", json=call).json()["result"] == 3
-    refused = httpx.post(f"{served.url}/rpc", content="{}")
+    refused = httpx.post(f"{served.url}/rpc", json={})
     assert refused.json()["error"]["code"] == -32600
 
 

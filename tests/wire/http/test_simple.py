@@ -163,7 +163,7 @@ def test_an_app_that_returns_without_an_answer_is_a_500(
         return
 
     assert mount(app).simple().code == 500
-    assert "returned without any response" in caplog.text
+    assert "returned without sending a response" in caplog.text
 
 
 def test_a_client_that_leaves_is_told_to_the_app_which_may_end_in_peace(
@@ -275,7 +275,7 @@ async def endless_events(scope: Any, receive: Any, send: Any) -> None:
 def test_an_event_source_gets_the_first_events_of_an_endless_stream(
     mount: Mount, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("vmsdk.rpc.http.simple.EVENTS_WAIT_S", 0.05)
+    monkeypatch.setattr("vmsdk.rpc.http.exchange.EVENTS_WAIT_S", 0.05)
     caller = mount(endless_events)
     for url, body in ((PATH, b"data: 1\n\n"), (f"{PATH}?silent", b"")):
         response = caller.simple(url=url, request_headers=EVENT_SOURCE)
@@ -305,7 +305,7 @@ def test_a_stream_of_events_that_ends_is_given_whole_to_other_clients(mount: Mou
 def test_a_response_that_never_ends_is_stopped_before_it_fills_the_memory(
     mount: Mount, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("vmsdk.rpc.http.simple.MAX_RESPONSE_BYTES", 1_000)
+    monkeypatch.setattr("vmsdk.rpc.http.exchange.MAX_RESPONSE_BYTES", 1_000)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -315,7 +315,7 @@ def test_a_response_that_never_ends_is_stopped_before_it_fills_the_memory(
 
     response = mount(app).simple()
     assert (response.code, response.body) == (500, b"Internal Server Error\n")
-    assert "ask by HTTP/2" in caplog.text
+    assert "ask over HTTP/2" in caplog.text
 
 
 def test_requests_over_the_limit_are_told_to_come_again(

@@ -134,7 +134,7 @@ def test_fragments_are_held_as_what_they_say_and_not_by_their_number(
     def frame(first: int) -> bytes:
         return bytes((first, 0x80 | len(payload))) + bytes(4) + payload
 
-    count = 50_000
+    count = 20_000
     served = serve({"/ws": echo(ended)})
     with connect(f"{served.ws}/ws", compression=None) as client:
         tracemalloc.start()
@@ -298,7 +298,7 @@ def refusing(*messages: dict[str, Any]) -> Any:
             b"who are you?",
         ),
         (WSGI(lambda environ, start_response: []), 400, b"this app is WSGI, which has no WebSockets\n"),
-        (JSONRPC({"f": lambda: None}), 400, b"this path speaks JSON-RPC, by POST\n"),
+        (JSONRPC({"f": lambda: None}), 400, b"this path serves JSON-RPC, by POST\n"),
     ],
 )
 def test_a_websocket_is_refused_before_it_is_one(

@@ -86,4 +86,3 @@ class LoopThread:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
-

@@ -1,19 +1,22 @@
-"""What an app has answered so far, and the rules that its `send` must keep."""
+"""An app's response: the rules for its events, and its way to the node."""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
 
+import grpc
+
 from vmsdk.http.asgi import Message
-from vmsdk.rpc.http.headers import HeaderMap, from_asgi
+from vmsdk.rpc.http.headers import HeaderMap, RawHeaders, from_asgi, merge, trailer_keys
+from vmsdk.rpc.http.nodeservers import ClientDisconnected, ResponseWriter
 
 # RFC 9110, section 6.4.1: these have no body.
 _NO_BODY = frozenset((204, 205, 304))
 
 
 class Phase(enum.Enum):
-    """How far a response has come."""
+    """How far a response has got."""
 
     NOTHING = enum.auto()
     STARTED = enum.auto()
@@ -22,11 +25,11 @@ class Phase(enum.Enum):
 
 
 class InvalidResponse(RuntimeError):
-    """An app broke a rule of ASGI or of HTTP in its response; the text says which."""
+    """An app's response broke a rule of ASGI or HTTP; the text says which."""
 
 
 class Response:
-    """One response. Each method takes one event of the app and raises `InvalidResponse`."""
+    """One response, event by event. Raises `InvalidResponse`."""
 
     def __init__(self, method: str) -> None:
         self._is_head = method == "HEAD"
@@ -35,18 +38,18 @@ class Response:
         self.headers: HeaderMap = {}
         """The app's own headers."""
         self.length: int | None = None
-        """The `Content-Length` that the app gave."""
+        """The app's `Content-Length`."""
         self.trailers: HeaderMap = {}
         self._written = 0
         self._has_trailers = False
 
     @property
     def has_body(self) -> bool:
-        """Whether HTTP lets this response have one: not for HEAD, 204, 205 and 304."""
+        """Whether HTTP allows this response a body: not for HEAD, 204, 205 and 304."""
         return not self._is_head and self.status not in _NO_BODY
 
     def take(self, message: Message) -> bytes:
-        """Note one event; returns the part of the body in it that is to be sent."""
+        """Take one event; returns the part of the body to send."""
         kind = message["type"]
         if kind == "http.response.start":
             self._start(message)
@@ -55,23 +58,21 @@ class Response:
         elif kind == "http.response.trailers":
             self._trailers(message)
         else:
-            raise InvalidResponse(f"an app cannot send {kind!r} for an HTTP request")
+            raise InvalidResponse(f"an app can't send {kind!r} for an HTTP request")
         return b""
 
     def check_complete(self) -> None:
         """Raise unless the app has sent all of it."""
         if self.phase is not Phase.COMPLETE:
-            had = "any response" if self.phase is Phase.NOTHING else "finishing its response"
-            raise InvalidResponse(f"the app returned without {had}")
+            missing = "sending a response" if self.phase is Phase.NOTHING else "finishing its response"
+            raise InvalidResponse(f"the app returned without {missing}")
 
     def _start(self, message: Message) -> None:
         if self.phase is not Phase.NOTHING:
             raise InvalidResponse("the app sent http.response.start twice")
         status = message["status"]
         if not isinstance(status, int) or not 200 <= status <= 599:
-            raise InvalidResponse(
-                f"the app answered with the status {status!r}; a response has one of 200 to 599"
-            )
+            raise InvalidResponse(f"the app sent the status {status!r}, which is not from 200 to 599")
         self.headers = from_asgi(message.get("headers", ()))
         self.length = _content_length(self.headers.get("Content-Length"))
         self.status = int(status)
@@ -82,11 +83,11 @@ class Response:
 
     def _body(self, message: Message) -> bytes:
         if self.phase is not Phase.STARTED:
-            when = "before http.response.start" if self.phase is Phase.NOTHING else "after its last one"
+            when = "before http.response.start" if self.phase is Phase.NOTHING else "after the last one"
             raise InvalidResponse(f"the app sent http.response.body {when}")
         body = message.get("body", b"")
         if not isinstance(body, (bytes, bytearray, memoryview)):
-            raise InvalidResponse(f"the app sent a body that is not bytes but {type(body).__name__}")
+            raise InvalidResponse(f"the app sent a body of type {type(body).__name__}; send bytes")
         ended = not message.get("more_body", False)
         if self.has_body:
             self._count(len(body), ended)
@@ -121,3 +122,77 @@ def _content_length(values: Iterable[str] | None) -> int | None:
     if given or not (text.isascii() and text.isdigit()):
         raise InvalidResponse(f"the app's Content-Length is {text!r}, which is not one number")
     return int(text)
+
+
+class ResponseStream:
+    """Sends an app's response to the node, event by event. Raises `ClientDisconnected` and `InvalidResponse`."""
+
+    def __init__(self, method: str, writer: ResponseWriter, node_headers: HeaderMap) -> None:
+        self.response = Response(method)
+        self._method = method
+        self._writer = writer
+        self._node_headers = node_headers
+        self._headers: HeaderMap = node_headers
+        self._status_sent = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the app has sent all of it."""
+        return self.response.phase is Phase.COMPLETE
+
+    @property
+    def final_headers(self) -> HeaderMap:
+        """The headers for the end of the call, which carry the trailers."""
+        return {**self._headers, **trailer_keys(self.response.trailers)}
+
+    async def take(self, message: Message) -> None:
+        """Send one event of the app; returns when the node has taken it."""
+        before = self.response.phase
+        body = self.response.take(message)
+        try:
+            if before is Phase.NOTHING:
+                self._headers = merge(self._node_headers, self.response.headers)
+                if self._is_open_ended:
+                    # The client learns that the response has begun, even if its first part takes long.
+                    await self._send_status()
+                    await self._writer.flush()
+            elif before is Phase.STARTED:
+                await self._send_body(body)
+        except grpc.aio.AioRpcError:
+            raise ClientDisconnected from None
+
+    async def fail(self, status: int, text: str, extra: RawHeaders | None = None) -> None:
+        """Send a plain text (and *extra* headers) instead, unless the client has the status already."""
+        if self._status_sent:
+            return
+        self.response = Response(self._method)
+        body = f"{text}\n".encode()
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+        headers += extra or []
+        try:
+            await self.take({"type": "http.response.start", "status": status, "headers": headers})
+            await self.take({"type": "http.response.body", "body": body})
+        except ClientDisconnected:
+            pass
+
+    @property
+    def _is_open_ended(self) -> bool:
+        """Whether to flush part by part: as Go's proxy does, if no length is known."""
+        return self.response.length is None and self.response.has_body
+
+    async def _send_body(self, body: bytes) -> None:
+        is_last = self.response.phase is not Phase.STARTED
+        if body:
+            if self.response.status != 200:
+                await self._send_status()
+            self._status_sent = True
+            await self._writer.write(self._headers, body)
+            if not is_last and self._is_open_ended:
+                await self._writer.flush()
+        elif is_last:
+            await self._send_status()
+
+    async def _send_status(self) -> None:
+        if not self._status_sent:
+            self._status_sent = True
+            await self._writer.write_header(self.response.status, self._headers)

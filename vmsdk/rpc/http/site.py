@@ -1,4 +1,4 @@
-"""One mounted app: what its requests share, and how each of them runs."""
+"""One mounted app: how its requests run, and which requests are its own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import logging
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
-from vmsdk.http.asgi import FAILURES, RUN_IN_THREAD, WAITING, ASGIApp, Scope
-from vmsdk.http.lifespan import Lifespan
-from vmsdk.http.mount import Mount
+from vmsdk.http.asgi import FAILURES, REPORT, RUN_IN_THREAD, WAITING, ASGIApp, Scope
+from vmsdk.http.lifespan import Lifespan, place
+from vmsdk.http.mount import Mount, prefix_of
+from vmsdk.rpc.faults import FaultLog
 from vmsdk.rpc.http.capacity import Capacity, Full
 from vmsdk.rpc.http.exchange import Exchange
 from vmsdk.rpc.http.pool import Pool
@@ -21,6 +23,7 @@ from vmsdk.rpc.priority import EnginePriority
 DISCONNECT_GRACE_S = 5.0
 
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
+_MAX_LOGGED_PATH = 200
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Shared:
     pool: Pool
     capacity: Capacity
     priority: EnginePriority
+    faults: FaultLog
     log: logging.Logger
 
 
@@ -42,6 +46,8 @@ class Site:
         """Where it is; None for the header-routed handler."""
         self.lifespan = lifespan
         self.shared = shared
+        self.report = shared.faults.record
+        self._place = place(None if mount is None else mount.prefix)
         self._running: dict[asyncio.Task[None], Exchange] = {}
 
     def scope(self, kind: str, target: Target, **rest: Any) -> Scope:
@@ -49,7 +55,7 @@ class Site:
         path = target.path
         root = self.mount.root_path(path) if self.mount is not None else ""
         if root and len(path) == len(root):
-            # The mounted path itself is the app's "/": there is no shorter route to write.
+            # The mounted path itself is the app's "/", its shortest route.
             path += "/"
         return {
             "type": kind,
@@ -61,6 +67,7 @@ class Site:
             "state": self.lifespan.state.copy(),
             RUN_IN_THREAD: self.shared.pool.run,
             WAITING: self.shared.pool.waiting,
+            REPORT: self.report,
             **rest,
         }
 
@@ -69,8 +76,8 @@ class Site:
     async def run(self, exchange: Exchange) -> None:
         """Let the app handle the exchange; returns when the response has ended or been given up.
 
-        Cancelled, which is how gRPC tells that the client has left, the app gets to know it, and
-        `DISCONNECT_GRACE_S` to end.
+        gRPC cancels it when the client has left. The app is notified, and cancelled itself after
+        `DISCONNECT_GRACE_S`.
         """
         task = asyncio.create_task(self._call(exchange))
         self._running[task] = exchange
@@ -85,37 +92,41 @@ class Site:
             raise
 
     async def _call(self, exchange: Exchange) -> None:
-        capacity = self.shared.capacity
+        capacity, priority = self.shared.capacity, self.shared.priority
         try:
             with (capacity.streams if exchange.is_stream else capacity.requests).take():
-                self.shared.priority.give_way()
+                priority.give_way()
                 # A stream may be idle for long.
-                with nullcontext() if exchange.is_stream else self.shared.priority.at_work():
+                with nullcontext() if exchange.is_stream else priority.at_work():
                     await self.app(exchange.scope, exchange.receive, exchange.send)
                 await exchange.ended()
         except Full as error:
-            self.shared.log.debug("%s %s: refused: %s", *self._name(exchange), error)
+            self.shared.log.debug("%s: refused: %s", self.name(exchange.scope), error)
             await exchange.fail(503, str(error))
         except asyncio.CancelledError:
             await exchange.fail(503, "the chain is shutting down")
         except FAILURES as error:
-            if exchange.gone and isinstance(error, OSError):
-                self.shared.log.debug("%s %s: the client has left", *self._name(exchange))
+            if exchange.gone:
+                # Whatever its type: frameworks turn the OSError of a send into exceptions of their own.
+                self.shared.log.debug("%s: the client has left: %r", self.name(exchange.scope), error)
             else:
-                self.shared.log.error("%s %s: the app failed", *self._name(exchange), exc_info=error)
+                consequence = f"{self.name(exchange.scope)} gets status 500"
+                self.report(f"the app at {self._place}", error, consequence)
                 await exchange.fail(500, "Internal Server Error")
         finally:
             exchange.finish()
             await exchange.close()
 
     @staticmethod
-    def _name(exchange: Exchange) -> tuple[str, str]:
-        return exchange.scope.get("method", "WebSocket"), exchange.scope["path"]
+    def name(scope: Scope) -> str:
+        """A request's method and path for the log, without the control characters that a client may put there."""
+        path = quote(scope["path"][:_MAX_LOGGED_PATH], safe="/:@!$&'()*+,;=")
+        return f"{quote(scope.get('method', 'WebSocket')[:20])} {path}"
 
     # The end ---------------------------------------------------------------------------------------
 
     async def stop(self, grace_s: float) -> None:
-        """Tell every app that its client has left, and cancel what has not ended after *grace_s* seconds."""
+        """Disconnect every client, and cancel the requests that have not ended after *grace_s* seconds."""
         for exchange in list(self._running.values()):
             exchange.disconnect()
         if self._running:
@@ -126,5 +137,43 @@ class Site:
             _, stuck = await asyncio.wait(self._running, timeout=grace_s)
             for task in stuck:
                 self.shared.log.warning(
-                    "%s %s: the app ignores its cancellation", *self._name(self._running[task])
+                    "%s: the app ignores its cancellation", self.name(self._running[task].scope)
                 )
+
+
+class Routes:
+    """All mounted apps, by path.
+
+    A node registers the prefixes of a chain in random order and takes the first that matches. So with
+    a template among them, such as `/{path:.*}`, a request for `/rpc` may reach the wrong server.
+    """
+
+    def __init__(self) -> None:
+        self._exact: dict[str, Site] = {}
+        self._templates: list[tuple[Mount, Site]] = []
+
+    def add(self, site: Site) -> None:
+        """Add an app."""
+        mount = site.mount
+        if mount is None:
+            return
+        if mount.is_template:
+            self._templates.append((mount, site))
+            self._templates.sort(key=lambda each: len(each[0].base), reverse=True)
+        else:
+            self._exact[mount.prefix] = site
+
+    def site_for(self, path: str, reached: Site) -> Site:
+        """The app for *path*: an exact prefix before a template, a longer one before a shorter.
+
+        *reached* is the app whose server the node chose.
+        """
+        if reached.mount is None or not reached.mount.is_template:
+            return reached
+        prefix = prefix_of(path)
+        if prefix is None:
+            return reached
+        exact = self._exact.get(prefix)
+        if exact is not None:
+            return exact
+        return next((site for mount, site in self._templates if mount.matches(prefix)), reached)

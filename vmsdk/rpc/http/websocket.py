@@ -1,9 +1,10 @@
-"""A WebSocket: ASGI on one side, a hijacked connection on the other, wsproto between them."""
+"""A WebSocket: ASGI on one side, a hijacked connection on the other, wsproto in between."""
 
 from __future__ import annotations
 
 import asyncio
 import io
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -24,31 +25,31 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from vmsdk.http.asgi import Message, Scope
-from vmsdk.rpc.http.connection import HijackedConnection
-from vmsdk.rpc.http.exchange import ClientDisconnected, Exchange
+from vmsdk.rpc.http.exchange import Exchange
 from vmsdk.rpc.http.headers import InvalidHeader, RawHeaders, from_asgi
-from vmsdk.rpc.http.inbox import Inbox
-from vmsdk.rpc.http.response import InvalidResponse
-from vmsdk.rpc.http.responsewriter import ResponseChannel
-from vmsdk.rpc.http.site import Shared
-from vmsdk.rpc.http.stream import ResponseStream
+from vmsdk.rpc.http.nodeservers import ClientDisconnected, HijackedConnection, ResponseChannel
+from vmsdk.rpc.http.response import InvalidResponse, ResponseStream
+from vmsdk.rpc.http.site import Site
+
+MAX_UNREAD = 64
+MAX_UNREAD_BYTES = 1024 * 1024
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""The largest message taken from a client; a larger one ends the connection with 1009."""
+"""Of a message from the client; a larger one ends the connection with 1009."""
 
 READ_BYTES = 64 * 1024
-"""Small enough that a chunk that was compressed a thousandfold is still bearable."""
+"""Small enough that a chunk compressed a thousandfold does no harm."""
 
 PING_INTERVAL_S = 30.0
-"""A client that answers neither of two pings, this far apart, is gone."""
+"""A client that responds to neither of two pings, this far apart, is gone."""
 
 WRITE_TIMEOUT_S = 600.0
-"""For a client to take one message: the largest at 28 KB a second."""
+"""For a client to take one message: enough for the largest at 28 KB a second."""
 
 CLOSE_TIMEOUT_S = 5.0
-"""For the client to answer our closing."""
+"""For the client to respond to our closing."""
 
-# Compressing less takes less time than changing threads.
+# Compressing less takes less time than a change of threads.
 _COMPRESS_IN_THREAD_BYTES = 64 * 1024
 # RFC 6455, section 7.4.1, and the IANA registry that extends it.
 _FAILED = 1011
@@ -58,7 +59,7 @@ _HANDSHAKE = (b"connection", b"upgrade")
 
 
 class Refused(Exception):
-    """The request is not an upgrade to a WebSocket that this side can take."""
+    """The request is not a valid upgrade to a WebSocket."""
 
     def __init__(self, status: int, reason: str, headers: RawHeaders) -> None:
         self.status = status
@@ -83,8 +84,53 @@ def begin(headers: RawHeaders) -> tuple[WSConnection, list[str]]:
     return connection, list(request.subprotocols)
 
 
+class Inbox:
+    """Messages that the client has sent and the app has not received. When it is full, the reader waits.
+
+    Holds `MAX_UNREAD` messages, and `MAX_UNREAD_BYTES` before the last of them.
+    """
+
+    def __init__(self) -> None:
+        self._messages: deque[tuple[Message, int]] = deque()
+        self._bytes = 0
+        self._end: Message | None = None
+        self._changed = asyncio.Event()
+
+    def put(self, message: Message, size: int) -> None:
+        """Add a message of *size* bytes. After the end it is dropped."""
+        if self._end is not None:
+            return
+        self._messages.append((message, size))
+        self._bytes += size
+        self._changed.set()
+
+    def end(self, message: Message) -> None:
+        """Add the last message, which `get` repeats. Only the first call counts."""
+        if self._end is None:
+            self._end = message
+            self._changed.set()
+
+    async def get(self) -> Message:
+        """The next message."""
+        while not self._messages:
+            if self._end is not None:
+                return self._end
+            self._changed.clear()
+            await self._changed.wait()
+        message, size = self._messages.popleft()
+        self._bytes -= size
+        self._changed.set()
+        return message
+
+    async def room(self) -> None:
+        """Wait until there is room for another message, or for the end."""
+        while self._end is None and (len(self._messages) >= MAX_UNREAD or self._bytes >= MAX_UNREAD_BYTES):
+            self._changed.clear()
+            await self._changed.wait()
+
+
 class WebSocketExchange(Exchange):
-    """One WebSocket. The Handle call that brought it ends when the connection is hijacked, or refused."""
+    """One WebSocket. Its Handle call ends when the connection is hijacked or refused."""
 
     is_stream = True
 
@@ -95,33 +141,34 @@ class WebSocketExchange(Exchange):
         node: ResponseChannel,
         stream: ResponseStream,
         connect: Callable[[str], HijackedConnection],
-        shared: Shared,
+        site: Site,
     ) -> None:
         super().__init__(scope)
         self._ws = handshake
         self._node = node
         self._stream = stream
-        """Where an answer goes that is not a WebSocket."""
+        """For a response that refuses the WebSocket."""
         self._connect = connect
-        self._shared = shared
-        self._log = shared.log
+        self._shared = site.shared
+        self._log = site.shared.log
+        self._name = site.name(scope)
         self._inbox = Inbox()
         self._inbox.put({"type": "websocket.connect"}, 0)
         self._connection: HijackedConnection | None = None
         self._writing = asyncio.Lock()
         self._reading: asyncio.Task[None] | None = None
-        # Parts are joined as they come: the limit is on what they hold, and their number has none.
+        # Parts are joined as they arrive: their size has a limit, their number has none.
         self._text = io.StringIO()
         self._binary = bytearray()
         self._parts_bytes = 0
         self._close_code = 1000
-        """How to close for an app that does not do it itself."""
+        """The close code for an app that does not close."""
         self._is_listening = False
-        """The client would be heard now; not so while it waits for the app to take its messages."""
+        """Whether a message of the client would be read now, rather than wait for the app to take others."""
         self._silent_pings = 0
-        """How many were sent while it would have been heard, and was not."""
+        """Pings sent while a response would have been read, and none came."""
         self._write_began = 0.0
-        """When the last write had its turn, by the loop's clock."""
+        """When the last write began, by the loop's clock."""
         self._ping_timer: asyncio.TimerHandle | None = None
         self._pinging: asyncio.Task[None] | None = None
 
@@ -144,7 +191,7 @@ class WebSocketExchange(Exchange):
         elif kind == "websocket.close":
             await self._send_close(message.get("code", 1000), message.get("reason") or "")
         else:
-            raise InvalidResponse(f"an app cannot send {kind!r} on an open WebSocket")
+            raise InvalidResponse(f"an app can't send {kind!r} on an open WebSocket")
 
     async def _send_before_accept(self, message: Message) -> None:
         if message["type"] == "websocket.accept":
@@ -157,16 +204,18 @@ class WebSocketExchange(Exchange):
 
     async def _send_response(self, message: Message) -> None:
         if self._connection is not None:
-            raise InvalidResponse("the app sent a response of HTTP after websocket.accept")
+            raise InvalidResponse("the app sent an HTTP response after websocket.accept")
         await self._stream.take(message)
         if self._stream.is_complete:
             self._end(1006)
 
     async def _accept(self, message: Message) -> None:
         extra = [(name, value) for name, value in message.get("headers", ())]
-        from_asgi(extra)  # Raises for what would break out of its header.
+        from_asgi(extra)  # Raises for a line break, which would forge further headers.
         if any(name.lower().startswith(b"sec-websocket-") for name, _ in extra):
-            raise InvalidResponse("the app set a Sec-WebSocket header: give accept its subprotocol instead")
+            raise InvalidResponse(
+                "the app set a Sec-WebSocket header: pass the subprotocol to accept instead"
+            )
         accept = AcceptConnection(
             subprotocol=message.get("subprotocol"), extensions=[PerMessageDeflate()], extra_headers=extra
         )
@@ -178,7 +227,7 @@ class WebSocketExchange(Exchange):
             self._connection = self._connect(await self._node.writer.hijack())
             await self._connection.write(handshake)
         except (grpc.aio.AioRpcError, ClientDisconnected) as error:
-            self._log.debug("%s: the node does not hand over the connection: %s", self.scope["path"], error)
+            self._log.debug("%s: the node did not hand over the connection: %s", self._name, error)
             self._lose(1006)
             raise ClientDisconnected from None
         self.finish()
@@ -206,7 +255,7 @@ class WebSocketExchange(Exchange):
     # The client's side -----------------------------------------------------------------------------
 
     async def _read(self, connection: HijackedConnection) -> None:
-        """Take what the client sends, until it ends."""
+        """Read what the client sends, to the end."""
         try:
             while self._ws.state is not ConnectionState.CLOSED:
                 await self._inbox.room()
@@ -216,12 +265,13 @@ class WebSocketExchange(Exchange):
                 self._silent_pings = 0
                 self._shared.priority.give_way()
                 if chunk.data:
-                    self._ws.receive_data(chunk.data)
-                    await self._take_events()
+                    with self._shared.priority.at_work():
+                        self._ws.receive_data(chunk.data)
+                        await self._take_events()
                 if chunk.is_end:
                     break
         except (ClientDisconnected, RemoteProtocolError, LocalProtocolError) as error:
-            self._log.debug("%s: the WebSocket broke: %s", self.scope["path"], error)
+            self._log.debug("%s: the WebSocket broke: %s", self._name, error)
         finally:
             self._lose(1006)
             await connection.close()
@@ -260,7 +310,7 @@ class WebSocketExchange(Exchange):
 
     async def _take_close(self, event: CloseConnection) -> None:
         if self._ws.state is ConnectionState.OPEN:
-            # Not the client's own closing, but wsproto's verdict on its frames.
+            # The client did not close: wsproto refused its frames.
             await self._break_off(event.code, event.reason or "")
         code = CloseReason.NO_STATUS_RCVD if event.code is None else event.code
         self._inbox.end({"type": "websocket.disconnect", "code": int(code), "reason": event.reason or ""})
@@ -269,14 +319,14 @@ class WebSocketExchange(Exchange):
         self._end(int(code))
 
     async def _break_off(self, code: int, reason: str) -> None:
-        """The client breaks the rules: say so and hang up."""
+        """The client breaks the protocol: close with the reason, and hang up."""
         await self._send_close(int(code), reason)
         raise ClientDisconnected
 
     # The connection --------------------------------------------------------------------------------
 
     async def _write(self, event: Event, size: int) -> None:
-        """Send one event, after those before it. Raises `ClientDisconnected`."""
+        """Send one event, in order. Raises `ClientDisconnected`."""
         connection = self._connection
         if connection is None:
             raise ClientDisconnected
@@ -297,7 +347,7 @@ class WebSocketExchange(Exchange):
                 raise ClientDisconnected from None
 
     def _watch(self) -> None:
-        """Look again in a while whether the client still lives."""
+        """Check in a while whether the client is still there."""
         self._ping_timer = asyncio.get_running_loop().call_later(PING_INTERVAL_S, self._ping)
 
     def _ping(self) -> None:
@@ -305,7 +355,7 @@ class WebSocketExchange(Exchange):
             self._reading.cancel()
             return
         if self._ws.state is not ConnectionState.OPEN:
-            self._silent_pings += 1  # What it owes us now is the answer to our closing.
+            self._silent_pings += 1  # What is due now is the response to our closing.
         elif not self._writing.locked():
             self._pinging = asyncio.ensure_future(self._send_ping())
         self._watch()
@@ -318,7 +368,7 @@ class WebSocketExchange(Exchange):
         try:
             await self._write(Ping(), 0)
         except ClientDisconnected:
-            return  # Noted already.
+            return
         if self._is_listening:
             self._silent_pings += 1
 
@@ -366,4 +416,4 @@ class WebSocketExchange(Exchange):
         try:
             await self._send_close(code, "")
         except (ClientDisconnected, InvalidResponse, InvalidHeader):
-            pass  # It has left already.
+            pass  # The client has left already.

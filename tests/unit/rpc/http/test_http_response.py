@@ -62,12 +62,12 @@ def test_trailers_follow_if_they_were_announced() -> None:
     [
         ([start(), start()], "twice"),
         ([body()], "before http.response.start"),
-        ([start(), body(), body()], "after its last one"),
+        ([start(), body(), body()], "after the last one"),
         ([start(100)], "200 to 599"),
         ([start(101)], "200 to 599"),
         ([start(600)], "200 to 599"),
         ([start("200")], "200 to 599"),
-        ([start(), body("text")], "not bytes but str"),
+        ([start(), body("text")], "of type str; send bytes"),
         ([start(200, (b"content-length", b"3")), body(b"ab")], "Content-Length is 3, but its body has 2"),
         (
             [start(200, (b"content-length", b"1")), body(b"ab", True)],
@@ -87,7 +87,7 @@ def test_a_broken_rule_is_named(messages: list[dict[str, Any]], rule: str) -> No
 
 @pytest.mark.parametrize(
     ("messages", "had"),
-    [([], "any response"), ([start()], "finishing"), ([start(), body(b"", True)], "finishing")],
+    [([], "sending a response"), ([start()], "finishing"), ([start(), body(b"", True)], "finishing")],
 )
 def test_a_response_that_was_not_finished_is_told_from_none(messages: list[dict[str, Any]], had: str) -> None:
     with pytest.raises(InvalidResponse, match=had):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
 
 from vmsdk.http.mount import Mount
-from vmsdk.rpc.http.routes import Routes
-from vmsdk.rpc.http.site import Site
+from vmsdk.rpc.faults import FaultLog
+from vmsdk.rpc.http.site import Routes, Shared, Site
 
 PREFIXES = ["", "/rpc", "/{path:.*}", "/api{path:|/.*}", "/api/v2{path:|/.*}", "/api/health"]
 
 
 def site(prefix: str | None) -> Site:
     none: Any = None
-    return Site(none, None if prefix is None else Mount(prefix), none, none)
+    log = logging.getLogger("chain")
+    shared = Shared(none, none, none, FaultLog(log), log)
+    return Site(none, None if prefix is None else Mount(prefix), none, shared)
 
 
 SITES = {prefix: site(prefix) for prefix in PREFIXES}

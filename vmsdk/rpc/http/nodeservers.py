@@ -1,0 +1,178 @@
+"""The small gRPC servers that a node starts for one request or one connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from vmsdk._pb._service import Method, RequestT, ResponseT
+from vmsdk._pb.http.responsewriter import responsewriter_pb2
+from vmsdk._pb.http.responsewriter.responsewriter_grpc import Writer
+from vmsdk._pb.io.reader import reader_pb2
+from vmsdk._pb.io.reader.reader_grpc import Reader
+from vmsdk._pb.net.conn import conn_pb2
+from vmsdk._pb.net.conn.conn_grpc import Conn
+from vmsdk.protocol import Protocol
+from vmsdk.rpc.http.headers import HeaderMap, to_wire
+from vmsdk.services.channel import CHANNEL_OPTIONS, target
+
+CLOSE_TIMEOUT_S = 2.0
+
+# Source: errEOF of vms/rpcchainvm's greader (the text of io.EOF), the only sign of the end until protocol 41.
+_EOF_TEXT = b"EOF"
+
+Unary: TypeAlias = Callable[[RequestT], Awaitable[ResponseT]]
+
+
+class ClientDisconnected(ConnectionError):
+    """The client has left, so nothing can be sent to it (an `OSError`, as ASGI 2.4 has it)."""
+
+    def __init__(self) -> None:
+        super().__init__("the client has disconnected")
+
+
+def _dial(address: str) -> grpc.aio.Channel:
+    """A channel to `host:port`, which connects at its first call.
+
+    Unlike calls to the node's lasting servers, calls on it fail when nobody listens: these servers
+    are up before the plugin hears of them, and gone when the client is.
+    """
+    return grpc.aio.insecure_channel(target(address), options=CHANNEL_OPTIONS)
+
+
+def _unary(channel: grpc.aio.Channel, method: Method[RequestT, ResponseT]) -> Unary[RequestT, ResponseT]:
+    """One method of the server as an `async` function. It raises `grpc.aio.AioRpcError`."""
+    call: Any = channel.unary_unary(
+        method.path,
+        request_serializer=method.request.SerializeToString,
+        response_deserializer=method.response.FromString,
+    )
+    return call  # type: ignore[no-any-return] # grpcio does not export the class of awaitable calls
+
+
+class Chunk(NamedTuple):
+    """The result of one read."""
+
+    data: bytes
+    """Valid even beside an end or a failure."""
+    is_end: bool
+    """Nothing follows."""
+    failure: str
+    """Why nothing follows; empty for an orderly end."""
+
+
+class NodeReader:
+    """An `io.reader.Reader`: a request's body, or what a hijacked connection receives."""
+
+    def __init__(self, channel: grpc.aio.Channel, protocol: Protocol) -> None:
+        self._read = _unary(channel, Reader.Read)
+        self._text_errors = protocol.text_io_errors
+
+    async def read(self, length: int) -> Chunk:
+        """1 to *length* bytes, or the end. A cancelled read may lose bytes.
+
+        Raises `grpc.aio.AioRpcError` if the server is gone.
+        """
+        response = await self._read(reader_pb2.ReadRequest(length=length))
+        if not response.HasField("error"):
+            return Chunk(response.read, False, "")
+        return Chunk(response.read, True, self._failure(response.error))
+
+    def _failure(self, error: bytes) -> str:
+        if self._text_errors:
+            return "" if error == _EOF_TEXT else error.decode(errors="replace") or "unknown error"
+        parsed = reader_pb2.Error.FromString(error)
+        return "" if parsed.error_code == reader_pb2.ERROR_CODE_EOF else parsed.message or "unknown error"
+
+
+class ResponseWriter:
+    """An `http.responsewriter.Writer`. Raises `grpc.aio.AioRpcError` when the client or the node is gone.
+
+    The headers of each call replace those of the call before; after the status they only matter for
+    trailers.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._write_header = _unary(channel, Writer.WriteHeader)
+        self._write = _unary(channel, Writer.Write)
+        self._flush = _unary(channel, Writer.Flush)
+        self._hijack = _unary(channel, Writer.Hijack)
+
+    async def write_header(self, status: int, headers: HeaderMap) -> None:
+        """Send the status and the headers. Only the first call counts, and none after a `write`."""
+        wire = to_wire(headers, responsewriter_pb2.Header)
+        await self._write_header(responsewriter_pb2.WriteHeaderRequest(headers=wire, status_code=status))
+
+    async def write(self, headers: HeaderMap, payload: bytes) -> None:
+        """Send a part of the body, preceded by status 200 if none was sent; waits for a slow client."""
+        wire = to_wire(headers, responsewriter_pb2.Header)
+        await self._write(responsewriter_pb2.WriteRequest(headers=wire, payload=payload))
+
+    async def flush(self) -> None:
+        """Send what the node still buffers."""
+        await self._flush(Empty())
+
+    async def hijack(self) -> str:
+        """Take over the client's HTTP/1 connection; returns the address of its server."""
+        return (await self._hijack(Empty())).server_addr
+
+
+class ResponseChannel:
+    """The server of one Handle call."""
+
+    def __init__(self, address: str, protocol: Protocol) -> None:
+        self._channel = _dial(address)
+        self.writer = ResponseWriter(self._channel)
+        self.body = NodeReader(self._channel, protocol)
+        """The request's body, since protocol 40."""
+
+    async def close(self) -> None:
+        """Disconnect. Calls in flight are cancelled."""
+        await self._channel.close()
+
+
+class HijackedConnection:
+    """The server of one hijacked client connection. It outlives the Handle call that hijacked it.
+
+    Used as the node's own plugins use it: `io.reader.Reader` first returns what the node had already
+    read from the socket, and `net.conn.Conn` writes without a buffer that nobody flushes.
+    """
+
+    def __init__(self, address: str, protocol: Protocol) -> None:
+        self._channel = _dial(address)
+        self._reader = NodeReader(self._channel, protocol)
+        self._write = _unary(self._channel, Conn.Write)
+        self._close = _unary(self._channel, Conn.Close)
+        self._closed = False
+
+    async def read(self, length: int) -> Chunk:
+        """What the client sends next. Raises `ClientDisconnected` if the node or the client is gone."""
+        try:
+            return await self._reader.read(length)
+        except grpc.aio.AioRpcError:
+            raise ClientDisconnected from None
+
+    async def write(self, data: bytes) -> None:
+        """Send *data*; waits for a slow client. Raises `ClientDisconnected` if it is gone."""
+        if self._closed:
+            raise ClientDisconnected
+        try:
+            await self._write(conn_pb2.WriteRequest(payload=data))
+        except grpc.aio.AioRpcError:
+            raise ClientDisconnected from None
+
+    async def close(self) -> None:
+        """Close the client's connection and the channel. Never raises."""
+        self._closed = True
+        try:
+            # The node stops that server while it responds, so the response may be lost.
+            await asyncio.wait_for(self._close(Empty()), CLOSE_TIMEOUT_S)
+        except (grpc.aio.AioRpcError, asyncio.TimeoutError):
+            pass
+        finally:
+            # A write in flight fails now that the connection is closed. Cancelling it would cancel the app.
+            await self._channel.close(CLOSE_TIMEOUT_S)
