@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+
 import pytest
 
 from vmsdk.rpc import priority

@@ -104,6 +104,7 @@ class EchoApplication(ConnectASGIApplication[Echo]):
     def _find(echo: Echo) -> dict[str, Any]:
         found = {}
         for name in [name for name, value in vars(Echo).items() if not name.startswith("_")]:
+            make: Any
             make, kind = _MAKE[KINDS.get(name, "unary_unary")]
             method = MethodInfo(
                 name=name,
@@ -197,8 +198,7 @@ def test_a_method_that_raises_is_unknown_and_one_traceback(
     serve: Serve, echo: Echo, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Client(serve, EchoApplication(echo)) as client, pytest.raises(grpc.RpcError) as caught:
-        response = client.call(name, b"")
-        list(response)
+        list(client.call(name, b""))
     assert caught.value.code() is grpc.StatusCode.UNKNOWN
     # The library sends the text of any exception to the client, as docs/http.md says.
     assert caught.value.details() == "secret"

@@ -134,7 +134,7 @@ def test_fragments_are_held_as_what_they_say_and_not_by_their_number(
     def frame(first: int) -> bytes:
         return bytes((first, 0x80 | len(payload))) + bytes(4) + payload
 
-    count = 20_000
+    count = 10_000
     served = serve({"/ws": echo(ended)})
     with connect(f"{served.ws}/ws", compression=None) as client:
         tracemalloc.start()

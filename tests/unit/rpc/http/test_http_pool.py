@@ -196,7 +196,7 @@ def test_the_jobs_in_the_queue_are_done_before_the_end() -> None:
         running = [asyncio.ensure_future(pool.run(abs, -number)) for number in range(100)]
         await asyncio.sleep(0)
         pool.shutdown()
-        return await asyncio.gather(*running)
+        return list(await asyncio.gather(*running))
 
     assert with_pool(use) == list(range(100))
 
