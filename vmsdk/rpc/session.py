@@ -94,9 +94,7 @@ class Session:
             # Not at the start of the process: no node asks for HTTP before it has a chain.
             from vmsdk.rpc.http import HTTPServers
 
-            self._http = HTTPServers(
-                self.protocol, self.log, self.priority, self._addresses, self.faults
-            )
+            self._http = HTTPServers(self.protocol, self.log, self.priority, self._addresses, self.faults)
         return self._http.serve(app, prefix=prefix)
 
     def disconnect(self) -> None:
