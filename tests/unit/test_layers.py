@@ -1,15 +1,15 @@
-"""The contracts in .importlinter let the floors be, and catch an import that goes up.
+"""The contracts in .importlinter accept the floors, and find an import that goes up.
 
-The floors are rebuilt as a package of empty modules, so that a violation can be planted.
+Each test builds the floors as a package of empty modules and plants a violation in it.
 """
 
 from __future__ import annotations
 
 import configparser
-import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,9 +29,24 @@ SERVICES = "Clients of the node know nothing of the VM"
 REQUIRED_BY_THE_WIRE_CONTRACT = {"services", "rpc", "runtime", "host"}
 FILE = "import os\n"
 
+# Importing import-linter takes longer than a run of it: one process does so once, and forks for each run.
+LINTER = """
+import os, sys
+from importlinter.cli import lint_imports_command
+for directory in map(str.strip, sys.stdin):
+    if os.fork() == 0:
+        os.chdir(directory)
+        sys.path.insert(0, directory)
+        os.dup2(os.open("output", os.O_WRONLY | os.O_CREAT), 1)
+        lint_imports_command([f"--config={sys.argv[1]}", "--no-cache"])
+    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+"""
+
+Lint = Callable[[Path], list[str]]
+
 
 def floors() -> list[str]:
-    """The module names in the lines of the first contract."""
+    """The modules named in the first contract."""
     parser = configparser.ConfigParser()
     parser.read(CONFIGURATION)
     return re.findall(r"\w+", parser["importlinter:contract:floors"]["layers"])
@@ -56,40 +71,43 @@ def build(directory: Path, names: list[str]) -> Path:
     return package
 
 
-def broken_contracts(directory: Path) -> list[str]:
-    """The names of the contracts that import-linter finds broken, sorted."""
-    result = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from importlinter.cli import lint_imports_command as main; main()",
-            f"--config={CONFIGURATION}",
-            "--no-cache",
-        ],
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(directory), "NO_COLOR": "1", "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    broken = re.findall(r"^(.+) BROKEN\b", result.stdout, re.MULTILINE)
-    assert bool(broken) == bool(result.returncode), result.stdout + result.stderr
-    return sorted(broken)
+@pytest.fixture(scope="module")
+def broken_contracts() -> Iterator[Lint]:
+    """A function that returns the names of the contracts that import-linter finds broken, sorted."""
+    command = [sys.executable, "-c", LINTER, str(CONFIGURATION)]
+    environment = {"NO_COLOR": "1", "COLUMNS": "200"}
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        ask, reply = process.stdin, process.stdout
+
+        def lint(directory: Path) -> list[str]:
+            ask.write(f"{directory}\n")
+            status = int(reply.readline())
+            output = (directory / "output").read_text("utf-8")
+            broken = re.findall(r"^(.+) BROKEN\b", output, re.MULTILINE)
+            assert bool(broken) == bool(status), output
+            return sorted(broken)
+
+        yield lint
+        process.stdin.close()
 
 
-def test_floors_without_imports_keep_every_contract(tmp_path: Path) -> None:
+def test_floors_without_imports_keep_every_contract(tmp_path: Path, broken_contracts: Lint) -> None:
     build(tmp_path, floors())
     assert broken_contracts(tmp_path) == []
 
 
-def test_floors_that_are_not_built_yet_break_nothing(tmp_path: Path) -> None:
+def test_floors_that_do_not_exist_yet_break_nothing(tmp_path: Path, broken_contracts: Lint) -> None:
     missing = optional_floors() - REQUIRED_BY_THE_WIRE_CONTRACT
     assert {"testing", "chain", "install"} <= missing
     build(tmp_path, [name for name in floors() if name not in missing])
     assert broken_contracts(tmp_path) == []
 
 
-def test_a_module_that_belongs_to_no_floor_is_refused(tmp_path: Path) -> None:
+def test_a_module_that_is_not_on_any_floor_is_found(tmp_path: Path, broken_contracts: Lint) -> None:
     build(tmp_path, [*floors(), "utils"])
     assert broken_contracts(tmp_path) == [FLOORS]
 
@@ -125,15 +143,15 @@ def test_a_module_that_belongs_to_no_floor_is_refused(tmp_path: Path) -> None:
         ("vm", "_pb", WIRE),
     ],
 )
-def test_an_import_in_the_wrong_direction_is_caught(
-    tmp_path: Path, importer: str, imported: str, contract: str
+def test_an_import_in_the_wrong_direction_is_found(
+    tmp_path: Path, broken_contracts: Lint, importer: str, imported: str, contract: str
 ) -> None:
     package = build(tmp_path, floors())
     (package / importer / "wrong.py").write_text(f"from vmsdk.{imported} import part\n")
     assert broken_contracts(tmp_path) == [contract]
 
 
-def test_an_import_for_type_checkers_only_counts_as_well(tmp_path: Path) -> None:
+def test_an_import_for_type_checkers_is_found(tmp_path: Path, broken_contracts: Lint) -> None:
     package = build(tmp_path, floors())
     (package / "rpc" / "wrong.py").write_text(
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from vmsdk.runtime import part\n"
@@ -141,7 +159,7 @@ def test_an_import_for_type_checkers_only_counts_as_well(tmp_path: Path) -> None
     assert broken_contracts(tmp_path) == [FLOORS]
 
 
-def test_an_import_within_a_function_counts_as_well(tmp_path: Path) -> None:
+def test_an_import_inside_a_function_is_found(tmp_path: Path, broken_contracts: Lint) -> None:
     package = build(tmp_path, floors())
     (package / "ids" / "wrong.py").write_text("def late():\n    from vmsdk.vm import part\n")
     assert broken_contracts(tmp_path) == [FLOORS]
@@ -149,19 +167,21 @@ def test_an_import_within_a_function_counts_as_well(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("library", ["grpc", "google.protobuf"])
 @pytest.mark.parametrize("floor", ["database", "http", "chain", "network"])
-def test_a_floor_that_is_free_of_grpc_stays_so(tmp_path: Path, floor: str, library: str) -> None:
+def test_grpc_on_a_floor_that_must_not_know_it_is_found(
+    tmp_path: Path, broken_contracts: Lint, floor: str, library: str
+) -> None:
     package = build(tmp_path, floors())
     (package / floor / "wrong.py").write_text(f"import {library}\n")
     assert broken_contracts(tmp_path) == [WIRE]
 
 
-def test_nobody_inside_imports_the_package_itself(tmp_path: Path) -> None:
+def test_an_import_of_the_package_itself_is_found(tmp_path: Path, broken_contracts: Lint) -> None:
     package = build(tmp_path, floors())
     (package / "rpc" / "wrong.py").write_text("from vmsdk import ChainVM\n")
     assert broken_contracts(tmp_path) == [ROOT]
 
 
-def test_two_modules_that_need_each_other_are_caught(tmp_path: Path) -> None:
+def test_a_cycle_is_found(tmp_path: Path, broken_contracts: Lint) -> None:
     package = build(tmp_path, floors())
     (package / "ids" / "wrong.py").write_text("import vmsdk.errors.part\n")
     (package / "errors" / "wrong.py").write_text("import vmsdk.ids.part\n")
