@@ -1,19 +1,19 @@
-"""Makes ``vmsdk/_pb/`` from the ``.proto`` files beside this script.
+"""Generate ``vmsdk/_pb/`` from the ``.proto`` files beside this script.
 
-``python proto/generate.py`` writes it; ``--check`` writes nothing and exits with status 1 if what is on
-disk differs. Any Python that vmsdk supports will do: the script builds itself a virtual environment
-with the pinned compiler (requirements.txt) in ``.cache/``.
+``python proto/generate.py`` writes the files; ``--check`` writes nothing and exits with status 1 if they
+are out of date. Any Python that vmsdk supports will do: the script creates a virtual environment with
+the pinned compiler (requirements.txt) in ``.cache/``.
 
-What differs from protoc's own output, and why:
+How the output differs from protoc's, and why:
 
-* The packages on the wire are called ``io``, ``http``, ``vm``, ``net``. Modules of these names at the
-  top would shadow the standard library's, and messages of these names in protobuf's process-wide pool
-  would clash with any other library that carries the same protocol (``io.prometheus.client`` is a
-  popular one). So files are compiled as ``vmsdk/_pb/...`` and packages as ``vmsdk.<package>``. A
-  message's own name is never on the wire, except inside a ``google.protobuf.Any``; services keep
-  their names, because the tables of services are written here.
-* For services there are tables (``*_grpc.py``) of paths and message classes, which import no gRPC and
-  serve clients and servers of either of its APIs alike.
+* The packages on the wire are called ``io``, ``http``, ``vm``, ``net``. Top-level modules with these
+  names would shadow the standard library's, and messages with these names in protobuf's process-wide
+  pool would clash with any other library that includes the same protocol (``io.prometheus.client`` is
+  a popular one). So files are compiled as ``vmsdk/_pb/...`` and packages as ``vmsdk.<package>``. A
+  message's name is never on the wire, except inside a ``google.protobuf.Any``; services keep their
+  names, because this script writes the service tables.
+* Services become tables (``*_grpc.py``) of paths and message classes, which don't import gRPC and work
+  for clients and servers, synchronous or not.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ CACHE = ROOT / ".cache"
 
 PYTHON_PACKAGE = "vmsdk._pb"
 DESCRIPTOR_PREFIX = "vmsdk."
-"""Stands before every package's name in protobuf's pool."""
+"""The prefix of every package name in protobuf's pool."""
 
 GOOGLE = "google/protobuf/"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make vmsdk/_pb/ from proto/.")
+    parser = argparse.ArgumentParser(description="Generate vmsdk/_pb/ from proto/.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if vmsdk/_pb/ would change")
     arguments = parser.parse_args()
     try:
         return make(check=arguments.check)
     except subprocess.CalledProcessError as error:
-        # pip or protoc has said what is wrong.
+        # pip or protoc has printed what is wrong.
         print(f"status {error.returncode} from {shlex.join(map(str, error.cmd))}", file=sys.stderr)
         return 1
 
@@ -68,7 +68,7 @@ def main() -> int:
 def make(*, check: bool) -> int:
     python = cached_venv("proto", (PROTO / "requirements.txt").read_text("utf-8"))
     if Path(sys.prefix).resolve() != python.parent.parent.resolve():
-        # -I: this script's directory holds an io and an http, and PYTHONPATH may hold anything.
+        # -I: this script's directory has an io and an http, and PYTHONPATH may have anything.
         return subprocess.run([python, "-I", __file__, *sys.argv[1:]], check=False).returncode
 
     wanted = generate()
@@ -78,7 +78,7 @@ def make(*, check: bool) -> int:
         for name in changed:
             print(f"vmsdk/_pb/{name} {describe(name, wanted, found)}", file=sys.stderr)
         if changed:
-            print("vmsdk/_pb/ is not what proto/ makes: run `python proto/generate.py`", file=sys.stderr)
+            print("vmsdk/_pb/ is out of date: run `python proto/generate.py`", file=sys.stderr)
         return bool(changed)
 
     for name in changed:
@@ -95,7 +95,7 @@ def make(*, check: bool) -> int:
 def describe(name: str, wanted: dict[str, bytes], found: dict[str, bytes]) -> str:
     if name not in found:
         return "is missing"
-    return "differs" if name in wanted else "is not generated any more"
+    return "differs" if name in wanted else "is no longer generated"
 
 
 def files_below(directory: Path) -> Iterator[Path]:
@@ -105,7 +105,7 @@ def files_below(directory: Path) -> Iterator[Path]:
 
 
 def cached_venv(name: str, requirements: str) -> Path:
-    """The Python of a virtual environment in ``.cache/`` with these requirements, built if need be.
+    """Return the Python of a virtual environment in ``.cache/``, created first if it doesn't exist.
 
     Raises ``subprocess.CalledProcessError`` if pip fails, for example without a network.
     """
@@ -116,7 +116,7 @@ def cached_venv(name: str, requirements: str) -> Path:
     CACHE.mkdir(exist_ok=True)
     with (CACHE / f"{directory.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # A cache that was moved to another machine may point to a Python that is not there.
+        # A cache from another machine may point to a Python that does not exist here.
         if not (complete.exists() and python.exists()):
             venv.create(directory, clear=True, with_pip=True)
             listed = directory / "requirements.txt"
@@ -128,7 +128,7 @@ def cached_venv(name: str, requirements: str) -> Path:
 
 
 def generate() -> dict[str, bytes]:
-    """The contents of every file of ``vmsdk/_pb/``, by its path there."""
+    """Return the contents of every file of ``vmsdk/_pb/``, by its path there."""
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
         descriptors = compile_protos(directory)
@@ -242,7 +242,7 @@ def service_table(file: FileDescriptorProto, service: ServiceDescriptorProto) ->
 def refuse_streaming(service: str, method: MethodDescriptorProto) -> None:
     if method.client_streaming or method.server_streaming:
         raise SystemExit(
-            f"{service}.{method.name} streams, but the tables of services know unary methods only"
+            f"{service}.{method.name} streams, but the service tables support unary methods only"
         )
 
 
@@ -252,12 +252,12 @@ def message_class(file: FileDescriptorProto, type_name: str) -> str:
 
 
 def message_module(file: FileDescriptorProto, type_name: str) -> tuple[str, str]:
-    """The module of a method's message and its package: the service's own, or one of Google's."""
+    """Return the module and package of a method's message: the service's own, or one of Google's."""
     package, _, message = type_name[1:].rpartition(".")
     if package == "google.protobuf":
         return f"{message.lower()}_pb2", package
     if package != file.package:
-        raise SystemExit(f"{file.name}: a service's messages are its own package's, but {type_name} is not")
+        raise SystemExit(f"{file.name}: {type_name} is not in the package of the service that uses it")
     path = module_path(file.name, "_pb2")
     return path.name, ".".join(path.parent.parts)
 

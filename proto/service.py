@@ -12,7 +12,7 @@ ResponseT = TypeVar("ResponseT", bound="Message")
 
 
 class Method(Generic[RequestT, ResponseT]):
-    """One unary method of a service: all that a client or a server needs to put it on the wire."""
+    """A unary method: what a client or a server needs to call or serve it."""
 
     __slots__ = ("path", "request", "response")
 
@@ -29,7 +29,7 @@ class Method(Generic[RequestT, ResponseT]):
 
 
 class Service:
-    """A service's methods, each an attribute of its name; subclasses are generated, and never instantiated."""
+    """The methods of a service, each as an attribute. Subclasses are generated and never instantiated."""
 
     full_name: ClassVar[str]
     """The name on the wire, ``vm.VM``."""
