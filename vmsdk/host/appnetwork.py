@@ -1,4 +1,4 @@
-"""The way of application messages between the VM and its peers."""
+"""Application messages between the VM and its peers, which tests and developers play."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import logging
 import random
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.errors import AppError
-from vmsdk.host.peers import Peer, PeerRequest
+from vmsdk.host.client import Call
+from vmsdk.host.engine import Engine, RequestT
 from vmsdk.ids import ID, NodeID
 
 _log = logging.getLogger("vmsdk.host")
@@ -27,27 +32,110 @@ REQUEST_TIMEOUT_S = 5.0
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 
 Party: TypeAlias = "NodeID | ID"
-"""Whom the VM exchanges messages with: a node, or (until protocol 36) another chain of this node."""
-Answer: TypeAlias = "bytes | AppError"
+"""The other end of a message: a node, or (up to protocol 36) another chain of this node."""
+Reply: TypeAlias = "bytes | AppError"
+"""A response, or the error in its place."""
 
 
-class AppReceiver(ABC):
-    """The VM's end: `Chain` implements it. An exception has already stopped the chain."""
+@dataclass(frozen=True)
+class PeerRequest:
+    """A request that the VM sent to a peer. Reply once, from any thread, or let it time out."""
 
-    @abstractmethod
-    def app_request(self, sender: Party, request_id: int, deadline_ns: int, request: bytes) -> None: ...
-    @abstractmethod
-    def app_response(self, sender: Party, request_id: int, response: bytes) -> None: ...
-    @abstractmethod
-    def app_request_failed(self, sender: Party, request_id: int, error: AppError) -> None: ...
-    @abstractmethod
-    def app_gossip(self, sender: NodeID, message: bytes) -> None: ...
+    node_id: NodeID
+    """The peer that the request is sent to."""
+    request_id: int
+    data: bytes
+    _reply: Callable[[Reply], None] = field(repr=False)
+
+    def respond(self, response: bytes) -> None:
+        """Respond. A late or second response is dropped, as in a node."""
+        self._reply(response)
+
+    def fail(self, code: int, message: str) -> None:
+        """Send an application error instead of a response."""
+        self._reply(AppError(code, message))
+
+
+@dataclass
+class Peer:
+    """Another node. It is silent unless you override the two methods or pass functions for them."""
+
+    node_id: NodeID
+    is_validator: bool = True
+    """Whether gossip to validators can reach it."""
+    connected: bool = True
+    """Whether messages reach it. If not, requests to it fail at once."""
+    name: str = "metalgo"
+    """The client name that `Connected` reports to the VM, followed by the version."""
+    version: tuple[int, int, int] = (1, 13, 5)
+    on_request: Callable[[PeerRequest], None] | None = None
+    on_gossip: Callable[[bytes], None] | None = None
+
+    def app_request(self, request: PeerRequest) -> None:
+        """Handle a request from the VM."""
+        if self.on_request is not None:
+            self.on_request(request)
+
+    def app_gossip(self, message: bytes) -> None:
+        """Handle gossip from the VM."""
+        if self.on_gossip is not None:
+            self.on_gossip(message)
+
+
+class AppMessages:
+    """Delivers messages to the VM, without the chain's lock. Every error is fatal: raises `ChainFatal`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._client = engine.client
+
+    def app_request(self, sender: Party, request_id: int, deadline_ns: int, request: bytes) -> None:
+        """*sender* asks the VM for a response before *deadline_ns*, in Unix nanoseconds."""
+        deadline = Timestamp()
+        deadline.FromNanoseconds(deadline_ns)
+        fields: Any = {"request_id": request_id, "deadline": deadline, "request": request}
+        if isinstance(sender, ID):
+            message = pb.CrossChainAppRequestMsg(chain_id=sender, **fields)
+            self._send(self._client.CrossChainAppRequest, message)
+        else:
+            self._send(self._client.AppRequest, pb.AppRequestMsg(node_id=sender, **fields))
+
+    def app_response(self, sender: Party, request_id: int, response: bytes) -> None:
+        """*sender* responds to a request of the VM."""
+        if isinstance(sender, ID):
+            message = pb.CrossChainAppResponseMsg(chain_id=sender, request_id=request_id, response=response)
+            self._send(self._client.CrossChainAppResponse, message)
+        else:
+            self._send(
+                self._client.AppResponse,
+                pb.AppResponseMsg(node_id=sender, request_id=request_id, response=response),
+            )
+
+    def app_request_failed(self, sender: Party, request_id: int, error: AppError) -> None:
+        """A request of the VM failed."""
+        fields: Any = {
+            "request_id": request_id,
+            "error_code": error.code,
+            "error_message": error.message,
+        }
+        if isinstance(sender, ID):
+            failure = pb.CrossChainAppRequestFailedMsg(chain_id=sender, **fields)
+            self._send(self._client.CrossChainAppRequestFailed, failure)
+        else:
+            self._send(self._client.AppRequestFailed, pb.AppRequestFailedMsg(node_id=sender, **fields))
+
+    def app_gossip(self, sender: NodeID, message: bytes) -> None:
+        """*sender* gossips to the VM."""
+        self._send(self._client.AppGossip, pb.AppGossipMsg(node_id=sender, msg=message))
+
+    def _send(self, call: Call[RequestT, Empty], request: RequestT) -> None:
+        self._engine.call(call, request, fatal=True, locked=False)
 
 
 class AppNetwork:
-    """Delivers messages both ways, and answers every request exactly once.
+    """Delivers messages both ways and makes sure that each request gets exactly one response or error.
 
-    Deliveries wait until `open`, then run on two threads of their own, as in a node.
+    Deliveries wait for `open`, then run on two threads, as in a node.
     """
 
     def __init__(self, node_id: NodeID, *, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
@@ -56,14 +144,14 @@ class AppNetwork:
         self._lock = threading.Condition()
         self._peers: dict[NodeID, Peer] = {}
         self._outstanding: dict[tuple[Party, int], float] = {}
-        """Requests of the VM, with the time at which each fails."""
-        self._asked: dict[tuple[Party, int], Callable[[Answer], None]] = {}
-        """Requests to the VM, with what to do with its answer."""
+        """Requests of the VM, with the monotonic time at which each fails."""
+        self._asked: dict[tuple[Party, int], Callable[[Reply], None]] = {}
+        """Requests to the VM, with the function that gets its reply."""
         self._next_request_id = 0
         self._deadlines: list[tuple[float, int, Callable[[], None]]] = []
         self._deadline_number = 0
-        self._receiver: AppReceiver | None = None
-        self._waiting: list[Callable[[AppReceiver], None]] = []
+        self._receiver: AppMessages | None = None
+        self._waiting: list[Callable[[AppMessages], None]] = []
         self._closed = False
         self._pool = ThreadPoolExecutor(APP_CONCURRENCY, thread_name_prefix="app-message")
         self._clock: threading.Thread | None = None
@@ -71,61 +159,61 @@ class AppNetwork:
     # Peers ---------------------------------------------------------------------------------------------
 
     def add(self, peer: Peer) -> None:
-        """Let *peer* exist. (`Chain.connect` also tells the VM.)"""
+        """Add *peer*. `Chain.connect` also reports it to the VM."""
         with self._lock:
             self._peers[peer.node_id] = peer
 
     def peer(self, node_id: NodeID) -> Peer | None:
-        """The peer with this ID, connected or not."""
+        """Return the peer with this ID, connected or not."""
         with self._lock:
             return self._peers.get(node_id)
 
     def request(self, sender: Party, request: bytes, *, timeout_s: float | None = None) -> Future[bytes]:
-        """Let *sender* ask the VM. The future holds the response, or the `AppError` that came instead."""
+        """Send a request to the VM. The future gets the response or raises `AppError`."""
         future: Future[bytes] = Future()
         with self._lock:
             request_id = self._next_request_id
             self._next_request_id += 1
-        self._ask_vm(sender, request_id, request, lambda answer: _settle(future, answer), timeout_s)
+        self._ask_vm(sender, request_id, request, lambda reply: _settle(future, reply), timeout_s)
         return future
 
-    def respond(self, sender: Party, request_id: int, answer: Answer) -> None:
-        """Let *sender* answer a request of the VM. Dropped if none is outstanding."""
-        self._answer_vm(sender, request_id, answer)
+    def respond(self, sender: Party, request_id: int, reply: Reply) -> None:
+        """Send a reply to the VM. It is dropped unless the VM waits for one from *sender*."""
+        self._reply_to_vm(sender, request_id, reply)
 
     def gossip(self, sender: NodeID, message: bytes) -> None:
-        """Let *sender* gossip *message* to the VM."""
+        """Gossip *message* to the VM."""
         self._deliver(lambda receiver: receiver.app_gossip(sender, message))
 
-    # The VM's side: called by the service appsender.AppSender --------------------------------------------
+    # From the VM, by the service appsender.AppSender ---------------------------------------------------
 
     def send_request(self, parties: Iterable[Party], request_id: int, request: bytes) -> None:
-        """Ask each distinct party; each yields exactly one response or failure for the VM."""
+        """Send a request of the VM to each distinct party. The VM gets one response or error from each."""
         for party in dict.fromkeys(parties):
             with self._lock:
                 self._outstanding[party, request_id] = time.monotonic() + self._timeout_s
             if party == self._own_id:
-                self._ask_vm(party, request_id, request, self._answerer(party, request_id), None)
+                self._ask_vm(party, request_id, request, self._replier(party, request_id), None)
                 continue
             peer = self._reachable(party)
             if peer is None or len(request) > MAX_MESSAGE_BYTES:
-                self._answer_vm(party, request_id, AppError(AppError.TIMED_OUT, "timed out"))
+                self._reply_to_vm(party, request_id, AppError(AppError.TIMED_OUT, "timed out"))
                 continue
             self._at_timeout(partial(self._time_out, party, request_id), self._timeout_s)
-            asked = PeerRequest(peer.node_id, request_id, request, self._answerer(party, request_id))
+            asked = PeerRequest(peer.node_id, request_id, request, self._replier(party, request_id))
             self._run(partial(peer.app_request, asked))
 
-    def send_answer(self, party: Party, request_id: int, answer: Answer) -> None:
-        """The VM answers a request; dropped unless *party* has asked it."""
+    def send_reply(self, party: Party, request_id: int, reply: Reply) -> None:
+        """Hand on the VM's reply to *party*. It is dropped unless *party* waits for it."""
         with self._lock:
             settle = self._asked.pop((party, request_id), None)
         if settle is not None:
-            settle(answer)
+            settle(reply)
 
     def send_gossip(
         self, node_ids: Iterable[NodeID], message: bytes, *, validators: int, non_validators: int, peers: int
     ) -> None:
-        """Reach all of *node_ids*, and samples of the connected nodes; each node once."""
+        """Gossip to all of *node_ids* and to samples of the connected nodes, once to each node."""
         with self._lock:
             connected = [peer for peer in self._peers.values() if peer.connected]
         reached = {node_id: self._reachable(node_id) for node_id in node_ids}
@@ -142,8 +230,8 @@ class AppNetwork:
 
     # Life ------------------------------------------------------------------------------------------------
 
-    def open(self, receiver: AppReceiver) -> None:
-        """Begin to deliver to the VM, first what has waited."""
+    def open(self, receiver: AppMessages) -> None:
+        """Start delivering to the VM, beginning with what has waited."""
         with self._lock:
             self._receiver = receiver
             waiting, self._waiting = self._waiting, []
@@ -151,7 +239,7 @@ class AppNetwork:
             self._deliver(delivery)
 
     def close(self) -> None:
-        """Deliver nothing more. Harmless when repeated."""
+        """Stop delivering. Harmless when repeated."""
         with self._lock:
             self._closed = True
             self._waiting.clear()
@@ -162,7 +250,7 @@ class AppNetwork:
             settle(AppError(AppError.TIMED_OUT, "timed out"))
 
     def join(self) -> None:
-        """Wait, after `close`, until no delivery runs."""
+        """Wait until no delivery is running. Call `close` first."""
         self._pool.shutdown(wait=True)
         if self._clock is not None:
             self._clock.join()
@@ -179,37 +267,37 @@ class AppNetwork:
         sender: Party,
         request_id: int,
         request: bytes,
-        settle: Callable[[Answer], None],
+        settle: Callable[[Reply], None],
         timeout_s: float | None,
     ) -> None:
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         with self._lock:
             self._asked[sender, request_id] = settle
         timed_out = AppError(AppError.TIMED_OUT, "timed out")
-        self._at_timeout(lambda: self.send_answer(sender, request_id, timed_out), timeout_s)
+        self._at_timeout(lambda: self.send_reply(sender, request_id, timed_out), timeout_s)
         deadline_ns = time.time_ns() + int(timeout_s * 1e9)
         self._deliver(lambda receiver: receiver.app_request(sender, request_id, deadline_ns, request))
 
-    def _answerer(self, party: Party, request_id: int) -> Callable[[Answer], None]:
-        return lambda answer: self._answer_vm(party, request_id, answer)
+    def _replier(self, party: Party, request_id: int) -> Callable[[Reply], None]:
+        return lambda reply: self._reply_to_vm(party, request_id, reply)
 
-    def _answer_vm(self, party: Party, request_id: int, answer: Answer) -> None:
+    def _reply_to_vm(self, party: Party, request_id: int, reply: Reply) -> None:
         with self._lock:
             if self._outstanding.pop((party, request_id), None) is None:
                 return
-        if isinstance(answer, AppError):
-            self._deliver(lambda receiver: receiver.app_request_failed(party, request_id, answer))
+        if isinstance(reply, AppError):
+            self._deliver(lambda receiver: receiver.app_request_failed(party, request_id, reply))
         else:
-            self._deliver(lambda receiver: receiver.app_response(party, request_id, answer))
+            self._deliver(lambda receiver: receiver.app_response(party, request_id, reply))
 
     def _time_out(self, party: Party, request_id: int) -> None:
         with self._lock:
             deadline = self._outstanding.get((party, request_id))
-        # The same ID may have been used again after an answer.
+        # The same ID may have been used again after a reply.
         if deadline is not None and deadline <= time.monotonic():
-            self._answer_vm(party, request_id, AppError(AppError.TIMED_OUT, "timed out"))
+            self._reply_to_vm(party, request_id, AppError(AppError.TIMED_OUT, "timed out"))
 
-    def _deliver(self, delivery: Callable[[AppReceiver], None]) -> None:
+    def _deliver(self, delivery: Callable[[AppMessages], None]) -> None:
         with self._lock:
             receiver = self._receiver
             if receiver is None:
@@ -226,7 +314,7 @@ class AppNetwork:
     def _guarded(work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception:  # noqa: BLE001 - a failing peer must not take the delivering thread along
+        except Exception:  # noqa: BLE001 - a failing peer must not end the delivering thread
             _log.exception("an application message was not delivered")
 
     def _at_timeout(self, action: Callable[[], None], timeout_s: float) -> None:
@@ -253,8 +341,8 @@ class AppNetwork:
             action()
 
 
-def _settle(future: Future[bytes], answer: Answer) -> None:
-    if isinstance(answer, AppError):
-        future.set_exception(answer)
+def _settle(future: Future[bytes], reply: Reply) -> None:
+    if isinstance(reply, AppError):
+        future.set_exception(reply)
     else:
-        future.set_result(answer)
+        future.set_result(reply)

@@ -1,4 +1,4 @@
-"""The service `appsender.AppSender`: what the VM sends to its peers."""
+"""The service `appsender.AppSender`, by which a VM sends messages to its peers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vmsdk.protocol import Protocol
 
 @dataclass(frozen=True)
 class SentRequest:
-    """The VM asked *parties*."""
+    """The VM sent a request to *parties*."""
 
     parties: tuple[Party, ...]
     request_id: int
@@ -29,7 +29,7 @@ class SentRequest:
 
 @dataclass(frozen=True)
 class SentResponse:
-    """The VM answered *party*."""
+    """The VM responded to *party*."""
 
     party: Party
     request_id: int
@@ -38,7 +38,7 @@ class SentResponse:
 
 @dataclass(frozen=True)
 class SentError:
-    """The VM refused a request of *party*."""
+    """The VM sent an error to *party*."""
 
     party: Party
     request_id: int
@@ -48,7 +48,7 @@ class SentError:
 
 @dataclass(frozen=True)
 class SentGossip:
-    """The VM told *node_ids* and samples of the given sizes."""
+    """The VM sent gossip to *node_ids* and to samples of the given sizes."""
 
     node_ids: tuple[NodeID, ...]
     validators: int
@@ -62,7 +62,7 @@ SentT = TypeVar("SentT", SentRequest, SentResponse, SentError, SentGossip)
 
 
 class AppSenderService(NodeService):
-    """Records what the VM sends in `sent`, and hands it to *network*."""
+    """Records what the VM sends, and hands it to *network*."""
 
     service = AppSender
 
@@ -72,7 +72,7 @@ class AppSenderService(NodeService):
         self._network = network
         self._changed = threading.Condition()
         self.sent: list[Sent] = []
-        """Everything so far, oldest first."""
+        """All messages so far, oldest first."""
 
     def served(self) -> Iterable[str]:
         cross_chain = self._protocol.cross_chain_messages
@@ -81,7 +81,7 @@ class AppSenderService(NodeService):
     def wait_for(
         self, kind: type[SentT], matches: Callable[[SentT], bool] = lambda _: True, *, timeout_s: float = 10
     ) -> SentT:
-        """The first sent message of this kind that *matches*, waiting for it. Raises `TimeoutError`."""
+        """Wait for the first message of this kind that *matches*. Raises `TimeoutError`."""
 
         def first() -> SentT | None:
             return next((one for one in self.sent if isinstance(one, kind) and matches(one)), None)
@@ -134,13 +134,13 @@ class AppSenderService(NodeService):
         self, party: Party, request: pb.SendAppResponseMsg | pb.SendCrossChainAppResponseMsg
     ) -> Empty:
         self._record(SentResponse(party, request.request_id, request.response))
-        self._network.send_answer(party, request.request_id, request.response)
+        self._network.send_reply(party, request.request_id, request.response)
         return Empty()
 
     def _refuse(self, party: Party, request: pb.SendAppErrorMsg | pb.SendCrossChainAppErrorMsg) -> Empty:
         self._record(SentError(party, request.request_id, request.error_code, request.error_message))
         error = AppError(request.error_code, request.error_message)
-        self._network.send_answer(party, request.request_id, error)
+        self._network.send_reply(party, request.request_id, error)
         return Empty()
 
     def _record(self, message: Sent) -> None:

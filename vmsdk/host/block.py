@@ -1,16 +1,38 @@
-"""A block as a VM tells a node about it."""
+"""Blocks as a VM reports them to a node, with the checks that a node makes of the VM's responses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from google.protobuf.timestamp_pb2 import Timestamp as TimestampPB
+from typing_extensions import Self
+
+from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk.errors import InvalidHashLength, InvalidTimestamp, StateSyncNotImplemented
+from vmsdk.host.errors import CallFailed, InvalidResponse
 from vmsdk.ids import ID
 from vmsdk.timestamp import Timestamp
+
+_Timed: TypeAlias = (
+    pb.InitializeResponse
+    | pb.SetStateResponse
+    | pb.BuildBlockResponse
+    | pb.ParseBlockResponse
+    | pb.GetBlockResponse
+    | pb.BlockVerifyResponse
+)
+
+_SENTINEL_TEXTS = {
+    pb.ERROR_CLOSED: "closed",
+    pb.ERROR_NOT_FOUND: "not found",
+    pb.ERROR_STATE_SYNC_NOT_IMPLEMENTED: str(StateSyncNotImplemented()),
+}
 
 
 @dataclass(frozen=True)
 class Block:
-    """What the node knows of one block: all its fields come from the VM."""
+    """What the node knows about one block. All fields come from the VM."""
 
     id: ID
     parent_id: ID
@@ -18,9 +40,98 @@ class Block:
     timestamp: Timestamp
     raw: bytes
     verify_with_context: bool = False
-    """Whether the VM wants the P-chain's height at verification."""
+    """Whether the VM wants the P-chain height when it verifies the block."""
     status: int | None = None
     """Protocol 35 only: 1 processing, 2 rejected, 3 accepted."""
 
     def __repr__(self) -> str:
         return f"<Block {self.height} {self.id}>"
+
+    @classmethod
+    def last_accepted(cls, method: str, response: pb.InitializeResponse | pb.SetStateResponse) -> Self:
+        """Make the last accepted block from the response to Initialize or SetState."""
+        return cls(
+            id=check_id(method, response.last_accepted_id),
+            parent_id=check_id(method, response.last_accepted_parent_id),
+            height=response.height,
+            timestamp=check_timestamp(method, response),
+            raw=response.bytes,
+            status=pb.STATUS_ACCEPTED,
+        )
+
+    @classmethod
+    def built(cls, response: pb.BuildBlockResponse) -> Self:
+        """Make the block from the response to BuildBlock."""
+        return cls(
+            id=check_id("BuildBlock", response.id),
+            parent_id=check_id("BuildBlock", response.parent_id),
+            height=response.height,
+            timestamp=check_timestamp("BuildBlock", response),
+            raw=response.bytes,
+            verify_with_context=response.verify_with_context,
+            status=pb.STATUS_PROCESSING,
+        )
+
+    @classmethod
+    def parsed(cls, method: str, response: pb.ParseBlockResponse, data: bytes) -> Self:
+        """Make the block from the response to ParseBlock, or from one item of BatchedParseBlock."""
+        return cls(
+            id=check_id(method, response.id),
+            parent_id=check_id(method, response.parent_id),
+            height=response.height,
+            timestamp=check_timestamp(method, response),
+            raw=data,
+            verify_with_context=response.verify_with_context,
+            status=response.status,
+        )
+
+    @classmethod
+    def found(cls, response: pb.GetBlockResponse, asked: ID) -> Self | None:
+        """Make the block from the response to GetBlock, or None if the VM does not have it."""
+        if is_not_found("GetBlock", response.err):
+            return None
+        return cls(
+            id=asked,
+            parent_id=check_id("GetBlock", response.parent_id),
+            height=response.height,
+            timestamp=check_timestamp("GetBlock", response),
+            raw=response.bytes,
+            verify_with_context=response.verify_with_context,
+            status=response.status,
+        )
+
+
+def check_id(method: str, value: bytes) -> ID:
+    """Return the ID in a response. Raises `InvalidResponse` unless it has 32 bytes."""
+    try:
+        return ID(value)
+    except InvalidHashLength as error:
+        raise InvalidResponse(method, str(error)) from None
+
+
+def check_timestamp(method: str, message: _Timed) -> Timestamp:
+    """Return the time in a response. Raises `InvalidResponse` if it is absent or out of range."""
+    if not message.HasField("timestamp"):
+        raise InvalidResponse(method, "invalid timestamp: proto: invalid nil Timestamp")
+    value: TimestampPB = message.timestamp
+    try:
+        return Timestamp(value.seconds, value.nanos)
+    except InvalidTimestamp as error:
+        raise InvalidResponse(method, str(error)) from None
+
+
+def is_not_found(method: str, error: int) -> bool:
+    """Whether *error* is NOT_FOUND. Raises `CallFailed` if it is any other error."""
+    if error == pb.ERROR_UNSPECIFIED:
+        return False
+    if error == pb.ERROR_NOT_FOUND:
+        return True
+    raise sentinel(method, error)
+
+
+def sentinel(method: str, error: int) -> CallFailed:
+    """Return the exception for an `err` number in a response."""
+    if error not in _SENTINEL_TEXTS:
+        # A node takes such a number for "no error", and goes on with an empty value.
+        return InvalidResponse(method, f"unknown error number {error}")
+    return CallFailed(method, "OK", _SENTINEL_TEXTS[pb.Error.ValueType(error)])

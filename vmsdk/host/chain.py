@@ -1,4 +1,4 @@
-"""One chain's life, driven as a node drives it."""
+"""The life of a chain, driven like a node drives it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,17 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk._pb.io.prometheus.client import metrics_pb2
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.events import Event
-from vmsdk.host import answers
-from vmsdk.host.appmessages import AppMessages
+from vmsdk.host.appnetwork import AppMessages, Peer
 from vmsdk.host.block import Block
-from vmsdk.host.cache import BlocksProcessing
 from vmsdk.host.client import VMClient
-from vmsdk.host.consensus import Consensus
+from vmsdk.host.config import INITIALLY_ACTIVE, local_upgrades, upgrades_message
+from vmsdk.host.consensus import Consensus, ProposerFork
 from vmsdk.host.engine import Engine
-from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, HostError, InvalidAnswer
-from vmsdk.host.fork import ProposerFork
+from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, HostError, InvalidResponse
+from vmsdk.host.events import Notifier
 from vmsdk.host.metrics import chain_families
-from vmsdk.host.notifier import Notifier
-from vmsdk.host.peers import Peer
 from vmsdk.host.services import NodeServices
 from vmsdk.host.statesync import StateSync, Summary
-from vmsdk.host.upgrades import INITIALLY_ACTIVE, local_upgrades, to_wire
 from vmsdk.ids import ID, NodeID
 from vmsdk.state import State
 from vmsdk.statesync import StateSyncMode
@@ -37,15 +33,15 @@ _log = logging.getLogger("vmsdk.host")
 
 # Source: utils/constants/networking.go (consensus-shutdown-timeout).
 SHUTDOWN_TIMEOUT_S = 60.0
-# The batches in which a bootstrapping node parses what peers send.
+# How many blocks of peers a bootstrapping node parses at once.
 _BOOTSTRAP_BATCH = 256
 
 
 class Chain(Consensus):
-    """Drives the VM behind *client*, which in turn calls *services*. Safe from any thread.
+    """Drives the VM behind *client*, which in turn calls *services*. Thread-safe.
 
-    Usually `start`, then `next_event` and `produce` again and again, then `shutdown`; or the single steps
-    of `start` in its order. *on_fault* is told once if the chain stops, on the thread where it happened.
+    Call `start` (or its steps in order), then `next_event` and `produce` in a loop, then `shutdown`.
+    *on_fault* is called once if the chain stops, on the thread where it happened.
     """
 
     def __init__(
@@ -60,11 +56,11 @@ class Chain(Consensus):
         self.services = services
         self.config = config
         self.state: State | None = None
-        """What the VM was last told; None before any."""
+        """The state that the VM was last set to; None at first."""
         self.handlers: dict[str, str] = {}
-        """The VM's HTTP handlers: the address (``127.0.0.1:port``) that serves each path prefix."""
+        """The VM's HTTP handlers: an address (``127.0.0.1:port``) for each path prefix."""
         self.http_handler = ""
-        """The address of the handler for requests routed by header; empty for none."""
+        """The address of the handler for requests routed by header, or empty."""
         self._upgrades = config.network_upgrades or local_upgrades(config.protocol)
         self._notifier = Notifier(client, services.events) if config.protocol.waits_for_events else None
         self._shut_down = False
@@ -84,9 +80,9 @@ class Chain(Consensus):
     # Life ----------------------------------------------------------------------------------------------
 
     def start(self, blocks: Iterable[bytes] = (), summaries: Iterable[bytes] = ()) -> None:
-        """From `initialize` to normal operation.
+        """Bring the chain to normal operation.
 
-        *summaries* are what peers offer for state sync, *blocks* what they offer for bootstrapping.
+        Peers offer *summaries* for state sync and *blocks* for bootstrapping.
         """
         self.initialize()
         self.create_handlers()
@@ -100,7 +96,7 @@ class Chain(Consensus):
         self.begin_normal_operation()
 
     def initialize(self) -> Block:
-        """Initialise the VM; its last accepted block."""
+        """Initialise the VM; returns its last accepted block."""
         config = self.config
         request = pb.InitializeRequest(
             network_id=config.network_id,
@@ -119,20 +115,20 @@ class Chain(Consensus):
             server_addr=self.services.address,
         )
         if config.protocol.network_upgrades:
-            request.network_upgrades.CopyFrom(to_wire(self._upgrades))
-        answer = self.engine.call(self.client.Initialize, request, fatal=True)
-        block = self._fatal_answer(lambda: answers.last_accepted("Initialize", answer))
+            request.network_upgrades.CopyFrom(upgrades_message(self._upgrades))
+        response = self.engine.call(self.client.Initialize, request, fatal=True)
+        block = self._checked_block(lambda: Block.last_accepted("Initialize", response))
         self._begin(block)
-        # Only now: during Initialize the chain has no alias of its own.
+        # A chain has no alias of its own during Initialize.
         self.services.aliases.add(config.chain_id, str(config.chain_id))
         return block
 
     def create_handlers(self) -> None:
-        """Fill `handlers` and `http_handler`. An error is logged, and the chain goes on without HTTP."""
+        """Set `handlers` and `http_handler`. If that fails, the chain goes on without HTTP."""
         try:
-            answer = self.engine.call(self.client.CreateHandlers, Empty())
-            # A prefix that comes twice: the last one wins.
-            self.handlers = {handler.prefix: handler.server_addr for handler in answer.handlers}
+            response = self.engine.call(self.client.CreateHandlers, Empty())
+            # The last handler of a prefix counts.
+            self.handlers = {handler.prefix: handler.server_addr for handler in response.handlers}
             method = self.config.protocol.http2_method
             if method is not None:
                 self.http_handler = self.engine.call(getattr(self.client, method), Empty()).server_addr
@@ -140,17 +136,17 @@ class Chain(Consensus):
             _log.warning("the chain has no HTTP: %s", error)
 
     def set_state(self, state: State) -> Block:
-        """Tell the VM what the node does; its last accepted block, which state sync may have moved."""
+        """Set the VM's state; returns its last accepted block, which state sync may have changed."""
         with self.engine.lock:
-            answer = self.engine.call(
+            response = self.engine.call(
                 self.client.SetState, pb.SetStateRequest(state=pb.State.ValueType(state)), fatal=True
             )
-            block = self._fatal_answer(lambda: answers.last_accepted("SetState", answer))
+            block = self._checked_block(lambda: Block.last_accepted("SetState", response))
             moved = block.id != self.last_accepted.id
             try:
                 self._blocks.set_last_accepted(block)
-            except BlocksProcessing as error:
-                raise self.engine.stop(InvalidAnswer("SetState", str(error))) from None
+            except HostError as error:
+                raise self.engine.stop(InvalidResponse("SetState", str(error))) from None
             if moved:
                 self._fork.start(block)
             self.state = state
@@ -158,16 +154,16 @@ class Chain(Consensus):
             return block
 
     def open_messages(self) -> None:
-        """Begin to deliver application messages; the node itself is announced as the first peer."""
+        """Start delivering application messages. The node itself is connected as the first peer."""
         own = Peer(self.config.identity.node_id)
-        self._tell_connected(own)
+        self._report_connected(own)
         self.services.network.open(self._messages)
 
     def sync_state(self, summaries: Iterable[bytes] = ()) -> None:
         """Sync to the VM's ongoing summary if a peer still offers it, else to the highest one offered.
 
-        Waits for the end of a static sync, then tells the VM that bootstrapping begins. A summary that the
-        VM can't parse is skipped.
+        Waits for the end of a static sync, then sets the VM's state to bootstrapping. Summaries that the VM
+        can't parse are skipped.
         """
         ongoing = self.state_sync.ongoing()
         offered: dict[ID, Summary] = {}
@@ -175,7 +171,7 @@ class Chain(Consensus):
             try:
                 summary = self.state_sync.parse(data)
             except CallFailed as error:
-                _log.debug("a state summary was not accepted: %s", error)
+                _log.debug("skipped a state summary: %s", error)
             else:
                 offered[summary.id] = summary
         if offered:
@@ -186,11 +182,11 @@ class Chain(Consensus):
             if mode == StateSyncMode.STATIC:
                 self._await_state_sync()
             elif mode not in (StateSyncMode.SKIPPED, StateSyncMode.DYNAMIC):
-                _log.warning("the VM accepted a state summary in a mode that does not exist: %d", mode)
+                _log.warning("the VM accepted a state summary with an unknown mode: %d", mode)
         self.set_state(State.BOOTSTRAPPING)
 
     def bootstrap(self, blocks: Iterable[bytes] = ()) -> None:
-        """Execute *blocks*, in any order, by ascending height; those already accepted are skipped."""
+        """Execute *blocks* (in any order) by ascending height; accepted ones are skipped."""
         with self.engine.lock:
             datas = list(blocks)
             parsed = [
@@ -203,19 +199,22 @@ class Chain(Consensus):
                     self._execute(block)
 
     def begin_normal_operation(self) -> None:
-        """Prefer the last accepted block, then tell the VM that it takes part in consensus."""
+        """Prefer the last accepted block, then set the VM's state to normal operation."""
         self.prefer(self.last_accepted.id)
         self.set_state(State.NORMAL_OP)
 
     def shutdown(self) -> None:
-        """End the event loop, then the VM; both take no longer than a node allows. Harmless when repeated.
+        """Stop asking for events and shut the VM down, within a node's time limit. Harmless when repeated.
 
-        An error of the VM, or a VM that hangs, is logged: a node goes on to stop the process.
+        If the VM fails or hangs, that is logged: a node then stops the process.
         """
         self.end_events()
         deadline = time.monotonic() + SHUTDOWN_TIMEOUT_S
         if not self.engine.lock.acquire(timeout=SHUTDOWN_TIMEOUT_S):
-            _log.warning("the VM was not shut down: another call of it hangs")
+            _log.warning(
+                "the VM was not shut down, because another call has been running for %.0f s",
+                SHUTDOWN_TIMEOUT_S,
+            )
             return
         try:
             if not self._shut_down:
@@ -227,12 +226,12 @@ class Chain(Consensus):
             self.engine.lock.release()
 
     def begin_events(self) -> None:
-        """Begin to ask for events (from protocol 42; before, the VM tells them by itself). Call once."""
+        """Start asking for events (from protocol 42 on; older VMs send them unasked). Call once."""
         if self._notifier is not None:
             self._notifier.start()
 
     def end_events(self) -> None:
-        """Ask for no more events: cancel the call in flight, and let `next_event` return."""
+        """Stop asking for events: cancel the running call and make `next_event` return."""
         self.services.events.close()
         if self._notifier is not None:
             self._notifier.stop()
@@ -240,7 +239,7 @@ class Chain(Consensus):
     # Events --------------------------------------------------------------------------------------------
 
     def next_event(self, timeout_s: float | None = None) -> Event | None:
-        """The VM's next event, waiting for it; None after *timeout_s*, at shutdown or on a fault."""
+        """Wait for the VM's next event. Returns None after *timeout_s*, at shutdown or on a fault."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             rest = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -250,7 +249,7 @@ class Chain(Consensus):
             try:
                 return Event(message)
             except ValueError:
-                _log.warning("the VM told an event that does not exist: %d", message)
+                _log.warning("the VM sent an unknown event: %d", message)
 
     def _await_state_sync(self) -> None:
         while True:
@@ -267,47 +266,47 @@ class Chain(Consensus):
     # Peers ---------------------------------------------------------------------------------------------
 
     def connect(self, peer: Peer) -> None:
-        """Let *peer* be connected, and tell the VM."""
+        """Connect *peer* and report it to the VM."""
         peer.connected = True
         self.services.network.add(peer)
-        self._tell_connected(peer)
+        self._report_connected(peer)
 
     def disconnect(self, node_id: NodeID) -> None:
-        """Let the peer be disconnected, and tell the VM."""
+        """Disconnect a peer and report it to the VM."""
         peer = self.services.network.peer(node_id)
         if peer is not None:
             peer.connected = False
         request = pb.DisconnectedRequest(node_id=node_id)
         self.engine.call(self.client.Disconnected, request, fatal=True)
 
-    def _tell_connected(self, peer: Peer) -> None:
+    def _report_connected(self, peer: Peer) -> None:
         major, minor, patch = peer.version
         request = pb.ConnectedRequest(
             node_id=peer.node_id, name=peer.name, major=major, minor=minor, patch=patch
         )
         self.engine.call(self.client.Connected, request, fatal=True)
 
-    # Looking at the VM -----------------------------------------------------------------------------------
+    # Inspection ----------------------------------------------------------------------------------------
 
     def health(self) -> Any:
-        """The VM's health details: any JSON value. `CallFailed` if it is unhealthy, or not there."""
+        """Return the VM's health details, any JSON value. Raises `CallFailed` if it is unhealthy."""
         details = self.engine.call(self.client.Health, Empty()).details
         try:
             return json.loads(details) if details else None
         except ValueError as error:
-            raise InvalidAnswer("Health", f"the details are no JSON: {error}") from None
+            raise InvalidResponse("Health", f"the details are not JSON: {error}") from None
 
     def version(self) -> str:
-        """The VM's own version, any text."""
+        """Return the VM's own version, any text."""
         return self.engine.call(self.client.Version, Empty(), locked=False).version
 
     def gather(self) -> list[metrics_pb2.MetricFamily]:
-        """The VM's metrics as they appear on the node's metrics page. Raises `InvalidMetrics` as a node does."""
-        answer = self.engine.call(self.client.Gather, Empty(), locked=False)
+        """Return the VM's metrics as the node's metrics page shows them. Raises `InvalidMetrics`."""
+        response = self.engine.call(self.client.Gather, Empty(), locked=False)
         aliases = self.services.aliases.names(self.config.chain_id)
         alias = aliases[0] if aliases else str(self.config.chain_id)
         return chain_families(
-            answer.metric_families,
+            response.metric_families,
             vm_id=self.config.vm_id,
             chain_alias=alias,
             plugin_prefix=self.config.protocol.plugin_metrics_prefix,
@@ -318,7 +317,7 @@ class Chain(Consensus):
         if self._on_fault is not None:
             self._on_fault(fault)
 
-    def _fatal_answer(self, check: Callable[[], Block]) -> Block:
+    def _checked_block(self, check: Callable[[], Block]) -> Block:
         try:
             return check()
         except CallFailed as error:

@@ -1,4 +1,4 @@
-"""The node's client of a plugin: every method of `vm.VM`."""
+"""The node's client of a plugin, with every method of `vm.VM`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,27 @@ from grpc_health.v1 import health_pb2
 
 from vmsdk._pb._service import Method
 from vmsdk._pb.vm.vm_grpc import VM
-from vmsdk.host.channel import connect
 from vmsdk.host.errors import ClientClosed, PluginGone
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 
+# Source: vms/rpcchainvm/grpcutils/client.go, the same in every protocol version.
+CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A proxy in the environment is not meant for 127.0.0.1.
+    ("grpc.enable_http_proxy", 0),
+)
 _HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 
 
 class Call(Generic[RequestT, ResponseT]):
-    """One method. Waits until the plugin is there, as a node does, unless made otherwise."""
+    """One method. Unless told otherwise, it waits until the plugin accepts connections, as a node does."""
 
     def __init__(self, client: VMClient, method: Method[Any, Any], *, wait_for_ready: bool = True) -> None:
         self.name = method.path.rpartition("/")[2]
@@ -33,7 +43,7 @@ class Call(Generic[RequestT, ResponseT]):
         )
 
     def __call__(self, request: RequestT, timeout: float | None = None) -> ResponseT:
-        """Call and wait up to *timeout* seconds, the client's own if None.
+        """Call and wait up to *timeout* seconds (None: the client's timeout).
 
         Raises `grpc.RpcError`, or `PluginGone` once the client is aborted, or `ClientClosed`.
         """
@@ -44,7 +54,7 @@ class Call(Generic[RequestT, ResponseT]):
             raise self._client._blame(self.name, error) from None
 
     def start(self, request: RequestT, timeout: float | None = None) -> grpc.Future[ResponseT]:
-        """Call and return at once; the future can be cancelled. Without a deadline unless given.
+        """Call and return at once. The future can be cancelled; it has no deadline unless *timeout* is given.
 
         Raises `PluginGone` once the client is aborted, or `ClientClosed`.
         """
@@ -58,16 +68,16 @@ class Call(Generic[RequestT, ResponseT]):
 
 
 class VMClient:
-    """Calls the plugin that serves at *address*, ``127.0.0.1:port``.
+    """Calls the plugin that serves at *address*, ``127.0.0.1:port``. It connects at the first call.
 
-    Each attribute with a name of the protocol is that method: it takes and gives protobuf messages.
-    *timeout_s* is the deadline of calls that give none; a node has none, so None waits without end.
+    Attributes named like the protocol's methods call them, with protobuf messages. *timeout_s* is the
+    default deadline of calls; None means no deadline, as in a node.
     """
 
     def __init__(self, address: str, *, timeout_s: float | None = None) -> None:
         self.address = address
         self.timeout_s = timeout_s
-        self.channel = connect(address)
+        self.channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._gone: PluginGone | None = None
         self._closed = False
         self.Initialize = _call(self, VM.Initialize)
@@ -112,18 +122,18 @@ class VMClient:
         )
 
     def check_health(self, service: str = "", timeout: float | None = None) -> int:
-        """The status that the standard gRPC health service gives: 1 is SERVING. Raises `grpc.RpcError`."""
+        """Ask the standard gRPC health service for the status: 1 is SERVING. Raises `grpc.RpcError`."""
         request = health_pb2.HealthCheckRequest(service=service)
         response = self._health_check(request, timeout or self.timeout_s, wait_for_ready=True)
         return int(response.status)
 
     def abort(self, exit_code: int | None = None) -> None:
-        """The plugin's process has ended: fail calls that wait, and all later ones, with `PluginGone`."""
+        """Make all calls, running and later ones, fail with `PluginGone`: the process has ended."""
         self._gone = PluginGone(exit_code=exit_code)
         self.channel.close()
 
     def close(self) -> None:
-        """Close the channel: calls in flight, and all later ones, fail with `ClientClosed`."""
+        """Make all calls, running and later ones, fail with `ClientClosed`."""
         self._closed = True
         self.channel.close()
 

@@ -1,4 +1,4 @@
-"""The blocks of one chain: from the first sight of each to its decision."""
+"""The blocks of one chain, from the moment the node first sees them to their decision."""
 
 from __future__ import annotations
 
@@ -6,28 +6,73 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal, TypeAlias
 
 from vmsdk._pb.vm import vm_pb2 as pb
-from vmsdk.host import answers
-from vmsdk.host.block import Block
-from vmsdk.host.cache import BlockCache, UnexpectedStatus
+from vmsdk.host.block import Block, check_id, check_timestamp, is_not_found
+from vmsdk.host.cache import BlockCache
 from vmsdk.host.engine import Engine
-from vmsdk.host.errors import CallFailed, ChainMisused, InvalidAnswer
-from vmsdk.host.fork import ProposerFork
+from vmsdk.host.errors import CallFailed, ChainMisused, HostError, InvalidResponse
+from vmsdk.host.sqlite import KeySpace
 from vmsdk.ids import ID
+from vmsdk.timestamp import Timestamp
 
 # Source: config/flags.go and utils/constants/networking.go: what nodes send.
 ANCESTORS_MAX_BLOCKS = 2000
 ANCESTORS_MAX_BYTES = 1_677_721
 ANCESTORS_MAX_TIME_NS = 50_000_000
 
+_FORK_HEIGHT = b"fork"
+
 AUTO: Final = "auto"
 PChainHeight: TypeAlias = "int | Literal['auto'] | None"
-"""A height to send, none, or (AUTO) whichever of the two a node would send."""
+"""A height to send, None to send none, or AUTO for what a node would send."""
+
+
+class ProposerFork:
+    """Knows which blocks the proposervm wraps; those are built and verified with a P-chain height.
+
+    It wraps every child of a wrapped block, and of a block from time *since* on. The height of the first
+    wrapped block that was accepted is stored in *space*.
+    """
+
+    def __init__(self, space: KeySpace, since: Timestamp) -> None:
+        self._space = space
+        self._since = since
+        self._wrapped: set[ID] = set()
+
+    def start(self, last_accepted: Block) -> None:
+        """Begin at *last_accepted*, after a restart or a state sync."""
+        self._wrapped.clear()
+        height = self._fork_height()
+        if height is not None and last_accepted.height >= height:
+            self._wrapped.add(last_accepted.id)
+
+    def is_wrapped(self, block_id: ID) -> bool:
+        """Whether this block, processing or last accepted, is wrapped: its children get a P-chain height."""
+        return block_id in self._wrapped
+
+    def add(self, block: Block, parent: Block) -> None:
+        """Add a block that enters consensus."""
+        if parent.id in self._wrapped or parent.timestamp >= self._since:
+            self._wrapped.add(block.id)
+
+    def accept(self, block: Block) -> None:
+        """Accept *block*: its parent no longer matters."""
+        self._wrapped.discard(block.parent_id)
+        if block.id in self._wrapped and self._fork_height() is None:
+            self._space.put(_FORK_HEIGHT, block.height.to_bytes(8, "big"))
+
+    def reject(self, block: Block) -> None:
+        """Reject *block*."""
+        self._wrapped.discard(block.id)
+
+    def _fork_height(self) -> int | None:
+        value = self._space.get(_FORK_HEIGHT)
+        return None if value is None else int.from_bytes(value, "big")
 
 
 class Consensus:
-    """Calls the VM about blocks, and remembers what a node remembers, with the node's own cache.
+    """Calls the VM about blocks and caches what a node caches.
 
-    Methods raise `CallFailed` for errors that a node can live with (`InvalidAnswer` among them),
+    Methods raise `CallFailed` for errors that a node can live with (among them `InvalidResponse`),
     `ChainFatal` for those that stop the chain, `PluginGone`, and `ChainMisused` for what a node never does.
     """
 
@@ -42,7 +87,7 @@ class Consensus:
         self._cache: BlockCache | None = None
         self._preference: ID | None = None
 
-    # What is known -------------------------------------------------------------------------------------
+    # State ---------------------------------------------------------------------------------------------
 
     @property
     def last_accepted(self) -> Block:
@@ -51,62 +96,62 @@ class Consensus:
 
     @property
     def processing(self) -> list[Block]:
-        """The verified, undecided blocks; parents come before their children."""
+        """The verified, undecided blocks; parents come first."""
         return list(self._blocks.verified.values())
 
     @property
     def preference(self) -> ID:
-        """The block that the VM builds on: the last accepted one before any preference was told."""
+        """The block that the VM builds on: the last accepted block, until `prefer` is called."""
         return self._preference or self.last_accepted.id
 
     # Reading -------------------------------------------------------------------------------------------
 
     def get_block(self, block_id: ID) -> Block | None:
-        """The block, from the node's cache or from the VM; None if it is missing."""
+        """Return a block from the node's cache or from the VM; None if it is missing."""
         with self.engine.lock:
             known = self._blocks.find(block_id)
             if known is not None or self._blocks.is_missing(block_id):
                 return known
-            answer = self.engine.call(self._client.GetBlock, pb.GetBlockRequest(id=block_id))
-            block = answers.found(answer, block_id)
+            response = self.engine.call(self._client.GetBlock, pb.GetBlockRequest(id=block_id))
+            block = Block.found(response, block_id)
             if block is None:
                 self._blocks.add_missing(block_id)
                 return None
             return self._checked("GetBlock", lambda: self._blocks.add_found(block))
 
     def parse_block(self, data: bytes) -> Block:
-        """The block in *data*, which the VM is asked for unless the node remembers it."""
+        """Return the block in *data*, from the node's cache or parsed by the VM."""
         with self.engine.lock:
             known = self._blocks.find_parsed(data)
             if known is not None:
                 return known
-            answer = self.engine.call(self._client.ParseBlock, pb.ParseBlockRequest(bytes=data))
-            return self._add_parsed("ParseBlock", answer, data)
+            response = self.engine.call(self._client.ParseBlock, pb.ParseBlockRequest(bytes=data))
+            return self._add_parsed("ParseBlock", response, data)
 
     def parse_blocks(self, datas: Sequence[bytes]) -> list[Block]:
-        """The blocks in *datas*, in their order; one call for all that the node does not remember."""
+        """Return the blocks in *datas*, in order; one call parses all that are not in the cache."""
         with self.engine.lock:
             known = {data: self._blocks.find_parsed(data) for data in datas}
             unknown = [data for data, block in known.items() if block is None]
             if unknown:
                 request = pb.BatchedParseBlockRequest(request=unknown)
-                answer = self.engine.call(self._client.BatchedParseBlock, request)
-                if len(answer.response) != len(unknown):
-                    raise InvalidAnswer(
+                response = self.engine.call(self._client.BatchedParseBlock, request)
+                if len(response.response) != len(unknown):
+                    raise InvalidResponse(
                         "BatchedParseBlock",
                         "BatchedParseBlock returned different number of blocks than expected",
                     )
-                for data, one in zip(unknown, answer.response, strict=True):
+                for data, one in zip(unknown, response.response, strict=True):
                     known[data] = self._add_parsed("BatchedParseBlock", one, data)
             return [block for data in datas if (block := known[data]) is not None]
 
     def get_block_id_at_height(self, height: int) -> ID | None:
-        """The accepted block at *height*; None if the VM has none there."""
+        """Return the ID of the accepted block at *height*; None if the VM has none."""
         request = pb.GetBlockIDAtHeightRequest(height=height)
-        answer = self.engine.call(self._client.GetBlockIDAtHeight, request)
-        if answers.is_not_found("GetBlockIDAtHeight", answer.err):
+        response = self.engine.call(self._client.GetBlockIDAtHeight, request)
+        if is_not_found("GetBlockIDAtHeight", response.err):
             return None
-        return answers.block_id("GetBlockIDAtHeight", answer.blk_id)
+        return check_id("GetBlockIDAtHeight", response.blk_id)
 
     def get_ancestors(
         self,
@@ -116,7 +161,7 @@ class Consensus:
         max_bytes: int = ANCESTORS_MAX_BYTES,
         max_time_ns: int = ANCESTORS_MAX_TIME_NS,
     ) -> list[bytes]:
-        """The block, its parent, and so on, within the limits; empty if the VM has no such block."""
+        """Return the block, its parent, and so on, within the limits; empty if the VM has no such block."""
         request = pb.GetAncestorsRequest(
             blk_id=block_id,
             max_blocks_num=max_blocks,
@@ -128,16 +173,16 @@ class Consensus:
     # Deciding ------------------------------------------------------------------------------------------
 
     def build_block(self, p_chain_height: PChainHeight = AUTO) -> Block:
-        """A new block on the preferred one; the caller verifies it next."""
+        """Build a block on the preferred one. The caller verifies it next."""
         with self.engine.lock:
             request = pb.BuildBlockRequest()
             height = self._context(self.preference, p_chain_height)
             if height is not None:
                 request.p_chain_height = height
             try:
-                block = answers.built(self.engine.call(self._client.BuildBlock, request))
+                block = Block.built(self.engine.call(self._client.BuildBlock, request))
                 if block.parent_id != self.preference:
-                    raise InvalidAnswer(
+                    raise InvalidResponse(
                         "BuildBlock",
                         f"the block's parent is {block.parent_id}, but the preferred block is {self.preference}",
                     )
@@ -146,9 +191,9 @@ class Consensus:
                 self._changed()
 
     def verify(self, block: Block, p_chain_height: PChainHeight = AUTO, *, fatal: bool = False) -> None:
-        """Verify *block*, whose parent is verified or last accepted; then it is processing.
+        """Verify *block*, whose parent is processing or last accepted; from then on it is processing.
 
-        A block that failed may be tried again, and one that is processing once more with another height.
+        It may be called again: after a failure, or for a processing block with another P-chain height.
         """
         with self.engine.lock:
             parent = self._parent(block)
@@ -157,16 +202,16 @@ class Consensus:
                 height = self._context(parent.id, p_chain_height)
                 if height is not None:
                     request.p_chain_height = height
-            answer = self.engine.call(self._client.BlockVerify, request, fatal=fatal)
+            response = self.engine.call(self._client.BlockVerify, request, fatal=fatal)
             try:
-                answers.timestamp("BlockVerify", answer)
+                check_timestamp("BlockVerify", response)
             except CallFailed as error:
                 raise (self.engine.stop(error) if fatal else error) from None
             self._blocks.set_verified(block)
             self._fork.add(block, parent)
 
     def prefer(self, block_id: ID) -> None:
-        """Tell the VM to build on this processing or last accepted block; nothing if it does already."""
+        """Make the VM build on this block, which is processing or last accepted. Does nothing if it already is."""
         with self.engine.lock:
             if block_id not in self._blocks.verified and block_id != self.last_accepted.id:
                 raise ChainMisused(
@@ -179,10 +224,10 @@ class Consensus:
             self._changed()
 
     def accept(self, block: Block) -> list[Block]:
-        """Accept a processing child of the last accepted block, and reject all that conflicts with it.
+        """Accept a processing child of the last accepted block, and reject all that conflict with it.
 
-        Then the preference moves to *block*, unless it is one of its descendants. Returns the rejected
-        blocks, in the order in which the VM was told: parents first.
+        If the preferred block was rejected, *block* is preferred. Returns the rejected blocks in the order
+        of rejection: parents first.
         """
         with self.engine.lock:
             if block.id not in self._blocks.verified or block.parent_id != self.last_accepted.id:
@@ -192,7 +237,7 @@ class Consensus:
             self._accept(block)
             rejected = self._conflicts(block)
             for conflict in rejected:
-                self._blocks.set_rejected(conflict)
+                self._blocks.set_decided(conflict)
                 self._fork.reject(conflict)
                 request = pb.BlockRejectRequest(id=conflict.id)
                 self.engine.call(self._client.BlockReject, request, fatal=True)
@@ -201,7 +246,7 @@ class Consensus:
             return rejected
 
     def produce(self, p_chain_height: PChainHeight = AUTO) -> Block:
-        """The whole cycle of a block on a chain with one validator: build, verify, prefer, accept."""
+        """Run the whole cycle of a block on a chain with one validator: build, verify, prefer, accept."""
         with self.engine.lock:
             block = self.build_block(p_chain_height)
             self.verify(block, p_chain_height)
@@ -219,7 +264,7 @@ class Consensus:
         return self._cache
 
     def _begin(self, last_accepted: Block) -> None:
-        """The VM has started at *last_accepted*."""
+        """Begin at *last_accepted*."""
         self._cache = BlockCache(last_accepted, by_status=self._by_status)
         self._fork.start(last_accepted)
 
@@ -229,7 +274,7 @@ class Consensus:
         self.engine.call(self._client.BlockAccept, pb.BlockAcceptRequest(id=block.id), fatal=True)
 
     def _execute(self, block: Block) -> None:
-        """Verify and accept, as bootstrapping does: no preference, no rejects, any error is fatal."""
+        """Verify and accept, as bootstrapping does: no preference, no rejection, any error is fatal."""
         self.verify(block, fatal=True)
         self._accept(block)
 
@@ -261,15 +306,15 @@ class Consensus:
             path.insert(0, self._blocks.verified[path[0].parent_id])
         return path
 
-    def _add_parsed(self, method: str, answer: pb.ParseBlockResponse, data: bytes) -> Block:
-        block = answers.parsed(method, answer, data)
+    def _add_parsed(self, method: str, response: pb.ParseBlockResponse, data: bytes) -> Block:
+        block = Block.parsed(method, response, data)
         return self._checked(method, lambda: self._blocks.add_parsed(data, block))
 
     def _checked(self, method: str, add: Callable[[], Block]) -> Block:
         try:
             return add()
-        except UnexpectedStatus as error:
-            raise InvalidAnswer(method, str(error)) from None
+        except HostError as error:
+            raise InvalidResponse(method, str(error)) from None
 
     def _changed(self) -> None:
-        """Something changed for which the node asks the VM for events again."""
+        """Called when something changed after which a node asks the VM for events again."""

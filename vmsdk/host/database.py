@@ -1,4 +1,4 @@
-"""The service `rpcdb.Database`: a chain's private view of the node's disk."""
+"""The service `rpcdb.Database`: a chain's own part of the node's disk."""
 
 from __future__ import annotations
 
@@ -11,29 +11,22 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database
 from vmsdk.errors import Closed
-from vmsdk.host.service import NodeService
+from vmsdk.host.service import NodeService, ServiceError
 from vmsdk.host.sqlite import KeySpace, SnapshotIterator
 
 # Source: database/rpcdb/db_server.go, iterationBatchSize.
 ITERATOR_PAGE_BYTES = 128 * 1024
 
 
-class UnknownIterator(Exception):
-    """An iterator ID that was never given out, or was released."""
-
-    def __init__(self) -> None:
-        super().__init__("unknown iterator")
-
-
 class DatabaseService(NodeService):
-    """Serves *space*. `Close` closes only this view of it."""
+    """Serves *space*. `Close` closes only this service."""
 
     service = Database
 
     def __init__(self, space: KeySpace) -> None:
         super().__init__()
         self.space = space
-        """What the VM has stored: tests read it here."""
+        """What the VM has stored, for tests to read."""
         self._closed = False
         self._iterators: dict[int, _Iterator] = {}
         self._iterator_ids = count()
@@ -41,16 +34,16 @@ class DatabaseService(NodeService):
 
     @property
     def closed(self) -> bool:
-        """Whether the VM has closed its view."""
+        """Whether the VM has closed its database."""
         return self._closed
 
     @property
     def open_iterators(self) -> int:
-        """How many iterators the VM has not released yet."""
+        """The number of iterators that the VM has not released."""
         return len(self._iterators)
 
     def write(self, request: Any) -> None:
-        """Apply puts, then deletes of a batch (of this service or of shared memory). Raises `Closed`."""
+        """Apply the puts, then the deletes of a batch. Raises `Closed`."""
         if self._closed:
             raise Closed
         self.space.write(
@@ -81,7 +74,7 @@ class DatabaseService(NodeService):
         return pb.DeleteResponse()
 
     def Compact(self, request: pb.CompactRequest) -> pb.CompactResponse:
-        # SQLite reuses the room of deleted pairs by itself.
+        # Nothing to do: SQLite reuses the space of deleted pairs.
         return pb.CompactResponse(err=pb.ERROR_CLOSED if self._closed else pb.ERROR_UNSPECIFIED)
 
     def Close(self, request: pb.CloseRequest) -> pb.CloseResponse:
@@ -131,7 +124,7 @@ class DatabaseService(NodeService):
         return pb.IteratorReleaseResponse(err=iterator.error)
 
     def release_iterators(self) -> None:
-        """Release what the VM left behind; the node does it by stopping the server."""
+        """Release what the VM left open. A node does it by stopping the server."""
         with self._iterators_lock:
             for iterator in self._iterators.values():
                 iterator.snapshot.release()
@@ -140,7 +133,7 @@ class DatabaseService(NodeService):
     def _iterator(self, iterator_id: int) -> _Iterator:
         iterator = self._iterators.get(iterator_id)
         if iterator is None:
-            raise UnknownIterator
+            raise ServiceError("unknown iterator")
         return iterator
 
 

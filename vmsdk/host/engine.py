@@ -1,4 +1,4 @@
-"""The node's engine lock around a VM, and what the node makes of the VM's errors."""
+"""The node's engine: it calls the VM under the chain's lock and decides which errors stop the chain."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 
 
 class Engine:
-    """Makes the calls of one chain. Once one of them was fatal, every further one raises the same.
+    """Makes the calls of one chain. After a fatal error, every further call raises the same error.
 
-    *on_fault* is called with the first `ChainFatal`, on the thread on which it happened.
+    *on_fault* is called with the `ChainFatal`, on the thread of the call that failed.
     """
 
     def __init__(self, client: VMClient, on_fault: Callable[[ChainFatal], None] | None = None) -> None:
         self.client = client
         self.lock = threading.RLock()
-        """The chain lock: held during every call that the node makes one at a time."""
+        """The chain's lock, held during every call that a node makes one at a time."""
         self.fault: ChainFatal | None = None
-        """Why the chain has stopped, if it has."""
+        """Why the chain has stopped; None while it runs."""
         self._on_fault = on_fault
         self._fault_lock = threading.Lock()
 
@@ -40,10 +40,9 @@ class Engine:
         fatal: bool = False,
         locked: bool = True,
     ) -> ResponseT:
-        """Call the VM, under the chain lock if *locked*.
+        """Call the VM, under the chain's lock if *locked*.
 
-        Raises `CallFailed` for an error that a node can live with, `ChainFatal` for any if *fatal*, and
-        `PluginGone` when the process has ended.
+        Raises `CallFailed`, or `PluginGone` if the process has ended; if *fatal*, always `ChainFatal`.
         """
         with self.lock if locked else nullcontext():
             if self.fault is not None:
@@ -59,7 +58,7 @@ class Engine:
         raise failure from None
 
     def stop(self, cause: HostError) -> ChainFatal:
-        """Stop the chain because of *cause*; what to raise. The first cause is the one that stays."""
+        """Stop the chain because of *cause*; returns what to raise. Only the first cause counts."""
         with self._fault_lock:
             first = self.fault is None
             if self.fault is None:
@@ -71,6 +70,6 @@ class Engine:
 
 
 def _failure(method: str, error: grpc.RpcError) -> CallFailed:
-    # grpcio raises errors that are calls too; its type stubs don't say so.
+    # The errors that grpcio raises are calls too, which its type stubs don't say.
     call = cast(grpc.Call, error)
     return CallFailed(method, call.code().name, call.details() or "")

@@ -1,7 +1,8 @@
-"""The errors of the node's side, sorted by whose fault they are."""
+"""The errors of the node's side."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 from vmsdk.errors import VMError
@@ -11,11 +12,11 @@ class HostError(VMError):
     """The base of every error of `vmsdk.host`."""
 
 
-# Of the process --------------------------------------------------------------------------------
+# The process -------------------------------------------------------------------------------------
 
 
 class StartFailed(HostError):
-    """The operating system did not start the plugin. *reason* is its own text."""
+    """The operating system could not start the plugin. *reason* is its own text."""
 
     def __init__(self, command: str, reason: str) -> None:
         self.command = command
@@ -24,9 +25,9 @@ class StartFailed(HostError):
 
 
 class HandshakeFailed(HostError):
-    """The plugin process did not announce itself as a node wants it. *reason* is the node's text.
+    """The plugin did not announce itself the way a node expects. *reason* is the node's text.
 
-    *output* is the end of what the plugin wrote to its stdout and stderr, one item a line.
+    *output* is the end of what the plugin wrote to stdout and stderr, one item per line.
     """
 
     def __init__(self, reason: str, output: tuple[str, ...] = ()) -> None:
@@ -36,7 +37,7 @@ class HandshakeFailed(HostError):
 
 
 class EndedBeforeHandshake(HandshakeFailed):
-    """The plugin process ended without having announced itself; only a host that is not patient looks."""
+    """The plugin process ended without announcing itself. Only a host that is not patient notices."""
 
     def __init__(self, reason: str, *, exit_code: int | None, output: tuple[str, ...] = ()) -> None:
         self.exit_code = exit_code
@@ -61,24 +62,32 @@ class PluginGone(HostError):
     def __init__(self, method: str | None = None, exit_code: int | None = None) -> None:
         self.method = method
         self.exit_code = exit_code
-        how = "" if exit_code is None else f" (exit status {exit_code})"
         during = "" if method is None else f" during {method}"
-        super().__init__(f"the plugin process is gone{how}{during}: its log tells why")
+        super().__init__(f"the plugin process died{during}{ending(exit_code)}: see its log")
 
 
 class ClientClosed(HostError):
-    """The client was closed before or during a call."""
+    """The client was closed before or during the call of *method*."""
 
     def __init__(self, method: str) -> None:
-        self.method = method
         super().__init__(f"{method}: the client is closed")
 
 
-# Of the VM's answers ---------------------------------------------------------------------------
+def ending(exit_code: int | None) -> str:
+    """Describe how a process ended: ` (SIGSEGV)`, ` (exit status 1)`, or nothing if it is unknown."""
+    if exit_code is None:
+        return ""
+    try:
+        return f" ({signal.Signals(-exit_code).name})"
+    except ValueError:
+        return f" (exit status {exit_code})"
+
+
+# The VM's responses ------------------------------------------------------------------------------
 
 
 class CallFailed(HostError):
-    """The VM answered a call with an error that a node can live with.
+    """The VM returned an error that a node can live with.
 
     *method* is the name without its service, *code* the name of the gRPC status, *details* its text.
     """
@@ -90,42 +99,37 @@ class CallFailed(HostError):
         super().__init__(f"{method}: {details or code}")
 
 
-class InvalidAnswer(CallFailed):
-    """The VM answered, but with something that a node refuses: a short ID, no timestamp, …"""
+class InvalidResponse(CallFailed):
+    """The VM's response is one that a node refuses: a short ID, no timestamp, ..."""
 
     def __init__(self, method: str, details: str) -> None:
         super().__init__(method, "OK", details)
 
 
 class ChainFatal(HostError):
-    """The VM's answer stops the chain on a node ("shutting down chain"). *cause* says what it was."""
+    """*cause* stops the chain on a node ("shutting down chain")."""
 
     def __init__(self, cause: HostError) -> None:
         self.cause = cause
         super().__init__(f"shutting down chain: {cause}")
 
 
-# Of the one who drives the host ------------------------------------------------------------------
+# The user of the host ----------------------------------------------------------------------------
 
 
 class ChainMisused(HostError):
-    """A node would never do what was asked of the chain. The text names the rule."""
+    """A node would never do this to a chain. The text names the rule."""
 
 
 class DatabaseInUse(HostError):
     """Another process has the database file open."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        super().__init__(
-            f"the database {path} is in use by another process: stop that one, or choose another data directory"
-        )
+        super().__init__(f"the database {path} is in use by another process: stop it or use another folder")
 
 
 class DatabaseUnreadable(HostError):
-    """The database file can't be opened, or is not one of ours."""
+    """The database file can't be opened, or belongs to another program."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        self.path = path
-        self.reason = reason
-        super().__init__(f"can't use the database {path}: {reason}; remove it to start anew")
+        super().__init__(f"can't use the database {path}: {reason}; remove it to start over")

@@ -1,14 +1,18 @@
-"""Who the node is: its ID and its BLS key."""
+"""The node's identity: its ID, its BLS key, and the signatures that it makes for its chain."""
 
 from __future__ import annotations
 
+import struct
 from functools import cached_property
 
 from vmsdk import bls
-from vmsdk.ids import NodeID
+from vmsdk._pb.warp import message_pb2 as pb
+from vmsdk._pb.warp.message_grpc import Signer
+from vmsdk.host.service import NodeService, ServiceError
+from vmsdk.ids import ID, NodeID
 
-# The key pair of the test vectors (tests/unit/test_bls.py), used by every host unless told otherwise. Its public
-# key stands here so that a host without a BLS library can run a chain.
+# The key pair in the vectors of tests/unit/test_bls.py. Its public half is spelled out, so that a host can
+# initialise a chain without a BLS library.
 _DEFAULT_SECRET_KEY = bytes(range(1, 33))
 _DEFAULT_PUBLIC_KEY = bytes.fromhex(
     "96a20bb9485ff6d8950955a629e8043a43775968ac133eb7b19c5f0389a2253676abdd6c86c7b68d38a1b7f6af8650e7"
@@ -22,9 +26,9 @@ DEFAULT_NODE_ID = NodeID(bytes(range(1, 21)))
 
 
 class NodeIdentity:
-    """A node ID with the BLS key that belongs to it. *secret_key* is 32 bytes, big-endian.
+    """A node ID and its BLS key. *secret_key* is 32 bytes, big-endian.
 
-    The keys of any but the default secret need the extra `warp`; without it they raise `MissingExtra`.
+    Signing, and any secret key but the default one, needs the extra `warp`; else raises `MissingExtra`.
     """
 
     def __init__(self, node_id: NodeID = DEFAULT_NODE_ID, secret_key: bytes = _DEFAULT_SECRET_KEY) -> None:
@@ -33,18 +37,39 @@ class NodeIdentity:
 
     @cached_property
     def public_key(self) -> bytes:
-        """48 bytes, compressed BLS12-381 G1."""
+        """The public key: 48 bytes, compressed BLS12-381 G1."""
         if self._secret_key == _DEFAULT_SECRET_KEY:
             return _DEFAULT_PUBLIC_KEY
         return bls.public_key(self._secret_key)
 
     @cached_property
     def uncompressed_public_key(self) -> bytes:
-        """96 bytes, as validator sets carry it."""
+        """The public key as validator sets have it: 96 bytes."""
         if self._secret_key == _DEFAULT_SECRET_KEY:
             return _DEFAULT_UNCOMPRESSED
         return bls.uncompress(self.public_key)
 
     def sign(self, message: bytes) -> bytes:
-        """The 96-byte signature of *message*, in the proof-of-possession ciphersuite."""
+        """Sign *message*: 96 bytes, in the proof-of-possession ciphersuite."""
         return bls.sign(self._secret_key, message)
+
+
+class WarpSignerService(NodeService):
+    """The service `warp.Signer`: signs messages of chain *chain_id* on network *network_id*."""
+
+    service = Signer
+
+    def __init__(self, identity: NodeIdentity, network_id: int, chain_id: ID) -> None:
+        super().__init__()
+        self._identity = identity
+        self._network_id = network_id
+        self._chain_id = chain_id
+
+    def Sign(self, request: pb.SignRequest) -> pb.SignResponse:
+        if ID(request.source_chain_id) != self._chain_id:
+            raise ServiceError("wrong SourceChainID")
+        if request.network_id != self._network_id:
+            raise ServiceError("wrong networkID")
+        unsigned = struct.pack(">HI", 0, request.network_id) + request.source_chain_id
+        unsigned += struct.pack(">I", len(request.payload)) + request.payload
+        return pb.SignResponse(signature=self._identity.sign(unsigned))

@@ -1,4 +1,4 @@
-"""The node's merge of a VM's metrics into its own metrics page."""
+"""A VM's metrics, as a node merges them into its own metrics page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vmsdk.ids import ID, vm_id
 PLATFORM = "metal"
 _CHAIN_LABEL = "chain"
 
-# Source: chains/manager.go and utils/constants/vm_ids.go: VMs that the page calls by name.
+# The VMs whose name the page shows. Sources: chains/manager.go and utils/constants/vm_ids.go.
 _VM_NAMES = {vm_id(name): name for name in ("platformvm", "avm", "evm", "subnetevm", "xsvm")}
 
 # Source: the Prometheus data model.
@@ -35,11 +35,9 @@ _DERIVED_SUFFIXES = {
 
 
 class InvalidMetrics(HostError):
-    """One family broke a rule: on a node the whole metrics page then fails with HTTP 500."""
+    """A metric family broke a rule: on a node, the whole metrics page fails with status 500."""
 
     def __init__(self, family: str, reason: str) -> None:
-        self.family = family
-        self.reason = reason
         super().__init__(f"the node's metrics page would fail: metric family {family!r}: {reason}")
 
 
@@ -51,7 +49,7 @@ def chain_families(
     plugin_prefix: str = "",
     platform: str = PLATFORM,
 ) -> list[pb.MetricFamily]:
-    """The families as the node shows them: prefixed, labelled with the chain, checked. Sorted by name.
+    """Return the families as a node shows them: with prefix and chain label, checked, sorted by name.
 
     *plugin_prefix* is what the node's protocol puts before a plugin's names. Raises `InvalidMetrics`.
     """

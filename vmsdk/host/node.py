@@ -1,4 +1,4 @@
-"""A node with one chain: what tests and `vmsdk dev` run a VM with."""
+"""A node with one chain. Tests and `vmsdk dev` run VMs with it."""
 
 from __future__ import annotations
 
@@ -28,22 +28,21 @@ from vmsdk.protocol import protocol
 
 PartT = TypeVar("PartT")
 
-# A node has no deadlines. This one keeps a test from hanging on a VM that hangs.
+# A node has no deadlines. This one keeps tests from hanging with a VM.
 CALL_TIMEOUT_S = 60.0
 
 
 class Host:
-    """Starts *command* (a path, or an argv) as a plugin, and drives its chain to normal operation.
+    """Starts *command*, a path or an argv, as a plugin and brings its chain to normal operation.
 
-    *protocol* is the version spoken; *genesis*, *upgrade*, *config* and every other field of `ChainConfig`
-    (as *fields*) are what the VM is initialised with. *database* is a file (made if missing) or an open
-    `SQLiteDatabase` (left open); in memory if None. *blocks* and *summaries* are what peers offer to a chain
-    that starts. *log* gets ``"stdout"`` or ``"stderr"`` and each line of the VM. *call_timeout_s* is the
-    deadline of each call; a node has none. The other timeouts are a node's unless a test is in a hurry, and
-    *patient* is `PluginProcess`'s.
+    *protocol* is the version to speak; *fields* are those of `ChainConfig` (*genesis*, *config*, ...).
+    *database* is a file (created if missing), an open `SQLiteDatabase` (stays open), or None for one in
+    memory. Peers offer *blocks* and *summaries* to the starting chain. *log* gets ``"stdout"`` or
+    ``"stderr"`` and each line that the VM prints. *call_timeout_s* is the deadline of each call; a node has
+    none. The other timeouts default to a node's. For *patient*, see `PluginProcess`.
 
-    As a context manager it starts, and stops like a node. `start` raises what `PluginProcess.start` and
-    `Chain` raise, and leaves nothing behind.
+    As a context manager it starts, and stops like a node. `start` raises like `PluginProcess.start` and
+    `Chain`, and then leaves nothing behind.
     """
 
     def __init__(
@@ -90,18 +89,18 @@ class Host:
 
     @property
     def services(self) -> NodeServices:
-        """What the VM can call. Raises `ChainMisused` before `start`."""
+        """The services that the VM can call. Raises `ChainMisused` before `start`."""
         return _started(self._services)
 
     @property
     def client(self) -> VMClient:
-        """The raw calls. Raises `ChainMisused` before `start`."""
+        """The client for raw calls. Raises `ChainMisused` before `start`."""
         return _started(self._client)
 
     # Start -----------------------------------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Start everything, up to normal operation. Call once."""
+        """Start everything and bring the chain to normal operation. Call once."""
         try:
             self.connect()
             self.chain.start(self._blocks, self._summaries)
@@ -111,7 +110,7 @@ class Host:
         return self
 
     def connect(self) -> None:
-        """Start the process and the services, but call nothing: for tests that make the first calls."""
+        """Start the process and the services, but call no method of the VM yet."""
         disk = self._open_database()
         if self.config.chain_data_dir is None:
             directory = self._resources.enter_context(TemporaryDirectory(prefix="vmsdk-chain-"))
@@ -126,7 +125,7 @@ class Host:
         self.process.at_exit(self._plugin_ended)
 
     def register(self) -> str:
-        """The other kind of launch: handshake, Version, Shutdown, stop. The VM's version."""
+        """Start the plugin only to get its version, as a node does first: handshake, Version, Shutdown."""
         try:
             self._client = VMClient(self.process.start(), timeout_s=self._call_timeout_s)
             self.process.at_exit(self._plugin_ended)
@@ -157,9 +156,9 @@ class Host:
         on_block: Callable[[Block], None] | None = None,
         on_build_failed: Callable[[HostError], None] | None = None,
     ) -> None:
-        """Build and accept a block at each event of the VM, on a thread of its own, until stop or a fault.
+        """Start a thread that builds and accepts a block at each event, until `stop` or a fault.
 
-        *on_block* sees each accepted block; *on_build_failed* why there was none.
+        *on_block* gets each accepted block, *on_build_failed* the error if there is none.
         """
         self._loop = threading.Thread(
             target=self._accept_blocks, args=(on_block, on_build_failed), name="engine", daemon=True
@@ -189,14 +188,14 @@ class Host:
     # Stop ------------------------------------------------------------------------------------------------
 
     def stop(self) -> int | None:
-        """Stop like a node; the exit code of the process. Harmless when repeated."""
+        """Stop like a node. Returns the exit code of the process. Harmless when repeated."""
         self._stopping.set()
         if self._chain is not None:
             self._chain.shutdown()
         return self._end()
 
     def kill(self) -> int | None:
-        """Kill the process as a crash would, then clear up; its exit code."""
+        """Kill the process like a crash, then clean up. Returns its exit code."""
         self._stopping.set()
         self.process.kill()
         return self._end()

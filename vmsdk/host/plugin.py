@@ -1,7 +1,8 @@
-"""One plugin process: how a node starts and stops it."""
+"""A plugin process, which is started and stopped like a node does it."""
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 import selectors
@@ -21,9 +22,8 @@ from typing_extensions import Self
 
 from vmsdk.host.config import DEFAULT_PROTOCOL_VERSION
 from vmsdk.host.errors import EndedBeforeHandshake, HandshakeFailed, ProtocolMismatch
-from vmsdk.host.logstream import LogStream
 from vmsdk.host.runtime import RuntimeService
-from vmsdk.host.server import LoopbackServer
+from vmsdk.host.service import LoopbackServer
 from vmsdk.host.spawn import spawn
 from vmsdk.protocol import protocol
 
@@ -33,25 +33,59 @@ _log = logging.getLogger("vmsdk.host")
 ENGINE_ADDRESS_KEY = "AVALANCHE_VM_RUNTIME_ENGINE_ADDR"
 HANDSHAKE_TIMEOUT_S = 5.0
 GRACEFUL_STOP_TIMEOUT_S = 5.0
-# The only variables of a node that its plugins inherit.
+# The only environment variables that plugins inherit from a node.
 _INHERITED_PREFIXES = ("GRPC_", "GODEBUG")
-# Enough to show a traceback in the error of a failed handshake.
+# Enough for a traceback in the error of a failed handshake.
 _REMEMBERED_LINES = 200
-# How long after its end a process may still be heard, over pipes that another process holds open.
-_LAST_WORDS_TIMEOUT_S = 1.0
+# How long output is read after the process has ended, if another process holds its pipes open.
+_LAST_OUTPUT_TIMEOUT_S = 1.0
 _READ_BYTES = 64 * 1024
+# A longer line is shown in pieces, so that output without line breaks can't fill the memory.
+MAX_LINE_CHARACTERS = 64 * 1024
 
 Log = Callable[[str, str], None]
 
 
-class PluginProcess:
-    """Starts *command* as a plugin: a path, or an argv whose first item is one.
+class LogStream:
+    """Splits the output of a process into lines, without line breaks, and calls *show* with each.
 
-    *protocol* is the version that this host speaks. *log* is called with ``"stdout"`` or ``"stderr"`` and
-    one line of text without its end; *log_bytes* likewise with every byte as it comes. Both are called on
-    threads of the process. *handshake_timeout_s* and *stop_timeout_s* are the node's unless a test is in
-    a hurry. A node waits for the handshake of a process that has ended, too; one that is not *patient* does not.
-    As a context manager it starts and stops itself.
+    Bytes that are not UTF-8 become U+FFFD.
+    """
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._rest = ""
+
+    def feed(self, data: bytes) -> None:
+        """Add the next bytes, which may end anywhere."""
+        *lines, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
+        for line in lines:
+            self._show_line(line)
+        while len(self._rest) > MAX_LINE_CHARACTERS:
+            self._show(self._rest[:MAX_LINE_CHARACTERS])
+            self._rest = self._rest[MAX_LINE_CHARACTERS:]
+
+    def end(self) -> None:
+        """Show the last line, which has no line break."""
+        rest = self._rest + self._decoder.decode(b"", final=True)
+        self._rest = ""
+        if rest:
+            self._show_line(rest)
+
+    def _show_line(self, line: str) -> None:
+        line = line.removesuffix("\r")
+        for start in range(0, len(line) or 1, MAX_LINE_CHARACTERS):
+            self._show(line[start : start + MAX_LINE_CHARACTERS])
+
+
+class PluginProcess:
+    """Starts *command*, a path or an argv, as a plugin.
+
+    *protocol* is the version that the host speaks. *log* is called with ``"stdout"`` or ``"stderr"`` and
+    each line of output, *log_bytes* with the stream and the bytes as they come; both on other threads. The
+    timeouts default to a node's. A node waits for the handshake even after the process has ended; if
+    *patient* is False, this one does not. As a context manager it starts and stops the process.
     """
 
     def __init__(
@@ -69,13 +103,13 @@ class PluginProcess:
         self.argv = _argv(command)
         self.protocol = protocol
         self.address: str | None = None
-        """Where the plugin serves ``vm.VM``; known after `start`."""
+        """Where the plugin serves ``vm.VM``; set by `start`."""
         self.exit_code: int | None = None
-        """Known once the process has ended; negative for the signal that ended it."""
+        """Set when the process has ended; negative for a signal."""
         self.handshake_s: float | None = None
-        """Seconds from the exec to the plugin's announcement; known after `start`."""
+        """Seconds from exec to the plugin's handshake; set by `start`."""
         self.output: deque[str] = deque(maxlen=_REMEMBERED_LINES)
-        """The last lines of both streams."""
+        """The last lines of stdout and stderr."""
         self._log = log
         self._log_bytes = log_bytes
         self._environment = environment
@@ -83,7 +117,7 @@ class PluginProcess:
         self._stop_timeout_s = stop_timeout_s
         self._patient = patient
         self._process: subprocess.Popen[bytes] | None = None
-        # Readable once nobody reads the streams any more, although a grandchild holds them open.
+        # Makes the threads stop reading streams that a grandchild holds open.
         self._given_up: socket.socket
         self._give_up: socket.socket
         self._start_error: BaseException | None = None
@@ -94,15 +128,15 @@ class PluginProcess:
         self._stop_lock = threading.Lock()
         self._stopped = False
         self.exec_at_s = 0.0
-        """When the plugin was executed, by `time.perf_counter`; known after `start`."""
+        """The `time.perf_counter` of the exec; set by `start`."""
         self._at_exit: list[Callable[[int], None]] = []
 
     # Start -----------------------------------------------------------------------------------------------
 
     def start(self) -> str:
-        """Spawn and await the handshake; the plugin's address. The process is stopped if it fails.
+        """Start the process and wait for the handshake; returns the plugin's address. Call once.
 
-        Raises `StartFailed`, `HandshakeFailed`, `ProtocolMismatch`. Call once.
+        Raises `StartFailed`, `HandshakeFailed` or `ProtocolMismatch`, after stopping the process.
         """
         runtime = RuntimeService(protocol(self.protocol), self.argv[0])
         server = LoopbackServer(runtime, health_service=False)
@@ -124,8 +158,8 @@ class PluginProcess:
         environment.update(
             (name, value) for name, value in self._environment.items() if name.startswith(_INHERITED_PREFIXES)
         )
-        # The parent-death signal comes when the thread that made the child ends, not the process: so the
-        # thread that waits for the child's end is the one that makes it.
+        # Linux sends the parent-death signal when the *thread* that started the child ends. So the thread
+        # that waits for the child's end starts it.
         self._run("life", self._live, environment)
         self._started.wait()
         if self._start_error is not None:
@@ -134,7 +168,7 @@ class PluginProcess:
     def _live(self, environment: Mapping[str, str]) -> None:
         try:
             process, self.exec_at_s = spawn(self.argv, environment)
-        except BaseException as error:  # noqa: BLE001 - raised again where the start was asked for
+        except BaseException as error:  # noqa: BLE001 - raised again in start()
             self._start_error = error
             self._started.set()
             return
@@ -145,7 +179,7 @@ class PluginProcess:
             self._run(stream, self._drain, stream, pipe)
         self._started.set()
         if hasattr(os, "waitid"):
-            # Wait without reaping, so that no signal can ever hit a PID that was given to someone else.
+            # Wait without reaping, so that no signal can hit another process with a reused PID.
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with self._signal_lock:
             self.exit_code = process.wait()
@@ -183,7 +217,7 @@ class PluginProcess:
                     _shielded(self._log_bytes, stream, data)
                 lines.feed(data)
         lines.end()
-        # A plugin that closes a stream is stopped, healthy or not: a node takes it for dead.
+        # A node takes a plugin that closes a stream for dead, and stops it.
         self.stop()
 
     def _show(self, stream: str, line: str) -> None:
@@ -200,21 +234,21 @@ class PluginProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process ID; None before the start."""
+        """The process ID; None before `start`."""
         return None if self._process is None else self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether the process has been started and not ended."""
+        """Whether the process runs."""
         return self._process is not None and not self._exited.is_set()
 
     def stop(self) -> int | None:
-        """The node's stopper: SIGTERM, 5 s, SIGKILL; the exit code. At most once, repeats wait for the first.
+        """Stop the process like a node: SIGTERM, 5 s, SIGKILL. Returns the exit code. Harmless when repeated.
 
-        Where there is no SIGTERM the process is killed at once.
+        On Windows, which has no SIGTERM, the process is killed at once.
         """
         if self._threads:
-            # An interrupted start may still be about to spawn.
+            # If start() was interrupted, the process may be about to start.
             self._started.wait()
         if self._process is None:
             return None
@@ -233,34 +267,34 @@ class PluginProcess:
 
     def _join(self) -> None:
         for thread in self._threads:
-            thread.join(_LAST_WORDS_TIMEOUT_S)
-        # A grandchild may hold a pipe open for as long as it likes.
+            thread.join(_LAST_OUTPUT_TIMEOUT_S)
+        # A grandchild may hold a pipe open for ever.
         self._give_up.close()
         for thread in self._threads:
             thread.join()
         self._given_up.close()
 
     def kill(self) -> int | None:
-        """SIGKILL at once, as a crash would; the exit code."""
+        """Kill the process with SIGKILL, like a crash. Returns the exit code."""
         self._kill()
         return self.stop()
 
     def send_signal(self, number: int) -> bool:
-        """Send a signal; False if the process has ended."""
+        """Send a signal. Returns False if the process has ended."""
         with self._signal_lock:
             if self._process is None or self._exited.is_set():
                 return False
-            # Not Popen.send_signal, which would reap the process behind the back of the thread that waits.
+            # Popen.send_signal would reap the process, for whose end another thread waits.
             os.kill(self._process.pid, number)
             return True
 
     def wait(self, timeout_s: float | None = None) -> int | None:
-        """Wait for the end of the process; its exit code, or None if it still runs."""
+        """Wait for the end of the process. Returns its exit code, or None if it still runs."""
         self._exited.wait(timeout_s)
         return self.exit_code
 
     def at_exit(self, action: Callable[[int], None]) -> None:
-        """Call *action* with the exit code when the process has ended; at once if it has."""
+        """Call *action* with the exit code when the process has ended (at once, if it already has)."""
         with self._signal_lock:
             if not self._exited.is_set() or self.exit_code is None:
                 self._at_exit.append(action)
@@ -292,7 +326,7 @@ class PluginProcess:
 def _argv(command: Sequence[str] | Path) -> list[str]:
     argv = [str(command)] if isinstance(command, (Path, str)) else [str(item) for item in command]
     if os.sep not in argv[0]:
-        # The plugin's environment has no PATH to look it up in.
+        # The plugin's environment has no PATH.
         argv[0] = shutil.which(argv[0]) or os.path.join(os.curdir, argv[0])
     return argv
 
@@ -301,5 +335,5 @@ def _shielded(log: Callable[..., None], stream: str, data: object) -> None:
     try:
         log(stream, data)
     except Exception:  # noqa: BLE001
-        # A reader of logs that fails must not block the plugin on a full pipe.
+        # The pipe must be read on, or the plugin would block.
         _log.exception("the log callback failed")

@@ -1,4 +1,4 @@
-"""The service `vm.runtime.Runtime`: where a new plugin process announces itself."""
+"""The service `vm.runtime.Runtime`, by which a new plugin process announces itself."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from vmsdk._pb.vm.runtime.runtime_grpc import Runtime
 from vmsdk.host.service import NodeService
 from vmsdk.protocol import Protocol
 
-# The release from which the node's own version prints as `client/1.2.3`; before, as `v1.2.3`.
+# From this release on, a node prints its version as `client/1.2.3`; before, as `v1.2.3`.
 _SLASHED_VERSION_SINCE = (1, 14, 1)
 
 
 class VersionRefused(Exception):
-    """The plugin's protocol version is not the host's. The text is the node's own."""
+    """The plugin speaks another protocol version than the host. The text is the node's."""
 
     def __init__(self, protocol: Protocol, plugin_version: int, path: str) -> None:
         self.host = protocol.version
@@ -35,9 +35,9 @@ class VersionRefused(Exception):
 
 
 class RuntimeService(NodeService):
-    """Takes the first announcement; every later one gets the same answer and changes nothing.
+    """Accepts the first announcement; later ones get the same response and change nothing.
 
-    *path* is the plugin's, for the text of a refusal.
+    *path* is the plugin's, for the error text.
     """
 
     service = Runtime
@@ -49,17 +49,17 @@ class RuntimeService(NodeService):
         self._lock = threading.Lock()
         self._called = threading.Event()
         self.address: str | None = None
-        """Where the plugin serves ``vm.VM``: what it said, unchecked."""
+        """Where the plugin says that it serves ``vm.VM``, unchecked."""
         self.refusal: VersionRefused | None = None
         self.called_at_s: float | None = None
         """The `time.perf_counter` of the first announcement."""
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for the first announcement; False if there was none in time."""
+        """Wait for the first announcement. Returns False if there is none in time."""
         return self._called.wait(timeout_s)
 
     def give_up(self) -> None:
-        """Nobody is there any more to announce himself: let `wait` return."""
+        """Make `wait` return: the process has ended."""
         self._called.set()
 
     def Initialize(self, request: pb.InitializeRequest) -> Empty:
@@ -77,10 +77,10 @@ class RuntimeService(NodeService):
 
 
 def release(protocol: Protocol) -> str:
-    """The version of the newest AvalancheGo that speaks *protocol*, as that release prints itself."""
+    """Return the version of the newest AvalancheGo that speaks *protocol*, the way it prints it."""
     newest = next(name for name in protocol.releases if name.startswith("AvalancheGo")).split()[-1]
     match = re.fullmatch(r"(?:[\d.]+-)?((\d+)\.(\d+)\.(\d+).*)", newest)
-    assert match is not None, f"the protocol table has a release that is no version: {newest}"
+    assert match is not None, f"the protocol table has a release without a version: {newest}"
     text, *numbers = match.groups()
     slashed = tuple(map(int, numbers)) >= _SLASHED_VERSION_SINCE
     return f"avalanchego/{text}" if slashed else f"v{text}"

@@ -1,22 +1,40 @@
-"""One service that the node serves to a plugin."""
+"""The gRPC services that a node serves to a plugin, and the server that they run on."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from vmsdk._pb._service import Method, Service
 
+# Source: vms/rpcchainvm/grpcutils/server.go, the same in every protocol version.
+SERVER_OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.so_reuseport", 0),
+)
+
+# How many calls of one plugin run at once; others wait. No call of the node's services blocks.
+_WORKERS = 8
+
+
+class ServiceError(Exception):
+    """A call of a service fails with the node's own text."""
+
 
 class NodeService:
-    """The base of the services: a subclass has one method for each of the wire's, by the same name.
+    """The base of the services: a subclass has one method, with the same name, for each gRPC method.
 
-    Each takes the request and returns the response. An exception becomes the gRPC status UNKNOWN with
-    its text, as in the node. `calls` counts the calls by method name.
+    The method takes the request and returns the response. An exception becomes the gRPC status UNKNOWN
+    with its text, as in the node. `calls` counts the calls by method name.
     """
 
     service: ClassVar[type[Service]]
@@ -28,31 +46,31 @@ class NodeService:
         self._calls_lock = threading.Lock()
 
     def served(self) -> Iterable[str]:
-        """The names of the methods that the host's protocol version has; the rest is UNIMPLEMENTED."""
+        """Return the methods that exist in the host's protocol version; others are UNIMPLEMENTED."""
         return self.service.methods
 
     def fail_next(self, method: str, message: str = "injected fault", *, times: int = 1) -> None:
-        """Let the next *times* calls of *method* fail with UNKNOWN and *message*, and do nothing."""
+        """Make the next *times* calls of *method* fail with UNKNOWN and *message*, without effect."""
         if method not in self.service.methods:
             raise ValueError(f"{self.service.full_name} has no method {method!r}")
         with self._calls_lock:
             self._faults.setdefault(method, deque()).extend([message] * times)
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """All served methods, for `grpc.Server.add_generic_rpc_handlers`."""
+    def rpc_handler(self) -> grpc.GenericRpcHandler:
+        """Return the served methods for `grpc.Server.add_generic_rpc_handlers`."""
         methods = self.service.methods
         return grpc.method_handlers_generic_handler(
             self.service.full_name, {name: self._method(name, methods[name]) for name in self.served()}
         )
 
     def _method(self, name: str, method: Method[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
-        behaviour: Callable[[Any], Any] = getattr(self, name)
+        function = getattr(self, name)
 
         def call(request: Any, context: grpc.ServicerContext) -> Any:
             try:
                 self._count(name)
-                return behaviour(request)
-            except Exception as error:  # noqa: BLE001 - whatever it is, a Go server answers UNKNOWN with its text
+                return function(request)
+            except Exception as error:  # noqa: BLE001 - a Go server sends the text of any error with UNKNOWN
                 context.abort(grpc.StatusCode.UNKNOWN, str(error))
 
         return grpc.unary_unary_rpc_method_handler(
@@ -66,8 +84,28 @@ class NodeService:
             self.calls[name] += 1
             faults = self._faults.get(name)
             if faults:
-                raise InjectedFault(faults.popleft())
+                raise ServiceError(faults.popleft())
 
 
-class InjectedFault(Exception):
-    """What `NodeService.fail_next` asked for."""
+class LoopbackServer:
+    """Serves *services* on a free port of 127.0.0.1, on request with the gRPC health service."""
+
+    def __init__(self, *services: NodeService, health_service: bool) -> None:
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="node-service")
+        self._server = grpc.server(self._pool, options=SERVER_OPTIONS)
+        self._server.add_generic_rpc_handlers([service.rpc_handler() for service in services])
+        if health_service:
+            servicer = health.HealthServicer()
+            servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+            health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        """``127.0.0.1:port``, bound from the start."""
+
+    def start(self) -> None:
+        """Start serving."""
+        self._server.start()
+
+    def stop(self, grace_s: float | None = None) -> None:
+        """Stop at once, or give running calls up to *grace_s* to end. Harmless when repeated."""
+        self._server.stop(grace_s).wait()
+        self._pool.shutdown(wait=True)

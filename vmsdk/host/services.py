@@ -1,32 +1,74 @@
-"""The two servers that a node runs for each chain."""
+"""The services that a node runs for each chain."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable
 from types import TracebackType
 
 from typing_extensions import Self
 
-from vmsdk.host.aliases import AliasService
+from vmsdk._pb.aliasreader import aliasreader_pb2 as pb
+from vmsdk._pb.aliasreader.aliasreader_grpc import AliasReader
 from vmsdk.host.appnetwork import REQUEST_TIMEOUT_S, AppNetwork
 from vmsdk.host.appsender import AppSenderService
 from vmsdk.host.config import ChainConfig
 from vmsdk.host.database import DatabaseService
-from vmsdk.host.eventslot import EventSlot
-from vmsdk.host.messenger import MessengerService
-from vmsdk.host.server import LoopbackServer
-from vmsdk.host.service import NodeService
+from vmsdk.host.events import EventSlot, MessengerService
+from vmsdk.host.identity import WarpSignerService
+from vmsdk.host.service import LoopbackServer, NodeService, ServiceError
 from vmsdk.host.sharedmemory import SharedMemoryService
 from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.host.validators import ValidatorService
-from vmsdk.host.warp import WarpSignerService
 from vmsdk.ids import ID
 
 
-class NodeServices:
-    """All that one chain's VM can call, on two loopback ports; usable without any process.
+class AliasService(NodeService):
+    """The service `aliasreader.AliasReader`. A chain's first name is its primary alias."""
 
-    *disk* outlives it (in memory unless given); every other state belongs to one run. As a context
-    manager it starts and stops itself.
+    service = AliasReader
+
+    def __init__(self, names: Iterable[tuple[str, ID]] = ()) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._ids: dict[str, ID] = {}
+        for name, chain_id in names:
+            self.add(chain_id, name)
+
+    def add(self, chain_id: ID, name: str) -> None:
+        """Give a chain another name. Raises `ValueError` if another chain has it."""
+        with self._lock:
+            holder = self._ids.setdefault(name, chain_id)
+        if holder != chain_id:
+            raise ValueError(f"{name!r} is already the name of chain {holder}")
+
+    def names(self, chain_id: ID) -> list[str]:
+        """Return all names of a chain, the primary alias first."""
+        with self._lock:
+            return [name for name, holder in self._ids.items() if holder == chain_id]
+
+    def Lookup(self, request: pb.Alias) -> pb.ID:
+        with self._lock:
+            chain_id = self._ids.get(request.alias)
+        if chain_id is None:
+            raise ServiceError(f"there is no ID with alias: {request.alias}")
+        return pb.ID(id=chain_id)
+
+    def PrimaryAlias(self, request: pb.ID) -> pb.Alias:
+        chain_id = ID(request.id)
+        names = self.names(chain_id)
+        if not names:
+            raise ServiceError(f"there is no alias for ID: {chain_id}")
+        return pb.Alias(alias=names[0])
+
+    def Aliases(self, request: pb.ID) -> pb.AliasList:
+        return pb.AliasList(aliases=self.names(ID(request.id)))
+
+
+class NodeServices:
+    """Everything that the VM of one chain can call, on two loopback ports. Needs no plugin process.
+
+    *disk* outlives the services; if None, the data is in memory. As a context manager it starts and stops.
     """
 
     def __init__(
@@ -69,20 +111,20 @@ class NodeServices:
         """``127.0.0.1:port`` of all other services."""
 
     def start(self) -> Self:
-        """Begin to answer."""
+        """Start serving."""
         self._database_server.start()
         self._server.start()
         return self
 
     def stop(self) -> None:
-        """Stop the servers, and wait until no message is on its way to the VM. Harmless when repeated."""
+        """Stop the servers and wait for messages under way to the VM. Harmless when repeated."""
         self.stop_servers()
         self.network.join()
         if self._owns_disk:
             self.disk.close()
 
     def stop_servers(self) -> None:
-        """Stop both servers hard, as a node does once `Shutdown` has returned. Harmless when repeated."""
+        """Stop both servers at once, as a node does after `Shutdown`. Harmless when repeated."""
         self.network.close()
         self._database_server.stop()
         self._server.stop()

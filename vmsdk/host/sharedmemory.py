@@ -1,4 +1,4 @@
-"""The service `sharedmemory.SharedMemory`: a mailbox between two chains of one subnet."""
+"""The service `sharedmemory.SharedMemory`: mailboxes between the chains of a subnet."""
 
 from __future__ import annotations
 
@@ -10,41 +10,24 @@ from vmsdk._pb.sharedmemory import sharedmemory_pb2 as pb
 from vmsdk._pb.sharedmemory.sharedmemory_grpc import SharedMemory
 from vmsdk.errors import NotFound
 from vmsdk.host.database import DatabaseService
-from vmsdk.host.service import NodeService
+from vmsdk.host.service import NodeService, ServiceError
 from vmsdk.host.sqlite import KeySpace, SQLiteDatabase
 from vmsdk.ids import ID
 
-# Source: chains/atomic/memory.go: the packed codec version comes before the two IDs.
+# The codec version comes before the two IDs. Source: chains/atomic/memory.go.
 _CODEC_VERSION = b"\0\0"
 
 _VALUE, _INDEX, _SEQUENCE = b"v", b"i", b"s"
 _NEWEST = 2**64 - 1
 
 
-class DuplicatePut(Exception):
-    """A value is put under a key that holds one."""
-
-    def __init__(self, key: bytes, value: bytes) -> None:
-        self.key = key
-        self.value = value
-        super().__init__(f"duplicate put: Key=0x{key.hex()} Value=0x{value.hex()}")
-
-
-class DuplicateRemove(Exception):
-    """A key is removed again before the peer has put it."""
-
-    def __init__(self, key: bytes) -> None:
-        self.key = key
-        super().__init__(f"duplicate remove: Key=0x{key.hex()}")
-
-
 def shared_space_id(chain_id: ID, other_id: ID) -> ID:
-    """The ID of the memory that two chains share, whichever of the two asks."""
+    """Return the ID of the memory that two chains share, in whichever order they are given."""
     return ID.of(_CODEC_VERSION + min(chain_id, other_id) + max(chain_id, other_id))
 
 
 class SharedMemoryService(NodeService):
-    """Serves the mailboxes of *chain_id* with all other chains; batches go to the chain's *database*."""
+    """Serves the mailboxes of *chain_id*. Batches are written to the chain's *database*."""
 
     service = SharedMemory
 
@@ -55,11 +38,11 @@ class SharedMemoryService(NodeService):
         self._database = database
 
     def inbox(self, peer_chain_id: ID) -> Mailbox:
-        """What *peer_chain_id* left for this chain."""
+        """Return the mailbox from *peer_chain_id* to this chain."""
         return Mailbox(self._disk, sender=peer_chain_id, receiver=self._chain_id)
 
     def outbox(self, peer_chain_id: ID) -> Mailbox:
-        """What this chain left for *peer_chain_id*."""
+        """Return the mailbox from this chain to *peer_chain_id*."""
         return Mailbox(self._disk, sender=self._chain_id, receiver=peer_chain_id)
 
     def Get(self, request: pb.GetRequest) -> pb.GetResponse:
@@ -73,7 +56,7 @@ class SharedMemoryService(NodeService):
         return pb.IndexedResponse(values=values, last_trait=last_trait, last_key=last_key)
 
     def Apply(self, request: pb.ApplyRequest) -> pb.ApplyResponse:
-        # A repeated peer overwrites its earlier requests.
+        # The last of several requests for one peer counts.
         by_peer = {ID(atomic.peer_chain_id): atomic for atomic in request.requests}
         with self._disk.transaction():
             for peer_chain_id, atomic in by_peer.items():
@@ -88,26 +71,26 @@ class SharedMemoryService(NodeService):
 
 
 class Mailbox:
-    """The values that chain *sender* left for chain *receiver*. Tests play a peer chain with it."""
+    """The values from chain *sender* to chain *receiver*. Tests play the peer chain with it."""
 
     def __init__(self, disk: SQLiteDatabase, *, sender: ID, receiver: ID) -> None:
         side = b"0" if receiver < sender else b"1"
         self._space: KeySpace = disk.space(b"shared/" + shared_space_id(sender, receiver) + side)
 
     def get(self, key: bytes) -> bytes:
-        """The value under *key*. Raises `NotFound`, also for a key that was removed in advance."""
+        """Return the value. Raises `NotFound`, also for a key that was removed before it was put."""
         element = self._load(key)
         if element is None or not element.present:
             raise NotFound
         return element.value
 
     def put(self, key: bytes, value: bytes, traits: Sequence[bytes] = ()) -> None:
-        """Leave *value*. Cancels against an earlier removal of *key*; raises `DuplicatePut`."""
+        """Put *value*, unless *key* has been removed before. Raises `ServiceError` if *key* has a value."""
         with self._space.database.transaction():
             element = self._load(key)
             if element is not None:
                 if element.present:
-                    raise DuplicatePut(key, value)
+                    raise ServiceError(f"duplicate put: Key=0x{key.hex()} Value=0x{value.hex()}")
                 self._space.delete(_VALUE + key)
                 return
             sequence = int.from_bytes(self._space.get(_SEQUENCE) or b"", "big") + 1
@@ -117,14 +100,14 @@ class Mailbox:
             self._space.put(_VALUE + key, _Element(True, sequence, tuple(traits), value).pack())
 
     def remove(self, key: bytes) -> None:
-        """Take the value away, or leave a tombstone for it. Raises `DuplicateRemove`."""
+        """Remove the value, or leave a tombstone. Raises `ServiceError` if there is a tombstone."""
         with self._space.database.transaction():
             element = self._load(key)
             if element is None:
                 self._space.put(_VALUE + key, _Element(False, 0, (), b"").pack())
                 return
             if not element.present:
-                raise DuplicateRemove(key)
+                raise ServiceError(f"duplicate remove: Key=0x{key.hex()}")
             for trait in element.traits:
                 self._space.delete(_index_key(trait, element.sequence))
             self._space.delete(_VALUE + key)
@@ -132,7 +115,7 @@ class Mailbox:
     def indexed(
         self, traits: Sequence[bytes], start_trait: bytes, start_key: bytes, limit: int
     ) -> tuple[list[bytes], bytes, bytes]:
-        """Up to *limit* values by trait, newest first, and the trait and key of the last one."""
+        """Return up to *limit* values by trait, newest first, and the trait and key of the last one."""
         keys: dict[bytes, None] = {}
         last_trait, last_key = start_trait, start_key
         for trait in sorted(traits):
@@ -149,7 +132,7 @@ class Mailbox:
         return [self.get(key) for key in keys], last_trait, last_key
 
     def _keys(self, trait: bytes, start_key: bytes) -> Iterator[bytes]:
-        """Keys with *trait*, newest first; from *start_key* on if it has the trait."""
+        """Yield the keys with *trait*, newest first, starting at *start_key* if it has the trait."""
         start = _index_key(trait, _NEWEST)
         element = self._load(start_key)
         if element is not None and trait in element.traits:
@@ -168,12 +151,12 @@ class Mailbox:
 
 
 def _index_key(trait: bytes, sequence: int) -> bytes:
-    # Ascending keys are descending sequence numbers: newest first.
+    # Keys in ascending order have descending sequence numbers: newest first.
     return _INDEX + hashlib.sha256(trait).digest() + struct.pack(">Q", _NEWEST - sequence)
 
 
 class _Element:
-    """What is stored under a key: a value with its traits, or a tombstone."""
+    """What is stored for a key: a value with its traits, or a tombstone."""
 
     def __init__(self, present: bool, sequence: int, traits: tuple[bytes, ...], value: bytes) -> None:
         self.present = present

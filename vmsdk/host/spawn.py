@@ -1,4 +1,4 @@
-"""Starting a process the way a node does, from a program whose gRPC threads are already running."""
+"""Start a process the way a node does, from a program with running gRPC threads."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from vmsdk.host.errors import StartFailed
 
 _HAS_PARENT_DEATH_SIGNAL = sys.platform == "linux"
 
-# Linux gives a child its parent-death signal only from inside the child, before the exec. Running Python
-# between fork and exec is unsafe once gRPC's threads exist, and util-linux's setpriv is not everywhere and
-# hides why an exec failed. So a small interpreter of its own (about 15 ms, over before the plugin's time
-# starts) sets the signal, and becomes the plugin: same PID, same parent, the very argv and environment.
-# Parent dead in the meantime, the control socket at its end: it exits. An error of the exec comes back.
+# On Linux only the child itself can ask for a parent-death signal, before the exec. Running Python between
+# fork and exec is unsafe once gRPC has threads, and util-linux's setpriv is not always installed and hides
+# why an exec failed. So a small interpreter (about 15 ms, before the plugin's time starts) asks for the
+# signal and then becomes the plugin: same PID and parent, exactly this argv and environment. It exits if the
+# parent has died meanwhile, and sends back the error of a failed exec.
 _BECOME = """
 import ctypes, json, os, signal, socket, sys
 control = socket.socket(fileno=int(sys.argv[1]))
@@ -40,17 +40,17 @@ except Exception as error:
 
 
 class Spawned(NamedTuple):
-    """A process, and the `time.perf_counter` of its exec."""
+    """A process and the `time.perf_counter` of its exec."""
 
     process: subprocess.Popen[bytes]
     started_at_s: float
 
 
 def spawn(argv: Sequence[str], environment: Mapping[str, str]) -> Spawned:
-    """Start ``argv[0]`` (a path) with exactly *environment*, stdin null, stdout and stderr on two pipes.
+    """Start ``argv[0]`` (a path) with exactly *environment*, no stdin, and pipes for stdout and stderr.
 
-    On Linux the child gets SIGTERM when the calling *thread* ends, as with a node: call from a thread that
-    outlives the process. Raises `StartFailed` with the system's text.
+    On Linux the child gets SIGTERM when the calling *thread* ends, as with a node: call this from a thread
+    that outlives the process. Raises `StartFailed` with the system's text.
     """
     try:
         if _HAS_PARENT_DEATH_SIGNAL:
@@ -72,7 +72,7 @@ def _spawn_linux(argv: Sequence[str], environment: Mapping[str, str]) -> Spawned
             ready = ours.recv(1)
             started_at_s = time.perf_counter()
             ours.sendall(json.dumps(order).encode() + b"\n")
-            # The exec closes the other end: nothing to read means that it worked.
+            # The exec closes the other end: if there is nothing to read, it worked.
             reason = b"".join(iter(lambda: ours.recv(4096), b"")) if ready else b"the interpreter died"
         except BaseException:
             process.kill()

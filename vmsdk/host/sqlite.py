@@ -1,4 +1,4 @@
-"""The node's disk: ordered bytes in one SQLite file."""
+"""The node's disk: ordered pairs of bytes in one SQLite file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vmsdk.host.errors import DatabaseInUse, DatabaseUnreadable
 
-# In WITHOUT ROWID tables the primary key *is* the table: one tree to write, in the byte order of keys.
+# Without row IDs the table is one tree, sorted by the bytes of the keys.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pairs (
     space BLOB NOT NULL,
@@ -20,20 +20,20 @@ CREATE TABLE IF NOT EXISTS pairs (
     PRIMARY KEY (space, key)
 ) WITHOUT ROWID
 """
-# "vmsk" in ASCII: tells our files from other people's.
+# "vmsk" in ASCII marks our files.
 _APPLICATION_ID = 0x766D736B
 
-# What a Python loop over an iterator fetches at once.
+# How much a Python loop over an iterator fetches at once.
 _READ_AHEAD_BYTES = 64 * 1024
 
 _IN_MEMORY = ":memory:"
 
 
 class SQLiteDatabase:
-    """Pairs of bytes in *path*, or in memory if None; thread-safe. What was written survives a SIGKILL.
+    """Pairs of bytes in the file *path*, or in memory if None. Thread-safe. Writes survive a SIGKILL.
 
-    One file holds several key spaces (a chain's own, shared memory, …), so that one transaction can
-    change them together. Raises `DatabaseInUse` and `DatabaseUnreadable`.
+    One file has several key spaces (of a chain, shared memory, ...), so that one transaction can change
+    them together. Raises `DatabaseInUse` or `DatabaseUnreadable`.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -45,7 +45,7 @@ class SQLiteDatabase:
             self._connection = sqlite3.connect(
                 _IN_MEMORY if path is None else path,
                 timeout=0,
-                isolation_level=None,  # autocommit: transactions are begun here, never guessed by the module
+                isolation_level=None,  # Autocommit: this class begins transactions.
                 check_same_thread=False,
             )
         except sqlite3.DatabaseError as error:
@@ -58,14 +58,14 @@ class SQLiteDatabase:
 
     def _prepare(self) -> None:
         execute = self._connection.execute
-        # One process at a time, and thereby no shared-memory file and no locking per call.
+        # One process at a time: no shared-memory file, and no locking for each call.
         execute("PRAGMA locking_mode = EXCLUSIVE")
         (application_id,) = execute("PRAGMA application_id").fetchone()
         (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
         if tables and application_id != _APPLICATION_ID:
             raise sqlite3.DatabaseError("it is the SQLite file of another program")
         execute("PRAGMA journal_mode = WAL")
-        # With a write-ahead log NORMAL loses nothing at a kill of this process, and never corrupts.
+        # With a write-ahead log, NORMAL loses nothing when this process is killed.
         execute("PRAGMA synchronous = NORMAL")
         execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         execute("BEGIN IMMEDIATE")
@@ -73,14 +73,14 @@ class SQLiteDatabase:
         execute("COMMIT")
 
     def space(self, name: bytes) -> KeySpace:
-        """The key space called *name*, empty if it was never written."""
+        """Return the key space called *name*, which is empty at first."""
         return KeySpace(self, name)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All writes inside happen, or none if the block raises. No other thread gets in between.
+        """Make all writes inside, or none if the block raises. Other threads wait.
 
-        Inside another transaction it is part of that one.
+        Inside another transaction, it is part of that one.
         """
         with self._lock:
             if self._in_transaction:
@@ -99,14 +99,14 @@ class SQLiteDatabase:
                 self._in_transaction = False
 
     def close(self) -> None:
-        """Close the file. Harmless when repeated; using the database afterwards raises."""
+        """Close the file; later use raises. Harmless when repeated."""
         with self._lock:
             self._connection.close()
 
     def __repr__(self) -> str:
         return f"<SQLiteDatabase {self.path or 'in memory'}>"
 
-    # For KeySpace and SnapshotIterator: all run under the lock -------------------------------------
+    # For KeySpace and SnapshotIterator -------------------------------------------------------------
 
     def _get(self, space: bytes, key: bytes) -> bytes | None:
         with self._lock:
@@ -148,14 +148,14 @@ class SQLiteDatabase:
 
 
 class KeySpace:
-    """The pairs of one owner in an `SQLiteDatabase`. Any key is legal, and the empty one too."""
+    """The pairs of one owner in an `SQLiteDatabase`. Any key is valid, including the empty one."""
 
     def __init__(self, database: SQLiteDatabase, name: bytes) -> None:
         self.database = database
         self.name = name
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of *key*, or None."""
+        """Return the value of *key*, or None."""
         return self.database._get(self.name, key)
 
     def put(self, key: bytes, value: bytes) -> None:
@@ -163,11 +163,11 @@ class KeySpace:
         self.database._put(self.name, key, value)
 
     def delete(self, key: bytes) -> None:
-        """Remove *key*; a missing one is no error."""
+        """Remove *key*. A missing key is not an error."""
         self.database._delete(self.name, key)
 
     def write(self, puts: Iterable[tuple[bytes, bytes]], deletes: Iterable[bytes]) -> None:
-        """All *puts* in order, then all *deletes*, atomically: a key in both ends up deleted."""
+        """Apply all *puts* in order, then all *deletes*, atomically."""
         with self.database.transaction():
             for key, value in puts:
                 self.put(key, value)
@@ -175,11 +175,11 @@ class KeySpace:
                 self.delete(key)
 
     def iterate(self, *, prefix: bytes = b"", start: bytes = b"") -> SnapshotIterator:
-        """The pairs of this moment whose key has *prefix* and is not below *start*, ascending."""
+        """Iterate over the present pairs whose key has *prefix* and is at least *start*, in ascending order."""
         return SnapshotIterator(self, prefix=prefix, start=start)
 
     def items(self) -> list[tuple[bytes, bytes]]:
-        """All pairs, ascending."""
+        """Return all pairs in ascending order."""
         iterator = self.iterate()
         try:
             return list(iterator)
@@ -188,10 +188,10 @@ class KeySpace:
 
 
 class SnapshotIterator:
-    """Pairs in ascending order of keys, as they were when the iterator was made.
+    """Pairs in ascending order of keys, as they were when the iterator was created.
 
-    Writers keep the old value of each key that a live iterator has yet to reach. So iterating holds
-    no read transaction, which would let the write-ahead log grow, and works in memory as on disk.
+    Writers keep the old value of each key that a live iterator has yet to reach. So an iterator needs no
+    read transaction, which would make the write-ahead log grow, and works in memory as on disk.
     """
 
     def __init__(self, space: KeySpace, *, prefix: bytes, start: bytes) -> None:
@@ -200,13 +200,13 @@ class SnapshotIterator:
         self._low = max(prefix, start)
         self._high = _end_of_prefix(prefix)
         self._passed = False
-        """Whether `_low` itself has been given out."""
+        """Whether `_low` itself has been returned."""
         self._kept: dict[bytes, bytes | None] = {}
         with space.database._lock:
             space.database._iterators.setdefault(space.name, set()).add(self)
 
     def page(self, size: int) -> list[tuple[bytes, bytes]]:
-        """The next pairs, until keys and values sum up to *size* bytes or more; empty at the end."""
+        """Return the next pairs, until their keys and values reach *size* bytes; empty at the end."""
         database = self._space.database
         pairs: list[tuple[bytes, bytes]] = []
         with database._lock:
@@ -225,7 +225,7 @@ class SnapshotIterator:
         return pairs
 
     def release(self) -> None:
-        """Let writers forget this iterator. Harmless when repeated."""
+        """Make writers forget this iterator. Harmless when repeated."""
         with self._space.database._lock:
             self._space.database._iterators.get(self._space.name, set()).discard(self)
             self._kept = {}
@@ -254,6 +254,6 @@ def _why(path: Path | None, error: sqlite3.DatabaseError) -> Exception:
 
 
 def _end_of_prefix(prefix: bytes) -> bytes | None:
-    """The least key above every key with *prefix*; None if there is none."""
+    """Return the lowest key above all keys with *prefix*; None if there is none."""
     stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes([stem[-1] + 1]) if stem else None

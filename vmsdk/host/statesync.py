@@ -1,4 +1,4 @@
-"""The state sync calls of a VM."""
+"""State sync, as a node drives it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm import vm_pb2 as pb
-from vmsdk.host import answers
+from vmsdk.host.block import check_id, is_not_found, sentinel
 from vmsdk.host.engine import Engine
 from vmsdk.host.errors import CallFailed
 from vmsdk.ids import ID
@@ -15,7 +15,7 @@ from vmsdk.ids import ID
 
 @dataclass(frozen=True)
 class Summary:
-    """A state summary as a VM tells a node about it."""
+    """A state summary as a VM reports it to a node."""
 
     id: ID
     height: int
@@ -23,55 +23,57 @@ class Summary:
 
 
 class StateSync:
-    """Asks for state summaries and has them accepted. Everything raises as `Engine.call` does."""
+    """Gets state summaries from the VM and makes it accept one. Methods raise like `Engine.call`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._client = engine.client
 
     def enabled(self) -> bool:
-        """Whether the VM wants to sync its state. An error stops the chain before it starts."""
-        answer = self._engine.call(self._client.StateSyncEnabled, Empty(), fatal=True)
-        if answer.err in (pb.ERROR_UNSPECIFIED, pb.ERROR_STATE_SYNC_NOT_IMPLEMENTED):
-            return answer.enabled and not answer.err
-        raise self._engine.stop(answers.sentinel("StateSyncEnabled", answer.err))
+        """Whether the VM wants to sync its state. Any error is fatal."""
+        response = self._engine.call(self._client.StateSyncEnabled, Empty(), fatal=True)
+        if response.err in (pb.ERROR_UNSPECIFIED, pb.ERROR_STATE_SYNC_NOT_IMPLEMENTED):
+            return response.enabled and not response.err
+        raise self._engine.stop(sentinel("StateSyncEnabled", response.err))
 
     def ongoing(self) -> Summary | None:
-        """The summary of an unfinished sync; None if there is none. Any error is fatal."""
+        """Return the summary of an unfinished sync, or None. Any error is fatal."""
         method = "GetOngoingSyncStateSummary"
-        answer = self._engine.call(self._client.GetOngoingSyncStateSummary, Empty(), fatal=True)
+        response = self._engine.call(self._client.GetOngoingSyncStateSummary, Empty(), fatal=True)
         try:
-            return self._summary(method, answer.err, answer.id, answer.height, answer.bytes)
+            return self._summary(method, response.err, response.id, response.height, response.bytes)
         except CallFailed as error:
             raise self._engine.stop(error) from None
 
     def last(self) -> Summary | None:
-        """The newest summary that the VM can serve to peers, or None."""
-        answer = self._engine.call(self._client.GetLastStateSummary, Empty())
-        return self._summary("GetLastStateSummary", answer.err, answer.id, answer.height, answer.bytes)
+        """Return the newest summary that the VM can offer to peers, or None."""
+        response = self._engine.call(self._client.GetLastStateSummary, Empty())
+        return self._summary(
+            "GetLastStateSummary", response.err, response.id, response.height, response.bytes
+        )
 
     def at(self, height: int) -> Summary | None:
-        """The summary at *height*, or None."""
-        answer = self._engine.call(self._client.GetStateSummary, pb.GetStateSummaryRequest(height=height))
-        return self._summary("GetStateSummary", answer.err, answer.id, height, answer.bytes)
+        """Return the summary at *height*, or None."""
+        response = self._engine.call(self._client.GetStateSummary, pb.GetStateSummaryRequest(height=height))
+        return self._summary("GetStateSummary", response.err, response.id, height, response.bytes)
 
     def parse(self, data: bytes) -> Summary:
-        """The summary that a peer has sent."""
-        answer = self._engine.call(self._client.ParseStateSummary, pb.ParseStateSummaryRequest(bytes=data))
-        if answer.err:
-            raise answers.sentinel("ParseStateSummary", answer.err)
-        return Summary(answers.block_id("ParseStateSummary", answer.id), answer.height, data)
+        """Parse a summary from a peer."""
+        response = self._engine.call(self._client.ParseStateSummary, pb.ParseStateSummaryRequest(bytes=data))
+        if response.err:
+            raise sentinel("ParseStateSummary", response.err)
+        return Summary(check_id("ParseStateSummary", response.id), response.height, data)
 
     def accept(self, summary: Summary) -> int:
-        """Start the sync; the mode, a number of `StateSummaryAcceptResponse.Mode`. Any error is fatal."""
+        """Start the sync; returns a `StateSummaryAcceptResponse.Mode`. Any error is fatal."""
         request = pb.StateSummaryAcceptRequest(bytes=summary.raw)
-        answer = self._engine.call(self._client.StateSummaryAccept, request, fatal=True)
-        if answer.err:
-            raise self._engine.stop(answers.sentinel("StateSummaryAccept", answer.err))
-        return answer.mode
+        response = self._engine.call(self._client.StateSummaryAccept, request, fatal=True)
+        if response.err:
+            raise self._engine.stop(sentinel("StateSummaryAccept", response.err))
+        return response.mode
 
     @staticmethod
     def _summary(method: str, error: int, summary_id: bytes, height: int, data: bytes) -> Summary | None:
-        if answers.is_not_found(method, error):
+        if is_not_found(method, error):
             return None
-        return Summary(answers.block_id(method, summary_id), height, data)
+        return Summary(check_id(method, summary_id), height, data)

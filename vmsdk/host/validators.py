@@ -1,4 +1,4 @@
-"""The service `validatorstate.ValidatorState`: what the P-chain knows of validators."""
+"""The service `validatorstate.ValidatorState`: what the P-chain knows about validators."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk._pb.validatorstate import validator_state_pb2 as pb
 from vmsdk._pb.validatorstate.validator_state_grpc import ValidatorState
 from vmsdk.errors import NotFound
-from vmsdk.host.service import NodeService
+from vmsdk.host.service import NodeService, ServiceError
 from vmsdk.ids import ID, NodeID
 from vmsdk.nodeservices import CurrentValidator, Validator
 from vmsdk.protocol import Protocol
@@ -18,28 +18,8 @@ from vmsdk.protocol import Protocol
 _MAX_WEIGHT = 2**64 - 1
 
 
-class UnfinalizedHeight(Exception):
-    """A validator set is asked for at a height that the P-chain has not reached."""
-
-    def __init__(self, subnet_id: ID, *, current: int, requested: int) -> None:
-        self.subnet_id = subnet_id
-        self.current = current
-        self.requested = requested
-        super().__init__(
-            f"failed to fetch validator set at unfinalized height with SubnetID = {subnet_id}: "
-            f"current P-chain height ({current}) < requested P-Chain height ({requested})"
-        )
-
-
-class WeightOverflow(Exception):
-    """The weights of a subnet's validators sum up to more than 64 bits."""
-
-    def __init__(self) -> None:
-        super().__init__("overflow")
-
-
 class ValidatorService(NodeService):
-    """Serves a P-chain that tests and developers make up: heights, chains, validator sets."""
+    """Serves heights, chains and validator sets that tests and developers set."""
 
     service = ValidatorState
 
@@ -62,11 +42,11 @@ class ValidatorService(NodeService):
             absent.add("GetWarpValidatorSet")
         return [name for name in self.service.methods if name not in absent]
 
-    # The P-chain's life ------------------------------------------------------------------------------
+    # The P-chain -------------------------------------------------------------------------------------
 
     @property
     def minimum_height(self) -> int:
-        """The height just below the recently accepted ones."""
+        """The height just below the recently accepted ones (`GetMinimumHeight`)."""
         return self._heights[0]
 
     @property
@@ -75,26 +55,29 @@ class ValidatorService(NodeService):
         return self._heights[1]
 
     def set_heights(self, *, current: int, minimum: int | None = None) -> None:
-        """Let the P-chain be at height *current*; *minimum* is the same unless given."""
+        """Set the P-chain's height, and the minimum height if it differs."""
         self._heights = (current if minimum is None else minimum, current)
 
     def add_chain(self, chain_id: ID, subnet_id: ID) -> None:
-        """Let *chain_id* be a chain of *subnet_id*."""
+        """Add a chain of *subnet_id*."""
         with self._lock:
             self._subnets[chain_id] = subnet_id
 
     def set_validators(
         self, subnet_id: ID, validators: Iterable[CurrentValidator], *, height: int | None = None
     ) -> None:
-        """Let these validate *subnet_id* from P-chain height *height* on (the current one unless given)."""
+        """Set the validators of *subnet_id* from P-chain height *height* on (default: the current one)."""
         with self._lock:
             since = self.current_height if height is None else height
             self._sets.setdefault(subnet_id, {})[since] = tuple(validators)
 
     def validators_at(self, height: int, subnet_id: ID) -> tuple[CurrentValidator, ...]:
-        """The set at *height*; empty for an unknown subnet. Raises `UnfinalizedHeight`."""
+        """Return the set at *height*; empty for an unknown subnet. Raises `ServiceError` above the current height."""
         if height > self.current_height:
-            raise UnfinalizedHeight(subnet_id, current=self.current_height, requested=height)
+            raise ServiceError(
+                f"failed to fetch validator set at unfinalized height with SubnetID = {subnet_id}: "
+                f"current P-chain height ({self.current_height}) < requested P-Chain height ({height})"
+            )
         with self._lock:
             history = self._sets.get(subnet_id, {})
             since = max((start for start in history if start <= height), default=None)
@@ -155,8 +138,8 @@ class ValidatorService(NodeService):
             validators = self.validators_at(request.height, subnet_id)
             try:
                 total_weight, canonical = _canonical(validators)
-            except WeightOverflow:
-                continue  # a set that can't be computed is left out
+            except ServiceError:
+                continue  # As in a node, a set whose weights overflow is left out.
             if validators:
                 response.validator_sets.add(
                     subnet_id=subnet_id, total_weight=total_weight, validators=canonical
@@ -169,16 +152,19 @@ class ValidatorService(NodeService):
 
 
 def _active(validators: Iterable[CurrentValidator]) -> list[CurrentValidator]:
-    """Those that count at a height: an L1 validator that can't pay is listed only among the current ones."""
+    """Return those that count at a height: an L1 validator that can't pay is only a current one."""
     return [one for one in validators if one.is_active]
 
 
 def _canonical(validators: Iterable[CurrentValidator]) -> tuple[int, list[pb.WarpValidator]]:
-    """The total weight, and those with a key: merged by key, ascending by its 96 bytes."""
+    """Return the total weight, and the validators with a key, merged and sorted by its 96 bytes.
+
+    Raises `ServiceError` if the weights exceed 64 bits.
+    """
     active: list[Validator] = list(_active(validators))
     total_weight = sum(one.weight for one in active)
     if total_weight > _MAX_WEIGHT:
-        raise WeightOverflow
+        raise ServiceError("overflow")
     by_key: dict[bytes, list[Validator]] = {}
     for one in active:
         if one.public_key:

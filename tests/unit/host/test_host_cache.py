@@ -6,8 +6,8 @@ import pytest
 
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.block import Block
-from vmsdk.host.cache import BlockCache, BlocksProcessing, UnexpectedStatus
-from vmsdk.host.lru import SizedLRU
+from vmsdk.host.cache import BlockCache, SizedLRU
+from vmsdk.host.errors import HostError
 from vmsdk.ids import ID
 from vmsdk.timestamp import Timestamp
 
@@ -89,7 +89,7 @@ def test_accepting_moves_the_last_accepted_block_and_rejecting_does_not(cache: B
     for one in (winner, loser):
         cache.set_verified(one)
     cache.set_accepted(winner)
-    cache.set_rejected(loser)
+    cache.set_decided(loser)
     assert cache.last_accepted is winner
     assert cache.verified == {}
     assert cache.find(loser.id) is loser
@@ -99,7 +99,7 @@ def test_edge_45_the_last_accepted_block_can_not_be_set_while_blocks_are_process
     cache: BlockCache,
 ) -> None:
     cache.set_verified(block(1))
-    with pytest.raises(BlocksProcessing) as caught:
+    with pytest.raises(HostError) as caught:
         cache.set_last_accepted(block(5))
     assert str(caught.value) == "cannot set last accepted block with blocks processing: 1"
     assert cache.last_accepted is GENESIS
@@ -110,7 +110,7 @@ def test_edge_43_in_protocol_35_only_the_three_statuses_are_taken() -> None:
     for number, status in enumerate((pb.STATUS_PROCESSING, pb.STATUS_REJECTED, pb.STATUS_ACCEPTED), 1):
         cache.add_found(block(number, status=status))
     for unexpected in (pb.STATUS_UNSPECIFIED, 4, None):
-        with pytest.raises(UnexpectedStatus, match="found unexpected status for blk"):
+        with pytest.raises(HostError, match="found unexpected status for blk"):
             cache.add_found(block(9, status=unexpected))
 
 

@@ -21,10 +21,10 @@ from vmsdk._pb.appsender import appsender_pb2 as pb
 from vmsdk._pb.appsender.appsender_grpc import AppSender
 from vmsdk._pb.vm import vm_pb2
 from vmsdk.errors import AppError
+from vmsdk.host.appnetwork import Peer, PeerRequest
 from vmsdk.host.appsender import SentError, SentGossip, SentRequest, SentResponse
 from vmsdk.host.chain import Chain
 from vmsdk.host.errors import ChainFatal
-from vmsdk.host.peers import Peer, PeerRequest
 from vmsdk.ids import ID, NodeID
 
 UNKNOWN = grpc.StatusCode.UNKNOWN

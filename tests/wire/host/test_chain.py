@@ -14,11 +14,11 @@ from tests.wire.host.rawstub import DEADLINE_S
 from vmsdk._pb.io.prometheus.client import metrics_pb2
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.events import Event
+from vmsdk.host.appnetwork import Peer
 from vmsdk.host.block import Block
 from vmsdk.host.chain import Chain
-from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, InvalidAnswer
+from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, InvalidResponse
 from vmsdk.host.metrics import InvalidMetrics
-from vmsdk.host.peers import Peer
 from vmsdk.ids import ID, NodeID
 from vmsdk.state import State
 from vmsdk.upgrades import NetworkUpgrades
@@ -250,7 +250,7 @@ def test_a_build_that_fails_is_benign(vm: BareVM, chain: Chain) -> None:
 def test_a_built_block_must_extend_the_preferred_one(vm: BareVM, chain: Chain) -> None:
     vm.propose(b"1")
     vm.preferred = processing(chain, chain.last_accepted, b"other").id
-    with pytest.raises(InvalidAnswer, match="but the preferred block is"):
+    with pytest.raises(InvalidResponse, match="but the preferred block is"):
         chain.build_block()
 
 
@@ -283,7 +283,7 @@ def test_a_verification_without_a_timestamp_counts_as_failed(start_chain: StartC
 
     chain = start_chain(SloppyVM())
     chain.start()
-    with pytest.raises(InvalidAnswer, match="invalid nil Timestamp"):
+    with pytest.raises(InvalidResponse, match="invalid nil Timestamp"):
         processing(chain, chain.last_accepted, b"1")
     assert chain.processing == []
 
@@ -298,7 +298,7 @@ def test_edge_43_in_protocol_35_a_block_without_status_is_refused(start_chain: S
         chain.start()
         data = child(chain.last_accepted, b"1")
         if refused:
-            with pytest.raises(InvalidAnswer, match=r"found unexpected status for blk .*: 0"):
+            with pytest.raises(InvalidResponse, match=r"found unexpected status for blk .*: 0"):
                 chain.parse_block(data)
         else:
             assert chain.parse_block(data).height == 1
@@ -443,7 +443,7 @@ def test_a_batch_with_another_number_of_answers_is_refused(start_chain: StartCha
 
     chain = start_chain(ShortVM())
     chain.start()
-    with pytest.raises(InvalidAnswer, match="returned different number of blocks than expected"):
+    with pytest.raises(InvalidResponse, match="returned different number of blocks than expected"):
         chain.parse_blocks([child(chain.last_accepted, b"1")])
 
 
@@ -454,7 +454,7 @@ def test_an_error_number_of_get_block_that_does_not_exist_is_refused(start_chain
 
     chain = start_chain(OddVM())
     chain.start()
-    with pytest.raises(InvalidAnswer, match="unknown error number 9"):
+    with pytest.raises(InvalidResponse, match="unknown error number 9"):
         chain.get_block(ID(bytes(32)))
 
 
@@ -809,7 +809,7 @@ def test_health_is_the_vms_json_and_an_error_is_benign(start_chain: StartChain) 
     vm.details = b""
     assert chain.health() is None
     vm.details = b"{"
-    with pytest.raises(InvalidAnswer, match="the details are no JSON"):
+    with pytest.raises(InvalidResponse, match="the details are no JSON"):
         chain.health()
     vm.details = None
     with pytest.raises(CallFailed, match="sick"):

@@ -14,7 +14,7 @@ from vmsdk._pb._service import Service
 from vmsdk._pb.vm.runtime import runtime_pb2 as pb
 from vmsdk._pb.vm.runtime.runtime_grpc import Runtime
 from vmsdk.host.runtime import RuntimeService
-from vmsdk.host.server import LoopbackServer
+from vmsdk.host.service import LoopbackServer
 from vmsdk.protocol import protocol
 
 UNKNOWN = grpc.StatusCode.UNKNOWN

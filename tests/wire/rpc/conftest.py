@@ -14,9 +14,8 @@ import pytest
 from tests import transport
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.client import VMClient
-from vmsdk.host.config import ChainConfig
+from vmsdk.host.config import ChainConfig, local_upgrades, upgrades_message
 from vmsdk.host.services import NodeServices
-from vmsdk.host.upgrades import local_upgrades, to_wire
 from vmsdk.protocol import NEWEST, protocol
 from vmsdk.rpc.listener import bind
 from vmsdk.rpc.server import VMServer
@@ -68,7 +67,7 @@ class Served:
             server_addr=self.services.address,
         )
         if config.protocol.network_upgrades:
-            request.network_upgrades.CopyFrom(to_wire(local_upgrades(config.protocol)))
+            request.network_upgrades.CopyFrom(upgrades_message(local_upgrades(config.protocol)))
         for name, value in fields.items():
             if value is None:
                 request.ClearField(name)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, Message
 from vmsdk._pb._service import Method, RequestT, ResponseT
 from vmsdk._pb.http import http_pb2
 from vmsdk._pb.http.http_grpc import HTTP
-from vmsdk.host.channel import CHANNEL_OPTIONS
+from vmsdk.host.client import CHANNEL_OPTIONS
 
 _CLOSING = "rpc error: code = Canceled desc = grpc: the client connection is closing"
 _DETAILS_KEY = "grpc-status-details-bin"

@@ -16,7 +16,7 @@ from vmsdk._pb.net.conn import conn_pb2
 from vmsdk.host.http import header
 from vmsdk.host.http.connection import Connection, DeadlineExceeded, IOFailed
 from vmsdk.host.http.response import ResponseWriter, valid_status
-from vmsdk.host.server import SERVER_OPTIONS
+from vmsdk.host.service import SERVER_OPTIONS
 from vmsdk.protocol import Protocol
 
 log = logging.getLogger(__name__)

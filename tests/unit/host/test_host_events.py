@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from vmsdk.host.eventslot import EventSlot
+from vmsdk.host.events import EventSlot
 
 
 def test_there_is_room_for_one_event() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmsdk.host.logstream import MAX_LINE_CHARACTERS, LogStream
+from vmsdk.host.plugin import MAX_LINE_CHARACTERS, LogStream
 
 
 def lines_of(*pieces: bytes) -> list[str]:

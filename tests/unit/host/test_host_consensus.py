@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from vmsdk.host.block import Block
-from vmsdk.host.fork import ProposerFork
+from vmsdk.host.consensus import ProposerFork
 from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.ids import ID
 from vmsdk.timestamp import Timestamp

@@ -1,17 +1,20 @@
-"""The loop by which a node of protocol 42 and newer asks the VM for events."""
+"""How events of a VM reach the node's engine."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
+from vmsdk._pb.messenger import messenger_pb2
+from vmsdk._pb.messenger.messenger_grpc import Messenger
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.client import VMClient
 from vmsdk.host.errors import HostError
-from vmsdk.host.eventslot import EventSlot
+from vmsdk.host.service import NodeService, ServiceError
 
 _log = logging.getLogger("vmsdk.host")
 
@@ -19,10 +22,65 @@ _log = logging.getLogger("vmsdk.host")
 RETRY_SPACING_S = 0.1
 
 
-class Notifier:
-    """Calls WaitForEvent and puts what comes into *slot*; then waits until something has changed.
+class EventSlot:
+    """The engine's event queue, which has room for one event."""
 
-    A change also cancels a call in flight, and drops an event that nobody has picked up.
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._event: int | None = None
+        self._closed = False
+
+    def offer(self, event: int) -> bool:
+        """Put *event* in the slot. Returns False if the slot is full."""
+        with self._changed:
+            if self._event is not None:
+                return False
+            self._event = event
+            self._changed.notify_all()
+            return True
+
+    def drop(self) -> None:
+        """Empty the slot."""
+        with self._changed:
+            self._event = None
+
+    def take(self, timeout_s: float | None = None) -> int | None:
+        """Wait for an event and take it. Returns None after *timeout_s* or after `close`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._event is not None or self._closed, timeout_s)
+            event, self._event = self._event, None
+            return event
+
+    def close(self) -> None:
+        """Make every `take` return, now and later."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class MessengerService(NodeService):
+    """The service `messenger.Messenger`, to which VMs send events up to protocol 41.
+
+    *offer* gets each event and returns whether the queue had room for it.
+    """
+
+    service = Messenger
+
+    def __init__(self, offer: Callable[[int], bool]) -> None:
+        super().__init__()
+        self._offer = offer
+
+    def Notify(self, request: messenger_pb2.NotifyRequest) -> messenger_pb2.NotifyResponse:
+        if not self._offer(request.message):
+            raise ServiceError("full message queue")
+        return messenger_pb2.NotifyResponse()
+
+
+class Notifier:
+    """Calls WaitForEvent in a loop, as nodes do from protocol 42 on, and puts events into *slot*.
+
+    After an event it waits until `change` is called. A change also cancels a call in flight and drops an
+    event that is still in the slot.
     """
 
     def __init__(self, client: VMClient, slot: EventSlot) -> None:
@@ -35,17 +93,17 @@ class Notifier:
         self._thread = threading.Thread(target=self._run, name="wait-for-event", daemon=True)
 
     def start(self) -> None:
-        """Begin to ask."""
+        """Start the loop."""
         self._thread.start()
 
     def change(self) -> None:
-        """The engine's state has changed: ask again."""
+        """Ask again, because the state of the engine has changed."""
         with self._condition:
             self._changes += 1
             self._wake()
 
     def stop(self) -> None:
-        """Cancel the call and wait until the loop has ended. Harmless when repeated."""
+        """Cancel the call and wait for the end of the loop. Harmless when repeated."""
         with self._condition:
             self._stopping = True
             self._wake()
