@@ -190,10 +190,7 @@ def test_a_plugin_that_ends_at_once_is_reported_at_once(tmp_path: Path) -> None:
     plugin.chmod(0o755)
     with Dev(plugin, folder=tmp_path) as dev:
         assert dev.wait() == 1
-        assert (
-            "the VM ended before it announced itself to the node: exit status 3; its last lines:"
-            in dev.output
-        )
+        assert "the VM ended before the handshake (exit status 3); its last lines:" in dev.output
         assert dev.output.endswith("\n  no luck today")
 
 
@@ -257,7 +254,7 @@ def test_a_vm_that_dies_is_reported_with_its_last_lines(tmp_path: Path) -> None:
         dev.url()
         vm.kill()
         assert dev.wait() == 1
-        report = dev.output[dev.output.index("the VM has died: ended by SIGKILL; its last lines:") :]
+        report = dev.output[dev.output.index("the VM died (SIGKILL); its last lines:") :]
         assert "the node set the state NORMAL_OP" in report
 
 
@@ -341,7 +338,7 @@ def test_two_runs_do_not_share_their_data(tmp_path: Path) -> None:
         first.url()
         with Dev(TIMESTAMP_VM, folder=tmp_path) as second:
             assert second.wait() == 1
-            assert "another vmsdk dev runs with the data in .vmsdk/timestampvm" in second.output
+            assert "another vmsdk dev uses the data in .vmsdk/timestampvm" in second.output
             assert "--data-dir" in second.output
         first.interrupt()
         assert first.wait() == 0

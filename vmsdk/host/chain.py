@@ -19,7 +19,7 @@ from vmsdk.host.block import Block
 from vmsdk.host.client import VMClient
 from vmsdk.host.config import INITIALLY_ACTIVE, local_upgrades, upgrades_message
 from vmsdk.host.consensus import Consensus, ProposerFork
-from vmsdk.host.engine import Engine
+from vmsdk.host.engine import Engine, call_failed
 from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, HostError, InvalidResponse
 from vmsdk.host.events import Notifier
 from vmsdk.host.metrics import chain_families
@@ -61,6 +61,8 @@ class Chain(Consensus):
         """The VM's HTTP handlers: an address (``127.0.0.1:port``) for each path prefix."""
         self.http_handler = ""
         """The address of the handler for requests routed by header, or empty."""
+        self.handlers_error: CallFailed | None = None
+        """Why `create_handlers` failed; None if it didn't."""
         self._upgrades = config.network_upgrades or local_upgrades(config.protocol)
         self._notifier = Notifier(client, services.events) if config.protocol.waits_for_events else None
         self._shut_down = False
@@ -133,6 +135,7 @@ class Chain(Consensus):
             if method is not None:
                 self.http_handler = self.engine.call(getattr(self.client, method), Empty()).server_addr
         except CallFailed as error:
+            self.handlers_error = error
             _log.warning("the chain has no HTTP: %s", error)
 
     def set_state(self, state: State) -> Block:
@@ -220,8 +223,10 @@ class Chain(Consensus):
             if not self._shut_down:
                 self._shut_down = True
                 self.client.Shutdown(Empty(), max(0.0, deadline - time.monotonic()))
-        except (grpc.RpcError, HostError) as error:
-            _log.warning("the VM did not shut down well: %s", error)
+        except grpc.RpcError as error:
+            _log.warning("the VM failed to shut down: %s", call_failed("Shutdown", error))
+        except HostError as error:
+            _log.warning("the VM failed to shut down: %s", error)
         finally:
             self.engine.lock.release()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
 import grpc
@@ -26,6 +27,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
     # A proxy in the environment is not meant for 127.0.0.1.
     ("grpc.enable_http_proxy", 0),
 )
+# A dying process breaks its connections first. Its end is noticed within this time.
+DEATH_NOTICE_S = 0.5
 _HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 
 
@@ -71,11 +74,19 @@ class VMClient:
     """Calls the plugin that serves at *address*, ``127.0.0.1:port``. It connects at the first call.
 
     Attributes named like the protocol's methods call them, with protobuf messages. *timeout_s* is the
-    default deadline of calls; None means no deadline, as in a node.
+    default deadline of calls; None means no deadline, as in a node. *wait* waits some seconds for the end of
+    the plugin's process and returns its exit code; it is called when the connection breaks.
     """
 
-    def __init__(self, address: str, *, timeout_s: float | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout_s: float | None = None,
+        wait: Callable[[float], int | None] = lambda seconds: None,
+    ) -> None:
         self.address = address
+        self._wait = wait
         self.timeout_s = timeout_s
         self.channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._gone: PluginGone | None = None
@@ -140,7 +151,13 @@ class VMClient:
     def _blame(self, method: str, error: Exception) -> Exception:
         if self._gone is not None:
             return PluginGone(method, self._gone.exit_code)
-        return ClientClosed(method) if self._closed else error
+        if self._closed:
+            return ClientClosed(method)
+        if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.UNAVAILABLE:
+            exit_code = self._wait(DEATH_NOTICE_S)
+            if exit_code is not None:
+                return PluginGone(method, exit_code)
+        return error
 
 
 def _call(

@@ -184,7 +184,8 @@ class Consensus:
                 if block.parent_id != self.preference:
                     raise InvalidResponse(
                         "BuildBlock",
-                        f"the block's parent is {block.parent_id}, but the preferred block is {self.preference}",
+                        f"the block's parent is {block.parent_id}, but the preferred block is "
+                        f"{self.preference}",
                     )
                 return self._checked("BuildBlock", lambda: self._blocks.add_built(block))
             finally:
@@ -211,7 +212,7 @@ class Consensus:
             self._fork.add(block, parent)
 
     def prefer(self, block_id: ID) -> None:
-        """Make the VM build on this block, which is processing or last accepted. Does nothing if it already is."""
+        """Make the VM build on this block, which is processing or last accepted, unless it already does."""
         with self.engine.lock:
             if block_id not in self._blocks.verified and block_id != self.last_accepted.id:
                 raise ChainMisused(

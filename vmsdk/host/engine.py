@@ -50,7 +50,7 @@ class Engine:
             try:
                 return call(request)
             except grpc.RpcError as error:
-                failure: HostError = _failure(call.name, error)
+                failure: HostError = call_failed(call.name, error)
             except HostError as error:
                 failure = error
         if fatal:
@@ -69,7 +69,8 @@ class Engine:
         return fault
 
 
-def _failure(method: str, error: grpc.RpcError) -> CallFailed:
+def call_failed(method: str, error: grpc.RpcError) -> CallFailed:
+    """Return the exception for an error of gRPC."""
     # The errors that grpcio raises are calls too, which its type stubs don't say.
     call = cast(grpc.Call, error)
     return CallFailed(method, call.code().name, call.details() or "")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from vmsdk.errors import VMError
 
+_LAST_LINES = 10
+
 
 class HostError(VMError):
     """The base of every error of `vmsdk.host`."""
@@ -30,18 +32,20 @@ class HandshakeFailed(HostError):
     *output* is the end of what the plugin wrote to stdout and stderr, one item per line.
     """
 
-    def __init__(self, reason: str, output: tuple[str, ...] = ()) -> None:
+    def __init__(self, reason: str, output: tuple[str, ...] = (), *, ended: str = "") -> None:
         self.reason = reason
         self.output = output
-        super().__init__(f"handshake failed: {reason}")
+        lines = "".join(f"\n  {line}" for line in output[-_LAST_LINES:])
+        said = f"; the plugin's last lines:{lines}" if lines else ""
+        super().__init__(f"handshake failed: {reason}{ended}{said}")
 
 
 class EndedBeforeHandshake(HandshakeFailed):
-    """The plugin process ended without announcing itself. Only a host that is not patient notices."""
+    """The plugin process ended without announcing itself."""
 
     def __init__(self, reason: str, *, exit_code: int | None, output: tuple[str, ...] = ()) -> None:
         self.exit_code = exit_code
-        super().__init__(reason, output)
+        super().__init__(reason, output, ended=f": the plugin process ended{ending(exit_code)}")
 
 
 class ProtocolMismatch(HandshakeFailed):

@@ -120,14 +120,14 @@ class Host:
         self._services = NodeServices(self.config, disk=disk)
         self._resources.callback(self._services.stop)
         self._services.start()
-        self._client = VMClient(self.process.start(), timeout_s=self._call_timeout_s)
+        self._client = self._connect()
         self._chain = Chain(self._client, self._services, on_fault=self._on_fault)
         self.process.at_exit(self._plugin_ended)
 
     def register(self) -> str:
         """Start the plugin only to get its version, as a node does first: handshake, Version, Shutdown."""
         try:
-            self._client = VMClient(self.process.start(), timeout_s=self._call_timeout_s)
+            self._client = self._connect()
             self.process.at_exit(self._plugin_ended)
             engine = Engine(self._client)
             version = engine.call(self._client.Version, Empty()).version
@@ -135,6 +135,13 @@ class Host:
             return version
         finally:
             self.stop()
+
+    def _connect(self) -> VMClient:
+        return VMClient(
+            self.process.start(),
+            timeout_s=self._call_timeout_s,
+            wait=lambda seconds: self.process.wait(seconds),
+        )
 
     def _open_database(self) -> SQLiteDatabase:
         if isinstance(self._database, SQLiteDatabase):

@@ -189,7 +189,7 @@ class PluginProcess:
             action(self.exit_code)
 
     def _await_handshake(self, runtime: RuntimeService) -> str:
-        if not runtime.wait(self._handshake_timeout_s):
+        if not runtime.wait(self._handshake_timeout_s) and self.alive:
             raise HandshakeFailed("vm process not found", tuple(self.output))
         if runtime.refusal is not None:
             refusal = runtime.refusal

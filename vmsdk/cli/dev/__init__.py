@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from typing_extensions import Self
+
+from vmsdk.errors import VMError
+
+if TYPE_CHECKING:
+    from vmsdk.target import Target
 
 NAME = "dev"
-HELP = "run a VM without a node: HTTP, stored blocks, restart at changes"
+HELP = "run a VM without a node: HTTP, stored blocks, restart on changes"
 DESCRIPTION = """\
 Run a VM without a node. vmsdk plays the node: it starts the VM as a plugin process, builds and accepts a
-block whenever the VM has work, and serves the VM's HTTP as a node does, below /ext/bc/<name>.
+block whenever the VM has work, and serves the VM's HTTP like a node, under /ext/bc/<name>.
 
-  vmsdk dev vm.py                          the one VM in a file; HTTP on 127.0.0.1:9650
-  vmsdk dev vm.py:Coin --reload            one of several, and again at each change of the code
-  vmsdk dev package.vm --genesis g.json    a module, with a genesis
-  vmsdk dev ./my-vm --protocol 43          a plugin in any language, as a node of protocol 43 would
+  vmsdk dev vm.py                          the VM in a file, with HTTP on 127.0.0.1:9650
+  vmsdk dev vm.py:Coin --reload            one of several VMs; restart it when its code changes
+  vmsdk dev package.vm --genesis g.json    the VM in a module, with a genesis
+  vmsdk dev ./my-vm --protocol 43          a plugin in any language, like a node of protocol 43
 
 The chain is kept in .vmsdk/<name> in the current folder, with its genesis, until --reset.
-Ctrl-C stops the VM as a node would; a second Ctrl-C kills it.
+Ctrl-C stops the VM like a node does; a second Ctrl-C kills it.
 """
 
 # Source: the node's default, http-port.
 DEFAULT_PORT = 9650
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
+# Matches every forgotten file, but no JSON and no word of a genesis.
+_FILE_NAME = re.compile(r"[^\s{}\[\]\"']+\.[A-Za-z]\w{1,5}")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     from vmsdk.host.config import DEFAULT_PROTOCOL_VERSION
     from vmsdk.protocol import NEWEST, OLDEST
 
@@ -35,18 +50,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="path/vm.py, path/vm.py:Class, package.module[:Class], or an executable",
     )
     chain = parser.add_argument_group("the chain")
+    chain.add_argument("--genesis", metavar="FILE|TEXT", help="default: that of the kept chain, or empty")
+    chain.add_argument("--config", metavar="FILE|TEXT", help="the chain's configuration; default: empty")
+    chain.add_argument("--upgrade", metavar="FILE|TEXT", help="the chain's upgrades; default: empty")
     chain.add_argument(
-        "--genesis", metavar="FILE|TEXT", help="its genesis; default: the kept one, else empty"
+        "--data-dir", type=Path, metavar="DIR", help="where to keep the chain; default: .vmsdk/<name>"
     )
-    chain.add_argument("--config", metavar="FILE|TEXT", help="its configuration; default: empty")
-    chain.add_argument("--upgrade", metavar="FILE|TEXT", help="its upgrades; default: empty")
-    chain.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="where it is kept; default: .vmsdk/<name>"
-    )
-    chain.add_argument("--reset", action="store_true", help="forget the kept chain first")
+    chain.add_argument("--reset", action="store_true", help="remove the kept chain first")
     node = parser.add_argument_group("the node")
     node.add_argument(
-        "--port", type=_port, default=DEFAULT_PORT, help="of HTTP; 0: a free one; default: %(default)s"
+        "--port", type=_port, default=DEFAULT_PORT, help="for HTTP; 0 for any free one; default: %(default)s"
     )
     node.add_argument(
         "--protocol",
@@ -54,13 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=range(OLDEST, NEWEST + 1),
         default=DEFAULT_PROTOCOL_VERSION,
         metavar="N",
-        help=f"its protocol version, {OLDEST} to {NEWEST}; default: %(default)s",
+        help=f"the protocol version to speak, {OLDEST} to {NEWEST}; default: %(default)s",
     )
-    run_options = parser.add_argument_group("the process")
-    run_options.add_argument(
-        "--reload", action="store_true", help="restart the VM when its code changes; the chain is kept"
+    process = parser.add_argument_group("the process")
+    process.add_argument(
+        "--reload", action="store_true", help="restart the VM when its code changes, and keep the chain"
     )
-    run_options.add_argument(
+    process.add_argument(
         "--log-level",
         choices=LOG_LEVELS,
         default="info",
@@ -70,14 +83,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the command; returns its exit status."""
     from vmsdk.cli.dev.session import Session
-    from vmsdk.cli.dev.settings import Settings
 
     return Session(Settings.of(args)).run()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The command line, with its files read. See the command's help for each."""
+
+    target: Target
+    genesis: bytes | None
+    """None: that of the kept chain, or empty."""
+    config: bytes
+    upgrade: bytes
+    data_dir: Path | None
+    reset: bool
+    port: int
+    protocol: int
+    reload: bool
+    log_level: str
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Self:
+        """Raises `VMError` if the target or a file is missing."""
+        from vmsdk import target
+
+        return cls(
+            target=target.find(args.target),
+            genesis=_content("genesis", args.genesis),
+            config=_content("config", args.config) or b"",
+            upgrade=_content("upgrade", args.upgrade) or b"",
+            data_dir=args.data_dir,
+            reset=args.reset,
+            port=args.port,
+            protocol=args.protocol,
+            reload=args.reload,
+            log_level=args.log_level,
+        )
+
+
+def _content(option: str, value: str | None) -> bytes | None:
+    """Return the bytes of the file called *value*, or *value* itself in UTF-8."""
+    if not value:
+        return None if value is None else b""
+    try:
+        return Path(value).read_bytes()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        if _FILE_NAME.fullmatch(value) or value.startswith((os.sep, os.curdir + os.sep)):
+            raise VMError(f"--{option} {value}: there is no such file") from None
+        return value.encode()
+    except OSError as error:
+        if len(value) > 255 or "\n" in value:  # Too long for the name of a file.
+            return value.encode()
+        raise VMError(f"--{option} {value}: {error.strerror or error}") from None
 
 
 def _port(text: str) -> int:
     port = int(text)
     if not 0 <= port <= 65_535:
-        raise argparse.ArgumentTypeError(f"{port} is not a port: 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{port} is not a port: choose one from 0 to 65535")
     return port

@@ -1,4 +1,4 @@
-"""Changes of a VM's code."""
+"""Watches a VM's code for changes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from vmsdk.target import SourceTarget, Target
 
 
 class CodeWatch:
-    """Calls *on_change* with the changed files, on a thread of its own, from `start` to `stop`.
+    """Calls *on_change* with changed files, on a thread of its own, from `start` to `stop`.
 
-    Of a source these are the Python files below its folder, of an executable it is the file itself.
-    *on_failure* is told, once, if the system can't watch any (more).
+    It watches the Python files below the folder of a source, or an executable. If the system can't watch
+    them, *on_failure* is called once with the reason.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class CodeWatch:
         self._thread = threading.Thread(target=self._watch, name="code-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Call back no more. Harmless when repeated, or without a start."""
+        """Stop watching. Harmless when repeated or not started."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -50,7 +50,7 @@ class CodeWatch:
                 stop_event=self._stopping,
                 recursive=self._file is None,
                 ignore_permission_denied=True,
-                # How often it looks whether to stop.
+                # How often it checks whether to stop, in ms.
                 rust_timeout=200,
             ):
                 self._on_change(sorted({Path(path) for _, path in changes}))

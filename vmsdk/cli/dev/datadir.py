@@ -19,44 +19,16 @@ _FILES = "files"
 _GENESIS = "genesis"
 _CHAIN = "chain.json"
 _LOCK = "lock"
-# What SQLite puts beside a database.
+# SQLite's files beside a database.
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-class DataInUse(VMError):
-    """Another `vmsdk dev` runs with the same data."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        super().__init__(
-            f"another vmsdk dev runs with the data in {path}: stop that one, or give this one a --data-dir"
-        )
-
-
-class DataOfAnother(VMError):
-    """The kept chain is another VM's, or began with another genesis."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        self.path = path
-        self.reason = reason
-        super().__init__(f"{path} holds a chain {reason}: --reset forgets that one, --data-dir keeps both")
-
-
-class DataUnusable(VMError):
-    """The folder can't be made, read or written."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        self.path = path
-        self.reason = reason
-        super().__init__(f"can't keep the chain in {path}: {reason}; give another folder by --data-dir")
-
-
 class DataDirectory:
-    """The folder *path*, by default one for VMs called *name*, and the lock on it.
+    """The folder *path*, by default one for VMs called *name*, with a lock on it.
 
-    It holds the database, the genesis with which the chain began, and the VM's own files. Raises `DataInUse`
-    and `DataUnusable`.
+    It has the database, the genesis that the chain began with, and the VM's own files. Methods raise
+    `VMError` if the folder is in use, can't be used, or has another chain.
     """
 
     def __init__(self, path: Path | None, name: str) -> None:
@@ -65,16 +37,19 @@ class DataDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if path is None:
-                # As the tools of the trade do: nobody has to think of it.
+                # Keeps the data out of version control.
                 (PARENT / ".gitignore").write_text("*\n")
             self._lock: IO[str] = (self.path / _LOCK).open("a")
         except OSError as error:
-            raise DataUnusable(self.path, error.strerror or str(error)) from None
+            raise self._unusable(error.strerror or str(error)) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.close()
-            raise DataInUse(self.path) from None
+            raise VMError(
+                f"another vmsdk dev uses the data in {self.path}: stop it, or choose another folder with "
+                "--data-dir"
+            ) from None
 
     @property
     def database(self) -> Path:
@@ -87,33 +62,42 @@ class DataDirectory:
         return self.path / _FILES
 
     def reset(self) -> None:
-        """Remove the chain. Nothing else in the folder is touched."""
+        """Remove the chain, and nothing else in the folder."""
         for suffix in _SUFFIXES:
             (self.path / (_DATABASE + suffix)).unlink(missing_ok=True)
         for name in (_GENESIS, _CHAIN):
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.files, ignore_errors=True)
 
-    def begin(self, genesis: bytes | None) -> bytes:
-        """The genesis of the kept chain, which must be *genesis* if that is given; a new chain begins with it.
+    def open(self, genesis: bytes | None) -> bytes:
+        """Return the genesis of the kept chain, or *genesis* (default: empty) for a new one.
 
-        Raises `DataOfAnother` and `DataUnusable`.
+        Raises `VMError` if the kept chain began with another genesis. What a VM left that never started is
+        removed.
         """
         try:
-            self.files.mkdir(exist_ok=True)
             kept = self._kept_genesis()
             if kept is None:
-                kept = genesis or b""
-                (self.path / _GENESIS).write_bytes(kept)
-                _replace(self.path / _CHAIN, json.dumps({"vm": self._name}) + "\n")
+                self.reset()
+            self.files.mkdir(exist_ok=True)
         except OSError as error:
-            raise DataUnusable(self.path, error.strerror or str(error)) from None
+            raise self._unusable(error.strerror or str(error)) from None
+        if kept is None:
+            return genesis or b""
         if genesis is not None and genesis != kept:
-            raise DataOfAnother(self.path, f"that began with another genesis ({len(kept)} bytes)")
+            raise self._taken(f"that began with another genesis ({len(kept)} bytes)")
         return kept
 
+    def keep(self, genesis: bytes) -> None:
+        """Record that the chain has begun with *genesis*."""
+        if not (self.path / _CHAIN).exists():
+            (self.path / _GENESIS).write_bytes(genesis)
+            new = (self.path / _CHAIN).with_suffix(".new")
+            new.write_text(json.dumps({"vm": self._name}) + "\n")
+            os.replace(new, self.path / _CHAIN)
+
     def close(self) -> None:
-        """Let others use the folder."""
+        """Release the lock."""
         self._lock.close()
 
     def _kept_genesis(self) -> bytes | None:
@@ -122,18 +106,23 @@ class DataDirectory:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
-            raise DataUnusable(self.path, f"{_CHAIN} is damaged (--reset forgets the chain)") from None
+            raise self._unusable(f"{_CHAIN} is damaged (remove the chain with --reset)") from None
         if vm != self._name:
-            raise DataOfAnother(self.path, f"of the VM {vm}, not {self._name}")
+            raise self._taken(f"of the VM {vm}, not {self._name}")
         return (self.path / _GENESIS).read_bytes()
+
+    def _unusable(self, reason: str) -> VMError:
+        return VMError(
+            f"can't keep the chain in {self.path}: {reason}; choose another folder with --data-dir"
+        )
+
+    def _taken(self, reason: str) -> VMError:
+        return VMError(
+            f"{self.path} has a chain {reason}: remove it with --reset, or choose another folder with "
+            "--data-dir"
+        )
 
 
 def file_name(name: str) -> str:
-    """*name* as one part of a path and of a URL."""
+    """Turn *name* into one part of a path and of a URL."""
     return _NOT_IN_NAMES.sub("-", name).strip("-.") or "vm"
-
-
-def _replace(path: Path, text: str) -> None:
-    new = path.with_suffix(".new")
-    new.write_text(text)
-    os.replace(new, path)

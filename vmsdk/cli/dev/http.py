@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vmsdk import protocol
@@ -11,31 +11,23 @@ from vmsdk.cli.dev.screen import Screen
 from vmsdk.errors import VMError
 from vmsdk.host.chain import Chain
 from vmsdk.host.http import Access, AddressUnavailable, HTTPFront, RouteRefused
+from vmsdk.host.http.routes import compile_template, without_patterns
 from vmsdk.host.identity import DEFAULT_NODE_ID
 
-
-class PortUnavailable(VMError):
-    """HTTP can't be served on the port. *reason* is the operating system's text."""
-
-    def __init__(self, port: int, reason: str) -> None:
-        self.port = port
-        self.reason = reason
-        super().__init__(
-            f"can't serve HTTP on 127.0.0.1:{port}: {reason}; stop what listens there (a node, another "
-            "vmsdk dev), or choose another port by --port (0: a free one)"
-        )
+_JSON_RPC = '{"jsonrpc":"2.0","id":1,"method":"METHOD","params":{}}'
 
 
 class ChainHTTP:
     """Serves the chain's handlers on *port*, and the node's health and metrics pages.
 
-    While no chain is open, requests for the last one are answered as by a node that is starting: with 503.
+    While no chain is open, other requests get status 503, as from a node that is starting.
     """
 
     def __init__(self, version: int, port: int, screen: Screen) -> None:
         self._screen = screen
         self._lock = threading.Lock()
         self._chain: Chain | None = None
+        self._hinted: set[str] = set()
         self._front = HTTPFront(
             protocol.protocol(version),
             DEFAULT_NODE_ID,
@@ -44,51 +36,55 @@ class ChainHTTP:
             health=self._health,
             gather=self._gather,
         )
-        self._registered: Chain | None = None
 
     def start(self) -> None:
-        """Listen. Raises `PortUnavailable`."""
+        """Listen. Raises `VMError` if the port is in use."""
         try:
             self._front.start()
         except AddressUnavailable as error:
-            raise PortUnavailable(error.port, error.reason.rpartition(": ")[2]) from None
+            reason = error.reason.rpartition(": ")[2]
+            raise VMError(
+                f"can't serve HTTP on 127.0.0.1:{error.port}: {reason}; stop what listens there (a node or "
+                "another vmsdk dev), or choose another port with --port (0 for any free one)"
+            ) from None
 
     def stop(self) -> None:
-        """Hang up. Harmless when repeated."""
+        """Hang up on all clients. Harmless when repeated."""
         self._front.stop()
 
     def open(self, chain: Chain) -> list[RouteRefused]:
-        """Serve *chain*, which is in normal operation; the prefixes that a node would not serve."""
-        refused = self._register(chain)
-        self._front.set_normal_op(chain.config.chain_id, True)
+        """Serve *chain*, which is in normal operation. Returns the prefixes that a node would not serve."""
+        chain_id = chain.config.chain_id
+        aliases = [] if chain.config.alias is None else [chain.config.alias]
+        refused = self._front.add_chain(chain_id, aliases, chain.handlers, chain.http_handler)
+        self._front.set_normal_op(chain_id, True)
         with self._lock:
             self._chain = chain
         return refused
 
-    def pause(self) -> None:
-        """The chain's process is about to end. Harmless when there is none."""
+    def close(self) -> None:
+        """Stop serving the chain, because its process is about to end. Harmless without one."""
         with self._lock:
             chain, self._chain = self._chain, None
         if chain is not None:
-            self._register(chain)
+            self._front.remove_chain(chain.config.chain_id)
 
     def url(self, chain: Chain) -> str:
-        """Where *chain* is, by its alias; the handlers' prefixes follow it."""
-        alias = chain.config.alias or str(chain.config.chain_id)
-        return f"http://{self._front.address}/ext/bc/{alias}"
-
-    def _register(self, chain: Chain) -> list[RouteRefused]:
-        if self._registered is not None:
-            self._front.remove_chain(self._registered.config.chain_id)
-        self._registered = chain
-        alias = chain.config.alias
-        return self._front.add_chain(
-            chain.config.chain_id, [] if alias is None else [alias], chain.handlers, chain.http_handler
-        )
+        """Return the URL of *chain*, to which the prefixes of its handlers are appended."""
+        return f"http://{self._front.address}/ext/bc/{chain.config.alias or chain.config.chain_id}"
 
     def _show(self, access: Access) -> None:
-        if access.status >= 400:
-            self._screen.warning(f"HTTP {access.status}: {access.method} {access.target}")
+        if access.status < 400:
+            return
+        self._screen.warning(f"HTTP {access.status}: {access.method} {access.target}")
+        with self._lock:
+            chain = self._chain
+        if access.status == 404 and chain is not None:
+            names = (chain.config.alias, str(chain.config.chain_id))
+            hint = subpaths_hint(access.target, names, list(chain.handlers))
+            if hint and hint not in self._hinted:
+                self._hinted.add(hint)
+                self._screen.warning(hint)
 
     def _health(self) -> Mapping[str, object]:
         with self._lock:
@@ -101,3 +97,51 @@ class ChainHTTP:
         with self._lock:
             chain = self._chain
         return () if chain is None else chain.gather()
+
+
+def subpaths_hint(target: str, chain_names: Sequence[str | None], prefixes: Sequence[str]) -> str:
+    """Explain a 404 for a path below a handler that is mounted for its exact prefix only; else empty."""
+    path = target.partition("?")[0]
+    for name in chain_names:
+        base = f"/ext/bc/{name}"
+        if not path.startswith(base + "/"):
+            continue
+        rest = path[len(base) :]
+        if any(compile_template(prefix).fullmatch(rest) for prefix in prefixes):
+            return ""  # The handler itself sent the 404.
+        for prefix in prefixes:
+            below = prefix.rstrip("/") + "/"
+            if "{" not in prefix and rest.startswith(below):
+                return (
+                    f"a node serves the handler at {prefix!r} only for exactly that path: return it from "
+                    f"create_handlers with the key vmsdk.http.subpaths({prefix.rstrip('/')!r}) to serve the "
+                    "paths below, too"
+                )
+    return ""
+
+
+def path_to_open(prefix: str) -> str:
+    """Return a path that *prefix* matches; of a template, the one below which its app is.
+
+    If a template needs more than its constant part, return it with only the names of its variables.
+    """
+    template = compile_template(prefix)
+    constant = prefix.partition("{")[0]
+    for path in (constant.rstrip("/") + "/", constant):
+        if template.fullmatch(path):
+            return path
+    return without_patterns(prefix)
+
+
+def example_calls(chain_url: str, prefixes: Sequence[str]) -> str:
+    """Return commands to copy, one per line; empty if a caller must know more than the prefixes.
+
+    What a handler speaks is unknown here. But a JSON-RPC service has one path, so it needs no template.
+    """
+    paths = [path for path in map(path_to_open, prefixes) if "{" not in path]
+    lines = [f"curl {chain_url}{path}" for path in paths[:1]]
+    exact = [prefix for prefix in prefixes if "{" not in prefix]
+    for path in exact[:1]:
+        lines.append("or, if it speaks JSON-RPC:")
+        lines.append(f"curl -H 'content-type: application/json' {chain_url}{path} -d '{_JSON_RPC}'")
+    return "\n".join(lines)

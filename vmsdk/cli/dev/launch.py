@@ -1,44 +1,40 @@
-"""The command lines by which a target becomes a process."""
+"""The processes that import a VM's source. The author's code never runs in the command itself.
+
+`main` runs in them. They have a plugin's environment, which is nearly empty.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+import traceback
+from pathlib import Path
+from types import TracebackType
 
-from vmsdk.cli.dev import child
+from vmsdk import target
 from vmsdk.errors import VMError
-from vmsdk.target import SourceTarget, Target
+from vmsdk.serve import serve
+from vmsdk.target import SourceTarget, Target, TargetError
 
-# The plugin's environment holds no PYTHONPATH and the like: the path of modules comes as an argument.
+_DESCRIBE = "describe"
+_SERVE = "serve"
+
+# The plugin's environment has no PYTHONPATH, so the module path is an argument.
 _BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from vmsdk.cli.dev import child; "
-    "child.main(*sys.argv[2:])"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from vmsdk.cli.dev import launch; "
+    "launch.main(*sys.argv[2:])"
 )
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a VM says of itself before it runs."""
-
-    name: str
-    """1 to 32 ASCII characters, as the author chose them."""
-
-
-class NotDescribed(VMError):
-    """The source can't be imported, or has no VM. *output* is what the import printed, a traceback above all."""
-
-    def __init__(self, target: str, output: str) -> None:
-        self.target = target
-        self.output = output
-        super().__init__(output or f"{target}: importing it ended without a word")
+_USAGE_STATUS = 2  # As of `vmsdk.serve`.
+_PACKAGE = str(Path(__file__).parents[2])
+_IMPORTLIB = str(Path(importlib.__file__).parent)
 
 
 class Describer:
-    """Imports a source in a process of its own to learn about its VM. May be cancelled from any thread."""
+    """Imports a source in a process of its own to learn the name of its VM. Cancel it from any thread."""
 
     def __init__(self, target: Target, *, reload: bool) -> None:
         self._target = target
@@ -47,15 +43,15 @@ class Describer:
         self._process: subprocess.Popen[bytes] | None = None
         self._cancelled = False
 
-    def describe(self) -> Description:
-        """Raises `NotDescribed`, also when cancelled."""
+    def name(self) -> str:
+        """Return the VM's name. Raises `VMError` with the traceback if the import fails, or if cancelled."""
         if not isinstance(self._target, SourceTarget):
-            return Description(self._target.name)
+            return self._target.name
         with self._lock:
             if self._cancelled:
-                raise NotDescribed(self._target.text, "cancelled")
+                raise VMError("cancelled")
             self._process = subprocess.Popen(
-                python_command(self._target, child.DESCRIBE, reload=self._reload),
+                _python_command(self._target, _DESCRIBE, reload=self._reload),
                 env={},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -63,11 +59,12 @@ class Describer:
             )
         out, errors = self._process.communicate()
         if self._process.returncode != 0 or not out:
-            raise NotDescribed(self._target.text, errors.decode(errors="replace").rstrip())
-        return Description(name=str(json.loads(out)["name"]))
+            output = errors.decode(errors="replace").rstrip()
+            raise VMError(output or f"{self._target.text}: the import ended the process without a message")
+        return str(json.loads(out)["name"])
 
     def cancel(self) -> None:
-        """End the process, if it runs; start none any more."""
+        """Kill the process if it runs, and start none from now on."""
         with self._lock:
             self._cancelled = True
             if self._process is not None:
@@ -75,25 +72,73 @@ class Describer:
 
 
 def plugin_command(target: Target, *, protocol: int, log_level: str, reload: bool) -> list[str]:
-    """The argv that starts *target* as a plugin."""
+    """Return the argv that starts *target* as a plugin."""
     if isinstance(target, SourceTarget):
-        return python_command(target, child.SERVE, str(protocol), log_level, reload=reload)
+        return _python_command(target, _SERVE, str(protocol), log_level, reload=reload)
     return [str(target.file)]
 
 
-def python_command(target: SourceTarget, action: str, *options: str, reload: bool) -> list[str]:
-    path = [os.path.abspath(entry) for entry in sys.path if entry]
-    # Compiled files are told from stale ones by the second: too coarse for one who saves twice in one.
+def _python_command(target: SourceTarget, action: str, *options: str, reload: bool) -> list[str]:
+    path = json.dumps([os.path.abspath(entry) for entry in sys.path if entry])
+    # Python detects stale bytecode by the second, which is too coarse for someone who saves twice in one.
     flags = ["-B"] if reload else []
-    return [
-        sys.executable,
-        *flags,
-        "-X",
-        "utf8",
-        "-c",
-        _BOOT,
-        json.dumps(path),
-        action,
-        target.text,
-        *options,
-    ]
+    flags += ["-X", "utf8", "-X", "faulthandler"]
+    return [sys.executable, *flags, "-c", _BOOT, path, action, target.text, *options]
+
+
+def main(action: str, text: str, *options: str) -> None:
+    """Print a JSON description of the VM, or serve it with the protocol and log level in *options*."""
+    out = _take_stdout() if action == _DESCRIBE else -1
+    source = None
+    try:
+        source = target.find(text)
+        assert isinstance(source, SourceTarget)
+        sys.argv = [str(source.file or source.module)]
+        # A description needs an instance, too: a node starts new plugins without initialising them.
+        vm = source.load()()
+        if action == _SERVE:
+            protocol, log_level = options
+            serve(vm, protocol_version=int(protocol), log_level=log_level.upper())
+            return
+    except TargetError as error:
+        _fail(str(error))
+    except SystemExit as error:
+        if isinstance(source, SourceTarget) and _called_serve(error):
+            _fail(
+                f"{source.text} calls vmsdk.serve() while it is imported; call it only when the file runs "
+                'as a script:\n\n    if __name__ == "__main__":\n        vmsdk.serve(...)'
+            )
+        raise
+    except Exception as error:  # noqa: BLE001 - the author's error, shown without our own frames
+        traceback.print_exception(type(error), error, _authors_frames(error))
+        sys.exit(1)
+    os.write(out, json.dumps({"name": vm.name}).encode())
+
+
+def _fail(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+    sys.exit(_USAGE_STATUS)
+
+
+def _take_stdout() -> int:
+    """Reserve stdout for the description: what the source prints goes to stderr. Returns its descriptor."""
+    out = os.dup(1)
+    os.dup2(2, 1)
+    return out
+
+
+def _called_serve(error: BaseException) -> bool:
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code is serve.__code__ for frame, _ in frames)
+
+
+def _authors_frames(error: Exception) -> TracebackType | None:
+    """Drop the frames before the author's code: ours and the import system's."""
+    frames = error.__traceback__
+    while frames is not None:
+        file = frames.tb_frame.f_code.co_filename
+        if not file.startswith((_PACKAGE, _IMPORTLIB, "<")):
+            return frames
+        frames = frames.tb_next
+    # A syntax error has no frame in its file, and its message names the line.
+    return None if isinstance(error, SyntaxError) else error.__traceback__

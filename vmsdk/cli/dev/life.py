@@ -1,4 +1,4 @@
-"""One life of the VM's process: from the import of its code to its end."""
+"""One life of the VM's process, from the import of its code to its end."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable
 from contextlib import closing
 
 from vmsdk import protocol
-from vmsdk.cli.dev.addresses import example_calls, path_to_open
+from vmsdk.cli.dev import Settings
 from vmsdk.cli.dev.datadir import DataDirectory, file_name
-from vmsdk.cli.dev.http import ChainHTTP
+from vmsdk.cli.dev.http import ChainHTTP, example_calls, path_to_open
 from vmsdk.cli.dev.launch import Describer, plugin_command
 from vmsdk.cli.dev.screen import Screen
-from vmsdk.cli.dev.settings import Settings
 from vmsdk.errors import VMError
 from vmsdk.host.chain import Chain
+from vmsdk.host.client import DEATH_NOTICE_S
 from vmsdk.host.errors import (
     ChainFatal,
     EndedBeforeHandshake,
@@ -23,24 +23,24 @@ from vmsdk.host.errors import (
     HostError,
     PluginGone,
     ProtocolMismatch,
+    ending,
 )
 from vmsdk.host.node import Host
 from vmsdk.host.plugin import HANDSHAKE_TIMEOUT_S
 from vmsdk.ids import ID, vm_id
 from vmsdk.target import SourceTarget
 
-# A node gives 5 s, and `vmsdk install` writes plugins that announce themselves before they import anything.
-# Here the imports come first, however long they take.
+# A node gives 5 s, and the plugins that `vmsdk install` writes announce themselves before they import
+# anything. Here the imports come first, however long they take.
 SOURCE_HANDSHAKE_TIMEOUT_S = 60.0
 _LAST_LINES = 10
-# A process that dies breaks its connections first; so long may its end take to be noticed after that.
-_DEATH_FOLLOWS_S = 0.5
 
 
 class Life:
-    """Starts the VM, lets it build blocks, and stops it; all on a thread of its own.
+    """Starts the VM, makes it build blocks and stops it, on a thread of its own.
 
-    *on_end* is told, on that thread, why it ended; None if it was asked to. *reset* forgets the kept chain.
+    *on_end* is called on that thread with the reason of the end; None if `stop` was called. *reset* removes
+    the kept chain first.
     """
 
     def __init__(
@@ -61,15 +61,14 @@ class Life:
         self._host: Host | None = None
         self._host_lock = threading.Lock()
         self._stopping = threading.Event()
-        self._killed = False
         self._over = threading.Event()
-        """Set when there is nothing more to wait for: asked to stop, or a fault."""
+        """Set when `stop` was called, or after a fault."""
         self._fault: ChainFatal | None = None
         self._last_failure = ""
         self._thread = threading.Thread(target=self._live, name="vm-life", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -79,10 +78,9 @@ class Life:
         self._describer.cancel()
 
     def kill(self) -> None:
-        """End the process now, whatever it does; returns at once."""
+        """Kill the process, whatever it does; returns at once."""
         self.stop()
         with self._host_lock:
-            self._killed = True
             if self._host is not None:
                 self._host.process.send_signal(signal.SIGKILL)
 
@@ -94,27 +92,31 @@ class Life:
         except VMError as error:
             reason = self._explain(error)
         except Exception as error:
-            self._on_end(f"vmsdk itself failed: {type(error).__name__}: {error}")
+            self._on_end(f"a bug in vmsdk: {type(error).__name__}: {error}")
             raise
         self._on_end(None if self._stopping.is_set() else reason)
 
     def _run(self) -> str | None:
-        name = self._describer.describe().name
+        name = self._describer.name()
         with closing(DataDirectory(self._settings.data_dir, name)) as data:
             if self._reset:
                 data.reset()
-            host = self._make_host(name, data)
+            genesis = data.open(self._settings.genesis)
+            host = self._make_host(name, data, genesis)
+            if self._stopping.is_set():
+                return None
             try:
                 host.start()
+                data.keep(genesis)
                 self._announce(name, data, host.chain)
                 host.run(self._screen.block, self._build_failed)
                 self._over.wait()
                 return None if self._stopping.is_set() else self._what_ended(host)
             finally:
-                self._http.pause()
+                self._http.close()
                 host.stop()
 
-    def _make_host(self, name: str, data: DataDirectory) -> Host:
+    def _make_host(self, name: str, data: DataDirectory, genesis: bytes) -> Host:
         settings = self._settings
         host = Host(
             plugin_command(
@@ -124,7 +126,7 @@ class Life:
                 reload=settings.reload,
             ),
             protocol=settings.protocol,
-            genesis=data.begin(settings.genesis),
+            genesis=genesis,
             config=settings.config,
             upgrade=settings.upgrade,
             database=data.database,
@@ -134,7 +136,7 @@ class Life:
             alias=file_name(name),
             log=self._screen.vm_line,
             on_fault=self._on_fault,
-            # Whoever debugs a VM may stop it for as long as he likes.
+            # A debugger may stop the VM for any time.
             call_timeout_s=None,
             handshake_timeout_s=(
                 SOURCE_HANDSHAKE_TIMEOUT_S
@@ -143,7 +145,7 @@ class Life:
             ),
             patient=False,
         )
-        # A node notices at its next call only; nobody here should have to wait for that.
+        # A node would only notice at its next call.
         host.process.at_exit(lambda exit_code: self._over.set())
         with self._host_lock:
             self._host = host
@@ -154,7 +156,7 @@ class Life:
         self._over.set()
 
     def _build_failed(self, error: HostError) -> None:
-        # A VM that keeps asking would fill the screen with one sentence.
+        # A VM that keeps asking would fill the screen with the same line.
         text = f"no block: {error}"
         if text != self._last_failure:
             self._screen.warning(text)
@@ -170,54 +172,49 @@ class Life:
         url = self._http.url(chain)
         last = chain.last_accepted
         releases = ", ".join(protocol.protocol(self._settings.protocol).releases)
-        facts = [
-            ("chain ID", str(chain.config.chain_id)),
-            *[
-                ("URL" if index == 0 else "", url + path_to_open(prefix))
-                for index, prefix in enumerate(prefixes)
-            ],
+        facts = [("chain ID", str(chain.config.chain_id))]
+        facts += [
+            ("" if index else "URL", url + path_to_open(prefix)) for index, prefix in enumerate(prefixes)
+        ]
+        facts += [
             ("last block", f"{last.height}  {last.id}"),
             ("data", str(data.path)),
             ("protocol", f"{self._settings.protocol} ({releases})"),
         ]
-        hint = (
-            example_calls(url, prefixes)
-            if chain.handlers
-            else "the VM has no HTTP handlers: create_handlers returns none"
-        )
+        if chain.handlers_error is not None:
+            hint = f"no HTTP, because {chain.handlers_error}; the VM's log above has the traceback"
+        elif chain.handlers:
+            hint = example_calls(url, prefixes)
+        else:
+            hint = "the VM has no HTTP handlers: create_handlers returned none"
         self._screen.facts(f"{name} {chain.version()}".rstrip(), facts, hint)
 
     # Reasons -----------------------------------------------------------------------------------------------
 
     def _what_ended(self, host: Host) -> str:
-        """Why the chain is over, after a fault or the end of the process."""
-        if self._fault is not None and host.process.wait(_DEATH_FOLLOWS_S) is None:
+        """Say why the chain is over, after a fault or the end of the process."""
+        if self._fault is not None and host.process.wait(DEATH_NOTICE_S) is None:
             return self._explain(self._fault)
-        return self._died("the VM has died")
+        return self._died("the VM died")
 
     def _explain(self, error: VMError) -> str:
         if isinstance(error, ProtocolMismatch):
-            return f"{error}\n--protocol {error.plugin} runs it as a node of its own version would"
+            return f"handshake failed: {error.reason}\n--protocol {error.plugin} runs it like a node of its version"
         if isinstance(error, EndedBeforeHandshake):
-            return self._died("the VM ended before it announced itself to the node")
+            return self._died("the VM ended before the handshake")
         if isinstance(error, HandshakeFailed):
-            return f"{error}: the VM did not announce itself in time (does it call vmsdk.serve?)"
-        if isinstance(error, ChainFatal) and isinstance(error.cause, PluginGone):
-            return self._died("the VM has died")
+            return (
+                f"handshake failed: {error.reason}: the VM did not answer in time (does it call vmsdk.serve?)"
+            )
+        if isinstance(error, PluginGone) or (
+            isinstance(error, ChainFatal) and isinstance(error.cause, PluginGone)
+        ):
+            return self._died("the VM died")
         return str(error)
 
     def _died(self, what: str) -> str:
         assert self._host is not None, "only a process that was started can die"
         process = self._host.process
         lines = list(process.output)[-_LAST_LINES:]
-        said = "".join(f"\n  {line}" for line in lines)
-        return f"{what}: {_ending(process.exit_code)}" + (f"; its last lines:{said}" if lines else "")
-
-
-def _ending(exit_code: int | None) -> str:
-    if exit_code is None or exit_code >= 0:
-        return f"exit status {exit_code}"
-    try:
-        return f"ended by {signal.Signals(-exit_code).name}"
-    except ValueError:
-        return f"ended by signal {-exit_code}"
+        text = f"{what}{ending(process.exit_code)}"
+        return text + ("; its last lines:" + "".join(f"\n  {line}" for line in lines) if lines else "")

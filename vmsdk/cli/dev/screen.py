@@ -1,4 +1,4 @@
-"""What `vmsdk dev` shows: blocks, the VM's log, and what happens to the VM."""
+"""The output of `vmsdk dev`: blocks, the VM's log, and what happens to the VM."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rich.text import Text
 from vmsdk.host.block import Block
 from vmsdk.timestamp import Timestamp
 
-# `[11-24|20:27:07.123] INFO name: message`: nodes, and VMs in Go and Python, write it alike.
+# `[11-24|20:27:07.123] INFO name: message` is how nodes and VMs in Go and Python log.
 _LEVEL = re.compile(r"\[[\d|:. -]+\] (?P<level>[A-Z]+) ")
 _STYLES = {
     "TRACE": "dim",
@@ -34,7 +34,7 @@ _STYLES = {
 
 
 class _Closed(Exception):
-    """Nobody reads what is shown any more."""
+    """Nobody reads the output any more."""
 
 
 class _Console(Console):
@@ -43,24 +43,24 @@ class _Console(Console):
 
 
 class Screen:
-    """Writes to *file*, in colour if it is a terminal, else one plain line for each thing; from any thread.
+    """Writes to *file*: in colour if it is a terminal, else in plain lines. Thread-safe.
 
-    *on_close* is called once when nobody reads it any more.
+    *on_close* is called once when nobody reads the output any more.
     """
 
     def __init__(self, file: IO[str] = sys.stdout, *, on_close: Callable[[], None] = lambda: None) -> None:
         if isinstance(file, io.TextIOWrapper):
-            # A VM may write what the terminal's encoding lacks.
+            # A VM may write characters that the terminal's encoding lacks.
             file.reconfigure(errors="backslashreplace")
         self._console = _Console(file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._lock = threading.Lock()
         self._on_close = on_close
         self._closed = False
         self._line_styles: dict[str, str] = {}
-        """The style of each stream's last line, for lines that continue it."""
+        """The style of each stream's last line, for indented lines that continue it."""
 
     def facts(self, title: str, facts: Sequence[tuple[str, str]], hint: str) -> None:
-        """The VM as it runs: labels with values, and what to do with it, such as a command to copy."""
+        """Show the running VM: labels with values, and a hint such as a command to copy."""
         if not self._console.is_terminal:
             lines = [title, *(f"  {label}: {value}" for label, value in facts), *hint.splitlines()]
             self._print(Text("\n".join(lines)))
@@ -71,11 +71,11 @@ class Screen:
         for label, value in facts:
             grid.add_row(label, value)
         panel = Panel(grid, title=Text(title, "bold"), title_align="left", border_style="green", expand=False)
-        # A command that was wrapped in a frame could not be copied.
+        # A command that is wrapped in a frame can't be copied.
         self._print(panel, *(Text(line, "cyan") for line in hint.splitlines()))
 
     def block(self, block: Block) -> None:
-        """A block that was accepted."""
+        """Show an accepted block."""
         self._print(
             Text.assemble(
                 (f"block {block.height}", "bold green"),
@@ -85,26 +85,26 @@ class Screen:
         )
 
     def vm_line(self, stream: str, line: str) -> None:
-        """A line that the VM wrote."""
+        """Show a line of the VM."""
         match = _LEVEL.match(line)
         if match is not None:
             style = _STYLES.get(match["level"], "")
         else:
-            # Tracebacks and the like: whatever begins with a space belongs to the line before.
+            # An indented line, as in a traceback, belongs to the line before.
             style = self._line_styles.get(stream, "") if line[:1].isspace() else ""
         self._line_styles[stream] = style
         self._print(Text.assemble(("vm | ", "dim"), (line, style)))
 
     def note(self, text: str) -> None:
-        """Something that went as it should."""
+        """Show something that went well."""
         self._print(Text(text, "dim"))
 
     def warning(self, text: str) -> None:
-        """Something to look at."""
+        """Show something that needs attention."""
         self._print(Text(text, "yellow"))
 
     def error(self, text: str) -> None:
-        """Something that ended the VM."""
+        """Show what ended the VM."""
         self._print(Text(text, "bold red"))
 
     def _print(self, *things: object) -> None:
@@ -121,13 +121,13 @@ class Screen:
         self._on_close()
 
     def _discard_the_rest(self) -> None:
-        """What the file's buffer holds would be an error at the end of the program."""
+        """Empty the file's buffer, which would cause an error at exit."""
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), self._console.file.fileno())
 
 
 def _moment(timestamp: Timestamp) -> str:
-    """The local time; out of the system's range, the seconds."""
+    """Format the local time, or the seconds if the system can't."""
     try:
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timestamp.seconds))
     except (OverflowError, ValueError, OSError):

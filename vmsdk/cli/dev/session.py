@@ -1,37 +1,48 @@
-"""A run of `vmsdk dev`: lives of the VM, one after the other, until someone has had enough."""
+"""A run of `vmsdk dev`: it starts the VM, restarts it when its code changes, and stops it."""
 
 from __future__ import annotations
 
 import logging
 import os
+import select
+import signal
+import socket
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from typing_extensions import override
+from typing_extensions import Self, override
 
+from vmsdk.cli.dev import Settings
 from vmsdk.cli.dev.http import ChainHTTP
-from vmsdk.cli.dev.inbox import Inbox
 from vmsdk.cli.dev.life import Life
 from vmsdk.cli.dev.screen import Screen
-from vmsdk.cli.dev.settings import Settings
 
 if TYPE_CHECKING:
     from vmsdk.cli.dev.codewatch import CodeWatch
 
-# Changed code may be the cure of a VM that hangs: it is asked to stop for this long, then killed.
-RELOAD_GRACE_S = 5.0
+T = TypeVar("T")
 
-# As a shell reports a command that Ctrl-C ended.
+# The VM whose code has changed may hang: after this time it is killed.
+RELOAD_GRACE_S = 5.0
+# The end of a killed VM is awaited this long before the command itself exits.
+KILL_GRACE_S = 1.0
+
+# The exit status of a command that Ctrl-C ended, as in a shell.
 _INTERRUPTED_STATUS = 130
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+# No signal has this number.
+_POSTED = b"\0"
 
 
 @dataclass(frozen=True)
 class Interrupted:
-    """Someone wants to stop: Ctrl-C, a SIGTERM, or a reader of the output that went away."""
+    """The user wants to stop: Ctrl-C, SIGTERM, or the reader of the output is gone."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +54,17 @@ class Changed:
 
 @dataclass(frozen=True)
 class Ended:
-    """The VM's process is over, and everything that belonged to it."""
+    """The VM's process has ended."""
 
     reason: str | None
-    """What is wrong; None if it was asked to stop."""
+    """Why it ended; None if it was stopped."""
 
 
 Event: TypeAlias = "Interrupted | Changed | Ended"
 
 
 class Session:
-    """Owns the main thread, which waits for events and does nothing long, so that Ctrl-C always gets through."""
+    """Waits for events on the main thread and does nothing that takes long, so that Ctrl-C always works."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -66,7 +77,7 @@ class Session:
         self._kill_at: float | None = None
 
     def run(self) -> int:
-        """Until the end; the exit status. Raises `PortUnavailable`. Call once."""
+        """Run until the end; returns the exit status. Raises `VMError` if the port is in use. Call once."""
         with self._inbox, self._showing_warnings():
             self._http.start()
             watch = self._watch() if self._settings.reload else None
@@ -95,9 +106,11 @@ class Session:
                 if status is not None:
                     return status
             elif self._kill_at is not None and time.monotonic() >= self._kill_at:
+                if self._interruptions > 1:
+                    self._exit()
                 self._kill_at = None
                 if self._life is not None:
-                    self._screen.warning("the VM does not stop: it is killed")
+                    self._screen.warning("the VM does not stop: killing it")
                     self._life.kill()
 
     def _begin_life(self, *, reset: bool = False) -> None:
@@ -116,13 +129,19 @@ class Session:
         if self._life is None:
             return
         if self._interruptions == 1:
-            self._screen.note("stopping the VM (again: kill it)")
+            self._screen.note("stopping the VM (Ctrl-C again to kill it)")
             self._life.stop()
         elif self._interruptions == 2:
             self._screen.note("killing the VM")
             self._life.kill()
+            self._kill_at = time.monotonic() + KILL_GRACE_S
         else:
-            os._exit(_INTERRUPTED_STATUS)
+            self._exit()
+
+    def _exit(self) -> None:
+        """Exit without waiting for anything: a child of the killed VM may hold its pipes open."""
+        self._screen.note("killed")
+        os._exit(_INTERRUPTED_STATUS)
 
     def _change(self, files: tuple[Path, ...]) -> None:
         if self._interruptions:
@@ -138,7 +157,7 @@ class Session:
             self._life.stop()
 
     def _end(self, reason: str | None) -> int | None:
-        """The exit status; None to go on."""
+        """Return the exit status, or None to go on."""
         if self._interruptions:
             killed = self._interruptions > 1
             self._screen.note("killed" if killed else "stopped")
@@ -150,7 +169,7 @@ class Session:
         if self._restart:
             self._begin_life()
         else:
-            self._screen.note("waiting for the next change of the code")
+            self._screen.note("waiting for a change of the code")
         return None
 
     def _watch(self) -> CodeWatch:
@@ -166,7 +185,7 @@ class Session:
 
     @contextmanager
     def _showing_warnings(self) -> Iterator[None]:
-        """What the node's side logs is for people, too."""
+        """Show the warnings that the node's side logs."""
         logger = logging.getLogger("vmsdk.host")
         handler = _ToScreen(self._screen)
         logger.addHandler(handler)
@@ -186,3 +205,62 @@ class _ToScreen(logging.Handler):
     @override
     def emit(self, record: logging.LogRecord) -> None:
         self._screen.warning(self.format(record))
+
+
+class Inbox(Generic[T]):
+    """Events from any thread; signals that ask to stop become the event *on_signal*.
+
+    Python can miss a signal that arrives just before the main thread waits for a lock or a queue. Here the
+    system writes the signal to a socket that the main thread waits for. Create it on that thread.
+    """
+
+    def __init__(self, on_signal: T) -> None:
+        self._on_signal = on_signal
+        self._events: deque[T] = deque()
+        self._reader, self._writer = socket.socketpair()
+        for end in (self._reader, self._writer):
+            end.setblocking(False)
+        self._previous = {number: signal.signal(number, _ignore) for number in _SIGNALS}
+        self._previous_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+
+    def post(self, event: T) -> None:
+        """Add an event, from any thread. Does nothing once closed."""
+        self._events.append(event)
+        try:
+            self._writer.send(_POSTED)
+        except OSError:
+            pass  # Full, so the reader wakes up anyway; or closed.
+
+    def next(self, timeout_s: float | None = None) -> T | None:
+        """Wait for the next event, on the main thread. Returns None after *timeout_s*."""
+        if not self._events:
+            select.select([self._reader], [], [], timeout_s)
+            self._receive()
+        return self._events.popleft() if self._events else None
+
+    def close(self) -> None:
+        """Restore the signal handlers."""
+        signal.set_wakeup_fd(self._previous_fd)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._reader.close()
+        self._writer.close()
+
+    def _receive(self) -> None:
+        try:
+            received = self._reader.recv(4_096)
+        except BlockingIOError:
+            return
+        self._events.extend(self._on_signal for number in received if number in self._previous)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    pass

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vmsdk.cli.dev.datadir import DataDirectory, DataInUse, DataOfAnother, DataUnusable, file_name
+from vmsdk.cli.dev.datadir import DataDirectory, file_name
+from vmsdk.errors import VMError
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +18,9 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def begin(name: str = "coin", genesis: bytes | None = None, path: Path | None = None) -> bytes:
     with closing(DataDirectory(path, name)) as data:
-        return data.begin(genesis)
+        opened = data.open(genesis)
+        data.keep(opened)
+        return opened
 
 
 def test_a_chain_begins_with_an_empty_genesis_unless_one_is_given() -> None:
@@ -29,33 +32,44 @@ def test_a_kept_chain_keeps_its_genesis() -> None:
     begin(genesis=b"g")
     assert begin() == b"g"
     assert begin(genesis=b"g") == b"g"
-    with pytest.raises(DataOfAnother, match="another genesis"):
+    with pytest.raises(VMError, match="another genesis"):
         begin(genesis=b"h")
     assert begin() == b"g"
 
 
+def test_a_chain_that_never_began_is_not_kept() -> None:
+    with closing(DataDirectory(None, "coin")) as data:
+        assert data.open(b"g") == b"g"
+        data.database.touch()
+        (data.files / "own").touch()
+    with closing(DataDirectory(None, "coin")) as data:
+        assert data.open(b"h") == b"h"
+        assert not data.database.exists()
+        assert list(data.files.iterdir()) == []
+
+
 def test_a_folder_holds_the_chain_of_one_vm() -> None:
     begin("coin", path=Path("data"))
-    with pytest.raises(DataOfAnother, match="of the VM coin, not art"):
+    with pytest.raises(VMError, match="of the VM coin, not art"):
         begin("art", path=Path("data"))
 
 
 def test_a_folder_is_used_by_one_at_a_time() -> None:
-    with closing(DataDirectory(None, "coin")), pytest.raises(DataInUse, match=r"\.vmsdk/coin"):
+    with closing(DataDirectory(None, "coin")), pytest.raises(VMError, match=r"\.vmsdk/coin"):
         DataDirectory(None, "coin")
     DataDirectory(None, "coin").close()
 
 
 def test_reset_removes_the_chain_and_leaves_the_rest() -> None:
     with closing(DataDirectory(Path("data"), "coin")) as data:
-        data.begin(b"g")
+        data.keep(data.open(b"g"))
         for suffix in ("", "-wal", "-shm"):
             Path(f"{data.database}{suffix}").touch()
         (data.files / "own").touch()
         (data.path / "mine").touch()
         data.reset()
         assert sorted(path.name for path in data.path.iterdir()) == ["lock", "mine"]
-        assert data.begin(b"h") == b"h"
+        assert data.open(b"h") == b"h"
         data.reset()
         data.reset()
 
@@ -63,7 +77,7 @@ def test_reset_removes_the_chain_and_leaves_the_rest() -> None:
 def test_a_damaged_record_is_told_with_the_cure() -> None:
     begin()
     Path(".vmsdk/coin/chain.json").write_text("{")
-    with pytest.raises(DataUnusable, match=r"chain\.json is damaged .--reset"):
+    with pytest.raises(VMError, match=r"chain\.json is damaged .*--reset"):
         begin()
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from vmsdk.cli import dev
-from vmsdk.cli.dev.settings import NoSuchContent, Settings
+from vmsdk.cli.dev import Settings
+from vmsdk.errors import VMError
 
 
 def settings(*arguments: str) -> Settings:
@@ -39,10 +40,10 @@ def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["genesis.json", "./genesis", "/nothing/genesis", "conf/genesis.bin"])
 def test_a_forgotten_file_is_no_content(name: str) -> None:
-    with pytest.raises(NoSuchContent, match=f"--genesis {name}: there is no such file"):
+    with pytest.raises(VMError, match=f"--genesis {name}: there is no such file"):
         settings("--genesis", name)
 
 
 def test_a_folder_is_no_content(tmp_path: Path) -> None:
-    with pytest.raises(NoSuchContent, match="Is a directory"):
+    with pytest.raises(VMError, match="Is a directory"):
         settings("--upgrade", str(tmp_path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vmsdk.cli.dev.addresses import example_calls, path_to_open
+from vmsdk.cli.dev.http import example_calls, path_to_open, subpaths_hint
 from vmsdk.http import subpaths
 
 URL = "http://127.0.0.1:9650/ext/bc/coin"
@@ -42,3 +42,17 @@ def test_a_json_rpc_call_is_shown_only_where_there_may_be_such_a_service() -> No
 def test_no_call_is_shown_that_would_need_a_value_for_a_name() -> None:
     assert example_calls(URL, ["/blocks/{height}"]) == ""
     assert example_calls(URL, ["/blocks/{height}", subpaths("/api")]) == f"curl {URL}/api/"
+
+
+def test_a_path_below_an_exact_prefix_is_explained() -> None:
+    hint = subpaths_hint("/ext/bc/coin/api/items?x=1", ["coin", None], ["/api", "/rpc"])
+    assert "vmsdk.http.subpaths('/api')" in hint
+    assert "exactly that path" in hint
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/ext/bc/coin/api", "/ext/bc/coin/ap/items", "/ext/bc/other/api/items", "/ext/bc/coin/sub/items"],
+)
+def test_other_missing_paths_need_no_explanation(target: str) -> None:
+    assert subpaths_hint(target, ["coin"], ["/api", subpaths("/sub")]) == ""

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from vmsdk.cli.dev.inbox import Inbox
+from vmsdk.cli.dev.session import Inbox
 
 TIMEOUT_S = 10.0
 
