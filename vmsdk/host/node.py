@@ -140,7 +140,7 @@ class Host:
         return VMClient(
             self.process.start(),
             timeout_s=self._call_timeout_s,
-            wait=lambda seconds: self.process.wait(seconds),
+            wait=self.process.wait,
         )
 
     def _open_database(self) -> SQLiteDatabase:

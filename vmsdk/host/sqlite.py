@@ -175,7 +175,7 @@ class KeySpace:
                 self.delete(key)
 
     def iterate(self, *, prefix: bytes = b"", start: bytes = b"") -> SnapshotIterator:
-        """Iterate in ascending order over the present pairs whose key has *prefix* and is at least *start*."""
+        """Iterate in order over the present pairs whose key has *prefix* and is at least *start*."""
         return SnapshotIterator(self, prefix=prefix, start=start)
 
     def items(self) -> list[tuple[bytes, bytes]]:
