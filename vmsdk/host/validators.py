@@ -72,7 +72,7 @@ class ValidatorService(NodeService):
             self._sets.setdefault(subnet_id, {})[since] = tuple(validators)
 
     def validators_at(self, height: int, subnet_id: ID) -> tuple[CurrentValidator, ...]:
-        """Return the set at *height*; empty for an unknown subnet. Raises `ServiceError` for a later height."""
+        """Return the set at *height*, empty for an unknown subnet. Raises `ServiceError` if too high."""
         if height > self.current_height:
             raise ServiceError(
                 f"failed to fetch validator set at unfinalized height with SubnetID = {subnet_id}: "

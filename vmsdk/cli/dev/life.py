@@ -199,7 +199,11 @@ class Life:
 
     def _explain(self, error: VMError) -> str:
         if isinstance(error, ProtocolMismatch):
-            return f"handshake failed: {error.reason}\n--protocol {error.plugin} runs it like a node of that version"if isinstance(error, EndedBeforeHandshake):
+            return (
+                f"handshake failed: {error.reason}\n"
+                f"--protocol {error.plugin} runs it like a node of that version"
+            )
+        if isinstance(error, EndedBeforeHandshake):
             return self._died("the VM ended before the handshake")
         if isinstance(error, HandshakeFailed):
             return f"handshake failed: {error.reason}: the VM was too late (does it call vmsdk.serve?)"
