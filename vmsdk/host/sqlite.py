@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from heapq import merge
 from pathlib import Path
 
+from typing_extensions import Self
+
 from vmsdk.host.errors import DatabaseInUse, DatabaseUnreadable
 
 # Without row IDs the table is one tree, sorted by the bytes of the keys.
@@ -102,6 +104,12 @@ class SQLiteDatabase:
         """Close the file; later use raises. Harmless when repeated."""
         with self._lock:
             self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __repr__(self) -> str:
         return f"<SQLiteDatabase {self.path or 'in memory'}>"

@@ -21,9 +21,8 @@ from vmsdk.host.sqlite import KeySpace, SQLiteDatabase
 
 @pytest.fixture
 def database() -> Iterator[SQLiteDatabase]:
-    database = SQLiteDatabase()
-    yield database
-    database.close()
+    with SQLiteDatabase() as database:
+        yield database
 
 
 @pytest.fixture
@@ -81,12 +80,11 @@ def test_a_transaction_spans_key_spaces_and_inner_ones_are_part_of_it(
 def test_iteration_is_in_byte_order_within_prefix_and_start(
     pairs: dict[bytes, bytes], prefix: bytes, start: bytes
 ) -> None:
-    database = SQLiteDatabase()
-    space = database.space(b"")
-    space.write(pairs.items(), [])
-    expected = [(key, pairs[key]) for key in sorted(pairs) if key.startswith(prefix) and key >= start]
-    assert list(space.iterate(prefix=prefix, start=start)) == expected
-    database.close()
+    with SQLiteDatabase() as database:
+        space = database.space(b"")
+        space.write(pairs.items(), [])
+        expected = [(key, pairs[key]) for key in sorted(pairs) if key.startswith(prefix) and key >= start]
+        assert list(space.iterate(prefix=prefix, start=start)) == expected
 
 
 Operations = st.lists(st.tuples(st.integers(0, 5), st.none() | st.binary(max_size=2)), max_size=8)
@@ -104,19 +102,18 @@ def test_an_iterator_shows_the_moment_it_was_made_whatever_is_written_between_it
             else:
                 space.put(key, value)
 
-    database = SQLiteDatabase()
-    space = database.space(b"")
-    write(space, before)
-    expected = space.items()
-    iterator = space.iterate(prefix=b"k")
-    found: list[tuple[bytes, bytes]] = []
-    for operations in between:
-        write(space, operations)
-        found += iterator.page(page)
-    found += list(iterator)
-    assert found == expected
-    iterator.release()
-    database.close()
+    with SQLiteDatabase() as database:
+        space = database.space(b"")
+        write(space, before)
+        expected = space.items()
+        iterator = space.iterate(prefix=b"k")
+        found: list[tuple[bytes, bytes]] = []
+        for operations in between:
+            write(space, operations)
+            found += iterator.page(page)
+        found += list(iterator)
+        assert found == expected
+        iterator.release()
 
 
 def test_two_iterators_have_moments_of_their_own(space: KeySpace) -> None:
@@ -199,7 +196,7 @@ def test_a_file_can_be_opened_once(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "node.db"
     path.write_bytes(b"precious data, not a database" * 100)
-    with pytest.raises(DatabaseUnreadable, match="remove it to start anew"):
+    with pytest.raises(DatabaseUnreadable, match="remove it to start over"):
         SQLiteDatabase(path)
     assert path.read_bytes().startswith(b"precious")
 
