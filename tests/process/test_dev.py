@@ -401,3 +401,90 @@ def test_the_vms_process_ends_when_the_command_is_killed(tmp_path: Path) -> None
         dev.url()
         os.kill(dev.pid, signal.SIGKILL)
         vm.wait()
+
+
+# Messages ------------------------------------------------------------------------------------------
+
+
+def test_create_handlers_that_raises_is_named_with_its_error(tmp_path: Path) -> None:
+    raising = "    def create_handlers(self):\n        raise ValueError('no routes today')\n"
+    with Dev(talkative(tmp_path, raising), folder=tmp_path) as dev:
+        dev.line(r"^no HTTP, because CreateHandlers: .*no routes today; the VM's log above has the traceback")
+        assert "returned none" not in dev.output
+        dev.interrupt()
+        assert dev.wait() == 0
+
+
+def test_a_vm_without_handlers_is_named_as_such(tmp_path: Path) -> None:
+    with Dev(
+        talkative(tmp_path, "    def create_handlers(self):\n        return {}\n"), folder=tmp_path
+    ) as dev:
+        dev.line(r"^the VM has no HTTP handlers: create_handlers returned none")
+        dev.interrupt()
+        assert dev.wait() == 0
+
+
+def test_a_missing_main_guard_is_named_with_the_cure(tmp_path: Path) -> None:
+    vm = talkative(tmp_path, "\nimport vmsdk\nvmsdk.serve(Talkative())\n")
+    with Dev(vm, folder=tmp_path) as dev:
+        assert dev.wait() == 1
+        assert f"{vm} calls vmsdk.serve() while it is imported" in dev.output
+        assert 'if __name__ == "__main__":' in dev.output
+        assert "no node started it" not in dev.output
+
+
+def test_a_crash_is_reported_with_its_signal_and_the_line_of_code(tmp_path: Path) -> None:
+    crashing = "    def build_block(self):\n        import ctypes; ctypes.string_at(0)\n"
+    with Dev(talkative(tmp_path, crashing), folder=tmp_path) as dev:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            call(dev.url(), "timestampvm.proposeBlock", data="0x01")
+        assert dev.wait() == 1
+        assert "the VM died (SIGSEGV); its last lines:" in dev.output
+        assert "Fatal Python error: Segmentation fault" in dev.output
+        assert "in build_block" in dev.output
+        assert "no block" not in dev.output
+
+
+def test_a_first_start_that_failed_leaves_no_genesis_behind(tmp_path: Path) -> None:
+    vm = talkative(tmp_path)
+    good = vm.read_text()
+    vm.write_text(good + "        raise ValueError('the genesis has no accounts')\n")
+    with Dev(vm, folder=tmp_path) as dev:
+        assert dev.wait() == 1
+    vm.write_text(good)
+    with Dev(vm, "--genesis", "two", folder=tmp_path) as dev:
+        dev.line(r"given b'two'")
+        dev.url()
+        dev.interrupt()
+        assert dev.wait() == 0
+
+
+def test_a_404_below_an_exact_prefix_is_explained_once(tmp_path: Path) -> None:
+    exact = APP_BELOW_API.replace('{subpaths("/api"): app, "/%zz": app}', '{"/api": app}')
+    with Dev(talkative(tmp_path, exact), folder=tmp_path) as dev:
+        url = dev.url()
+        assert url.endswith("/ext/bc/talkative/api")
+        assert request(f"{url}/items")[0] == 404
+        dev.line(r"^a node serves the handler at '/api' only for exactly that path: .*subpaths\('/api'\)")
+        request(f"{url}/items")
+        dev.interrupt()
+        assert dev.wait() == 0
+        assert dev.output.count("only for exactly that path") == 1
+
+
+def test_a_second_ctrl_c_ends_at_once_although_a_child_of_the_vm_holds_its_pipes(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "vm.py").write_text(
+        "import pathlib, signal, subprocess\n"
+        "child = subprocess.Popen(['sleep', '1000'], start_new_session=True)\n"
+        f"pathlib.Path({str(pipe)!r}).write_text(str(child.pid))\n"
+        "signal.pause()\n"
+    )
+    with Dev("vm.py", folder=tmp_path) as dev:
+        child = OtherProcess(int(pipe.read_text()))
+        dev.interrupt()
+        dev.line(r"^stopping the VM")
+        dev.interrupt()
+        assert dev.wait() == 130
+        child.kill()

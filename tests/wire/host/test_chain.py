@@ -779,6 +779,21 @@ def test_shutdown_ends_the_event_loop_and_the_vm(vm: BareVM, start_chain: StartC
     assert names(vm).count("Shutdown") == 1
 
 
+def test_a_shutdown_that_fails_is_logged_with_the_vms_own_text(
+    start_chain: StartChain, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(BareVM):
+        def Shutdown(self, request: Empty) -> Empty:
+            raise RuntimeError("the cellar is locked")
+
+    chain = start_chain(Failing())
+    chain.start()
+    chain.shutdown()
+    (message,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert message.startswith("the VM failed to shut down: Shutdown: ")
+    assert message.endswith("the cellar is locked")
+
+
 # Peers, health, metrics ----------------------------------------------------------------------------------------
 
 
