@@ -1,4 +1,4 @@
-"""`python -m vmsdk`: the command where its script is not on the PATH."""
+"""`python -m vmsdk`: the command, even if its script is not on the PATH."""
 
 from __future__ import annotations
 

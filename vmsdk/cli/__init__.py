@@ -1,7 +1,7 @@
-"""The `vmsdk` command. Each subcommand is one module beside this one, imported when it is chosen.
+"""The `vmsdk` command. Each subcommand is a module of this package, imported only when it is chosen.
 
-A subcommand's module has `NAME`, `HELP` (one line), `add_arguments(parser)` and `run(args) -> int`, the
-command's exit status. What it raises as `VMError` is a message for a person.
+The module has `NAME`, `HELP` (one line), `add_arguments(parser)` and `run(args)`, which returns the exit
+status. A `VMError` is shown to the user as a message.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _EPILOG = """\
 A TARGET is a VM: path/vm.py, path/vm.py:Class, package.module:Class, or a plugin's executable.
 
   vmsdk dev vm.py                   run it without a node, with HTTP on 127.0.0.1:9650
-  vmsdk dev vm.py --reload          ... and again at each change of its code
-  vmsdk COMMAND --help              all that a command can do
+  vmsdk dev vm.py --reload          restart it whenever its code changes
+  vmsdk COMMAND --help              the options of a command
 """
 
-# As a shell reports a command that Ctrl-C ended.
+# The exit status of a command that Ctrl-C ended, as in a shell.
 _INTERRUPTED_STATUS = 130
 _REQUIREMENT = re.compile(r"([\w.-]+).*\bextra\s*==\s*['\"]([\w.-]+)['\"]")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments (the process's by default); its exit status."""
+    """Run the command with *argv* (by default, the process's) and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((each for each in arguments if not each.startswith("-")), None)
     try:
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
-    """The parser with the arguments of the chosen subcommand; of the others it only knows that they are."""
+    """Make the parser, with the arguments of the chosen subcommand only."""
     parser = argparse.ArgumentParser(
         "vmsdk",
         description=_DESCRIPTION,
@@ -87,14 +87,14 @@ def _fail(command: str | None, error: Exception) -> int:
 
 
 def _missing_extra(error: ModuleNotFoundError, command: str | None) -> VMError | None:
-    """What to install, if the module that isn't there belongs to one of vmsdk's own extras."""
+    """Return what to install if the missing module belongs to one of vmsdk's extras."""
     if isinstance(error, VMError):
         return error
     package = (error.name or "").partition(".")[0].replace("_", "-")
     try:
         requirements = importlib.metadata.requires("vmsdk") or []
     except importlib.metadata.PackageNotFoundError:
-        requirements = []  # run from its sources
+        requirements = []  # vmsdk runs from its sources.
     extras = [
         match[2]
         for requirement in requirements

@@ -7,7 +7,6 @@ from typing import Any, Generic, TypeVar, cast
 
 import grpc
 from google.protobuf.message import Message
-from grpc_health.v1 import health_pb2
 
 from vmsdk._pb._service import Method
 from vmsdk._pb.vm.vm_grpc import VM
@@ -29,7 +28,6 @@ CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
 )
 # A dying process breaks its connections first. Its end is noticed within this time.
 DEATH_NOTICE_S = 0.5
-_HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 
 
 class Call(Generic[RequestT, ResponseT]):
@@ -126,17 +124,6 @@ class VMClient:
         self.CreateHTTP2Handler = _call(self, VM.CreateHTTP2Handler)
         self.NewHTTPHandler = _call(self, VM.NewHTTPHandler)
         self.WaitForEvent = _call(self, VM.WaitForEvent)
-        self._health_check = self.channel.unary_unary(
-            _HEALTH_CHECK,
-            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-            response_deserializer=health_pb2.HealthCheckResponse.FromString,
-        )
-
-    def check_health(self, service: str = "", timeout: float | None = None) -> int:
-        """Ask the standard gRPC health service for the status: 1 is SERVING. Raises `grpc.RpcError`."""
-        request = health_pb2.HealthCheckRequest(service=service)
-        response = self._health_check(request, timeout or self.timeout_s, wait_for_ready=True)
-        return int(response.status)
 
     def abort(self, exit_code: int | None = None) -> None:
         """Make all calls, running and later ones, fail with `PluginGone`: the process has ended."""

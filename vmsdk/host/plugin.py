@@ -83,9 +83,9 @@ class PluginProcess:
     """Starts *command*, a path or an argv, as a plugin.
 
     *protocol* is the version that the host speaks. *log* is called with ``"stdout"`` or ``"stderr"`` and
-    each line of output, *log_bytes* with the stream and the bytes as they come; both on other threads. The
-    timeouts default to a node's. A node waits for the handshake even after the process has ended; if
-    *patient* is False, this one does not. As a context manager it starts and stops the process.
+    each line of output, on other threads. The timeouts default to a node's. A node waits for the handshake
+    even after the process has ended; if *patient* is False, this one does not. As a context manager it
+    starts and stops the process.
     """
 
     def __init__(
@@ -94,7 +94,6 @@ class PluginProcess:
         *,
         protocol: int = DEFAULT_PROTOCOL_VERSION,
         log: Log | None = None,
-        log_bytes: Callable[[str, bytes], None] | None = None,
         environment: Mapping[str, str] = os.environ,
         handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
         stop_timeout_s: float = GRACEFUL_STOP_TIMEOUT_S,
@@ -111,7 +110,6 @@ class PluginProcess:
         self.output: deque[str] = deque(maxlen=_REMEMBERED_LINES)
         """The last lines of stdout and stderr."""
         self._log = log
-        self._log_bytes = log_bytes
         self._environment = environment
         self._handshake_timeout_s = handshake_timeout_s
         self._stop_timeout_s = stop_timeout_s
@@ -213,8 +211,6 @@ class PluginProcess:
                 data = pipe.read(_READ_BYTES)
                 if not data:
                     break
-                if self._log_bytes is not None:
-                    _shielded(self._log_bytes, stream, data)
                 lines.feed(data)
         lines.end()
         # A node takes a plugin that closes a stream for dead, and stops it.
@@ -222,8 +218,12 @@ class PluginProcess:
 
     def _show(self, stream: str, line: str) -> None:
         self.output.append(line)
-        if self._log is not None:
-            _shielded(self._log, stream, line)
+        if self._log is None:
+            return
+        try:
+            self._log(stream, line)
+        except Exception:  # noqa: BLE001 - the pipe must be read on, or the plugin would block
+            _log.exception("the log callback failed")
 
     def _run(self, name: str, target: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=target, args=args, name=f"plugin-{name}", daemon=True)
@@ -329,11 +329,3 @@ def _argv(command: Sequence[str] | Path) -> list[str]:
         # The plugin's environment has no PATH.
         argv[0] = shutil.which(argv[0]) or os.path.join(os.curdir, argv[0])
     return argv
-
-
-def _shielded(log: Callable[..., None], stream: str, data: object) -> None:
-    try:
-        log(stream, data)
-    except Exception:  # noqa: BLE001
-        # The pipe must be read on, or the plugin would block.
-        _log.exception("the log callback failed")
