@@ -488,3 +488,17 @@ def test_a_second_ctrl_c_ends_at_once_although_a_child_of_the_vm_holds_its_pipes
         dev.interrupt()
         assert dev.wait() == 130
         child.kill()
+
+
+def test_a_built_block_that_its_bytes_contradict_is_refused(tmp_path: Path) -> None:
+    lying = """\
+    def build_block(self):
+        block = super().build_block()
+        block.raw, block.height = block.raw, 99
+        return block
+"""
+    with Dev(talkative(tmp_path, lying), folder=tmp_path) as dev:
+        call(dev.url(), "timestampvm.proposeBlock", data="0x01")
+        dev.line(r"^no block: BuildBlock: .*whose height is 99, but parse_block reads 1 from its bytes")
+        dev.interrupt()
+        assert dev.wait() == 0

@@ -21,6 +21,9 @@ ANCESTORS_MAX_TIME_NS = 50_000_000
 
 _FORK_HEIGHT = b"fork"
 
+# The largest message that nodes send each other. Source: utils/constants/networking.go.
+MAX_BLOCK_BYTES = 2 * 1024 * 1024
+
 AUTO: Final = "auto"
 PChainHeight: TypeAlias = "int | Literal['auto'] | None"
 """A height to send, None to send none, or AUTO for what a node would send."""
@@ -181,6 +184,12 @@ class Consensus:
                 request.p_chain_height = height
             try:
                 block = Block.built(self.engine.call(self._client.BuildBlock, request))
+                if len(block.raw) > MAX_BLOCK_BYTES:
+                    raise InvalidResponse(
+                        "BuildBlock",
+                        f"the block has {len(block.raw)} bytes, but nodes can't send each other more than "
+                        f"{MAX_BLOCK_BYTES}: build smaller blocks",
+                    )
                 if block.parent_id != self.preference:
                     raise InvalidResponse(
                         "BuildBlock",

@@ -254,6 +254,14 @@ def test_a_built_block_must_extend_the_preferred_one(vm: BareVM, chain: Chain) -
         chain.build_block()
 
 
+def test_a_built_block_must_fit_into_a_message_between_nodes(vm: BareVM, chain: Chain) -> None:
+    vm.propose(bytes(2 << 20))
+    with pytest.raises(
+        InvalidResponse, match=r"nodes can't send each other more than 2097152: build smaller"
+    ):
+        chain.build_block()
+
+
 def test_edge_39_a_block_can_be_verified_again_with_another_context(vm: BareVM, chain: Chain) -> None:
     block = chain.parse_block(child(chain.last_accepted, b"1"))
     chain.verify(block, 5)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
@@ -12,13 +13,16 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from vmsdk import target
-from vmsdk.errors import VMError
+from vmsdk.block import Block
+from vmsdk.errors import InvalidBlock, VMError
 from vmsdk.serve import serve
 from vmsdk.target import SourceTarget, Target, TargetError
+from vmsdk.vm import ChainVM
 
 _DESCRIBE = "describe"
 _SERVE = "serve"
@@ -98,6 +102,7 @@ def main(action: str, text: str, *options: str) -> None:
         vm = source.load()()
         if action == _SERVE:
             protocol, log_level = options
+            _read_back_blocks(vm)
             serve(vm, protocol_version=int(protocol), log_level=log_level.upper())
             return
     except TargetError as error:
@@ -113,6 +118,37 @@ def main(action: str, text: str, *options: str) -> None:
         traceback.print_exception(type(error), error, _authors_frames(error))
         sys.exit(1)
     os.write(out, json.dumps({"name": vm.name}).encode())
+
+
+def _read_back_blocks(vm: ChainVM) -> None:
+    """Make the VM's builders return what `parse_block` makes of the bytes, which is all that other nodes get.
+
+    Without this, a VM alone would only ever see the objects that it has built, never those it parses.
+    """
+    for name in ("build_block", "build_block_with_context"):
+        build = getattr(vm, name, None)
+        if build is not None:
+            setattr(vm, name, functools.wraps(build)(functools.partial(_read_back, vm, name, build)))
+
+
+def _read_back(vm: ChainVM, name: str, build: Callable[..., Block], *arguments: int) -> Block:
+    built = build(*arguments)
+    if not isinstance(getattr(built, "raw", None), bytes):
+        return built  # Not a block: the runtime explains what is wrong.
+    try:
+        parsed = vm.parse_block(built.raw)
+    except InvalidBlock as error:
+        raise ValueError(
+            f"parse_block refuses the bytes of the block that {name} returned: {error}"
+        ) from None
+    for field in ("id", "parent_id", "height", "timestamp", "raw"):
+        ours, theirs = getattr(built, field), getattr(parsed, field)
+        if ours != theirs:
+            raise ValueError(
+                f"{name} returned a block whose {field} is {ours!r}, but parse_block reads {theirs!r} from its "
+                "bytes: other nodes would disagree"
+            )
+    return parsed
 
 
 def _fail(message: str) -> None:
