@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.transport import TRANSPORT
-from vmsdk.host.config import DEFAULT_PROTOCOL_VERSION
+from vmsdk.protocol import DEFAULT_PROTOCOL
 
 PLUGINS = Path(__file__).parent / "plugins"
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ def lively(**orders: Any) -> list[str]:
     return [
         sys.executable,
         str(PLUGINS / "lively.py"),
-        json.dumps({"protocol": DEFAULT_PROTOCOL_VERSION, "transport": TRANSPORT, **orders}),
+        json.dumps({"protocol": DEFAULT_PROTOCOL, "transport": TRANSPORT, **orders}),
     ]
 
 

@@ -12,13 +12,11 @@ from google.protobuf.timestamp_pb2 import Timestamp as TimestampPB
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.identity import NodeIdentity
 from vmsdk.ids import ID, vm_id
-from vmsdk.protocol import Protocol, protocol
+from vmsdk.protocol import DEFAULT_PROTOCOL, Protocol, protocol
 from vmsdk.timestamp import Timestamp
 from vmsdk.upgrades import NetworkUpgrades
 
 LOCAL_NETWORK_ID = 12345
-# The newest version in a release for the main networks: 46 is only in a release for a test network.
-DEFAULT_PROTOCOL_VERSION = 45
 DEFAULT_VM_ID = vm_id("vmsdk-dev")
 DEFAULT_CHAIN_ID = ID.of(b"vmsdk host: the chain")
 DEFAULT_SUBNET_ID = ID.of(b"vmsdk host: the subnet")
@@ -42,7 +40,7 @@ class ChainConfig:
     upgrade: bytes = b""
     config: bytes = b""
     """The chain's configuration file, which the VM gets unchanged."""
-    protocol: Protocol = field(default_factory=lambda: protocol(DEFAULT_PROTOCOL_VERSION))
+    protocol: Protocol = field(default_factory=lambda: protocol(DEFAULT_PROTOCOL))
     chain_data_dir: Path | None = None
     """An existing folder for the VM's files. If None, a host makes a temporary one."""
     alias: str | None = None

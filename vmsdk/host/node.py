@@ -18,13 +18,13 @@ from vmsdk.events import Event
 from vmsdk.host.block import Block
 from vmsdk.host.chain import Chain
 from vmsdk.host.client import VMClient
-from vmsdk.host.config import DEFAULT_PROTOCOL_VERSION, ChainConfig
+from vmsdk.host.config import ChainConfig
 from vmsdk.host.engine import Engine
 from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, ClientClosed, HostError, PluginGone
 from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, Log, PluginProcess
 from vmsdk.host.services import NodeServices
 from vmsdk.host.sqlite import SQLiteDatabase
-from vmsdk.protocol import protocol
+from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
 
 PartT = TypeVar("PartT")
 
@@ -49,7 +49,7 @@ class Host:
         self,
         command: Sequence[str] | Path,
         *,
-        protocol: int = DEFAULT_PROTOCOL_VERSION,
+        protocol: int = DEFAULT_PROTOCOL,
         database: SQLiteDatabase | Path | None = None,
         blocks: Iterable[bytes] = (),
         summaries: Iterable[bytes] = (),

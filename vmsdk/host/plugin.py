@@ -20,12 +20,11 @@ from typing import IO
 
 from typing_extensions import Self
 
-from vmsdk.host.config import DEFAULT_PROTOCOL_VERSION
 from vmsdk.host.errors import EndedBeforeHandshake, HandshakeFailed, ProtocolMismatch
 from vmsdk.host.runtime import RuntimeService
 from vmsdk.host.service import LoopbackServer
 from vmsdk.host.spawn import spawn
-from vmsdk.protocol import protocol
+from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
 
 _log = logging.getLogger("vmsdk.host")
 
@@ -92,7 +91,7 @@ class PluginProcess:
         self,
         command: Sequence[str] | Path,
         *,
-        protocol: int = DEFAULT_PROTOCOL_VERSION,
+        protocol: int = DEFAULT_PROTOCOL,
         log: Log | None = None,
         environment: Mapping[str, str] = os.environ,
         handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,

@@ -832,7 +832,7 @@ def test_health_is_the_vms_json_and_an_error_is_benign(start_chain: StartChain) 
     vm.details = b""
     assert chain.health() is None
     vm.details = b"{"
-    with pytest.raises(InvalidResponse, match="the details are no JSON"):
+    with pytest.raises(InvalidResponse, match="the details are not JSON"):
         chain.health()
     vm.details = None
     with pytest.raises(CallFailed, match="sick"):

@@ -19,7 +19,6 @@ from vmsdk._pb.rpcdb import rpcdb_pb2
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database
 from vmsdk._pb.sharedmemory import sharedmemory_pb2
 from vmsdk._pb.sharedmemory.sharedmemory_grpc import SharedMemory
-from vmsdk.host.client import VMClient
 from vmsdk.host.config import ChainConfig
 from vmsdk.host.services import NodeServices
 
@@ -39,14 +38,6 @@ def test_both_servers_have_a_health_service(services: NodeServices) -> None:
                 lambda request, health=health: health.Check(request, timeout=DEADLINE_S), unknown
             )
             assert code is grpc.StatusCode.NOT_FOUND
-
-
-def test_the_hosts_client_checks_the_health_service_of_any_server(services: NodeServices) -> None:
-    client = VMClient(services.address, timeout_s=DEADLINE_S)
-    assert client.check_health() == health_pb2.HealthCheckResponse.SERVING
-    with pytest.raises(grpc.RpcError):
-        client.check_health("nobody")
-    client.close()
 
 
 def test_the_database_is_only_on_its_own_server(services: NodeServices, stub: MakeStub) -> None:

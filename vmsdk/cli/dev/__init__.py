@@ -41,8 +41,7 @@ _FILE_NAME = re.compile(r"[^\s{}\[\]\"']+\.[A-Za-z]\w{1,5}")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    from vmsdk.host.config import DEFAULT_PROTOCOL_VERSION
-    from vmsdk.protocol import NEWEST, OLDEST
+    from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST
 
     parser.add_argument(
         "target",
@@ -65,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--protocol",
         type=int,
         choices=range(OLDEST, NEWEST + 1),
-        default=DEFAULT_PROTOCOL_VERSION,
+        default=DEFAULT_PROTOCOL,
         metavar="N",
         help=f"the protocol version to speak, {OLDEST} to {NEWEST}; default: %(default)s",
     )
