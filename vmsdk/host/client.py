@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import grpc
 from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2
 
 from vmsdk._pb._service import Method
 from vmsdk._pb.vm.vm_grpc import VM
@@ -124,6 +125,16 @@ class VMClient:
         self.CreateHTTP2Handler = _call(self, VM.CreateHTTP2Handler)
         self.NewHTTPHandler = _call(self, VM.NewHTTPHandler)
         self.WaitForEvent = _call(self, VM.WaitForEvent)
+
+    def check_health(self, timeout: float | None = None) -> int:
+        """Ask the standard gRPC health service for the status: 1 is SERVING. Raises `grpc.RpcError`."""
+        check = self.channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        response = check(health_pb2.HealthCheckRequest(), timeout or self.timeout_s, wait_for_ready=True)
+        return int(response.status)
 
     def abort(self, exit_code: int | None = None) -> None:
         """Make all calls, running and later ones, fail with `PluginGone`: the process has ended."""

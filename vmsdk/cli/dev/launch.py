@@ -145,8 +145,8 @@ def _read_back(vm: ChainVM, name: str, build: Callable[..., Block], *arguments: 
         ours, theirs = getattr(built, field), getattr(parsed, field)
         if ours != theirs:
             raise ValueError(
-                f"{name} returned a block whose {field} is {ours!r}, but parse_block reads {theirs!r} from its "
-                "bytes: other nodes would disagree"
+                f"{name} returned a block whose {field} is {ours!r}, but parse_block reads {theirs!r} from "
+                "its bytes: other nodes would disagree"
             )
     return parsed
 
