@@ -22,6 +22,7 @@ from vmsdk.block import Block
 from vmsdk.errors import InvalidBlock, VMError
 from vmsdk.serve import serve
 from vmsdk.target import SourceTarget, Target, TargetError
+from vmsdk.timestamp import Timestamp
 from vmsdk.vm import ChainVM
 
 _DESCRIBE = "describe"
@@ -32,6 +33,11 @@ _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from vmsdk.cli.dev import launch; "
     "launch.main(*sys.argv[2:])"
 )
+_MAIN_GUARD = """\
+{} calls vmsdk.serve() while it is imported. Call it only when the file runs as a script:
+
+    if __name__ == "__main__":
+        vmsdk.serve(...)"""
 _USAGE_STATUS = 2  # As of `vmsdk.serve`.
 _PACKAGE = str(Path(__file__).parents[2])
 _IMPORTLIB = str(Path(importlib.__file__).parent)
@@ -65,7 +71,10 @@ class Describer:
         if self._process.returncode != 0 or not out:
             output = errors.decode(errors="replace").rstrip()
             raise VMError(output or f"{self._target.text}: the import ended the process without a message")
-        return str(json.loads(out)["name"])
+        description = json.loads(out)
+        if "error" in description:
+            raise VMError(description["error"])
+        return str(description["name"])
 
     def cancel(self) -> None:
         """Kill the process if it runs, and start none from now on."""
@@ -93,7 +102,6 @@ def _python_command(target: SourceTarget, action: str, *options: str, reload: bo
 def main(action: str, text: str, *options: str) -> None:
     """Print a JSON description of the VM, or serve it with the protocol and log level in *options*."""
     out = _take_stdout() if action == _DESCRIBE else -1
-    source = None
     try:
         source = target.find(text)
         assert isinstance(source, SourceTarget)
@@ -106,14 +114,14 @@ def main(action: str, text: str, *options: str) -> None:
             serve(vm, protocol_version=int(protocol), log_level=log_level.upper())
             return
     except TargetError as error:
-        _fail(str(error))
+        print(error, file=sys.stderr, flush=True)
+        sys.exit(_USAGE_STATUS)
     except SystemExit as error:
-        if isinstance(source, SourceTarget) and _called_serve(error):
-            _fail(
-                f"{source.text} calls vmsdk.serve() while it is imported; call it only when the file runs "
-                'as a script:\n\n    if __name__ == "__main__":\n        vmsdk.serve(...)'
-            )
-        raise
+        if action != _DESCRIBE or not _called_serve(error):
+            raise
+        # Not on stderr, where serve() has complained that no node started it.
+        os.write(out, json.dumps({"error": _MAIN_GUARD.format(text)}).encode())
+        return
     except Exception as error:  # noqa: BLE001 - the author's error, shown without our own frames
         traceback.print_exception(type(error), error, _authors_frames(error))
         sys.exit(1)
@@ -143,17 +151,14 @@ def _read_back(vm: ChainVM, name: str, build: Callable[..., Block], *arguments: 
         ) from None
     for field in ("id", "parent_id", "height", "timestamp", "raw"):
         ours, theirs = getattr(built, field), getattr(parsed, field)
+        if field == "timestamp":
+            ours, theirs = Timestamp.of(ours), Timestamp.of(theirs)
         if ours != theirs:
             raise ValueError(
                 f"{name} returned a block whose {field} is {ours!r}, but parse_block reads {theirs!r} from "
                 "its bytes: other nodes would disagree"
             )
     return parsed
-
-
-def _fail(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-    sys.exit(_USAGE_STATUS)
 
 
 def _take_stdout() -> int:
