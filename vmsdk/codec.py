@@ -1,10 +1,10 @@
-"""The nodes' linear codec: how blocks, transactions and warp messages become bytes.
+"""The nodes' linear codec: how blocks, transactions and warp messages are encoded.
 
-Everything is big-endian. A list is a u32 count with its elements, a byte string a u32 length with its
-bytes, a text a u16 length with its UTF-8, a map a u32 count with pairs in ascending order of the
-encoded keys, a value of an interface a u32 type ID with the value. A structure is its fields, one
-after the other; a whole object begins with a u16 codec version, and nothing may follow it.
-Each value has one encoding only, so equal values have equal bytes, and equal hashes.
+Integers are big-endian. A list is a u32 count followed by its elements, a byte string a u32 length and
+the bytes, a string a u16 length and its UTF-8, a map a u32 count and pairs in ascending order of the
+encoded keys, an interface a u32 type ID and the value. A structure is its fields in order; a
+whole object begins with a u16 codec version, and nothing may follow it. Each value has exactly one
+encoding, so equal values have equal bytes and equal hashes.
 
     data = Writer().version(0).u64(block.height).blob(block.payload).getvalue()
 
@@ -34,10 +34,10 @@ _V = TypeVar("_V")
 
 
 class Writer:
-    """Builds an encoding value by value; each method returns the writer.
+    """Encode one value after the other; each method returns the writer.
 
-    Every method raises `InvalidEncoding` for a value that does not fit its type, and once the
-    encoding exceeds *max_size* bytes (None: no limit).
+    Every method raises `InvalidEncoding` if a value doesn't fit its type or the encoding exceeds
+    *max_size* bytes (None: no limit).
     """
 
     def __init__(self, *, max_size: int | None = DEFAULT_MAX_SIZE_BYTES) -> None:
@@ -45,15 +45,15 @@ class Writer:
         self._max_size = max_size
 
     def getvalue(self) -> bytes:
-        """What was written so far."""
+        """Return the bytes written so far."""
         return bytes(self._data)
 
     def version(self, version: int) -> Self:
-        """The codec version, a u16, with which a whole object begins."""
+        """Write the codec version, a u16, with which a whole object begins."""
         return self.u16(version)
 
     def type_id(self, type_id: int) -> Self:
-        """The u32 that says which type the value of an interface has; the value follows."""
+        """Write the u32 type ID of an interface; its value must follow."""
         return self.u32(type_id)
 
     def u8(self, value: int) -> Self:
@@ -81,11 +81,11 @@ class Writer:
         return self._integer(value, 8, signed=True)
 
     def boolean(self, value: bool) -> Self:
-        """One byte, 1 or 0."""
+        """Write one byte, 1 or 0."""
         return self.fixed(b"\1" if value else b"\0")
 
     def fixed(self, value: bytes) -> Self:
-        """Bytes of a length that the reader knows, such as an ID."""
+        """Write bytes of a length that the reader knows, such as an ID."""
         size = len(self._data) + len(value)
         if self._max_size is not None and size > self._max_size:
             raise InvalidEncoding(
@@ -96,44 +96,46 @@ class Writer:
         return self
 
     def blob(self, value: bytes) -> Self:
-        """Bytes of any length."""
+        """Write bytes of any length."""
         return self.count(len(value)).fixed(value)
 
     def string(self, value: str) -> Self:
-        """A text of at most 65,535 bytes of UTF-8."""
+        """Write a string of at most 65,535 bytes of UTF-8."""
         try:
             encoded = value.encode()
         except UnicodeEncodeError as error:
             raise InvalidEncoding(
-                "input does not match expected format", f"a text has no UTF-8 ({error.reason})"
+                "input does not match expected format", f"a string can't be encoded as UTF-8 ({error.reason})"
             ) from None
         if len(encoded) > MAX_STRING_BYTES:
             raise InvalidEncoding(
                 "input does not match expected format",
-                f"a text of {len(encoded)} bytes exceeds {MAX_STRING_BYTES}",
+                f"a string of {len(encoded)} bytes exceeds {MAX_STRING_BYTES}",
             )
         return self.u16(len(encoded)).fixed(encoded)
 
     def count(self, count: int) -> Self:
-        """The number of elements of a list that is written by hand."""
+        """Write the number of elements of a list whose elements you write yourself."""
         if count > MAX_ELEMENTS:
             raise InvalidEncoding("max slice length exceeded", f"{count} elements exceed {MAX_ELEMENTS}")
         return self.u32(count)
 
     def array(self, values: Collection[_T], write: Callable[[Writer, _T], object]) -> Self:
-        """Elements in a number that the reader knows: `writer.array(pair, Writer.u64)`."""
+        """Write as many elements as the reader expects: `writer.array(pair, Writer.u64)`."""
         for value in values:
             write(self, value)
         return self
 
     def sequence(self, values: Collection[_T], write: Callable[[Writer, _T], object]) -> Self:
-        """Elements in any number: `writer.sequence(ids, Writer.fixed)`."""
+        """Write a list of any length: `writer.sequence(ids, Writer.fixed)`."""
         self.count(len(values))
         for value in values:
             start = len(self._data)
             write(self, value)
             if len(self._data) == start:
-                raise InvalidEncoding("can't marshal zero length value", f"{value!r} takes no byte in a list")
+                raise InvalidEncoding(
+                    "can't marshal zero length value", f"{value!r} is empty when encoded, in a list"
+                )
         return self
 
     def mapping(
@@ -142,7 +144,7 @@ class Writer:
         write_key: Callable[[Writer, _K], object],
         write_value: Callable[[Writer, _V], object],
     ) -> Self:
-        """Pairs, put in order: `writer.mapping(balances, Writer.fixed, Writer.u64)`."""
+        """Write a map, sorted: `writer.mapping(balances, Writer.fixed, Writer.u64)`."""
         encoded: dict[bytes, _V] = {}
         for key, value in values.items():
             writer = Writer(max_size=self._max_size)
@@ -155,7 +157,9 @@ class Writer:
             start = len(self._data)
             write_value(self.fixed(encoded_key), encoded[encoded_key])
             if len(self._data) == start:
-                raise InvalidEncoding("can't marshal zero length value", "an entry of a map takes no byte")
+                raise InvalidEncoding(
+                    "can't marshal zero length value", "an entry of a map is empty when encoded"
+                )
         return self
 
     def _integer(self, value: int, size: int, *, signed: bool) -> Self:
@@ -164,15 +168,15 @@ class Writer:
         except OverflowError:
             kind = "signed" if signed else "unsigned"
             raise InvalidEncoding(
-                "input does not match expected format", f"{value} does not fit {8 * size} bits, {kind}"
+                "input does not match expected format", f"{value} does not fit in {8 * size} bits, {kind}"
             ) from None
 
 
 class Reader:
-    """Takes an encoding apart value by value, in the order in which it was written.
+    """Decode one value after the other, in the order in which they were written.
 
-    Every method raises `InvalidEncoding` where the bytes end too early or break a rule. *what* is the
-    name of the object, for error messages; more than *max_size* bytes are refused (None: no limit).
+    Every method raises `InvalidEncoding` if the bytes end too early or break a rule. *what* names the
+    object in error messages; more than *max_size* bytes are refused (None: no limit).
     """
 
     def __init__(
@@ -186,16 +190,16 @@ class Reader:
 
     @property
     def offset(self) -> int:
-        """How many bytes have been read."""
+        """The number of bytes read so far."""
         return self._offset
 
     @property
     def remaining(self) -> int:
-        """How many bytes are left."""
+        """The number of bytes left."""
         return len(self._data) - self._offset
 
     def end(self) -> None:
-        """Require that no byte is left."""
+        """Check that no byte is left."""
         if self.remaining:
             raise InvalidEncoding(
                 "trailing buffer space",
@@ -203,7 +207,7 @@ class Reader:
             )
 
     def version(self, *known: int) -> int:
-        """The codec version with which a whole object begins: one of *known*."""
+        """Read the codec version with which a whole object begins, which must be one of *known*."""
         if self.remaining < 2:
             raise InvalidEncoding("couldn't unpack codec version", self._where())
         version = self.u16()
@@ -212,14 +216,14 @@ class Reader:
         return version
 
     def type_id(self, *known: int) -> int:
-        """The type ID of the value of an interface: one of *known*."""
+        """Read the type ID of an interface, which must be one of *known*."""
         type_id = self.u32()
         if type_id not in known:
             self._unknown_type(type_id)
         return type_id
 
     def interface(self, types: Sequence[Callable[[Reader], _T]]) -> _T:
-        """A value of an interface; *types* has the reader of each type, in order of their type IDs."""
+        """Read the value of an interface. *types* has a function for each type, in the order of their IDs."""
         type_id = self.u32()
         if type_id >= len(types):
             self._unknown_type(type_id)
@@ -250,39 +254,39 @@ class Reader:
         return int.from_bytes(self.fixed(8), "big", signed=True)
 
     def boolean(self) -> bool:
-        """One byte, which must be 0 or 1."""
+        """Read one byte, which must be 0 or 1."""
         value = self.u8()
         if value > 1:
             raise InvalidEncoding("unexpected value when unpacking bool", f"{value}, {self._where(1)}")
         return value == 1
 
     def fixed(self, length: int) -> bytes:
-        """Bytes of a known length, such as an ID."""
+        """Read bytes of a known length, such as an ID."""
         if self.remaining < length:
             raise InvalidEncoding(
                 "packer has insufficient length for input",
-                f"{length} bytes should follow, {self._where()}, and {self.remaining} do",
+                f"{length} bytes needed {self._where()}, but only {self.remaining} left",
             )
         self._offset += length
         return self._data[self._offset - length : self._offset]
 
     def blob(self) -> bytes:
-        """Bytes of any length."""
+        """Read bytes of any length."""
         return self.fixed(self.count())
 
     def string(self) -> str:
-        """A text. (A Go node takes bytes that are not UTF-8, too: `fixed(u16())` reads these.)"""
+        """Read a string. (A Go node also accepts bytes that aren't UTF-8: read these with `fixed(u16())`.)"""
         encoded = self.fixed(self.u16())
         try:
             return encoded.decode()
         except UnicodeDecodeError as error:
             raise InvalidEncoding(
                 "input does not match expected format",
-                f"a text is not UTF-8 ({error.reason}), {self._where(len(encoded))}",
+                f"a string is not UTF-8 ({error.reason}), {self._where(len(encoded))}",
             ) from None
 
     def count(self) -> int:
-        """The number of elements of a list that is read by hand."""
+        """Read the number of elements of a list whose elements you read yourself."""
         count = self.u32()
         if count > MAX_ELEMENTS:
             raise InvalidEncoding(
@@ -292,22 +296,22 @@ class Reader:
         return count
 
     def array(self, length: int, read: Callable[[Reader], _T]) -> tuple[_T, ...]:
-        """A known number of elements: `reader.array(2, Reader.u64)`."""
+        """Read a known number of elements: `reader.array(2, Reader.u64)`."""
         return tuple(read(self) for _ in range(length))
 
     def sequence(self, read: Callable[[Reader], _T]) -> tuple[_T, ...]:
-        """Elements in any number: `reader.sequence(Reader.u32)`."""
+        """Read a list of any length: `reader.sequence(Reader.u32)`."""
         values = []
         for _ in range(self.count()):
             start = self._offset
             values.append(read(self))
             if self._offset == start:
-                # Without this rule four bytes could ask for two thousand million elements.
+                # Otherwise four bytes could ask for two billion elements.
                 raise InvalidEncoding("can't unmarshal zero length value", self._where())
         return tuple(values)
 
     def mapping(self, read_key: Callable[[Reader], _K], read_value: Callable[[Reader], _V]) -> dict[_K, _V]:
-        """Pairs, which must ascend by their encoded keys: `reader.mapping(Reader.string, Reader.u64)`."""
+        """Read a map, whose encoded keys must be sorted: `reader.mapping(Reader.string, Reader.u64)`."""
         values: dict[_K, _V] = {}
         previous: bytes | None = None
         for _ in range(self.count()):

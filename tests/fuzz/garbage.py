@@ -1,4 +1,4 @@
-"""Requests that no node sends: random bytes, torn messages, and whole ones full of extremes."""
+"""Requests that no node sends: random bytes, truncated messages, and messages full of extreme values."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _EXTREMES = {
     FieldDescriptor.TYPE_ENUM: (-1, 0, 1, 2, 3, 4, 2**31 - 1),
     FieldDescriptor.TYPE_STRING: ("", "a", "ü☃\0", "127.0.0.1:1", "%s%n{}", "x" * 10_000),
 }
-# Around the lengths that mean something: an ID, a node ID, a public key, a block's header.
+# Around meaningful lengths: of an ID, a node ID, a public key, a block header.
 _LENGTHS = (0, 1, 19, 20, 20, 20, 21, 31, 32, 32, 32, 33, 40, 48, 72, 1_000, 100_000)
 
 
 def requests(kind: type[Message], dice: random.Random, count: int) -> Iterator[bytes]:
-    """*count* requests for a method that takes *kind*."""
+    """Yield *count* requests for a method that takes *kind*."""
     for _ in range(count):
         whole = extreme(kind, dice).SerializeToString()
         yield dice.choice(
@@ -40,7 +40,7 @@ def requests(kind: type[Message], dice: random.Random, count: int) -> Iterator[b
 
 
 def extreme(kind: type[Message], dice: random.Random) -> Message:
-    """A message each of whose fields is absent or extreme."""
+    """Return a message in which each field is absent or has an extreme value."""
     message = kind()
     for field in kind.DESCRIPTOR.fields:
         if dice.random() < 0.8:

@@ -1,4 +1,4 @@
-"""Garbage to every method in every phase of a chain's life: each call is answered, and the plugin lives on."""
+"""Garbage in every method and phase of a chain's life gets a response, and the plugin survives."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from vmsdk.host.node import Host
 from .garbage import extreme, requests
 
 PATIENCE_S = 20.0
-# Answered by "this is not how it's done": none of them means that the plugin is ill.
-ANSWERS = {
+# None of these statuses means that the plugin has failed.
+RESPONSES = {
     grpc.StatusCode.OK,
     grpc.StatusCode.UNKNOWN,
-    grpc.StatusCode.INTERNAL,  # grpcio's for what is no message
+    grpc.StatusCode.INTERNAL,  # what grpcio sends for bytes that aren't a message
     grpc.StatusCode.UNIMPLEMENTED,
     grpc.StatusCode.CANCELLED,
 }
-# They change the phase.
+# These change the phase.
 LIFE = ("Initialize", "Shutdown")
-# It blocks, which is its purpose: asked and given up.
+# This one blocks: the test calls it and cancels.
 WAIT = "WaitForEvent"
-# What may be well answered on a chain that does not run.
+# What may succeed while no chain runs.
 OUTSIDE = {"Version", "Shutdown", "Gather"} | {name for name in VM.methods if "App" in name}
 
 
-def answer(client: VMClient, path: str, request: bytes) -> grpc.StatusCode:
-    """The status with which the plugin answers. Fails when it doesn't."""
+def call(client: VMClient, path: str, request: bytes) -> grpc.StatusCode:
+    """Call a method and return the status. Fails if the plugin doesn't respond."""
     method: Any = client.channel.unary_unary(path)
-    call = method.future(request, timeout=PATIENCE_S, wait_for_ready=True)
+    future = method.future(request, timeout=PATIENCE_S, wait_for_ready=True)
     if path.endswith(WAIT):
-        call.cancel()
+        future.cancel()
         return grpc.StatusCode.CANCELLED
-    code: grpc.StatusCode = call.code()
-    # grpcio's own words for an exception that nobody has caught.
-    assert not call.details().startswith("Exception calling application"), call.details()
+    code: grpc.StatusCode = future.code()
+    # grpcio's message for an uncaught exception.
+    assert not future.details().startswith("Exception calling application"), future.details()
     return code
 
 
 def throw(client: VMClient, seed: int, count: int, *, without: tuple[str, ...] = LIFE) -> Counter[str]:
-    """Garbage at every method, in random order; how often each was answered well."""
+    """Send garbage to every method, in random order; count how often each succeeds."""
     dice = random.Random(seed)
     calls: list[tuple[Method[Any, Any], bytes]] = [
         (method, request)
@@ -60,27 +60,27 @@ def throw(client: VMClient, seed: int, count: int, *, without: tuple[str, ...] =
         for request in requests(method.request, dice, count)
     ]
     dice.shuffle(calls)
-    well: Counter[str] = Counter()
+    succeeded: Counter[str] = Counter()
     for method, request in calls:
-        code = answer(client, method.path, request)
-        assert code in ANSWERS, f"{method.path} answers {code} to {request[:100].hex()}"
-        well[method.path.rpartition("/")[2]] += code is grpc.StatusCode.OK
-    assert answer(client, "/vm.VM/NoSuchMethod", b"") is grpc.StatusCode.UNIMPLEMENTED
-    assert answer(client, "/vm.NoSuchService/Version", b"") is grpc.StatusCode.UNIMPLEMENTED
+        code = call(client, method.path, request)
+        assert code in RESPONSES, f"{method.path} returns {code} for {request[:100].hex()}"
+        succeeded[method.path.rpartition("/")[2]] += code is grpc.StatusCode.OK
+    assert call(client, "/vm.VM/NoSuchMethod", b"") is grpc.StatusCode.UNIMPLEMENTED
+    assert call(client, "/vm.NoSuchService/Version", b"") is grpc.StatusCode.UNIMPLEMENTED
     assert client.check_health(timeout=PATIENCE_S) == 1
-    return well
+    return succeeded
 
 
 def throw_life(client: VMClient, seed: int, count: int) -> None:
-    """Garbage at Initialize, which takes none of it."""
+    """Send garbage to Initialize, which refuses all of it."""
     dice = random.Random(seed)
     for request in requests(VM.Initialize.request, dice, count):
-        code = answer(client, VM.Initialize.path, request)
-        assert code in ANSWERS - {grpc.StatusCode.OK}
+        code = call(client, VM.Initialize.path, request)
+        assert code in RESPONSES - {grpc.StatusCode.OK}
 
 
 @pytest.mark.parametrize(("version", "seed"), [(35, 1), (41, 2), (46, 3)])
-def test_garbage_is_answered_before_during_and_after_a_chains_life(version: int, seed: int) -> None:
+def test_garbage_gets_a_response_before_during_and_after_a_chains_life(version: int, seed: int) -> None:
     vm = PlainVM()
     with Served(vm, version) as served:
         throw_life(served.client, seed, 200)
@@ -95,7 +95,7 @@ def test_garbage_is_answered_before_during_and_after_a_chains_life(version: int,
         served.client.Shutdown(Empty())
         after = throw(served.client, seed, 10, without=())
         assert set(+after) <= OUTSIDE
-        # Nothing of this is a fault of the author's code.
+        # None of it counts as a fault of the author's code.
         assert served.session.faults.counts() == {}
 
 
@@ -115,7 +115,7 @@ def test_a_plugin_process_survives_garbage_in_every_phase() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_an_initialize_with_one_extreme_field_is_refused_or_taken_and_nothing_between(seed: int) -> None:
+def test_an_initialize_with_one_extreme_field_is_refused_or_accepted_whole(seed: int) -> None:
     dice = random.Random(seed)
     vm = PlainVM()
     with Served(vm) as served:
@@ -125,11 +125,11 @@ def test_an_initialize_with_one_extreme_field_is_refused_or_taken_and_nothing_be
             odd = extreme(type(request), dice)
             request.ClearField(field.name)  # type: ignore[arg-type]
             request.MergeFrom(type(request)(**{field.name: getattr(odd, field.name)}))
-            code = answer(served.client, VM.Initialize.path, request.SerializeToString())
-            taken = code is grpc.StatusCode.OK
-            assert taken or code is grpc.StatusCode.UNKNOWN
-            assert served.session.initialized is taken
-            if taken:
+            code = call(served.client, VM.Initialize.path, request.SerializeToString())
+            accepted = code is grpc.StatusCode.OK
+            assert accepted or code is grpc.StatusCode.UNKNOWN
+            assert served.session.initialized is accepted
+            if accepted:
                 break
         assert served.client.check_health() == 1
         served.client.Shutdown(Empty())

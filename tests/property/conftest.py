@@ -1,4 +1,4 @@
-"""Hypothesis for this folder: the same examples each time, and no deadline on a busy machine."""
+"""Settings of Hypothesis: the same examples in each run, and no deadline, as the machine may be busy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The linear codec: what is written is read, and nothing else is."""
+"""The linear codec reads what it writes, and nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vmsdk.ids import ID
 
 
 class Shape(NamedTuple):
-    """One type of the codec: its values, how to write one, how to read one."""
+    """A type of the codec: its values, and how to write and read one."""
 
     values: st.SearchStrategy[Any]
     write: Callable[[Writer, Any], Any]
@@ -75,7 +75,7 @@ shapes = st.recursive(
 
 
 @given(st.data(), st.lists(shapes, min_size=1, max_size=5))
-def test_a_structure_survives_and_leaves_no_byte(data: st.DataObject, fields: list[Shape]) -> None:
+def test_a_structure_survives_encoding_and_decoding(data: st.DataObject, fields: list[Shape]) -> None:
     values = [data.draw(field.values) for field in fields]
     writer = Writer()
     for field, value in zip(fields, values, strict=True):
@@ -86,9 +86,7 @@ def test_a_structure_survives_and_leaves_no_byte(data: st.DataObject, fields: li
 
 
 @given(st.lists(shapes, min_size=1, max_size=5), st.binary(max_size=64))
-def test_garbage_is_refused_or_is_the_one_encoding_of_what_was_read(
-    fields: list[Shape], garbage: bytes
-) -> None:
+def test_garbage_is_refused_or_encoded_the_same_again(fields: list[Shape], garbage: bytes) -> None:
     reader = Reader(garbage)
     try:
         values = [field.read(reader) for field in fields]
@@ -117,14 +115,16 @@ messages = st.builds(
 
 
 @given(payloads, messages)
-def test_warp_messages_survive(payload: warp.Hash | warp.AddressedCall, message: warp.Message) -> None:
+def test_warp_messages_survive_encoding_and_decoding(
+    payload: warp.Hash | warp.AddressedCall, message: warp.Message
+) -> None:
     assert warp.decode_payload(payload.encode()) == payload
     assert warp.UnsignedMessage.decode(message.unsigned.encode()) == message.unsigned
     assert warp.Message.decode(message.encode()) == message
 
 
 @given(st.binary(max_size=200) | messages.map(lambda message: message.encode()), st.integers(0, 200))
-def test_damaged_warp_messages_are_refused_or_have_one_encoding(data: bytes, cut: int) -> None:
+def test_damaged_warp_messages_are_refused_or_encoded_the_same_again(data: bytes, cut: int) -> None:
     for damaged in (data, data[:cut], data[cut:], data[:cut] + b"\0" + data[cut:]):
         for decode in (warp.Message.decode, warp.UnsignedMessage.decode, warp.decode_payload):
             try:
@@ -136,7 +136,7 @@ def test_damaged_warp_messages_are_refused_or_have_one_encoding(data: bytes, cut
 
 @pytest.mark.warp
 @given(st.binary(max_size=100) | st.binary(min_size=47, max_size=47).map(b"\x8a".__add__))
-def test_any_bytes_are_a_public_key_or_refused(data: bytes) -> None:
+def test_any_bytes_are_a_public_key_or_are_refused(data: bytes) -> None:
     try:
         uncompressed = bls.uncompress(data)
     except InvalidPublicKey as error:

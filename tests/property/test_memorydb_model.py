@@ -1,4 +1,4 @@
-"""The database in memory does what a dictionary and a sort would do."""
+"""The memory database behaves like a sorted dictionary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Snapshot = tuple[DatabaseIterator, list[tuple[bytes, bytes]]]
 
 
 class Model(RuleBasedStateMachine):
-    """Runs any order of operations on the database and on a plain dictionary."""
+    """Run operations in any order on the database and on a plain dictionary."""
 
     batches: Bundle[tuple[Batch, dict[bytes, bytes | None]]] = Bundle("batches")
     iterators: Bundle[Snapshot] = Bundle("iterators")

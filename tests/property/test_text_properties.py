@@ -1,4 +1,4 @@
-"""CB58 and the texts of identifiers."""
+"""CB58 and the string form of identifiers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_bytes_survive_cb58(data: bytes) -> None:
 
 
 @given(st.text(ALPHABET) | st.text())
-def test_any_text_is_decoded_or_refused_as_cb58(text: str) -> None:
+def test_any_string_is_cb58_or_is_refused(text: str) -> None:
     try:
         data = cb58.decode(text)
     except InvalidCB58:
@@ -37,13 +37,13 @@ def test_a_changed_character_is_noticed(data: bytes, position: int, character: s
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(min_size=20, max_size=20))
-def test_identifiers_survive_their_text(chain: bytes, node: bytes) -> None:
+def test_identifiers_survive_their_string_form(chain: bytes, node: bytes) -> None:
     assert ID.from_string(str(ID(chain))) == chain
     assert NodeID.from_string(str(NodeID(node))) == node
 
 
 @given(st.text() | st.binary(max_size=40).map(cb58.encode) | st.text(ALPHABET).map("NodeID-".__add__))
-def test_any_text_is_an_identifier_or_refused(text: str) -> None:
+def test_any_string_is_an_identifier_or_is_refused(text: str) -> None:
     for kind in (ID, NodeID):
         try:
             identifier = kind.from_string(text)

@@ -17,12 +17,12 @@ zones = st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(
 
 
 @given(timestamps)
-def test_unix_nanoseconds_lead_back_to_the_timestamp(timestamp: Timestamp) -> None:
+def test_a_timestamp_survives_conversion_to_unix_nanoseconds(timestamp: Timestamp) -> None:
     assert Timestamp.from_unix_ns(timestamp.unix_ns) == timestamp
 
 
 @given(timestamps)
-def test_a_datetime_loses_only_what_is_below_a_microsecond(timestamp: Timestamp) -> None:
+def test_a_datetime_loses_less_than_a_microsecond(timestamp: Timestamp) -> None:
     back = Timestamp.from_datetime(timestamp.to_datetime())
     assert 0 <= timestamp.unix_ns - back.unix_ns < 1_000
 
@@ -39,7 +39,7 @@ def test_an_aware_datetime_is_the_same_moment(moment: datetime) -> None:
 
 
 @given(st.integers(), st.integers())
-def test_any_two_numbers_are_a_timestamp_or_refused(seconds: int, nanos: int) -> None:
+def test_any_two_numbers_are_a_timestamp_or_are_refused(seconds: int, nanos: int) -> None:
     try:
         timestamp = Timestamp(seconds, nanos)
     except InvalidTimestamp:

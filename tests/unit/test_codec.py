@@ -1,4 +1,4 @@
-"""The linear codec of the nodes."""
+"""The nodes' linear codec."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def refused(rule: str) -> pytest.RaisesExc[InvalidEncoding]:
     return pytest.RaisesExc(InvalidEncoding, check=lambda error: error.rule == rule)
 
 
-def test_integers_are_big_endian_and_negative_ones_two_complements() -> None:
+def test_integers_are_big_endian_and_in_twos_complement() -> None:
     writer = Writer().u8(1).u16(2).u32(3).u64(4).i8(-1).i16(-2).i32(-3).i64(-4)
     assert writer.getvalue().hex(" ", 1) == (
         "01 00 02 00 00 00 03 00 00 00 00 00 00 00 04 ff ff fe ff ff ff fd ff ff ff ff ff ff ff fc"
@@ -27,7 +27,7 @@ def test_integers_are_big_endian_and_negative_ones_two_complements() -> None:
     reader.end()
 
 
-def test_texts_bytes_and_fixed_bytes() -> None:
+def test_strings_bytes_and_fixed_bytes() -> None:
     writer = Writer().string("hé").blob(b"\xaa\xbb").fixed(b"\xcc").boolean(True).boolean(False)
     assert writer.getvalue().hex() == "0003" + "68c3a9" + "00000002" + "aabb" + "cc" + "01" + "00"
     reader = Reader(writer.getvalue())
@@ -94,15 +94,15 @@ def test_two_keys_with_one_encoding_cannot_be_written() -> None:
 
 
 @pytest.mark.parametrize("length", range(8))
-def test_bytes_that_end_too_early_are_told_with_their_place(length: int) -> None:
+def test_bytes_that_end_too_early_are_reported_with_their_place(length: int) -> None:
     reader = Reader(bytes(2 + length), "height")
     reader.u16()
     with refused("packer has insufficient length for input") as caught:
         reader.u64()
-    assert f"8 bytes should follow, at byte 2 of the height, and {length} do" in str(caught.value)
+    assert f"8 bytes needed at byte 2 of the height, but only {length} left" in str(caught.value)
 
 
-def test_a_length_beyond_the_bytes_is_refused_without_reserving_memory() -> None:
+def test_a_length_beyond_the_bytes_is_refused_without_allocating_memory() -> None:
     with refused("packer has insufficient length for input"):
         Reader(b"\x7f\xff\xff\xff").blob()
     with refused("packer has insufficient length for input"):
@@ -117,14 +117,14 @@ def test_a_length_beyond_the_bytes_is_refused_without_reserving_memory() -> None
         lambda reader: reader.mapping(Reader.u8, Reader.u8),
     ],
 )
-def test_nothing_has_more_than_2_to_the_31_less_1_elements(read: Read) -> None:
+def test_a_list_of_2_to_the_31_elements_is_refused(read: Read) -> None:
     with refused("max slice length exceeded"):
         read(Reader(b"\x80\0\0\0" + bytes(8)))
     with refused("max slice length exceeded"):
         Writer().count(2**31)
 
 
-def test_elements_that_take_no_byte_are_refused_both_ways() -> None:
+def test_elements_that_are_empty_when_encoded_are_refused_both_ways() -> None:
     with refused("can't unmarshal zero length value"):
         Reader(b"\x7f\xff\xff\xff").sequence(lambda reader: None)
     with refused("can't unmarshal zero length value"):
@@ -135,7 +135,7 @@ def test_elements_that_take_no_byte_are_refused_both_ways() -> None:
         Writer().mapping({None: None}, lambda writer, key: None, lambda writer, value: None)
 
 
-def test_an_unknown_version_is_refused_and_a_missing_one_too() -> None:
+def test_an_unknown_or_missing_version_is_refused() -> None:
     with refused("unknown codec version") as caught:
         Reader(b"\0\1", "block").version(0)
     assert str(caught.value) == "unknown codec version: 1 in the block"
@@ -164,7 +164,7 @@ def test_more_than_256_kib_are_refused_unless_another_limit_is_given() -> None:
     assert Reader(Writer(max_size=None).blob(data).getvalue(), max_size=None).blob() == data
 
 
-def test_the_limit_holds_for_the_keys_of_a_map_as_well() -> None:
+def test_the_limit_applies_to_the_keys_of_a_map() -> None:
     with refused("packer has insufficient length for input"):
         Writer(max_size=8).mapping({"a": 1}, Writer.string, Writer.u64)
 
@@ -187,13 +187,13 @@ def test_a_number_that_does_not_fit_is_refused(write: Callable[[Writer, int], Wr
     assert str(value) in str(caught.value)
 
 
-def test_a_text_longer_than_65535_bytes_cannot_be_written() -> None:
+def test_a_string_longer_than_65535_bytes_cannot_be_written() -> None:
     assert len(Writer().string("x" * 65_535).getvalue()) == 65_537
     with refused("input does not match expected format"):
         Writer().string("é" * 32_768)
 
 
-def test_a_text_that_is_not_utf_8_is_refused_both_ways() -> None:
+def test_a_string_that_is_not_utf_8_is_refused_both_ways() -> None:
     with refused("input does not match expected format"):
         Reader(b"\0\2\xff\xfe").string()
     with refused("input does not match expected format"):

@@ -1,4 +1,4 @@
-"""Importing ``vmsdk._pb`` disturbs nobody: not the standard library, not another library, not the handshake."""
+"""Importing ``vmsdk._pb`` affects neither the standard library nor other libraries nor the handshake."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ for module in pkgutil.walk_packages(vmsdk._pb.__path__, "vmsdk._pb."):
     importlib.import_module(module.name)
 """
 
-# A file of another library that carries the metrics of the wire, under the same names as on the wire.
+# A file of another library that includes the metrics protocol, with the same names as on the wire.
 ANOTHER_LIBRARY = """
 from google.protobuf import descriptor_pb2, descriptor_pool
 pool = descriptor_pool.Default()
@@ -27,17 +27,17 @@ assert [field.name for field in pool.FindMessageTypeByName("io.prometheus.client
 
 
 def python(program: str) -> str:
-    """What the program prints, in a Python of its own, where a warning is an error."""
+    """Return what the program prints when run by another Python, where warnings are errors."""
     command = [sys.executable, "-W", "error", "-c", program]
     process = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
     assert (process.returncode, process.stderr) == (0, "")
     return process.stdout
 
 
-def test_importing_everything_warns_of_nothing_and_adds_no_module_at_the_top() -> None:
+def test_importing_everything_gives_no_warning_and_adds_no_top_level_module() -> None:
     added = python(
         "import sys\n"
-        # What the runtimes themselves load is no concern of ours.
+        # What the runtimes themselves load doesn't count.
         "import grpc, google.protobuf.internal.builder, google.protobuf.symbol_database, typing_extensions\n"
         "before = set(sys.modules)\n"
         f"{IMPORT_ALL}\n"
@@ -61,12 +61,12 @@ def test_importing_everything_leaves_io_and_http_to_the_standard_library() -> No
 
 
 @pytest.mark.parametrize("order", ["first", "last"])
-def test_another_library_may_carry_the_same_protocol(order: str) -> None:
+def test_another_library_may_include_the_same_protocol(order: str) -> None:
     programs = [ANOTHER_LIBRARY, IMPORT_ALL]
     python("\n".join(programs if order == "first" else reversed(programs)))
 
 
-def test_the_handshake_needs_no_messages_but_its_own_and_no_grpc() -> None:
+def test_the_handshake_loads_only_its_own_messages_and_no_grpc() -> None:
     loaded = python(
         "import sys, vmsdk._pb.vm.runtime.runtime_grpc\n"
         "print('\\n'.join(name for name in sys.modules if name.endswith('_pb2') or name == 'grpc'))\n"

@@ -1,5 +1,4 @@
-"""Every message of the wire, and a call made of the tables of services. Needs no more than grpcio and protobuf, because
-test_pb_generated.py runs it on the oldest and the newest of these."""
+"""Every message of the wire, and a call that uses the service tables. CI also runs it on the oldest grpcio and protobuf."""
 
 from __future__ import annotations
 
@@ -44,7 +43,7 @@ def message_classes() -> list[type[Message]]:
 
 
 def fill(message: Message) -> int:
-    """Sets every field, and every field of these; returns how many the message itself has."""
+    """Set every field, also in nested messages; return how many fields the message itself has."""
     descriptor = DescriptorProto()
     message.DESCRIPTOR.CopyToProto(descriptor)
     for field in descriptor.field:
@@ -75,7 +74,7 @@ def test_the_handshake_has_exactly_these_bytes() -> None:
     assert request.SerializeToString() == b"\x08\x2d\x12\x0e127.0.0.1:9651"
 
 
-def test_a_client_and_a_server_made_of_the_tables_understand_each_other() -> None:
+def test_a_client_and_a_server_built_from_the_tables_understand_each_other() -> None:
     received = []
 
     def initialize(request: runtime_pb2.InitializeRequest, context: grpc.ServicerContext) -> empty_pb2.Empty:

@@ -1,4 +1,4 @@
-"""The wire is that of schema.json: nothing is missing, nothing differs, nothing is more."""
+"""The wire matches schema.json exactly."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SCHEMA: dict[str, Any] = json.loads(
 PACKAGES = {name: package for name, package in SCHEMA.items() if name != "_meta"}
 
 POOL_PREFIX = "vmsdk."
-"""What proto/generate.py puts before a package's name."""
+"""The prefix that proto/generate.py adds to package names."""
 
 
 class Field(NamedTuple):
@@ -48,16 +48,16 @@ class Call(NamedTuple):
 
 
 Elements = dict[str, object]
-"""What is at a full name: a Field, a Call, an enum value's number, or the kind of a thing that only contains."""
+"""By full name: a Field, a Call, the number of an enum value, or the kind of a container."""
 
 BOTH_MEANINGS = Field(2, "bytes", "optional")
 EXCEPTIONS: Elements = {
-    # A string in protocols ≤41, a message from 42.
+    # A string up to protocol 41, a message since 42.
     "io.reader.ReadResponse.error": BOTH_MEANINGS,
     "net.conn.ReadResponse.error": BOTH_MEANINGS,
-    # The name that request_headers (the same number and type) has in protocols ≤41.
+    # The name of request_headers (same number and type) up to protocol 41.
     "http.HandleSimpleHTTPRequest.headers": None,
-    # What grpcio-health-checking has that nodes have not.
+    # grpcio-health-checking has these, nodes don't.
     "grpc.health.v1.Health.List": Call(
         "grpc.health.v1.HealthListRequest", "grpc.health.v1.HealthListResponse", False, False
     ),
@@ -72,7 +72,7 @@ EXCEPTIONS: Elements = {
         2, "grpc.health.v1.HealthCheckResponse", "singular"
     ),
 }
-"""Where we differ from the schema on purpose, and how: None is for what we do not have."""
+"""Intended differences from the schema; None for what we don't have."""
 
 
 def modules(suffix: str) -> list[ModuleType]:
@@ -174,20 +174,20 @@ def difference(ours: Elements, wanted: Elements) -> dict[str, tuple[object, obje
     }
 
 
-def test_every_element_of_the_schema_is_ours_and_every_element_of_ours_is_the_schemas() -> None:
+def test_the_schema_and_our_files_have_the_same_elements() -> None:
     differences = difference(our_elements(), schema_elements())
     assert {name: ours for name, (ours, _) in differences.items()} == EXCEPTIONS, differences
 
 
-def test_each_package_of_the_schema_is_one_file_of_ours_in_the_same_syntax() -> None:
+def test_each_package_of_the_schema_is_one_file_with_the_same_syntax() -> None:
     proto2 = SCHEMA["_meta"]["packages_proto2"]
     wanted = {package: "proto2" if package in proto2 else "proto3" for package in PACKAGES}
-    # protoc leaves out the name of the older syntax.
+    # protoc omits the name of the older syntax.
     assert {wire_name(file.package): file.syntax or "proto2" for file in our_files()} == wanted
     assert len(our_files()) == len(PACKAGES)
 
 
-def test_every_field_that_had_another_type_in_an_older_protocol_is_kept_as_bytes() -> None:
+def test_a_field_whose_type_has_changed_between_protocols_is_bytes() -> None:
     changed = [
         f"{package}.{message}.{name}"
         for package, contents in PACKAGES.items()
@@ -210,7 +210,7 @@ def test_no_number_is_used_twice_in_a_message() -> None:
 
 @pytest.mark.parametrize("protocol", ["41 and older", "42 and newer"])
 @pytest.mark.parametrize("package", ["io.reader", "net.conn"])
-def test_the_error_of_a_read_decodes_in_either_of_its_meanings(package: str, protocol: str) -> None:
+def test_the_error_of_a_read_can_be_decoded_with_either_meaning(package: str, protocol: str) -> None:
     module = importlib.import_module(f"vmsdk._pb.{package}.{package.rpartition('.')[2]}_pb2")
     # Field 2, length-delimited: the string "EOF", or a message {1: 1, 2: "EOF"}.
     content = b"EOF" if protocol == "41 and older" else b"\x08\x01\x12\x03EOF"
@@ -237,7 +237,7 @@ def our_tables() -> list[type[Service]]:
     ]
 
 
-def test_the_tables_of_services_have_the_schemas_paths_and_messages() -> None:
+def test_the_service_tables_have_the_paths_and_messages_of_the_schema() -> None:
     ours = {
         method.path: (
             wire_name(method.request.DESCRIPTOR.full_name),
@@ -256,7 +256,7 @@ def test_the_tables_of_services_have_the_schemas_paths_and_messages() -> None:
     assert ours == wanted
 
 
-def test_the_tables_of_services_name_their_methods_in_the_order_of_the_protos() -> None:
+def test_the_service_tables_list_methods_in_the_order_of_the_protos() -> None:
     ours = {
         table.full_name: [(name, method.path) for name, method in table.methods.items()]
         for table in our_tables()

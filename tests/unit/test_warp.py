@@ -1,4 +1,4 @@
-"""Warp messages, byte by byte, and the rules by which a node verifies them."""
+"""Warp messages: their encoding, and the rules by which nodes verify them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SIGNATURE = bytes.fromhex(
 
 
 def canonical(*weights: int, without_key: int = 0) -> tuple[WarpValidatorSet, list[bytes]]:
-    """The set of the first secret keys with these weights, and the secret keys in the set's order."""
+    """Build a set of validators with these weights; return it and their secret keys in its order."""
     owners = sorted((bls.uncompress(bls.public_key(secret)), secret) for secret in SECRET_KEYS)
     pairs = list(zip(owners, weights, strict=False))
     validators = [WarpValidator(public_key, weight) for (public_key, _), weight in pairs]
@@ -87,7 +87,7 @@ def test_a_hash_is_38_bytes() -> None:
 @pytest.mark.parametrize(
     "data", [UNSIGNED_BYTES + b"\0", b"\0\1" + UNSIGNED_BYTES[2:], UNSIGNED_BYTES[:-1], b""]
 )
-def test_an_unsigned_message_is_parsed_strictly(data: bytes) -> None:
+def test_an_unsigned_message_is_decoded_strictly(data: bytes) -> None:
     with pytest.raises(InvalidEncoding):
         UnsignedMessage.decode(data)
 
@@ -101,7 +101,7 @@ def test_an_unsigned_message_is_parsed_strictly(data: bytes) -> None:
         (b"", "packer has insufficient length for input"),
     ],
 )
-def test_a_message_is_parsed_strictly(tail: bytes, rule: str) -> None:
+def test_a_message_is_decoded_strictly(tail: bytes, rule: str) -> None:
     with pytest.raises(InvalidEncoding) as caught:
         Message.decode(UNSIGNED_BYTES + tail)
     assert caught.value.rule == rule
@@ -116,7 +116,7 @@ def test_a_message_is_parsed_strictly(tail: bytes, rule: str) -> None:
         (bytes(24 * 1024 + 1), "byte array exceeds maximum length"),
     ],
 )
-def test_a_payload_is_parsed_strictly(data: bytes, rule: str) -> None:
+def test_a_payload_is_decoded_strictly(data: bytes, rule: str) -> None:
     with pytest.raises(InvalidEncoding) as caught:
         decode_payload(data)
     assert caught.value.rule == rule
@@ -131,8 +131,8 @@ def test_a_payload_has_at_most_24_kib_but_a_message_may_be_longer() -> None:
     assert UnsignedMessage.decode(large.encode()) == large
 
 
-def test_what_no_message_can_hold_cannot_be_written() -> None:
-    with pytest.raises(InvalidEncoding, match="does not fit 32 bits"):
+def test_values_that_do_not_fit_cannot_be_encoded() -> None:
+    with pytest.raises(InvalidEncoding, match="does not fit in 32 bits"):
         UnsignedMessage(2**32, X, b"").encode()
     with pytest.raises(InvalidEncoding, match="a signature has 96 bytes, not 95"):
         Message(UNSIGNED, BitSetSignature(b"\1", SIGNATURE[:-1])).encode()
@@ -172,13 +172,13 @@ def test_edge_100_a_bit_beyond_the_set_is_an_unknown_validator() -> None:
 
 
 @pytest.mark.warp
-def test_enough_signers_make_a_message_valid() -> None:
+def test_a_message_signed_by_a_quorum_is_valid() -> None:
     validators, secrets = canonical(50, 30, 20)
     verify(signed(secrets, 0, 2), validators, NETWORK_ID, 67, 100)
 
 
 @pytest.mark.warp
-def test_the_quorum_is_met_exactly_or_not_at_all() -> None:
+def test_a_quorum_may_be_met_exactly() -> None:
     validators, secrets = canonical(67, 33)
     verify(signed(secrets, 0), validators, NETWORK_ID, 67, 100)
     assert refused(signed(secrets, 0), validators, 68) == "signature weight is insufficient: 68*100 > 100*67"
