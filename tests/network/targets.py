@@ -15,9 +15,11 @@ CHATTY = f"{_HERE / 'vms' / 'chatty.py'}:ChattyVM"
 PICKY = f"{_HERE / 'vms' / 'broken_initialize.py'}:PickyVM"
 STUCK = f"{_HERE / 'vms' / 'broken_initialize.py'}:StuckVM"
 MORTAL = f"{_HERE / 'vms' / 'broken_initialize.py'}:MortalVM"
+DOOMED = f"{_HERE / 'vms' / 'broken_initialize.py'}:DoomedVM"
 UNSERVED = f"{_HERE / 'vms' / 'broken_initialize.py'}:UnservedVM"
 BROKEN = f"{_HERE / 'vms' / 'broken_import.py'}:BrokenVM"
 LOG_TIMEOUT_S = 20.0
+LOG_POLL_S = 0.02
 
 
 def propose(network: LocalNetwork, node: Node, data: bytes) -> int:
@@ -43,10 +45,13 @@ def lines_until(log: Path, *texts: str) -> list[str]:
     """The lines of a log up to where each of the texts has been in one; they may be still to come."""
     deadline = time.monotonic() + LOG_TIMEOUT_S
     missing = set(texts)
-    lines = []
-    for line in LogFile(log).follow(lambda: time.monotonic() > deadline):
-        lines.append(line)
-        missing -= {text for text in missing if text in line}
-        if not missing:
-            return lines
-    raise AssertionError(f"{missing} did not come; there came:\n" + "\n".join(lines))
+    reader = LogFile(log)
+    lines: list[str] = []
+    while missing:
+        assert time.monotonic() < deadline, f"{missing} did not come; there came:\n" + "\n".join(lines)
+        for line in reader.new_lines():
+            if missing:
+                lines.append(line)
+            missing -= {text for text in missing if text in line}
+        time.sleep(LOG_POLL_S)
+    return lines

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +16,19 @@ from vmsdk.network import LocalNetwork, NewChain, NodeBinary
 from vmsdk.network.errors import NetworkError, PluginFailed, PortTaken
 
 from .conftest import Command, processes_in
-from .targets import BROKEN, MORTAL, PICKY, STUCK, TIMESTAMP, UNSERVED, data_of, last_block, propose
+from .targets import (
+    BROKEN,
+    DOOMED,
+    MORTAL,
+    PICKY,
+    STUCK,
+    TIMESTAMP,
+    UNSERVED,
+    data_of,
+    last_block,
+    lines_until,
+    propose,
+)
 
 MakeNetwork = Callable[..., LocalNetwork]
 
@@ -154,6 +168,19 @@ def test_a_vm_that_ends_its_process_is_told(
         network.start()
 
 
+def test_a_chain_that_has_ended_is_not_shown_as_running(command: Command) -> None:
+    command.ok("start", DOOMED, "--detach")
+    network = command.network("doomedvm")
+    assert "failed" not in command.ok("status")
+    network.client().call("timestampvm.proposeBlock", data="0x01")
+    lines_until(network.chain.log(network.nodes[0]), "FATAL")
+    assert re.search("failed on node1: .*the disk is full", command.ok("status"))
+    failures = json.loads(command.ok("status", "--json"))[0]["chains"][0]["failures"]
+    assert "the disk is full" in failures["node1"]
+    command.ok("restart")
+    assert "failed" not in command.ok("status")
+
+
 def test_a_chain_whose_http_handlers_cannot_be_made_is_told_with_the_vms_reason(
     node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
 ) -> None:
@@ -240,7 +267,7 @@ def test_a_chain_that_cannot_be_added_leaves_the_network_as_it_was(
 def test_what_the_p_chain_refuses_comes_out_as_a_sentence(
     any_node: NodeBinary, make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("vmsdk.network.wallet.Wallet.pay.__defaults__", (1,))
+    monkeypatch.setattr("vmsdk.network.wallet.FEE", 1)
     network = make_network(TIMESTAMP, node=any_node.path)
     with (
         nothing_left_in(tmp_path),

@@ -80,11 +80,37 @@ def test_a_chain_gets_its_genesis_configuration_and_upgrades_and_its_level_of_lo
     assert one_line(verbose, "a detail")[1] == "DEBUG"
     assert not any("a detail" in line or "genesis b'g'" in line for line in terse)
     # Lines come whole: long ones, ones that are not ASCII, and what is printed and warned.
-    assert one_line(verbose, "Größe: 3 €")[1] == "WARNING"
+    assert one_line(verbose, "Größe: 3 €")[1] == "WARN"
     assert one_line(terse, "long" * 4_000 + ".")[1] == "ERROR"
     assert "printed by the VM" in terse
     assert any("warned by the VM" in line for line in verbose)
     assert one_line(terse, "caught")[1] == "ERROR"
+
+
+def test_the_nodes_level_of_log_is_the_vms_too(command: Command) -> None:
+    command.ok("start", CHATTY, "--detach")
+    log = command.network("chattyvm").chain.log(command.network("chattyvm").nodes[0])
+    lines_until(log, "printed by the VM")
+    assert "a detail" not in log.read_text(encoding="utf-8")
+    command.ok("stop")
+    command.ok("start", "--log-level", "debug", "--detach")
+    assert one_line(lines_until(log, "a detail"), "a detail")[1] == "DEBUG"
+    assert "] DEBUG " in command.network("chattyvm").nodes[0].log.read_text(encoding="utf-8")
+
+
+def test_temporary_files_of_nodes_are_removed_with_the_network(
+    any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    network = make_network(node=any_node.path, nodes=2)
+    network.start()
+    network.restart()
+    for node in network.nodes:  # where each start leaves a keystore; those of earlier starts are gone
+        assert len(list((node.directory / "tmp").glob("*keystore*"))) <= 1
+    network.clean()
+    assert list(temporary.iterdir()) == []
 
 
 def test_other_configuration_at_the_next_start_takes_the_place_of_the_old(

@@ -305,7 +305,7 @@ def test_everything_that_python_says_reaches_the_log_in_whole_lines_of_utf_8(lin
     said = [line for _, line in lines.all]
     assert "print: Füße ☃" in said
     assert ("stderr", "to stderr") in lines.all
-    assert any(line.endswith(r"WARNING library: two\nlines") for line in said)
+    assert any(line.endswith(r"WARN library: two\nlines") for line in said)
     assert any("UserWarning: a warning" in line for line in said)
     assert "lone \\udcff surrogate" in said
     assert "no line end" in said

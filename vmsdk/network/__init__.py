@@ -1,6 +1,6 @@
-"""Local networks of real nodes, with a chain of one's own on them.
+"""Local networks of real nodes, with your own chain on them.
 
-The names below are imported when they are first used. They need the extra `network`: `pip install 'vmsdk[network]'`.
+Names are imported on first use and need the extra `network`: `pip install 'vmsdk[network]'`.
 """
 
 from __future__ import annotations

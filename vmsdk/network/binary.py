@@ -25,8 +25,7 @@ VERSION_TIMEOUT_S = 20.0
 FILE_LIMIT = 10 * 1024 if sys.platform == "darwin" else 32 * 1024
 """What a node asks the system for by default (AvalancheGo, `utils/ulimit: DefaultFDLimit`)."""
 MIN_FILE_LIMIT = 512
-"""A node with one chain holds some 30 files and connections, its databases keep up to 64 more open each, and
-clients come on top."""
+"""A node with one chain holds some 30 files and connections, and its databases up to 64 more each."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,9 @@ class NodeBinary:
     def find(cls, path: str | os.PathLike[str] | None = None) -> Self:
         """Find the binary and ask it for its version.
 
-        It is the one at `path`, else the one that the environment variable VMSDK_NODE names, else metalgo or
-        avalanchego on the PATH. Raises `NetworkError` if there is none, what is there is not a node, or this vmsdk
-        does not speak its protocol.
+        It is at `path`, else where the environment variable VMSDK_NODE says, else metalgo or
+        avalanchego on the PATH. Raises `NetworkError` if there is no node, or vmsdk does not speak
+        its protocol.
         """
         found = cls._ask(_locate(path))
         if found.protocol not in PROTOCOLS:
@@ -72,7 +71,7 @@ class NodeBinary:
 
 
 def file_limit() -> int:
-    """How many files to let a node open: its default, or the system's limit for this process if that is lower.
+    """How many files a node may open: its default, or this process's limit if that is lower.
 
     Raises `NetworkError` if the limit is too low for a node.
     """
@@ -110,5 +109,6 @@ def _search_path() -> Path:
 
 def _not_a_node(path: Path, reason: str) -> NetworkError:
     return NetworkError(
-        f"{path} is not a node: {reason}; give the path of a metalgo or avalanchego binary by --node or {NODE_VARIABLE}"
+        f"{path} is not a node: {reason}; "
+        f"give the path of a metalgo or avalanchego binary by --node or {NODE_VARIABLE}"
     )

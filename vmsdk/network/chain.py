@@ -11,29 +11,30 @@ from vmsdk.errors import VMError
 from vmsdk.ids import ID, vm_id
 from vmsdk.install import install
 from vmsdk.network.client import JSONRPCClient
-from vmsdk.network.errors import NetworkError
+from vmsdk.network.errors import NetworkError, PluginFailed
+from vmsdk.network.logs import end_of_chain
 from vmsdk.network.node import Node
 from vmsdk.network.state import ChainRecord
-from vmsdk.network.transactions import MAX_GENESIS_BYTES
+from vmsdk.network.wallet import MAX_GENESIS_BYTES
 from vmsdk.target import ExecutableTarget, Target, find
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 _NODES_ALIASES = frozenset({"p", "x", "c", "platform", "avm", "evm"})
 _LOG_LEVELS = {"verbo": "DEBUG", "debug": "DEBUG", "trace": "DEBUG", "info": "INFO", "warn": "WARNING"}
-"""The level of a VM's log by the node's. A VM on a node that logs less says at least what went wrong."""
+"""The level of a VM's log by the node's; ERROR for what is not here."""
 
 
 @dataclass(frozen=True)
 class NewChain:
     """A chain to create.
 
-    Raises `TargetError` if there is no such VM, `InvalidVMName` or `NetworkError` for a name that is not allowed,
-    and `NetworkError` for a genesis that is too long.
+    Raises `TargetError` if there is no such VM, `InvalidVMName` or `NetworkError` for a name that
+    is not allowed, and `NetworkError` for a genesis that is too long.
     """
 
     target: str
-    """The VM: `path/vm.py`, `path/vm.py:Class`, `package.module:Class`, or a plugin's executable in any language."""
+    """The VM: `path/vm.py`, `path/vm.py:Class`, `package.module:Class`, or a plugin's executable."""
     name: str = ""
     """Letters, digits, `-` and `_`; by default the VM's name. The chain's URLs end with it."""
     vm_name: str = ""
@@ -94,7 +95,7 @@ class Chain:
         return self._record.target
 
     def url(self, node: Node) -> str:
-        """Where the node serves what the VM serves, such as `http://127.0.0.1:9650/ext/bc/timestampvm`."""
+        """Where the node serves the chain, such as `http://127.0.0.1:9650/ext/bc/timestampvm`."""
         return f"{node.uri}/ext/bc/{self.name}"
 
     def client(self, node: Node, path: str = "") -> JSONRPCClient:
@@ -109,19 +110,23 @@ class Chain:
         values = node.metrics("_snowman_last_accepted_height", chain=self.name)
         return int(values[0]) if values else 0
 
+    def failure(self, node: Node) -> PluginFailed | None:
+        """Why the chain has ended on the node since the node's start, if it has."""
+        return end_of_chain(f"the chain {self.name} failed on {node.name}", self.log(node))
+
     def log(self, node: Node) -> Path:
         """The node's log of the chain, with all that the VM logs and prints."""
         return node.directory / "logs" / f"{self.name}.log"
 
 
 def check_name(what: str, name: str) -> None:
-    """Raise `NetworkError` for a name that can't be part of a URL and of a path. `what` is a network or a chain."""
+    """Raise `NetworkError` unless `name` can be in a URL and a path. `what` is a network or a chain."""
     if not _NAME.fullmatch(name):
         raise NetworkError(f"a {what} cannot be called {name!r}: use up to 64 letters, digits, - and _")
 
 
 def default_name(target: Target) -> str:
-    """A name for the VM: its class's (`vm.py:TimestampVM` gives `timestampvm`), else its module's or file's."""
+    """The VM's name: its class's (`vm.py:TimestampVM`: `timestampvm`), else its module's or file's."""
     if isinstance(target, ExecutableTarget):
         name = target.name
     else:
@@ -130,7 +135,7 @@ def default_name(target: Target) -> str:
 
 
 def absolute(target: Target) -> str:
-    """The target's text with an absolute path, if it names a file, so that it means the same from everywhere."""
+    """The target's text, with an absolute path if it names a file."""
     if isinstance(target, ExecutableTarget):
         return str(target.file)
     if target.file is None:
@@ -149,9 +154,9 @@ def id_of(target: Target, name: str) -> ID:
 
 
 def place(target: Target, name: str, plugin_dir: Path, protocol: int, flags: dict[str, str]) -> ID:
-    """Put the VM's plugin into the directory, for a node of that protocol with these flags; return the VM's ID.
+    """Put the VM's plugin into the directory, for nodes of that protocol with these flags.
 
-    An executable is linked to, so that a rebuilt one is used from the node's next start on.
+    Returns the VM's ID. An executable is linked to, so that a rebuilt one is used after a restart.
     Raises `VMError` if the VM can't be installed.
     """
     vm = id_of(target, name)

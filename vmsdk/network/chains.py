@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from vmsdk.network.chain import NewChain, id_of, place
 from vmsdk.network.errors import NetworkError
-from vmsdk.network.pchain import Birth, PChain
+from vmsdk.network.pchain import PChain
 from vmsdk.network.state import ChainRecord, NetworkRecord, Store
-from vmsdk.network.transactions import UTXO
-from vmsdk.network.wallet import LOCAL_ADDRESS, Wallet
+from vmsdk.network.wallet import LOCAL_ADDRESS, UTXO, Transaction, Wallet
 from vmsdk.target import find
 
 
+@dataclass(frozen=True)
+class Birth:
+    """The signed transactions that create a chain."""
+
+    name: str
+    subnet: Transaction
+    chain: Transaction
+
+
 class Chains:
-    """The chains of the network in `store`. Callers hold the store's lock; `progress` gets lines for people."""
+    """The chains of the network in `store`. Callers hold the store's lock."""
 
     def __init__(self, store: Store, progress: Callable[[str], None]) -> None:
         self._store = store
@@ -23,7 +33,7 @@ class Chains:
     def install(self, new_chains: Sequence[NewChain]) -> None:
         """Put the chains' plugins where nodes find them.
 
-        Raises `NetworkError` if there is another VM of that name, `VMError` if a VM can't be installed.
+        Raises `NetworkError` if there is another VM of that name, `VMError` if one can't be installed.
         """
         network = self._store.load()
         for new in new_chains:
@@ -32,31 +42,38 @@ class Chains:
             place(find(new.target), new.vm_name, self._store.plugin_dir, network.protocol, network.flags)
 
     def plan(self, new_chains: Sequence[NewChain], pchain: PChain) -> list[Birth]:
-        """Plan chains that are paid for on `pchain`, and write what nodes need to know when they start.
+        """Sign what creates the chains, paid for on `pchain`, and write what nodes read at start.
 
-        Raises `NetworkError` if there is not enough to spend.
+        Nodes read a chain's name and configuration, by its ID, only when they start, and run the
+        chain as soon as it exists. Raises `NetworkError` if there is not enough to spend.
         """
         wallet = Wallet(pchain.network_id())
         utxos: Sequence[UTXO] = pchain.utxos(LOCAL_ADDRESS)
-        births = []
+        births, records = [], []
         for new in new_chains:
-            birth = Birth.plan(new, id_of(find(new.target), new.vm_name), wallet, utxos)
-            births.append(birth)
-            utxos = birth.change
-            self._store.write_chain_config(str(birth.chain_id), new.config, new.upgrade)
+            vm = id_of(find(new.target), new.vm_name)
+            subnet = wallet.create_subnet(utxos)
+            title = re.sub("[-_]", " ", new.name)  # only letters, digits and spaces are allowed
+            chain = wallet.create_chain(subnet.change, subnet.id, title, vm, new.genesis)
+            utxos = chain.change
+            births.append(Birth(new.name, subnet, chain))
+            ids = (str(chain.id), str(subnet.id), str(vm))
+            records.append(ChainRecord(new.name, *ids, new.vm_name, new.target, new.genesis_hash))
+            self._store.write_chain_config(str(chain.id), new.config, new.upgrade)
         with self._store.changing() as network:
-            network.chains += [_record(new, birth) for new, birth in zip(new_chains, births, strict=True)]
+            network.chains += records
         self._store.write_aliases()
         return births
 
     def create(self, births: Iterable[Birth], pchain: PChain) -> None:
-        """Create what was planned: from now on nodes run it. Raises `NetworkError` if the P-chain refuses."""
+        """Create what was planned; nodes run it then. Raises `NetworkError` if the P-chain refuses."""
         for birth in births:
             self._progress(f"creating the chain {birth.name}")
-            birth.issue(pchain)
+            pchain.commit(birth.subnet, "create a subnet")
+            pchain.commit(birth.chain, f"create the chain {birth.name}")
 
     def replace(self, network: NetworkRecord, targets: Mapping[str, str], *, all_of_them: bool) -> None:
-        """Install the plugins of these targets, by the chains' names, in place of others; or all of them again."""
+        """Install the plugins of these targets, by the chains' names, if they changed; or all."""
         for chain in network.chains:
             target = targets.get(chain.name, chain.target)
             if target != chain.target or all_of_them:
@@ -83,8 +100,8 @@ class Chains:
             chain = known.chain(new.name)
             if chain.genesis_hash != new.genesis_hash:
                 raise NetworkError(
-                    f"the chain {new.name} in {self._store.directory} was created with another genesis, which can't "
-                    "be changed: choose another name, or remove the network first (vmsdk network clean)"
+                    f"the chain {new.name} in {self._store.directory} was created with another genesis: "
+                    "choose another name, or remove the network first (vmsdk network clean)"
                 )
             vm = id_of(find(new.target), chain.vm_name)
             if str(vm) != chain.vm_id:
@@ -111,15 +128,3 @@ def check_distinct(names: Iterable[str]) -> None:
         if name in seen:
             raise NetworkError(f"two chains cannot both be called {name!r}: choose another name for one")
         seen.add(name)
-
-
-def _record(new: NewChain, birth: Birth) -> ChainRecord:
-    return ChainRecord(
-        new.name,
-        str(birth.chain_id),
-        str(birth.subnet_id),
-        str(birth.vm_id),
-        new.vm_name,
-        new.target,
-        new.genesis_hash,
-    )

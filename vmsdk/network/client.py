@@ -11,13 +11,13 @@ from typing import Any
 from vmsdk.network.errors import CallFailed, NodeUnreachable
 
 CALL_TIMEOUT_S = 30.0
-"""The node's own limit for reading a request and for writing its answer (its flags `http-read-timeout`, `http-write-timeout`)."""
+"""The node's own limit (its flags `http-read-timeout`, `http-write-timeout`)."""
 
 _REASON_CHARACTERS = 300
 
 
 class JSONRPCClient:
-    """Calls the methods served at one URL. Each call is a connection of its own, so threads may share a client.
+    """Calls the methods at one URL. Each call opens a connection, so threads may share a client.
 
     ```python
     client = JSONRPCClient("http://127.0.0.1:9650/ext/info")
@@ -34,50 +34,41 @@ class JSONRPCClient:
         self._ids = itertools.count(1)
 
     def call(self, method: str, /, *positional: object, **named: object) -> Any:
-        """Returns the call's result, as JSON gives it. The parameters are either positional or named.
+        """Return the call's result as JSON gives it. Parameters are either positional or named.
 
-        Raises:
-            CallFailed: the method answered with an error.
-            NodeUnreachable: nobody answered, or not in JSON-RPC: a node that is down, or a URL that nothing is served at.
-            TypeError: both kinds of parameters were given.
+        Raises `CallFailed` if the method returns an error, `NodeUnreachable` if nobody responds in
+        JSON-RPC: the node is down, or serves nothing at the URL.
         """
         if positional and named:
             raise TypeError(f"{method}: JSON-RPC parameters are either positional or named, not both")
-        request = {
-            "jsonrpc": "2.0",
-            "id": next(self._ids),
-            "method": method,
-            "params": list(positional) if positional else named,
-        }
-        answer = self._post(json.dumps(request).encode())
-        if answer.get("error") is not None:
-            error = answer["error"]
-            if not isinstance(error, dict):
-                raise CallFailed(self.url, method, 0, str(error))
-            raise CallFailed(
-                self.url, method, error.get("code", 0), error.get("message", ""), error.get("data")
-            )
-        return answer.get("result")
+        params = list(positional) if positional else named
+        call = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
+        response = self._post(json.dumps(call).encode())
+        error = response.get("error")
+        if error is None:
+            return response.get("result")
+        if not isinstance(error, dict):
+            raise CallFailed(self.url, method, 0, str(error))
+        raise CallFailed(self.url, method, error.get("code", 0), error.get("message", ""), error.get("data"))
 
     def _post(self, body: bytes) -> dict[str, Any]:
         status, text = request(self._address, "POST", self._path, body, self._timeout_s)
         try:
-            answer = json.loads(text)
+            response = json.loads(text)
         except ValueError:
-            answer = None
-        if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
+            response = None
+        if not isinstance(response, dict) or not ("result" in response or "error" in response):
             excerpt = text.decode(errors="replace").strip()[:_REASON_CHARACTERS]
-            raise NodeUnreachable(self.url, f"HTTP {status}: {excerpt or 'an empty answer'}")
-        return answer
+            raise NodeUnreachable(self.url, f"HTTP {status}: {excerpt or 'an empty body'}")
+        return response
 
 
 def request(
     address: str, method: str, path: str, body: bytes | None = None, timeout_s: float = CALL_TIMEOUT_S
 ) -> tuple[int, bytes]:
-    """Makes one HTTP request, never through a proxy; returns the status and the whole body.
+    """Make one HTTP request, never through a proxy; return the status and the body.
 
-    Raises:
-        NodeUnreachable: no connection, or no whole answer in time.
+    Raises `NodeUnreachable` if there is no connection, or no complete response in time.
     """
     connection = http.client.HTTPConnection(address, timeout=timeout_s)
     try:

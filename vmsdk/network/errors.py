@@ -9,10 +9,7 @@ from vmsdk.errors import VMError
 
 
 class NetworkError(VMError):
-    """Something about a local network failed; the text says what, where and what to do.
-
-    Subclasses are for callers that react to a failure, or read what belongs to it.
-    """
+    """A local network can't do something; the text says what, where and what to do."""
 
 
 class PortTaken(NetworkError):
@@ -20,12 +17,13 @@ class PortTaken(NetworkError):
 
     def __init__(self, node: str, address: str) -> None:
         super().__init__(
-            f"{node} cannot listen on {address}: another process does; choose another port, or none to get a free one"
+            f"{node} cannot listen on {address}: another process does; "
+            "choose another port, or none to get a free one"
         )
 
 
 class PluginFailed(NetworkError):
-    """A node could not register a plugin, or could not create or bootstrap its chain, or stopped it."""
+    """A node could not register a plugin, or could not create or run its chain."""
 
     def __init__(self, what: str, reason: str, lines: Sequence[str], log: Path) -> None:
         """`what` says what failed, `reason` is the node's, `lines` are from the file `log`."""
@@ -36,7 +34,7 @@ class PluginFailed(NetworkError):
     @property
     def plugin_was_slow(self) -> bool:
         """Whether the plugin was alive, but did not answer the node within its 5 s."""
-        # Plugins made with vmsdk, and with the node's own library, say this when the node gives up on them.
+        # What plugins in Python and in Go print when the node gives up on them.
         told_to_end = any("ignoring signal: terminated" in line for line in self.lines)
         return "vm process not found" in self.reason and told_to_end
 
@@ -63,7 +61,8 @@ class NetworkNotFound(NetworkError):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(
-            f"there is no network in {directory}: vmsdk network start creates one, vmsdk network status lists them"
+            f"there is no network in {directory}: "
+            "vmsdk network start creates one, vmsdk network status lists them"
         )
 
 

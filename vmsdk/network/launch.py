@@ -21,7 +21,7 @@ POLL_S = 0.02
 _CALL_TIMEOUT_S = 5.0
 
 
-def node_command(
+def node_flags(
     store: Store,
     network: NetworkRecord,
     node: NodeRecord,
@@ -30,9 +30,10 @@ def node_command(
     peers: Iterable[NodeRecord],
     file_limit: int,
 ) -> dict[str, str]:
-    """The flags of a node. A port of 0 lets it choose a free one, which it writes into `process.json`.
+    """The flags of a node.
 
-    Without flags for its keys a node creates an identity at its first start and keeps it in its data directory.
+    A port of 0 lets it choose a free one, which it writes into `process.json`. Without flags for its
+    keys a node creates an identity at its first start and keeps it in its data directory.
     """
     peers = list(peers)
     return {
@@ -86,14 +87,13 @@ class Launch:
 
     def node_id(self) -> str | None:
         """The node's ID, which it logs long before it listens; None until then."""
-        self.check_alive()
         said = logs.node_id_in(self._since_start("main"))
         if said is None and self.listens():  # its log may be off
             said = str(self._info().call("info.getNodeID")["nodeID"])
         return said
 
     def listens(self) -> bool:
-        """Whether the node has registered its plugins and listens; `uri` and `staking_port` are known then.
+        """Whether the node has registered its plugins and listens, so that `uri` is known.
 
         Raises `NetworkError` if it ended, `PluginFailed` if a plugin could not be registered.
         """
@@ -107,7 +107,7 @@ class Launch:
         return bool(self.uri)
 
     def name_chain(self, chain: ChainRecord) -> None:
-        """Serve the chain, even before it exists, at its name too: the file of aliases does not affect URLs."""
+        """Serve the chain, even before it exists, at its name: the file of aliases affects no URLs."""
         endpoint, alias = f"bc/{chain.chain_id}", f"bc/{chain.name}"
         JSONRPCClient(f"{self.uri}/ext/admin", _CALL_TIMEOUT_S).call(
             "admin.alias", endpoint=endpoint, alias=alias
@@ -122,7 +122,8 @@ class Launch:
     def runs(self, chain: ChainRecord) -> bool:
         """Whether the chain accepts work.
 
-        Raises `PluginFailed` if the node could not create it or stopped it, `NetworkError` if the node ended.
+        Raises `PluginFailed` if the node could not create it or stopped it, `NetworkError` if the
+        node ended.
         """
         bootstrapped = self._is_bootstrapped(chain.chain_id)
         self.check_alive()
@@ -148,10 +149,7 @@ class Launch:
                 what = f"the chain {chain.name} failed on {self.name}"
                 reason = f"it did not bootstrap within {timeout_s:g} s"
                 return PluginFailed(what, reason, lines, self._path(chain.name))
-        lines = [
-            *self._since_start("main")[-5:],
-            *self._since_start("vm-factory")[-logs.SHOWN_LINES :],
-        ]
+        lines = [*self._since_start("main")[-5:], *self._since_start("vm-factory")[-logs.SHOWN_LINES :]]
         text = f"{self.name} was not ready after {timeout_s:g} s"
         return NetworkError(with_lines(text, lines, self._path("main")))
 
@@ -177,7 +175,7 @@ class Launch:
         try:
             return bool(self._info().call("info.isBootstrapped", chain=chain)["isBootstrapped"])
         except (CallFailed, NodeUnreachable):
-            return False  # the chain does not exist yet; or the node just ended, which the caller looks at
+            return False  # the chain does not exist yet, or the node is ending
 
     def _info(self) -> JSONRPCClient:
         return JSONRPCClient(f"{self.uri}/ext/info", _CALL_TIMEOUT_S)
@@ -193,7 +191,7 @@ class Launch:
 
 
 def _environment(temporary: Path) -> dict[str, str]:
-    """This process's, but with temporary files in a directory of the node: it leaves a keystore at each start."""
+    """This process's, with temporary files in the node's directory: each start leaves a keystore."""
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     return {**os.environ, "TMPDIR": str(temporary)}

@@ -41,9 +41,9 @@ class LocalNetwork:
         network.nodes[2].kill()
     ```
 
-    Without a directory the network is temporary: it is removed at the end of the `with` block or of this process.
-    In a directory it stays: the end of the block stops the nodes, and the next `start` brings back the same chains,
-    identities, addresses and blocks.
+    Without a directory the network is temporary: it is removed at the end of the `with` block or of
+    this process. In a directory it stays: the end of the block stops the nodes, and the next `start`
+    brings back the same chains, identities, addresses and blocks.
     """
 
     def __init__(
@@ -57,19 +57,21 @@ class LocalNetwork:
         node_plugins: Mapping[int, str | os.PathLike[str]] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
-        """Describe the network; nothing is started yet. Raises `NetworkError` if a number or name is impossible.
+        """Describe the network. Nothing is started yet.
 
         Args:
-            chains: the chains of a new network. An existing one must have chains of these names and geneses.
-            node: the path of the metalgo or avalanchego binary; by default VMSDK_NODE, or one on the PATH.
+            chains: the chains of a new network; an existing one must have them already.
+            node: the metalgo or avalanchego binary; by default VMSDK_NODE, or one on the PATH.
             nodes: how many nodes a new network has.
             directory: where everything about the network is kept.
-            http_port: the first node's port for its APIs; its staking port is the next, and each further node has
-                the next two. By default they are free ones, chosen at the first start.
-            flags: flags of the nodes besides ours (`{"log-level": "debug"}`).
-            node_plugins: executables that run the first chain's VM on some nodes, by the nodes' numbers from 1 on
-                (`{2: "build/timestampvm"}`): for networks of several implementations.
-            progress: gets a line, for people, before each step.
+            http_port: the first node's API port. Its staking port is the next, and each further node
+                has the next two. By default the nodes get free ports at their first start.
+            flags: further flags of the nodes (`{"log-level": "debug"}`).
+            node_plugins: executables that run the first chain's VM on some nodes, by the nodes'
+                numbers (`{2: "build/timestampvm"}`), to mix several implementations.
+            progress: called with a line of text before each step.
+
+        Raises `NetworkError` if a number or name is impossible.
         """
         self._new_chains = [chain if isinstance(chain, NewChain) else NewChain(chain) for chain in chains]
         self._binary_path = node
@@ -77,7 +79,7 @@ class LocalNetwork:
         self._http_port = http_port
         self._flags = dict(flags or {})
         self._node_plugins = {number: _executable(path) for number, path in (node_plugins or {}).items()}
-        self._progress = progress or _silent
+        self.progress: Callable[[str], None] = progress or (lambda _: None)
         self._temporary = directory is None
         self._store = Store(
             Path(directory or Path(tempfile.gettempdir()) / f"vmsdk-network-{secrets.token_hex(8)}")
@@ -89,7 +91,7 @@ class LocalNetwork:
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str], progress: Callable[[str], None] | None = None) -> Self:
-        """The network that is kept in the directory, running or not. Raises `NetworkNotFound` if there is none."""
+        """The network in the directory, running or not. Raises `NetworkNotFound` if there is none."""
         network = cls(directory=directory, progress=progress)
         network._store.load()
         return network
@@ -127,18 +129,14 @@ class LocalNetwork:
     @property
     def chain(self) -> Chain:
         """The first chain. Raises `NetworkError` if there is none."""
-        for chain in self.chains:
-            return chain
+        if self.chains:
+            return self.chains[0]
         raise NetworkError("the network has no chain: add one by add_chain or vmsdk network add-chain")
 
     @property
     def running(self) -> bool:
         """Whether any of its nodes runs."""
         return any(node.status in ("running", "paused") for node in self.nodes)
-
-    def on_progress(self, progress: Callable[[str], None]) -> None:
-        """Give lines about further steps to `progress`."""
-        self._progress = progress
 
     def find_chain(self, name: str) -> Chain:
         """The chain of that name or ID. Raises `NetworkError` if there is none."""
@@ -153,11 +151,8 @@ class LocalNetwork:
 
     def node(self, name: str) -> Node:
         """The node of that name (`node1`) or node ID. Raises `NetworkError` if there is none."""
-        for node in self.nodes:
-            if name in (node.name, node.record.node_id):
-                return node
-        self.record.node(name)  # raises, with the names that there are
-        raise AssertionError
+        found = self.record.node(name)
+        return next(node for node in self.nodes if node.name == found.name)
 
     def client(self, node: int = 0, path: str = "") -> JSONRPCClient:
         """A client of the first chain's methods on the node of that index."""
@@ -166,8 +161,8 @@ class LocalNetwork:
     def start(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Create the network, or start those of its nodes that don't run, and wait until it is ready.
 
-        It is ready when all chains accept work on all nodes, and each node is connected to each other.
-        Raises `NetworkError` if it fails. Nothing runs then, and a new network leaves nothing on the disk.
+        It is ready when all chains accept work on all nodes and each node is connected to each
+        other. Raises `NetworkError` if it fails; a new network then leaves nothing on the disk.
         """
         if self._store.path.exists():
             self._resume(timeout_s)
@@ -181,7 +176,7 @@ class LocalNetwork:
         with self._store.locked():
             nodes = self.nodes[::-1]
             if self.running:
-                self._progress("stopping the nodes")
+                self.progress("stopping the nodes")
             for node in nodes:
                 node.begin_stop()
             for node in nodes:
@@ -209,7 +204,7 @@ class LocalNetwork:
             self._store.remove()
 
     def restart(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Stop all nodes and start them again: chains keep their blocks, and changed code of their VMs is used."""
+        """Stop all nodes and start them again, with changed code of the VMs."""
         with self._store.locked():
             self.stop()
             self._start_nodes(self.nodes, timeout_s)
@@ -242,7 +237,7 @@ class LocalNetwork:
     def add_chain(self, chain: NewChain | str, timeout_s: float = READY_TIMEOUT_S) -> Chain:
         """Create another chain on the running network; the nodes are restarted for it.
 
-        Raises `NetworkError` if it fails or there is a chain of that name; the network is as before.
+        Raises `NetworkError` if it fails; the network is as before.
         """
         new = chain if isinstance(chain, NewChain) else NewChain(chain)
         with self._store.locked():
@@ -266,9 +261,10 @@ class LocalNetwork:
     def wait_for_height(
         self, height: int, *, chain: Chain | None = None, nodes: Iterable[Node] = (), timeout_s: float = 30.0
     ) -> None:
-        """Wait until nodes (by default all that run) have accepted a block of that height (by default of the first chain).
+        """Wait until nodes (by default all that run) have accepted a block of that height.
 
-        Raises `NetworkError` if they have not after `timeout_s`, or no node runs.
+        The chain is the first by default. Raises `NetworkError` if it takes longer than `timeout_s`,
+        or no node runs.
         """
         chain = chain or self.chain
         waiting = list(nodes) or [node for node in self.nodes if node.status == "running"]
@@ -284,7 +280,7 @@ class LocalNetwork:
             time.sleep(_HEIGHT_POLL_S)
 
     def _tell(self, text: str) -> None:
-        self._progress(text)
+        self.progress(text)
 
     # Creating and starting -----------------------------------------------------------------------
 
@@ -311,13 +307,13 @@ class LocalNetwork:
             first, *others = self.nodes
             births = []
             if self._new_chains:
-                # What there is to spend only a node knows: each release has a local genesis of its own.
+                # Only a node knows what there is to spend: releases differ in their local genesis.
                 first.spawn(bare=True)
                 self._chains.install(self._new_chains)
                 first.await_primary_network(timeout_s)
                 births = self._chains.plan(self._new_chains, PChain(first.uri))
                 first.kill()
-            # Alone, the first node accepts the transactions at once; the others bootstrap them from it.
+            # Alone, the first node accepts the transactions at once; the others get them from it.
             launch([first], timeout_s, self._tell)
             self._chains.create(births, PChain(first.uri))
             launch(others, timeout_s, self._tell)
@@ -381,10 +377,6 @@ class LocalNetwork:
         shutil.rmtree(node.directory, ignore_errors=True)
 
 
-def _silent(text: str) -> None:
-    pass
-
-
 def _executable(path: str | os.PathLike[str]) -> str:
     """The absolute path of a plugin's executable."""
     target = find(os.fspath(Path(path).absolute()))
@@ -408,7 +400,7 @@ def _check_numbers(http_port: int | None, nodes: int, node_plugins: Iterable[int
 
 
 def _check_free(directory: Path) -> None:
-    if directory.exists() and not directory.is_dir():
-        raise NetworkError(f"{directory} cannot hold a new network: it is a file")
-    if directory.exists() and any(directory.iterdir()):
-        raise NetworkError(f"{directory} cannot hold a new network: there are other files in it")
+    is_file = directory.exists() and not directory.is_dir()
+    if is_file or (directory.exists() and any(directory.iterdir())):
+        reason = "it is a file" if is_file else "there are other files in it"
+        raise NetworkError(f"{directory} cannot hold a new network: {reason}")

@@ -6,8 +6,8 @@ import json
 import os
 import re
 import signal
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +19,6 @@ from vmsdk.network.errors import NetworkError, PluginFailed, PortTaken, with_lin
 SHOWN_LINES = 25
 """How many lines of a log an error shows: enough for a traceback."""
 
-_POLL_S = 0.05
 # Only a node's own line names a place in Go code; a VM's line may begin in the same way.
 _RECORD = re.compile(
     r"\[[^\]]+\] (?P<level>[A-Z]+) (?:<[^>]+> )?\S+\.go:\d+ (?P<message>.*?)(?P<fields> \{.*\})?"
@@ -27,6 +26,7 @@ _RECORD = re.compile(
 _CHAIN_ENDS = frozenset({"chain failed to start", "chain shutdown"})
 _NO_HANDSHAKE = "it ended, or did not answer within the node's 5 s"
 _NO_HANDLERS = "failed to create path route handlers"
+_PLUGIN_STARTS = "plugin handshake succeeded"
 _PLUGIN_ENDS = "stdout collector shutdown"
 _ADDRESS_IN_USE = re.compile(r"listen tcp (?P<address>\S+): bind: address already in use")
 _FILE_LIMIT = re.compile(r"fd-limit: \((?P<needed>\d+)\) greater than max: \((?P<limit>\d+)\)")
@@ -36,8 +36,7 @@ _NODE_ID = re.compile(r'initializing node .*?"nodeID": "(?P<node_id>NodeID-\w+)"
 class LogFile:
     """Reads what is added to a log file.
 
-    A node that has written 8 MB replaces the file by a new one of the same name; what was not read of the old
-    one by then is skipped.
+    A node replaces a file of 8 MB by a new one; what was not read of the old one is skipped.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,15 +74,6 @@ class LogFile:
             return []
         *lines, self._rest = data.split(b"\n")
         return [line.decode(errors="replace").rstrip("\r") for line in lines]
-
-    def follow(self, until: Callable[[], bool]) -> Iterator[str]:
-        """Yield lines as they come; end when `until` returns true, after the lines that are there."""
-        while True:
-            ended = until()
-            yield from self.new_lines()
-            if ended:
-                return
-            time.sleep(_POLL_S)
 
     def _seek(self, file: BinaryIO) -> None:
         status = os.fstat(file.fileno())
@@ -128,7 +118,7 @@ def node_id_in(main: Iterable[str]) -> str | None:
 def node_death(
     node: str, exit_code: int | None, main: Sequence[str], output: Sequence[str], log: Path
 ) -> NetworkError:
-    """Why the node ended. `main` are the lines of its log since its start, `output` what it printed.
+    """Why the node ended: `main` are the lines of its log since its start, `output` what it printed.
 
     `exit_code` is negative for a signal, and None if another process started the node.
     """
@@ -151,7 +141,7 @@ def file_limit_too_low(limit: int, needed: int) -> NetworkError:
 def registration_failure(
     node: str, main: Iterable[str], plugin_output: Sequence[str], plugin_dir: Path, log: Path
 ) -> PluginFailed | None:
-    """Why the node could not register a plugin, if so; `plugin_output` are the lines of its log of plugins."""
+    """Why the node could not register a plugin, if so. `plugin_output` is its log of plugins."""
     for line in main:
         record = LogRecord.parse(line)
         if record and record.message == "failed to register VM":
@@ -175,11 +165,21 @@ def chain_failure(
         if record.message == _NO_HANDLERS and record.fields.get("chainName") in (chain, chain_id):
             reason = f"its HTTP handlers could not be created: {record.reason}"
             return PluginFailed(what, reason, chain_lines[-SHOWN_LINES:], log)
-    return end_of_chain(what, chain_lines, log)
+    return _end_in(what, chain_lines, log)
 
 
-def end_of_chain(what: str, lines: Sequence[str], log: Path) -> PluginFailed | None:
-    """Why the chain ended, if the lines of its log say that it did."""
+def end_of_chain(what: str, log: Path) -> PluginFailed | None:
+    """Why the chain ended, if its log says so after the last start of its plugin."""
+    _, lines = LogFile.last_lines(log, sys.maxsize)
+    starts = [
+        i
+        for i, line in enumerate(lines)
+        if _PLUGIN_STARTS in line and LogRecord.parse(line)  # not a line of the VM's
+    ]
+    return _end_in(what, lines[starts[-1] if starts else 0 :], log)
+
+
+def _end_in(what: str, lines: Sequence[str], log: Path) -> PluginFailed | None:
     reason = ""
     for i, line in enumerate(lines):
         record = LogRecord.parse(line)

@@ -15,21 +15,21 @@ from vmsdk.network import logs
 from vmsdk.network.binary import file_limit
 from vmsdk.network.client import JSONRPCClient, request
 from vmsdk.network.errors import NetworkError, NodeUnreachable, PluginFailed, PortTaken
-from vmsdk.network.launch import LOCALHOST, POLL_S, Launch, node_command
+from vmsdk.network.launch import LOCALHOST, POLL_S, Launch, node_flags
 from vmsdk.network.logs import LogFile
 from vmsdk.network.process import Process
 from vmsdk.network.state import NetworkRecord, NodeRecord, Store
 
 READY_TIMEOUT_S = 60.0
-"""A node takes about 0.3 s, a plugin's registration up to 5 s, a chain as long as its VM's `initialize`."""
+"""A node takes about 0.3 s, registering a plugin up to 5 s, a chain as long as `initialize`."""
 STOP_TIMEOUT_S = 70.0
-"""A node gives its chains a minute to stop (its flag `consensus-shutdown-timeout`), and a plugin's process 5 s."""
+"""A node gives its chains a minute (its flag `consensus-shutdown-timeout`), and a plugin 5 s."""
 
 _METRIC = re.compile(r"(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 
 
 class Node:
-    """A node by its name (`node1`). Several of these may exist for one node, in any process: the disk has the truth."""
+    """A node by its name (`node1`). What is true is on the disk, so other processes may change it."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
@@ -82,10 +82,10 @@ class Node:
         return JSONRPCClient(self.uri + path)
 
     def metrics(self, name: str, **labels: str) -> list[float]:
-        """The values at `/ext/metrics` of every metric whose name ends with `name` and that has these labels.
+        """The values at `/ext/metrics` of the metrics whose name ends with `name`, with these labels.
 
         Leave off the beginning of a name, which depends on the node (`avalanche_`, `metal_`).
-        Raises `NodeUnreachable` if it doesn't answer. A node whose plugin has died keeps its callers waiting here.
+        Raises `NodeUnreachable` if it doesn't respond, which it may not after a plugin has died.
         """
         status, text = request(self.uri.removeprefix("http://"), "GET", "/ext/metrics")
         if status != 200:
@@ -99,9 +99,9 @@ class Node:
         ]
 
     def start(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Start it and wait until its chains accept work and it is connected to all other nodes that run.
+        """Start it, and wait until its chains accept work and it is connected to all running nodes.
 
-        It bootstraps from those. Does nothing if it runs. Raises `NetworkError` if it fails; it is stopped then.
+        Does nothing if it runs. Raises `NetworkError` if it fails; it is stopped then.
         """
         with self._store.locked():
             if self.status in ("running", "paused"):
@@ -114,7 +114,7 @@ class Node:
                 raise
 
     def stop(self) -> None:
-        """Stop it in order: its plugins are shut down and its databases closed. Does nothing if it doesn't run."""
+        """Stop it in order: plugins are shut down and databases closed."""
         with self._store.locked():
             self.begin_stop()
             self.end_stop()
@@ -169,14 +169,14 @@ class Node:
     def spawn(self, together: Sequence[Node] = (), *, bare: bool = False) -> None:
         """Start its process, and wait only until its ID is known.
 
-        It bootstraps from the nodes that run and those that start `together` with it, as far as their IDs are known.
-        A `bare` node has no plugins, no chains but those of every node, and keeps only its identity.
+        It bootstraps from the nodes that run and those that start `together` with it, as far as
+        their IDs are known. A `bare` node has no plugins or chains, and keeps only its identity.
         """
         self._together = together
         with self._store.changing() as network:
             record = network.node(self.name)
             record.staking_port = record.staking_port or _free_port()
-            flags = node_command(
+            flags = node_flags(
                 self._store,
                 network,
                 record,
@@ -184,8 +184,7 @@ class Node:
                 peers=[] if bare else self._peers(network),
                 file_limit=file_limit(),
             )
-            if bare:
-                flags.update({"db-type": "memdb", "track-subnets": ""})
+            flags.update({"db-type": "memdb", "track-subnets": ""} if bare else {})
             self._launch = Launch(self.name, network.binary, flags)
             self._process = process = self._launch.process
             record.pid, record.started = process.pid, process.started
@@ -195,17 +194,15 @@ class Node:
     def listens(self) -> bool:
         """Whether it has registered its plugins and listens. Its ports are on the disk then."""
         launch = self._started()
-        if launch.uri:
-            return launch.listens()
-        if not launch.listens():
-            return False
-        with self._store.changing() as network:
-            record = network.node(self.name)
-            record.http_port = int(launch.uri.rpartition(":")[2])
-            record.staking_port = launch.staking_port
-        for chain in network.chains:
-            launch.name_chain(chain)
-        return True
+        known = bool(launch.uri)
+        if launch.listens() and not known:
+            with self._store.changing() as network:
+                record = network.node(self.name)
+                record.http_port = int(launch.uri.rpartition(":")[2])
+                record.staking_port = launch.staking_port
+            for chain in network.chains:
+                launch.name_chain(chain)
+        return bool(launch.uri)
 
     def has_primary_network(self) -> bool:
         """Whether its P-chain accepts work."""
@@ -225,10 +222,7 @@ class Node:
         return {peer["nodeID"] for peer in self.client("/ext/info").call("info.peers")["peers"]}
 
     def start_over(self, error: NetworkError) -> bool:
-        """Start it again, if `error` may not come a second time: a port that was taken, a plugin that was slow.
-
-        A node does not try again itself with a plugin that took longer than 5 s on a busy machine.
-        """
+        """Start it again if that may help: a port was taken, or a plugin slow on a busy machine."""
         with self._store.changing() as network:
             record = network.node(self.name)
             if isinstance(error, PortTaken) and not record.ports_fixed:
@@ -236,7 +230,7 @@ class Node:
             elif not (isinstance(error, PluginFailed) and error.plugin_was_slow):
                 return False
         if self._restarted:
-            return False
+            return False  # once is enough
         self.stop()
         self._restarted = True
         self.spawn(self._together)
@@ -246,13 +240,8 @@ class Node:
         """What to raise if it isn't ready after `timeout_s`."""
         return self._started().too_late(self._store.load().chains, timeout_s)
 
-    def begin_start(self) -> None:
-        """Forget what happened at an earlier start."""
-        self._restarted = False
-
     def _started(self) -> Launch:
-        if self._launch is None:
-            raise NetworkError(f"{self.name} was started by another process")
+        assert self._launch is not None
         return self._launch
 
     def _learn_id(self, launch: Launch) -> None:
@@ -265,9 +254,9 @@ class Node:
             network.node(self.name).node_id = node_id
 
     def _peers(self, network: NetworkRecord) -> list[NodeRecord]:
-        """The other nodes that run or are about to: each must know all others, or the network is a star around one.
+        """The other nodes that run or are about to.
 
-        Of dead nodes too many would make it wait for them.
+        A node learns of no others from its peers, so it must be given all; for dead ones it waits.
         """
         together = {node.name for node in self._together}
         return [
@@ -280,7 +269,7 @@ class Node:
         ]
 
     def _plugin_dir(self, network: NetworkRecord, record: NodeRecord, *, bare: bool) -> Path:
-        """The network's directory of plugins, or one for this node alone, if it has another plugin."""
+        """The network's directory of plugins, or one for this node, if it has another plugin."""
         if not bare and not record.plugin:
             return self._store.plugin_dir
         own = self.directory / "plugins"
@@ -310,9 +299,9 @@ class Node:
 
     def _running_process(self) -> Process:
         process = self._process_of(self.record)
-        if process is None or not process.running:
-            raise NetworkError(f"{self.name} does not run: start it first")
-        return process
+        if process is not None and process.running:
+            return process
+        raise NetworkError(f"{self.name} does not run: start it first")
 
     def _forget_process(self) -> None:
         with self._store.changing() as network:
@@ -327,7 +316,7 @@ def launch(nodes: Sequence[Node], timeout_s: float, progress: Callable[[str], No
     if nodes:
         progress(f"starting {count(nodes)}")
     for node in nodes:
-        node.begin_start()
+        node._restarted = False
     # Not more at once than there are processors: every plugin has only 5 s to answer its node.
     wave = os.cpu_count() or 1
     for start in range(0, len(nodes), wave):
@@ -340,7 +329,7 @@ def launch(nodes: Sequence[Node], timeout_s: float, progress: Callable[[str], No
 def await_chains(
     nodes: Sequence[Node], timeout_s: float, progress: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Wait until the network's chains accept work on nodes that were launched, and all nodes know each other.
+    """Wait until the chains accept work on nodes that were launched, and all nodes are connected.
 
     Raises `PluginFailed` or another `NetworkError` if one of them fails.
     """
@@ -357,7 +346,7 @@ def count(nodes: Sequence[object]) -> str:
 def _until(
     stage: Callable[[Node], bool], nodes: Iterable[Node], timeout_s: float, progress: Callable[[str], None]
 ) -> None:
-    """Wait until all nodes have come that far; one that fails is noticed whichever is waited for."""
+    """Wait until all nodes have reached a stage. A failure of any of them is noticed at once."""
     deadline = time.monotonic() + timeout_s
     waiting = list(nodes)
     while waiting := [node for node in waiting if not _has_reached(stage, node, progress)]:
@@ -379,7 +368,7 @@ def _has_reached(stage: Callable[[Node], bool], node: Node, progress: Callable[[
 
 
 def _await_mesh(store: Store, timeout_s: float) -> None:
-    """Wait until each node that runs is connected to each other: consensus asks only those that it is connected to."""
+    """Wait until each node that runs is connected to each other: without peers it would go on alone."""
     nodes = [node for record in store.load().nodes if (node := Node(store, record.name)).status == "running"]
     node_ids = {node.record.node_id for node in nodes}
     deadline = time.monotonic() + timeout_s

@@ -1,23 +1,16 @@
-"""The P-chain of a node: what can be spent there, and the transactions that create a chain."""
+"""The P-chain of a node: what can be spent there, and issuing transactions."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from typing_extensions import Self
 
 from vmsdk import cb58
 from vmsdk.errors import InvalidEncoding
 from vmsdk.ids import ID
-from vmsdk.network.chain import NewChain
 from vmsdk.network.client import JSONRPCClient
 from vmsdk.network.errors import CallFailed, NetworkError
-from vmsdk.network.transactions import UTXO, CreateChain, CreateSubnet, Signed
-from vmsdk.network.wallet import OWNER, Wallet, change_of
+from vmsdk.network.wallet import UTXO, Transaction
 
 COMMIT_TIMEOUT_S = 30.0
 """A lone node commits in some 10 ms, five nodes in about a second."""
@@ -40,19 +33,19 @@ class PChain:
 
     def utxos(self, address: bytes) -> list[UTXO]:
         """The transfer outputs that `address` may spend, of the asset that fees are paid in."""
-        # In CB58 an address has no prefix that depends on the network (AvalancheGo, `ParseServiceAddress`).
+        # In CB58 an address has no prefix that depends on the network (`ParseServiceAddress`).
         reply = self._client.call("platform.getUTXOs", addresses=[cb58.encode(address)], encoding="hex")
         asset_id = ID.from_string(self._client.call("platform.getStakingAssetID")["assetID"])
         decoded = [UTXO.from_bytes(from_checked_hex(text, "unspent output")) for text in reply["utxos"]]
-        return [utxo for utxo in decoded if utxo is not None and utxo.output.asset_id == asset_id]
+        return [utxo for utxo in decoded if utxo is not None and utxo.asset_id == asset_id]
 
-    def commit(self, transaction: Signed, what: str, timeout_s: float = COMMIT_TIMEOUT_S) -> None:
+    def commit(self, transaction: Transaction, what: str, timeout_s: float = COMMIT_TIMEOUT_S) -> None:
         """Issue a transaction and wait until it is committed. `what` completes "the P-chain did not …".
 
         Raises `NetworkError` if the node refuses or drops it, or it stays undecided.
         """
         try:
-            self._client.call("platform.issueTx", tx=to_checked_hex(transaction.to_bytes()), encoding="hex")
+            self._client.call("platform.issueTx", tx=to_checked_hex(transaction.raw), encoding="hex")
         except CallFailed as error:
             raise NetworkError(f"the P-chain did not {what}: {error.message}") from error
         deadline = time.monotonic() + timeout_s
@@ -69,57 +62,13 @@ class PChain:
             time.sleep(_POLL_S)
 
 
-@dataclass(frozen=True)
-class Birth:
-    """The signed transactions that create a subnet and the chain on it.
-
-    They are signed before they are issued: nodes read what belongs to a chain's ID (names, configuration)
-    only when they start, and run a chain as soon as it is created.
-    """
-
-    name: str
-    vm_id: ID
-    create_subnet: Signed
-    create_chain: Signed
-
-    @classmethod
-    def plan(cls, new: NewChain, vm_id: ID, wallet: Wallet, utxos: Sequence[UTXO]) -> Self:
-        """Plan a chain that `utxos` pay for. Raises `NetworkError` if they can't."""
-        subnet = wallet.sign(CreateSubnet(wallet.pay(utxos), OWNER))
-        payment = wallet.pay(change_of(subnet))
-        title = re.sub("[-_]", " ", new.name)  # the P-chain allows letters, digits and spaces only
-        chain = wallet.sign(CreateChain(payment, subnet.id, title, vm_id, new.genesis))
-        return cls(new.name, vm_id, subnet, chain)
-
-    @property
-    def subnet_id(self) -> ID:
-        return self.create_subnet.id
-
-    @property
-    def chain_id(self) -> ID:
-        return self.create_chain.id
-
-    @property
-    def change(self) -> tuple[UTXO, ...]:
-        """What is left to pay for the next chain."""
-        return change_of(self.create_chain)
-
-    def issue(self, pchain: PChain) -> None:
-        """Create the subnet and the chain; nodes that track the subnet start to run the chain.
-
-        Raises `NetworkError` if the P-chain refuses a transaction.
-        """
-        pchain.commit(self.create_subnet, "create a subnet")
-        pchain.commit(self.create_chain, f"create the chain {self.name}")
-
-
 def to_checked_hex(data: bytes) -> str:
     """The node's encoding `hex`: 0x, the bytes, and the last four bytes of their SHA-256."""
     return f"0x{(data + _checksum(data)).hex()}"
 
 
 def from_checked_hex(text: str, what: str) -> bytes:
-    """The bytes of the node's encoding `hex`. Raises `InvalidEncoding` if it is not hex or the checksum is wrong."""
+    """Decode it. Raises `InvalidEncoding` if it is not hex or the checksum is wrong."""
     try:
         checked = bytes.fromhex(text.removeprefix("0x"))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a network is, on the disk: one file in the network's directory, changed by one process at a time."""
+"""What a network is, on the disk: a file in its directory, which one process changes at a time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from typing_extensions import Self
 from vmsdk.network.errors import NetworkBusy, NetworkError, NetworkNotFound
 
 FORMAT = 1
-"""The version of the file's form."""
+"""The version of the file's format."""
 LOCK_TIMEOUT_S = 10.0
-"""Long enough for another command to finish what takes seconds."""
+"""Long enough for another command that takes seconds."""
 
 _STATE_FILE = "network.json"
 _LOCK_FILE = "lock"
@@ -29,11 +29,9 @@ _LOCK_POLL_S = 0.05
 
 
 class InvalidState(NetworkError):
-    """Raised for a network's file that is damaged or was written by another version."""
+    """A network's file is damaged, or another version of vmsdk wrote it."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        self.path = path
-        self.reason = reason
         super().__init__(f"{path} does not describe a network: {reason}; vmsdk network clean removes it")
 
 
@@ -46,32 +44,31 @@ class NodeRecord:
     """Where it listened last, and will again; 0 before the first start."""
     staking_port: int = 0
     ports_fixed: bool = False
-    """Whether the ports were asked for, so that no others will do."""
+    """Whether the user chose the ports, so that no others will do."""
     node_id: str = ""
     """Empty before the first start."""
     pid: int | None = None
-    """None while the node is not meant to run."""
+    """None while the node should not run."""
     started: float = 0.0
     """The start of the process in Unix seconds, which tells it from a later one of the same ID."""
     plugin: str = ""
-    """An executable that runs the first chain's VM on this node, in place of what the other nodes run."""
+    """An executable that runs the first chain's VM on this node, instead of what other nodes run."""
 
 
 @dataclass
 class ChainRecord:
-    """One chain."""
+    """One chain. Each has its own subnet, so that one that fails to start can be abandoned."""
 
     name: str
     """Also the alias in its URLs."""
     chain_id: str
     subnet_id: str
-    """Each chain has a subnet of its own, so that one that fails to start can be left behind."""
     vm_id: str
     vm_name: str
     target: str
-    """What it was made from: the VM's class or file."""
+    """What it was created from: the VM's class or file."""
     genesis_hash: str
-    """The SHA-256 of its genesis in hex, to tell another one."""
+    """The SHA-256 of its genesis in hex."""
 
 
 @dataclass
@@ -82,7 +79,7 @@ class NetworkRecord:
     binary: str
     """The node's path."""
     version: str
-    """As the node says it: `avalanchego/1.14.2`."""
+    """What the node says, such as `avalanchego/1.14.2`."""
     protocol: int
     flags: dict[str, str] = field(default_factory=dict)
     """Flags for every node besides our own."""
@@ -90,21 +87,19 @@ class NetworkRecord:
     chains: list[ChainRecord] = field(default_factory=list)
 
     def new_node(self, http_port: int | None = None) -> NodeRecord:
-        """Adds a node under the first name that is free, on a port of its own or on free ones."""
+        """Add a node under the first free name, on the port and the next one, or on free ports."""
         taken = {node.name for node in self.nodes}
         name = next(name for n in range(1, len(taken) + 2) if (name := f"node{n}") not in taken)
-        record = (
-            NodeRecord(name)
-            if http_port is None
-            else NodeRecord(name, http_port, http_port + 1, ports_fixed=True)
-        )
+        record = NodeRecord(name)
+        if http_port is not None:
+            record = NodeRecord(name, http_port, http_port + 1, ports_fixed=True)
         self.nodes.append(record)
         return record
 
     def node(self, name: str) -> NodeRecord:
-        """The node of that name. Raises `NetworkError` if there is none."""
+        """The node of that name or node ID. Raises `NetworkError` if there is none."""
         for node in self.nodes:
-            if node.name == name:
+            if name in (node.name, node.node_id):
                 return node
         names = ", ".join(node.name for node in self.nodes)
         raise NetworkError(f"the network has no node {name!r}; it has {names or 'none'}")
@@ -129,37 +124,20 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
+        self.path = self.directory / _STATE_FILE
+        self.plugin_dir = self.directory / "plugins"
+        self.chain_config_dir = self.directory / "chains"
+        self.aliases_file = self.directory / "aliases.json"
         self._mutex = threading.RLock()
         self._depth = 0
         self._lock: IO[str] | None = None
-
-    @property
-    def path(self) -> Path:
-        return self.directory / _STATE_FILE
-
-    @property
-    def plugin_dir(self) -> Path:
-        return self.directory / "plugins"
-
-    @property
-    def chain_config_dir(self) -> Path:
-        return self.directory / "chains"
-
-    @property
-    def aliases_file(self) -> Path:
-        return self.directory / "aliases.json"
 
     def node_dir(self, name: str) -> Path:
         """The node's data directory."""
         return self.directory / name
 
     def load(self) -> NetworkRecord:
-        """The record as it is now.
-
-        Raises:
-            NetworkNotFound: there is none.
-            InvalidState: it cannot be read.
-        """
+        """The record. Raises `NetworkNotFound` if there is none, `InvalidState` if it can't be read."""
         try:
             text = self.path.read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
@@ -168,13 +146,13 @@ class Store:
             said = json.loads(text)
             version = said.pop("format")
             if version != FORMAT:
-                raise InvalidState(self.path, f"its form is {version!r}, and this vmsdk knows {FORMAT}")
+                raise InvalidState(self.path, f"its format is {version!r}, and this vmsdk knows {FORMAT}")
             return NetworkRecord.from_json(said)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InvalidState(self.path, str(error)) from error
 
     def create(self, record: NetworkRecord) -> None:
-        """Makes the directory, if it is not there, and all that nodes expect in it."""
+        """Create the directory, if it doesn't exist, and everything that nodes expect in it."""
         for directory in (self.plugin_dir, self.chain_config_dir):
             directory.mkdir(parents=True)
         (self.directory / _LOCK_FILE).touch()
@@ -182,7 +160,7 @@ class Store:
         self.write_aliases()
 
     def save(self, record: NetworkRecord) -> None:
-        """Replaces the record at once, so that a reader finds the old or the new one."""
+        """Replace the record in one step, so that a reader finds the old or the new one."""
         text = json.dumps({"format": FORMAT, **asdict(record)}, indent=2)
         new = self.path.with_suffix(".new")
         new.write_text(text + "\n", encoding="utf-8")
@@ -190,11 +168,9 @@ class Store:
 
     @contextmanager
     def changing(self) -> Iterator[NetworkRecord]:
-        """The record, to be changed by this thread alone; it is written at the end, also where that is an error.
+        """Give the record to this thread alone and write it at the end, even after an exception.
 
-        Raises:
-            NetworkBusy: another process keeps changing the network.
-            NetworkNotFound: there is none.
+        Raises `NetworkBusy` if another process keeps changing it, `NetworkNotFound` if there is none.
         """
         with self.locked():
             record = self.load()
@@ -205,11 +181,9 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other processes and threads from changing the network. May be nested.
+        """Keep other processes and threads from changing the network. Can be nested.
 
-        Raises:
-            NetworkBusy: another process keeps changing the network.
-            NetworkNotFound: there is no directory.
+        Raises `NetworkBusy` if another process keeps changing it, `NetworkNotFound` without a directory.
         """
         with self._mutex:
             if self._depth == 0:
@@ -224,12 +198,12 @@ class Store:
                     self._lock = None
 
     def write_aliases(self) -> None:
-        """Tells the nodes the chains' names, from their next start on."""
+        """Write the chains' names for the nodes, which read them when they start."""
         aliases = {chain.chain_id: [chain.name] for chain in self.load().chains}
         self.aliases_file.write_text(json.dumps(aliases), encoding="utf-8")
 
     def write_chain_config(self, chain_id: str, config: bytes | None, upgrade: bytes | None) -> None:
-        """Gives the chain a configuration or upgrades, from the nodes' next start on; None leaves what there is."""
+        """Write the chain's configuration and upgrades for the nodes' next start; None changes nothing."""
         folder = self.chain_config_dir / chain_id
         for file, content in (("config.json", config), ("upgrade.json", upgrade)):
             if content is not None:
@@ -240,12 +214,12 @@ class Store:
         shutil.rmtree(self.chain_config_dir / chain_id, ignore_errors=True)
 
     def remove(self) -> None:
-        """Removes the directory and all in it."""
+        """Remove the directory and everything in it."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _acquire(self) -> IO[str]:
         try:
-            # Not made anew: the network may be about to be removed.
+            # Not created here: the network may be about to be removed.
             lock = (self.directory / _LOCK_FILE).open("r+", encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
             raise NetworkNotFound(self.directory) from None
@@ -263,7 +237,7 @@ class Store:
 
 
 def networks_dir() -> Path:
-    """Where networks are kept unless a directory is given: `vmsdk/networks` under XDG_DATA_HOME or ~/.local/share."""
+    """Where networks are kept by default: `vmsdk/networks` under XDG_DATA_HOME or ~/.local/share."""
     base = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
     return Path(base) / "vmsdk" / "networks"
 

@@ -1,29 +1,98 @@
-"""The key that funds local networks: it pays for P-chain transactions and signs them."""
+"""P-chain transactions that create a subnet and a chain, signed by the key of local networks."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from typing_extensions import Self
+
+from vmsdk.codec import Reader, Writer
 from vmsdk.errors import MissingExtra
+from vmsdk.ids import ID
 from vmsdk.network.errors import NetworkError
-from vmsdk.network.transactions import UTXO, Input, Output, Owner, Payment, Signed, Unsigned, unsigned_bytes
 
 LOCAL_KEY = bytes.fromhex("56289e99c94b6912bfc12adc093c9b51124f0dc54ac7a766b2bc5ccf558d8027")
-"""The private key that the genesis of every local network funds. It is public: never use it elsewhere."""
+"""The private key that every local genesis funds. It is public: never use it elsewhere."""
 LOCAL_ADDRESS = bytes.fromhex("3cb7d3842e8cee6a0ebd09f1fe884f6861e1b29c")
 """The address of `LOCAL_KEY`: 20 bytes, RIPEMD-160 of SHA-256 of the compressed public key."""
 FEE = 10**9
-"""One token for a transaction. Fees are dynamic and nodes accept more than they ask for; on a local
-network they ask for far less."""
+"""One token. Fees are dynamic, and nodes accept more than they ask for: far less, on a local network."""
+MAX_GENESIS_BYTES = 255 * 1024
+"""A transaction has at most 256 KiB (AvalancheGo, `codec: defaultMaxSize`), on nodes before 1.14 64 KiB."""
 
-OWNER = Owner((LOCAL_ADDRESS,))
-"""The owner of everything made here: `LOCAL_KEY` alone."""
+_CODEC_VERSION = 0
+_ADDRESS_LENGTH = 20
+# Type IDs of the platform's codec.
+_TRANSFER_INPUT = 5
+_TRANSFER_OUTPUT = 7
+_CREDENTIAL = 9
+_SUBNET_AUTHORISATION = 10
+_OWNER = 11
+_CREATE_CHAIN = 15
+_CREATE_SUBNET = 16
+
+
+@dataclass(frozen=True)
+class UTXO:
+    """An unspent output of the transaction `tx_id`: an amount of an asset, and who may spend it."""
+
+    tx_id: ID
+    index: int
+    asset_id: ID
+    amount: int
+    """In the asset's smallest unit: 10**9 are one token of the P-chain."""
+    addresses: tuple[bytes, ...] = (LOCAL_ADDRESS,)
+    threshold: int = 1
+    """How many of the addresses must sign."""
+    locktime_s: int = 0
+    """Unix seconds before which nobody may spend it."""
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self | None:
+        """Decode an unspent output; None for a type other than a transfer, such as a staked one.
+
+        Raises `InvalidEncoding` if the bytes are not an unspent output.
+        """
+        reader = Reader(data, "unspent output")
+        reader.version(_CODEC_VERSION)
+        tx_id, index, asset_id = ID(reader.fixed(ID.LENGTH)), reader.u32(), ID(reader.fixed(ID.LENGTH))
+        if reader.u32() != _TRANSFER_OUTPUT:
+            return None
+        amount, locktime_s, threshold = reader.u64(), reader.u64(), reader.u32()
+        addresses = reader.sequence(lambda reader: reader.fixed(_ADDRESS_LENGTH))
+        reader.end()
+        return cls(tx_id, index, asset_id, amount, addresses, threshold, locktime_s)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether `LOCAL_KEY` may spend it alone and now."""
+        return self.threshold == 1 and LOCAL_ADDRESS in self.addresses and self.locktime_s <= time.time()
+
+    def write_input(self, writer: Writer) -> None:
+        """Write its spending by `LOCAL_KEY`."""
+        writer.fixed(self.tx_id).u32(self.index).fixed(self.asset_id).type_id(_TRANSFER_INPUT)
+        writer.u64(self.amount).sequence((self.addresses.index(LOCAL_ADDRESS),), Writer.u32)
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """A signed transaction."""
+
+    raw: bytes
+    change: tuple[UTXO, ...]
+    """What it leaves, for a next one to spend before the P-chain has even seen this one."""
+
+    @property
+    def id(self) -> ID:
+        """The SHA-256 of its bytes: the ID of the transaction, and of what it creates."""
+        return ID.of(self.raw)
 
 
 class Wallet:
-    """Pays for transactions and signs them with `LOCAL_KEY`.
+    """Pays for transactions and signs them with `LOCAL_KEY`; the result is deterministic.
 
     Raises `MissingExtra` if the package that signs, ecdsa, is not installed.
     """
@@ -37,54 +106,70 @@ class Wallet:
         self._ecdsa = ecdsa
         self._key = ecdsa.SigningKey.from_string(LOCAL_KEY, ecdsa.SECP256k1)
 
-    def pay(self, utxos: Iterable[UTXO], fee: int = FEE) -> Payment:
-        """Pay `fee` out of `utxos`, all of one asset, the largest first. The change comes back to this wallet.
+    def create_subnet(self, utxos: Iterable[UTXO]) -> Transaction:
+        """A transaction for a subnet on which `LOCAL_KEY` may create chains.
 
-        Raises `NetworkError` if this key can't spend that much alone and now.
+        Raises `NetworkError` if `utxos`, all of one asset, can't pay for it.
         """
-        spendable = [utxo for utxo in utxos if _may_spend(utxo.output.owner)]
-        spendable.sort(key=lambda utxo: utxo.output.amount, reverse=True)
-        chosen: list[UTXO] = []
-        total = 0
-        for utxo in spendable:
-            if total >= fee:
-                break
-            chosen.append(utxo)
-            total += utxo.output.amount
-        if total < fee:
-            raise NetworkError(f"a transaction costs {fee}, and only {total} can be spent (in 10**-9 tokens)")
-        change = (Output(chosen[0].output.asset_id, total - fee, OWNER),) if total > fee else ()
-        inputs = sorted(map(_input, chosen), key=lambda spent: (spent.tx_id, spent.index))
-        return Payment(self._network_id, tuple(inputs), change)
+        return self._transaction(_CREATE_SUBNET, utxos, _write_owner(Writer().type_id(_OWNER)))
 
-    def sign(self, transaction: Unsigned) -> Signed:
-        """Sign for every input and for what else the transaction needs. The result is deterministic.
+    def create_chain(
+        self, utxos: Iterable[UTXO], subnet_id: ID, name: str, vm_id: ID, genesis: bytes
+    ) -> Transaction:
+        """A transaction for a chain: `name` has at most 128 ASCII letters, digits and spaces.
 
-        A signature is r, s and the recovery ID (0 or 1), 65 bytes, over the SHA-256 of the unsigned transaction.
+        Raises `NetworkError` if `utxos`, all of one asset, can't pay for it.
         """
-        digest = hashlib.sha256(unsigned_bytes(transaction)).digest()
-        signature = self._key.sign_digest_deterministic(
+        chain = Writer(max_size=None).fixed(subnet_id).string(name).fixed(vm_id)
+        chain.count(0)  # feature extensions
+        chain.blob(genesis).type_id(_SUBNET_AUTHORISATION).sequence((0,), Writer.u32)
+        return self._transaction(_CREATE_CHAIN, utxos, chain, authorisations=1)
+
+    def _transaction(
+        self, type_id: int, utxos: Iterable[UTXO], rest: Writer, authorisations: int = 0
+    ) -> Transaction:
+        spent = _choose(utxos)
+        asset_id, change = spent[0].asset_id, sum(utxo.amount for utxo in spent) - FEE
+        writer = Writer(max_size=None).version(_CODEC_VERSION).type_id(type_id).u32(self._network_id)
+        writer.fixed(ID.EMPTY)  # the P-chain's own ID
+        writer.count(1 if change else 0)
+        if change:
+            _write_owner(writer.fixed(asset_id).type_id(_TRANSFER_OUTPUT).u64(change))
+        writer.sequence(spent, lambda writer, utxo: utxo.write_input(writer))
+        writer.blob(b"").fixed(rest.getvalue())  # nodes accept only an empty memo
+        signature = self._sign(writer.getvalue())
+        writer.count(len(spent) + authorisations)
+        for _ in range(len(spent) + authorisations):
+            writer.type_id(_CREDENTIAL).sequence((signature,), Writer.fixed)
+        raw = writer.getvalue()
+        return Transaction(raw, (UTXO(ID.of(raw), 0, asset_id, change),) if change else ())
+
+    def _sign(self, unsigned: bytes) -> bytes:
+        """Sign the SHA-256 of a transaction: r, s and the recovery ID (0 or 1), 65 bytes."""
+        curve, digest = self._ecdsa.SECP256k1, hashlib.sha256(unsigned).digest()
+        signature: bytes = self._key.sign_digest_deterministic(
             digest, hashlib.sha256, sigencode=self._ecdsa.util.sigencode_string_canonize
         )
         # The two public keys that fit a signature come in the order of their recovery IDs.
-        recovered = self._ecdsa.VerifyingKey.from_public_key_recovery_with_digest(
-            signature, digest, self._ecdsa.SECP256k1, hashlib.sha256
+        keys = self._ecdsa.VerifyingKey.from_public_key_recovery_with_digest(
+            signature, digest, curve, hashlib.sha256
         )
-        recovery_id = [key.to_string() for key in recovered].index(self._key.verifying_key.to_string())
-        count = len(transaction.payment.inputs) + transaction.signature_count
-        return Signed(transaction, ((signature + bytes([recovery_id]),),) * count)
+        ours = self._key.verifying_key.to_string()
+        return signature + bytes([[key.to_string() for key in keys].index(ours)])
 
 
-def change_of(signed: Signed) -> tuple[UTXO, ...]:
-    """What the transaction leaves, for a next one to spend before the P-chain has even seen the first."""
-    return tuple(UTXO(signed.id, i, output) for i, output in enumerate(signed.unsigned.payment.outputs))
+def _choose(utxos: Iterable[UTXO]) -> list[UTXO]:
+    """The largest outputs that pay the fee, in the order that nodes ask for."""
+    chosen: list[UTXO] = []
+    for utxo in sorted(utxos, key=lambda utxo: utxo.amount, reverse=True):
+        if utxo.is_ours and sum(each.amount for each in chosen) < FEE:
+            chosen.append(utxo)
+    total = sum(utxo.amount for utxo in chosen)
+    if total < FEE:
+        raise NetworkError(f"a transaction costs {FEE}, and only {total} can be spent (in 10**-9 tokens)")
+    return sorted(chosen, key=lambda utxo: (utxo.tx_id, utxo.index))
 
 
-def _may_spend(owner: Owner) -> bool:
-    return owner.threshold == 1 and LOCAL_ADDRESS in owner.addresses and owner.locktime_s <= time.time()
-
-
-def _input(utxo: UTXO) -> Input:
-    output = utxo.output
-    signer = output.owner.addresses.index(LOCAL_ADDRESS)
-    return Input(utxo.tx_id, utxo.index, output.asset_id, output.amount, (signer,))
+def _write_owner(writer: Writer) -> Writer:
+    """Write that `LOCAL_KEY` alone owns something: no lock time, one of one address."""
+    return writer.u64(0).u32(1).sequence((LOCAL_ADDRESS,), Writer.fixed)

@@ -81,7 +81,8 @@ class _OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%m-%d|%H:%M:%S", time.localtime(record.created))
         message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
-        line = f"[{moment}.{int(record.msecs):03d}] {record.levelname} {record.name}: {message}"
+        level = "WARN" if record.levelname == "WARNING" else record.levelname  # the node's own word
+        line = f"[{moment}.{int(record.msecs):03d}] {level} {record.name}: {message}"
         extra = []
         if record.exc_info:
             extra.append(self.formatException(record.exc_info))

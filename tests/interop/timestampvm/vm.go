@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,12 +34,15 @@ type vm struct {
 	last      *block
 	preferred ids.ID
 	verified  map[ids.ID]*block
-	mempool   [][dataSize]byte
+	// What was proposed and is in no accepted block, the oldest first, each once.
+	mempool [][dataSize]byte
+	waiting map[[dataSize]byte]bool
 }
 
 func (vm *vm) start(db database.Database, genesis []byte) error {
 	vm.db = db
 	vm.verified = map[ids.ID]*block{}
+	vm.waiting = map[[dataSize]byte]bool{}
 	id, err := database.GetID(db, lastKey)
 	switch {
 	case err == nil:
@@ -78,13 +82,21 @@ func (vm *vm) accept(b *block) error {
 	defer vm.lock.Unlock()
 	delete(vm.verified, b.id)
 	vm.last = b
+	if vm.waiting[b.data] {
+		delete(vm.waiting, b.data)
+		i := slices.Index(vm.mempool, b.data)
+		vm.mempool = slices.Delete(vm.mempool, i, i+1)
+	}
 	return nil
 }
 
 func (vm *vm) reject(b *block) {
 	vm.lock.Lock()
-	defer vm.lock.Unlock()
 	delete(vm.verified, b.id)
+	vm.lock.Unlock()
+	if vm.hasWork() {
+		vm.events.workArrived()
+	}
 }
 
 func (vm *vm) addVerified(b *block) {
@@ -105,7 +117,10 @@ func (vm *vm) undecidedOrLast(id ids.ID) (*block, bool) {
 
 func (vm *vm) propose(data [dataSize]byte) {
 	vm.lock.Lock()
-	vm.mempool = append(vm.mempool, data)
+	if !vm.waiting[data] {
+		vm.waiting[data] = true
+		vm.mempool = append(vm.mempool, data)
+	}
 	vm.lock.Unlock()
 	vm.events.workArrived()
 }
@@ -113,7 +128,23 @@ func (vm *vm) propose(data [dataSize]byte) {
 func (vm *vm) hasWork() bool {
 	vm.lock.Lock()
 	defer vm.lock.Unlock()
-	return len(vm.mempool) > 0
+	_, ok := vm.nextProposal()
+	return ok
+}
+
+// nextProposal is the oldest proposal that no undecided block holds: a rejected block gives its own back.
+// Callers hold the lock.
+func (vm *vm) nextProposal() ([dataSize]byte, bool) {
+	held := make(map[[dataSize]byte]bool, len(vm.verified))
+	for _, b := range vm.verified {
+		held[b.data] = true
+	}
+	for _, data := range vm.mempool {
+		if !held[data] {
+			return data, true
+		}
+	}
+	return [dataSize]byte{}, false
 }
 
 func (vm *vm) lastAccepted() *block {
@@ -150,15 +181,14 @@ func asBlock(b *block, err error) (snowman.Block, error) {
 func (vm *vm) BuildBlock(context.Context) (snowman.Block, error) {
 	vm.lock.Lock()
 	defer vm.lock.Unlock()
-	if len(vm.mempool) == 0 {
+	data, ok := vm.nextProposal()
+	if !ok {
 		return nil, errNoContent
 	}
 	parent := vm.last
 	if b, ok := vm.verified[vm.preferred]; ok {
 		parent = b
 	}
-	data := vm.mempool[0]
-	vm.mempool = vm.mempool[1:]
 	return newBlock(vm, parent.id, parent.height+1, max(parent.seconds, time.Now().Unix()), data), nil
 }
 

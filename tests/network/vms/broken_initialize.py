@@ -1,4 +1,4 @@
-"""VMs whose chain does not come to life."""
+"""VMs whose chain does not start, or does not last."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     class TimestampVM(ChainVM):
         def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
+            raise NotImplementedError
+
+        def store(self, block: Any) -> None:
             raise NotImplementedError
 
 else:
@@ -42,6 +45,15 @@ class MortalVM(TimestampVM):
 
     def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
         os._exit(3)
+
+
+class DoomedVM(TimestampVM):
+    """Fails to accept its first block, which stops the chain."""
+
+    def store(self, block: Any) -> None:
+        if block.height > 0:
+            raise OSError("the disk is full")
+        super().store(block)
 
 
 class UnservedVM(TimestampVM):

@@ -75,7 +75,7 @@ def test_the_stand_in_refuses_what_avalanchego_takes(network: LocalNetwork) -> N
     node = network.nodes[0]
     with pytest.raises(CallFailed, match='expected hrp "metal-local" but got "local"'):
         node.client("/ext/bc/P").call("platform.getUTXOs", addresses=[AVALANCHEGO_ADDRESS], encoding="hex")
-    assert {utxo.output.asset_id for utxo in PChain(node.uri).utxos(LOCAL_ADDRESS)} == {ID(standin.ASSET_ID)}
+    assert {utxo.asset_id for utxo in PChain(node.uri).utxos(LOCAL_ADDRESS)} == {ID(standin.ASSET_ID)}
 
 
 def test_no_constant_of_a_nodes_genesis_is_in_the_sources() -> None:

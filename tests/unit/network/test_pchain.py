@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from vmsdk.errors import InvalidEncoding
 from vmsdk.network.pchain import from_checked_hex, to_checked_hex
-from vmsdk.network.transactions import UTXO
-from vmsdk.network.wallet import OWNER
+from vmsdk.network.wallet import LOCAL_ADDRESS, UTXO
 
 # As `platform.getUTXOs` of AvalancheGo 1.13.5 answers on a new local network.
 GENESIS_UTXO = (
@@ -23,7 +22,7 @@ def test_a_text_of_a_node_is_read_and_written() -> None:
     data = from_checked_hex(GENESIS_UTXO, "unspent output")
     utxo = UTXO.from_bytes(data)
     assert utxo is not None
-    assert (utxo.output.amount, utxo.output.owner) == (20_000_000 * 10**9, OWNER)
+    assert (utxo.amount, utxo.addresses) == (20_000_000 * 10**9, (LOCAL_ADDRESS,))
     assert to_checked_hex(data) == GENESIS_UTXO
 
 

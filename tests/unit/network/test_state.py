@@ -73,7 +73,7 @@ def test_a_damaged_record_is_told_with_the_cure(store: Store, text: str) -> None
 def test_a_record_of_another_version_is_not_guessed_at(store: Store) -> None:
     said = json.loads(store.path.read_text())
     store.path.write_text(json.dumps({**said, "format": 2}))
-    with pytest.raises(InvalidState, match="its form is 2"):
+    with pytest.raises(InvalidState, match="its format is 2"):
         store.load()
 
 

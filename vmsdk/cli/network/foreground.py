@@ -1,4 +1,4 @@
-"""A network in the foreground: its chains' logs on the screen, until Ctrl-C stops it."""
+"""A network in the foreground: it shows the chains' logs until Ctrl-C stops it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 from vmsdk.cli.dev.codewatch import CodeWatch
-from vmsdk.cli.network.follow import ChainLogs
-from vmsdk.cli.network.tables import console, show_network
+from vmsdk.cli.network.logs import ChainLogs
+from vmsdk.cli.network.status import console, show_network
 from vmsdk.errors import VMError
 from vmsdk.network import LocalNetwork
 from vmsdk.network.errors import NetworkBusy, NetworkNotFound
@@ -22,10 +22,10 @@ _POLL_S = 0.05
 
 
 class Foreground:
-    """Shows a running network, follows it, and stops it in the end."""
+    """Shows a running network, follows it, and stops it at the end."""
 
     def __init__(self, network: LocalNetwork, logs: ChainLogs, *, reload: bool, timeout_s: float) -> None:
-        """`reload` restarts the nodes when the code of a chain's VM changes; `timeout_s` is how long that may take."""
+        """With `reload`, restart the nodes when the code of a VM changes, within `timeout_s`."""
         self._network = network
         self._logs = logs
         self._reload = reload
@@ -33,10 +33,10 @@ class Foreground:
         self._died: set[str] = set()
 
     def run(self) -> int:
-        """Returns after Ctrl-C, or when no node runs any more. The exit status: 1 where nodes died."""
+        """Return after Ctrl-C, or when no node runs any more. The exit status is 1 if nodes died."""
         try:
             show_network(self._network, console())
-            hint = "Ctrl-C stops the network" + (", a change of the code restarts it" if self._reload else "")
+            hint = "Ctrl-C stops the network" + ("; a change of the code restarts it" if self._reload else "")
             print(f"\n{hint}. The chain's log:", flush=True)
             self._follow()
             return 1 if self._died else 0
@@ -62,24 +62,24 @@ class Foreground:
         try:
             self._network.restart(self._timeout_s)
         except VMError as error:
-            _say(f"vmsdk network: {error}\nvmsdk network: waiting for the next change of the code")
+            _say(f"vmsdk network: {error}\nvmsdk network: waiting for the next change")
         else:
             _say(f"restarted with the changed code in {time.monotonic() - began:.1f} s")
 
     def _still_runs(self) -> bool:
-        """Whether any node does. Tells of nodes that ended without being asked to."""
+        """Whether any node does. Prints why nodes ended that should run."""
         try:
             statuses = {node.name: node.status for node in self._network.nodes}
             died = any(status == "dead" and name not in self._died for name, status in statuses.items())
             if not died and not {"running", "paused"}.isdisjoint(statuses.values()):
                 return True
-            with self._network.exclusively():  # another command may be stopping or restarting nodes
+            with self._network.exclusively():  # unless another command is stopping or restarting nodes
                 self._report_deaths()
                 return self._network.running
         except NetworkBusy:
             return True
         except NetworkNotFound:
-            return False  # removed from elsewhere
+            return False  # another command removed it
 
     def _report_deaths(self) -> None:
         for node in self._network.nodes:
@@ -91,7 +91,7 @@ class Foreground:
         try:
             self._network.stop()
         except NetworkNotFound:
-            pass  # removed from elsewhere
+            pass  # another command removed it
         except KeyboardInterrupt:
             _say("killing the nodes ...")
             self._network.kill()
@@ -99,10 +99,13 @@ class Foreground:
 
     @contextmanager
     def _watching(self) -> Iterator[threading.Event]:
-        """An event that is set when the code of a chain's VM changes."""
+        """Give an event that is set when the code of a chain's VM changes."""
         changed = threading.Event()
         targets = {chain.target for chain in self._network.chains} if self._reload else set()
-        watches = [CodeWatch(find(target), lambda _: changed.set(), _cannot_watch) for target in targets]
+        watches = [
+            CodeWatch(find(target), lambda _: changed.set(), lambda why: _say(f"vmsdk network: {why}"))
+            for target in targets
+        ]
         for watch in watches:
             watch.start()
         try:
@@ -114,10 +117,7 @@ class Foreground:
 
 @contextmanager
 def stopping_on_sigterm() -> Iterator[None]:
-    """A SIGTERM ends the command as Ctrl-C does: the nodes are stopped in order."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    """Let SIGTERM end the command as Ctrl-C does: the nodes are stopped in order."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -127,10 +127,6 @@ def stopping_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def _cannot_watch(reason: str) -> None:
-    _say(f"vmsdk network: {reason}")
 
 
 def _say(text: str) -> None:

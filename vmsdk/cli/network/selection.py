@@ -1,9 +1,11 @@
-"""Which network a command is about."""
+"""The subcommands' parsers, and which network a command means."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from vmsdk.network import LocalNetwork
 from vmsdk.network.chain import check_name
@@ -11,21 +13,25 @@ from vmsdk.network.errors import NetworkError, NetworkNotFound
 from vmsdk.network.state import existing_networks, networks_dir
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str, more: str = ""
+) -> argparse.ArgumentParser:
+    """Add a subcommand with the options that choose a network. `more` is for its --help only."""
+    text = f"{summary[0].upper()}{summary[1:]}."
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=f"{text} {more}".strip()
+    )
+    parser.set_defaults(run_network=run)
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--name", help="the network's name (default: the only network, or the only one that runs)"
     )
-    which.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="the network's directory, where it is not the default one",
-    )
+    which.add_argument("--data-dir", type=Path, metavar="DIR", help="the network's directory")
+    return parser
 
 
 def named_directory(args: argparse.Namespace) -> Path | None:
-    """The directory that the options name, if any. Raises `NetworkError` for a name that cannot be one."""
+    """The directory that the options name, if any. Raises `NetworkError` for an impossible name."""
     if args.data_dir is not None:
         return Path(args.data_dir)
     if args.name is None:
@@ -35,11 +41,9 @@ def named_directory(args: argparse.Namespace) -> Path | None:
 
 
 def directory(args: argparse.Namespace) -> Path:
-    """The directory that the options name; without any, that of the only network, or of the only one that runs.
+    """The directory that the options name; by default the only network's, or the only running one's.
 
-    Raises:
-        NetworkNotFound: there is none.
-        NetworkError: there are several.
+    Raises `NetworkNotFound` if there is none, `NetworkError` if there are several.
     """
     named = named_directory(args)
     if named is not None:
@@ -52,10 +56,10 @@ def directory(args: argparse.Namespace) -> Path:
     )
     if len(candidates) != 1:
         names = ", ".join(path.name for path in candidates or existing)
-        raise NetworkError(f"there are several networks ({names}): name one by --name")
+        raise NetworkError(f"there are several networks ({names}): choose one with --name")
     return candidates[0]
 
 
 def network(args: argparse.Namespace) -> LocalNetwork:
-    """The network that the options name or mean."""
+    """The network that the options name or mean. It prints what it does."""
     return LocalNetwork.open(directory(args), progress=lambda text: print(f"{text} ...", flush=True))

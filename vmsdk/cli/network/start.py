@@ -1,7 +1,4 @@
-"""Start a local network with a VM's chain on it, and follow the chain's log until Ctrl-C stops all in order.
-
-A network that was stopped is started again with its chains, identities, addresses and blocks.
-"""
+"""`vmsdk network start`."""
 
 from __future__ import annotations
 
@@ -9,13 +6,14 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from vmsdk.cli.network import selection
-from vmsdk.cli.network.follow import ChainLogs
 from vmsdk.cli.network.foreground import Foreground, stopping_on_sigterm
-from vmsdk.cli.network.tables import console, show_network
+from vmsdk.cli.network.logs import ChainLogs
+from vmsdk.cli.network.status import console, show_network
 from vmsdk.network import LocalNetwork, NewChain
 from vmsdk.network.chain import absolute, default_name
 from vmsdk.network.errors import NetworkError, NetworkNotFound
@@ -23,16 +21,19 @@ from vmsdk.network.node import READY_TIMEOUT_S
 from vmsdk.network.state import Store, networks_dir
 from vmsdk.target import find
 
-HELP = "start a network, a new one or one that was stopped"
+TARGET_HELP = "the VM: vm.py, vm.py:Class, module:Class, or a plugin's executable"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "target",
-        nargs="?",
-        metavar="TARGET",
-        help="the VM: vm.py, vm.py:Class, module:Class, or a plugin's executable",
+def add_commands(commands: Any) -> None:
+    parser = selection.add_command(
+        commands,
+        "start",
+        run,
+        "start a network with a VM's chain on it",
+        "The command shows the chain's log until Ctrl-C stops the nodes. "
+        "A network that was stopped is started again with its chains, identities, addresses and blocks.",
     )
+    parser.add_argument("target", nargs="?", metavar="TARGET", help=TARGET_HELP)
     parser.add_argument(
         "--node",
         metavar="PATH",
@@ -41,12 +42,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nodes", type=int, metavar="N", help="how many nodes a new network has (default: 1)"
     )
-    selection.add_arguments(parser)
     add_chain_arguments(parser)
+    parser.add_argument(
+        "--node-plugin",
+        action="append",
+        default=[],
+        metavar="N=PATH",
+        help="an executable that runs the VM on node N of a new network, instead of TARGET; may be repeated",
+    )
     parser.add_argument(
         "--port",
         type=int,
         help="the first node's API port; its staking port and further nodes follow (default: free ones)",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=("verbo", "debug", "info", "warn", "error"),
+        help="what nodes and the VM log (default: info)",
     )
     parser.add_argument(
         "--flag",
@@ -60,11 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=READY_TIMEOUT_S,
         metavar="S",
-        help="how long to wait for nodes and chains (default: %(default)g)",
+        help="how many seconds to wait for nodes and chains (default: %(default)g)",
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
-        "--detach", action="store_true", help="return when the chain takes work; the network runs on"
+        "--detach", action="store_true", help="return when the chain accepts work; nodes keep running"
     )
     mode.add_argument("--reload", action="store_true", help="restart the nodes when the VM's code changes")
 
@@ -74,24 +86,18 @@ def add_chain_arguments(parser: argparse.ArgumentParser) -> None:
         "--vm-name",
         default="",
         metavar="NAME",
-        help="the VM's name, which gives its ID (default: the class's, in lower case)",
+        help="the VM's name, which determines its ID (default: the class's, in lower case)",
     )
+    parser.add_argument("--genesis", type=Path, metavar="FILE", help="the chain's genesis (default: empty)")
     parser.add_argument(
-        "--genesis", type=Path, metavar="FILE", help="the chain's genesis (default: an empty one)"
+        "--config", type=Path, metavar="FILE", help="the chain's configuration, for `initialize`"
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="the chain's configuration")
-    parser.add_argument("--upgrade", type=Path, metavar="FILE", help="the chain's upgrades")
+    parser.add_argument("--upgrade", type=Path, metavar="FILE", help="the chain's upgrades, for `initialize`")
 
 
 def new_chain(args: argparse.Namespace, name: str) -> NewChain:
-    return NewChain(
-        args.target,
-        name,
-        args.vm_name,
-        _read("genesis", args.genesis) or b"",
-        _read("config", args.config),
-        _read("upgrade", args.upgrade),
-    )
+    genesis, config = _read("genesis", args.genesis) or b"", _read("config", args.config)
+    return NewChain(args.target, name, args.vm_name, genesis, config, _read("upgrade", args.upgrade))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -122,38 +128,39 @@ def _network(args: argparse.Namespace) -> LocalNetwork:
         nodes=1 if args.nodes is None else args.nodes,
         directory=where,
         http_port=args.port,
-        flags=dict(_flag(text) for text in args.flag),
+        flags=_flags(args),
+        node_plugins=dict(_node_plugin(text) for text in args.node_plugin),
     )
     _refuse_changes(network, args)
     return network
 
 
 def _refuse_changes(network: LocalNetwork, args: argparse.Namespace) -> None:
-    """What only a new network can be given is an error where it would have no effect."""
+    """Options that only a new network takes are an error where they would have no effect."""
     try:
         record = network.record
     except NetworkNotFound:
         return
     if network.running:
-        raise NetworkError(f"the network {record.name} runs already: vmsdk network status shows it")
+        raise NetworkError(f"the network {record.name} is running: vmsdk network status shows it")
     if args.nodes not in (None, len(record.nodes)):
         raise NetworkError(
-            f"the network {record.name} has {len(record.nodes)} nodes already: vmsdk network add-node adds one"
+            f"the network {record.name} has {len(record.nodes)} nodes: vmsdk network add-node adds one"
         )
     chain = next((chain for chain in record.chains if chain.name == record.name), None)
     is_named = args.name is not None or args.data_dir is not None
-    if (
-        args.target is not None
-        and chain is not None
-        and not is_named
-        and chain.target != absolute(find(args.target))
-    ):
+    if args.target and chain and not is_named and chain.target != absolute(find(args.target)):
         raise NetworkError(
-            f"the network {record.name} was made from {chain.target}: give another --name for {args.target}, "
-            f"or --name {record.name} if it is the same VM at another place"
+            f"the network {record.name} was created from {chain.target}: "
+            f"choose another --name for {args.target}, "
+            f"or --name {record.name} if it is the same VM in another place"
         )
     if args.port not in (None, record.nodes[0].http_port):
-        raise NetworkError(f"the network {record.name} has its port {record.nodes[0].http_port} already")
+        raise NetworkError(
+            f"the network {record.name} has the port {record.nodes[0].http_port}, which can't be changed"
+        )
+    if args.node_plugin:
+        raise NetworkError(f"only a new network takes --node-plugin, and {record.name} exists")
 
 
 def _start(network: LocalNetwork, timeout_s: float) -> None:
@@ -167,7 +174,7 @@ def _start(network: LocalNetwork, timeout_s: float) -> None:
             if plain:
                 print(f"{text} ...", file=sys.stderr, flush=True)
 
-        network.on_progress(show)
+        network.progress = show
         network.start(timeout_s)
     print(f"ready after {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
 
@@ -179,6 +186,18 @@ def _read(what: str, path: Path | None) -> bytes | None:
         return path.read_bytes()
     except OSError as error:
         raise NetworkError(f"the {what} {path} cannot be read: {error.strerror}") from error
+
+
+def _flags(args: argparse.Namespace) -> dict[str, str]:
+    level = {"log-level": str(args.log_level)} if args.log_level else {}
+    return dict([*level.items(), *(_flag(text) for text in args.flag)])
+
+
+def _node_plugin(text: str) -> tuple[int, str]:
+    number, _, path = text.partition("=")
+    if not number.isdecimal() or not path:
+        raise NetworkError(f"{text!r} is not a node's plugin: give N=PATH, such as 2=build/timestampvm")
+    return int(number), path
 
 
 def _flag(text: str) -> tuple[str, str]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import time
+from typing import Any
 
 import ecdsa  # type: ignore[import-untyped]
 import pytest
 
+from vmsdk.codec import Reader
 from vmsdk.errors import InvalidEncoding
 from vmsdk.ids import ID, vm_id
-from vmsdk.network.chain import NewChain
 from vmsdk.network.errors import NetworkError
-from vmsdk.network.pchain import Birth
-from vmsdk.network.transactions import UTXO, CreateSubnet, Output, Owner, Signed
-from vmsdk.network.wallet import FEE, LOCAL_ADDRESS, LOCAL_KEY, OWNER, Wallet
+from vmsdk.network.wallet import FEE, LOCAL_ADDRESS, LOCAL_KEY, UTXO, Transaction, Wallet
 
 # Of AvalancheGo's local genesis, which the bytes below were made on. Other nodes have others.
 ASSET_ID = ID.from_string("2fombhL7aGPwj3KH4bfrmJwW6PVnMobf9Y2fn9GwxiAAJyFDbe")
@@ -65,12 +64,8 @@ UTXO_BYTES = bytes.fromhex(
 OTHER_ADDRESS = bytes(20)
 
 
-def owned_by(*addresses: bytes, threshold: int = 1, locktime_s: int = 0) -> Owner:
-    return Owner(addresses, threshold, locktime_s)
-
-
-def utxo(amount: int, owner: Owner = OWNER, index: int = 0, asset_id: ID = ASSET_ID) -> UTXO:
-    return UTXO(ID.EMPTY, index, Output(asset_id, amount, owner))
+def utxo(amount: int, index: int = 0, asset_id: ID = ASSET_ID, **owner: Any) -> UTXO:
+    return UTXO(ID.EMPTY, index, asset_id, amount, **owner)
 
 
 @pytest.fixture(scope="module")
@@ -79,37 +74,36 @@ def wallet() -> Wallet:
 
 
 @pytest.fixture(scope="module")
-def birth(wallet: Wallet) -> Birth:
-    new = NewChain("m:TimestampVM", "my-chain", genesis=b"genesis")
-    return Birth.plan(new, vm_id("timestampvm"), wallet, [utxo(20_000_000 * 10**9)])
+def subnet(wallet: Wallet) -> Transaction:
+    return wallet.create_subnet([utxo(20_000_000 * 10**9)])
 
 
-def test_a_subnet_is_created_by_the_bytes_that_a_node_makes(birth: Birth) -> None:
-    assert birth.create_subnet.to_bytes() == CREATE_SUBNET
-    assert str(birth.subnet_id) == SUBNET_ID
+def test_a_subnet_is_created_by_the_bytes_that_a_node_makes(subnet: Transaction) -> None:
+    assert subnet.raw == CREATE_SUBNET
+    assert str(subnet.id) == SUBNET_ID
 
 
-def test_a_chain_is_created_by_the_bytes_that_a_node_makes(birth: Birth) -> None:
-    assert birth.create_chain.to_bytes() == CREATE_CHAIN
-    assert str(birth.chain_id) == CHAIN_ID
+def test_a_chain_is_created_by_the_bytes_that_a_node_makes(wallet: Wallet, subnet: Transaction) -> None:
+    chain = wallet.create_chain(subnet.change, subnet.id, "my chain", vm_id("timestampvm"), b"genesis")
+    assert chain.raw == CREATE_CHAIN
+    assert str(chain.id) == CHAIN_ID
 
 
 def test_each_of_several_inputs_is_signed_for(wallet: Wallet) -> None:
-    payment = wallet.pay([utxo(600_000_000, index=1), utxo(600_000_000, index=0)])
-    signed = wallet.sign(CreateSubnet(payment, OWNER))
-    assert signed.to_bytes() == TWO_INPUTS
-    assert str(signed.id) == TWO_INPUTS_ID
+    transaction = wallet.create_subnet([utxo(600_000_000, index=1), utxo(600_000_000, index=0)])
+    assert transaction.raw == TWO_INPUTS
+    assert str(transaction.id) == TWO_INPUTS_ID
 
 
 def test_every_signature_recovers_the_key_by_its_last_byte(wallet: Wallet) -> None:
     public_key = ecdsa.SigningKey.from_string(LOCAL_KEY, ecdsa.SECP256k1).verifying_key
     seen = set()
     for amount in range(FEE, FEE + 16):
-        signed = wallet.sign(CreateSubnet(wallet.pay([utxo(amount)]), OWNER))
-        digest = hashlib.sha256(unsigned_part(signed)).digest()
-        ((signature,),) = signed.credentials
+        raw = wallet.create_subnet([utxo(amount)]).raw
+        # The one credential comes last: a count, a type, a count and the signature.
+        unsigned, signature = raw[: -(4 + 4 + 4 + 65)], raw[-65:]
         keys = ecdsa.VerifyingKey.from_public_key_recovery_with_digest(
-            signature[:64], digest, ecdsa.SECP256k1, hashlib.sha256
+            signature[:64], hashlib.sha256(unsigned).digest(), ecdsa.SECP256k1, hashlib.sha256
         )
         assert keys[signature[64]].to_string() == public_key.to_string()
         # Nodes refuse the other solution, whose s is in the upper half.
@@ -118,15 +112,10 @@ def test_every_signature_recovers_the_key_by_its_last_byte(wallet: Wallet) -> No
     assert seen == {0, 1}
 
 
-def unsigned_part(signed: Signed) -> bytes:
-    """The signed bytes without the one credential: its count, type, count and signature."""
-    return signed.to_bytes()[: -(4 + 4 + 4 + 65)]
-
-
 class TestUnspentOutputs:
     def test_are_read_as_nodes_write_them(self) -> None:
-        output = Output(ASSET_ID, 5, owned_by(LOCAL_ADDRESS, locktime_s=7))
-        assert UTXO.from_bytes(UTXO_BYTES) == UTXO(ID.from_string(SUBNET_ID), 3, output)
+        expected = UTXO(ID.from_string(SUBNET_ID), 3, ASSET_ID, 5, (LOCAL_ADDRESS,), locktime_s=7)
+        assert UTXO.from_bytes(UTXO_BYTES) == expected
 
     def test_of_another_type_than_a_transfer_are_left_out(self) -> None:
         assert UTXO.from_bytes(UTXO_BYTES[:70] + (22).to_bytes(4, "big") + UTXO_BYTES[74:]) is None
@@ -139,35 +128,54 @@ class TestUnspentOutputs:
 
 class TestPaying:
     def test_takes_the_largest_and_gives_back_the_rest(self, wallet: Wallet) -> None:
-        payment = wallet.pay([utxo(FEE, index=0), utxo(3 * FEE, index=1)])
-        assert [spent.index for spent in payment.inputs] == [1]
-        assert [output.amount for output in payment.outputs] == [2 * FEE]
+        transaction = wallet.create_subnet([utxo(FEE, index=0), utxo(3 * FEE, index=1)])
+        assert spent_by(transaction) == [(1, 3 * FEE, 0)]
+        assert transaction.change == (UTXO(transaction.id, 0, ASSET_ID, 2 * FEE),)
 
     def test_is_in_the_asset_of_the_outputs(self, wallet: Wallet) -> None:
         asset = ID(b"M" * 32)
-        payment = wallet.pay([utxo(3 * FEE, asset_id=asset)])
-        assert {spent.asset_id for spent in payment.inputs} == {asset}
-        assert {output.asset_id for output in payment.outputs} == {asset}
+        transaction = wallet.create_subnet([utxo(3 * FEE, asset_id=asset)])
+        assert transaction.raw.count(asset) == 2
+        assert transaction.change[0].asset_id == asset
 
     def test_leaves_no_output_of_nothing(self, wallet: Wallet) -> None:
-        assert wallet.pay([utxo(FEE)]).outputs == ()
+        transaction = wallet.create_subnet([utxo(FEE)])
+        assert transaction.change == ()
+        assert spent_by(transaction) == [(0, FEE, 0)]
 
     def test_says_what_is_needed_and_what_there_is(self, wallet: Wallet) -> None:
         with pytest.raises(NetworkError, match=f"costs {FEE}, and only {FEE - 1} can be spent"):
-            wallet.pay([utxo(FEE - 1)])
+            wallet.create_subnet([utxo(FEE - 1)])
 
     def test_does_not_touch_what_it_may_not_spend_alone_and_now(self, wallet: Wallet) -> None:
         not_spendable = [
-            utxo(FEE, owned_by(OTHER_ADDRESS)),
-            utxo(FEE, owned_by(OTHER_ADDRESS, LOCAL_ADDRESS, threshold=2)),
-            utxo(FEE, owned_by(LOCAL_ADDRESS, locktime_s=int(time.time()) + 3600)),
+            utxo(FEE, addresses=(OTHER_ADDRESS,)),
+            utxo(FEE, addresses=(OTHER_ADDRESS, LOCAL_ADDRESS), threshold=2),
+            utxo(FEE, locktime_s=int(time.time()) + 3600),
         ]
         with pytest.raises(NetworkError, match="only 0 can be spent"):
-            wallet.pay(not_spendable)
+            wallet.create_subnet(not_spendable)
 
     def test_signs_at_its_own_place_among_several_owners(self, wallet: Wallet) -> None:
-        shared = utxo(FEE, owned_by(OTHER_ADDRESS, LOCAL_ADDRESS))
-        assert wallet.pay([shared]).inputs[0].signature_indices == (1,)
+        shared = utxo(FEE, addresses=(OTHER_ADDRESS, LOCAL_ADDRESS))
+        assert spent_by(wallet.create_subnet([shared])) == [(0, FEE, 1)]
+
+
+def spent_by(transaction: Transaction) -> list[tuple[int, int, int]]:
+    """The inputs: index of the output, amount, and place of the signer among its owners."""
+    reader = Reader(transaction.raw)
+    reader.fixed(2 + 4 + 4 + 32)
+    for _ in range(reader.count()):
+        reader.fixed(32 + 4 + 8 + 8 + 4 + 4 + 20)
+    inputs = []
+    for _ in range(reader.count()):
+        reader.fixed(32)
+        index = reader.u32()
+        reader.fixed(32 + 4)
+        amount = reader.u64()
+        (signer,) = reader.sequence(Reader.u32)
+        inputs.append((index, amount, signer))
+    return inputs
 
 
 def test_the_address_is_that_of_the_key() -> None:
