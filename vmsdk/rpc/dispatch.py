@@ -66,20 +66,22 @@ class Dispatcher:
                 except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
                     self._abort(method, context, error, answers)
 
-        return self._handler(method, handle)
+        return self._handler(method, handle, comes_first=True)
 
     def free(
-        self, method: Method[RequestT, ResponseT], behaviour: Callable[[RequestT], ResponseT]
+        self,
+        method: Method[RequestT, ResponseT],
+        behaviour: Callable[[RequestT], ResponseT],
+        *,
+        answers: tuple[type[Exception], ...] = (),
     ) -> Handler:
         """A call that runs beside all others, without the chain's lock."""
-        priority = self._session.priority
 
         def handle(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
-            with priority:
-                try:
-                    return behaviour(request)
-                except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
-                    self._abort(method, context, error)
+            try:
+                return behaviour(request)
+            except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
+                self._abort(method, context, error, answers)
 
         return self._handler(method, handle)
 
@@ -98,7 +100,7 @@ class Dispatcher:
             except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
                 self._abort(method, context, error)
 
-        return self._handler(method, handle, comes_first=False)
+        return self._handler(method, handle)
 
     def _abort(
         self,
@@ -122,7 +124,7 @@ class Dispatcher:
         method: Method[RequestT, ResponseT],
         handle: Callable[..., ResponseT],
         *,
-        comes_first: bool = True,
+        comes_first: bool = False,
     ) -> Handler:
         log = self._session.log
         name = method.path.rpartition("/")[2]

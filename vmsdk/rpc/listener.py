@@ -41,7 +41,7 @@ SERVER_VARIABLE = "GRPC_VMSDK_SERVER"
 PUBLIC = "public"
 
 RESERVED_THREADS = 3
-"""What the reserved lanes of `vm.VM` need (`vmsdk.rpc.methods`)."""
+"""What the reserved lanes of `vm.VM` need (`vmsdk.rpc.server`)."""
 PUBLIC_THREADS = 32
 
 _log = logging.getLogger("vmsdk.rpc")

@@ -37,6 +37,9 @@ _TYPES = {
 # Source: checkSuffixCollisions in prometheus/client_golang.
 _LINES = {pb.SUMMARY: ("_count", "_sum"), pb.HISTOGRAM: ("_count", "_sum", "_bucket")}
 
+COLLECT_S = 2.0
+"""Prometheus gives a scrape 10 s by default, for all chains of the node together."""
+
 # One family, one complaint; names that are ever new must fill neither the log nor the memory.
 MAX_COMPLAINTS = 1_000
 
@@ -51,7 +54,7 @@ class UnusableMetric(VMError):
 
 
 class MetricsPage(Metrics):
-    """All families of this process, gathered at each scrape. Empty before the chain is initialised."""
+    """All families of this process, collected at each scrape."""
 
     def __init__(self, faults: FaultLog, log: logging.Logger) -> None:
         self._faults = faults
@@ -59,22 +62,51 @@ class MetricsPage(Metrics):
         self._lock = threading.Lock()
         self._collectors: list[Collector] = []
         self._complaints: set[str] = set()
+        self._collecting: threading.Thread | None = None
 
     def register(self, collector: Collector) -> None:
         with self._lock:
             self._collectors.append(collector)
 
     def gather(self) -> list[pb.MetricFamily]:
-        """Every family that the node takes; the others are logged once and left out."""
-        with self._lock:
-            collectors = list(self._collectors)
+        """Every family that the node accepts; the others are logged once and left out.
+
+        The author's are left out too when their collectors take longer than `COLLECT_S`, since the node
+        waits for this call without a limit, with the metrics of all its chains. For one call at a time.
+        """
         families: dict[str, pb.MetricFamily] = {}
-        for collector in collectors:
-            for family in self._collect(collector):
-                self._add(families, AUTHOR_PREFIX, family)
+        if self._collectors:
+            families = self._collect_in_time()
         for own in (*_process_families(), *self._own_families()):
             families[own.name] = own
         return list(families.values())
+
+    def _collect_in_time(self) -> dict[str, pb.MetricFamily]:
+        if self._collecting is not None and self._collecting.is_alive():
+            return {}
+        families: dict[str, pb.MetricFamily] = {}
+        ended = threading.Event()
+
+        def collect() -> None:
+            for collector in tuple(self._collectors):
+                for family in self._collect(collector):
+                    self._add(families, AUTHOR_PREFIX, family)
+            ended.set()
+
+        self._collecting = threading.Thread(target=collect, name="vmsdk-metrics", daemon=True)
+        try:
+            self._collecting.start()
+        except (RuntimeError, MemoryError) as error:
+            self._collecting = None
+            self._log.warning("this scrape has no metrics of the VM: %s", error)
+            return {}
+        if ended.wait(COLLECT_S):
+            return families
+        self._log.warning(
+            "a metrics collector takes longer than %g s: scrapes leave the VM's metrics out until it returns",
+            COLLECT_S,
+        )
+        return {}
 
     def _collect(self, collector: Collector) -> list[MetricFamily]:
         families = []

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+import grpc
+
+from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.address import Addresses
 from vmsdk.protocol import Protocol
 from vmsdk.rpc.blocks import Blocks
-from vmsdk.rpc.dispatch import Servicer
+from vmsdk.rpc.dispatch import Handler, Servicer
 from vmsdk.rpc.events import Events
-from vmsdk.rpc.gather import Gather
 from vmsdk.rpc.handlers import Handlers
-from vmsdk.rpc.health import Health
+from vmsdk.rpc.lane import Lane, LaneMethod
 from vmsdk.rpc.lifecycle import Lifecycle
-from vmsdk.rpc.listener import Server
-from vmsdk.rpc.liveness import Liveness
-from vmsdk.rpc.methods import VMMethods
+from vmsdk.rpc.listener import RESERVED_THREADS, Server
+from vmsdk.rpc.monitoring import HealthService, Monitoring
 from vmsdk.rpc.peers import Peers
+from vmsdk.rpc.priority import EnginePriority
 from vmsdk.rpc.session import Session
 from vmsdk.rpc.statesync import StateSync
 from vmsdk.vm import ChainVM
+
+# A new wait ends the oldest of `eventsource.MAX_WAITS` others, so there must be threads for more.
+WAITS = 8
+# A node handles two messages at a time for each chain (its consensus-app-concurrency).
+MESSAGES = 8
 
 
 class VMServer:
@@ -49,11 +56,10 @@ class VMServer:
             Events(self.session),
             Peers(self.session),
             Handlers(self.session),
-            Health(self.session),
-            Gather(self.session),
+            Monitoring(self.session),
         )
         handlers = (handler for servicer in servicers for handler in servicer.handlers())
-        server.add_generic_rpc_handlers((VMMethods(handlers, self.session.priority), Liveness()))
+        server.add_generic_rpc_handlers((VMMethods(handlers, self.session.priority), HealthService()))
 
     def start(self) -> None:
         """Begin to answer."""
@@ -63,3 +69,31 @@ class VMServer:
         """Take no more calls, give those in flight *grace_s* seconds, then end. Returns when ended."""
         self.session.events.close()
         self._server.stop(grace_s).wait()
+
+
+class VMMethods(grpc.GenericRpcHandler):
+    """Finds the method of a call when the call arrives. HTTP gives way to engine calls from then on.
+
+    Engine calls run one at a time. They, Shutdown and Health always find a thread, whatever else hangs.
+    """
+
+    def __init__(self, handlers: Iterable[Handler], priority: EnginePriority) -> None:
+        reserved = [Lane(name, reserved=True, cancellable=False) for name in ("engine", "Shutdown", "Health")]
+        assert len(reserved) == RESERVED_THREADS
+        others = Lane("messages", limit=MESSAGES), Lane("WaitForEvent", limit=WAITS)
+        lanes = {lane.name: lane for lane in (*reserved, *others, Lane("Version"), Lane("Gather"))}
+        self._priority = priority
+        self._methods: dict[str, tuple[LaneMethod, bool]] = {}
+        for handler in handlers:
+            lane = lanes.get(handler.name) or lanes["messages" if "App" in handler.name else "engine"]
+            method = LaneMethod(handler.behaviour, handler.decode, handler.encode, lane)
+            self._methods[f"/{VM.full_name}/{handler.name}"] = method, handler.comes_first
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> LaneMethod | None:
+        found = self._methods.get(handler_call_details.method)
+        if found is None:
+            return None
+        method, comes_first = found
+        if comes_first:
+            self._priority.announce()
+        return method

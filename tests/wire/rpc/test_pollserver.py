@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2
 from vmsdk.rpc import listener, pollserver
 from vmsdk.rpc.lane import Lane, LaneMethod
 from vmsdk.rpc.listener import PublicServer, Server
-from vmsdk.rpc.liveness import Liveness
+from vmsdk.rpc.monitoring import HealthService
 from vmsdk.rpc.pollserver import PollServer
 
 PATIENCE_S = 10.0
@@ -45,7 +45,7 @@ class Rig:
         self.server = server
         self.methods = Methods()
         self.add = self.methods.add
-        server.add_generic_rpc_handlers((self.methods, Liveness()))
+        server.add_generic_rpc_handlers((self.methods, HealthService()))
         port = server.add_insecure_port(address)
         target = address if address.startswith("unix:") else f"127.0.0.1:{port}"
         self.channel = grpc.insecure_channel(target, options=[("grpc.max_receive_message_length", -1)])

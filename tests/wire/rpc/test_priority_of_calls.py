@@ -26,13 +26,16 @@ def test_a_call_of_the_engine_is_announced_before_it_begins(
     monkeypatch.setattr(served.session.priority, "announce", lambda: events.append("announced"))
     refused(lambda: served.client.ParseBlock(pb.ParseBlockRequest(bytes=b"no block")))
     assert events == ["announced", "begun"]
-    served.client.Health(Empty())
+    served.client.SetState(pb.SetStateRequest(state=pb.STATE_NORMAL_OP))
     assert events[2:] == ["announced"]
 
 
-def test_a_call_that_waits_for_events_is_not(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_may_wait_is_not(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     announced: list[None] = []
     served = serve(PlainVM(has_pending_work=lambda: True))
     monkeypatch.setattr(served.session.priority, "announce", lambda: announced.append(None))
     assert served.client.WaitForEvent(Empty()).message == pb.MESSAGE_BUILD_BLOCK
+    served.client.AppGossip(pb.AppGossipMsg(node_id=bytes(20)))
+    served.client.Gather(Empty())
+    assert served.client.Health(Empty()).details
     assert announced == []

@@ -1,0 +1,97 @@
+"""What the node's operator sees of the chain: its health and its metrics, and the standard health service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from vmsdk._pb.vm import vm_pb2
+from vmsdk._pb.vm.vm_grpc import VM
+from vmsdk.errors import VMError
+from vmsdk.rpc.dispatch import Dispatcher, Handler
+from vmsdk.rpc.session import Session
+
+HEALTH_SERVICE = "grpc.health.v1.Health"
+
+# The node gives the details to its page as they are. Escaped as Go's JSON escapes them, they are harmless
+# in HTML.
+_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
+LOCK_PATIENCE_S = 3.0
+"""A chain whose lock is held for longer makes no progress, which its health must say."""
+
+
+class ChainStuck(VMError):
+    """The chain's lock is held for so long that the chain counts as unhealthy."""
+
+
+class Monitoring:
+    """Health, of the VM and its database, and Gather."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def handlers(self) -> Iterator[Handler]:
+        dispatch = Dispatcher(self._session)
+        yield dispatch.free(VM.Health, self.health, answers=(ChainStuck,))
+        yield dispatch.free(VM.Gather, self.gather)
+
+    def health(self, request: Empty) -> vm_pb2.HealthResponse:
+        session = self._session
+        if not session.lock.acquire(timeout=LOCK_PATIENCE_S):
+            raise ChainStuck(
+                f"the chain has waited {LOCK_PATIENCE_S:g} s for ctx.lock: an engine call or a thread of the "
+                "VM's, such as an HTTP handler, holds it"
+            )
+        try:
+            session.check_ready()
+            report = {
+                "database": None if session.node is None else session.node.database.health_check(),
+                "health": session.vm.health_check(),
+            }
+        finally:
+            session.lock.release()
+        text = json.dumps(report, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return vm_pb2.HealthResponse(details=text.translate(_ESCAPES).encode("ascii"))
+
+    def gather(self, request: Empty) -> vm_pb2.GatherResponse:
+        # Old nodes already ask before Initialize.
+        if not self._session.initialized:
+            return vm_pb2.GatherResponse()
+        return vm_pb2.GatherResponse(metric_families=self._session.metrics.gather())
+
+
+class HealthService(grpc.GenericRpcHandler):
+    """The standard gRPC health service, for tools: SERVING for the whole server. The node never asks it.
+
+    Made at the first call: importing its library would delay every start of the plugin.
+    """
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        if not handler_call_details.method.startswith(f"/{HEALTH_SERVICE}/"):
+            return None
+        return self._library.service(handler_call_details)
+
+    @cached_property
+    def _library(self) -> grpc.GenericRpcHandler:
+        from grpc_health.v1 import health, health_pb2
+
+        # A thread for each watcher: without one, grpcio's server may hang when a watcher leaves.
+        servicer = health.HealthServicer(experimental_non_blocking=False)
+        servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+        request = health_pb2.HealthCheckRequest.FromString
+        response = health_pb2.HealthCheckResponse.SerializeToString
+        return grpc.method_handlers_generic_handler(
+            HEALTH_SERVICE,
+            {
+                "Check": grpc.unary_unary_rpc_method_handler(servicer.Check, request, response),
+                "Watch": grpc.unary_stream_rpc_method_handler(servicer.Watch, request, response),
+            },
+        )
