@@ -8,6 +8,9 @@ from vmsdk.errors import InvalidCB58
 
 CHECKSUM_LENGTH = 4
 
+MAX_CHARACTERS = 256
+"""Of a text to decode, which takes quadratic time. The longest text in use is that of 32 bytes, 50 characters."""
+
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
 
@@ -30,6 +33,9 @@ def decode(text: str) -> bytes:
     Raises `InvalidCB58` when a character is outside the alphabet, when there are fewer than the
     checksum's 4 bytes, or when the checksum does not match; its `rule` says which.
     """
+    if len(text) > MAX_CHARACTERS:
+        rule = f"{len(text)} characters are too many: CB58 of 32 bytes has at most 50"
+        raise InvalidCB58(text[:MAX_CHARACTERS] + "...", rule)
     number = 0
     for position, character in enumerate(text):
         value = _VALUES.get(character)

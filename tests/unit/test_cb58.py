@@ -38,3 +38,9 @@ def test_edge_97_each_kind_of_bad_text_has_an_error_of_its_own(text: str, rule: 
     assert caught.value.rule == rule
     assert caught.value.text == text
     assert repr(text) in str(caught.value)
+
+
+def test_a_text_far_longer_than_any_is_refused_without_reading_it() -> None:
+    with pytest.raises(InvalidCB58, match="1000000 characters are too many") as caught:
+        cb58.decode("!" * 1_000_000)
+    assert len(str(caught.value)) < 1_000

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from examples.timestamp.timestampvm import TimestampVM
 from vmsdk.errors import InvalidBlock, NotFound
 from vmsdk.http import JSONRPC, JSONRPCError
 from vmsdk.ids import ID
@@ -133,6 +134,12 @@ def test_static_methods_count_and_several_services_live_side_by_side() -> None:
 def test_a_class_in_place_of_an_instance_is_refused_with_the_cure() -> None:
     with pytest.raises(TypeError, match="pass an instance"):
         JSONRPC("chain", Chain)
+
+
+@pytest.mark.parametrize("services", [("chain", TimestampVM()), ({"chain": Chain(), "vm": TimestampVM()},)])
+def test_the_vm_itself_is_refused_with_the_cure(services: Any) -> None:
+    with pytest.raises(TypeError, match=r"every client could call its shutdown.*pass an object"):
+        JSONRPC(*services)
 
 
 def test_an_object_without_methods_is_refused() -> None:
@@ -475,3 +482,18 @@ def test_a_client_that_leaves_before_its_body_ends_gets_nothing() -> None:
     client = Client(body=[])
     asyncio.run(JSONRPC("chain", Chain())(client.scope, client.receive, client.send))
     assert client.sent == []
+
+
+@pytest.mark.parametrize("field", ['"id": 1e999', '"id": 1, "params": [-1e400]'])
+def test_a_number_that_no_float_can_hold_is_a_parse_error(field: str) -> None:
+    body = f'{{"jsonrpc": "2.0", "method": "chain.static", {field}}}'.encode()
+    response = json.loads(asyncio.run(JSONRPC("chain", Chain()).answer(body)) or b"")
+    assert response["error"] == {"code": -32700, "message": "parse error: a number is too large"}
+    assert response["id"] is None
+
+
+def test_an_id_far_longer_than_any_is_refused_unread_and_not_repeated() -> None:
+    error = call("chain.getBlock", ["2" * 400_000])
+    assert error["code"] == -32602
+    assert "400000 characters are too many" in error["message"]
+    assert len(error["message"]) < 1_000

@@ -140,3 +140,19 @@ def test_stopping_what_was_never_started_is_nothing() -> None:
         await running.stop(5)
 
     run(app, use)
+
+
+def test_an_app_that_raises_in_its_startup_has_failed_to_start() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "lifespan.startup"
+        raise KeyError("config")
+
+    async def use(running: Lifespan) -> None:
+        with pytest.raises(
+            StartupFailed, match=r"prefix '/api' did not start: .*KeyError\('config'\)"
+        ) as caught:
+            await running.start(5)
+        assert isinstance(caught.value.__cause__, KeyError)
+        await running.stop(5)
+
+    run(app, use)

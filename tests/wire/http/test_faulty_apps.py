@@ -16,7 +16,7 @@ from tests.wire.http.apps import answering
 from tests.wire.http.conftest import Mount
 from tests.wire.http.node import DEADLINE_S, Caller, Request
 from vmsdk._pb.io.reader import reader_pb2
-from vmsdk.http import JSONRPC, subpaths
+from vmsdk.http import JSONRPC, WSGI, subpaths
 from vmsdk.protocol import NEWEST, protocol
 from vmsdk.rpc.http import HTTPServers
 
@@ -208,3 +208,104 @@ def test_an_app_that_blocks_the_event_loop_is_left_behind(
     assert not loop.is_alive()
     call.cancel()
     caller.close()
+
+
+def test_what_a_client_writes_into_its_path_reaches_the_log_as_text_only(
+    mount: Mount, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            raise RuntimeError
+
+    caller = mount(app)
+    assert caller.simple(url="/ext/bc/2Z/x/%1b[2J%0aforged%9b\u202e" + "x" * 10_000).code == 500
+    [record] = [record for record in caplog.records if record.exc_info]
+    assert "GET /ext/bc/2Z/x/%1B%5B2J%0Aforged" in record.getMessage()
+    assert record.getMessage().isprintable()
+    assert len(record.getMessage()) < 2_000
+
+
+@pytest.mark.parametrize("kind", ["app", "json-rpc"])
+def test_a_flood_of_failures_of_one_kind_is_one_traceback(
+    mount: Mount, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Service:
+        def fail(self) -> None:
+            raise RuntimeError("broken")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            raise RuntimeError("broken")
+
+    if kind == "app":
+        caller = mount(app)
+        for number in range(100):
+            assert caller.simple(url=f"/ext/bc/2Z/x/{number}").code == 500
+    else:
+        caller = mount(JSONRPC("chain", Service()))
+        for _ in range(100):
+            assert rpc(caller, "fail")["error"]["code"] == -32603
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len([record for record in errors if record.exc_info]) == 1
+    # The first, then the 2nd, 4th, 8th, ..., 64th.
+    assert len(errors) == 7
+
+
+class ItsOwnDisconnect(Exception):
+    """What a framework makes of the error that `send` raises."""
+
+
+def test_what_an_app_raises_after_its_client_has_left_is_not_its_fault(
+    mount: Mount, caplog: pytest.LogCaptureFixture
+) -> None:
+    began, ended = threading.Event(), threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        await receive()
+        began.set()
+        assert (await receive())["type"] == "http.disconnect"
+        ended.set()
+        raise ItsOwnDisconnect
+
+    call = mount(app).begin_simple()
+    assert began.wait(DEADLINE_S)
+    call.cancel()
+    assert ended.wait(DEADLINE_S)
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+class Unread(Request):
+    """A request whose response the client does not read."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.given_up = threading.Event()
+        super().__init__([reader_pb2.ReadResponse(error=b"EOF")])
+
+    def _write(self, request: Any, context: Any) -> Any:
+        self.asked.set()
+        assert self.given_up.wait(DEADLINE_S)
+        return super()._write(request, context)
+
+
+def test_clients_that_do_not_read_stop_no_one_else(mount: Mount) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return iter([b"one", b"two"])
+
+    slow = [Unread() for _ in range(20)]
+    with_slow_clients, other = mount(WSGI(app), 45), mount(JSONRPC("chain", Plain()), 45)
+    calls = []
+    for request in slow:
+        calls.append(with_slow_clients.handle(request, proto_major=2, proto_minor=0))
+        assert request.asked.wait(DEADLINE_S)
+    assert with_slow_clients.simple().body == b"onetwo"
+    assert rpc(other, "ping")["result"] == "pong"
+    for request in slow:
+        request.given_up.set()
+    for call in calls:
+        call.result()
+    for request in slow:
+        request.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -10,6 +11,10 @@ from google.protobuf.empty_pb2 import Empty
 from tests.wire.rpc.conftest import Serve, refused
 from tests.wire.rpc.plainvm import PlainVM
 from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk.ids import NodeID
+
+PEER = NodeID(bytes([7]) * 20)
+PATIENCE_S = 10.0
 
 
 def test_a_call_of_the_engine_is_announced_before_it_begins(
@@ -39,3 +44,18 @@ def test_a_call_that_may_wait_is_not(serve: Serve, monkeypatch: pytest.MonkeyPat
     served.client.Gather(Empty())
     assert served.client.Health(Empty()).details
     assert announced == []
+
+
+def test_http_gives_way_to_no_handler_of_messages_that_only_waits(serve: Serve) -> None:
+    began, release = threading.Event(), threading.Event()
+
+    def app_gossip(node_id: NodeID, message: bytes) -> None:
+        began.set()
+        assert release.wait(PATIENCE_S)
+
+    served = serve(PlainVM(app_gossip=app_gossip))
+    call = served.client.AppGossip.start(pb.AppGossipMsg(node_id=PEER, msg=b"psst"))
+    assert began.wait(PATIENCE_S)
+    assert not served.session.priority._is_engines_turn()
+    release.set()
+    call.wait()

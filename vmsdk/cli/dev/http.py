@@ -13,6 +13,7 @@ from vmsdk.host.chain import Chain
 from vmsdk.host.http import Access, AddressUnavailable, HTTPFront, RouteRefused
 from vmsdk.host.http.routes import compile_template, without_patterns
 from vmsdk.host.identity import DEFAULT_NODE_ID
+from vmsdk.ids import ID
 
 _JSON_RPC = '{"jsonrpc":"2.0","id":1,"method":"METHOD","params":{}}'
 
@@ -27,6 +28,7 @@ class ChainHTTP:
         self._screen = screen
         self._lock = threading.Lock()
         self._chain: Chain | None = None
+        self._ending: ID | None = None
         self._hinted: set[str] = set()
         self._front = HTTPFront(
             protocol.protocol(version),
@@ -62,12 +64,19 @@ class ChainHTTP:
             self._chain = chain
         return refused
 
-    def close(self) -> None:
-        """Stop serving the chain, because its process is about to end. Harmless without one."""
+    def pause(self) -> None:
+        """Take no more requests, because the chain's process is about to end. It still closes its WebSockets."""
         with self._lock:
             chain, self._chain = self._chain, None
         if chain is not None:
-            self._front.remove_chain(chain.config.chain_id)
+            self._ending = chain.config.chain_id
+            self._front.set_normal_op(self._ending, False)
+
+    def close(self) -> None:
+        """Hang up on what the chain's process has left open. Call after its end; harmless without a chain."""
+        if self._ending is not None:
+            self._front.remove_chain(self._ending)
+            self._ending = None
 
     def url(self, chain: Chain) -> str:
         """Return the URL of *chain*, to which the prefixes of its handlers are appended."""

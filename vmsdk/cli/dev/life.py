@@ -113,8 +113,9 @@ class Life:
                 self._over.wait()
                 return None if self._stopping.is_set() else self._what_ended(host)
             finally:
-                self._http.close()
+                self._http.pause()
                 host.stop()
+                self._http.close()
 
     def _make_host(self, name: str, data: DataDirectory, genesis: bytes) -> Host:
         settings = self._settings

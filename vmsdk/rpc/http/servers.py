@@ -97,14 +97,13 @@ class HTTPServers:
             self._loop = self._front = None
         if loop is None or front is None:
             return
-        with self._priority.lent():
-            try:
-                front.stop_threaded_servers()
-                loop.finish(front.close(), CLOSE_TIMEOUT_S)
-            except LoopBlocked as error:
-                self._log.warning("HTTP did not stop in order: %s", error)
-            finally:
-                front.shared.pool.shutdown()
+        try:
+            front.stop_threaded_servers()
+            loop.finish(front.close(), CLOSE_TIMEOUT_S)
+        except LoopBlocked as error:
+            self._log.warning("HTTP did not stop in order: %s", error)
+        finally:
+            front.shared.pool.shutdown()
 
 
 class _Front:

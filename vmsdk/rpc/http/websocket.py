@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
+import h11
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
 from wsproto.events import (
@@ -56,6 +57,7 @@ _FAILED = 1011
 _RESTARTING = 1012
 
 _HANDSHAKE = (b"connection", b"upgrade")
+_MAX_REASON = 200
 
 
 class Refused(Exception):
@@ -77,11 +79,16 @@ def begin(headers: RawHeaders) -> tuple[WSConnection, list[str]]:
     except RemoteProtocolError as error:
         hint = error.event_hint
         if isinstance(hint, RejectConnection):
-            raise Refused(hint.status_code, str(error), list(hint.headers)) from None
-        raise Refused(400, str(error), []) from None
-    except (ValueError, LocalProtocolError) as error:
-        raise Refused(400, f"the handshake is malformed: {error}", []) from None
+            raise Refused(hint.status_code, _short(error), list(hint.headers)) from None
+        raise Refused(400, _short(error), []) from None
+    except (ValueError, LocalProtocolError, h11.LocalProtocolError) as error:
+        raise Refused(400, f"the handshake is malformed: {_short(error)}", []) from None
     return connection, list(request.subprotocols)
+
+
+def _short(error: Exception) -> str:
+    """The text of an error, which may quote what the client sent."""
+    return str(error)[:_MAX_REASON]
 
 
 class Inbox:
