@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from examples.timestamp.timestampvm import TimestampVM
+from tests.wire.rpc.plainvm import PlainVM
 from vmsdk.errors import InvalidBlock, NotFound
 from vmsdk.http import JSONRPC, JSONRPCError
 from vmsdk.ids import ID
@@ -136,7 +136,7 @@ def test_a_class_in_place_of_an_instance_is_refused_with_the_cure() -> None:
         JSONRPC("chain", Chain)
 
 
-@pytest.mark.parametrize("services", [("chain", TimestampVM()), ({"chain": Chain(), "vm": TimestampVM()},)])
+@pytest.mark.parametrize("services", [("chain", PlainVM()), ({"chain": Chain(), "vm": PlainVM()},)])
 def test_the_vm_itself_is_refused_with_the_cure(services: Any) -> None:
     with pytest.raises(TypeError, match=r"every client could call its shutdown.*pass an object"):
         JSONRPC(*services)
