@@ -1,6 +1,8 @@
-"""The timestamp chain on bare grpcio: the least that Python can do, as the floor for vmsdk. Protocol 42 and newer.
+"""The timestamp chain on bare grpcio: the least that Python can do, as the floor for vmsdk.
+Protocol 42 and newer.
 
-It keeps the wire and the one batch for each accepted block, and nothing else: no checks, no restart, no logging.
+It keeps the wire and the one batch for each accepted block, and nothing else: no checks, no
+restart, no logging.
 """
 
 from __future__ import annotations

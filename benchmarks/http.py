@@ -1,4 +1,6 @@
-"""HTTP: a JSON-RPC method against a bare grpcio handler, and what full HTTP load does to the engine's calls."""
+"""HTTP: a JSON-RPC method against a bare grpcio handler, and what full HTTP load does to the
+engine's calls.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ ANSWER = b'{"jsonrpc":"2.0","result":{"id":"%s","height":0},"id":1}' % (b"2" * 5
 
 
 async def serve_bare() -> None:
-    """The least that grpcio's asyncio server can do for HandleSimple: prints its address, serves until killed."""
+    """The least that grpcio's asyncio server can do for HandleSimple: prints its address, serves
+    until killed.
+    """
     headers = [http_pb2.Element(key="Content-Type", values=["application/json"])]
 
     async def handle_simple(request: Any, context: object) -> http_pb2.HandleSimpleHTTPResponse:

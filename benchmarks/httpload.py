@@ -1,4 +1,5 @@
-"""HTTP clients that ask for as much as they get, as a node forwards them: in this process, or in one of their own.
+"""HTTP clients that ask for as much as they get, as a node forwards them: in this process, or in
+one of their own.
 
 `python -m benchmarks.httpload KIND ADDRESS` says when it has begun, and at SIGTERM how
 many requests a second were answered.
@@ -49,7 +50,9 @@ REQUESTS = {
     "fastapi-def": _request("GET", "/api/blocks/last"),
     "fastapi-async": _request("GET", "/api/openapi.json"),
 }
-"""By kind: a method of the timestamp example; an endpoint of the feed example that runs in a thread; one on the event loop."""
+"""By kind: a method of the timestamp example; an endpoint of the feed example that runs in a
+thread; one on the event loop.
+"""
 
 
 async def load(
@@ -79,7 +82,8 @@ async def load(
 
 
 class FullLoad:
-    """As much HTTP as there is time for, from a process of its own, which leaves the processors to all others.
+    """As much HTTP as there is time for, from a process of its own, which leaves the processors to
+    all others.
 
     A node's clients are on other machines, and take no time from it.
     """

@@ -1,7 +1,8 @@
 """A plugin's start: from the exec to the handshake, and until the chain is initialised.
 
-Beside a VM on bare grpcio, and beside an interpreter that imports grpc and does nothing else. Then what it costs to
-let the node say its version: with one that takes 300 ms to answer, which is asked at the first start and never again.
+Beside a VM on bare grpcio, and beside an interpreter that imports grpc and does nothing else. Then
+what it costs to let the node say its version: with one that takes 300 ms to answer, which is asked
+at the first start and never again.
 """
 
 from __future__ import annotations

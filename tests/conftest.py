@@ -21,7 +21,8 @@ if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Not in tests/interop/conftest.py: pytest-xdist's workers report to the main process, which loads this file only.
+    # Not in tests/interop/conftest.py: pytest-xdist's workers report to the main process, which
+    # loads this file only.
     path = os.environ.get(RESULTS_VARIABLE)
     if path and not hasattr(config, "workerinput"):
         config.pluginmanager.register(ResultsRecorder(Path(path)))

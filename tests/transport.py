@@ -1,4 +1,5 @@
-"""How the plugins of the tests are reached: Unix sockets where there are any, or as VMSDK_TEST_TRANSPORT says.
+"""How the plugins of the tests are reached: Unix sockets where there are any, or as
+VMSDK_TEST_TRANSPORT says.
 
 CI runs the tests that start plugins once with each transport.
 """

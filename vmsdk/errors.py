@@ -222,7 +222,9 @@ class MissingExtra(VMError, ImportError):
 
 
 class NotLoaded(VMError):
-    """The code of the VM called *name* can't be imported where the node runs it. The log has the traceback."""
+    """The code of the VM called *name* can't be imported where the node runs it. The log has the
+    traceback.
+    """
 
     def __init__(self, name: str, reason: str) -> None:
         self.name = name

@@ -91,8 +91,9 @@ def create_app(vm: FeedVM) -> FastAPI:
 
     @app.get("/events")
     async def events(start: Start = None) -> StreamingResponse:
-        """The same as server-sent events. Over HTTP/1, where a node streams nothing, a response ends after the
-        first of them, and a browser's EventSource asks again."""
+        """The same as server-sent events. Over HTTP/1, where a node streams nothing, a response
+        ends after the first of them, and a browser's EventSource asks again.
+        """
 
         async def stream() -> AsyncIterator[str]:
             with vm.subscribers.subscribe() as subscription:

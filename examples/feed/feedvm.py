@@ -1,4 +1,6 @@
-"""FeedVM: a chain of short messages with a FastAPI app: REST, a WebSocket that feeds blocks, and an OpenAPI page."""
+"""FeedVM: a chain of short messages with a FastAPI app: REST, a WebSocket that feeds blocks, and an
+OpenAPI page.
+"""
 
 from __future__ import annotations
 
@@ -124,7 +126,9 @@ class FeedVM(vmsdk.ChainVM):
         return self.next_text() is not None
 
     def next_text(self) -> str | None:
-        """The oldest text that no block holds. A rejected block gives its own back; the same may be posted twice."""
+        """The oldest text that no block holds. A rejected block gives its own back; the same may be
+        posted twice.
+        """
         held = Counter(message.text for message in self.processing)
         for text in self.pending:
             if not held[text]:

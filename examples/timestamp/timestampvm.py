@@ -77,7 +77,8 @@ class TimestampVM(vmsdk.ChainVM):
 
     def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
         self.ctx = ctx
-        # What was proposed and is in no accepted block, the oldest first: a dict is a set that keeps its order.
+        # What was proposed and is in no accepted block, the oldest first: a dict is a set that
+        # keeps its order.
         self.mempool: dict[bytes, None] = {}
         # Verified blocks that the node has not decided.
         self.processing: set[TimestampBlock] = set()

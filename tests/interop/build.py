@@ -83,7 +83,7 @@ def _write(workspace: Path, sources: Mapping[str, str]) -> None:
 def _compile(
     program: str, node: Node, workspace: Path, binary: Path, progress: Callable[[], object] | None
 ) -> None:
-    # -mod=mod: the node's own go.mod says which version of everything else is used, so ours lists the node alone.
+    # -mod=mod: the node's own go.mod pins everything else, so ours lists the node only.
     arguments = ["-mod=mod", "-tags", ",".join(node.tags), "-o", str(binary), "."]
     go_build(f"{program} with {node.module} {node.version}", arguments, workspace, progress)
 

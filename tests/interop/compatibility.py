@@ -1,8 +1,9 @@
-"""Writes the table of protocols and node releases into README.md: from vmsdk/protocol.py, and from results.json.
+"""Writes the table of protocols and node releases into README.md: from vmsdk/protocol.py, and from
+results.json.
 
-`python -m tests.interop.compatibility` writes it; `--check` writes nothing and exits with status 1 if it is
-stale. results.json is what the interop tests proved (tests/interop/results.py); `--results PATH` compares it with
-what a later run proved, and fails if that is not the same.
+`python -m tests.interop.compatibility` writes it; `--check` writes nothing and exits with status 1
+if it is stale. results.json is what the interop tests proved (tests/interop/results.py); `--results
+PATH` compares it with what a later run proved, and fails if that is not the same.
 """
 
 from __future__ import annotations

@@ -48,8 +48,9 @@ class RawPlugin:
 
     def run(self) -> None:
         """Serves until SIGTERM."""
-        # Waited for, not handled: when a node dies, Linux sends several at once, and a handler that sets an event
-        # hangs when the next interrupts it. Blocked before there are threads, which block it then as well.
+        # Waited for, not handled: when a node dies, Linux sends several at once, and a handler that
+        # sets an event hangs when the next interrupts it. Blocked before there are threads, which
+        # block it then as well.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         server, address = self._server(VM, self._behaviours())
         if self._experiment == "serve first":

@@ -1,6 +1,7 @@
 """What was proved against which node's release, as a file: results.json, kept with the sources.
 
-`VMSDK_INTEROP_RESULTS=PATH pytest tests/interop` writes it; the same tests with the same outcome give the same bytes.
+`VMSDK_INTEROP_RESULTS=PATH pytest tests/interop` writes it; the same tests with the same outcome
+give the same bytes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Times vmsdk's example beside bare grpcio and Go: `python -m tests.interop.side_by_side`.
 
-Each contender lives under the same host, of the newest protocol, in one run. Contenders take turns round by round, so
-that whatever else the machine does hits all of them, and the medians of their rounds are compared.
+Each contender lives under the same host, of the newest protocol, in one run. Contenders take turns
+round by round, so that whatever else the machine does hits all of them, and the medians of their
+rounds are compared.
 """
 
 from __future__ import annotations

@@ -79,7 +79,8 @@ def test_the_node_s_own_headers_stay_where_the_protocol_lets_them(web: Handlers,
         assert "Origin" in response.headers["vary"]
 
 
-# Streams. A plain HTTP/1 request is answered in one piece; one with an Upgrade header is not, on every version.
+# Streams. A plain HTTP/1 request is answered in one piece; one with an Upgrade header is not, on
+# every version.
 
 
 class RawClient:

@@ -71,7 +71,7 @@ def upgrade_request(host: GoHost, query: str) -> socket.socket:
     handlers = host.create_handlers()
     address, port = handlers.address.rsplit(":", 1)
     client = socket.create_connection((address, int(port)), TIMEOUT_S)
-    head = f"GET {handlers.path}/one?{query} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+    head = f"GET {handlers.path}/one?{query} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"  # noqa: E501
     client.sendall(head.encode())
     return client
 

@@ -1,4 +1,6 @@
-"""The node's services, called by a Python VM and seen from their other end, with every node's own host code."""
+"""The node's services, called by a Python VM and seen from their other end, with every node's own
+host code.
+"""
 
 from __future__ import annotations
 

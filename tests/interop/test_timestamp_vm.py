@@ -167,7 +167,8 @@ def test_a_time_that_the_wire_cannot_carry_is_no_block(host: GoHost, plugin: Pat
 
 def test_a_block_ten_seconds_ahead_is_the_last_that_is_valid(host: GoHost, plugin: Path) -> None:
     genesis = host.run(plugin, GENESIS)
-    # Whole seconds pass between here and the plugin's own clock, so the limit is tried from both sides of a margin.
+    # Whole seconds pass between here and the plugin's own clock, so the limit is tried from both
+    # sides of a margin.
     near = host.parse(encoded(genesis, seconds=int(time.time()) + 8))
     far = host.parse(encoded(genesis, seconds=int(time.time()) + 70))
     host.verify(near.id)

@@ -1,4 +1,6 @@
-"""Builds the nodes that the tests run, from AvalancheGo's published Go module: `python -m tests.network.build`."""
+"""Builds the nodes that the tests run, from AvalancheGo's published Go module: `python -m
+tests.network.build`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ CACHE_VARIABLE = "VMSDK_NODE_CACHE"
 MODULE = "github.com/ava-labs/avalanchego"
 
 PROTOCOLS = (43, 45)
-"""For each there is a Go module in `nodes/`, which pins the node's version and the checksums of all that it is built from."""
+"""For each there is a Go module in `nodes/`, which pins the node's version and the checksums of all
+that it is built from.
+"""
 
 
 def path_of(protocol: int) -> Path:

@@ -1,4 +1,5 @@
-"""The tests of `vmsdk network` run on every node there is: AvalancheGo of two protocols, and those that VMSDK_TEST_NODES names.
+"""The tests of `vmsdk network` run on every node there is: AvalancheGo of two protocols, and those
+that VMSDK_TEST_NODES names.
 
 Where there is neither a node nor Go they are skipped, and with CI set they fail.
 """

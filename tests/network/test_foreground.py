@@ -1,4 +1,6 @@
-"""`vmsdk network start` in the foreground: the chain's log, Ctrl-C, changed code, and what other commands do meanwhile."""
+"""`vmsdk network start` in the foreground: the chain's log, Ctrl-C, changed code, and what other
+commands do meanwhile.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A VM's FastAPI app through a real node: REST, its page of documentation, and a WebSocket that tells of blocks."""
+"""A VM's FastAPI app through a real node: REST, its page of documentation, and a WebSocket that
+tells of blocks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Validators in Python and in Go on one network: each accepts the other's blocks and bootstraps from the other alone."""
+"""Validators in Python and in Go on one network: each accepts the other's blocks and bootstraps
+from the other alone.
+"""
 
 from __future__ import annotations
 

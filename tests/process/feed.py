@@ -30,7 +30,9 @@ def feed(version: int) -> list[str]:
 
 
 class Feed:
-    """A running chain, and the address of its app. It accepts what it builds, unless the test says what is done."""
+    """A running chain, and the address of its app. It accepts what it builds, unless the test says
+    what is done.
+    """
 
     def __init__(self, version: int, *, runs: bool = True, **settings: Any) -> None:
         self._runs = runs

@@ -269,7 +269,7 @@ def test_a_vm_that_refuses_to_initialise_is_reported_with_its_own_words(tmp_path
 
 
 def test_a_block_that_cannot_be_accepted_ends_the_chain_as_on_a_node(tmp_path: Path) -> None:
-    failing = "    def store(self, block):\n        if block.height: raise OSError('full')\n        super().store(block)\n"
+    failing = "    def store(self, block):\n        if block.height: raise OSError('full')\n        super().store(block)\n"  # noqa: E501
     with Dev(talkative(tmp_path, failing), folder=tmp_path) as dev:
         vm = vm_process(dev)
         call(dev.url(), "timestampvm.proposeBlock", data="0x01")
@@ -348,10 +348,10 @@ def test_two_runs_do_not_share_their_data(tmp_path: Path) -> None:
     ("source", "message"),
     [
         ("x = 1\n", r"vm.py: there is no class derived from vmsdk.ChainVM"),
-        ("import vmsdk\nclass Half(vmsdk.ChainVM): pass\n", r"the class Half can't run yet: it has no .*build_block"),
-        (TALKATIVE + "class Other(Talkative): pass\n", r"has 2 VMs \(Other, Talkative\): choose one, such as .*:Other"),
+        ("import vmsdk\nclass Half(vmsdk.ChainVM): pass\n", r"the class Half can't run yet: it has no .*build_block"),  # noqa: E501
+        (TALKATIVE + "class Other(Talkative): pass\n", r"has 2 VMs \(Other, Talkative\): choose one, such as .*:Other"),  # noqa: E501
         ("import nothing_of_that_name\n", "No module named 'nothing_of_that_name'"),
-        (TALKATIVE + "    def __init__(self, size): pass\n", "__init__.. missing 1 required positional argument: 'size'"),
+        (TALKATIVE + "    def __init__(self, size): pass\n", "__init__.. missing 1 required positional argument: 'size'"),  # noqa: E501
     ],
     ids=["none", "unfinished", "several", "import", "constructor"],
 )  # fmt: skip
@@ -378,7 +378,7 @@ def test_a_traceback_begins_in_the_authors_code(tmp_path: Path) -> None:
     [
         (["missing.py"], "missing.py: there is no file missing.py"),
         ([TIMESTAMP_VM, "--genesis", "missing.json"], "--genesis missing.json: there is no such file"),
-        ([TIMESTAMP_VM, "--data-dir", "/dev/null/data"], "can't keep the chain in /dev/null/data: Not a directory"),
+        ([TIMESTAMP_VM, "--data-dir", "/dev/null/data"], "can't keep the chain in /dev/null/data: Not a directory"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_told(tmp_path: Path, arguments: list[object], message: str) -> None:

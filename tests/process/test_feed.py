@@ -1,4 +1,6 @@
-"""The feed example as a user meets it: REST, a WebSocket, server-sent events and the OpenAPI page of a real plugin."""
+"""The feed example as a user meets it: REST, a WebSocket, server-sent events and the OpenAPI page
+of a real plugin.
+"""
 
 from __future__ import annotations
 

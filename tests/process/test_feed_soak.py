@@ -1,4 +1,6 @@
-"""10,000 requests and 200 WebSockets at once leave the plugin with the threads, descriptors and servers it had."""
+"""10,000 requests and 200 WebSockets at once leave the plugin with the threads, descriptors and
+servers it had.
+"""
 
 from __future__ import annotations
 

@@ -88,7 +88,8 @@ def test_no_signal_is_ignored_at_the_plugins_start() -> None:
     # Not so signals 32 and 33: glibc's own, which nobody can send, and which its posix_spawn ignores for
     # good (GNU make uses that, and we are its children's children).
     plugin_ignores = int(lines.next()[1].split()[1], 16)
-    # What we ourselves ignore (a shell's background job ignores Ctrl-C and more), a node's plugin inherits, too.
+    # What we ourselves ignore (a shell's background job ignores Ctrl-C and more), a node's plugin
+    # inherits, too.
     assert plugin_ignores & ~_ignored_by_us() & 0x7FFFFFFF == 0
 
 
@@ -129,7 +130,8 @@ def test_edge_4_a_mismatch_is_reported_with_both_versions_and_the_plugin_ends() 
     error = caught.value
     assert (error.host, error.plugin) == (43, 44)
     assert str(error).startswith(
-        "handshake failed: RPCChainVM protocol version mismatch between AvalancheGo and Virtual Machine plugin. "
+        "handshake failed: RPCChainVM protocol version mismatch between AvalancheGo and Virtual "
+        "Machine plugin. "
         "AvalancheGo version v1.13.5 implements RPCChainVM protocol version 43. "
         f"The VM located at {sys.executable} implements RPCChainVM protocol version 44. Please make sure"
     )

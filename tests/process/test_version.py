@@ -80,7 +80,8 @@ def test_what_a_vm_prints_at_its_import_is_not_in_the_answer(
 ) -> None:
     source = tmp_path / "talkative.py"
     source.write_text(
-        "from examples.timestamp.timestampvm import TimestampVM\nprint('hello')\nclass VM(TimestampVM): pass\n",
+        "from examples.timestamp.timestampvm import TimestampVM\nprint('hello')\nclass "
+        "VM(TimestampVM): pass\n",
         encoding="utf-8",
     )
     done = run(environment.install(source, plugins), "--version-json")

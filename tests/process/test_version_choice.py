@@ -317,7 +317,8 @@ def test_an_argument_of_serve_settles_it(
     node = FakeNode(tmp_path / "metalgo", answer(44))
     plugin = tmp_path / "plugin.py"
     plugin.write_text(
-        f"import vmsdk\nfrom examples.timestamp.timestampvm import TimestampVM\nvmsdk.serve(TimestampVM(), {argument})\n",
+        "import vmsdk\nfrom examples.timestamp.timestampvm import "
+        f"TimestampVM\nvmsdk.serve(TimestampVM(), {argument})\n",
         encoding="utf-8",
     )
     expected = 43 if "43" in argument else NEWEST

@@ -159,7 +159,7 @@ def test_another_users_directory_is_left_alone_by_root_too(parent: Path) -> None
 
 
 def test_a_forked_child_that_ends_leaves_its_parents_sockets(parent: Path) -> None:
-    fork = "child = os.fork(); a.close() if child == 0 else os.waitpid(child, 0); input() if child else os._exit(0)"
+    fork = "child = os.fork(); a.close() if child == 0 else os.waitpid(child, 0); input() if child else os._exit(0)"  # noqa: E501
     with owner_of(parent, then=fork) as owner:
         assert owner.stdout is not None
         assert owner.stdin is not None

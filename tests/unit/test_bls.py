@@ -1,4 +1,6 @@
-"""BLS keys and signatures. The vectors were computed from the definitions and compared with a node's library."""
+"""BLS keys and signatures. The vectors were computed from the definitions and compared with a
+node's library.
+"""
 
 from __future__ import annotations
 
@@ -214,6 +216,6 @@ for call in (lambda: bls.sign(bytes(32), b""), lambda: bls.public_key(b""), lamb
         call()
     except MissingExtra as error:
         print(error)
-"""
+"""  # noqa: E501
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.count("pip install 'vmsdk[warp]'") == 3

@@ -1,4 +1,6 @@
-"""Identifiers and the names of VMs. Names say which numbered edge case or vector of the contract a test holds."""
+"""Identifiers and the names of VMs. Names say which numbered edge case or vector of the contract a
+test holds.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ file = descriptor_pb2.FileDescriptorProto(
 file.message_type.add(name="MetricFamily").field.add(name="name", number=1, type=9, label=1)
 pool.AddSerializedFile(file.SerializeToString())
 assert [field.name for field in pool.FindMessageTypeByName("io.prometheus.client.MetricFamily").fields] == ["name"]
-"""
+"""  # noqa: E501
 
 
 def python(program: str) -> str:

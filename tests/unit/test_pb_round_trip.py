@@ -1,4 +1,6 @@
-"""Every message of the wire, and a call that uses the service tables. CI also runs it on the oldest grpcio and protobuf."""
+"""Every message of the wire, and a call that uses the service tables. CI also runs it on the oldest
+grpcio and protobuf.
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ where nothing of this shell's environment is left. It uses this Python and the V
 
 At each start the VM asks the node for the protocol version, which takes the time of `NODE --version`, and only
 once for each node. --protocol or --node settles it now; then the VM runs on nodes of that version only.
-"""
+"""  # noqa: E501
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -128,7 +128,8 @@ def _warnings(installed: Installed, directory: PluginDirectory) -> Iterator[str]
     needs = (installed.launcher.python, installed.launcher.target.partition(":")[0], __file__)
     for folder in barriers([each for each in needs if os.path.isabs(each)], directory.path):
         yield (
-            f"the owner of {directory.path} can't enter {folder}. If that is who runs the node, the VM won't start: "
+            f"the owner of {directory.path} can't enter {folder}. If that is who runs the node, "
+            "the VM won't start: "
             "put Python and the VM's source where everyone may read them"
         )
 
@@ -163,7 +164,7 @@ def _list(directory: PluginDirectory) -> int:
 def _describe(entry: Entry) -> str:
     if entry.launcher is not None:
         written = entry.launcher
-        return f"{written.name}: {entry.path.name}, {written.target}, {_protocol(written.protocol, ask=written.ask_parent)}"
+        return f"{written.name}: {entry.path.name}, {written.target}, {_protocol(written.protocol, ask=written.ask_parent)}"  # noqa: E501
     if entry.vm_id is None:
         return f"{entry.path.name} is {_NO_VM}"
     return (

@@ -30,8 +30,9 @@ WAITING = "vmsdk.waiting"
 other work gets another thread meanwhile."""
 
 REPORT = "vmsdk.report"
-"""Scope key: `(what raised, error, consequence) -> None` logs an error of the author's code: one traceback for
-each place in the code, and then a count."""
+"""Scope key: `(what raised, error, consequence) -> None` logs an error of the author's code: one
+traceback for each place in the code, and then a count.
+"""
 
 Waiting: TypeAlias = Callable[[], AbstractContextManager[None]]
 Report: TypeAlias = Callable[[str, BaseException, str], None]

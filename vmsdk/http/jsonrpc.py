@@ -73,9 +73,9 @@ class JSONRPC:
     """
 
     @overload
-    def __init__(self, services: str, service: object, *, max_batch: int = ..., max_body_bytes: int = ..., max_depth: int = ...) -> None: ...  # fmt: skip
+    def __init__(self, services: str, service: object, *, max_batch: int = ..., max_body_bytes: int = ..., max_depth: int = ...) -> None: ...  # fmt: skip  # noqa: E501
     @overload
-    def __init__(self, services: Mapping[str, object], *, max_batch: int = ..., max_body_bytes: int = ..., max_depth: int = ...) -> None: ...  # fmt: skip
+    def __init__(self, services: Mapping[str, object], *, max_batch: int = ..., max_body_bytes: int = ..., max_depth: int = ...) -> None: ...  # fmt: skip  # noqa: E501
     def __init__(
         self,
         services: str | Mapping[str, object],
@@ -100,7 +100,8 @@ class JSONRPC:
             raise TypeError(f"JSONRPC({name!r}, {service.__name__}): that is the class; pass an instance")
         if isinstance(service, ChainVM):
             raise TypeError(
-                f"JSONRPC({name!r}, {type(service).__name__}): that is the VM, and every client could call its "
+                f"JSONRPC({name!r}, {type(service).__name__}): that is the VM, and every client "
+                "could call its "
                 "shutdown and its other methods; pass an object that has only the methods to serve"
             )
         before = len(self._methods)

@@ -40,7 +40,8 @@ _MAX_QUOTED = 100
 
 
 class JSONRPCError(VMError):
-    """Raise it in a method to respond with an error: *code* an integer, *message* one sentence, *data* any JSON.
+    """Raise it in a method to respond with an error: *code* an integer, *message* one sentence,
+    *data* any JSON.
 
     The standard reserves -32768 to -32000; applications may use any other code.
     """

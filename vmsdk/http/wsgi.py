@@ -29,7 +29,10 @@ WSGIApp: TypeAlias = Callable[[Environ, Callable[..., Callable[[bytes], None]]],
 _STATUS = re.compile(r"[1-9]\d\d( .*)?\Z")
 # PEP 3333: these belong to the server.
 _HOP_BY_HOP = frozenset(
-    ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade")
+    (
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
+        "transfer-encoding", "upgrade",
+    )
 )  # fmt: skip
 
 

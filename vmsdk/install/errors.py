@@ -20,7 +20,7 @@ class NoPluginDirectory(InstallError):
         super().__init__(
             f"{path} is a file, not a plugin directory"
             if path.exists()
-            else f"there is no directory {path}: give the node's (plugins in its data directory, or its --plugin-dir), "
+            else f"there is no directory {path}: give the node's (plugins in its data directory, or its --plugin-dir), "  # noqa: E501
             f"or make it: mkdir -p {shlex.quote(str(path))}"
         )
 
@@ -79,7 +79,7 @@ class NotStartable(InstallError):
         self.target = target
         self.reason = reason
         self.output = output
-        text = f"{target} does not start where nothing of this shell's environment is left, as on a node: {reason}"
+        text = f"{target} does not start where nothing of this shell's environment is left, as on a node: {reason}"  # noqa: E501
         super().__init__(f"{text}\n{output}" if output else text)
 
 
@@ -90,7 +90,8 @@ class NoSourceTarget(InstallError):
         self.target = target
         self.path = path
         super().__init__(
-            f"{target} is an executable, which a node can start as it is: cp {shlex.quote(target)} {shlex.quote(str(path))}"
+            f"{target} is an executable, which a node can start as it is: cp {shlex.quote(target)} "
+            f"{shlex.quote(str(path))}"
         )
 
 

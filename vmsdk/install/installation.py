@@ -56,10 +56,10 @@ def install(
 ) -> Path:
     """Write the one file by which a node starts the VM *target* under *name*; its path.
 
-    The protocol version is *protocol*, or that of the node executable *node*, which is asked now; with neither
-    the VM asks the node that starts it, unless *ask_parent* is false: then it speaks the newest. The process
-    may have *memory_limit_bytes* for its data, logs from *log_level* on, listens at Unix sockets or TCP ports
-    (*transport*), and gets the variables *environment*.
+    The protocol version is *protocol*, or that of the node executable *node*, which is asked now;
+    with neither the VM asks the node that starts it, unless *ask_parent* is false: then it speaks
+    the newest. The process may have *memory_limit_bytes* for its data, logs from *log_level* on,
+    listens at Unix sockets or TCP ports (*transport*), and gets the variables *environment*.
 
     The file takes the place of an earlier one in one step. It names the interpreter that runs this function,
     and works where nothing of the environment of this process is left.

@@ -1,15 +1,16 @@
 """The launcher: the file that a node runs to start a VM, as text and back.
 
-A node runs it with no arguments, and with none of its own environment but the engine's address. So all that
-Python must know before it starts has to be in the file: UTF-8, unbuffered streams, the hash seed. A `#!` line
-holds one argument at most, no space in the interpreter's path, on some systems no more than 127 bytes, and no
-variable; but without a variable there is no fixed hash seed. Python could start itself again, which would cost
-some 20 ms; `/bin/sh`, which every Unix has there, costs 1 ms. It replaces itself by Python (exec), so that the
-process which the node watches, signals and reads from stays the same one.
+A node runs it with no arguments, and with none of its own environment but the engine's address. So
+all that Python must know before it starts has to be in the file: UTF-8, unbuffered streams, the
+hash seed. A `#!` line holds one argument at most, no space in the interpreter's path, on some
+systems no more than 127 bytes, and no variable; but without a variable there is no fixed hash seed.
+Python could start itself again, which would cost some 20 ms; `/bin/sh`, which every Unix has there,
+costs 1 ms. It replaces itself by Python (exec), so that the process which the node watches, signals
+and reads from stays the same one.
 
-Python then runs the same file, which is a program in both languages: to the shell what comes before `exec` is all
-there is; to Python that is a string. It has nothing to compile but one call, since a file without `.py` is
-compiled at each start: all else is in modules, whose compiled form is kept.
+Python then runs the same file, which is a program in both languages: to the shell what comes before
+`exec` is all there is; to Python that is a string. It has nothing to compile but one call, since a
+file without `.py` is compiled at each start: all else is in modules, whose compiled form is kept.
 """
 
 from __future__ import annotations

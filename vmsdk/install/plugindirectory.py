@@ -1,4 +1,6 @@
-"""A node's plugin directory: every file in it is a plugin, and one that is none keeps the node from starting."""
+"""A node's plugin directory: every file in it is a plugin, and one that is none keeps the node from
+starting.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ class PluginDirectory:
         return [_entry(each) for each in sorted(self.path.iterdir()) if not each.is_dir()]
 
     def check(self, vm_id: ID) -> None:
-        """Raise `NotOurs` or `InTheWay` unless the file of this VM is free, or a launcher that vmsdk wrote."""
+        """Raise `NotOurs` or `InTheWay` unless the file of this VM is free, or a launcher that
+        vmsdk wrote.
+        """
         path = self.file(vm_id)
         for entry in self.entries():
             if entry.path == path and entry.launcher is None:
@@ -64,9 +68,10 @@ class PluginDirectory:
     def staged(self, data: bytes) -> Iterator[Path]:
         """An executable file of *data* that no node sees, from which `replace` can be done. Gone afterwards.
 
-        It must be on the directory's own file system, for only there is a move one step. So it is in a folder
-        beside the directory; or, where that is another file system or can't be written to, inside of it, since
-        nodes pass over folders. A nameless file would leave no trace at all, but can't take another's place.
+        It must be on the directory's own file system, for only there is a move one step. So it is
+        in a folder beside the directory; or, where that is another file system or can't be written
+        to, inside of it, since nodes pass over folders. A nameless file would leave no trace at
+        all, but can't take another's place.
         """
         with self._folder() as folder:
             staged = Path(folder) / "launcher"
@@ -95,7 +100,9 @@ class PluginDirectory:
             raise NotWritten(self.path, error.strerror or str(error)) from None
 
     def replace(self, vm_id: ID, staged: Path) -> Path:
-        """Put the staged file in the VM's place in one step: a node sees the old one or the new one, whole."""
+        """Put the staged file in the VM's place in one step: a node sees the old one or the new
+        one, whole.
+        """
         path = self.file(vm_id)
         self.check(vm_id)
         try:

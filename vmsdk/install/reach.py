@@ -9,7 +9,8 @@ from pathlib import Path
 
 
 def barrier(path: Path, plugin_dir: Path) -> Path | None:
-    """The first folder on the way to *path* that the owner of *plugin_dir* may not enter; None if there is none.
+    """The first folder on the way to *path* that the owner of *plugin_dir* may not enter; None if
+    there is none.
 
     The owner is taken for the user that runs the node, with no groups but the directory's.
     """

@@ -1,8 +1,9 @@
 """The VM's side of the wire: gRPC calls in, the author's methods, gRPC responses out.
 
-Importing it imports gRPC in the way that serves calls fastest. From grpcio 1.80 on, a thread of the core reads
-a server's sockets and wakes the thread that waits for calls. Without the experiment of that name the waiting
-thread reads them itself, as before, which takes a tenth off each call (docs/performance.md).
+Importing it imports gRPC in the way that serves calls fastest. From grpcio 1.80 on, a thread of the
+core reads a server's sockets and wakes the thread that waits for calls. Without the experiment of
+that name the waiting thread reads them itself, as before, which takes a tenth off each call
+(docs/performance.md).
 """
 
 from __future__ import annotations

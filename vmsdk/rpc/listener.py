@@ -64,7 +64,8 @@ def bind(addresses: Addresses) -> tuple[Server, str]:
 
 
 def make_server(*, reserved: int = 0) -> Server:
-    """A server with the threads for lanes that are *reserved*: the fast one, or grpcio's where it can't be had.
+    """A server with the threads for lanes that are *reserved*: the fast one, or grpcio's where it
+    can't be had.
 
     `GRPC_VMSDK_SERVER=public` in the environment chooses grpcio's.
     """
@@ -77,7 +78,8 @@ def make_server(*, reserved: int = 0) -> Server:
         pollserver.check_core()
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         _log.warning(
-            "gRPC is served by grpcio's own server, which is slower: grpcio %s is not what vmsdk knows: %s: %s",
+            "gRPC is served by grpcio's own server, which is slower: grpcio %s is not what vmsdk "
+            "knows: %s: %s",
             grpc.__version__,
             type(error).__name__,
             error,
@@ -108,7 +110,9 @@ class PublicServer:
                 watch.start()
 
     def stop(self, grace: float | None) -> threading.Event:
-        """Take no more calls, and cancel those that run after *grace* seconds. The event is set at the end."""
+        """Take no more calls, and cancel those that run after *grace* seconds. The event is set at
+        the end.
+        """
         self._stopping.set()
         return self._server.stop(grace)
 
@@ -137,7 +141,9 @@ class _Pooled(grpc.GenericRpcHandler):
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """A pool whose threads all run: `submit` never has to start one, which would end grpcio's serving thread."""
+    """A pool whose threads all run: `submit` never has to start one, which would end grpcio's
+    serving thread.
+    """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="vmsdk-call")
     everyone = threading.Barrier(threads + 1)
     for _ in range(threads):

@@ -133,7 +133,9 @@ class PollServer:
             self._call_up()
 
     def stop(self, grace: float | None) -> threading.Event:
-        """Take no more calls, and cancel those that run after *grace* seconds. The event is set at the end."""
+        """Take no more calls, and cancel those that run after *grace* seconds. The event is set at
+        the end.
+        """
         with self._lock:
             if self._is_ended:
                 return self._ended

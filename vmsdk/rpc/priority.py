@@ -1,7 +1,8 @@
 """The engine comes first: HTTP gives way to the engine's calls.
 
-Python runs one thread at a time. A thread that waits for the GIL asks for it after the *switch interval*, 5 ms
-by default, and an engine call asks several times before it returns. docs/http.md has the measurements.
+Python runs one thread at a time. A thread that waits for the GIL asks for it after the *switch
+interval*, 5 ms by default, and an engine call asks several times before it returns. docs/http.md
+has the measurements.
 """
 
 from __future__ import annotations

@@ -33,7 +33,9 @@ class Ancestor:
             return []
 
     def holds(self, sockets: set[str]) -> bool:
-        """Whether one of its open files is called like that, as `socket:[12345]`. False if it can't be known."""
+        """Whether one of its open files is called like that, as `socket:[12345]`. False if it can't
+        be known.
+        """
         directory = f"{PROC}/{self.pid}/fd"
         try:
             return any(_link(f"{directory}/{each}") in sockets for each in os.listdir(directory))

@@ -17,8 +17,8 @@ MAX_ENTRIES = 64
 class AnswerCache:
     """One small file for each node executable, in *directory*, which is made when there is something to keep.
 
-    An entry counts only for the very file that gave the answer: the same path, size and time of change. A file
-    that can't be read or written, or holds anything else, is as good as none.
+    An entry counts only for the very file that gave the answer: the same path, size and time of
+    change. A file that can't be read or written, or holds anything else, is as good as none.
     """
 
     def __init__(self, directory: str) -> None:

@@ -26,7 +26,8 @@ class EngineUnreachable(CannotServe):
         self.address = address
         self.reason = reason
         super().__init__(
-            f"the node at {ENGINE_ADDRESS_VARIABLE}={address} does not answer ({reason}): plugins are started "
+            f"the node at {ENGINE_ADDRESS_VARIABLE}={address} does not answer ({reason}): plugins "
+            "are started "
             "by a node, which listens there while it waits for them. To run this VM without a node use "
             "vmsdk dev TARGET; to run it on one, put it into the plugin directory with vmsdk install"
         )
@@ -45,7 +46,8 @@ class HandshakeRefused(CannotServe):
             text = f"the node refused the handshake of protocol {ours}: {reason}"
         elif theirs not in PROTOCOLS:
             text = (
-                f"the node speaks protocol {theirs}, and this vmsdk only {OLDEST} to {NEWEST}: install one that "
+                f"the node speaks protocol {theirs}, and this vmsdk only {OLDEST} to {NEWEST}: "
+                "install one that "
                 "speaks it (pip install --upgrade vmsdk), or a node of another version"
             )
         else:

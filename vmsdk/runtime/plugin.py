@@ -39,7 +39,8 @@ class AlreadyServing(VMError):
 
     def __init__(self) -> None:
         super().__init__(
-            "serve() was called in a process that serves already. If the call is at the top level of the VM's "
+            "serve() was called in a process that serves already. If the call is at the top level "
+            "of the VM's "
             'module, which is imported, put it below: if __name__ == "__main__":'
         )
 

@@ -19,7 +19,9 @@ NO_P_CHAIN_HEIGHT = 2**64 - 1
 
 @dataclass(frozen=True)
 class EverythingBlock(vmsdk.Block, VerifyWithContext):
-    """Parent 32 | height u64 | seconds i64 | nanoseconds u32 | wants context u8 | P-chain height u64 | payload."""
+    """Parent 32 | height u64 | seconds i64 | nanoseconds u32 | wants context u8 | P-chain height
+    u64 | payload.
+    """
 
     vm: EverythingVM = field(repr=False, compare=False)
     parent_id: vmsdk.ID

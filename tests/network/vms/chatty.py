@@ -20,7 +20,8 @@ else:
     sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "examples" / "timestamp"))
     from timestampvm import TimestampVM
 
-# Well below what a node copies at a time (32 KiB): longer ones it may itself part, when the VM prints meanwhile.
+# Well below what a node copies at a time (32 KiB): longer ones it may itself part, when the VM
+# prints meanwhile.
 LONG = "long" * 4_000
 
 

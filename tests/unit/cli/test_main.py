@@ -58,7 +58,8 @@ def test_help_comes_without_grpc_and_without_any_extra(arguments: list[str]) -> 
     program = (
         "import sys\nfrom vmsdk import cli\n"
         f"try: cli.main({arguments})\nexcept SystemExit: pass\n"
-        "print([name for name in ('grpc', 'google', 'rich', 'h11', 'watchfiles', 'ecdsa') if name in sys.modules])"
+        "print([name for name in ('grpc', 'google', 'rich', 'h11', 'watchfiles', 'ecdsa') if name "
+        "in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -1,7 +1,9 @@
-"""A stand-in for a node that is not AvalancheGo: another asset, another address prefix, other names of metrics.
+"""A stand-in for a node that is not AvalancheGo: another asset, another address prefix, other names
+of metrics.
 
-It says that it is MetalGo. It answers --version, takes a node's flags, writes `process.json` and serves the calls that
-`vmsdk network` makes, with the P-chain's rules for what is spent. It runs no plugins and keeps no blocks.
+It says that it is MetalGo. It answers --version, takes a node's flags, writes `process.json` and
+serves the calls that `vmsdk network` makes, with the P-chain's rules for what is spent. It runs no
+plugins and keeps no blocks.
 """
 
 from __future__ import annotations
@@ -97,7 +99,8 @@ class PChain:
         for asset in (spent[36:68], output[:32]):
             if asset != theirs:
                 raise ValueError(
-                    f"input asset ID does not match UTXO asset ID: {cb58.encode(asset)} != {cb58.encode(theirs)}"
+                    f"input asset ID does not match UTXO asset ID: {cb58.encode(asset)} != "
+                    f"{cb58.encode(theirs)}"
                 )
         if theirs != ASSET_ID:
             raise ValueError("the fee is not paid in METAL")
@@ -112,7 +115,9 @@ class PChain:
 
     @staticmethod
     def _check_signature(data: bytes) -> None:
-        """The credentials come last; each holds the same signature here, and the last is the last 65 bytes."""
+        """The credentials come last; each holds the same signature here, and the last is the last
+        65 bytes.
+        """
         count = 2 if data[2:6] == u32(15) else 1
         unsigned, signature = data[: -4 - count * 73], data[-65:]
         keys = ecdsa.VerifyingKey.from_public_key_recovery_with_digest(
@@ -136,7 +141,7 @@ class Node(ThreadingHTTPServer):
         (directory / "logs").mkdir(exist_ok=True)
         with (directory / "logs" / "main.log").open("a", encoding="utf-8") as log:
             log.write(
-                f'[11-26|20:00:00.000] INFO node/node.go:142 initializing node {{"nodeID": "{self.node_id}"}}\n'
+                f'[11-26|20:00:00.000] INFO node/node.go:142 initializing node {{"nodeID": "{self.node_id}"}}\n'  # noqa: E501
             )
         context = directory / "process.new"
         context.write_text(

@@ -28,7 +28,8 @@ def metalgo(tmp_path: Path) -> Path:
     path = tmp_path / "metalgo"
     script = Path(__file__).resolve()
     path.write_text(
-        f"#!/bin/sh\nPYTHONPATH='{script.parents[3]}' exec '{sys.executable}' '{script.with_name('standin.py')}' \"$@\"\n"
+        f"#!/bin/sh\nPYTHONPATH='{script.parents[3]}' exec '{sys.executable}' "
+        f"'{script.with_name('standin.py')}' \"$@\"\n"
     )
     path.chmod(0o755)
     return path

@@ -30,7 +30,7 @@ NOT_REGISTERED = (
 )
 NOT_CREATED = (
     "[11-24|20:27:36.894] ERROR chains/manager.go:403 error creating chain "
-    f'{{"subnetID": "s", "chainID": "{CHAIN_ID}", "chainAlias": "ts", "vmID": "{VM_ID}", "error": "bad genesis"}}'
+    f'{{"subnetID": "s", "chainID": "{CHAIN_ID}", "chainAlias": "ts", "vmID": "{VM_ID}", "error": "bad genesis"}}'  # noqa: E501
 )
 COLLECTOR = "[11-24|20:27:31.894] INFO subprocess/runtime.go:111 stdout collector shutdown"
 SHUT_DOWN = (
@@ -151,7 +151,7 @@ def test_a_line_with_broken_fields_keeps_its_level() -> None:
 def test_a_taken_port_is_told_with_its_address() -> None:
     fatal = (
         "[11-24|20:27:41.296] FATAL app/app.go:76 failed to initialize node "
-        '{"error": "couldn\'t initialize API server: listen tcp 127.0.0.1:9650: bind: address already in use"}'
+        '{"error": "couldn\'t initialize API server: listen tcp 127.0.0.1:9650: bind: address already in use"}'  # noqa: E501
     )
     error = node_death("node1", 1, [INITIALIZING, fatal], [], LOG)
     assert isinstance(error, PortTaken)
@@ -165,7 +165,7 @@ def test_a_file_limit_that_is_too_low_is_told_with_the_numbers() -> None:
 
 
 def test_another_death_is_told_by_the_fatal_lines() -> None:
-    fatal = '[11-24|20:27:38.761] FATAL app/app.go:76 failed to initialize node {"error": "invalid vmID: \\"README\\""}'
+    fatal = '[11-24|20:27:38.761] FATAL app/app.go:76 failed to initialize node {"error": "invalid vmID: \\"README\\""}'  # noqa: E501
     error = node_death("node2", 1, [INITIALIZING, fatal], ["couldn't start node"], LOG)
     assert str(error) == f"node2 ended with exit code 1; from main.log:\n  {fatal}"
 
@@ -225,7 +225,7 @@ def test_a_chain_that_fails_to_start_is_told_by_the_nodes_error() -> None:
 
 
 def test_a_chain_that_the_node_stopped_without_a_word_is_told() -> None:
-    stopped = '[11-24|21:01:13.318] INFO <ts Chain> router/chain_router.go:739 chain shutdown {"shutdownDuration": "56ms"}'
+    stopped = '[11-24|21:01:13.318] INFO <ts Chain> router/chain_router.go:739 chain shutdown {"shutdownDuration": "56ms"}'  # noqa: E501
     error = chain_failure("node1", "ts", CHAIN_ID, [], [stopped], LOG)
     assert error is not None
     assert error.reason == "the node stopped it"
@@ -256,7 +256,7 @@ def test_the_failure_of_another_chain_is_not_this_ones() -> None:
 def test_the_nodes_id_is_in_the_first_lines_of_its_log() -> None:
     line = (
         "[11-26|15:05:39.101] INFO node/node.go:142 initializing node "
-        '{"version": "metalgo/1.13.5", "commit": "abc", "nodeID": "NodeID-Pb2BvcTvKgNnNeCUL9EWEhbj79m8xPPVk", "x": {}}'
+        '{"version": "metalgo/1.13.5", "commit": "abc", "nodeID": "NodeID-Pb2BvcTvKgNnNeCUL9EWEhbj79m8xPPVk", "x": {}}'  # noqa: E501
     )
     assert node_id_in([INITIALIZING]) is None
     assert node_id_in([INITIALIZING, line]) == "NodeID-Pb2BvcTvKgNnNeCUL9EWEhbj79m8xPPVk"

@@ -109,7 +109,7 @@ def test_a_program_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
 
 def test_another_process_finds_it_and_may_end_it(start: Callable[[str], Process]) -> None:
     process = start("import signal; signal.pause()")
-    code = f"from vmsdk.network.process import Process\nprocess = Process({process.pid}, {process.started!r})\nassert process.running\nprocess.terminate()"
+    code = f"from vmsdk.network.process import Process\nprocess = Process({process.pid}, {process.started!r})\nassert process.running\nprocess.terminate()"  # noqa: E501
     subprocess.run([sys.executable, "-c", code], check=True)
     assert process.wait(DEADLINE_S)
     assert process.exit_code == -signal.SIGTERM
@@ -120,7 +120,10 @@ def test_an_ended_process_that_nobody_waits_for_does_not_count_as_running(tmp_pa
         [
             sys.executable,
             "-c",
-            "import os, sys\npid = os.posix_spawn('/bin/true', ['true'], {})\nprint(pid, flush=True)\nsys.stdin.read()",
+            (
+                "import os, sys\npid = os.posix_spawn('/bin/true', ['true'], {})\nprint(pid, "
+                "flush=True)\nsys.stdin.read()"
+            ),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -107,7 +107,8 @@ def test_another_process_waits_for_its_turn_and_says_so_when_it_takes_too_long(
 ) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom vmsdk.network.state import Store\n"
-        f"with Store(Path({str(store.directory)!r})).locked():\n    print(flush=True)\n    sys.stdin.readline()\n"
+        f"with Store(Path({str(store.directory)!r})).locked():\n    print(flush=True)\n    "
+        "sys.stdin.readline()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE

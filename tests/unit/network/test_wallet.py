@@ -1,4 +1,6 @@
-"""P-chain transactions, by the bytes and signatures that AvalancheGo 1.14.2's own code makes of the same values."""
+"""P-chain transactions, by the bytes and signatures that AvalancheGo 1.14.2's own code makes of the
+same values.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The service `appsender.AppSender`, over the wire, with a VM in this process and peers that the test plays."""
+"""The service `appsender.AppSender`, over the wire, with a VM in this process and peers that the
+test plays.
+"""
 
 from __future__ import annotations
 

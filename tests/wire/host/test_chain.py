@@ -802,7 +802,7 @@ def test_a_shutdown_that_fails_is_logged_with_the_vms_own_text(
     assert message.endswith("the cellar is locked")
 
 
-# Peers, health, metrics ----------------------------------------------------------------------------------------
+# Peers, health, metrics ---------------------------------------------------------------------------
 
 
 def test_the_node_itself_is_the_first_peer(vm: BareVM, chain: Chain) -> None:

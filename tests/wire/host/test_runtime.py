@@ -66,8 +66,10 @@ def test_without_a_call_waiting_ends_with_the_timeout(start: MakeRuntime) -> Non
 
 
 REST = (
-    "Please make sure that there is an exact match of the protocol versions. This can be achieved by updating "
-    "your VM or running an older/newer version of AvalancheGo. Please be advised that some virtual machines may "
+    "Please make sure that there is an exact match of the protocol versions. This can be achieved "
+    "by updating "
+    "your VM or running an older/newer version of AvalancheGo. Please be advised that some virtual "
+    "machines may "
     "not yet support the latest RPCChainVM protocol version"
 )
 

@@ -1,4 +1,6 @@
-"""The VM's end of `http.HTTP`, played by a test: bare grpcio, the wire's own messages, nothing of vmsdk's VM side."""
+"""The VM's end of `http.HTTP`, played by a test: bare grpcio, the wire's own messages, nothing of
+vmsdk's VM side.
+"""
 
 from __future__ import annotations
 

@@ -308,7 +308,9 @@ def test_http_1_still_works_beside_http_2(vm: FakeVM, start_front: StartFront) -
 
 
 class GRPCService:
-    """A gRPC service of the VM's author, as Handle carries it: length-prefixed messages, status in trailers."""
+    """A gRPC service of the VM's author, as Handle carries it: length-prefixed messages, status in
+    trailers.
+    """
 
     HEAD: ClassVar[Headers] = {"Content-Type": ["application/grpc"]}
 

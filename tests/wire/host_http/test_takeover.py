@@ -193,7 +193,9 @@ def test_writing_to_a_client_that_is_gone_fails(start_front: StartFront, taking:
 
 
 def go_time(moment: datetime, zone: str = "ffff") -> bytes:
-    """`time.Time.MarshalBinary`: the version, seconds since the year 1, nanoseconds, and the *zone* in hex."""
+    """`time.Time.MarshalBinary`: the version, seconds since the year 1, nanoseconds, and the *zone*
+    in hex.
+    """
     since = moment - datetime(1, 1, 1, tzinfo=timezone.utc)
     seconds = since // timedelta(seconds=1)
     version = 1 if len(zone) == 4 else 2

@@ -1,4 +1,6 @@
-"""A node reduced to its gRPC: it calls `http.HTTP` and serves what a Handle call needs, recording all of it."""
+"""A node reduced to its gRPC: it calls `http.HTTP` and serves what a Handle call needs, recording
+all of it.
+"""
 
 from __future__ import annotations
 

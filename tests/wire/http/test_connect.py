@@ -1,4 +1,6 @@
-"""Services of the Connect project's `connectrpc` in a VM, called by grpcio's own client through the node's HTTP front."""
+"""Services of the Connect project's `connectrpc` in a VM, called by grpcio's own client through the
+node's HTTP front.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Apps that exit, that block what they must not, and clients that never come to an end: all others are served."""
+"""Apps that exit, that block what they must not, and clients that never come to an end: all others
+are served.
+"""
 
 from __future__ import annotations
 

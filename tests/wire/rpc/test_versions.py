@@ -1,4 +1,6 @@
-"""Which methods there are at each protocol version: a node calls all of its own, and an unanswered one is fatal."""
+"""Which methods there are at each protocol version: a node calls all of its own, and an unanswered
+one is fatal.
+"""
 
 from __future__ import annotations
 

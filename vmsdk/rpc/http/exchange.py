@@ -122,7 +122,8 @@ class SimpleExchange(Exchange):
             self._size += len(body)
             if self._size > MAX_RESPONSE_BYTES:
                 raise InvalidResponse(
-                    f"the response has more than {MAX_RESPONSE_BYTES} bytes, which the node holds in memory over "
+                    f"the response has more than {MAX_RESPONSE_BYTES} bytes, which the node holds "
+                    "in memory over "
                     "HTTP/1: ask over HTTP/2, or for less at once"
                 )
             self._chunks.append(body)

@@ -69,7 +69,9 @@ def to_map(headers: Iterable[WireHeader]) -> HeaderMap:
 
 
 def from_asgi(headers: Iterable[tuple[bytes, bytes]]) -> HeaderMap:
-    """An app's response headers by key, without those that are not the app's to set. Raises `InvalidHeader`."""
+    """An app's response headers by key, without those that are not the app's to set. Raises
+    `InvalidHeader`.
+    """
     found: HeaderMap = {}
     for name, value in headers:
         key = canonical(name)

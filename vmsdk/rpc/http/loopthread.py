@@ -18,7 +18,8 @@ class LoopBlocked(Exception):
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         super().__init__(
-            f"the event loop of the HTTP apps has not answered within {timeout_s:g} s: an app blocks it. Blocking code "
+            f"the event loop of the HTTP apps has not answered within {timeout_s:g} s: an app "
+            "blocks it. Blocking code "
             "belongs into a plain function, which runs in a thread, not into an async one"
         )
 

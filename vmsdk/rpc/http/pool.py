@@ -61,7 +61,9 @@ class Pool(Executor):
     # From outside ----------------------------------------------------------------------------------
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Queue a job. Never raises: grpcio's server would not survive it. After `shutdown` it does not run."""
+        """Queue a job. Never raises: grpcio's server would not survive it. After `shutdown` it does
+        not run.
+        """
         future: Future[Any] = Future()
         self._jobs.put(partial(_run, future, function, arguments, named))
         self._see_to_jobs()
@@ -97,7 +99,9 @@ class Pool(Executor):
             thread.waits = False
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let the threads end once the queue is empty. With *wait*, leaves a stuck one behind after a second."""
+        """Let the threads end once the queue is empty. With *wait*, leaves a stuck one behind after
+        a second.
+        """
         self._closed.set()
         self._starved.set()
         self._jobs.put(None)

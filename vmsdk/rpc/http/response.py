@@ -125,7 +125,9 @@ def _content_length(values: Iterable[str] | None) -> int | None:
 
 
 class ResponseStream:
-    """Sends an app's response to the node, event by event. Raises `ClientDisconnected` and `InvalidResponse`."""
+    """Sends an app's response to the node, event by event. Raises `ClientDisconnected` and
+    `InvalidResponse`.
+    """
 
     def __init__(self, method: str, writer: ResponseWriter, node_headers: HeaderMap) -> None:
         self.response = Response(method)

@@ -119,7 +119,9 @@ class Site:
 
     @staticmethod
     def name(scope: Scope) -> str:
-        """A request's method and path for the log, without the control characters that a client may put there."""
+        """A request's method and path for the log, without the control characters that a client may
+        put there.
+        """
         path = quote(scope["path"][:_MAX_LOGGED_PATH], safe="/:@!$&'()*+,;=")
         return f"{quote(scope.get('method', 'WebSocket')[:20])} {path}"
 

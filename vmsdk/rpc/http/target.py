@@ -34,7 +34,9 @@ class Target(NamedTuple):
 
 
 def parse(target: str) -> Target:
-    """The parts of *target*: a path with or without a query, an absolute URL, or `*`. Raises `InvalidTarget`."""
+    """The parts of *target*: a path with or without a query, an absolute URL, or `*`. Raises
+    `InvalidTarget`.
+    """
     if _BAD_CHARACTER.search(target):
         raise InvalidTarget(target, "has a space or a control character")
     if not target.startswith("/"):

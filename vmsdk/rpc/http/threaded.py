@@ -1,4 +1,6 @@
-"""A JSON-RPC service of plain methods, on a threaded server: no event loop between the node and the method."""
+"""A JSON-RPC service of plain methods, on a threaded server: no event loop between the node and the
+method.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from vmsdk.http import subpaths
 URL = "http://127.0.0.1:9650/ext/bc/coin"
 JSON_RPC = f"""\
 or, if it speaks JSON-RPC:
-curl -H 'content-type: application/json' {URL}/rpc -d '{{"jsonrpc":"2.0","id":1,"method":"METHOD","params":{{}}}}'"""
+curl -H 'content-type: application/json' {URL}/rpc -d '{{"jsonrpc":"2.0","id":1,"method":"METHOD","params":{{}}}}'"""  # noqa: E501
 
 
 @pytest.mark.parametrize(
