@@ -9,7 +9,9 @@ from vmsdk.errors import InvalidCB58
 CHECKSUM_LENGTH = 4
 
 MAX_CHARACTERS = 256
-"""Of a text to decode, which takes quadratic time. The longest text in use is that of 32 bytes, 50 characters."""
+"""Of a text to decode, which takes quadratic time. The longest text in use is that of 32 bytes, 50
+characters.
+"""
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}

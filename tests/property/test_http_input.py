@@ -1,4 +1,6 @@
-"""What comes over HTTP: anything at all is read in linear time, and refused in a few words, without a traceback."""
+"""What comes over HTTP: anything at all is read in linear time, and refused in a few words, without
+a traceback.
+"""
 
 from __future__ import annotations
 

@@ -65,7 +65,9 @@ class ChainHTTP:
         return refused
 
     def pause(self) -> None:
-        """Take no more requests, because the chain's process is about to end. It still closes its WebSockets."""
+        """Take no more requests, because the chain's process is about to end. It still closes its
+        WebSockets.
+        """
         with self._lock:
             chain, self._chain = self._chain, None
         if chain is not None:
