@@ -114,45 +114,19 @@ class SQLiteDatabase:
     def __repr__(self) -> str:
         return f"<SQLiteDatabase {self.path or 'in memory'}>"
 
-    # For KeySpace and SnapshotIterator -------------------------------------------------------------
-
-    def _get(self, space: bytes, key: bytes) -> bytes | None:
-        with self._lock:
-            row = self._connection.execute(
-                "SELECT value FROM pairs WHERE space = ? AND key = ?", (space, key)
-            ).fetchone()
-        return None if row is None else row[0]
-
-    def _put(self, space: bytes, key: bytes, value: bytes) -> None:
-        with self._lock:
-            self._keep_for_iterators(space, key)
-            self._connection.execute("INSERT OR REPLACE INTO pairs VALUES (?, ?, ?)", (space, key, value))
-
-    def _delete(self, space: bytes, key: bytes) -> None:
-        with self._lock:
-            self._keep_for_iterators(space, key)
-            self._connection.execute("DELETE FROM pairs WHERE space = ? AND key = ?", (space, key))
-
     def _keep_for_iterators(self, space: bytes, key: bytes) -> None:
         iterators = self._iterators.get(space)
         if iterators:
             waiting = [iterator for iterator in iterators if iterator._will_reach(key)]
             if waiting:
-                value = self._get(space, key)
+                value = self.space(space).get(key)
                 for iterator in waiting:
                     iterator._kept[key] = value
 
     def _select(self, space: bytes, low: bytes, after: bool, high: bytes | None) -> sqlite3.Cursor:
-        comparison = ">" if after else ">="
-        if high is None:
-            return self._connection.execute(
-                f"SELECT key, value FROM pairs WHERE space = ? AND key {comparison} ? ORDER BY key",
-                (space, low),
-            )
-        return self._connection.execute(
-            f"SELECT key, value FROM pairs WHERE space = ? AND key {comparison} ? AND key < ? ORDER BY key",
-            (space, low, high),
-        )
+        where = f"space = ? AND key {'>' if after else '>='} ?" + ("" if high is None else " AND key < ?")
+        bounds = (space, low) if high is None else (space, low, high)
+        return self._connection.execute(f"SELECT key, value FROM pairs WHERE {where} ORDER BY key", bounds)
 
 
 class KeySpace:
@@ -164,15 +138,24 @@ class KeySpace:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of *key*, or None."""
-        return self.database._get(self.name, key)
+        with self.database._lock:
+            row = self.database._connection.execute(
+                "SELECT value FROM pairs WHERE space = ? AND key = ?", (self.name, key)
+            ).fetchone()
+        return None if row is None else row[0]
 
     def put(self, key: bytes, value: bytes) -> None:
         """Insert or overwrite *key*."""
-        self.database._put(self.name, key, value)
+        self._execute("INSERT OR REPLACE INTO pairs VALUES (?, ?, ?)", key, value)
 
     def delete(self, key: bytes) -> None:
         """Remove *key*. A missing key is not an error."""
-        self.database._delete(self.name, key)
+        self._execute("DELETE FROM pairs WHERE space = ? AND key = ?", key)
+
+    def _execute(self, statement: str, key: bytes, *values: bytes) -> None:
+        with self.database._lock:
+            self.database._keep_for_iterators(self.name, key)
+            self.database._connection.execute(statement, (self.name, key, *values))
 
     def write(self, puts: Iterable[tuple[bytes, bytes]], deletes: Iterable[bytes]) -> None:
         """Apply all *puts* in order, then all *deletes*, atomically."""

@@ -21,7 +21,8 @@ from tests.wire.host_http.conftest import CHAIN, NODE, StartFront
 from tests.wire.host_http.echo import echo_messages
 from tests.wire.host_http.fakevm import FakeVM, respond
 from vmsdk._pb.io.prometheus.client import metrics_pb2
-from vmsdk.host.http import Access, AddressUnavailable, HTTPFront
+from vmsdk.host.errors import HostError
+from vmsdk.host.http import HTTPFront
 from vmsdk.protocol import protocol
 
 REQUEST = b"GET /ext/bc/fake HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -123,8 +124,8 @@ def test_a_body_too_large_to_be_read_for_nothing_ends_the_connection_after_the_a
 
 
 def test_a_body_cut_short_never_reaches_the_vm(vm: FakeVM, start_front: StartFront) -> None:
-    accesses: list[Access] = []
-    front = start_front(on_access=accesses.append)
+    accesses: list[tuple[str, str, int]] = []
+    front = start_front(on_access=lambda *access: accesses.append(access))
     host, port = front.address.split(":")
     with socket.create_connection((host, int(port)), timeout=20) as sock:
         sock.sendall(REQUEST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"))
@@ -152,19 +153,19 @@ def test_an_answer_that_comes_too_late_is_not_sent(vm: FakeVM, start_front: Star
 
 
 def test_each_request_is_told_to_the_access_callback(vm: FakeVM, start_front: StartFront) -> None:
-    accesses: list[Access] = []
-    front = start_front(on_access=accesses.append)
+    accesses: list[tuple[str, str, int]] = []
+    front = start_front(on_access=lambda *access: accesses.append(access))
     vm.simple = respond(201, b"four")
     httpx.post(f"http://{front.address}/ext/bc/fake?q", content=b"x", trust_env=False)
     httpx.get(f"http://{front.address}/no", trust_env=False)
     eventually(lambda: len(accesses) == 2)
-    assert accesses == [Access("POST", "/ext/bc/fake?q", 201), Access("GET", "/no", 404)]
+    assert accesses == [("POST", "/ext/bc/fake?q", 201), ("GET", "/no", 404)]
 
 
 def test_an_access_callback_that_raises_harms_no_request(
     vm: FakeVM, start_front: StartFront, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(access: Access) -> None:
+    def broken(method: str, target: str, status: int) -> None:
         raise RuntimeError("broken callback")
 
     vm.simple = respond(200, b"x")
@@ -238,7 +239,7 @@ def test_a_gather_that_fails_breaks_the_metrics_visibly(start_front: StartFront)
 def test_a_port_in_use_is_named_with_the_cure(start_front: StartFront) -> None:
     taken = int(start_front().address.rpartition(":")[2])
     front = HTTPFront(protocol(45), NODE, port=taken)
-    with pytest.raises(AddressUnavailable, match=f"127.0.0.1:{taken}.*choose another port"):
+    with pytest.raises(HostError, match=f"127.0.0.1:{taken}.*choose another port"):
         front.start()
     front.stop()
 

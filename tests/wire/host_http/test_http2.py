@@ -84,7 +84,7 @@ def test_until_protocol_40_clear_text_http_2_is_refused(start_front: StartFront,
     host, port = start_front(version).address.split(":")
     with socket.create_connection((host, int(port)), timeout=20) as sock:
         sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        assert sock.makefile("rb").readline() == b"HTTP/1.1 505 HTTP Version Not Supported\r\n"
+        assert sock.makefile("rb").readline() == b"HTTP/1.1 400 Bad Request\r\n"
 
 
 def test_a_connection_over_http_2_can_not_be_taken_over(vm: FakeVM, start_front: StartFront) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 
 from vmsdk import protocol
 from vmsdk.cli.dev.screen import Screen
-from vmsdk.errors import VMError
 from vmsdk.host.chain import Chain
-from vmsdk.host.http import Access, AddressUnavailable, HTTPFront, RouteRefused
+from vmsdk.host.http import HTTPFront, RouteRefused
 from vmsdk.host.http.routes import compile_template, without_patterns
 from vmsdk.host.identity import DEFAULT_NODE_ID
 from vmsdk.ids import ID
@@ -40,15 +39,8 @@ class ChainHTTP:
         )
 
     def start(self) -> None:
-        """Listen. Raises `VMError` if the port is in use."""
-        try:
-            self._front.start()
-        except AddressUnavailable as error:
-            reason = error.reason.rpartition(": ")[2]
-            raise VMError(
-                f"can't serve HTTP on 127.0.0.1:{error.port}: {reason}; stop what listens there (a node or "
-                "another vmsdk dev), or choose another port with --port (0 for any free one)"
-            ) from None
+        """Listen. Raises `HostError` if the port is in use."""
+        self._front.start()
 
     def stop(self) -> None:
         """Hang up on all clients. Harmless when repeated."""
@@ -84,15 +76,15 @@ class ChainHTTP:
         """Return the URL of *chain*, to which the prefixes of its handlers are appended."""
         return f"http://{self._front.address}/ext/bc/{chain.config.alias or chain.config.chain_id}"
 
-    def _show(self, access: Access) -> None:
-        if access.status < 400:
+    def _show(self, method: str, target: str, status: int) -> None:
+        if status < 400:
             return
-        self._screen.warning(f"HTTP {access.status}: {access.method} {access.target}")
+        self._screen.warning(f"HTTP {status}: {method} {target}")
         with self._lock:
             chain = self._chain
-        if access.status == 404 and chain is not None:
+        if status == 404 and chain is not None:
             names = (chain.config.alias, str(chain.config.chain_id))
-            hint = subpaths_hint(access.target, names, list(chain.handlers))
+            hint = subpaths_hint(target, names, list(chain.handlers))
             if hint and hint not in self._hinted:
                 self._hinted.add(hint)
                 self._screen.warning(hint)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from vmsdk.host.http.api import Access
-from vmsdk.host.http.front import DEFAULT_PORT, AddressUnavailable, HTTPFront
+from vmsdk.host.http.front import DEFAULT_PORT, HTTPFront
 from vmsdk.host.http.routes import RouteRefused
 
 __all__ = [
     "DEFAULT_PORT",
-    "Access",
-    "AddressUnavailable",
     "HTTPFront",
     "RouteRefused",
 ]

@@ -7,7 +7,7 @@ import ipaddress
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from vmsdk.host.http.forward import forward
 from vmsdk.host.http.header import Header, canonical, first
@@ -26,17 +26,11 @@ _ASKED_METHOD = "Access-Control-Request-Method"
 _ASKED_HEADERS = "Access-Control-Request-Headers"
 
 
-class Access(NamedTuple):
-    """A request and its outcome."""
+OnAccess: TypeAlias = Callable[[str, str, int], None]
+"""Called after each request with its method, its raw target (path and query) and the status of the response.
 
-    method: str
-    target: str
-    """The raw request target: path and query."""
-    status: int
-    """0 if the client hung up before there was one; 101 if the VM took over the connection."""
-
-
-OnAccess: TypeAlias = Callable[[Access], None]
+The status is 0 if the client hung up before there was one, 101 if the VM took over the connection.
+"""
 
 
 class API:
@@ -65,7 +59,7 @@ class API:
             status = 101 if writer.hijacked else writer.status or (200 if is_done else 0)
             try:
                 if self._on_access is not None:
-                    self._on_access(Access(request.method, request.target, status))
+                    self._on_access(request.method, request.target, status)
             except Exception:
                 log.exception("the access callback failed on %s %s", request.method, request.target)
 

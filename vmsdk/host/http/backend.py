@@ -11,7 +11,6 @@ from google.protobuf.message import DecodeError, Message
 
 from vmsdk._pb._service import Method, RequestT, ResponseT
 from vmsdk._pb.http import http_pb2
-from vmsdk._pb.http.http_grpc import HTTP
 from vmsdk.host.client import CHANNEL_OPTIONS
 
 _CLOSING = "rpc error: code = Canceled desc = grpc: the client connection is closing"
@@ -44,23 +43,14 @@ class Backend:
         self._channel: grpc.aio.Channel | None = None
         self._is_closed = False
 
-    async def handle_simple(
-        self, request: http_pb2.HandleSimpleHTTPRequest
-    ) -> http_pb2.HandleSimpleHTTPResponse:
-        """Raises `BackendFailed`."""
-        return await self._call(HTTP.HandleSimple, request)
-
-    async def handle(self, request: http_pb2.HTTPRequest) -> http_pb2.HTTPResponse:
-        """Raises `BackendFailed`."""
-        return await self._call(HTTP.Handle, request)
-
     async def close(self) -> None:
         """Cancel running calls and disconnect. Harmless when repeated."""
         self._is_closed = True
         if self._channel is not None:
             await self._channel.close(None)
 
-    async def _call(self, method: Method[RequestT, ResponseT], request: RequestT) -> ResponseT:
+    async def call(self, method: Method[RequestT, ResponseT], request: RequestT) -> ResponseT:
+        """Call a method of `http.HTTP`. Raises `BackendFailed`."""
         if self._is_closed:
             raise BackendFailed(_CLOSING)
         if self._channel is None:

@@ -29,17 +29,6 @@ Gather: TypeAlias = Callable[[], Iterable[MetricFamily]]
 """Returns the metrics of the chains."""
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_TYPE_NAMES = {
-    metrics_pb2.COUNTER: "counter",
-    metrics_pb2.GAUGE: "gauge",
-    metrics_pb2.SUMMARY: "summary",
-    metrics_pb2.UNTYPED: "untyped",
-    metrics_pb2.HISTOGRAM: "histogram",
-    metrics_pb2.GAUGE_HISTOGRAM: "histogram",
-}
-
-_Sample: TypeAlias = "tuple[str, dict[str, str], float]"
-"""The suffix of the family's name, the labels, the value."""
 
 
 def health(check: Health) -> Endpoint:
@@ -75,7 +64,8 @@ def _text(families: Iterable[MetricFamily]) -> str:
     for family in sorted(families, key=lambda family: family.name):
         if family.help:
             lines.append(f"# HELP {family.name} {_escape(family.help)}\n")
-        lines.append(f"# TYPE {family.name} {_TYPE_NAMES[family.type]}\n")
+        kind = metrics_pb2.MetricType.Name(family.type).lower().removeprefix("gauge_")
+        lines.append(f"# TYPE {family.name} {kind}\n")
         for metric in family.metric:
             own = {label.name: label.value for label in metric.label}
             for suffix, labels, value in _samples(metric):
@@ -85,7 +75,8 @@ def _text(families: Iterable[MetricFamily]) -> str:
     return "".join(lines)
 
 
-def _samples(metric: Metric) -> Iterator[_Sample]:
+def _samples(metric: Metric) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Yield the suffix of the family's name, extra labels, and the value of each sample."""
     if metric.HasField("summary"):
         for quantile in metric.summary.quantile:
             yield "", {"quantile": _number(quantile.quantile)}, quantile.value

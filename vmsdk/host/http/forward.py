@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vmsdk._pb.http import http_pb2
+from vmsdk._pb.http.http_grpc import HTTP
 from vmsdk._pb.http.responsewriter.responsewriter_grpc import Writer
 from vmsdk._pb.io.reader.reader_grpc import Reader
 from vmsdk.host.http import header
@@ -66,7 +67,7 @@ async def _handle_simple(
         response_headers=header.elements(writer.header) if protocol.simple_response_headers else (),
     )
     try:
-        response = await backend.handle_simple(message)
+        response = await backend.call(HTTP.HandleSimple, message)
     except BackendFailed as error:
         if error.response is None:
             raise
@@ -98,7 +99,7 @@ async def _handle(
         return await read_response(Reader.Read.response, request.body.read, message.length, protocol)
 
     response_writer = ResponseWriterService(writer, take_over)
-    services: Services = {Writer: response_writer.methods()}
+    services: Services = {Writer: {name: getattr(response_writer, name) for name in Writer.methods}}
     if not protocol.inline_http_body:
         services[Reader] = {"Read": read}
     try:
@@ -108,7 +109,7 @@ async def _handle(
         await writer.error(str(error), 500)
         return
     try:
-        reply = await backend.handle(_message(request, writer, server.address, body))
+        reply = await backend.call(HTTP.Handle, _message(request, writer, server.address, body))
         if protocol.replaces_http_headers:
             header.replace(writer.header, reply.header)
         await response_writer.settle()

@@ -34,24 +34,6 @@ WRITE_TIMEOUT_S = 30.0
 _ENDPOINT_WORKERS = 2
 _BACKLOG = 1024
 
-_NO_HTTP2 = (
-    b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Connection: close\r\n\r\nnodes accept HTTP/2 without TLS from protocol 41 on: use HTTP/1.1\n"
-)
-
-
-class AddressUnavailable(HostError):
-    """The front can't listen on its port. *reason* is the operating system's text."""
-
-    def __init__(self, host: str, port: int, reason: str) -> None:
-        self.host = host
-        self.port = port
-        self.reason = reason
-        super().__init__(
-            f"can't serve HTTP on {host}:{port}: {reason}; stop the node or `vmsdk dev` that uses it, "
-            "or choose another port (0: any free one)"
-        )
-
 
 class HTTPFront:
     """Serves `/ext/bc/<chain ID or alias><prefix>` and the header routes as a node of *protocol* does.
@@ -95,7 +77,7 @@ class HTTPFront:
         return address_text(self._bound)
 
     def start(self) -> None:
-        """Listen and serve. Raises `AddressUnavailable`, or `RuntimeError` the second time."""
+        """Listen and serve. Raises `HostError` if the port is in use. Call once."""
         if self._thread is not None:
             raise RuntimeError("the HTTP front was started already: create another one")
         started: Future[tuple[str, int]] = Future()
@@ -107,7 +89,11 @@ class HTTPFront:
             self._bound = started.result()
         except OSError as error:
             self._thread.join()
-            raise AddressUnavailable(self._host, self._port, error.strerror or str(error)) from None
+            reason = (error.strerror or str(error)).rpartition(": ")[2]
+            raise HostError(
+                f"can't serve HTTP on {self._host}:{self._port}: {reason}; stop what listens there (a node or "
+                "another vmsdk dev), or choose another port (vmsdk dev --port; 0 for any free one)"
+            ) from None
 
     def stop(self) -> None:
         """Hang up on all clients, cancel all calls, stop every server. Harmless when repeated."""
@@ -243,10 +229,7 @@ class _Server:
             if not chunk:
                 break
             beginning += chunk
-        if not beginning.startswith(PREFACE):
-            await HTTP1Connection(raw, self._handler, self._write_timeout_s).serve(beginning)
-        elif self._speaks_http2:
+        if self._speaks_http2 and beginning.startswith(PREFACE):
             await HTTP2Connection(raw, self._handler, self._write_timeout_s).serve(beginning)
         else:
-            await raw.write(_NO_HTTP2)
-            raw.close()
+            await HTTP1Connection(raw, self._handler, self._write_timeout_s).serve(beginning)

@@ -44,14 +44,9 @@ class HTTP2Connection:
         self.raw = raw
         config = h2.config.H2Configuration(client_side=False, header_encoding=None)
         self.h2 = h2.connection.H2Connection(config)
-        self.h2.local_settings = h2.settings.Settings(
-            client=False,
-            initial_values={
-                h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: _MAX_STREAMS,
-                h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW_BYTES,
-                h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: _HEADER_BYTES,
-            },
-        )
+        code = h2.settings.SettingCodes
+        values = {code.MAX_CONCURRENT_STREAMS: _MAX_STREAMS, code.INITIAL_WINDOW_SIZE: _WINDOW_BYTES}
+        self.h2.local_settings = h2.settings.Settings(client=False, initial_values=values)
         self.h2.decoder.max_header_list_size = _HEADER_BYTES
         self._handler = handler
         self._write_timeout_s = write_timeout_s

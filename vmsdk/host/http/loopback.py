@@ -103,16 +103,7 @@ class ResponseWriterService:
         self._lock = asyncio.Lock()
         self._is_header_written = False
 
-    def methods(self) -> dict[str, Function]:
-        """Its methods by name."""
-        return {
-            "WriteHeader": self.write_header,
-            "Write": self.write,
-            "Flush": self.flush,
-            "Hijack": self.hijack,
-        }
-
-    async def write_header(self, request: responsewriter_pb2.WriteHeaderRequest) -> Empty:
+    async def WriteHeader(self, request: responsewriter_pb2.WriteHeaderRequest) -> Empty:
         """Only the first call counts, even if its status is informational."""
         async with self._lock:
             header.replace(self._writer.header, request.headers)
@@ -121,14 +112,14 @@ class ResponseWriterService:
                 await self._writer.write_header(valid_status(request.status_code))
         return Empty()
 
-    async def write(self, request: responsewriter_pb2.WriteRequest) -> responsewriter_pb2.WriteResponse:
+    async def Write(self, request: responsewriter_pb2.WriteRequest) -> responsewriter_pb2.WriteResponse:
         """Raises `IOFailed`."""
         async with self._lock:
             header.replace(self._writer.header, request.headers)
             self._is_header_written = True
             return responsewriter_pb2.WriteResponse(written=await self._writer.write(request.payload))
 
-    async def flush(self, request: Empty) -> Empty:
+    async def Flush(self, request: Empty) -> Empty:
         """Send what is buffered."""
         async with self._lock:
             try:
@@ -137,7 +128,7 @@ class ResponseWriterService:
                 log.debug("%s", error)  # Go's Flush returns no error.
         return Empty()
 
-    async def hijack(self, request: Empty) -> responsewriter_pb2.HijackResponse:
+    async def Hijack(self, request: Empty) -> responsewriter_pb2.HijackResponse:
         """Raises `IOFailed` if the connection can't be taken over."""
         async with self._lock:
             connection, read_ahead = await self._writer.hijack()

@@ -44,10 +44,6 @@ class URL:
         clean = posixpath.normpath("/" + self.path.lstrip("/"))
         return clean + "/" if self.path.endswith("/") and clean != "/" else clean
 
-    def location(self, path: str) -> str:
-        """Return this target with another path, for a `Location` header."""
-        return escape_path(path) + (f"?{self.raw_query}" if self.raw_query else "")
-
 
 def escape_path(path: str) -> str:
     """Escape *path* the way Go does."""

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from vmsdk.host.http import header
 from vmsdk.host.http.backend import Backend
 from vmsdk.host.http.endpoint import Endpoint
-from vmsdk.host.http.request import Request
+from vmsdk.host.http.request import Request, escape_path
 from vmsdk.host.http.routes import ChainRoutes
 from vmsdk.ids import ID
 from vmsdk.protocol import Protocol
@@ -90,7 +90,7 @@ class Router:
     def _by_path(self, request: Request) -> Destination:
         url = request.url
         if url.clean_path != url.path:
-            return NodeReply(301, location=url.location(url.clean_path))
+            return NodeReply(301, location=f"{escape_path(url.clean_path)}?{url.raw_query}".rstrip("?"))
         endpoint = self._endpoints.get(url.path)
         if endpoint is not None:
             return endpoint
