@@ -91,8 +91,8 @@ class HTTPFront:
             self._thread.join()
             reason = (error.strerror or str(error)).rpartition(": ")[2]
             raise HostError(
-                f"can't serve HTTP on {self._host}:{self._port}: {reason}; stop what listens there (a node or "
-                "another vmsdk dev), or choose another port (vmsdk dev --port; 0 for any free one)"
+                f"can't serve HTTP on {self._host}:{self._port}: {reason}; stop what listens there (a node "
+                "or another vmsdk dev), or choose another port (vmsdk dev --port; 0 for any free one)"
             ) from None
 
     def stop(self) -> None:
