@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     _RpcMethodHandler = grpc.RpcMethodHandler[Any, Any]
 else:
     _RpcMethodHandler = grpc.RpcMethodHandler
+
+
+HELD_AFTER_S = 0.005
+"""A call that runs for longer waits for something, as a rule, and leaves the processor to others."""
 
 
 def end_process(reason: str) -> NoReturn:
@@ -32,6 +37,7 @@ class Lane:
         name: str,
         *,
         limit: int = 1,
+        grown_limit: int = 0,
         reserved: bool = False,
         cancellable: bool = True,
         queue_limit: int | None = None,
@@ -39,14 +45,25 @@ class Lane:
         self.name = name
         self.limit = limit
         """Calls that run at a time."""
+        self.grown_limit = max(limit, grown_limit)
+        """The same, counting calls that have run for more than `HELD_AFTER_S`, which are presumed to wait."""
         self.reserved = reserved
         """Whether the server always keeps a thread for the lane, however busy its other lanes are."""
         self.cancellable = cancellable
         """Whether a running call is notified when its client gives it up. That costs each call some time."""
         self.queue_limit = queue_limit
         """Calls that wait for their turn; any more are refused with RESOURCE_EXHAUSTED. None: no limit."""
-        self.running = 0
         self.waiting: deque[Any] = deque()
+        self.began_s: dict[int, float] = {}
+        """When each thread began its call."""
+
+    def has_room(self, now_s: float, running: int) -> bool:
+        """Whether one more call may run beside *running* others."""
+        if running < self.limit or running >= self.grown_limit:
+            return running < self.limit
+        me, held_since_s = threading.get_ident(), now_s - HELD_AFTER_S
+        busy = sum(thread != me and began_s > held_since_s for thread, began_s in self.began_s.items())
+        return busy < self.limit
 
 
 class LaneMethod(_RpcMethodHandler):
@@ -67,3 +84,19 @@ class LaneMethod(_RpcMethodHandler):
         self.request_deserializer = decode
         self.response_serializer = encode
         self.lane = lane
+
+
+class InLanes(grpc.GenericRpcHandler):
+    """Puts the unary methods of another handler into lanes, by their paths."""
+
+    def __init__(self, handler: grpc.GenericRpcHandler, lanes: Mapping[str, Lane], default: Lane) -> None:
+        self._handler = handler
+        self._lanes = lanes
+        self._default = default
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> LaneMethod | None:
+        method: Any = self._handler.service(handler_call_details)
+        if method is None:
+            return None
+        lane = self._lanes.get(handler_call_details.method, self._default)
+        return LaneMethod(method.unary_unary, method.request_deserializer, method.response_serializer, lane)

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
@@ -131,13 +132,17 @@ class _Pooled(grpc.GenericRpcHandler):
         self._pools: dict[Lane, ThreadPoolExecutor] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        handler: Any = self._inner.service(handler_call_details)
-        lane = getattr(handler, "lane", None)
-        if lane is not None:
-            if lane not in self._pools:
-                self._pools[lane] = _pool(lane.limit)
-            handler.unary_unary.experimental_thread_pool = self._pools[lane]
-        return handler
+        method: Any = self._inner.service(handler_call_details)
+        lane = getattr(method, "lane", None)
+        if lane is None:
+            return method
+        if lane not in self._pools:
+            self._pools[lane] = _pool(min(lane.grown_limit, PUBLIC_THREADS))
+        behaviour: Any = partial(method.unary_unary)
+        behaviour.experimental_thread_pool = self._pools[lane]
+        return grpc.unary_unary_rpc_method_handler(
+            behaviour, method.request_deserializer, method.response_serializer
+        )
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, NoReturn
 import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
-from vmsdk.rpc.lane import Lane, end_process
+from vmsdk.rpc.lane import HELD_AFTER_S, Lane, end_process
 
 POLLERS = 2
 """Threads that wait for calls at a time: one alone is slower, and so are three (docs/performance.md)."""
@@ -170,7 +170,7 @@ class PollServer:
         poll = self._queue.poll
         timeout, shutdown = cygrpc.CompletionType.queue_timeout, cygrpc.CompletionType.queue_shutdown
         while True:
-            event = poll(time.time() + CATCH_UP_S)
+            event = poll(time.time() + (HELD_AFTER_S if self._starved else CATCH_UP_S))
             if event.completion_type == shutdown:
                 return False
             if event.completion_type != timeout:
@@ -293,14 +293,18 @@ class PollServer:
         """Run *call* in this thread, and after it those that wait for its lane."""
         lane = call.lane
         with self._lock:
-            is_full = lane.queue_limit is not None and len(lane.waiting) >= lane.queue_limit
-            if not is_full:
-                lane.waiting.append(call)
-        if is_full:
-            text = f"too many calls at once: {lane.limit} run and {lane.queue_limit} wait, try again later"
+            lane.waiting.append(call)
+        self._run_waiting(lane)
+        with self._lock:
+            is_refused = lane.queue_limit is not None and len(lane.waiting) > lane.queue_limit
+            is_refused = is_refused and lane.waiting[-1] is call
+            if is_refused:
+                lane.waiting.pop()
+        if is_refused:
+            text = (
+                f"too many calls at once: {lane.grown_limit} run and {lane.queue_limit} wait, try again later"
+            )
             call.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
-        else:
-            self._run_waiting(lane)
 
     def _run_waiting(self, lane: Lane) -> None:
         call = self._begin(lane)
@@ -310,14 +314,17 @@ class PollServer:
 
     def _begin(self, lane: Lane) -> ServedCall | None:
         """A waiting call that this thread is to run, while another waits for calls."""
+        now_s = time.monotonic()
         with self._lock:
-            if not lane.waiting or lane.running >= lane.limit:
+            if not lane.waiting:
                 return None
-            if not self._has_thread_for(lane):
-                self._starved.append(lane)
+            has_room = lane.has_room(now_s, len(lane.began_s))
+            if not (has_room and self._has_thread_for(lane)):
+                if has_room or len(lane.began_s) < lane.grown_limit:
+                    self._starved.append(lane)
                 return None
             call: ServedCall = lane.waiting.popleft()
-            lane.running += 1
+            lane.began_s[threading.get_ident()] = now_s
             self._unreserved_running += not lane.reserved
             self._polling -= 1
             if not self._polling:
@@ -328,11 +335,13 @@ class PollServer:
 
     def _next(self, lane: Lane) -> ServedCall | None:
         """The next waiting call; without one, this thread waits for events again."""
+        me, now_s = threading.get_ident(), time.monotonic()
         with self._lock:
-            if lane.waiting:
+            if lane.waiting and lane.has_room(now_s, len(lane.began_s) - 1):
+                lane.began_s[me] = now_s
                 call: ServedCall = lane.waiting.popleft()
                 return call
-            lane.running -= 1
+            del lane.began_s[me]
             self._unreserved_running -= not lane.reserved
             self._polling += 1
             return None

@@ -122,14 +122,14 @@ def test_clients_that_never_send_their_body_do_not_stop_a_service(mount: Mount) 
 def test_too_many_requests_over_http_2_are_told_to_come_again(
     mount: Mount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vmsdk.rpc.http.pool.MAX_WAITING", 1)
+    monkeypatch.setattr("vmsdk.rpc.http.threaded.MAX_WAITING", 1)
     caller = mount(JSONRPC("chain", Plain()), 45)
     first, second = Slow(), Slow()
     call = begin(caller, first)
     with pytest.raises(grpc.RpcError) as caught:
         caller.handle(second, method="POST", proto_major=2, proto_minor=0).result()
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert caught.value.details() == "too many slow clients: this VM takes 1 at once, try again later"
+    assert str(caught.value.details()).startswith("too many calls at once: 1 run and 0 wait")
     first.given_up.set()
     call.result()
     third = Slow()

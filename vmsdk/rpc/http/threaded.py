@@ -1,6 +1,4 @@
-"""A JSON-RPC service of plain methods, on a threaded server: no event loop between the node and the
-method.
-"""
+"""A JSON-RPC service of plain methods: the thread that gets a request calls the method itself."""
 
 from __future__ import annotations
 
@@ -13,17 +11,19 @@ from typing import Any, TypeVar
 import grpc
 
 from vmsdk._pb.http import http_pb2
+from vmsdk._pb.http.http_grpc import HTTP
 from vmsdk.http.jsonrpc import JSONRPC
-from vmsdk.rpc.http.capacity import Full
+from vmsdk.rpc.http.pool import MAX_THREADS, MAX_WAITING, THREADS
 from vmsdk.rpc.http.service import HTTPMethods, HTTPService, respond
 from vmsdk.rpc.http.site import Site
-from vmsdk.rpc.listener import SERVER_OPTIONS
+from vmsdk.rpc.lane import InLanes, Lane
+from vmsdk.rpc.listener import make_server
 
 ResultT = TypeVar("ResultT")
 
 
 class ThreadedServer:
-    """Serves *app* in the pool, and what needs an event loop (upgraded and HTTP/2 requests) by *service*."""
+    """Serves *app* itself, and what needs an event loop (upgraded and HTTP/2 requests) by *service*."""
 
     def __init__(
         self, app: JSONRPC, site: Site, service: HTTPService, loop: asyncio.AbstractEventLoop
@@ -33,12 +33,15 @@ class ThreadedServer:
         self._service = service
         self._loop = loop
         self._stopped = threading.Event()
-        shared = site.shared
-        pool: Any = shared.pool  # grpcio needs no more than an executor.
-        limit = shared.capacity.requests.limit
-        self.server = grpc.server(pool, options=SERVER_OPTIONS, maximum_concurrent_rpcs=limit)
-        methods = HTTPMethods(self._handle_simple, self._handle, shared.log)
-        self.server.add_generic_rpc_handlers((methods,))
+        queue_limit = site.shared.capacity.requests.limit
+        methods = HTTPMethods(self._handle_simple, self._handle, site.shared.log)
+        # Python runs one thread at a time, so more threads at work would only delay the engine.
+        simple = Lane(
+            "HTTP", limit=THREADS, grown_limit=MAX_THREADS, queue_limit=queue_limit, cancellable=False
+        )
+        others = Lane("HTTP on the loop", limit=MAX_WAITING, queue_limit=0)
+        self.server = make_server()
+        self.server.add_generic_rpc_handlers((InLanes(methods, {HTTP.HandleSimple.path: simple}, others),))
 
     def start(self) -> None:
         """Start serving."""
@@ -55,7 +58,10 @@ class ThreadedServer:
     def _handle_simple(
         self, request: http_pb2.HandleSimpleHTTPRequest, context: grpc.ServicerContext
     ) -> http_pb2.HandleSimpleHTTPResponse:
-        return _finish(respond(self._app, request, _at_once, self._site.report))
+        priority = self._site.shared.priority
+        priority.give_way()
+        with priority.at_work():
+            return _finish(respond(self._app, request, _at_once, self._site.report))
 
     def _handle(self, request: http_pb2.HTTPRequest, context: grpc.ServicerContext) -> http_pb2.HTTPResponse:
         result = asyncio.run_coroutine_threadsafe(self._service.handle(request), self._loop)
@@ -65,11 +71,7 @@ class ThreadedServer:
 
         context.add_callback(left)
         try:
-            with self._site.shared.pool.waiting():
-                return result.result()
-        except Full as error:
-            result.cancel()
-            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+            return result.result()
         except CancelledError:
             context.abort(grpc.StatusCode.CANCELLED, "the client has left")
 
