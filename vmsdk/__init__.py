@@ -9,8 +9,6 @@ if __name__ == "__main__":
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vmsdk._version import __version__
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from vmsdk.errors import AppError, Closed, Fatal, InvalidBlock, NotFound, NothingToBuild, VMError
     from vmsdk.events import Event
     from vmsdk.ids import ID, NodeID
-    from vmsdk.serve import serve
+    from vmsdk.serving import serve
     from vmsdk.state import State
     from vmsdk.statesync import StateSummary, StateSyncableVM, StateSyncMode
     from vmsdk.timestamp import Timestamp
@@ -62,7 +60,7 @@ _HOMES = {
     "Timestamp": "timestamp",
     "VMError": "errors",
     "VerifyWithContext": "block",
-    "serve": "serve",
+    "serve": "serving",
 }
 
 __all__ = [
@@ -95,16 +93,6 @@ __all__ = [
     "serve",
 ]
 
-
-class _Package(ModuleType):
-    """Keeps `vmsdk.serve` the function, also when the module of that name is imported first."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 if not TYPE_CHECKING:  # or type checkers would take any misspelt name for one that this function finds
 

@@ -1,7 +1,7 @@
 """Where a plugin's servers listen: Unix sockets that only its own user can open, or TCP ports.
 
-A node dials whatever address a plugin announces, `unix:/path` included. Any user of the machine can connect
-to a TCP port of 127.0.0.1, and could send `Shutdown` or `BlockAccept` to the VM.
+A node dials whatever address a plugin announces, `unix:/path` included. Any user of the machine can
+connect to a TCP port of 127.0.0.1, and could send `Shutdown` or `BlockAccept` to the VM.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Listener(Protocol):
 class Addresses:
     """Gives each server of one plugin an address.
 
-    *transport* is "unix", "tcp", or "auto": Unix sockets, and where there can't be any, TCP and a warning.
+    *transport* is "unix", "tcp", or "auto": Unix sockets, and where there can't be any, TCP and a
+    warning.
     """
 
     def __init__(self, transport: Transport = "auto") -> None:
@@ -58,7 +59,8 @@ class Addresses:
     def listen(self, server: Listener) -> str:
         """Have *server* listen at a new address; returns the address for the node.
 
-        Raises `NoSocket` if only a Unix socket will do and there is none, `RuntimeError` if no port is free.
+        Raises `NoSocket` if only a Unix socket will do and there is none, `RuntimeError` if no port
+        is free.
         """
         if self._directory is not None:
             address = f"unix:{self._directory.path}/{next(self._numbers)}{_SUFFIX}"
@@ -71,7 +73,9 @@ class Addresses:
         return f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
 
     def close(self) -> None:
-        """Remove the sockets. Harmless when repeated, and in a forked child, which does not own them."""
+        """Remove the sockets. Harmless when repeated, and in a forked child, which does not own
+        them.
+        """
         if self._directory is not None:
             self._directory.close()
 
@@ -88,10 +92,12 @@ class Addresses:
 
 
 class SocketDirectory:
-    """A new directory for sockets that no other user can enter. Raises `OSError` if none can be made.
+    """A new directory for sockets that no other user can enter. Raises `OSError` if none can be
+    made.
 
-    Its owner holds a lock on it, which the system releases however the owner ends, so that the directories
-    of killed plugins can be told from those in use. systemd does not clean up locked directories either.
+    Its owner holds a lock on it, which the system releases however the owner ends, so that the
+    directories of killed plugins can be told from those in use. systemd does not clean up locked
+    directories either.
     """
 
     def __init__(self) -> None:
@@ -156,7 +162,9 @@ if sys.platform != "win32":
         raise OSError("other plugins keep removing it")
 
     def _locked(path: str) -> int | None:
-        """A descriptor of the directory that holds its lock; None if another start takes it for stale."""
+        """A descriptor of the directory that holds its lock; None if another start takes it for
+        stale.
+        """
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except FileNotFoundError:

@@ -58,7 +58,7 @@ class Context:
     """When the network's rules change; None until protocol 36."""
 
     protocol_version: int
-    """The protocol spoken with the node: 35 to 46."""
+    """The protocol spoken with the node: one of `vmsdk.protocol.PROTOCOLS`."""
 
     db: Database
     """The chain's database, served by the node."""

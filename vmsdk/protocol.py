@@ -1,7 +1,8 @@
 """The protocol versions that vmsdk speaks, and what differs between them.
 
-A node takes a plugin only if the plugin's protocol number equals its own. This table is the only
-place that compares version numbers: everything else asks it for a property by name.
+A node accepts a plugin only if both have the same protocol number. Only this module compares
+version numbers: everything else asks a `Protocol` for a property by name. A new protocol is a new
+row of `PROTOCOLS`, and a new property for whatever it changes.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ HTTP2Method = Literal["CreateHTTP2Handler", "NewHTTPHandler"]
 
 
 class Protocol(NamedTuple):
-    """What one protocol version has. Sources: the proto files of the releases named in `releases`."""
+    """What one protocol version has. Sources: the proto files of the releases in `releases`."""
 
     version: int
-    """The number that both sides give in the handshake."""
+    """The number in the handshake."""
 
     releases: tuple[str, ...]
     """The node releases that speak it, as `name first` or `name first-last`."""
 
     @property
     def block_status(self) -> bool:
-        """ParseBlock and GetBlock answers carry the block's status (until 35)."""
+        """ParseBlock and GetBlock return the block's status (until 35)."""
         return self.version <= 35
 
     @property
@@ -49,9 +50,10 @@ class Protocol(NamedTuple):
 
     @property
     def inline_http_body(self) -> bool:
-        """`Handle` carries the whole request body and answers nothing (until 39).
+        """`Handle` receives the whole request body and returns nothing (until 39).
 
-        From 40 the body is read from the node's reader service and the answer holds the headers.
+        From 40 on the body is read from the node's reader service, and the response holds the
+        headers.
         """
         return self.version <= 39
 
@@ -62,7 +64,9 @@ class Protocol(NamedTuple):
 
     @property
     def http2_method(self) -> HTTP2Method | None:
-        """The method that asks the VM for its header-routed HTTP handler (41, and from 42)."""
+        """The method that returns the VM's header-routed HTTP handler (one name at 41, another from
+        42).
+        """
         if self.version >= 42:
             return "NewHTTPHandler"
         return "CreateHTTP2Handler" if self.version == 41 else None
@@ -74,12 +78,12 @@ class Protocol(NamedTuple):
 
     @property
     def simple_response_headers(self) -> bool:
-        """`HandleSimple` tells the node's own response headers, to be returned (from 42)."""
+        """`HandleSimple` receives the node's own response headers, and returns them (from 42)."""
         return self.version >= 42
 
     @property
     def text_io_errors(self) -> bool:
-        """Reader and connection services tell errors as plain text (until 41; then as messages)."""
+        """Reader and connection services report errors as plain text (until 41), later as messages."""
         return self.version <= 41
 
     @property
@@ -98,17 +102,19 @@ class Protocol(NamedTuple):
         return self.version == 44
 
     def knows_upgrade(self, upgrade: str) -> bool:
-        """Initialize tells the time of *upgrade*: fortuna, granite or helicon (older ones: from 37)."""
+        """Initialize has the time of *upgrade*: fortuna, granite or helicon (older ones: from 37)."""
         return self.version >= _UPGRADES[upgrade][0]
 
     def activates_upgrade(self, upgrade: str) -> bool:
-        """On local networks *upgrade* (etna or one of the above) is active from the start."""
+        """*upgrade* (etna or one of the above) is active from the start on local networks."""
         active_since = _UPGRADES[upgrade][1]
         return active_since is not None and self.version >= active_since
 
     @property
     def proposervm_api(self) -> bool:
-        """The node adds its proposervm's own handler, by path and by header, to each chain's (from 44)."""
+        """The node adds its proposervm's own handler, by path and by header, to each chain's (from
+        44).
+        """
         return self.version >= 44
 
     @property
@@ -118,11 +124,11 @@ class Protocol(NamedTuple):
 
     @property
     def mismatch_names_path(self) -> bool:
-        """The node's text for a refused handshake names the plugin's path (from 36)."""
+        """The node's error for a refused handshake has the plugin's path (from 36)."""
         return self.version >= 36
 
 
-# The first protocol that tells an upgrade's time, and the first whose newest release has it active.
+# The first protocol that has an upgrade's time, and the first whose newest release has it active.
 # Source: proto/vm/vm.proto and upgrade/upgrade.go of the releases.
 _UPGRADES: dict[str, tuple[int, int | None]] = {
     "etna": (37, 38),
@@ -157,10 +163,14 @@ speaks 46.
 
 OLDEST = min(PROTOCOLS)
 NEWEST = max(PROTOCOLS)
+RANGE = f"{OLDEST} to {NEWEST}"
+"""For texts."""
 
 
 def protocol(version: int) -> Protocol:
-    """The protocol with this number. Raises `UnsupportedProtocol` outside 35 to 46."""
+    """The protocol with this number. Raises `UnsupportedProtocol` for one that vmsdk does not
+    speak.
+    """
     try:
         return PROTOCOLS[version]
     except KeyError:

@@ -1,7 +1,7 @@
 """What the commands call a target: a VM's source, or a plugin's executable.
 
-`path/vm.py`, `path/vm.py:Class`, `package.module`, `package.module:Class`, or the path of an executable in
-any language.
+`path/vm.py`, `path/vm.py:Class`, `package.module`, `package.module:Class`, or the path of an
+executable in any language.
 """
 
 from __future__ import annotations
@@ -74,12 +74,15 @@ class SourceTarget:
     attribute: str | None
     """The class in the module; None for the only one."""
     root: Path
-    """The folder that belongs on `sys.path`: of the file or its outermost package, else the current one."""
+    """The folder that belongs on `sys.path`: of the file or its outermost package, else the current
+    one.
+    """
 
     def load(self) -> type[ChainVM]:
         """Import the source and return the VM's class. Puts `root` onto `sys.path`.
 
-        Raises `TargetNotFound`, `NoVM`, `UnfinishedVM`, `SeveralVMs`, and whatever the source raises.
+        Raises `TargetNotFound`, `NoVM`, `UnfinishedVM`, `SeveralVMs`, and whatever the source
+        raises.
         """
         if str(self.root) not in sys.path[:1]:
             sys.path.insert(0, str(self.root))
@@ -115,7 +118,8 @@ class SourceTarget:
             raise
 
     def _import_file(self, file: Path) -> ModuleType:
-        # Any file name will do, also one that is no identifier, or that an imported module has already.
+        # Any file name will do, also one that is no identifier, or that an imported module has
+        # already.
         name = self.module if self.module not in sys.modules else f"{self.module} (target)"
         spec = importlib.util.spec_from_file_location(name, file)
         assert spec is not None  # the file ends in .py

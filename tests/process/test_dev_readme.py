@@ -15,7 +15,7 @@ from vmsdk.host.errors import CallFailed
 from vmsdk.host.http import HTTPFront
 from vmsdk.host.identity import DEFAULT_NODE_ID
 from vmsdk.host.node import Host
-from vmsdk.protocol import NEWEST, protocol
+from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
 
 from .devcommand import Dev, call, request
 from .plugin import PATIENCE_S
@@ -51,8 +51,8 @@ def test_the_guest_book_is_written_and_read(guest_book: Path, tmp_path: Path) ->
 
 
 def test_an_entry_of_the_guest_book_waits_until_a_block_with_it_is_accepted(guest_book: Path) -> None:
-    front = HTTPFront(protocol(NEWEST), DEFAULT_NODE_ID)
-    with Host([sys.executable, str(guest_book)], protocol=NEWEST) as host, ExitStack() as stack:
+    front = HTTPFront(protocol(DEFAULT_PROTOCOL), DEFAULT_NODE_ID)
+    with Host([sys.executable, str(guest_book)], protocol=DEFAULT_PROTOCOL) as host, ExitStack() as stack:
         chain = host.chain
         front.start()
         stack.callback(front.stop)

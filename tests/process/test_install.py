@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from vmsdk.errors import VMError
+from vmsdk.errors import InvalidVMName, VMError
 from vmsdk.host.errors import CallFailed, ChainFatal
 from vmsdk.host.node import Host
 from vmsdk.ids import vm_id
 from vmsdk.install import InstallError, install
-from vmsdk.install.errors import InTheWay, NodeSilent, NoSourceTarget, NotOurs, NotStartable
-from vmsdk.protocol import NEWEST
+from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.target import TargetError
 
 from .installed import TIMESTAMP, Environment
@@ -69,7 +68,7 @@ def lines() -> Lines:
 
 def host_of(installed: Path, lines: Lines) -> Host:
     """A host for the VM, which waits longer than a node would: the machine may be busy."""
-    return Host(installed, protocol=NEWEST, log=lines, handshake_timeout_s=PATIENCE_S)
+    return Host(installed, protocol=DEFAULT_PROTOCOL, log=lines, handshake_timeout_s=PATIENCE_S)
 
 
 # What is written ---------------------------------------------------------------------------------------
@@ -92,6 +91,24 @@ def test_the_command_says_what_it_did_and_what_to_do_next(environment: Environme
     assert f"Installed timestampvm/1.0.0 as {plugins / vm}" in done.stdout
     for hint in ("Restart the node", "--track-subnets", f'{{"{vm}": ["timestampvm"]}}', "vm-factory.log"):
         assert hint in done.stdout
+
+
+def test_the_name_is_the_classes_unless_another_is_given(
+    environment: Environment, plugins: Path, lines: Lines
+) -> None:
+    done = environment.vmsdk("install", TIMESTAMP, "--plugin-dir", plugins)
+    assert done.returncode == 0, done.stderr
+    (installed,) = plugins.iterdir()
+    assert installed.name == str(vm_id("timestampvm"))
+    assert f"the VM ID {vm_id('timestampvm')}" in done.stdout
+    assert host_of(installed, lines).register() == "1.0.0"
+
+
+def test_a_vm_whose_own_name_is_impossible_is_named(plugins: Path, source: Path) -> None:
+    source.write_text(HEAD + CLASS + "OurVM.name = 'n' * 33\n", encoding="utf-8")
+    with pytest.raises(InvalidVMName, match="1 to 32 ASCII characters"):
+        install(str(source), plugin_dir=plugins)
+    assert list(plugins.iterdir()) == []
 
 
 def test_installing_again_takes_the_place_of_the_first(
@@ -243,7 +260,9 @@ def test_an_import_that_hangs_does_not_outlive_the_node(
     source.write_text(HEAD + WAITS + CLASS, encoding="utf-8")
     installed = environment.install(source, plugins, f"--env=GATE={gate}")
     gate.unlink()
-    code = NODE.format(root=str(ROOT), command=[str(installed)], protocol=NEWEST, patience_s=PATIENCE_S)
+    code = NODE.format(
+        root=str(ROOT), command=[str(installed)], protocol=DEFAULT_PROTOCOL, patience_s=PATIENCE_S
+    )
     node = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
     )
@@ -338,7 +357,7 @@ def test_an_interpreter_that_is_gone_is_named_with_the_cure(environment: Environ
     done = subprocess.run([installed], env={}, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 127
     assert done.stderr == (
-        f"vmsdk: there is no Python at {environment.python} any more. Install timestampvm again: "
+        f"vmsdk: Python is no longer at {environment.python}. Install timestampvm again: "
         f"vmsdk install {TIMESTAMP} --name timestampvm --plugin-dir {plugins} --protocol 43\n"
     )
 
@@ -394,13 +413,13 @@ OURS = str(vm_id("ours"))
 
 def test_a_file_that_vmsdk_did_not_write_is_left_alone(plugins: Path) -> None:
     (plugins / OURS).write_bytes(b"\x7fELF a plugin in another language")
-    assert "was not written by vmsdk" in refused(TIMESTAMP, plugins, NotOurs)
+    assert "was not written by vmsdk" in refused(TIMESTAMP, plugins, InstallError)
 
 
 def test_a_launcher_that_was_edited_is_left_alone(plugins: Path) -> None:
     installed = install(str(TIMESTAMP), name="ours", plugin_dir=plugins)
     installed.write_text(installed.read_text(encoding="utf-8").replace("INFO", "DEBUG"), encoding="utf-8")
-    assert "was changed since vmsdk wrote it" in refused(TIMESTAMP, plugins, NotOurs)
+    assert "was changed since vmsdk wrote it" in refused(TIMESTAMP, plugins, InstallError)
 
 
 def test_a_link_is_left_alone(plugins: Path, tmp_path: Path) -> None:
@@ -408,12 +427,12 @@ def test_a_link_is_left_alone(plugins: Path, tmp_path: Path) -> None:
     elsewhere.mkdir()
     installed = install(str(TIMESTAMP), name="ours", plugin_dir=elsewhere)
     (plugins / OURS).symlink_to(installed)
-    assert "was not written by vmsdk" in refused(TIMESTAMP, plugins, NotOurs)
+    assert "was not written by vmsdk" in refused(TIMESTAMP, plugins, InstallError)
 
 
 def test_a_second_file_of_the_same_vm_is_named(plugins: Path) -> None:
     (plugins / f"{OURS}.py").touch()
-    assert f"{OURS}.py is the VM {OURS}, too" in refused(TIMESTAMP, plugins, InTheWay)
+    assert f"{OURS}.py is the VM {OURS}, too" in refused(TIMESTAMP, plugins, InstallError)
 
 
 def test_a_target_that_is_not_there_is_named(plugins: Path) -> None:
@@ -423,7 +442,7 @@ def test_a_target_that_is_not_there_is_named(plugins: Path) -> None:
 
 def test_a_vm_that_would_not_start_on_the_node_is_not_installed(plugins: Path, source: Path) -> None:
     source.write_text(HEAD + CLASS + "os.environ['PATH']\n", encoding="utf-8")
-    message = refused(source, plugins, NotStartable)
+    message = refused(source, plugins, InstallError)
     assert "as on a node" in message
     assert "KeyError: 'PATH'" in message
     assert "ourvm.py" in message
@@ -436,18 +455,18 @@ def test_a_target_with_two_vms_asks_for_one(plugins: Path, source: Path) -> None
 
 def test_a_call_of_serve_that_an_import_would_run_is_found(plugins: Path, source: Path) -> None:
     source.write_text(HEAD + CLASS + "import vmsdk; vmsdk.serve(OurVM())\n", encoding="utf-8")
-    assert 'put it below: if __name__ == "__main__":' in refused(source, plugins, NotStartable)
+    assert 'put it below: if __name__ == "__main__":' in refused(source, plugins, InstallError)
 
 
 def test_an_executable_is_to_be_copied(plugins: Path) -> None:
-    message = refused("/bin/ls", plugins, NoSourceTarget)
+    message = refused("/bin/ls", plugins, InstallError)
     assert f"cp /bin/ls {plugins / OURS}" in message
 
 
 def test_a_node_that_is_none_is_named(plugins: Path, tmp_path: Path) -> None:
-    message = refused(TIMESTAMP, plugins, NodeSilent, node=Path(sys.executable))
+    message = refused(TIMESTAMP, plugins, InstallError, node=Path(sys.executable))
     assert sys.executable in message
-    assert "No such file" in refused(TIMESTAMP, plugins, NodeSilent, node=tmp_path / "missing")
+    assert "No such file" in refused(TIMESTAMP, plugins, InstallError, node=tmp_path / "missing")
 
 
 def test_a_protocol_that_vmsdk_does_not_speak_is_named(plugins: Path) -> None:
@@ -457,12 +476,13 @@ def test_a_protocol_that_vmsdk_does_not_speak_is_named(plugins: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"environment": {"A B": "x"}}, "the variable 'A B' can't be called so"),
-        ({"environment": {"PYTHONHASHSEED": "1"}}, "the variable 'PYTHONHASHSEED' can't be given"),
-        ({"environment": {"A": "\0"}}, "holds a zero byte"),
+        ({"environment": {"A B": "x"}}, "'A B' is not a valid variable name"),
+        ({"environment": {"PYTHONHASHSEED": "1"}}, "the variable 'PYTHONHASHSEED' is reserved"),
+        ({"environment": {"A": "\0"}}, "contains a zero byte"),
         ({"environment": {"A": "\udcff"}}, "is not valid UTF-8"),
-        ({"log_level": "LOUD"}, "the log level 'LOUD' is none"),
-        ({"memory_limit_bytes": 1000}, "is too little"),
+        ({"log_level": "LOUD"}, "'LOUD' is not a log level"),
+        ({"transport": "pigeon"}, "'pigeon' is not a transport"),
+        ({"memory_limit_bytes": 1000}, "is too low"),
     ],
 )
 def test_a_setting_that_can_not_be_kept_is_named(
@@ -475,12 +495,12 @@ def test_a_setting_that_can_not_be_kept_is_named(
     ("arguments", "message"),
     [
         (["--name", "x"], "give the VM to install"),
-        ([str(TIMESTAMP)], "--name NAME"),
+        (["--uninstall"], "--name NAME"),
         ([str(TIMESTAMP), "--name", "n" * 33], "1 to 32 ASCII characters"),
         ([str(TIMESTAMP), "--name", "x", "--protocol", "43", "--no-ask"], "not allowed with"),
-        ([str(TIMESTAMP), "--name", "x", "--memory-limit", "lots"], "is no size"),
-        ([str(TIMESTAMP), "--name", "x", "--memory-limit", "1M"], "is too little"),
-        ([str(TIMESTAMP), "--name", "x", "--env", "A"], "give NAME=VALUE"),
+        ([str(TIMESTAMP), "--name", "x", "--memory-limit", "lots"], "is not a size"),
+        ([str(TIMESTAMP), "--name", "x", "--memory-limit", "1M"], "is too low"),
+        ([str(TIMESTAMP), "--name", "x", "--env", "A"], "use NAME=VALUE"),
         (["--uninstall", "--name", "x"], "x is not installed"),
     ],
 )
@@ -520,7 +540,7 @@ def test_the_list_tells_what_a_node_would_see(environment: Environment, plugins:
     assert f"one: {vm_id('one')}, {TIMESTAMP}, protocol 43" in listed
     assert f"{vm_id('two')} was changed since vmsdk wrote it" in listed
     assert f"{vm_id('three')} was not written by vmsdk" in listed
-    assert any(line.startswith("README.md is no VM's ID") for line in listed)
+    assert any(line.startswith("README.md is not named after a VM's ID") for line in listed)
 
 
 def test_uninstalling_removes_that_file_and_no_other(environment: Environment, plugins: Path) -> None:

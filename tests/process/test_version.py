@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vmsdk import __version__
-from vmsdk.protocol import NEWEST, OLDEST
+from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST
 from vmsdk.runtime.release import Release
 
 from .fakenode import FakeNode, answer, needs_compiler
@@ -46,18 +46,18 @@ def test_a_script_says_its_version_in_the_form_of_a_nodes() -> None:
     assert done.returncode == 0
     assert done.stderr == ""
     assert done.stdout == (
-        f"timestampvm/1.0.0 [rpcchainvm={NEWEST}, oldest={OLDEST}, newest={NEWEST}, vmsdk={__version__}, "
-        f"python={platform.python_version()}]\n"
+        f"timestampvm/1.0.0 [rpcchainvm={DEFAULT_PROTOCOL}, oldest={OLDEST}, newest={NEWEST}, "
+        f"vmsdk={__version__}, python={platform.python_version()}]\n"
     )
     # So what reads a node's version reads a plugin's.
-    assert Release.parse(done.stdout) == Release("timestampvm/1.0.0", NEWEST)
+    assert Release.parse(done.stdout) == Release("timestampvm/1.0.0", DEFAULT_PROTOCOL)
 
 
 def test_a_script_says_its_version_in_json() -> None:
     done = run(sys.executable, TIMESTAMP, "--version-json")
     assert json.loads(done.stdout) == {
         "application": "timestampvm/1.0.0",
-        "rpcchainvm": NEWEST,
+        "rpcchainvm": DEFAULT_PROTOCOL,
         "oldest": OLDEST,
         "newest": NEWEST,
         "vmsdk": __version__,
@@ -65,7 +65,7 @@ def test_a_script_says_its_version_in_json() -> None:
     }
 
 
-@pytest.mark.parametrize(("options", "protocol"), [([], NEWEST), (["--protocol", "43"], 43)])
+@pytest.mark.parametrize(("options", "protocol"), [([], DEFAULT_PROTOCOL), (["--protocol", "43"], 43)])
 def test_an_installed_vm_says_the_protocol_that_it_would_speak(
     environment: Environment, plugins: Path, options: list[str], protocol: int
 ) -> None:
@@ -94,7 +94,7 @@ def test_an_installed_vm_that_is_run_by_hand_explains_itself(environment: Enviro
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert "timestampvm is a VM plugin, and no node started it" in line
+    assert "timestampvm is a VM plugin, which a node starts" in line
     assert line.endswith(f"vmsdk install {TIMESTAMP} --name timestampvm --plugin-dir {plugins}")
 
 
@@ -103,7 +103,7 @@ def test_a_plugin_with_an_argument_that_it_does_not_know_explains_itself_too(
 ) -> None:
     done = run(environment.install(TIMESTAMP, plugins), "--help")
     assert done.returncode == 2
-    assert "no node started it" in done.stderr
+    assert "is a VM plugin, which a node starts" in done.stderr
 
 
 def test_an_installed_vm_whose_source_is_gone_says_so(
@@ -157,7 +157,11 @@ def test_a_node_may_be_named_as_in_a_shell(environment: Environment, tmp_path: P
 
 @pytest.mark.parametrize(
     ("node", "reason"),
-    [("/bin/ls", "it did not answer --version"), ("missing", "No such file"), ("/etc", "Permission denied")],
+    [
+        ("/bin/ls", "it did not respond to --version"),
+        ("missing", "No such file"),
+        ("/etc", "Permission denied"),
+    ],
 )
 def test_what_is_no_node_is_an_error_that_names_it(environment: Environment, node: str, reason: str) -> None:
     done = environment.vmsdk("version", "--node", node)

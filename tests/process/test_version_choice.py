@@ -1,8 +1,9 @@
-"""The protocol version that a plugin speaks: given, else the node's, else the newest."""
+"""The protocol version that a plugin speaks: given, else the node's, else the default."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from vmsdk.host.errors import ProtocolMismatch
 from vmsdk.host.node import Host
-from vmsdk.protocol import NEWEST, OLDEST
+from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST
 
 from .fakenode import FakeNode, answer, needs_compiler
 from .installed import TIMESTAMP, Environment
@@ -233,13 +234,13 @@ def test_a_node_that_hangs_is_given_up_after_2_s_and_ended(
     launcher: Path, tmp_path: Path, lines: Lines
 ) -> None:
     node = FakeNode(tmp_path / "metalgo", answer(43), delay_ms=60_000)
-    host = started_by(node, launcher, protocol=NEWEST, log=lines)
+    host = started_by(node, launcher, protocol=DEFAULT_PROTOCOL, log=lines)
     host.register()
     assert host.process.handshake_s is not None
     assert host.process.handshake_s > 2.0
     (asked,) = node.asked
     assert not alive(asked)
-    assert f"the node {node.path} does not say its version in time" in lines.text
+    assert f"the node {node.path} did not print its version in time" in lines.text
 
 
 @pytest.mark.parametrize(
@@ -257,17 +258,68 @@ def test_a_node_that_says_something_else_changes_nothing(
     launcher: Path, environment: Environment, tmp_path: Path, lines: Lines, text: str, repeat: int
 ) -> None:
     node = FakeNode(tmp_path / "metalgo", text, repeat=repeat)
-    assert is_taken(node, launcher, protocol=NEWEST, log=lines)
+    assert is_taken(node, launcher, protocol=DEFAULT_PROTOCOL, log=lines)
     (asked,) = node.asked
     assert not alive(asked)
     assert not environment.answers.exists()
 
 
-def test_for_a_node_newer_than_vmsdk_the_newest_is_tried(
+def test_for_a_node_newer_than_vmsdk_the_default_is_tried(
     launcher: Path, tmp_path: Path, lines: Lines
 ) -> None:
     node = FakeNode(tmp_path / "metalgo", answer(NEWEST + 1))
-    assert is_taken(node, launcher, protocol=NEWEST, log=lines)
+    assert is_taken(node, launcher, protocol=DEFAULT_PROTOCOL, log=lines)
+
+
+def test_the_log_says_where_the_version_comes_from(launcher: Path, tmp_path: Path, lines: Lines) -> None:
+    node = FakeNode(tmp_path / "metalgo", answer(43))
+    assert is_taken(node, launcher, protocol=43, log=lines)
+    lines.wait_for(f"INFO vmsdk: protocol 43: the node {node.path} is metalgo/1.99.0, which speaks 43")
+
+
+def test_a_refused_default_says_why_the_node_was_not_asked(
+    launcher: Path, tmp_path: Path, lines: Lines
+) -> None:
+    node = FakeNode(tmp_path / "supervisor", answer(43))
+    assert not is_taken(node, launcher, protocol=43, log=lines)
+    lines.wait_for(
+        f"this VM was started with {DEFAULT_PROTOCOL} (the default, since no process above this one is "
+        "called avalanchego or metalgo or listens at 127.0.0.1:"
+    )
+
+
+# What makes root like any other user here: it may neither read every file nor look into every process.
+# It takes effect for what the command itself executes, so one more is in between.
+UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-sys_ptrace", "env"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="by /proc")
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="needs setpriv (util-linux)")
+@pytest.mark.parametrize("command", ["{}", "./metalgo"], ids=["absolute", "relative"])
+def test_a_node_whose_executable_cannot_be_read_is_asked_by_its_command_line(
+    tmp_path: Path, command: str
+) -> None:
+    # As for a node with file capabilities, the kernel hides from its own user what the process runs.
+    node = FakeNode(tmp_path / "metalgo", answer(43))
+    node.path.chmod(0o111)
+    code = (
+        FIND_NODE.format(root=str(ROOT), engine="127.0.0.1:1") + "print(found.executable.startswith('/proc'))"
+    )
+    said = subprocess.run(
+        [
+            *(UNPRIVILEGED if os.geteuid() == 0 else []),
+            command.format(node.path),
+            sys.executable,
+            "-c",
+            code,
+        ],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        timeout=PATIENCE_S,
+        check=True,
+    ).stdout
+    assert said == f"{node.path}\nFalse\n"
 
 
 def test_the_refusal_says_the_very_command_that_cures_it(
@@ -286,11 +338,13 @@ def test_the_refusal_says_the_very_command_that_cures_it(
 
 def test_a_parent_that_is_no_node_is_never_run(launcher: Path, tmp_path: Path, lines: Lines) -> None:
     node = FakeNode(tmp_path / "supervisor", answer(43))
-    assert is_taken(node, launcher, protocol=NEWEST, log=lines)
+    assert is_taken(node, launcher, protocol=DEFAULT_PROTOCOL, log=lines)
     assert node.asked == []
 
 
-@pytest.mark.parametrize(("options", "protocol"), [(["--protocol", "43"], 43), (["--no-ask"], NEWEST)])
+@pytest.mark.parametrize(
+    ("options", "protocol"), [(["--protocol", "43"], 43), (["--no-ask"], DEFAULT_PROTOCOL)]
+)
 def test_with_the_version_settled_at_the_installation_nobody_is_asked(
     environment: Environment, plugins: Path, tmp_path: Path, lines: Lines, options: list[str], protocol: int
 ) -> None:
@@ -321,7 +375,7 @@ def test_an_argument_of_serve_settles_it(
         f"TimestampVM\nvmsdk.serve(TimestampVM(), {argument})\n",
         encoding="utf-8",
     )
-    expected = 43 if "43" in argument else NEWEST
+    expected = 43 if "43" in argument else DEFAULT_PROTOCOL
     assert is_taken(node, environment.python, plugin, protocol=expected, log=lines)
     assert node.asked == []
 

@@ -92,11 +92,6 @@ def test_dir_and_star_import_give_the_exported_names() -> None:
     assert set(vmsdk.__all__) <= set(namespace)
 
 
-def test_serve_is_the_function_also_when_its_module_came_first() -> None:
-    program = "import vmsdk.serve; assert vmsdk.serve.__name__ == 'serve', vmsdk.serve"
-    subprocess.run([sys.executable, "-c", program], check=True)
-
-
 def test_a_name_that_is_not_exported_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'vmsdk' has no attribute 'Sever'"):
         vmsdk.Sever  # type: ignore[attr-defined]  # noqa: B018

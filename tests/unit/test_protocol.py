@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from vmsdk.errors import UnsupportedProtocol
-from vmsdk.protocol import NEWEST, OLDEST, PROTOCOLS, protocol
+from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST, PROTOCOLS, RANGE, protocol
 
 
 def versions_with(feature: str) -> list[int]:
     return [version for version in range(OLDEST, NEWEST + 1) if getattr(protocol(version), feature)]
 
 
-def test_there_is_no_gap_from_35_to_46() -> None:
-    assert list(PROTOCOLS) == list(range(35, 47))
-    assert (OLDEST, NEWEST) == (35, 46)
+def test_there_is_no_gap_in_the_table() -> None:
+    assert list(PROTOCOLS) == list(range(OLDEST, NEWEST + 1))
+    assert f"{OLDEST} to {NEWEST}" == RANGE
+
+
+def test_the_default_is_the_newest_that_a_regular_release_speaks() -> None:
+    regular = [
+        version
+        for version, entry in PROTOCOLS.items()
+        if any(not release.endswith("-fuji") for release in entry.releases)
+    ]
+    assert max(regular) == DEFAULT_PROTOCOL
+
+
+@pytest.mark.parametrize("folder", ["vmsdk", "docs"])
+def test_no_text_has_the_range_but_what_is_made_from_the_table(folder: str) -> None:
+    root = Path(__file__).parents[2] / folder
+    files = [*root.rglob("*.py"), *root.rglob("*.md")]
+    assert files
+    written = re.compile(rf"{OLDEST}( to |-|\u2013|\.\.){NEWEST}")
+    assert [str(file) for file in files if written.search(file.read_text(encoding="utf-8"))] == []
 
 
 def test_every_version_names_a_release_that_speaks_it() -> None:
@@ -60,4 +81,4 @@ def test_another_version_is_refused_with_the_range(version: int) -> None:
     with pytest.raises(UnsupportedProtocol) as caught:
         protocol(version)
     assert caught.value.version == version
-    assert "speaks 35 to 46" in str(caught.value)
+    assert f"speaks {RANGE}" in str(caught.value)

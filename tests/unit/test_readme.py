@@ -15,7 +15,7 @@ from vmsdk.host.errors import HandshakeFailed
 from vmsdk.host.node import Host
 from vmsdk.host.runtime import VersionRefused
 from vmsdk.ids import ID, vm_id
-from vmsdk.protocol import NEWEST, OLDEST, protocol
+from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST, protocol
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,7 +36,9 @@ def guestbook(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def chain(guestbook: Path) -> Iterator[Host]:
-    with Host([sys.executable, "-W", "error", str(guestbook)], protocol=NEWEST, genesis=b"welcome") as host:
+    with Host(
+        [sys.executable, "-W", "error", str(guestbook)], protocol=DEFAULT_PROTOCOL, genesis=b"welcome"
+    ) as host:
         yield host
 
 
@@ -50,14 +52,14 @@ def test_the_vm_of_readme_runs_from_genesis_to_a_block_that_survives(guestbook: 
     command = [sys.executable, "-W", "error", str(guestbook)]
     database = tmp_path / "chain.db"
     entry = struct.Struct(">32sQQ")
-    with Host(command, protocol=NEWEST, genesis=b"welcome", database=database) as host:
+    with Host(command, protocol=DEFAULT_PROTOCOL, genesis=b"welcome", database=database) as host:
         genesis = host.chain.last_accepted
         assert genesis.raw == entry.pack(ID.EMPTY, 0, 0) + b"welcome"
         block = host.chain.parse_block(entry.pack(genesis.id, 1, 1_700_000_000) + "Grüezi".encode())
         host.chain.verify(block)
         host.chain.prefer(block.id)
         host.chain.accept(block)
-    with Host(command, protocol=NEWEST, genesis=b"welcome", database=database) as host:
+    with Host(command, protocol=DEFAULT_PROTOCOL, genesis=b"welcome", database=database) as host:
         assert host.chain.last_accepted.raw == block.raw
         assert host.chain.get_block_id_at_height(0) == genesis.id
 

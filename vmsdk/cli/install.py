@@ -1,4 +1,4 @@
-"""`vmsdk install`: the one file by which a node starts a VM."""
+"""`vmsdk install`: put a VM into a node's plugin directory."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from vmsdk.address import TRANSPORTS
 from vmsdk.errors import VMError
 from vmsdk.install import Entry, Installed, PluginDirectory, ask_node, make_launcher, place, uninstall
 from vmsdk.install.launcher import LOG_LEVELS, MIN_MEMORY_BYTES
-from vmsdk.install.reach import barriers
-from vmsdk.protocol import NEWEST, OLDEST
+from vmsdk.install.trial import barriers
+from vmsdk.protocol import DEFAULT_PROTOCOL, RANGE
 
 NAME = "install"
 HELP = "put a VM into a node's plugin directory"
 DESCRIPTION = """\
-Write the one file by which a node starts a VM: called by the ID that follows from NAME, executable, and working
-where nothing of this shell's environment is left. It uses this Python and the VM's source where they are now.
+Write the file by which a node starts a VM. It is named after the VM's ID, which follows from the VM's name,
+uses this Python and the VM's source where they are now, and needs nothing from this shell's environment.
 
-  vmsdk install vm.py --name myvm --plugin-dir ~/.metalgo/plugins
+  vmsdk install vm.py --plugin-dir ~/.metalgo/plugins
   vmsdk install --list --plugin-dir ~/.metalgo/plugins
   vmsdk install --uninstall --name myvm --plugin-dir ~/.metalgo/plugins
 
-At each start the VM asks the node for the protocol version, which takes the time of `NODE --version`, and only
-once for each node. --protocol or --node settles it now; then the VM runs on nodes of that version only.
-"""  # noqa: E501
+By default the VM asks the node that starts it for its protocol version, once for each node. With --protocol
+or --node the version is fixed now, and the VM runs only on nodes of that version.
+"""
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 
 class _MisusedOptions(VMError):
-    """Options that are missing, or don't go together."""
+    """Options that are missing."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target", nargs="?", metavar="TARGET", help="the VM: vm.py, vm.py:Class, module or module:Class"
     )
-    parser.add_argument("--name", help="the VM's name, up to 32 ASCII characters, of which its ID is made")
+    parser.add_argument(
+        "--name",
+        help="the VM's name, up to 32 ASCII characters, from which its ID follows (default: its class's)",
+    )
     parser.add_argument(
         "--plugin-dir", type=Path, required=True, metavar="DIR", help="the node's plugin directory"
     )
@@ -50,18 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action.add_argument("--uninstall", action="store_true", help="remove the VM called NAME")
     action.add_argument("--list", action="store_true", help="show what is in the plugin directory")
     version = parser.add_mutually_exclusive_group()
+    version.add_argument("--protocol", type=int, metavar="N", help=f"the protocol version to speak, {RANGE}")
     version.add_argument(
-        "--protocol", type=int, metavar="N", help=f"the protocol version to speak, {OLDEST} to {NEWEST}"
+        "--node", type=Path, metavar="PATH", help="the node to run on, which is asked for its version now"
     )
-    version.add_argument("--node", type=Path, metavar="PATH", help="the node to run on: it is asked now")
     version.add_argument(
-        "--no-ask", action="store_true", help=f"never ask the node, and speak the newest version, {NEWEST}"
+        "--no-ask", action="store_true", help=f"don't ask the node, and speak version {DEFAULT_PROTOCOL}"
     )
     parser.add_argument(
         "--memory-limit",
         type=_size,
         metavar="SIZE",
-        help="how much memory the VM may have for its data, such as 2G (Linux; thread stacks count, 8M each)",
+        help="the most memory for the VM's data, such as 2G (Linux; includes thread stacks of 8M each)",
     )
     parser.add_argument(
         "--log-level", default="INFO", type=str.upper, choices=LOG_LEVELS, help="(default: INFO)"
@@ -79,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_variable,
         metavar="NAME=VALUE",
-        help="an environment variable for the VM, which gets none of the node's; may be repeated",
+        help="an environment variable for the VM, which gets none of the node's; repeatable",
     )
 
 
@@ -87,11 +90,11 @@ def run(args: argparse.Namespace) -> int:
     """Do what the arguments say. The exit status."""
     if args.list:
         return _list(PluginDirectory(args.plugin_dir))
-    if args.name is None:
-        raise _MisusedOptions("give the VM's name: --name NAME")
     if args.uninstall:
+        if args.name is None:
+            raise _MisusedOptions("give the name of the VM to remove: --name NAME")
         path = uninstall(args.name, args.plugin_dir)
-        print(f"Removed {path}. A node that runs {args.name} goes on until it is restarted.")
+        print(f"Removed {path}. A node that runs {args.name} keeps running it until it is restarted.")
         return 0
     if args.target is None:
         raise _MisusedOptions("give the VM to install, such as vm.py")
@@ -118,38 +121,39 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-_NO_VM = "no VM's ID: unless it is a VM's alias in the node's configuration, the node will not start"
+_NOT_A_VM = (
+    "not named after a VM's ID: unless it is an alias in the node's configuration, the node won't start"
+)
 
 
 def _warnings(installed: Installed, directory: PluginDirectory) -> Iterator[str]:
     for entry in directory.entries():
         if entry.vm_id is None:
-            yield f"{entry.path.name} is {_NO_VM}"
+            yield f"{entry.path.name} is {_NOT_A_VM}"
     needs = (installed.launcher.python, installed.launcher.target.partition(":")[0], __file__)
     for folder in barriers([each for each in needs if os.path.isabs(each)], directory.path):
         yield (
-            f"the owner of {directory.path} can't enter {folder}. If that is who runs the node, "
-            "the VM won't start: "
-            "put Python and the VM's source where everyone may read them"
+            f"the owner of {directory.path} can't enter {folder}. If that is who runs the node, the VM won't start: "
+            "put Python and the VM's source where everyone can read them"
         )
 
 
 def _protocol(protocol: int | None, *, ask: bool = True) -> str:
     if protocol is not None:
         return f"protocol {protocol}"
-    return f"the protocol of the node that starts it, {OLDEST} to {NEWEST}" if ask else f"protocol {NEWEST}"
+    return f"the protocol of the node that starts it, {RANGE}" if ask else f"protocol {DEFAULT_PROTOCOL}"
 
 
 def _next(installed: Installed) -> str:
     return f"""\
 Next:
-  - Restart the node: it looks for new VMs when it starts, and runs the old code of this one until then.
-    (An API call will do for a new VM, where the node has --api-admin-enabled: admin.loadVMs at /ext/admin.)
-  - Create a blockchain of the VM ID {installed.vm_id} on your subnet.
-  - Have the node track it: --track-subnets=SUBNET_ID
-  - Give the VM a name in the node's API, if you like, in configs/vms/aliases.json of its data directory:
+  - Restart the node, which reads its plugin directory when it starts, and runs the old code until then.
+    (With --api-admin-enabled an API call loads a new VM: admin.loadVMs at /ext/admin.)
+  - Create a blockchain with the VM ID {installed.vm_id} on your subnet.
+  - Have the node track the subnet: --track-subnets=SUBNET_ID
+  - Optionally name the VM in the node's API, in configs/vms/aliases.json of its data directory:
     {{"{installed.vm_id}": ["{installed.launcher.name}"]}}
-The node's log tells how it fared: logs/vm-factory.log at its start, then logs/CHAIN_ID.log."""
+The node's logs show whether it works: logs/vm-factory.log at its start, then logs/CHAIN_ID.log."""
 
 
 def _list(directory: PluginDirectory) -> int:
@@ -164,9 +168,10 @@ def _list(directory: PluginDirectory) -> int:
 def _describe(entry: Entry) -> str:
     if entry.launcher is not None:
         written = entry.launcher
-        return f"{written.name}: {entry.path.name}, {written.target}, {_protocol(written.protocol, ask=written.ask_parent)}"  # noqa: E501
+        protocol = _protocol(written.protocol, ask=written.ask_parent)
+        return f"{written.name}: {entry.path.name}, {written.target}, {protocol}"
     if entry.vm_id is None:
-        return f"{entry.path.name} is {_NO_VM}"
+        return f"{entry.path.name} is {_NOT_A_VM}"
     return (
         f"{entry.path.name} was {'changed since vmsdk wrote it' if entry.changed else 'not written by vmsdk'}"
     )
@@ -175,11 +180,11 @@ def _describe(entry: Entry) -> str:
 def _size(text: str) -> int:
     found = _SIZE.fullmatch(text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: give bytes, or such as 800M or 2G")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: use a number of bytes, or 800M, 2G")
     size = int(found[1]) * _UNITS[found[2].upper()]
     if size < MIN_MEMORY_BYTES:
         raise argparse.ArgumentTypeError(
-            f"{text} is too little: a VM needs {MIN_MEMORY_BYTES // 2**20}M to run at all"
+            f"{text} is too low: a VM needs at least {MIN_MEMORY_BYTES // 2**20}M"
         )
     return size
 
@@ -187,5 +192,5 @@ def _size(text: str) -> int:
 def _variable(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is no variable: give NAME=VALUE")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a variable: use NAME=VALUE")
     return name, value

@@ -1,4 +1,4 @@
-"""`vmsdk version`: what this vmsdk is, what a node is, and whether they understand each other."""
+"""`vmsdk version`: the version of vmsdk or of a node, and whether they speak the same protocol."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from vmsdk._version import __version__
 from vmsdk.install import ask_node
-from vmsdk.protocol import NEWEST, OLDEST, PROTOCOLS
+from vmsdk.protocol import NEWEST, PROTOCOLS, RANGE
 from vmsdk.runtime.release import Release
 
 NAME = "version"
 HELP = "show the version of vmsdk, or of a node, and the protocols they speak"
 DESCRIPTION = """\
-Without --node, the version of vmsdk and the plugin protocols that it speaks. With it, those of the node,
-and exit status 1 if this vmsdk does not speak the node's.
+Print the version of vmsdk and the plugin protocols that it speaks; with --node, those of the node, with exit
+status 1 if vmsdk does not speak the node's protocol.
 """
 
 _NOT_SPOKEN_STATUS = 1
@@ -24,14 +24,14 @@ _NOT_SPOKEN_STATUS = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument(
-        "--node", type=Path, metavar="PATH", help="the metalgo or avalanchego executable, which is asked"
+        "--node", type=Path, metavar="PATH", help="the metalgo or avalanchego executable to ask"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print it. The exit status."""
     if args.node is None:
-        print(f"vmsdk {__version__}, protocols {OLDEST} to {NEWEST}, Python {platform.python_version()}")
+        print(f"vmsdk {__version__}, protocols {RANGE}, Python {platform.python_version()}")
         return 0
     release = ask_node(args.node)
     print(f"{release.name} {release.version}, protocol {release.protocol}: {_verdict(release)}")
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 def _verdict(release: Release) -> str:
     if release.protocol in PROTOCOLS:
         return f"vmsdk {__version__} speaks it"
-    spoken = f"vmsdk {__version__} does not speak it, only {OLDEST} to {NEWEST}"
+    spoken = f"vmsdk {__version__} does not speak it, only {RANGE}"
     if release.protocol > NEWEST:
         return f"{spoken}: pip install --upgrade vmsdk"
     return f"{spoken}: upgrade the node"

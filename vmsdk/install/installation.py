@@ -9,7 +9,7 @@ import shutil
 import site
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,14 +17,13 @@ from vmsdk import protocol as protocols
 from vmsdk import target as targets
 from vmsdk.address import Transport
 from vmsdk.ids import ID, vm_id
-from vmsdk.install.errors import NodeSilent, NoSourceTarget, NotInstalled
-from vmsdk.install.launcher import Launcher
+from vmsdk.install.launcher import InstallError, Launcher
 from vmsdk.install.plugindirectory import PluginDirectory
 from vmsdk.install.trial import ask_version
 from vmsdk.runtime.release import Release, VersionQuestion
 from vmsdk.target import SourceTarget, TargetNotFound
 
-# A node answers in 0.1 to 0.3 s; the first time, its 90 MB are read from the disk.
+# A node takes 0.1 to 0.3 s; the first time, its 90 MB are read from disk.
 NODE_TIMEOUT_S = 20.0
 
 
@@ -36,7 +35,7 @@ class Installed:
     """The file in the plugin directory."""
     vm_id: ID
     application: str
-    """The VM's own name and version, as in `timestampvm/1.0.0`."""
+    """The VM's name and version, as in `timestampvm/1.0.0`."""
     launcher: Launcher
     """What the file does."""
 
@@ -44,7 +43,7 @@ class Installed:
 def install(
     target: str,
     *,
-    name: str,
+    name: str | None = None,
     plugin_dir: Path,
     protocol: int | None = None,
     node: Path | None = None,
@@ -54,17 +53,20 @@ def install(
     transport: Transport = "auto",
     environment: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write the one file by which a node starts the VM *target* under *name*; its path.
+    """Write the file by which a node starts the VM *target*; returns its path.
 
-    The protocol version is *protocol*, or that of the node executable *node*, which is asked now;
-    with neither the VM asks the node that starts it, unless *ask_parent* is false: then it speaks
-    the newest. The process may have *memory_limit_bytes* for its data, logs from *log_level* on,
-    listens at Unix sockets or TCP ports (*transport*), and gets the variables *environment*.
+    *name* is the name from which the VM's ID follows, by default its class's `name`. The protocol
+    version is *protocol*, or that of the node executable *node*, which is asked now; by default the
+    VM asks the node that starts it, unless *ask_parent* is false: then it speaks
+    `vmsdk.protocol.DEFAULT_PROTOCOL`. The process may have *memory_limit_bytes* for its data, logs
+    from *log_level* on, listens at Unix sockets or TCP ports (*transport*), and gets the variables
+    *environment*.
 
-    The file takes the place of an earlier one in one step. It names the interpreter that runs this function,
-    and works where nothing of the environment of this process is left.
+    The file replaces an earlier one in one step. It uses the interpreter that runs this function,
+    and needs nothing from the environment of this process.
 
-    Raises `InstallError`, `TargetError`, `InvalidVMName` and `UnsupportedProtocol`; then nothing was changed.
+    Raises `InstallError`, `TargetError`, `InvalidVMName` and `UnsupportedProtocol`; then nothing
+    was changed.
     """
     if node is not None:
         protocol = ask_node(node).protocol
@@ -86,7 +88,7 @@ def install(
 def make_launcher(
     target: str,
     *,
-    name: str,
+    name: str | None,
     directory: PluginDirectory,
     protocol: int | None,
     ask_parent: bool,
@@ -95,21 +97,30 @@ def make_launcher(
     transport: Transport,
     environment: Mapping[str, str],
 ) -> Launcher:
-    """The launcher of *target*, for what `install` is given. Changes nothing, and imports nothing of it."""
-    vm = vm_id(name)
+    """The launcher of *target*, with the arguments of `install`. Changes nothing.
+
+    Imports the target, in a process of its own, only if *name* is None.
+    """
+    if name is not None:
+        vm_id(name)
     if protocol is not None:
         protocols.protocol(protocol)
     source = targets.find(target)
     if not isinstance(source, SourceTarget):
-        raise NoSourceTarget(target, directory.file(vm))
+        vm = vm_id(name or source.name)
+        raise InstallError(
+            f"{target} is an executable, which a node can start as it is: "
+            f"cp {shlex.quote(target)} {shlex.quote(str(directory.file(vm)))}"
+        )
     text, folder = _lasting(source)
     options = [f"--log-level={log_level}"] if log_level != "INFO" else []
     options += [f"--transport={transport}"] if transport != "auto" else []
     options += [f"--memory-limit={memory_limit_bytes}"] if memory_limit_bytes is not None else []
     options += [f"--env={variable}={value}" for variable, value in environment.items()]
-    command = ["vmsdk", "install", text, "--name", name, "--plugin-dir", str(directory.path), *options]
-    return Launcher(
-        name=name,
+    named = [] if name is None else ["--name", name]
+    command = ["vmsdk", "install", text, *named, "--plugin-dir", str(directory.path), *options]
+    launcher = Launcher(
+        name=name or source.module,
         target=text,
         python=os.path.abspath(sys.executable),
         path=(*folder, *_added_path()),
@@ -121,13 +132,17 @@ def make_launcher(
         memory_limit_bytes=memory_limit_bytes,
         environment=dict(environment),
     )
+    if name is None:
+        with directory.staged(launcher.to_bytes()) as staged:
+            launcher = replace(launcher, name=ask_version(staged, text).rpartition("/")[0])
+    return launcher
 
 
 def place(launcher: Launcher, directory: PluginDirectory) -> Installed:
     """Try *launcher* as a node would start it, then put it into *directory*."""
     vm = vm_id(launcher.name)
     directory.check(vm)
-    # Installed by pip vmsdk is compiled already; run from its sources by another user it would never be.
+    # pip compiles vmsdk; run from its sources by another user it would never be compiled.
     compileall.compile_dir(Path(protocols.__file__).parent, quiet=2)
     with directory.staged(launcher.to_bytes()) as staged:
         application = ask_version(staged, launcher.target)
@@ -135,36 +150,42 @@ def place(launcher: Launcher, directory: PluginDirectory) -> Installed:
 
 
 def uninstall(name: str, plugin_dir: Path) -> Path:
-    """Remove the file by which nodes start the VM called *name*; what was its path.
+    """Remove the file by which nodes start the VM called *name*; returns its path.
 
-    A node that runs the VM goes on doing so until it is restarted. Raises `InstallError` and `InvalidVMName`.
+    A node that runs the VM keeps running it until it is restarted. Raises `InstallError` and
+    `InvalidVMName`.
     """
     directory = PluginDirectory(plugin_dir)
     vm = vm_id(name)
     if not directory.remove(vm):
-        raise NotInstalled(name, directory.file(vm))
+        raise InstallError(f"{name} is not installed: there is no file {directory.file(vm)}")
     return directory.file(vm)
 
 
 def ask_node(node: Path) -> Release:
-    """What the node executable *node* says of itself: a path, or a name to look for on the PATH.
+    """The release of the node executable *node*: a path, or a name to look for on the PATH.
 
-    Raises `NodeSilent`.
+    Raises `InstallError`.
     """
     path = Path(shutil.which(node) or node).absolute()
     try:
         release = VersionQuestion(str(path), environment=os.environ).answer(NODE_TIMEOUT_S)
     except OSError as error:
-        raise NodeSilent(node, error.strerror or str(error)) from None
+        raise InstallError(
+            f"{node} can't be asked for its protocol version: {error.strerror or error}"
+        ) from None
     if release is None:
-        raise NodeSilent(
-            node, f"within {NODE_TIMEOUT_S:.0f} s it did not answer --version as metalgo and avalanchego do"
+        raise InstallError(
+            f"{node} can't be asked for its protocol version: within {NODE_TIMEOUT_S:.0f} s it did not "
+            "respond to --version as metalgo and avalanchego do"
         )
     return release
 
 
 def _lasting(source: SourceTarget) -> tuple[str, tuple[str, ...]]:
-    """The target's text that means the same from everywhere, and the folder that it must be looked for in."""
+    """The target as text that means the same from everywhere, and the folder to look for it in, if
+    any.
+    """
     attribute = "" if source.attribute is None else f":{source.attribute}"
     if source.file is not None:
         return f"{source.file}{attribute}", ()
@@ -181,7 +202,7 @@ def _lasting(source: SourceTarget) -> tuple[str, tuple[str, ...]]:
 
 
 def _added_path() -> tuple[str, ...]:
-    """The folders that this process has on `sys.path` only thanks to its environment, or to its user."""
+    """The folders on `sys.path` that come from PYTHONPATH or the user's own packages."""
     added = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
     if site.ENABLE_USER_SITE:
         added.append(site.getusersitepackages())

@@ -1,16 +1,15 @@
 """The launcher: the file that a node runs to start a VM, as text and back.
 
-A node runs it with no arguments, and with none of its own environment but the engine's address. So
-all that Python must know before it starts has to be in the file: UTF-8, unbuffered streams, the
-hash seed. A `#!` line holds one argument at most, no space in the interpreter's path, on some
-systems no more than 127 bytes, and no variable; but without a variable there is no fixed hash seed.
-Python could start itself again, which would cost some 20 ms; `/bin/sh`, which every Unix has there,
-costs 1 ms. It replaces itself by Python (exec), so that the process which the node watches, signals
-and reads from stays the same one.
+A node runs it without arguments, and with the engine's address as the only environment variable. So
+the file has to hold everything that Python must know before it starts: UTF-8, unbuffered streams,
+the hash seed. A `#!` line can't: it takes one argument, no space in the interpreter's path, on some
+systems 127 bytes, and no variable, which a fixed hash seed needs. `/bin/sh`, which every Unix has,
+costs 1 ms; that Python starts itself again, 20 ms. The shell replaces itself by Python (exec), so
+that the node watches, signals and reads the same process throughout.
 
-Python then runs the same file, which is a program in both languages: to the shell what comes before
-`exec` is all there is; to Python that is a string. It has nothing to compile but one call, since a
-file without `.py` is compiled at each start: all else is in modules, whose compiled form is kept.
+Python then runs the same file, which is a program in both languages: the shell reads no further
+than `exec`, and for Python everything up to there is a string. Python compiles a file without `.py`
+at each start, so it contains only one call; the rest is in modules, whose compiled form is kept.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ from typing import Any
 
 from vmsdk._version import __version__
 from vmsdk.address import TRANSPORTS, Transport
-from vmsdk.install.errors import NotWritable
+from vmsdk.errors import VMError
 
 _CHECKSUM_LINE = re.compile(rb"^# vmsdk-launcher sha256:([0-9a-f]*)\n", re.MULTILINE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-# An idle VM has 130 MiB, most of it the stacks of 13 threads, of which there are up to 50 under load.
+# An idle VM takes 130 MiB, mostly the stacks of its 13 threads; under load it has up to 50 threads.
 MIN_MEMORY_BYTES = 512 * 1024**2
 _RESERVED = ("PYTHONHASHSEED", "AVALANCHE_VM_RUNTIME_ENGINE_ADDR")
 
 _TEXT = """\
 #!/bin/sh
-# The plugin of the VM {name!r}, written by vmsdk {version}. Don't edit it: install it again.
+# The plugin of the VM {name!r}, written by vmsdk {version}. Don't edit it, install it again.
 # vmsdk-launcher sha256:
 sh=r\'\'\'\'
-# For a shell this is a script up to exec, by which Python takes over; for Python a string up to the quotes.
+# The shell reads up to exec; for Python, which takes over there, this is a string up to the quotes.
 if [ ! -x {python} ]; then
   printf '%s\\n' {gone} >&2
   exit 127
@@ -50,19 +49,23 @@ fi
 import sys
 
 sys.path[:1] = {path}  # in place of the plugin directory
-from vmsdk.launch import launch
+from vmsdk.serving import launch
 
 launch(
 {arguments})
 """
 
 
+class InstallError(VMError):
+    """A VM can't be installed, or removed. Nothing was changed."""
+
+
 @dataclass(frozen=True)
 class Launcher:
-    """What a launcher does. Raises `NotWritable` for a setting that can't stand in it."""
+    """What a launcher does. Raises `InstallError` for a setting that is impossible."""
 
     name: str
-    """The VM's name, of which its ID is made."""
+    """The VM's name, from which its ID follows."""
     target: str
     """What to serve: a file by its absolute path or a module, with or without `:Class`."""
     python: str
@@ -70,11 +73,11 @@ class Launcher:
     path: tuple[str, ...] = ()
     """Folders that come before the interpreter's own `sys.path`."""
     install_command: str = ""
-    """What a person types to write it, but for the protocol version: for messages."""
+    """The command that writes it, without the protocol version, for messages."""
     protocol: int | None = None
-    """The protocol version to speak; None to let the node say."""
+    """The protocol version to speak; None for the node's."""
     ask_parent: bool = True
-    """Whether to ask the node, if no version is given."""
+    """Whether to ask the node for its version."""
     log_level: str = "INFO"
     """Of the standard `logging`."""
     transport: Transport = "auto"
@@ -87,28 +90,27 @@ class Launcher:
     def __post_init__(self) -> None:
         for what, value in self._texts():
             if "\0" in value:
-                raise NotWritable(what, value, "holds a zero byte")
+                raise InstallError(f"{what} {value!r} contains a zero byte")
             try:
                 value.encode("utf-8")
             except UnicodeEncodeError:
-                raise NotWritable(what, value, "is not valid UTF-8: call it something else") from None
+                raise InstallError(f"{what} {value!r} is not valid UTF-8: rename it") from None
         if self.log_level not in LOG_LEVELS:
-            raise NotWritable("the log level", self.log_level, f"is none: give {', '.join(LOG_LEVELS)}")
+            raise InstallError(f"{self.log_level!r} is not a log level: use {', '.join(LOG_LEVELS)}")
         if self.transport not in TRANSPORTS:
-            raise NotWritable("the transport", self.transport, f"is unknown: give {', '.join(TRANSPORTS)}")
+            raise InstallError(f"{self.transport!r} is not a transport: use {', '.join(TRANSPORTS)}")
         if self.memory_limit_bytes is not None and self.memory_limit_bytes < MIN_MEMORY_BYTES:
-            raise NotWritable(
-                "the memory limit",
-                f"{self.memory_limit_bytes} bytes",
-                f"is too little: a VM needs {MIN_MEMORY_BYTES} bytes to run at all",
+            raise InstallError(
+                f"a memory limit of {self.memory_limit_bytes} bytes is too low: a VM needs at least "
+                f"{MIN_MEMORY_BYTES}"
             )
         for name in self.environment:
             if not _VARIABLE.fullmatch(name):
-                raise NotWritable(
-                    "the variable", name, "can't be called so: letters, digits and _, no digit first"
+                raise InstallError(
+                    f"{name!r} is not a valid variable name: use letters, digits and _, no digit first"
                 )
             if name in _RESERVED:
-                raise NotWritable("the variable", name, "can't be given: vmsdk or the node sets it")
+                raise InstallError(f"the variable {name!r} is reserved: vmsdk or the node sets it")
 
     def _texts(self) -> list[tuple[str, str]]:
         return [
@@ -120,13 +122,13 @@ class Launcher:
         ]
 
     def to_bytes(self) -> bytes:
-        """The file. The same settings give the same bytes."""
+        """The file's content. The same settings give the same bytes."""
         again = self.install_command
         if self.protocol is not None:
             again += f" --protocol {self.protocol}"
         elif not self.ask_parent:
             again += " --no-ask"
-        gone = f"vmsdk: there is no Python at {self.python} any more. Install {self.name} again: {again}"
+        gone = f"vmsdk: Python is no longer at {self.python}. Install {self.name} again: {again}"
         exports = {"PYTHONHASHSEED": "0", **self.environment}
         arguments: dict[str, Any] = {
             "name": self.name,
@@ -153,22 +155,22 @@ class Launcher:
 
 @dataclass(frozen=True)
 class Written:
-    """A launcher that was found."""
+    """A launcher that vmsdk wrote, as far as its file can be read back."""
 
     name: str
     target: str
     protocol: int | None
-    """The protocol version that it speaks, if it was given one."""
+    """The protocol version that it speaks, if fixed."""
     ask_parent: bool
-    """Whether it asks the node, if it was given none."""
+    """Whether it asks the node otherwise."""
 
 
 class Changed(Exception):
-    """The text is a launcher's, but not as it was written."""
+    """A launcher that was edited after vmsdk wrote it."""
 
 
 def recognise(data: bytes) -> Written | None:
-    """The launcher that *data* is; None if it is none. Raises `Changed`."""
+    """The launcher with the content *data*; None if that isn't one. Raises `Changed`."""
     found = _CHECKSUM_LINE.search(data)
     if found is None:
         return None

@@ -1,10 +1,9 @@
-"""A node's plugin directory: every file in it is a plugin, and one that is none keeps the node from
-starting.
-"""
+"""A node's plugin directory, in which every file has to be a plugin, or the node does not start."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -15,12 +14,11 @@ from pathlib import Path
 from vmsdk.errors import VMError
 from vmsdk.ids import ID
 from vmsdk.install import launcher
-from vmsdk.install.errors import InTheWay, NoPluginDirectory, NotOurs, NotWritten
-from vmsdk.install.launcher import Changed, Written
+from vmsdk.install.launcher import Changed, InstallError, Written
 
-# Any user may run the node, so any may read and execute; nobody but the owner writes.
+# Any user may run the node, so all may read and execute; only the owner may write.
 MODE = 0o755
-# A launcher has about 1 KB. What has more is none, and may be a node's own plugin of 50 MB.
+# A launcher has about 1 KB. Another plugin may have 50 MB, which are not read.
 MAX_LAUNCHER_BYTES = 256 * 1024
 
 
@@ -30,48 +28,61 @@ class Entry:
 
     path: Path
     vm_id: ID | None
-    """Of the VM that a node takes it for; None for a name that is no VM's ID, which may be an alias."""
+    """The ID of the VM that a node takes it for; None if its name is not an ID, which may be an
+    alias.
+    """
     launcher: Written | None
     """What it starts, if vmsdk wrote it."""
     changed: bool = False
-    """Whether it is vmsdk's, but was changed by someone else."""
+    """Whether vmsdk wrote it and someone has edited it since."""
 
 
 class PluginDirectory:
-    """The plugin directory at *path*. Raises `NoPluginDirectory`."""
+    """The plugin directory at *path*. Raises `InstallError` if there is none."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
-            raise NoPluginDirectory(path)
+            raise InstallError(
+                f"{path} is a file, not a plugin directory"
+                if path.exists()
+                else f"there is no directory {path}: give the node's (plugins in its data directory, or its "
+                f"--plugin-dir), or make it: mkdir -p {shlex.quote(str(path))}"
+            )
         self.path = path.absolute()
 
     def file(self, vm_id: ID) -> Path:
-        """Where the VM's plugin belongs."""
+        """The plugin file of a VM: nodes look for it by this name."""
         return self.path / str(vm_id)
 
     def entries(self) -> list[Entry]:
-        """What a node sees there, by name. Folders it doesn't see."""
-        return [_entry(each) for each in sorted(self.path.iterdir()) if not each.is_dir()]
+        """The files in it, sorted by name; a node ignores folders. Raises `InstallError` if it
+        can't be listed.
+        """
+        try:
+            return [_entry(each) for each in sorted(self.path.iterdir()) if not each.is_dir()]
+        except OSError as error:
+            raise InstallError(f"{self.path} can't be listed: {error.strerror or error}") from None
 
     def check(self, vm_id: ID) -> None:
-        """Raise `NotOurs` or `InTheWay` unless the file of this VM is free, or a launcher that
-        vmsdk wrote.
+        """Raise `InstallError` unless the VM's file is missing or a launcher, and no other file is
+        this VM's.
         """
         path = self.file(vm_id)
         for entry in self.entries():
             if entry.path == path and entry.launcher is None:
-                raise NotOurs(path, changed=entry.changed)
+                raise _foreign(entry)
             if entry.vm_id == vm_id and entry.path != path:
-                raise InTheWay(entry.path, str(vm_id))
+                raise InstallError(
+                    f"{entry.path} is the VM {vm_id}, too, and a node takes only one of them: move it away first"
+                )
 
     @contextmanager
     def staged(self, data: bytes) -> Iterator[Path]:
-        """An executable file of *data* that no node sees, from which `replace` can be done. Gone afterwards.
+        """An executable file of *data* that no node sees, for `replace`. Removed afterwards.
 
-        It must be on the directory's own file system, for only there is a move one step. So it is
-        in a folder beside the directory; or, where that is another file system or can't be written
-        to, inside of it, since nodes pass over folders. A nameless file would leave no trace at
-        all, but can't take another's place.
+        It has to be on the directory's file system, where a move is one step: in a folder beside
+        the directory, or inside it if that is another file system or not writable, since nodes
+        ignore folders.
         """
         with self._folder() as folder:
             staged = Path(folder) / "launcher"
@@ -82,7 +93,7 @@ class PluginDirectory:
                     file.flush()
                     os.fsync(file.fileno())
             except OSError as error:
-                raise NotWritten(staged, error.strerror or str(error)) from None
+                raise _unwritable(staged, error) from None
             yield staged
 
     @contextmanager
@@ -97,42 +108,53 @@ class PluginDirectory:
             with beside or tempfile.TemporaryDirectory(prefix=".vmsdk-", dir=resolved) as folder:
                 yield folder
         except OSError as error:
-            raise NotWritten(self.path, error.strerror or str(error)) from None
+            raise _unwritable(self.path, error) from None
 
     def replace(self, vm_id: ID, staged: Path) -> Path:
-        """Put the staged file in the VM's place in one step: a node sees the old one or the new
-        one, whole.
+        """Move the staged file to the VM's place in one step: a node sees the old file or the new
+        one.
         """
         path = self.file(vm_id)
         self.check(vm_id)
         try:
             staged.replace(path)
         except OSError as error:
-            raise NotWritten(path, error.strerror or str(error)) from None
+            raise _unwritable(path, error) from None
         return path
 
     def remove(self, vm_id: ID) -> bool:
-        """Remove the VM's launcher; False if there is none. Raises `NotOurs`."""
+        """Remove the VM's launcher; False if there is none. Raises `InstallError` if vmsdk did not
+        write it.
+        """
         entry = next((each for each in self.entries() if each.path == self.file(vm_id)), None)
         if entry is None:
             return False
         if entry.launcher is None:
-            raise NotOurs(entry.path, changed=entry.changed)
+            raise _foreign(entry)
         try:
             entry.path.unlink()
         except OSError as error:
-            raise NotWritten(entry.path, error.strerror or str(error)) from None
+            raise _unwritable(entry.path, error) from None
         return True
 
 
+def _foreign(entry: Entry) -> InstallError:
+    what = "was changed since vmsdk wrote it" if entry.changed else "was not written by vmsdk"
+    return InstallError(f"{entry.path} {what}, so it is left as it is: move or remove it first")
+
+
+def _unwritable(path: Path, error: OSError) -> InstallError:
+    return InstallError(f"{path} can't be changed: {error.strerror or error}")
+
+
 def _entry(path: Path) -> Entry:
-    # A node takes off the last extension, and only that.
+    # A node removes the last extension only.
     try:
         vm_id = ID.from_string(path.stem)
     except VMError:
         vm_id = None
     try:
-        # Not through a link: what that leads to may be ours, the link itself is someone else's.
+        # Not through a link, which is not ours even if its target is.
         file = path.lstat()
         is_candidate = stat.S_ISREG(file.st_mode) and file.st_size <= MAX_LAUNCHER_BYTES
         return Entry(path, vm_id, launcher.recognise(path.read_bytes()) if is_candidate else None)

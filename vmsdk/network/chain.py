@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vmsdk.errors import VMError
 from vmsdk.ids import ID, vm_id
-from vmsdk.install import install
+from vmsdk.install import PluginDirectory, install
 from vmsdk.network.client import JSONRPCClient
 from vmsdk.network.errors import NetworkError, PluginFailed
 from vmsdk.network.logs import end_of_chain
@@ -161,7 +161,7 @@ def place(target: Target, name: str, plugin_dir: Path, protocol: int, flags: dic
     """
     vm = id_of(target, name)
     if isinstance(target, ExecutableTarget):
-        link = plugin_dir / str(vm)
+        link = PluginDirectory(plugin_dir).file(vm)
         link.unlink(missing_ok=True)
         link.symlink_to(target.file)
     else:

@@ -1,33 +1,27 @@
-"""The engine: what waits, inside the node, for the plugin that it has started."""
+"""The engine: the part of a node that starts a plugin and waits for its handshake."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vmsdk.runtime.exits import CannotServe
+from vmsdk.errors import VMError
 
 ENGINE_ADDRESS_VARIABLE = "AVALANCHE_VM_RUNTIME_ENGINE_ADDR"
-"""The one variable that a node gives its plugins; MetalGo uses the same name."""
+"""The only variable that a node sets for its plugins; MetalGo uses the same name."""
 
-INSTALL_COMMAND = "vmsdk install TARGET --name NAME --plugin-dir DIR"
-"""What people type to have a VM on a node, where its target and name aren't known."""
-
-
-class NotStartedByNode(CannotServe):
-    """The engine's address is missing: a person started the plugin, not a node."""
-
-    def __init__(self, name: str, install_command: str = INSTALL_COMMAND) -> None:
-        self.name = name
-        super().__init__(
-            f"{name} is a VM plugin, and no node started it ({ENGINE_ADDRESS_VARIABLE} is not set: "
-            f'required env var missing: "{ENGINE_ADDRESS_VARIABLE}"). To run it without a node: '
-            f"vmsdk dev TARGET. To run it on a node: {install_command}"
-        )
+INSTALL_COMMAND = "vmsdk install TARGET --plugin-dir DIR"
+"""How to install a VM whose target isn't known."""
 
 
 def engine_address(environment: Mapping[str, str], name: str, install_command: str = INSTALL_COMMAND) -> str:
-    """The address at which the node waits. Raises `NotStartedByNode` when there is none."""
+    """The address at which the node waits. Raises `VMError` if a person, not a node, started the
+    plugin.
+    """
     address = environment.get(ENGINE_ADDRESS_VARIABLE, "")
     if not address:
-        raise NotStartedByNode(name, install_command)
+        raise VMError(
+            f"{name} is a VM plugin, which a node starts (required env var missing: "
+            f'"{ENGINE_ADDRESS_VARIABLE}"). To run it without a node: vmsdk dev TARGET. To run it on a node: '
+            f"{install_command}"
+        )
     return address

@@ -1,4 +1,4 @@
-"""Loading the author's code while the node waits, and what to serve if that fails."""
+"""Loads the author's code while the node waits; serves its error if that fails."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from vmsdk.block import Block
 from vmsdk.context import Context
 from vmsdk.errors import NotLoaded
 from vmsdk.ids import ID
-from vmsdk.runtime.parent import POLL_S, Parent
+from vmsdk.runtime.ending import POLL_S, Parent
 from vmsdk.vm import ChainVM
 
 
 def load(loader: Callable[[], ChainVM], name: str, parent: Parent, leave: Callable[[], None]) -> ChainVM:
     """The VM that *loader* makes; if it fails, one that returns the error to the node.
 
-    A plugin that just ended would leave the node waiting for good. *leave* ends the process if *parent* ends
-    before the loader.
+    A plugin that just ended would leave the node waiting for good. *leave* ends the process if
+    *parent* ends before the loader.
     """
     try:
         with _ends_with(parent, leave):
@@ -34,7 +34,9 @@ def load(loader: Callable[[], ChainVM], name: str, parent: Parent, leave: Callab
 
 @contextmanager
 def _ends_with(parent: Parent, leave: Callable[[], None]) -> Iterator[None]:
-    """Watch the node meanwhile: an import that hangs must not outlive it, and the main thread is busy."""
+    """Watch the node meanwhile: an import that hangs must not outlive it, and the main thread is
+    busy.
+    """
     done = threading.Event()
 
     def watch() -> None:
@@ -50,7 +52,7 @@ def _ends_with(parent: Parent, leave: Callable[[], None]) -> Iterator[None]:
 
 
 class NotLoadedVM(ChainVM):
-    """Stands in for a VM whose code can't be loaded: whatever the node asks, *error* is the answer."""
+    """Stands in for a VM whose code can't be loaded: every call of the node fails with *error*."""
 
     def __init__(self, name: str, error: NotLoaded) -> None:
         self._error = error
@@ -60,7 +62,7 @@ class NotLoadedVM(ChainVM):
         raise self._error
 
     @property
-    def version(self) -> str:  # type: ignore[override]  # nodes ask for it first when they get to know a plugin
+    def version(self) -> str:  # type: ignore[override]  # the first thing that a node asks of a new plugin
         self._fail()
 
     @override

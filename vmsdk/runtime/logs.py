@@ -11,16 +11,16 @@ import time
 
 STDOUT_FD = 1
 STDERR_FD = 2
-# A line that never ends is written in pieces of about this length, so that it neither fills the memory nor
-# is copied again at each write.
+# A line that never ends is written in pieces of about this length, so that it neither fills the
+# memory nor is copied again at each write.
 MAX_PENDING_CHARS = 65_536
 
 
 class LineStream(io.TextIOBase):
     """A text stream that writes whole lines only, each in one piece, whoever else writes meanwhile.
 
-    The node copies both streams into its log as they come. A node that is gone is no reason to fail:
-    then the lines are dropped.
+    The node copies both streams into its log as they come. A node that is gone is no reason to
+    fail: then the lines are dropped.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -76,7 +76,9 @@ class LineStream(io.TextIOBase):
 
 
 class _OneLine(logging.Formatter):
-    """`[11-24|20:27:07.123] INFO name: message`; a traceback follows indented, so that it stays together."""
+    """`[11-24|20:27:07.123] INFO name: message`; a traceback follows indented, so that it stays
+    together.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%m-%d|%H:%M:%S", time.localtime(record.created))
@@ -107,8 +109,8 @@ def open_streams(level: int | str = logging.INFO) -> None:
     Logging that the author has configured already is left as it is. Raises `ValueError` for an
     unknown level.
     """
-    # gRPC's C core, which reads this when it is imported, would tell of every closed connection. A node
-    # that is started with the variable hands it on.
+    # gRPC's C core, which reads this when it is imported, would tell of every closed connection. A
+    # node that is started with the variable hands it on.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     # What the author's imports have printed comes before all else, and not at the process's end.
     sys.stdout.flush()

@@ -1,31 +1,121 @@
-"""Which process above this one is the node that started it."""
+"""Which process above this one is the node: the parent, or one that runs a script that starts
+plugins.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from vmsdk.runtime.ancestors import Ancestor, ancestors, listeners
-from vmsdk.runtime.release import VERSION_FLAG
+from vmsdk.runtime.release import VERSION_FLAG, Command
 
 NODE_NAMES = ("avalanchego", "metalgo")
-# Neither is a node: an interpreter would only tell its own version, at the price of another start.
+# Not nodes: an interpreter would print its own version, and take as long as another start of a
+# plugin.
 _INTERPRETERS = ("python", "pypy")
+
+# Far more than any wrapper needs, and an end if the process table changes meanwhile.
+MAX_GENERATIONS = 16
+PS_TIMEOUT_S = 1.0
+PROC = "/proc"
+# Where a command without a slash is looked for: a plugin has no PATH.
+_SEARCHED = ("/usr/local/bin", *os.defpath.split(os.pathsep))
+
+
+class Ancestor:
+    """A running process that this one descends from."""
+
+    def __init__(self, pid: int, path: str, executable: str) -> None:
+        self.pid = pid
+        self.path = path
+        """The absolute path of the file that it was started from, which may be gone or another one
+        by now.
+        """
+        self.executable = executable
+        """A path by which the very file that the process runs can be run."""
+
+    def arguments(self) -> list[str]:
+        """Its command line; empty if it can't be read."""
+        return _command_line(self.pid)
+
+    def holds(self, sockets: set[str]) -> bool:
+        """Whether it has one of these (`socket:[12345]`) open; False if that can't be read."""
+        directory = f"{PROC}/{self.pid}/fd"
+        try:
+            return any(_link(f"{directory}/{each}") in sockets for each in os.listdir(directory))
+        except OSError:
+            return False
+
+    def __repr__(self) -> str:
+        return f"<Ancestor {self.pid} {self.path}>"
 
 
 def find_node(engine: str) -> Ancestor | None:
-    """The ancestor that is the node, None if none is certain to be: its executable will be run.
+    """The process above this one that is certainly the node, since its executable will be run; else
+    None.
 
-    A process is taken for the node by its file's name, which holds `avalanchego` or `metalgo`, or, since
-    people rename files, by being the one that listens at *engine*, the address which the plugin was given
-    (where the system tells: Linux). So no shell or service manager is ever run. Nor is a node that only tells
-    its own version itself: a host that would start plugins even then would start them without end.
+    That is one whose file name contains `avalanchego` or `metalgo`, or the one that listens at the
+    address *engine* (on Linux), so that no shell or service manager is ever run. A node that runs
+    with `--version` itself does not count: a host that starts plugins even then would start them
+    without end.
     """
     lineage = ancestors()
     node = _by_name(lineage) or _by_engine(lineage, engine)
     if node is None or VERSION_FLAG in node.arguments()[1:]:
         return None
     return node
+
+
+def ancestors() -> list[Ancestor]:
+    """The parent, its parent and so on. Leaves out those whose executable is unknown."""
+    if os.path.exists(f"{PROC}/self/exe"):
+        return list(_from_proc())
+    return from_ps(_ps(), os.getppid())
+
+
+def listeners(address: str) -> set[str]:
+    """The sockets (`socket:[12345]`) that listen at the port of *address*; empty if that is
+    unknown.
+    """
+    try:
+        port = f":{int(address.rpartition(':')[2]):04X}"
+    except ValueError:
+        return set()
+    found = set()
+    for table in (f"{PROC}/self/net/tcp", f"{PROC}/self/net/tcp6"):
+        try:
+            with open(table, encoding="ascii") as rows:
+                next(rows, None)
+                for row in rows:
+                    # sl local_address rem_address st queues timer retrnsmt uid timeout inode; 0A:
+                    # listening
+                    cells = row.split(None, 10)
+                    if cells[1].endswith(port) and cells[3] == "0A":
+                        found.add(f"socket:[{cells[9]}]")
+        except (OSError, IndexError):
+            continue
+    return found
+
+
+def from_ps(table: str, pid: int) -> list[Ancestor]:
+    """The process *pid* and those above it, from the output of `ps -axo pid=,ppid=,comm=` on macOS.
+
+    Leaves out those without an absolute path, most of which are login shells.
+    """
+    processes: dict[int, tuple[int, str]] = {}
+    for row in table.splitlines():
+        cells = row.split(None, 2)
+        if len(cells) == 3 and cells[0].isdecimal() and cells[1].isdecimal():
+            processes[int(cells[0])] = int(cells[1]), cells[2].strip()
+    found = []
+    for _ in range(MAX_GENERATIONS):
+        if pid not in processes:
+            break
+        parent, path = processes[pid]
+        if os.path.isabs(path):
+            found.append(Ancestor(pid, path, path))
+        pid = parent
+    return found
 
 
 def _by_name(lineage: Sequence[Ancestor]) -> Ancestor | None:
@@ -40,6 +130,66 @@ def _by_engine(lineage: Sequence[Ancestor], engine: str) -> Ancestor | None:
     candidates = [
         each for each in lineage if not os.path.basename(each.path).lower().startswith(_INTERPRETERS)
     ]
-    # The question is dear on a machine with many connections: not asked where nobody could be the answer.
+    # Slow on a machine with many connections, so only with candidates.
     sockets = listeners(engine) if candidates else set()
     return next((each for each in candidates if sockets and each.holds(sockets)), None)
+
+
+def _from_proc() -> Iterator[Ancestor]:
+    pid = os.getppid()
+    for _ in range(MAX_GENERATIONS):
+        if pid <= 0:
+            return
+        executable = f"{PROC}/{pid}/exe"
+        path = _link(executable)
+        if path is not None:
+            # Running the link runs the file that the process runs, even after an upgrade has
+            # replaced it.
+            yield Ancestor(pid, path.removesuffix(" (deleted)"), executable)
+        else:
+            # Another user's, or one with file capabilities, such as a node that may bind port 443.
+            path = _command_file(pid)
+            if path is not None:
+                yield Ancestor(pid, path, path)
+        try:
+            with open(f"{PROC}/{pid}/stat", "rb") as file:
+                # pid (name) state ppid …: the name may hold anything, brackets too.
+                pid = int(file.read().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return
+
+
+def _command_file(pid: int) -> str | None:
+    """The executable that a process's command line names. A node does not change its working
+    directory.
+    """
+    command = next(iter(_command_line(pid)), "")
+    if not command:
+        return None
+    folders = ("",) if os.sep in command else _SEARCHED
+    paths = (os.path.abspath(os.path.join(folder, command)) for folder in folders)
+    return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)
+
+
+def _command_line(pid: int) -> list[str]:
+    try:
+        with open(f"{PROC}/{pid}/cmdline", "rb") as file:
+            return os.fsdecode(file.read()).split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def _link(path: str) -> str | None:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
+
+
+def _ps() -> str:
+    """The process table, from the one tool that every Unix has; empty if that fails."""
+    try:
+        command = Command("/bin/ps", ["ps", "-axo", "pid=,ppid=,comm="])
+    except OSError:
+        return ""
+    return command.output(PS_TIMEOUT_S)

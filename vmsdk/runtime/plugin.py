@@ -1,4 +1,4 @@
-"""The whole life of a plugin process, put together."""
+"""The life of a plugin process: handshake, the author's import, service, end."""
 
 from __future__ import annotations
 
@@ -13,36 +13,28 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from vmsdk.address import Addresses
 from vmsdk.errors import VMError
-from vmsdk.runtime import exits, logs
+from vmsdk.runtime import logs
+from vmsdk.runtime.ending import Ending, Parent, Signals, shut_down_in_time
 from vmsdk.runtime.engine import INSTALL_COMMAND, engine_address
-from vmsdk.runtime.parent import Parent
-from vmsdk.runtime.signals import Ending, Signals
-from vmsdk.runtime.version import VersionChoice
+from vmsdk.runtime.version import VersionChoice, print_version
 
-# gRPC is imported when the node has been asked for its version, not here: that takes as long as the answer.
+# gRPC is imported after the node was asked for its version, since that takes as long as the node's
+# answer.
 if TYPE_CHECKING:
     from vmsdk.address import Transport
-    from vmsdk.protocol import Protocol
     from vmsdk.rpc.server import VMServer
     from vmsdk.vm import ChainVM
 
-# The node kills a plugin 5 s after its SIGTERM (vms/rpcchainvm/runtime/subprocess), when it has long
-# stopped its own servers. What waits for these is cut off after the first span, calls still in flight
-# after the second, and whatever else holds the process up after the third.
+# Nothing ran, and running it again the same way changes nothing: as for a command with wrong
+# options.
+USAGE_STATUS = 2
+
+# The node kills a plugin 5 s after its SIGTERM (vms/rpcchainvm/runtime/subprocess), long after it
+# has stopped its own servers. Calls to these are cut off after the first span, calls still in
+# flight after the second, and the process ends after the third.
 CUT_OFF_S = 1.5
 GRACE_S = 3.0
 LAST_RESORT_S = 4.0
-
-
-class AlreadyServing(VMError):
-    """`serve` was called by code that is only being imported, or twice at a time."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "serve() was called in a process that serves already. If the call is at the top level "
-            "of the VM's "
-            'module, which is imported, put it below: if __name__ == "__main__":'
-        )
 
 
 class Options(NamedTuple):
@@ -51,41 +43,44 @@ class Options(NamedTuple):
     name: str
     """What the VM is called until it is loaded."""
     protocol_version: int | None = None
-    """The one to speak, 35 to 46; None to let the node say."""
+    """The one to speak; None for the node's."""
     ask_parent: bool = True
-    """Whether to ask the node, if no version is given."""
+    """Whether to ask the node for its version."""
     log_level: int | str = logging.INFO
     install_command: str = INSTALL_COMMAND
-    """What a person types to install the VM, but for the protocol version."""
+    """The command that installs the VM, without the protocol version."""
     transport: Transport = "auto"
     """How the node reaches the VM: see `vmsdk.address`."""
 
 
+_log = logging.getLogger("vmsdk")
 _is_started = False
 
 
 def run(load: Callable[[], ChainVM], options: Options) -> None:
-    """Be the plugin whose VM *load* makes after the handshake, so that its imports can't be late for it.
+    """Be the plugin whose VM *load* returns. It is called after the handshake, which slow imports
+    can't delay.
 
-    When *load* raises, the log gets the traceback, and the node the error as the answer to its first call.
-    What else happens `vmsdk.serve.serve` tells. Raises `AlreadyServing`.
+    If *load* raises, the log gets the traceback, and the node the error at its first call. See
+    `vmsdk.serve` for everything else. Raises `VMError` if it runs already.
     """
     global _is_started  # noqa: PLW0603 - one process serves one chain, whoever starts it
     if _is_started:
-        raise AlreadyServing
+        raise VMError(
+            "serve() was called in a process that serves already. If the call is at the top level of the "
+            'VM\'s module, which is imported, put it below: if __name__ == "__main__":'
+        )
     _is_started = True
     try:
-        if len(sys.argv) != 2 or not _said_version(load, options.protocol_version):
+        if not _printed_version(load, options.protocol_version):
             _serve(load, options)
     finally:
         _is_started = False
 
 
-def _said_version(load: Callable[[], ChainVM], protocol_version: int | None) -> bool:
-    from vmsdk.runtime import pluginversion
-
+def _printed_version(load: Callable[[], ChainVM], protocol_version: int | None) -> bool:
     try:
-        return pluginversion.say(sys.argv[1:], load, protocol_version)
+        return print_version(sys.argv[1:], load, protocol_version)
     except VMError as error:
         _give_up(str(error))
 
@@ -101,7 +96,7 @@ def _serve(load: Callable[[], ChainVM], options: Options) -> None:
             with _start_without_collections():
                 server = _connect(load, options, parent, signals, addresses)
             ending = signals.wait_for_end(parent, lambda text: print(f"runtime engine: {text}"))
-        except (exits.CannotServe, VMError) as error:
+        except VMError as error:
             signals.ignore()
             _give_up(str(error))
         _end(server, ending, addresses)
@@ -110,9 +105,9 @@ def _serve(load: Callable[[], ChainVM], options: Options) -> None:
 
 @contextmanager
 def _start_without_collections() -> Iterator[None]:
-    """No garbage collection meanwhile: importing makes hardly any garbage, and many objects to look through.
+    """Without garbage collection: imports make little garbage, but many objects to traverse.
 
-    What was imported by then is never looked through again, which later makes the collections shorter.
+    What is imported by then is never traversed again, which makes later collections shorter.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -127,36 +122,37 @@ def _start_without_collections() -> Iterator[None]:
 def _connect(
     load: Callable[[], ChainVM], options: Options, parent: Parent, signals: Signals, addresses: Addresses
 ) -> VMServer:
-    """Bind, shake hands, load, serve: in this order, since the node dials the address that it was told."""
+    """Bind, shake hands, load, serve: in this order, since the node may connect once it knows the
+    address.
+    """
     engine = engine_address(os.environ, options.name, options.install_command)
-    protocol = _protocol(engine, options)
+    choice = VersionChoice(options.protocol_version, engine=engine, ask=options.ask_parent)
+    try:
+        if choice.is_open:
+            # Needed a moment later anyway; meanwhile the node prints its version.
+            import vmsdk.rpc.server
+            import vmsdk.runtime.handshake  # noqa: F401
+        protocol = choice.settle()
+    finally:
+        choice.close()
     from vmsdk.rpc.listener import bind
     from vmsdk.runtime.handshake import Handshake
 
     listener, address = bind(addresses)
-    greeting = Handshake(engine, protocol, address, options.install_command)
-    # Only now, while the node answers: what serving needs takes as long to import as gRPC itself.
+    greeting = Handshake(
+        engine, protocol, address, source=choice.source, install_command=options.install_command
+    )
+    # Imported while the node answers: this takes as long as gRPC itself.
     from vmsdk.rpc.server import VMServer
     from vmsdk.runtime import loading
 
     greeting.wait()
+    _log.info("protocol %d: %s", protocol.version, choice.source)
     vm = loading.load(load, options.name, parent, lambda: _leave(addresses, 1))
     server = VMServer(vm, protocol, listener, addresses=addresses, on_shutdown=signals.allow_shutdown)
     server.start()
     addresses.remove_stale()
     return server
-
-
-def _protocol(engine: str, options: Options) -> Protocol:
-    choice = VersionChoice(options.protocol_version, engine=engine, ask=options.ask_parent)
-    try:
-        if choice.is_open:
-            # Imported a moment later anyhow: why not while the node gives its answer.
-            import vmsdk.rpc.server
-            import vmsdk.runtime.handshake  # noqa: F401
-        return choice.settle()
-    finally:
-        choice.close()
 
 
 def _end(server: VMServer, ending: Ending, addresses: Addresses) -> None:
@@ -166,11 +162,9 @@ def _end(server: VMServer, ending: Ending, addresses: Addresses) -> None:
         timer.daemon = True
         timer.start()
     if ending is Ending.ORPHANED:
-        from vmsdk.runtime import orphan
-
-        session.log.error("%s: the chain is shut down", ending.value)
-        if not orphan.shut_down(session.shutdown):
-            session.log.error("the VM's shutdown does not end: the process is left")
+        session.log.error("%s: shutting the chain down", ending.value)
+        if not shut_down_in_time(session.shutdown):
+            session.log.error("the VM's shutdown() does not return: ending the process")
             _leave(addresses, 1)
     server.stop(0 if ending is Ending.ORPHANED else GRACE_S)
     print("vm server: graceful termination success", flush=True)
@@ -184,4 +178,4 @@ def _leave(addresses: Addresses, status: int) -> None:
 
 def _give_up(message: str) -> NoReturn:
     print(f"vmsdk: {message}", file=sys.stderr, flush=True)
-    sys.exit(exits.USAGE_STATUS)
+    sys.exit(USAGE_STATUS)

@@ -1,21 +1,30 @@
-"""What a node says of itself: which release it is, which plugin protocol it speaks."""
+"""What a node says about itself: its release, and the plugin protocol that it speaks."""
 
 from __future__ import annotations
 
+import os
 import re
+import select
+import signal
+import sys
 import time
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from typing_extensions import Self
 
-from vmsdk.runtime.command import Command
-
 VERSION_FLAG = "--version"
-"""Every node answers it; `--version-json` is a later addition, at which older nodes fail."""
+"""Understood by every node; `--version-json` came later, and older nodes fail at it."""
 
-# Source: Versions.String in the node's version/string.go: the order and number of the other entries differ.
-_ANSWER = r"^(?P<application>\S+/\S+) \[(?:[^\]\n]*, )?rpcchainvm=(?P<protocol>\d{1,4})(?=[,\]])"
+# Source: Versions.String in the node's version/string.go: the order and number of the other entries
+# differ.
+_OUTPUT = r"^(?P<application>\S+/\S+) \[(?:[^\]\n]*, )?rpcchainvm=(?P<protocol>\d{1,4})(?=[,\]])"
+
+MAX_OUTPUT_BYTES = 1024 * 1024
+MAX_ENTRY_BYTES = 16 * 1024
+# A machine has a few nodes. Tests that compile a new one each time must not fill the directory.
+MAX_ENTRIES = 64
 
 
 @dataclass(frozen=True)
@@ -25,13 +34,13 @@ class Release:
     application: str
     """Name and version, as in `metalgo/1.13.5`."""
     protocol: int
-    """The number of its plugin protocol, which need not be one that vmsdk speaks."""
+    """The number of its plugin protocol, which vmsdk may not speak."""
 
     @classmethod
-    def parse(cls, answer: str) -> Self | None:
-        """What a node's answer to `--version` says; None if no node wrote it."""
-        # Not compiled at the import: most starts of a plugin find the answer in the cache.
-        found = re.search(_ANSWER, answer, re.MULTILINE)
+    def parse(cls, output: str) -> Self | None:
+        """The release whose node printed *output* for `--version`; None if no node did."""
+        # Not compiled at import: most starts of a plugin find the release in the cache.
+        found = re.search(_OUTPUT, output, re.MULTILINE)
         return None if found is None else cls(found["application"], int(found["protocol"]))
 
     @property
@@ -45,26 +54,155 @@ class Release:
         return self.application.partition("/")[2]
 
 
-class VersionQuestion:
-    """`--version`, asked of *executable* in the background. *name* is what it sees as its own name.
+class Command:
+    """Runs *executable* as *argv* in the background, without input, with only the given
+    *environment*.
 
-    Its *environment* is empty unless one is given: what a person names may be a script that needs one.
-    Raises `OSError` when it can't be started. Close it, or ask for its answer, or the process is left.
+    Its stderr is dropped. Raises `OSError` if it can't be started. `output` or `close` ends it.
+    """
+
+    # Not by subprocess: importing that takes longer than all of this, and a plugin's start has to
+    # be quick.
+    def __init__(
+        self, executable: str, argv: list[str], environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._started_at_s = time.monotonic()
+        self._reader, writer = os.pipe()
+        try:
+            self._pid: int | None = os.posix_spawn(
+                executable,
+                argv,
+                environment or {},
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, writer, 1),
+                    (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+                ],
+            )
+        except OSError:
+            os.close(self._reader)
+            raise
+        finally:
+            os.close(writer)
+
+    def output(self, timeout_s: float, is_enough: Callable[[str], bool] = lambda text: False) -> str:
+        """What it prints within *timeout_s* of its start, or until *is_enough*; then ends it. Call
+        once.
+        """
+        deadline_s = self._started_at_s + timeout_s
+        printed = b""
+        try:
+            while len(printed) < MAX_OUTPUT_BYTES and not is_enough(_text(printed)):
+                ready, _, _ = select.select([self._reader], [], [], max(0.0, deadline_s - time.monotonic()))
+                data = os.read(self._reader, MAX_OUTPUT_BYTES) if ready else b""
+                if not data:
+                    break
+                printed += data
+        finally:
+            self.close()
+        return _text(printed)
+
+    def close(self) -> None:
+        """End the process. Harmless when repeated."""
+        if self._pid is None:
+            return
+        pid, self._pid = self._pid, None
+        os.close(self._reader)
+        try:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass  # reaped already, if the author's code ignores SIGCHLD
+
+
+class VersionQuestion:
+    """Runs the node *executable* with `--version` in the background.
+
+    *name* is its argv[0]. Its *environment* is empty by default; a script around a node may need
+    one. Raises `OSError` if it can't be started. `ask` or `close` ends it.
     """
 
     def __init__(
         self, executable: str, name: str | None = None, environment: Mapping[str, str] | None = None
     ) -> None:
         self._command = Command(executable, [name or executable, VERSION_FLAG], environment)
-        self._asked_at_s = time.monotonic()
 
     def answer(self, timeout_s: float) -> Release | None:
-        """The answer; None when there is none *timeout_s* after the question, or no node's. Call once."""
-        said = self._command.output(
-            self._asked_at_s + timeout_s, is_enough=lambda text: Release.parse(text) is not None
-        )
-        return Release.parse(said)
+        """What it prints within *timeout_s* of its start; None if that isn't a node's version. Call
+        once.
+        """
+        return Release.parse(self._command.output(timeout_s, lambda text: Release.parse(text) is not None))
 
     def close(self) -> None:
-        """Take the question back."""
+        """End it. Harmless when repeated."""
         self._command.close()
+
+
+class ReleaseCache:
+    """The releases of node executables, one small file each in *directory*, which is made when
+    needed.
+
+    An entry counts only for the same path, size and modification time. A file that can't be read or
+    written, or holds anything else, is ignored.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def get(self, path: str, executable: str) -> Release | None:
+        """The release of the file *executable*, which is known as *path*."""
+        try:
+            key = _key(path, executable)
+            with open(self._file(path), "rb") as file:
+                entry = file.read(MAX_ENTRY_BYTES).decode("utf-8", "surrogateescape")
+        except (OSError, UnicodeError):
+            return None
+        # The key comes last, so that a truncated entry can't match.
+        application, _, rest = entry.partition("\n")
+        number, _, entry_key = rest.partition("\n")
+        if entry_key != key or not (number.isdecimal() and number.isascii()):
+            return None
+        return Release(application, int(number))
+
+    def put(self, path: str, executable: str, release: Release) -> None:
+        """Keep the release of *executable*. Several plugins may do so at the same time."""
+        try:
+            entry = f"{release.application}\n{release.protocol}\n{_key(path, executable)}"
+            os.makedirs(self._directory, mode=0o755, exist_ok=True)
+            self._make_room()
+            temporary = f"{self._file(path)}.{os.getpid()}"
+            with open(temporary, "wb") as file:
+                file.write(entry.encode("utf-8", "surrogateescape"))
+            os.replace(temporary, self._file(path))
+        except OSError:
+            pass  # the next start asks again, which only takes longer
+
+    def _make_room(self) -> None:
+        names = os.listdir(self._directory)
+        for name in names if len(names) >= MAX_ENTRIES else ():
+            os.unlink(os.path.join(self._directory, name))
+
+    def _file(self, path: str) -> str:
+        return os.path.join(self._directory, f"{zlib.crc32(os.fsencode(path)):08x}")
+
+
+def cache_directory() -> str | None:
+    """Where releases are kept: in the virtual environment if it is writable, else in the user's
+    cache.
+
+    None if there is neither. A node sets no HOME for its plugins, but the system's list of users
+    has one.
+    """
+    if sys.prefix != sys.base_prefix and os.access(sys.prefix, os.W_OK):
+        return os.path.join(sys.prefix, "share", "vmsdk", "nodes")
+    home = os.path.expanduser("~")
+    return os.path.join(home, ".cache", "vmsdk", "nodes") if os.path.isabs(home) else None
+
+
+def _key(path: str, executable: str) -> str:
+    file = os.stat(executable)
+    return f"{file.st_size} {file.st_mtime_ns} {path}\n"
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")

@@ -1,56 +1,74 @@
-"""Which protocol version to speak: it can't be negotiated, and a wrong one ends the plugin."""
+"""Which protocol version to speak: it can't be negotiated, and the node stops a plugin that has the
+wrong one.
+"""
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from vmsdk.protocol import NEWEST, PROTOCOLS, Protocol, protocol
-from vmsdk.runtime.ancestors import Ancestor
-from vmsdk.runtime.answercache import AnswerCache, cache_directory
-from vmsdk.runtime.nodeprocess import find_node
-from vmsdk.runtime.release import Release, VersionQuestion
+from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST, PROTOCOLS, Protocol, protocol
+from vmsdk.runtime.nodeprocess import NODE_NAMES, Ancestor, find_node
+from vmsdk.runtime.release import Release, ReleaseCache, VersionQuestion, cache_directory
 
-# Nodes answer within 0.1 to 0.3 s; slow ones within 1 s.
+if TYPE_CHECKING:
+    from vmsdk.vm import ChainVM
+
+# Nodes take 0.1 to 0.3 s, slow ones up to 1 s.
 ANSWER_TIMEOUT_S = 2.0
-# Whatever happens, the handshake begins while the node still waits for it: it waits 5 s from its exec on.
+# The handshake begins while the node still waits for it: it waits for 5 s from the plugin's exec.
 LATEST_HANDSHAKE_S = 4.0
 
-_log = logging.getLogger("vmsdk")
+TEXT_FLAG = "--version"
+JSON_FLAG = "--version-json"
 
 
 class VersionChoice:
-    """The protocol version of this process: *given*, else as the node says, else the newest.
+    """The protocol version of this process: *given*, else the node's, else the default.
 
-    With nothing given and *ask* the node is asked at once, in the background: its executable, which is found
-    among this process's ancestors, is run with `--version`. *engine* is the address that the node waits at.
-    Raises `UnsupportedProtocol` for what is given.
+    If *ask* and nothing is given, the node's executable is run with `--version`, in the background
+    from now on. It is found among the processes above this one. *engine* is the address at which
+    the node waits. Raises `UnsupportedProtocol` for what is given.
     """
 
     def __init__(self, given: int | None, *, engine: str, ask: bool) -> None:
-        self._chosen = None if given is None else protocol(given)
-        self._node = find_node(engine) if given is None and ask else None
+        self._chosen = protocol(DEFAULT_PROTOCOL if given is None else given)
+        self.source = "as it was told to"
+        """Where the number comes from, for messages."""
+        self._node: Ancestor | None = None
         self._question: VersionQuestion | None = None
         directory = cache_directory()
-        self._cache = None if directory is None else AnswerCache(directory)
-        if self._node is not None:
-            self._ask(self._node)
+        self._cache = None if directory is None else ReleaseCache(directory)
+        if given is None and not ask:
+            self.source = "the default, since it was told not to ask the node"
+        elif given is None:
+            self._node = find_node(engine)
+            if self._node is None:
+                names = " or ".join(NODE_NAMES)
+                self.source = (
+                    f"the default, since no process above this one is called {names} or listens at {engine}"
+                )
+            else:
+                self._ask(self._node)
 
     def _ask(self, node: Ancestor) -> None:
-        known = None if self._cache is None else self._cache.get(node)
+        known = None if self._cache is None else self._cache.get(node.path, node.executable)
         if known is not None:
-            self._take(known)
+            self._take(node, known)
             return
         try:
             self._question = VersionQuestion(node.executable, node.path)
         except OSError as error:
-            _log.warning("the node %s can't be asked for its version: %s", node.path, error.strerror)
+            self.source = (
+                f"the default, since the node {node.path} can't be asked for its version: {error.strerror}"
+            )
 
     @property
     def is_open(self) -> bool:
-        """Whether the node's answer is still to come: time for other things."""
+        """Whether the node has been asked and not been heard: time for other things."""
         return self._question is not None
 
     def settle(self) -> Protocol:
@@ -59,21 +77,20 @@ class VersionChoice:
         if question is not None and self._node is not None:
             left_s = max(0.0, LATEST_HANDSHAKE_S - _age_s())
             release = question.answer(min(ANSWER_TIMEOUT_S, left_s))
-            if release is not None:
-                if self._cache is not None:
-                    self._cache.put(self._node, release)
-                self._take(release)
-            else:
-                _log.warning(
-                    "the node %s does not say its version in time: taking the newest, protocol %d",
-                    self._node.path,
-                    NEWEST,
+            if release is None:
+                self.source = (
+                    f"the default, since the node {self._node.path} did not print its version in time"
                 )
-        return self._chosen or protocol(NEWEST)
+            else:
+                if self._cache is not None:
+                    self._cache.put(self._node.path, self._node.executable, release)
+                self._take(self._node, release)
+        return self._chosen
 
-    def _take(self, release: Release) -> None:
+    def _take(self, node: Ancestor, release: Release) -> None:
         # One that vmsdk doesn't speak is left to the handshake, whose refusal says what to do.
-        self._chosen = PROTOCOLS.get(release.protocol)
+        self._chosen = PROTOCOLS.get(release.protocol, self._chosen)
+        self.source = f"the node {node.path} is {release.application}, which speaks {release.protocol}"
 
     def close(self) -> None:
         """Take back the question, if it is still open."""
@@ -81,13 +98,50 @@ class VersionChoice:
             self._question.close()
 
 
+def print_version(
+    arguments: Sequence[str], load: Callable[[], ChainVM], protocol_version: int | None
+) -> bool:
+    """Print the version of the VM that *load* returns, if *arguments* are `--version` or
+    `--version-json`.
+
+    Returns whether they are. The form and the names (`application`, `rpcchainvm`) are those of a
+    node, for tools that ask a plugin for its protocol: it is *protocol_version*, by default what is
+    spoken to a node that can't be asked. Raises `UnsupportedProtocol`, and what *load* raises.
+    """
+    if list(arguments) not in ([TEXT_FLAG], [JSON_FLAG]):
+        return False
+    import json
+    import platform
+    from contextlib import redirect_stdout
+
+    from vmsdk._version import __version__
+
+    spoken = protocol(DEFAULT_PROTOCOL if protocol_version is None else protocol_version)
+    with redirect_stdout(sys.stderr):  # stdout is for the tool: the author's code must not print there
+        vm = load()
+    entries: dict[str, object] = {
+        "rpcchainvm": spoken.version,
+        "oldest": OLDEST,
+        "newest": NEWEST,
+        "vmsdk": __version__,
+        "python": platform.python_version(),
+    }
+    application = f"{vm.name}/{vm.version}"
+    if arguments[0] == JSON_FLAG:
+        print(json.dumps({"application": application, **entries}, indent=2))
+    else:
+        print(f"{application} [{', '.join(f'{name}={value}' for name, value in entries.items())}]")
+    return True
+
+
 def _age_s() -> float:
-    """For how long this process has been running, in seconds; 0 where the system does not tell."""
+    """For how long this process has been running, in seconds; 0 where that is unknown."""
     if sys.platform != "linux":
         return 0.0
     try:
         with open("/proc/self/stat", "rb") as file:
-            # The 22nd value, of which two come before the closing bracket: ticks since the system's start.
+            # The 22nd value, of which two come before the closing bracket: ticks since the system's
+            # start.
             started_ticks = int(file.read().rpartition(b")")[2].split()[19])
         return time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from vmsdk.ids import vm_id
-from vmsdk.install.errors import NotWritten
-from vmsdk.install.launcher import Launcher
+from vmsdk.install.launcher import InstallError, Launcher
 from vmsdk.install.plugindirectory import PluginDirectory
 
 VM = vm_id("test")
@@ -117,7 +116,7 @@ def test_where_only_the_plugin_directory_may_be_written_to_no_file_but_the_plugi
 
 def test_a_directory_that_can_not_be_written_to_is_an_error() -> None:
     with (
-        pytest.raises(NotWritten, match="/proc/self can't be changed"),
+        pytest.raises(InstallError, match="/proc/self can't be changed"),
         PluginDirectory(Path("/proc/self")).staged(b""),
     ):
         pass

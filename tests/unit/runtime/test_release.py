@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from vmsdk.runtime.command import Command
-from vmsdk.runtime.release import Release
+from vmsdk.runtime.release import MAX_ENTRIES, Command, Release, ReleaseCache
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_name_and_version_are_the_two_parts_of_the_application() -> None:
 
 
 def output(code: str, timeout_s: float = 10.0) -> str:
-    return Command(sys.executable, ["x", "-c", code]).output(time.monotonic() + timeout_s)
+    return Command(sys.executable, ["x", "-c", code]).output(timeout_s)
 
 
 def test_a_command_has_no_environment_no_input_and_no_errors() -> None:
@@ -71,7 +71,7 @@ def test_a_command_has_no_environment_no_input_and_no_errors() -> None:
 def test_what_a_command_says_in_time_counts_and_then_it_is_ended() -> None:
     code = "import os, sys, time; print(os.getpid(), flush=True); time.sleep(60)"
     begun_s = time.monotonic()
-    pid = int(output(code, timeout_s=1.0))
+    pid = int(output(code, timeout_s=5.0))
     assert time.monotonic() - begun_s < 30
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -79,7 +79,7 @@ def test_what_a_command_says_in_time_counts_and_then_it_is_ended() -> None:
 
 def test_enough_is_enough() -> None:
     command = Command(sys.executable, ["x", "-c", "import time; print('now', flush=True); time.sleep(60)"])
-    assert command.output(time.monotonic() + 30, is_enough=lambda text: "now" in text) == "now\n"
+    assert command.output(30, is_enough=lambda text: "now" in text) == "now\n"
 
 
 def test_a_command_that_can_not_be_started_leaves_no_descriptor() -> None:
@@ -93,3 +93,56 @@ def test_a_closed_question_can_be_closed_again() -> None:
     command = Command(sys.executable, ["x", "-c", "import time; time.sleep(60)"])
     command.close()
     command.close()
+
+
+# The cache ----------------------------------------------------------------------------------------------
+
+RELEASE = Release("metalgo/1.13.5", 43)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "share" / "nodes"
+
+
+def node(path: Path, content: str = "a node") -> tuple[str, str]:
+    path.write_text(content, encoding="utf-8")
+    return str(path), str(path)
+
+
+def test_an_answer_is_kept_for_the_next_process(directory: Path, tmp_path: Path) -> None:
+    asked = node(tmp_path / "metalgo")
+    assert ReleaseCache(str(directory)).get(*asked) is None
+    ReleaseCache(str(directory)).put(*asked, RELEASE)
+    assert ReleaseCache(str(directory)).get(*asked) == RELEASE
+
+
+def test_a_file_of_another_size_is_another_node(directory: Path, tmp_path: Path) -> None:
+    cache = ReleaseCache(str(directory))
+    cache.put(*node(tmp_path / "metalgo"), RELEASE)
+    assert cache.get(*node(tmp_path / "metalgo", "a newer node")) is None
+
+
+def test_a_path_that_is_no_text_is_a_path_all_the_same(directory: Path, tmp_path: Path) -> None:
+    cache = ReleaseCache(str(directory))
+    asked = node(tmp_path / "m\udcff\ntal\u00e9")
+    cache.put(*asked, RELEASE)
+    assert cache.get(*asked) == RELEASE
+
+
+def test_an_executable_that_is_gone_has_no_answer(directory: Path, tmp_path: Path) -> None:
+    cache = ReleaseCache(str(directory))
+    asked = node(tmp_path / "metalgo")
+    cache.put(*asked, RELEASE)
+    (tmp_path / "metalgo").unlink()
+    assert cache.get(*asked) is None
+    cache.put(*asked, RELEASE)
+
+
+def test_any_number_of_nodes_leaves_but_a_few_files(directory: Path, tmp_path: Path) -> None:
+    cache = ReleaseCache(str(directory))
+    for number in range(MAX_ENTRIES + 2):
+        last = node(tmp_path / f"node{number}")
+        cache.put(*last, RELEASE)
+    assert len(list(directory.iterdir())) <= MAX_ENTRIES
+    assert cache.get(*last) == RELEASE

@@ -20,7 +20,7 @@ from types import TracebackType
 from vmsdk import target
 from vmsdk.block import Block
 from vmsdk.errors import InvalidBlock, VMError
-from vmsdk.serve import serve
+from vmsdk.serving import serve
 from vmsdk.target import SourceTarget, Target, TargetError
 from vmsdk.timestamp import Timestamp
 from vmsdk.vm import ChainVM

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vmsdk.install.reach import barrier, barriers
+from vmsdk.install.trial import barrier, barriers
 
 NOBODY = 65534
 

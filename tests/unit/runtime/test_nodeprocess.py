@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from vmsdk.runtime.ancestors import ancestors, from_ps, listeners
+from vmsdk.runtime.nodeprocess import ancestors, from_ps, listeners
 
 # What macOS says, to `ps -axo pid=,ppid=,comm=`.
 TABLE = """\

@@ -1,0 +1,145 @@
+"""What ends a plugin: the node's SIGTERM after its Shutdown, or the end of the node itself."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from enum import Enum
+from types import FrameType
+
+# How often to look for the parent's end where the kernel doesn't report it by a descriptor.
+POLL_S = 1.0
+# The process must be gone 5 s after its node. By then what waits for the node's services was cut
+# off.
+SHUTDOWN_S = 3.0
+
+
+class Ending(Enum):
+    """Why the process should end."""
+
+    TERMINATED = "the node has shut the chain down, then sent SIGTERM"
+    ORPHANED = "the node is gone without having shut the chain down"
+
+
+class Parent:
+    """The node's process, as it was when this object was made. When it is gone, nobody stops the
+    plugin.
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getppid()
+        self._descriptor: int | None = None
+        opener = getattr(os, "pidfd_open", None)
+        if opener is not None:
+            try:
+                self._descriptor = opener(self.pid)
+            except OSError:
+                pass  # gone already, or not allowed in this sandbox: gone() and POLL_S do the work
+
+    def fileno(self) -> int | None:
+        """A descriptor that becomes readable when the parent ends, on systems that have such."""
+        return self._descriptor
+
+    def gone(self) -> bool:
+        """Whether this process has another parent by now."""
+        return os.getppid() != self.pid
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class Signals:
+    """Catches SIGINT and SIGTERM from now on. Must be made on the main thread.
+
+    A terminal's Ctrl-C and a service manager's stop reach the node and its plugins alike, and Linux
+    sends a SIGTERM when the thread that started the plugin ends. So both are ignored before the
+    node's Shutdown. After it, SIGTERM ends the plugin; SIGINT is still ignored.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        for end in (self._reader, self._writer):
+            end.setblocking(False)
+        self._shut_down = False
+        # The handler does nothing, since it may run in the middle of a print. The number of each
+        # signal arrives in the socket, which wakes wait_for_end.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _ignore)
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+
+    def allow_shutdown(self) -> None:
+        """The node has called Shutdown: SIGTERM counts from now on. From any thread."""
+        self._shut_down = True
+
+    def wait_for_end(self, parent: Parent, report: Callable[[str], None]) -> Ending:
+        """Block the main thread until the process should end. *report* is called with each signal.
+
+        If the parent ends after the node's Shutdown, no SIGTERM will come: that ends the wait, too.
+        """
+        watched = [self._reader.fileno()]
+        descriptor = parent.fileno()
+        if descriptor is not None:
+            watched.append(descriptor)
+        while True:
+            ready, _, _ = select.select(watched, [], [], None if descriptor is not None else POLL_S)
+            for number in self._received() if self._reader.fileno() in ready else ():
+                if self._shut_down and number == signal.SIGTERM:
+                    report(f"received shutdown signal: {_name(number)}")
+                    return Ending.TERMINATED
+                report(f"ignoring signal: {_name(number)}")
+            if descriptor in ready or parent.gone():
+                return Ending.TERMINATED if self._shut_down else Ending.ORPHANED
+
+    def _received(self) -> bytes:
+        try:
+            return self._reader.recv(4_096)
+        except BlockingIOError:
+            return b""
+
+    def ignore(self) -> None:
+        """Ignore both signals for good, also while Python ends, which drops handlers."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+    def close(self) -> None:
+        """Restore Python's handlers."""
+        signal.set_wakeup_fd(-1)
+        for number, default in (
+            (signal.SIGINT, signal.default_int_handler),
+            (signal.SIGTERM, signal.SIG_DFL),
+        ):
+            signal.signal(number, default)
+        self._reader.close()
+        self._writer.close()
+
+
+def shut_down_in_time(shutdown: Callable[[], None]) -> bool:
+    """Run *shutdown* for at most 3 s; returns whether it has ended. It logs its own errors."""
+    ended = threading.Event()
+
+    def run() -> None:
+        try:
+            shutdown()
+        finally:
+            ended.set()
+
+    threading.Thread(target=run, name="vmsdk-orphan", daemon=True).start()
+    return ended.wait(SHUTDOWN_S)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    pass
+
+
+def _name(number: int) -> str:
+    # Go's names, since people search the logs for them.
+    return {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated"}.get(
+        signal.Signals(number), signal.Signals(number).name
+    )

@@ -1,0 +1,81 @@
+"""The two ways to become a plugin: `serve` in the author's script, `launch` in an installed file."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from vmsdk.address import TRANSPORTS, Transport
+
+# What is imported here delays the handshake of an installed plugin, for which the node waits 5 s.
+from vmsdk.runtime import plugin
+
+if TYPE_CHECKING:
+    from vmsdk.vm import ChainVM
+
+
+def serve(
+    vm: ChainVM,
+    *,
+    protocol_version: int | None = None,
+    ask_parent: bool = True,
+    log_level: int | str = logging.INFO,
+    transport: Transport = "auto",
+) -> None:
+    """Run *vm* as a plugin of the node that started this process, until the node ends it.
+
+    *protocol_version* is one of `vmsdk.protocol.PROTOCOLS`. By default the node's executable is run
+    with `--version`; if that is not possible, or *ask_parent* is false, it is
+    `vmsdk.protocol.DEFAULT_PROTOCOL`. *log_level* is of the standard `logging`. *transport* is how
+    the node reaches the VM: "unix", by sockets that only this user can open; "tcp", by ports of
+    127.0.0.1; or "auto", by TCP only where there can't be Unix sockets.
+
+    Must be called on the main thread, and before anything else uses gRPC. Returns when the node has
+    shut the chain down and sent SIGTERM. Exits with status 2 and one message on stderr if no node
+    started the process, the node can't be reached, or it speaks another protocol version. Raises
+    `VMError` if it runs already, and `TypeError` if *vm* is not a VM.
+
+    With `--version` or `--version-json` as the process's only argument, prints that and returns.
+    """
+    from vmsdk.vm import ChainVM
+
+    given: object = vm
+    if not isinstance(given, ChainVM):
+        called = f" (as in serve({given.__name__}()))" if isinstance(given, type) else ""
+        raise TypeError(
+            f"serve() takes an object of a class derived from vmsdk.ChainVM{called}, not {given!r}"
+        )
+    if transport not in TRANSPORTS:
+        raise ValueError(f'transport is "auto", "unix" or "tcp", not {transport!r}')
+    options = plugin.Options(type(vm).__name__, protocol_version, ask_parent, log_level, transport=transport)
+    plugin.run(lambda: vm, options)
+
+
+def launch(
+    *,
+    name: str,
+    target: str,
+    install_command: str,
+    protocol: int | None = None,
+    ask_parent: bool = True,
+    log_level: str = "INFO",
+    transport: Transport = "auto",
+) -> None:
+    """Serve the VM *target* with the options of `vmsdk install`; called by the file that it writes."""
+    options = plugin.Options(name, protocol, ask_parent, log_level, install_command, transport)
+    plugin.run(lambda: _load(target), options)
+
+
+def _load(text: str) -> ChainVM:
+    from dataclasses import replace
+    from pathlib import Path
+
+    from vmsdk import target
+
+    source = target.find(text)
+    assert isinstance(source, target.SourceTarget)
+    if source.file is None:
+        # Where the node happens to run is no place to look for modules: leave the path as it is.
+        source = replace(source, root=Path(sys.path[0]))
+    return source.load()()
