@@ -12,16 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 
 SWITCH_INTERVAL_S = 20e-6
-"""While HTTP works. It works in pieces of 50 to 150 µs between two system calls."""
-
+"""While HTTP works, in pieces of 50 to 150 µs between two system calls."""
 LONGEST_WAIT_S = 0.001
-"""A call of the engine may take long: between two waits of this length HTTP does one piece of work."""
-
+"""An engine call may take long: between two waits of this length, HTTP does one piece of work."""
 ANNOUNCED_S = 0.001
-"""A call that has arrived may be cancelled before it begins, without notice."""
+"""An engine call that has arrived may be cancelled before it begins, without notice."""
 
 
 class EnginePriority:
@@ -36,8 +33,6 @@ class EnginePriority:
         self._at_work = 0
         self._usual_interval_s = 0.0
 
-    # The engine ------------------------------------------------------------------------------------
-
     def announce(self) -> None:
         """Note that an engine call has arrived, and is about to enter."""
         self._announced_until_s = self._clock() + ANNOUNCED_S
@@ -47,9 +42,7 @@ class EnginePriority:
             self._calls += 1
             self._announced_until_s = 0.0
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         with self._changed:
             self._calls -= 1
             if not self._calls:
@@ -58,13 +51,11 @@ class EnginePriority:
     @contextmanager
     def lent(self) -> Iterator[None]:
         """While an engine call waits for HTTP, HTTP need not give way to it."""
-        self.__exit__(None, None, None)
+        self.__exit__()
         try:
             yield
         finally:
             self.__enter__()
-
-    # HTTP ------------------------------------------------------------------------------------------
 
     def give_way(self) -> None:
         """Block while an engine call runs, for `LONGEST_WAIT_S` at most."""

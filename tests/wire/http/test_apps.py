@@ -137,8 +137,7 @@ def test_edge_90_server_sent_events_arrive_one_by_one(serve: Serve, version: int
     async def events() -> AsyncIterator[bytes]:
         for number in range(3):
             yield b"data: %d\n\n" % number
-            while not go_on.acquire(blocking=False):
-                await asyncio.sleep(0.001)
+            await asyncio.to_thread(go_on.acquire, timeout=DEADLINE_S)
 
     app = fastapi.FastAPI()
     app.add_api_route("/", lambda: StreamingResponse(events(), media_type="text/event-stream"))
@@ -160,8 +159,7 @@ def test_the_response_begins_before_its_first_part_is_there(serve: Serve) -> Non
         if scope["type"] != "http":
             return
         await send({"type": "http.response.start", "status": 202, "headers": []})
-        while not go_on.is_set():
-            await asyncio.sleep(0.001)
+        await asyncio.to_thread(go_on.wait, DEADLINE_S)
         await send({"type": "http.response.body", "body": b"x"})
 
     served = serve({"/x": app})
@@ -223,14 +221,16 @@ def test_a_client_that_does_not_read_slows_the_app_down(serve: Serve) -> None:
 def test_many_requests_are_served_at_once(serve: Serve) -> None:
     together = 50
     arrived = 0
+    all_arrived = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         nonlocal arrived
         if scope["type"] != "http":
             return
         arrived += 1
-        while arrived < together:  # Each waits for all the others.
-            await asyncio.sleep(0.001)
+        if arrived == together:
+            all_arrived.set()
+        await all_arrived.wait()  # Each waits for all the others.
         await answering(200)(scope, receive, send)
 
     served = serve({"/x": app})

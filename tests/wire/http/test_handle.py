@@ -127,8 +127,7 @@ def test_a_read_that_the_app_gives_up_loses_nothing(mount: Mount) -> None:
         if scope["type"] != "http":
             return
         waiting = asyncio.ensure_future(receive())
-        while not asked.is_set():
-            await asyncio.sleep(0.001)
+        await asyncio.to_thread(asked.wait, DEADLINE_S)
         waiting.cancel()
         await asyncio.wait([waiting])
         go_on.set()
@@ -191,8 +190,7 @@ def test_edge_90_parts_are_written_and_flushed_one_by_one_with_all_headers_each_
         await send({"type": "http.response.start", "status": 200, "headers": [(b"x", b"y")]})
         for part in (b"one", b"two"):
             await send({"type": "http.response.body", "body": part, "more_body": True})
-            while not go_on.acquire(blocking=False):
-                await asyncio.sleep(0.001)
+            await asyncio.to_thread(go_on.acquire, timeout=DEADLINE_S)
         await send({"type": "http.response.body", "body": b"three"})
 
     call = mount(app, version).handle(request_, {"Node-Id": ["N"]}, content_length=0)

@@ -1,4 +1,4 @@
-"""HTTP: from the node's calls of `http.HTTP` to the apps that an author mounts."""
+"""HTTP: forwards the node's `http.HTTP` calls to the apps that an author mounts."""
 
 from __future__ import annotations
 

@@ -1,32 +1,30 @@
-"""How much HTTP a plugin takes on at once, so that memory and descriptors are left for the chain."""
+"""How much HTTP a plugin takes on, so that memory and file descriptors are left for the chain."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 MAX_REQUESTS = 1_000
-"""Requests that run at once, WebSockets and streams aside. Each holds its body."""
+"""Requests at a time, streams and WebSockets aside. Each is held in memory."""
 
-# For the engine, the database, files: far more than they need.
+# For the engine, the database and files: far more than they need.
 _RESERVED_DESCRIPTORS = 200
-# A streamed request has a connection to the node, and while it becomes a WebSocket two.
+# A streamed request has one connection to the node, and two while it becomes a WebSocket.
 _DESCRIPTORS_EACH = 2
 _MAX_STREAMS = 20_000
 
 
 class Full(Exception):
-    """There is no room for another request. *what* says of what there are too many."""
+    """There is no room for another request: there are too many of *what*."""
 
     def __init__(self, what: str, limit: int) -> None:
-        self.what = what
-        self.limit = limit
         super().__init__(f"too many {what}: this VM takes {limit} at once, try again later")
 
 
 class Slots:
-    """So many of one kind at once."""
+    """A limit on requests of one kind."""
 
     def __init__(self, what: str, limit: int) -> None:
         self.what = what
@@ -46,7 +44,7 @@ class Slots:
 
 
 class Capacity:
-    """What there is room for in this process."""
+    """The limits of this process."""
 
     def __init__(self) -> None:
         self.requests = Slots("requests", MAX_REQUESTS)
@@ -54,14 +52,14 @@ class Capacity:
 
 
 def max_streams(descriptors: int) -> int:
-    """How many streams a process may have that may have so many descriptors."""
+    """The limit of streams for a process that may open so many descriptors."""
     return max(1, min((descriptors - _RESERVED_DESCRIPTORS) // _DESCRIPTORS_EACH, _MAX_STREAMS))
 
 
 def descriptor_limit() -> int:
-    """How many descriptors this process may have, after asking for all it can get.
+    """The limit of descriptors for this process, raised as far as the system allows.
 
-    A node's own limit is often raised, and not inherited: plugins start with the customary 1,024.
+    Plugins do not inherit a node's raised limit: they start with the usual 1,024.
     """
     if sys.platform == "win32":
         return 2 * _MAX_STREAMS
@@ -69,9 +67,7 @@ def descriptor_limit() -> int:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        try:
+        with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
-        except (ValueError, OSError):
-            pass  # Not allowed here: what there is must do.
     return 2 * _MAX_STREAMS if soft == resource.RLIM_INFINITY else soft

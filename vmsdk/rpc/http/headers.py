@@ -1,8 +1,8 @@
-"""Headers between the wire, where they are Go's, and ASGI.
+"""Headers in the form of the wire, which is Go's, and in that of ASGI.
 
-On the wire a header is text with all its values under one key, in Go's spelling (`Content-Type`). Go
-holds bytes, but protobuf carries UTF-8 only; so bytes of a request are that text in UTF-8, which is
-what the client sent, and bytes of a response that are not UTF-8 are taken for latin-1.
+On the wire a header is text, with all its values under one key in Go's spelling (`Content-Type`). protobuf
+carries UTF-8 only: an app gets the text in UTF-8, as the client sent it, and a response's bytes that are
+not UTF-8 count as latin-1.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 # RFC 9110, section 5.5: no CR, LF or NUL, which would let a value forge further headers.
 _FORBIDDEN_IN_VALUE = re.compile(rb"[\r\n\0]")
 
-# They belong to the connection between node and client, so the node sets them (RFC 9110, section 7.6.1).
+# The node sets them, for its connection to the client (RFC 9110, section 7.6.1).
 _HOP_BY_HOP = frozenset(("Keep-Alive", "Proxy-Connection", "Te", "Transfer-Encoding", "Upgrade"))
-# The node's own values stay, beside the app's.
+# The app's values are added to the node's.
 _MERGED = frozenset(("Vary",))
 _NAMES_CACHED = 1_024
-# Longer ones are rare, and strangers choose them: 1,024 names of the node's 1 MiB each would stay for ever.
+# Clients choose the names: a cache of long ones would hold 1,024 times the node's 1 MiB.
 _MAX_CACHED_NAME = 64
 
 
@@ -34,9 +34,6 @@ class InvalidHeader(ValueError):
     """An app's response header that HTTP does not allow."""
 
     def __init__(self, name: bytes, value: bytes, reason: str) -> None:
-        self.name = name
-        self.value = value
-        self.reason = reason
         super().__init__(f"the response header {name!r}: {value!r} {reason}")
 
 
@@ -53,30 +50,28 @@ WireHeaderT = TypeVar("WireHeaderT", covariant=True)
 
 
 class WireHeaderClass(Protocol[WireHeaderT]):
-    """The class of such a message."""
+    """The class of these messages."""
 
     def __call__(self, *, key: str, values: Iterable[str]) -> WireHeaderT: ...
 
 
 def to_asgi(headers: Iterable[WireHeader]) -> RawHeaders:
-    """A request's headers: names in lower case, one pair a value."""
+    """A request's headers: names in lower case, one pair for each value."""
     return [(_lower(header.key), value.encode()) for header in headers for value in header.values]
 
 
 def to_map(headers: Iterable[WireHeader]) -> HeaderMap:
-    """The headers that the node has already set, by key."""
+    """The headers that the node has set, by key."""
     return {header.key: list(header.values) for header in headers}
 
 
 def from_asgi(headers: Iterable[tuple[bytes, bytes]]) -> HeaderMap:
-    """An app's response headers by key, without those that are not the app's to set. Raises
-    `InvalidHeader`.
-    """
+    """An app's response headers by key, without those that only the node sets. Raises `InvalidHeader`."""
     found: HeaderMap = {}
     for name, value in headers:
         key = canonical(name)
         if key is None:
-            raise InvalidHeader(name, value, "has a name that is no token of HTTP")
+            raise InvalidHeader(name, value, "has a name that HTTP does not allow")
         if _FORBIDDEN_IN_VALUE.search(value):
             raise InvalidHeader(name, value, "has a line break or a NUL in its value")
         if key in _HOP_BY_HOP or (key == "Connection" and value.lower() != b"close"):
@@ -86,7 +81,7 @@ def from_asgi(headers: Iterable[tuple[bytes, bytes]]) -> HeaderMap:
 
 
 def merge(node: Mapping[str, list[str]], app: Mapping[str, list[str]]) -> HeaderMap:
-    """The node's headers with the app's in place of those of the same name."""
+    """The node's headers, replaced by the app's where both have the name."""
     merged = {**node, **app}
     for key in _MERGED & node.keys() & app.keys():
         merged[key] = [*node[key], *app[key]]
@@ -99,7 +94,7 @@ def to_wire(headers: Mapping[str, list[str]], kind: WireHeaderClass[WireHeaderT]
 
 
 def trailer_keys(trailers: Mapping[str, list[str]]) -> HeaderMap:
-    """Trailers as they are found among the headers. Source: `http.TrailerPrefix` of Go's net/http."""
+    """Trailers in the form that Go's net/http finds among headers (`http.TrailerPrefix`)."""
     return {f"Trailer:{key}": values for key, values in trailers.items()}
 
 
@@ -113,7 +108,7 @@ def _lower_short(key: str) -> bytes:
 
 
 def canonical(name: bytes) -> str | None:
-    """The name in Go's spelling, `Content-Type`; None if HTTP does not allow it."""
+    """A name in Go's spelling, `Content-Type`; None if HTTP does not allow it."""
     return _canonical_short(name) if len(name) <= _MAX_CACHED_NAME else _canonical(name)
 
 

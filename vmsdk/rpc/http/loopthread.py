@@ -13,19 +13,17 @@ ResultT = TypeVar("ResultT")
 
 
 class LoopBlocked(Exception):
-    """An app keeps the event loop from all else."""
+    """An app blocks the event loop."""
 
     def __init__(self, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
         super().__init__(
-            f"the event loop of the HTTP apps has not answered within {timeout_s:g} s: an app "
-            "blocks it. Blocking code "
-            "belongs into a plain function, which runs in a thread, not into an async one"
+            f"the event loop of the HTTP apps did not respond within {timeout_s:g} s: an app blocks it. Put "
+            "blocking code into a plain function, which runs in a thread, not into an async one"
         )
 
 
 class LoopThread:
-    """Runs an event loop in a daemon thread, from its construction until `finish`."""
+    """Runs an event loop in a daemon thread, from construction to `finish`."""
 
     def __init__(self, name: str, log: logging.Logger) -> None:
         self.loop = asyncio.new_event_loop()
@@ -35,9 +33,9 @@ class LoopThread:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, ResultT], timeout_s: float) -> ResultT:
-        """Run *work* on the loop and return its result. From another thread only.
+        """Run *work* on the loop and return its result. Call it from another thread.
 
-        Raises `LoopBlocked` when there is none within *timeout_s* seconds.
+        Raises `LoopBlocked` if there is none within *timeout_s* seconds.
         """
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         if not concurrent.futures.wait([future], timeout_s).done:
@@ -46,9 +44,9 @@ class LoopThread:
         return future.result()
 
     def finish(self, work: Coroutine[Any, Any, None], timeout_s: float) -> None:
-        """Run *work*, then cancel what still runs, end the loop and its thread. From another thread only.
+        """Run *work*, then cancel what still runs, and end the loop and its thread. Call it from another thread.
 
-        Raises `LoopBlocked` when all that has not ended within *timeout_s* seconds; it goes on by itself.
+        Raises `LoopBlocked` if that takes longer than *timeout_s* seconds. It goes on nevertheless.
         """
 
         async def last() -> None:
@@ -66,13 +64,13 @@ class LoopThread:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         try:
-            # Not run_forever: anyio, below Starlette, ties the life of its threads to the task that
-            # run_until_complete runs, and without one makes a new thread for each request.
+            # Not run_forever: anyio (below Starlette) binds its threads to the task of run_until_complete, and
+            # without one starts a new thread for each request.
             while not self._stopping.is_set():
                 try:
                     self.loop.run_until_complete(self._stopping.wait())
                 except (SystemExit, KeyboardInterrupt) as error:
-                    # asyncio lets these end the loop; a task of an app must not.
+                    # asyncio lets these end the loop, but a task of an app must not.
                     self._log.error("a task of an HTTP app tried to end the process", exc_info=error)
             self.loop.run_until_complete(self._cancel_all())
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())

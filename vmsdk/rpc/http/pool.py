@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -17,25 +17,20 @@ from vmsdk.rpc.http.capacity import Full
 from vmsdk.rpc.priority import EnginePriority
 
 THREADS = 2
-"""Threads that are free for the next job. Python runs one thread at a time, so more of them would only
-delay the engine."""
-
+"""Threads that are free for the next job. Python runs one thread at a time: more would delay the engine."""
 MAX_THREADS = 16
-"""Threads that are at a job, however long it takes. Further jobs wait in the queue."""
-
+"""Threads at a job, however long it takes. Further jobs wait in the queue."""
 MAX_WAITING = 100
-"""Threads that wait for a slow client, besides those."""
-
+"""Threads that wait for a slow client, in addition."""
 HELD_AFTER_S = 0.005
-"""A thread that has been at one job for this long is not free: the next job in the queue gets another."""
-
+"""A thread that has been at one job for so long is not free: the next job in the queue gets another thread."""
 JOIN_TIMEOUT_S = 1.0
 
 
 class Pool(Executor):
-    """Two daemon threads and a queue. A thread whose job waits for something is replaced meanwhile.
+    """Two daemon threads and a queue. A thread whose job takes long is replaced meanwhile.
 
-    `ThreadPoolExecutor` will not do: its threads keep the process from ending while a job is stuck.
+    The threads of a `ThreadPoolExecutor` would keep the process from ending while a job is stuck.
     """
 
     def __init__(
@@ -58,19 +53,15 @@ class Pool(Executor):
         self._watcher = threading.Thread(target=self._watch, name="vmsdk-http-pool", daemon=True)
         self._watcher.start()
 
-    # From outside ----------------------------------------------------------------------------------
-
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Queue a job. Never raises: grpcio's server would not survive it. After `shutdown` it does
-        not run.
-        """
+        """Queue a job. Never raises, which would end grpcio's server. After `shutdown` the job does not run."""
         future: Future[Any] = Future()
-        self._jobs.put(partial(_run, future, function, arguments, named))
-        self._see_to_jobs()
+        self._jobs.put(partial(_run, future, partial(function, *arguments, **named)))
+        self._watch_if_starved()
         return future
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The result of calling *function* in a thread. On the loop only. Raises `Closed`.
+        """Call *function* in a thread; on the loop only. Raises `Closed`.
 
         Cancelling it does not stop a function that already runs.
         """
@@ -80,10 +71,7 @@ class Pool(Executor):
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Goes around what waits for a client, in a job: meanwhile, other jobs get another thread.
-
-        Raises `Full` when `MAX_WAITING` threads wait already.
-        """
+        """Enter it in a job around what waits for a client: other jobs get another thread. Raises `Full`."""
         thread = threading.current_thread()
         if not isinstance(thread, _Thread):
             yield
@@ -92,16 +80,14 @@ class Pool(Executor):
             if sum(each.waits for each in self._threads) >= MAX_WAITING:
                 raise Full("slow clients", MAX_WAITING)
             thread.waits = True
-        self._see_to_jobs()
+        self._watch_if_starved()
         try:
             yield
         finally:
             thread.waits = False
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let the threads end once the queue is empty. With *wait*, leaves a stuck one behind after
-        a second.
-        """
+        """Let the threads end once the queue is empty. A stuck one is left behind after a second."""
         self._closed.set()
         self._starved.set()
         self._jobs.put(None)
@@ -109,17 +95,16 @@ class Pool(Executor):
         for thread in (*self._threads, self._watcher) if wait else ():
             thread.join(max(0.0, deadline_s - time.monotonic()))
 
-    # Threads ---------------------------------------------------------------------------------------
-
     def _start_thread(self) -> None:
-        thread = _Thread(self._work)
+        thread = _Thread(self)
         thread.start()
         self._threads = (*self._threads, thread)
 
-    def _work(self, thread: _Thread) -> None:
+    def work(self, thread: _Thread) -> None:
+        """Do jobs, in *thread*."""
         while (job := self._jobs.get()) is not None:
             thread.began_s = self._clock()
-            self._see_to_jobs()
+            self._watch_if_starved()
             self._priority.give_way()
             with self._priority.at_work():
                 job()
@@ -130,7 +115,7 @@ class Pool(Executor):
         self._jobs.put(None)  # For the next thread.
 
     def _retire(self, thread: _Thread) -> bool:
-        """Whether *thread* is one too many now, and ends."""
+        """Whether *thread* is one too many, and ends."""
         if len(self._threads) <= THREADS:
             return False
         with self._lock:
@@ -138,67 +123,44 @@ class Pool(Executor):
             if self._count_free(others) < THREADS:
                 return False
             self._threads = others
-        self._see_to_jobs()
+        self._watch_if_starved()
         return True
 
-    def _count_free(self, threads: Iterable[_Thread]) -> int:
-        """How many are idle, or have just begun a job."""
-        held_since_s = self._clock() - HELD_AFTER_S
-        return sum(
-            not each.waits and (each.began_s is None or each.began_s > held_since_s) for each in threads
-        )
+    def _count_free(self, threads: tuple[_Thread, ...]) -> int:
+        """How many are idle or have just begun a job."""
+        held_s = self._clock() - HELD_AFTER_S
+        return sum(not each.waits and (each.began_s is None or each.began_s > held_s) for each in threads)
 
-    # Growing ---------------------------------------------------------------------------------------
-
-    def _see_to_jobs(self) -> None:
-        """Wake the watcher if a job may find no thread."""
-        if (
-            not self._starved.is_set()
-            and not self._jobs.empty()
-            and not any(each.began_s is None for each in self._threads)
-        ):
+    def _watch_if_starved(self) -> None:
+        if not self._jobs.empty() and all(each.began_s is not None for each in self._threads):
             self._starved.set()
 
     def _watch(self) -> None:
+        """Add a thread whenever a job has found none for a while."""
         while not self._closed.is_set():
             self._starved.wait()
             self._starved.clear()
             while not self._jobs.empty() and not self._closed.wait(HELD_AFTER_S):
                 with self._lock:
-                    self._replace_held_thread()
-
-    def _replace_held_thread(self) -> None:
-        counted = [each for each in self._threads if not each.waits]
-        if self._count_free(counted) < THREADS and len(counted) < MAX_THREADS:
-            try:
-                self._start_thread()
-            except RuntimeError:
-                pass  # The system has no thread to give. The watcher tries again.
+                    counted = sum(not each.waits for each in self._threads)
+                    if self._count_free(self._threads) < THREADS and counted < MAX_THREADS:
+                        with suppress(RuntimeError):  # The system has no thread now: try again.
+                            self._start_thread()
 
 
 class _Thread(threading.Thread):
-    """One thread of a pool."""
-
-    def __init__(self, work: Callable[[_Thread], None]) -> None:
-        super().__init__(name="vmsdk-http-worker", daemon=True)
-        self._work = work
-        self.began_s: float | None = None
-        """When its job began; None while it has none."""
-        self.waits = False
-        """Whether the job waits for a client."""
-
-    def run(self) -> None:
-        self._work(self)
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(target=pool.work, args=(self,), name="vmsdk-http-worker", daemon=True)
+        self.began_s: float | None = None  # None while it has no job.
+        self.waits = False  # For a client.
 
 
-def _run(
-    future: Future[Any], function: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]
-) -> None:
+def _run(future: Future[Any], function: Callable[[], Any]) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:
-        result = function(*arguments, **named)
-    except StopIteration as error:  # asyncio's futures do not take it.
+        result = function()
+    except StopIteration as error:  # A future of asyncio can't hold it.
         future.set_exception(RuntimeError(f"{error!r} was raised in a worker thread"))
     except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
         future.set_exception(error)

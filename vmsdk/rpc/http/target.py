@@ -14,23 +14,21 @@ _BAD_CHARACTER = re.compile(r"[\x00-\x20\x7f]")
 
 
 class InvalidTarget(VMError, ValueError):
-    """A request's target is no URL."""
+    """A request's target is not a URL."""
 
     def __init__(self, target: str, reason: str) -> None:
-        self.target = target
-        self.reason = reason
         super().__init__(f"the request target {target[:200]!r} {reason}")
 
 
 class Target(NamedTuple):
-    """What an app gets to see of the target."""
+    """A target as ASGI has it."""
 
     path: str
     """Percent-decoded."""
     raw_path: bytes
-    """As it was sent, without the query."""
+    """As the client sent it, without the query."""
     query_string: bytes
-    """As it was sent, without the question mark."""
+    """As the client sent it, without the question mark."""
 
 
 def parse(target: str) -> Target:
@@ -44,7 +42,7 @@ def parse(target: str) -> Target:
             return Target("*", b"*", b"")
         absolute = _SCHEME.match(target)
         if absolute is None:
-            raise InvalidTarget(target, 'neither starts with "/" nor is an absolute URL')
+            raise InvalidTarget(target, 'does not start with "/" and is not an absolute URL')
         target = target[absolute.end() :]
     path, _, query = target.partition("#")[0].partition("?")
     if not path.startswith("/"):
@@ -52,5 +50,5 @@ def parse(target: str) -> Target:
     if "%" not in path:
         return Target(path, path.encode(), query.encode())
     if _BAD_ESCAPE.search(path):
-        raise InvalidTarget(target, "has a % that two hexadecimal digits don't follow")
+        raise InvalidTarget(target, "has a % without two hexadecimal digits after it")
     return Target(unquote(path), path.encode(), query.encode())

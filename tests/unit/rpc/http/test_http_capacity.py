@@ -23,7 +23,7 @@ def test_one_too_many_is_refused_with_the_number() -> None:
     with slots.take(), slots.take():
         with pytest.raises(Full, match="too many streams: this VM takes 2 at once") as caught, slots.take():
             pytest.fail("a slot too many")
-        assert (caught.value.what, caught.value.limit) == ("streams", 2)
+        assert "too many streams: this VM takes 2 at once" in str(caught.value)
 
 
 @pytest.mark.parametrize(("descriptors", "streams"), [(1_024, 412), (1_000_000, 20_000), (100, 1), (0, 1)])

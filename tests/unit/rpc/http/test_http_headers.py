@@ -88,12 +88,12 @@ def test_a_response_value_is_utf_8_or_else_latin_1(value: bytes, text: str) -> N
 def test_a_value_that_would_forge_headers_is_refused(value: bytes) -> None:
     with pytest.raises(InvalidHeader) as caught:
         from_asgi([(b"x-name", value)])
-    assert (caught.value.name, caught.value.value) == (b"x-name", value)
+    assert repr(value) in str(caught.value)
 
 
 @pytest.mark.parametrize("name", [b"", b"a b", b"a\r\nb", b"a:b"])
 def test_a_name_that_is_no_token_is_refused(name: bytes) -> None:
-    with pytest.raises(InvalidHeader, match="no token"):
+    with pytest.raises(InvalidHeader, match="a name that HTTP does not allow"):
         from_asgi([(name, b"x")])
 
 
