@@ -33,7 +33,7 @@ class NotAnApp(VMError, TypeError):
 def as_asgi(app: object, *, prefix: str | None) -> ASGIApp:
     """*app* as an ASGI 3 app: it may be one, a WSGI app, or a `JSONRPC` service.
 
-    *prefix* is where it will be mounted, for the error message; None means the header-routed handler.
+    *prefix* is where it will be mounted, for the error message; None for the header-routed handler.
     Raises `NotAnApp`.
     """
     if isinstance(app, (ASGI, WSGI, JSONRPC)):

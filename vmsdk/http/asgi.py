@@ -20,14 +20,14 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 FAILURES = (Exception, SystemExit, KeyboardInterrupt)
 """What an app may fail with. Raising `SystemExit` must not end the process, nor the event loop."""
 
-# The server of this SDK offers these under its own keys of the scope; under another server they are absent.
+# Keys of the scope, which are absent under another server than vmsdk's:
 
 RUN_IN_THREAD = "vmsdk.run_in_thread"
-"""Scope key: `async (function, *arguments) -> result` runs blocking code in a bounded thread pool."""
+"""`async (function, *arguments) -> result` runs blocking code in a bounded thread pool."""
 
 WAITING = "vmsdk.waiting"
-"""Scope key: `() -> context manager`, entered in such a thread around what waits for the client, so that
-other work gets another thread meanwhile."""
+"""`() -> context manager`, entered in such a thread around what waits for the client, so that other
+work gets another thread meanwhile."""
 
 REPORT = "vmsdk.report"
 """Scope key: `(what raised, error, consequence) -> None` logs an error of the author's code: one

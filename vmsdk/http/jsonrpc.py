@@ -57,9 +57,9 @@ _JSON_TYPES = (b"application/json", b"application/json-rpc", b"application/jsonr
 class JSONRPC:
     """One or more services, mounted by `create_handlers`.
 
-    `JSONRPC("timestampvm", service)` and `JSONRPC({"timestampvm": service, "admin": other})` serve each
-    public method of a service as `timestampvm.proposeBlock`, callable by that name, by its Python name
-    and by its Go name. A function in place of a service is one method with exactly the name given.
+    `JSONRPC("chain", service)` and `JSONRPC({"chain": service, "admin": other})` serve each public
+    method of a service as `chain.proposeBlock`, callable by that name, by its Python name and by its
+    Go name. A function in place of a service is one method with exactly the name given.
 
     Plain methods run in a thread, so they may use the node's database and `Context.lock`; `async`
     methods run on the event loop, and may not. Raise `JSONRPCError` to respond with an error of your

@@ -41,7 +41,7 @@ class Lifespan:
         """What the app left in `scope["state"]`: each request gets a shallow copy."""
 
     async def start(self, timeout_s: float) -> None:
-        """Run the startup. Raises `StartupFailed`, also when it has not ended within *timeout_s* seconds."""
+        """Run the startup. Raises `StartupFailed`, also when it takes over *timeout_s* seconds."""
         self._task = asyncio.create_task(self._run())
         self._to_app.put_nowait({"type": "lifespan.startup"})
         await asyncio.wait(

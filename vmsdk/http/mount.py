@@ -20,11 +20,11 @@ class InvalidPrefix(VMError, ValueError):
 
 
 def subpaths(prefix: str) -> str:
-    """The key of `create_handlers` for *prefix* and every path below it, for an app with routes of its own.
+    """The key of `create_handlers` for *prefix* and every path below it.
 
-    The node matches a path as a whole, but accepts templates: `subpaths("/api")` is `/api{path:|/.*}`.
-    `subpaths("")` covers everything below the chain, `/ext/bc/<chain>/…`: mount `""` as well if
-    `/ext/bc/<chain>` itself should respond. Raises `InvalidPrefix`.
+    The node matches a path as a whole, but accepts templates: `subpaths("/api")` is
+    `/api{path:|/.*}`. `subpaths("")` covers everything below the chain, `/ext/bc/<chain>/…`: mount
+    `""` as well if `/ext/bc/<chain>` itself should respond. Raises `InvalidPrefix`.
     """
     trimmed = prefix.rstrip("/")
     Mount(trimmed)
@@ -58,7 +58,7 @@ class Mount:
         return self._pattern.fullmatch(path) is not None
 
     def root_path(self, path: str) -> str:
-        """The part of *path* that is not the app's: the chain's, and the constant part of the prefix.
+        """The part of *path* that is not the app's: the chain's and the prefix's constant part.
 
         Empty when the path does not lead through the mount, as in header-routed requests.
         """

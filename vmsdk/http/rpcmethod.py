@@ -193,7 +193,7 @@ def _converters(function: Callable[..., Any], parameters: Iterable[inspect.Param
 
 
 def _converter(annotation: Any) -> Convert | None:
-    """The check for *annotation*; None if any value passes, or the annotation is not a JSON type."""
+    """The check for *annotation*; None if any value passes, or it is not a JSON type."""
     origin = typing.get_origin(annotation)
     if origin is typing.Union or origin is types.UnionType:
         return _union([_converter(member) for member in typing.get_args(annotation)])

@@ -88,7 +88,7 @@ class _Client:
 
 
 class _Request:
-    """One call of a WSGI app. `run` is called in a thread; `send_rest` then sends what it has not sent."""
+    """One call of a WSGI app. `run` runs in a thread; `send_rest` then sends what is left."""
 
     def __init__(self, app: WSGIApp, environ: Environ, client: _Client) -> None:
         self._app = app

@@ -1,8 +1,7 @@
-"""The engine comes first: HTTP gives way to the engine's calls.
+"""The engine comes first: HTTP gives way to its calls.
 
-Python runs one thread at a time. A thread that waits for the GIL asks for it after the *switch
-interval*, 5 ms by default, and an engine call asks several times before it returns. docs/http.md
-has the measurements.
+Python runs one thread at a time. One that waits for the GIL gets it after the *switch interval*, 5 ms
+by default, and an engine call waits for it several times. docs/http.md has measurements.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ ANNOUNCED_S = 0.001
 
 
 class EnginePriority:
-    """Entered around each engine call; HTTP calls `give_way` before each piece of work. Thread-safe."""
+    """Entered around each engine call. HTTP calls `give_way` before each piece of work."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """*clock* returns seconds."""

@@ -67,7 +67,7 @@ class ChainHTTP:
             self._front.set_normal_op(self._ending, False)
 
     def close(self) -> None:
-        """Hang up on what the chain's process has left open. Call after its end; harmless without a chain."""
+        """Hang up on what the chain's process has left open. Harmless without a chain."""
         if self._ending is not None:
             self._front.remove_chain(self._ending)
             self._ending = None

@@ -16,10 +16,11 @@ from vmsdk.rpc.http.response import InvalidResponse, Phase, Response, ResponseSt
 from vmsdk.rpc.priority import EnginePriority
 
 MAX_RESPONSE_BYTES = 256 * 1024 * 1024
-"""Of a HandleSimple call. The node takes the response as one message, so both sides hold it in memory."""
+"""Of a HandleSimple call, whose response is one message, held in memory on both sides."""
 
-# A browser's EventSource over HTTP/1 would wait forever for the end of its response, but reconnects by itself
-# when one ends. So its response ends soon after the first event, or before proxies lose patience.
+# A browser's EventSource over HTTP/1 would wait forever for the end of its response, but reconnects
+# by itself when one ends. So its response ends soon after the first event, or before proxies lose
+# patience.
 EVENTS_LINGER_S = 0.1
 EVENTS_WAIT_S = 25.0
 _EVENT_STREAM = "text/event-stream"
@@ -39,7 +40,7 @@ class Exchange(ABC):
         self.gone = False
         """Whether the client has left."""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the response is complete or given up. The app may run on, for background tasks."""
+        """Done when the response is complete or given up. The app may run background tasks on."""
         self._left: asyncio.Future[None] | None = None
 
     # For the app -----------------------------------------------------------------------------------

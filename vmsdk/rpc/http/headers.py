@@ -66,7 +66,7 @@ def to_map(headers: Iterable[WireHeader]) -> HeaderMap:
 
 
 def from_asgi(headers: Iterable[tuple[bytes, bytes]]) -> HeaderMap:
-    """An app's response headers by key, without those that only the node sets. Raises `InvalidHeader`."""
+    """An app's response headers by key, without those of the node. Raises `InvalidHeader`."""
     found: HeaderMap = {}
     for name, value in headers:
         key = canonical(name)

@@ -44,9 +44,10 @@ class LoopThread:
         return future.result()
 
     def finish(self, work: Coroutine[Any, Any, None], timeout_s: float) -> None:
-        """Run *work*, then cancel what still runs, and end the loop and its thread. Call it from another thread.
+        """Run *work*, cancel what still runs, and end the loop and its thread.
 
-        Raises `LoopBlocked` if that takes longer than *timeout_s* seconds. It goes on nevertheless.
+        Call it from another thread. Raises `LoopBlocked` if it takes longer than *timeout_s* seconds;
+        it goes on nevertheless.
         """
 
         async def last() -> None:
@@ -64,8 +65,8 @@ class LoopThread:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         try:
-            # Not run_forever: anyio (below Starlette) binds its threads to the task of run_until_complete, and
-            # without one starts a new thread for each request.
+            # Not run_forever: anyio (below Starlette) binds its threads to the task of
+            # run_until_complete, and without one starts a new thread for each request.
             while not self._stopping.is_set():
                 try:
                     self.loop.run_until_complete(self._stopping.wait())

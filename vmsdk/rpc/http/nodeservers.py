@@ -22,7 +22,8 @@ from vmsdk.services.channel import CHANNEL_OPTIONS, target
 
 CLOSE_TIMEOUT_S = 2.0
 
-# Source: errEOF of vms/rpcchainvm's greader (the text of io.EOF), the only sign of the end until protocol 41.
+# Source: errEOF of vms/rpcchainvm's greader (the text of io.EOF), the sign of the end until protocol
+# 41.
 _EOF_TEXT = b"EOF"
 
 Unary: TypeAlias = Callable[[RequestT], Awaitable[ResponseT]]
@@ -90,10 +91,10 @@ class NodeReader:
 
 
 class ResponseWriter:
-    """An `http.responsewriter.Writer`. Raises `grpc.aio.AioRpcError` when the client or the node is gone.
+    """An `http.responsewriter.Writer`.
 
-    The headers of each call replace those of the call before; after the status they only matter for
-    trailers.
+    Raises `grpc.aio.AioRpcError` when the client or the node is gone. The headers of each call
+    replace those of the call before; after the status they only matter for trailers.
     """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
@@ -108,7 +109,7 @@ class ResponseWriter:
         await self._write_header(responsewriter_pb2.WriteHeaderRequest(headers=wire, status_code=status))
 
     async def write(self, headers: HeaderMap, payload: bytes) -> None:
-        """Send a part of the body, preceded by status 200 if none was sent; waits for a slow client."""
+        """Send a part of the body, after status 200 if none was sent. Waits for a slow client."""
         wire = to_wire(headers, responsewriter_pb2.Header)
         await self._write(responsewriter_pb2.WriteRequest(headers=wire, payload=payload))
 
@@ -150,7 +151,7 @@ class HijackedConnection:
         self._closed = False
 
     async def read(self, length: int) -> Chunk:
-        """What the client sends next. Raises `ClientDisconnected` if the node or the client is gone."""
+        """What the client sends next. Raises `ClientDisconnected` if node or client is gone."""
         try:
             return await self._reader.read(length)
         except grpc.aio.AioRpcError:
@@ -174,5 +175,5 @@ class HijackedConnection:
         except (grpc.aio.AioRpcError, asyncio.TimeoutError):
             pass
         finally:
-            # A write in flight fails now that the connection is closed. Cancelling it would cancel the app.
+            # A write in flight fails now. Cancelling it would cancel the app.
             await self._channel.close(CLOSE_TIMEOUT_S)

@@ -17,13 +17,13 @@ from vmsdk.rpc.http.capacity import Full
 from vmsdk.rpc.priority import EnginePriority
 
 THREADS = 2
-"""Threads that are free for the next job. Python runs one thread at a time: more would delay the engine."""
+"""Threads that are free for the next job. More of them would delay the engine."""
 MAX_THREADS = 16
 """Threads at a job, however long it takes. Further jobs wait in the queue."""
 MAX_WAITING = 100
 """Threads that wait for a slow client, in addition."""
 HELD_AFTER_S = 0.005
-"""A thread that has been at one job for so long is not free: the next job in the queue gets another thread."""
+"""A thread that has been at one job for so long is not free: the next job gets another."""
 JOIN_TIMEOUT_S = 1.0
 
 
@@ -54,7 +54,7 @@ class Pool(Executor):
         self._watcher.start()
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Queue a job. Never raises, which would end grpcio's server. After `shutdown` the job does not run."""
+        """Queue a job, which does not run after `shutdown`. Raising would end grpcio's server."""
         future: Future[Any] = Future()
         self._jobs.put(partial(_run, future, partial(function, *arguments, **named)))
         self._watch_if_starved()
@@ -71,7 +71,7 @@ class Pool(Executor):
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Enter it in a job around what waits for a client: other jobs get another thread. Raises `Full`."""
+        """Enter it in a job around what waits for a client. Others get a thread. Raises `Full`."""
         thread = threading.current_thread()
         if not isinstance(thread, _Thread):
             yield
@@ -87,7 +87,7 @@ class Pool(Executor):
             thread.waits = False
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let the threads end once the queue is empty. A stuck one is left behind after a second."""
+        """Let the threads end when the queue is empty. Leaves a stuck one behind after a second."""
         self._closed.set()
         self._starved.set()
         self._jobs.put(None)

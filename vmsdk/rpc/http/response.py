@@ -155,7 +155,7 @@ class ResponseStream:
             if before is Phase.NOTHING:
                 self._headers = merge(self._node_headers, self.response.headers)
                 if self._is_open_ended:
-                    # The client learns that the response has begun, even if its first part takes long.
+                    # The client learns that it has begun, even if its first part takes long.
                     await self._send_status()
                     await self._writer.flush()
             elif before is Phase.STARTED:
@@ -164,7 +164,7 @@ class ResponseStream:
             raise ClientDisconnected from None
 
     async def fail(self, status: int, text: str, extra: RawHeaders | None = None) -> None:
-        """Send a plain text (and *extra* headers) instead, unless the client has the status already."""
+        """Send a plain text with *extra* headers instead, unless the client has the status."""
         if self._status_sent:
             return
         self.response = Response(self._method)

@@ -28,10 +28,10 @@ from vmsdk.rpc.listener import SERVER_OPTIONS
 from vmsdk.rpc.priority import EnginePriority
 
 STARTUP_TIMEOUT_S = 60.0
-"""For an app's lifespan. The node waits for CreateHandlers without a limit, with the whole chain."""
+"""For an app's lifespan. The node, and the whole chain, wait for CreateHandlers without a limit."""
 START_TIMEOUT_S = STARTUP_TIMEOUT_S + 5.0
 
-# A node gives a plugin 5 s from SIGTERM to its end, and the author's own shutdown needs some of them.
+# A node gives a plugin 5 s from SIGTERM to its end. The author's shutdown needs some of them.
 REQUEST_GRACE_S = 0.5
 SHUTDOWN_TIMEOUT_S = 2.0
 THREADED_STOP_TIMEOUT_S = 0.5
@@ -39,7 +39,7 @@ CLOSE_TIMEOUT_S = 3.5
 
 
 class HTTPServers:
-    """One server for each mounted app, all on one event loop in one thread, which starts with the first app.
+    """One server for each mounted app, on one event loop in one thread.
 
     Thread-safe, but not to be called on that loop.
     """
@@ -67,7 +67,7 @@ class HTTPServers:
         self._closed = False
 
     def serve(self, app: object, *, prefix: str | None) -> str:
-        """Serve *app*; returns the server's address for the node, when the app's lifespan has begun.
+        """Serve *app*; returns the server's address for the node, once the app's lifespan has begun.
 
         *prefix* is its key in `create_handlers`, None for the header-routed handler. Raises `NotAnApp`,
         `InvalidPrefix`, `StartupFailed`, and `Closed` after `close`.

@@ -45,7 +45,8 @@ class Refusal(Exception):
 class HTTPMethods(grpc.GenericRpcHandler):
     """The two methods of the service, of plain functions or of `async` ones.
 
-    An `async` one gets None for a malformed message, and must refuse it; a threaded server refuses by itself.
+    An `async` one gets None for a malformed message and must refuse it; a threaded server refuses
+    by itself.
     """
 
     def __init__(
@@ -214,7 +215,7 @@ class HTTPService:
 async def respond(
     service: JSONRPC, request: http_pb2.HandleSimpleHTTPRequest, run_in_thread: RunInThread, report: Report
 ) -> http_pb2.HandleSimpleHTTPResponse:
-    """The response of a JSON-RPC service without the detour by ASGI, which would double the time."""
+    """The response of a JSON-RPC service, without ASGI, which would double the time."""
     content_type = next(
         (
             header.values[0].encode()
@@ -233,7 +234,7 @@ async def respond(
 
 
 def is_websocket(request: http_pb2.Request, received: RawHeaders) -> bool:
-    """Whether the request asks for a WebSocket. Other upgrades, such as h2c, get an ordinary response."""
+    """Whether the request asks for a WebSocket. Other upgrades get an ordinary response."""
     return request.proto_major < 2 and any(
         name == b"upgrade" and value.strip().lower() == b"websocket" for name, value in received
     )

@@ -107,7 +107,7 @@ class Site:
             await exchange.fail(503, "the chain is shutting down")
         except FAILURES as error:
             if exchange.gone:
-                # Whatever its type: frameworks turn the OSError of a send into exceptions of their own.
+                # Whatever its type: frameworks turn the OSError of `send` into their own.
                 self.shared.log.debug("%s: the client has left: %r", self.name(exchange.scope), error)
             else:
                 consequence = f"{self.name(exchange.scope)} gets status 500"
@@ -128,7 +128,7 @@ class Site:
     # The end ---------------------------------------------------------------------------------------
 
     async def stop(self, grace_s: float) -> None:
-        """Disconnect every client, and cancel the requests that have not ended after *grace_s* seconds."""
+        """Disconnect every client, and cancel requests that have not ended in *grace_s* seconds."""
         for exchange in list(self._running.values()):
             exchange.disconnect()
         if self._running:

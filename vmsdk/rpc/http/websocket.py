@@ -70,7 +70,7 @@ class Refused(Exception):
 
 
 def begin(headers: RawHeaders) -> tuple[WSConnection, list[str]]:
-    """The handshake of a request with *headers*, and the subprotocols it offers. Raises `Refused`."""
+    """The handshake of a request with *headers*, and its subprotocols. Raises `Refused`."""
     connection = WSConnection(ConnectionType.SERVER)
     needed = [each for each in headers if each[0] in _HANDSHAKE or each[0].startswith(b"sec-websocket-")]
     try:
@@ -92,7 +92,7 @@ def _short(error: Exception) -> str:
 
 
 class Inbox:
-    """Messages that the client has sent and the app has not received. When it is full, the reader waits.
+    """Messages that the app has not received yet. When it is full, the reader waits.
 
     Holds `MAX_UNREAD` messages, and `MAX_UNREAD_BYTES` before the last of them.
     """
@@ -171,7 +171,7 @@ class WebSocketExchange(Exchange):
         self._close_code = 1000
         """The close code for an app that does not close."""
         self._is_listening = False
-        """Whether a message of the client would be read now, rather than wait for the app to take others."""
+        """Whether a message of the client would be read now. When the inbox is full, it would not."""
         self._silent_pings = 0
         """Pings sent while a response would have been read, and none came."""
         self._write_began = 0.0
