@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
@@ -27,7 +27,7 @@ HELD_AFTER_S = 0.005
 JOIN_TIMEOUT_S = 1.0
 
 
-class Pool(Executor):
+class Pool:
     """Two daemon threads and a queue. A thread whose job takes long is replaced meanwhile.
 
     The threads of a `ThreadPoolExecutor` would keep the process from ending while a job is stuck.
@@ -35,12 +35,9 @@ class Pool(Executor):
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         priority: EnginePriority,
-        *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._loop = loop
         self._priority = priority
         self._clock = clock
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -53,13 +50,6 @@ class Pool(Executor):
         self._watcher = threading.Thread(target=self._watch, name="vmsdk-http-pool", daemon=True)
         self._watcher.start()
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Queue a job, which does not run after `shutdown`. Raising would end grpcio's server."""
-        future: Future[Any] = Future()
-        self._jobs.put(partial(_run, future, partial(function, *arguments, **named)))
-        self._watch_if_starved()
-        return future
-
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call *function* in a thread; on the loop only. Raises `Closed`.
 
@@ -67,7 +57,10 @@ class Pool(Executor):
         """
         if self._closed.is_set():
             raise Closed("the HTTP servers are closed")
-        return await self._loop.run_in_executor(self, partial(function, *arguments))
+        future: Future[Any] = Future()
+        self._jobs.put(partial(_run, future, partial(function, *arguments)))
+        self._watch_if_starved()
+        return await asyncio.wrap_future(future)
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -86,13 +79,13 @@ class Pool(Executor):
         finally:
             thread.waits = False
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+    def close(self) -> None:
         """Let the threads end when the queue is empty. Leaves a stuck one behind after a second."""
         self._closed.set()
         self._starved.set()
         self._jobs.put(None)
         deadline_s = time.monotonic() + JOIN_TIMEOUT_S
-        for thread in (*self._threads, self._watcher) if wait else ():
+        for thread in (*self._threads, self._watcher):
             thread.join(max(0.0, deadline_s - time.monotonic()))
 
     def _start_thread(self) -> None:

@@ -79,9 +79,7 @@ class HTTPServers:
                 raise Closed("the HTTP servers are closed")
             if self._loop is None or self._front is None:
                 self._loop = LoopThread("vmsdk-http", self._log)
-                shared = Shared(
-                    Pool(self._loop.loop, self._priority), Capacity(), self._priority, self._faults, self._log
-                )
+                shared = Shared(Pool(self._priority), Capacity(), self._priority, self._faults, self._log)
                 self._front = _Front(self._loop.loop, self._protocol, self._addresses, shared)
             with self._priority.lent():
                 return self._loop.run(self._front.serve(asgi, mount), START_TIMEOUT_S)
@@ -103,7 +101,7 @@ class HTTPServers:
         except LoopBlocked as error:
             self._log.warning("HTTP did not stop in order: %s", error)
         finally:
-            front.shared.pool.shutdown()
+            front.shared.pool.close()
 
 
 class _Front:
