@@ -11,90 +11,61 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from vmsdk._version import __version__
+from vmsdk._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from vmsdk.block import Block, VerifyWithContext
-    from vmsdk.context import Context
-    from vmsdk.database import Database
-    from vmsdk.errors import AppError, Closed, Fatal, InvalidBlock, NotFound, NothingToBuild, VMError
-    from vmsdk.events import Event
-    from vmsdk.ids import ID, NodeID
-    from vmsdk.serving import serve
-    from vmsdk.state import State
-    from vmsdk.statesync import StateSummary, StateSyncableVM, StateSyncMode
-    from vmsdk.timestamp import Timestamp
+    from vmsdk.block import Block as Block, VerifyWithContext as VerifyWithContext
+    from vmsdk.context import Context as Context
+    from vmsdk.database import Batch as Batch, Database as Database
+    from vmsdk.errors import (
+        AppError as AppError,
+        Closed as Closed,
+        Fatal as Fatal,
+        InvalidBlock as InvalidBlock,
+        InvalidInput as InvalidInput,
+        NotFound as NotFound,
+        NothingToBuild as NothingToBuild,
+        VMError as VMError,
+    )
+    from vmsdk.ids import ID as ID, NodeID as NodeID
+    from vmsdk.memorydb import MemoryDatabase as MemoryDatabase
+    from vmsdk.serving import serve as serve
+    from vmsdk.state import Event as Event, State as State
+    from vmsdk.statesync import (
+        StateSummary as StateSummary,
+        StateSyncableVM as StateSyncableVM,
+        StateSyncMode as StateSyncMode,
+    )
+    from vmsdk.timestamp import Timestamp as Timestamp
     from vmsdk.vm import (
-        BatchedParseBlock,
-        BuildBlockWithContext,
-        ChainVM,
-        CrossChainVM,
-        GetAncestors,
-        NodeVersion,
+        BatchedParseBlock as BatchedParseBlock,
+        BuildBlockWithContext as BuildBlockWithContext,
+        ChainVM as ChainVM,
+        CrossChainVM as CrossChainVM,
+        GetAncestors as GetAncestors,
+        NodeVersion as NodeVersion,
     )
 
-# Where each public name lives. Imported at first use, so that `import vmsdk` costs nothing.
-_HOMES = {
-    "AppError": "errors",
-    "BatchedParseBlock": "vm",
-    "Block": "block",
-    "BuildBlockWithContext": "vm",
-    "ChainVM": "vm",
-    "Closed": "errors",
-    "Context": "context",
-    "CrossChainVM": "vm",
-    "Database": "database",
-    "Event": "events",
-    "Fatal": "errors",
-    "GetAncestors": "vm",
-    "ID": "ids",
-    "InvalidBlock": "errors",
-    "NodeID": "ids",
-    "NodeVersion": "vm",
-    "NotFound": "errors",
-    "NothingToBuild": "errors",
-    "State": "state",
-    "StateSummary": "statesync",
-    "StateSyncMode": "statesync",
-    "StateSyncableVM": "statesync",
-    "Timestamp": "timestamp",
-    "VMError": "errors",
-    "VerifyWithContext": "block",
-    "serve": "serving",
-}
-
-__all__ = [
-    "ID",
-    "AppError",
-    "BatchedParseBlock",
-    "Block",
-    "BuildBlockWithContext",
-    "ChainVM",
-    "Closed",
-    "Context",
-    "CrossChainVM",
-    "Database",
-    "Event",
-    "Fatal",
-    "GetAncestors",
-    "InvalidBlock",
-    "NodeID",
-    "NodeVersion",
-    "NotFound",
-    "NothingToBuild",
-    "State",
-    "StateSummary",
-    "StateSyncMode",
-    "StateSyncableVM",
-    "Timestamp",
-    "VMError",
-    "VerifyWithContext",
-    "__version__",
-    "serve",
-]
-
-
-if not TYPE_CHECKING:  # or type checkers would take any misspelt name for one that this function finds
+    _HOMES: dict[str, str]
+    __all__: list[str]
+else:
+    # The same names by module. Imported at first use, so that `import vmsdk` costs nothing.
+    _NAMES = {
+        "block": "Block VerifyWithContext",
+        "context": "Context",
+        "database": "Batch Database",
+        "errors": "AppError Closed Fatal InvalidBlock InvalidInput NotFound NothingToBuild VMError",
+        "ids": "ID NodeID",
+        "memorydb": "MemoryDatabase",
+        "serving": "serve",
+        "state": "Event State",
+        "statesync": "StateSummary StateSyncableVM StateSyncMode",
+        "timestamp": "Timestamp",
+        "vm": "BatchedParseBlock BuildBlockWithContext ChainVM CrossChainVM GetAncestors NodeVersion",
+    }
+    _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+    __all__ = ["__version__"]
+    __all__.extend(_HOMES)
 
     def __getattr__(name: str) -> Any:
         home = _HOMES.get(name)
@@ -104,6 +75,5 @@ if not TYPE_CHECKING:  # or type checkers would take any misspelt name for one t
         globals()[name] = value
         return value
 
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+    def __dir__() -> list[str]:
+        return sorted(__all__)

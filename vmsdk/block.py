@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
+import types
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vmsdk.ids import ID
 from vmsdk.timestamp import TimestampLike
 
+_ASYNC = 0x0080 | 0x0200
+"""`inspect.CO_COROUTINE` and `CO_ASYNC_GENERATOR`, without the cost of importing `inspect`."""
 
-class Block(ABC):
+
+class Interface(ABC):  # noqa: B024 - abstract methods are what its subclasses declare
+    """The base of every class whose methods vmsdk calls for the node.
+
+    Raises `TypeError` for a subclass that writes one of them with `async def`: nothing would await
+    it, and a block would pass unverified.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        bases = [base for base in cls.__mro__ if base.__module__.startswith("vmsdk.")]
+        for name in {name for base in bases for name in vars(base) if name[0] != "_"}:
+            method = getattr(cls, name, None)
+            code = getattr(getattr(method, "fget", method), "__code__", None)
+            if isinstance(code, types.CodeType) and code.co_flags & _ASYNC:
+                raise TypeError(
+                    f"{cls.__name__}.{name} is async, but vmsdk calls it from a plain thread and never "
+                    f"awaits it: write `def {name}` without `async`"
+                )
+
+
+class Block(Interface):
     """One block of a chain. Subclasses are often dataclasses; each has these attributes:
 
     `id`
-        32 bytes, chosen by the VM and never computed by the node; customary is `ID.of(raw)`.
+        32 bytes, chosen by the VM and never computed by the node; usually `ID.of(raw)`.
     `parent_id`
         32 bytes, the ID of the block that this one extends.
     `height`
         0 for genesis, then one more than the parent's; at most 2**64 - 1.
     `timestamp`
-        A `Timestamp`, an aware `datetime`, or Unix seconds. A child's should not be below its parent's.
+        A `Timestamp`, an aware `datetime`, or Unix seconds. Should not be below the parent's.
     `raw`
-        The block as peers and disks carry it: `parse_block(block.raw)` gives an equal block.
+        The block as peers and disks carry it: `parse_block(block.raw)` returns an equal block.
 
     The node verifies a block after its parent, and decides each verified block exactly once: it is
-    accepted, or rejected because a sibling was accepted. Between the two vmsdk keeps the very object
-    that was verified, so what `verify` computed can be stored in the object and used in `accept`.
+    accepted, or rejected because a sibling was accepted. In between, vmsdk keeps the object that was
+    verified, so `verify` can store its results in the block for `accept` to use.
     """
 
     if TYPE_CHECKING:
-        # Declared for type checkers only: at run time a property here would stop subclasses from
-        # simply assigning these attributes, as dataclasses do.
+        # For type checkers only: at run time, properties would stop subclasses from assigning these
+        # attributes, as dataclasses do.
         @property
         def id(self) -> ID: ...
         @property
@@ -46,36 +70,35 @@ class Block(ABC):
     def verify(self) -> None:
         """Check the block against its parent, which is verified or accepted.
 
-        Raise `InvalidBlock` with the broken rule. The node may try again later, so what can become
-        valid (a time in the near future) need not be stored as invalid. Must not change the
-        accepted state: the block may still be rejected.
+        Raise `InvalidBlock` if it breaks a rule. Must not change the accepted state: the block may
+        still be rejected.
         """
 
     @abstractmethod
     def accept(self) -> None:
         """Make the block's effects permanent, in one database batch, and the block the last accepted.
 
-        An exception here stops the chain for good.
+        An exception stops the chain for good.
         """
 
     def reject(self) -> None:
-        """Forget the block's effects; its transactions may go back to the mempool.
+        """Drop the block's effects; its transactions may go back to the mempool.
 
-        Nothing by default. An exception here stops the chain for good.
+        Does nothing by default. An exception stops the chain for good.
         """
 
 
-class VerifyWithContext(ABC):
-    """A power of a `Block`: verification that depends on the height of the P-chain.
+class VerifyWithContext(Interface):
+    """Optional interface of a `Block`: verification that depends on the height of the P-chain.
 
-    The P-chain's state at that height may not be available locally while the chain bootstraps.
+    While the chain bootstraps, the P-chain's state at that height may not be available locally.
     """
 
     @property
     @abstractmethod
     def should_verify_with_context(self) -> bool:
-        """Whether this block wants `verify_with_context` in place of `verify`."""
+        """Whether `verify_with_context` is called for this block instead of `verify`."""
 
     @abstractmethod
     def verify_with_context(self, p_chain_height: int) -> None:
-        """Like `Block.verify`, at this P-chain height. May be called again with other heights."""
+        """Like `Block.verify`, at this P-chain height. May be called again with another height."""

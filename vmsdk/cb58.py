@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from vmsdk.errors import InvalidCB58
+from vmsdk.errors import InvalidInput
 
 CHECKSUM_LENGTH = 4
 
@@ -32,25 +32,25 @@ def encode(data: bytes) -> str:
 def decode(text: str) -> bytes:
     """The bytes whose CB58 text is *text*.
 
-    Raises `InvalidCB58` when a character is outside the alphabet, when there are fewer than the
-    checksum's 4 bytes, or when the checksum does not match; its `rule` says which.
+    Raises `InvalidInput` if a character is outside the alphabet, if there are fewer bytes than the
+    checksum's 4, or if the checksum does not match; its `rule` says which.
     """
     if len(text) > MAX_CHARACTERS:
         rule = f"{len(text)} characters are too many: CB58 of 32 bytes has at most 50"
-        raise InvalidCB58(text[:MAX_CHARACTERS] + "...", rule)
+        raise InvalidInput(rule, repr(text[:MAX_CHARACTERS] + "..."))
     number = 0
     for position, character in enumerate(text):
         value = _VALUES.get(character)
         if value is None:
-            raise InvalidCB58(
-                text, f"base58 decoding error: {character!r} at {position} is not in the alphabet"
+            raise InvalidInput(
+                f"base58 decoding error: {character!r} at {position} is not in the alphabet", repr(text)
             )
         number = number * 58 + value
     leading_zeros = len(text) - len(text.lstrip(_ALPHABET[0]))
     checked = b"\0" * leading_zeros + number.to_bytes((number.bit_length() + 7) // 8, "big")
     if len(checked) < CHECKSUM_LENGTH:
-        raise InvalidCB58(text, "input string is smaller than the checksum size")
+        raise InvalidInput("input string is smaller than the checksum size", repr(text))
     data, checksum = checked[:-CHECKSUM_LENGTH], checked[-CHECKSUM_LENGTH:]
     if hashlib.sha256(data).digest()[-CHECKSUM_LENGTH:] != checksum:
-        raise InvalidCB58(text, "invalid input checksum")
+        raise InvalidInput("invalid input checksum", repr(text))
     return data

@@ -1,20 +1,25 @@
-"""What a VM is given when it is initialised."""
+"""The surroundings of a chain: what a VM gets when it is initialised."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from vmsdk.errors import VMError
+from vmsdk.ids import ID, NodeID
+from vmsdk.protocol import DEFAULT_PROTOCOL
+from vmsdk.timestamp import Timestamp
 
 if TYPE_CHECKING:
-    # Only annotations need them, and a plugin starts sooner without them.
-    import threading
-    from pathlib import Path
-
-    from vmsdk.block import Block
+    # Only annotations need these, and a plugin starts sooner without them.
     from vmsdk.database import Database
-    from vmsdk.ids import ID, NodeID
     from vmsdk.metrics import Metrics
     from vmsdk.nodeservices import (
         AliasReader,
@@ -24,72 +29,168 @@ if TYPE_CHECKING:
         ValidatorState,
         WarpSigner,
     )
-    from vmsdk.upgrades import NetworkUpgrades
 
 
-@dataclass(frozen=True, eq=False)
-class Context:
-    """The chain's surroundings: who and where it is, and the node's services."""
+@dataclass(frozen=True)
+class NetworkUpgrades:
+    """When the network's upgrades activate, as nodes of protocol 37 and newer report it.
 
-    network_id: int
-    """1 is the main network, 5 the test network (Fuji, Tahoe), 12345 a local one."""
-
-    subnet_id: ID
-    """The subnet that validates this chain."""
-
-    chain_id: ID
-    """This chain."""
-
-    node_id: NodeID
-    """The node that runs this VM."""
-
-    public_key: bytes
-    """The node's BLS public key: 48 bytes, compressed."""
-
-    x_chain_id: ID
-    c_chain_id: ID
-    avax_asset_id: ID
-    """The network's own token, also where it is called METAL."""
-
-    chain_data_dir: Path
-    """A directory of this chain's own, already made; for what does not fit the database."""
-
-    network_upgrades: NetworkUpgrades | None
-    """When the network's rules change; None until protocol 36."""
-
-    protocol_version: int
-    """The protocol spoken with the node: one of `vmsdk.protocol.PROTOCOLS`."""
-
-    db: Database
-    """The chain's database, served by the node."""
-
-    services: NodeServices
-    """The node's other services, each connected at its first use; the properties below name them."""
-
-    metrics: Metrics
-    """Where to register metrics for the node's metrics page."""
-
-    log: logging.Logger
-    """The chain's log: one record a line in the node's log of this chain."""
-
-    lock: threading.RLock
-    """Held around every engine call; an HTTP handler that takes it sees a settled state."""
-
-    get_block: Callable[[ID], Block]
-    """Any block by ID: verified ones not yet decided from memory, others by the VM's `get_block`.
-
-    Raises `NotFound`. This is how a block finds its parent.
+    None means that the node is older than the upgrade.
     """
 
-    notify: Callable[[], None]
-    """Say that `has_pending_work` may have changed. From any thread, as often as you like."""
+    apricot_phase_1_time: Timestamp | None = None
+    apricot_phase_2_time: Timestamp | None = None
+    apricot_phase_3_time: Timestamp | None = None
+    apricot_phase_4_time: Timestamp | None = None
+    apricot_phase_4_min_p_chain_height: int = 0
+    """A P-chain height, not a time."""
+    apricot_phase_5_time: Timestamp | None = None
+    apricot_phase_pre_6_time: Timestamp | None = None
+    apricot_phase_6_time: Timestamp | None = None
+    apricot_phase_post_6_time: Timestamp | None = None
+    banff_time: Timestamp | None = None
+    cortina_time: Timestamp | None = None
+    cortina_x_chain_stop_vertex_id: ID = ID.EMPTY
+    durango_time: Timestamp | None = None
+    etna_time: Timestamp | None = None
+    fortuna_time: Timestamp | None = None
+    """From protocol 39. MetalGo 1.12.2 and AvalancheGo 1.12.2 call this field "F upgrade"."""
+    granite_time: Timestamp | None = None
+    """From protocol 40."""
+    granite_epoch_duration: timedelta | None = None
+    """From AvalancheGo 1.14.1 (protocol 44)."""
+    helicon_time: Timestamp | None = None
+    """From AvalancheGo 1.14.1 (protocol 44)."""
 
-    state_sync_finished: Callable[[], None]
-    """Say that state sync has ended. From any thread; repeated to the node until it was heard."""
+
+class ChainView(ABC):
+    """The blocks of a chain as the node's consensus sees them now."""
+
+    @abstractmethod
+    def get(self, block_id: ID) -> Any:
+        """The block with this ID. Raises `NotFound`."""
+
+    @property
+    @abstractmethod
+    def preferred(self) -> Any:
+        """The block to build on."""
+
+    @property
+    @abstractmethod
+    def processing(self) -> Sequence[Any]:
+        """Verified and undecided blocks, parents first."""
+
+
+class _Missing:
+    """Stands for an argument that a test's `Context` was not given: any use of it raises a `VMError`."""
+
+    def __init__(self, argument: str) -> None:
+        self._argument = argument
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        argument = self._argument
+        raise VMError(
+            f"this Context has no {argument}, which {name} needs: make it with Context({argument}=…)"
+        )
+
+
+def _memory_database() -> Database:
+    from vmsdk.memorydb import MemoryDatabase  # a plugin never needs it
+
+    return MemoryDatabase()
+
+
+class _Unscraped:
+    def register(self, collector: object) -> None:
+        """Keep nothing: no node asks for the metrics of a test."""
+
+
+def _nothing() -> None: ...
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Context:
+    """The chain's surroundings: its identity, its database and the node's services.
+
+    vmsdk makes one for each chain. A test can make its own, and pass only what the test is about:
+    `Context()` has an empty `MemoryDatabase`, and raises a clear error where it would need a node.
+    """
+
+    network_id: int = 12345
+    """1 is the main network, 5 the test network (Fuji, Tahoe), 12345 a local one."""
+
+    subnet_id: ID = ID.EMPTY
+    """The subnet that validates this chain."""
+
+    chain_id: ID = ID.EMPTY
+    """This chain."""
+
+    node_id: NodeID = NodeID.EMPTY
+    """The node that runs this VM."""
+
+    public_key: bytes = b""
+    """The node's BLS public key: 48 bytes, compressed."""
+
+    x_chain_id: ID = ID.EMPTY
+    c_chain_id: ID = ID.EMPTY
+    avax_asset_id: ID = ID.EMPTY
+    """The network's own token, also where it is called METAL."""
+
+    chain_data_dir: Path = Path(os.devnull)
+    """An existing directory of this chain's own, for what does not fit in the database."""
+
+    network_upgrades: NetworkUpgrades | None = None
+    """When the network's rules change; None up to protocol 36."""
+
+    protocol_version: int = DEFAULT_PROTOCOL
+    """The protocol spoken with the node: one of `vmsdk.protocol.PROTOCOLS`."""
+
+    db: Database = field(default_factory=_memory_database)
+    """The chain's database, which the node keeps."""
+
+    services: NodeServices = field(default_factory=lambda: cast("NodeServices", _Missing("services")))
+    """The node's other services, each connected at its first use. The properties below name them."""
+
+    metrics: Metrics = field(default_factory=lambda: cast("Metrics", _Unscraped()))
+    """Where to register metrics for the node's metrics page."""
+
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("vmsdk.chain"))
+    """The chain's logger. Each record is one line in the node's log of this chain."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    """Held during every engine call: an HTTP handler that takes it sees a consistent state."""
+
+    chain: ChainView = field(default_factory=lambda: cast("ChainView", _Missing("chain")))
+    """What the properties `preferred` and `processing` and the method `get_block` read."""
+
+    notify: Callable[[], None] = _nothing
+    """Report that `ChainVM.has_pending_work` may have changed. From any thread, as often as you like."""
+
+    state_sync_finished: Callable[[], None] = _nothing
+    """Report that state sync has ended. From any thread; vmsdk repeats it until the node has heard it."""
+
+    def get_block(self, block_id: ID) -> Any:
+        """The block with this ID: from memory if it is undecided, else from the VM's `get_block`.
+
+        This is how a block finds its parent. Raises `NotFound`.
+        """
+        return self.chain.get(block_id)
+
+    @property
+    def preferred(self) -> Any:
+        """The block to build on: the tip that consensus prefers, or else the last accepted block."""
+        return self.chain.preferred
+
+    @property
+    def processing(self) -> Sequence[Any]:
+        """The blocks that are verified and not yet decided, parents first."""
+        return self.chain.processing
 
     @property
     def sender(self) -> AppSender:
-        """Messages to peers."""
+        """Sends messages to peers."""
         return self.services.sender
 
     @property
@@ -104,10 +205,10 @@ class Context:
 
     @property
     def validators(self) -> ValidatorState:
-        """What the P-chain knows of validators."""
+        """The P-chain's validators."""
         return self.services.validators
 
     @property
     def warp_signer(self) -> WarpSigner:
-        """The node's BLS signature for messages of this chain."""
+        """Signs messages of this chain with the node's BLS key."""
         return self.services.warp_signer

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 class Database(ABC):
-    """A mapping of bytes to bytes, private to the chain. Any key is legal, the empty one too.
+    """A mapping of bytes to bytes, private to the chain. Any key is legal, even an empty one.
 
     An empty value is a value: `b"" in db` is true after `db.put(b"", b"")`. Every read or write is a
-    call to the node, about 200 µs: prefer `get_many`, one batch per block, and `iterate`.
+    call to the node and takes about 200 µs: prefer `get_many`, one batch per block, and `iterate`.
 
     Every method raises `Closed` after `close`, `DatabaseFailed` after any operation has failed, and
-    `NodeError` when the node can't be reached. Safe for use from several threads.
+    `NodeError` if the node can't be reached. All methods are thread-safe.
     """
 
     @abstractmethod
     def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
-        """The values of *keys*, in their order, None where a key is missing; the reads overlap."""
+        """The values of *keys*, in order, with None for a missing key. The reads overlap."""
 
     @abstractmethod
     def put(self, key: bytes, value: bytes) -> None:
@@ -33,7 +33,7 @@ class Database(ABC):
 
     @abstractmethod
     def delete(self, key: bytes) -> None:
-        """Remove one key; removing a missing key is no error."""
+        """Remove one key. A missing key is not an error."""
 
     @abstractmethod
     def batch(self) -> Batch:
@@ -41,9 +41,9 @@ class Database(ABC):
 
     @abstractmethod
     def iterate(self, *, prefix: bytes = b"", start: bytes = b"") -> DatabaseIterator:
-        """The pairs whose key has *prefix* and is not below *start*, ascending, from a snapshot.
+        """The pairs whose key has *prefix* and is not below *start*, in ascending order, from a snapshot.
 
-        *start* is a whole key, not relative to *prefix*. Use it as a context manager, or exhaust it:
+        *start* is a whole key, not relative to *prefix*. Use the result as a context manager:
 
             with ctx.db.iterate(prefix=b"account/") as accounts:
                 for key, value in accounts: ...
@@ -51,7 +51,7 @@ class Database(ABC):
 
     @abstractmethod
     def compact(self, start: bytes = b"", limit: bytes = b"") -> None:
-        """Let the node compact the range from *start* to *limit*; empty means from or to the end."""
+        """Ask the node to compact the range from *start* to *limit*. Empty means the first or last key."""
 
     @abstractmethod
     def health_check(self) -> Any:
@@ -73,7 +73,7 @@ class Database(ABC):
     @overload
     def get(self, key: bytes, default: bytes) -> bytes: ...
     def get(self, key: bytes, default: bytes | None = None) -> bytes | None:
-        """The value of *key*, or *default* when the key is missing."""
+        """The value of *key*, or *default* if the key is missing."""
         value = self._get(key)
         return default if value is None else value
 
@@ -88,7 +88,7 @@ class Database(ABC):
         self.put(key, value)
 
     def __delitem__(self, key: bytes) -> None:
-        """Like `delete`: a missing key is no error, since finding out would cost a read."""
+        """Like `delete`: a missing key is not an error, since finding out would cost a read."""
         self.delete(key)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -98,7 +98,7 @@ class Database(ABC):
 
 
 class Batch(ABC):
-    """Writes that happen together or not at all. The last operation on a key is the one that counts.
+    """Writes that happen together or not at all. Only the last operation on a key counts.
 
     As a context manager it writes itself at the end of the block, unless the block raised:
 
@@ -109,14 +109,21 @@ class Batch(ABC):
 
     def __init__(self) -> None:
         self._operations: dict[bytes, bytes | None] = {}
+        self._size = 0
 
     def put(self, key: bytes, value: bytes) -> None:
         """Insert or overwrite *key* when the batch is written."""
-        self._operations[as_bytes(key)] = as_bytes(value)
+        self._set(as_bytes(key), as_bytes(value))
 
     def delete(self, key: bytes) -> None:
-        """Remove *key* when the batch is written; a missing key is no error."""
-        self._operations[as_bytes(key)] = None
+        """Remove *key* when the batch is written. A missing key is not an error."""
+        self._set(as_bytes(key), None)
+
+    def _set(self, key: bytes, value: bytes | None) -> None:
+        if key in self._operations:
+            self._size -= len(key) + len(self._operations[key] or b"")
+        self._size += len(key) + len(value or b"")
+        self._operations[key] = value
 
     def __setitem__(self, key: bytes, value: bytes) -> None:
         self.put(key, value)
@@ -125,8 +132,9 @@ class Batch(ABC):
         self.delete(key)
 
     def clear(self) -> None:
-        """Forget every operation, so that the batch can be filled again."""
+        """Drop every operation, so that the batch can be filled again."""
         self._operations.clear()
+        self._size = 0
 
     @property
     def operations(self) -> dict[bytes, bytes | None]:
@@ -135,15 +143,15 @@ class Batch(ABC):
 
     @property
     def size(self) -> int:
-        """Bytes of the keys and values that a write would send."""
-        return sum(len(key) + len(value or b"") for key, value in self._operations.items())
+        """The number of bytes of the keys and values that a write sends."""
+        return self._size
 
     def __len__(self) -> int:
         return len(self._operations)
 
     @abstractmethod
     def write(self) -> None:
-        """Apply all operations atomically. The batch keeps them: `clear` it before filling it anew."""
+        """Apply all operations atomically. The batch keeps them: `clear` it before filling it again."""
 
     def __enter__(self) -> Self:
         return self
@@ -159,15 +167,18 @@ class Batch(ABC):
 
 
 class DatabaseIterator(ABC):
-    """Key-value pairs in ascending order of keys. Released at exhaustion, on error, by `release`,
-    at the end of its `with` block, or at the latest when it is garbage."""
+    """Key-value pairs in ascending order of keys.
+
+    Released when it is exhausted, on an error, by `release`, at the end of its `with` block, or at the
+    latest when it is garbage-collected.
+    """
 
     @abstractmethod
     def __next__(self) -> tuple[bytes, bytes]: ...
 
     @abstractmethod
     def release(self) -> None:
-        """Free what the iterator holds at the node. Harmless when repeated; the iterator then ends."""
+        """Free the node's resources, and end the iteration. Can be called repeatedly."""
 
     def __iter__(self) -> Self:
         return self
@@ -185,5 +196,10 @@ class DatabaseIterator(ABC):
 
 
 def as_bytes(value: bytes) -> bytes:
-    """*value*, which may be any bytes-like object. `bytes(7)` would be seven zero bytes, not an error."""
-    return value if type(value) is bytes else bytes(memoryview(value))
+    """*value*, a key or a value, which may be any bytes-like object. Raises `TypeError` for anything else."""
+    if type(value) is bytes:
+        return value
+    try:
+        return bytes(memoryview(value))  # `bytes(7)` would be seven zero bytes
+    except TypeError:
+        raise TypeError(f"keys and values are bytes, and {value!r} is a {type(value).__name__}") from None

@@ -1,12 +1,12 @@
-"""The errors of vmsdk, sorted by what they are: answers, sentinels, faults of others, and the end.
+"""The errors of vmsdk, by their effect when a VM's method raises them.
 
-* An *answer* (`InvalidBlock`, `NothingToBuild`, `AppError`) is an ordinary result: one debug line.
-* A *sentinel* (`NotFound`, `Closed`, `StateSyncNotImplemented`) has a number of its own on the wire.
-* `Fatal` is the author's decision to stop the chain.
-* The rest say that an input, a node or an installation is at fault, and what cures it.
+* `InvalidBlock`, `NothingToBuild` and `AppError` are ordinary results: one debug line.
+* The sentinels `NotFound`, `Closed` and `StateSyncNotImplemented` have their own numbers on the wire.
+* `Fatal` stops the chain.
+* The rest say which input, node or installation is at fault, and how to fix it.
 
-Any other exception out of a VM's method is a bug in the VM: the node gets an error with its text,
-the log gets the traceback once, and the process lives.
+Any other exception from a VM's method is a bug in the VM: the node gets an error with its text, the log
+gets the traceback once, and the process goes on.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ class VMError(Exception):
         return Exception.__str__(self) if len(self.args) != 1 else str(self.args[0])
 
 
-# Answers ---------------------------------------------------------------------------------------
+# Ordinary results ------------------------------------------------------------------------------
 
 
 class InvalidBlock(VMError):
-    """The block is not valid, now or ever. Raised by `parse_block` and `Block.verify`.
+    """The block breaks a rule. Raised by `parse_block` and `Block.verify`.
 
-    *reason* names the rule that was broken and the numbers that broke it.
+    *reason* names the rule and the numbers that broke it. The node does not remember the result: it may
+    ask again later, so a block with a time in the near future can become valid.
     """
 
     def __init__(self, reason: str) -> None:
@@ -35,7 +36,7 @@ class InvalidBlock(VMError):
 
 
 class NothingToBuild(VMError):
-    """There is no block to build at this moment. Raised by `build_block`."""
+    """There is no block to build now. Raised by `build_block`."""
 
     def __init__(self, reason: str = "nothing to build") -> None:
         self.reason = reason
@@ -45,12 +46,13 @@ class NothingToBuild(VMError):
 class AppError(VMError):
     """An application error between two peers: a signed 32-bit code with a text.
 
-    Raised by `app_request`, it becomes the answer to the peer. Given to `app_request_failed`, it says
-    why a request of ours failed. Positive codes are free for applications; the others are customary:
+    Raised by `app_request`, it becomes the response to the peer. Passed to `app_request_failed`, it says
+    why this VM's request failed. Positive codes are free for applications. By convention the others
+    are those below; two of them are -1, and only the message tells these apart.
     """
 
     TIMED_OUT = -1
-    """From this node to itself: no answer in time, peer not connected, message not sent."""
+    """From the own node, as "timed out": no response in time, peer not connected, or message not sent."""
     UNDEFINED = 0
     UNEXPECTED = -1
     """From a peer: its handler failed."""
@@ -68,7 +70,7 @@ class AppError(VMError):
 
 
 class NotFound(VMError, KeyError):
-    """What was asked for is not there: a key, a block, a block at a height, a state summary."""
+    """There is no such key, block, height or state summary."""
 
     def __init__(self, what: str = "not found") -> None:
         self.what = what
@@ -94,9 +96,9 @@ class StateSyncNotImplemented(VMError):
 
 
 class Fatal(VMError):
-    """Stop this chain. The one exception that app messages, connects and disconnects let through.
+    """Stop this chain. Any method of a VM or a block may raise it.
 
-    The node shuts the chain down and logs *reason*; the process stays until the node stops it.
+    The node shuts the chain down and logs *reason*; the process stays until the node ends it.
     """
 
     def __init__(self, reason: str) -> None:
@@ -105,9 +107,9 @@ class Fatal(VMError):
 
 
 class DatabaseFailed(VMError):
-    """An earlier database operation failed; nothing may be read or written until a restart.
+    """An earlier database operation failed; nothing can be read or written until a restart.
 
-    What the failed operation left on the disk is unknown, so going on could corrupt the chain.
+    It is unknown what the failed operation left on the disk, so going on could corrupt the chain.
     """
 
     def __init__(self, first_error: str) -> None:
@@ -118,57 +120,11 @@ class DatabaseFailed(VMError):
 # Faults of inputs --------------------------------------------------------------------------------
 
 
-class InvalidHashLength(VMError, ValueError):
-    """An ID is not 32 bytes, or a node ID not 20. The text is the node's own."""
+class InvalidInput(VMError, ValueError):
+    """A value breaks a rule, or bytes break a rule of the format in which they should be written.
 
-    def __init__(self, *, expected: int, actual: int) -> None:
-        self.expected = expected
-        self.actual = actual
-        super().__init__(f"invalid hash length: expected {expected} bytes but got {actual}")
-
-
-class InvalidCB58(VMError, ValueError):
-    """A text is not CB58. *rule* is the node's own sentence for the rule that it breaks."""
-
-    def __init__(self, text: str, rule: str) -> None:
-        self.text = text
-        self.rule = rule
-        super().__init__(f"{rule}: {text!r}")
-
-
-class InvalidVMName(VMError, ValueError):
-    """A VM's name is not 1 to 32 ASCII characters."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        super().__init__(
-            f"{name!r} cannot name a VM: a name is 1 to 32 ASCII characters; this one has {len(name)}"
-        )
-
-
-class InvalidTimestamp(VMError, ValueError):
-    """A time is missing, has no time zone, or lies outside the years 1 to 9999."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(f"invalid timestamp: {reason}")
-
-
-class InvalidPublicKey(VMError, ValueError):
-    """A BLS public key isn't a point on the curve, or is the point at infinity.
-
-    The text is the node's own, which `Initialize` returns.
-    """
-
-    def __init__(self, rule: str) -> None:
-        self.rule = rule
-        super().__init__(rule)
-
-
-class InvalidWarpMessage(VMError, ValueError):
-    """A warp message is not signed as it should be.
-
-    *rule* is the node's own sentence for the rule that it breaks, *detail* has the numbers.
+    *rule* is the node's own sentence for the rule if it has one; *detail* says where, with the numbers.
+    Raised by `parse_block` or `verify`, it counts as `InvalidBlock`: a peer may send any bytes.
     """
 
     def __init__(self, rule: str, detail: str = "") -> None:
@@ -177,15 +133,15 @@ class InvalidWarpMessage(VMError, ValueError):
         super().__init__(f"{rule}: {detail}" if detail else rule)
 
 
-class OutOfRange(VMError, ValueError):
-    """A number does not fit the field of the protocol that should carry it."""
+class InvalidPublicKey(InvalidInput):
+    """A BLS public key isn't a point on the curve, or is the point at infinity.
 
-    def __init__(self, what: str, value: int, *, lowest: int, highest: int) -> None:
-        self.what = what
-        self.value = value
-        self.lowest = lowest
-        self.highest = highest
-        super().__init__(f"{what} is a number from {lowest} to {highest}; {value} is not")
+    The text is the node's own, which `Initialize` returns.
+    """
+
+
+class InvalidWarpMessage(InvalidInput):
+    """A warp message is not signed as it should be."""
 
 
 class WeightOverflow(VMError, OverflowError):
@@ -196,16 +152,8 @@ class WeightOverflow(VMError, OverflowError):
         super().__init__(f"weight overflowed: the validators' weights add up to {total}, over 2^64 - 1")
 
 
-class InvalidEncoding(VMError, ValueError):
-    """Bytes break a rule of the codec in which they should be written, or a value fits none.
-
-    *rule* is the node's own sentence for the rule, *detail* says where and with which numbers.
-    """
-
-    def __init__(self, rule: str, detail: str = "") -> None:
-        self.rule = rule
-        self.detail = detail
-        super().__init__(f"{rule}: {detail}" if detail else rule)
+class InvalidEncoding(InvalidInput):
+    """Bytes break a rule of the codec, or a value does not fit its field."""
 
 
 # Faults of the installation ------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING, ClassVar
 
 from vmsdk import cb58
-from vmsdk.errors import InvalidCB58, InvalidHashLength, InvalidVMName
+from vmsdk.errors import InvalidInput
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -21,7 +21,7 @@ class _FixedBytes(bytes):
 
     def __new__(cls, value: bytes) -> Self:
         if len(value) != cls.LENGTH:
-            raise InvalidHashLength(expected=cls.LENGTH, actual=len(value))
+            raise InvalidInput(f"invalid hash length: expected {cls.LENGTH} bytes but got {len(value)}")
         return super().__new__(cls, value)
 
     def __repr__(self) -> str:
@@ -32,9 +32,9 @@ class _FixedBytes(bytes):
 
 
 class ID(_FixedBytes):
-    """Exactly 32 bytes. `str()` gives the CB58 text that nodes, explorers and logs print.
+    """Exactly 32 bytes. `str()` returns the CB58 text that nodes, explorers and logs print.
 
-    Raises `InvalidHashLength` for any other length.
+    Raises `InvalidInput` for any other length.
     """
 
     LENGTH = 32
@@ -43,12 +43,12 @@ class ID(_FixedBytes):
 
     @classmethod
     def from_string(cls, text: str) -> Self:
-        """The ID whose CB58 text is *text*. Raises `InvalidCB58` or `InvalidHashLength`."""
+        """The ID whose CB58 text is *text*. Raises `InvalidInput`."""
         return cls(cb58.decode(text))
 
     @classmethod
     def of(cls, data: bytes) -> Self:
-        """The customary ID of *data*: its SHA-256."""
+        """The usual ID for *data*: its SHA-256."""
         return cls(hashlib.sha256(data).digest())
 
     def __str__(self) -> str:
@@ -71,9 +71,9 @@ ID.EMPTY = ID(bytes(ID.LENGTH))
 
 
 class NodeID(_FixedBytes):
-    """Exactly 20 bytes. `str()` gives `NodeID-` followed by CB58.
+    """Exactly 20 bytes. `str()` returns `NodeID-` followed by CB58.
 
-    Raises `InvalidHashLength` for any other length.
+    Raises `InvalidInput` for any other length.
     """
 
     LENGTH = 20
@@ -83,9 +83,9 @@ class NodeID(_FixedBytes):
 
     @classmethod
     def from_string(cls, text: str) -> Self:
-        """The node ID whose text is *text*. Raises `InvalidCB58` or `InvalidHashLength`."""
+        """The node ID whose text is *text*. Raises `InvalidInput`."""
         if not text.startswith(cls.PREFIX):
-            raise InvalidCB58(text, f"a node ID starts with {cls.PREFIX!r}")
+            raise InvalidInput(f"a node ID starts with {cls.PREFIX!r}", repr(text))
         return cls(cb58.decode(text[len(cls.PREFIX) :]))
 
     def __str__(self) -> str:
@@ -98,9 +98,11 @@ NodeID.EMPTY = NodeID(bytes(NodeID.LENGTH))
 def vm_id(name: str) -> ID:
     """The ID of the VM called *name*: its ASCII bytes, at most 32, padded right with zeros.
 
-    A node looks for the VM's plugin in a file called like the text of this ID.
-    Raises `InvalidVMName` for an empty name, one over 32 characters or one that is not ASCII.
+    Its text is the name of the VM's file in a node's plugin directory. Raises `InvalidInput` for a
+    name that is empty, longer than 32 characters or not ASCII.
     """
     if not name or not name.isascii() or len(name) > ID.LENGTH or "\0" in name:
-        raise InvalidVMName(name)
+        raise InvalidInput(
+            f"{name!r} cannot name a VM: a name is 1 to 32 ASCII characters; this one has {len(name)}"
+        )
     return ID(name.encode("ascii").ljust(ID.LENGTH, b"\0"))

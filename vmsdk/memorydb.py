@@ -1,4 +1,4 @@
-"""A database in memory, for unit tests of a VM: the same rules as the node's, without a node."""
+"""A database in memory for unit tests of a VM. Behaves like the node's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vmsdk.errors import Closed
 
 
 class MemoryDatabase(Database):
-    """Keeps everything in this process and forgets it at the end."""
+    """A `Database` that keeps its pairs in a dict."""
 
     def __init__(self, content: dict[bytes, bytes] | None = None) -> None:
         self._content = dict(content or {})

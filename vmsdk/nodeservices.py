@@ -1,7 +1,7 @@
-"""The services of the node that a VM can call, as an author sees them.
+"""The services of the node that a VM can call.
 
-All are safe from any thread and from inside any call of the node. Each raises `NodeError` with the
-node's own text when the node refuses, and `NodeTooOld` where the node's protocol lacks the call.
+All can be called from any thread, and during any call of the node. Each raises `NodeError` with the
+node's own text if the node refuses, and `NodeTooOld` if the node's protocol lacks the call.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ class AppSender(ABC):
 
     @abstractmethod
     def send_app_request(self, node_ids: Iterable[NodeID], request_id: int, request: bytes) -> None:
-        """Ask each of *node_ids*. Each gives exactly one `app_response` or `app_request_failed`.
+        """Send a request to each of *node_ids*. Each leads to one `app_response` or `app_request_failed`.
 
         *request_id* is 32 bits, unsigned, and must not be in use for the same node.
         """
 
     @abstractmethod
     def send_app_response(self, node_id: NodeID, request_id: int, response: bytes) -> None:
-        """Answer a request. (Returning bytes from `app_request` does it for you.)"""
+        """Send a response. (Returning bytes from `app_request` does the same.)"""
 
     @abstractmethod
     def send_app_error(self, node_id: NodeID, request_id: int, code: int, message: str) -> None:
-        """Refuse a request; *code* is 32 bits, signed. (Raising `AppError` does it for you.)"""
+        """Refuse a request; *code* is 32 bits, signed. (Raising `AppError` does the same.)"""
 
     @abstractmethod
     def send_app_gossip(
@@ -43,15 +43,18 @@ class AppSender(ABC):
         non_validators: int = 0,
         peers: int = 0,
     ) -> None:
-        """Tell all of *node_ids*, and samples of the given sizes of the connected nodes."""
+        """Send *message* to all of *node_ids*, and to random samples of the connected nodes.
+
+        The other arguments are the sizes of the samples. Raises `InvalidInput` if there is no target.
+        """
 
     @abstractmethod
     def send_cross_chain_app_request(self, chain_id: ID, request_id: int, request: bytes) -> None:
-        """Ask another chain of this node (protocols 35 and 36)."""
+        """Send a request to another chain of this node (protocols 35 and 36)."""
 
     @abstractmethod
     def send_cross_chain_app_response(self, chain_id: ID, request_id: int, response: bytes) -> None:
-        """Answer another chain of this node (protocols 35 and 36)."""
+        """Send a response to another chain of this node (protocols 35 and 36)."""
 
     @abstractmethod
     def send_cross_chain_app_error(self, chain_id: ID, request_id: int, code: int, message: str) -> None:
@@ -66,12 +69,12 @@ class SharedElement:
     """Unique between the two chains."""
     value: bytes
     traits: Sequence[bytes] = ()
-    """Under which the receiving chain finds it, for instance addresses."""
+    """The receiving chain finds the value by these, for instance addresses."""
 
 
 @dataclass(frozen=True)
 class SharedRequests:
-    """What one `apply` does with one peer chain."""
+    """The changes that one `apply` makes for one peer chain."""
 
     removes: Sequence[bytes] = ()
     """Keys of values that the peer left for this chain."""
@@ -85,16 +88,16 @@ class SharedPage:
 
     values: Sequence[bytes]
     last_trait: bytes
-    """With `last_key`: where the next page starts. That page begins with this page's last value."""
+    """With `last_key`: the start of the next page, which begins with this page's last value."""
     last_key: bytes
 
 
 class SharedMemory(ABC):
-    """A mailbox between this chain and each other chain of the same subnet."""
+    """A mailbox between this chain and every other chain of the subnet."""
 
     @abstractmethod
     def get(self, peer_chain_id: ID, keys: Sequence[bytes]) -> list[bytes]:
-        """The values left by the peer under *keys*, in their order. One missing key fails the call."""
+        """The values that the peer left under *keys*, in order. One missing key fails the call."""
 
     @abstractmethod
     def indexed(
@@ -106,11 +109,11 @@ class SharedMemory(ABC):
         start_key: bytes = b"",
         limit: int,
     ) -> SharedPage:
-        """Up to *limit* values left by the peer that have one of *traits*, each value once."""
+        """Up to *limit* of the peer's values that have one of *traits*, each value once."""
 
     @abstractmethod
     def apply(self, requests: Mapping[ID, SharedRequests], *batches: Batch) -> None:
-        """All removes, then all puts, for each peer chain, with *batches* of `ctx.db`: all or nothing."""
+        """Apply all removes, then all puts, of each peer chain, and *batches* of `ctx.db`: all or nothing."""
 
 
 class AliasReader(ABC):
@@ -118,15 +121,15 @@ class AliasReader(ABC):
 
     @abstractmethod
     def lookup(self, alias: str) -> ID:
-        """The chain called *alias*."""
+        """The ID of the chain named *alias*."""
 
     @abstractmethod
     def primary_alias(self, chain_id: ID) -> str:
-        """The chain's first alias. Fails for the chain's own ID while it initialises."""
+        """The chain's first alias. During `initialize`, this fails for the VM's own chain."""
 
     @abstractmethod
     def aliases(self, chain_id: ID) -> list[str]:
-        """All names of a chain; empty when it has none."""
+        """All aliases of a chain; empty if it has none."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ class Validator:
     node_id: NodeID
     weight: int
     public_key: bytes = b""
-    """96 bytes, uncompressed BLS12-381 G1; empty when the validator registered none."""
+    """96 bytes, uncompressed BLS12-381 G1; empty if the validator registered none."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ class WarpValidator:
     public_key: bytes
     """96 bytes, uncompressed."""
     weight: int
-    """The sum of theirs."""
+    """The sum of their weights."""
     node_ids: Sequence[NodeID] = ()
 
 
@@ -169,7 +172,7 @@ class WarpValidatorSet:
 
     validators: Sequence[WarpValidator]
     total_weight: int
-    """Of all validators, those without a key included."""
+    """The weight of all validators, including those without a key."""
 
 
 @dataclass(frozen=True)
@@ -183,11 +186,11 @@ class CurrentValidatorSet:
 
 
 class ValidatorState(ABC):
-    """What the P-chain knows of validators. With sybil protection off, sets are empty."""
+    """The P-chain's validators. With sybil protection off, sets are empty."""
 
     @abstractmethod
     def get_minimum_height(self) -> int:
-        """A P-chain height just below the recently accepted ones: safe to refer to in a block."""
+        """A P-chain height a little below the last accepted: safe to use in a block."""
 
     @abstractmethod
     def get_current_height(self) -> int:
@@ -213,23 +216,23 @@ class ValidatorState(ABC):
     def get_warp_validator_set(self, height: int, subnet_id: ID) -> WarpValidatorSet:
         """The canonical set of one subnet at a P-chain height, on every protocol version.
 
-        Asked from the node in one call where it can, else computed from `get_validator_set`.
+        One call to the node if its protocol has it; otherwise computed from `get_validator_set`.
         """
 
 
 class WarpSigner(ABC):
-    """Signs with the node's BLS key. Deciding what may be signed is the VM's duty."""
+    """Signs with the node's BLS key. The VM decides what may be signed."""
 
     @abstractmethod
     def sign(self, network_id: int, source_chain_id: ID, payload: bytes) -> bytes:
-        """The 96-byte signature of the unsigned warp message made of these.
+        """The 96-byte signature of the unsigned warp message built from these.
 
         The node refuses a chain that is not this one and a network that is not its own.
         """
 
 
 class NodeServices(Protocol):
-    """All of the above, of one chain's node."""
+    """All of the above, for one chain."""
 
     @property
     def sender(self) -> AppSender: ...

@@ -1,4 +1,4 @@
-"""The phases of a chain's life on a node."""
+"""The phases of a chain's life, and the events that a VM reports to the node."""
 
 from __future__ import annotations
 
@@ -19,3 +19,13 @@ class State(IntEnum):
 
     NORMAL_OP = 3
     """The chain takes part in consensus: it builds blocks and serves HTTP."""
+
+
+class Event(IntEnum):
+    """An event for the node's engine. Numbers as in the protocol's `Message` enumeration."""
+
+    BUILD_BLOCK = 1
+    """There is work for a block: the node calls `build_block`, maybe later."""
+
+    STATE_SYNC_FINISHED = 2
+    """State sync is over, successfully or not: the node asks for the last accepted block."""

@@ -6,7 +6,7 @@ import time
 from datetime import datetime, timedelta, timezone
 from typing import ClassVar, NamedTuple, TypeAlias
 
-from vmsdk.errors import InvalidTimestamp
+from vmsdk.errors import InvalidInput
 
 NANOSECONDS_PER_SECOND = 1_000_000_000
 
@@ -25,7 +25,7 @@ class _Fields(NamedTuple):
 class Timestamp(_Fields):
     """Whole *seconds* since 1970-01-01T00:00:00Z (may be negative), and *nanos* 0 to 999,999,999.
 
-    Compares in time order. Raises `InvalidTimestamp` outside the years 1 to 9999.
+    Compares in time order. Raises `InvalidInput` outside the years 1 to 9999.
     """
 
     ZERO: ClassVar[Timestamp]
@@ -34,9 +34,11 @@ class Timestamp(_Fields):
 
     def __new__(cls, seconds: int, nanos: int = 0) -> Timestamp:
         if not MIN_SECONDS <= seconds <= MAX_SECONDS:
-            raise InvalidTimestamp(f"{seconds} s since 1970 lies outside the years 1 to 9999")
+            raise InvalidInput(
+                "invalid timestamp", f"{seconds} s since 1970 lies outside the years 1 to 9999"
+            )
         if not 0 <= nanos < NANOSECONDS_PER_SECOND:
-            raise InvalidTimestamp(f"{nanos} ns is not within 0 to 999999999")
+            raise InvalidInput("invalid timestamp", f"{nanos} ns is not within 0 to 999999999")
         return super().__new__(cls, seconds, nanos)
 
     @classmethod
@@ -52,10 +54,11 @@ class Timestamp(_Fields):
 
     @classmethod
     def from_datetime(cls, moment: datetime) -> Timestamp:
-        """The same moment. Raises `InvalidTimestamp` if *moment* has no time zone."""
+        """The same moment. Raises `InvalidInput` if *moment* has no time zone."""
         if moment.tzinfo is None:
-            raise InvalidTimestamp(
-                f"{moment.isoformat()} has no time zone: give datetime(..., tzinfo=timezone.utc)"
+            raise InvalidInput(
+                "invalid timestamp",
+                f"{moment.isoformat()} has no time zone: give datetime(..., tzinfo=timezone.utc)",
             )
         since_epoch = moment - _EPOCH
         return cls(since_epoch.days * 86_400 + since_epoch.seconds, since_epoch.microseconds * 1_000)
@@ -69,7 +72,9 @@ class Timestamp(_Fields):
             return cls.from_datetime(value)
         if isinstance(value, int):
             return cls(value)
-        raise InvalidTimestamp(f"{value!r} is no Timestamp, datetime or int of Unix seconds")
+        raise InvalidInput(
+            "invalid timestamp", f"{value!r} is not a Timestamp, a datetime or an int of Unix seconds"
+        )
 
     @property
     def unix_ns(self) -> int:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from vmsdk.block import Block
+from vmsdk.block import Block, Interface
 from vmsdk.context import Context
 from vmsdk.errors import AppError
-from vmsdk.events import Event
 from vmsdk.ids import ID, NodeID
-from vmsdk.state import State
+from vmsdk.state import Event, State
 from vmsdk.timestamp import Timestamp
 
 
 class NodeVersion(NamedTuple):
-    """What a peer says of itself."""
+    """The client that a peer runs, and its version."""
 
     name: str
-    """The client's name: `avalanchego` or `metalgo`."""
+    """`avalanchego` or `metalgo`."""
     major: int
     minor: int
     patch: int
@@ -29,18 +28,22 @@ class NodeVersion(NamedTuple):
         return f"{self.name}/{self.major}.{self.minor}.{self.patch}"
 
 
-class ChainVM(ABC):
+class ChainVM(Interface):
     """A blockchain virtual machine. One object serves one chain, in a process of its own.
 
-    The node calls one engine method at a time, with `Context.lock` held; `app_…` methods run beside
-    them, two at a time. Methods not marked abstract have a working default.
+    The node calls one engine method at a time, with `Context.lock` held; up to two `app_…` methods
+    run at the same time as the engine. Methods that are not abstract have a working default. Those
+    annotated with `-> None` must return None, and none may be `async`.
     """
 
     name: ClassVar[str] = ""
-    """What the VM is called, 1 to 32 ASCII characters: by default the class's name in lower case."""
+    """1 to 32 ASCII characters. By default the class's name in lower case."""
 
     version: ClassVar[str] = "0.0.0"
-    """The VM's own version, free text: shown in the node's log and by `info.getVMs`."""
+    """The VM's own version, any text: shown in the node's log and by `info.getVMs`."""
+
+    ctx: Context
+    """Set by vmsdk before `initialize` is called."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -51,73 +54,72 @@ class ChainVM(ABC):
 
     @abstractmethod
     def initialize(self, ctx: Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
-        """Read the stored chain, or store the genesis block as accepted when there is none yet.
+        """Load the stored chain, or store the genesis block as accepted if there is none yet.
 
-        *genesis* comes from the transaction that made the chain; *upgrade* and *config* from the
-        node's configuration of the chain, empty when there is none. An exception keeps the chain
-        from starting, and its text is what the node's log says.
+        *ctx* is also `self.ctx`. *genesis* comes from the transaction that created the chain;
+        *upgrade* and *config* come from the node's configuration of the chain, and are empty without
+        one. An exception keeps the chain from starting, and its text appears in the node's log.
         """
 
     def set_state(self, state: State) -> None:
-        """The node begins another phase of the chain's life. Nothing by default."""
+        """Called when the node enters another phase of the chain's life. Does nothing by default."""
 
     def shutdown(self) -> None:
-        """Write what must survive and free what is held: the database is gone after this."""
+        """Save what must survive, and release resources: the database is gone after this."""
 
     # Blocks ----------------------------------------------------------------------------------------
 
     @abstractmethod
     def last_accepted(self) -> ID:
-        """The ID of the last accepted block: the genesis block's before any other."""
+        """The ID of the last accepted block; of the genesis block if nothing else was accepted."""
 
     @abstractmethod
     def get_block(self, block_id: ID) -> Block:
         """An accepted block. Raise `NotFound` for any other: unknown IDs are routine.
 
-        Blocks that are verified but not decided are vmsdk's to remember; you aren't asked for them.
+        vmsdk remembers blocks that are verified but undecided, and never asks for them.
         """
 
     @abstractmethod
     def parse_block(self, data: bytes) -> Block:
         """The block in *data*, which may be anything that a peer sent. Raise `InvalidBlock`.
 
-        Must not depend on the parent or the state, and must take every block of the chain's history.
+        Must not depend on the parent or the state, and must parse every block of the chain's history.
         """
 
     @abstractmethod
     def build_block(self) -> Block:
-        """A new block on the preferred one. Raise `NothingToBuild` when there is no work.
+        """A new block on `Context.preferred`. Raise `NothingToBuild` if there is no work.
 
-        The node verifies it next, so building changes nothing that verifying must do.
+        The node verifies the block next, so this method must not do what `Block.verify` does.
         """
 
-    @abstractmethod
     def set_preference(self, block_id: ID) -> None:
-        """Build on this block from now on: a verified one, or the last accepted.
+        """Called when `Context.preferred` changes. Does nothing by default.
 
         An exception stops the chain for good.
         """
 
     @abstractmethod
     def get_block_id_at_height(self, height: int) -> ID:
-        """The accepted block at *height*. Raise `NotFound` above the last accepted, or if pruned."""
+        """The accepted block at *height*. Raise `NotFound` above the last accepted one, or if pruned."""
 
     # Events ----------------------------------------------------------------------------------------
 
     def has_pending_work(self) -> bool:
-        """Whether a block should be built now. Asked often, with `Context.lock` held: be quick.
+        """Whether a block should be built now. Called often, with `Context.lock` held: be quick.
 
-        Call `Context.notify` when the answer may have changed. Work that is in a verified block
-        no longer counts, or the node would build it again.
+        Call `Context.notify` when the result may have changed. Don't count work that is in a block of
+        `Context.processing`, or it would be built twice.
         """
         return False
 
     def wait_for_event(self, cancelled: threading.Event) -> Event | None:
-        """Override to tell events in a way of your own; `has_pending_work` suits nearly everyone.
+        """Override to report events yourself; `has_pending_work` is enough for nearly every VM.
 
-        Block until there is an event, or until *cancelled* is set, which happens often: no other call
-        of it begins before. Keep telling an event until it is resolved: the node may drop it. None
-        leaves the answer to vmsdk.
+        Block until there is an event, or until *cancelled* is set, which happens often; only then is
+        this method called again. Keep reporting an event until it is resolved, since the node may
+        drop it. None leaves the decision to vmsdk.
         """
         return None
 
@@ -126,91 +128,91 @@ class ChainVM(ABC):
     def create_handlers(self) -> Mapping[str, Any]:
         """The chain's HTTP handlers by path below `/ext/bc/<chain>`, such as `""` or `"/rpc"`.
 
-        Each is an ASGI app, a WSGI app, or a `vmsdk.http.JSONRPC` service. A path is matched as a
-        whole, unless it ends in a template segment such as `/{rest:.*}`.
+        Each is an ASGI app, a WSGI app, or a `vmsdk.http.JSONRPC` service. A path matches as a whole,
+        unless it ends in a template segment such as `/{rest:.*}`.
         """
         return {}
 
     def new_http_handler(self) -> Any:
-        """The handler for requests that name the chain in a header (protocol 41 and newer), or None."""
+        """The handler for requests that name the chain in a header, or None (protocol 41 and newer)."""
         return None
 
     # Health ----------------------------------------------------------------------------------------
 
     def health_check(self) -> Any:
-        """Details for the node's health page: any JSON value. Raise when the chain is unhealthy."""
+        """Details for the node's health page: any JSON value. Raise if the chain is unhealthy."""
         return None
 
     # Peers -----------------------------------------------------------------------------------------
 
     def connected(self, node_id: NodeID, version: NodeVersion) -> None:
-        """A peer that tracks this chain's subnet is there (this node itself, too)."""
+        """Called when a peer that tracks this chain's subnet connects, and for this node itself."""
 
     def disconnected(self, node_id: NodeID) -> None:
-        """A peer is gone, or is ignored for being slow."""
+        """Called when a peer disconnects, or is ignored because it is slow."""
 
     def app_request(
         self, node_id: NodeID, request_id: int, deadline: Timestamp, request: bytes
     ) -> bytes | None:
-        """A peer asks. Return the response, or None to answer later by `Context.sender`.
+        """Handle a peer's request: return the response, or None to send it later by `Context.sender`.
 
-        Raise `AppError` to refuse. After *deadline* nobody waits for the answer.
+        Raise `AppError` to refuse. Nobody waits for a response after *deadline*.
         """
         raise AppError(AppError.UNREGISTERED_HANDLER, "unregistered handler")
 
     def app_request_failed(self, node_id: NodeID, request_id: int, error: AppError) -> None:
-        """A request of ours got no response; *error* says why."""
+        """Called when a request of this VM got no response; *error* says why."""
 
     def app_response(self, node_id: NodeID, request_id: int, response: bytes) -> None:
-        """A peer answers a request of ours."""
+        """Called with the response to a request of this VM."""
 
     def app_gossip(self, node_id: NodeID, message: bytes) -> None:
-        """A peer tells something, which may be anything."""
+        """Called with a message that a peer gossips. It may be anything."""
 
 
-class BuildBlockWithContext(ABC):
-    """A power of a `ChainVM`: building at a P-chain height."""
+class BuildBlockWithContext(Interface):
+    """Optional interface of a `ChainVM`: building at a P-chain height."""
 
     @abstractmethod
     def build_block_with_context(self, p_chain_height: int) -> Block:
         """Like `ChainVM.build_block`, at this P-chain height."""
 
 
-class BatchedParseBlock(ABC):
-    """A power of a `ChainVM`: parsing many blocks at once."""
+class BatchedParseBlock(Interface):
+    """Optional interface of a `ChainVM`: parsing many blocks at once."""
 
     @abstractmethod
     def batched_parse_block(self, data: Sequence[bytes]) -> Sequence[Block]:
-        """The blocks in *data*, in their order and number. One bad element fails the call."""
+        """The blocks in *data*, one for each element, in order. One bad element fails the call."""
 
 
-class GetAncestors(ABC):
-    """A power of a `ChainVM`: looking up a run of ancestors at once."""
+class GetAncestors(Interface):
+    """Optional interface of a `ChainVM`: looking up a run of ancestors at once."""
 
     @abstractmethod
     def get_ancestors(
         self, block_id: ID, max_blocks: int, max_size: int, max_seconds: float
     ) -> Sequence[bytes]:
-        """The bytes of a block, then of its parent, and so on; empty when the block is unknown.
+        """The bytes of a block, then of its parent, and so on; empty if the block is unknown.
 
-        Stop before more than *max_blocks* (at least 1), before the sum of lengths plus 4 for each
-        block exceeds *max_size* bytes, and after *max_seconds*; the first block is always given.
+        Return at most *max_blocks* (1 or more), stop before the lengths plus 4 for each block exceed
+        *max_size* bytes, and stop after *max_seconds*. The first block is always returned.
         """
 
 
-class CrossChainVM(ABC):
-    """A power of a `ChainVM`: messages from other chains of the same node (protocols 35 and 36)."""
+class CrossChainVM(Interface):
+    """Optional interface of a `ChainVM`: messages between chains of one node (protocols 35 and 36)."""
 
     @abstractmethod
     def cross_chain_app_request(
         self, chain_id: ID, request_id: int, deadline: Timestamp, request: bytes
     ) -> bytes | None:
-        """Another chain asks. Return the response, or None to answer later; raise `AppError` to refuse."""
+        """Like `ChainVM.app_request`, from another chain."""
 
     @abstractmethod
     def cross_chain_app_request_failed(self, chain_id: ID, request_id: int, error: AppError) -> None:
-        """A request of ours to another chain failed."""
+        """Like `ChainVM.app_request_failed`, for a request to another chain."""
 
     @abstractmethod
     def cross_chain_app_response(self, chain_id: ID, request_id: int, response: bytes) -> None:
-        """Another chain answers."""
+        """Like `ChainVM.app_response`, from another chain."""

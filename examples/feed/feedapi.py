@@ -1,7 +1,7 @@
-"""The feed's HTTP interface: an ordinary FastAPI app that happens to live in a VM.
+"""The feed's HTTP interface: an ordinary FastAPI app inside a VM.
 
-Plain `def` endpoints run in threads, so they may use the database and the engine's lock; `async def` ones
-run on the event loop, and may not.
+Plain `def` endpoints run in threads, so they may use the database and the engine's lock; `async def`
+endpoints run on the event loop, and may not.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_BYTES = 280
 MAX_PENDING = 10_000
+PAGE = 100
 
 MAX_HEIGHT = (1 << 64) - 1
 
 Height = Annotated[int, Path(ge=0, le=MAX_HEIGHT, description="The genesis block has height 0.")]
 Start = Annotated[
-    int | None, Query(ge=0, le=MAX_HEIGHT, description="First give the blocks from this height on.")
+    int | None, Query(ge=0, le=MAX_HEIGHT, description="First send the stored blocks from this height on.")
 ]
 
 
 class Post(BaseModel):
-    """A message to be put into a block."""
+    """A message for a block."""
 
     text: Annotated[str, Field(min_length=1, max_length=MAX_MESSAGE_BYTES)]
 
@@ -47,12 +48,12 @@ class Block(BaseModel):
 
 
 def create_app(vm: FeedVM) -> FastAPI:
-    """The app of one chain."""
+    """Create the app of one chain."""
     app = FastAPI(title="Feed", version=vm.version, description="A chain of short messages.")
 
     @app.post("/messages", status_code=status.HTTP_202_ACCEPTED)
     def post_message(post: Post) -> dict[str, int]:
-        """Put a message into a block to come; says how many are waiting."""
+        """Queue a message for a block; returns how many are waiting."""
         if len(post.text.encode()) > MAX_MESSAGE_BYTES:
             raise HTTPException(
                 status.HTTP_413_CONTENT_TOO_LARGE, f"at most {MAX_MESSAGE_BYTES} bytes of UTF-8"
@@ -73,11 +74,13 @@ def create_app(vm: FeedVM) -> FastAPI:
     @app.get("/blocks/{height}", response_model=Block)
     def block_at(height: Height) -> Any:
         """The block at this height."""
-        return block_json(height)
+        for message in vm.messages(height, limit=1):
+            return message.to_json()
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no block at height {height}")
 
     @app.websocket("/feed")
     async def feed(websocket: WebSocket, start: Start = None) -> None:
-        """Each block as it is accepted; with `?start=7` those from height 7 first."""
+        """Send each block as it is accepted; with `?start=7`, first those from height 7 on."""
         await websocket.accept()
         with vm.subscribers.subscribe() as subscription:
             sender = asyncio.create_task(send_blocks(websocket, subscription, start))
@@ -85,14 +88,16 @@ def create_app(vm: FeedVM) -> FastAPI:
                 while True:
                     await websocket.receive()
             except (WebSocketDisconnect, RuntimeError):
-                pass  # It has left.
+                pass  # The client has left.
             finally:
                 sender.cancel()
 
     @app.get("/events")
     async def events(start: Start = None) -> StreamingResponse:
-        """The same as server-sent events. Over HTTP/1, where a node streams nothing, a response
-        ends after the first of them, and a browser's EventSource asks again.
+        """The same as server-sent events.
+
+        A node does not stream over HTTP/1: there, each response ends after its first events, and a browser's
+        EventSource reconnects.
         """
 
         async def stream() -> AsyncIterator[str]:
@@ -102,20 +107,16 @@ def create_app(vm: FeedVM) -> FastAPI:
 
         return StreamingResponse(stream(), media_type="text/event-stream")
 
-    def block_json(height: int) -> dict[str, Any]:
-        try:
-            return vm.get_block(vm.get_block_id_at_height(height)).to_json()
-        except vmsdk.NotFound:
-            raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no block at height {height}") from None
-
     async def blocks(subscription: Subscription, start: int | None) -> AsyncIterator[dict[str, Any]]:
-        """Stored blocks from *start* on, if given; then those that are accepted."""
+        """Stored blocks from *start* on, if given; then each block that is accepted."""
         sent = -1
-        if start is not None:
-            # Subscribed first: what is accepted from here on comes by the subscription.
-            for height in range(start, vm.last.height + 1):
-                yield await asyncio.to_thread(block_json, height)
-                sent = height
+        # Subscribed first: blocks accepted from here on come by the subscription.
+        while start is not None:
+            page = await asyncio.to_thread(vm.messages, start, PAGE)
+            for message in page:
+                yield message.to_json()
+                sent = message.height
+            start = sent + 1 if len(page) == PAGE else None
         while True:
             block = await subscription.next()
             if block["height"] > sent:
@@ -127,7 +128,7 @@ def create_app(vm: FeedVM) -> FastAPI:
                 await websocket.send_json(block)
         except TooSlow:
             await websocket.close(status.WS_1013_TRY_AGAIN_LATER, "too slow")
-        except (WebSocketDisconnect, HTTPException):
-            pass  # It has left, or the chain is closing.
+        except (WebSocketDisconnect, vmsdk.Closed):
+            pass  # The client has left, or the chain is closing.
 
     return app

@@ -1,6 +1,4 @@
-"""FeedVM: a chain of short messages with a FastAPI app: REST, a WebSocket that feeds blocks, and an
-OpenAPI page.
-"""
+"""FeedVM: a chain of short messages with a FastAPI app: REST, a WebSocket feed, and an OpenAPI page."""
 
 from __future__ import annotations
 
@@ -8,6 +6,7 @@ import struct
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from feedapi import MAX_MESSAGE_BYTES, create_app
@@ -18,11 +17,12 @@ from vmsdk.http import subpaths
 
 _HEADER = struct.Struct(">32sQq")
 _LAST_ACCEPTED = b"last"
+_HEIGHT = b"height/"
 
 
 @dataclass(frozen=True)
 class Message(vmsdk.Block):
-    """32 bytes of parent, the height (u64), Unix seconds (i64), all big-endian, then the text in UTF-8."""
+    """The parent's ID (32 bytes), the height (u64), Unix seconds (i64), all big-endian, then UTF-8 text."""
 
     vm: FeedVM = field(repr=False, compare=False)
     parent_id: vmsdk.ID
@@ -42,17 +42,12 @@ class Message(vmsdk.Block):
         parent = self.vm.ctx.get_block(self.parent_id)
         if self.height != parent.height + 1:
             raise vmsdk.InvalidBlock(f"height {self.height} does not follow the parent's {parent.height}")
-        self.vm.processing.add(self)
 
     def accept(self) -> None:
         self.vm.store(self)
-        self.vm.processing.discard(self)
         if self.text in self.vm.pending:
             self.vm.pending.remove(self.text)
         self.vm.subscribers.publish(self.to_json())
-
-    def reject(self) -> None:
-        self.vm.processing.discard(self)
 
     def to_json(self) -> dict[str, Any]:
         return {"id": str(self.id), "height": self.height, "timestamp": self.timestamp, "text": self.text}
@@ -64,11 +59,8 @@ class FeedVM(vmsdk.ChainVM):
     version = "1.0.0"
 
     def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
-        self.ctx = ctx
-        # What was posted and is in no accepted block, the oldest first.
+        # What was posted and is in no accepted block, oldest first.
         self.pending: deque[str] = deque()
-        # Verified blocks that the node has not decided.
-        self.processing: set[Message] = set()
         self.subscribers = Subscribers()
         last = ctx.db.get(_LAST_ACCEPTED)
         if last is None:
@@ -76,17 +68,17 @@ class FeedVM(vmsdk.ChainVM):
             self.store(Message(self, vmsdk.ID.EMPTY, height=0, timestamp=0, text=text))
         else:
             self.last = self.get_block(vmsdk.ID(last))
-        self.preferred = self.last.id
 
     def store(self, message: Message) -> None:
+        key = _height_key(message.height)
         with self.ctx.db.batch() as batch:
-            batch[message.id] = message.raw
-            batch[_height_key(message.height)] = message.id
+            batch[key] = message.raw
+            batch[message.id] = key
             batch[_LAST_ACCEPTED] = message.id
         self.last = message
 
     def post(self, text: str) -> None:
-        """Let a block be built of *text*. With `Context.lock` held."""
+        """Queue *text* for a block. With `Context.lock` held."""
         self.pending.append(text)
         self.ctx.notify()
 
@@ -96,14 +88,19 @@ class FeedVM(vmsdk.ChainVM):
         return self.last.id
 
     def get_block(self, block_id: vmsdk.ID) -> Message:
-        return self.parse_block(self.ctx.db[block_id])
+        return self.parse_block(self.ctx.db[self.ctx.db[block_id]])
 
     def get_block_id_at_height(self, height: int) -> vmsdk.ID:
-        return vmsdk.ID(self.ctx.db[_height_key(height)])
+        return vmsdk.ID.of(self.ctx.db[_height_key(height)])
+
+    def messages(self, start: int, limit: int) -> list[Message]:
+        """Up to *limit* accepted messages from height *start* on: one call to the node, without a lock."""
+        with self.ctx.db.iterate(prefix=_HEIGHT, start=_height_key(start)) as pairs:
+            return [self.parse_block(raw) for _, raw in islice(pairs, limit)]
 
     def parse_block(self, data: bytes) -> Message:
         if not _HEADER.size < len(data) <= _HEADER.size + MAX_MESSAGE_BYTES:
-            raise vmsdk.InvalidBlock(f"{len(data)} bytes are no message")
+            raise vmsdk.InvalidBlock(f"{len(data)} bytes are not a message")
         parent_id, height, timestamp = _HEADER.unpack_from(data)
         try:
             text = data[_HEADER.size :].decode()
@@ -115,21 +112,16 @@ class FeedVM(vmsdk.ChainVM):
         text = self.next_text()
         if text is None:
             raise vmsdk.NothingToBuild
-        parent = self.ctx.get_block(self.preferred)
-        now = max(vmsdk.Timestamp.now(), vmsdk.Timestamp.of(parent.timestamp))
-        return Message(self, parent.id, parent.height + 1, now.seconds, text)
-
-    def set_preference(self, block_id: vmsdk.ID) -> None:
-        self.preferred = block_id
+        parent = self.ctx.preferred
+        now = max(vmsdk.Timestamp.now().seconds, parent.timestamp)
+        return Message(self, parent.id, parent.height + 1, now, text)
 
     def has_pending_work(self) -> bool:
         return self.next_text() is not None
 
     def next_text(self) -> str | None:
-        """The oldest text that no block holds. A rejected block gives its own back; the same may be
-        posted twice.
-        """
-        held = Counter(message.text for message in self.processing)
+        """The oldest text that is in no undecided block. The same text may be posted twice."""
+        held = Counter(message.text for message in self.ctx.processing)
         for text in self.pending:
             if not held[text]:
                 return text
@@ -143,7 +135,7 @@ class FeedVM(vmsdk.ChainVM):
 
 
 def _height_key(height: int) -> bytes:
-    return b"height/" + height.to_bytes(8, "big")
+    return _HEIGHT + height.to_bytes(8, "big")
 
 
 if __name__ == "__main__":

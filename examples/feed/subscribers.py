@@ -1,4 +1,4 @@
-"""Who wants to hear of accepted blocks: queues on the event loop, filled by the engine's thread."""
+"""Subscriptions to accepted blocks: queues on the event loop, filled by the engine's thread."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ MAX_UNREAD = 1_000
 
 
 class TooSlow(Exception):
-    """A subscriber has let `MAX_UNREAD` blocks pile up."""
+    """A subscriber has left more than `MAX_UNREAD` blocks unread."""
 
 
 class Subscription:
-    """The blocks that one subscriber has not taken yet."""
+    """The blocks that one subscriber has not read yet."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -25,7 +25,7 @@ class Subscription:
         self._unread.put_nowait(block)
 
     async def next(self) -> dict[str, Any]:
-        """The next block. Raises `TooSlow` once too many wait."""
+        """The next block. Raises `TooSlow` if too many are unread."""
         if self._unread.qsize() > MAX_UNREAD:
             raise TooSlow
         return await self._unread.get()
@@ -38,13 +38,13 @@ class Subscribers:
         self._subscriptions: set[Subscription] = set()
 
     def publish(self, block: dict[str, Any]) -> None:
-        """Tell everyone of *block*; from any thread, and without waiting for anyone."""
+        """Send *block* to all subscribers. From any thread, without waiting for anyone."""
         for subscription in tuple(self._subscriptions):
             subscription.loop.call_soon_threadsafe(subscription.put, block)
 
     @contextmanager
     def subscribe(self) -> Iterator[Subscription]:
-        """A subscription, from now on. On the event loop only."""
+        """Subscribe to the blocks accepted from now on. On the event loop only."""
         subscription = Subscription()
         self._subscriptions.add(subscription)
         try:

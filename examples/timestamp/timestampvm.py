@@ -1,4 +1,4 @@
-"""TimestampVM: a chain that keeps 32 bytes and the time at which they came. The field's hello world."""
+"""TimestampVM: a chain of timestamped 32-byte values, the hello world of blockchain VMs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vmsdk.http import JSONRPC, JSONRPCError
 DATA_LENGTH = 32
 # Clocks differ: a block may be this far ahead of this node's.
 MAX_FUTURE_S = 10
-# The end of the year 9999, the last second that the protocol can tell.
+# The end of the year 9999, the last second that the protocol can carry.
 MAX_TIMESTAMP = 253_402_300_799
 MAX_PROPOSALS = 1024
 
@@ -46,19 +46,13 @@ class TimestampBlock(vmsdk.Block):
         parent = self.vm.ctx.get_block(self.parent_id)
         if self.height != parent.height + 1:
             raise vmsdk.InvalidBlock(f"height {self.height} does not follow the parent's {parent.height}")
-        earliest = vmsdk.Timestamp.of(parent.timestamp).seconds
         latest = vmsdk.Timestamp.now().seconds + MAX_FUTURE_S
-        if not earliest <= self.timestamp <= latest:
-            raise vmsdk.InvalidBlock(f"time {self.timestamp} is not within {earliest} and {latest}")
-        self.vm.processing.add(self)
+        if not parent.timestamp <= self.timestamp <= latest:
+            raise vmsdk.InvalidBlock(f"time {self.timestamp} is not within {parent.timestamp} and {latest}")
 
     def accept(self) -> None:
         self.vm.store(self)
-        self.vm.processing.discard(self)
         self.vm.mempool.pop(self.data, None)
-
-    def reject(self) -> None:
-        self.vm.processing.discard(self)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -76,31 +70,26 @@ class TimestampVM(vmsdk.ChainVM):
     version = "1.0.0"
 
     def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
-        self.ctx = ctx
-        # What was proposed and is in no accepted block, the oldest first: a dict is a set that
-        # keeps its order.
+        # Proposals that are in no accepted block, oldest first. A dict is a set that keeps its order.
         self.mempool: dict[bytes, None] = {}
-        # Verified blocks that the node has not decided.
-        self.processing: set[TimestampBlock] = set()
         last = ctx.db.get(_LAST_ACCEPTED)
         if last is None:
             data = genesis[:DATA_LENGTH].ljust(DATA_LENGTH, b"\0")
             self.store(TimestampBlock(self, vmsdk.ID.EMPTY, height=0, timestamp=0, data=data))
         else:
-            self.last = vmsdk.ID(last)
-        self.preferred = self.last
+            self.last = self.get_block(vmsdk.ID(last))
 
     def store(self, block: TimestampBlock) -> None:
         with self.ctx.db.batch() as batch:
             batch[block.id] = block.raw
             batch[_height_key(block.height)] = block.id
             batch[_LAST_ACCEPTED] = block.id
-        self.last = block.id
+        self.last = block
 
     # Blocks ----------------------------------------------------------------------------------------
 
     def last_accepted(self) -> vmsdk.ID:
-        return self.last
+        return self.last.id
 
     def get_block(self, block_id: vmsdk.ID) -> TimestampBlock:
         return self.parse_block(self.ctx.db[block_id])
@@ -120,19 +109,16 @@ class TimestampVM(vmsdk.ChainVM):
         data = self.next_proposal()
         if data is None:
             raise vmsdk.NothingToBuild
-        parent = self.ctx.get_block(self.preferred)
-        now = max(vmsdk.Timestamp.now(), vmsdk.Timestamp.of(parent.timestamp))
-        return TimestampBlock(self, parent.id, parent.height + 1, now.seconds, data)
-
-    def set_preference(self, block_id: vmsdk.ID) -> None:
-        self.preferred = block_id
+        parent = self.ctx.preferred
+        now = max(vmsdk.Timestamp.now().seconds, parent.timestamp)
+        return TimestampBlock(self, parent.id, parent.height + 1, now, data)
 
     def has_pending_work(self) -> bool:
         return self.next_proposal() is not None
 
     def next_proposal(self) -> bytes | None:
-        """The oldest proposal that no block holds. A rejected block gives its own back."""
-        held = {block.data for block in self.processing}
+        """The oldest proposal that is in no undecided block. A rejected block returns its own."""
+        held = {block.data for block in self.ctx.processing}
         return next((data for data in self.mempool if data not in held), None)
 
     # HTTP ------------------------------------------------------------------------------------------
@@ -142,13 +128,13 @@ class TimestampVM(vmsdk.ChainVM):
 
 
 class Service:
-    """The methods that clients call, as `timestampvm.proposeBlock` and so on."""
+    """The JSON-RPC methods, `timestampvm.proposeBlock` and so on."""
 
     def __init__(self, vm: TimestampVM) -> None:
         self._vm = vm
 
     def propose_block(self, data: str) -> dict[str, Any]:
-        """Put up to 32 bytes, given in hexadecimal, into a block to come. What waits already is kept once."""
+        """Propose up to 32 bytes, in hexadecimal, for a future block. Waiting duplicates are kept once."""
         try:
             content = bytes.fromhex(data.removeprefix("0x"))
         except ValueError as error:
@@ -164,15 +150,14 @@ class Service:
         return {"success": True}
 
     def get_block(self, id: vmsdk.ID | None = None) -> dict[str, Any]:
-        """The block with this ID; the last accepted one when none is given."""
-        with self._vm.ctx.lock:
-            return self._vm.get_block(id or self._vm.last).to_json()
+        """The block with this ID, or the last accepted block."""
+        # No lock: an accepted block never changes, and the batch that stores one is atomic.
+        return (self._vm.get_block(id) if id else self._vm.last).to_json()
 
     def last_accepted(self) -> dict[str, Any]:
         """The ID and the height of the last accepted block."""
-        with self._vm.ctx.lock:
-            block = self._vm.ctx.get_block(self._vm.last)
-            return {"id": str(block.id), "height": block.height}
+        block = self._vm.last
+        return {"id": str(block.id), "height": block.height}
 
 
 def _height_key(height: int) -> bytes:

@@ -33,13 +33,13 @@ _AREAS = {
     "events": "events",
     "services": "node services",
     "http": "HTTP",
-    "everything_vm": "every power",
+    "everything_vm": "optional interfaces",
 }
 
 
 def table() -> str:
     """The table in Markdown, the newest protocol first."""
-    rows = [("protocol", *NODES, "proved with the code of"), ("---",) * (2 + len(NODES))]
+    rows = [("protocol", *NODES, "tested with the code of"), ("---",) * (2 + len(NODES))]
     proved = _proved(json.loads(RESULTS.read_text(encoding="utf-8")))
     for protocol in sorted(PROTOCOLS.values(), key=lambda each: each.version, reverse=True):
         releases = (_releases(protocol, node) for node in NODES)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from vmsdk.events import Event
 from vmsdk.host.errors import CallFailed
 from vmsdk.host.http import HTTPFront
 from vmsdk.host.identity import DEFAULT_NODE_ID
 from vmsdk.host.node import Host
 from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
+from vmsdk.state import Event
 
 from .devcommand import Dev, call, request
 from .plugin import PATIENCE_S

@@ -11,8 +11,8 @@ import pytest
 import websockets
 from websockets.sync.client import connect
 
-from vmsdk.events import Event
 from vmsdk.host.errors import CallFailed
+from vmsdk.state import Event
 
 from .feed import GENESIS, Feed
 from .plugin import PATIENCE_S

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vmsdk.errors import InvalidVMName, VMError
+from vmsdk.errors import InvalidInput, VMError
 from vmsdk.host.errors import CallFailed, ChainFatal
 from vmsdk.host.node import Host
 from vmsdk.ids import vm_id
@@ -106,7 +106,7 @@ def test_the_name_is_the_classes_unless_another_is_given(
 
 def test_a_vm_whose_own_name_is_impossible_is_named(plugins: Path, source: Path) -> None:
     source.write_text(HEAD + CLASS + "OurVM.name = 'n' * 33\n", encoding="utf-8")
-    with pytest.raises(InvalidVMName, match="1 to 32 ASCII characters"):
+    with pytest.raises(InvalidInput, match="1 to 32 ASCII characters"):
         install(str(source), plugin_dir=plugins)
     assert list(plugins.iterdir()) == []
 

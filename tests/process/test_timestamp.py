@@ -11,10 +11,10 @@ import pytest
 
 from vmsdk._pb.http import http_pb2
 from vmsdk._pb.http.http_grpc import HTTP
-from vmsdk.events import Event
 from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
 from vmsdk.protocol import PROTOCOLS
+from vmsdk.state import Event
 
 from .plugin import PATIENCE_S, Lines, timestamp
 

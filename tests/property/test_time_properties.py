@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmsdk.errors import InvalidTimestamp
+from vmsdk.errors import InvalidInput
 from vmsdk.timestamp import MAX_SECONDS, MIN_SECONDS, Timestamp
 
 timestamps = st.builds(Timestamp, st.integers(MIN_SECONDS, MAX_SECONDS), st.integers(0, 999_999_999))
@@ -42,7 +42,7 @@ def test_an_aware_datetime_is_the_same_moment(moment: datetime) -> None:
 def test_any_two_numbers_are_a_timestamp_or_are_refused(seconds: int, nanos: int) -> None:
     try:
         timestamp = Timestamp(seconds, nanos)
-    except InvalidTimestamp:
+    except InvalidInput:
         return
     assert timestamp.to_datetime().tzinfo is timezone.utc
     assert str(timestamp).endswith("Z")

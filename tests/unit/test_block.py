@@ -121,3 +121,39 @@ def test_verifying_with_context_needs_both_of_its_parts() -> None:
     half = type("Half", (VerifyWithContext,), {"verify_with_context": lambda self, height: None})
     with pytest.raises(TypeError, match="should_verify_with_context"):
         half()
+
+
+@pytest.mark.parametrize("method", ["verify", "accept", "reject"])
+def test_an_async_method_is_refused_when_the_class_is_made(method: str) -> None:
+    async def never_awaited(self: object) -> None: ...
+
+    body = {"verify": lambda self: None, "accept": lambda self: None, method: never_awaited}
+    with pytest.raises(
+        TypeError, match=rf"^Mine\.{method} is async, .* write `def {method}` without `async`$"
+    ):
+        type("Mine", (Block,), body)
+
+
+def test_an_async_method_of_a_mixin_is_refused_too() -> None:
+    class Mixin:
+        async def accept(self) -> None: ...
+
+    with pytest.raises(TypeError, match=r"Mine\.accept is async"):
+        type("Mine", (Mixin, Block), {"verify": lambda self: None})
+
+
+def test_an_async_property_is_refused() -> None:
+    async def wants(self: object) -> bool:
+        return True
+
+    with pytest.raises(TypeError, match=r"should_verify_with_context is async"):
+        type("Mine", (VerifyWithContext,), {"should_verify_with_context": property(wants)})
+
+
+def test_other_methods_may_be_async() -> None:
+    class Mine(Block):
+        async def fetch(self) -> None: ...
+        def verify(self) -> None: ...
+        def accept(self) -> None: ...
+
+    assert Mine()

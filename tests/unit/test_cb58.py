@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vmsdk import cb58
-from vmsdk.errors import InvalidCB58
+from vmsdk.errors import InvalidInput
 
 
 def test_appendix_a_the_empty_bytes() -> None:
@@ -33,14 +33,13 @@ def test_each_leading_zero_byte_is_the_digit_one() -> None:
     ],
 )
 def test_edge_97_each_kind_of_bad_text_has_an_error_of_its_own(text: str, rule: str) -> None:
-    with pytest.raises(InvalidCB58) as caught:
+    with pytest.raises(InvalidInput) as caught:
         cb58.decode(text)
     assert caught.value.rule == rule
-    assert caught.value.text == text
     assert repr(text) in str(caught.value)
 
 
 def test_a_text_far_longer_than_any_is_refused_without_reading_it() -> None:
-    with pytest.raises(InvalidCB58, match="1000000 characters are too many") as caught:
+    with pytest.raises(InvalidInput, match="1000000 characters are too many") as caught:
         cb58.decode("!" * 1_000_000)
     assert len(str(caught.value)) < 1_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 from typing_extensions import override
@@ -182,3 +182,28 @@ def test_a_number_or_a_text_is_neither_key_nor_value(db: Database, wrong: bytes)
         db.get(wrong)
     assert len(batch) == 0
     assert list(db) == [b"empty", b"key"]
+
+
+def test_the_size_of_a_batch_follows_every_operation(db: Database) -> None:
+    batch = db.batch()
+    steps: list[tuple[Callable[[], None], int]] = [
+        (lambda: batch.put(b"key", b"value"), 8),
+        (lambda: batch.put(b"key", b"longer value"), 15),
+        (lambda: batch.delete(b"key"), 3),
+        (lambda: batch.delete(b"key"), 3),
+        (lambda: batch.put(b"key", b""), 3),
+        (lambda: batch.delete(b"other"), 8),
+        (batch.clear, 0),
+    ]
+    for operation, size in steps:
+        operation()
+        assert (
+            batch.size == size == sum(len(key) + len(value or b"") for key, value in batch.operations.items())
+        )
+
+
+def test_a_value_that_is_not_bytes_is_named(db: Database) -> None:
+    with pytest.raises(TypeError, match=r"^keys and values are bytes, and 'text' is a str$"):
+        db.put(b"key", "text")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^keys and values are bytes, and 7 is a int$"):
+        db.batch().put(7, b"")  # type: ignore[arg-type]

@@ -25,10 +25,7 @@ def test_every_error_is_a_vm_error_that_says_what_it_is(kind: type) -> None:
 
 def test_faults_of_inputs_are_value_errors_as_pythonistas_expect() -> None:
     for kind in (
-        errors.InvalidHashLength,
-        errors.InvalidCB58,
-        errors.InvalidVMName,
-        errors.InvalidTimestamp,
+        errors.InvalidInput,
         errors.InvalidPublicKey,
         errors.InvalidWarpMessage,
         errors.InvalidEncoding,

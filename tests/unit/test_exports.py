@@ -76,11 +76,6 @@ def test_every_exported_name_is_there_and_comes_from_its_home(name: str) -> None
         assert value is getattr(sys.modules[home], name)
 
 
-def test_what_is_exported_is_what_has_a_home_and_the_version() -> None:
-    assert set(vmsdk.__all__) == {*vmsdk._HOMES, "__version__"}
-    assert len(vmsdk.__all__) == len(set(vmsdk.__all__))
-
-
 def test_type_checkers_see_the_same_names_from_the_same_homes() -> None:
     assert names_for_type_checkers() == vmsdk._HOMES
 

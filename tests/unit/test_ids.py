@@ -8,7 +8,7 @@ import hashlib
 
 import pytest
 
-from vmsdk.errors import InvalidCB58, InvalidHashLength, InvalidVMName
+from vmsdk.errors import InvalidInput
 from vmsdk.ids import ID, NodeID, vm_id
 
 X = ID(bytes(range(1, 33)))
@@ -78,27 +78,26 @@ def test_bits_count_from_the_least_significant_of_the_first_byte() -> None:
 
 @pytest.mark.parametrize("length", [0, 20, 31, 33])
 def test_an_id_has_32_bytes(length: int) -> None:
-    with pytest.raises(InvalidHashLength) as caught:
+    with pytest.raises(InvalidInput) as caught:
         ID(bytes(length))
     assert str(caught.value) == f"invalid hash length: expected 32 bytes but got {length}"
-    assert (caught.value.expected, caught.value.actual) == (32, length)
 
 
 @pytest.mark.parametrize("length", [0, 19, 21, 32])
 def test_a_node_id_has_20_bytes(length: int) -> None:
-    with pytest.raises(InvalidHashLength, match=f"expected 20 bytes but got {length}$"):
+    with pytest.raises(InvalidInput, match=f"expected 20 bytes but got {length}$"):
         NodeID(bytes(length))
 
 
 def test_a_text_of_another_length_is_no_id() -> None:
-    with pytest.raises(InvalidHashLength):
+    with pytest.raises(InvalidInput):
         ID.from_string("45PJLL")
-    with pytest.raises(InvalidHashLength):
+    with pytest.raises(InvalidInput):
         NodeID.from_string(f"NodeID-{X_TEXT}")
 
 
 def test_a_node_id_needs_its_prefix() -> None:
-    with pytest.raises(InvalidCB58, match="a node ID starts with 'NodeID-'"):
+    with pytest.raises(InvalidInput, match="a node ID starts with 'NodeID-'"):
         NodeID.from_string(NODE_TEXT.removeprefix("NodeID-"))
 
 
@@ -108,7 +107,7 @@ def test_a_vm_name_may_have_32_characters() -> None:
 
 @pytest.mark.parametrize("name", ["", "v" * 33, "fünf", "zero\0"])
 def test_a_name_that_no_vm_can_have_is_refused(name: str) -> None:
-    with pytest.raises(InvalidVMName) as caught:
+    with pytest.raises(InvalidInput) as caught:
         vm_id(name)
-    assert caught.value.name == name
+    assert repr(name) in str(caught.value)
     assert "1 to 32 ASCII characters" in str(caught.value)

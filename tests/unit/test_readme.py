@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+import runpy
 import struct
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.interop.compatibility import with_table
+from vmsdk import Context, MemoryDatabase
+from vmsdk.database import DatabaseIterator
 from vmsdk.host.errors import HandshakeFailed
 from vmsdk.host.node import Host
 from vmsdk.host.runtime import VersionRefused
 from vmsdk.ids import ID, vm_id
-from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST, protocol
+from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -88,6 +92,38 @@ def test_the_vm_of_readme_refuses_what_is_no_entry(chain: Host, data: bytes) -> 
         chain.chain.parse_block(data)
 
 
+def test_the_vm_of_readme_reads_a_page_in_one_call_and_without_the_engines_lock(guestbook: Path) -> None:
+    class OneCall(MemoryDatabase):
+        calls = 0
+
+        def iterate(self, **options: bytes) -> DatabaseIterator:
+            self.calls += 1
+            return super().iterate(**options)
+
+        def _get(self, key: bytes) -> bytes | None:
+            self.calls += 1
+            return super()._get(key)
+
+    names = runpy.run_path(str(guestbook))
+    vm = names["GuestBook"]()
+    vm.ctx = Context(db=OneCall())
+    vm.initialize(vm.ctx, b"welcome", b"", b"")
+    parent = vm.get_block(vm.last_accepted())
+    for number in range(1, 151):
+        header = names["HEADER"].pack(parent.id, number, 1_700_000_000)
+        parent = vm.parse_block(header + f"entry {number}".encode())
+        parent.accept()
+    vm.ctx.db.calls = 0
+    with ThreadPoolExecutor(1) as other, vm.ctx.lock:  # a read that takes it in another thread would hang
+        page = other.submit(vm.read).result(10)
+    assert page == [f"entry {number}" for number in range(1, 101)]
+    assert vm.ctx.db.calls == 1
+    assert vm.read(start=149, limit=1) == ["entry 149"]
+    assert vm.read(start=-5, limit=2) == ["welcome", "entry 1"]
+    assert vm.read(start=151) == vm.read(limit=-1) == []
+    assert vm.read(limit=10**9) == page
+
+
 def test_the_file_in_the_plugin_directory_is_called_as_readme_says() -> None:
     assert f"`{vm_id('guestbook')}`" in README
 
@@ -105,10 +141,6 @@ def test_the_handshake_errors_are_quoted_as_nodes_write_them() -> None:
     # Of nodes that are older than the protocols here (MetalGo 1.9 and before).
     assert "handshake failed: timeout" in quotes
     assert "handshake failed: protocol version mismatch metalgo: 19 vm: 18" in quotes
-
-
-def test_the_range_of_protocols_is_the_real_one() -> None:
-    assert f"vmsdk speaks {OLDEST} to {NEWEST}" in README
 
 
 def test_the_table_of_releases_is_what_its_script_makes() -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from vmsdk.errors import InvalidTimestamp
+from vmsdk.errors import InvalidInput
 from vmsdk.timestamp import Timestamp
 
 NEW_YEAR = datetime(2024, 1, 1, tzinfo=timezone.utc)
@@ -58,25 +58,23 @@ def test_now_lies_between_two_readings_of_the_clock() -> None:
 
 
 def test_a_datetime_without_a_zone_is_refused_with_the_cure() -> None:
-    with pytest.raises(
-        InvalidTimestamp, match=r"no time zone: give datetime\(\.\.\., tzinfo=timezone\.utc\)"
-    ):
+    with pytest.raises(InvalidInput, match=r"no time zone: give datetime\(\.\.\., tzinfo=timezone\.utc\)"):
         Timestamp.of(datetime(2024, 1, 1))
 
 
 @pytest.mark.parametrize("seconds", [-62_135_596_801, 253_402_300_800, 2**63])
 def test_a_second_outside_the_years_1_to_9999_is_refused(seconds: int) -> None:
-    with pytest.raises(InvalidTimestamp, match="outside the years 1 to 9999"):
+    with pytest.raises(InvalidInput, match="outside the years 1 to 9999"):
         Timestamp(seconds)
 
 
 @pytest.mark.parametrize("nanos", [-1, 1_000_000_000])
 def test_nanoseconds_are_less_than_a_second(nanos: int) -> None:
-    with pytest.raises(InvalidTimestamp, match=f"{nanos} ns"):
+    with pytest.raises(InvalidInput, match=f"{nanos} ns"):
         Timestamp(0, nanos)
 
 
 @pytest.mark.parametrize("value", [1.5, "2024-01-01", None, b""])
 def test_anything_else_is_no_time(value: object) -> None:
-    with pytest.raises(InvalidTimestamp, match="no Timestamp, datetime or int"):
+    with pytest.raises(InvalidInput, match="not a Timestamp, a datetime or an int"):
         Timestamp.of(value)  # type: ignore[arg-type]

@@ -27,7 +27,6 @@ REQUIRED = {
     "get_block",
     "parse_block",
     "build_block",
-    "set_preference",
     "get_block_id_at_height",
 }
 
@@ -49,13 +48,11 @@ class SmallestVM(ChainVM):
     def build_block(self) -> Block:
         raise NotImplementedError
 
-    def set_preference(self, block_id: ID) -> None: ...
-
     def get_block_id_at_height(self, height: int) -> ID:
         raise NotImplementedError
 
 
-def test_seven_methods_must_be_written() -> None:
+def test_six_methods_must_be_written() -> None:
     assert ChainVM.__abstractmethods__ == REQUIRED
 
 
@@ -75,6 +72,7 @@ def test_everything_else_has_a_default_that_suits_a_vm_without_it() -> None:
     assert vm.create_handlers() == {}
     assert vm.new_http_handler() is None
     assert vm.health_check() is None
+    vm.set_preference(ID.EMPTY)
     vm.set_state(State.NORMAL_OP)
     vm.connected(peer, NodeVersion("metalgo", 1, 12, 2))
     vm.disconnected(peer)
@@ -101,3 +99,13 @@ def test_a_power_is_recognised_by_its_class_and_must_be_complete(power: type) ->
 
 def test_a_peers_version_prints_like_in_the_nodes_log() -> None:
     assert str(NodeVersion("avalanchego", 1, 14, 2)) == "avalanchego/1.14.2"
+
+
+@pytest.mark.parametrize(
+    "method", ["initialize", "build_block", "has_pending_work", "app_request", "shutdown"]
+)
+def test_an_async_method_is_refused_when_the_class_is_made(method: str) -> None:
+    async def never_awaited(self: object, *_: object) -> None: ...
+
+    with pytest.raises(TypeError, match=rf"^Mine\.{method} is async"):
+        type("Mine", (SmallestVM,), {method: never_awaited})

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp as TimestampPB
 from typing_extensions import Self
 
 from vmsdk._pb.vm import vm_pb2 as pb
-from vmsdk.errors import InvalidHashLength, InvalidTimestamp, StateSyncNotImplemented
+from vmsdk.errors import InvalidInput, StateSyncNotImplemented
 from vmsdk.host.errors import CallFailed, InvalidResponse
 from vmsdk.ids import ID
 from vmsdk.timestamp import Timestamp
@@ -105,7 +105,7 @@ def check_id(method: str, value: bytes) -> ID:
     """Return the ID in a response. Raises `InvalidResponse` unless it has 32 bytes."""
     try:
         return ID(value)
-    except InvalidHashLength as error:
+    except InvalidInput as error:
         raise InvalidResponse(method, str(error)) from None
 
 
@@ -116,7 +116,7 @@ def check_timestamp(method: str, message: _Timed) -> Timestamp:
     value: TimestampPB = message.timestamp
     try:
         return Timestamp(value.seconds, value.nanos)
-    except InvalidTimestamp as error:
+    except InvalidInput as error:
         raise InvalidResponse(method, str(error)) from None
 
 

@@ -13,7 +13,6 @@ from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.io.prometheus.client import metrics_pb2
 from vmsdk._pb.vm import vm_pb2 as pb
-from vmsdk.events import Event
 from vmsdk.host.appnetwork import AppMessages, Peer
 from vmsdk.host.block import Block
 from vmsdk.host.client import VMClient
@@ -26,7 +25,7 @@ from vmsdk.host.metrics import chain_families
 from vmsdk.host.services import NodeServices
 from vmsdk.host.statesync import StateSync, Summary
 from vmsdk.ids import ID, NodeID
-from vmsdk.state import State
+from vmsdk.state import Event, State
 from vmsdk.statesync import StateSyncMode
 
 _log = logging.getLogger("vmsdk.host")

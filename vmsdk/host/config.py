@@ -10,11 +10,11 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp as TimestampPB
 
 from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk.context import NetworkUpgrades
 from vmsdk.host.identity import NodeIdentity
 from vmsdk.ids import ID, vm_id
 from vmsdk.protocol import DEFAULT_PROTOCOL, Protocol, protocol
 from vmsdk.timestamp import Timestamp
-from vmsdk.upgrades import NetworkUpgrades
 
 LOCAL_NETWORK_ID = 12345
 DEFAULT_VM_ID = vm_id("vmsdk-dev")

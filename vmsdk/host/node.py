@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from google.protobuf.empty_pb2 import Empty
 from typing_extensions import Self
 
-from vmsdk.events import Event
 from vmsdk.host.block import Block
 from vmsdk.host.chain import Chain
 from vmsdk.host.client import VMClient
@@ -25,6 +24,7 @@ from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, Log,
 from vmsdk.host.services import NodeServices
 from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
+from vmsdk.state import Event
 
 PartT = TypeVar("PartT")
 

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from vmsdk.errors import InvalidCB58, InvalidHashLength, VMError
+from vmsdk.errors import InvalidInput, VMError
 from vmsdk.ids import ID, NodeID
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -148,7 +148,7 @@ class RPCMethod:
             return convert(value)
         except WrongType as error:
             raise self._invalid(f"{name!r} must be {error}, not {_kind(value)}") from None
-        except (InvalidCB58, InvalidHashLength) as error:
+        except InvalidInput as error:
             raise self._invalid(f"{name!r} is not an ID: {error}") from None
 
     def _missing(self, names: Iterable[str]) -> JSONRPCError:

@@ -65,7 +65,7 @@ def install(
     The file replaces an earlier one in one step. It uses the interpreter that runs this function,
     and needs nothing from the environment of this process.
 
-    Raises `InstallError`, `TargetError`, `InvalidVMName` and `UnsupportedProtocol`; then nothing
+    Raises `InstallError`, `TargetError`, `InvalidInput` and `UnsupportedProtocol`; then nothing
     was changed.
     """
     if node is not None:
@@ -153,7 +153,7 @@ def uninstall(name: str, plugin_dir: Path) -> Path:
     """Remove the file by which nodes start the VM called *name*; returns its path.
 
     A node that runs the VM keeps running it until it is restarted. Raises `InstallError` and
-    `InvalidVMName`.
+    `InvalidInput`.
     """
     directory = PluginDirectory(plugin_dir)
     vm = vm_id(name)

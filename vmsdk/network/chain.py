@@ -29,7 +29,7 @@ _LOG_LEVELS = {"verbo": "DEBUG", "debug": "DEBUG", "trace": "DEBUG", "info": "IN
 class NewChain:
     """A chain to create.
 
-    Raises `TargetError` if there is no such VM, `InvalidVMName` or `NetworkError` for a name that
+    Raises `TargetError` if there is no such VM, `InvalidInput` or `NetworkError` for a name that
     is not allowed, and `NetworkError` for a genesis that is too long.
     """
 

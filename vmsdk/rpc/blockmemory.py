@@ -1,12 +1,13 @@
-"""The blocks that vmsdk remembers, so that an author need not and no decision costs a read."""
+"""The blocks that vmsdk remembers, so that authors need not and a decision costs no read."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
 from vmsdk.block import Block
+from vmsdk.context import ChainView
 from vmsdk.ids import ID
-from vmsdk.rpc import returned
+from vmsdk.rpc import conversion
 from vmsdk.vm import ChainVM
 
 # A block is parsed, then verified from the same bytes, usually at once. Bigger or older ones are
@@ -15,15 +16,18 @@ MAX_PARSED_BYTES = 16 * 1024 * 1024
 MAX_PARSED_BLOCKS = 1_024
 
 
-class BlockMemory:
+class BlockMemory(ChainView):
     """Verified and undecided blocks, the last accepted one, and the blocks parsed most recently."""
 
     def __init__(self, vm: ChainVM) -> None:
         self._vm = vm
         self._verified: dict[bytes, Block] = {}
         self._last_accepted: tuple[bytes, Block] | None = None
-        self._parsed: OrderedDict[bytes, Block] = OrderedDict()
+        self._preferred_id = b""
+        # Different bytes may be the same block, so bytes lead to an ID and the ID to one object.
+        self._parsed: OrderedDict[bytes, bytes] = OrderedDict()
         self._parsed_bytes = 0
+        self._objects: dict[bytes, Block] = {}
 
     # Looking up ----------------------------------------------------------------------------------
 
@@ -35,21 +39,33 @@ class BlockMemory:
         last_accepted = self._last_accepted
         if last_accepted is not None and last_accepted[0] == block_id:
             return last_accepted[1]
-        return returned.block("get_block", self._vm.get_block(block_id), "NotFound")
+        return conversion.block("get_block", self._vm.get_block(block_id))
+
+    def resolve(self, data: bytes) -> tuple[bytes, Block]:
+        """The ID and the block in *data*: the verified object if there is one, else one parsed before."""
+        block_id = self._parsed.get(data)
+        if block_id is not None:
+            self._parsed.move_to_end(data)
+            block = self._verified.get(block_id, self._objects.get(block_id))
+            if block is not None:
+                return block_id, block
+        block = conversion.block("parse_block", self._vm.parse_block(data), "InvalidBlock")
+        return self.remember_parsed(data, block)
 
     def verified(self, block_id: bytes) -> Block | None:
         """The verified and undecided block with this ID."""
         return self._verified.get(block_id)
 
-    def parse(self, data: bytes) -> Block:
-        """The block in *data*; the same object as the last time, if that is not long ago."""
-        block = self._parsed.get(data)
-        if block is not None:
-            self._parsed.move_to_end(data)
-            return block
-        block = returned.block("parse_block", self._vm.parse_block(data), "InvalidBlock")
-        self.remember_parsed(data, block)
-        return block
+    @property
+    def preferred(self) -> Block:
+        """The block that the node prefers, which is undecided, or else the last accepted one."""
+        block = self._verified.get(self._preferred_id)
+        return self.load_last_accepted() if block is None else block
+
+    @property
+    def processing(self) -> tuple[Block, ...]:
+        """Verified and undecided blocks in the order of their verification, which is parents first."""
+        return tuple(self._verified.values())
 
     @property
     def last_accepted_height(self) -> int:
@@ -58,40 +74,54 @@ class BlockMemory:
 
     # Remembering -----------------------------------------------------------------------------------
 
-    def remember_parsed(self, data: bytes, block: Block) -> None:
-        """*data* was found to be *block*."""
-        if len(data) > MAX_PARSED_BYTES:
-            return
-        if data not in self._parsed:
-            self._parsed_bytes += len(data)
-        self._parsed[data] = block
-        while self._parsed_bytes > MAX_PARSED_BYTES or len(self._parsed) > MAX_PARSED_BLOCKS:
-            old, _ = self._parsed.popitem(last=False)
-            self._parsed_bytes -= len(old)
+    def remember_parsed(self, data: bytes, block: Block) -> tuple[bytes, Block]:
+        """Remember that *data* is *block*, unless that is verified already. Returns what `resolve` does."""
+        block_id = conversion.own_id(block)
+        is_verified = block_id in self._verified
+        if len(data) <= MAX_PARSED_BYTES:
+            if data not in self._parsed:
+                self._parsed_bytes += len(data)
+            self._parsed[data] = block_id
+            if not is_verified:
+                self._objects[block_id] = block
+            while self._parsed_bytes > MAX_PARSED_BYTES or len(self._parsed) > MAX_PARSED_BLOCKS:
+                old, old_id = self._parsed.popitem(last=False)
+                self._parsed_bytes -= len(old)
+                self._objects.pop(old_id, None)
+        return block_id, self._verified[block_id] if is_verified else block
 
     def remember_verified(self, block_id: bytes, block: Block) -> None:
         """*block* is valid, and will be accepted or rejected."""
         self._verified[block_id] = block
+        self._objects.pop(block_id, None)
+
+    def refused(self, block_id: bytes) -> None:
+        """Drop the object whose verification failed: it may be half changed. The next one is parsed anew."""
+        self._objects.pop(block_id, None)
+
+    def prefer(self, block_id: bytes) -> None:
+        """The node prefers this block."""
+        self._preferred_id = block_id
 
     def accepted(self, block_id: bytes, block: Block) -> None:
         """*block* was accepted."""
-        self.rejected(block_id, block)
+        self.forget(block_id)
         self._last_accepted = block_id, block
 
-    def rejected(self, block_id: bytes, block: Block) -> None:
-        """*block* was rejected."""
+    def forget(self, block_id: bytes) -> None:
+        """The block was decided."""
         self._verified.pop(block_id, None)
-        data = block.raw
-        # The block's effects are permanent by now: nothing that is odd about it may fail the call.
-        if isinstance(data, bytes) and self._parsed.pop(data, None) is not None:
-            self._parsed_bytes -= len(data)
+        self._objects.pop(block_id, None)
 
     def load_last_accepted(self) -> Block:
         """The block that the VM calls last accepted; asked anew, since state sync moves it."""
-        block_id = returned.block_id("last_accepted", self._vm.last_accepted())
+        block_id = conversion.block_id("last_accepted", self._vm.last_accepted(), "")
         if self._last_accepted is None or self._last_accepted[0] != block_id:
-            block = returned.block("get_block", self._vm.get_block(block_id), "NotFound")
+            found = self._vm.get_block(block_id)
+            block = conversion.block("get_block", found)
             if block.id != block_id:
-                raise returned.Unusable("get_block returned a block whose ID is", block.id, f"be {block_id}")
+                raise conversion.unusable(
+                    "get_block returned a block whose ID is", block.id, f"be {block_id}"
+                )
             self._last_accepted = block_id, block
         return self._last_accepted[1]

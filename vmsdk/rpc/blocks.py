@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.block import Block, VerifyWithContext
-from vmsdk.errors import InvalidBlock, NotFound, NothingToBuild, VMError
+from vmsdk.errors import InvalidBlock, InvalidInput, NotFound, NothingToBuild, VMError
 from vmsdk.ids import ID
-from vmsdk.rpc import answers, returned
-from vmsdk.rpc.dispatch import Dispatcher, Handler, InvalidRequest
-from vmsdk.rpc.errors import SENTINELS, sentinel_number
-from vmsdk.rpc.requests import identifier
+from vmsdk.rpc import conversion
+from vmsdk.rpc.conversion import InvalidRequest, call, identifier
+from vmsdk.rpc.dispatch import Dispatcher, Handler
+from vmsdk.rpc.errors import SENTINELS, details, sentinel_number
 from vmsdk.rpc.session import Session
 from vmsdk.vm import BatchedParseBlock, BuildBlockWithContext, GetAncestors
 
-# What each block adds to an answer of GetAncestors besides its own bytes
+# What each block adds to a response of GetAncestors besides its own bytes
 # (wrappers.IntLen in the node's snow/engine/snowman/block/batched_vm.go).
 ANCESTOR_OVERHEAD_BYTES = 4
 
-
-class ContextUnsupported(InvalidRequest):
-    """A block is to be verified at a P-chain height and can't be. The text begins as a Go VM's."""
-
-    def __init__(self, block: Block) -> None:
-        super().__init__(
-            f"expected block.WithVerifyContext but got {type(block).__name__}: "
-            "a block that takes a P-chain height implements vmsdk.VerifyWithContext"
-        )
+# vmsdk's own readers raise InvalidInput: a peer's garbage is not a fault of the VM.
+_INVALID = (InvalidBlock, InvalidInput)
 
 
 class NotVerified(VMError):
     """The node decides a block that is not verified, or already decided. The text is a Go VM's."""
 
-    def __init__(self, block_id: ID) -> None:
-        self.block_id = block_id
+    def __init__(self) -> None:
         super().__init__("not found")
 
 
@@ -51,17 +43,20 @@ class Blocks:
         self._blocks = session.blocks
         self._events = session.events
         self._with_status = session.protocol.block_status
+        self._built: bytes = b""
+        """The ID of the block that was built last and not verified yet."""
+        self._is_reported = False
 
     def handlers(self) -> Iterator[Handler]:
         dispatch = Dispatcher(self._session)
         yield dispatch.engine(VM.BuildBlock, self.build_block, answers=(NothingToBuild,))
-        yield dispatch.engine(VM.ParseBlock, self.parse_block, answers=(InvalidBlock,))
-        yield dispatch.engine(VM.BatchedParseBlock, self.batched_parse_block, answers=(InvalidBlock,))
+        yield dispatch.engine(VM.ParseBlock, self.parse_block, answers=_INVALID)
+        yield dispatch.engine(VM.BatchedParseBlock, self.batched_parse_block, answers=_INVALID)
         yield dispatch.engine(VM.GetBlock, self.get_block)
         yield dispatch.engine(VM.GetAncestors, self.get_ancestors)
         yield dispatch.engine(VM.GetBlockIDAtHeight, self.get_block_id_at_height)
         yield dispatch.engine(VM.SetPreference, self.set_preference)
-        yield dispatch.engine(VM.BlockVerify, self.verify, answers=(InvalidBlock,))
+        yield dispatch.engine(VM.BlockVerify, self.verify, answers=_INVALID)
         yield dispatch.engine(VM.BlockAccept, self.accept, answers=(NotVerified,))
         yield dispatch.engine(VM.BlockReject, self.reject, answers=(NotVerified,))
 
@@ -73,38 +68,58 @@ class Blocks:
                 built: Block = self._vm.build_block_with_context(request.p_chain_height)
             else:
                 built = self._vm.build_block()
-            block = returned.block("build_block", built, "NothingToBuild")
+            block = conversion.block("build_block", built, "NothingToBuild")
             response = vm_pb2.BuildBlockResponse(
-                id=answers.own_id(block),
-                parent_id=answers.parent_id(block),
-                bytes=answers.content(block),
-                height=answers.height(block),
-                timestamp=answers.timestamp(block.timestamp),
+                id=conversion.own_id(block),
+                parent_id=conversion.parent_id(block),
+                bytes=conversion.content(block),
+                height=conversion.height(block),
+                timestamp=conversion.timestamp(block),
                 verify_with_context=_wants_context(block),
             )
-        except BaseException:
+        except BaseException as error:
             self._events.build_failed()
+            if isinstance(error, NothingToBuild):
+                self._report_idle()
             raise
         self._blocks.remember_parsed(response.bytes, block)
+        self._built = response.id
         self._events.built(response.id)
         return response
 
+    def _report_idle(self) -> None:
+        """Report a VM that has work and builds nothing, which would go on silently for ever."""
+        if self._is_reported or not self._events.has_pending_work():
+            return
+        tip = self._blocks.preferred
+        self._report(
+            "has_pending_work returns True but build_block raises NothingToBuild, on block %s at height %d",
+            ID(tip.id),
+            tip.height,
+        )
+
+    def _report(self, text: str, *values: object) -> None:
+        """Log a contradiction of the VM's once, until it has built a valid block."""
+        if not self._is_reported:
+            self._is_reported = True
+            self._session.log.error(text, *values)
+
     def parse_block(self, request: vm_pb2.ParseBlockRequest) -> vm_pb2.ParseBlockResponse:
-        return self._parsed(self._blocks.parse(request.bytes))
+        return self._parsed(*self._blocks.resolve(request.bytes))
 
     def batched_parse_block(
         self, request: vm_pb2.BatchedParseBlockRequest
     ) -> vm_pb2.BatchedParseBlockResponse:
         data = list(request.request)
         if isinstance(self._vm, BatchedParseBlock):
-            blocks = self._parse_all(self._vm, data)
+            found = self._parse_all(self._vm, data)
         else:
-            blocks = [self._blocks.parse(each) for each in data]
-        return vm_pb2.BatchedParseBlockResponse(response=[self._parsed(block) for block in blocks])
+            found = [self._blocks.resolve(each) for each in data]
+        return vm_pb2.BatchedParseBlockResponse(response=[self._parsed(*each) for each in found])
 
-    def _parse_all(self, vm: BatchedParseBlock, data: list[bytes]) -> list[Block]:
+    def _parse_all(self, vm: BatchedParseBlock, data: list[bytes]) -> list[tuple[bytes, Block]]:
         blocks = [
-            returned.block("batched_parse_block, for one input,", each, "InvalidBlock")
+            conversion.block("batched_parse_block, for one input,", each, "InvalidBlock")
             for each in vm.batched_parse_block(tuple(data))
         ]
         if len(blocks) != len(data):
@@ -112,16 +127,14 @@ class Blocks:
                 f"batched_parse_block returned {len(blocks)} blocks for {len(data)} inputs: "
                 "it must return one for each, in their order"
             )
-        for each, block in zip(data, blocks, strict=True):
-            self._blocks.remember_parsed(each, block)
-        return blocks
+        return [self._blocks.remember_parsed(*each) for each in zip(data, blocks, strict=True)]
 
-    def _parsed(self, block: Block) -> vm_pb2.ParseBlockResponse:
+    def _parsed(self, block_id: bytes, block: Block) -> vm_pb2.ParseBlockResponse:
         response = vm_pb2.ParseBlockResponse(
-            id=answers.own_id(block),
-            parent_id=answers.parent_id(block),
-            height=answers.height(block),
-            timestamp=answers.timestamp(block.timestamp),
+            id=block_id,
+            parent_id=conversion.parent_id(block),
+            height=conversion.height(block),
+            timestamp=conversion.timestamp(block),
             verify_with_context=_wants_context(block),
         )
         if self._with_status:
@@ -135,10 +148,10 @@ class Blocks:
         except SENTINELS as error:
             return vm_pb2.GetBlockResponse(err=sentinel_number(error))
         response = vm_pb2.GetBlockResponse(
-            parent_id=answers.parent_id(block),
-            bytes=answers.content(block),
-            height=answers.height(block),
-            timestamp=answers.timestamp(block.timestamp),
+            parent_id=conversion.parent_id(block),
+            bytes=conversion.content(block),
+            height=conversion.height(block),
+            timestamp=conversion.timestamp(block),
             verify_with_context=_wants_context(block),
         )
         if self._with_status:
@@ -146,7 +159,7 @@ class Blocks:
         return response
 
     def _status(self, block: Block) -> vm_pb2.Status.ValueType:
-        """What has become of *block*, which nodes of protocol 35 want to be told."""
+        """What became of *block*, for nodes of protocol 35."""
         if block.height > self._blocks.last_accepted_height:
             return vm_pb2.STATUS_PROCESSING
         try:
@@ -163,7 +176,7 @@ class Blocks:
             found = self._vm.get_block_id_at_height(request.height)
         except SENTINELS as error:
             return vm_pb2.GetBlockIDAtHeightResponse(blk_id=ID.EMPTY, err=sentinel_number(error))
-        block_id = returned.block_id("get_block_id_at_height", found, "NotFound")
+        block_id = conversion.block_id("get_block_id_at_height", found)
         return vm_pb2.GetBlockIDAtHeightResponse(blk_id=block_id)
 
     def get_ancestors(self, request: vm_pb2.GetAncestorsRequest) -> vm_pb2.GetAncestorsResponse:
@@ -184,15 +197,15 @@ class Blocks:
         """The block, its parent, and so on, by the rules of the node's generic implementation."""
         deadline_ns = time.monotonic_ns() + max_time_ns
         block = self._blocks.get(block_id)
-        found = [answers.content(block)]
+        found = [conversion.content(block)]
         size = len(found[0]) + ANCESTOR_OVERHEAD_BYTES
         while len(found) < max_blocks and time.monotonic_ns() < deadline_ns and block.height > 0:
             try:
                 block = self._blocks.get(ID(block.parent_id))
-                data = answers.content(block)
+                data = conversion.content(block)
             except NotFound:
                 break
-            except Exception as error:  # noqa: BLE001 - what was found so far is still a good answer
+            except Exception as error:  # noqa: BLE001 - what was found so far is still a good response
                 self._session.faults.record("get_block", error, "GetAncestors ends at its child")
                 break
             size += len(data) + ANCESTOR_OVERHEAD_BYTES
@@ -204,48 +217,54 @@ class Blocks:
     # Deciding --------------------------------------------------------------------------------------
 
     def set_preference(self, request: vm_pb2.SetPreferenceRequest) -> Empty:
-        self._vm.set_preference(identifier(request.id))
+        block_id = identifier(request.id)
+        self._blocks.prefer(block_id)
+        call("set_preference", self._vm.set_preference, block_id)
         self._events.changed()
         return Empty()
 
     def verify(self, request: vm_pb2.BlockVerifyRequest) -> vm_pb2.BlockVerifyResponse:
-        block = self._blocks.parse(request.bytes)
-        block_id = answers.own_id(block)
-        # The object that was verified before, if any: the author keeps results in it.
-        known = self._blocks.verified(block_id)
-        if known is not None:
-            block = known
+        block_id, block = self._blocks.resolve(request.bytes)
+        is_own = block_id == self._built
         try:
             _verify(block, request)
-            response = vm_pb2.BlockVerifyResponse(timestamp=answers.timestamp(block.timestamp))
-        except BaseException:
+            response = vm_pb2.BlockVerifyResponse(timestamp=conversion.timestamp(block))
+        except BaseException as error:
+            self._blocks.refused(block_id)
             self._events.verified(block_id, valid=False)
+            if is_own:
+                text = "build_block made block %s at height %s, which its own verify refuses: %s"
+                self._report(text, ID(block_id), block.height, details(error))
             raise
         self._blocks.remember_verified(block_id, block)
         self._events.verified(block_id, valid=True)
+        if is_own:
+            self._is_reported = False
         return response
 
     def accept(self, request: vm_pb2.BlockAcceptRequest) -> Empty:
-        self._decide(request.id, Block.accept.__name__, lambda block: block.accept(), self._blocks.accepted)
+        block_id, block = self._undecided(request.id, "accept")
+        call(f"{type(block).__name__}.accept", block.accept)
+        self._blocks.accepted(block_id, block)
+        self._events.changed()
         return Empty()
 
     def reject(self, request: vm_pb2.BlockRejectRequest) -> Empty:
-        self._decide(request.id, Block.reject.__name__, lambda block: block.reject(), self._blocks.rejected)
+        block_id, block = self._undecided(request.id, "reject")
+        call(f"{type(block).__name__}.reject", block.reject)
+        self._blocks.forget(block_id)
+        self._events.changed()
         return Empty()
 
-    def _decide(
-        self, raw_id: bytes, verb: str, decide: Callable[[Block], None], then: Callable[[bytes, Block], None]
-    ) -> None:
+    def _undecided(self, raw_id: bytes, verb: str) -> tuple[ID, Block]:
         block_id = identifier(raw_id)
         block = self._blocks.verified(block_id)
         if block is None:
             self._session.log.error(
                 "the node wants to %s block %s, which is not verified or already decided", verb, block_id
             )
-            raise NotVerified(block_id)
-        decide(block)
-        then(block_id, block)
-        self._events.changed()
+            raise NotVerified
+        return block_id, block
 
 
 def _wants_context(block: Block) -> bool:
@@ -253,9 +272,13 @@ def _wants_context(block: Block) -> bool:
 
 
 def _verify(block: Block, request: vm_pb2.BlockVerifyRequest) -> None:
+    kind = type(block).__name__
     if not request.HasField("p_chain_height"):
-        block.verify()
+        call(f"{kind}.verify", block.verify)
     elif isinstance(block, VerifyWithContext):
-        block.verify_with_context(request.p_chain_height)
+        call(f"{kind}.verify_with_context", block.verify_with_context, request.p_chain_height)
     else:
-        raise ContextUnsupported(block)
+        raise InvalidRequest(
+            f"expected block.WithVerifyContext but got {kind}: "
+            "a block that takes a P-chain height implements vmsdk.VerifyWithContext"
+        )

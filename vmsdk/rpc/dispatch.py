@@ -10,7 +10,8 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from vmsdk._pb._service import Method
-from vmsdk.errors import NotLoaded, VMError
+from vmsdk.errors import NotLoaded
+from vmsdk.rpc.conversion import InvalidRequest
 from vmsdk.rpc.errors import details, status
 from vmsdk.rpc.session import NotReady, Session
 
@@ -60,7 +61,7 @@ class Dispatcher:
         def handle(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
             with priority, lock:
                 try:
-                    if not session.initialized:
+                    if session.fatal is not None or not session.initialized:
                         session.check_ready()
                     return behaviour(request)
                 except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
@@ -110,7 +111,7 @@ class Dispatcher:
         answers: tuple[type[Exception], ...] = (),
     ) -> NoReturn:
         name = method.path.rpartition("/")[2]
-        if isinstance(error, (*answers, NotReady, NotLoaded)):
+        if isinstance(error, (*answers, NotReady, NotLoaded)) or error is self._session.fatal:
             if self._session.log.isEnabledFor(logging.DEBUG):
                 self._session.log.debug("%s: %s", name, details(error))
         elif isinstance(error, InvalidRequest):
@@ -143,7 +144,3 @@ class Dispatcher:
 
 class Cancelled(Exception):
     """A wait ended without a result, because the node gave it up or the chain ends."""
-
-
-class InvalidRequest(VMError):
-    """The node sent what the protocol does not allow. The text is the node's own where it has one."""

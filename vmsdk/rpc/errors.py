@@ -1,16 +1,24 @@
-"""The one map from exceptions to the wire."""
+"""What becomes of exceptions: the one map to the wire, and the log of an author's faults."""
 
 from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
 
 import grpc
 
 from vmsdk._pb.vm import vm_pb2
-from vmsdk.errors import Closed, NodeError, NotFound, StateSyncNotImplemented
+from vmsdk.errors import Closed, Fatal, NodeError, NotFound, StateSyncNotImplemented, VMError
 
-# A status text travels in an HTTP/2 header, where peers made with gRPC's C core take no more than 8 KiB, and
+# A status text travels in an HTTP/2 header, where peers built on gRPC's C core accept at most 8 KiB, and
 # each byte that is not printable ASCII takes three.
 MAX_DETAILS_BYTES = 4_096
 _CUT = "..."
+
+MAX_SIGNATURES = 1_000
 
 _SENTINELS: tuple[tuple[type[Exception], vm_pb2.Error.ValueType], ...] = (
     (Closed, vm_pb2.ERROR_CLOSED),
@@ -18,14 +26,14 @@ _SENTINELS: tuple[tuple[type[Exception], vm_pb2.Error.ValueType], ...] = (
     (StateSyncNotImplemented, vm_pb2.ERROR_STATE_SYNC_NOT_IMPLEMENTED),
 )
 SENTINELS = tuple(kind for kind, _ in _SENTINELS)
-"""What a method with an `err` field tells as a number in an OK answer, wherever it was raised.
+"""What a method with an `err` field reports as a number in an OK response, wherever it was raised.
 
-An exception that is merely raised *from* one of these is not one of them, as with the node's own hosts.
+An exception that is merely raised *from* one of these is not one of them, as in the node's own hosts.
 """
 
 
 def sentinel_number(error: BaseException) -> vm_pb2.Error.ValueType:
-    """The `vm.Error` number of a sentinel. Raises *error* itself when it is none."""
+    """The `vm.Error` number of a sentinel. Raises *error* itself if it is not one."""
     for kind, number in _SENTINELS:
         if isinstance(error, kind):
             return number
@@ -33,9 +41,9 @@ def sentinel_number(error: BaseException) -> vm_pb2.Error.ValueType:
 
 
 def status(error: BaseException) -> tuple[grpc.StatusCode, str]:
-    """The gRPC status that tells *error* to the node.
+    """The gRPC status for *error*: UNKNOWN with its text, as in a Go VM.
 
-    Unknown with the error's text, as a Go VM says it; a failed call to the node keeps its code.
+    A failed call to the node keeps its code.
     """
     code = grpc.StatusCode.UNKNOWN
     if isinstance(error, NodeError):
@@ -46,8 +54,14 @@ def status(error: BaseException) -> tuple[grpc.StatusCode, str]:
 
 
 def details(error: BaseException) -> str:
-    """The text of *error*, cut to what a header can carry; the kind of error when it has no text."""
-    raw = (text_of(error) or type(error).__name__).encode("utf-8", "replace")
+    """The text of *error*, cut to what a header can carry.
+
+    An exception that is not vmsdk's own has its type in front: `KeyError: 'x'`, not `'x'`.
+    """
+    text = text_of(error)
+    if not text or not isinstance(error, VMError):
+        text = described(error)
+    raw = text.encode("utf-8", "replace")
     used = fitting = 0
     for length, byte in enumerate(raw, start=1):
         # Source: Percent-Encoded in the protocol of gRPC over HTTP/2.
@@ -59,9 +73,62 @@ def details(error: BaseException) -> str:
     return raw.decode("utf-8")
 
 
+def described(error: BaseException) -> str:
+    """The type of *error*, and its text if it has one."""
+    text, kind = text_of(error), type(error).__name__
+    return f"{kind}: {text}" if text else kind
+
+
 def text_of(error: BaseException) -> str:
-    """What *error* says; empty when its `__str__` fails."""
+    """The text of *error*; empty if its `__str__` fails."""
     try:
         return str(error)
-    except BaseException:  # noqa: BLE001 - an author's __str__ may do anything; the call must be answered
+    except BaseException:  # noqa: BLE001 - an author's __str__ may do anything; the call needs a response
         return ""
+
+
+class FaultLog:
+    """The faults of an author's code: each logged with one traceback, then only counted."""
+
+    def __init__(self, log: logging.Logger, on_fatal: Callable[[Fatal], None] = lambda _: None) -> None:
+        self._log = log
+        self._on_fatal = on_fatal
+        self._lock = threading.Lock()
+        self._seen: Counter[tuple[str, str, str]] = Counter()
+        self._by_method: Counter[str] = Counter()
+
+    def record(self, method: str, error: BaseException, consequence: str) -> None:
+        """Log that *method* of the VM raised *error*, and what follows from it. Reports a `Fatal`."""
+        if isinstance(error, Fatal):
+            self._on_fatal(error)
+        signature = (method, type(error).__qualname__, _place(error.__traceback__))
+        with self._lock:
+            self._by_method[method] += 1
+            if signature not in self._seen and len(self._seen) >= MAX_SIGNATURES:
+                self._seen.clear()
+            self._seen[signature] += 1
+            times = self._seen[signature]
+        if times == 1:
+            self._log.error("%s raised %s; %s", method, described(error), consequence, exc_info=error)
+        elif times & (times - 1) == 0:  # 2, 4, 8, …: a flood must not fill the node's disk
+            self._log.error(
+                "%s raised %s again, %d times so far, last: %s; %s",
+                method,
+                type(error).__qualname__,
+                times,
+                described(error),
+                consequence,
+            )
+
+    def counts(self) -> dict[str, int]:
+        """How many faults each method of the VM had."""
+        with self._lock:
+            return dict(self._by_method)
+
+
+def _place(traceback: TracebackType | None) -> str:
+    if traceback is None:
+        return ""
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}"

@@ -1,20 +1,35 @@
-"""WaitForEvent: the node asks for events (from protocol 42)."""
+"""How events reach the node: it asks for them (protocol 42 and newer), or a thread sends them (up to 41)."""
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
+from vmsdk.errors import VMError
 from vmsdk.rpc.dispatch import Cancelled, Dispatcher, Handler
+from vmsdk.rpc.errors import FaultLog
+from vmsdk.rpc.eventsource import EventSource
 from vmsdk.rpc.session import Session
+from vmsdk.state import Event
+
+if TYPE_CHECKING:
+    from vmsdk.services.messenger import MessengerClient
+
+# The node acts on a message when its engine is free, and may drop one while it bootstraps. Sending it
+# again is harmless: the node's queue holds one message and refuses the next.
+RESEND_S = 5.0
+FULL_QUEUE_S = 0.1
 
 
 class Events:
-    """Answers the node's question when there is something to tell."""
+    """WaitForEvent: returns when there is an event."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -32,6 +47,53 @@ class Events:
         if event is None:
             raise Cancelled
         if wait.cancelled.is_set():
-            self._session.events.untold(event)
+            self._session.events.not_reported(event)
             raise Cancelled
         return vm_pb2.WaitForEventResponse(message=vm_pb2.Message.ValueType(event))
+
+
+class Notifier:
+    """A thread that sends each event once, and again if the node has not acted on it."""
+
+    def __init__(
+        self, events: EventSource, messenger: MessengerClient, faults: FaultLog, log: logging.Logger
+    ) -> None:
+        self._events = events
+        self._messenger = messenger
+        self._faults = faults
+        self._log = log
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="vmsdk-notifier", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send events."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send nothing more. The event source must be closed before; blocks no longer than a call."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                event = self._events.wait(self._events.begin())
+                if event is None:
+                    return  # the chain ends
+                self._send(event)
+            except BaseException as error:  # noqa: BLE001 - the author's wait_for_event; the chain must go on
+                self._faults.record("wait_for_event", error, "vmsdk calls it again in 100 ms")
+                self._stopped.wait(FULL_QUEUE_S)
+
+    def _send(self, event: Event) -> None:
+        hearings = self._events.hearings(event)
+        try:
+            queued = self._messenger.notify(event)
+        except VMError as error:
+            if not self._stopped.is_set():
+                self._log.warning("the node did not take the event %s: %s", event.name, error)
+            queued = False
+        if queued:
+            self._events.queued(event)
+        else:
+            self._events.not_reported(event)
+        self._events.wait_until_heard(event, hearings, RESEND_S if queued else FULL_QUEUE_S)

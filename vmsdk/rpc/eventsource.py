@@ -1,4 +1,4 @@
-"""Decides when the node is told of work: level-triggered, so that a lost event never stalls the chain."""
+"""Decides when to report events: level-triggered, so that a lost event never stalls the chain."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import threading
 import time
 from collections.abc import Callable
 
-from vmsdk.events import Event
-from vmsdk.rpc.faults import FaultLog
-from vmsdk.rpc.syncend import SyncEnd
-from vmsdk.state import State
+from vmsdk.rpc.errors import FaultLog
+from vmsdk.state import Event, State
 from vmsdk.statesync import StateSyncMode
 from vmsdk.vm import ChainVM
 
-# The node retries a failed WaitForEvent after 100 ms (snow/engine/common/notifier.go); a build that
-# fails is repeated no faster, and ever slower up to 2 s while it goes on failing.
+# The node retries a failed WaitForEvent after 100 ms (snow/engine/common/notifier.go). A build that
+# fails is repeated no faster than that, and ever slower up to 2 s while it goes on failing.
 FIRST_RETRY_S = 0.1
 MAX_RETRY_S = 2.0
 # The node verifies a block right after it was built; until then the block's work still looks pending.
 MAX_UNVERIFIED_S = 2.0
 # The node has one wait outstanding, and a cancelled one may overlap with its successor for a moment.
 MAX_WAITS = 4
+# A node that drops an event asks again at once. One that asks so soon again has probably not heard the
+# end of a dynamic state sync.
+UNHEARD_S = 0.2
+# It may also ask because something changed on a busy chain, so there is a limit.
+MAX_REPEATS = 16
 
 
 class Wait:
@@ -36,20 +39,98 @@ class Wait:
         self._wake()
 
 
-class EventSource:
-    """What there is to tell the node, from the VM's `has_pending_work` and the state of the chain."""
+class _SyncEnd:
+    """Whether the end of a state sync is due to be reported. Used with the event source's lock held.
 
-    def __init__(self, vm: ChainVM, lock: threading.RLock, faults: FaultLog) -> None:
+    The node waits for the end of a static sync, and sets the next state once it has heard of it: until
+    then the end is reported again and again, since the node may drop it. After a dynamic sync, or one
+    that ends in normal operation, nothing that the node does shows that it has heard. That end is
+    reported once, and again only if the node asks anew at once.
+    """
+
+    def __init__(self) -> None:
+        self.is_due = False
+        """Whether to report it."""
+        self._state: State | None = None
+        self._dynamic = False
+        self._queued = False
+        self._taken_at = float("-inf")
+        self._repeats = 0
+
+    @property
+    def is_reported_once(self) -> bool:
+        """Whether nothing that the node does will show that it has heard."""
+        return self._dynamic or self._state is State.NORMAL_OP
+
+    def begin(self, mode: StateSyncMode) -> None:
+        """The VM has accepted a state summary."""
+        self._dynamic = mode is StateSyncMode.DYNAMIC
+        self._settle()
+
+    def finish(self) -> None:
+        """The author says that the sync has ended."""
+        self.is_due = True
+        self._queued = False
+        self._repeats = 0
+
+    def enter(self, state: State) -> None:
+        """The node has entered another phase."""
+        self._state = state
+        if not self._dynamic:
+            self.is_due = False
+
+    def take(self, now: float) -> bool:
+        """The end is about to be reported; false if it is no longer due."""
+        due = self.is_due
+        # While a node accepts a summary it drops every event, with the SetState that ends this phase.
+        if due and self.is_reported_once and self._state is not State.STATE_SYNCING:
+            self.is_due = False
+            self._taken_at = now
+        return due
+
+    def asked(self, now: float) -> None:
+        """The node asks for events: what it was told a moment ago may have been dropped."""
+        if now - self._taken_at <= UNHEARD_S and self._repeats < MAX_REPEATS and not self.is_due:
+            self._repeats += 1
+            self.is_due = True
+
+    def give_back(self) -> None:
+        """It was not reported after all."""
+        if self.is_reported_once:
+            self.is_due = True
+
+    def queue(self) -> None:
+        """The node has it in a queue, out of which nothing gets lost."""
+        self._queued = True
+        self._taken_at = float("-inf")
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._queued and self.is_reported_once:
+            self.is_due = False
+
+
+class EventSource:
+    """The events to report, from the VM's `has_pending_work` and the state of the chain."""
+
+    def __init__(
+        self,
+        vm: ChainVM,
+        lock: threading.RLock,
+        faults: FaultLog,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._vm = vm
         self._lock = lock
         self._faults = faults
+        self._clock = clock
         self._overridden = type(vm).wait_for_event is not ChainVM.wait_for_event
         self._condition = threading.Condition()
         self._changes = 0
         self._closed = False
         self._waits: list[Wait] = []
         self._state: State | None = None
-        self._sync_end = SyncEnd()
+        self._sync_end = _SyncEnd()
         self._unverified: bytes | None = None
         self._quiet_until = 0.0
         self._failures = 0
@@ -64,15 +145,15 @@ class EventSource:
     def notify(self) -> None:
         """The author says that there may be work."""
         if self._asking == threading.get_ident():
-            return  # from inside has_pending_work, whose answer says it: asking again would never end
+            return  # from inside has_pending_work, whose result says it: asking again would never end
         with self._condition:
             if self._failures:
                 self._failures = 0
-                self._quiet_until = min(self._quiet_until, time.monotonic() + FIRST_RETRY_S)
+                self._quiet_until = min(self._quiet_until, self._clock() + FIRST_RETRY_S)
             self._change()
 
     def changed(self) -> None:
-        """Something was decided or preferred, so the answer of `has_pending_work` may be another."""
+        """Something was decided or preferred, so `has_pending_work` may return something else."""
         with self._condition:
             self._change()
 
@@ -88,7 +169,7 @@ class EventSource:
             self._change()
 
     def state_set(self, state: State) -> None:
-        """The node has begun another phase."""
+        """The node has entered another phase."""
         with self._condition:
             self._state = state
             self._sync_end.enter(state)
@@ -100,7 +181,7 @@ class EventSource:
         with self._condition:
             self._builds += 1
             self._unverified = block_id
-            self._quiet_until = time.monotonic() + MAX_UNVERIFIED_S
+            self._quiet_until = self._clock() + MAX_UNVERIFIED_S
             self._change()
 
     def build_failed(self) -> None:
@@ -126,11 +207,11 @@ class EventSource:
         self._unverified = None
         delay = min(FIRST_RETRY_S * 2.0**self._failures, MAX_RETRY_S)
         self._failures = min(self._failures + 1, 16)
-        self._quiet_until = time.monotonic() + delay
+        self._quiet_until = self._clock() + delay
         self._change()
 
     def close(self) -> None:
-        """End every wait, and answer each later one at once with nothing."""
+        """End every wait, and each later one at once."""
         with self._condition:
             self._closed = True
             waits = list(self._waits)
@@ -145,9 +226,10 @@ class EventSource:
     # Waiting ---------------------------------------------------------------------------------------
 
     def begin(self) -> Wait:
-        """A new wait. When there are too many, the oldest are ended: nobody listens to them any more."""
+        """A new wait. If there are too many, the oldest end: nobody listens to them any more."""
         wait = Wait(self.changed)
         with self._condition:
+            self._sync_end.asked(self._clock())
             self._waits.append(wait)
             ended = self._waits[:] if self._closed else self._waits[:-MAX_WAITS]
         for old in ended:
@@ -166,8 +248,8 @@ class EventSource:
             with self._condition:
                 self._waits.remove(wait)
 
-    def untold(self, event: Event) -> None:
-        """The node was not told of *event* after all."""
+    def not_reported(self, event: Event) -> None:
+        """The node did not get *event* after all."""
         with self._condition:
             if event is Event.STATE_SYNC_FINISHED:
                 self._sync_end.give_back()
@@ -180,28 +262,34 @@ class EventSource:
                 self._sync_end.queue()
 
     def _ask_author(self, wait: Wait) -> Event | None:
-        """What the author's own `wait_for_event` says.
+        """The event from the author's own `wait_for_event`.
 
-        It is called for one wait at a time: if it overlooks a cancellation, one thread is stuck and not, in
-        the end, all. An event that comes too late for one wait is given to the next.
+        It is called for one wait at a time: if it overlooks a cancellation, one thread is stuck and not,
+        in the end, all. An event that comes too late for one wait goes to the next.
         """
         with self._condition:
             self._condition.wait_for(lambda: wait.cancelled.is_set() or not self._author_waits)
             if wait.cancelled.is_set():
                 return None
             event, self._late = self._late, None
-            if event is not None:
-                return event
-            self._author_waits = True
-        try:
-            told = self._vm.wait_for_event(wait.cancelled)
-            event = None if told is None else Event(told)
-        finally:
-            with self._condition:
-                self._author_waits = False
-                if wait.cancelled.is_set():
-                    event, self._late = None, event
-                self._condition.notify_all()
+            self._author_waits = event is None
+        if event is None:
+            try:
+                returned = self._vm.wait_for_event(wait.cancelled)
+                event = None if returned is None else Event(returned)
+            finally:
+                with self._condition:
+                    self._author_waits = False
+                    self._condition.notify_all()
+        with self._condition:
+            # A build that failed is not repeated at once, or both sides would spin.
+            while event is Event.BUILD_BLOCK and not wait.cancelled.is_set():
+                quiet_s = self._quiet_until - self._clock()
+                if quiet_s <= 0:
+                    break
+                self._condition.wait(quiet_s)
+            if wait.cancelled.is_set():
+                event, self._late = None, event
         return event
 
     def _wait(self, wait: Wait) -> Event | None:
@@ -212,13 +300,15 @@ class EventSource:
             with self._condition:
                 if wait.cancelled.is_set():
                     return None
-                if event is Event.BUILD_BLOCK or (event is not None and self._sync_end.take()):
+                if event is Event.BUILD_BLOCK:
+                    return event
+                if event is not None and self._sync_end.take(self._clock()):
                     return event
                 if event is None and self._changes == changes:
                     self._condition.wait(delay_s)
 
     def _poll(self) -> tuple[Event | None, float | None]:
-        """The event to tell now, or how long the answer stays the same while nothing changes."""
+        """The event to report now, or for how long there is none while nothing changes."""
         quiet_s = self._quiet_s()
         if quiet_s == 0 and self._has_pending_work():
             return Event.BUILD_BLOCK, None
@@ -229,27 +319,29 @@ class EventSource:
         return None, quiet_s or None
 
     def _quiet_s(self) -> float | None:
-        """For how long work is not to be told, in seconds; None: until something changes."""
+        """For how many seconds work is not to be reported; None: until something changes."""
         with self._condition:
             if self._closed or self._state is not State.NORMAL_OP:
                 return None
-            return max(0.0, self._quiet_until - time.monotonic())
+            return max(0.0, self._quiet_until - self._clock())
 
     def _has_pending_work(self) -> bool:
         with self._lock:
             # While this thread waited for the lock, the work may have gone into a block, or the chain ended.
-            if self._quiet_s() != 0:
-                return False
-            self._asking = threading.get_ident()
-            try:
-                return bool(self._vm.has_pending_work())
-            except BaseException as error:  # noqa: BLE001 - the author's code; the chain must go on
-                self._faults.record("has_pending_work", error, "taken as: no work")
-                return False
-            finally:
-                self._asking = None
+            return self._quiet_s() == 0 and self.has_pending_work()
 
-    # Being heard, for nodes that are told instead of asking (until protocol 41) ----------------------
+    def has_pending_work(self) -> bool:
+        """What the VM says, with the chain's lock held. A fault counts as no work."""
+        self._asking = threading.get_ident()
+        try:
+            return bool(self._vm.has_pending_work())
+        except BaseException as error:  # noqa: BLE001 - the author's code; the chain must go on
+            self._faults.record("has_pending_work", error, "this counts as no work")
+            return False
+        finally:
+            self._asking = None
+
+    # Being heard, for nodes that are sent events instead of asking (until protocol 41) ----------------
 
     def hearings(self, event: Event) -> int:
         """How often the node has acted on this kind of event."""
@@ -269,7 +361,7 @@ class EventSource:
             )
 
     def _is_settled(self) -> bool:
-        return self._sync_end.is_told_once and not self._sync_end.is_due and not self._overridden
+        return self._sync_end.is_reported_once and not self._sync_end.is_due and not self._overridden
 
     def _hearings(self, event: Event) -> int:
         return self._builds if event is Event.BUILD_BLOCK else self._states

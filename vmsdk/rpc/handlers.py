@@ -1,4 +1,4 @@
-"""CreateHandlers and its successors: where the node finds the chain's HTTP handlers."""
+"""CreateHandlers and its successors: the addresses of the chain's HTTP handlers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
+from vmsdk.rpc.conversion import unusable
 from vmsdk.rpc.dispatch import Dispatcher, Handler
-from vmsdk.rpc.returned import Unusable
 from vmsdk.rpc.session import Session
 
 
 class Handlers:
-    """Starts a server for each of the author's HTTP handlers, and tells the node their addresses."""
+    """Starts a server for each of the author's HTTP handlers."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -30,7 +30,7 @@ class Handlers:
     def create_handlers(self, request: Empty) -> vm_pb2.CreateHandlersResponse:
         handlers = self._session.vm.create_handlers()
         if not isinstance(handlers, Mapping):
-            raise Unusable("create_handlers returned", handlers, "return a mapping of paths to apps")
+            raise unusable("create_handlers returned", handlers, "return a mapping of paths to apps")
         served = {prefix: self._session.serve_http(app, prefix=prefix) for prefix, app in handlers.items()}
         return vm_pb2.CreateHandlersResponse(
             handlers=[
@@ -45,6 +45,6 @@ class Handlers:
         return vm_pb2.NewHTTPHandlerResponse(server_addr=self._serve_header_routed())
 
     def _serve_header_routed(self) -> str:
-        """The address of the author's header-routed handler; empty means that there is none."""
+        """The address of the author's header-routed handler; empty if there is none."""
         app = self._session.vm.new_http_handler()
         return "" if app is None else self._session.serve_http(app, prefix=None)

@@ -8,13 +8,11 @@ from typing import Literal, get_args
 
 from vmsdk import bls
 from vmsdk._pb.vm import vm_pb2
-from vmsdk.context import Context
+from vmsdk.context import Context, NetworkUpgrades
 from vmsdk.errors import InvalidPublicKey
-from vmsdk.rpc.dispatch import InvalidRequest
-from vmsdk.rpc.requests import identifier, node_identifier, timestamp
+from vmsdk.rpc.conversion import InvalidRequest, identifier, moment, node_identifier
 from vmsdk.rpc.session import Session
 from vmsdk.services.node import NodeConnection
-from vmsdk.upgrades import NetworkUpgrades
 
 _TimeName = Literal[
     "apricot_phase_1_time",
@@ -34,14 +32,14 @@ _TimeName = Literal[
     "helicon_time",
 ]
 _TIMES: tuple[_TimeName, ...] = get_args(_TimeName)
-# A node older than an upgrade does not tell its time. A Go VM refuses that, by which a node of
-# AvalancheGo 1.14.0 and a VM made with 1.14.1, both of protocol 44, can't work together.
+# A node older than an upgrade does not send its time. A Go VM refuses that, so a node of AvalancheGo
+# 1.14.0 and a VM built with 1.14.1 don't work together, although both speak protocol 44.
 
 
 class Identity:
     """The IDs of an Initialize request, each of the right length.
 
-    Checked in the order of the node's own plugin library, so that the first fault is the same one.
+    Checked in the order of the node's own plugin library, so that the same fault is reported first.
     Raises `InvalidRequest`.
     """
 
@@ -59,7 +57,7 @@ class Identity:
 def make_context(
     session: Session, node: NodeConnection, identity: Identity, request: vm_pb2.InitializeRequest
 ) -> Context:
-    """What the author's `initialize` is given."""
+    """The context for the author's `initialize`."""
     return Context(
         network_id=request.network_id,
         subnet_id=identity.subnet_id,
@@ -77,7 +75,7 @@ def make_context(
         metrics=session.metrics,
         log=session.log,
         lock=session.lock,
-        get_block=session.blocks.get,
+        chain=session.blocks,
         notify=session.events.notify,
         state_sync_finished=session.events.finish_state_sync,
     )
@@ -96,7 +94,7 @@ def _network_upgrades(request: vm_pb2.InitializeRequest) -> NetworkUpgrades:
         raise InvalidRequest("network upgrades protobuf is nil")
     message = request.network_upgrades
 
-    times = {name: timestamp(getattr(message, name)) if message.HasField(name) else None for name in _TIMES}
+    times = {name: moment(getattr(message, name)) if message.HasField(name) else None for name in _TIMES}
     epoch: timedelta | None = None
     if message.HasField("granite_epoch_duration"):
         duration = message.granite_epoch_duration

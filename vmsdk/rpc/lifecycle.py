@@ -9,16 +9,15 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.protocol import Protocol
-from vmsdk.rpc.answers import last_accepted_fields
-from vmsdk.rpc.dispatch import Dispatcher, Handler, InvalidRequest
-from vmsdk.rpc.returned import Unusable
+from vmsdk.rpc.conversion import InvalidRequest, call, last_accepted_fields, unusable
+from vmsdk.rpc.dispatch import Dispatcher, Handler
 from vmsdk.rpc.session import Session
 from vmsdk.services.node import NodeConnection
 from vmsdk.state import State
 
 
 class Lifecycle:
-    """Takes the chain from nothing to its end."""
+    """Starts the chain, changes its state, and ends it."""
 
     def __init__(self, session: Session, on_shutdown: Callable[[], None]) -> None:
         self._session = session
@@ -34,7 +33,7 @@ class Lifecycle:
     def version(self, request: Empty) -> vm_pb2.VersionResponse:
         version = self._session.vm.version
         if not isinstance(version, str):
-            raise Unusable(f"{type(self._session.vm).__name__}.version is", version, "be a str")
+            raise unusable(f"{type(self._session.vm).__name__}.version is", version, "be a str")
         return vm_pb2.VersionResponse(version=version)
 
     def initialize(self, request: vm_pb2.InitializeRequest) -> vm_pb2.InitializeResponse:
@@ -49,22 +48,25 @@ class Lifecycle:
             session.node = node = _connect(request, session.protocol)
             try:
                 context = make_context(session, node, identity, request)
-                session.vm.initialize(
-                    context, request.genesis_bytes, request.upgrade_bytes, request.config_bytes
-                )
+                session.vm.ctx = context
+                data = request.genesis_bytes, request.upgrade_bytes, request.config_bytes
+                call("initialize", session.vm.initialize, context, *data)
             except BaseException:
                 session.disconnect()
                 raise
             try:
-                response = vm_pb2.InitializeResponse(**last_accepted_fields(session.blocks))
+                response = vm_pb2.InitializeResponse(
+                    **last_accepted_fields(session.blocks.load_last_accepted())
+                )
             except BaseException:
                 self._undo_initialize()
                 raise
             if node.messenger is not None:
-                from vmsdk.rpc.notifier import Notifier
+                from vmsdk.rpc.events import Notifier
 
-                session.notifier = Notifier(session.events, node.messenger, session.faults, session.log)
-                session.notifier.start()
+                notifier = Notifier(session.events, node.messenger, session.faults, session.log)
+                session.stop_notifier = notifier.stop
+                notifier.start()
             session.initialized = True
             session.log.info(
                 "%s %s serves chain %s at height %d, protocol %d",
@@ -80,8 +82,8 @@ class Lifecycle:
         session = self._session
         try:
             session.vm.shutdown()
-        except BaseException as error:  # noqa: BLE001 - the node is told why it was called
-            session.faults.record("shutdown", error, "the node gets the error before it")
+        except BaseException as error:  # noqa: BLE001 - the node gets the error that came before
+            session.faults.record("shutdown", error, "the node gets the error of initialize")
         finally:
             session.disconnect()
 
@@ -91,11 +93,11 @@ class Lifecycle:
             state = State(request.state)
         except ValueError:
             raise InvalidRequest(f"unknown state {request.state}: known are 1, 2 and 3") from None
-        # First, since the VM may tell the end of a state sync from inside its set_state.
+        # First, since the VM may report the end of a state sync from inside its set_state.
         session.events.state_set(state)
-        session.vm.set_state(state)
+        call("set_state", session.vm.set_state, state)
         session.log.info("the node set the state %s", state.name)
-        return vm_pb2.SetStateResponse(**last_accepted_fields(session.blocks))
+        return vm_pb2.SetStateResponse(**last_accepted_fields(session.blocks.load_last_accepted()))
 
     def shutdown(self, request: Empty) -> Empty:
         self._session.shutdown(self._on_shutdown)

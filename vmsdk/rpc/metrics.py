@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from vmsdk._pb.io.prometheus.client import metrics_pb2 as pb
 from vmsdk.errors import VMError
 from vmsdk.metrics import Collector, MetricFamily, Metrics, MetricSample
-from vmsdk.rpc.errors import details
-from vmsdk.rpc.faults import FaultLog
+from vmsdk.rpc.errors import FaultLog, details
 
 # Prefixes as a Go VM's: the node puts `avalanche_<vm id>_` (or `metal_…`) before them.
 AUTHOR_PREFIX = "vm_"

@@ -1,7 +1,7 @@
-"""What peers do: connect, disconnect, and send application messages.
+"""Peers: they connect, disconnect, and send application messages.
 
-An error out of any of these stops the chain for good, and a peer can cause one. So a fault of the
-author's handler is contained: logged, counted, and a request is answered with an application error.
+An error from any of these calls stops the chain for good, and a peer can cause one. So a fault of the
+author's handler is contained: it is logged and counted, and the peer gets an application error.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.errors import AppError, Fatal, NodeError
+from vmsdk.rpc.conversion import call, identifier, moment, node_identifier
 from vmsdk.rpc.dispatch import Dispatcher, Handler
-from vmsdk.rpc.requests import identifier, node_identifier, timestamp
 from vmsdk.rpc.session import Session
 from vmsdk.services.node import NodeConnection
 from vmsdk.timestamp import MAX_SECONDS, Timestamp
@@ -25,7 +25,7 @@ _NO_DEADLINE = Timestamp(MAX_SECONDS)
 
 
 class Peers:
-    """Hands the peers' doings to the VM, and contains its faults."""
+    """Passes what peers do to the VM, and contains the VM's faults."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -58,7 +58,7 @@ class Peers:
 
     def app_request(self, request: vm_pb2.AppRequestMsg) -> Empty:
         node_id = node_identifier(request.node_id)
-        deadline = timestamp(request.deadline) if request.HasField("deadline") else _NO_DEADLINE
+        deadline = moment(request.deadline) if request.HasField("deadline") else _NO_DEADLINE
 
         def handle() -> bytes | None:
             return self._session.vm.app_request(node_id, request.request_id, deadline, request.request)
@@ -94,7 +94,7 @@ class Peers:
 
     def cross_chain_app_request(self, request: vm_pb2.CrossChainAppRequestMsg) -> Empty:
         chain_id = identifier(request.chain_id)
-        deadline = timestamp(request.deadline) if request.HasField("deadline") else _NO_DEADLINE
+        deadline = moment(request.deadline) if request.HasField("deadline") else _NO_DEADLINE
 
         def handle() -> bytes | None:
             vm = self._session.vm
@@ -146,8 +146,8 @@ class Peers:
         respond: Callable[[bytes], None],
         refuse: Callable[[AppError], None],
     ) -> Empty:
-        """Run the handler of a request, and give the peer exactly one answer unless it is to come."""
-        if not self._session.initialized:
+        """Run the handler of a request, and send the peer exactly one response, unless it comes later."""
+        if not self._is_ready():
             return Empty()
         answers: list[Callable[[], None]] = []
         try:
@@ -166,23 +166,29 @@ class Peers:
         return Empty()
 
     def _sent(self, method: str, answer: Callable[[], None]) -> bool:
-        """Whether the node was given the answer; if not, the VM made one that can't be sent."""
+        """Send a response. False if it can't be sent as the VM made it."""
         try:
             answer()
         except NodeError as error:
-            self._session.faults.record(method, error, "the peer may get no answer")
+            self._session.faults.record(method, error, "the peer may get no response")
         except Exception as error:  # noqa: BLE001 - an error here would stop the chain for good
             self._session.faults.record(method, error, "the peer gets an application error")
             return False
         return True
 
-    def _message(self, method: str, handle: Callable[[], None]) -> Empty:
-        """Run the handler of a message that wants no answer. Too early or too late, it is dropped."""
-        return self._contain(method, handle) if self._session.initialized else Empty()
+    def _message(self, method: str, handle: Callable[[], object]) -> Empty:
+        """Run the handler of a message that needs no response. Too early or too late, it is dropped."""
+        return self._contain(method, handle) if self._is_ready() else Empty()
 
-    def _contain(self, method: str, handle: Callable[[], None]) -> Empty:
+    def _is_ready(self) -> bool:
+        """Whether the chain takes messages. Raises `Fatal` if its author has stopped it."""
+        if self._session.fatal is not None:
+            raise self._session.fatal
+        return self._session.initialized
+
+    def _contain(self, method: str, handle: Callable[[], object]) -> Empty:
         try:
-            handle()
+            call(method, handle)
         except Fatal:
             raise
         except BaseException as error:  # noqa: BLE001 - an error here would stop the chain for good

@@ -1,4 +1,4 @@
-"""One chain's session with its node: what the servicers share."""
+"""What the servicers of one chain share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from vmsdk.address import Addresses
-from vmsdk.errors import VMError
+from vmsdk.errors import Fatal, VMError
 from vmsdk.protocol import Protocol
 from vmsdk.rpc.blockmemory import BlockMemory
+from vmsdk.rpc.conversion import call
+from vmsdk.rpc.errors import FaultLog
 from vmsdk.rpc.eventsource import EventSource
-from vmsdk.rpc.faults import FaultLog
 from vmsdk.rpc.metrics import MetricsPage
 from vmsdk.rpc.priority import EnginePriority
 from vmsdk.services.node import NodeConnection
@@ -20,11 +21,10 @@ from vmsdk.vm import ChainVM
 
 if TYPE_CHECKING:
     from vmsdk.rpc.http import HTTPServers
-    from vmsdk.rpc.notifier import Notifier
 
 
 class NotReady(VMError):
-    """The node called a method that needs the chain before it had initialised it, or after its shutdown."""
+    """The node called a method that needs the chain before Initialize, or after Shutdown."""
 
     def __init__(self, *, ended: bool) -> None:
         self.ended = ended
@@ -43,22 +43,41 @@ class Session:
         self._addresses = addresses
         self.lock = threading.RLock()
         self.priority = EnginePriority()
-        self.faults = FaultLog(log)
+        self.faults = FaultLog(log, on_fatal=self.stop_chain)
         self.blocks = BlockMemory(vm)
         self.events = EventSource(vm, self.lock, self.faults)
         self.metrics = MetricsPage(self.faults, log)
         self._http: HTTPServers | None = None
         self.node: NodeConnection | None = None
-        self.notifier: Notifier | None = None
+        self.stop_notifier: Callable[[], None] = lambda: None
+        """Ends the thread that sends events, which only older nodes need."""
         self.initialized = False
+        self.fatal: Fatal | None = None
+        """Why the author stopped the chain."""
         self.shutdown_begun = threading.Event()
         self._ended = False
         self._ending = threading.Lock()
 
     def check_ready(self) -> None:
-        """Raise unless the chain is initialised and not shut down."""
+        """Raise unless the chain is initialised, not shut down, and not stopped by its author."""
+        if self.fatal is not None:
+            raise self.fatal
         if not self.initialized:
             raise NotReady(ended=self._ended)
+
+    def stop_chain(self, reason: Fatal) -> None:
+        """Make the node stop the chain, wherever *reason* was raised.
+
+        A node ignores the errors of most calls, but never that of an application message. So the VM
+        sends a request to its own node, and fails when it arrives. Until then every call fails.
+        """
+        if self.fatal is None and self.initialized and self.node is not None:
+            self.fatal = reason
+            self.log.critical("the VM stops the chain: %s", reason)
+            try:
+                self.node.sender.send_app_request([self.vm.ctx.node_id], 0, b"")
+            except VMError as error:
+                self.log.error("the node did not take the message that stops the chain: %s", error)
 
     def shutdown(self, on_begin: Callable[[], None] = lambda: None) -> None:
         """End the chain: its waits, the author's VM, HTTP, and the connections to the node.
@@ -83,12 +102,12 @@ class Session:
             self._ended = True
             was_initialized, self.initialized = self.initialized, False
             if was_initialized:
-                self.vm.shutdown()
+                call("shutdown", self.vm.shutdown)
 
     def serve_http(self, app: Any, *, prefix: str | None) -> str:
         """Serve an HTTP app of the author's on a server of its own; returns its address for the node.
 
-        Raises `TypeError` for what is no app, and whatever the app's start-up raises.
+        Raises `TypeError` for a value that is not an app, and whatever the app's start-up raises.
         """
         if self._http is None:
             # Not at the start of the process: no node asks for HTTP before it has a chain.
@@ -107,7 +126,6 @@ class Session:
 
     def cut_off(self) -> None:
         """End every call to the node, and refuse later ones. Harmless when repeated; from any thread."""
-        if self.notifier is not None:
-            self.notifier.stop()
+        self.stop_notifier()
         if self.node is not None:
             self.node.close()

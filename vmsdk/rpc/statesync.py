@@ -1,4 +1,4 @@
-"""State sync: summaries given to peers and taken from them."""
+"""State sync: summaries for peers and from peers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
-from vmsdk.errors import InvalidBlock, StateSyncNotImplemented
-from vmsdk.rpc import answers, returned
+from vmsdk.errors import InvalidBlock, InvalidInput, StateSyncNotImplemented
+from vmsdk.rpc import conversion
 from vmsdk.rpc.dispatch import Dispatcher, Handler
 from vmsdk.rpc.errors import SENTINELS, sentinel_number
 from vmsdk.rpc.session import Session
@@ -17,7 +17,7 @@ from vmsdk.statesync import StateSyncableVM, StateSyncMode
 
 
 class StateSync:
-    """The state sync methods, for VMs with that power and for those without."""
+    """The state sync methods, for VMs that implement `StateSyncableVM` and for those that don't."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -27,7 +27,9 @@ class StateSync:
         yield dispatch.engine(VM.StateSyncEnabled, self.state_sync_enabled)
         yield dispatch.engine(VM.GetOngoingSyncStateSummary, self.get_ongoing_sync_state_summary)
         yield dispatch.engine(VM.GetLastStateSummary, self.get_last_state_summary)
-        yield dispatch.engine(VM.ParseStateSummary, self.parse_state_summary, answers=(InvalidBlock,))
+        yield dispatch.engine(
+            VM.ParseStateSummary, self.parse_state_summary, answers=(InvalidBlock, InvalidInput)
+        )
         yield dispatch.engine(VM.GetStateSummary, self.get_state_summary)
         yield dispatch.engine(VM.StateSummaryAccept, self.accept)
 
@@ -45,9 +47,11 @@ class StateSync:
             found = self._syncable().get_ongoing_sync_state_summary()
         except SENTINELS as error:
             return vm_pb2.GetOngoingSyncStateSummaryResponse(err=sentinel_number(error))
-        summary = returned.summary("get_ongoing_sync_state_summary", found, "NotFound")
+        summary = conversion.summary("get_ongoing_sync_state_summary", found)
         return vm_pb2.GetOngoingSyncStateSummaryResponse(
-            id=answers.own_id(summary), height=answers.height(summary), bytes=answers.content(summary)
+            id=conversion.own_id(summary),
+            height=conversion.height(summary),
+            bytes=conversion.content(summary),
         )
 
     def get_last_state_summary(self, request: Empty) -> vm_pb2.GetLastStateSummaryResponse:
@@ -55,9 +59,11 @@ class StateSync:
             found = self._syncable().get_last_state_summary()
         except SENTINELS as error:
             return vm_pb2.GetLastStateSummaryResponse(err=sentinel_number(error))
-        summary = returned.summary("get_last_state_summary", found, "NotFound")
+        summary = conversion.summary("get_last_state_summary", found)
         return vm_pb2.GetLastStateSummaryResponse(
-            id=answers.own_id(summary), height=answers.height(summary), bytes=answers.content(summary)
+            id=conversion.own_id(summary),
+            height=conversion.height(summary),
+            bytes=conversion.content(summary),
         )
 
     def parse_state_summary(
@@ -67,21 +73,25 @@ class StateSync:
             found = self._syncable().parse_state_summary(request.bytes)
         except SENTINELS as error:
             return vm_pb2.ParseStateSummaryResponse(err=sentinel_number(error))
-        summary = returned.summary("parse_state_summary", found, "InvalidBlock")
-        return vm_pb2.ParseStateSummaryResponse(id=answers.own_id(summary), height=answers.height(summary))
+        summary = conversion.summary("parse_state_summary", found, "InvalidBlock")
+        return vm_pb2.ParseStateSummaryResponse(
+            id=conversion.own_id(summary), height=conversion.height(summary)
+        )
 
     def get_state_summary(self, request: vm_pb2.GetStateSummaryRequest) -> vm_pb2.GetStateSummaryResponse:
         try:
             found = self._syncable().get_state_summary(request.height)
         except SENTINELS as error:
             return vm_pb2.GetStateSummaryResponse(err=sentinel_number(error))
-        summary = returned.summary("get_state_summary", found, "NotFound")
-        return vm_pb2.GetStateSummaryResponse(id=answers.own_id(summary), bytes=answers.content(summary))
+        summary = conversion.summary("get_state_summary", found)
+        return vm_pb2.GetStateSummaryResponse(
+            id=conversion.own_id(summary), bytes=conversion.content(summary)
+        )
 
     def accept(self, request: vm_pb2.StateSummaryAcceptRequest) -> vm_pb2.StateSummaryAcceptResponse:
         try:
             found = self._syncable().parse_state_summary(request.bytes)
-            mode = StateSyncMode(returned.summary("parse_state_summary", found, "InvalidBlock").accept())
+            mode = StateSyncMode(conversion.summary("parse_state_summary", found, "InvalidBlock").accept())
         except SENTINELS as error:
             return vm_pb2.StateSummaryAcceptResponse(
                 mode=vm_pb2.StateSummaryAcceptResponse.MODE_SKIPPED, err=sentinel_number(error)

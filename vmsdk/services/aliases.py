@@ -6,7 +6,7 @@ import grpc
 
 from vmsdk._pb.aliasreader import aliasreader_pb2 as pb
 from vmsdk._pb.aliasreader.aliasreader_grpc import AliasReader as Methods
-from vmsdk.errors import InvalidHashLength
+from vmsdk.errors import InvalidInput
 from vmsdk.ids import ID
 from vmsdk.nodeservices import AliasReader
 from vmsdk.services.call import Call
@@ -24,7 +24,7 @@ class AliasReaderClient(AliasReader):
         answer = self._lookup(pb.Alias(alias=alias)).id
         try:
             return ID(answer)
-        except InvalidHashLength as error:
+        except InvalidInput as error:
             raise self._lookup.malformed(str(error)) from None
 
     def primary_alias(self, chain_id: ID) -> str:

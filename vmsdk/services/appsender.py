@@ -8,7 +8,7 @@ import grpc
 
 from vmsdk._pb.appsender import appsender_pb2 as pb
 from vmsdk._pb.appsender.appsender_grpc import AppSender as Methods
-from vmsdk.errors import RemovedFromProtocol
+from vmsdk.errors import InvalidInput, RemovedFromProtocol
 from vmsdk.ids import ID, NodeID
 from vmsdk.nodeservices import AppSender
 from vmsdk.protocol import Protocol
@@ -62,9 +62,15 @@ class AppSenderClient(AppSender):
         non_validators: int = 0,
         peers: int = 0,
     ) -> None:
+        targets = _distinct(node_ids)
+        if not (targets or validators or non_validators or peers):
+            raise InvalidInput(
+                "gossip without a target reaches nobody",
+                "pass node_ids, or how many validators, non_validators or peers to send it to",
+            )
         self._gossip(
             pb.SendAppGossipMsg(
-                node_ids=_distinct(node_ids),
+                node_ids=targets,
                 validators=unsigned("the number of validators", validators, bits=64),
                 non_validators=unsigned("the number of non-validators", non_validators, bits=64),
                 peers=unsigned("the number of peers", peers, bits=64),
@@ -105,7 +111,7 @@ class AppSenderClient(AppSender):
 
 
 def _distinct(node_ids: Iterable[NodeID]) -> list[bytes]:
-    """Each node once, in the order given. Raises `InvalidHashLength`."""
+    """Each node once, in the order given. Raises `InvalidInput`."""
     return list(dict.fromkeys(NodeID(node_id) for node_id in node_ids))
 
 

@@ -7,8 +7,8 @@ import grpc
 from vmsdk._pb.messenger import messenger_pb2 as pb
 from vmsdk._pb.messenger.messenger_grpc import Messenger as Methods
 from vmsdk.errors import NodeError
-from vmsdk.events import Event
 from vmsdk.services.call import Call
+from vmsdk.state import Event
 
 # Source: the node's vms/rpcchainvm/messenger/messenger_server.go, until protocol 41.
 QUEUE_FULL = "full message queue"

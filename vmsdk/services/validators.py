@@ -11,7 +11,7 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk._pb.validatorstate import validator_state_pb2 as pb
 from vmsdk._pb.validatorstate.validator_state_grpc import ValidatorState as Methods
 from vmsdk.bls import UNCOMPRESSED_PUBLIC_KEY_BYTES
-from vmsdk.errors import InvalidHashLength, InvalidPublicKey, NodeTooOld
+from vmsdk.errors import InvalidInput, InvalidPublicKey, NodeTooOld
 from vmsdk.ids import ID, NodeID
 from vmsdk.nodeservices import (
     CurrentValidator,
@@ -110,7 +110,7 @@ def _parsed(call: Call[Any, Any], parse: Callable[[Any], T], answer: object) -> 
     """What *parse* makes of *answer*; an ID or key of the wrong length in it is the node's fault."""
     try:
         return parse(answer)
-    except (InvalidHashLength, InvalidPublicKey) as error:
+    except InvalidInput as error:
         raise call.malformed(str(error)) from None
 
 

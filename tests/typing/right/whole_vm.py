@@ -30,7 +30,7 @@ class Count(vmsdk.Block):
     @override
     def verify(self) -> None:
         parent = self.vm.ctx.get_block(self.parent_id)
-        assert_type(parent, vmsdk.Block)
+        assert_type(parent, Any)  # the very objects of the author
         if self.height != parent.height + 1:
             raise vmsdk.InvalidBlock(f"height {self.height} on a parent of height {parent.height}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vmsdk.errors import InvalidVMName
+from vmsdk.errors import InvalidInput
 from vmsdk.network import LocalNetwork, NewChain
 from vmsdk.network.chain import default_name, place
 from vmsdk.network.errors import NetworkError
@@ -48,7 +48,7 @@ def test_a_name_that_cannot_be_in_a_url_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["é", "a" * 33])
 def test_a_name_that_no_vm_can_have_is_refused(name: str) -> None:
-    with pytest.raises(InvalidVMName):
+    with pytest.raises(InvalidInput):
         NewChain("m:VM", "chain", vm_name=name)
 
 

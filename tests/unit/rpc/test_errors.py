@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from vmsdk._pb.vm import vm_pb2
-from vmsdk.errors import Closed, InvalidBlock, NodeError, NotFound, StateSyncNotImplemented
+from vmsdk.errors import Closed, InvalidBlock, NodeError, NotFound, StateSyncNotImplemented, VMError
 from vmsdk.rpc.errors import MAX_DETAILS_BYTES, sentinel_number, status
 
 PRINTABLE = string.digits + string.ascii_letters + string.punctuation.replace("%", "") + " "
@@ -60,7 +60,7 @@ def test_a_code_that_is_no_failure_becomes_unknown(code: str) -> None:
 
 @pytest.mark.parametrize("text", ["x" * 100_000, "é" * 100_000, "\n%" * 100_000, "x" * 4_000 + "é" * 17])
 def test_a_text_is_cut_to_what_a_header_can_carry(text: str) -> None:
-    details = status(ValueError(text))[1]
+    details = status(VMError(text))[1]
     assert MAX_DETAILS_BYTES - 10 < len(quote(details, safe=PRINTABLE)) <= MAX_DETAILS_BYTES
     assert details.endswith("...")
     assert text.startswith(details[:-3])
@@ -68,7 +68,7 @@ def test_a_text_is_cut_to_what_a_header_can_carry(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["x" * MAX_DETAILS_BYTES, "x" * (MAX_DETAILS_BYTES - 6) + "é"])
 def test_a_text_that_just_fits_is_told_whole(text: str) -> None:
-    assert status(ValueError(text))[1] == text
+    assert status(VMError(text))[1] == text
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("no"), SystemExit(1)])
@@ -81,4 +81,13 @@ def test_an_error_whose_text_fails_is_told_by_its_kind(fault: BaseException) -> 
 
 
 def test_a_text_that_is_no_unicode_is_told_all_the_same() -> None:
-    assert status(ValueError("bad \udcff byte"))[1] == "bad ? byte"
+    assert status(ValueError("bad \udcff byte"))[1] == "ValueError: bad ? byte"
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), OSError("disk full"), RuntimeError("no")])
+def test_an_error_that_is_not_vmsdks_has_its_type_in_front(error: Exception) -> None:
+    assert status(error)[1] == f"{type(error).__name__}: {error}"
+
+
+def test_vmsdks_own_errors_need_no_type() -> None:
+    assert status(NotFound("no block"))[1] == "no block"

@@ -14,11 +14,10 @@ import pytest
 
 from vmsdk.block import Block
 from vmsdk.context import Context
-from vmsdk.events import Event
 from vmsdk.ids import ID
-from vmsdk.rpc.eventsource import FIRST_RETRY_S, MAX_WAITS, EventSource
-from vmsdk.rpc.faults import FaultLog
-from vmsdk.state import State
+from vmsdk.rpc.errors import FaultLog
+from vmsdk.rpc.eventsource import FIRST_RETRY_S, MAX_REPEATS, MAX_WAITS, UNHEARD_S, EventSource
+from vmsdk.state import Event, State
 from vmsdk.statesync import StateSyncMode
 from vmsdk.vm import ChainVM
 
@@ -27,6 +26,7 @@ ONE = ID(bytes([1]) * 32)
 PATIENCE_S = 10.0
 # An answer that is due at once comes within this, with a wide margin.
 AT_ONCE_S = FIRST_RETRY_S / 2
+LATER_S = UNHEARD_S + 0.01
 
 
 class Work(ChainVM):
@@ -97,7 +97,15 @@ class World:
     def __init__(self, vm: ChainVM) -> None:
         self.lock = WatchedLock()
         self.faults = FaultLog(logging.getLogger("test"))
-        self.events = EventSource(vm, cast("threading.RLock", self.lock), self.faults)
+        self.skipped_s = 0.0
+        self.events = EventSource(
+            vm, cast("threading.RLock", self.lock), self.faults, lambda: time.monotonic() + self.skipped_s
+        )
+
+    def skip(self, seconds: float) -> None:
+        """Let time pass, without waiting."""
+        self.skipped_s += seconds
+        self.events.changed()
 
 
 @pytest.fixture
@@ -261,13 +269,34 @@ def test_the_end_of_state_sync_is_told_until_the_node_has_set_a_state(vm: Work, 
 
 
 def test_the_end_of_a_dynamic_sync_in_normal_operation_is_told_once_after_the_work(
-    vm: Work, events: EventSource
+    vm: Work, events: EventSource, world: World
 ) -> None:
     vm.pending = True
     events.finish_state_sync()
     assert Asked(events).get() is Event.BUILD_BLOCK
     vm.pending = False
     assert Asked(events).get() is Event.STATE_SYNC_FINISHED
+    world.skip(LATER_S)
+    with asking(events) as asked:
+        assert not asked.answered.wait(AT_ONCE_S)
+
+
+def test_the_end_of_a_dynamic_sync_is_told_again_to_a_node_that_asks_again_at_once(
+    events: EventSource, world: World
+) -> None:
+    # It dropped what it was told: it cancelled in that moment, when the answer was on its way.
+    events.finish_state_sync()
+    for _ in range(3):
+        assert Asked(events).get() is Event.STATE_SYNC_FINISHED
+    world.skip(LATER_S)
+    with asking(events) as asked:
+        assert not asked.answered.wait(AT_ONCE_S)
+
+
+def test_the_end_of_a_dynamic_sync_is_not_told_for_ever_on_a_busy_chain(events: EventSource) -> None:
+    events.finish_state_sync()
+    told = [Asked(events).get() for _ in range(MAX_REPEATS + 1)]
+    assert told == [Event.STATE_SYNC_FINISHED] * (MAX_REPEATS + 1)
     with asking(events) as asked:
         assert not asked.answered.wait(AT_ONCE_S)
 
@@ -291,6 +320,7 @@ def test_the_end_of_a_dynamic_sync_outlives_the_state_that_follows_its_begin(vm:
     world.events.syncing(StateSyncMode.DYNAMIC)
     world.events.state_set(State.BOOTSTRAPPING)
     assert Asked(world.events).get() is Event.STATE_SYNC_FINISHED
+    world.skip(LATER_S)
     with asking(world.events) as asked:
         assert not asked.answered.wait(AT_ONCE_S)
         world.events.state_set(State.NORMAL_OP)
@@ -323,7 +353,7 @@ def test_the_end_of_a_dynamic_sync_that_could_not_be_told_is_told_again(events: 
     events.finish_state_sync()
     event = Asked(events).get()
     assert event is Event.STATE_SYNC_FINISHED
-    events.untold(event)
+    events.not_reported(event)
     assert Asked(events).get() is Event.STATE_SYNC_FINISHED
 
 
@@ -333,7 +363,7 @@ def test_an_end_of_state_sync_that_the_node_knows_by_now_is_not_told_again(world
     event = Asked(world.events).get()
     assert event is not None
     world.events.state_set(State.BOOTSTRAPPING)
-    world.events.untold(event)
+    world.events.not_reported(event)
     with asking(world.events) as asked:
         assert not asked.answered.wait(AT_ONCE_S)
 
@@ -470,3 +500,43 @@ def test_nothing_shows_that_the_end_of_a_dynamic_sync_was_heard(events: EventSou
     begun = time.monotonic()
     events.wait_until_heard(event, events.hearings(event), PATIENCE_S)
     assert time.monotonic() - begun < 1.0
+
+
+def test_an_own_wait_does_not_spin_while_builds_fail() -> None:
+    class Own(Work):
+        def wait_for_event(self, cancelled: threading.Event) -> Event | None:
+            return Event.BUILD_BLOCK
+
+    world = World(Own())
+    events = world.events
+    events.state_set(State.NORMAL_OP)
+    assert Asked(events).get() is Event.BUILD_BLOCK
+    for failures in range(3):
+        events.build_failed()
+        asked = Asked(events)
+        world.skip(FIRST_RETRY_S * 2**failures * 0.9)
+        assert not asked.answered.wait(AT_ONCE_S / 10)
+        world.skip(FIRST_RETRY_S * 2**failures * 0.1 + 0.001)
+        assert asked.get() is Event.BUILD_BLOCK
+
+
+def test_an_event_of_an_own_wait_that_is_held_back_and_cancelled_goes_to_the_next() -> None:
+    class Once(Work):
+        told = False
+
+        def wait_for_event(self, cancelled: threading.Event) -> Event | None:
+            if not self.told:
+                self.told = True
+                return Event.BUILD_BLOCK
+            cancelled.wait()
+            return None
+
+    world = World(Once())
+    world.events.state_set(State.NORMAL_OP)
+    world.events.build_failed()
+    first = Asked(world.events)
+    first.wait.cancel()
+    assert first.get() is None
+    second = Asked(world.events)
+    world.skip(FIRST_RETRY_S)
+    assert second.get() is Event.BUILD_BLOCK

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from vmsdk.rpc.faults import FaultLog
+from vmsdk.rpc.errors import FaultLog
 
 
 class Unprintable(Exception):

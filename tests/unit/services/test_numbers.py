@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vmsdk.errors import OutOfRange
+from vmsdk.errors import InvalidInput
 from vmsdk.services.numbers import signed, unsigned
 
 
@@ -18,13 +18,11 @@ def test_a_signed_number_within_its_bits_passes(value: int) -> None:
 
 @pytest.mark.parametrize("value", [-1, 256])
 def test_an_unsigned_number_outside_its_bits_is_refused(value: int) -> None:
-    with pytest.raises(OutOfRange, match=f"^it is a number from 0 to 255; {value} is not$") as caught:
+    with pytest.raises(InvalidInput, match=f"^it is a number from 0 to 255; {value} is not$"):
         unsigned("it", value, bits=8)
-    assert (caught.value.what, caught.value.value) == ("it", value)
-    assert (caught.value.lowest, caught.value.highest) == (0, 255)
 
 
 @pytest.mark.parametrize("value", [-129, 128])
 def test_a_signed_number_outside_its_bits_is_refused(value: int) -> None:
-    with pytest.raises(OutOfRange, match=f"^it is a number from -128 to 127; {value} is not$"):
+    with pytest.raises(InvalidInput, match=f"^it is a number from -128 to 127; {value} is not$"):
         signed("it", value, bits=8)

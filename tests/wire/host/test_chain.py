@@ -13,15 +13,14 @@ from tests.process.plugins.bare_vm import GENESIS, BareVM, block_bytes, block_id
 from tests.wire.host.rawstub import DEADLINE_S
 from vmsdk._pb.io.prometheus.client import metrics_pb2
 from vmsdk._pb.vm import vm_pb2 as pb
-from vmsdk.events import Event
+from vmsdk.context import NetworkUpgrades
 from vmsdk.host.appnetwork import Peer
 from vmsdk.host.block import Block
 from vmsdk.host.chain import Chain
 from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, InvalidResponse
 from vmsdk.host.metrics import InvalidMetrics
 from vmsdk.ids import ID, NodeID
-from vmsdk.state import State
-from vmsdk.upgrades import NetworkUpgrades
+from vmsdk.state import Event, State
 
 StartChain = Callable[..., Chain]
 VERSIONS = range(35, 47)

@@ -109,7 +109,7 @@ def test_a_fault_at_the_first_block_is_an_error(serve: Serve) -> None:
     vm = PlainVM()
     served = serve(vm)
     vm.get_block = broken  # type: ignore[method-assign]
-    assert refused(lambda: ancestors(served, b"\xaa" * 32))[1] == "bad sector"
+    assert refused(lambda: ancestors(served, b"\xaa" * 32))[1] == "OSError: bad sector"
 
 
 def test_a_vm_with_the_power_looks_them_up_itself(serve: Serve) -> None:

@@ -70,7 +70,10 @@ def test_edge_33_a_wrapped_not_found_is_an_error_as_for_a_go_vm(serve: Serve) ->
     vm = PlainVM()
     served = serve(vm)
     vm.get_block = get_block  # type: ignore[method-assign]
-    assert refused(lambda: get(served, UNKNOWN_ID)) == (grpc.StatusCode.UNKNOWN, "the index is broken")
+    assert refused(lambda: get(served, UNKNOWN_ID)) == (
+        grpc.StatusCode.UNKNOWN,
+        "RuntimeError: the index is broken",
+    )
 
 
 def test_edge_34_a_verified_block_is_found_without_asking_the_author(serve: Serve) -> None:
@@ -156,7 +159,11 @@ def test_a_vm_with_the_power_builds_at_the_p_chain_height_even_at_zero(
         ("height", 2**64, f"PlainBlock.height is {2**64}: it must be a whole number from 0 to 2**64 - 1"),
         ("raw", None, "PlainBlock.raw is None: it must be bytes"),
         ("raw", bytearray(3), r"PlainBlock.raw is bytearray(b'\x00\x00\x00'): it must be bytes"),
-        ("timestamp", "now", "invalid timestamp: 'now' is no Timestamp, datetime or int of Unix seconds"),
+        (
+            "timestamp",
+            "now",
+            "invalid timestamp: 'now' is not a Timestamp, a datetime or an int of Unix seconds",
+        ),
     ],
 )
 def test_a_block_that_the_node_would_refuse_is_named(
@@ -402,7 +409,7 @@ def test_a_block_whose_time_cannot_be_told_is_not_verified(serve: Serve) -> None
     vm = PlainVM()
     served = serve(vm)
     block = vm.child(timestamp="noon")
-    assert "'noon' is no Timestamp" in refused(lambda: verify(served, block))[1]
+    assert "'noon' is not a Timestamp" in refused(lambda: verify(served, block))[1]
     # The node takes it for invalid, so it will never decide it: nor may vmsdk wait for that.
     assert served.session.blocks.verified(block.id) is None
 
@@ -436,7 +443,7 @@ def test_a_fault_of_accept_reaches_the_node(serve: Serve) -> None:
 
     block.accept = fail  # type: ignore[method-assign]
     verify(served, block)
-    assert refused(lambda: accept(served, block.id))[1] == "disk full"
+    assert refused(lambda: accept(served, block.id))[1] == "OSError: disk full"
 
 
 @pytest.mark.parametrize("error", [vmsdk.NotFound("no key 0x01"), vmsdk.InvalidBlock("too late")], ids=repr)
@@ -499,7 +506,7 @@ class Mute(Exception):
 
 @pytest.mark.parametrize(
     ("error", "text"),
-    [(SystemExit("bye"), "bye"), (KeyboardInterrupt(), "KeyboardInterrupt"), (Mute(), "Mute")],
+    [(SystemExit("bye"), "SystemExit: bye"), (KeyboardInterrupt(), "KeyboardInterrupt"), (Mute(), "Mute")],
 )
 def test_a_vm_that_exits_inside_a_call_still_answers_it(
     serve: Serve, error: BaseException, text: str
@@ -563,3 +570,77 @@ def test_the_memory_of_parsed_blocks_is_bounded(serve: Serve) -> None:
     )
     held = served.session.blocks._parsed
     assert sum(map(len, held)) <= 16 * MIB
+
+
+# What an author sees of them -------------------------------------------------------------------------
+
+
+def prefer(served: Served, block_id: bytes) -> None:
+    served.client.SetPreference(pb.SetPreferenceRequest(id=block_id))
+
+
+def test_the_preferred_block_is_the_last_accepted_one_until_the_node_prefers_another(serve: Serve) -> None:
+    vm = PlainVM()
+    served = serve(vm)
+    assert vm.ctx.preferred is vm.genesis
+    one, other = vm.child(b"one"), vm.child(b"other")
+    verify(served, one)
+    verify(served, other)
+    assert vm.ctx.preferred is vm.genesis
+    prefer(served, other.id)
+    assert vm.ctx.preferred is other
+    accept(served, other.id)
+    assert vm.ctx.preferred is other
+    served.client.BlockReject(pb.BlockRejectRequest(id=one.id))
+    assert vm.ctx.preferred is other
+
+
+def test_a_preferred_block_that_is_rejected_is_preferred_no_more(serve: Serve) -> None:
+    vm = PlainVM()
+    served = serve(vm)
+    one, other = vm.child(b"one"), vm.child(b"other")
+    for block in (one, other):
+        verify(served, block)
+    prefer(served, other.id)
+    accept(served, one.id)
+    served.client.BlockReject(pb.BlockRejectRequest(id=other.id))
+    assert vm.ctx.preferred is one
+
+
+def test_processing_blocks_are_those_verified_and_undecided_with_parents_first(serve: Serve) -> None:
+    vm = PlainVM()
+    served = serve(vm)
+    parent = vm.child(b"parent")
+    child = vm.make(parent.id, 2, b"child")
+    sibling = vm.child(b"sibling")
+    parse(served, sibling.raw)
+    assert not vm.ctx.processing
+    for block in (parent, child, sibling):
+        verify(served, block)
+    assert list(vm.ctx.processing) == [parent, child, sibling]
+    accept(served, parent.id)
+    served.client.BlockReject(pb.BlockRejectRequest(id=sibling.id))
+    assert list(vm.ctx.processing) == [child]
+
+
+def test_set_preference_sees_the_new_preference_and_need_not_be_written(serve: Serve) -> None:
+    class Silent(PlainVM):
+        set_preference = vmsdk.ChainVM.set_preference
+
+    silent = Silent()
+    prefer(serve(silent), silent.genesis.id)
+    seen: list[object] = []
+    vm = PlainVM(set_preference=lambda block_id: seen.append(vm.ctx.preferred))
+    served = serve(vm)
+    block = vm.child()
+    verify(served, block)
+    prefer(served, block.id)
+    assert seen == [block]
+
+
+def test_the_context_is_set_before_initialize(serve: Serve) -> None:
+    class Plain(PlainVM):
+        def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
+            assert self.ctx is ctx
+
+    serve(Plain())

@@ -17,10 +17,9 @@ import pytest
 from google.protobuf.empty_pb2 import Empty
 
 import vmsdk
-from vmsdk.events import Event
 from vmsdk.host.chain import Chain
 from vmsdk.host.errors import CallFailed
-from vmsdk.state import State
+from vmsdk.state import Event, State
 
 from .conftest import Served
 from .plainvm import PlainBlock, PlainVM, encode

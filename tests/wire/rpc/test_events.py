@@ -11,9 +11,9 @@ from google.protobuf.empty_pb2 import Empty
 
 import vmsdk
 from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk.rpc.events import RESEND_S
 from vmsdk.rpc.eventsource import FIRST_RETRY_S
 from vmsdk.rpc.listener import PUBLIC_THREADS as MAX_THREADS
-from vmsdk.rpc.notifier import RETELL_S
 from vmsdk.state import State
 from vmsdk.statesync import StateSyncMode
 
@@ -182,8 +182,9 @@ def test_edge_68_the_end_of_state_sync_is_told_until_the_next_state(serve: Serve
 
 
 def test_a_dynamic_sync_that_ends_while_its_summary_is_accepted_is_told_after_the_next_state(
-    serve: Serve,
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("vmsdk.rpc.eventsource.UNHEARD_S", -1)
     served = serve(QuickSyncVM(StateSyncMode.DYNAMIC), run=False)
     served.initialize()
     served.set_state(State.STATE_SYNCING)
@@ -293,7 +294,7 @@ def test_the_end_of_a_dynamic_sync_survives_a_full_queue_and_holds_no_work_up(se
     begun = time.monotonic()
     vm.work()
     assert take(served) == pb.MESSAGE_BUILD_BLOCK
-    assert time.monotonic() - begun < RETELL_S / 2
+    assert time.monotonic() - begun < RESEND_S / 2
 
 
 def test_an_author_who_exits_does_not_end_the_telling(serve: Serve) -> None:

@@ -34,7 +34,7 @@ def test_edge_64_an_unhealthy_vm_is_an_error(serve: Serve) -> None:
 
     assert refused(lambda: serve(PlainVM(health_check=unhealthy)).client.Health(Empty())) == (
         grpc.StatusCode.UNKNOWN,
-        "no peers",
+        "RuntimeError: no peers",
     )
 
 
@@ -138,7 +138,7 @@ def test_shutdown_answers_after_an_initialize_that_failed(serve: Serve) -> None:
         raise RuntimeError("no")
 
     served = serve(PlainVM(initialize=initialize), run=False)
-    assert refused(served.initialize)[1] == "no"
+    assert refused(served.initialize)[1] == "RuntimeError: no"
     served.client.Shutdown(Empty())
 
 
@@ -150,7 +150,7 @@ def test_a_fault_of_shutdown_reaches_the_node_and_everything_has_ended(serve: Se
         raise RuntimeError("half written")
 
     vm.shutdown = fail  # type: ignore[method-assign]
-    assert refused(lambda: served.client.Shutdown(Empty()))[1] == "half written"
+    assert refused(lambda: served.client.Shutdown(Empty()))[1] == "RuntimeError: half written"
     served.client.Shutdown(Empty())
 
 

@@ -166,7 +166,7 @@ def test_connects_tell_who_and_what_the_peer_is(serve: Serve) -> None:
 
 def test_edge_65_slow_messages_block_neither_each_other_nor_the_engine(serve: Serve) -> None:
     both = threading.Barrier(3)
-    served = serve(PlainVM(app_gossip=lambda *_: both.wait(PATIENCE_S)))
+    served = serve(PlainVM(app_gossip=lambda *_: [None, both.wait(PATIENCE_S)][0]))
     method, message = MESSAGES["app_gossip"]
     waiting = [getattr(served.client, method).start(message) for _ in range(2)]
     block = served.vm.child()  # type: ignore[attr-defined]

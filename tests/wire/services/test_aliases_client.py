@@ -5,7 +5,7 @@ import pytest
 from tests.wire.services.scripted_node import ScriptedNode, answers
 from vmsdk._pb.aliasreader import aliasreader_pb2 as pb
 from vmsdk._pb.aliasreader.aliasreader_grpc import AliasReader as Methods
-from vmsdk.errors import InvalidHashLength, NodeError
+from vmsdk.errors import InvalidInput, NodeError
 from vmsdk.host.services import NodeServices
 from vmsdk.ids import ID
 from vmsdk.nodeservices import AliasReader
@@ -44,7 +44,7 @@ def test_a_chain_id_of_the_wrong_length_is_refused_and_nothing_is_sent(
 ) -> None:
     wrong: ID = bytes(20)  # type: ignore[assignment]
     for ask in (aliases.primary_alias, aliases.aliases):
-        with pytest.raises(InvalidHashLength):
+        with pytest.raises(InvalidInput):
             ask(wrong)
     assert not services.aliases.calls
 

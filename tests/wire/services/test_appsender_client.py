@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.wire.services.node_starter import NodeStarter
-from vmsdk.errors import InvalidHashLength, NodeError, OutOfRange, RemovedFromProtocol
+from vmsdk.errors import InvalidInput, NodeError, RemovedFromProtocol
 from vmsdk.host.appsender import SentError, SentGossip, SentRequest, SentResponse
 from vmsdk.host.services import NodeServices
 from vmsdk.ids import ID, NodeID
@@ -48,12 +48,20 @@ def test_a_response_and_an_error_go_to_the_one_who_asked(services: NodeServices,
 
 
 def test_gossip_names_nodes_and_sample_sizes(services: NodeServices, sender: AppSender) -> None:
-    sender.send_app_gossip(b"news")
+    sender.send_app_gossip(b"news", peers=3)
     sender.send_app_gossip(b"more", node_ids=[ALICE], validators=1, non_validators=2, peers=UINT64_MAX)
     assert services.app_sender.sent == [
-        SentGossip((), 0, 0, 0, b"news"),
+        SentGossip((), 0, 0, 3, b"news"),
         SentGossip((ALICE,), 1, 2, UINT64_MAX, b"more"),
     ]
+
+
+def test_gossip_without_a_target_is_refused_and_nothing_is_sent(
+    services: NodeServices, sender: AppSender
+) -> None:
+    with pytest.raises(InvalidInput, match="without a target reaches nobody: pass node_ids"):
+        sender.send_app_gossip(b"news")
+    assert not services.app_sender.calls
 
 
 @pytest.mark.parametrize("length", [0, 19, 21, 32])
@@ -69,7 +77,7 @@ def test_edge_61_a_node_id_of_the_wrong_length_is_refused_and_nothing_is_sent(
         lambda: sender.send_app_gossip(b"", node_ids=[wrong]),
     ]
     for send in sends:
-        with pytest.raises(InvalidHashLength, match=f"expected 20 bytes but got {length}"):
+        with pytest.raises(InvalidInput, match=f"expected 20 bytes but got {length}"):
             send()
     assert not services.app_sender.calls
 
@@ -85,7 +93,7 @@ def test_numbers_that_do_not_fit_are_refused_and_nothing_is_sent(
         (lambda: sender.send_app_gossip(b"", validators=UINT64_MAX + 1), "number of validators"),
     ]
     for send, says in sends:
-        with pytest.raises(OutOfRange, match=says):
+        with pytest.raises(InvalidInput, match=says):
             send()
     assert not services.app_sender.calls
 
@@ -93,7 +101,7 @@ def test_numbers_that_do_not_fit_are_refused_and_nothing_is_sent(
 def test_the_nodes_refusal_is_raised(services: NodeServices, sender: AppSender) -> None:
     services.app_sender.fail_next("SendAppGossip", "shutting down")
     with pytest.raises(NodeError, match=r"^shutting down$"):
-        sender.send_app_gossip(b"")
+        sender.send_app_gossip(b"", peers=1)
 
 
 @pytest.mark.parametrize("version", [35, 36])

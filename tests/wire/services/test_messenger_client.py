@@ -7,9 +7,9 @@ from tests.wire.services.node_starter import NodeStarter
 from tests.wire.services.scripted_node import ScriptedNode, fails
 from vmsdk._pb.messenger.messenger_grpc import Messenger
 from vmsdk.errors import NodeError
-from vmsdk.events import Event
 from vmsdk.services.channel import connect
 from vmsdk.services.messenger import MessengerClient
+from vmsdk.state import Event
 
 
 @pytest.mark.parametrize("version", [35, 41])

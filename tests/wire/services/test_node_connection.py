@@ -16,7 +16,7 @@ from vmsdk.services.node import NodeConnection
 
 def test_one_connection_reaches_every_service(services: NodeServices, connection: NodeConnection) -> None:
     connection.database.put(b"k", b"v")
-    connection.sender.send_app_gossip(b"gossip")
+    connection.sender.send_app_gossip(b"gossip", peers=1)
     connection.shared_memory.apply({})
     assert connection.aliases.lookup("P") == ID.EMPTY
     assert connection.validators.get_current_height() == 0

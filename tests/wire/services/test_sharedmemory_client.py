@@ -5,7 +5,7 @@ import pytest
 from tests.wire.services.scripted_node import ScriptedNode, answers
 from vmsdk._pb.sharedmemory import sharedmemory_pb2 as pb
 from vmsdk._pb.sharedmemory.sharedmemory_grpc import SharedMemory as Methods
-from vmsdk.errors import InvalidHashLength, NodeError, OutOfRange
+from vmsdk.errors import InvalidInput, NodeError
 from vmsdk.host.services import NodeServices
 from vmsdk.host.sharedmemory import Mailbox
 from vmsdk.ids import ID
@@ -139,9 +139,9 @@ def test_what_can_not_be_sent_is_refused_and_nothing_is_sent(
         lambda: memory.indexed(wrong, [], limit=1),
         lambda: memory.apply({wrong: SharedRequests()}),
     ):
-        with pytest.raises(InvalidHashLength):
+        with pytest.raises(InvalidInput):
             ask()
-    with pytest.raises(OutOfRange, match="limit of a page"):
+    with pytest.raises(InvalidInput, match="limit of a page"):
         memory.indexed(peer, [], limit=2**31)
     assert not services.shared_memory.calls
 

@@ -6,7 +6,7 @@ from tests.wire.services.scripted_node import ScriptedNode, answers
 from vmsdk import bls
 from vmsdk._pb.warp import message_pb2 as pb
 from vmsdk._pb.warp.message_grpc import Signer
-from vmsdk.errors import InvalidHashLength, NodeError, OutOfRange
+from vmsdk.errors import InvalidInput, NodeError
 from vmsdk.host.services import NodeServices
 from vmsdk.ids import ID
 from vmsdk.services.channel import connect
@@ -44,9 +44,9 @@ def test_what_can_not_be_a_network_or_a_chain_is_refused_and_nothing_is_sent(
     services: NodeServices, connection: NodeConnection
 ) -> None:
     wrong: ID = bytes(31)  # type: ignore[assignment]
-    with pytest.raises(InvalidHashLength):
+    with pytest.raises(InvalidInput):
         connection.warp_signer.sign(1, wrong, b"payload")
-    with pytest.raises(OutOfRange, match="network ID"):
+    with pytest.raises(InvalidInput, match="network ID"):
         connection.warp_signer.sign(2**32, ID.EMPTY, b"payload")
     assert not services.warp_signer.calls
 

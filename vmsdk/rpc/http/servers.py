@@ -17,7 +17,7 @@ from vmsdk.http.jsonrpc import JSONRPC
 from vmsdk.http.lifespan import Lifespan
 from vmsdk.http.mount import Mount
 from vmsdk.protocol import Protocol
-from vmsdk.rpc.faults import FaultLog
+from vmsdk.rpc.errors import FaultLog
 from vmsdk.rpc.http.capacity import Capacity
 from vmsdk.rpc.http.loopthread import LoopBlocked, LoopThread
 from vmsdk.rpc.http.pool import Pool

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from vmsdk.http.asgi import FAILURES, REPORT, RUN_IN_THREAD, WAITING, ASGIApp, Scope
 from vmsdk.http.lifespan import Lifespan, place
 from vmsdk.http.mount import Mount, prefix_of
-from vmsdk.rpc.faults import FaultLog
+from vmsdk.rpc.errors import FaultLog
 from vmsdk.rpc.http.capacity import Capacity, Full
 from vmsdk.rpc.http.exchange import Exchange
 from vmsdk.rpc.http.pool import Pool

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vmsdk.http.mount import Mount
-from vmsdk.rpc.faults import FaultLog
+from vmsdk.rpc.errors import FaultLog
 from vmsdk.rpc.http.site import Routes, Shared, Site
 
 PREFIXES = ["", "/rpc", "/{path:.*}", "/api{path:|/.*}", "/api/v2{path:|/.*}", "/api/health"]

@@ -1,0 +1,169 @@
+"""Between the node's messages and an author's objects, with every value checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypedDict
+
+from google.protobuf.timestamp_pb2 import Timestamp as TimestampMessage
+
+from vmsdk.block import Block
+from vmsdk.errors import InvalidInput, VMError
+from vmsdk.ids import ID, NodeID
+from vmsdk.statesync import StateSummary
+from vmsdk.timestamp import Timestamp, TimestampLike
+
+MAX_HEIGHT = 2**64 - 1
+
+
+class InvalidRequest(VMError):
+    """The node sent what the protocol does not allow. The text is the node's own where it has one."""
+
+
+# From the node -----------------------------------------------------------------------------------
+
+
+def identifier(raw: bytes) -> ID:
+    """An ID of exactly 32 bytes. Raises `InvalidRequest` with the node's own text."""
+    try:
+        return ID(raw)
+    except InvalidInput as error:
+        raise InvalidRequest(str(error)) from None
+
+
+def node_identifier(raw: bytes) -> NodeID:
+    """A node ID of exactly 20 bytes. Raises `InvalidRequest` with the node's own text."""
+    try:
+        return NodeID(raw)
+    except InvalidInput as error:
+        raise InvalidRequest(str(error)) from None
+
+
+def moment(message: TimestampMessage) -> Timestamp:
+    """A time within the years 1 to 9999. Raises `InvalidRequest`."""
+    try:
+        return Timestamp(message.seconds, message.nanos)
+    except InvalidInput as error:
+        raise InvalidRequest(str(error)) from None
+
+
+# From an author's methods --------------------------------------------------------------------------
+
+
+def unusable(what: str, value: object, rule: str) -> VMError:
+    """The error for *value*, which an author's code returned or holds, and the *rule* that it breaks."""
+    return VMError(f"{what} {_shown(value)}: it must {rule}")
+
+
+def block(method: str, value: object, otherwise: str = "NotFound") -> Block:
+    """*value*, which *method* returned, if it is a block. Raises `VMError` if not."""
+    if not isinstance(value, Block):
+        raise unusable(f"{method} returned", value, f"return a vmsdk.Block, or raise {otherwise}")
+    return value
+
+
+def summary(method: str, value: object, otherwise: str = "NotFound") -> StateSummary:
+    """*value*, which *method* returned, if it is a summary. Raises `VMError` if not."""
+    if not isinstance(value, StateSummary):
+        raise unusable(f"{method} returned", value, f"return a vmsdk.StateSummary, or raise {otherwise}")
+    return value
+
+
+def block_id(method: str, value: object, otherwise: str = "NotFound") -> ID:
+    """*value*, which *method* returned, as an ID. Raises `VMError` if it is not 32 bytes."""
+    if isinstance(value, bytes) and len(value) == ID.LENGTH:
+        return ID(value)
+    rule = "return an ID of 32 bytes" + (f", or raise {otherwise}" if otherwise else "")
+    raise unusable(f"{method} returned", value, rule)
+
+
+def call(method: str, function: Callable[..., object], *arguments: object) -> None:
+    """Call *function*, which has no result. Raises `VMError` if it returns one, such as False."""
+    value = function(*arguments)
+    if value is not None:
+        raise unusable(f"{method} returned", value, "return None, and raise an exception to refuse")
+
+
+# From an author's blocks and summaries -------------------------------------------------------------
+
+
+class LastAcceptedFields(TypedDict):
+    """The last accepted block in the responses to Initialize and SetState."""
+
+    last_accepted_id: bytes
+    last_accepted_parent_id: bytes
+    height: int
+    bytes: bytes
+    timestamp: TimestampMessage
+
+
+def last_accepted_fields(block: Block) -> LastAcceptedFields:
+    """*block* as the last accepted one. Raises `VMError` if an attribute is unusable."""
+    return {
+        "last_accepted_id": own_id(block),
+        "last_accepted_parent_id": parent_id(block),
+        "height": height(block),
+        "bytes": content(block),
+        "timestamp": timestamp(block),
+    }
+
+
+def own_id(thing: Block | StateSummary) -> bytes:
+    """The ID of a block or a summary: 32 bytes. Raises `VMError`."""
+    return _id(thing, "id")
+
+
+def parent_id(block: Block) -> bytes:
+    """The parent's ID: 32 bytes. Raises `VMError`."""
+    return _id(block, "parent_id")
+
+
+def height(thing: Block | StateSummary) -> int:
+    """The height of a block or a summary: 64 bits, unsigned. Raises `VMError`."""
+    value = _attribute(thing, "height", rule := "be a whole number from 0 to 2**64 - 1")
+    if not isinstance(value, int) or not 0 <= value <= MAX_HEIGHT:
+        raise unusable(f"{type(thing).__name__}.height is", value, rule)
+    return value
+
+
+def content(thing: Block | StateSummary) -> bytes:
+    """The bytes of a block or a summary. Raises `VMError`: protobuf would take None for no bytes at all."""
+    value = _attribute(thing, "raw", rule := "be bytes")
+    if not isinstance(value, bytes):
+        raise unusable(f"{type(thing).__name__}.raw is", value, rule)
+    return value
+
+
+def timestamp(block: Block) -> TimestampMessage:
+    """The block's time, which is present in a response even at 1970-01-01. Raises `InvalidInput`."""
+    value: TimestampLike = _attribute(block, "timestamp", "be a Timestamp, a datetime or Unix seconds")  # type: ignore[assignment]
+    at = Timestamp.of(value)
+    return TimestampMessage(seconds=at.seconds, nanos=at.nanos)
+
+
+def _id(thing: object, name: str) -> bytes:
+    value = _attribute(thing, name, rule := "be 32 bytes, an ID")
+    if not isinstance(value, bytes) or len(value) != ID.LENGTH:
+        raise unusable(f"{type(thing).__name__}.{name} is", value, rule)
+    return value
+
+
+def _attribute(thing: object, name: str, rule: str) -> object:
+    try:
+        return getattr(thing, name)
+    except AttributeError:
+        if hasattr(type(thing), name):  # a property that fails: its own error says more
+            raise
+        if name == "raw" and hasattr(thing, "bytes"):
+            rule += ", and is not called `bytes`"
+        raise VMError(f"{type(thing).__name__}.{name} is missing: it must {rule}") from None
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bytes):
+        return str(value) if isinstance(value, ID) else f"{len(value)} bytes"
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - an author's __repr__ may do anything
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 100 else text[:97] + "..."
