@@ -90,6 +90,7 @@ class InLanes(grpc.GenericRpcHandler):
     """Puts the unary methods of another handler into lanes, by their paths."""
 
     def __init__(self, handler: grpc.GenericRpcHandler, lanes: Mapping[str, Lane], default: Lane) -> None:
+        self.lanes = (*lanes.values(), default)
         self._handler = handler
         self._lanes = lanes
         self._default = default

@@ -43,7 +43,8 @@ PUBLIC = "public"
 
 RESERVED_THREADS = 3
 """What the reserved lanes of `vm.VM` need (`vmsdk.rpc.server`)."""
-PUBLIC_THREADS = 32
+PUBLIC_THREADS = 16
+"""At most, for each lane; and for what is in no lane."""
 
 _log = logging.getLogger("vmsdk.rpc")
 
@@ -129,15 +130,14 @@ class _Pooled(grpc.GenericRpcHandler):
 
     def __init__(self, inner: grpc.GenericRpcHandler) -> None:
         self._inner = inner
-        self._pools: dict[Lane, ThreadPoolExecutor] = {}
+        lanes: Iterable[Lane] = getattr(inner, "lanes", ())
+        self._pools = {lane: _pool(min(lane.grown_limit, PUBLIC_THREADS)) for lane in lanes}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         method: Any = self._inner.service(handler_call_details)
         lane = getattr(method, "lane", None)
-        if lane is None:
-            return method
         if lane not in self._pools:
-            self._pools[lane] = _pool(min(lane.grown_limit, PUBLIC_THREADS))
+            return method
         behaviour: Any = partial(method.unary_unary)
         behaviour.experimental_thread_pool = self._pools[lane]
         return grpc.unary_unary_rpc_method_handler(
@@ -146,12 +146,14 @@ class _Pooled(grpc.GenericRpcHandler):
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """A pool whose threads all run: `submit` never has to start one, which would end grpcio's
-    serving thread.
-    """
+    """A pool whose threads all run, since a `submit` that can't start one ends grpcio's serving thread."""
     pool = ThreadPoolExecutor(threads, thread_name_prefix="vmsdk-call")
     everyone = threading.Barrier(threads + 1)
-    for _ in range(threads):
-        pool.submit(everyone.wait)
-    everyone.wait()
+    try:
+        for _ in range(threads):
+            pool.submit(everyone.wait)
+        everyone.wait()
+    except BaseException:
+        everyone.abort()
+        raise
     return pool

@@ -202,9 +202,13 @@ class PollServer:
                 if not self._is_shut:
                     self._server.cancel_all_calls()
             self._arm()
-            starved, self._starved = self._starved, []
-        for lane in starved:
-            self._run_waiting(lane)
+            starved = len(self._starved)
+        # One by one: a call may hold this thread for long, and the other lanes are then left to others.
+        for _ in range(starved):
+            with self._lock:
+                lane = self._starved.pop(0) if self._starved else None
+            if lane is not None:
+                self._run_waiting(lane)
 
     def _arm(self) -> None:
         """With the lock held: ask the core for more calls."""
@@ -321,7 +325,7 @@ class PollServer:
             has_room = lane.has_room(now_s, len(lane.began_s))
             if not (has_room and self._has_thread_for(lane)):
                 if has_room or len(lane.began_s) < lane.grown_limit:
-                    self._starved.append(lane)
+                    self._note_starved(lane)
                 return None
             call: ServedCall = lane.waiting.popleft()
             lane.began_s[threading.get_ident()] = now_s
@@ -330,8 +334,13 @@ class PollServer:
             if not self._polling:
                 self._call_up()
             if lane.waiting:
-                self._starved.append(lane)
+                self._note_starved(lane)
             return call
+
+    def _note_starved(self, lane: Lane) -> None:
+        """With the lock held: have whoever waits for calls look at *lane* again soon."""
+        if lane not in self._starved:
+            self._starved.append(lane)
 
     def _next(self, lane: Lane) -> ServedCall | None:
         """The next waiting call; without one, this thread waits for events again."""

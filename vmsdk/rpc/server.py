@@ -82,6 +82,7 @@ class VMMethods(grpc.GenericRpcHandler):
         assert len(reserved) == RESERVED_THREADS
         others = Lane("messages", limit=MESSAGES), Lane("WaitForEvent", limit=WAITS)
         lanes = {lane.name: lane for lane in (*reserved, *others, Lane("Version"), Lane("Gather"))}
+        self.lanes = tuple(lanes.values())
         self._priority = priority
         self._methods: dict[str, tuple[LaneMethod, bool]] = {}
         for handler in handlers:

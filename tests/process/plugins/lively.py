@@ -21,6 +21,21 @@ from vmsdk.http import JSONRPC
 ORDERS = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
 
 
+def begin_shortage(moment: str) -> None:
+    """Refuse the threads that `{"short_of_threads": [moment, times]}` says, from that moment on."""
+    if ORDERS.get("short_of_threads", [None])[0] != moment:
+        return
+    start, left = threading.Thread.start, iter(range(ORDERS["short_of_threads"][1]))
+
+    def refuse(thread: threading.Thread) -> None:
+        if next(left, None) is None:
+            start(thread)
+        else:
+            raise RuntimeError("can't start new thread")
+
+    threading.Thread.start = refuse  # type: ignore[method-assign, assignment]
+
+
 class Service:
     def ping(self) -> str:
         return "pong"
@@ -33,6 +48,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 class LivelyVM(PlainVM):
     def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
+        begin_shortage("initialize")
         super().initialize(ctx, genesis, upgrade, config)
         if "raise" in ORDERS:
             raise RuntimeError(ORDERS["raise"])
@@ -42,7 +58,12 @@ class LivelyVM(PlainVM):
     def create_handlers(self) -> dict[str, Any]:
         return {"/plain": JSONRPC("lively", Service()), "/app": app} if "serve_http" in ORDERS else {}
 
+    def set_state(self, state: vmsdk.State) -> None:
+        begin_shortage(state.name)
+        super().set_state(state)
+
     def shutdown(self) -> None:
+        begin_shortage("shutdown")
         if "tell_shutdown" in ORDERS:
             Path(ORDERS["tell_shutdown"]).write_text("shut down", encoding="utf-8")
         if "write_at_shutdown" in ORDERS:
@@ -85,6 +106,7 @@ def say() -> None:
 
 if "import_takes_s" in ORDERS:
     time.sleep(ORDERS["import_takes_s"])
+begin_shortage("import")
 vmsdk.serve(LivelyVM(), protocol_version=ORDERS.get("protocol"), transport=ORDERS.get("transport", "auto"))
 if "tell_end" in ORDERS:
     Path(ORDERS["tell_end"]).write_text("returned", encoding="utf-8")

@@ -13,7 +13,7 @@ import vmsdk
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.rpc.events import RESEND_S
 from vmsdk.rpc.eventsource import FIRST_RETRY_S
-from vmsdk.rpc.listener import PUBLIC_THREADS as MAX_THREADS
+from vmsdk.rpc.server import WAITS
 from vmsdk.state import State
 from vmsdk.statesync import StateSyncMode
 
@@ -108,7 +108,7 @@ def test_a_thousand_cancelled_waits_starve_nobody(serve: Serve) -> None:
 def test_more_waits_than_threads_starve_nobody(serve: Serve) -> None:
     vm = BusyVM()
     served = serve(vm)
-    waits = [wait(served) for _ in range(2 * MAX_THREADS)]
+    waits = [wait(served) for _ in range(4 * WAITS)]
     assert served.client.Health(Empty()).details
     vm.work()
     assert waits[-1].result(PATIENCE_S).message == pb.MESSAGE_BUILD_BLOCK
@@ -123,7 +123,7 @@ def test_an_own_wait_that_overlooks_cancellations_starves_nobody(serve: Serve) -
             return vmsdk.Event.BUILD_BLOCK
 
     served = serve(Deaf())
-    waits = [wait(served) for _ in range(2 * MAX_THREADS)]
+    waits = [wait(served) for _ in range(4 * WAITS)]
     try:
         assert served.client.Health(Empty()).details
     finally:

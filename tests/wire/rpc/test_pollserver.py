@@ -29,6 +29,7 @@ class Methods(grpc.GenericRpcHandler):
 
     def __init__(self) -> None:
         self.methods: dict[str, Any] = {}
+        self.lanes = (Lane("two", limit=2),)
 
     def add(self, name: str, behaviour: Behaviour, lane: Lane | None = None, **how: Any) -> None:
         decode, encode = how.get("decode", bytes), how.get("encode", bytes)
@@ -185,7 +186,7 @@ def test_callbacks_run_at_the_end_of_a_call_too(rig: Rig) -> None:
 
 def test_a_lane_runs_no_more_calls_at_a_time_than_its_limit(rig: Rig) -> None:
     gate = Gate()
-    rig.add("gate", gate, Lane("gate", limit=2))
+    rig.add("gate", gate, rig.methods.lanes[0])
     rig.add("echo", echo)
     calls = [rig.start("gate", b"%d" % number) for number in range(5)]
     gate.wait()

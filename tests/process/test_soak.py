@@ -1,0 +1,14 @@
+"""Many calls with random cancellations leave nothing behind (at length: `python -m tests.process.soak`)."""
+
+from __future__ import annotations
+
+from .soak import soak
+
+
+def test_calls_leave_no_thread_and_no_descriptor_and_hardly_any_memory() -> None:
+    found = soak(3_000, seed=1)
+    first, last = found[2], found[-1]
+    # Threads are made when calls overlap, up to the limits of the lanes.
+    assert last.threads <= first.threads + 4
+    assert last.descriptors <= first.descriptors + 2
+    assert last.memory_kib <= first.memory_kib * 1.1
