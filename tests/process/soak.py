@@ -93,7 +93,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for tenth, each in enumerate(soak(arguments.calls, arguments.seed), start=1):
         print(
-            f"{tenth * 10} %: {each.threads} threads, {each.descriptors} descriptors, {each.memory_kib:,} KiB",
+            f"{tenth * 10} %: {each.threads} threads, {each.descriptors} descriptors, {each.memory_kib} KiB",
             flush=True,
         )
 
