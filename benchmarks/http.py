@@ -149,7 +149,7 @@ def run() -> list[Row]:
                     "/s",
                     lambda: requests_per_second(address),
                     lambda: requests_per_second(bare),
-                    goal="at least 0.5",
+                    goal="at least 0.9",
                     rounds=REQUEST_ROUNDS,
                 )
             )

@@ -93,6 +93,9 @@ def test_an_event_source_over_http1_gets_what_is_there_and_asks_again() -> None:
             listener.recv(PATIENCE_S)
         response = client.get(f"{feed.url}/events?start=0")
         assert [line for line in response.text.splitlines() if line.startswith("id")] == ["id: 0", "id: 1"]
+        feed.post("two")  # The app sends it to the response that has ended.
+        with connect(f"{feed.ws}/feed?start=2") as listener:
+            listener.recv(PATIENCE_S)
     # Starlette turns the end of the response into an exception of its own.
     assert "Traceback" not in feed.lines.text
     assert "ERROR" not in feed.lines.text
