@@ -1,4 +1,4 @@
-"""From a gRPC call to a method of a servicer and back: the lock, and what becomes of exceptions."""
+"""From a gRPC call to a method of a servicer and back, with the lock and the handling of exceptions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Servicer(Protocol):
     """One contract area of `vm.VM`."""
 
     def handlers(self) -> Iterator[Handler]:
-        """What this area serves at the session's protocol version."""
+        """The methods of this area at the session's protocol version."""
 
 
 class Dispatcher:
@@ -52,7 +52,7 @@ class Dispatcher:
     ) -> Handler:
         """A call of the chain's engine: one at a time, with the chain's lock, on a running chain.
 
-        Errors of the kinds *answers* are ordinary outcomes of this call; any other is a fault of the VM.
+        Errors of the types *answers* are ordinary outcomes of this call. Any other is a fault of the VM.
         """
         session = self._session
         lock = session.lock
@@ -91,7 +91,7 @@ class Dispatcher:
         method: Method[RequestT, ResponseT],
         behaviour: Callable[[RequestT, grpc.ServicerContext], ResponseT],
     ) -> Handler:
-        """A call that may block for long, and is told when the node gives it up."""
+        """A call that may block for long, and is notified when the node gives it up."""
 
         def handle(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
             try:
@@ -135,7 +135,7 @@ class Dispatcher:
             try:
                 return parse(data)
             except DecodeError as error:
-                # None has grpcio refuse the call; an exception it would log with a traceback, each time.
+                # With None the server refuses the call. An exception it would log with a traceback, each time.
                 log.warning("%s: the node sent a malformed message: %s", name, error)
                 return None
 

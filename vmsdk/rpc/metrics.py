@@ -1,4 +1,4 @@
-"""The chain's page of metrics: the author's, the process's and vmsdk's own, as protobuf families."""
+"""The chain's metrics for the node: the author's, the process's and vmsdk's own, as protobuf families."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vmsdk.errors import VMError
 from vmsdk.metrics import Collector, MetricFamily, Metrics, MetricSample
 from vmsdk.rpc.errors import FaultLog, details
 
-# Prefixes as a Go VM's: the node puts `avalanche_<vm id>_` (or `metal_…`) before them.
+# As in a Go VM. The node puts `avalanche_<vm id>_` (or `metal_…`) in front.
 AUTHOR_PREFIX = "vm_"
 PROCESS_PREFIX = "process_"
 SDK_PREFIX = "vmsdk_"
@@ -32,19 +32,19 @@ _TYPES = {
     "stateset": pb.GAUGE,
 }
 
-# The names of a family's lines on the node's page, besides its own: none may be another family's.
+# Further names that a family takes on the node's page, which no other family may have.
 # Source: checkSuffixCollisions in prometheus/client_golang.
 _LINES = {pb.SUMMARY: ("_count", "_sum"), pb.HISTOGRAM: ("_count", "_sum", "_bucket")}
 
 COLLECT_S = 2.0
 """Prometheus gives a scrape 10 s by default, for all chains of the node together."""
 
-# One family, one complaint; names that are ever new must fill neither the log nor the memory.
+# One warning for each family. Ever new names must not fill the log or the memory.
 MAX_COMPLAINTS = 1_000
 
 
 class UnusableMetric(VMError):
-    """A metric family that the node would refuse. One such family makes its whole page fail."""
+    """A metric family that the node would refuse, and its whole metrics page with it."""
 
     def __init__(self, family: str, rule: str) -> None:
         self.family = family
@@ -111,7 +111,7 @@ class MetricsPage(Metrics):
         families = []
         try:
             for family in collector.collect():
-                families.append(family)  # not all at once: those before a failure are kept
+                families.append(family)  # one by one, to keep those before a failure
         except BaseException as error:  # noqa: BLE001 - the author's code; the node's page must not fail
             self._faults.record("a metrics collector", error, "its metrics are left out of this scrape")
         return families
@@ -138,7 +138,7 @@ class MetricsPage(Metrics):
     def _own_families(self) -> Iterable[pb.MetricFamily]:
         family = pb.MetricFamily(
             name=SDK_PREFIX + "faults_total",
-            help="Exceptions out of the VM's methods that vmsdk contained or told the node",
+            help="Exceptions of the VM's methods that vmsdk contained or returned to the node",
             type=pb.COUNTER,
         )
         for method, count in sorted(self._faults.counts().items()):
@@ -156,7 +156,7 @@ def _convert(prefix: str, family: MetricFamily) -> pb.MetricFamily:
     kind = _TYPES.get(family.type)
     if kind is None:
         raise UnusableMetric(family.name, f"its type {family.type!r} has no protobuf form")
-    # In prometheus_client a counter's family lacks the suffix that its samples have.
+    # In prometheus_client the samples of a counter have a suffix that its family lacks.
     suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
     name = prefix + family.name.removesuffix(suffix) + suffix
     if not _NAME.match(name):
@@ -175,7 +175,7 @@ def _convert(prefix: str, family: MetricFamily) -> pb.MetricFamily:
 
 
 def _check_name(families: Mapping[str, pb.MetricFamily], family: pb.MetricFamily) -> None:
-    """Raise if the name, or one of its lines' on the node's page, is another family's."""
+    """Raise if another family has this name, or one that this family takes besides."""
     name = family.name
     if name in families:
         raise UnusableMetric(name, "another family has the same name")
@@ -238,7 +238,7 @@ def _label_pairs(family: str, labels: Iterable[tuple[str, str]]) -> list[pb.Labe
     pairs = []
     for name, value in labels:
         if not _LABEL.match(name) or name.startswith("__"):
-            raise UnusableMetric(family, f"{name!r} can be no label")
+            raise UnusableMetric(family, f"{name!r} is not a label name")
         if name == "chain":
             raise UnusableMetric(family, "the node sets the label 'chain' itself")
         pairs.append(pb.LabelPair(name=name, value=value))
@@ -258,7 +258,7 @@ def _process_families() -> Iterator[pb.MetricFamily]:
 
 
 def _linux_process() -> Iterator[tuple[str, str, float]]:
-    """What /proc tells; nothing on other systems."""
+    """Figures from /proc; none on other systems."""
     try:
         with open("/proc/self/statm", encoding="ascii") as statm:
             pages = statm.read().split()

@@ -1,4 +1,4 @@
-"""The names of the node's chains, asked from the node."""
+"""The aliases of the node's chains."""
 
 from __future__ import annotations
 

@@ -12,8 +12,7 @@ from vmsdk.errors import InvalidInput, RemovedFromProtocol
 from vmsdk.ids import ID, NodeID
 from vmsdk.nodeservices import AppSender
 from vmsdk.protocol import Protocol
-from vmsdk.services.call import Call
-from vmsdk.services.numbers import signed, unsigned
+from vmsdk.services.call import Call, signed, unsigned
 
 
 class AppSenderClient(AppSender):

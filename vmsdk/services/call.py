@@ -1,4 +1,4 @@
-"""One method of the node's services, ready to be called."""
+"""Calls of the node's services, and the ranges of the numbers they take."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Generic
 import grpc
 
 from vmsdk._pb._service import Method, RequestT, ResponseT
-from vmsdk.errors import NodeError
+from vmsdk.errors import InvalidInput, NodeError
 
 # Source: grpcio's Channel.close(), the text of the calls that it cancels.
 _CLOSED_WHILE_WAITING = "Channel closed!"
 
 
 class Call(Generic[RequestT, ResponseT]):
-    """Calls one unary method, without a deadline, waiting until the server is there.
+    """One unary method, called without a deadline: it waits until the server is there.
 
-    Safe from any thread. Every failure is a `NodeError`. When the channel is closed, calls in flight
-    end at once, and later ones fail at once, with the code UNAVAILABLE.
+    Thread-safe. Every failure is a `NodeError`. When the channel is closed, calls in flight and later ones
+    fail at once with UNAVAILABLE.
     """
 
     __slots__ = ("_call", "_start", "path")
@@ -34,7 +34,7 @@ class Call(Generic[RequestT, ResponseT]):
         self._start = partial(stub.future, wait_for_ready=True)
 
     def __call__(self, request: RequestT) -> ResponseT:
-        """The node's answer."""
+        """Call the method and return the response."""
         try:
             return self._call(request)
         except grpc.RpcError as error:
@@ -42,24 +42,24 @@ class Call(Generic[RequestT, ResponseT]):
         except ValueError:
             raise _channel_closed(self.path) from None
 
-    def start(self, request: RequestT) -> Answer[ResponseT]:
-        """Send *request* and return at once. The caller must wait for the answer, or cancel it."""
+    def start(self, request: RequestT) -> Pending[ResponseT]:
+        """Send *request* and return at once. The caller must wait for the response, or cancel it."""
         try:
-            return Answer(self.path, self._start(request))
+            return Pending(self.path, self._start(request))
         except grpc.RpcError as error:
             raise node_error(self.path, error) from None
         except ValueError:
             raise _channel_closed(self.path) from None
 
     def malformed(self, reason: str) -> NodeError:
-        """The error for an answer that breaks the protocol."""
+        """The error for a response that breaks the protocol."""
         return NodeError(
-            self.path, grpc.StatusCode.INTERNAL.name, f"malformed answer of {self.path}: {reason}"
+            self.path, grpc.StatusCode.INTERNAL.name, f"malformed response of {self.path}: {reason}"
         )
 
 
-class Answer(Generic[ResponseT]):
-    """An answer that is on its way."""
+class Pending(Generic[ResponseT]):
+    """A response that is on its way."""
 
     __slots__ = ("_future", "_path")
 
@@ -68,19 +68,19 @@ class Answer(Generic[ResponseT]):
         self._future = future
 
     def wait(self) -> ResponseT:
-        """The answer, once it is there. Raises `NodeError`."""
+        """Wait for the response and return it. Raises `NodeError`."""
         try:
             return self._future.result()
         except grpc.RpcError as error:
             raise node_error(self._path, error) from None
 
     def cancel(self) -> None:
-        """Give the answer up. The node may have done what was asked all the same."""
+        """Give the response up. The node may execute the call all the same."""
         self._future.cancel()
 
 
 def node_error(path: str, error: grpc.RpcError) -> NodeError:
-    """What *error*, raised by grpcio for a call of *path*, says in our terms."""
+    """The `NodeError` for *error*, which grpcio raised for a call of *path*."""
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.CANCELLED and details == _CLOSED_WHILE_WAITING:
         return _channel_closed(path)
@@ -91,3 +91,19 @@ def _channel_closed(path: str) -> NodeError:
     return NodeError(
         path, grpc.StatusCode.UNAVAILABLE.name, f"{path} failed: the connection to the node was closed"
     )
+
+
+def unsigned(what: str, value: int, *, bits: int) -> int:
+    """*value*, an unsigned number of that many bits. Raises `InvalidInput`, which calls it *what*."""
+    return _within(what, value, 0, (1 << bits) - 1)
+
+
+def signed(what: str, value: int, *, bits: int) -> int:
+    """*value*, a signed number of that many bits. Raises `InvalidInput`, which calls it *what*."""
+    return _within(what, value, -1 << (bits - 1), (1 << (bits - 1)) - 1)
+
+
+def _within(what: str, value: int, lowest: int, highest: int) -> int:
+    if not lowest <= value <= highest:
+        raise InvalidInput(f"{what} is a number from {lowest} to {highest}; {value} is not")
+    return value

@@ -1,4 +1,4 @@
-"""The gRPC channel to one of the node's servers, with the settings that every side of the protocol uses."""
+"""The gRPC channel to one of the node's servers, with the options of the protocol."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
     ("grpc.keepalive_permit_without_calls", 1),
-    # Without it the C core stops pinging after two pings on which no data followed.
+    # Otherwise the C core stops after two pings without data in between.
     ("grpc.http2.max_pings_without_data", 0),
-    # The proxy variables of the environment are not meant for a server on this machine.
+    # Proxies are not for servers on this machine.
     ("grpc.enable_http_proxy", 0),
-    # A connection of its own: a channel to an earlier server on the same port must not lend its back-off.
+    # Do not share the back-off of a channel to an earlier server on the same port.
     ("grpc.use_local_subchannel_pool", 1),
 )
 
@@ -28,15 +28,15 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 def connect(address: str) -> grpc.Channel:
     """A channel to the server at *address*, `host:port` or `unix:/path`. It connects at the first call.
 
-    Make calls by `Call`, which waits for the connection however long that takes, as every call of this
-    protocol does: a call blocks while nobody listens, and `close()` of the channel wakes it.
+    Make calls with `Call`, which waits for the connection without limit, as all calls of this protocol do.
+    Closing the channel ends them.
     Raises `ValueError` for any other text.
     """
     return grpc.insecure_channel(target(address), options=CHANNEL_OPTIONS)
 
 
 def target(address: str) -> str:
-    """The C core's name for *address*: an IP address by its own scheme, so that no resolver is asked."""
+    """*address* as a target of the C core. IP addresses get their own scheme, which needs no resolver."""
     if address.startswith("unix:/"):
         return address
     host, _, port = address.rpartition(":")

@@ -1,4 +1,4 @@
-"""The chain's database, as the node serves it."""
+"""The chain's database, served by the node."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database as Methods
 from vmsdk.database import Batch, Database, DatabaseIterator
 from vmsdk.errors import Closed, NodeError
-from vmsdk.services.call import Answer, Call
+from vmsdk.services.call import Call, Pending
 from vmsdk.services.failstop import FailStop
 from vmsdk.services.iterator import Iterators
 
 GET_MANY_WINDOW = 64
-"""Reads of one `get_many` that are on their way at a time: more gained nothing (benchmarks/database.py)."""
+"""Reads of one `get_many` in flight at a time. More are no faster (benchmarks/database.py)."""
 
 
 class DatabaseClient(Database):
@@ -43,7 +43,7 @@ class DatabaseClient(Database):
     def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
         self._guard.check()
         values: list[bytes | None] = []
-        answers: deque[Answer[pb.GetResponse]] = deque()
+        answers: deque[Pending[pb.GetResponse]] = deque()
         try:
             for key in keys:
                 if len(answers) == GET_MANY_WINDOW:
@@ -88,7 +88,7 @@ class DatabaseClient(Database):
         try:
             return json.loads(details) if details else None
         except ValueError as error:
-            raise self._health_call.malformed(f"the details are no JSON: {error}") from None
+            raise self._health_call.malformed(f"the details are not JSON: {error}") from None
 
     def close(self) -> None:
         if self._guard.closed and not self._guard.failed:
@@ -98,11 +98,11 @@ class DatabaseClient(Database):
         self._guard.check_answer(self._guard.watch(self._close_call, pb.CloseRequest()).err)
 
     def stop(self) -> None:
-        """End the work in the background, after the channel was closed."""
+        """Stop the background thread, after the channel has been closed."""
         self._iterators.stop()
 
     def check(self) -> None:
-        """Raise `DatabaseFailed` or `Closed` when nothing may be written any more."""
+        """Raise `DatabaseFailed` or `Closed` if nothing may be written any more."""
         self._guard.check()
 
     def _value(self, response: pb.GetResponse) -> bytes | None:
@@ -133,7 +133,7 @@ class DatabaseBatch(Batch):
         self._database._write(self._operations)
 
     def check(self) -> None:
-        """Raise `DatabaseFailed` or `Closed` when the batch's database may not be written any more."""
+        """Raise `DatabaseFailed` or `Closed` if the batch's database may not be written any more."""
         self._database.check()
 
 

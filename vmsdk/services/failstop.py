@@ -1,4 +1,4 @@
-"""The fail-stop guard of the chain's database: after the first failure, nothing more is read or written."""
+"""The fail-stop guard of the chain's database: after the first failure nothing is read or written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vmsdk.services.call import Call
 
 
 class FailStop:
-    """Remembers the first failure and the end of a database. Safe from any thread."""
+    """The first failure of a database, and whether it is closed. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -25,7 +25,7 @@ class FailStop:
 
     @property
     def closed(self) -> bool:
-        """Whether the database was closed from here."""
+        """Whether the VM has closed the database."""
         return self._closed
 
     def check(self) -> None:
@@ -36,12 +36,12 @@ class FailStop:
             raise Closed("the database is closed")
 
     def call(self, call: Call[RequestT, ResponseT], request: RequestT) -> ResponseT:
-        """The answer to *request*, unless the database may not be used. A failure is remembered."""
+        """Call and return the response. Raises like `check`, and remembers a failure."""
         self.check()
         return self.watch(call, request)
 
     def watch(self, call: Call[RequestT, ResponseT], request: RequestT) -> ResponseT:
-        """The answer to *request*, also when the database may not be used. A failure is remembered."""
+        """Like `call`, but also after a failure or the close."""
         try:
             return call(request)
         except NodeError as error:
@@ -49,18 +49,18 @@ class FailStop:
             raise
 
     def remember(self, error: NodeError) -> None:
-        """*error* happened; if it is the first, it is the one that later operations name."""
+        """Record *error*. Later operations name the first one recorded."""
         with self._lock:
             if self._first_error is None:
                 self._first_error = str(error)
 
     def check_answer(self, error: pb.Error.ValueType) -> None:
-        """Raise what the `err` of an answer stands for. An unknown number is no error, as for the node."""
+        """Raise the exception for the `err` of a response. An unknown number is success, as for the node."""
         if error == pb.ERROR_CLOSED:
             raise Closed("the database is closed")
         if error == pb.ERROR_NOT_FOUND:
             raise NotFound
 
     def close(self) -> None:
-        """The database is being closed: from now on nothing is asked from the node."""
+        """Refuse all operations from now on."""
         self._closed = True

@@ -1,4 +1,4 @@
-"""Iterators over the node's database: one response ahead of the reader, and always released."""
+"""Iterators over the node's database: they fetch one page ahead, and are always released."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database as Methods
 from vmsdk.database import DatabaseIterator
 from vmsdk.errors import Closed, NodeError, NotFound
-from vmsdk.services.call import Answer, Call
+from vmsdk.services.call import Call, Pending
 from vmsdk.services.failstop import FailStop
 
 _GivenUp: TypeAlias = "SimpleQueue[_Cursor | threading.Event | None]"
-"""What the releasing thread is given: a cursor to release, an event to set then, None to end."""
+"""Queue of the releasing thread: cursors to release, events to set after them, None to end."""
 
 
 class Iterators:
-    """All open iterators of one database, and the thread that releases those given up.
+    """All open iterators of one database, and the thread that releases abandoned ones.
 
-    A thread of its own, because an iterator may be given up by the garbage collector, which runs
-    anywhere, also inside grpcio's locks: there nothing may wait, and no call may start.
+    The garbage collector may abandon an iterator anywhere, even inside grpcio's locks, where nothing may
+    wait and no call may start.
     """
 
     def __init__(self, channel: grpc.Channel, guard: FailStop) -> None:
@@ -35,13 +35,13 @@ class Iterators:
         self._release = Call(channel, Methods.IteratorRelease)
         self._lock = threading.Lock()
         self._open: set[_Cursor] = set()
-        # A SimpleQueue is made for use by destructors: put never blocks, and may interrupt another put.
+        # Destructors may use a SimpleQueue: put never blocks, and is reentrant.
         self._given_up: _GivenUp = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._stopped = False
 
     def open(self, start: bytes, prefix: bytes) -> NodeIterator:
-        """A new iterator, whose first response is already being fetched."""
+        """Open an iterator, and start fetching its first page."""
         request = pb.NewIteratorWithStartAndPrefixRequest(start=start, prefix=prefix)
         iterator_id = self._guard.call(self._create, request).id
         cursor = _Cursor(iterator_id, self._next, self._release, self._guard, self._open.discard)
@@ -51,7 +51,7 @@ class Iterators:
         return NodeIterator(cursor, self._guard, self._given_up)
 
     def release_all(self) -> None:
-        """Release every open iterator, and wait until the node has released all."""
+        """Release every open iterator, and wait until the node has done so."""
         for cursor in tuple(self._open):
             self._given_up.put(cursor)
         done = threading.Event()
@@ -62,7 +62,7 @@ class Iterators:
         done.wait()
 
     def stop(self) -> None:
-        """End the thread, once the channel is closed and nothing can be released any more."""
+        """End the thread, after the channel has been closed."""
         with self._lock:
             self._stopped = True
             self._given_up.put(None)
@@ -89,7 +89,7 @@ def _release_given_up(given_up: _GivenUp) -> None:
 
 
 class NodeIterator(DatabaseIterator):
-    """Reads one page of pairs while the next is on its way. For one thread at a time."""
+    """Reads one page of pairs while the next is being fetched. For one thread at a time."""
 
     def __init__(self, cursor: _Cursor, guard: FailStop, given_up: _GivenUp) -> None:
         self._cursor = cursor
@@ -97,7 +97,7 @@ class NodeIterator(DatabaseIterator):
         self._page: Iterator[tuple[bytes, bytes]] = iter(())
         self._ended = False
         self._give_up = weakref.finalize(self, given_up.put, cursor)
-        # At exit there is no thread left to do it, and the node sees the connection end.
+        # At exit no thread is left to do it. The node releases everything when the connection ends.
         self._give_up.atexit = False
 
     def __next__(self) -> tuple[bytes, bytes]:
@@ -108,7 +108,7 @@ class NodeIterator(DatabaseIterator):
         return self._turn_page() if pair is None else pair
 
     def release(self) -> None:
-        """Free what the iterator holds at the node, in the background. The iterator then ends."""
+        """Release the iterator at the node, in the background. It then ends."""
         self._ended = True
         self._page = iter(())
         self._give_up()
@@ -117,7 +117,7 @@ class NodeIterator(DatabaseIterator):
         try:
             page = self._cursor.turn()
         except BaseException:
-            # Not an end: the guard knows the failure, and refuses the next step.
+            # The guard knows the failure and refuses the next step.
             self._give_up()
             raise
         if not page:
@@ -129,7 +129,7 @@ class NodeIterator(DatabaseIterator):
 
 
 class _Cursor:
-    """The node's side of one iterator. The node allows one request at a time for each."""
+    """The node's side of one iterator, which takes one request at a time."""
 
     def __init__(
         self,
@@ -146,11 +146,11 @@ class _Cursor:
         self._guard = guard
         self._forget = forget
         self._lock = threading.Lock()
-        self._answer: Answer[pb.IteratorNextResponse] | None = None
+        self._answer: Pending[pb.IteratorNextResponse] | None = None
         self._released = False
 
     def fetch(self) -> None:
-        """Ask for the next page, without waiting for it."""
+        """Request the next page, without waiting for it."""
         try:
             self._answer = self._next.start(self._request)
         except NodeError as error:
@@ -158,9 +158,9 @@ class _Cursor:
             raise
 
     def turn(self) -> list[tuple[bytes, bytes]]:
-        """The next page. Empty at the end: the node has then released the iterator."""
+        """The next page; empty at the end, when the iterator is released too."""
         with self._lock:
-            if self._answer is None:  # released while its reader wanted more: the database is being closed
+            if self._answer is None:  # released while it is being read: the database is being closed
                 self._guard.check()
                 raise Closed("the iterator was released")
             page = self._take()
@@ -171,12 +171,12 @@ class _Cursor:
             return page
 
     def give_up(self) -> None:
-        """Release the iterator at the node. What fails is remembered by the guard."""
+        """Release the iterator at the node. The guard remembers a failure."""
         with self._lock:
             if self._released:
                 return
             try:
-                self._take()  # the node must not get a release while it works on a page
+                self._take()  # no release while the node works on a page
             except NodeError:
                 pass
             try:

@@ -1,4 +1,4 @@
-"""The messenger of old nodes, by which a VM tells of its events (until protocol 41)."""
+"""The messenger of old nodes, which a VM sends its events to (up to protocol 41)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class MessengerClient:
         self._notify = Call(channel, Methods.Notify)
 
     def notify(self, event: Event) -> bool:
-        """Tell the node of *event*; False when its queue, which holds one event, is full.
+        """Send *event* to the node; False if its queue, which holds one event, is full.
 
         Then nothing is wrong: tell it again later, if it still holds. Raises `NodeError`.
         """

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class NodeConnection:
-    """All services that the node serves to one chain, over the two channels to its two servers.
+    """All services of the node for one chain, over channels to its two servers.
 
-    Calls wait for a node that is not there, without limit. So whoever learns that the node is gone, or
-    that it stopped its servers after Shutdown, closes the connection: then all calls end at once.
+    Calls wait for an absent node without limit. Close the connection when the node is gone or has stopped
+    its servers: that ends all calls at once.
     """
 
     def __init__(self, db_server_addr: str, server_addr: str, protocol: Protocol) -> None:
@@ -31,8 +31,8 @@ class NodeConnection:
         self.database = DatabaseClient(self._database_channel)
         self._protocol = protocol
 
-    # A plugin's start is a race against the node's 5 s, and many a chain never uses these: each is
-    # imported and made at its first use. Two threads that come at once may make two, which does no harm.
+    # Each is imported and made at its first use: the node gives a plugin 5 s to start, and many chains never
+    # use these. Two threads may make two at once, which is harmless.
 
     @cached_property
     def sender(self) -> AppSenderClient:
@@ -71,7 +71,7 @@ class NodeConnection:
 
     @cached_property
     def messenger(self) -> MessengerClient | None:
-        """Where to tell of events; None where the node asks for them (from protocol 42)."""
+        """Where to send events; None if the node asks for them (protocol 42 and newer)."""
         if self._protocol.waits_for_events:
             return None
         from vmsdk.services.messenger import MessengerClient
@@ -79,7 +79,7 @@ class NodeConnection:
         return MessengerClient(self._services_channel)
 
     def close(self) -> None:
-        """End every call in flight, and refuse later ones, with UNAVAILABLE. Harmless when repeated."""
+        """Fail calls in flight and later ones with UNAVAILABLE. Idempotent."""
         self._database_channel.close()
         self._services_channel.close()
         self.database.stop()

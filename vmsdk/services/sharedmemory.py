@@ -1,4 +1,4 @@
-"""The mailboxes between this chain and others, served by the node."""
+"""Shared memory between chains, served by the node."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from vmsdk._pb.sharedmemory.sharedmemory_grpc import SharedMemory as Methods
 from vmsdk.database import Batch
 from vmsdk.ids import ID
 from vmsdk.nodeservices import SharedMemory, SharedPage, SharedRequests
-from vmsdk.services.call import Call
+from vmsdk.services.call import Call, signed
 from vmsdk.services.database import DatabaseBatch
-from vmsdk.services.numbers import signed
 
 
 class SharedMemoryClient(SharedMemory):

@@ -1,9 +1,11 @@
-"""What the P-chain knows of validators, asked from the node."""
+"""The P-chain's validators, read from the node."""
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -11,7 +13,7 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk._pb.validatorstate import validator_state_pb2 as pb
 from vmsdk._pb.validatorstate.validator_state_grpc import ValidatorState as Methods
 from vmsdk.bls import UNCOMPRESSED_PUBLIC_KEY_BYTES
-from vmsdk.errors import InvalidInput, InvalidPublicKey, NodeTooOld
+from vmsdk.errors import InvalidInput, InvalidPublicKey, NodeTooOld, WeightOverflow
 from vmsdk.ids import ID, NodeID
 from vmsdk.nodeservices import (
     CurrentValidator,
@@ -22,23 +24,25 @@ from vmsdk.nodeservices import (
     WarpValidatorSet,
 )
 from vmsdk.protocol import Protocol
-from vmsdk.services.call import Call
-from vmsdk.services.canonical import canonical_set
-from vmsdk.services.numbers import unsigned
-from vmsdk.services.recent import Recent
+from vmsdk.services.call import Call, unsigned
 
 # Sources: the caches of the node's own VM library, snow/validators of protocol 45.
 CACHED_HEIGHTS = 8
 CACHED_SUBNETS = 4096
 
+MAX_WEIGHT = (1 << 64) - 1
+"""Weights are unsigned 64-bit numbers, and so is their sum."""
+
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class ValidatorStateClient(ValidatorState):
     """The validator state behind *channel*.
 
-    Remembers the subnets of 4096 chains and the warp validator sets of 8 heights: neither ever changes.
-    An answer with an ID or a key of the wrong length is a `NodeError`.
+    Caches the subnets of 4096 chains and the warp validator sets of 8 heights: neither ever changes.
+    A response with an ID or a key of the wrong length is a `NodeError`.
     """
 
     def __init__(self, channel: grpc.Channel, protocol: Protocol) -> None:
@@ -64,17 +68,17 @@ class ValidatorStateClient(ValidatorState):
 
     def get_validator_set(self, height: int, subnet_id: ID) -> dict[NodeID, Validator]:
         request = pb.GetValidatorSetRequest(height=_height(height), subnet_id=ID(subnet_id))
-        answer = self._validator_set(request)
-        validators = _parsed(self._validator_set, _validators, answer.validators)
+        response = self._validator_set(request)
+        validators = _parsed(self._validator_set, _validators, response.validators)
         return {validator.node_id: validator for validator in validators}
 
     def get_current_validator_set(self, subnet_id: ID) -> CurrentValidatorSet:
         if not self._protocol.current_validators:
             raise NodeTooOld("GetCurrentValidatorSet", needs=38, has=self._protocol.version)
-        answer = self._current_set(pb.GetCurrentValidatorSetRequest(subnet_id=ID(subnet_id)))
-        validators = _parsed(self._current_set, _current_validators, answer.validators)
+        response = self._current_set(pb.GetCurrentValidatorSetRequest(subnet_id=ID(subnet_id)))
+        validators = _parsed(self._current_set, _current_validators, response.validators)
         return CurrentValidatorSet(
-            {validator.validation_id: validator for validator in validators}, answer.current_height
+            {validator.validation_id: validator for validator in validators}, response.current_height
         )
 
     def get_warp_validator_sets(self, height: int) -> dict[ID, WarpValidatorSet]:
@@ -90,38 +94,38 @@ class ValidatorStateClient(ValidatorState):
             known = self._recent_warp_sets.get(_height(height), self._ask_warp_sets).get(ID(subnet_id))
             if known is not None:
                 return known
-            # The node leaves out subnets that are unknown and those whose weight overflows: tell which.
+            # The node leaves out both unknown subnets and those whose weight overflows: find out which.
         return canonical_set(self.get_validator_set(height, subnet_id).values())
 
     def _ask_subnet_id(self, chain_id: ID) -> ID:
-        answer = self._subnet_id(pb.GetSubnetIDRequest(chain_id=chain_id))
-        return _parsed(self._subnet_id, ID, answer.subnet_id)
+        response = self._subnet_id(pb.GetSubnetIDRequest(chain_id=chain_id))
+        return _parsed(self._subnet_id, ID, response.subnet_id)
 
     def _ask_warp_sets(self, height: int) -> dict[ID, WarpValidatorSet]:
-        answer = self._warp_sets(pb.GetWarpValidatorSetsRequest(height=height))
-        return _parsed(self._warp_sets, _warp_sets, answer.validator_sets)
+        response = self._warp_sets(pb.GetWarpValidatorSetsRequest(height=height))
+        return _parsed(self._warp_sets, _warp_sets, response.validator_sets)
 
 
 def _height(value: int) -> int:
     return unsigned("a P-chain height", value, bits=64)
 
 
-def _parsed(call: Call[Any, Any], parse: Callable[[Any], T], answer: object) -> T:
-    """What *parse* makes of *answer*; an ID or key of the wrong length in it is the node's fault."""
+def _parsed(call: Call[Any, Any], parse: Callable[[Any], T], response: object) -> T:
+    """*response*, converted by *parse*. An ID or key of the wrong length in it is a `NodeError`."""
     try:
-        return parse(answer)
+        return parse(response)
     except InvalidInput as error:
         raise call.malformed(str(error)) from None
 
 
-def _validators(answer: Iterable[pb.Validator]) -> list[Validator]:
+def _validators(response: Iterable[pb.Validator]) -> list[Validator]:
     return [
         Validator(NodeID(each.node_id), each.weight, _public_key(each.public_key) if each.public_key else b"")
-        for each in answer
+        for each in response
     ]
 
 
-def _current_validators(answer: Iterable[pb.Validator]) -> list[CurrentValidator]:
+def _current_validators(response: Iterable[pb.Validator]) -> list[CurrentValidator]:
     return [
         CurrentValidator(
             node_id=NodeID(each.node_id),
@@ -133,23 +137,23 @@ def _current_validators(answer: Iterable[pb.Validator]) -> list[CurrentValidator
             is_active=each.is_active,
             is_l1_validator=each.is_l1_validator,
         )
-        for each in answer
+        for each in response
     ]
 
 
-def _warp_sets(answer: Iterable[pb.WarpValidatorSet]) -> dict[ID, WarpValidatorSet]:
-    return {ID(each.subnet_id): _warp_set(each) for each in answer}
+def _warp_sets(response: Iterable[pb.WarpValidatorSet]) -> dict[ID, WarpValidatorSet]:
+    return {ID(each.subnet_id): _warp_set(each) for each in response}
 
 
-def _warp_set(answer: pb.WarpValidatorSet | pb.GetWarpValidatorSetResponse) -> WarpValidatorSet:
+def _warp_set(response: pb.WarpValidatorSet | pb.GetWarpValidatorSetResponse) -> WarpValidatorSet:
     return WarpValidatorSet(
         tuple(
             WarpValidator(
                 _public_key(each.public_key), each.weight, tuple(NodeID(node_id) for node_id in each.node_ids)
             )
-            for each in answer.validators
+            for each in response.validators
         ),
-        answer.total_weight,
+        response.total_weight,
     )
 
 
@@ -159,3 +163,52 @@ def _public_key(key: bytes) -> bytes:
             f"couldn't deserialize public key: it has {len(key)} bytes, not {UNCOMPRESSED_PUBLIC_KEY_BYTES}"
         )
     return key
+
+
+def canonical_set(validators: Iterable[Validator]) -> WarpValidatorSet:
+    """The canonical set of *validators*, as warp signatures count it: one entry for each key, by key.
+
+    The total includes validators without a key. Raises `WeightOverflow` if it exceeds 64 bits.
+    """
+    total = 0
+    sharing: defaultdict[bytes, list[Validator]] = defaultdict(list)
+    for validator in validators:
+        total += validator.weight
+        if validator.public_key:
+            sharing[validator.public_key].append(validator)
+    if total > MAX_WEIGHT:
+        raise WeightOverflow(total)
+    return WarpValidatorSet(
+        tuple(
+            WarpValidator(
+                public_key=key,
+                weight=sum(validator.weight for validator in sharing[key]),
+                node_ids=tuple(sorted(validator.node_id for validator in sharing[key])),
+            )
+            for key in sorted(sharing)
+        ),
+        total,
+    )
+
+
+class Recent(Generic[K, V]):
+    """A cache of the *size* keys used last. Thread-safe."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: K, ask: Callable[[K], V]) -> V:
+        """The value of *key*: the cached one, or that of `ask(key)`. Exceptions are not cached."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        response = ask(key)
+        with self._lock:
+            self._values[key] = response
+            self._values.move_to_end(key)
+            if len(self._values) > self._size:
+                self._values.popitem(last=False)
+        return response

@@ -9,8 +9,7 @@ from vmsdk._pb.warp.message_grpc import Signer as Methods
 from vmsdk.bls import SIGNATURE_BYTES
 from vmsdk.ids import ID
 from vmsdk.nodeservices import WarpSigner
-from vmsdk.services.call import Call
-from vmsdk.services.numbers import unsigned
+from vmsdk.services.call import Call, unsigned
 
 
 class WarpSignerClient(WarpSigner):

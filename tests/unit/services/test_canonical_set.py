@@ -7,7 +7,7 @@ import pytest
 from vmsdk.errors import WeightOverflow
 from vmsdk.ids import NodeID
 from vmsdk.nodeservices import Validator, WarpValidator, WarpValidatorSet
-from vmsdk.services.canonical import MAX_WEIGHT, canonical_set
+from vmsdk.services.validators import MAX_WEIGHT, canonical_set
 
 LOW_KEY, HIGH_KEY = b"\x7f" + bytes(95), b"\x80" + bytes(95)
 ALICE, BOB, CAROL = (NodeID(name * 20) for name in (b"a", b"b", b"c"))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from vmsdk.errors import InvalidInput
-from vmsdk.services.numbers import signed, unsigned
+from vmsdk.services.call import signed, unsigned
 
 
 @pytest.mark.parametrize("value", [0, 255])

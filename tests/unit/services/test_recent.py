@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vmsdk.services.recent import Recent
+from vmsdk.services.validators import Recent
 
 
 class Oracle:

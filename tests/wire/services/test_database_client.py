@@ -249,7 +249,7 @@ def test_health_details_are_decoded() -> None:
 def test_health_details_that_are_no_json_are_an_error_of_the_node() -> None:
     with (
         scripted(HealthCheck=answers(pb.HealthCheckResponse(details=b"\xff"))) as (_, db),
-        pytest.raises(NodeError, match="the details are no JSON"),
+        pytest.raises(NodeError, match="the details are not JSON"),
     ):
         db.health_check()
 

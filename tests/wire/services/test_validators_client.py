@@ -260,7 +260,7 @@ def test_an_id_or_a_key_of_the_wrong_length_is_an_error_of_the_node(
 ) -> None:
     with ScriptedNode({method: answers(answer)}) as node, connect(node.address) as channel:
         client = ValidatorStateClient(channel, protocol(NEWEST))
-        with pytest.raises(NodeError, match=r"^malformed answer of ") as caught:
+        with pytest.raises(NodeError, match=r"^malformed response of ") as caught:
             ask(client)
     assert (caught.value.method, caught.value.code) == (method.path, "INTERNAL")
 
