@@ -20,8 +20,9 @@ REQUESTS = 10_000
 AT_ONCE = 40
 WEBSOCKETS = 200
 IDLE_WEBSOCKETS = 500
-# The pools (anyio's of 40, vmsdk's, the engine's) may grow by a few threads when load is at its highest.
-POOLED_THREADS = 8
+# What the pools may grow by when load is at its highest: anyio's alone has up to 40 threads. A thread
+# left behind by each WebSocket or request would be hundreds.
+POOLED_THREADS = 40
 
 
 @dataclass(frozen=True)
