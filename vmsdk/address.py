@@ -40,7 +40,7 @@ class Listener(Protocol):
 
 
 class Addresses:
-    """Gives each server of one plugin an address.
+    """The addresses at which the servers of one plugin listen.
 
     *transport* is "unix", "tcp", or "auto": Unix sockets, and where there can't be any, TCP and a
     warning.
@@ -96,7 +96,7 @@ class SocketDirectory:
     made.
 
     Its owner holds a lock on it, which the system releases however the owner ends, so that the
-    directories of killed plugins can be told from those in use. systemd does not clean up locked
+    directories of killed plugins can be distinguished from those in use. systemd does not clean up locked
     directories either.
     """
 

@@ -9,9 +9,7 @@ from vmsdk.errors import InvalidInput
 CHECKSUM_LENGTH = 4
 
 MAX_CHARACTERS = 256
-"""Of a text to decode, which takes quadratic time. The longest text in use is that of 32 bytes, 50
-characters.
-"""
+"""The longest text to decode, since decoding takes quadratic time: the CB58 of 32 bytes."""
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}

@@ -82,7 +82,7 @@ class ChainView(ABC):
 
 
 class _Missing:
-    """Stands for an argument that a test's `Context` was not given: any use of it raises a `VMError`."""
+    """Stands in for an argument that a test left out of its `Context`: any use raises `VMError`."""
 
     def __init__(self, argument: str) -> None:
         self._argument = argument
@@ -104,7 +104,7 @@ def _memory_database() -> Database:
 
 class _Unscraped:
     def register(self, collector: object) -> None:
-        """Keep nothing: no node asks for the metrics of a test."""
+        """Do nothing: no node asks a test for metrics."""
 
 
 def _nothing() -> None: ...
@@ -169,7 +169,7 @@ class Context:
     """Report that `ChainVM.has_pending_work` may have changed. From any thread, as often as you like."""
 
     state_sync_finished: Callable[[], None] = _nothing
-    """Report that state sync has ended. From any thread; vmsdk repeats it until the node has heard it."""
+    """Report that state sync has ended. From any thread; vmsdk repeats it until the node has received it."""
 
     def get_block(self, block_id: ID) -> Any:
         """The block with this ID: from memory if it is undecided, else from the VM's `get_block`.

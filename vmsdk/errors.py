@@ -52,7 +52,7 @@ class AppError(VMError):
     """
 
     TIMED_OUT = -1
-    """From the own node, as "timed out": no response in time, peer not connected, or message not sent."""
+    """From this node, as "timed out": no response in time, peer not connected, or message not sent."""
     UNDEFINED = 0
     UNEXPECTED = -1
     """From a peer: its handler failed."""
@@ -149,7 +149,7 @@ class WeightOverflow(VMError, OverflowError):
 
     def __init__(self, total: int) -> None:
         self.total = total
-        super().__init__(f"weight overflowed: the validators' weights add up to {total}, over 2^64 - 1")
+        super().__init__(f"weight overflowed: the validators' weights add up to {total}, more than 2^64 - 1")
 
 
 class InvalidEncoding(InvalidInput):

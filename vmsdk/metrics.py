@@ -1,7 +1,7 @@
 """What an author's metrics look like to vmsdk.
 
 The shapes are those of `prometheus_client` (extra `metrics`): a `CollectorRegistry`, or any one of
-its collectors, can be registered as it is. vmsdk itself needs nothing of that library.
+its collectors, can be registered as it is. vmsdk itself doesn't need that library.
 """
 
 from __future__ import annotations

@@ -157,9 +157,7 @@ PROTOCOLS: dict[int, Protocol] = {
 }
 
 DEFAULT_PROTOCOL = 45
-"""The newest protocol of a regular release: spoken when nobody says otherwise. No regular release
-speaks 46.
-"""
+"""The newest protocol of a regular release, spoken by default. No regular release speaks 46."""
 
 OLDEST = min(PROTOCOLS)
 NEWEST = max(PROTOCOLS)

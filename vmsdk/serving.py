@@ -27,14 +27,14 @@ def serve(
 
     *protocol_version* is one of `vmsdk.protocol.PROTOCOLS`. By default the node's executable is run
     with `--version`; if that is not possible, or *ask_parent* is false, it is
-    `vmsdk.protocol.DEFAULT_PROTOCOL`. *log_level* is of the standard `logging`. *transport* is how
+    `vmsdk.protocol.DEFAULT_PROTOCOL`. *log_level* is one of the standard `logging`. *transport* is how
     the node reaches the VM: "unix", by sockets that only this user can open; "tcp", by ports of
     127.0.0.1; or "auto", by TCP only where there can't be Unix sockets.
 
     Must be called on the main thread, and before anything else uses gRPC. Returns when the node has
     shut the chain down and sent SIGTERM. Exits with status 2 and one message on stderr if no node
     started the process, the node can't be reached, or it speaks another protocol version. Raises
-    `VMError` if it runs already, and `TypeError` if *vm* is not a VM.
+    `VMError` if it is running already, and `TypeError` if *vm* is not a VM.
 
     With `--version` or `--version-json` as the process's only argument, prints that and returns.
     """
@@ -76,6 +76,6 @@ def _load(text: str) -> ChainVM:
     source = target.find(text)
     assert isinstance(source, target.SourceTarget)
     if source.file is None:
-        # Where the node happens to run is no place to look for modules: leave the path as it is.
+        # The node's working directory is not a place to look for modules: leave the path as it is.
         source = replace(source, root=Path(sys.path[0]))
     return source.load()()

@@ -26,7 +26,7 @@ _PACKAGE_FILE = "__init__.py"
 
 
 class TargetError(VMError):
-    """A target names no VM. *target* is the text that was given."""
+    """A target does not name a VM. *target* is the text that was given."""
 
     def __init__(self, target: str, problem: str) -> None:
         self.target = target
@@ -39,7 +39,7 @@ class TargetNotFound(TargetError):
 
 
 class NoVM(TargetError):
-    """The source is there, and has no VM in it that could run."""
+    """The source exists, but has no VM that can run."""
 
 
 class SeveralVMs(TargetError):
@@ -108,7 +108,7 @@ class SourceTarget:
         try:
             return importlib.import_module(self.module)
         except ModuleNotFoundError as error:
-            # Its own absence, not that of something which it imports.
+            # It is missing itself, not something that it imports.
             if error.name is not None and f"{self.module}.".startswith(f"{error.name}."):
                 raise TargetNotFound(
                     self.text,
@@ -118,8 +118,7 @@ class SourceTarget:
             raise
 
     def _import_file(self, file: Path) -> ModuleType:
-        # Any file name will do, also one that is no identifier, or that an imported module has
-        # already.
+        # Any file name will do, even if it is not an identifier or is that of an imported module.
         name = self.module if self.module not in sys.modules else f"{self.module} (target)"
         spec = importlib.util.spec_from_file_location(name, file)
         assert spec is not None  # the file ends in .py
@@ -152,7 +151,7 @@ class SourceTarget:
 
 @dataclass(frozen=True)
 class ExecutableTarget:
-    """A plugin that exists already, in whatever language."""
+    """An existing plugin, in any language."""
 
     text: str
     """As it was given."""
@@ -181,7 +180,7 @@ def find(text: str) -> Target:
     if where.endswith(".py") or os.sep in where or path.is_file():
         return _find_file(text, path, attribute or None)
     if not _MODULE_NAME.fullmatch(where):
-        raise TargetNotFound(text, "there is no such file, and no module can be called so")
+        raise TargetNotFound(text, "there is no such file, and it is not a valid module name")
     return SourceTarget(text, where, None, attribute or None, Path.cwd())
 
 

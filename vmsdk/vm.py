@@ -82,7 +82,7 @@ class ChainVM(Interface):
 
     @abstractmethod
     def parse_block(self, data: bytes) -> Block:
-        """The block in *data*, which may be anything that a peer sent. Raise `InvalidBlock`.
+        """The block in *data*, which may be any bytes from a peer. Raise `InvalidBlock` if it is not one.
 
         Must not depend on the parent or the state, and must parse every block of the chain's history.
         """
@@ -167,7 +167,7 @@ class ChainVM(Interface):
         """Called with the response to a request of this VM."""
 
     def app_gossip(self, node_id: NodeID, message: bytes) -> None:
-        """Called with a message that a peer gossips. It may be anything."""
+        """Called with a message that a peer gossips, which may be any bytes."""
 
 
 class BuildBlockWithContext(Interface):

@@ -183,7 +183,7 @@ def test_an_executable_is_called_by_its_file_or_by_what_its_vm_id_says() -> None
         ("./chains", NoVM, "is a folder"),
         ("plain", NoVM, r"neither Python source \(.py\) nor executable: chmod \+x plain"),
         ("plugin:Coin", NoVM, "is an executable: it has no class to choose"),
-        ("no-module", TargetNotFound, "there is no such file, and no module can be called so"),
+        ("no-module", TargetNotFound, "there is no such file, and it is not a valid module name"),
         ("", TargetNotFound, "there is no such file"),
         (":", TargetNotFound, "there is no such file"),
     ],

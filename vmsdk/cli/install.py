@@ -34,7 +34,7 @@ _SIZE = re.compile(r"(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 
 class _MisusedOptions(VMError):
-    """Options that are missing."""
+    """A required option is missing."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the arguments say. The exit status."""
+    """Run the command; returns its exit status."""
     if args.list:
         return _list(PluginDirectory(args.plugin_dir))
     if args.uninstall:
@@ -133,8 +133,8 @@ def _warnings(installed: Installed, directory: PluginDirectory) -> Iterator[str]
     needs = (installed.launcher.python, installed.launcher.target.partition(":")[0], __file__)
     for folder in barriers([each for each in needs if os.path.isabs(each)], directory.path):
         yield (
-            f"the owner of {directory.path} can't enter {folder}. If that is who runs the node, the VM won't start: "
-            "put Python and the VM's source where everyone can read them"
+            f"the owner of {directory.path} can't enter {folder}. If that is who runs the node, the VM won't "
+            "start: put Python and the VM's source where everyone can read them"
         )
 
 

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print it. The exit status."""
+    """Run the command; returns its exit status."""
     if args.node is None:
         print(f"vmsdk {__version__}, protocols {RANGE}, Python {platform.python_version()}")
         return 0

@@ -121,12 +121,12 @@ class BlockCache:
         self.verified.setdefault(block.id, block)
 
     def set_accepted(self, block: Block) -> None:
-        """Remember that *block* is accepted. Call it before the VM is told."""
+        """Remember that *block* is accepted. Call it before the VM is notified."""
         self.set_decided(block)
         self.last_accepted = block
 
     def set_decided(self, block: Block) -> None:
-        """Remember that *block* is no longer processing. Call it before the VM is told."""
+        """Remember that *block* is no longer processing. Call it before the VM is notified."""
         self.verified.pop(block.id, None)
         self._decided.put(block.id, block)
 

@@ -32,7 +32,7 @@ DEATH_NOTICE_S = 0.5
 
 
 class Call(Generic[RequestT, ResponseT]):
-    """One method. Unless told otherwise, it waits until the plugin accepts connections, as a node does."""
+    """One method. By default it waits until the plugin accepts connections, as a node does."""
 
     def __init__(self, client: VMClient, method: Method[Any, Any], *, wait_for_ready: bool = True) -> None:
         self.name = method.path.rpartition("/")[2]

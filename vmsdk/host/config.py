@@ -1,4 +1,4 @@
-"""What a node knows about a chain before it starts it."""
+"""What a node knows about a chain before starting it."""
 
 from __future__ import annotations
 

@@ -73,7 +73,8 @@ class PluginDirectory:
                 raise _foreign(entry)
             if entry.vm_id == vm_id and entry.path != path:
                 raise InstallError(
-                    f"{entry.path} is the VM {vm_id}, too, and a node takes only one of them: move it away first"
+                    f"{entry.path} is the VM {vm_id}, too, and a node takes only one of them: "
+                    "move it away first"
                 )
 
     @contextmanager

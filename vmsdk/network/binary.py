@@ -20,7 +20,7 @@ NODE_NAMES = ("metalgo", "avalanchego")
 NODE_VARIABLE = "VMSDK_NODE"
 """The environment variable that names the node's binary."""
 VERSION_TIMEOUT_S = 20.0
-"""A node answers in 0.1 to 0.3 s; the first time, its 90 MB are read from the disk."""
+"""A node takes 0.1 to 0.3 s; the first time, its 90 MB are read from the disk."""
 
 FILE_LIMIT = 10 * 1024 if sys.platform == "darwin" else 32 * 1024
 """What a node asks the system for by default (AvalancheGo, `utils/ulimit: DefaultFDLimit`)."""
@@ -35,7 +35,7 @@ class NodeBinary:
     path: Path
     """Absolute."""
     version: str
-    """What the node says, such as `avalanchego/1.14.2`."""
+    """What the node prints, such as `avalanchego/1.14.2`."""
     protocol: int
     """The version of the plugin protocol that it speaks."""
 
@@ -65,7 +65,7 @@ class NodeBinary:
             raise _not_a_node(path, f"it cannot be run ({error.strerror})") from error
         if release is None:
             raise _not_a_node(
-                path, f"it did not answer {VERSION_FLAG} as a node does within {VERSION_TIMEOUT_S:g} s"
+                path, f"it did not respond to {VERSION_FLAG} as a node does within {VERSION_TIMEOUT_S:g} s"
             )
         return cls(path, release.application, release.protocol)
 

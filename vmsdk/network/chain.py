@@ -103,9 +103,9 @@ class Chain:
         return JSONRPCClient(self.url(node) + path)
 
     def height(self, node: Node) -> int:
-        """The height of the last block that the node has accepted; 0 if the node has not said yet.
+        """The height of the last block that the node has accepted; 0 if the node has not reported it yet.
 
-        Raises `NodeUnreachable` if the node doesn't answer.
+        Raises `NodeUnreachable` if the node doesn't respond.
         """
         values = node.metrics("_snowman_last_accepted_height", chain=self.name)
         return int(values[0]) if values else 0

@@ -33,14 +33,14 @@ class PluginFailed(NetworkError):
 
     @property
     def plugin_was_slow(self) -> bool:
-        """Whether the plugin was alive, but did not answer the node within its 5 s."""
+        """Whether the plugin was alive, but missed the node's limit of 5 s."""
         # What plugins in Python and in Go print when the node gives up on them.
         told_to_end = any("ignoring signal: terminated" in line for line in self.lines)
         return "vm process not found" in self.reason and told_to_end
 
 
 class NodeUnreachable(NetworkError):
-    """Nobody answers at a URL, or not in HTTP and JSON-RPC."""
+    """There is no response from a URL, or none in HTTP and JSON-RPC."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"no response from {url}: {reason}")

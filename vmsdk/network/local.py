@@ -114,7 +114,7 @@ class LocalNetwork:
 
     @property
     def record(self) -> NetworkRecord:
-        """What the disk has about it."""
+        """Its record on the disk."""
         return self._store.load()
 
     @property

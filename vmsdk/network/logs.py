@@ -24,7 +24,7 @@ _RECORD = re.compile(
     r"\[[^\]]+\] (?P<level>[A-Z]+) (?:<[^>]+> )?\S+\.go:\d+ (?P<message>.*?)(?P<fields> \{.*\})?"
 )
 _CHAIN_ENDS = frozenset({"chain failed to start", "chain shutdown"})
-_NO_HANDSHAKE = "it ended, or did not answer within the node's 5 s"
+_NO_HANDSHAKE = "it ended, or did not respond within the node's 5 s"
 _NO_HANDLERS = "failed to create path route handlers"
 _PLUGIN_STARTS = "plugin handshake succeeded"
 _PLUGIN_ENDS = "stdout collector shutdown"
@@ -111,7 +111,7 @@ class LogRecord:
 
 
 def node_id_in(main: Iterable[str]) -> str | None:
-    """The node ID that the node's log tells right after the start."""
+    """The node ID, which the node logs right after its start."""
     return next((match["node_id"] for line in main if (match := _NODE_ID.search(line))), None)
 
 

@@ -29,7 +29,7 @@ _METRIC = re.compile(r"(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<val
 
 
 class Node:
-    """A node by its name (`node1`). What is true is on the disk, so other processes may change it."""
+    """A node by its name (`node1`). Its state is on the disk, where other processes may change it."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
@@ -44,7 +44,7 @@ class Node:
 
     @property
     def record(self) -> NodeRecord:
-        """What the disk has about it. Raises `NetworkError` if it was removed."""
+        """Its record on the disk. Raises `NetworkError` if it was removed."""
         return self._store.load().node(self.name)
 
     @property
@@ -301,7 +301,7 @@ class Node:
         process = self._process_of(self.record)
         if process is not None and process.running:
             return process
-        raise NetworkError(f"{self.name} does not run: start it first")
+        raise NetworkError(f"{self.name} is not running: start it first")
 
     def _forget_process(self) -> None:
         with self._store.changing() as network:
@@ -317,7 +317,7 @@ def launch(nodes: Sequence[Node], timeout_s: float, progress: Callable[[str], No
         progress(f"starting {count(nodes)}")
     for node in nodes:
         node._restarted = False
-    # Not more at once than there are processors: every plugin has only 5 s to answer its node.
+    # Not more at once than there are processors: every plugin has only 5 s for its handshake.
     wave = os.cpu_count() or 1
     for start in range(0, len(nodes), wave):
         for node in nodes[start : start + wave]:
@@ -359,7 +359,7 @@ def _has_reached(stage: Callable[[Node], bool], node: Node, progress: Callable[[
     try:
         return stage(node)
     except NodeUnreachable:
-        return False  # it is ending: the next look tells why
+        return False  # it is ending: the next look shows why
     except (PluginFailed, PortTaken) as error:
         if not node.start_over(error):
             raise

@@ -50,7 +50,7 @@ class NodeRecord:
     pid: int | None = None
     """None while the node should not run."""
     started: float = 0.0
-    """The start of the process in Unix seconds, which tells it from a later one of the same ID."""
+    """The start of the process in Unix seconds, which distinguishes it from a later one with the same ID."""
     plugin: str = ""
     """An executable that runs the first chain's VM on this node, instead of what other nodes run."""
 
@@ -79,7 +79,7 @@ class NetworkRecord:
     binary: str
     """The node's path."""
     version: str
-    """What the node says, such as `avalanchego/1.14.2`."""
+    """What the node prints, such as `avalanchego/1.14.2`."""
     protocol: int
     flags: dict[str, str] = field(default_factory=dict)
     """Flags for every node besides our own."""

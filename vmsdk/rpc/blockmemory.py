@@ -114,7 +114,7 @@ class BlockMemory(ChainView):
         self._objects.pop(block_id, None)
 
     def load_last_accepted(self) -> Block:
-        """The block that the VM calls last accepted; asked anew, since state sync moves it."""
+        """The VM's last accepted block, asked for each time, since state sync moves it."""
         block_id = conversion.block_id("last_accepted", self._vm.last_accepted(), "")
         if self._last_accepted is None or self._last_accepted[0] != block_id:
             found = self._vm.get_block(block_id)

@@ -68,7 +68,7 @@ class _SyncEnd:
         self._settle()
 
     def finish(self) -> None:
-        """The author says that the sync has ended."""
+        """The author reports that the sync has ended."""
         self.is_due = True
         self._queued = False
         self._repeats = 0
@@ -89,7 +89,7 @@ class _SyncEnd:
         return due
 
     def asked(self, now: float) -> None:
-        """The node asks for events: what it was told a moment ago may have been dropped."""
+        """The node asks for events: what was reported a moment ago may have been dropped."""
         if now - self._taken_at <= UNHEARD_S and self._repeats < MAX_REPEATS and not self.is_due:
             self._repeats += 1
             self.is_due = True
@@ -143,7 +143,7 @@ class EventSource:
     # What happens to the chain ---------------------------------------------------------------------
 
     def notify(self) -> None:
-        """The author says that there may be work."""
+        """The author reports that there may be work."""
         if self._asking == threading.get_ident():
             return  # from inside has_pending_work, whose result says it: asking again would never end
         with self._condition:
@@ -163,7 +163,7 @@ class EventSource:
             self._sync_end.begin(mode)
 
     def finish_state_sync(self) -> None:
-        """The author says that state sync has ended."""
+        """The author reports that state sync has ended."""
         with self._condition:
             self._sync_end.finish()
             self._change()
@@ -249,7 +249,7 @@ class EventSource:
                 self._waits.remove(wait)
 
     def not_reported(self, event: Event) -> None:
-        """The node did not get *event* after all."""
+        """*event* did not reach the node after all."""
         with self._condition:
             if event is Event.STATE_SYNC_FINISHED:
                 self._sync_end.give_back()
@@ -264,8 +264,8 @@ class EventSource:
     def _ask_author(self, wait: Wait) -> Event | None:
         """The event from the author's own `wait_for_event`.
 
-        It is called for one wait at a time: if it overlooks a cancellation, one thread is stuck and not,
-        in the end, all. An event that comes too late for one wait goes to the next.
+        It is called for one wait at a time: if it misses a cancellation, one thread is stuck, and not
+        eventually all of them. An event that comes too late for one wait goes to the next.
         """
         with self._condition:
             self._condition.wait_for(lambda: wait.cancelled.is_set() or not self._author_waits)
@@ -308,7 +308,7 @@ class EventSource:
                     self._condition.wait(delay_s)
 
     def _poll(self) -> tuple[Event | None, float | None]:
-        """The event to report now, or for how long there is none while nothing changes."""
+        """The event to report now, or how long to wait for one while nothing changes."""
         quiet_s = self._quiet_s()
         if quiet_s == 0 and self._has_pending_work():
             return Event.BUILD_BLOCK, None
@@ -319,7 +319,7 @@ class EventSource:
         return None, quiet_s or None
 
     def _quiet_s(self) -> float | None:
-        """For how many seconds work is not to be reported; None: until something changes."""
+        """How many seconds to hold back work; None: until something changes."""
         with self._condition:
             if self._closed or self._state is not State.NORMAL_OP:
                 return None
@@ -331,7 +331,7 @@ class EventSource:
             return self._quiet_s() == 0 and self.has_pending_work()
 
     def has_pending_work(self) -> bool:
-        """What the VM says, with the chain's lock held. A fault counts as no work."""
+        """What the VM reports, with the chain's lock held. A fault counts as no work."""
         self._asking = threading.get_ident()
         try:
             return bool(self._vm.has_pending_work())
@@ -344,7 +344,7 @@ class EventSource:
     # Being heard, for nodes that are sent events instead of asking (until protocol 41) ----------------
 
     def hearings(self, event: Event) -> int:
-        """How often the node has acted on this kind of event."""
+        """How many times the node has acted on this kind of event."""
         with self._condition:
             return self._hearings(event)
 

@@ -103,7 +103,7 @@ class PublicServer:
         self._server.add_generic_rpc_handlers([_Pooled(each) for each in handlers])
 
     def start(self) -> None:
-        """Begin to serve calls."""
+        """Start serving calls."""
         others = set(threading.enumerate())
         self._server.start()
         for thread in set(threading.enumerate()) - others:
@@ -119,7 +119,7 @@ class PublicServer:
         return self._server.stop(grace)
 
     def _watch(self, serving: threading.Thread) -> None:
-        """End the process when grpcio's only serving thread dies: no call would be answered any more."""
+        """End the process when grpcio's only serving thread dies: no call would be served any more."""
         serving.join()
         if not self._stopping.is_set():
             end_process("grpcio's serving thread has died, see its traceback")

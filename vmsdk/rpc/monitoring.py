@@ -18,12 +18,11 @@ from vmsdk.rpc.session import Session
 
 HEALTH_SERVICE = "grpc.health.v1.Health"
 
-# The node gives the details to its page as they are. Escaped as Go's JSON escapes them, they are harmless
-# in HTML.
+# The node puts the details on its page unchanged. Escaped as in Go's JSON, they are harmless in HTML.
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 LOCK_PATIENCE_S = 3.0
-"""A chain whose lock is held for longer makes no progress, which its health must say."""
+"""A chain whose lock is held for longer makes no progress, which its health must report."""
 
 
 class ChainStuck(VMError):

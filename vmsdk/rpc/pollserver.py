@@ -27,15 +27,15 @@ from vmsdk.rpc.lane import HELD_AFTER_S, Lane, end_process
 POLLERS = 2
 """Threads that wait for calls at a time: one alone is slower, and so are three (docs/performance.md)."""
 CATCH_UP_S = 0.2
-"""So often, idle threads look for what is due. The core wakes them as often anyway."""
+"""How often idle threads look for due work. The core wakes them this often anyway."""
 MAX_OTHER_CALLS = 8
-"""Calls at a time of methods that are in no lane."""
+"""Concurrent calls of methods that are not in a lane."""
 
 _log = logging.getLogger("vmsdk.rpc")
 
 
 def check_core() -> None:
-    """Raise unless the private module has what this file uses. Costs some microseconds."""
+    """Raise unless the private module has what this file uses. Takes a few microseconds."""
     server, queue = cygrpc.Server((), False), cygrpc.CompletionQueue()
     server.register_completion_queue(queue)
     if queue.poll(0.0).completion_type != cygrpc.CompletionType.queue_timeout:
@@ -60,10 +60,10 @@ def check_core() -> None:
 
 
 class PollServer:
-    """Serves unary methods, and methods that stream responses. Made as `grpc.server` is, and used like it.
+    """A server for unary and response-streaming methods, created and used like `grpc.server`.
 
     A few threads share one queue. The one that gets a call runs it; another takes the queue over, so that
-    somebody waits for calls at any time. All that the reserved lanes may need are started at once, and the
+    one thread is always waiting for calls. All that the reserved lanes may need are started at once, and the
     rest when calls overlap.
     """
 
@@ -121,7 +121,7 @@ class PollServer:
         return port
 
     def start(self) -> None:
-        """Begin to serve calls."""
+        """Start serving calls."""
         with self._lock:
             self._start()
 
@@ -250,7 +250,7 @@ class PollServer:
             self._end_if_done()
 
     def finished(self) -> None:
-        """A call has ended, and the core knows nothing more of it."""
+        """A call has ended, and the core has let go of it."""
         with self._lock:
             self._calls -= 1
             self._end_if_done()
@@ -357,14 +357,14 @@ class PollServer:
 
 
 class _Details(NamedTuple):
-    """What a generic handler is asked with: the attributes of `grpc.HandlerCallDetails`."""
+    """What a generic handler receives: the attributes of `grpc.HandlerCallDetails`."""
 
     method: str
     invocation_metadata: Any
 
 
 class _Aborted(Exception):
-    """Leaves a method after `abort`."""
+    """Raised by `abort` to leave the method."""
 
 
 class ServedCall:
@@ -544,7 +544,7 @@ class ServedCall:
             self._due -= 1
             is_over = self._is_finished and not self._due
         if is_over:
-            # Not left to the garbage collector: the server ends when the core knows of no call any more.
+            # Not left to the garbage collector: the server ends only when the core holds no call any more.
             self._call = None
             self._run_callbacks()
             self._server.finished()

@@ -62,7 +62,7 @@ class VMServer:
         server.add_generic_rpc_handlers((VMMethods(handlers, self.session.priority), HealthService()))
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start serving calls."""
         self._server.start()
 
     def stop(self, grace_s: float) -> None:

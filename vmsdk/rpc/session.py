@@ -82,8 +82,8 @@ class Session:
     def shutdown(self, on_begin: Callable[[], None] = lambda: None) -> None:
         """End the chain: its waits, the author's VM, HTTP, and the connections to the node.
 
-        Only the first call does anything. Raises what the author's `shutdown` raised, after all else
-        has ended.
+        Only the first call does anything. Raises what the author's `shutdown` raised, after everything
+        else has ended.
         """
         self.shutdown_begun.set()
         on_begin()

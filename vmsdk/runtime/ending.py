@@ -41,11 +41,11 @@ class Parent:
                 pass  # gone already, or not allowed in this sandbox: gone() and POLL_S do the work
 
     def fileno(self) -> int | None:
-        """A descriptor that becomes readable when the parent ends, on systems that have such."""
+        """A descriptor that becomes readable when the parent ends, on systems that have one."""
         return self._descriptor
 
     def gone(self) -> bool:
-        """Whether this process has another parent by now."""
+        """Whether this process has got another parent."""
         return os.getppid() != self.pid
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class Signals:
             return b""
 
     def ignore(self) -> None:
-        """Ignore both signals for good, also while Python ends, which drops handlers."""
+        """Ignore both signals for good, even while Python exits, which drops handlers."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
 

@@ -79,7 +79,7 @@ class Handshake:
 
 
 def unreachable(address: str, reason: str) -> VMError:
-    """Nobody answers at the engine's address."""
+    """The error if nothing listens at the engine's address."""
     return VMError(
         f"there is no node at {ENGINE_ADDRESS_VARIABLE}={address} ({reason}). A node starts its plugins, and "
         "listens there for them. To run this VM without a node: vmsdk dev TARGET. To run it on one: "

@@ -109,10 +109,10 @@ def open_streams(level: int | str = logging.INFO) -> None:
     Logging that the author has configured already is left as it is. Raises `ValueError` for an
     unknown level.
     """
-    # gRPC's C core, which reads this when it is imported, would tell of every closed connection. A
+    # gRPC's C core, which reads this when it is imported, would report every closed connection. A
     # node that is started with the variable hands it on.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    # What the author's imports have printed comes before all else, and not at the process's end.
+    # What the author's imports have printed comes first, and not at the end of the process.
     sys.stdout.flush()
     sys.stdout = LineStream(STDOUT_FD)
     sys.stderr = LineStream(STDERR_FD)

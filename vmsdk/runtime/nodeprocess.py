@@ -28,7 +28,7 @@ class Ancestor:
     def __init__(self, pid: int, path: str, executable: str) -> None:
         self.pid = pid
         self.path = path
-        """The absolute path of the file that it was started from, which may be gone or another one
+        """The absolute path of the file that it was started from, which may be gone or replaced
         by now.
         """
         self.executable = executable

@@ -18,15 +18,13 @@ from vmsdk.runtime.ending import Ending, Parent, Signals, shut_down_in_time
 from vmsdk.runtime.engine import INSTALL_COMMAND, engine_address
 from vmsdk.runtime.version import VersionChoice, print_version
 
-# gRPC is imported after the node was asked for its version, since that takes as long as the node's
-# answer.
+# gRPC is imported after the node was asked for its version, since both take about as long.
 if TYPE_CHECKING:
     from vmsdk.address import Transport
     from vmsdk.rpc.server import VMServer
     from vmsdk.vm import ChainVM
 
-# Nothing ran, and running it again the same way changes nothing: as for a command with wrong
-# options.
+# Nothing ran, and running it again would not help: the status for wrong options.
 USAGE_STATUS = 2
 
 # The node kills a plugin 5 s after its SIGTERM (vms/rpcchainvm/runtime/subprocess), long after it
@@ -38,7 +36,7 @@ LAST_RESORT_S = 4.0
 
 
 class Options(NamedTuple):
-    """How to be a plugin."""
+    """How to run as a plugin."""
 
     name: str
     """What the VM is called until it is loaded."""
@@ -58,11 +56,11 @@ _is_started = False
 
 
 def run(load: Callable[[], ChainVM], options: Options) -> None:
-    """Be the plugin whose VM *load* returns. It is called after the handshake, which slow imports
+    """Run as the plugin whose VM *load* returns. It is called after the handshake, which slow imports
     can't delay.
 
     If *load* raises, the log gets the traceback, and the node the error at its first call. See
-    `vmsdk.serve` for everything else. Raises `VMError` if it runs already.
+    `vmsdk.serve` for everything else. Raises `VMError` if it is running already.
     """
     global _is_started  # noqa: PLW0603 - one process serves one chain, whoever starts it
     if _is_started:
@@ -142,7 +140,7 @@ def _connect(
     greeting = Handshake(
         engine, protocol, address, source=choice.source, install_command=options.install_command
     )
-    # Imported while the node answers: this takes as long as gRPC itself.
+    # Imported while the node responds: this takes as long as gRPC itself.
     from vmsdk.rpc.server import VMServer
     from vmsdk.runtime import loading
 

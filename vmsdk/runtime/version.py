@@ -36,14 +36,14 @@ class VersionChoice:
 
     def __init__(self, given: int | None, *, engine: str, ask: bool) -> None:
         self._chosen = protocol(DEFAULT_PROTOCOL if given is None else given)
-        self.source = "as it was told to"
+        self.source = "as configured"
         """Where the number comes from, for messages."""
         self._node: Ancestor | None = None
         self._question: VersionQuestion | None = None
         directory = cache_directory()
         self._cache = None if directory is None else ReleaseCache(directory)
         if given is None and not ask:
-            self.source = "the default, since it was told not to ask the node"
+            self.source = "the default, since it is configured not to ask the node"
         elif given is None:
             self._node = find_node(engine)
             if self._node is None:
@@ -68,7 +68,7 @@ class VersionChoice:
 
     @property
     def is_open(self) -> bool:
-        """Whether the node has been asked and not been heard: time for other things."""
+        """Whether the node has been asked and has not responded yet."""
         return self._question is not None
 
     def settle(self) -> Protocol:
@@ -93,7 +93,7 @@ class VersionChoice:
         self.source = f"the node {node.path} is {release.application}, which speaks {release.protocol}"
 
     def close(self) -> None:
-        """Take back the question, if it is still open."""
+        """Stop asking, if the node has not responded yet."""
         if self._question is not None:
             self._question.close()
 

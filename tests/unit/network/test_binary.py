@@ -93,7 +93,7 @@ def test_a_file_that_the_system_cannot_run_is_told(tmp_path: Path) -> None:
 
 
 def test_another_program_is_not_taken_for_a_node(make_node: MakeNode) -> None:
-    with pytest.raises(NetworkError, match="did not answer --version"):
+    with pytest.raises(NetworkError, match="did not respond to --version"):
         NodeBinary.find(make_node("hello 1.0"))
 
 

@@ -188,7 +188,7 @@ def test_a_plugin_that_is_not_registered_is_told_with_what_it_printed() -> None:
     assert error is not None
     assert f"node1 could not start the plugin /plugins/{VM_ID}" in str(error)
     assert error.reason.startswith(
-        "handshake failed: vm process not found (it ended, or did not answer within"
+        "handshake failed: vm process not found (it ended, or did not respond within"
     )
     assert error.lines == ("Traceback (most recent call last):", "ImportError: no numpy")
 

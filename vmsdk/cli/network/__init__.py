@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the arguments say; the exit status."""
+    """Run the command; returns its exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Logs may hold characters that the terminal can't show.
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -45,7 +45,7 @@ def add_commands(commands: Any) -> None:
 def _stop(args: argparse.Namespace) -> int:
     network = selection.network(args)
     if not network.running:
-        print(f"the network {network.directory.name} does not run")
+        print(f"the network {network.directory.name} is not running")
     network.stop()
     return 0
 
@@ -84,7 +84,7 @@ def _kill(args: argparse.Namespace) -> int:
     node = selection.network(args).node(args.node)
     ran = node.status != "stopped"
     node.kill()
-    print(f"{node.name} was killed" if ran else f"{node.name} does not run")
+    print(f"{node.name} was killed" if ran else f"{node.name} is not running")
     return 0
 
 

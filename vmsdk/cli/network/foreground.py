@@ -67,7 +67,7 @@ class Foreground:
             _say(f"restarted with the changed code in {time.monotonic() - began:.1f} s")
 
     def _still_runs(self) -> bool:
-        """Whether any node does. Prints why nodes ended that should run."""
+        """Whether any node is running. Prints why the others ended."""
         try:
             statuses = {node.name: node.status for node in self._network.nodes}
             died = any(status == "dead" and name not in self._died for name, status in statuses.items())

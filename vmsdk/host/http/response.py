@@ -153,7 +153,7 @@ class ResponseWriter(ABC):
 
 
 def _guess_content_type(beginning: bytes) -> str:
-    """Guess the type of a body, like a node, but tell only HTML, text and other bytes apart."""
+    """Guess the type of a body, like a node, but distinguish only HTML, text and other bytes."""
     if _HTML.match(beginning):
         return "text/html; charset=utf-8"
     return "application/octet-stream" if _BINARY.search(beginning[:512]) else "text/plain; charset=utf-8"

@@ -25,7 +25,7 @@ EVENTS_LINGER_S = 0.1
 EVENTS_WAIT_S = 25.0
 _EVENT_STREAM = "text/event-stream"
 
-# One call a read: large enough that 8 MiB are few calls, small enough to be nothing in memory.
+# One call per read: large enough that 8 MiB take few calls, small enough not to matter in memory.
 READ_BYTES = 256 * 1024
 
 

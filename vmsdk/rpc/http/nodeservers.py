@@ -59,7 +59,7 @@ class Chunk(NamedTuple):
     """The result of one read."""
 
     data: bytes
-    """Valid even beside an end or a failure."""
+    """Valid even together with an end or a failure."""
     is_end: bool
     """Nothing follows."""
     failure: str

@@ -17,7 +17,7 @@ from vmsdk.rpc.http.capacity import Full
 from vmsdk.rpc.priority import EnginePriority
 
 THREADS = 2
-"""Threads that are free for the next job. More of them would delay the engine."""
+"""Threads free for the next job. More would delay the engine."""
 MAX_THREADS = 16
 """Threads at a job, however long it takes. Further jobs wait in the queue."""
 MAX_WAITING = 100

@@ -164,7 +164,7 @@ class WebSocketExchange(Exchange):
         self._connection: HijackedConnection | None = None
         self._writing = asyncio.Lock()
         self._reading: asyncio.Task[None] | None = None
-        # Parts are joined as they arrive: their size has a limit, their number has none.
+        # Parts are joined as they arrive: their size is limited, their number is not.
         self._text = io.StringIO()
         self._binary = bytearray()
         self._parts_bytes = 0
