@@ -135,7 +135,7 @@ class Dispatcher:
             try:
                 return parse(data)
             except DecodeError as error:
-                # With None the server refuses the call; an exception would be logged with a traceback each time.
+                # With None the server refuses the call. It would log an exception with a traceback.
                 log.warning("%s: the node sent a malformed message: %s", name, error)
                 return None
 
