@@ -21,6 +21,8 @@ TRANSPORTS: tuple[Transport, ...] = ("auto", "unix", "tcp")
 
 # The system's limit for the path of a socket is 104 (macOS) or 108 bytes (Linux).
 MAX_PATH_BYTES = 100
+# In a `unix:` address they begin an escape, a query, a fragment, or the next address.
+_NOT_IN_ADDRESSES = frozenset("%?#,")
 _NAME = re.compile(r"vmsdk-plugin-\d+-[0-9a-f]{8}")
 _SUFFIX = ".sock"
 _ATTEMPTS = 10
@@ -151,6 +153,8 @@ if sys.platform != "win32":
             path = os.path.join(parent, f"vmsdk-plugin-{os.getpid()}-{os.urandom(4).hex()}")
             if len(os.fsencode(path)) + len(f"/00000{_SUFFIX}") > MAX_PATH_BYTES:
                 raise OSError(f"a socket's path there has more than {MAX_PATH_BYTES} bytes")
+            if not path.isprintable() or _NOT_IN_ADDRESSES.intersection(path):
+                raise OSError("its path can't be part of a gRPC address")
             os.mkdir(path, 0o700)
             try:
                 descriptor = _locked(path)

@@ -86,6 +86,22 @@ def test_a_path_too_long_for_a_socket_means_tcp_and_one_warning(
     assert list(long.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a,b", "a%41b", "a\nb", os.fsdecode(b"a\xffb")], ids=ascii)
+def test_a_directory_that_cannot_be_part_of_an_address_is_left_for_the_next(
+    server: grpc.Server, parent: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    odd = parent / name
+    odd.mkdir()
+    monkeypatch.setattr(address, "_temporary_directories", lambda: [str(odd), str(parent)])
+    addresses = Addresses("unix")
+    target = addresses.listen(server)
+    assert target.startswith(f"unix:{parent}/vmsdk-plugin-")
+    server.start()
+    with grpc.insecure_channel(target) as channel:
+        grpc.channel_ready_future(channel).result(10)
+    addresses.close()
+
+
 def test_without_a_temporary_directory_it_is_tcp_unless_sockets_are_demanded(
     server: grpc.Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
