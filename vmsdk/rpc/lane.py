@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -53,7 +53,8 @@ class Lane:
         """Whether a running call is notified when its client gives it up. That costs each call some time."""
         self.queue_limit = queue_limit
         """Calls that wait for their turn; any more are refused with RESOURCE_EXHAUSTED. None: no limit."""
-        self.waiting: deque[Any] = deque()
+        self.waiting: OrderedDict[Any, None] = OrderedDict()
+        """Calls that wait for their turn, the oldest first."""
         self.began_s: dict[int, float] = {}
         """When each thread began its call."""
 

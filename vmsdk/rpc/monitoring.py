@@ -14,6 +14,7 @@ from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.errors import VMError
 from vmsdk.rpc.dispatch import Dispatcher, Handler
+from vmsdk.rpc.lane import Lane, LaneMethod
 from vmsdk.rpc.session import Session
 
 HEALTH_SERVICE = "grpc.health.v1.Health"
@@ -90,7 +91,8 @@ class HealthService(grpc.GenericRpcHandler):
         return grpc.method_handlers_generic_handler(
             HEALTH_SERVICE,
             {
-                "Check": grpc.unary_unary_rpc_method_handler(servicer.Check, request, response),
+                # In a lane of its own, since watchers may hold every other thread.
+                "Check": LaneMethod(servicer.Check, request, response, Lane("Check")),
                 "Watch": grpc.unary_stream_rpc_method_handler(servicer.Watch, request, response),
             },
         )

@@ -297,18 +297,33 @@ class PollServer:
         """Run *call* in this thread, and after it those that wait for its lane."""
         lane = call.lane
         with self._lock:
-            lane.waiting.append(call)
+            # From here on, a client that leaves has `withdraw` called.
+            is_cancelled = call.is_cancelled
+            if not is_cancelled:
+                lane.waiting[call] = None
+        if is_cancelled:
+            call.run()
+            return
         self._run_waiting(lane)
         with self._lock:
             is_refused = lane.queue_limit is not None and len(lane.waiting) > lane.queue_limit
-            is_refused = is_refused and lane.waiting[-1] is call
-            if is_refused:
-                lane.waiting.pop()
+            is_refused = is_refused and self._has_taken(call)
         if is_refused:
             text = (
                 f"too many calls at once: {lane.grown_limit} run and {lane.queue_limit} wait, try again later"
             )
             call.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+
+    def withdraw(self, call: ServedCall) -> None:
+        """End *call*, whose client has left, if it still waits: its lane may be stuck for good."""
+        with self._lock:
+            is_waiting = self._has_taken(call)
+        if is_waiting:
+            call.run()
+
+    def _has_taken(self, call: ServedCall) -> bool:
+        """With the lock held: whether *call* waited. It no longer does."""
+        return call.lane.waiting.pop(call, call) is None
 
     def _run_waiting(self, lane: Lane) -> None:
         call = self._begin(lane)
@@ -327,7 +342,7 @@ class PollServer:
                 if has_room or len(lane.began_s) < lane.grown_limit:
                     self._note_starved(lane)
                 return None
-            call: ServedCall = lane.waiting.popleft()
+            call: ServedCall = lane.waiting.popitem(last=False)[0]
             lane.began_s[threading.get_ident()] = now_s
             self._unreserved_running += not lane.reserved
             self._polling -= 1
@@ -348,9 +363,12 @@ class PollServer:
         with self._lock:
             if lane.waiting and lane.has_room(now_s, len(lane.began_s) - 1):
                 lane.began_s[me] = now_s
-                call: ServedCall = lane.waiting.popleft()
+                call: ServedCall = lane.waiting.popitem(last=False)[0]
                 return call
             del lane.began_s[me]
+            if lane.waiting:
+                # Those that run now may turn out to be held, and never come here.
+                self._note_starved(lane)
             self._unreserved_running -= not lane.reserved
             self._polling += 1
             return None
@@ -379,7 +397,7 @@ class ServedCall:
         self._due = 0
         self._closes = True
         self._has_begun_response = False
-        self._is_cancelled = False
+        self.is_cancelled = False
         self._is_aborted = False
         self._is_finished = False
         self._callbacks: list[Callable[[], None]] | None = []
@@ -402,7 +420,7 @@ class ServedCall:
     def run(self) -> None:
         """Run the method and send its response."""
         request, self._request = self._request, None
-        if self._is_cancelled:
+        if self.is_cancelled:
             self.refuse(grpc.StatusCode.CANCELLED, "the client has left")
             return
         message = None
@@ -438,7 +456,7 @@ class ServedCall:
             return True
 
     def is_active(self) -> bool:
-        return not (self._is_cancelled or self._is_finished)
+        return not (self.is_cancelled or self._is_finished)
 
     def time_remaining(self) -> float:
         return max(self._deadline_s - time.time(), 0.0)
@@ -488,8 +506,9 @@ class ServedCall:
 
     def _closed(self, event: Any) -> None:
         if event.batch_operations[0].cancelled():
-            self._is_cancelled = True
+            self.is_cancelled = True
             self._run_callbacks()
+            self._server.withdraw(self)
         self._ended_batch()
 
     def _send_all(self, request: Any) -> None:

@@ -323,6 +323,81 @@ def test_a_lane_refuses_calls_beyond_its_queue(polling: Rig) -> None:
     assert sorted(call.code() is grpc.StatusCode.OK for call in rest) == [False, False, True]
 
 
+def test_a_waiting_call_whose_client_leaves_ends_though_its_lane_is_stuck(polling: Rig) -> None:
+    gate = Gate()
+    lane = Lane("gate", limit=1)
+    ended = threading.Semaphore(0)
+    arrived = threading.Semaphore(0)
+
+    def decode(data: bytes) -> Any:
+        arrived.release()
+        return Noticed(data)
+
+    class Noticed(bytes):
+        def __del__(self) -> None:
+            ended.release()
+
+    polling.add("gate", gate, lane, decode=decode)
+    running = polling.start("gate", b"runs")
+    gate.wait()
+    rest = [polling.start("gate", b"waits") for _ in range(20)]
+    for _ in range(21):
+        assert arrived.acquire(timeout=PATIENCE_S)
+    for call in rest:
+        call.cancel()
+    for _ in rest:
+        assert ended.acquire(timeout=PATIENCE_S)
+    assert not lane.waiting
+    gate.opened.set()
+    assert running.result(PATIENCE_S) == b"runs"
+
+
+def test_a_call_that_waits_is_not_forgotten_when_the_others_turn_out_to_be_held(
+    polling: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates = [Gate() for _ in range(4)]
+    arrived = threading.Semaphore(0)
+
+    def decode(data: bytes) -> bytes:
+        arrived.release()
+        return data
+
+    lane = Lane("grown", limit=1, grown_limit=3)
+    polling.add("held", lambda data, context: gates[int(data)](data, context), lane, decode=decode)
+    calls = []
+    for number, gate in enumerate(gates[:3]):
+        calls.append(polling.start("held", b"%d" % number))
+        gate.wait()
+    calls.append(polling.start("held", b"3"))
+    for _ in gates:
+        assert arrived.acquire(timeout=PATIENCE_S)
+    polling.add("echo", echo)
+    assert polling.call("echo") == b""  # the fourth call waits by now, or very soon
+    monkeypatch.setattr("vmsdk.rpc.lane.HELD_AFTER_S", PATIENCE_S)  # all look as if just begun
+    gates[0].opened.set()
+    assert calls[0].result(PATIENCE_S) == b"0"
+    assert polling.call("echo") == b""
+    monkeypatch.undo()
+    gates[3].wait()
+    for gate in gates:
+        gate.opened.set()
+    assert [call.result(PATIENCE_S) for call in calls[1:]] == [b"1", b"2", b"3"]
+
+
+def test_watchers_of_the_health_do_not_keep_others_from_checking_it(polling: Rig) -> None:
+    request = health_pb2.HealthCheckRequest.SerializeToString
+    response = health_pb2.HealthCheckResponse.FromString
+    watch: Any = polling.channel.unary_stream("/grpc.health.v1.Health/Watch", request, response)
+    check: Any = polling.channel.unary_unary("/grpc.health.v1.Health/Check", request, response)
+    watchers = [watch(health_pb2.HealthCheckRequest()) for _ in range(pollserver.MAX_OTHER_CALLS)]
+    for watcher in watchers:
+        next(watcher)
+    status = check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S).status
+    assert status == health_pb2.HealthCheckResponse.SERVING
+    for watcher in watchers:
+        watcher.cancel()
+
+
 def test_without_a_free_thread_a_call_is_served_later_and_reserved_lanes_at_once(
     polling: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
