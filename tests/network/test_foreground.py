@@ -159,7 +159,7 @@ def test_a_second_start_of_a_running_network_is_refused(start: Start, command: C
     read_until(output_of(process), HINT)
     second = command.run("start", TIMESTAMP)
     assert second.returncode == 1
-    assert "the network timestampvm runs already" in second.stderr
+    assert "the network timestampvm is running" in second.stderr
     assert process.poll() is None
 
 

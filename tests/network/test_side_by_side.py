@@ -148,7 +148,7 @@ def test_another_source_of_the_same_name_is_not_taken_for_the_network_that_is_th
     copy.write_bytes(Path(TIMESTAMP.partition(":")[0]).read_bytes())
     done = command.run("start", f"{copy}:TimestampVM", "--detach")
     assert done.returncode == 1
-    assert f"was created from {TIMESTAMP}: give another --name for {copy}:TimestampVM" in done.stderr
+    assert f"was created from {TIMESTAMP}: choose another --name for {copy}:TimestampVM" in done.stderr
     command.ok("start", f"{copy}:TimestampVM", "--name", "timestampvm", "--detach")
     assert command.network("timestampvm").chain.target == f"{copy}:TimestampVM"
 
@@ -181,7 +181,7 @@ def test_commands_ask_for_a_name_where_several_networks_are_meant(command: Comma
     command.ok("start", TIMESTAMP, "--name", "two", "--detach")
     done = command.run("stop")
     assert done.returncode == 1
-    assert "there are several networks (one, two): name one by --name" in done.stderr
+    assert "there are several networks (one, two): choose one with --name" in done.stderr
     command.ok("stop", "--name", "one")
     command.ok("kill", "node1")  # of the only one that runs
     assert command.network("two").nodes[0].status == "stopped"
@@ -211,7 +211,7 @@ def test_names_that_are_not_there_are_told_with_those_that_are(command: Command)
     for wrong, words in [
         (["kill", "node7"], "no node 'node7'; it has node1"),
         (["logs", "--chain", "none"], "no chain 'none'; it has timestampvm"),
-        (["start", "--nodes", "3"], "runs already"),
+        (["start", "--nodes", "3"], "is running"),
     ]:
         done = command.run(*wrong)
         assert (done.returncode, words in done.stderr) == (1, True), done.stderr
