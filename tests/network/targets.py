@@ -16,6 +16,7 @@ PICKY = f"{_HERE / 'vms' / 'broken_initialize.py'}:PickyVM"
 STUCK = f"{_HERE / 'vms' / 'broken_initialize.py'}:StuckVM"
 MORTAL = f"{_HERE / 'vms' / 'broken_initialize.py'}:MortalVM"
 DOOMED = f"{_HERE / 'vms' / 'broken_initialize.py'}:DoomedVM"
+RESIGNED = f"{_HERE / 'vms' / 'broken_initialize.py'}:ResignedVM"
 UNSERVED = f"{_HERE / 'vms' / 'broken_initialize.py'}:UnservedVM"
 BROKEN = f"{_HERE / 'vms' / 'broken_import.py'}:BrokenVM"
 LOG_TIMEOUT_S = 20.0

@@ -21,6 +21,7 @@ from .targets import (
     DOOMED,
     MORTAL,
     PICKY,
+    RESIGNED,
     STUCK,
     TIMESTAMP,
     UNSERVED,
@@ -179,6 +180,16 @@ def test_a_chain_that_has_ended_is_not_shown_as_running(command: Command) -> Non
     assert "the disk is full" in failures["node1"]
     command.ok("restart")
     assert "failed" not in command.ok("status")
+
+
+def test_a_vm_stops_its_chain_from_a_call_whose_errors_a_node_ignores(
+    node: NodeBinary, make_network: MakeNetwork
+) -> None:
+    network = make_network(RESIGNED, node=node.path, nodes=1)
+    network.start()
+    network.client().call("timestampvm.proposeBlock", data="0x01")
+    lines = lines_until(network.chain.log(network.nodes[0]), "FATAL")
+    assert any("shutting down chain" in line and "the rules have run out" in line for line in lines)
 
 
 def test_a_chain_whose_http_handlers_cannot_be_made_is_told_with_the_vms_reason(

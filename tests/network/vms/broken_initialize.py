@@ -19,6 +19,9 @@ if TYPE_CHECKING:
         def store(self, block: Any) -> None:
             raise NotImplementedError
 
+        def build_block(self) -> Any:
+            raise NotImplementedError
+
 else:
     sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "examples" / "timestamp"))
     from timestampvm import TimestampVM
@@ -54,6 +57,13 @@ class DoomedVM(TimestampVM):
         if block.height > 0:
             raise OSError("the disk is full")
         super().store(block)
+
+
+class ResignedVM(TimestampVM):
+    """Stops its chain when it should build a block, a call whose errors a node ignores."""
+
+    def build_block(self) -> Any:
+        raise vmsdk.Fatal("the rules have run out")
 
 
 class UnservedVM(TimestampVM):
