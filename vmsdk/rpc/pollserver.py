@@ -1,8 +1,8 @@
 """A gRPC server whose threads take calls out of the core's queue and run them on the spot.
 
 grpcio's own server takes a call in one thread, hands it to another, and wakes that one again for the message
-and for the end. Here the thread that gets the message runs the method and sends the whole response, which
-takes a third of the time off an engine call (docs/performance.md).
+and for the end. Here the thread that gets the message runs the method and sends the whole response
+(docs/performance.md has the figures).
 
 It stands on `grpc._cython.cygrpc`, the private module on which grpcio's own server is built. No other file
 knows that module; `vmsdk.rpc.listener` uses grpcio's server when `check_core` finds it changed.
@@ -25,7 +25,7 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from vmsdk.rpc.lane import HELD_AFTER_S, Lane, end_process
 
 POLLERS = 2
-"""Threads that wait for calls at a time: one alone is slower, and so are three (docs/performance.md)."""
+"""Threads that wait for calls at a time: while one runs a call, another takes the next one."""
 CATCH_UP_S = 0.2
 """How often idle threads look for due work. The core wakes them this often anyway."""
 MAX_OTHER_CALLS = 8
