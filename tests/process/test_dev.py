@@ -263,7 +263,7 @@ def test_a_vm_that_refuses_to_initialise_is_reported_with_its_own_words(tmp_path
     with Dev(talkative(tmp_path, refusing), folder=tmp_path) as dev:
         vm = vm_process(dev)
         assert dev.wait() == 1
-        assert "shutting down chain: Initialize: the genesis has no accounts" in dev.output
+        assert "shutting down chain: Initialize: ValueError: the genesis has no accounts" in dev.output
         assert dev.output.count("Traceback") == 1
         vm.wait()
 
@@ -274,7 +274,7 @@ def test_a_block_that_cannot_be_accepted_ends_the_chain_as_on_a_node(tmp_path: P
         vm = vm_process(dev)
         call(dev.url(), "timestampvm.proposeBlock", data="0x01")
         assert dev.wait() == 1
-        assert "shutting down chain: BlockAccept: full" in dev.output
+        assert "shutting down chain: BlockAccept: OSError: full" in dev.output
         vm.wait()
 
 

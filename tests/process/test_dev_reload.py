@@ -37,7 +37,7 @@ def test_code_that_does_not_start_is_reported_and_the_next_change_tries_again(tm
         dev.line(r"^waiting for a change")
         assert request(url)[0] == 503  # as from a node whose chain is not there yet
         vm.write_text(good + "        raise ValueError('still broken')\n")
-        dev.line(r"^shutting down chain: Initialize: still broken")
+        dev.line(r"^shutting down chain: Initialize: ValueError: still broken")
         dev.line(r"^waiting for a change")
         vm.write_text(good)
         dev.line(r"^changed: vm\.py: starting the VM")
