@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from vmsdk.block import Block
 from vmsdk.context import ChainView
+from vmsdk.errors import InvalidBlock, InvalidInput
 from vmsdk.ids import ID
 from vmsdk.rpc import conversion
 from vmsdk.vm import ChainVM
@@ -49,8 +50,11 @@ class BlockMemory(ChainView):
             block = self._verified.get(block_id, self._objects.get(block_id))
             if block is not None:
                 return block_id, block
-        block = conversion.block("parse_block", self._vm.parse_block(data), "InvalidBlock")
-        return self.remember_parsed(data, block)
+        try:
+            parsed = self._vm.parse_block(data)
+        except InvalidInput as error:
+            raise InvalidBlock(str(error)) from error
+        return self.remember_parsed(data, conversion.block("parse_block", parsed, "InvalidBlock"))
 
     def verified(self, block_id: bytes) -> Block | None:
         """The verified and undecided block with this ID."""

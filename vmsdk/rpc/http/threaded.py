@@ -69,7 +69,8 @@ class ThreadedServer:
         def left() -> None:
             result.cancel()
 
-        context.add_callback(left)
+        if not context.add_callback(left):
+            left()  # before the callback was there
         try:
             return result.result()
         except CancelledError:
