@@ -9,7 +9,8 @@ from pathlib import Path
 
 from benchmarks.table import markdown
 
-# What makes the frame, not a benchmark. network_start needs a real node and has a command of its own.
+# What makes the frame, not a benchmark. network_start needs a real node and has a command of its
+# own.
 _FRAME = {"__init__", "__main__", "table", "contenders", "barevm", "httpload", "network_start"}
 
 

@@ -53,7 +53,8 @@ class BareVM:
 
     def run(self, protocol: int) -> None:
         """Serves until SIGTERM."""
-        # Blocked and waited for: a handler could interrupt itself, since a host that dies sends several.
+        # Blocked and waited for: a handler could interrupt itself, since a host that dies sends
+        # several.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         served = [name for name in VM.methods if hasattr(self, name)]
         address = self.serve(VM, {name: getattr(self, name) for name in served})

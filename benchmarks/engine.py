@@ -23,7 +23,9 @@ BODY = b'{"jsonrpc":"2.0","id":1,"method":"timestampvm.proposeBlock","params":{"
 
 
 class Contender:
-    """A plugin in normal operation, called by bare stubs: what the driver adds is the same for all."""
+    """A plugin in normal operation, called by bare stubs: what the driver adds is the same for
+    all.
+    """
 
     def __init__(self, command: list[str], stack: ExitStack) -> None:
         self.host = stack.enter_context(Host(command, protocol=contenders.PROTOCOL))

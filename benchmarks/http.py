@@ -36,7 +36,7 @@ WARM_UP_CALLS = 100
 ANSWER = b'{"jsonrpc":"2.0","result":{"id":"%s","height":0},"id":1}' % (b"2" * 50)
 
 
-# The floor ------------------------------------------------------------------------------------------
+# The floor ----------------------------------------------------------------------------------------
 
 
 async def serve_bare() -> None:
@@ -78,11 +78,13 @@ def requests_per_second(address: str) -> float:
     return asyncio.run(load("json-rpc", address, lambda: next(left, None) is not None))
 
 
-# The engine -----------------------------------------------------------------------------------------
+# The engine ---------------------------------------------------------------------------------------
 
 
 class Engine:
-    """Calls a plugin as the engine does, one call after the other, and notes how long each takes."""
+    """Calls a plugin as the engine does, one call after the other, and notes how long each
+    takes.
+    """
 
     def __init__(self, host: Host) -> None:
         self._parse = host.client.channel.unary_unary(

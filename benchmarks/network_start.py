@@ -1,7 +1,8 @@
 """Time from the command `vmsdk network start` to a chain that takes work: `python -m
 benchmarks.network_start --node PATH`.
 
-The floor is the same number of the same nodes without any chain, until the last one's P-chain takes work.
+The floor is the same number of the same nodes without any chain, until the last one's P-chain takes
+work.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ class Row(NamedTuple):
     unit: str
     """Of `ours` and `floor`: `/s`, `ms`, `calls`."""
     ratio: float
-    """Ours over the floor: the median over rounds in which both were measured one after the other."""
+    """Ours over the floor: the median over rounds in which both were measured one after the other.
+    """
     goal: str = ""
     """What the project wants the ratio (or, without a floor, the figure) to be."""
 

@@ -1,19 +1,19 @@
 """Generate ``vmsdk/_pb/`` from the ``.proto`` files beside this script.
 
-``python proto/generate.py`` writes the files; ``--check`` writes nothing and exits with status 1 if they
-are out of date. Any Python that vmsdk supports will do: the script creates a virtual environment with
-the pinned compiler (requirements.txt) in ``.cache/``.
+``python proto/generate.py`` writes the files; ``--check`` writes nothing and exits with status 1 if
+they are out of date. Any Python that vmsdk supports will do: the script creates a virtual
+environment with the pinned compiler (requirements.txt) in ``.cache/``.
 
 How the output differs from protoc's, and why:
 
-* The packages on the wire are called ``io``, ``http``, ``vm``, ``net``. Top-level modules with these
-  names would shadow the standard library's, and messages with these names in protobuf's process-wide
-  pool would clash with any other library that includes the same protocol (``io.prometheus.client`` is
-  a popular one). So files are compiled as ``vmsdk/_pb/...`` and packages as ``vmsdk.<package>``. A
-  message's name is never on the wire, except inside a ``google.protobuf.Any``; services keep their
-  names, because this script writes the service tables.
-* Services become tables (``*_grpc.py``) of paths and message classes, which don't import gRPC and work
-  for clients and servers, synchronous or not.
+* The packages on the wire are called ``io``, ``http``, ``vm``, ``net``. Top-level modules with
+  these names would shadow the standard library's, and messages with these names in protobuf's
+  process-wide pool would clash with any other library that includes the same protocol
+  (``io.prometheus.client`` is a popular one). So files are compiled as ``vmsdk/_pb/...`` and
+  packages as ``vmsdk.<package>``. A message's name is never on the wire, except inside a
+  ``google.protobuf.Any``; services keep their names, because this script writes the service tables.
+* Services become tables (``*_grpc.py``) of paths and message classes, which don't import gRPC and
+  work for clients and servers, synchronous or not.
 """
 
 from __future__ import annotations
@@ -252,7 +252,9 @@ def message_class(file: FileDescriptorProto, type_name: str) -> str:
 
 
 def message_module(file: FileDescriptorProto, type_name: str) -> tuple[str, str]:
-    """Return the module and package of a method's message: the service's own, or one of Google's."""
+    """Return the module and package of a method's message: the service's own, or one of
+    Google's.
+    """
     package, _, message = type_name[1:].rpartition(".")
     if package == "google.protobuf":
         return f"{message.lower()}_pb2", package

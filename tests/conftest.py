@@ -14,8 +14,8 @@ from tests.interop.results import RESULTS_VARIABLE, ResultsRecorder
 # gRPC's C core writes what tests provoke, such as a GOAWAY, between pytest's dots.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
-# A shell ignores Ctrl-C in what it runs in the background, and child processes inherit that: the programs
-# under test would ignore the SIGINT that tests send them.
+# A shell ignores Ctrl-C in what it runs in the background, and child processes inherit that: the
+# programs under test would ignore the SIGINT that tests send them.
 if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -67,7 +67,9 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def build_all(builds: Sequence[tuple[str, Callable[[Callable[[], object]], object]]]) -> int:
-    """Run titled builds one after the other, with a line of dots for each; return an exit status."""
+    """Run titled builds one after the other, with a line of dots for each; return an exit
+    status.
+    """
     if go_version() is None:
         print(f"can't build what the tests of nodes run: {GO_IS_MISSING}", file=sys.stderr)
         return 1

@@ -98,8 +98,8 @@ class SocketDirectory:
     made.
 
     Its owner holds a lock on it, which the system releases however the owner ends, so that the
-    directories of killed plugins can be distinguished from those in use. systemd does not clean up locked
-    directories either.
+    directories of killed plugins can be distinguished from those in use. systemd does not clean up
+    locked directories either.
     """
 
     def __init__(self) -> None:

@@ -48,8 +48,8 @@ class Block(Interface):
         The block as peers and disks carry it: `parse_block(block.raw)` returns an equal block.
 
     The node verifies a block after its parent, and decides each verified block exactly once: it is
-    accepted, or rejected because a sibling was accepted. In between, vmsdk keeps the object that was
-    verified, so `verify` can store its results in the block for `accept` to use.
+    accepted, or rejected because a sibling was accepted. In between, vmsdk keeps the object that
+    was verified, so `verify` can store its results in the block for `accept` to use.
     """
 
     if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class Block(Interface):
 
     @abstractmethod
     def accept(self) -> None:
-        """Make the block's effects permanent, in one database batch, and the block the last accepted.
+        """Make the block's effects permanent, in one database batch, and the block the last
+        accepted.
 
         An exception stops the chain for good.
         """

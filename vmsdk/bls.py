@@ -17,7 +17,8 @@ PUBLIC_KEY_BYTES = 48
 UNCOMPRESSED_PUBLIC_KEY_BYTES = 96
 SIGNATURE_BYTES = 96
 
-# Flags in the first byte of a compressed point, and the modulus of the field: the curve is y² = x³ + 4.
+# Flags in the first byte of a compressed point, and the modulus of the field: the curve is y² = x³
+# + 4.
 _COMPRESSED = 0x80
 _INFINITY = 0x40
 _LARGER_Y = 0x20
@@ -30,14 +31,15 @@ _PROOFS_OF_POSSESSION = b"BLS_POP_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_"
 def validate_public_key(public_key: bytes) -> None:
     """Check that a compressed public key (48 bytes) is a point on the curve, without any library.
 
-    Raises `InvalidPublicKey`: "couldn't decompress public key" if it isn't, "invalid public key" for
-    the point at infinity. `verify` checks, too, that the point belongs to the group.
+    Raises `InvalidPublicKey`: "couldn't decompress public key" if it isn't, "invalid public key"
+    for the point at infinity. `verify` checks, too, that the point belongs to the group.
     """
     if len(public_key) != PUBLIC_KEY_BYTES or not public_key[0] & _COMPRESSED:
         raise InvalidPublicKey("couldn't decompress public key")
     if public_key == bytes([_COMPRESSED | _INFINITY]) + bytes(PUBLIC_KEY_BYTES - 1):
         raise InvalidPublicKey("invalid public key")
-    # A flag for infinity makes x too large. The nodes' library refuses x = 0, although it is on the curve.
+    # A flag for infinity makes x too large. The nodes' library refuses x = 0, although it is on the
+    # curve.
     x = int.from_bytes(public_key, "big") & ~((_COMPRESSED | _LARGER_Y) << 8 * (PUBLIC_KEY_BYTES - 1))
     if not 0 < x < _P or pow(x**3 + 4, (_P - 1) // 2, _P) != 1:
         raise InvalidPublicKey("couldn't decompress public key")
@@ -87,13 +89,17 @@ def aggregate_signatures(signatures: Iterable[bytes]) -> bytes:
 
 
 def public_key(secret_key: bytes) -> bytes:
-    """Return the public key (48 bytes) of a secret key (32 bytes). Raises `ValueError` if it isn't one."""
+    """Return the public key (48 bytes) of a secret key (32 bytes). Raises `ValueError` if it isn't
+    one.
+    """
     library = _library()
     return bytes((library.G1Point() * _scalar(library, secret_key)).to_compressed_bytes())
 
 
 def sign(secret_key: bytes, message: bytes, *, domain: bytes = _MESSAGES) -> bytes:
-    """Return the 96-byte signature of *message*, which is signed as it is. Raises like `public_key`."""
+    """Return the 96-byte signature of *message*, which is signed as it is. Raises like
+    `public_key`.
+    """
     library = _library()
     point = library.G2Point.hash_to_curve(message, domain) * _scalar(library, secret_key)
     return bytes(point.to_compressed_bytes())

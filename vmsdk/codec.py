@@ -1,8 +1,8 @@
 """The nodes' linear codec: how blocks, transactions and warp messages are encoded.
 
-Integers are big-endian. A list is a u32 count followed by its elements, a byte string a u32 length and
-the bytes, a string a u16 length and its UTF-8, a map a u32 count and pairs in ascending order of the
-encoded keys, an interface a u32 type ID and the value. A structure is its fields in order; a
+Integers are big-endian. A list is a u32 count followed by its elements, a byte string a u32 length
+and the bytes, a string a u16 length and its UTF-8, a map a u32 count and pairs in ascending order
+of the encoded keys, an interface a u32 type ID and the value. A structure is its fields in order; a
 whole object begins with a u16 codec version, and nothing may follow it. Each value has exactly one
 encoding, so equal values have equal bytes and equal hashes.
 
@@ -23,7 +23,8 @@ from typing_extensions import Self
 
 from vmsdk.errors import InvalidEncoding
 
-# Sources of the limits: codec/manager.go, utils/wrappers/packing.go, codec/reflectcodec/type_codec.go.
+# Sources of the limits: codec/manager.go, utils/wrappers/packing.go,
+# codec/reflectcodec/type_codec.go.
 DEFAULT_MAX_SIZE_BYTES = 256 * 1024
 MAX_STRING_BYTES = 2**16 - 1
 MAX_ELEMENTS = 2**31 - 1
@@ -175,8 +176,8 @@ class Writer:
 class Reader:
     """Decode one value after the other, in the order in which they were written.
 
-    Every method raises `InvalidEncoding` if the bytes end too early or break a rule. *what* names the
-    object in error messages; more than *max_size* bytes are refused (None: no limit).
+    Every method raises `InvalidEncoding` if the bytes end too early or break a rule. *what* names
+    the object in error messages; more than *max_size* bytes are refused (None: no limit).
     """
 
     def __init__(
@@ -223,7 +224,9 @@ class Reader:
         return type_id
 
     def interface(self, types: Sequence[Callable[[Reader], _T]]) -> _T:
-        """Read the value of an interface. *types* has a function for each type, in the order of their IDs."""
+        """Read the value of an interface. *types* has a function for each type, in the order of
+        their IDs.
+        """
         type_id = self.u32()
         if type_id >= len(types):
             self._unknown_type(type_id)
@@ -275,7 +278,9 @@ class Reader:
         return self.fixed(self.count())
 
     def string(self) -> str:
-        """Read a string. (A Go node also accepts bytes that aren't UTF-8: read these with `fixed(u16())`.)"""
+        """Read a string. (A Go node also accepts bytes that aren't UTF-8: read these with
+        `fixed(u16())`.)
+        """
         encoded = self.fixed(self.u16())
         try:
             return encoded.decode()
@@ -311,7 +316,9 @@ class Reader:
         return tuple(values)
 
     def mapping(self, read_key: Callable[[Reader], _K], read_value: Callable[[Reader], _V]) -> dict[_K, _V]:
-        """Read a map, whose encoded keys must be sorted: `reader.mapping(Reader.string, Reader.u64)`."""
+        """Read a map, whose encoded keys must be sorted: `reader.mapping(Reader.string,
+        Reader.u64)`.
+        """
         values: dict[_K, _V] = {}
         previous: bytes | None = None
         for _ in range(self.count()):

@@ -151,7 +151,8 @@ class Context:
     """The chain's database, which the node keeps."""
 
     services: NodeServices = field(default_factory=lambda: cast("NodeServices", _Missing("services")))
-    """The node's other services, each connected at its first use. The properties below name them."""
+    """The node's other services, each connected at its first use. The properties below name them.
+    """
 
     metrics: Metrics = field(default_factory=lambda: cast("Metrics", _Unscraped()))
     """Where to register metrics for the node's metrics page."""
@@ -166,10 +167,14 @@ class Context:
     """What the properties `preferred` and `processing` and the method `get_block` read."""
 
     notify: Callable[[], None] = _nothing
-    """Report that `ChainVM.has_pending_work` may have changed. From any thread, as often as you like."""
+    """Report that `ChainVM.has_pending_work` may have changed. From any thread, as often as you
+    like.
+    """
 
     state_sync_finished: Callable[[], None] = _nothing
-    """Report that state sync has ended. From any thread; vmsdk repeats it until the node has received it."""
+    """Report that state sync has ended. From any thread; vmsdk repeats it until the node has
+    received it.
+    """
 
     def get_block(self, block_id: ID) -> Any:
         """The block with this ID: from memory if it is undecided, else from the VM's `get_block`.
@@ -180,7 +185,9 @@ class Context:
 
     @property
     def preferred(self) -> Any:
-        """The block to build on: the tip that consensus prefers, or else the last accepted block."""
+        """The block to build on: the tip that consensus prefers, or else the last accepted
+        block.
+        """
         return self.chain.preferred
 
     @property

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 class Database(ABC):
     """A mapping of bytes to bytes, private to the chain. Any key is legal, even an empty one.
 
-    An empty value is a value: `b"" in db` is true after `db.put(b"", b"")`. Every read or write is a
-    call to the node and takes about 200 µs: prefer `get_many`, one batch per block, and `iterate`.
+    An empty value is a value: `b"" in db` is true after `db.put(b"", b"")`. Every read or write is
+    a call to the node and takes about 200 µs: prefer `get_many`, one batch per block, and
+    `iterate`.
 
     Every method raises `Closed` after `close`, `DatabaseFailed` after any operation has failed, and
     `NodeError` if the node can't be reached. All methods are thread-safe.
@@ -41,7 +42,8 @@ class Database(ABC):
 
     @abstractmethod
     def iterate(self, *, prefix: bytes = b"", start: bytes = b"") -> DatabaseIterator:
-        """The pairs whose key has *prefix* and is not below *start*, in ascending order, from a snapshot.
+        """The pairs whose key has *prefix* and is not below *start*, in ascending order, from a
+        snapshot.
 
         *start* is a whole key, not relative to *prefix*. Use the result as a context manager:
 
@@ -51,7 +53,9 @@ class Database(ABC):
 
     @abstractmethod
     def compact(self, start: bytes = b"", limit: bytes = b"") -> None:
-        """Ask the node to compact the range from *start* to *limit*. Empty means the first or last key."""
+        """Ask the node to compact the range from *start* to *limit*. Empty means the first or last
+        key.
+        """
 
     @abstractmethod
     def health_check(self) -> Any:
@@ -151,7 +155,9 @@ class Batch(ABC):
 
     @abstractmethod
     def write(self) -> None:
-        """Apply all operations atomically. The batch keeps them: `clear` it before filling it again."""
+        """Apply all operations atomically. The batch keeps them: `clear` it before filling it
+        again.
+        """
 
     def __enter__(self) -> Self:
         return self
@@ -169,8 +175,8 @@ class Batch(ABC):
 class DatabaseIterator(ABC):
     """Key-value pairs in ascending order of keys.
 
-    Released when it is exhausted, on an error, by `release`, at the end of its `with` block, or at the
-    latest when it is garbage-collected.
+    Released when it is exhausted, on an error, by `release`, at the end of its `with` block, or at
+    the latest when it is garbage-collected.
     """
 
     @abstractmethod
@@ -196,7 +202,9 @@ class DatabaseIterator(ABC):
 
 
 def as_bytes(value: bytes) -> bytes:
-    """*value*, a key or a value, which may be any bytes-like object. Raises `TypeError` for anything else."""
+    """*value*, a key or a value, which may be any bytes-like object. Raises `TypeError` for
+    anything else.
+    """
     if type(value) is bytes:
         return value
     try:

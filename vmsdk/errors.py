@@ -1,12 +1,13 @@
 """The errors of vmsdk, by their effect when a VM's method raises them.
 
 * `InvalidBlock`, `NothingToBuild` and `AppError` are ordinary results: one debug line.
-* The sentinels `NotFound`, `Closed` and `StateSyncNotImplemented` have their own numbers on the wire.
+* The sentinels `NotFound`, `Closed` and `StateSyncNotImplemented` have their own numbers on the
+  wire.
 * `Fatal` stops the chain.
 * The rest say which input, node or installation is at fault, and how to fix it.
 
-Any other exception from a VM's method is a bug in the VM: the node gets an error with its text, the log
-gets the traceback once, and the process goes on.
+Any other exception from a VM's method is a bug in the VM: the node gets an error with its text, the
+log gets the traceback once, and the process goes on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ class VMError(Exception):
     """The base of every error that vmsdk raises."""
 
     def __str__(self) -> str:
-        # KeyError and friends, which some subclasses also are, would print the repr of their argument.
+        # KeyError and friends, which some subclasses also are, would print the repr of their
+        # argument.
         return Exception.__str__(self) if len(self.args) != 1 else str(self.args[0])
 
 
@@ -26,8 +28,8 @@ class VMError(Exception):
 class InvalidBlock(VMError):
     """The block breaks a rule. Raised by `parse_block` and `Block.verify`.
 
-    *reason* names the rule and the numbers that broke it. The node does not remember the result: it may
-    ask again later, so a block with a time in the near future can become valid.
+    *reason* names the rule and the numbers that broke it. The node does not remember the result: it
+    may ask again later, so a block with a time in the near future can become valid.
     """
 
     def __init__(self, reason: str) -> None:
@@ -46,13 +48,14 @@ class NothingToBuild(VMError):
 class AppError(VMError):
     """An application error between two peers: a signed 32-bit code with a text.
 
-    Raised by `app_request`, it becomes the response to the peer. Passed to `app_request_failed`, it says
-    why this VM's request failed. Positive codes are free for applications. By convention the others
-    are those below; two of them are -1, and only the message tells these apart.
+    Raised by `app_request`, it becomes the response to the peer. Passed to `app_request_failed`, it
+    says why this VM's request failed. Positive codes are free for applications. By convention the
+    others are those below; two of them are -1, and only the message tells these apart.
     """
 
     TIMED_OUT = -1
-    """From this node, as "timed out": no response in time, peer not connected, or message not sent."""
+    """From this node, as "timed out": no response in time, peer not connected, or message not sent.
+    """
     UNDEFINED = 0
     UNEXPECTED = -1
     """From a peer: its handler failed."""
@@ -123,8 +126,9 @@ class DatabaseFailed(VMError):
 class InvalidInput(VMError, ValueError):
     """A value breaks a rule, or bytes break a rule of the format in which they should be written.
 
-    *rule* is the node's own sentence for the rule if it has one; *detail* says where, with the numbers.
-    Raised by `parse_block` or `verify`, it counts as `InvalidBlock`: a peer may send any bytes.
+    *rule* is the node's own sentence for the rule if it has one; *detail* says where, with the
+    numbers. Raised by `parse_block` or `verify`, it counts as `InvalidBlock`: a peer may send any
+    bytes.
     """
 
     def __init__(self, rule: str, detail: str = "") -> None:
@@ -156,7 +160,7 @@ class InvalidEncoding(InvalidInput):
     """Bytes break a rule of the codec, or a value does not fit its field."""
 
 
-# Faults of the installation ------------------------------------------------------------------------
+# Faults of the installation -----------------------------------------------------------------------
 
 
 class MissingExtra(VMError, ImportError):

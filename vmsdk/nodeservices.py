@@ -20,7 +20,8 @@ class AppSender(ABC):
 
     @abstractmethod
     def send_app_request(self, node_ids: Iterable[NodeID], request_id: int, request: bytes) -> None:
-        """Send a request to each of *node_ids*. Each leads to one `app_response` or `app_request_failed`.
+        """Send a request to each of *node_ids*. Each leads to one `app_response` or
+        `app_request_failed`.
 
         *request_id* is 32 bits, unsigned, and must not be in use for the same node.
         """
@@ -45,7 +46,8 @@ class AppSender(ABC):
     ) -> None:
         """Send *message* to all of *node_ids*, and to random samples of the connected nodes.
 
-        The other arguments are the sizes of the samples. Raises `InvalidInput` if there is no target.
+        The other arguments are the sizes of the samples. Raises `InvalidInput` if there is no
+        target.
         """
 
     @abstractmethod
@@ -113,7 +115,9 @@ class SharedMemory(ABC):
 
     @abstractmethod
     def apply(self, requests: Mapping[ID, SharedRequests], *batches: Batch) -> None:
-        """Apply all removes, then all puts, of each peer chain, and *batches* of `ctx.db`: all or nothing."""
+        """Apply all removes, then all puts, of each peer chain, and *batches* of `ctx.db`: all or
+        nothing.
+        """
 
 
 class AliasReader(ABC):

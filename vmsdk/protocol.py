@@ -83,12 +83,16 @@ class Protocol(NamedTuple):
 
     @property
     def text_io_errors(self) -> bool:
-        """Reader and connection services report errors as plain text (until 41), later as messages."""
+        """Reader and connection services report errors as plain text (until 41), later as
+        messages.
+        """
         return self.version <= 41
 
     @property
     def waits_for_events(self) -> bool:
-        """The node asks the VM for events by WaitForEvent (from 42); before, the VM calls Notify."""
+        """The node asks the VM for events by WaitForEvent (from 42); before, the VM calls
+        Notify.
+        """
         return self.version >= 42
 
     @property
@@ -102,7 +106,9 @@ class Protocol(NamedTuple):
         return self.version == 44
 
     def knows_upgrade(self, upgrade: str) -> bool:
-        """Initialize has the time of *upgrade*: fortuna, granite or helicon (older ones: from 37)."""
+        """Initialize has the time of *upgrade*: fortuna, granite or helicon (older ones: from
+        37).
+        """
         return self.version >= _UPGRADES[upgrade][0]
 
     def activates_upgrade(self, upgrade: str) -> bool:
@@ -119,7 +125,9 @@ class Protocol(NamedTuple):
 
     @property
     def plugin_metrics_prefix(self) -> str:
-        """What the node's metrics page puts between the VM's ID and its metric names (only in 35)."""
+        """What the node's metrics page puts between the VM's ID and its metric names (only in
+        35).
+        """
         return "plugin_" if self.version <= 35 else ""
 
     @property

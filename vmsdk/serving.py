@@ -1,4 +1,6 @@
-"""The two ways to become a plugin: `serve` in the author's script, `launch` in an installed file."""
+"""The two ways to become a plugin: `serve` in the author's script, `launch` in an installed
+file.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ def serve(
 
     *protocol_version* is one of `vmsdk.protocol.PROTOCOLS`. By default the node's executable is run
     with `--version`; if that is not possible, or *ask_parent* is false, it is
-    `vmsdk.protocol.DEFAULT_PROTOCOL`. *log_level* is one of the standard `logging`. *transport* is how
-    the node reaches the VM: "unix", by sockets that only this user can open; "tcp", by ports of
+    `vmsdk.protocol.DEFAULT_PROTOCOL`. *log_level* is one of the standard `logging`. *transport* is
+    how the node reaches the VM: "unix", by sockets that only this user can open; "tcp", by ports of
     127.0.0.1; or "auto", by TCP only where there can't be Unix sockets.
 
     Must be called on the main thread, and before anything else uses gRPC. Returns when the node has
@@ -62,7 +64,9 @@ def launch(
     log_level: str = "INFO",
     transport: Transport = "auto",
 ) -> None:
-    """Serve the VM *target* with the options of `vmsdk install`; called by the file that it writes."""
+    """Serve the VM *target* with the options of `vmsdk install`; called by the file that it
+    writes.
+    """
     options = plugin.Options(name, protocol, ask_parent, log_level, install_command, transport)
     plugin.run(lambda: _load(target), options)
 

@@ -160,7 +160,9 @@ class ExecutableTarget:
 
     @property
     def name(self) -> str:
-        """What the VM is called: what its file's name says as a VM ID, else the file's name itself."""
+        """What the VM is called: what its file's name says as a VM ID, else the file's name
+        itself.
+        """
         try:
             name = ID.from_string(self.file.stem).rstrip(b"\0").decode("ascii")
         except (VMError, UnicodeDecodeError):
@@ -205,7 +207,9 @@ def _find_file(text: str, path: Path, attribute: str | None) -> Target:
 
 
 def _vms(module: ModuleType) -> list[type[ChainVM]]:
-    """The VMs that the module defines; where it defines none, those that it imports from elsewhere."""
+    """The VMs that the module defines; where it defines none, those that it imports from
+    elsewhere.
+    """
     classes = {
         value
         for value in vars(module).values()

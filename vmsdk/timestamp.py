@@ -1,4 +1,6 @@
-"""Points in time as the protocol carries them: seconds and nanoseconds, from year 1 to year 9999."""
+"""Points in time as the protocol carries them: seconds and nanoseconds, from year 1 to year
+9999.
+"""
 
 from __future__ import annotations
 

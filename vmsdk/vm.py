@@ -57,17 +57,20 @@ class ChainVM(Interface):
         """Load the stored chain, or store the genesis block as accepted if there is none yet.
 
         *ctx* is also `self.ctx`. *genesis* comes from the transaction that created the chain;
-        *upgrade* and *config* come from the node's configuration of the chain, and are empty without
-        one. An exception keeps the chain from starting, and its text appears in the node's log.
+        *upgrade* and *config* come from the node's configuration of the chain, and are empty
+        without one. An exception keeps the chain from starting, and its text appears in the node's
+        log.
         """
 
     def set_state(self, state: State) -> None:
-        """Called when the node enters another phase of the chain's life. Does nothing by default."""
+        """Called when the node enters another phase of the chain's life. Does nothing by
+        default.
+        """
 
     def shutdown(self) -> None:
         """Save what must survive, and release resources: the database is gone after this."""
 
-    # Blocks ----------------------------------------------------------------------------------------
+    # Blocks ---------------------------------------------------------------------------------------
 
     @abstractmethod
     def last_accepted(self) -> ID:
@@ -82,9 +85,11 @@ class ChainVM(Interface):
 
     @abstractmethod
     def parse_block(self, data: bytes) -> Block:
-        """The block in *data*, which may be any bytes from a peer. Raise `InvalidBlock` if it is not one.
+        """The block in *data*, which may be any bytes from a peer. Raise `InvalidBlock` if it is
+        not one.
 
-        Must not depend on the parent or the state, and must parse every block of the chain's history.
+        Must not depend on the parent or the state, and must parse every block of the chain's
+        history.
         """
 
     @abstractmethod
@@ -102,48 +107,52 @@ class ChainVM(Interface):
 
     @abstractmethod
     def get_block_id_at_height(self, height: int) -> ID:
-        """The accepted block at *height*. Raise `NotFound` above the last accepted one, or if pruned."""
+        """The accepted block at *height*. Raise `NotFound` above the last accepted one, or if
+        pruned.
+        """
 
-    # Events ----------------------------------------------------------------------------------------
+    # Events ---------------------------------------------------------------------------------------
 
     def has_pending_work(self) -> bool:
         """Whether a block should be built now. Called often, with `Context.lock` held: be quick.
 
-        Call `Context.notify` when the result may have changed. Don't count work that is in a block of
-        `Context.processing`, or it would be built twice.
+        Call `Context.notify` when the result may have changed. Don't count work that is in a block
+        of `Context.processing`, or it would be built twice.
         """
         return False
 
     def wait_for_event(self, cancelled: threading.Event) -> Event | None:
         """Override to report events yourself; `has_pending_work` is enough for nearly every VM.
 
-        Block until there is an event, or until *cancelled* is set, which happens often; only then is
-        this method called again. Keep reporting an event until it is resolved, since the node may
-        drop it. None leaves the decision to vmsdk.
+        Block until there is an event, or until *cancelled* is set, which happens often; only then
+        is this method called again. Keep reporting an event until it is resolved, since the node
+        may drop it. None leaves the decision to vmsdk.
         """
         return None
 
-    # HTTP ------------------------------------------------------------------------------------------
+    # HTTP -----------------------------------------------------------------------------------------
 
     def create_handlers(self) -> Mapping[str, Any]:
         """The chain's HTTP handlers by path below `/ext/bc/<chain>`, such as `""` or `"/rpc"`.
 
-        Each is an ASGI app, a WSGI app, or a `vmsdk.http.JSONRPC` service. A path matches as a whole,
-        unless it ends in a template segment such as `/{rest:.*}`.
+        Each is an ASGI app, a WSGI app, or a `vmsdk.http.JSONRPC` service. A path matches as a
+        whole, unless it ends in a template segment such as `/{rest:.*}`.
         """
         return {}
 
     def new_http_handler(self) -> Any:
-        """The handler for requests that name the chain in a header, or None (protocol 41 and newer)."""
+        """The handler for requests that name the chain in a header, or None (protocol 41 and
+        newer).
+        """
         return None
 
-    # Health ----------------------------------------------------------------------------------------
+    # Health ---------------------------------------------------------------------------------------
 
     def health_check(self) -> Any:
         """Details for the node's health page: any JSON value. Raise if the chain is unhealthy."""
         return None
 
-    # Peers -----------------------------------------------------------------------------------------
+    # Peers ----------------------------------------------------------------------------------------
 
     def connected(self, node_id: NodeID, version: NodeVersion) -> None:
         """Called when a peer that tracks this chain's subnet connects, and for this node itself."""
@@ -154,7 +163,8 @@ class ChainVM(Interface):
     def app_request(
         self, node_id: NodeID, request_id: int, deadline: Timestamp, request: bytes
     ) -> bytes | None:
-        """Handle a peer's request: return the response, or None to send it later by `Context.sender`.
+        """Handle a peer's request: return the response, or None to send it later by
+        `Context.sender`.
 
         Raise `AppError` to refuse. Nobody waits for a response after *deadline*.
         """
@@ -195,13 +205,15 @@ class GetAncestors(Interface):
     ) -> Sequence[bytes]:
         """The bytes of a block, then of its parent, and so on; empty if the block is unknown.
 
-        Return at most *max_blocks* (1 or more), stop before the lengths plus 4 for each block exceed
-        *max_size* bytes, and stop after *max_seconds*. The first block is always returned.
+        Return at most *max_blocks* (1 or more), stop before the lengths plus 4 for each block
+        exceed *max_size* bytes, and stop after *max_seconds*. The first block is always returned.
         """
 
 
 class CrossChainVM(Interface):
-    """Optional interface of a `ChainVM`: messages between chains of one node (protocols 35 and 36)."""
+    """Optional interface of a `ChainVM`: messages between chains of one node (protocols 35 and
+    36).
+    """
 
     @abstractmethod
     def cross_chain_app_request(

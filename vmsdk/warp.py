@@ -1,6 +1,7 @@
 """Warp messages: what one chain sends to others, signed by the validators of its subnet.
 
-Source: vms/platformvm/warp of AvalancheGo. Each structure has exactly one encoding in the nodes' codec.
+Source: vms/platformvm/warp of AvalancheGo. Each structure has exactly one encoding in the nodes'
+codec.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ class BitSetSignature:
     """One signature by many validators, and which validators signed."""
 
     signers: bytes
-    """A big-endian number without leading zero bytes; bit i stands for validator i of the canonical set."""
+    """A big-endian number without leading zero bytes; bit i stands for validator i of the canonical
+    set.
+    """
     signature: bytes
     """The 96-byte aggregate of the signers' signatures."""
 
@@ -89,7 +92,9 @@ class BitSetSignature:
 
     @property
     def indices(self) -> list[int]:
-        """The signers' indices in the canonical set, in ascending order. Raises like `bit_length`."""
+        """The signers' indices in the canonical set, in ascending order. Raises like
+        `bit_length`.
+        """
         bits = int.from_bytes(self.signers, "big")
         return [index for index in range(self.bit_length) if bits >> index & 1]
 
@@ -182,11 +187,13 @@ def verify(
     quorum_num: int,
     quorum_den: int,
 ) -> None:
-    """Check that validators with at least quorum_num/quorum_den of the total weight signed *message*.
+    """Check that validators with at least quorum_num/quorum_den of the total weight signed
+    *message*.
 
     *validators* is the canonical set of the source chain's subnet at an agreed P-chain height
-    (`ValidatorState.get_warp_validator_set`), *network_id* that of this network. The usual quorum is
-    67/100. Raises `InvalidWarpMessage` with the broken rule, `MissingExtra` without the extra `warp`.
+    (`ValidatorState.get_warp_validator_set`), *network_id* that of this network. The usual quorum
+    is 67/100. Raises `InvalidWarpMessage` with the broken rule, `MissingExtra` without the extra
+    `warp`.
     """
     if message.unsigned.network_id != network_id:
         raise InvalidWarpMessage("wrong networkID", f"{message.unsigned.network_id} instead of {network_id}")

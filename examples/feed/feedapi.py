@@ -1,7 +1,7 @@
 """The feed's HTTP interface: an ordinary FastAPI app inside a VM.
 
-Plain `def` endpoints run in threads, so they may use the database and the engine's lock; `async def`
-endpoints run on the event loop, and may not.
+Plain `def` endpoints run in threads, so they may use the database and the engine's lock; `async
+def` endpoints run on the event loop, and may not.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def create_app(vm: FeedVM) -> FastAPI:
     async def events(start: Start = None) -> StreamingResponse:
         """The same as server-sent events.
 
-        A node does not stream over HTTP/1: there, each response ends after its first events, and a browser's
-        EventSource reconnects.
+        A node does not stream over HTTP/1: there, each response ends after its first events, and a
+        browser's EventSource reconnects.
         """
 
         async def stream() -> AsyncIterator[str]:

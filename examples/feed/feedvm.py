@@ -1,4 +1,6 @@
-"""FeedVM: a chain of short messages with a FastAPI app: REST, a WebSocket feed, and an OpenAPI page."""
+"""FeedVM: a chain of short messages with a FastAPI app: REST, a WebSocket feed, and an OpenAPI
+page.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ _HEIGHT = b"height/"
 
 @dataclass(frozen=True)
 class Message(vmsdk.Block):
-    """The parent's ID (32 bytes), the height (u64), Unix seconds (i64), all big-endian, then UTF-8 text."""
+    """The parent's ID (32 bytes), the height (u64), Unix seconds (i64), all big-endian, then UTF-8
+    text.
+    """
 
     vm: FeedVM = field(repr=False, compare=False)
     parent_id: vmsdk.ID
@@ -82,7 +86,7 @@ class FeedVM(vmsdk.ChainVM):
         self.pending.append(text)
         self.ctx.notify()
 
-    # Blocks ----------------------------------------------------------------------------------------
+    # Blocks ---------------------------------------------------------------------------------------
 
     def last_accepted(self) -> vmsdk.ID:
         return self.last.id
@@ -94,7 +98,9 @@ class FeedVM(vmsdk.ChainVM):
         return vmsdk.ID.of(self.ctx.db[_height_key(height)])
 
     def messages(self, start: int, limit: int) -> list[Message]:
-        """Up to *limit* accepted messages from height *start* on: one call to the node, without a lock."""
+        """Up to *limit* accepted messages from height *start* on: one call to the node, without a
+        lock.
+        """
         with self.ctx.db.iterate(prefix=_HEIGHT, start=_height_key(start)) as pairs:
             return [self.parse_block(raw) for _, raw in islice(pairs, limit)]
 
@@ -128,7 +134,7 @@ class FeedVM(vmsdk.ChainVM):
             held[text] -= 1
         return None
 
-    # HTTP ------------------------------------------------------------------------------------------
+    # HTTP -----------------------------------------------------------------------------------------
 
     def create_handlers(self) -> dict[str, Any]:
         return {subpaths("/api"): create_app(self)}

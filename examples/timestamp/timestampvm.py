@@ -26,7 +26,9 @@ _LAST_ACCEPTED = b"last"
 
 @dataclass(frozen=True)
 class TimestampBlock(vmsdk.Block):
-    """32 bytes of parent, the height (u64), Unix seconds (i64), 32 bytes of data; all big-endian."""
+    """32 bytes of parent, the height (u64), Unix seconds (i64), 32 bytes of data; all
+    big-endian.
+    """
 
     vm: TimestampVM = field(repr=False, compare=False)
     parent_id: vmsdk.ID
@@ -70,7 +72,8 @@ class TimestampVM(vmsdk.ChainVM):
     version = "1.0.0"
 
     def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
-        # Proposals that are in no accepted block, oldest first. A dict is a set that keeps its order.
+        # Proposals that are in no accepted block, oldest first. A dict is a set that keeps its
+        # order.
         self.mempool: dict[bytes, None] = {}
         last = ctx.db.get(_LAST_ACCEPTED)
         if last is None:
@@ -86,7 +89,7 @@ class TimestampVM(vmsdk.ChainVM):
             batch[_LAST_ACCEPTED] = block.id
         self.last = block
 
-    # Blocks ----------------------------------------------------------------------------------------
+    # Blocks ---------------------------------------------------------------------------------------
 
     def last_accepted(self) -> vmsdk.ID:
         return self.last.id
@@ -121,7 +124,7 @@ class TimestampVM(vmsdk.ChainVM):
         held = {block.data for block in self.ctx.processing}
         return next((data for data in self.mempool if data not in held), None)
 
-    # HTTP ------------------------------------------------------------------------------------------
+    # HTTP -----------------------------------------------------------------------------------------
 
     def create_handlers(self) -> dict[str, Any]:
         return {"": JSONRPC({"timestampvm": Service(self)})}
@@ -134,7 +137,9 @@ class Service:
         self._vm = vm
 
     def propose_block(self, data: str) -> dict[str, Any]:
-        """Propose up to 32 bytes, in hexadecimal, for a future block. Waiting duplicates are kept once."""
+        """Propose up to 32 bytes, in hexadecimal, for a future block. Waiting duplicates are kept
+        once.
+        """
         try:
             content = bytes.fromhex(data.removeprefix("0x"))
         except ValueError as error:

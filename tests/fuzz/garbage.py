@@ -1,4 +1,6 @@
-"""Requests that no node sends: random bytes, truncated messages, and messages full of extreme values."""
+"""Requests that no node sends: random bytes, truncated messages, and messages full of extreme
+values.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ from .nodes import NODES, Node
 from .results import NODE_PROPERTY
 
 HERE = Path(__file__).resolve().parent
-# A test may have to compile its host first: minutes, where nothing of the node's module was compiled before.
+# A test may have to compile its host first: minutes, where nothing of the node's module was
+# compiled before.
 TIMEOUT_S = 900
 
 

@@ -26,7 +26,8 @@ CALL_TIMEOUT_S = 60.0
 EVENT_TIMEOUT_S = 10.0
 LOG_TAIL_LINES = 40
 
-# The node gives a plugin 5 s. Where a machine has more to do than it can, that is no fault of the plugin's.
+# The node gives a plugin 5 s. Where a machine has more to do than it can, that is no fault of the
+# plugin's.
 NO_HANDSHAKE = "handshake failed: vm process not found"
 STARTS_UNDER_LOAD = 3
 
@@ -169,7 +170,8 @@ class Initialized:
 class GoHost:
     """A running host of one node's release, or a copy of it.
 
-    Leaving the context ends it, and fails for a plugin that stays when its host is gone, however that went.
+    Leaving the context ends it, and fails for a plugin that stays when its host is gone, however
+    that went.
     """
 
     def __init__(self, node: str | int | Node = 45, binary: Path | None = None) -> None:
@@ -244,7 +246,9 @@ class GoHost:
     # Requests
 
     def submit(self, op: str, **arguments: Any) -> Future[Any]:
-        """Sends a request and does not wait: its answer, or its `GoHostError`, comes into the future."""
+        """Sends a request and does not wait: its answer, or its `GoHostError`, comes into the
+        future.
+        """
         future: Future[Any] = Future()
         with self._lock:
             self._last_id += 1
@@ -360,11 +364,15 @@ class GoHost:
         return self.call("health")["details"]
 
     def gather(self, *, from_plugin: bool = False) -> str:
-        """What the node's metrics show of the chain, in the text format; or what the plugin alone gives."""
+        """What the node's metrics show of the chain, in the text format; or what the plugin alone
+        gives.
+        """
         return str(self.call("gather", plugin=from_plugin)["text"])
 
     def shutdown(self) -> None:
-        """Shuts the plugin down as a node does: ends event waits, calls Shutdown, stops the process."""
+        """Shuts the plugin down as a node does: ends event waits, calls Shutdown, stops the
+        process.
+        """
         self.call("shutdown")
 
     def signal(self, number: int) -> None:

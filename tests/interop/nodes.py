@@ -7,7 +7,8 @@ from dataclasses import dataclass
 AVALANCHEGO = "github.com/ava-labs/avalanchego"
 METALGO = "github.com/MetalBlockchain/metalgo"
 
-# Releases up to this protocol ask for a blst that does not compile with Go 1.26; its next patch release does.
+# Releases up to this protocol ask for a blst that does not compile with Go 1.26; its next patch
+# release does.
 LAST_PROTOCOL_WITH_OLD_BLST = 39
 BLST = "github.com/supranational/blst v0.3.14"
 

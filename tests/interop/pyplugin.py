@@ -15,7 +15,9 @@ EVERYTHING = "tests.interop.everything.vm:EverythingVM"
 
 
 def python_plugin(directory: Path, target: str, protocol: int) -> Path:
-    """The file that `vmsdk install` would write for the VM, in *directory* and under the class's name."""
+    """The file that `vmsdk install` would write for the VM, in *directory* and under the class's
+    name.
+    """
     name = target.rpartition(":")[2]
     launcher = Launcher(
         name, target, sys.executable, (str(REPOSITORY),), protocol=protocol, transport=TRANSPORT

@@ -1,4 +1,6 @@
-"""The timestamp VM keeps the plugin contract with every node's own host code, written in Go or with vmsdk."""
+"""The timestamp VM keeps the plugin contract with every node's own host code, written in Go or with
+vmsdk.
+"""
 
 from __future__ import annotations
 

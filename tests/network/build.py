@@ -24,7 +24,9 @@ that it is built from.
 
 
 def path_of(protocol: int) -> Path:
-    """Where the node of that protocol is, or will be: `.cache/nodes/`, or where `VMSDK_NODE_CACHE` says."""
+    """Where the node of that protocol is, or will be: `.cache/nodes/`, or where `VMSDK_NODE_CACHE`
+    says.
+    """
     module = (HERE / "nodes" / f"protocol{protocol}" / "go.mod").read_text(encoding="utf-8")
     match = re.search(rf"{re.escape(MODULE)} (v\S+)", module)
     if match is None:

@@ -78,7 +78,9 @@ def older_node() -> NodeBinary:
 
 @pytest.fixture
 def make_network(tmp_path: Path) -> Iterator[Callable[..., LocalNetwork]]:
-    """Makes networks in directories of their own, which are gone after the test, whatever happened."""
+    """Makes networks in directories of their own, which are gone after the test, whatever
+    happened.
+    """
     networks: list[LocalNetwork] = []
 
     def make(*chains: Any, **options: Any) -> LocalNetwork:

@@ -24,7 +24,9 @@ LOG_POLL_S = 0.02
 
 
 def propose(network: LocalNetwork, node: Node, data: bytes) -> int:
-    """Proposes a block of that data at the node, and waits until it is accepted there; returns its height."""
+    """Proposes a block of that data at the node, and waits until it is accepted there; returns its
+    height.
+    """
     height = network.chain.height(node) + 1
     network.chain.client(node).call("timestampvm.proposeBlock", data=f"0x{data.hex()}")
     network.wait_for_height(height, nodes=[node])
@@ -43,7 +45,9 @@ def data_of(block: dict[str, Any]) -> bytes:
 
 
 def lines_until(log: Path, *texts: str) -> list[str]:
-    """The lines of a log up to where each of the texts has been in one; they may be still to come."""
+    """The lines of a log up to where each of the texts has been in one; they may be still to
+    come.
+    """
     deadline = time.monotonic() + LOG_TIMEOUT_S
     missing = set(texts)
     reader = LogFile(log)

@@ -36,7 +36,9 @@ MakeNetwork = Callable[..., LocalNetwork]
 
 @contextlib.contextmanager
 def nothing_left_in(directory: Path) -> Iterator[None]:
-    """Whatever happens inside, no file and no process may be there afterwards that was not there before."""
+    """Whatever happens inside, no file and no process may be there afterwards that was not there
+    before.
+    """
     before = sorted(directory.rglob("*"))
     yield
     assert sorted(directory.rglob("*")) == before

@@ -1,4 +1,6 @@
-"""Every node is connected to every other, so the chain stays one chain whichever of them is killed."""
+"""Every node is connected to every other, so the chain stays one chain whichever of them is
+killed.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def assert_full_mesh(network: LocalNetwork) -> None:
 
 
 def propose_at_each(network: LocalNetwork) -> None:
-    """Proposes a block at each node that runs; all of them must accept it, and have the same chain then."""
+    """Proposes a block at each node that runs; all of them must accept it, and have the same chain
+    then.
+    """
     running = [node for node in network.nodes if node.status == "running"]
     for node in running:
         network.wait_for_height(propose(network, node, node.name.encode()))

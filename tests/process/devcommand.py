@@ -25,7 +25,8 @@ TIMESTAMP_VM = Path(__file__).resolve().parents[2] / "examples" / "timestamp" / 
 
 
 class Dev:
-    """Runs the command in *folder*, with a nearly empty environment and a free port, until it ends by itself.
+    """Runs the command in *folder*, with a nearly empty environment and a free port, until it ends
+    by itself.
 
     Leaving the context kills it where a test has failed before.
     """
@@ -57,7 +58,7 @@ class Dev:
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()
 
-    # Output ------------------------------------------------------------------------------------------
+    # Output ---------------------------------------------------------------------------------------
 
     @property
     def output(self) -> str:
@@ -66,7 +67,8 @@ class Dev:
             return "\n".join(self._lines)
 
     def line(self, pattern: str) -> re.Match[str]:
-        """The next line in which *pattern* is found, waiting for it; next to the last that it was found in.
+        """The next line in which *pattern* is found, waiting for it; next to the last that it was
+        found in.
 
         Lines of different origin (the command's, the VM's two streams) come in no certain order.
         """
@@ -98,7 +100,7 @@ class Dev:
             self._ended = True
             self._changed.notify_all()
 
-    # Life --------------------------------------------------------------------------------------------
+    # Life -----------------------------------------------------------------------------------------
 
     @property
     def pid(self) -> int:

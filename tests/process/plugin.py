@@ -19,7 +19,9 @@ PATIENCE_S = 20.0
 
 
 def lively(**orders: Any) -> list[str]:
-    """The command of `plugins/lively.py` with these orders; the protocol is the host's unless one is."""
+    """The command of `plugins/lively.py` with these orders; the protocol is the host's unless one
+    is.
+    """
     return [
         sys.executable,
         str(PLUGINS / "lively.py"),

@@ -47,7 +47,7 @@ def vm_process(dev: Dev) -> OtherProcess:
     return OtherProcess(int(dev.line(r"vm \| pid (\d+)")[1]))
 
 
-# A chain's life ------------------------------------------------------------------------------------
+# A chain's life -----------------------------------------------------------------------------------
 
 
 def test_a_proposed_block_is_accepted_shown_and_still_there_after_a_restart(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_the_data_is_kept_out_of_version_control_without_anyones_doing(tmp_path:
     assert (tmp_path / ".vmsdk" / ".gitignore").read_text() == "*\n"
 
 
-# What the VM is given ------------------------------------------------------------------------------
+# What the VM is given -----------------------------------------------------------------------------
 
 
 def test_genesis_config_and_upgrade_are_files_or_texts_and_the_genesis_is_kept(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def executable(folder: Path, *, protocol: int) -> Path:
     return plugin
 
 
-# The end -------------------------------------------------------------------------------------------
+# The end ------------------------------------------------------------------------------------------
 
 
 def test_a_sigterm_stops_both_as_ctrl_c_does(tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ def test_an_app_is_told_by_a_url_to_open_and_without_a_call_that_it_may_not_unde
         assert dev.output.count("/%zz") == 1  # the warning that it is not served
 
 
-# Mistakes ------------------------------------------------------------------------------------------
+# Mistakes -----------------------------------------------------------------------------------------
 
 
 def test_a_taken_port_is_told_with_the_cure_and_no_vm_is_started(tmp_path: Path) -> None:
@@ -403,7 +403,7 @@ def test_the_vms_process_ends_when_the_command_is_killed(tmp_path: Path) -> None
         vm.wait()
 
 
-# Messages ------------------------------------------------------------------------------------------
+# Messages -----------------------------------------------------------------------------------------
 
 
 def test_create_handlers_that_raises_is_named_with_its_error(tmp_path: Path) -> None:

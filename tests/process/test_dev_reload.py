@@ -96,7 +96,8 @@ def test_a_rebuilt_executable_is_started_anew(tmp_path: Path) -> None:
 
 
 def test_a_change_is_seen_that_neither_size_nor_time_tell(tmp_path: Path) -> None:
-    # By these Python tells a compiled file from a stale one: two changes within a second may look alike.
+    # By these Python tells a compiled file from a stale one: two changes within a second may look
+    # alike.
     vm = talkative(tmp_path)
     good = vm.read_text()
     with Dev(vm, "--reload", folder=tmp_path) as dev:

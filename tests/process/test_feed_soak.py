@@ -20,8 +20,8 @@ REQUESTS = 10_000
 AT_ONCE = 40
 WEBSOCKETS = 200
 IDLE_WEBSOCKETS = 500
-# What the pools may grow by when load is at its highest: anyio's alone has up to 40 threads. A thread
-# left behind by each WebSocket or request would be hundreds.
+# What the pools may grow by when load is at its highest: anyio's alone has up to 40 threads. A
+# thread left behind by each WebSocket or request would be hundreds.
 POOLED_THREADS = 40
 
 

@@ -85,8 +85,8 @@ def test_no_signal_is_ignored_at_the_plugins_start() -> None:
     script = 'while read -r line; do case $line in SigIgn*) echo "$line";; esac; done < /proc/self/status'
     with pytest.raises(HandshakeFailed):
         PluginProcess(["/bin/sh", "-c", script], log=lines, handshake_timeout_s=0.5).start()
-    # Not so signals 32 and 33: glibc's own, which nobody can send, and which its posix_spawn ignores for
-    # good (GNU make uses that, and we are its children's children).
+    # Not so signals 32 and 33: glibc's own, which nobody can send, and which its posix_spawn
+    # ignores for good (GNU make uses that, and we are its children's children).
     plugin_ignores = int(lines.next()[1].split()[1], 16)
     # What we ourselves ignore (a shell's background job ignores Ctrl-C and more), a node's plugin
     # inherits, too.

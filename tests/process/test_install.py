@@ -33,7 +33,8 @@ CLASS = """
 class OurVM(TimestampVM):
     version = "2.0.0"
 """
-# Goes on when the file that the variable names is there: an import that takes as long as the test likes.
+# Goes on when the file that the variable names is there: an import that takes as long as the test
+# likes.
 WAITS = """
 while not Path(os.environ["GATE"]).exists():
     threading.Event().wait(0.01)
@@ -71,7 +72,7 @@ def host_of(installed: Path, lines: Lines) -> Host:
     return Host(installed, protocol=DEFAULT_PROTOCOL, log=lines, handshake_timeout_s=PATIENCE_S)
 
 
-# What is written ---------------------------------------------------------------------------------------
+# What is written ----------------------------------------------------------------------------------
 
 
 def test_there_is_one_executable_file_called_by_the_vms_id(environment: Environment, plugins: Path) -> None:
@@ -125,7 +126,7 @@ def test_the_same_settings_give_the_same_file(environment: Environment, plugins:
     assert environment.install(TIMESTAMP, plugins).read_bytes() == first
 
 
-# How it starts -----------------------------------------------------------------------------------------
+# How it starts ------------------------------------------------------------------------------------
 
 
 def test_it_starts_where_nothing_of_the_environment_is_left(
@@ -277,7 +278,7 @@ def test_an_import_that_hangs_does_not_outlive_the_node(
     node.stdout.close()
 
 
-# From where --------------------------------------------------------------------------------------------
+# From where ---------------------------------------------------------------------------------------
 
 
 def test_paths_may_hold_what_shells_and_python_care_about(tmp_path: Path, lines: Lines) -> None:
@@ -362,7 +363,7 @@ def test_an_interpreter_that_is_gone_is_named_with_the_cure(environment: Environ
     )
 
 
-# Options -----------------------------------------------------------------------------------------------
+# Options ------------------------------------------------------------------------------------------
 
 
 def test_variables_reach_the_vm(environment: Environment, plugins: Path, source: Path, lines: Lines) -> None:
@@ -395,7 +396,7 @@ def test_a_vm_that_wants_more_memory_than_it_may_have_gets_an_error_and_lives(
         assert host.chain.version() == "2.0.0"
 
 
-# What is refused ---------------------------------------------------------------------------------------
+# What is refused ----------------------------------------------------------------------------------
 
 
 def refused(target: Path | str, plugins: Path, kind: type[VMError], **options: object) -> str:
@@ -522,7 +523,7 @@ def test_a_plugin_directory_that_is_not_there_is_not_made(environment: Environme
     assert not missing.exists()
 
 
-# List and uninstall ------------------------------------------------------------------------------------
+# List and uninstall -------------------------------------------------------------------------------
 
 
 def test_the_list_tells_what_a_node_would_see(environment: Environment, plugins: Path) -> None:

@@ -39,7 +39,7 @@ def plugin(lines: Lines, command: list[str] | None = None, **options: Any) -> Pl
     return PluginProcess(command or lively(), log=lines, **options)
 
 
-# Starting --------------------------------------------------------------------------------------------
+# Starting -----------------------------------------------------------------------------------------
 
 
 def test_edge_1_without_an_engine_address_it_says_what_to_do_and_exits_with_2() -> None:
@@ -134,7 +134,7 @@ def terminate(host: Host, lines: Lines) -> None:
         lines.wait_for_more_than(seen)
 
 
-# Living ----------------------------------------------------------------------------------------------
+# Living -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -207,8 +207,8 @@ def test_edge_8_a_vm_that_closes_its_stdout_is_stopped(lines: Lines) -> None:
 
 
 def test_edge_14_pings_on_an_idle_connection_are_no_abuse(lines: Lines) -> None:
-    # A node pings every 30 s; as fast as the server allows, so that the test is short, for four pings:
-    # with gRPC's own defaults the third or fourth ends the connection.
+    # A node pings every 30 s; as fast as the server allows, so that the test is short, for four
+    # pings: with gRPC's own defaults the third or fourth ends the connection.
     options = [
         ("grpc.keepalive_time_ms", 5_100),
         ("grpc.keepalive_permit_without_calls", 1),
@@ -238,7 +238,7 @@ def test_edge_17_after_a_kill_the_wait_is_unavailable(lines: Lines) -> None:
     assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
-# Ending ----------------------------------------------------------------------------------------------
+# Ending -------------------------------------------------------------------------------------------
 
 
 def test_edge_18_a_vm_that_writes_after_the_nodes_servers_stopped_still_exits(lines: Lines) -> None:
@@ -296,7 +296,7 @@ def test_edge_12_a_node_that_is_killed_leaves_no_orphan(tmp_path: Path, orders: 
     node.stdout.close()
 
 
-# Speaking --------------------------------------------------------------------------------------------
+# Speaking -----------------------------------------------------------------------------------------
 
 
 def test_everything_that_python_says_reaches_the_log_in_whole_lines_of_utf_8(lines: Lines) -> None:

@@ -1,4 +1,6 @@
-"""A moment without a free thread: the chain goes on after it, or the process ends. It never half lives."""
+"""A moment without a free thread: the chain goes on after it, or the process ends. It never half
+lives.
+"""
 
 from __future__ import annotations
 

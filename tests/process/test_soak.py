@@ -1,4 +1,6 @@
-"""Many calls with random cancellations leave nothing behind (at length: `python -m tests.process.soak`)."""
+"""Many calls with random cancellations leave nothing behind (at length: `python -m
+tests.process.soak`).
+"""
 
 from __future__ import annotations
 

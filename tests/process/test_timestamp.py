@@ -1,4 +1,6 @@
-"""The timestamp example as a plugin, at every protocol version, from the handshake to a clean stop."""
+"""The timestamp example as a plugin, at every protocol version, from the handshake to a clean
+stop.
+"""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-# A plugin ----------------------------------------------------------------------------------------------
+# A plugin -----------------------------------------------------------------------------------------
 
 
 def test_a_script_says_its_version_in_the_form_of_a_nodes() -> None:
@@ -118,7 +118,7 @@ def test_an_installed_vm_whose_source_is_gone_says_so(
     assert done.stderr == f"vmsdk: {source}: there is no file {source}\n"
 
 
-# vmsdk and nodes ---------------------------------------------------------------------------------------
+# vmsdk and nodes ----------------------------------------------------------------------------------
 
 
 def test_vmsdk_says_its_version_and_the_protocols_that_it_speaks(environment: Environment) -> None:

@@ -63,7 +63,7 @@ def is_taken(node: FakeNode, *command: Path | str, protocol: int, log: Lines) ->
     return True
 
 
-# The node's word ---------------------------------------------------------------------------------------
+# The node's word ----------------------------------------------------------------------------------
 
 
 def test_a_vm_that_is_installed_once_serves_nodes_of_two_protocols_without_any_change(
@@ -157,7 +157,7 @@ def initialized_after_s(host: Host) -> float:
         host.stop()
 
 
-# Asked once --------------------------------------------------------------------------------------------
+# Asked once ---------------------------------------------------------------------------------------
 
 
 def test_a_second_start_asks_no_more(launcher: Path, tmp_path: Path, lines: Lines) -> None:
@@ -227,7 +227,7 @@ def test_nothing_is_noted_in_the_plugin_directory(launcher: Path, tmp_path: Path
     assert list(launcher.parent.iterdir()) == [launcher]
 
 
-# No answer ---------------------------------------------------------------------------------------------
+# No answer ----------------------------------------------------------------------------------------
 
 
 def test_a_node_that_hangs_is_given_up_after_2_s_and_ended(
@@ -288,8 +288,8 @@ def test_a_refused_default_says_why_the_node_was_not_asked(
     )
 
 
-# What makes root like any other user here: it may neither read every file nor look into every process.
-# It takes effect for what the command itself executes, so one more is in between.
+# What makes root like any other user here: it may neither read every file nor look into every
+# process. It takes effect for what the command itself executes, so one more is in between.
 UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-sys_ptrace", "env"]
 
 
@@ -299,7 +299,8 @@ UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-sys_p
 def test_a_node_whose_executable_cannot_be_read_is_asked_by_its_command_line(
     tmp_path: Path, command: str
 ) -> None:
-    # As for a node with file capabilities, the kernel hides from its own user what the process runs.
+    # As for a node with file capabilities, the kernel hides from its own user what the process
+    # runs.
     node = FakeNode(tmp_path / "metalgo", answer(43))
     node.path.chmod(0o111)
     code = (
@@ -333,7 +334,7 @@ def test_the_refusal_says_the_very_command_that_cures_it(
     )
 
 
-# Not asked ---------------------------------------------------------------------------------------------
+# Not asked ----------------------------------------------------------------------------------------
 
 
 def test_a_parent_that_is_no_node_is_never_run(launcher: Path, tmp_path: Path, lines: Lines) -> None:
@@ -380,7 +381,7 @@ def test_an_argument_of_serve_settles_it(
     assert node.asked == []
 
 
-# Which process is the node -----------------------------------------------------------------------------
+# Which process is the node ------------------------------------------------------------------------
 
 FIND_NODE = """
 import sys
@@ -394,7 +395,9 @@ print(None if found is None else found.path)
 def found_by_a_child_of(
     node: FakeNode, engine: str, *arguments: str, inherited: socket.socket | None = None
 ) -> str:
-    """What a process that *node* has started takes for its node; *inherited* is one of the node's sockets."""
+    """What a process that *node* has started takes for its node; *inherited* is one of the node's
+    sockets.
+    """
     code = FIND_NODE.format(root=str(ROOT), engine=engine)
     return subprocess.run(
         [node.path, sys.executable, "-c", code, *arguments],

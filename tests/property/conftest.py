@@ -1,4 +1,6 @@
-"""Settings of Hypothesis: the same examples in each run, and no deadline, as the machine may be busy."""
+"""Settings of Hypothesis: the same examples in each run, and no deadline, as the machine may be
+busy.
+"""
 
 from __future__ import annotations
 

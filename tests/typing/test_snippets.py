@@ -1,6 +1,7 @@
 """What a type checker tells authors: nothing about right programs, and each mistake in wrong ones.
 
-Where an author's line is wrong, `# E: code` names the code of mypy's error, and no other may appear.
+Where an author's line is wrong, `# E: code` names the code of mypy's error, and no other may
+appear.
 """
 
 from __future__ import annotations

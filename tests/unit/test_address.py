@@ -42,7 +42,9 @@ def parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def owner_of(parent: Path, *, then: str = "input()") -> subprocess.Popen[str]:
-    """A process with a directory of sockets in *parent*, which it has when it has printed its path."""
+    """A process with a directory of sockets in *parent*, which it has when it has printed its
+    path.
+    """
     code = (
         "import os, sys; from vmsdk import address; "
         "address._temporary_directories = lambda: [sys.argv[1]]; "

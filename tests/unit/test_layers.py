@@ -29,7 +29,8 @@ SERVICES = "Clients of the node know nothing of the VM"
 REQUIRED_BY_THE_WIRE_CONTRACT = {"services", "rpc", "runtime", "host"}
 FILE = "import os\n"
 
-# Importing import-linter takes longer than a run of it: one process does so once, and forks for each run.
+# Importing import-linter takes longer than a run of it: one process does so once, and forks for
+# each run.
 LINTER = """
 import os, sys
 from importlinter.cli import lint_imports_command
@@ -73,7 +74,9 @@ def build(directory: Path, names: list[str]) -> Path:
 
 @pytest.fixture(scope="module")
 def broken_contracts() -> Iterator[Lint]:
-    """A function that returns the names of the contracts that import-linter finds broken, sorted."""
+    """A function that returns the names of the contracts that import-linter finds broken,
+    sorted.
+    """
     command = [sys.executable, "-c", LINTER, str(CONFIGURATION)]
     environment = {"NO_COLOR": "1", "COLUMNS": "200"}
     with subprocess.Popen(

@@ -18,7 +18,9 @@ pytestmark = pytest.mark.timeout(600)  # the first run fills the cache
 
 
 def cached_python(name: str, requirements: str) -> Path:
-    """Return a Python with these requirements from the script's cache; skip if pip can't fill it."""
+    """Return a Python with these requirements from the script's cache; skip if pip can't fill
+    it.
+    """
     spec = importlib.util.spec_from_file_location("generate", ROOT / "proto" / "generate.py")
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,6 @@
-"""Importing ``vmsdk._pb`` affects neither the standard library nor other libraries nor the handshake."""
+"""Importing ``vmsdk._pb`` affects neither the standard library nor other libraries nor the
+handshake.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""README.md keeps its promises: its VM runs, its texts are the real ones, its links lead somewhere."""
+"""README.md keeps its promises: its VM runs, its texts are the real ones, its links lead
+somewhere.
+"""
 
 from __future__ import annotations
 

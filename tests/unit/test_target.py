@@ -57,7 +57,7 @@ def source(text: str) -> SourceTarget:
     return found
 
 
-# Sources -------------------------------------------------------------------------------------------
+# Sources ------------------------------------------------------------------------------------------
 
 
 def test_a_file_with_one_vm_needs_no_class(folder: Path) -> None:
@@ -159,7 +159,7 @@ def test_an_import_that_fails_within_the_source_is_not_taken_for_a_missing_targe
         source("chains.vm").load()
 
 
-# Files that are no source --------------------------------------------------------------------------
+# Files that are no source -------------------------------------------------------------------------
 
 
 def test_an_executable_is_a_plugin(folder: Path) -> None:

@@ -36,7 +36,9 @@ SIGNATURE = bytes.fromhex(
 
 
 def canonical(*weights: int, without_key: int = 0) -> tuple[WarpValidatorSet, list[bytes]]:
-    """Build a set of validators with these weights; return it and their secret keys in its order."""
+    """Build a set of validators with these weights; return it and their secret keys in its
+    order.
+    """
     owners = sorted((bls.uncompress(bls.public_key(secret)), secret) for secret in SECRET_KEYS)
     pairs = list(zip(owners, weights, strict=False))
     validators = [WarpValidator(public_key, weight) for (public_key, _), weight in pairs]
@@ -57,7 +59,7 @@ def refused(message: Message, validators: WarpValidatorSet, num: int = 67, den: 
     return str(caught.value)
 
 
-# Bytes ---------------------------------------------------------------------------------------------
+# Bytes --------------------------------------------------------------------------------------------
 
 
 def test_edge_98_appendix_a_addressed_call() -> None:
@@ -138,7 +140,7 @@ def test_values_that_do_not_fit_cannot_be_encoded() -> None:
         Message(UNSIGNED, BitSetSignature(b"\1", SIGNATURE[:-1])).encode()
 
 
-# Signers -------------------------------------------------------------------------------------------
+# Signers ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_edge_100_a_bit_beyond_the_set_is_an_unknown_validator() -> None:
     assert refused(huge, validators) == f"unknown validator: {8 * 2**20 + 7} >= 2"
 
 
-# Verification ----------------------------------------------------------------------------------------
+# Verification -------------------------------------------------------------------------------------
 
 
 @pytest.mark.warp

@@ -1,7 +1,8 @@
-"""The `vmsdk` command. Each subcommand is a module of this package, imported only when it is chosen.
+"""The `vmsdk` command. Each subcommand is a module of this package, imported only when it is
+chosen.
 
-The module has `NAME`, `HELP` (one line), `add_arguments(parser)` and `run(args)`, which returns the exit
-status. A `VMError` is shown to the user as a message.
+The module has `NAME`, `HELP` (one line), `add_arguments(parser)` and `run(args)`, which returns the
+exit status. A `VMError` is shown to the user as a message.
 """
 
 from __future__ import annotations

@@ -83,7 +83,9 @@ class Peer:
 
 
 class AppMessages:
-    """Delivers messages to the VM, without the chain's lock. Every error is fatal: raises `ChainFatal`."""
+    """Delivers messages to the VM, without the chain's lock. Every error is fatal: raises
+    `ChainFatal`.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -133,7 +135,8 @@ class AppMessages:
 
 
 class AppNetwork:
-    """Delivers messages both ways and makes sure that each request gets exactly one response or error.
+    """Delivers messages both ways and makes sure that each request gets exactly one response or
+    error.
 
     Deliveries wait for `open`, then run on two threads, as in a node.
     """
@@ -156,7 +159,7 @@ class AppNetwork:
         self._pool = ThreadPoolExecutor(APP_CONCURRENCY, thread_name_prefix="app-message")
         self._clock: threading.Thread | None = None
 
-    # Peers ---------------------------------------------------------------------------------------------
+    # Peers ----------------------------------------------------------------------------------------
 
     def add(self, peer: Peer) -> None:
         """Add *peer*. `Chain.connect` also reports it to the VM."""
@@ -185,10 +188,12 @@ class AppNetwork:
         """Gossip *message* to the VM."""
         self._deliver(lambda receiver: receiver.app_gossip(sender, message))
 
-    # From the VM, by the service appsender.AppSender ---------------------------------------------------
+    # From the VM, by the service appsender.AppSender ----------------------------------------------
 
     def send_request(self, parties: Iterable[Party], request_id: int, request: bytes) -> None:
-        """Send a request of the VM to each distinct party. The VM gets one response or error from each."""
+        """Send a request of the VM to each distinct party. The VM gets one response or error from
+        each.
+        """
         for party in dict.fromkeys(parties):
             with self._lock:
                 self._outstanding[party, request_id] = time.monotonic() + self._timeout_s
@@ -228,7 +233,7 @@ class AppNetwork:
             if peer is not None:
                 self._run(partial(peer.app_gossip, message))
 
-    # Life ------------------------------------------------------------------------------------------------
+    # Life -----------------------------------------------------------------------------------------
 
     def open(self, receiver: AppMessages) -> None:
         """Start delivering to the VM, beginning with what has waited."""
@@ -255,7 +260,7 @@ class AppNetwork:
         if self._clock is not None:
             self._clock.join()
 
-    # Inside ------------------------------------------------------------------------------------------------
+    # Inside ---------------------------------------------------------------------------------------
 
     def _reachable(self, party: Party) -> Peer | None:
         with self._lock:

@@ -1,4 +1,6 @@
-"""Blocks as a VM reports them to a node, with the checks that a node makes of the VM's responses."""
+"""Blocks as a VM reports them to a node, with the checks that a node makes of the VM's
+responses.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,9 @@ _ENTRY_OVERHEAD_BYTES = ID.LENGTH + 2 * 8
 
 
 class SizedLRU(Generic[KeyT, ValueT]):
-    """Keeps the most recently used entries; their sizes, by *size_of*, add up to at most *capacity*."""
+    """Keeps the most recently used entries; their sizes, by *size_of*, add up to at most
+    *capacity*.
+    """
 
     def __init__(self, capacity: int, size_of: Callable[[KeyT, ValueT], int]) -> None:
         self._capacity = capacity
@@ -38,7 +40,9 @@ class SizedLRU(Generic[KeyT, ValueT]):
         return self._entries[key]
 
     def put(self, key: KeyT, value: ValueT) -> None:
-        """Add or replace an entry. An entry larger than the whole cache empties it, as in the node."""
+        """Add or replace an entry. An entry larger than the whole cache empties it, as in the
+        node.
+        """
         self.evict(key)
         size = self._size_of(key, value)
         if size > self._capacity:
@@ -65,8 +69,8 @@ class SizedLRU(Generic[KeyT, ValueT]):
 class BlockCache:
     """Which blocks the node knows, and which it knows to be missing.
 
-    If *by_status* (protocol 35), the VM reports whether a block is decided; else its height says so.
-    Methods that add blocks raise `HostError` for a status that does not exist.
+    If *by_status* (protocol 35), the VM reports whether a block is decided; else its height says
+    so. Methods that add blocks raise `HostError` for a status that does not exist.
     """
 
     def __init__(self, last_accepted: Block, *, by_status: bool, capacity: int = BLOCK_CACHE_BYTES) -> None:
@@ -98,7 +102,9 @@ class BlockCache:
         self._missing.put(block_id, None)
 
     def add_parsed(self, data: bytes, block: Block) -> Block:
-        """Add a block that the VM parsed from *data*; returns the cached block with its ID, if any."""
+        """Add a block that the VM parsed from *data*; returns the cached block with its ID, if
+        any.
+        """
         self._ids.put(data, block.id)
         return self.add_built(block)
 

@@ -39,8 +39,8 @@ _BOOTSTRAP_BATCH = 256
 class Chain(Consensus):
     """Drives the VM behind *client*, which in turn calls *services*. Thread-safe.
 
-    Call `start` (or its steps in order), then `next_event` and `produce` in a loop, then `shutdown`.
-    *on_fault* is called once if the chain stops, on the thread where it happened.
+    Call `start` (or its steps in order), then `next_event` and `produce` in a loop, then
+    `shutdown`. *on_fault* is called once if the chain stops, on the thread where it happened.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Chain(Consensus):
         self.state_sync = StateSync(self.engine)
         self._messages = AppMessages(self.engine)
 
-    # Life ----------------------------------------------------------------------------------------------
+    # Life -----------------------------------------------------------------------------------------
 
     def start(self, blocks: Iterable[bytes] = (), summaries: Iterable[bytes] = ()) -> None:
         """Bring the chain to normal operation.
@@ -138,7 +138,9 @@ class Chain(Consensus):
             _log.warning("the chain has no HTTP: %s", error)
 
     def set_state(self, state: State) -> Block:
-        """Set the VM's state; returns its last accepted block, which state sync may have changed."""
+        """Set the VM's state; returns its last accepted block, which state sync may have
+        changed.
+        """
         with self.engine.lock:
             response = self.engine.call(
                 self.client.SetState, pb.SetStateRequest(state=pb.State.ValueType(state)), fatal=True
@@ -162,10 +164,11 @@ class Chain(Consensus):
         self.services.network.open(self._messages)
 
     def sync_state(self, summaries: Iterable[bytes] = ()) -> None:
-        """Sync to the VM's ongoing summary if a peer still offers it, else to the highest one offered.
+        """Sync to the VM's ongoing summary if a peer still offers it, else to the highest one
+        offered.
 
-        Waits for the end of a static sync, then sets the VM's state to bootstrapping. Summaries that the VM
-        can't parse are skipped.
+        Waits for the end of a static sync, then sets the VM's state to bootstrapping. Summaries
+        that the VM can't parse are skipped.
         """
         ongoing = self.state_sync.ongoing()
         offered: dict[ID, Summary] = {}
@@ -206,7 +209,8 @@ class Chain(Consensus):
         self.set_state(State.NORMAL_OP)
 
     def shutdown(self) -> None:
-        """Stop asking for events and shut the VM down, within a node's time limit. Harmless when repeated.
+        """Stop asking for events and shut the VM down, within a node's time limit. Harmless when
+        repeated.
 
         If the VM fails or hangs, that is logged: a node then stops the process.
         """
@@ -240,10 +244,12 @@ class Chain(Consensus):
         if self._notifier is not None:
             self._notifier.stop()
 
-    # Events --------------------------------------------------------------------------------------------
+    # Events ---------------------------------------------------------------------------------------
 
     def next_event(self, timeout_s: float | None = None) -> Event | None:
-        """Wait for the VM's next event. Returns None after *timeout_s*, at shutdown or on a fault."""
+        """Wait for the VM's next event. Returns None after *timeout_s*, at shutdown or on a
+        fault.
+        """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             rest = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -267,7 +273,7 @@ class Chain(Consensus):
         if self._notifier is not None:
             self._notifier.change()
 
-    # Peers ---------------------------------------------------------------------------------------------
+    # Peers ----------------------------------------------------------------------------------------
 
     def connect(self, peer: Peer) -> None:
         """Connect *peer* and report it to the VM."""
@@ -290,10 +296,12 @@ class Chain(Consensus):
         )
         self.engine.call(self.client.Connected, request, fatal=True)
 
-    # Inspection ----------------------------------------------------------------------------------------
+    # Inspection -----------------------------------------------------------------------------------
 
     def health(self) -> Any:
-        """Return the VM's health details, any JSON value. Raises `CallFailed` if it is unhealthy."""
+        """Return the VM's health details, any JSON value. Raises `CallFailed` if it is
+        unhealthy.
+        """
         details = self.engine.call(self.client.Health, Empty()).details
         try:
             return json.loads(details) if details else None
@@ -305,7 +313,9 @@ class Chain(Consensus):
         return self.engine.call(self.client.Version, Empty(), locked=False).version
 
     def gather(self) -> list[metrics_pb2.MetricFamily]:
-        """Return the VM's metrics as the node's metrics page shows them. Raises `InvalidMetrics`."""
+        """Return the VM's metrics as the node's metrics page shows them. Raises
+        `InvalidMetrics`.
+        """
         response = self.engine.call(self.client.Gather, Empty(), locked=False)
         aliases = self.services.aliases.names(self.config.chain_id)
         alias = aliases[0] if aliases else str(self.config.chain_id)

@@ -56,7 +56,8 @@ class Call(Generic[RequestT, ResponseT]):
             raise self._client._blame(self.name, error) from None
 
     def start(self, request: RequestT, timeout: float | None = None) -> grpc.Future[ResponseT]:
-        """Call and return at once. The future can be cancelled; it has no deadline unless *timeout* is given.
+        """Call and return at once. The future can be cancelled; it has no deadline unless *timeout*
+        is given.
 
         Raises `PluginGone` once the client is aborted, or `ClientClosed`.
         """
@@ -72,9 +73,10 @@ class Call(Generic[RequestT, ResponseT]):
 class VMClient:
     """Calls the plugin that serves at *address*, ``127.0.0.1:port``. It connects at the first call.
 
-    Attributes named like the protocol's methods call them, with protobuf messages. *timeout_s* is the
-    default deadline of calls; None means no deadline, as in a node. *wait* waits some seconds for the end of
-    the plugin's process and returns its exit code; it is called when the connection breaks.
+    Attributes named like the protocol's methods call them, with protobuf messages. *timeout_s* is
+    the default deadline of calls; None means no deadline, as in a node. *wait* waits some seconds
+    for the end of the plugin's process and returns its exit code; it is called when the connection
+    breaks.
     """
 
     def __init__(
@@ -127,7 +129,9 @@ class VMClient:
         self.WaitForEvent = _call(self, VM.WaitForEvent)
 
     def check_health(self, timeout: float | None = None) -> int:
-        """Ask the standard gRPC health service for the status: 1 is SERVING. Raises `grpc.RpcError`."""
+        """Ask the standard gRPC health service for the status: 1 is SERVING. Raises
+        `grpc.RpcError`.
+        """
         check = self.channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,

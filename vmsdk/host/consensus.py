@@ -32,8 +32,8 @@ PChainHeight: TypeAlias = "int | Literal['auto'] | None"
 class ProposerFork:
     """Knows which blocks the proposervm wraps; those are built and verified with a P-chain height.
 
-    It wraps every child of a wrapped block, and of a block from time *since* on. The height of the first
-    wrapped block that was accepted is stored in *space*.
+    It wraps every child of a wrapped block, and of a block from time *since* on. The height of the
+    first wrapped block that was accepted is stored in *space*.
     """
 
     def __init__(self, space: KeySpace, since: Timestamp) -> None:
@@ -49,7 +49,9 @@ class ProposerFork:
             self._wrapped.add(last_accepted.id)
 
     def is_wrapped(self, block_id: ID) -> bool:
-        """Whether this block, processing or last accepted, is wrapped: its children get a P-chain height."""
+        """Whether this block, processing or last accepted, is wrapped: its children get a P-chain
+        height.
+        """
         return block_id in self._wrapped
 
     def add(self, block: Block, parent: Block) -> None:
@@ -76,7 +78,8 @@ class Consensus:
     """Calls the VM about blocks and caches what a node caches.
 
     Methods raise `CallFailed` for errors that a node can live with (among them `InvalidResponse`),
-    `ChainFatal` for those that stop the chain, `PluginGone`, and `ChainMisused` for what a node never does.
+    `ChainFatal` for those that stop the chain, `PluginGone`, and `ChainMisused` for what a node
+    never does.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class Consensus:
         self._cache: BlockCache | None = None
         self._preference: ID | None = None
 
-    # State ---------------------------------------------------------------------------------------------
+    # State ----------------------------------------------------------------------------------------
 
     @property
     def last_accepted(self) -> Block:
@@ -107,7 +110,7 @@ class Consensus:
         """The block that the VM builds on: the last accepted block, until `prefer` is called."""
         return self._preference or self.last_accepted.id
 
-    # Reading -------------------------------------------------------------------------------------------
+    # Reading --------------------------------------------------------------------------------------
 
     def get_block(self, block_id: ID) -> Block | None:
         """Return a block from the node's cache or from the VM; None if it is missing."""
@@ -164,7 +167,9 @@ class Consensus:
         max_bytes: int = ANCESTORS_MAX_BYTES,
         max_time_ns: int = ANCESTORS_MAX_TIME_NS,
     ) -> list[bytes]:
-        """Return the block, its parent, and so on, within the limits; empty if the VM has no such block."""
+        """Return the block, its parent, and so on, within the limits; empty if the VM has no such
+        block.
+        """
         request = pb.GetAncestorsRequest(
             blk_id=block_id,
             max_blocks_num=max_blocks,
@@ -173,7 +178,7 @@ class Consensus:
         )
         return list(self.engine.call(self._client.GetAncestors, request).blks_bytes)
 
-    # Deciding ------------------------------------------------------------------------------------------
+    # Deciding -------------------------------------------------------------------------------------
 
     def build_block(self, p_chain_height: PChainHeight = AUTO) -> Block:
         """Build a block on the preferred one. The caller verifies it next."""
@@ -201,9 +206,11 @@ class Consensus:
                 self._changed()
 
     def verify(self, block: Block, p_chain_height: PChainHeight = AUTO, *, fatal: bool = False) -> None:
-        """Verify *block*, whose parent is processing or last accepted; from then on it is processing.
+        """Verify *block*, whose parent is processing or last accepted; from then on it is
+        processing.
 
-        It may be called again: after a failure, or for a processing block with another P-chain height.
+        It may be called again: after a failure, or for a processing block with another P-chain
+        height.
         """
         with self.engine.lock:
             parent = self._parent(block)
@@ -221,7 +228,9 @@ class Consensus:
             self._fork.add(block, parent)
 
     def prefer(self, block_id: ID) -> None:
-        """Make the VM build on this block, which is processing or last accepted, unless it already does."""
+        """Make the VM build on this block, which is processing or last accepted, unless it already
+        does.
+        """
         with self.engine.lock:
             if block_id not in self._blocks.verified and block_id != self.last_accepted.id:
                 raise ChainMisused(
@@ -234,10 +243,11 @@ class Consensus:
             self._changed()
 
     def accept(self, block: Block) -> list[Block]:
-        """Accept a processing child of the last accepted block, and reject all that conflict with it.
+        """Accept a processing child of the last accepted block, and reject all that conflict with
+        it.
 
-        If the preferred block was rejected, *block* is preferred. Returns the rejected blocks in the order
-        of rejection: parents first.
+        If the preferred block was rejected, *block* is preferred. Returns the rejected blocks in
+        the order of rejection: parents first.
         """
         with self.engine.lock:
             if block.id not in self._blocks.verified or block.parent_id != self.last_accepted.id:
@@ -256,7 +266,9 @@ class Consensus:
             return rejected
 
     def produce(self, p_chain_height: PChainHeight = AUTO) -> Block:
-        """Run the whole cycle of a block on a chain with one validator: build, verify, prefer, accept."""
+        """Run the whole cycle of a block on a chain with one validator: build, verify, prefer,
+        accept.
+        """
         with self.engine.lock:
             block = self.build_block(p_chain_height)
             self.verify(block, p_chain_height)
@@ -265,7 +277,7 @@ class Consensus:
                 self.accept(ancestor)
             return block
 
-    # Inside --------------------------------------------------------------------------------------------
+    # Inside ---------------------------------------------------------------------------------------
 
     @property
     def _blocks(self) -> BlockCache:
@@ -284,7 +296,9 @@ class Consensus:
         self.engine.call(self._client.BlockAccept, pb.BlockAcceptRequest(id=block.id), fatal=True)
 
     def _execute(self, block: Block) -> None:
-        """Verify and accept, as bootstrapping does: no preference, no rejection, any error is fatal."""
+        """Verify and accept, as bootstrapping does: no preference, no rejection, any error is
+        fatal.
+        """
         self.verify(block, fatal=True)
         self._accept(block)
 

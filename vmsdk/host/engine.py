@@ -1,4 +1,6 @@
-"""The node's engine: it calls the VM under the chain's lock and decides which errors stop the chain."""
+"""The node's engine: it calls the VM under the chain's lock and decides which errors stop the
+chain.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ class Engine:
     ) -> ResponseT:
         """Call the VM, under the chain's lock if *locked*.
 
-        Raises `CallFailed`, or `PluginGone` if the process has ended; if *fatal*, always `ChainFatal`.
+        Raises `CallFailed`, or `PluginGone` if the process has ended; if *fatal*, always
+        `ChainFatal`.
         """
         with self.lock if locked else nullcontext():
             if self.fault is not None:

@@ -78,7 +78,9 @@ class ClientClosed(HostError):
 
 
 def ending(exit_code: int | None) -> str:
-    """Describe how a process ended: ` (SIGSEGV)`, ` (exit status 1)`, or nothing if it is unknown."""
+    """Describe how a process ended: ` (SIGSEGV)`, ` (exit status 1)`, or nothing if it is
+    unknown.
+    """
     if exit_code is None:
         return ""
     try:
@@ -93,7 +95,8 @@ def ending(exit_code: int | None) -> str:
 class CallFailed(HostError):
     """The VM returned an error that a node can live with.
 
-    *method* is the name without its service, *code* the name of the gRPC status, *details* its text.
+    *method* is the name without its service, *code* the name of the gRPC status, *details* its
+    text.
     """
 
     def __init__(self, method: str, code: str, details: str) -> None:

@@ -79,8 +79,8 @@ class MessengerService(NodeService):
 class Notifier:
     """Calls WaitForEvent in a loop, as nodes do from protocol 42 on, and puts events into *slot*.
 
-    After an event it waits until `change` is called. A change also cancels a call in flight and drops an
-    event that is still in the slot.
+    After an event it waits until `change` is called. A change also cancels a call in flight and
+    drops an event that is still in the slot.
     """
 
     def __init__(self, client: VMClient, slot: EventSlot) -> None:

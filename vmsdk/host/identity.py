@@ -11,8 +11,8 @@ from vmsdk._pb.warp.message_grpc import Signer
 from vmsdk.host.service import NodeService, ServiceError
 from vmsdk.ids import ID, NodeID
 
-# The key pair in the vectors of tests/unit/test_bls.py. Its public half is spelled out, so that a host can
-# initialise a chain without a BLS library.
+# The key pair in the vectors of tests/unit/test_bls.py. Its public half is spelled out, so that a
+# host can initialise a chain without a BLS library.
 _DEFAULT_SECRET_KEY = bytes(range(1, 33))
 _DEFAULT_PUBLIC_KEY = bytes.fromhex(
     "96a20bb9485ff6d8950955a629e8043a43775968ac133eb7b19c5f0389a2253676abdd6c86c7b68d38a1b7f6af8650e7"
@@ -28,7 +28,8 @@ DEFAULT_NODE_ID = NodeID(bytes(range(1, 21)))
 class NodeIdentity:
     """A node ID and its BLS key. *secret_key* is 32 bytes, big-endian.
 
-    Signing, and any secret key but the default one, needs the extra `warp`; else raises `MissingExtra`.
+    Signing, and any secret key but the default one, needs the extra `warp`; else raises
+    `MissingExtra`.
     """
 
     def __init__(self, node_id: NodeID = DEFAULT_NODE_ID, secret_key: bytes = _DEFAULT_SECRET_KEY) -> None:

@@ -49,9 +49,11 @@ def chain_families(
     plugin_prefix: str = "",
     platform: str = PLATFORM,
 ) -> list[pb.MetricFamily]:
-    """Return the families as a node shows them: with prefix and chain label, checked, sorted by name.
+    """Return the families as a node shows them: with prefix and chain label, checked, sorted by
+    name.
 
-    *plugin_prefix* is what the node's protocol puts before a plugin's names. Raises `InvalidMetrics`.
+    *plugin_prefix* is what the node's protocol puts before a plugin's names. Raises
+    `InvalidMetrics`.
     """
     prefix = f"{platform}_{_VM_NAMES.get(vm_id, str(vm_id))}_{plugin_prefix}"
     merged: dict[str, pb.MetricFamily] = {}

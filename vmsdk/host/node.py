@@ -35,14 +35,15 @@ CALL_TIMEOUT_S = 60.0
 class Host:
     """Starts *command*, a path or an argv, as a plugin and brings its chain to normal operation.
 
-    *protocol* is the version to speak; *fields* are those of `ChainConfig` (*genesis*, *config*, ...).
-    *database* is a file (created if missing), an open `SQLiteDatabase` (stays open), or None for one in
-    memory. Peers offer *blocks* and *summaries* to the starting chain. *log* gets ``"stdout"`` or
-    ``"stderr"`` and each line that the VM prints. *call_timeout_s* is the deadline of each call; a node has
-    none. The other timeouts default to a node's. For *patient*, see `PluginProcess`.
+    *protocol* is the version to speak; *fields* are those of `ChainConfig` (*genesis*, *config*,
+    ...). *database* is a file (created if missing), an open `SQLiteDatabase` (stays open), or None
+    for one in memory. Peers offer *blocks* and *summaries* to the starting chain. *log* gets
+    ``"stdout"`` or ``"stderr"`` and each line that the VM prints. *call_timeout_s* is the deadline
+    of each call; a node has none. The other timeouts default to a node's. For *patient*, see
+    `PluginProcess`.
 
-    As a context manager it starts, and stops like a node. `start` raises like `PluginProcess.start` and
-    `Chain`, and then leaves nothing behind.
+    As a context manager it starts, and stops like a node. `start` raises like `PluginProcess.start`
+    and `Chain`, and then leaves nothing behind.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Host:
         """The client for raw calls. Raises `ChainMisused` before `start`."""
         return _started(self._client)
 
-    # Start -----------------------------------------------------------------------------------------------
+    # Start ----------------------------------------------------------------------------------------
 
     def start(self) -> Self:
         """Start everything and bring the chain to normal operation. Call once."""
@@ -125,7 +126,9 @@ class Host:
         self.process.at_exit(self._plugin_ended)
 
     def register(self) -> str:
-        """Start the plugin only to get its version, as a node does first: handshake, Version, Shutdown."""
+        """Start the plugin only to get its version, as a node does first: handshake, Version,
+        Shutdown.
+        """
         try:
             self._client = self._connect()
             self.process.at_exit(self._plugin_ended)
@@ -156,7 +159,7 @@ class Host:
         if self._services is not None:
             self._services.events.close()
 
-    # Run -------------------------------------------------------------------------------------------------
+    # Run ------------------------------------------------------------------------------------------
 
     def run(
         self,
@@ -192,7 +195,7 @@ class Host:
                 if on_block is not None:
                     on_block(block)
 
-    # Stop ------------------------------------------------------------------------------------------------
+    # Stop -----------------------------------------------------------------------------------------
 
     def stop(self) -> int | None:
         """Stop like a node. Returns the exit code of the process. Harmless when repeated."""

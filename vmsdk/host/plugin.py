@@ -81,10 +81,10 @@ class LogStream:
 class PluginProcess:
     """Starts *command*, a path or an argv, as a plugin.
 
-    *protocol* is the version that the host speaks. *log* is called with ``"stdout"`` or ``"stderr"`` and
-    each line of output, on other threads. The timeouts default to a node's. A node waits for the handshake
-    even after the process has ended; if *patient* is False, this one does not. As a context manager it
-    starts and stops the process.
+    *protocol* is the version that the host speaks. *log* is called with ``"stdout"`` or
+    ``"stderr"`` and each line of output, on other threads. The timeouts default to a node's. A node
+    waits for the handshake even after the process has ended; if *patient* is False, this one does
+    not. As a context manager it starts and stops the process.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class PluginProcess:
         """The `time.perf_counter` of the exec; set by `start`."""
         self._at_exit: list[Callable[[int], None]] = []
 
-    # Start -----------------------------------------------------------------------------------------------
+    # Start ----------------------------------------------------------------------------------------
 
     def start(self) -> str:
         """Start the process and wait for the handshake; returns the plugin's address. Call once.
@@ -155,8 +155,8 @@ class PluginProcess:
         environment.update(
             (name, value) for name, value in self._environment.items() if name.startswith(_INHERITED_PREFIXES)
         )
-        # Linux sends the parent-death signal when the *thread* that started the child ends. So the thread
-        # that waits for the child's end starts it.
+        # Linux sends the parent-death signal when the *thread* that started the child ends. So the
+        # thread that waits for the child's end starts it.
         self._run("life", self._live, environment)
         self._started.wait()
         if self._start_error is not None:
@@ -229,7 +229,7 @@ class PluginProcess:
         self._threads.append(thread)
         thread.start()
 
-    # Stop --------------------------------------------------------------------------------------------------
+    # Stop -----------------------------------------------------------------------------------------
 
     @property
     def pid(self) -> int | None:
@@ -242,7 +242,8 @@ class PluginProcess:
         return self._process is not None and not self._exited.is_set()
 
     def stop(self) -> int | None:
-        """Stop the process like a node: SIGTERM, 5 s, SIGKILL. Returns the exit code. Harmless when repeated.
+        """Stop the process like a node: SIGTERM, 5 s, SIGKILL. Returns the exit code. Harmless when
+        repeated.
 
         On Windows, which has no SIGTERM, the process is killed at once.
         """
@@ -293,7 +294,9 @@ class PluginProcess:
         return self.exit_code
 
     def at_exit(self, action: Callable[[int], None]) -> None:
-        """Call *action* with the exit code when the process has ended (at once, if it already has)."""
+        """Call *action* with the exit code when the process has ended (at once, if it already
+        has).
+        """
         with self._signal_lock:
             if not self._exited.is_set() or self.exit_code is None:
                 self._at_exit.append(action)

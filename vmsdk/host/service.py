@@ -31,10 +31,11 @@ class ServiceError(Exception):
 
 
 class NodeService:
-    """The base of the services: a subclass has one method, with the same name, for each gRPC method.
+    """The base of the services: a subclass has one method, with the same name, for each gRPC
+    method.
 
-    The method takes the request and returns the response. An exception becomes the gRPC status UNKNOWN
-    with its text, as in the node. `calls` counts the calls by method name.
+    The method takes the request and returns the response. An exception becomes the gRPC status
+    UNKNOWN with its text, as in the node. `calls` counts the calls by method name.
     """
 
     service: ClassVar[type[Service]]
@@ -46,11 +47,15 @@ class NodeService:
         self._calls_lock = threading.Lock()
 
     def served(self) -> Iterable[str]:
-        """Return the methods that exist in the host's protocol version; others are UNIMPLEMENTED."""
+        """Return the methods that exist in the host's protocol version; others are
+        UNIMPLEMENTED.
+        """
         return self.service.methods
 
     def fail_next(self, method: str, message: str = "injected fault", *, times: int = 1) -> None:
-        """Make the next *times* calls of *method* fail with UNKNOWN and *message*, without effect."""
+        """Make the next *times* calls of *method* fail with UNKNOWN and *message*, without
+        effect.
+        """
         if method not in self.service.methods:
             raise ValueError(f"{self.service.full_name} has no method {method!r}")
         with self._calls_lock:

@@ -68,7 +68,8 @@ class AliasService(NodeService):
 class NodeServices:
     """Everything that the VM of one chain can call, on two loopback ports. Needs no plugin process.
 
-    *disk* outlives the services; if None, the data is in memory. As a context manager it starts and stops.
+    *disk* outlives the services; if None, the data is in memory. As a context manager it starts and
+    stops.
     """
 
     def __init__(

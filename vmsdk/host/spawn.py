@@ -15,11 +15,12 @@ from vmsdk.host.errors import StartFailed
 
 _HAS_PARENT_DEATH_SIGNAL = sys.platform == "linux"
 
-# On Linux only the child itself can ask for a parent-death signal, before the exec. Running Python between
-# fork and exec is unsafe once gRPC has threads, and util-linux's setpriv is not always installed and hides
-# why an exec failed. So a small interpreter (about 15 ms, before the plugin's time starts) asks for the
-# signal and then becomes the plugin: same PID and parent, exactly this argv and environment. It exits if the
-# parent has died meanwhile, and sends back the error of a failed exec.
+# On Linux only the child itself can ask for a parent-death signal, before the exec. Running Python
+# between fork and exec is unsafe once gRPC has threads, and util-linux's setpriv is not always
+# installed and hides why an exec failed. So a small interpreter (about 15 ms, before the plugin's
+# time starts) asks for the signal and then becomes the plugin: same PID and parent, exactly this
+# argv and environment. It exits if the parent has died meanwhile, and sends back the error of a
+# failed exec.
 _BECOME = """
 import ctypes, json, os, signal, socket, sys
 control = socket.socket(fileno=int(sys.argv[1]))
@@ -47,10 +48,11 @@ class Spawned(NamedTuple):
 
 
 def spawn(argv: Sequence[str], environment: Mapping[str, str]) -> Spawned:
-    """Start ``argv[0]`` (a path) with exactly *environment*, no stdin, and pipes for stdout and stderr.
+    """Start ``argv[0]`` (a path) with exactly *environment*, no stdin, and pipes for stdout and
+    stderr.
 
-    On Linux the child gets SIGTERM when the calling *thread* ends, as with a node: call this from a thread
-    that outlives the process. Raises `StartFailed` with the system's text.
+    On Linux the child gets SIGTERM when the calling *thread* ends, as with a node: call this from a
+    thread that outlives the process. Raises `StartFailed` with the system's text.
     """
     try:
         if _HAS_PARENT_DEATH_SIGNAL:

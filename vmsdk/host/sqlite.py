@@ -32,10 +32,11 @@ _IN_MEMORY = ":memory:"
 
 
 class SQLiteDatabase:
-    """Pairs of bytes in the file *path*, or in memory if None. Thread-safe. Writes survive a SIGKILL.
+    """Pairs of bytes in the file *path*, or in memory if None. Thread-safe. Writes survive a
+    SIGKILL.
 
-    One file has several key spaces (of a chain, shared memory, ...), so that one transaction can change
-    them together. Raises `DatabaseInUse` or `DatabaseUnreadable`.
+    One file has several key spaces (of a chain, shared memory, ...), so that one transaction can
+    change them together. Raises `DatabaseInUse` or `DatabaseUnreadable`.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -166,7 +167,9 @@ class KeySpace:
                 self.delete(key)
 
     def iterate(self, *, prefix: bytes = b"", start: bytes = b"") -> SnapshotIterator:
-        """Iterate in order over the present pairs whose key has *prefix* and is at least *start*."""
+        """Iterate in order over the present pairs whose key has *prefix* and is at least
+        *start*.
+        """
         return SnapshotIterator(self, prefix=prefix, start=start)
 
     def items(self) -> list[tuple[bytes, bytes]]:
@@ -181,8 +184,9 @@ class KeySpace:
 class SnapshotIterator:
     """Pairs in ascending order of keys, as they were when the iterator was created.
 
-    Writers keep the old value of each key that a live iterator has yet to reach. So an iterator needs no
-    read transaction, which would make the write-ahead log grow, and works in memory as on disk.
+    Writers keep the old value of each key that a live iterator has yet to reach. So an iterator
+    needs no read transaction, which would make the write-ahead log grow, and works in memory as on
+    disk.
     """
 
     def __init__(self, space: KeySpace, *, prefix: bytes, start: bytes) -> None:
@@ -197,7 +201,9 @@ class SnapshotIterator:
             space.database._iterators.setdefault(space.name, set()).add(self)
 
     def page(self, size: int) -> list[tuple[bytes, bytes]]:
-        """Return the next pairs, until their keys and values reach *size* bytes; empty at the end."""
+        """Return the next pairs, until their keys and values reach *size* bytes; empty at the
+        end.
+        """
         database = self._space.database
         pairs: list[tuple[bytes, bytes]] = []
         with database._lock:

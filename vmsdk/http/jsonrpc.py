@@ -58,18 +58,18 @@ class JSONRPC:
     """One or more services, mounted by `create_handlers`.
 
     `JSONRPC("chain", service)` and `JSONRPC({"chain": service, "admin": other})` serve each public
-    method of a service as `chain.proposeBlock`, callable by that name, by its Python name and by its
-    Go name. A function in place of a service is one method with exactly the name given.
+    method of a service as `chain.proposeBlock`, callable by that name, by its Python name and by
+    its Go name. A function in place of a service is one method with exactly the name given.
 
     Plain methods run in a thread, so they may use the node's database and `Context.lock`; `async`
-    methods run on the event loop, and may not. Raise `JSONRPCError` to respond with an error of your
-    own; `NotFound` and `InvalidBlock` become -32000 with their text. Any other exception is a bug: the
-    client gets -32603 and the log the traceback.
+    methods run on the event loop, and may not. Raise `JSONRPCError` to respond with an error of
+    your own; `NotFound` and `InvalidBlock` become -32000 with their text. Any other exception is a
+    bug: the client gets -32603 and the log the traceback.
 
-    Parameters are an array, an object (names match regardless of case and underscores), or an
-    array of one object. Annotations of JSON types (`str`, `int`, `float`, `bool`, `list`, `dict`, `None`
-    and unions of them) are checked; `ID` and `NodeID` are parsed. A result is any JSON value, in which
-    IDs become text.
+    Parameters are an array, an object (names match regardless of case and underscores), or an array
+    of one object. Annotations of JSON types (`str`, `int`, `float`, `bool`, `list`, `dict`, `None`
+    and unions of them) are checked; `ID` and `NodeID` are parsed. A result is any JSON value, in
+    which IDs become text.
     """
 
     @overload
@@ -125,7 +125,7 @@ class JSONRPC:
         """Whether no method is `async`, so that no event loop is needed."""
         return not any(method.is_async for method in self._methods.values())
 
-    # HTTP ------------------------------------------------------------------------------------------
+    # HTTP -----------------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -160,7 +160,7 @@ class JSONRPC:
         result = await self.answer(body, run_in_thread, report)
         return Reply(204, {}, b"") if result is None else Reply(200, _JSON, result)
 
-    # JSON-RPC --------------------------------------------------------------------------------------
+    # JSON-RPC -------------------------------------------------------------------------------------
 
     async def answer(
         self, body: bytes, run_in_thread: RunInThread = asyncio.to_thread, report: Report = report_to_log
@@ -293,7 +293,7 @@ def _failure(call_id: Any, error: JSONRPCError) -> bytes:
     return f'{{"jsonrpc":"2.0","error":{text},"id":{_encode(call_id)}}}'.encode()
 
 
-# JSON ----------------------------------------------------------------------------------------------
+# JSON ---------------------------------------------------------------------------------------------
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -339,7 +339,7 @@ def _depth(value: Any) -> int:
     return depth
 
 
-# HTTP ----------------------------------------------------------------------------------------------
+# HTTP ---------------------------------------------------------------------------------------------
 
 
 class Reply(NamedTuple):

@@ -39,8 +39,8 @@ _HOP_BY_HOP = frozenset(
 class WSGI:
     """A WSGI app, served as ASGI.
 
-    a2wsgi would not do: when a client leaves during a long response, its thread waits forever, and a
-    request that breaks off looks like a shorter, complete one.
+    a2wsgi would not do: when a client leaves during a long response, its thread waits forever, and
+    a request that breaks off looks like a shorter, complete one.
     """
 
     def __init__(self, app: WSGIApp) -> None:

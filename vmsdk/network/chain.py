@@ -34,7 +34,8 @@ class NewChain:
     """
 
     target: str
-    """The VM: `path/vm.py`, `path/vm.py:Class`, `package.module:Class`, or a plugin's executable."""
+    """The VM: `path/vm.py`, `path/vm.py:Class`, `package.module:Class`, or a plugin's executable.
+    """
     name: str = ""
     """Letters, digits, `-` and `_`; by default the VM's name. The chain's URLs end with it."""
     vm_name: str = ""
@@ -103,7 +104,8 @@ class Chain:
         return JSONRPCClient(self.url(node) + path)
 
     def height(self, node: Node) -> int:
-        """The height of the last block that the node has accepted; 0 if the node has not reported it yet.
+        """The height of the last block that the node has accepted; 0 if the node has not reported
+        it yet.
 
         Raises `NodeUnreachable` if the node doesn't respond.
         """
@@ -120,13 +122,17 @@ class Chain:
 
 
 def check_name(what: str, name: str) -> None:
-    """Raise `NetworkError` unless `name` can be in a URL and a path. `what` is a network or a chain."""
+    """Raise `NetworkError` unless `name` can be in a URL and a path. `what` is a network or a
+    chain.
+    """
     if not _NAME.fullmatch(name):
         raise NetworkError(f"a {what} cannot be called {name!r}: use up to 64 letters, digits, - and _")
 
 
 def default_name(target: Target) -> str:
-    """The VM's name: its class's (`vm.py:TimestampVM`: `timestampvm`), else its module's or file's."""
+    """The VM's name: its class's (`vm.py:TimestampVM`: `timestampvm`), else its module's or
+    file's.
+    """
     if isinstance(target, ExecutableTarget):
         name = target.name
     else:

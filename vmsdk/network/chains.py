@@ -33,7 +33,8 @@ class Chains:
     def install(self, new_chains: Sequence[NewChain]) -> None:
         """Put the chains' plugins where nodes find them.
 
-        Raises `NetworkError` if there is another VM of that name, `VMError` if one can't be installed.
+        Raises `NetworkError` if there is another VM of that name, `VMError` if one can't be
+        installed.
         """
         network = self._store.load()
         for new in new_chains:
@@ -66,7 +67,9 @@ class Chains:
         return births
 
     def create(self, births: Iterable[Birth], pchain: PChain) -> None:
-        """Create what was planned; nodes run it then. Raises `NetworkError` if the P-chain refuses."""
+        """Create what was planned; nodes run it then. Raises `NetworkError` if the P-chain
+        refuses.
+        """
         for birth in births:
             self._progress(f"creating the chain {birth.name}")
             pchain.commit(birth.subnet, "create a subnet")

@@ -32,8 +32,8 @@ def node_flags(
 ) -> dict[str, str]:
     """The flags of a node.
 
-    A port of 0 lets it choose a free one, which it writes into `process.json`. Without flags for its
-    keys a node creates an identity at its first start and keeps it in its data directory.
+    A port of 0 lets it choose a free one, which it writes into `process.json`. Without flags for
+    its keys a node creates an identity at its first start and keeps it in its data directory.
     """
     peers = list(peers)
     return {
@@ -107,7 +107,9 @@ class Launch:
         return bool(self.uri)
 
     def name_chain(self, chain: ChainRecord) -> None:
-        """Serve the chain, even before it exists, at its name: the file of aliases affects no URLs."""
+        """Serve the chain, even before it exists, at its name: the file of aliases affects no
+        URLs.
+        """
         endpoint, alias = f"bc/{chain.chain_id}", f"bc/{chain.name}"
         JSONRPCClient(f"{self.uri}/ext/admin", _CALL_TIMEOUT_S).call(
             "admin.alias", endpoint=endpoint, alias=alias
@@ -191,7 +193,9 @@ class Launch:
 
 
 def _environment(temporary: Path) -> dict[str, str]:
-    """This process's, with temporary files in the node's directory: each start leaves a keystore."""
+    """This process's, with temporary files in the node's directory: each start leaves a
+    keystore.
+    """
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     return {**os.environ, "TMPDIR": str(temporary)}

@@ -42,8 +42,8 @@ class LocalNetwork:
     ```
 
     Without a directory the network is temporary: it is removed at the end of the `with` block or of
-    this process. In a directory it stays: the end of the block stops the nodes, and the next `start`
-    brings back the same chains, identities, addresses and blocks.
+    this process. In a directory it stays: the end of the block stops the nodes, and the next
+    `start` brings back the same chains, identities, addresses and blocks.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class LocalNetwork:
             node: the metalgo or avalanchego binary; by default VMSDK_NODE, or one on the PATH.
             nodes: how many nodes a new network has.
             directory: where everything about the network is kept.
-            http_port: the first node's API port. Its staking port is the next, and each further node
-                has the next two. By default the nodes get free ports at their first start.
+            http_port: the first node's API port. Its staking port is the next, and each further
+                node has the next two. By default the nodes get free ports at their first start.
             flags: further flags of the nodes (`{"log-level": "debug"}`).
             node_plugins: executables that run the first chain's VM on some nodes, by the nodes'
                 numbers (`{2: "build/timestampvm"}`), to mix several implementations.
@@ -91,7 +91,9 @@ class LocalNetwork:
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str], progress: Callable[[str], None] | None = None) -> Self:
-        """The network in the directory, running or not. Raises `NetworkNotFound` if there is none."""
+        """The network in the directory, running or not. Raises `NetworkNotFound` if there is
+        none.
+        """
         network = cls(directory=directory, progress=progress)
         network._store.load()
         return network
@@ -159,7 +161,8 @@ class LocalNetwork:
         return self.chain.client(self.nodes[node], path)
 
     def start(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Create the network, or start those of its nodes that don't run, and wait until it is ready.
+        """Create the network, or start those of its nodes that don't run, and wait until it is
+        ready.
 
         It is ready when all chains accept work on all nodes and each node is connected to each
         other. Raises `NetworkError` if it fails; a new network then leaves nothing on the disk.
@@ -263,8 +266,8 @@ class LocalNetwork:
     ) -> None:
         """Wait until nodes (by default all that run) have accepted a block of that height.
 
-        The chain is the first by default. Raises `NetworkError` if it takes longer than `timeout_s`,
-        or no node runs.
+        The chain is the first by default. Raises `NetworkError` if it takes longer than
+        `timeout_s`, or no node runs.
         """
         chain = chain or self.chain
         waiting = list(nodes) or [node for node in self.nodes if node.status == "running"]

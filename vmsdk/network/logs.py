@@ -118,7 +118,8 @@ def node_id_in(main: Iterable[str]) -> str | None:
 def node_death(
     node: str, exit_code: int | None, main: Sequence[str], output: Sequence[str], log: Path
 ) -> NetworkError:
-    """Why the node ended: `main` are the lines of its log since its start, `output` what it printed.
+    """Why the node ended: `main` are the lines of its log since its start, `output` what it
+    printed.
 
     `exit_code` is negative for a signal, and None if another process started the node.
     """

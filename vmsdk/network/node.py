@@ -29,7 +29,9 @@ _METRIC = re.compile(r"(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<val
 
 
 class Node:
-    """A node by its name (`node1`). Its state is on the disk, where other processes may change it."""
+    """A node by its name (`node1`). Its state is on the disk, where other processes may change
+    it.
+    """
 
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
@@ -82,7 +84,8 @@ class Node:
         return JSONRPCClient(self.uri + path)
 
     def metrics(self, name: str, **labels: str) -> list[float]:
-        """The values at `/ext/metrics` of the metrics whose name ends with `name`, with these labels.
+        """The values at `/ext/metrics` of the metrics whose name ends with `name`, with these
+        labels.
 
         Leave off the beginning of a name, which depends on the node (`avalanche_`, `metal_`).
         Raises `NodeUnreachable` if it doesn't respond, which it may not after a plugin has died.
@@ -368,7 +371,9 @@ def _has_reached(stage: Callable[[Node], bool], node: Node, progress: Callable[[
 
 
 def _await_mesh(store: Store, timeout_s: float) -> None:
-    """Wait until each node that runs is connected to each other: without peers it would go on alone."""
+    """Wait until each node that runs is connected to each other: without peers it would go on
+    alone.
+    """
     nodes = [node for record in store.load().nodes if (node := Node(store, record.name)).status == "running"]
     node_ids = {node.record.node_id for node in nodes}
     deadline = time.monotonic() + timeout_s

@@ -40,7 +40,8 @@ class PChain:
         return [utxo for utxo in decoded if utxo is not None and utxo.asset_id == asset_id]
 
     def commit(self, transaction: Transaction, what: str, timeout_s: float = COMMIT_TIMEOUT_S) -> None:
-        """Issue a transaction and wait until it is committed. `what` completes "the P-chain did not …".
+        """Issue a transaction and wait until it is committed. `what` completes "the P-chain did not
+        …".
 
         Raises `NetworkError` if the node refuses or drops it, or it stays undecided.
         """

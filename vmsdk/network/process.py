@@ -22,7 +22,9 @@ _START_TOLERANCE_S = 2.0  # the system's clock may be set between two looks at a
 
 
 class Process:
-    """A process known by its ID and its start time, so that a reused ID is never mistaken for it."""
+    """A process known by its ID and its start time, so that a reused ID is never mistaken for
+    it.
+    """
 
     def __init__(self, pid: int, started: float) -> None:
         """`started` is in Unix seconds, as the operating system has it."""
@@ -46,7 +48,8 @@ class Process:
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ]
         environment = os.environ if environment is None else environment
-        # Not subprocess: a Popen object warns if the process outlives it, as a detached network does.
+        # Not subprocess: a Popen object warns if the process outlives it, as a detached network
+        # does.
         pid = os.posix_spawn(command[0], command, environment, file_actions=actions, setsid=True)
         return cls(pid, psutil.Process(pid).create_time())
 

@@ -50,9 +50,12 @@ class NodeRecord:
     pid: int | None = None
     """None while the node should not run."""
     started: float = 0.0
-    """The start of the process in Unix seconds, which distinguishes it from a later one with the same ID."""
+    """The start of the process in Unix seconds, which distinguishes it from a later one with the
+    same ID.
+    """
     plugin: str = ""
-    """An executable that runs the first chain's VM on this node, instead of what other nodes run."""
+    """An executable that runs the first chain's VM on this node, instead of what other nodes run.
+    """
 
 
 @dataclass
@@ -137,7 +140,9 @@ class Store:
         return self.directory / name
 
     def load(self) -> NetworkRecord:
-        """The record. Raises `NetworkNotFound` if there is none, `InvalidState` if it can't be read."""
+        """The record. Raises `NetworkNotFound` if there is none, `InvalidState` if it can't be
+        read.
+        """
         try:
             text = self.path.read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
@@ -170,7 +175,8 @@ class Store:
     def changing(self) -> Iterator[NetworkRecord]:
         """Give the record to this thread alone and write it at the end, even after an exception.
 
-        Raises `NetworkBusy` if another process keeps changing it, `NetworkNotFound` if there is none.
+        Raises `NetworkBusy` if another process keeps changing it, `NetworkNotFound` if there is
+        none.
         """
         with self.locked():
             record = self.load()
@@ -183,7 +189,8 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Keep other processes and threads from changing the network. Can be nested.
 
-        Raises `NetworkBusy` if another process keeps changing it, `NetworkNotFound` without a directory.
+        Raises `NetworkBusy` if another process keeps changing it, `NetworkNotFound` without a
+        directory.
         """
         with self._mutex:
             if self._depth == 0:
@@ -203,7 +210,9 @@ class Store:
         self.aliases_file.write_text(json.dumps(aliases), encoding="utf-8")
 
     def write_chain_config(self, chain_id: str, config: bytes | None, upgrade: bytes | None) -> None:
-        """Write the chain's configuration and upgrades for the nodes' next start; None changes nothing."""
+        """Write the chain's configuration and upgrades for the nodes' next start; None changes
+        nothing.
+        """
         folder = self.chain_config_dir / chain_id
         for file, content in (("config.json", config), ("upgrade.json", upgrade)):
             if content is not None:
@@ -237,7 +246,9 @@ class Store:
 
 
 def networks_dir() -> Path:
-    """Where networks are kept by default: `vmsdk/networks` under XDG_DATA_HOME or ~/.local/share."""
+    """Where networks are kept by default: `vmsdk/networks` under XDG_DATA_HOME or
+    ~/.local/share.
+    """
     base = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
     return Path(base) / "vmsdk" / "networks"
 

@@ -12,12 +12,14 @@ import re
 from importlib.util import find_spec
 
 _EXPERIMENTS = "GRPC_EXPERIMENTS"
-# The core complains on stderr about experiments that it does not know: these versions know this one.
+# The core complains on stderr about experiments that it does not know: these versions know this
+# one.
 _KNOWN_VERSIONS = range(76, 86)
 
 
 def _import_grpc() -> None:
-    # The core reads the variable when it is loaded, and processes started later need not inherit it.
+    # The core reads the variable when it is loaded, and processes started later need not inherit
+    # it.
     if _EXPERIMENTS in os.environ or _minor_version() not in _KNOWN_VERSIONS:
         return
     os.environ[_EXPERIMENTS] = "-event_engine_listener"

@@ -43,7 +43,9 @@ class BlockMemory(ChainView):
         return conversion.block("get_block", self._vm.get_block(block_id))
 
     def resolve(self, data: bytes) -> tuple[bytes, Block]:
-        """The ID and the block in *data*: the verified object if there is one, else one parsed before."""
+        """The ID and the block in *data*: the verified object if there is one, else one parsed
+        before.
+        """
         block_id = self._parsed.get(data)
         if block_id is not None:
             self._parsed.move_to_end(data)
@@ -68,7 +70,9 @@ class BlockMemory(ChainView):
 
     @property
     def processing(self) -> tuple[Block, ...]:
-        """Verified and undecided blocks in the order of their verification, which is parents first."""
+        """Verified and undecided blocks in the order of their verification, which is parents
+        first.
+        """
         return tuple(self._verified.values())
 
     @property
@@ -76,10 +80,12 @@ class BlockMemory(ChainView):
         """The height of the last accepted block; 0 before any is known."""
         return 0 if self._last_accepted is None else self._last_accepted[1].height
 
-    # Remembering -----------------------------------------------------------------------------------
+    # Remembering ----------------------------------------------------------------------------------
 
     def remember_parsed(self, data: bytes, block: Block) -> tuple[bytes, Block]:
-        """Remember that *data* is *block*, unless that is verified already. Returns what `resolve` does."""
+        """Remember that *data* is *block*, unless that is verified already. Returns what `resolve`
+        does.
+        """
         block_id = conversion.own_id(block)
         is_verified = block_id in self._verified
         if len(data) <= MAX_PARSED_BYTES:
@@ -100,7 +106,9 @@ class BlockMemory(ChainView):
         self._objects.pop(block_id, None)
 
     def refused(self, block_id: bytes) -> None:
-        """Drop the object whose verification failed: it may be half changed. The next one is parsed anew."""
+        """Drop the object whose verification failed: it may be half changed. The next one is parsed
+        anew.
+        """
         self._objects.pop(block_id, None)
 
     def prefer(self, block_id: bytes) -> None:

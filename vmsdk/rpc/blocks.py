@@ -23,7 +23,8 @@ from vmsdk.vm import BatchedParseBlock, BuildBlockWithContext, GetAncestors
 # (wrappers.IntLen in the node's snow/engine/snowman/block/batched_vm.go).
 ANCESTOR_OVERHEAD_BYTES = 4
 
-# vmsdk's own readers raise InvalidInput while a block is parsed: a peer's garbage is not a fault of the VM.
+# vmsdk's own readers raise InvalidInput while a block is parsed: a peer's garbage is not a fault of
+# the VM.
 _INVALID = (InvalidBlock, InvalidInput)
 
 
@@ -60,7 +61,7 @@ class Blocks:
         yield dispatch.engine(VM.BlockAccept, self.accept, answers=(NotVerified,))
         yield dispatch.engine(VM.BlockReject, self.reject, answers=(NotVerified,))
 
-    # Making and finding ----------------------------------------------------------------------------
+    # Making and finding ---------------------------------------------------------------------------
 
     def build_block(self, request: vm_pb2.BuildBlockRequest) -> vm_pb2.BuildBlockResponse:
         try:
@@ -165,7 +166,8 @@ class Blocks:
         try:
             accepted = self._vm.get_block_id_at_height(block.height)
         except NotFound:
-            # Pruned, or from before a state sync: at this height only accepted blocks are asked for.
+            # Pruned, or from before a state sync: at this height only accepted blocks are asked
+            # for.
             return vm_pb2.STATUS_ACCEPTED
         return vm_pb2.STATUS_ACCEPTED if accepted == block.id else vm_pb2.STATUS_REJECTED
 
@@ -214,7 +216,7 @@ class Blocks:
             found.append(data)
         return found
 
-    # Deciding --------------------------------------------------------------------------------------
+    # Deciding -------------------------------------------------------------------------------------
 
     def set_preference(self, request: vm_pb2.SetPreferenceRequest) -> Empty:
         block_id = identifier(request.id)

@@ -17,7 +17,9 @@ MAX_HEIGHT = 2**64 - 1
 
 
 class InvalidRequest(VMError):
-    """The node sent what the protocol does not allow. The text is the node's own where it has one."""
+    """The node sent what the protocol does not allow. The text is the node's own where it has
+    one.
+    """
 
 
 # From the node -----------------------------------------------------------------------------------
@@ -47,11 +49,13 @@ def moment(message: TimestampMessage) -> Timestamp:
         raise InvalidRequest(str(error)) from None
 
 
-# From an author's methods --------------------------------------------------------------------------
+# From an author's methods -------------------------------------------------------------------------
 
 
 def unusable(what: str, value: object, rule: str) -> VMError:
-    """The error for *value*, which an author's code returned or holds, and the *rule* that it breaks."""
+    """The error for *value*, which an author's code returned or holds, and the *rule* that it
+    breaks.
+    """
     return VMError(f"{what} {_shown(value)}: it must {rule}")
 
 
@@ -84,7 +88,7 @@ def call(method: str, function: Callable[..., object], *arguments: object) -> No
         raise unusable(f"{method} returned", value, "return None, and raise an exception to refuse")
 
 
-# From an author's blocks and summaries -------------------------------------------------------------
+# From an author's blocks and summaries ------------------------------------------------------------
 
 
 class LastAcceptedFields(TypedDict):
@@ -127,7 +131,9 @@ def height(thing: Block | StateSummary) -> int:
 
 
 def content(thing: Block | StateSummary) -> bytes:
-    """The bytes of a block or a summary. Raises `VMError`: protobuf would take None for no bytes at all."""
+    """The bytes of a block or a summary. Raises `VMError`: protobuf would take None for no bytes at
+    all.
+    """
     value = _attribute(thing, "raw", rule := "be bytes")
     if not isinstance(value, bytes):
         raise unusable(f"{type(thing).__name__}.raw is", value, rule)
@@ -135,7 +141,9 @@ def content(thing: Block | StateSummary) -> bytes:
 
 
 def timestamp(block: Block) -> TimestampMessage:
-    """The block's time, which is present in a response even at 1970-01-01. Raises `InvalidInput`."""
+    """The block's time, which is present in a response even at 1970-01-01. Raises
+    `InvalidInput`.
+    """
     value: TimestampLike = _attribute(block, "timestamp", "be a Timestamp, a datetime or Unix seconds")  # type: ignore[assignment]
     at = Timestamp.of(value)
     return TimestampMessage(seconds=at.seconds, nanos=at.nanos)

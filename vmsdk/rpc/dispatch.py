@@ -1,4 +1,6 @@
-"""From a gRPC call to a method of a servicer and back, with the lock and the handling of exceptions."""
+"""From a gRPC call to a method of a servicer and back, with the lock and the handling of
+exceptions.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,8 @@ class Dispatcher:
     ) -> Handler:
         """A call of the chain's engine: one at a time, with the chain's lock, on a running chain.
 
-        Errors of the types *answers* are ordinary outcomes of this call. Any other is a fault of the VM.
+        Errors of the types *answers* are ordinary outcomes of this call. Any other is a fault of
+        the VM.
         """
         session = self._session
         lock = session.lock

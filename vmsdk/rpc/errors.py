@@ -13,8 +13,8 @@ import grpc
 from vmsdk._pb.vm import vm_pb2
 from vmsdk.errors import Closed, Fatal, NodeError, NotFound, StateSyncNotImplemented, VMError
 
-# A status text travels in an HTTP/2 header, where peers built on gRPC's C core accept at most 8 KiB, and
-# each byte that is not printable ASCII takes three.
+# A status text travels in an HTTP/2 header, where peers built on gRPC's C core accept at most 8
+# KiB, and each byte that is not printable ASCII takes three.
 MAX_DETAILS_BYTES = 4_096
 _CUT = "..."
 
@@ -28,7 +28,8 @@ _SENTINELS: tuple[tuple[type[Exception], vm_pb2.Error.ValueType], ...] = (
 SENTINELS = tuple(kind for kind, _ in _SENTINELS)
 """What a method with an `err` field reports as a number in an OK response, wherever it was raised.
 
-An exception that is merely raised *from* one of these is not one of them, as in the node's own hosts.
+An exception that is merely raised *from* one of these is not one of them, as in the node's own
+hosts.
 """
 
 
@@ -98,7 +99,9 @@ class FaultLog:
         self._by_method: Counter[str] = Counter()
 
     def record(self, method: str, error: BaseException, consequence: str) -> None:
-        """Log that *method* of the VM raised *error*, and what follows from it. Reports a `Fatal`."""
+        """Log that *method* of the VM raised *error*, and what follows from it. Reports a
+        `Fatal`.
+        """
         if isinstance(error, Fatal):
             self._on_fatal(error)
         signature = (method, type(error).__qualname__, _place(error.__traceback__))

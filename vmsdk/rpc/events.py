@@ -1,4 +1,6 @@
-"""How events reach the node: it asks for them (protocol 42 and newer), or a thread sends them (up to 41)."""
+"""How events reach the node: it asks for them (protocol 42 and newer), or a thread sends them (up
+to 41).
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ from vmsdk.state import Event
 if TYPE_CHECKING:
     from vmsdk.services.messenger import MessengerClient
 
-# The node acts on a message when its engine is free, and may drop one while it bootstraps. Sending it
-# again is harmless: the node's queue holds one message and refuses the next.
+# The node acts on a message when its engine is free, and may drop one while it bootstraps. Sending
+# it again is harmless: the node's queue holds one message and refuses the next.
 RESEND_S = 5.0
 FULL_QUEUE_S = 0.1
 
@@ -70,7 +72,9 @@ class Notifier:
         self._thread.start()
 
     def stop(self) -> None:
-        """Send nothing more. The event source must be closed before; blocks no longer than a call."""
+        """Send nothing more. The event source must be closed before; blocks no longer than a
+        call.
+        """
         self._stopped.set()
 
     def _run(self) -> None:

@@ -15,12 +15,14 @@ from vmsdk.vm import ChainVM
 # fails is repeated no faster than that, and ever slower up to 2 s while it goes on failing.
 FIRST_RETRY_S = 0.1
 MAX_RETRY_S = 2.0
-# The node verifies a block right after it was built; until then the block's work still looks pending.
+# The node verifies a block right after it was built; until then the block's work still looks
+# pending.
 MAX_UNVERIFIED_S = 2.0
-# The node has one wait outstanding, and a cancelled one may overlap with its successor for a moment.
+# The node has one wait outstanding, and a cancelled one may overlap with its successor for a
+# moment.
 MAX_WAITS = 4
-# A node that drops an event asks again at once. One that asks so soon again has probably not heard the
-# end of a dynamic state sync.
+# A node that drops an event asks again at once. One that asks so soon again has probably not heard
+# the end of a dynamic state sync.
 UNHEARD_S = 0.2
 # It may also ask because something changed on a busy chain, so there is a limit.
 MAX_REPEATS = 16
@@ -40,12 +42,13 @@ class Wait:
 
 
 class _SyncEnd:
-    """Whether the end of a state sync is due to be reported. Used with the event source's lock held.
+    """Whether the end of a state sync is due to be reported. Used with the event source's lock
+    held.
 
-    The node waits for the end of a static sync, and sets the next state once it has heard of it: until
-    then the end is reported again and again, since the node may drop it. After a dynamic sync, or one
-    that ends in normal operation, nothing that the node does shows that it has heard. That end is
-    reported once, and again only if the node asks anew at once.
+    The node waits for the end of a static sync, and sets the next state once it has heard of it:
+    until then the end is reported again and again, since the node may drop it. After a dynamic
+    sync, or one that ends in normal operation, nothing that the node does shows that it has heard.
+    That end is reported once, and again only if the node asks anew at once.
     """
 
     def __init__(self) -> None:
@@ -82,7 +85,8 @@ class _SyncEnd:
     def take(self, now: float) -> bool:
         """The end is about to be reported; false if it is no longer due."""
         due = self.is_due
-        # While a node accepts a summary it drops every event, with the SetState that ends this phase.
+        # While a node accepts a summary it drops every event, with the SetState that ends this
+        # phase.
         if due and self.is_reported_once and self._state is not State.STATE_SYNCING:
             self.is_due = False
             self._taken_at = now
@@ -140,7 +144,7 @@ class EventSource:
         self._author_waits = False
         self._late: Event | None = None
 
-    # What happens to the chain ---------------------------------------------------------------------
+    # What happens to the chain --------------------------------------------------------------------
 
     def notify(self) -> None:
         """The author reports that there may be work."""
@@ -223,7 +227,7 @@ class EventSource:
         self._changes += 1
         self._condition.notify_all()
 
-    # Waiting ---------------------------------------------------------------------------------------
+    # Waiting --------------------------------------------------------------------------------------
 
     def begin(self) -> Wait:
         """A new wait. If there are too many, the oldest end: nobody listens to them any more."""
@@ -264,8 +268,8 @@ class EventSource:
     def _ask_author(self, wait: Wait) -> Event | None:
         """The event from the author's own `wait_for_event`.
 
-        It is called for one wait at a time: if it misses a cancellation, one thread is stuck, and not
-        eventually all of them. An event that comes too late for one wait goes to the next.
+        It is called for one wait at a time: if it misses a cancellation, one thread is stuck, and
+        not eventually all of them. An event that comes too late for one wait goes to the next.
         """
         with self._condition:
             self._condition.wait_for(lambda: wait.cancelled.is_set() or not self._author_waits)
@@ -327,7 +331,8 @@ class EventSource:
 
     def _has_pending_work(self) -> bool:
         with self._lock:
-            # While this thread waited for the lock, the work may have gone into a block, or the chain ended.
+            # While this thread waited for the lock, the work may have gone into a block, or the
+            # chain ended.
             return self._quiet_s() == 0 and self.has_pending_work()
 
     def has_pending_work(self) -> bool:
@@ -341,7 +346,7 @@ class EventSource:
         finally:
             self._asking = None
 
-    # Being heard, for nodes that are sent events instead of asking (until protocol 41) ----------------
+    # Being heard, for nodes that are sent events instead of asking (until protocol 41) ------------
 
     def hearings(self, event: Event) -> int:
         """How many times the node has acted on this kind of event."""
@@ -349,7 +354,9 @@ class EventSource:
             return self._hearings(event)
 
     def wait_until_heard(self, event: Event, hearings: int, timeout_s: float) -> None:
-        """Block until the node has acted on *event* since *hearings*, at most *timeout_s* seconds."""
+        """Block until the node has acted on *event* since *hearings*, at most *timeout_s*
+        seconds.
+        """
         with self._condition:
             self._condition.wait_for(
                 lambda: (

@@ -32,8 +32,9 @@ _TimeName = Literal[
     "helicon_time",
 ]
 _TIMES: tuple[_TimeName, ...] = get_args(_TimeName)
-# A node older than an upgrade does not send its time. A Go VM refuses that, so a node of AvalancheGo
-# 1.14.0 and a VM built with 1.14.1 don't work together, although both speak protocol 44.
+# A node older than an upgrade does not send its time. A Go VM refuses that, so a node of
+# AvalancheGo 1.14.0 and a VM built with 1.14.1 don't work together, although both speak protocol
+# 44.
 
 
 class Identity:

@@ -18,11 +18,14 @@ else:
 
 
 HELD_AFTER_S = 0.005
-"""A call that runs for longer waits for something, as a rule, and leaves the processor to others."""
+"""A call that runs for longer waits for something, as a rule, and leaves the processor to others.
+"""
 
 
 def end_process(reason: str) -> NoReturn:
-    """Log *reason* and end the process: a server that half works would keep the node waiting for ever."""
+    """Log *reason* and end the process: a server that half works would keep the node waiting for
+    ever.
+    """
     try:
         logging.getLogger("vmsdk.rpc").critical("the process ends: %s", reason)
     finally:
@@ -46,13 +49,20 @@ class Lane:
         self.limit = limit
         """Calls that run at a time."""
         self.grown_limit = max(limit, grown_limit)
-        """The same, counting calls that have run for more than `HELD_AFTER_S`, which are presumed to wait."""
+        """The same, counting calls that have run for more than `HELD_AFTER_S`, which are presumed
+        to wait.
+        """
         self.reserved = reserved
-        """Whether the server always keeps a thread for the lane, however busy its other lanes are."""
+        """Whether the server always keeps a thread for the lane, however busy its other lanes are.
+        """
         self.cancellable = cancellable
-        """Whether a running call is notified when its client gives it up. That costs each call some time."""
+        """Whether a running call is notified when its client gives it up. That costs each call some
+        time.
+        """
         self.queue_limit = queue_limit
-        """Calls that wait for their turn; any more are refused with RESOURCE_EXHAUSTED. None: no limit."""
+        """Calls that wait for their turn; any more are refused with RESOURCE_EXHAUSTED. None: no
+        limit.
+        """
         self.waiting: OrderedDict[Any, None] = OrderedDict()
         """Calls that wait for their turn, the oldest first."""
         self.began_s: dict[int, float] = {}
@@ -68,7 +78,9 @@ class Lane:
 
 
 class LaneMethod(_RpcMethodHandler):
-    """A unary gRPC method that runs in a lane. Any server of grpcio takes it for an ordinary method."""
+    """A unary gRPC method that runs in a lane. Any server of grpcio takes it for an ordinary
+    method.
+    """
 
     request_streaming = False
     response_streaming = False

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from vmsdk.rpc.pollserver import PollServer
 
 # The node pings idle connections every 30 s. With gRPC's defaults a server takes that for abuse and
-# hangs up ("too_many_pings"), and refuses messages over 4 MiB. Source: PingInterval and the limits of
-# the node's vms/rpcchainvm/grpcutils.
+# hangs up ("too_many_pings"), and refuses messages over 4 MiB. Source: PingInterval and the limits
+# of the node's vms/rpcchainvm/grpcutils.
 MIN_PING_INTERVAL_MS = 5_000
 KEEPALIVE_TIME_MS = 2 * 60 * 60 * 1_000
 KEEPALIVE_TIMEOUT_MS = 20_000
@@ -91,7 +91,9 @@ def make_server(*, reserved: int = 0) -> Server:
 
 
 class PublicServer:
-    """grpcio's own server, with a thread pool for each lane. All threads of a pool start with it."""
+    """grpcio's own server, with a thread pool for each lane. All threads of a pool start with
+    it.
+    """
 
     def __init__(self) -> None:
         self._server = grpc.server(_pool(PUBLIC_THREADS), options=SERVER_OPTIONS)
@@ -119,7 +121,9 @@ class PublicServer:
         return self._server.stop(grace)
 
     def _watch(self, serving: threading.Thread) -> None:
-        """End the process when grpcio's only serving thread dies: no call would be served any more."""
+        """End the process when grpcio's only serving thread dies: no call would be served any
+        more.
+        """
         serving.join()
         if not self._stopping.is_set():
             end_process("grpcio's serving thread has died, see its traceback")
@@ -146,7 +150,9 @@ class _Pooled(grpc.GenericRpcHandler):
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """A pool whose threads all run, since a `submit` that can't start one ends grpcio's serving thread."""
+    """A pool whose threads all run, since a `submit` that can't start one ends grpcio's serving
+    thread.
+    """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="vmsdk-call")
     everyone = threading.Barrier(threads + 1)
     try:

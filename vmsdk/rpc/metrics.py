@@ -1,4 +1,6 @@
-"""The chain's metrics for the node: the author's, the process's and vmsdk's own, as protobuf families."""
+"""The chain's metrics for the node: the author's, the process's and vmsdk's own, as protobuf
+families.
+"""
 
 from __future__ import annotations
 
@@ -70,8 +72,9 @@ class MetricsPage(Metrics):
     def gather(self) -> list[pb.MetricFamily]:
         """Every family that the node accepts; the others are logged once and left out.
 
-        The author's are left out too when their collectors take longer than `COLLECT_S`, since the node
-        waits for this call without a limit, with the metrics of all its chains. For one call at a time.
+        The author's are left out too when their collectors take longer than `COLLECT_S`, since the
+        node waits for this call without a limit, with the metrics of all its chains. For one call
+        at a time.
         """
         families: dict[str, pb.MetricFamily] = {}
         if self._collectors:
@@ -149,7 +152,7 @@ class MetricsPage(Metrics):
             yield family
 
 
-# Conversion of one family --------------------------------------------------------------------------
+# Conversion of one family -------------------------------------------------------------------------
 
 
 def _convert(prefix: str, family: MetricFamily) -> pb.MetricFamily:
@@ -245,7 +248,7 @@ def _label_pairs(family: str, labels: Iterable[tuple[str, str]]) -> list[pb.Labe
     return pairs
 
 
-# The process ---------------------------------------------------------------------------------------
+# The process --------------------------------------------------------------------------------------
 
 
 def _process_families() -> Iterator[pb.MetricFamily]:

@@ -1,4 +1,6 @@
-"""What the node's operator sees of the chain: its health and its metrics, and the standard health service."""
+"""What the node's operator sees of the chain: its health and its metrics, and the standard health
+service.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from vmsdk.rpc.session import Session
 
 HEALTH_SERVICE = "grpc.health.v1.Health"
 
-# The node puts the details on its page unchanged. Escaped as in Go's JSON, they are harmless in HTML.
+# The node puts the details on its page unchanged. Escaped as in Go's JSON, they are harmless in
+# HTML.
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 LOCK_PATIENCE_S = 3.0
@@ -67,7 +70,8 @@ class Monitoring:
 
 
 class HealthService(grpc.GenericRpcHandler):
-    """The standard gRPC health service, for tools: SERVING for the whole server. The node never asks it.
+    """The standard gRPC health service, for tools: SERVING for the whole server. The node never
+    asks it.
 
     Made at the first call: importing its library would delay every start of the plugin.
     """

@@ -1,7 +1,7 @@
 """Peers: they connect, disconnect, and send application messages.
 
-An error from any of these calls stops the chain for good, and a peer can cause one. So a fault of the
-author's handler is contained: it is logged and counted, and the peer gets an application error.
+An error from any of these calls stops the chain for good, and a peer can cause one. So a fault of
+the author's handler is contained: it is logged and counted, and the peer gets an application error.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Peers:
             yield dispatch.free(VM.CrossChainAppRequestFailed, self.cross_chain_app_request_failed)
             yield dispatch.free(VM.CrossChainAppResponse, self.cross_chain_app_response)
 
-    # Connections -----------------------------------------------------------------------------------
+    # Connections ----------------------------------------------------------------------------------
 
     def connected(self, request: vm_pb2.ConnectedRequest) -> Empty:
         node_id = node_identifier(request.node_id)
@@ -54,7 +54,7 @@ class Peers:
         node_id = node_identifier(request.node_id)
         return self._contain("disconnected", lambda: self._session.vm.disconnected(node_id))
 
-    # Messages of peers -----------------------------------------------------------------------------
+    # Messages of peers ----------------------------------------------------------------------------
 
     def app_request(self, request: vm_pb2.AppRequestMsg) -> Empty:
         node_id = node_identifier(request.node_id)
@@ -90,7 +90,7 @@ class Peers:
         node_id = node_identifier(request.node_id)
         return self._message("app_gossip", lambda: self._session.vm.app_gossip(node_id, request.msg))
 
-    # Messages of other chains ------------------------------------------------------------------------
+    # Messages of other chains ---------------------------------------------------------------------
 
     def cross_chain_app_request(self, request: vm_pb2.CrossChainAppRequestMsg) -> Empty:
         chain_id = identifier(request.chain_id)
@@ -131,7 +131,7 @@ class Peers:
 
         return self._message("cross_chain_app_response", handle)
 
-    # Containment -----------------------------------------------------------------------------------
+    # Containment ----------------------------------------------------------------------------------
 
     @property
     def _node(self) -> NodeConnection:
@@ -146,7 +146,9 @@ class Peers:
         respond: Callable[[bytes], None],
         refuse: Callable[[AppError], None],
     ) -> Empty:
-        """Run the handler of a request, and send the peer exactly one response, unless it comes later."""
+        """Run the handler of a request, and send the peer exactly one response, unless it comes
+        later.
+        """
         if not self._is_ready():
             return Empty()
         answers: list[Callable[[], None]] = []
@@ -177,7 +179,9 @@ class Peers:
         return True
 
     def _message(self, method: str, handle: Callable[[], object]) -> Empty:
-        """Run the handler of a message that needs no response. Too early or too late, it is dropped."""
+        """Run the handler of a message that needs no response. Too early or too late, it is
+        dropped.
+        """
         return self._contain(method, handle) if self._is_ready() else Empty()
 
     def _is_ready(self) -> bool:

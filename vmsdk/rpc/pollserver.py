@@ -1,11 +1,12 @@
 """A gRPC server whose threads take calls out of the core's queue and run them on the spot.
 
-grpcio's own server takes a call in one thread, hands it to another, and wakes that one again for the message
-and for the end. Here the thread that gets the message runs the method and sends the whole response
-(docs/performance.md has the figures).
+grpcio's own server takes a call in one thread, hands it to another, and wakes that one again for
+the message and for the end. Here the thread that gets the message runs the method and sends the
+whole response (docs/performance.md has the figures).
 
-It stands on `grpc._cython.cygrpc`, the private module on which grpcio's own server is built. No other file
-knows that module; `vmsdk.rpc.listener` uses grpcio's server when `check_core` finds it changed.
+It stands on `grpc._cython.cygrpc`, the private module on which grpcio's own server is built. No
+other file knows that module; `vmsdk.rpc.listener` uses grpcio's server when `check_core` finds it
+changed.
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ def check_core() -> None:
 class PollServer:
     """A server for unary and response-streaming methods, created and used like `grpc.server`.
 
-    A few threads share one queue. The one that gets a call runs it; another takes the queue over, so that
-    one thread is always waiting for calls. All that the reserved lanes may need are started at once, and the
-    rest when calls overlap.
+    A few threads share one queue. The one that gets a call runs it; another takes the queue over,
+    so that one thread is always waiting for calls. All that the reserved lanes may need are started
+    at once, and the rest when calls overlap.
     """
 
     def __init__(
@@ -151,7 +152,7 @@ class PollServer:
                 self._server.cancel_all_calls()
         return self._ended
 
-    # The queue -------------------------------------------------------------------------------------
+    # The queue ------------------------------------------------------------------------------------
 
     def _run_thread(self) -> None:
         try:
@@ -203,7 +204,8 @@ class PollServer:
                     self._server.cancel_all_calls()
             self._arm()
             starved = len(self._starved)
-        # One by one: a call may hold this thread for long, and the other lanes are then left to others.
+        # One by one: a call may hold this thread for long, and the other lanes are then left to
+        # others.
         for _ in range(starved):
             with self._lock:
                 lane = self._starved.pop(0) if self._starved else None
@@ -267,7 +269,7 @@ class PollServer:
             self._bench.put(False)
         self._benched = 0
 
-    # The threads -----------------------------------------------------------------------------------
+    # The threads ----------------------------------------------------------------------------------
 
     def _start_thread(self) -> None:
         threading.Thread(target=self._run_thread, name="vmsdk-grpc", daemon=True).start()
@@ -283,7 +285,9 @@ class PollServer:
         self._bench.put(True)
 
     def _has_thread_for(self, lane: Lane) -> bool:
-        """With the lock held: whether *lane* may take a thread, so that the reserved lanes find theirs."""
+        """With the lock held: whether *lane* may take a thread, so that the reserved lanes find
+        theirs.
+        """
         if lane.reserved:
             return True
         try:
@@ -406,7 +410,7 @@ class ServedCall:
         self._trailing_metadata: Any = None
         self._request: Any = None
 
-    # For the server --------------------------------------------------------------------------------
+    # For the server -------------------------------------------------------------------------------
 
     def receive(self, handler: Any, lane: Lane) -> None:
         """Ask for the message, and run the call when it is there."""
@@ -440,7 +444,7 @@ class ServedCall:
         self._code, self._text = code, text.encode()
         self._finish(None)
 
-    # For the method --------------------------------------------------------------------------------
+    # For the method -------------------------------------------------------------------------------
 
     def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
         self._code = grpc.StatusCode.UNKNOWN if code is grpc.StatusCode.OK else code
@@ -479,7 +483,7 @@ class ServedCall:
     def details(self) -> bytes:
         return self._text
 
-    # The core --------------------------------------------------------------------------------------
+    # The core -------------------------------------------------------------------------------------
 
     def _start(self, operations: Sequence[Any], tag: Callable[[Any], None]) -> None:
         with self._lock:
@@ -563,7 +567,8 @@ class ServedCall:
             self._due -= 1
             is_over = self._is_finished and not self._due
         if is_over:
-            # Not left to the garbage collector: the server ends only when the core holds no call any more.
+            # Not left to the garbage collector: the server ends only when the core holds no call
+            # any more.
             self._call = None
             self._run_callbacks()
             self._server.finished()

@@ -1,7 +1,8 @@
 """The engine comes first: HTTP gives way to its calls.
 
-Python runs one thread at a time. One that waits for the GIL gets it after the *switch interval*, 5 ms
-by default, and an engine call waits for it several times. Measure with `python -m benchmarks http`.
+Python runs one thread at a time. One that waits for the GIL gets it after the *switch interval*, 5
+ms by default, and an engine call waits for it several times. Measure with `python -m benchmarks
+http`.
 """
 
 from __future__ import annotations

@@ -66,15 +66,19 @@ class VMServer:
         self._server.start()
 
     def stop(self, grace_s: float) -> None:
-        """Take no more calls, give those in flight *grace_s* seconds, then end. Returns when ended."""
+        """Take no more calls, give those in flight *grace_s* seconds, then end. Returns when
+        ended.
+        """
         self.session.events.close()
         self._server.stop(grace_s).wait()
 
 
 class VMMethods(grpc.GenericRpcHandler):
-    """Finds the method of a call when the call arrives. HTTP gives way to engine calls from then on.
+    """Finds the method of a call when the call arrives. HTTP gives way to engine calls from then
+    on.
 
-    Engine calls run one at a time. They, Shutdown and Health always find a thread, whatever else hangs.
+    Engine calls run one at a time. They, Shutdown and Health always find a thread, whatever else
+    hangs.
     """
 
     def __init__(self, handlers: Iterable[Handler], priority: EnginePriority) -> None:

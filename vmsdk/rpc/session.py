@@ -82,8 +82,8 @@ class Session:
     def shutdown(self, on_begin: Callable[[], None] = lambda: None) -> None:
         """End the chain: its waits, the author's VM, HTTP, and the connections to the node.
 
-        Only the first call does anything. Raises what the author's `shutdown` raised, after everything
-        else has ended.
+        Only the first call does anything. Raises what the author's `shutdown` raised, after
+        everything else has ended.
         """
         self.shutdown_begun.set()
         on_begin()
@@ -105,7 +105,8 @@ class Session:
                 call("shutdown", self.vm.shutdown)
 
     def serve_http(self, app: Any, *, prefix: str | None) -> str:
-        """Serve an HTTP app of the author's on a server of its own; returns its address for the node.
+        """Serve an HTTP app of the author's on a server of its own; returns its address for the
+        node.
 
         Raises `TypeError` for a value that is not an app, and whatever the app's start-up raises.
         """
@@ -125,7 +126,9 @@ class Session:
             self.cut_off()
 
     def cut_off(self) -> None:
-        """End every call to the node, and refuse later ones. Harmless when repeated; from any thread."""
+        """End every call to the node, and refuse later ones. Harmless when repeated; from any
+        thread.
+        """
         self.stop_notifier()
         if self.node is not None:
             self.node.close()

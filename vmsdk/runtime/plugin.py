@@ -56,8 +56,8 @@ _is_started = False
 
 
 def run(load: Callable[[], ChainVM], options: Options) -> None:
-    """Run as the plugin whose VM *load* returns. It is called after the handshake, which slow imports
-    can't delay.
+    """Run as the plugin whose VM *load* returns. It is called after the handshake, which slow
+    imports can't delay.
 
     If *load* raises, the log gets the traceback, and the node the error at its first call. See
     `vmsdk.serve` for everything else. Raises `VMError` if it is running already.

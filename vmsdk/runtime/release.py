@@ -86,7 +86,9 @@ class Command:
             os.close(writer)
 
     def output(self, timeout_s: float, is_enough: Callable[[str], bool] = lambda text: False) -> str:
-        """Return what it prints within *timeout_s* of its start, or until *is_enough*. Call once."""
+        """Return what it prints within *timeout_s* of its start, or until *is_enough*. Call
+        once.
+        """
         deadline_s = self._started_at_s + timeout_s
         printed = b""
         try:
@@ -126,7 +128,9 @@ class VersionQuestion:
         self._command = Command(executable, [name or executable, VERSION_FLAG], environment)
 
     def answer(self, timeout_s: float) -> Release | None:
-        """Return what it prints within *timeout_s* of its start; None if not a node's version. Call once."""
+        """Return what it prints within *timeout_s* of its start; None if not a node's version. Call
+        once.
+        """
         return Release.parse(self._command.output(timeout_s, lambda text: Release.parse(text) is not None))
 
     def close(self) -> None:

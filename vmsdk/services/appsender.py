@@ -16,7 +16,9 @@ from vmsdk.services.call import Call, signed, unsigned
 
 
 class AppSenderClient(AppSender):
-    """The app sender behind *channel*. An ID of the wrong length is refused here, and nothing is sent."""
+    """The app sender behind *channel*. An ID of the wrong length is refused here, and nothing is
+    sent.
+    """
 
     def __init__(self, channel: grpc.Channel, protocol: Protocol) -> None:
         self._protocol = protocol

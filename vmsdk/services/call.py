@@ -17,8 +17,8 @@ _CLOSED_WHILE_WAITING = "Channel closed!"
 class Call(Generic[RequestT, ResponseT]):
     """One unary method, called without a deadline: it waits until the server is there.
 
-    Thread-safe. Every failure is a `NodeError`. When the channel is closed, calls in flight and later ones
-    fail at once with UNAVAILABLE.
+    Thread-safe. Every failure is a `NodeError`. When the channel is closed, calls in flight and
+    later ones fail at once with UNAVAILABLE.
     """
 
     __slots__ = ("_call", "_start", "path")
@@ -43,7 +43,9 @@ class Call(Generic[RequestT, ResponseT]):
             raise _channel_closed(self.path) from None
 
     def start(self, request: RequestT) -> Pending[ResponseT]:
-        """Send *request* and return at once. The caller must wait for the response, or cancel it."""
+        """Send *request* and return at once. The caller must wait for the response, or cancel
+        it.
+        """
         try:
             return Pending(self.path, self._start(request))
         except grpc.RpcError as error:
@@ -94,7 +96,9 @@ def _channel_closed(path: str) -> NodeError:
 
 
 def unsigned(what: str, value: int, *, bits: int) -> int:
-    """*value*, an unsigned number of that many bits. Raises `InvalidInput`, which calls it *what*."""
+    """*value*, an unsigned number of that many bits. Raises `InvalidInput`, which calls it
+    *what*.
+    """
     return _within(what, value, 0, (1 << bits) - 1)
 
 

@@ -26,17 +26,19 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 def connect(address: str) -> grpc.Channel:
-    """A channel to the server at *address*, `host:port` or `unix:/path`. It connects at the first call.
+    """A channel to the server at *address*, `host:port` or `unix:/path`. It connects at the first
+    call.
 
-    Make calls with `Call`, which waits for the connection without limit, as all calls of this protocol do.
-    Closing the channel ends them.
-    Raises `ValueError` for any other text.
+    Make calls with `Call`, which waits for the connection without limit, as all calls of this
+    protocol do. Closing the channel ends them. Raises `ValueError` for any other text.
     """
     return grpc.insecure_channel(target(address), options=CHANNEL_OPTIONS)
 
 
 def target(address: str) -> str:
-    """*address* as a target of the C core. IP addresses get their own scheme, which needs no resolver."""
+    """*address* as a target of the C core. IP addresses get their own scheme, which needs no
+    resolver.
+    """
     if address.startswith("unix:/"):
         return address
     host, _, port = address.rpartition(":")

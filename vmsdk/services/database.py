@@ -123,7 +123,9 @@ class DatabaseClient(Database):
 
 
 class DatabaseBatch(Batch):
-    """A batch of a node's database. The node applies puts before deletes, so each key is sent once."""
+    """A batch of a node's database. The node applies puts before deletes, so each key is sent
+    once.
+    """
 
     def __init__(self, database: DatabaseClient) -> None:
         super().__init__()
@@ -133,10 +135,14 @@ class DatabaseBatch(Batch):
         self._database._write(self._operations)
 
     def check(self) -> None:
-        """Raise `DatabaseFailed` or `Closed` if the batch's database may not be written any more."""
+        """Raise `DatabaseFailed` or `Closed` if the batch's database may not be written any
+        more.
+        """
         self._database.check()
 
 
 def _plain(value: Any) -> bytes:
-    """*value*, any bytes-like object, as bytes. Anything else is a `TypeError`: bytes(5) is five zeros."""
+    """*value*, any bytes-like object, as bytes. Anything else is a `TypeError`: bytes(5) is five
+    zeros.
+    """
     return value if type(value) is bytes else bytes(memoryview(value))

@@ -1,4 +1,6 @@
-"""The fail-stop guard of the chain's database: after the first failure nothing is read or written."""
+"""The fail-stop guard of the chain's database: after the first failure nothing is read or
+written.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ class FailStop:
                 self._first_error = str(error)
 
     def check_answer(self, error: pb.Error.ValueType) -> None:
-        """Raise the exception for the `err` of a response. An unknown number is success, as for the node."""
+        """Raise the exception for the `err` of a response. An unknown number is success, as for the
+        node.
+        """
         if error == pb.ERROR_CLOSED:
             raise Closed("the database is closed")
         if error == pb.ERROR_NOT_FOUND:

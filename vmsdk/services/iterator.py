@@ -24,8 +24,8 @@ _GivenUp: TypeAlias = "SimpleQueue[_Cursor | threading.Event | None]"
 class Iterators:
     """All open iterators of one database, and the thread that releases abandoned ones.
 
-    The garbage collector may abandon an iterator anywhere, even inside grpcio's locks, where nothing may
-    wait and no call may start.
+    The garbage collector may abandon an iterator anywhere, even inside grpcio's locks, where
+    nothing may wait and no call may start.
     """
 
     def __init__(self, channel: grpc.Channel, guard: FailStop) -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class NodeConnection:
     """All services of the node for one chain, over channels to its two servers.
 
-    Calls wait for an absent node without limit. Close the connection when the node is gone or has stopped
-    its servers: that ends all calls at once.
+    Calls wait for an absent node without limit. Close the connection when the node is gone or has
+    stopped its servers: that ends all calls at once.
     """
 
     def __init__(self, db_server_addr: str, server_addr: str, protocol: Protocol) -> None:
@@ -31,8 +31,8 @@ class NodeConnection:
         self.database = DatabaseClient(self._database_channel)
         self._protocol = protocol
 
-    # Each is imported and made at its first use: the node gives a plugin 5 s to start, and many chains never
-    # use these. Two threads may make two at once, which is harmless.
+    # Each is imported and made at its first use: the node gives a plugin 5 s to start, and many
+    # chains never use these. Two threads may make two at once, which is harmless.
 
     @cached_property
     def sender(self) -> AppSenderClient:

@@ -41,8 +41,8 @@ V = TypeVar("V")
 class ValidatorStateClient(ValidatorState):
     """The validator state behind *channel*.
 
-    Caches the subnets of 4096 chains and the warp validator sets of 8 heights: neither ever changes.
-    A response with an ID or a key of the wrong length is a `NodeError`.
+    Caches the subnets of 4096 chains and the warp validator sets of 8 heights: neither ever
+    changes. A response with an ID or a key of the wrong length is a `NodeError`.
     """
 
     def __init__(self, channel: grpc.Channel, protocol: Protocol) -> None:
@@ -94,7 +94,8 @@ class ValidatorStateClient(ValidatorState):
             known = self._recent_warp_sets.get(_height(height), self._ask_warp_sets).get(ID(subnet_id))
             if known is not None:
                 return known
-            # The node leaves out both unknown subnets and those whose weight overflows: find out which.
+            # The node leaves out both unknown subnets and those whose weight overflows: find out
+            # which.
         return canonical_set(self.get_validator_set(height, subnet_id).values())
 
     def _ask_subnet_id(self, chain_id: ID) -> ID:
@@ -166,7 +167,8 @@ def _public_key(key: bytes) -> bytes:
 
 
 def canonical_set(validators: Iterable[Validator]) -> WarpValidatorSet:
-    """The canonical set of *validators*, as warp signatures count it: one entry for each key, by key.
+    """The canonical set of *validators*, as warp signatures count it: one entry for each key, by
+    key.
 
     The total includes validators without a key. Raises `WeightOverflow` if it exceeds 64 bits.
     """

@@ -27,7 +27,9 @@ BLOCK = b"block/"
 
 @dataclass(frozen=True)
 class Summary(StateSummary):
-    """A mode, how much of the sync is left to do by hand (0 or 1), and the block whose state it is."""
+    """A mode, how much of the sync is left to do by hand (0 or 1), and the block whose state it
+    is.
+    """
 
     vm: EverythingVM
     mode: StateSyncMode

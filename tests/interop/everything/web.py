@@ -19,7 +19,9 @@ _next_part: dict[str, asyncio.Semaphore] = {}
 
 
 async def web(scope: Scope, receive: Receive, send: Send) -> None:
-    """By query: `status=N`; `stream=NAME` with `parts=N`, and `go=NAME` for each part; else an echo."""
+    """By query: `status=N`; `stream=NAME` with `parts=N`, and `go=NAME` for each part; else an
+    echo.
+    """
     if scope["type"] == "websocket":
         await _websocket(receive, send)
     if scope["type"] != "http":
@@ -66,7 +68,9 @@ async def _echo(scope: Scope, receive: Receive) -> dict[str, Any]:
 
 
 async def _stream(send: Send, name: str, parts: int) -> None:
-    """Each part goes out only when its client, having read the one before, says so on another connection."""
+    """Each part goes out only when its client, having read the one before, says so on another
+    connection.
+    """
     await send(
         {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
     )

@@ -1,8 +1,9 @@
-"""A VM of nothing but grpcio: what tests of the host run, as a process (bare_vm.py VERSION MANNERS…) or in
-their own.
+"""A VM of nothing but grpcio: what tests of the host run, as a process (bare_vm.py VERSION
+MANNERS…) or in their own.
 
 A block is 8 bytes of height, 8 of Unix seconds, 32 of the parent's ID, and a payload; its ID is the
-SHA-256 of that. Genesis is at height 0, time 0. Blocks that are accepted are stored in the node's database.
+SHA-256 of that. Genesis is at height 0, time 0. Blocks that are accepted are stored in the node's
+database.
 """
 
 from __future__ import annotations
@@ -285,7 +286,9 @@ def serve(vm: BareVM) -> tuple[grpc.Server, str]:
 
 
 def handshake(address: str, version: int) -> None:
-    """Announce *address* to the node, as protocol *version*. Raises `grpc.RpcError` if it refuses."""
+    """Announce *address* to the node, as protocol *version*. Raises `grpc.RpcError` if it
+    refuses.
+    """
     with grpc.insecure_channel(os.environ[ENGINE_ADDRESS_KEY]) as channel:
         channel.unary_unary(
             Runtime.Initialize.path,
@@ -295,7 +298,9 @@ def handshake(address: str, version: int) -> None:
 
 
 class PluginVM(BareVM):
-    """As a process: in normal operation it has as many blocks to build as its configuration says."""
+    """As a process: in normal operation it has as many blocks to build as its configuration
+    says.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -324,8 +329,8 @@ class HangingVM(PluginVM):
 def main(version: int, manners: set[str]) -> None:
     """The life of a plugin: SIGTERM counts once Shutdown has been called. With bad manners:
 
-    ``mortal``: SIGTERM ends it at once. ``deaf``: SIGTERM never ends it. ``close1``, ``close2``: it closes
-    that descriptor after the announcement. ``hang``: it never builds a block.
+    ``mortal``: SIGTERM ends it at once. ``deaf``: SIGTERM never ends it. ``close1``, ``close2``: it
+    closes that descriptor after the announcement. ``hang``: it never builds a block.
     """
     parent = os.getppid()
     # An event would not do: its lock may be held by what the handler interrupts.

@@ -1,4 +1,6 @@
-"""Not a plugin but a host: starts the plugin given as arguments, prints its PID, and waits to be killed."""
+"""Not a plugin but a host: starts the plugin given as arguments, prints its PID, and waits to be
+killed.
+"""
 
 from __future__ import annotations
 

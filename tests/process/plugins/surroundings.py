@@ -1,4 +1,6 @@
-"""A plugin that tells, as one line of JSON, what it was started with, and never announces itself."""
+"""A plugin that tells, as one line of JSON, what it was started with, and never announces
+itself.
+"""
 
 from __future__ import annotations
 

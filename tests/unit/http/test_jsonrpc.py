@@ -108,7 +108,7 @@ def call(method: str, params: Any = None, service: JSONRPC | None = None) -> Any
     return found["result"] if "result" in found else found["error"]
 
 
-# Names -----------------------------------------------------------------------------------------------
+# Names --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["chain.proposeBlock", "chain.propose_block", "chain.ProposeBlock"])
@@ -156,7 +156,7 @@ def test_two_methods_of_one_wire_name_are_refused() -> None:
         JSONRPC("chain", Twins())
 
 
-# Parameters ------------------------------------------------------------------------------------------
+# Parameters ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_values_of_the_annotated_types_pass(method: str, value: Any) -> None:
     assert call(f"chain.{method}", [value]) == value
 
 
-# Results and errors ----------------------------------------------------------------------------------
+# Results and errors -------------------------------------------------------------------------------
 
 
 def test_an_error_of_the_author_keeps_its_code_message_and_data() -> None:
@@ -274,7 +274,7 @@ def test_plain_methods_run_in_a_thread_and_async_ones_on_the_loop() -> None:
     assert call("chain.asyncMethod", [5]) == 5
 
 
-# The envelope ----------------------------------------------------------------------------------------
+# The envelope -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,7 @@ def test_a_batch_of_garbage_answers_each() -> None:
     assert [each["error"]["code"] for each in answer(JSONRPC("chain", Chain()), [1, 2])] == [-32600] * 2
 
 
-# HTTP ------------------------------------------------------------------------------------------------
+# HTTP ---------------------------------------------------------------------------------------------
 
 
 class Client:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from vmsdk.install.launcher import Changed, Launcher, recognise
 
-# What a name, a path or a value may hold: all but the zero byte, and lone surrogates, which are no UTF-8.
+# What a name, a path or a value may hold: all but the zero byte, and lone surrogates, which are no
+# UTF-8.
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30) | st.text(
     "'\"\\$`!\n\r #{}%", max_size=12
 )
@@ -23,7 +24,9 @@ names = st.from_regex(r"V_[A-Z0-9_]{1,5}", fullmatch=True)
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """In the place of the interpreter: tells the variables and arguments that it was started with."""
+    """In the place of the interpreter: tells the variables and arguments that it was started
+    with.
+    """
     path = tmp_path_factory.mktemp("bin") / 'it\'s "python"'
     code = "import json, os, sys; print(json.dumps([dict(os.environ), sys.argv[1:]]))"
     path.write_text(f"#!{sys.executable}\n{code}\n", encoding="utf-8")

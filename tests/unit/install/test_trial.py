@@ -41,7 +41,8 @@ def test_the_first_folder_that_the_user_may_not_enter_is_the_barrier(base: Path,
     folder = base / "home"
     folder.mkdir()
     (folder / "venv").mkdir()
-    # Its owner may enter, who is another user than the node's; or, if it is the same, not even that.
+    # Its owner may enter, who is another user than the node's; or, if it is the same, not even
+    # that.
     folder.chmod(0o700 if os.geteuid() == 0 else 0o600)
     try:
         assert barrier(folder / "venv" / "python", plugins) == folder

@@ -54,7 +54,8 @@ class PChain:
         self._file = file
         self._issued: list[str] = []
         self.committed: list[str] = []
-        # Two that pay no fee: another asset's, which is worth more, and one that is locked (type 22).
+        # Two that pay no fee: another asset's, which is worth more, and one that is locked (type
+        # 22).
         self.unspent: dict[Spent, bytes] = {
             (bytes(32), 0): output_of(OTHER_ASSET_ID, 2 * GENESIS_AMOUNT),
             (bytes(32), 1): ASSET_ID
@@ -86,7 +87,9 @@ class PChain:
         return [to_checked_hex(data) for data in encoded]
 
     def issue(self, data: bytes) -> str:
-        """Takes a transaction with one output and one input; its type and the rest of it follow those."""
+        """Takes a transaction with one output and one input; its type and the rest of it follow
+        those.
+        """
         if data[6:10] != u32(NETWORK_ID):
             raise ValueError("wrong network ID")
         output, spent = data[46 : 46 + 80], data[130 : 130 + 88]

@@ -1,4 +1,6 @@
-"""`vmsdk network` takes nothing for granted of the node's genesis: a stand-in that says it is MetalGo."""
+"""`vmsdk network` takes nothing for granted of the node's genesis: a stand-in that says it is
+MetalGo.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from vmsdk.network.wallet import LOCAL_ADDRESS
 
 from . import standin
 
-# AvalancheGo's local asset, and the address of the local key with the prefix that AvalancheGo gives it.
+# AvalancheGo's local asset, and the address of the local key with the prefix that AvalancheGo gives
+# it.
 AVALANCHEGO_ASSET_ID = ID.from_string("2fombhL7aGPwj3KH4bfrmJwW6PVnMobf9Y2fn9GwxiAAJyFDbe")
 AVALANCHEGO_ADDRESS = "P-local18jma8ppw3nhx5r4ap8clazz0dps7rv5u00z96u"
 SOURCES = Path(__file__).resolve().parents[3] / "vmsdk" / "network"

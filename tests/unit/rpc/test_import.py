@@ -46,6 +46,7 @@ def serve(**variables: str) -> subprocess.CompletedProcess[str]:
 def test_sockets_are_read_by_the_threads_that_wait_for_calls() -> None:
     ours, usual = serve(), serve(GRPC_EXPERIMENTS="event_engine_listener")
     assert ours.stderr == usual.stderr == ""
-    # The queue's epoll set is made first: it holds the listening socket too, or its own wake-up alone.
+    # The queue's epoll set is made first: it holds the listening socket too, or its own wake-up
+    # alone.
     assert ours.stdout.split()[:2] == ["None", "2"]
     assert usual.stdout.split()[:2] == ["event_engine_listener", "1"]

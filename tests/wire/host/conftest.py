@@ -29,7 +29,9 @@ def resources() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def start_services(resources: ExitStack) -> Callable[..., NodeServices]:
-    """Starts node services of one protocol version; further arguments are fields of `ChainConfig`."""
+    """Starts node services of one protocol version; further arguments are fields of
+    `ChainConfig`.
+    """
 
     def start(version: int = 45, *, app_timeout_s: float = 5.0, **fields: Any) -> NodeServices:
         config = ChainConfig(protocol=protocol(version), **fields)

@@ -62,7 +62,7 @@ def processing(chain: Chain, parent: Block, payload: bytes) -> Block:
     return block
 
 
-# Start -------------------------------------------------------------------------------------------------
+# Start --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -224,7 +224,7 @@ def test_a_chain_restarts_where_it_was(vm: BareVM, start_chain: StartChain, chai
     assert again.last_accepted == block.id
 
 
-# Blocks ------------------------------------------------------------------------------------------------
+# Blocks -------------------------------------------------------------------------------------------
 
 
 def test_a_block_is_built_verified_preferred_and_accepted(vm: BareVM, chain: Chain) -> None:
@@ -479,7 +479,7 @@ def test_ancestors_and_heights_are_asked_from_the_vm(vm: BareVM, chain: Chain) -
     assert chain.get_block_id_at_height(3) is None
 
 
-# The P-chain's height ------------------------------------------------------------------------------------
+# The P-chain's height -----------------------------------------------------------------------------
 
 ACTIVE = 1_607_144_400  # 2020-12-05T05:00:00Z: children of this or later are wrapped
 
@@ -513,7 +513,8 @@ def test_the_p_chain_height_is_sent_from_the_second_wrapped_block_on(start_chain
     chain.services.validators.set_heights(current=9, minimum=7)
     for _ in range(4):
         chain.produce()
-    # Genesis (time 0) and the first block are before the fork; the third block is the first wrapped one.
+    # Genesis (time 0) and the first block are before the fork; the third block is the first wrapped
+    # one.
     assert heights(vm, "BuildBlock") == heights(vm, "BlockVerify") == [None, None, None, 7]
 
 
@@ -546,7 +547,7 @@ def test_a_block_that_does_not_want_the_height_is_verified_without(start_chain: 
     assert heights(vm, "BlockVerify") == [None, None, None, None]
 
 
-# Bootstrapping and state sync ------------------------------------------------------------------------------
+# Bootstrapping and state sync ---------------------------------------------------------------------
 
 
 def history(parent: Block, count: int) -> list[bytes]:
@@ -694,7 +695,7 @@ def test_edge_66_a_vm_without_state_sync_may_say_so_by_the_enum(start_chain: Sta
         chain.state_sync.last()
 
 
-# Events ----------------------------------------------------------------------------------------------------
+# Events -------------------------------------------------------------------------------------------
 
 
 def test_an_event_comes_once_until_something_changes(vm: BareVM, chain: Chain) -> None:

@@ -25,7 +25,9 @@ def vm() -> Iterator[FakeVM]:
 
 @pytest.fixture
 def start_front(vm: FakeVM) -> Iterator[StartFront]:
-    """Starts a front of a protocol version with the fake VM's chain, normally operating, alias `fake`."""
+    """Starts a front of a protocol version with the fake VM's chain, normally operating, alias
+    `fake`.
+    """
     fronts: list[HTTPFront] = []
 
     def start(

@@ -121,7 +121,9 @@ Handle: TypeAlias = Callable[[Exchange], Awaitable[Headers | None]]
 
 
 class FakeVM:
-    """One `http.HTTP` server, whose two methods do what the test assigns to `simple` and `handle`."""
+    """One `http.HTTP` server, whose two methods do what the test assigns to `simple` and
+    `handle`.
+    """
 
     def __init__(self, *, empty_handle_response: bool = False) -> None:
         self.simple: Simple = self._unexpected

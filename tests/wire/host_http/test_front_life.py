@@ -1,4 +1,6 @@
-"""The front's own life: clients that misbehave, limits, endpoints, and that nothing is left behind."""
+"""The front's own life: clients that misbehave, limits, endpoints, and that nothing is left
+behind.
+"""
 
 from __future__ import annotations
 

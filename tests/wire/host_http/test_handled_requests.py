@@ -1,4 +1,6 @@
-"""Handle: the VM reads the request and writes the response through the node's services, over HTTP/1."""
+"""Handle: the VM reads the request and writes the response through the node's services, over
+HTTP/1.
+"""
 
 from __future__ import annotations
 
@@ -351,7 +353,8 @@ def test_trailers_follow_the_body(vm: FakeVM, start_front: StartFront) -> None:
             b"GET /ext/bc/fake HTTP/1.1\r\nHost: localhost\r\nUpgrade: x\r\nConnection: close\r\n\r\n"
         )
         received = lines.read()
-    # The handler had no trailers when the headers were due, so that their end came with the body's length.
+    # The handler had no trailers when the headers were due, so that their end came with the body's
+    # length.
     assert received.endswith(b"\r\n\r\nbody")
 
     async def announcing(exchange: Exchange) -> Headers:

@@ -1,4 +1,6 @@
-"""HTTP apps behind `HTTPServers` behind the host's HTTP front: everything but the VM's process is real."""
+"""HTTP apps behind `HTTPServers` behind the host's HTTP front: everything but the VM's process is
+real.
+"""
 
 from __future__ import annotations
 

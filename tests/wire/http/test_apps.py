@@ -1,4 +1,6 @@
-"""Apps of several frameworks behind the host's HTTP front, used by real clients over HTTP/1 and HTTP/2."""
+"""Apps of several frameworks behind the host's HTTP front, used by real clients over HTTP/1 and
+HTTP/2.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await answering(200, (b"content-length", b"%d" % len(body)), body=body)(scope, receive, send)
 
 
-# Frameworks -------------------------------------------------------------------------------------------
+# Frameworks ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -110,7 +112,7 @@ def test_one_app_at_two_places_has_one_lifespan(serve: Serve) -> None:
     assert started == [True, False]
 
 
-# Bodies -----------------------------------------------------------------------------------------------
+# Bodies -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -239,7 +241,7 @@ def test_many_requests_are_served_at_once(serve: Serve) -> None:
     assert [response.status_code for response in responses] == [200] * together
 
 
-# Headers ----------------------------------------------------------------------------------------------
+# Headers ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -297,7 +299,7 @@ def test_the_answer_to_a_client_that_asks_for_an_unknown_upgrade_is_an_ordinary_
     assert (response.status_code, response.text) == (200, "body")
 
 
-# gRPC -------------------------------------------------------------------------------------------------
+# gRPC ---------------------------------------------------------------------------------------------
 
 
 async def grpc_app(scope: Any, receive: Any, send: Any) -> None:

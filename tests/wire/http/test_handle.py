@@ -1,4 +1,6 @@
-"""Handle as the node calls it: what a request is read from, and what its response writer is asked."""
+"""Handle as the node calls it: what a request is read from, and what its response writer is
+asked.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,7 @@ def names(calls: list[tuple[str, Any]]) -> list[str]:
     return [name for name, _ in calls]
 
 
-# The request -----------------------------------------------------------------------------------------
+# The request --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", STREAMED)
@@ -175,7 +177,7 @@ def test_a_target_that_is_no_url_is_a_400(mount: Mount, request_: Request) -> No
     assert request_.next_call()[1].status_code == 400
 
 
-# The response ----------------------------------------------------------------------------------------
+# The response -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", ALL)
@@ -333,7 +335,7 @@ def test_another_upgrade_is_declined_by_an_ordinary_answer(
     assert "Hijack" not in names(request_.all_calls())
 
 
-# Websockets -------------------------------------------------------------------------------------------
+# Websockets ---------------------------------------------------------------------------------------
 
 WEBSOCKET = {
     "Upgrade": ["websocket"],

@@ -352,7 +352,7 @@ def test_an_app_that_does_not_read_slows_the_client_down(serve: Serve) -> None:
         client.socket.shutdown(socket.SHUT_RDWR)
 
 
-# Signs of life ----------------------------------------------------------------------------------------
+# Signs of life ------------------------------------------------------------------------------------
 
 PING = bytes.fromhex("8900")
 
@@ -475,7 +475,7 @@ def test_starlette_routes_websockets_below_its_mount(serve: Serve) -> None:
         assert f'"/ext/bc/{served.ws.rpartition("/")[2]}/api/feed/x"' in str(client.recv(DEADLINE_S))
 
 
-# The server's end -------------------------------------------------------------------------------------
+# The server's end ---------------------------------------------------------------------------------
 
 
 def test_closing_the_servers_ends_websockets_as_a_restart(serve: Serve, ended: Ended) -> None:

@@ -106,7 +106,9 @@ Serve = Callable[..., Served]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Serve a VM at a protocol version until the end of the test; initialised unless told otherwise."""
+    """Serve a VM at a protocol version until the end of the test; initialised unless told
+    otherwise.
+    """
     with ExitStack() as stack:
 
         def start(vm: ChainVM, version: int = NEWEST, *, run: bool = True, **config: Any) -> Served:

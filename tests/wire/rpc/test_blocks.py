@@ -36,7 +36,7 @@ def get(served: Served, block_id: bytes) -> pb.GetBlockResponse:
     return served.client.GetBlock(pb.GetBlockRequest(id=block_id))
 
 
-# Finding ---------------------------------------------------------------------------------------------
+# Finding ------------------------------------------------------------------------------------------
 
 
 def test_edge_31_an_unknown_block_is_an_ok_answer_with_the_number_for_not_found(serve: Serve) -> None:
@@ -107,7 +107,7 @@ def test_edge_46_heights_have_the_accepted_block_or_the_number_for_not_found(ser
     assert answer == pb.GetBlockIDAtHeightResponse(blk_id=bytes(32), err=pb.ERROR_NOT_FOUND)
 
 
-# Building --------------------------------------------------------------------------------------------
+# Building -----------------------------------------------------------------------------------------
 
 
 def test_a_built_block_is_told_whole(serve: Serve) -> None:
@@ -226,7 +226,7 @@ def test_a_method_that_returns_something_else_is_named_with_what_it_should_retur
     assert text.endswith(f": it must return {rule}")
 
 
-# Parsing ---------------------------------------------------------------------------------------------
+# Parsing ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"random bytes"])
@@ -295,7 +295,7 @@ def test_edge_43_newer_protocols_are_not(serve: Serve) -> None:
     assert parse(serve(vm, 36), vm.genesis.raw).status == pb.STATUS_UNSPECIFIED
 
 
-# Verifying -------------------------------------------------------------------------------------------
+# Verifying ----------------------------------------------------------------------------------------
 
 
 def test_a_block_is_parsed_once_for_parse_and_verify(serve: Serve) -> None:
@@ -367,7 +367,7 @@ def test_edge_15_a_block_far_over_grpcs_default_limit_goes_both_ways(serve: Serv
     assert served.session.blocks.last_accepted_height == 1
 
 
-# Deciding --------------------------------------------------------------------------------------------
+# Deciding -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("verb", ["BlockAccept", "BlockReject"])
@@ -519,7 +519,7 @@ def test_a_vm_that_exits_inside_a_call_still_answers_it(
     assert get(served, UNKNOWN_ID).err == pb.ERROR_NOT_FOUND
 
 
-# States ----------------------------------------------------------------------------------------------
+# States -------------------------------------------------------------------------------------------
 
 
 def test_edge_27_each_state_answers_the_last_accepted_block_and_unknown_ones_are_refused(
@@ -572,7 +572,7 @@ def test_the_memory_of_parsed_blocks_is_bounded(serve: Serve) -> None:
     assert sum(map(len, held)) <= 16 * MIB
 
 
-# What an author sees of them -------------------------------------------------------------------------
+# What an author sees of them ----------------------------------------------------------------------
 
 
 def prefer(served: Served, block_id: bytes) -> None:

@@ -1,8 +1,9 @@
 """Events under random interleavings, through the development host: none lost, none doubled.
 
-Authors add items to a VM's mempool from their own threads while the node builds, forks, prefers back and
-forth, rejects, asks, cancels, and restarts the VM. An event that is lost leaves an item that never gets
-into a block; an event that is doubled makes the node ask for a block when there is nothing to build.
+Authors add items to a VM's mempool from their own threads while the node builds, forks, prefers
+back and forth, rejects, asks, cancels, and restarts the VM. An event that is lost leaves an item
+that never gets into a block; an event that is doubled makes the node ask for a block when there is
+nothing to build.
 """
 
 from __future__ import annotations
@@ -166,7 +167,9 @@ class Life:
             act()
 
     def rest(self) -> None:
-        """Now and then nobody adds anything: then the node builds what there is, and hears no more."""
+        """Now and then nobody adds anything: then the node builds what there is, and hears no
+        more.
+        """
         if self.dice.random() < 0.5:
             return
         while self.vm.has_pending_work():

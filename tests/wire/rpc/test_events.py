@@ -75,7 +75,7 @@ def build(served: Served) -> pb.BuildBlockResponse:
     return served.client.BuildBlock(pb.BuildBlockRequest())
 
 
-# Asked for -------------------------------------------------------------------------------------------
+# Asked for ----------------------------------------------------------------------------------------
 
 
 def test_edge_55_a_cancelled_wait_ends_in_the_vm_and_the_next_is_answered(serve: Serve) -> None:
@@ -205,7 +205,7 @@ def test_until_protocol_41_there_is_no_wait_for_event(serve: Serve, version: int
     assert refused(lambda: served.client.WaitForEvent(Empty()))[0] is grpc.StatusCode.UNIMPLEMENTED
 
 
-# Told ------------------------------------------------------------------------------------------------
+# Told ---------------------------------------------------------------------------------------------
 
 
 def take(served: Served, timeout_s: float = PATIENCE_S) -> int | None:

@@ -28,7 +28,7 @@ def build(served: Served) -> pb.BuildBlockResponse:
     return served.client.BuildBlock(pb.BuildBlockRequest())
 
 
-# Results of methods that have none -------------------------------------------------------------------
+# Results of methods that have none ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_vm_method_that_returns_something_is_an_error(serve: Serve, method: st
     assert refused(lambda: call(served))[1].startswith(f"{method} returned 1: it must return None")
 
 
-# Blocks ----------------------------------------------------------------------------------------------
+# Blocks -------------------------------------------------------------------------------------------
 
 
 def test_a_block_that_calls_its_bytes_bytes_is_told_the_name(serve: Serve) -> None:
@@ -177,7 +177,7 @@ def test_an_object_whose_verify_failed_is_not_verified_again(serve: Serve) -> No
     assert [block.fate for block in objects] == [["verified"], ["verified"]]
 
 
-# Work ------------------------------------------------------------------------------------------------
+# Work ---------------------------------------------------------------------------------------------
 
 
 def test_a_vm_that_has_work_and_builds_nothing_is_reported_once(
@@ -223,7 +223,7 @@ def test_a_peers_invalid_block_is_not_reported(serve: Serve, caplog: pytest.LogC
     assert "its own verify" not in caplog.text
 
 
-# Fatal -----------------------------------------------------------------------------------------------
+# Fatal --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["build_block", "has_pending_work", "parse_block"])
@@ -240,7 +240,8 @@ def test_fatal_stops_the_chain_wherever_it_is_raised(serve: Serve, method: str) 
         assert refused(lambda: parse(served, b"x"))[1] == "the disk is full"
     else:
         waiting = served.client.WaitForEvent.start(Empty())  # noqa: F841 - without a reference it is cancelled
-    # A node ignores the error of these calls, but not of a message: so the VM sends one to its own node.
+    # A node ignores the error of these calls, but not of a message: so the VM sends one to its own
+    # node.
     sent = served.services.app_sender.wait_for(SentRequest)
     assert sent.parties == (vm.ctx.node_id,)
     message = pb.AppRequestMsg(node_id=vm.ctx.node_id, request_id=sent.request_id)

@@ -186,7 +186,7 @@ def test_messages_before_initialize_and_after_shutdown_are_dropped(serve: Serve)
     assert served.session.faults.counts() == {}
 
 
-# Other chains of the same node, until protocol 36 ------------------------------------------------------
+# Other chains of the same node, until protocol 36 -------------------------------------------------
 
 CHAIN = b"\x05" * 32
 

@@ -1,4 +1,6 @@
-"""The gRPC server of a plugin: both kinds keep the same contract, but for what only the fast one can."""
+"""The gRPC server of a plugin: both kinds keep the same contract, but for what only the fast one
+can.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +111,7 @@ def echo(request: bytes, context: Any) -> bytes:
     return request
 
 
-# Both servers -----------------------------------------------------------------------------------------
+# Both servers -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [0, 1, 64 * MIB], ids=["empty", "small", "64 MiB"])
@@ -253,7 +255,7 @@ def test_it_serves_a_unix_socket(kind: str, tmp_path: Path) -> None:
     rig.close()
 
 
-# The fast server --------------------------------------------------------------------------------------
+# The fast server ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
@@ -476,7 +478,7 @@ def test_a_port_that_is_taken_is_an_error_that_names_it() -> None:
     second.stop(None)
 
 
-# Which of the two -------------------------------------------------------------------------------------
+# Which of the two ---------------------------------------------------------------------------------
 
 
 def test_the_fast_server_serves_unless_the_environment_says_otherwise(

@@ -1,4 +1,6 @@
-"""The server of a VM, as it is made after the handshake: an exception here would leave the node waiting."""
+"""The server of a VM, as it is made after the handshake: an exception here would leave the node
+waiting.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ from vmsdk.services.node import NodeConnection
 
 @pytest.fixture
 def start_node() -> Iterator[NodeStarter]:
-    """Starts the services of a node that speaks the given protocol version, and connects to them."""
+    """Starts the services of a node that speaks the given protocol version, and connects to
+    them.
+    """
     starter = NodeStarter()
     yield starter
     starter.stop_all()

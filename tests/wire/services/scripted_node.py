@@ -21,7 +21,9 @@ OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1))
 
 
 class ScriptedNode:
-    """Answers each method by its function, on a port of its own; a function may return raw bytes."""
+    """Answers each method by its function, on a port of its own; a function may return raw
+    bytes.
+    """
 
     def __init__(self, methods: Script) -> None:
         self._changed = threading.Condition()

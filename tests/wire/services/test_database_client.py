@@ -225,7 +225,7 @@ def test_a_batch_that_was_cleared_can_be_filled_again(db: DatabaseClient) -> Non
     assert db.get_many([b"a", b"b"]) == [None, b"2"]
 
 
-# The database as a whole ---------------------------------------------------------------------------
+# The database as a whole --------------------------------------------------------------------------
 
 
 def test_compact_sends_its_range() -> None:

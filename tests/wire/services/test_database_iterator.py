@@ -23,8 +23,9 @@ ITERATOR_ID = 7
 
 
 class Pages:
-    """Answers IteratorNext with one page of two pairs after the other, and keeps the protocol's one rule:
-    one request at a time for each iterator."""
+    """Answers IteratorNext with one page of two pairs after the other, and keeps the protocol's one
+    rule: one request at a time for each iterator.
+    """
 
     def __init__(self, count: int) -> None:
         self._rest = [
@@ -76,7 +77,7 @@ def fill(db: DatabaseClient) -> None:
             batch.put(key, value)
 
 
-# What it yields ------------------------------------------------------------------------------------
+# What it yields -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_an_iterator_that_has_ended_stays_so(services: NodeServices, db: Databas
     assert services.database.calls == before
 
 
-# How it is fetched -----------------------------------------------------------------------------------
+# How it is fetched --------------------------------------------------------------------------------
 
 
 def test_the_first_page_is_fetched_at_creation_and_each_further_one_ahead() -> None:
@@ -179,7 +180,7 @@ def test_it_is_never_more_than_one_page_ahead() -> None:
         assert node.called.count("IteratorNext") == 2
 
 
-# How it is released ----------------------------------------------------------------------------------
+# How it is released -------------------------------------------------------------------------------
 
 
 def exhaust(iterator: DatabaseIterator) -> None:
@@ -284,7 +285,7 @@ def test_close_releases_all_iterators_first(services: NodeServices, db: Database
     del iterators
 
 
-# Errors ------------------------------------------------------------------------------------------------
+# Errors -------------------------------------------------------------------------------------------
 
 
 def test_edge_75_a_request_for_an_unknown_iterator_fails(services: NodeServices, db: DatabaseClient) -> None:

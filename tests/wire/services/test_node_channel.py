@@ -167,7 +167,8 @@ def connect_to_a_node_that_is_gone() -> grpc.Channel:
     with ScriptedNode(HELLO) as node:
         channel = connect(node.address)
         assert get(channel) == b"hello"
-    # Until the channel notices the end, a call may still go into the old connection, and fail with it.
+    # Until the channel notices the end, a call may still go into the old connection, and fail with
+    # it.
     wait_until_connecting_has_failed(channel)
     return channel
 

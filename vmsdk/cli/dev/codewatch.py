@@ -14,8 +14,8 @@ from vmsdk.target import SourceTarget, Target
 class CodeWatch:
     """Calls *on_change* with changed files, on a thread of its own, from `start` to `stop`.
 
-    It watches the Python files below the folder of a source, or an executable. If the system can't watch
-    them, *on_failure* is called once with the reason.
+    It watches the Python files below the folder of a source, or an executable. If the system can't
+    watch them, *on_failure* is called once with the reason.
     """
 
     def __init__(

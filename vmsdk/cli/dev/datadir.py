@@ -27,8 +27,8 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 class DataDirectory:
     """The folder *path*, by default one for VMs called *name*, with a lock on it.
 
-    It has the database, the genesis that the chain began with, and the VM's own files. Methods raise
-    `VMError` if the folder is in use, can't be used, or has another chain.
+    It has the database, the genesis that the chain began with, and the VM's own files. Methods
+    raise `VMError` if the folder is in use, can't be used, or has another chain.
     """
 
     def __init__(self, path: Path | None, name: str) -> None:
@@ -72,8 +72,8 @@ class DataDirectory:
     def open(self, genesis: bytes | None) -> bytes:
         """Return the genesis of the kept chain, or *genesis* (default: empty) for a new one.
 
-        Raises `VMError` if the kept chain began with another genesis. What a VM left that never started is
-        removed.
+        Raises `VMError` if the kept chain began with another genesis. What a VM left that never
+        started is removed.
         """
         try:
             kept = self._kept_genesis()

@@ -47,7 +47,9 @@ class ChainHTTP:
         self._front.stop()
 
     def open(self, chain: Chain) -> list[RouteRefused]:
-        """Serve *chain*, which is in normal operation. Returns the prefixes that a node would not serve."""
+        """Serve *chain*, which is in normal operation. Returns the prefixes that a node would not
+        serve.
+        """
         chain_id = chain.config.chain_id
         aliases = [] if chain.config.alias is None else [chain.config.alias]
         refused = self._front.add_chain(chain_id, aliases, chain.handlers, chain.http_handler)
@@ -103,7 +105,9 @@ class ChainHTTP:
 
 
 def subpaths_hint(target: str, chain_names: Sequence[str | None], prefixes: Sequence[str]) -> str:
-    """Explain a 404 for a path below a handler that is mounted for its exact prefix only; else empty."""
+    """Explain a 404 for a path below a handler that is mounted for its exact prefix only; else
+    empty.
+    """
     path = target.partition("?")[0]
     for name in chain_names:
         base = f"/ext/bc/{name}"
@@ -139,7 +143,8 @@ def path_to_open(prefix: str) -> str:
 def example_calls(chain_url: str, prefixes: Sequence[str]) -> str:
     """Return commands to copy, one per line; empty if a caller must know more than the prefixes.
 
-    What a handler speaks is unknown here. But a JSON-RPC service has one path, so it needs no template.
+    What a handler speaks is unknown here. But a JSON-RPC service has one path, so it needs no
+    template.
     """
     paths = [path for path in map(path_to_open, prefixes) if "{" not in path]
     lines = [f"curl {chain_url}{path}" for path in paths[:1]]

@@ -44,7 +44,9 @@ _IMPORTLIB = str(Path(importlib.__file__).parent)
 
 
 class Describer:
-    """Imports a source in a process of its own to learn the name of its VM. Cancel it from any thread."""
+    """Imports a source in a process of its own to learn the name of its VM. Cancel it from any
+    thread.
+    """
 
     def __init__(self, target: Target, *, reload: bool) -> None:
         self._target = target
@@ -54,7 +56,9 @@ class Describer:
         self._cancelled = False
 
     def name(self) -> str:
-        """Return the VM's name. Raises `VMError` with the traceback if the import fails, or if cancelled."""
+        """Return the VM's name. Raises `VMError` with the traceback if the import fails, or if
+        cancelled.
+        """
         if not isinstance(self._target, SourceTarget):
             return self._target.name
         with self._lock:
@@ -93,14 +97,17 @@ def plugin_command(target: Target, *, protocol: int, log_level: str, reload: boo
 
 def _python_command(target: SourceTarget, action: str, *options: str, reload: bool) -> list[str]:
     path = json.dumps([os.path.abspath(entry) for entry in sys.path if entry])
-    # Python detects stale bytecode by the second, which is too coarse for someone who saves twice in one.
+    # Python detects stale bytecode by the second, which is too coarse for someone who saves twice
+    # in one.
     flags = ["-B"] if reload else []
     flags += ["-X", "utf8", "-X", "faulthandler"]
     return [sys.executable, *flags, "-c", _BOOT, path, action, target.text, *options]
 
 
 def main(action: str, text: str, *options: str) -> None:
-    """Print a JSON description of the VM, or serve it with the protocol and log level in *options*."""
+    """Print a JSON description of the VM, or serve it with the protocol and log level in
+    *options*.
+    """
     out = _take_stdout() if action == _DESCRIBE else -1
     try:
         source = target.find(text)
@@ -129,9 +136,11 @@ def main(action: str, text: str, *options: str) -> None:
 
 
 def _read_back_blocks(vm: ChainVM) -> None:
-    """Make the VM's builders return what `parse_block` makes of the bytes, which is all that other nodes get.
+    """Make the VM's builders return what `parse_block` makes of the bytes, which is all that other
+    nodes get.
 
-    Without this, a VM alone would only ever see the objects that it has built, never those it parses.
+    Without this, a VM alone would only ever see the objects that it has built, never those it
+    parses.
     """
     for name in ("build_block", "build_block_with_context"):
         build = getattr(vm, name, None)
@@ -162,7 +171,9 @@ def _read_back(vm: ChainVM, name: str, build: Callable[..., Block], *arguments: 
 
 
 def _take_stdout() -> int:
-    """Reserve stdout for the description: what the source prints goes to stderr. Returns its descriptor."""
+    """Reserve stdout for the description: what the source prints goes to stderr. Returns its
+    descriptor.
+    """
     out = os.dup(1)
     os.dup2(2, 1)
     return out

@@ -30,8 +30,8 @@ from vmsdk.host.plugin import HANDSHAKE_TIMEOUT_S
 from vmsdk.ids import ID, vm_id
 from vmsdk.target import SourceTarget
 
-# A node gives 5 s, and the plugins that `vmsdk install` writes announce themselves before they import
-# anything. Here the imports come first, however long they take.
+# A node gives 5 s, and the plugins that `vmsdk install` writes announce themselves before they
+# import anything. Here the imports come first, however long they take.
 SOURCE_HANDSHAKE_TIMEOUT_S = 60.0
 _LAST_LINES = 10
 
@@ -39,8 +39,8 @@ _LAST_LINES = 10
 class Life:
     """Starts the VM, makes it build blocks and stops it, on a thread of its own.
 
-    *on_end* is called on that thread with the reason of the end; None if `stop` was called. *reset* removes
-    the kept chain first.
+    *on_end* is called on that thread with the reason of the end; None if `stop` was called. *reset*
+    removes the kept chain first.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Life:
             if self._host is not None:
                 self._host.process.send_signal(signal.SIGKILL)
 
-    # On the thread -----------------------------------------------------------------------------------------
+    # On the thread --------------------------------------------------------------------------------
 
     def _live(self) -> None:
         try:
@@ -190,7 +190,7 @@ class Life:
             hint = "the VM has no HTTP handlers: create_handlers returned none"
         self._screen.facts(f"{name} {chain.version()}".rstrip(), facts, hint)
 
-    # Reasons -----------------------------------------------------------------------------------------------
+    # Reasons --------------------------------------------------------------------------------------
 
     def _what_ended(self, host: Host) -> str:
         """Say why the chain is over, after a fault or the end of the process."""

@@ -64,7 +64,9 @@ Event: TypeAlias = "Interrupted | Changed | Ended"
 
 
 class Session:
-    """Waits for events on the main thread and does nothing that takes long, so that Ctrl-C always works."""
+    """Waits for events on the main thread and does nothing that takes long, so that Ctrl-C always
+    works.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -77,7 +79,9 @@ class Session:
         self._kill_at: float | None = None
 
     def run(self) -> int:
-        """Run until the end; returns the exit status. Raises `VMError` if the port is in use. Call once."""
+        """Run until the end; returns the exit status. Raises `VMError` if the port is in use. Call
+        once.
+        """
         with self._inbox, self._showing_warnings():
             self._http.start()
             watch = self._watch() if self._settings.reload else None
@@ -210,8 +214,9 @@ class _ToScreen(logging.Handler):
 class Inbox(Generic[T]):
     """Events from any thread; signals that ask to stop become the event *on_signal*.
 
-    Python can miss a signal that arrives just before the main thread waits for a lock or a queue. Here the
-    system writes the signal to a socket that the main thread waits for. Create it on that thread.
+    Python can miss a signal that arrives just before the main thread waits for a lock or a queue.
+    Here the system writes the signal to a socket that the main thread waits for. Create it on that
+    thread.
     """
 
     def __init__(self, on_signal: T) -> None:

@@ -1,4 +1,6 @@
-"""What a node's API server does around the chains' handlers: its headers, its checks, its own responses."""
+"""What a node's API server does around the chains' handlers: its headers, its checks, its own
+responses.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from vmsdk.protocol import Protocol
 
 log = logging.getLogger(__name__)
 
-# The node's default settings of github.com/rs/cors: every origin is allowed. Source: api/server/server.go.
+# The node's default settings of github.com/rs/cors: every origin is allowed. Source:
+# api/server/server.go.
 _CORS_METHODS = ("GET", "POST", "HEAD", "OPTIONS")
 _CORS_HEADERS = ("Origin", "Accept", "Content-Type", "X-Requested-With")
 _ASKED_METHOD = "Access-Control-Request-Method"
@@ -27,7 +30,8 @@ _ASKED_HEADERS = "Access-Control-Request-Headers"
 
 
 OnAccess: TypeAlias = Callable[[str, str, int], None]
-"""Called after each request with its method, its raw target (path and query) and the status of the response.
+"""Called after each request with its method, its raw target (path and query) and the status of the
+response.
 
 The status is 0 if the client hung up before there was one, 101 if the VM took over the connection.
 """
@@ -89,7 +93,9 @@ class API:
 
 
 def _is_allowed(host: str) -> bool:
-    """Accept IP addresses and `localhost`, like a node: a foreign page could point another name here."""
+    """Accept IP addresses and `localhost`, like a node: a foreign page could point another name
+    here.
+    """
     name, colon, port = host.rpartition(":")
     if not colon or not port.isdecimal() or (":" in name and not name.startswith("[")):
         name = host

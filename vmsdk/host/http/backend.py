@@ -28,7 +28,9 @@ _OPTIONS: tuple[tuple[str, Any], ...] = (
 
 
 class BackendFailed(Exception):
-    """A call failed. The text is Go's; *response* is the HTTP response inside the error, if there is one."""
+    """A call failed. The text is Go's; *response* is the HTTP response inside the error, if there
+    is one.
+    """
 
     def __init__(self, text: str, response: http_pb2.HandleSimpleHTTPResponse | None = None) -> None:
         self.response = response
@@ -81,7 +83,9 @@ def _go_name(code: grpc.StatusCode) -> str:
 
 
 def _response_in(error: grpc.aio.AioRpcError) -> http_pb2.HandleSimpleHTTPResponse | None:
-    """Return the HTTP response that a Go VM sends as the only detail of an error, for status 500."""
+    """Return the HTTP response that a Go VM sends as the only detail of an error, for status
+    500.
+    """
     raw = dict(error.trailing_metadata() or ()).get(_DETAILS_KEY)
     status: Any = _Status()
     response = http_pb2.HandleSimpleHTTPResponse()
@@ -94,7 +98,9 @@ def _response_in(error: grpc.aio.AioRpcError) -> http_pb2.HandleSimpleHTTPRespon
 
 
 def _status_class() -> type[Message]:
-    """Make `google.rpc.Status` in a pool of its own, where it can't collide with another package's."""
+    """Make `google.rpc.Status` in a pool of its own, where it can't collide with another
+    package's.
+    """
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(any_pb2.DESCRIPTOR.serialized_pb)
     file = descriptor_pb2.FileDescriptorProto(

@@ -46,7 +46,9 @@ def health(check: Health) -> Endpoint:
 
 
 def metrics(gather: Gather) -> Endpoint:
-    """Make `/ext/metrics`, in Prometheus' text format. As in a node, a failed *gather* means status 500."""
+    """Make `/ext/metrics`, in Prometheus' text format. As in a node, a failed *gather* means status
+    500.
+    """
 
     def reply() -> Reply:
         try:

@@ -1,4 +1,6 @@
-"""The node's API server, with the chains' handlers behind it, on an event loop in its own thread."""
+"""The node's API server, with the chains' handlers behind it, on an event loop in its own
+thread.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +38,13 @@ _BACKLOG = 1024
 
 
 class HTTPFront:
-    """Serves `/ext/bc/<chain ID or alias><prefix>` and the header routes as a node of *protocol* does.
+    """Serves `/ext/bc/<chain ID or alias><prefix>` and the header routes as a node of *protocol*
+    does.
 
-    It speaks HTTP/1.1 and, from protocol 41 on, HTTP/2 without TLS. Methods may be called from any thread
-    but the front's own, on which *on_access* is called. *health* and *gather* serve `/ext/health` and
-    `/ext/metrics`; they are called on worker threads. *port* 0 picks a free port. A
-    response must be complete within *write_timeout_s*, unless the VM takes over the connection.
+    It speaks HTTP/1.1 and, from protocol 41 on, HTTP/2 without TLS. Methods may be called from any
+    thread but the front's own, on which *on_access* is called. *health* and *gather* serve
+    `/ext/health` and `/ext/metrics`; they are called on worker threads. *port* 0 picks a free port.
+    A response must be complete within *write_timeout_s*, unless the VM takes over the connection.
     """
 
     def __init__(
@@ -109,10 +112,11 @@ class HTTPFront:
     ) -> list[RouteRefused]:
         """Register a chain's *handlers* and its *http_handler*.
 
-        *handlers* is the result of `CreateHandlers`, host:port by prefix (or pairs, of which the last with
-        a prefix counts); *http_handler* is the host:port from `CreateHTTP2Handler` or `NewHTTPHandler`, or
-        empty. Returns the prefixes that a node would not serve, with the node's reasons; the others are
-        served. Until `set_normal_op`, every request gets status 503. Raises `ValueError` for a name in use.
+        *handlers* is the result of `CreateHandlers`, host:port by prefix (or pairs, of which the
+        last with a prefix counts); *http_handler* is the host:port from `CreateHTTP2Handler` or
+        `NewHTTPHandler`, or empty. Returns the prefixes that a node would not serve, with the
+        node's reasons; the others are served. Until `set_normal_op`, every request gets status 503.
+        Raises `ValueError` for a name in use.
         """
         chain = ChainRoutes(self._protocol, chain_id, tuple(aliases), handlers, http_handler)
         self._router.add(chain)
@@ -128,11 +132,15 @@ class HTTPFront:
         self._in_loop(chain.close())
 
     def set_normal_op(self, chain_id: ID, is_normal_op: bool) -> None:
-        """Open the chain's handlers once it is done bootstrapping, or close them. Raises `KeyError`."""
+        """Open the chain's handlers once it is done bootstrapping, or close them. Raises
+        `KeyError`.
+        """
         self._router.chain(chain_id).is_normal_op = is_normal_op
 
     def hijacked(self, chain_id: ID) -> int:
-        """Count the connections that the chain's VM has taken over and not closed. Raises `KeyError`."""
+        """Count the connections that the chain's VM has taken over and not closed. Raises
+        `KeyError`.
+        """
         return len(self._router.chain(chain_id).hijacked)
 
     def __enter__(self) -> HTTPFront:

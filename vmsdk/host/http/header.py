@@ -9,13 +9,16 @@ from typing import Any, TypeAlias
 from vmsdk._pb.http import http_pb2
 
 Header: TypeAlias = dict[str, list[str]]
-"""Values by name. A client's names are canonical (`Content-Type`), a VM's are as the VM spells them."""
+"""Values by name. A client's names are canonical (`Content-Type`), a VM's are as the VM spells
+them.
+"""
 
 Line: TypeAlias = tuple[bytes, bytes]
 """The name and value of one header line."""
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# Go replaces line breaks, so that a value can't start a new header; HTTP libraries refuse the others.
+# Go replaces line breaks, so that a value can't start a new header; HTTP libraries refuse the
+# others.
 _UNSENDABLE = re.compile(rb"[\x00\n\v\f\r]")
 
 
@@ -40,12 +43,16 @@ def first(header: Header, name: str) -> str:
 
 
 def elements(header: Header) -> list[http_pb2.Element]:
-    """Encode *header* for the wire. Raises `UnicodeEncodeError` if a client sent bytes that are not UTF-8."""
+    """Encode *header* for the wire. Raises `UnicodeEncodeError` if a client sent bytes that are not
+    UTF-8.
+    """
     return [http_pb2.Element(key=key, values=values) for key, values in header.items()]
 
 
 def update(header: Header, received: Iterable[Any]) -> None:
-    """Set what a VM sent as `http.Element` or `http.responsewriter.Header`; the last of a key counts."""
+    """Set what a VM sent as `http.Element` or `http.responsewriter.Header`; the last of a key
+    counts.
+    """
     for element in received:
         header[element.key] = list(element.values)
 

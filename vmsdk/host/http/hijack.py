@@ -96,7 +96,9 @@ class HijackedConnection:
         return conn_pb2.WriteResponse(length=await self._raw.write(request.payload))
 
     async def close(self, request: Empty) -> Empty:
-        """Close the connection and stop the server, including this call: its response may be lost."""
+        """Close the connection and stop the server, including this call: its response may be
+        lost.
+        """
         self._raw.close()
         self._stopping = asyncio.ensure_future(self.stop())
         return Empty()
@@ -133,8 +135,9 @@ async def _set_deadlines(request: conn_pb2.SetDeadlineRequest, *deadlines: Deadl
 def _unix_s(data: bytes) -> float | None:
     """Decode Go's binary form of a time (`time.Time.MarshalBinary`); None for Go's zero time.
 
-    1 byte version, 8 bytes seconds since the year 1, 4 bytes nanoseconds, all big-endian and signed. The
-    time zone that follows (2 bytes, 3 in version 2) does not matter. Raises `ValueError` with Go's text.
+    1 byte version, 8 bytes seconds since the year 1, 4 bytes nanoseconds, all big-endian and
+    signed. The time zone that follows (2 bytes, 3 in version 2) does not matter. Raises
+    `ValueError` with Go's text.
     """
     if not data:
         raise ValueError("Time.UnmarshalBinary: no data")

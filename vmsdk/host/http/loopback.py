@@ -1,4 +1,6 @@
-"""gRPC servers that a VM calls while it handles HTTP. They run on the event loop and need no threads."""
+"""gRPC servers that a VM calls while it handles HTTP. They run on the event loop and need no
+threads.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +30,15 @@ Services: TypeAlias = dict[type[Service], Mapping[str, Function]]
 """Functions by service and method name."""
 
 TakeOver: TypeAlias = Callable[[Connection, bytes], Awaitable[str]]
-"""Serves a connection that the VM takes over, and the bytes read ahead; returns the server's address."""
+"""Serves a connection that the VM takes over, and the bytes read ahead; returns the server's
+address.
+"""
 
 
 class LoopbackServer:
-    """Serves *services*. `IOFailed` and `ValueError` become the gRPC status UNKNOWN with their text."""
+    """Serves *services*. `IOFailed` and `ValueError` become the gRPC status UNKNOWN with their
+    text.
+    """
 
     def __init__(self, services: Services) -> None:
         self._server = grpc.aio.server(options=SERVER_OPTIONS)
@@ -74,7 +80,8 @@ def _handler(method: Method[Any, Any], function: Function) -> grpc.RpcMethodHand
 async def read_response(
     response: Any, read: Callable[[int], Awaitable[bytes]], length: int, protocol: Protocol
 ) -> Any:
-    """Read once, up to *length* bytes, for a *response* class of `io.reader.Reader` or `net.conn.Conn`.
+    """Read once, up to *length* bytes, for a *response* class of `io.reader.Reader` or
+    `net.conn.Conn`.
 
     Both have the same fields and error codes. How an error is encoded depends on the protocol.
     """

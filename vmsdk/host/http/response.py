@@ -26,7 +26,9 @@ def is_body_allowed(status: int) -> bool:
 
 
 def valid_status(status: int) -> int:
-    """Return *status*, or 500 if HTTP has no such status. Source: grpcutils.EnsureValidResponseCode."""
+    """Return *status*, or 500 if HTTP has no such status. Source:
+    grpcutils.EnsureValidResponseCode.
+    """
     return status if 100 <= status <= 599 else 500
 
 
@@ -48,7 +50,9 @@ class ResponseWriter(ABC):
         self._is_started = False
 
     async def write_header(self, status: int) -> None:
-        """Set the status and freeze the headers. Only the first final status counts; 1xx are not sent."""
+        """Set the status and freeze the headers. Only the first final status counts; 1xx are not
+        sent.
+        """
         if self.hijacked or self.status or 100 <= status < 200:
             return
         self.status = status
@@ -91,7 +95,9 @@ class ResponseWriter(ABC):
         await self._send_end(self._trailers(), is_complete=is_complete)
 
     async def error(self, text: str, status: int) -> None:
-        """Respond with a line of plain text, like Go's `http.Error`; if a body has begun, append it."""
+        """Respond with a line of plain text, like Go's `http.Error`; if a body has begun, append
+        it.
+        """
         self.header.pop("Content-Length", None)
         self.header["Content-Type"] = ["text/plain; charset=utf-8"]
         self.header["X-Content-Type-Options"] = ["nosniff"]
@@ -129,7 +135,9 @@ class ResponseWriter(ABC):
             await self._send_body(data)
 
     def _head(self, beginning: bytes, *, is_whole: bool) -> Header:
-        """Return the headers to send, given the *beginning* of the body, or all of it if it *is_whole*."""
+        """Return the headers to send, given the *beginning* of the body, or all of it if it
+        *is_whole*.
+        """
         head = {key: values for key, values in self._final.items() if not key.startswith(TRAILER_PREFIX)}
         head.pop("Transfer-Encoding", None)
         head.setdefault("Date", [email.utils.formatdate(usegmt=True)])

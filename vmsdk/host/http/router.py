@@ -47,7 +47,9 @@ _NO_PROPOSERVM = NodeReply(404, "this is a development host: it has no proposerv
 
 
 class Router:
-    """Holds the chains and the node's own endpoints. Chains may come and go while requests are routed."""
+    """Holds the chains and the node's own endpoints. Chains may come and go while requests are
+    routed.
+    """
 
     def __init__(self, protocol: Protocol, endpoints: dict[str, Endpoint]) -> None:
         self._protocol = protocol

@@ -1,7 +1,8 @@
 """The routes of one chain: which prefixes a node accepts, and which paths they match.
 
-A node hands each `/ext/bc/<chain><prefix>` to gorilla/mux as a template. A template matches the whole path;
-`{name}` stands for one segment, `{name:pattern}` for what the regular expression matches.
+A node hands each `/ext/bc/<chain><prefix>` to gorilla/mux as a template. A template matches the
+whole path; `{name}` stands for one segment, `{name:pattern}` for what the regular expression
+matches.
 """
 
 from __future__ import annotations
@@ -78,9 +79,9 @@ class ChainRoutes:
 def compile_template(prefix: str) -> re.Pattern[str]:
     """Return a pattern for the part of a path after the chain.
 
-    Raises `RouteRefused` for a prefix that is not a request target, and for a template that never matches or
-    crashes a node: unbalanced braces, no name or no pattern, a repeated name, a pattern that is invalid or
-    has a capturing group.
+    Raises `RouteRefused` for a prefix that is not a request target, and for a template that never
+    matches or crashes a node: unbalanced braces, no name or no pattern, a repeated name, a pattern
+    that is invalid or has a capturing group.
     """
     try:
         if prefix:

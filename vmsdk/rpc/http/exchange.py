@@ -43,7 +43,7 @@ class Exchange(ABC):
         """Done when the response is complete or given up. The app may run background tasks on."""
         self._left: asyncio.Future[None] | None = None
 
-    # For the app -----------------------------------------------------------------------------------
+    # For the app ----------------------------------------------------------------------------------
 
     @abstractmethod
     async def receive(self) -> Message:
@@ -53,7 +53,7 @@ class Exchange(ABC):
     async def send(self, message: Message) -> None:
         """Take an event of the app."""
 
-    # For the server --------------------------------------------------------------------------------
+    # For the server -------------------------------------------------------------------------------
 
     def disconnect(self) -> None:
         """The client has left: the app receives `http.disconnect`, and its `send` raises."""
@@ -78,7 +78,7 @@ class Exchange(ABC):
     async def fail(self, status: int, text: str) -> None:
         """Respond with a plain text of the server's own, if nothing was sent yet."""
 
-    # For subclasses --------------------------------------------------------------------------------
+    # For subclasses -------------------------------------------------------------------------------
 
     @property
     def left(self) -> asyncio.Future[None]:

@@ -1,8 +1,8 @@
 """Headers in the form of the wire, which is Go's, and in that of ASGI.
 
-On the wire a header is text, with all its values under one key in Go's spelling (`Content-Type`). protobuf
-carries UTF-8 only: an app gets the text in UTF-8, as the client sent it, and a response's bytes that are
-not UTF-8 count as latin-1.
+On the wire a header is text, with all its values under one key in Go's spelling (`Content-Type`).
+protobuf carries UTF-8 only: an app gets the text in UTF-8, as the client sent it, and a response's
+bytes that are not UTF-8 count as latin-1.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ class LoopThread:
     def finish(self, work: Coroutine[Any, Any, None], timeout_s: float) -> None:
         """Run *work*, cancel what still runs, and end the loop and its thread.
 
-        Call it from another thread. Raises `LoopBlocked` if it takes longer than *timeout_s* seconds;
-        it goes on nevertheless.
+        Call it from another thread. Raises `LoopBlocked` if it takes longer than *timeout_s*
+        seconds; it goes on nevertheless.
         """
 
         async def last() -> None:

@@ -22,8 +22,8 @@ from vmsdk.services.channel import CHANNEL_OPTIONS, target
 
 CLOSE_TIMEOUT_S = 2.0
 
-# Source: errEOF of vms/rpcchainvm's greader (the text of io.EOF), the sign of the end until protocol
-# 41.
+# Source: errEOF of vms/rpcchainvm's greader (the text of io.EOF), the sign of the end until
+# protocol 41.
 _EOF_TEXT = b"EOF"
 
 Unary: TypeAlias = Callable[[RequestT], Awaitable[ResponseT]]
@@ -139,8 +139,8 @@ class ResponseChannel:
 class HijackedConnection:
     """The server of one hijacked client connection. It outlives the Handle call that hijacked it.
 
-    Used as the node's own plugins use it: `io.reader.Reader` first returns what the node had already
-    read from the socket, and `net.conn.Conn` writes without a buffer that nobody flushes.
+    Used as the node's own plugins use it: `io.reader.Reader` first returns what the node had
+    already read from the socket, and `net.conn.Conn` writes without a buffer that nobody flushes.
     """
 
     def __init__(self, address: str, protocol: Protocol) -> None:

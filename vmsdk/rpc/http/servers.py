@@ -67,10 +67,11 @@ class HTTPServers:
         self._closed = False
 
     def serve(self, app: object, *, prefix: str | None) -> str:
-        """Serve *app*; returns the server's address for the node, once the app's lifespan has begun.
+        """Serve *app*; returns the server's address for the node, once the app's lifespan has
+        begun.
 
-        *prefix* is its key in `create_handlers`, None for the header-routed handler. Raises `NotAnApp`,
-        `InvalidPrefix`, `StartupFailed`, and `Closed` after `close`.
+        *prefix* is its key in `create_handlers`, None for the header-routed handler. Raises
+        `NotAnApp`, `InvalidPrefix`, `StartupFailed`, and `Closed` after `close`.
         """
         asgi = as_asgi(app, prefix=prefix)
         mount = None if prefix is None else Mount(prefix)

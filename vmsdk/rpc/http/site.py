@@ -71,7 +71,7 @@ class Site:
             **rest,
         }
 
-    # Requests --------------------------------------------------------------------------------------
+    # Requests -------------------------------------------------------------------------------------
 
     async def run(self, exchange: Exchange) -> None:
         """Let the app handle the exchange; returns when the response has ended or been given up.
@@ -125,7 +125,7 @@ class Site:
         path = quote(scope["path"][:_MAX_LOGGED_PATH], safe="/:@!$&'()*+,;=")
         return f"{quote(scope.get('method', 'WebSocket')[:20])} {path}"
 
-    # The end ---------------------------------------------------------------------------------------
+    # The end --------------------------------------------------------------------------------------
 
     async def stop(self, grace_s: float) -> None:
         """Disconnect every client, and cancel requests that have not ended in *grace_s* seconds."""
@@ -146,8 +146,9 @@ class Site:
 class Routes:
     """All mounted apps, by path.
 
-    A node registers the prefixes of a chain in random order and takes the first that matches. So with
-    a template among them, such as `/{path:.*}`, a request for `/rpc` may reach the wrong server.
+    A node registers the prefixes of a chain in random order and takes the first that matches. So
+    with a template among them, such as `/{path:.*}`, a request for `/rpc` may reach the wrong
+    server.
     """
 
     def __init__(self) -> None:

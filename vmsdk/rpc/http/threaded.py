@@ -23,7 +23,9 @@ ResultT = TypeVar("ResultT")
 
 
 class ThreadedServer:
-    """Serves *app* itself, and what needs an event loop (upgraded and HTTP/2 requests) by *service*."""
+    """Serves *app* itself, and what needs an event loop (upgraded and HTTP/2 requests) by
+    *service*.
+    """
 
     def __init__(
         self, app: JSONRPC, site: Site, service: HTTPService, loop: asyncio.AbstractEventLoop

@@ -171,7 +171,8 @@ class WebSocketExchange(Exchange):
         self._close_code = 1000
         """The close code for an app that does not close."""
         self._is_listening = False
-        """Whether a message of the client would be read now. When the inbox is full, it would not."""
+        """Whether a message of the client would be read now. When the inbox is full, it would not.
+        """
         self._silent_pings = 0
         """Pings sent while a response would have been read, and none came."""
         self._write_began = 0.0
@@ -179,7 +180,7 @@ class WebSocketExchange(Exchange):
         self._ping_timer: asyncio.TimerHandle | None = None
         self._pinging: asyncio.Task[None] | None = None
 
-    # The app's side --------------------------------------------------------------------------------
+    # The app's side -------------------------------------------------------------------------------
 
     async def receive(self) -> Message:
         return await self._inbox.get()
@@ -259,7 +260,7 @@ class WebSocketExchange(Exchange):
             await self._write(CloseConnection(code=code, reason=short), 0)
         self._end(code)
 
-    # The client's side -----------------------------------------------------------------------------
+    # The client's side ----------------------------------------------------------------------------
 
     async def _read(self, connection: HijackedConnection) -> None:
         """Read what the client sends, to the end."""
@@ -330,7 +331,7 @@ class WebSocketExchange(Exchange):
         await self._send_close(int(code), reason)
         raise ClientDisconnected
 
-    # The connection --------------------------------------------------------------------------------
+    # The connection -------------------------------------------------------------------------------
 
     async def _write(self, event: Event, size: int) -> None:
         """Send one event, in order. Raises `ClientDisconnected`."""
@@ -390,7 +391,7 @@ class WebSocketExchange(Exchange):
         if self._ping_timer is not None:
             self._ping_timer.cancel()
 
-    # The server's side -----------------------------------------------------------------------------
+    # The server's side ----------------------------------------------------------------------------
 
     def disconnect(self) -> None:
         self._close_code = _RESTARTING
