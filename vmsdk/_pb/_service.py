@@ -30,7 +30,9 @@ class Method(Generic[RequestT, ResponseT]):
 
 
 class Service:
-    """The methods of a service, each as an attribute. Subclasses are generated and never instantiated."""
+    """The methods of a service, each as an attribute. Subclasses are generated and never
+    instantiated.
+    """
 
     full_name: ClassVar[str]
     """The name on the wire, ``vm.VM``."""
