@@ -1,0 +1,1 @@
+"""The batteries: transactions, blocks, state, mempool, gossip, receipts, feed, state sync."""

@@ -1,0 +1,173 @@
+"""Derived data: an author's own index that follows the accepted blocks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import abstractmethod
+from typing import Generic
+
+from vmsdk.block import Interface
+from vmsdk.chain.feed import BlockT, Feed
+from vmsdk.errors import VMError
+
+FIRST_RETRY_S = 1.0
+MAX_RETRY_S = 60.0
+JOIN_TIMEOUT_S = 2.0
+"""For a block that is being applied when the chain stops. A node kills a plugin after 5 s."""
+
+
+class Follower(Interface, Generic[BlockT]):
+    """An index of accepted blocks: an SQLite file, a search engine, statistics.
+
+    It runs in a thread of its own, from the block after its own `height` on. What it missed in a crash
+    is applied at the next start. An index that stores the block's data and the height in one
+    transaction has each block exactly once; one that can't must tolerate the last block twice.
+
+    An exception never stops the chain: it is logged, and the block is tried again, after 1 s at first
+    and then after ever longer pauses of at most 60 s.
+    """
+
+    @abstractmethod
+    def height(self) -> int:
+        """The height of the last block in the index, as the index itself stores it; -1 for none."""
+
+    @abstractmethod
+    def apply(self, block: BlockT) -> None:
+        """Add a block, and store its height in the same transaction."""
+
+    def open(self) -> None:
+        """Open the index. Called once, in the follower's thread, before the other methods."""
+
+    def close(self) -> None:
+        """Close the index. Called once, in the follower's thread, after the last block."""
+
+    # What vmsdk calls ------------------------------------------------------------------------------
+
+    _thread: threading.Thread | None = None
+
+    def start(self, feed: Feed[BlockT], log: logging.Logger) -> None:
+        """Follow *feed* until `stop`. `Chain` calls it when it is initialised."""
+        if self._thread is not None:
+            raise VMError(f"{self._name} follows a chain already: make one object for each chain")
+        self._feed = feed
+        self._log = log
+        self._applied = -1
+        self._failure: BaseException | None = None
+        self._stopping = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name=f"vmsdk-{self._name}", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = JOIN_TIMEOUT_S) -> None:
+        """Stop after the current block. The feed must be closed. Idempotent."""
+        if self._thread is None:
+            return
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._log.warning(
+                "%s did not stop within %g s; the block is applied again at the next start",
+                self._name,
+                timeout_s,
+            )
+
+    # What handlers call ----------------------------------------------------------------------------
+
+    def wait_for(self, height: int, timeout: float | None = None) -> None:
+        """Wait until the block at *height* is in the index, for at most *timeout* seconds.
+
+        Raises `TimeoutError`, or `VMError` if the follower has stopped; the cause is the index's last
+        error, if there is one. It blocks: call it from a plain handler, not from an `async` one.
+        """
+        if self._thread is None:
+            raise VMError(f"{self._name} doesn't follow a chain yet: return it from Chain.followers")
+        with self._changed:
+            self._changed.wait_for(lambda: self._applied >= height or self._stopping, timeout)
+            if self._applied >= height:
+                return
+            if self._stopping:
+                raise VMError(
+                    f"{self._name} has stopped at height {self._applied}, before {height}"
+                ) from self._failure
+            raise TimeoutError(
+                f"{self._name} is still at height {self._applied}, not at {height}, after {timeout:g} s"
+            ) from self._failure
+
+    # The thread ------------------------------------------------------------------------------------
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _run(self) -> None:
+        pause_s, failed_at, is_open = FIRST_RETRY_S, -2, False
+        while not self._stopping:
+            try:
+                if not is_open:
+                    self.open()
+                    is_open = True
+                    self._greet()
+                self._follow()
+                break
+            except BaseException as error:  # noqa: BLE001 - even SystemExit must not end it in silence
+                is_new = self._applied != failed_at
+                pause_s = FIRST_RETRY_S if is_new else min(2 * pause_s, MAX_RETRY_S)
+                failed_at, self._failure = self._applied, error
+                self._log.error(
+                    "%s failed at height %d: %r; it tries again in %g s, and the chain goes on",
+                    self._name,
+                    self._applied + 1,
+                    error,
+                    pause_s,
+                    exc_info=error if is_new else None,
+                )
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopping, pause_s)
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if is_open:
+            try:
+                self.close()
+            except BaseException as error:  # noqa: BLE001 - nothing is left to do but log it
+                self._log.error("%s.close raised %r", self._name, error, exc_info=error)
+
+    def _greet(self) -> None:
+        """Report how far behind the index is."""
+        height, accepted = self.height(), self._feed.height
+        if height < accepted:
+            self._log.info("%s is at height %d; replaying to %d", self._name, height, accepted)
+        elif height > accepted:
+            self._log.warning(
+                "%s is at height %d, but the last accepted block at %d: it waits until the chain is there. "
+                "If the index belongs to another chain, delete it",
+                self._name,
+                height,
+                accepted,
+            )
+
+    def _follow(self) -> None:
+        """Apply blocks until the chain stops."""
+        height = self.height()
+        self._advance(height)
+        for block in self._feed.blocks(height + 1):
+            if self._stopping:
+                return
+            self.apply(block)
+            height = self.height()
+            if height != block.height:
+                self._failure = VMError(
+                    f"{self._name}.apply of block {block.height} left height() at {height}: store the "
+                    "height in the same transaction as the data"
+                )
+                self._log.error("%s; it follows the chain no longer", self._failure)
+                return
+            self._advance(height)
+
+    def _advance(self, height: int) -> None:
+        with self._changed:
+            self._applied, self._failure = height, None
+            self._changed.notify_all()

@@ -1,0 +1,222 @@
+"""The feed of accepted blocks: each exactly once and in order, from any height on."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from typing_extensions import Self
+
+from vmsdk.errors import NotFound
+
+WINDOW_BLOCKS = 256
+"""The most recent blocks that are kept in memory, for all readers together."""
+WINDOW_BYTES = 4 * 1024 * 1024
+PAGE_BLOCKS = 256
+"""The most blocks that one reader takes from the store at a time."""
+PAGE_BYTES = 1024 * 1024
+"""What a page should hold at most, estimated from the size of the blocks before it."""
+FIRST_PAGE_BLOCKS = 16
+
+
+class AcceptedBlock(Protocol):
+    """What the feed reads of a block."""
+
+    @property
+    def height(self) -> int: ...
+    @property
+    def raw(self) -> bytes: ...
+
+
+BlockT = TypeVar("BlockT", bound=AcceptedBlock)
+BlockT_co = TypeVar("BlockT_co", bound=AcceptedBlock, covariant=True)
+
+
+class BlockStore(Protocol[BlockT_co]):
+    """The accepted blocks of a chain. Both are called from any thread, without a lock."""
+
+    @property
+    def height(self) -> int:
+        """The height of the last accepted block."""
+
+    def blocks(self, start: int, limit: int) -> Sequence[BlockT_co]:
+        """Up to *limit* stored blocks from height *start* on, in order."""
+
+
+class Feed(Generic[BlockT]):
+    """The accepted blocks of one chain, for any number of readers at any pace.
+
+    Readers have no queues. Each has a position: it takes a recent block from a window that all share,
+    and an older one from the store, in pages. So a slow reader costs no more memory than a fast one,
+    and never holds up the chain.
+    """
+
+    def __init__(self, store: BlockStore[BlockT]) -> None:
+        self._store = store
+        self._window: deque[BlockT] = deque()
+        self._window_bytes = 0
+        self._changed = threading.Condition()
+        self._waiting: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+        self._closed = False
+
+    @property
+    def height(self) -> int:
+        """The height of the last accepted block."""
+        return self._store.height
+
+    def publish(self, block: BlockT) -> None:
+        """Announce a block that the store has just accepted, in order. Never waits for a reader."""
+        with self._changed:
+            if self._window and block.height != self._window[-1].height + 1:
+                self._window.clear()  # State sync has skipped some.
+                self._window_bytes = 0
+            self._window.append(block)
+            self._window_bytes += len(block.raw)
+            while len(self._window) > WINDOW_BLOCKS or self._window_bytes > WINDOW_BYTES:
+                self._window_bytes -= len(self._window.popleft().raw)
+            self._wake()
+
+    def close(self) -> None:
+        """End all readers: their loops end after the blocks that they have already read."""
+        with self._changed:
+            self._closed = True
+            self._wake()
+
+    def blocks(self, start: int | None = None, *, timeout: float | None = None) -> Reader[BlockT]:
+        """The blocks from height *start* on, by default those accepted from now on.
+
+        Use the result in one `for` or `async for` loop. The loop ends when the chain stops, or when no
+        block has come for *timeout* seconds (0 reads what is there). Raises `NotFound` where blocks are
+        no longer stored.
+        """
+        if start is not None and start < 0:
+            raise NotFound(f"no block has height {start}")
+        return Reader(self, self.height + 1 if start is None else start, timeout)
+
+    def subscription(self, convert: Callable[[BlockT], Any]) -> Callable[..., AsyncIterator[Any]]:
+        """A source for `vmsdk.http.Subscriptions`: `convert(block)`, a JSON value, for each block.
+
+        Clients may pass `start`, a height; by default they get the blocks accepted from now on.
+        """
+
+        def source(start: int | None = None) -> AsyncIterator[Any]:
+            reader = self.blocks(start)
+
+            async def converted() -> AsyncIterator[Any]:
+                async for block in reader:
+                    yield convert(block)
+
+            return converted()
+
+        return source
+
+    # For readers -----------------------------------------------------------------------------------
+
+    def recent(self, height: int) -> BlockT | None:
+        """The block at *height* if it is in the window."""
+        with self._changed:
+            if not self._window or not self._window[0].height <= height <= self._window[-1].height:
+                return None
+            return self._window[height - self._window[0].height]
+
+    def page(self, start: int, limit: int) -> Sequence[BlockT]:
+        """Stored blocks from *start* on, at least one. Raises `NotFound`."""
+        page = self._store.blocks(start, limit)
+        if not page or page[0].height != start:
+            reason = f"the first one after it has height {page[0].height}" if page else "nor is any after it"
+            raise NotFound(f"the block at height {start} is not stored on this node; {reason}")
+        return page
+
+    def wait(self, height: int, timeout_s: float | None) -> bool:
+        """Wait until the block at *height* is accepted; False after the timeout or the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self.height >= height, timeout_s)
+            return not self._closed and self.height >= height
+
+    async def wait_async(self, height: int, timeout_s: float | None) -> bool:
+        """Like `wait`, for an event loop."""
+        loop = asyncio.get_running_loop()
+        deadline_s = None if timeout_s is None else loop.time() + timeout_s
+        while True:
+            with self._changed:
+                if self._closed or self.height >= height:
+                    return not self._closed
+                woken = loop.create_future()
+                self._waiting.setdefault(loop, []).append(woken)
+            left_s = None if deadline_s is None else deadline_s - loop.time()
+            try:
+                await asyncio.wait_for(woken, left_s)
+            except asyncio.TimeoutError:
+                return False
+            finally:
+                with self._changed:
+                    futures = self._waiting.get(loop, [])
+                    if woken in futures:
+                        futures.remove(woken)
+                    if not futures:
+                        self._waiting.pop(loop, None)
+
+    def _wake(self) -> None:
+        self._changed.notify_all()
+        waiting, self._waiting = self._waiting, {}
+        for loop, futures in waiting.items():
+            try:
+                loop.call_soon_threadsafe(_finish, futures)
+            except RuntimeError:
+                pass  # The loop is closed, and its readers with it.
+
+
+def _finish(futures: list[asyncio.Future[None]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
+
+
+class Reader(Generic[BlockT], Iterator[BlockT], AsyncIterator[BlockT]):
+    """One reader's position in the feed. Use it in one thread or task at a time."""
+
+    def __init__(self, feed: Feed[BlockT], start: int, timeout_s: float | None) -> None:
+        self._feed = feed
+        self._timeout_s = timeout_s
+        self._page: deque[BlockT] = deque()
+        self._limit = FIRST_PAGE_BLOCKS
+        self.position = start
+        """The height of the next block."""
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __next__(self) -> BlockT:
+        if not self._page and not self._feed.wait(self.position, self._timeout_s):
+            raise StopIteration
+        block = self._take()
+        return self._read() if block is None else block
+
+    async def __anext__(self) -> BlockT:
+        if not self._page and not await self._feed.wait_async(self.position, self._timeout_s):
+            raise StopAsyncIteration
+        block = self._take()
+        # A read of the store is a call to the node.
+        return await asyncio.to_thread(self._read) if block is None else block
+
+    def _take(self) -> BlockT | None:
+        """The next block if it is in memory."""
+        block = self._page.popleft() if self._page else self._feed.recent(self.position)
+        if block is not None:
+            self.position += 1
+        return block
+
+    def _read(self) -> BlockT:
+        """The next block, from the store."""
+        page = self._feed.page(self.position, self._limit)
+        average = max(1, sum(len(block.raw) for block in page) // len(page))
+        self._limit = max(1, min(PAGE_BYTES // average, PAGE_BLOCKS))
+        self._page.extend(page)
+        self.position += 1
+        return self._page.popleft()
