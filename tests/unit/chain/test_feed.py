@@ -103,7 +103,8 @@ def test_blocks_that_are_not_stored_any_more_are_an_error_and_never_a_gap(start:
 
 
 def test_a_jump_of_state_sync_is_an_error_for_a_reader_before_it() -> None:
-    store = Store(3)
+    store = Store(2)
+    store.accept()
     reader = store.feed.blocks()
     store.kept = [Block(900)]
     store.feed.publish(store.kept[0])
@@ -220,14 +221,9 @@ def test_many_readers_at_every_pace_see_each_block_once_and_in_order(
         raise AssertionError("the feed ended")
 
     results: dict[int, list[int]] = {}
-    threads = [
-        threading.Thread(target=lambda i=i: results.__setitem__(i, read(i)))
-        for i in range(6)
-    ]
+    threads = [threading.Thread(target=lambda i=i: results.__setitem__(i, read(i))) for i in range(6)]
     threads += [
-        threading.Thread(
-            target=lambda i=i: results.__setitem__(i, asyncio.run(read_async(i)))
-        )
+        threading.Thread(target=lambda i=i: results.__setitem__(i, asyncio.run(read_async(i))))
         for i in range(40, 44)
     ]
     for thread in threads:
