@@ -20,12 +20,12 @@ JOIN_TIMEOUT_S = 2.0
 class Follower(Interface, Generic[BlockT]):
     """An index of accepted blocks: an SQLite file, a search engine, statistics.
 
-    It runs in a thread of its own, from the block after its own `height` on. What it missed in a crash
-    is applied at the next start. An index that stores the block's data and the height in one
+    It runs in a thread of its own, from the block after its own `height` on. What it missed in a
+    crash is applied at the next start. An index that stores the block's data and the height in one
     transaction has each block exactly once; one that can't must tolerate the last block twice.
 
-    An exception never stops the chain: it is logged, and the block is tried again, after 1 s at first
-    and then after ever longer pauses of at most 60 s.
+    An exception never stops the chain: it is logged, and the block is tried again, after 1 s at
+    first and then after ever longer pauses of at most 60 s.
     """
 
     @abstractmethod
@@ -42,7 +42,7 @@ class Follower(Interface, Generic[BlockT]):
     def close(self) -> None:
         """Close the index. Called once, in the follower's thread, after the last block."""
 
-    # What vmsdk calls ------------------------------------------------------------------------------
+    # What vmsdk calls -----------------------------------------------------------------------------
 
     _thread: threading.Thread | None = None
 
@@ -74,13 +74,14 @@ class Follower(Interface, Generic[BlockT]):
                 timeout_s,
             )
 
-    # What handlers call ----------------------------------------------------------------------------
+    # What handlers call ---------------------------------------------------------------------------
 
     def wait_for(self, height: int, timeout: float | None = None) -> None:
         """Wait until the block at *height* is in the index, for at most *timeout* seconds.
 
-        Raises `TimeoutError`, or `VMError` if the follower has stopped; the cause is the index's last
-        error, if there is one. It blocks: call it from a plain handler, not from an `async` one.
+        Raises `TimeoutError`, or `VMError` if the follower has stopped; the cause is the index's
+        last error, if there is one. It blocks: call it from a plain handler, not from an `async`
+        one.
         """
         if self._thread is None:
             raise VMError(f"{self._name} doesn't follow a chain yet: return it from Chain.followers")
@@ -96,7 +97,7 @@ class Follower(Interface, Generic[BlockT]):
                 f"{self._name} is still at height {self._applied}, not at {height}, after {timeout:g} s"
             ) from self._failure
 
-    # The thread ------------------------------------------------------------------------------------
+    # The thread -----------------------------------------------------------------------------------
 
     @property
     def _name(self) -> str:

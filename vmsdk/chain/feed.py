@@ -49,9 +49,9 @@ class BlockStore(Protocol[BlockT_co]):
 class Feed(Generic[BlockT]):
     """The accepted blocks of one chain, for any number of readers at any pace.
 
-    Readers have no queues. Each has a position: it takes a recent block from a window that all share,
-    and an older one from the store, in pages. So a slow reader costs no more memory than a fast one,
-    and never holds up the chain.
+    Readers have no queues. Each has a position: it takes a recent block from a window that all
+    share, and an older one from the store, in pages. So a slow reader costs no more memory than a
+    fast one, and never holds up the chain.
     """
 
     def __init__(self, store: BlockStore[BlockT]) -> None:
@@ -88,9 +88,9 @@ class Feed(Generic[BlockT]):
     def blocks(self, start: int | None = None, *, timeout: float | None = None) -> Reader[BlockT]:
         """The blocks from height *start* on, by default those accepted from now on.
 
-        Use the result in one `for` or `async for` loop. The loop ends when the chain stops, or when no
-        block has come for *timeout* seconds (0 reads what is there). Raises `NotFound` where blocks are
-        no longer stored.
+        Use the result in one `for` or `async for` loop. The loop ends when the chain stops, or when
+        no block has come for *timeout* seconds (0 reads what is there). Raises `NotFound` where
+        blocks are no longer stored.
         """
         if start is not None and start < 0:
             raise NotFound(f"no block has height {start}")
@@ -113,7 +113,7 @@ class Feed(Generic[BlockT]):
 
         return source
 
-    # For readers -----------------------------------------------------------------------------------
+    # For readers ----------------------------------------------------------------------------------
 
     def recent(self, height: int) -> BlockT | None:
         """The block at *height* if it is in the window."""

@@ -34,7 +34,8 @@ class SQLiteFollower(Follower[BlockT]):
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """A connection that only reads, for a handler: in any thread, and never held up by the follower."""
+        """A connection that only reads, for a handler: in any thread, and never held up by the
+        follower."""
         db = sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro", uri=True)
         try:
             yield db
