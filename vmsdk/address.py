@@ -30,10 +30,6 @@ _ATTEMPTS = 10
 _log = logging.getLogger("vmsdk")
 
 
-class NoSocket(VMError):
-    """Unix sockets were asked for, and can't be had."""
-
-
 class Listener(Protocol):
     """A gRPC server, as far as its addresses are concerned."""
 
@@ -61,7 +57,7 @@ class Addresses:
     def listen(self, server: Listener) -> str:
         """Have *server* listen at a new address; returns the address for the node.
 
-        Raises `NoSocket` if only a Unix socket will do and there is none, `RuntimeError` if no port
+        Raises `VMError` if only a Unix socket will do and there is none, `RuntimeError` if no port
         is free.
         """
         if self._directory is not None:
@@ -75,9 +71,7 @@ class Addresses:
         return f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
 
     def close(self) -> None:
-        """Remove the sockets. Harmless when repeated, and in a forked child, which does not own
-        them.
-        """
+        """Remove the sockets; in a forked child, only let go of them. Harmless when repeated."""
         if self._directory is not None:
             self._directory.close()
 
@@ -89,7 +83,7 @@ class Addresses:
     def _use_tcp(self, reason: Exception) -> None:
         text = f"no Unix socket can be made: {reason}"
         if self._transport == "unix":
-            raise NoSocket(f"{text}. Use transport=tcp, or give the VM another TMPDIR") from None
+            raise VMError(f"{text}. Use transport=tcp, or give the VM another TMPDIR") from None
         _log.warning("%s. The VM listens on TCP ports, which every user of this machine can reach", text)
 
 
@@ -118,9 +112,10 @@ class SocketDirectory:
         raise OSError("; ".join(errors))
 
     def close(self) -> None:
-        """Remove it with its sockets."""
-        if self._descriptor >= 0 and os.getpid() == self._pid:
-            _empty(self.path, self._descriptor)
+        """Remove it with its sockets; in a forked child, only let go of the lock."""
+        if self._descriptor >= 0:
+            if os.getpid() == self._pid:
+                _empty(self.path, self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
 

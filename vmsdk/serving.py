@@ -5,7 +5,7 @@ file.
 from __future__ import annotations
 
 import logging
-import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vmsdk.address import TRANSPORTS, Transport
@@ -29,14 +29,14 @@ def serve(
 
     *protocol_version* is one of `vmsdk.protocol.PROTOCOLS`. By default the node's executable is run
     with `--version`; if that is not possible, or *ask_parent* is false, it is
-    `vmsdk.protocol.DEFAULT_PROTOCOL`. *log_level* is one of the standard `logging`. *transport* is
-    how the node reaches the VM: "unix", by sockets that only this user can open; "tcp", by ports of
+    `vmsdk.protocol.DEFAULT_PROTOCOL`. *log_level* is of the standard `logging`. *transport* is how
+    the node reaches the VM: "unix", by sockets that only this user can open; "tcp", by ports of
     127.0.0.1; or "auto", by TCP only where there can't be Unix sockets.
 
     Must be called on the main thread, and before anything else uses gRPC. Returns when the node has
     shut the chain down and sent SIGTERM. Exits with status 2 and one message on stderr if no node
     started the process, the node can't be reached, or it speaks another protocol version. Raises
-    `VMError` if it is running already, and `TypeError` if *vm* is not a VM.
+    `VMError` if it runs already, and `TypeError` if *vm* is not a VM.
 
     With `--version` or `--version-json` as the process's only argument, prints that and returns.
     """
@@ -58,28 +58,33 @@ def launch(
     *,
     name: str,
     target: str,
+    module: str,
+    file: str | None,
+    attribute: str | None,
+    root: str | None,
     install_command: str,
     protocol: int | None = None,
     ask_parent: bool = True,
     log_level: str = "INFO",
     transport: Transport = "auto",
+    prepare: Callable[[ChainVM], None] = lambda vm: None,
 ) -> None:
-    """Serve the VM *target* with the options of `vmsdk install`; called by the file that it
-    writes.
+    """Serve the VM that `vmsdk install` found as *target*. Called by the file that it writes.
+
+    *module*, *file*, *attribute* and *root* are those of the `SourceTarget`. *prepare* is called
+    with the VM.
     """
-    options = plugin.Options(name, protocol, ask_parent, log_level, install_command, transport)
-    plugin.run(lambda: _load(target), options)
 
+    def load() -> ChainVM:
+        from pathlib import Path
 
-def _load(text: str) -> ChainVM:
-    from dataclasses import replace
-    from pathlib import Path
+        from vmsdk.target import SourceTarget
 
-    from vmsdk import target
+        source = SourceTarget(
+            target, module, Path(file) if file else None, attribute, Path(root) if root else None
+        )
+        vm = source.load()()
+        prepare(vm)
+        return vm
 
-    source = target.find(text)
-    assert isinstance(source, target.SourceTarget)
-    if source.file is None:
-        # The node's working directory is not a place to look for modules: leave the path as it is.
-        source = replace(source, root=Path(sys.path[0]))
-    return source.load()()
+    plugin.run(load, plugin.Options(name, protocol, ask_parent, log_level, install_command, transport))

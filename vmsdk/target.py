@@ -1,4 +1,4 @@
-"""What the commands call a target: a VM's source, or a plugin's executable.
+"""A target of the commands: a VM's source, or a plugin's executable.
 
 `path/vm.py`, `path/vm.py:Class`, `package.module`, `package.module:Class`, or the path of an
 executable in any language.
@@ -7,7 +7,6 @@ executable in any language.
 from __future__ import annotations
 
 import importlib
-import importlib.machinery
 import importlib.util
 import inspect
 import os
@@ -23,109 +22,98 @@ from vmsdk.vm import ChainVM
 
 _MODULE_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _PACKAGE_FILE = "__init__.py"
+# Folders of installed packages, which come after the standard library on `sys.path`.
+_PACKAGES = ("site-packages", "dist-packages")
 
 
 class TargetError(VMError):
-    """A target does not name a VM. *target* is the text that was given."""
+    """There is no VM at a target."""
 
     def __init__(self, target: str, problem: str) -> None:
-        self.target = target
-        self.problem = problem
         super().__init__(f"{target}: {problem}")
-
-
-class TargetNotFound(TargetError):
-    """There is no such file, module or class."""
-
-
-class NoVM(TargetError):
-    """The source exists, but has no VM that can run."""
-
-
-class SeveralVMs(TargetError):
-    """The source has more than one VM. *names* are their classes."""
-
-    def __init__(self, target: str, names: list[str]) -> None:
-        self.names = names
-        super().__init__(
-            target, f"has {len(names)} VMs ({', '.join(names)}): choose one, such as {target}:{names[0]}"
-        )
-
-
-class UnfinishedVM(NoVM):
-    """The class lacks methods that every VM must have. *missing* are their names."""
-
-    def __init__(self, target: str, name: str, missing: list[str]) -> None:
-        self.name = name
-        self.missing = missing
-        super().__init__(target, f"the class {name} can't run yet: it has no {', '.join(missing)}")
 
 
 @dataclass(frozen=True)
 class SourceTarget:
-    """A VM in Python source."""
+    """A VM in Python source, independent of the current folder."""
 
     text: str
-    """As it was given."""
+    """The target, as the user gave it."""
     module: str
-    """The module's full name, such as `package.vm`; of a file outside any package, the file's."""
+    """The module's full name, such as `package.vm`; for a file outside any package, its stem."""
     file: Path | None
-    """The file, absolute; None if a module was named."""
+    """The module's file, absolute; None for an installed module."""
     attribute: str | None
     """The class in the module; None for the only one."""
-    root: Path
-    """The folder that belongs on `sys.path`: of the file or its outermost package, else the current
-    one.
-    """
+    root: Path | None
+    """The folder of the file or its outermost package, for `sys.path`; None if installed."""
 
-    def load(self) -> type[ChainVM]:
-        """Import the source and return the VM's class. Puts `root` onto `sys.path`.
-
-        Raises `TargetNotFound`, `NoVM`, `UnfinishedVM`, `SeveralVMs`, and whatever the source
-        raises.
-        """
-        if str(self.root) not in sys.path[:1]:
-            sys.path.insert(0, str(self.root))
-        module = self._import()
-        found = self._only_vm(module) if self.attribute is None else self._named_vm(module, self.attribute)
-        missing = sorted(getattr(found, "__abstractmethods__", ()))
-        if missing:
-            raise UnfinishedVM(self.text, found.__name__, missing)
-        return found
+    @property
+    def absolute(self) -> str:
+        """The target as text that means the same from everywhere, if it is a file or installed."""
+        attribute = "" if self.attribute is None else f":{self.attribute}"
+        return f"{self.file or self.module}{attribute}"
 
     @property
     def code(self) -> Path:
         """Where changes concern the VM: the folder of the file, or of the outermost package."""
         top, dot, _ = self.module.partition(".")
-        if self.file is not None:
-            return self.root / top if dot or self.file.name == _PACKAGE_FILE else self.root
-        spec = importlib.machinery.PathFinder.find_spec(top, [str(self.root), *sys.path])
-        return Path(spec.origin).parent if spec is not None and spec.origin else self.root
+        if self.root is not None:
+            in_package = dot or self.file is None or self.file.name == _PACKAGE_FILE
+            return self.root / top if in_package and (self.root / top).is_dir() else self.root
+        spec = importlib.util.find_spec(top)
+        return Path(spec.origin).parent if spec is not None and spec.origin else Path.cwd()
+
+    def load(self) -> type[ChainVM]:
+        """Import the source and return the VM's class. Adds `root` to `sys.path`.
+
+        Raises `TargetError` if there is no such VM, and whatever the source raises.
+        """
+        if self.root is not None:
+            _add_to_path(str(self.root))
+        module = self._import()
+        found = self._only_vm(module) if self.attribute is None else self._named_vm(module, self.attribute)
+        missing = sorted(getattr(found, "__abstractmethods__", ()))
+        if missing:
+            raise self._error(f"the class {found.__name__} lacks {', '.join(missing)}")
+        return found
+
+    def _error(self, problem: str) -> TargetError:
+        return TargetError(self.text, problem)
 
     def _import(self) -> ModuleType:
-        if self.file is not None and "." not in self.module and self.file.name != _PACKAGE_FILE:
+        if self.file is not None and self.file.parent == self.root:
             return self._import_file(self.file)
+        top = self.module.partition(".")[0]
+        if self.root is not None and top in sys.stdlib_module_names:
+            raise self._error(f"the package {top} has the name of a module of Python itself: rename it")
         try:
             return importlib.import_module(self.module)
         except ModuleNotFoundError as error:
-            # It is missing itself, not something that it imports.
+            # Its own absence, not that of something which it imports.
             if error.name is not None and f"{self.module}.".startswith(f"{error.name}."):
-                raise TargetNotFound(
-                    self.text,
-                    f"there is no module {error.name} in {self.root} or the installed packages: "
-                    "give a file as path/vm.py",
-                ) from None
+                raise self._error(_no_module(error.name, self.root)) from None
             raise
 
     def _import_file(self, file: Path) -> ModuleType:
-        # Any file name will do, even if it is not an identifier or is that of an imported module.
-        name = self.module if self.module not in sys.modules else f"{self.module} (target)"
+        # By its own name if that imports this file: multiprocessing's workers do so. Otherwise its
+        # name is that of another module, such as one of Python's.
+        if self.module not in sys.modules and "." not in self.module:
+            found = importlib.util.find_spec(self.module)
+            if found is not None and found.origin and Path(found.origin) == file:
+                return importlib.import_module(self.module)
+        name = f"{self.module} (target)"
         spec = importlib.util.spec_from_file_location(name, file)
         assert spec is not None  # the file ends in .py
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except FileNotFoundError as error:
+            if error.filename == str(file):
+                raise self._error(f"there is no file {file}") from None
+            raise
         return module
 
     def _named_vm(self, module: ModuleType, attribute: str) -> type[ChainVM]:
@@ -134,35 +122,36 @@ class SourceTarget:
             found = getattr(found, name, None)
         if found is None:
             known = ", ".join(each.__name__ for each in _vms(module)) or "none"
-            raise TargetNotFound(self.text, f"there is no class {attribute}; the VMs there: {known}")
+            raise self._error(f"there is no class {attribute}; the VMs there: {known}")
         if not (isinstance(found, type) and issubclass(found, ChainVM)):
-            raise NoVM(self.text, f"{attribute} is not a class derived from vmsdk.ChainVM")
+            raise self._error(f"{attribute} is not a class derived from vmsdk.ChainVM")
         return found
 
     def _only_vm(self, module: ModuleType) -> type[ChainVM]:
         candidates = _vms(module)
-        finished = [each for each in candidates if not inspect.isabstract(each)]
+        finished = sorted(each.__name__ for each in candidates if not inspect.isabstract(each))
         if len(finished) > 1:
-            raise SeveralVMs(self.text, sorted(each.__name__ for each in finished))
+            raise self._error(
+                f"has {len(finished)} VMs ({', '.join(finished)}): choose one, such as "
+                f"{self.text}:{finished[0]}"
+            )
         if not candidates:
-            raise NoVM(self.text, "there is no class derived from vmsdk.ChainVM")
-        return (finished or candidates)[0]
+            raise self._error("there is no class derived from vmsdk.ChainVM")
+        return next((each for each in candidates if not inspect.isabstract(each)), candidates[0])
 
 
 @dataclass(frozen=True)
 class ExecutableTarget:
-    """An existing plugin, in any language."""
+    """A finished plugin, in any language."""
 
     text: str
-    """As it was given."""
+    """The target, as the user gave it."""
     file: Path
     """The executable, absolute."""
 
     @property
     def name(self) -> str:
-        """What the VM is called: what its file's name says as a VM ID, else the file's name
-        itself.
-        """
+        """The VM's name: the one in its file's name if that is a VM ID, else the file's stem."""
         try:
             name = ID.from_string(self.file.stem).rstrip(b"\0").decode("ascii")
         except (VMError, UnicodeDecodeError):
@@ -174,23 +163,42 @@ Target = SourceTarget | ExecutableTarget
 
 
 def find(text: str) -> Target:
-    """What *text* names. Imports and starts nothing. Raises `TargetNotFound` or `NoVM`."""
+    """Look *text* up in the current folder, without importing it. Raises `TargetError`."""
     where, colon, attribute = text.rpartition(":")
-    if not colon:
+    # Folders and files may have a colon in their names.
+    if not colon or not _MODULE_NAME.fullmatch(attribute) or Path(text).is_file():
         where, attribute = text, ""
     path = Path(where)
     if where.endswith(".py") or os.sep in where or path.is_file():
         return _find_file(text, path, attribute or None)
     if not _MODULE_NAME.fullmatch(where):
-        raise TargetNotFound(text, "there is no such file, and it is not a valid module name")
-    return SourceTarget(text, where, None, attribute or None, Path.cwd())
+        raise TargetError(text, "there is no such file, and it is not a valid module name")
+    return _find_module(text, where, attribute or None)
+
+
+def _find_module(text: str, module: str, attribute: str | None) -> SourceTarget:
+    top = module.partition(".")[0]
+    try:
+        root: Path | None = Path.cwd()
+    except FileNotFoundError:
+        root = None  # the current folder was deleted
+    if root is not None:
+        place = root.joinpath(*module.split("."))
+        for file in (place / _PACKAGE_FILE, place.with_name(f"{place.name}.py")):
+            if file.is_file():
+                return SourceTarget(text, module, file, attribute, root)
+        if (root / top / _PACKAGE_FILE).is_file():
+            return SourceTarget(text, module, None, attribute, root)
+    if importlib.util.find_spec(top) is None:
+        raise TargetError(text, _no_module(top, root))
+    return SourceTarget(text, module, None, attribute, None)
 
 
 def _find_file(text: str, path: Path, attribute: str | None) -> Target:
     if path.is_dir():
-        raise NoVM(text, f"{path} is a folder: give the file of the VM in it")
+        raise TargetError(text, f"{path} is a folder: give the file of the VM in it")
     if not path.is_file():
-        raise TargetNotFound(text, f"there is no file {path}")
+        raise TargetError(text, f"there is no file {path}")
     file = path.absolute()
     if file.suffix == ".py":
         root, names = file.parent, [file.stem]
@@ -200,16 +208,26 @@ def _find_file(text: str, path: Path, attribute: str | None) -> Target:
             root, names = root.parent, [root.name, *names]
         return SourceTarget(text, ".".join(names), file, attribute, root)
     if not os.access(file, os.X_OK):
-        raise NoVM(text, f"{path} is neither Python source (.py) nor executable: chmod +x {path}")
+        raise TargetError(text, f"{path} is neither Python source (.py) nor executable: chmod +x {path}")
     if attribute is not None:
-        raise NoVM(text, f"{path} is an executable: it has no class to choose, leave :{attribute} out")
+        raise TargetError(text, f"{path} is an executable, which has no classes: leave :{attribute} out")
     return ExecutableTarget(text, file)
 
 
+def _no_module(name: str, root: Path | None) -> str:
+    place = "" if root is None else f"{root} or "
+    return f"there is no module {name} in {place}the installed packages: give a file as path/vm.py"
+
+
+def _add_to_path(folder: str) -> None:
+    """Put *folder* after the standard library, so that no file in it hides a module of Python."""
+    if folder not in sys.path:
+        packages = (index for index, each in enumerate(sys.path) if os.path.basename(each) in _PACKAGES)
+        sys.path.insert(next(packages, len(sys.path)), folder)
+
+
 def _vms(module: ModuleType) -> list[type[ChainVM]]:
-    """The VMs that the module defines; where it defines none, those that it imports from
-    elsewhere.
-    """
+    """The VMs that the module defines; if none, those that it imports from elsewhere."""
     classes = {
         value
         for value in vars(module).values()

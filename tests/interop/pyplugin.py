@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.transport import TRANSPORT
 from vmsdk.install import Launcher
+from vmsdk.target import SourceTarget
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -19,8 +20,10 @@ def python_plugin(directory: Path, target: str, protocol: int) -> Path:
     name.
     """
     name = target.rpartition(":")[2]
+    module, _, attribute = target.partition(":")
+    source = SourceTarget(target, module, None, attribute, REPOSITORY)
     launcher = Launcher(
-        name, target, sys.executable, (str(REPOSITORY),), protocol=protocol, transport=TRANSPORT
+        name, source, sys.executable, (str(REPOSITORY),), protocol=protocol, transport=TRANSPORT
     )
     return _written(directory / f"{name}-{protocol}", launcher.to_bytes())
 

@@ -154,8 +154,14 @@ def test_the_vm_sees_the_environment_of_a_plugin(tmp_path: Path) -> None:
         seen = dev.line(r"vm \| environment (\[.*\])")[1]
         dev.interrupt()
         assert dev.wait() == 0
-    # LC_CTYPE is of CPython's own making: it coerces the C locale.
-    assert set(json.loads(seen.replace("'", '"'))) - {"LC_CTYPE"} == {"AVALANCHE_VM_RUNTIME_ENGINE_ADDR"}
+    names = set(json.loads(seen.replace("'", '"')))
+    # Python sets LC_CTYPE in the C locale, and shells may set PWD.
+    assert names - {"LC_CTYPE", "PWD", "OLDPWD", "SHLVL", "_"} == {
+        "AVALANCHE_VM_RUNTIME_ENGINE_ADDR",
+        "GRPC_VERBOSITY",
+        "PYTHONHASHSEED",
+        "VMSDK_PLUGIN_PID",
+    }
 
 
 def test_a_module_in_the_current_folder_is_a_target(tmp_path: Path) -> None:
@@ -348,7 +354,7 @@ def test_two_runs_do_not_share_their_data(tmp_path: Path) -> None:
     ("source", "message"),
     [
         ("x = 1\n", r"vm.py: there is no class derived from vmsdk.ChainVM"),
-        ("import vmsdk\nclass Half(vmsdk.ChainVM): pass\n", r"the class Half can't run yet: it has no .*build_block"),  # noqa: E501
+        ("import vmsdk\nclass Half(vmsdk.ChainVM): pass\n", r"the class Half lacks .*build_block"),
         (TALKATIVE + "class Other(Talkative): pass\n", r"has 2 VMs \(Other, Talkative\): choose one, such as .*:Other"),  # noqa: E501
         ("import nothing_of_that_name\n", "No module named 'nothing_of_that_name'"),
         (TALKATIVE + "    def __init__(self, size): pass\n", "__init__.. missing 1 required positional argument: 'size'"),  # noqa: E501
@@ -426,9 +432,10 @@ def test_a_vm_without_handlers_is_named_as_such(tmp_path: Path) -> None:
 
 def test_a_missing_main_guard_is_named_with_the_cure(tmp_path: Path) -> None:
     vm = talkative(tmp_path, "\nimport vmsdk\nvmsdk.serve(Talkative())\n")
+    line = len(vm.read_text().splitlines())
     with Dev(vm, folder=tmp_path) as dev:
         assert dev.wait() == 1
-        assert f"{vm} calls vmsdk.serve() while it is imported" in dev.output
+        assert f"{vm}, line {line}: vmsdk.serve() is called while" in dev.output
         assert 'if __name__ == "__main__":' in dev.output
         assert "no node started it" not in dev.output
 

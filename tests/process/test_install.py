@@ -211,7 +211,7 @@ def test_the_handshake_does_not_wait_for_the_authors_imports(
         ("sys.exit(3)\n", "SystemExit: 3"),
         ("del OurVM, TimestampVM\n", "there is no class derived from vmsdk.ChainVM"),
         ("OurVM.__init__ = lambda self: 1 / 0\n", "ZeroDivisionError: division by zero"),
-        ("import vmsdk; vmsdk.serve(OurVM())\n", 'put it below: if __name__ == "__main__":'),
+        ("import vmsdk; vmsdk.serve(OurVM())\n", 'script: if __name__ == "__main__":'),
     ],
     ids=["missing module", "syntax", "exit", "no VM", "constructor", "serve"],
 )
@@ -456,7 +456,7 @@ def test_a_target_with_two_vms_asks_for_one(plugins: Path, source: Path) -> None
 
 def test_a_call_of_serve_that_an_import_would_run_is_found(plugins: Path, source: Path) -> None:
     source.write_text(HEAD + CLASS + "import vmsdk; vmsdk.serve(OurVM())\n", encoding="utf-8")
-    assert 'put it below: if __name__ == "__main__":' in refused(source, plugins, InstallError)
+    assert 'script: if __name__ == "__main__":' in refused(source, plugins, InstallError)
 
 
 def test_an_executable_is_to_be_copied(plugins: Path) -> None:

@@ -57,6 +57,7 @@ def test_a_script_says_its_version_in_json() -> None:
     done = run(sys.executable, TIMESTAMP, "--version-json")
     assert json.loads(done.stdout) == {
         "application": "timestampvm/1.0.0",
+        "name": "timestampvm",
         "rpcchainvm": DEFAULT_PROTOCOL,
         "oldest": OLDEST,
         "newest": NEWEST,

@@ -16,7 +16,8 @@ import grpc
 import pytest
 
 from vmsdk import address
-from vmsdk.address import MAX_PATH_BYTES, Addresses, NoSocket, remove_stale
+from vmsdk.address import MAX_PATH_BYTES, Addresses, remove_stale
+from vmsdk.errors import VMError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Unix sockets for gRPC")
 
@@ -110,7 +111,7 @@ def test_without_a_temporary_directory_it_is_tcp_unless_sockets_are_demanded(
     monkeypatch.setattr(address, "_temporary_directories", lambda: ["/nowhere", "/dev/null"])
     assert Addresses().listen(server).startswith("127.0.0.1:")
     assert "/nowhere: No such file or directory; /dev/null: Not a directory" in caplog.text
-    with pytest.raises(NoSocket, match="transport=tcp"):
+    with pytest.raises(VMError, match="transport=tcp"):
         Addresses("unix")
 
 
@@ -122,7 +123,7 @@ def test_a_directory_that_is_removed_meanwhile_means_tcp_for_the_next_server(
         directory.rmdir()
     assert addresses.listen(server).startswith("127.0.0.1:")
     assert len(caplog.records) == 1
-    with pytest.raises(NoSocket):
+    with pytest.raises(VMError):
         demanding.listen(server)
     addresses.close()
     demanding.close()

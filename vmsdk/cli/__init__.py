@@ -11,6 +11,7 @@ import argparse
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ A TARGET is a VM: path/vm.py, path/vm.py:Class, package.module:Class, or a plugi
 
 # The exit status of a command that Ctrl-C ended, as in a shell.
 _INTERRUPTED_STATUS = 130
+# Likewise of one that SIGPIPE ended.
+_BROKEN_PIPE_STATUS = 141
 _REQUIREMENT = re.compile(r"([\w.-]+).*\bextra\s*==\s*['\"]([\w.-]+)['\"]")
 
 
@@ -41,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = next((each for each in arguments if not each.startswith("-")), None)
     try:
         args = _parser(chosen).parse_args(arguments)
-        return int(args.run(args))
+        status = int(args.run(args))
+        sys.stdout.flush()
+        return status
     except ModuleNotFoundError as error:
         missing = _missing_extra(error, chosen)
         if missing is None:
@@ -51,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(chosen, error)
     except KeyboardInterrupt:
         return _INTERRUPTED_STATUS
+    except BrokenPipeError:
+        # The reader has seen enough, as head does. Python would flush the pipe again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return _BROKEN_PIPE_STATUS
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:

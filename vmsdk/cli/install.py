@@ -12,7 +12,7 @@ from vmsdk.address import TRANSPORTS
 from vmsdk.errors import VMError
 from vmsdk.install import Entry, Installed, PluginDirectory, ask_node, make_launcher, place, uninstall
 from vmsdk.install.launcher import LOG_LEVELS, MIN_MEMORY_BYTES
-from vmsdk.install.trial import barriers
+from vmsdk.install.reader import Reader, barriers, files_of
 from vmsdk.protocol import DEFAULT_PROTOCOL, RANGE
 
 NAME = "install"
@@ -34,7 +34,7 @@ _SIZE = re.compile(r"(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 
 class _MisusedOptions(VMError):
-    """A required option is missing."""
+    """Options that are missing."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "127.0.0.1; auto (default), by TCP only where there can't be Unix sockets",
     )
     parser.add_argument(
+        "--as",
+        dest="user",
+        metavar="USER",
+        help="who runs the node: the VM is tried as this user (as root only)",
+    )
+    parser.add_argument(
         "--env",
         action="append",
         default=[],
@@ -87,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; returns its exit status."""
+    """Do what the arguments say. The exit status."""
     if args.list:
         return _list(PluginDirectory(args.plugin_dir))
     if args.uninstall:
@@ -98,6 +104,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.target is None:
         raise _MisusedOptions("give the VM to install, such as vm.py")
+    if args.user is not None and os.geteuid() != 0:
+        raise _MisusedOptions("--as needs root: only root can start the VM as another user")
+    if args.user is not None:
+        Reader.called(args.user)
     directory = PluginDirectory(args.plugin_dir)
     node = None if args.node is None else ask_node(args.node)
     launcher = make_launcher(
@@ -111,11 +121,11 @@ def run(args: argparse.Namespace) -> int:
         transport=args.transport,
         environment=dict(args.env),
     )
-    installed = place(launcher, directory)
+    installed = place(launcher, directory, args.user)
     asked = "" if node is None else f", as {node.name} {node.version}"
     print(f"Installed {installed.application} as {installed.path}")
     print(f"It speaks {_protocol(launcher.protocol, ask=launcher.ask_parent)}{asked}.")
-    for warning in _warnings(installed, directory):
+    for warning in _warnings(installed, directory, args.user):
         print(f"Warning: {warning}")
     print(_next(installed))
     return 0
@@ -126,15 +136,17 @@ _NOT_A_VM = (
 )
 
 
-def _warnings(installed: Installed, directory: PluginDirectory) -> Iterator[str]:
+def _warnings(installed: Installed, directory: PluginDirectory, user: str | None) -> Iterator[str]:
     for entry in directory.entries():
         if entry.vm_id is None:
             yield f"{entry.path.name} is {_NOT_A_VM}"
-    needs = (installed.launcher.python, installed.launcher.target.partition(":")[0], __file__)
-    for folder in barriers([each for each in needs if os.path.isabs(each)], directory.path):
+    reader = Reader.owner_of(directory.path) if user is None else Reader.called(user)
+    who = f"the owner of {directory.path}" if user is None else user
+    for path in barriers(files_of(installed.launcher), reader):
+        verb = "enter" if path.is_dir() else "read"
         yield (
-            f"the owner of {directory.path} can't enter {folder}. If that is who runs the node, the VM won't "
-            "start: put Python and the VM's source where everyone can read them"
+            f"{who} can't {verb} {path}. If that user runs the node, the VM won't start: put Python and the "
+            "VM's source where everyone can read them"
         )
 
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from vmsdk.install.installation import Installed, ask_node, install, make_launcher, place, uninstall
+from vmsdk.install.installation import (
+    Installed,
+    added_path,
+    ask_node,
+    install,
+    make_launcher,
+    place,
+    uninstall,
+)
 from vmsdk.install.launcher import InstallError, Launcher
 from vmsdk.install.plugindirectory import Entry, PluginDirectory
 
@@ -12,6 +20,7 @@ __all__ = [
     "Installed",
     "Launcher",
     "PluginDirectory",
+    "added_path",
     "ask_node",
     "install",
     "make_launcher",

@@ -1,35 +1,43 @@
-"""Installing a VM for nodes, and removing it."""
+"""Installs and uninstalls VMs."""
 
 from __future__ import annotations
 
 import compileall
+import json
 import os
 import shlex
 import shutil
 import site
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 from vmsdk import protocol as protocols
 from vmsdk import target as targets
 from vmsdk.address import Transport
+from vmsdk.errors import VMError
 from vmsdk.ids import ID, vm_id
 from vmsdk.install.launcher import InstallError, Launcher
 from vmsdk.install.plugindirectory import PluginDirectory
-from vmsdk.install.trial import ask_version
 from vmsdk.runtime.release import Release, VersionQuestion
-from vmsdk.target import SourceTarget, TargetNotFound
+from vmsdk.runtime.version import JSON_FLAG
+from vmsdk.target import SourceTarget
 
-# A node takes 0.1 to 0.3 s; the first time, its 90 MB are read from disk.
+# Environments in uv's cache, from uv run --with and uvx.
+_UV_FOLDERS = ("builds-v", "archive-v", "environments-v")
+_TAG = "CACHEDIR.TAG"
+# Parent and folder of the environments that pipx run makes.
+_PIPX_CACHES = ((".cache", "pipx"), ("Caches", "pipx"), ("pipx", ".cache"))
+# A node takes 0.1 to 0.3 s, and longer the first time, when its 90 MB are read from disk.
 NODE_TIMEOUT_S = 20.0
+IMPORT_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A VM that was installed."""
+    """An installed VM."""
 
     path: Path
     """The file in the plugin directory."""
@@ -52,21 +60,22 @@ def install(
     log_level: str = "INFO",
     transport: Transport = "auto",
     environment: Mapping[str, str] | None = None,
+    user: str | None = None,
 ) -> Path:
-    """Write the file by which a node starts the VM *target*; returns its path.
+    """Write the file by which a node starts the VM *target*, and return its path.
 
-    *name* is the name from which the VM's ID follows, by default its class's `name`. The protocol
-    version is *protocol*, or that of the node executable *node*, which is asked now; by default the
-    VM asks the node that starts it, unless *ask_parent* is false: then it speaks
-    `vmsdk.protocol.DEFAULT_PROTOCOL`. The process may have *memory_limit_bytes* for its data, logs
-    from *log_level* on, listens at Unix sockets or TCP ports (*transport*), and gets the variables
-    *environment*.
+    The VM's ID derives from *name*, by default the `name` of its class. The protocol version is
+    *protocol*, or that of the node executable *node*, which is asked now. By default the VM asks
+    the node that starts it, or speaks `vmsdk.protocol.DEFAULT_PROTOCOL` if *ask_parent* is false.
+    *memory_limit_bytes* limits the process's data, *log_level* is the lowest level that it logs,
+    *transport* is how the node reaches it (see `vmsdk.address`), *environment* has its variables.
 
-    The file replaces an earlier one in one step. It uses the interpreter that runs this function,
-    and needs nothing from the environment of this process.
+    The file runs the interpreter that runs this function, and needs nothing from this process's
+    environment. The VM is first started and stopped as a node does; as *user*, if given, which only
+    root can do. The file replaces an earlier one atomically.
 
-    Raises `InstallError`, `TargetError`, `InvalidInput` and `UnsupportedProtocol`; then nothing
-    was changed.
+    Raises `InstallError`, `TargetError`, `InvalidInput` or `UnsupportedProtocol`, and then changes
+    nothing.
     """
     if node is not None:
         protocol = ask_node(node).protocol
@@ -82,7 +91,7 @@ def install(
         transport=transport,
         environment=environment or {},
     )
-    return place(launcher, directory).path
+    return place(launcher, directory, user).path
 
 
 def make_launcher(
@@ -97,10 +106,11 @@ def make_launcher(
     transport: Transport,
     environment: Mapping[str, str],
 ) -> Launcher:
-    """The launcher of *target*, with the arguments of `install`. Changes nothing.
+    """Return the launcher of *target*. Takes the arguments of `install`, and changes nothing.
 
-    Imports the target, in a process of its own, only if *name* is None.
+    Imports the target in a separate process if *name* is None.
     """
+    _check_interpreter()
     if name is not None:
         vm_id(name)
     if protocol is not None:
@@ -112,18 +122,17 @@ def make_launcher(
             f"{target} is an executable, which a node can start as it is: "
             f"cp {shlex.quote(target)} {shlex.quote(str(directory.file(vm)))}"
         )
-    text, folder = _lasting(source)
     options = [f"--log-level={log_level}"] if log_level != "INFO" else []
     options += [f"--transport={transport}"] if transport != "auto" else []
     options += [f"--memory-limit={memory_limit_bytes}"] if memory_limit_bytes is not None else []
     options += [f"--env={variable}={value}" for variable, value in environment.items()]
     named = [] if name is None else ["--name", name]
-    command = ["vmsdk", "install", text, *named, "--plugin-dir", str(directory.path), *options]
+    command = ["vmsdk", "install", source.absolute, *named, "--plugin-dir", str(directory.path), *options]
     launcher = Launcher(
         name=name or source.module,
-        target=text,
+        target=source,
         python=os.path.abspath(sys.executable),
-        path=(*folder, *_added_path()),
+        path=added_path(),
         install_command=shlex.join(command),
         protocol=protocol,
         ask_parent=ask_parent,
@@ -134,25 +143,25 @@ def make_launcher(
     )
     if name is None:
         with directory.staged(launcher.to_bytes()) as staged:
-            launcher = replace(launcher, name=ask_version(staged, text).rpartition("/")[0])
+            launcher = replace(launcher, name=_vm_name(staged, source))
     return launcher
 
 
-def place(launcher: Launcher, directory: PluginDirectory) -> Installed:
-    """Try *launcher* as a node would start it, then put it into *directory*."""
+def place(launcher: Launcher, directory: PluginDirectory, user: str | None = None) -> Installed:
+    """Try *launcher*, as *user* if given, and put it into *directory*."""
     vm = vm_id(launcher.name)
     directory.check(vm)
-    # pip compiles vmsdk; run from its sources by another user it would never be compiled.
+    # pip compiles vmsdk, but a source tree isn't compiled if the node's user can't write there.
     compileall.compile_dir(Path(protocols.__file__).parent, quiet=2)
     with directory.staged(launcher.to_bytes()) as staged:
-        application = ask_version(staged, launcher.target)
-        return Installed(directory.replace(vm, staged), vm, application, launcher)
+        version = _try_start(staged, launcher.target, user)
+        return Installed(directory.replace(vm, staged), vm, f"{launcher.name}/{version}", launcher)
 
 
 def uninstall(name: str, plugin_dir: Path) -> Path:
-    """Remove the file by which nodes start the VM called *name*; returns its path.
+    """Remove the file by which nodes start the VM called *name*, and return its path.
 
-    A node that runs the VM keeps running it until it is restarted. Raises `InstallError` and
+    A node that runs the VM keeps running it until the node restarts. Raises `InstallError` or
     `InvalidInput`.
     """
     directory = PluginDirectory(plugin_dir)
@@ -163,10 +172,7 @@ def uninstall(name: str, plugin_dir: Path) -> Path:
 
 
 def ask_node(node: Path) -> Release:
-    """The release of the node executable *node*: a path, or a name to look for on the PATH.
-
-    Raises `InstallError`.
-    """
+    """Return the release of *node*, a path or a command on the PATH. Raises `InstallError`."""
     path = Path(shutil.which(node) or node).absolute()
     try:
         release = VersionQuestion(str(path), environment=os.environ).answer(NODE_TIMEOUT_S)
@@ -182,27 +188,58 @@ def ask_node(node: Path) -> Release:
     return release
 
 
-def _lasting(source: SourceTarget) -> tuple[str, tuple[str, ...]]:
-    """The target as text that means the same from everywhere, and the folder to look for it in, if
-    any.
-    """
-    attribute = "" if source.attribute is None else f":{source.attribute}"
-    if source.file is not None:
-        return f"{source.file}{attribute}", ()
-    place = source.root.joinpath(*source.module.split("."))
-    if place.with_suffix(".py").is_file() or (place / "__init__.py").is_file():
-        return f"{source.module}{attribute}", (str(source.root),)
-    top = source.module.partition(".")[0]
-    if find_spec(top) is None:
-        raise TargetNotFound(
-            source.text,
-            f"there is no module {top} in {source.root} or the installed packages: give a file as path/vm.py",
+def _vm_name(launcher: Path, target: SourceTarget) -> str:
+    """Return the name of the VM that *launcher* starts, which imports it."""
+    try:
+        done = subprocess.run(
+            [launcher, JSON_FLAG],
+            env={},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=IMPORT_TIMEOUT_S,
+            check=False,
         )
-    return f"{source.module}{attribute}", ()
+        return str(json.loads(done.stdout)["name"])
+    except OSError as error:
+        raise _not_startable(target, error.strerror or str(error)) from None
+    except subprocess.TimeoutExpired:
+        raise _not_startable(target, f"importing it takes over {IMPORT_TIMEOUT_S:.0f} s") from None
+    except (ValueError, KeyError, TypeError):
+        output = done.stderr.decode("utf-8", "replace").strip()
+        raise _not_startable(target, f"exit status {done.returncode}\n{output}".strip()) from None
 
 
-def _added_path() -> tuple[str, ...]:
-    """The folders on `sys.path` that come from PYTHONPATH or the user's own packages."""
+def _try_start(launcher: Path, target: SourceTarget, user: str | None) -> str:
+    """Start and stop the VM as a node does, which also compiles its modules; return its version."""
+    from vmsdk.runtime.trial import start_and_stop  # imports gRPC
+
+    try:
+        return start_and_stop([str(launcher)], user)
+    except VMError as error:
+        raise _not_startable(target, str(error)) from None
+
+
+def _not_startable(target: SourceTarget, reason: str) -> InstallError:
+    return InstallError(f"{target.text} does not start in an empty environment, as on a node: {reason}")
+
+
+def _check_interpreter() -> None:
+    """Raise `InstallError` if this Python is in uv's or pipx's cache, from which it vanishes."""
+    folders = Path(sys.prefix).parents
+    for tool, is_cached in (
+        ("uv", any(each.name.startswith(_UV_FOLDERS) and (each.parent / _TAG).exists() for each in folders)),
+        ("pipx", any((each.parent.name, each.name) in _PIPX_CACHES for each in folders)),
+    ):
+        if is_cached:
+            raise InstallError(
+                f"this Python, {sys.prefix}, is in {tool}'s cache, and may be gone when the node starts the "
+                f"VM: use a virtual environment, or {tool} {'tool ' if tool == 'uv' else ''}install vmsdk"
+            )
+
+
+def added_path() -> tuple[str, ...]:
+    """Return the folders on `sys.path` that come from PYTHONPATH or the user's site-packages."""
     added = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
     if site.ENABLE_USER_SITE:
         added.append(site.getusersitepackages())

@@ -25,6 +25,7 @@ from typing import Any
 from vmsdk._version import __version__
 from vmsdk.address import TRANSPORTS, Transport
 from vmsdk.errors import VMError
+from vmsdk.target import SourceTarget
 
 _CHECKSUM_LINE = re.compile(rb"^# vmsdk-launcher sha256:([0-9a-f]*)\n", re.MULTILINE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -43,17 +44,25 @@ if [ ! -x {python} ]; then
   printf '%s\\n' {gone} >&2
   exit 127
 fi
-{limit}{exports}exec {python} -X utf8 -u "$0" "$@"
+{limit}{exports}exec {python} {flags} "$0" "$@"
 \'\'\'
 
 import sys
 
-sys.path[:1] = {path}  # in place of the plugin directory
-from vmsdk.serving import launch
+if __name__ == "__main__":
+    sys.path[:1] = {path}  # in place of the plugin directory
+    from {entry} import launch
 
-launch(
-{arguments})
+    launch(
+{arguments}    )
+else:  # in a process that the VM has started by multiprocessing
+    from vmsdk.runtime.children import end_with_plugin
+
+    end_with_plugin()
 """
+
+# A crash of an extension module leaves its stack in the log (faulthandler).
+_FLAGS = ("-X", "utf8", "-X", "faulthandler", "-u")
 
 
 class InstallError(VMError):
@@ -66,8 +75,8 @@ class Launcher:
 
     name: str
     """The VM's name, from which its ID follows."""
-    target: str
-    """What to serve: a file by its absolute path or a module, with or without `:Class`."""
+    target: SourceTarget
+    """What to serve."""
     python: str
     """The interpreter, an absolute path."""
     path: tuple[str, ...] = ()
@@ -86,6 +95,10 @@ class Launcher:
     """How much memory the process may have for its data, in bytes."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables that the process gets."""
+    flags: tuple[str, ...] = ()
+    """Further options of the interpreter."""
+    entry: str = "vmsdk.serving"
+    """The module with the function `launch`."""
 
     def __post_init__(self) -> None:
         for what, value in self._texts():
@@ -115,7 +128,7 @@ class Launcher:
     def _texts(self) -> list[tuple[str, str]]:
         return [
             ("the name", self.name),
-            ("the target", self.target),
+            ("the target", self.target.absolute),
             ("the interpreter", self.python),
             *(("the folder", each) for each in self.path),
             *((f"the value of {name},", value) for name, value in self.environment.items()),
@@ -132,7 +145,11 @@ class Launcher:
         exports = {"PYTHONHASHSEED": "0", **self.environment}
         arguments: dict[str, Any] = {
             "name": self.name,
-            "target": self.target,
+            "target": self.target.absolute,
+            "module": self.target.module,
+            "file": None if self.target.file is None else str(self.target.file),
+            "attribute": self.target.attribute,
+            "root": None if self.target.root is None else str(self.target.root),
             "protocol": self.protocol,
             "ask_parent": self.ask_parent,
             "log_level": self.log_level,
@@ -144,10 +161,12 @@ class Launcher:
             version=__version__,
             python=shlex.quote(self.python),
             path=list(self.path),
+            flags=" ".join((*_FLAGS, *self.flags)),
+            entry=self.entry,
             gone=shlex.quote(gone),
             limit="" if self.memory_limit_bytes is None else f"ulimit -d {self.memory_limit_bytes // 1024}\n",
             exports="".join(f"export {name}={shlex.quote(value)}\n" for name, value in exports.items()),
-            arguments="".join(f"    {name}={value!r},\n" for name, value in arguments.items()),
+            arguments="".join(f"        {name}={value!r},\n" for name, value in arguments.items()),
         )
         data = text.encode("utf-8")
         return _CHECKSUM_LINE.sub(f"# vmsdk-launcher sha256:{_checksum(data)}\n".encode(), data, count=1)
@@ -177,12 +196,10 @@ def recognise(data: bytes) -> Written | None:
     if found[1].decode() != _checksum(data):
         raise Changed
     try:
-        call = ast.parse(data).body[-1]
-        assert isinstance(call, ast.Expr)
-        assert isinstance(call.value, ast.Call)
-        given = {each.arg: each.value for each in call.value.keywords}
+        calls = (each for each in ast.walk(ast.parse(data)) if isinstance(each, ast.Call) and each.keywords)
+        given = {each.arg: each.value for each in next(calls).keywords}
         return Written(**{each.name: ast.literal_eval(given[each.name]) for each in fields(Written)})
-    except (SyntaxError, ValueError, LookupError, AssertionError):
+    except (SyntaxError, ValueError, LookupError, StopIteration):
         return None
 
 

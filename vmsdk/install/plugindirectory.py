@@ -41,7 +41,11 @@ class PluginDirectory:
     """The plugin directory at *path*. Raises `InstallError` if there is none."""
 
     def __init__(self, path: Path) -> None:
-        if not path.is_dir():
+        try:
+            is_directory = path.is_dir()
+        except OSError as error:
+            raise InstallError(f"{path} can't be reached: {error.strerror or error}") from None
+        if not is_directory:
             raise InstallError(
                 f"{path} is a file, not a plugin directory"
                 if path.exists()
@@ -73,8 +77,7 @@ class PluginDirectory:
                 raise _foreign(entry)
             if entry.vm_id == vm_id and entry.path != path:
                 raise InstallError(
-                    f"{entry.path} is the VM {vm_id}, too, and a node takes only one of them: "
-                    "move it away first"
+                    f"{entry.path} is the VM {vm_id}, too, and a node takes only one: move it away first"
                 )
 
     @contextmanager
@@ -87,6 +90,7 @@ class PluginDirectory:
         """
         with self._folder() as folder:
             staged = Path(folder) / "launcher"
+            os.chmod(folder, MODE)  # a trial may run as another user
             try:
                 with staged.open("xb") as file:
                     file.write(data)

@@ -53,6 +53,7 @@ class Lifecycle:
                 call("initialize", session.vm.initialize, context, *data)
             except BaseException:
                 session.disconnect()
+                self._on_shutdown()  # nothing is served any more
                 raise
             try:
                 response = vm_pb2.InitializeResponse(
@@ -60,6 +61,7 @@ class Lifecycle:
                 )
             except BaseException:
                 self._undo_initialize()
+                self._on_shutdown()
                 raise
             if node.messenger is not None:
                 from vmsdk.rpc.events import Notifier

@@ -43,7 +43,8 @@ class VMServer:
         log: logging.Logger | None = None,
         on_shutdown: Callable[[], None] = lambda: None,
     ) -> None:
-        """*on_shutdown* is called first thing in the node's Shutdown, from another thread.
+        """*on_shutdown* is called from another thread: first thing in the node's Shutdown, or after
+        a failed Initialize.
 
         The VM's HTTP servers listen at *addresses*.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
@@ -16,6 +17,17 @@ POLL_S = 1.0
 # The process must be gone 5 s after its node. By then what waits for the node's services was cut
 # off.
 SHUTDOWN_S = 3.0
+
+
+_log = logging.getLogger("vmsdk")
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    pass
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_REPLACEABLE = (_ignore, signal.default_int_handler, signal.SIG_DFL, signal.SIG_IGN)
 
 
 class Ending(Enum):
@@ -41,11 +53,11 @@ class Parent:
                 pass  # gone already, or not allowed in this sandbox: gone() and POLL_S do the work
 
     def fileno(self) -> int | None:
-        """A descriptor that becomes readable when the parent ends, on systems that have one."""
+        """A descriptor that becomes readable when the parent ends, on systems that have such."""
         return self._descriptor
 
     def gone(self) -> bool:
-        """Whether this process has got another parent."""
+        """Whether this process has another parent by now."""
         return os.getppid() != self.pid
 
     def close(self) -> None:
@@ -68,10 +80,21 @@ class Signals:
         for end in (self._reader, self._writer):
             end.setblocking(False)
         self._shut_down = False
+        self.catch()
+
+    def catch(self) -> None:
+        """Catch the signals, whatever handlers the author's code has set, and log those."""
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         # The handler does nothing, since it may run in the middle of a print. The number of each
         # signal arrives in the socket, which wakes wait_for_end.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _ignore)
+        for number in _SIGNALS:
+            if signal.signal(number, _ignore) not in _REPLACEABLE:
+                _log.warning(
+                    "the VM's code has set a handler for %s, which vmsdk replaces: the node stops a VM by "
+                    "its shutdown method, and until then the signal has no effect",
+                    signal.Signals(number).name,
+                )
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
 
     def allow_shutdown(self) -> None:
@@ -104,18 +127,19 @@ class Signals:
             return b""
 
     def ignore(self) -> None:
-        """Ignore both signals for good, even while Python exits, which drops handlers."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        """Ignore both signals for good: a plugin that ends, ends with its own status."""
+        self._let_go()
+        for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
-    def close(self) -> None:
-        """Restore Python's handlers."""
+    def release(self) -> None:
+        """Give both signals back to Python, in a forked child."""
+        self._let_go()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _let_go(self) -> None:
         signal.set_wakeup_fd(-1)
-        for number, default in (
-            (signal.SIGINT, signal.default_int_handler),
-            (signal.SIGTERM, signal.SIG_DFL),
-        ):
-            signal.signal(number, default)
         self._reader.close()
         self._writer.close()
 
@@ -132,10 +156,6 @@ def shut_down_in_time(shutdown: Callable[[], None]) -> bool:
 
     threading.Thread(target=run, name="vmsdk-orphan", daemon=True).start()
     return ended.wait(SHUTDOWN_S)
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    pass
 
 
 def _name(number: int) -> str:

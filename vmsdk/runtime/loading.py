@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
 from typing import NoReturn
 
 from typing_extensions import override
 
 from vmsdk.block import Block
 from vmsdk.context import Context
-from vmsdk.errors import NotLoaded
+from vmsdk.errors import NotLoaded, VMError
 from vmsdk.ids import ID
 from vmsdk.runtime.ending import POLL_S, Parent
 from vmsdk.vm import ChainVM
+
+_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
+_IMPORTLIB = str(Path(importlib.__file__).parent)
 
 
 def load(loader: Callable[[], ChainVM], name: str, parent: Parent, leave: Callable[[], None]) -> ChainVM:
@@ -27,9 +34,22 @@ def load(loader: Callable[[], ChainVM], name: str, parent: Parent, leave: Callab
     try:
         with _ends_with(parent, leave):
             return loader()
-    except BaseException as error:  # SystemExit too, out of a module's top level
-        logging.getLogger(name).error("the VM's code can't be loaded", exc_info=error)
+    except BaseException as error:  # SystemExit too, from a module's top level
+        problem = (type(error), error, authors_frames(error) or error.__traceback__)
+        logging.getLogger(name).error("the VM's code can't be loaded", exc_info=problem)
         return NotLoadedVM(name, NotLoaded(name, f"{type(error).__qualname__}: {error}"))
+
+
+def authors_frames(error: BaseException) -> TracebackType | None:
+    """Return the traceback of *error* from the author's first frame on."""
+    frames = error.__traceback__
+    while frames is not None:
+        file = frames.tb_frame.f_code.co_filename
+        if not file.startswith((_PACKAGE, _IMPORTLIB, "<")):
+            return frames
+        frames = frames.tb_next
+    # A syntax error has no frame in its file, and its message has the line.
+    return None if isinstance(error, (SyntaxError, VMError)) else error.__traceback__
 
 
 @contextmanager

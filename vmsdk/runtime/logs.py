@@ -1,40 +1,50 @@
-"""What reaches the node's log: logging, print and warnings, whole lines in UTF-8, at once."""
+"""Brings logging, print and warnings to the node's log: whole lines, in UTF-8, at once."""
 
 from __future__ import annotations
 
 import io
 import logging
 import os
+import re
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING, Any
 
-STDOUT_FD = 1
-STDERR_FD = 2
-# A line that never ends is written in pieces of about this length, so that it neither fills the
-# memory nor is copied again at each write.
-MAX_PENDING_CHARS = 65_536
+if TYPE_CHECKING:
+    from typing_extensions import Buffer as ReadableBuffer
+
+# A line that never ends is written in pieces of about this length, so that it doesn't fill the
+# memory, and isn't copied again at each write.
+MAX_PENDING_BYTES = 65_536
+# Control characters, C1 included, of which a client's text may have some: whoever reads the log in
+# a terminal would execute them.
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|\xc2[\x80-\x9f]")
 
 
-class LineStream(io.TextIOBase):
-    """A text stream that writes whole lines only, each in one piece, whoever else writes meanwhile.
+class LineBuffer(io.BufferedIOBase):
+    """Writes whole lines to *descriptor*, each in one piece, from any thread.
 
-    The node copies both streams into its log as they come. A node that is gone is no reason to
-    fail: then the lines are dropped.
+    Each thread's unfinished line is kept until it ends or is flushed. Control characters are
+    written as escape sequences, such as `\\x1b`. If the node, which reads the stream, is gone,
+    lines are dropped.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    mode = "wb"
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        self.name = name
         self._descriptor = descriptor
+        self.forget()
+
+    def forget(self) -> None:
+        """Reset in a forked child: a thread of the parent may have held the lock."""
         self._lock = threading.Lock()
         self._local = threading.local()
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return "utf-8"
-
-    @property
-    def errors(self) -> str:  # type: ignore[override]
-        return "backslashreplace"
+    def raw(self) -> LineBuffer:
+        return self
 
     def fileno(self) -> int:
         return self._descriptor
@@ -45,34 +55,54 @@ class LineStream(io.TextIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, text: str) -> int:
-        pending = getattr(self._local, "pending", "") + text
-        lines, newline, rest = pending.rpartition("\n")
+    def write(self, data: ReadableBuffer) -> int:
+        added = bytes(data)
+        pending = getattr(self._local, "pending", b"") + added
+        lines, newline, rest = pending.rpartition(b"\n")
         self._local.pending = rest
         if newline:
             self._emit(lines + newline)
-        if len(rest) > MAX_PENDING_CHARS:
+        if len(rest) > MAX_PENDING_BYTES:
             self.flush()
-        return len(text)
+        return len(added)
 
     def flush(self) -> None:
-        pending = getattr(self._local, "pending", "")
+        pending = getattr(self._local, "pending", b"")
         if pending:
-            self._local.pending = ""
+            self._local.pending = b""
             self._emit(pending)
 
     def close(self) -> None:
         """Flush only: a node stops a plugin that closes its output."""
         self.flush()
 
-    def _emit(self, text: str) -> None:
-        data = memoryview(text.encode("utf-8", "backslashreplace"))
+    def _emit(self, data: bytes) -> None:
+        left = memoryview(_CONTROL.sub(_escaped, data))
         with self._lock:
             try:
-                while data:
-                    data = data[os.write(self._descriptor, data) :]
+                while left:
+                    left = left[os.write(self._descriptor, left) :]
             except OSError:
                 pass
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    return rb"\x%02x" % match[0][-1]
+
+
+class LineStream(io.TextIOWrapper):
+    """A text stream of whole lines in UTF-8, written at once: see `LineBuffer`."""
+
+    def __init__(self, buffer: LineBuffer) -> None:
+        super().__init__(buffer, "utf-8", "backslashreplace", newline="\n", write_through=True)
+
+    def reconfigure(self, *, errors: str | None = None, **ignored: Any) -> None:
+        """Take another error handler. The node's log stays in UTF-8, unbuffered."""
+        super().reconfigure(errors=errors, write_through=True)
+
+    def close(self) -> None:
+        """Flush only: a node stops a plugin that closes its output."""
+        self.flush()
 
 
 class _OneLine(logging.Formatter):
@@ -103,23 +133,35 @@ class _StreamHandler(logging.StreamHandler[LineStream]):
             self.handleError(record)
 
 
-def open_streams(level: int | str = logging.INFO) -> None:
-    """Make stdout, stderr, logging and warnings of this process fit for the node's log.
+_stdout = LineBuffer(1, "<stdout>")
+_stderr = LineBuffer(2, "<stderr>")
 
-    Logging that the author has configured already is left as it is. Raises `ValueError` for an
-    unknown level.
+
+def open_streams(level: int | str = logging.INFO) -> None:
+    """Direct stdout, stderr, logging and warnings of this process to the node's log.
+
+    Leaves logging alone if the author has configured it already. Raises `ValueError` if *level* is
+    unknown.
     """
-    # gRPC's C core, which reads this when it is imported, would report every closed connection. A
-    # node that is started with the variable hands it on.
+    # gRPC's C core reads it when imported, and would report every closed connection. A node that is
+    # started with the variable passes it on.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    # What the author's imports have printed comes first, and not at the end of the process.
-    sys.stdout.flush()
-    sys.stdout = LineStream(STDOUT_FD)
-    sys.stderr = LineStream(STDERR_FD)
+    # What the author's imports have printed comes before everything else.
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    sys.stdout = LineStream(_stdout)
+    sys.stderr = LineStream(_stderr)
     root = logging.getLogger()
     root.setLevel(level)
     if not root.handlers:
-        handler = _StreamHandler(sys.stderr)
+        # With a stream of its own: the author may detach or replace sys.stderr.
+        handler = _StreamHandler(LineStream(_stderr))
         handler.setFormatter(_OneLine())
         root.addHandler(handler)
     logging.captureWarnings(True)
+
+
+def forget_streams() -> None:
+    """Make the streams usable in a forked child."""
+    _stdout.forget()
+    _stderr.forget()

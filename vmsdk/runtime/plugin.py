@@ -7,16 +7,18 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from vmsdk.address import Addresses
 from vmsdk.errors import VMError
-from vmsdk.runtime import logs
+from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST, protocol
+from vmsdk.runtime import children, logs
 from vmsdk.runtime.ending import Ending, Parent, Signals, shut_down_in_time
 from vmsdk.runtime.engine import INSTALL_COMMAND, engine_address
-from vmsdk.runtime.version import VersionChoice, print_version
+from vmsdk.runtime.version import JSON_FLAG, TEXT_FLAG, VersionChoice
 
 # gRPC is imported after the node was asked for its version, since both take about as long.
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Options(NamedTuple):
     """How the node reaches the VM: see `vmsdk.address`."""
 
 
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _log = logging.getLogger("vmsdk")
 _is_started = False
 
@@ -65,32 +68,97 @@ def run(load: Callable[[], ChainVM], options: Options) -> None:
     global _is_started  # noqa: PLW0603 - one process serves one chain, whoever starts it
     if _is_started:
         raise VMError(
-            "serve() was called in a process that serves already. If the call is at the top level of the "
-            'VM\'s module, which is imported, put it below: if __name__ == "__main__":'
+            f"{_caller()}: vmsdk.serve() is called while it already runs, or while the VM's module is "
+            'imported. Call it only in a script: if __name__ == "__main__": vmsdk.serve(...)'
         )
     _is_started = True
+    pid = os.getpid()
+
+    def load_here() -> ChainVM:
+        try:
+            return load()
+        finally:
+            if os.getpid() != pid:
+                os._exit(0)  # a child that the author's import has forked: there is only one plugin
+
     try:
-        if not _printed_version(load, options.protocol_version):
-            _serve(load, options)
+        logs.open_streams(options.log_level)
+        if not _printed_version(load_here, options):
+            _serve(load_here, options)
     finally:
         _is_started = False
 
 
-def _printed_version(load: Callable[[], ChainVM], protocol_version: int | None) -> bool:
+def _caller() -> str:
+    """Return the file and line that called vmsdk."""
+    frame = sys._getframe()
+    while frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}, line {frame.f_lineno}"
+
+
+def _printed_version(load: Callable[[], ChainVM], options: Options) -> bool:
     try:
-        return print_version(sys.argv[1:], load, protocol_version)
+        return _print_version(sys.argv[1:], load, options.protocol_version)
     except VMError as error:
         _give_up(str(error))
+    except Exception as error:  # noqa: BLE001 - the author's error, shown without our own frames
+        from vmsdk.runtime.loading import authors_frames
+
+        traceback.print_exception(type(error), error, authors_frames(error))
+        sys.exit(1)
+
+
+def _print_version(
+    arguments: Sequence[str], load: Callable[[], ChainVM], protocol_version: int | None
+) -> bool:
+    """Print the version of the VM that *load* returns, if *arguments* are `--version` or
+    `--version-json`.
+
+    Returns whether they are. The form and the names (`application`, `rpcchainvm`) are those of a
+    node, for tools that ask a plugin for its protocol: it is *protocol_version*, by default what is
+    spoken to a node that can't be asked. Raises `UnsupportedProtocol`, and what *load* raises.
+    """
+    if list(arguments) not in ([TEXT_FLAG], [JSON_FLAG]):
+        return False
+    import json
+    import platform
+
+    # Before the author's code, as when it is served.
+    import vmsdk.rpc.server  # noqa: F401
+    from vmsdk._version import __version__
+
+    spoken = protocol(DEFAULT_PROTOCOL if protocol_version is None else protocol_version)
+    # stdout is for the tool: what else the process prints, also at its end, goes to stderr.
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    vm = load()
+    entries: dict[str, object] = {
+        "rpcchainvm": spoken.version,
+        "oldest": OLDEST,
+        "newest": NEWEST,
+        "vmsdk": __version__,
+        "python": platform.python_version(),
+    }
+    application = f"{vm.name}/{vm.version}"
+    if arguments[0] == JSON_FLAG:
+        text = json.dumps({"application": application, "name": vm.name, **entries}, indent=2)
+    else:
+        text = f"{application} [{', '.join(f'{name}={value}' for name, value in entries.items())}]"
+    os.write(stdout, f"{text}\n".encode("utf-8", "backslashreplace"))
+    os.close(stdout)
+    return True
 
 
 def _serve(load: Callable[[], ChainVM], options: Options) -> None:
-    logs.open_streams(options.log_level)
     parent, signals = Parent(), Signals()
     with ExitStack() as cleanup:
         cleanup.callback(parent.close)
+        cleanup.callback(children.unmanage)
         try:
             addresses = Addresses(options.transport)
             cleanup.callback(addresses.close)
+            children.manage(lambda: _release(signals, parent, addresses))
             with _start_without_collections():
                 server = _connect(load, options, parent, signals, addresses)
             ending = signals.wait_for_end(parent, lambda text: print(f"runtime engine: {text}"))
@@ -98,7 +166,7 @@ def _serve(load: Callable[[], ChainVM], options: Options) -> None:
             signals.ignore()
             _give_up(str(error))
         _end(server, ending, addresses)
-    signals.close()
+    signals.ignore()
 
 
 @contextmanager
@@ -130,7 +198,7 @@ def _connect(
             # Needed a moment later anyway; meanwhile the node prints its version.
             import vmsdk.rpc.server
             import vmsdk.runtime.handshake  # noqa: F401
-        protocol = choice.settle()
+        spoken = choice.settle()
     finally:
         choice.close()
     from vmsdk.rpc.listener import bind
@@ -138,16 +206,17 @@ def _connect(
 
     listener, address = bind(addresses)
     greeting = Handshake(
-        engine, protocol, address, source=choice.source, install_command=options.install_command
+        engine, spoken, address, source=choice.source, install_command=options.install_command
     )
     # Imported while the node responds: this takes as long as gRPC itself.
     from vmsdk.rpc.server import VMServer
     from vmsdk.runtime import loading
 
     greeting.wait()
-    _log.info("protocol %d: %s", protocol.version, choice.source)
+    _log.info("protocol %d: %s", spoken.version, choice.source)
     vm = loading.load(load, options.name, parent, lambda: _leave(addresses, 1))
-    server = VMServer(vm, protocol, listener, addresses=addresses, on_shutdown=signals.allow_shutdown)
+    signals.catch()
+    server = VMServer(vm, spoken, listener, addresses=addresses, on_shutdown=signals.allow_shutdown)
     server.start()
     addresses.remove_stale()
     return server
@@ -168,8 +237,19 @@ def _end(server: VMServer, ending: Ending, addresses: Addresses) -> None:
     print("vm server: graceful termination success", flush=True)
 
 
+def _release(signals: Signals, parent: Parent, addresses: Addresses) -> None:
+    """Make a forked child an ordinary process: nothing of the plugin's is its own."""
+    signals.release()
+    parent.close()
+    addresses.close()
+    logs.forget_streams()
+
+
 def _leave(addresses: Addresses, status: int) -> None:
-    """End the process without waiting for any thread."""
+    """End the process and its multiprocessing children, without waiting for any thread."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    for child in multiprocessing.active_children() if multiprocessing is not None else ():
+        child.kill()
     addresses.close()
     os._exit(status)
 

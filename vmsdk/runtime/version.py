@@ -7,15 +7,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST, PROTOCOLS, Protocol, protocol
+from vmsdk.protocol import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, protocol
 from vmsdk.runtime.nodeprocess import NODE_NAMES, Ancestor, find_node
 from vmsdk.runtime.release import Release, ReleaseCache, VersionQuestion, cache_directory
-
-if TYPE_CHECKING:
-    from vmsdk.vm import ChainVM
 
 # Nodes take 0.1 to 0.3 s, slow ones up to 1 s.
 ANSWER_TIMEOUT_S = 2.0
@@ -96,42 +91,6 @@ class VersionChoice:
         """Stop asking, if the node has not responded yet."""
         if self._question is not None:
             self._question.close()
-
-
-def print_version(
-    arguments: Sequence[str], load: Callable[[], ChainVM], protocol_version: int | None
-) -> bool:
-    """Print the version of the VM that *load* returns, if *arguments* are `--version` or
-    `--version-json`.
-
-    Returns whether they are. The form and the names (`application`, `rpcchainvm`) are those of a
-    node, for tools that ask a plugin for its protocol: it is *protocol_version*, by default what is
-    spoken to a node that can't be asked. Raises `UnsupportedProtocol`, and what *load* raises.
-    """
-    if list(arguments) not in ([TEXT_FLAG], [JSON_FLAG]):
-        return False
-    import json
-    import platform
-    from contextlib import redirect_stdout
-
-    from vmsdk._version import __version__
-
-    spoken = protocol(DEFAULT_PROTOCOL if protocol_version is None else protocol_version)
-    with redirect_stdout(sys.stderr):  # stdout is for the tool: the author's code must not print there
-        vm = load()
-    entries: dict[str, object] = {
-        "rpcchainvm": spoken.version,
-        "oldest": OLDEST,
-        "newest": NEWEST,
-        "vmsdk": __version__,
-        "python": platform.python_version(),
-    }
-    application = f"{vm.name}/{vm.version}"
-    if arguments[0] == JSON_FLAG:
-        print(json.dumps({"application": application, **entries}, indent=2))
-    else:
-        print(f"{application} [{', '.join(f'{name}={value}' for name, value in entries.items())}]")
-    return True
 
 
 def _age_s() -> float:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vmsdk.install.launcher import Changed, Launcher, recognise
+from vmsdk.target import SourceTarget
 
 # What a name, a path or a value may hold: all but the zero byte, and lone surrogates, which are no
 # UTF-8.
@@ -20,6 +21,11 @@ texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
     "'\"\\$`!\n\r #{}%", max_size=12
 )
 names = st.from_regex(r"V_[A-Z0-9_]{1,5}", fullmatch=True)
+
+
+def source(text: str) -> SourceTarget:
+    """A target in a file whose path is that text, however odd."""
+    return SourceTarget("as given", text, Path(text), text, Path(text))
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +50,20 @@ def test_every_text_comes_through_shell_and_python(
     command: str,
     environment: dict[str, str],
 ) -> None:
-    launcher = Launcher(name, target, str(python), install_command=command, environment=environment)
+    launcher = Launcher(name, source(target), str(python), install_command=command, environment=environment)
     data = launcher.to_bytes()
 
-    # To Python it is a program whose last statement is the call.
-    *_, call = ast.parse(data).body
+    # To Python it is a program whose last statement is the call, unless another imports it.
+    *_, guard = ast.parse(data).body
+    assert isinstance(guard, ast.If)
+    assert ast.unparse(guard.test) == "__name__ == '__main__'"
+    *_, call = guard.body
     assert isinstance(call, ast.Expr)
     assert isinstance(call.value, ast.Call)
     given = {each.arg: ast.literal_eval(each.value) for each in call.value.keywords}
-    assert (given["name"], given["target"], given["install_command"]) == (name, target, command)
+    assert (given["name"], given["install_command"], given["module"]) == (name, command, target)
+    assert given["target"] == f"{Path(target)}:{target}"
+    assert given["file"] == given["root"] == str(Path(target))
 
     # To the shell it is a script that becomes the interpreter.
     file = tmp_path_factory.mktemp("plugins") / "the launcher"
@@ -63,16 +74,16 @@ def test_every_text_comes_through_shell_and_python(
     variables, arguments = json.loads(done.stdout)
     assert {name: variables[name] for name in environment} == environment
     assert variables["PYTHONHASHSEED"] == "0"
-    assert arguments == ["-X", "utf8", "-u", str(file), "an argument"]
+    assert arguments == ["-X", "utf8", "-X", "faulthandler", "-u", str(file), "an argument"]
 
 
 @settings(max_examples=50)
 @given(texts, texts)
 def test_every_launcher_is_recognised_and_no_changed_one(name: str, target: str) -> None:
-    data = Launcher(name, target, "/usr/bin/python3").to_bytes()
+    data = Launcher(name, source(target), "/usr/bin/python3").to_bytes()
     written = recognise(data)
     assert written is not None
-    assert (written.name, written.target) == (name, target)
+    assert (written.name, written.target) == (name, f"{Path(target)}:{target}")
     with pytest.raises(Changed):
         recognise(data + b"\n")
     with pytest.raises(Changed):
@@ -97,7 +108,7 @@ def test_a_forged_checksum_over_something_else_is_no_launcher() -> None:
 def test_no_shell_expands_a_thing(python: Path, tmp_path: Path) -> None:
     file = tmp_path / "launcher"
     value = "$HOME `id` $(id) ${PATH} * ~ ; exit 3"
-    file.write_bytes(Launcher("x", "y", str(python), environment={"V": value}).to_bytes())
+    file.write_bytes(Launcher("x", source("y"), str(python), environment={"V": value}).to_bytes())
     file.chmod(0o755)
     variables, _ = json.loads(subprocess.run([file], env={}, capture_output=True, check=True).stdout)
     assert variables["V"] == value

@@ -15,12 +15,17 @@ import pytest
 from vmsdk.ids import vm_id
 from vmsdk.install.launcher import InstallError, Launcher
 from vmsdk.install.plugindirectory import PluginDirectory
+from vmsdk.target import SourceTarget
 
 VM = vm_id("test")
 
 
+def source(file: str, attribute: str | None = None) -> SourceTarget:
+    return SourceTarget(file, Path(file).stem, Path(file), attribute, Path(file).parent)
+
+
 def launcher(number: int) -> bytes:
-    return Launcher("test", f"/some/where/{'x' * number}.py", "/usr/bin/python3").to_bytes()
+    return Launcher("test", source(f"/some/where/{'x' * number}.py"), "/usr/bin/python3").to_bytes()
 
 
 def put(directory: PluginDirectory, data: bytes) -> Path:
@@ -137,7 +142,7 @@ def test_a_huge_file_and_one_that_can_not_be_read_are_not_ours(tmp_path: Path) -
 
 def test_a_launcher_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     directory = PluginDirectory(tmp_path)
-    written = Launcher("test", "/a/b.py:C", "/usr/bin/python3", protocol=43, ask_parent=False)
+    written = Launcher("test", source("/a/b.py", "C"), "/usr/bin/python3", protocol=43, ask_parent=False)
     put(directory, written.to_bytes())
     (entry,) = directory.entries()
     assert entry.vm_id == VM

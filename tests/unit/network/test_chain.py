@@ -11,7 +11,7 @@ from vmsdk.errors import InvalidInput
 from vmsdk.network import LocalNetwork, NewChain
 from vmsdk.network.chain import default_name, place
 from vmsdk.network.errors import NetworkError
-from vmsdk.target import TargetNotFound, find
+from vmsdk.target import TargetError, find
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,8 @@ from vmsdk.target import TargetNotFound, find
         ("vm.py:TimestampVM", "timestampvm"),
         ("vm.py", "vm"),
         ("my vm.py", "my-vm"),
-        ("package.module:CounterVM", "countervm"),
-        ("package.module", "module"),
+        ("json.decoder:CounterVM", "countervm"),
+        ("json.decoder", "decoder"),
         ("./plugin", "plugin"),
         ("./tGas3T58KzdjcJ2iKSyiYsWiqYctRXaPTqBCA11BqEkNg8kPc", "timestampvm"),
         ("vm.py:Outer.Inner", "inner"),
@@ -32,40 +32,43 @@ def test_a_name_comes_from_the_class_or_else_the_file(target: str, name: str, fo
 
 
 def test_the_chain_is_called_like_the_vm_unless_it_is_named() -> None:
-    assert (NewChain("m:TimestampVM").name, NewChain("m:TimestampVM").vm_name) == (
+    assert (NewChain("json.decoder:TimestampVM").name, NewChain("json.decoder:TimestampVM").vm_name) == (
         "timestampvm",
         "timestampvm",
     )
-    assert (NewChain("m:VM", "mine").name, NewChain("m:VM", "mine").vm_name) == ("mine", "vm")
-    assert NewChain("m:VM", vm_name="other").name == "other"
+    assert (NewChain("json.decoder:VM", "mine").name, NewChain("json.decoder:VM", "mine").vm_name) == (
+        "mine",
+        "vm",
+    )
+    assert NewChain("json.decoder:VM", vm_name="other").name == "other"
 
 
 @pytest.mark.parametrize("name", ["-a", "a b", "a/b", "..", "é", "a" * 65])
 def test_a_name_that_cannot_be_in_a_url_is_refused(name: str) -> None:
     with pytest.raises(NetworkError, match="letters, digits"):
-        NewChain("m:VM", name)
+        NewChain("json.decoder:VM", name)
 
 
 @pytest.mark.parametrize("name", ["é", "a" * 33])
 def test_a_name_that_no_vm_can_have_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput):
-        NewChain("m:VM", "chain", vm_name=name)
+        NewChain("json.decoder:VM", "chain", vm_name=name)
 
 
 @pytest.mark.parametrize("name", ["P", "c", "X", "platform"])
 def test_the_name_of_a_chain_of_every_node_is_refused(name: str) -> None:
     with pytest.raises(NetworkError, match="every node has a chain of that name"):
-        NewChain("m:VM", name)
+        NewChain("json.decoder:VM", name)
 
 
 def test_a_genesis_longer_than_nodes_take_is_refused_before_anything_starts() -> None:
-    NewChain("m:VM", genesis=bytes(255 * 1024))
+    NewChain("json.decoder:VM", genesis=bytes(255 * 1024))
     with pytest.raises(NetworkError, match=r"261121 bytes, .* at most 261120"):
-        NewChain("m:VM", genesis=bytes(255 * 1024 + 1))
+        NewChain("json.decoder:VM", genesis=bytes(255 * 1024 + 1))
 
 
 def test_a_genesis_is_known_again_by_its_hash() -> None:
-    assert NewChain("m:VM", genesis=b"g").genesis_hash == hashlib.sha256(b"g").hexdigest()
+    assert NewChain("json.decoder:VM", genesis=b"g").genesis_hash == hashlib.sha256(b"g").hexdigest()
 
 
 @pytest.mark.parametrize("target", ["vm.py:VM", "vm.py", "./plugin"])
@@ -74,11 +77,11 @@ def test_a_file_means_the_same_from_everywhere(target: str, folder: Path) -> Non
 
 
 def test_a_module_is_named_as_it_was_given() -> None:
-    assert NewChain("package.module:VM").target == "package.module:VM"
+    assert NewChain("json.decoder:VM").target == "json.decoder:VM"
 
 
 def test_a_file_that_is_not_there_is_told() -> None:
-    with pytest.raises(TargetNotFound):
+    with pytest.raises(TargetError):
         NewChain("no/such/vm.py")
 
 
@@ -130,4 +133,4 @@ def test_a_vm_logs_from_the_nodes_level_on(flags: dict[str, str], level: str, tm
 
 def test_two_chains_of_one_name_are_refused() -> None:
     with pytest.raises(NetworkError, match=r"two chains .* 'vm'"):
-        LocalNetwork("a.b:VM", "c.d:VM")
+        LocalNetwork("json.decoder:VM", "json.encoder:VM")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from vmsdk.runtime.logs import MAX_PENDING_CHARS, LineStream
+from vmsdk.runtime.logs import MAX_PENDING_BYTES, LineBuffer, LineStream
 
 
 @pytest.fixture
@@ -16,7 +18,7 @@ def pipe() -> Iterator[tuple[int, LineStream]]:
     """The end to read from, and a stream into the other one."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
-    yield reader, LineStream(writer)
+    yield reader, LineStream(LineBuffer(writer, "<pipe>"))
     for end in (reader, writer):
         try:
             os.close(end)
@@ -44,16 +46,23 @@ def test_a_line_is_written_when_it_ends(pipe: tuple[int, LineStream]) -> None:
 def test_a_line_that_never_ends_is_written_in_pieces(tmp_path: Path) -> None:
     # A file: a pipe holds less than that.
     with open(tmp_path / "log", "wb", buffering=0) as log:
-        stream = LineStream(log.fileno())
+        stream = LineStream(LineBuffer(log.fileno(), "<log>"))
         for _ in range(3):
-            stream.write("x" * (MAX_PENDING_CHARS // 2))
-        assert (tmp_path / "log").stat().st_size > MAX_PENDING_CHARS
+            stream.write("x" * (MAX_PENDING_BYTES // 2))
+        assert (tmp_path / "log").stat().st_size > MAX_PENDING_BYTES
 
 
 def test_what_is_no_unicode_is_written_escaped(pipe: tuple[int, LineStream]) -> None:
     reader, stream = pipe
     stream.write("lone \udcff and Füße\n")
     assert read(reader).decode() == "lone \\udcff and Füße\n"
+
+
+def test_control_characters_are_escaped_whoever_writes_them(pipe: tuple[int, LineStream]) -> None:
+    reader, stream = pipe
+    stream.write("\x1b[2J\tone\rtwo\r\n")
+    stream.buffer.write("Füße \x9b31m\0\x7f\n".encode())
+    assert read(reader).decode() == "\\x1b[2J\tone\\x0dtwo\r\nFüße \\x9b31m\\x00\\x7f\n"
 
 
 def test_a_reader_that_is_gone_is_no_reason_to_fail(pipe: tuple[int, LineStream]) -> None:
@@ -68,3 +77,38 @@ def test_closing_the_stream_leaves_the_descriptor_open(pipe: tuple[int, LineStre
     stream.close()
     assert read(reader) == b"last words"
     os.fstat(stream.fileno())
+
+
+def test_it_is_a_real_text_stream(pipe: tuple[int, LineStream]) -> None:
+    reader, stream = pipe
+    stream.reconfigure(encoding="latin-1", errors="replace", line_buffering=True, write_through=False)
+    assert (stream.encoding, stream.errors, stream.name) == ("utf-8", "replace", "<pipe>")
+    stream.buffer.write("bytes: Füße\n".encode())
+    stream.writelines(["a", "b\n"])
+    print("c", "d", file=stream)
+    assert read(reader).decode() == "bytes: Füße\nab\nc d\n"
+
+
+def test_a_stream_wrapped_or_detached_by_the_author_still_leads_to_the_descriptor(
+    pipe: tuple[int, LineStream],
+) -> None:
+    reader, stream = pipe
+    other = io.TextIOWrapper(stream.buffer, encoding="utf-8", line_buffering=True)
+    other.write("wrapped\n")
+    other.close()
+    io.TextIOWrapper(stream.detach(), encoding="utf-8", write_through=True).write("detached\n")
+    gc.collect()
+    assert read(reader) == b"wrapped\ndetached\n"
+
+
+def test_a_forked_child_has_a_lock_of_its_own_and_none_of_the_unfinished_lines(
+    pipe: tuple[int, LineStream],
+) -> None:
+    reader, stream = pipe
+    stream.write("begun")
+    buffer = stream.buffer
+    assert isinstance(buffer, LineBuffer)
+    with buffer._lock:
+        buffer.forget()
+        stream.write("of the child\n")
+    assert read(reader) == b"of the child\n"

@@ -11,7 +11,7 @@ from vmsdk import protocol
 from vmsdk.cli.dev import Settings
 from vmsdk.cli.dev.datadir import DataDirectory, file_name
 from vmsdk.cli.dev.http import ChainHTTP, example_calls, path_to_open
-from vmsdk.cli.dev.launch import Describer, plugin_command
+from vmsdk.cli.dev.launch import Starter
 from vmsdk.cli.dev.screen import Screen
 from vmsdk.errors import VMError
 from vmsdk.host.chain import Chain
@@ -30,8 +30,7 @@ from vmsdk.host.plugin import HANDSHAKE_TIMEOUT_S
 from vmsdk.ids import ID, vm_id
 from vmsdk.target import SourceTarget
 
-# A node gives 5 s, and the plugins that `vmsdk install` writes announce themselves before they
-# import anything. Here the imports come first, however long they take.
+# A node gives 5 s. Someone who develops a VM may have a slow or busy machine.
 SOURCE_HANDSHAKE_TIMEOUT_S = 60.0
 _LAST_LINES = 10
 
@@ -57,7 +56,12 @@ class Life:
         self._screen = screen
         self._reset = reset
         self._on_end = on_end
-        self._describer = Describer(settings.target, reload=settings.reload)
+        self._starter = Starter(
+            settings.target,
+            protocol=settings.protocol,
+            log_level=settings.log_level,
+            reload=settings.reload,
+        )
         self._host: Host | None = None
         self._host_lock = threading.Lock()
         self._stopping = threading.Event()
@@ -75,7 +79,7 @@ class Life:
         """Ask for the end, as a node stops a chain; returns at once."""
         self._stopping.set()
         self._over.set()
-        self._describer.cancel()
+        self._starter.cancel()
 
     def kill(self) -> None:
         """Kill the process, whatever it does; returns at once."""
@@ -88,7 +92,8 @@ class Life:
 
     def _live(self) -> None:
         try:
-            reason = self._run()
+            with closing(self._starter):
+                reason = self._run()
         except VMError as error:
             reason = self._explain(error)
         except Exception as error:
@@ -97,7 +102,7 @@ class Life:
         self._on_end(None if self._stopping.is_set() else reason)
 
     def _run(self) -> str | None:
-        name = self._describer.name()
+        name = self._starter.name()
         with closing(DataDirectory(self._settings.data_dir, name)) as data:
             if self._reset:
                 data.reset()
@@ -120,12 +125,7 @@ class Life:
     def _make_host(self, name: str, data: DataDirectory, genesis: bytes) -> Host:
         settings = self._settings
         host = Host(
-            plugin_command(
-                settings.target,
-                protocol=settings.protocol,
-                log_level=settings.log_level,
-                reload=settings.reload,
-            ),
+            self._starter.command,
             protocol=settings.protocol,
             genesis=genesis,
             config=settings.config,

@@ -15,7 +15,7 @@ from vmsdk.errors import VMError
 def settings(*arguments: str) -> Settings:
     parser = argparse.ArgumentParser()
     dev.add_arguments(parser)
-    return Settings.of(parser.parse_args(["module", *arguments]))
+    return Settings.of(parser.parse_args(["json.decoder", *arguments]))
 
 
 def test_the_defaults_are_a_nodes() -> None:

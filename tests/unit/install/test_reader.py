@@ -1,4 +1,4 @@
-"""Whether the node's user can get at what a launcher needs."""
+"""Whether the user who runs the node can read what a launcher needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vmsdk.install.trial import barrier, barriers
+from vmsdk.install import InstallError
+from vmsdk.install.reader import Reader, barriers
 
 NOBODY = 65534
 
@@ -34,7 +35,8 @@ def plugins(base: Path) -> Path:
 
 def test_a_file_in_folders_that_all_may_enter_can_be_reached(base: Path, plugins: Path) -> None:
     (base / "source").mkdir(mode=0o755)
-    assert barrier(base / "source" / "vm.py", plugins) is None
+    (base / "source" / "vm.py").touch(0o644)
+    assert barriers([base / "source" / "vm.py"], Reader.owner_of(plugins)) == []
 
 
 def test_the_first_folder_that_the_user_may_not_enter_is_the_barrier(base: Path, plugins: Path) -> None:
@@ -45,7 +47,7 @@ def test_the_first_folder_that_the_user_may_not_enter_is_the_barrier(base: Path,
     # that.
     folder.chmod(0o700 if os.geteuid() == 0 else 0o600)
     try:
-        assert barrier(folder / "venv" / "python", plugins) == folder
+        assert barriers([folder / "venv" / "python"], Reader.owner_of(plugins)) == [folder]
     finally:
         folder.chmod(0o700)
 
@@ -55,11 +57,12 @@ def test_a_link_leads_to_another_barrier(base: Path, plugins: Path) -> None:
     hidden.mkdir(mode=0o755)
     (hidden / "python").touch()
     (base / "python").symlink_to(hidden / "python")
-    link = os.fspath(base / "python")
-    assert barriers([link], plugins) == []
+    link = base / "python"
+    (hidden / "python").chmod(0o644)
+    assert barriers([link], Reader.owner_of(plugins)) == []
     hidden.chmod(0o000)
     try:
-        assert barriers([link, link], plugins) == [hidden]
+        assert barriers([link, link], Reader.owner_of(plugins)) == [hidden]
     finally:
         hidden.chmod(0o755)
 
@@ -68,4 +71,23 @@ def test_the_superuser_enters_everywhere(base: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only the superuser owns a directory of the superuser's")
     (base / "hidden").mkdir(mode=0o000)
-    assert barrier(base / "hidden" / "vm.py", base) is None
+    assert barriers([base / "hidden" / "vm.py"], Reader.owner_of(base)) == []
+
+
+def test_a_file_that_the_user_may_not_read_is_named(base: Path, plugins: Path) -> None:
+    (base / "vm.py").touch()
+    (base / "vm.py").chmod(0o600 if os.geteuid() == 0 else 0o200)
+    assert barriers([base / "vm.py"], Reader.owner_of(plugins)) == [base / "vm.py"]
+
+
+def test_a_group_of_the_users_opens_a_file(base: Path) -> None:
+    (base / "vm.py").touch()
+    (base / "vm.py").chmod(0o640)
+    group = (base / "vm.py").stat().st_gid
+    assert barriers([base / "vm.py"], Reader(NOBODY, frozenset({group}))) == []
+    assert barriers([base / "vm.py"], Reader(NOBODY, frozenset())) == [base / "vm.py"]
+
+
+def test_a_user_that_does_not_exist_is_named() -> None:
+    with pytest.raises(InstallError, match="there is no user nosuchuser"):
+        Reader.called("nosuchuser")

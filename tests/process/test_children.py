@@ -1,0 +1,112 @@
+"""The processes that a VM starts: ordinary ones, which end with the plugin."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vmsdk.cli.dev.launch import Starter
+from vmsdk.host.node import Host
+from vmsdk.install import install
+from vmsdk.protocol import DEFAULT_PROTOCOL
+from vmsdk.target import find
+
+from .plugin import PATIENCE_S, ROOT, Lines, gone_after_s
+
+# As docs/processes.md says.
+SOURCE = """\
+import multiprocessing, os, signal
+from concurrent.futures import ProcessPoolExecutor
+from examples.timestamp.timestampvm import TimestampVM
+
+def square(number):
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    return os.getpid(), number * number
+
+class PoolVM(TimestampVM):
+    def initialize(self, ctx, genesis, upgrade, config):
+        super().initialize(ctx, genesis, upgrade, config)
+        context = multiprocessing.get_context(config.decode())
+        self.pool = ProcessPoolExecutor(2, mp_context=context)
+
+    def shutdown(self):
+        self.pool.shutdown(cancel_futures=True)
+        super().shutdown()
+
+    def health_check(self):
+        return {"squares": list(self.pool.map(square, range(4)))}
+"""
+
+# One that is forked while the plugin serves, in its usual form.
+POOL = """
+
+    def health_check(self):
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            return {"squares": pool.map(square, range(4))}
+"""
+
+
+@pytest.fixture(params=["dev", "installed"])
+def start(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return a host of the VM with this source and this configuration."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # for the example from which the VM is derived
+    closing = []
+
+    def start(source: str, config: bytes) -> Host:
+        file = tmp_path / "poolvm.py"
+        file.write_text(source, encoding="utf-8")
+        if request.param == "dev":
+            starter = Starter(find(str(file)), protocol=DEFAULT_PROTOCOL, log_level="info", reload=False)
+            closing.append(starter)
+            command: Any = starter.command
+        else:
+            (tmp_path / "plugins").mkdir()
+            command = install(str(file), plugin_dir=tmp_path / "plugins")
+        return Host(
+            command, protocol=DEFAULT_PROTOCOL, config=config, log=Lines(), handshake_timeout_s=PATIENCE_S
+        )
+
+    yield start
+    for each in closing:
+        each.close()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_pool_of_processes_computes_and_ends_with_the_chain(start: Any, method: str) -> None:
+    with start(SOURCE, method.encode()) as host:
+        squares = host.chain.health()["health"]["squares"]
+        assert [square for _, square in squares] == [0, 1, 4, 9]
+        workers = {pid for pid, _ in squares}
+        assert host.process.pid not in workers
+    assert host.process.exit_code == 0
+    for pid in workers:
+        gone_after_s(pid, 5.0)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_end_with_a_plugin_that_is_killed(start: Any, method: str) -> None:
+    with start(SOURCE, method.encode()) as host:
+        workers = {pid for pid, _ in host.chain.health()["health"]["squares"]}
+        host.kill()
+        for pid in workers:
+            gone_after_s(pid, 5.0)
+
+
+def test_a_forked_pool_is_terminated_in_time(start: Any) -> None:
+    with start(SOURCE + POOL, b"spawn") as host:
+        for _ in range(3):
+            assert [square for _, square in host.chain.health()["health"]["squares"]] == [0, 1, 4, 9]
+
+
+def test_a_signal_for_a_child_does_not_reach_the_plugin(start: Any) -> None:
+    with start(SOURCE, b"fork") as host:
+        pid, _ = host.chain.health()["health"]["squares"][0]
+        os.kill(pid, signal.SIGTERM)
+        gone_after_s(pid, 5.0)
+        assert host.chain.version() == "1.0.0"
+    assert not [line for line in host.process.output if "ignoring signal" in line]

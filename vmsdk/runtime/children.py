@@ -1,0 +1,80 @@
+"""Processes that the author's code starts: they behave like any other, and end with the plugin."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Callable
+
+# How often to look for the end of a process where the kernel doesn't report it.
+POLL_S = 1.0
+# The plugin's process ID, for workers of a fork server, which are not its children.
+_PLUGIN_VARIABLE = "VMSDK_PLUGIN_PID"
+
+_release: Callable[[], None] | None = None
+_registered = False
+_forking_pid = 0
+
+
+def manage(release: Callable[[], None]) -> None:
+    """From now on, have each forked child call *release* first, and end when its parent ends."""
+    global _release, _registered  # noqa: PLW0603 - hooks at forks are global, and can't be removed
+    _release = release
+    os.environ.setdefault(_PLUGIN_VARIABLE, str(os.getpid()))
+    if not _registered and hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_before_fork, after_in_child=_in_child)
+        _registered = True
+
+
+def unmanage() -> None:
+    """Leave forked children alone from now on."""
+    global _release  # noqa: PLW0603
+    _release = None
+    os.environ.pop(_PLUGIN_VARIABLE, None)
+
+
+def end_with_plugin() -> None:
+    """Have this process, which was spawned, and those that it forks end when the plugin ends."""
+    manage(lambda: None)
+    _follow(os.getppid(), int(os.environ[_PLUGIN_VARIABLE]))
+
+
+def _before_fork() -> None:
+    global _forking_pid  # noqa: PLW0603
+    _forking_pid = os.getpid()
+
+
+def _in_child() -> None:
+    if _release is not None:
+        _release()
+        _follow(_forking_pid)
+
+
+def _follow(*pids: int) -> None:
+    # A thread, since the kernel's parent-death signal comes when the forking *thread* ends.
+    threading.Thread(target=_end_after, args=pids, name="vmsdk-parent", daemon=True).start()
+
+
+def _end_after(*pids: int) -> None:
+    parent = os.getppid()
+    poll = select.poll()
+    timeout_ms = None
+    for pid in pids:
+        try:
+            poll.register(os.pidfd_open(pid), select.POLLIN)
+        except (AttributeError, OSError):  # there is no such call, it is not allowed, or the process is gone
+            timeout_ms = POLL_S * 1000
+    while not poll.poll(timeout_ms) and os.getppid() == parent and all(map(_exists, pids)):
+        pass
+    os._exit(1)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
