@@ -1,1 +1,63 @@
-"""The batteries: transactions, blocks, state, mempool, gossip, receipts, feed, state sync."""
+"""The batteries: a chain from the rules of its transactions.
+
+    class GuestBook(chain.Chain):
+        def execute(self, state, tx, block): ...
+
+Each part is a module that a `ChainVM` can use alone; `Chain` puts them together.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vmsdk.chain.accepted import AcceptedState as AcceptedState, Snapshot as Snapshot
+    from vmsdk.chain.block import Block as Block, Event as Event, Header as Header
+    from vmsdk.chain.chain import Chain as Chain
+    from vmsdk.chain.derived import Follower as Follower
+    from vmsdk.chain.errors import (
+        Invalid as Invalid,
+        MempoolFull as MempoolFull,
+        NotYet as NotYet,
+        SnapshotUnavailable as SnapshotUnavailable,
+    )
+    from vmsdk.chain.feed import Feed as Feed
+    from vmsdk.chain.history import (
+        History as History,
+        LoggedEvent as LoggedEvent,
+        Outcomes as Outcomes,
+        Receipt as Receipt,
+    )
+    from vmsdk.chain.limits import Limits as Limits
+    from vmsdk.chain.mempool import Mempool as Mempool, Pending as Pending
+    from vmsdk.chain.sqlitefollower import SQLiteFollower as SQLiteFollower
+    from vmsdk.chain.state import Overlay as Overlay, State as State
+else:
+    # The same names by module. Imported at first use.
+    _NAMES = {
+        "accepted": "AcceptedState Snapshot",
+        "block": "Block Event Header",
+        "chain": "Chain",
+        "derived": "Follower",
+        "errors": "Invalid MempoolFull NotYet SnapshotUnavailable",
+        "feed": "Feed",
+        "history": "History LoggedEvent Outcomes Receipt",
+        "limits": "Limits",
+        "mempool": "Mempool Pending",
+        "sqlitefollower": "SQLiteFollower",
+        "state": "Overlay State",
+    }
+    _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+    __all__ = list(_HOMES)
+
+    def __getattr__(name: str) -> Any:
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module 'vmsdk.chain' has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"vmsdk.chain.{home}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted(__all__)

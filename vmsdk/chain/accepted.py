@@ -1,0 +1,245 @@
+"""The accepted state: the database below all undecided blocks, with a cache, and snapshots of
+it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from vmsdk.chain.errors import SnapshotUnavailable
+from vmsdk.chain.state import State, merge
+from vmsdk.database import Batch, Database
+from vmsdk.errors import VMError
+
+STATE_PREFIX = b"s"
+
+# What a cached pair takes beside its bytes, roughly.
+_PAIR_OVERHEAD_BYTES = 200
+
+
+class AcceptedState(State):
+    """The state after the last accepted block. Any thread may read it, one thread commits.
+
+    A commit is one database batch. What readers on other threads see may be older or newer by one
+    commit: they compare `generation` before and after, or read a snapshot.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        cache_bytes: int = 32 * 1024 * 1024,
+        max_snapshots: int = 256,
+        snapshot_seconds: float = 30,
+        snapshot_commits: int = 256,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._cache: OrderedDict[bytes, bytes | None] = OrderedDict()
+        self._cached_bytes = 0
+        self._max_cached_bytes = cache_bytes
+        self._max_snapshots = max_snapshots
+        self._snapshot_seconds = snapshot_seconds
+        self._snapshot_commits = snapshot_commits
+        self._clock = clock
+        self._changed = threading.Condition(threading.Lock())
+        self._failure: BaseException | None = None
+        self.generation = 0
+        """Odd while a commit is under way, and two more after it."""
+        self._open: set[Snapshot] = set()
+        # For each commit since the oldest open snapshot: its generation, and the values before it.
+        self._undo: deque[tuple[int, dict[bytes, bytes | None]]] = deque()
+
+    # Reading --------------------------------------------------------------------------------------
+
+    def lookup(self, key: bytes) -> bytes | None:
+        with self._changed:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+            generation = self.generation
+        value = self._database.get(STATE_PREFIX + key)
+        with self._changed:
+            # A value read beside a commit may be the old one.
+            if generation == self.generation and not generation & 1:
+                self._remember(key, value)
+        return value
+
+    def lookup_many(self, keys: list[bytes]) -> list[bytes | None]:
+        with self._changed:
+            generation = self.generation
+            found = {key: self._cache[key] for key in keys if key in self._cache}
+        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        if missing:
+            values = self._database.get_many([STATE_PREFIX + key for key in missing])
+            found.update(zip(missing, values, strict=True))
+            with self._changed:
+                if generation == self.generation and not generation & 1:
+                    for key in missing:
+                        self._remember(key, found[key])
+        return [found[key] for key in keys]
+
+    def pairs(self, prefix: bytes, first: bytes) -> Iterator[tuple[bytes, bytes]]:
+        with self._database.iterate(prefix=STATE_PREFIX + prefix, start=STATE_PREFIX + first) as pairs:
+            for key, value in pairs:
+                yield key[len(STATE_PREFIX) :], value
+
+    def settled(self) -> int:
+        """The present generation, once no commit is under way. Raises if a commit has failed."""
+        with self._changed:
+            return self._settled()
+
+    def _settled(self) -> int:
+        self._changed.wait_for(lambda: self._failure is not None or not self.generation & 1)
+        if self._failure is not None:
+            raise VMError(f"the chain has ended, because a block could not be stored: {self._failure}")
+        return self.generation
+
+    # Committing -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def commit(self, writes: dict[bytes, bytes | None]) -> Iterator[Batch]:
+        """Apply *writes* in one batch, to which the `with` block adds what goes with them."""
+        with self._changed:
+            self.generation += 1
+            # Snapshots that open from here on wait for the end of the commit.
+            is_watched = bool(self._open)
+        try:
+            before = self._before(writes) if is_watched else None
+            with self._changed:
+                if before is not None:
+                    self._undo.append((self.generation, before))
+                for key, value in writes.items():
+                    self._remember(key, value)
+            with self._database.batch() as batch:
+                for key, value in writes.items():
+                    if value is None:
+                        batch.delete(STATE_PREFIX + key)
+                    else:
+                        batch.put(STATE_PREFIX + key, value)
+                yield batch
+        except BaseException as error:
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
+            raise
+        with self._changed:
+            self.generation += 1
+            self._expire()
+            self._changed.notify_all()
+
+    def _before(self, writes: dict[bytes, bytes | None]) -> dict[bytes, bytes | None]:
+        return dict(zip(writes, self.lookup_many(list(writes)), strict=True))
+
+    def forget(self) -> None:
+        """Drop the cache, because the database was changed by other means."""
+        with self._changed:
+            self._cache.clear()
+            self._cached_bytes = 0
+
+    def _remember(self, key: bytes, value: bytes | None) -> None:
+        if key in self._cache:
+            self._cached_bytes -= len(key) + len(self._cache.pop(key) or b"") + _PAIR_OVERHEAD_BYTES
+        self._cache[key] = value
+        self._cached_bytes += len(key) + len(value or b"") + _PAIR_OVERHEAD_BYTES
+        while self._cached_bytes > self._max_cached_bytes:
+            old, old_value = self._cache.popitem(last=False)
+            self._cached_bytes -= len(old) + len(old_value or b"") + _PAIR_OVERHEAD_BYTES
+
+    # Snapshots ------------------------------------------------------------------------------------
+
+    def open_snapshot(self) -> Snapshot:
+        """The state as it is now, however many blocks are accepted meanwhile. Close it soon.
+
+        Raises `SnapshotUnavailable` if too many are open.
+        """
+        with self._changed:
+            generation = self._settled()
+            self._expire()
+            if len(self._open) >= self._max_snapshots:
+                raise SnapshotUnavailable(
+                    f"{len(self._open)} snapshots are open: close each at the end of its `with` block"
+                )
+            snapshot = Snapshot(self, generation, self._clock())
+            self._open.add(snapshot)
+            return snapshot
+
+    def _close(self, snapshot: Snapshot) -> None:
+        with self._changed:
+            self._open.discard(snapshot)
+            self._trim()
+
+    def _expire(self) -> None:
+        now = self._clock()
+        old = [
+            snapshot
+            for snapshot in self._open
+            if now - snapshot.opened_at > self._snapshot_seconds
+            or self.generation - snapshot.generation > 2 * self._snapshot_commits
+        ]
+        if old:
+            self._open.difference_update(old)
+        self._trim()
+
+    def _trim(self) -> None:
+        oldest = min((snapshot.generation for snapshot in self._open), default=self.generation)
+        while self._undo and self._undo[0][0] <= oldest:
+            self._undo.popleft()
+
+    def _undone(self, snapshot: Snapshot) -> list[dict[bytes, bytes | None]]:
+        """What the commits since *snapshot* have overwritten, the oldest first."""
+        if snapshot not in self._open:
+            raise SnapshotUnavailable(
+                f"the snapshot is closed or too old: one lives for {self._snapshot_seconds:g} s and for "
+                f"{self._snapshot_commits} blocks; open a new one"
+            )
+        return [before for generation, before in self._undo if generation > snapshot.generation]
+
+
+class Snapshot(State):
+    """The accepted state at one moment, read-only. Thread-safe."""
+
+    def __init__(self, accepted: AcceptedState, generation: int, opened_at: float) -> None:
+        self._accepted = accepted
+        self.generation = generation
+        self.opened_at = opened_at
+
+    def close(self) -> None:
+        """Let go of what is kept for this snapshot. Can be called repeatedly."""
+        self._accepted._close(self)
+
+    def _undone(self) -> list[dict[bytes, bytes | None]]:
+        with self._accepted._changed:
+            return self._accepted._undone(self)
+
+    # The present value is read first: a commit that overwrites it has recorded the old one before.
+
+    def lookup(self, key: bytes) -> bytes | None:
+        value = self._accepted.lookup(key)
+        for before in self._undone():
+            if key in before:
+                return before[key]
+        return value
+
+    def lookup_many(self, keys: list[bytes]) -> list[bytes | None]:
+        found = dict(zip(keys, self._accepted.lookup_many(keys), strict=True))
+        for before in reversed(self._undone()):
+            found.update((key, before[key]) for key in found.keys() & before.keys())
+        return [found[key] for key in keys]
+
+    def pairs(self, prefix: bytes, first: bytes) -> Iterator[tuple[bytes, bytes]]:
+        with self._accepted._database.iterate(
+            prefix=STATE_PREFIX + prefix, start=STATE_PREFIX + first
+        ) as stored:
+            # Collected after the iterator was opened, which is itself a snapshot of the database.
+            changes: dict[bytes, bytes | None] = {}
+            for before in reversed(self._undone()):
+                changes.update(
+                    (key, value) for key, value in before.items() if key.startswith(prefix) and key >= first
+                )
+            pairs = ((key[len(STATE_PREFIX) :], value) for key, value in stored)
+            yield from merge(pairs, sorted(changes.items()))

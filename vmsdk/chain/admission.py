@@ -1,0 +1,228 @@
+"""Admission of transactions: each is run on the accepted state and all that wait, before it
+waits.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, KeysView
+from typing import Any, NoReturn
+
+from vmsdk.chain.accepted import AcceptedState, Snapshot
+from vmsdk.chain.errors import Invalid, MempoolFull, NotYet
+from vmsdk.chain.mempool import Mempool, Pending
+from vmsdk.chain.state import Overlay, State
+from vmsdk.errors import VMError
+
+# Pending snapshots freeze what they read; more layers than this are merged.
+MAX_LAYERS = 8
+# A transaction that was run beside a commit is run again, at most so often.
+MAX_ATTEMPTS = 10
+# Running all waiting transactions again takes at most one part in so many of the time.
+REBUILD_SHARE = 10
+# The writes of so many blocks are compared with the pending ones; after more, all is run again.
+MAX_FOREIGN_BLOCKS = 16
+# Pending writes of accepted transactions are dropped after at least so many admissions.
+MIN_ADMISSIONS = 4_096
+
+
+class Admission:
+    """Keeps the pending state: the accepted one plus all waiting transactions. Thread-safe.
+
+    Never takes the engine's lock. *run* executes one transaction on a state, *begin* what comes
+    before the first of a block.
+    """
+
+    def __init__(
+        self,
+        accepted: AcceptedState,
+        pool: Mempool,
+        *,
+        begin: Callable[[State], None],
+        run: Callable[[State, Any], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._accepted = accepted
+        self._pool = pool
+        self._begin = begin
+        self._run = run
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._layers: list[dict[bytes, bytes | None]] = []
+        self._top = Overlay(accepted)
+        self._is_stale = True
+        self._rebuild_at = 0.0
+        # What blocks with transactions from elsewhere have written. Filled by the engine's thread.
+        self._foreign: deque[KeysView[bytes]] = deque()
+        self._admitted = 0
+
+    # The engine's thread --------------------------------------------------------------------------
+
+    def overtaken(self, keys: KeysView[bytes]) -> None:
+        """A block was accepted with transactions that were not waiting here; it wrote *keys*."""
+        if len(self._foreign) < MAX_FOREIGN_BLOCKS:
+            self._foreign.append(keys)
+        else:
+            self._is_stale = True
+
+    def invalidate(self) -> None:
+        """Transactions have left the mempool without being accepted."""
+        self._is_stale = True
+
+    # Any thread -----------------------------------------------------------------------------------
+
+    def admit(self, pending: Pending) -> None:
+        """Run a transaction on the pending state, and add it to the mempool.
+
+        Raises `Invalid` or `MempoolFull`.
+        """
+        with self._lock:
+            self._refresh()
+            if self._replaces(pending):
+                # It runs in the place of the other when all are run again.
+                self._pool.add(pending)
+                self._is_stale = True
+                return
+            try:
+                state = self._try(pending)
+            except NotYet as error:
+                if pending.sender is None:
+                    raise
+                self._park(pending, error)
+                return
+            self._pool.add(pending)
+            self._top.absorb(state)
+            self._admitted += 1
+            self._promote(pending)
+
+    def refresh(self) -> None:
+        """Bring the pending state up to date with the accepted one."""
+        with self._lock:
+            self._refresh()
+
+    def open_snapshot(self) -> tuple[State, Snapshot]:
+        """The pending state as it is now, read-only, and the snapshot to close after use."""
+        with self._lock:
+            while True:
+                self._refresh()
+                generation = self._accepted.settled()
+                snapshot = self._accepted.open_snapshot()
+                if snapshot.generation == generation:
+                    break
+                snapshot.close()
+            if self._top.writes:
+                self._layers.append(self._top.writes)
+                if len(self._layers) > MAX_LAYERS:
+                    merged: dict[bytes, bytes | None] = {}
+                    for layer in self._layers:
+                        merged.update(layer)
+                    self._layers = [merged]
+                self._top = Overlay(_stack(self._accepted, self._layers))
+            return _stack(snapshot, self._layers), snapshot
+
+    # With the lock --------------------------------------------------------------------------------
+
+    def _replaces(self, pending: Pending) -> bool:
+        if pending.sender is None:
+            return False
+        other = self._pool.at(pending.sender, pending.sequence)
+        return other is not None and other.id != pending.id and not other.is_parked
+
+    def _try(self, pending: Pending) -> Overlay:
+        """Run a transaction on the pending state, which is not changed."""
+        for _ in range(MAX_ATTEMPTS):
+            generation = self._accepted.settled()
+            state = Overlay(self._top)
+            failure: Exception | None = None
+            try:
+                self._run(state, pending.transaction)
+            except Exception as error:  # noqa: BLE001 - raised below, unless it is due to a commit
+                failure = error
+            if self._accepted.generation == generation:
+                break
+        if failure is not None:
+            raise failure
+        return state
+
+    def _park(self, pending: Pending, error: NotYet) -> None:
+        if len(self._pool) - self._pool.ready > self._pool.max_transactions // 4:
+            raise MempoolFull(f"{error}, and too many transactions wait for earlier ones of their senders")
+        pending.is_parked = True
+        self._pool.add(pending)
+
+    def _promote(self, pending: Pending) -> None:
+        """Run the parked transactions of the same sender that come after this one."""
+        following = self._pool.parked_after(pending)
+        while following is not None:
+            try:
+                state = self._try(following)
+            except NotYet:
+                return
+            except Invalid as error:
+                self._pool.remove(following.id, str(error))
+            else:
+                self._top.absorb(state)
+                self._pool.park(following, False)
+            following = self._pool.parked_after(pending)
+
+    def _refresh(self) -> None:
+        self._pool.expire()
+        while self._foreign:
+            keys = self._foreign.popleft()
+            if not self._is_stale:
+                layers = (*self._layers, self._top.writes)
+                self._is_stale = any(not keys.isdisjoint(layer.keys()) for layer in layers)
+        if not len(self._pool):
+            self._reset()
+        elif self._clock() >= self._rebuild_at and (
+            self._is_stale or self._admitted > 2 * len(self._pool) + MIN_ADMISSIONS
+        ):
+            self._rebuild()
+
+    def _reset(self) -> None:
+        self._layers = []
+        self._top = Overlay(self._accepted)
+        self._begin(self._top)
+        self._is_stale = False
+        self._admitted = 0
+
+    def _rebuild(self) -> None:
+        """Run all waiting transactions again, and drop those that have become invalid."""
+        started = self._clock()
+        self._reset()
+        for pending in (*self._pool.ordered(), *self._pool.parked()):
+            try:
+                state = self._try(pending)
+            except NotYet:
+                if pending.sender is None:
+                    self._pool.remove(pending.id, "it waits for nothing that could come")
+                else:
+                    self._pool.park(pending, True)
+            except Exception as error:  # noqa: BLE001 - the next build reports a bug in the rules
+                self._pool.remove(pending.id, f"no longer valid: {error}")
+            else:
+                self._pool.park(pending, False)
+                self._top.absorb(state)
+        finished = self._clock()
+        self._rebuild_at = finished + REBUILD_SHARE * (finished - started)
+
+
+class _Frozen(Overlay):
+    """A layer that is not written any more."""
+
+    def write(self, key: bytes, value: bytes | None) -> None:
+        self._refuse()
+
+    def emit(self, topic: bytes | str, data: bytes = b"") -> None:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise VMError("a snapshot is read-only: submit a transaction to change the state")
+
+
+def _stack(below: State, layers: list[dict[bytes, bytes | None]]) -> State:
+    for layer in layers:
+        below = _Frozen(below, layer)
+    return below

@@ -1,0 +1,661 @@
+"""A whole chain from one method, `execute`, that holds its rules."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from vmsdk.block import Block as EngineBlock
+from vmsdk.block import VerifyWithContext
+from vmsdk.chain.accepted import AcceptedState
+from vmsdk.chain.admission import Admission
+from vmsdk.chain.block import (
+    BLOCK_OVERHEAD_BYTES,
+    TRANSACTION_OVERHEAD_BYTES,
+    Block,
+    Event,
+    Header,
+    effects_of,
+)
+from vmsdk.chain.checks import Checks
+from vmsdk.chain.errors import Invalid, NotYet
+from vmsdk.chain.history import History, LoggedEvent, Outcomes, Receipt
+from vmsdk.chain.limits import Limits
+from vmsdk.chain.mempool import Mempool, Pending
+from vmsdk.chain.state import Overlay
+from vmsdk.chain.state import State as ChainState
+from vmsdk.context import Context
+from vmsdk.errors import InvalidBlock, NotFound, NothingToBuild, VMError
+from vmsdk.ids import ID
+from vmsdk.state import State
+from vmsdk.timestamp import Timestamp
+from vmsdk.vm import ChainVM, GetAncestors
+
+# Transactions that peers may still gossip although they are in a block.
+MAX_RECENT_TRANSACTIONS = 65_536
+# Transactions in a row that no longer fit, before a block counts as full.
+MAX_MISFITS = 32
+ANCESTORS_PER_READ = 64
+
+
+class Executed:
+    """What the transactions of a block have done, on top of its parent's state."""
+
+    def __init__(self, state: Overlay, outcomes: Outcomes) -> None:
+        self.state = state
+        self.outcomes = outcomes
+        self.effects = effects_of(state.writes, outcomes.results, outcomes.events)
+
+
+class Candidate(EngineBlock):
+    """A block as the engine sees it: verified, then accepted or rejected."""
+
+    def __init__(self, chain: Chain, block: Block, executed: Executed | None = None) -> None:
+        self.chain = chain
+        self.block = block
+        self.executed = executed
+
+    @property
+    def id(self) -> ID:
+        return self.block.id
+
+    @property
+    def parent_id(self) -> ID:
+        return self.block.parent_id
+
+    @property
+    def height(self) -> int:
+        return self.block.height
+
+    @property
+    def timestamp(self) -> Timestamp:
+        return Timestamp.from_unix_ns(self.block.timestamp * 1_000_000)
+
+    @property
+    def raw(self) -> bytes:
+        return self.block.raw
+
+    def verify(self) -> None:
+        self.chain._verify(self, None)
+
+    def accept(self) -> None:
+        self.chain._accept(self)
+
+    def reject(self) -> None:
+        self.chain._reject(self)
+
+
+class ContextCandidate(Candidate, VerifyWithContext):
+    """A block of a chain that builds at a P-chain height."""
+
+    @property
+    def should_verify_with_context(self) -> bool:
+        return self.block.header.p_chain_height is not None
+
+    def verify_with_context(self, p_chain_height: int) -> None:
+        self.chain._verify(self, p_chain_height)
+
+
+class Chain(ChainVM, GetAncestors):
+    """A chain whose author writes the rules. Everything else is here.
+
+    The node runs it as any `ChainVM`. `execute` is called at admission, when a block is built, when
+    it is verified, while the chain bootstraps, and in replays, on several threads: it must depend
+    on its arguments alone, and keep nothing on `self`.
+
+    HTTP handlers use `submit` and `snapshot`, and never need `Context.lock`.
+    """
+
+    transaction: ClassVar[type] = bytes
+    """How transactions are decoded: `bytes` for raw bytes, or a `Transaction`."""
+
+    limits: ClassVar[Limits] = Limits()
+
+    # The author's methods -------------------------------------------------------------------------
+
+    @abstractmethod
+    def execute(self, state: ChainState, tx: Any, block: Header) -> bytes | None:
+        """Apply one transaction to *state*. The bytes that it returns, if any, go into its receipt.
+
+        Raise `Invalid` if it breaks a rule: no block contains it then, and its changes are dropped.
+        """
+
+    def genesis(self, state: ChainState, data: bytes) -> None:
+        """Fill the state of a new chain from the genesis *data*. Does nothing by default."""
+
+    def check(self, tx: Any) -> None:
+        """Check what needs no state, before `execute` and only once. Raise `Invalid` to refuse."""
+
+    def begin(self, state: ChainState, block: Header) -> None:
+        """Called before the first transaction of each block."""
+
+    def end(self, state: ChainState, block: Header) -> None:
+        """Called after the last transaction of each block."""
+
+    def on_accept(self, block: Block) -> None:
+        """Called after *block* is stored. An exception is logged, and never stops the chain."""
+
+    # What handlers use ----------------------------------------------------------------------------
+
+    def submit(self, tx: Any) -> ID:
+        """Add a transaction, decoded or as bytes, to the mempool, and return its ID. From any
+        thread.
+
+        Raises `Invalid` if it breaks a rule, `MempoolFull` if there is no room. One that is waiting
+        already is not added again.
+        """
+        return self.admit(tx if isinstance(tx, bytes) else tx.raw, "local")
+
+    @contextmanager
+    def snapshot(self, *, pending: bool = False) -> Iterator[ChainState]:
+        """The last accepted state, unchanged for as long as the `with` block lasts. From any
+        thread.
+
+        With *pending*, the state after all waiting transactions as well: a wallet's next nonce.
+        Raises `SnapshotUnavailable` when too many are open, or when it is read for too long.
+        """
+        state: ChainState
+        if pending:
+            state, opened = self._admission.open_snapshot()
+        else:
+            state = opened = self.accepted.open_snapshot()
+        try:
+            yield state
+        finally:
+            opened.close()
+
+    @property
+    def last(self) -> Block:
+        """The last accepted block."""
+        return self._last
+
+    def blocks(self, start: int = 0, limit: int = 100) -> list[Block]:
+        """At most *limit* accepted blocks from height *start* on."""
+        return self.history.blocks(start, limit)
+
+    def receipt(self, transaction_id: ID) -> Receipt:
+        """What became of a transaction. Raises `NotFound` unless it is in an accepted block."""
+        return self.history.receipt(transaction_id)
+
+    def events(
+        self, topic: bytes | str, start: int = 0, stop: int | None = None, limit: int = 1_000
+    ) -> list[LoggedEvent]:
+        """At most *limit* events of *topic* in accepted blocks, from height *start* to *stop* -
+        1.
+        """
+        encoded = topic.encode() if isinstance(topic, str) else topic
+        return self.history.events(encoded, start, self._last.height + 1 if stop is None else stop, limit)
+
+    def dropped(self, transaction_id: ID) -> str | None:
+        """Why a transaction has left the mempool; None if it has not, or if that is long ago."""
+        return self.pool.reason(transaction_id)
+
+    def decode(self, raw: bytes) -> Any:
+        """The transaction in *raw*. Raises `Invalid` unless it is exactly one."""
+        return raw if self.transaction is bytes else self.transaction.from_bytes(raw)  # type: ignore[attr-defined]
+
+    # Admission ------------------------------------------------------------------------------------
+
+    def admit(self, raw: bytes, source: str) -> ID:
+        """Add the transaction in *raw*, which may come from a peer. Raises `Invalid` or
+        `MempoolFull`.
+        """
+        if len(raw) > self.limits.transaction_bytes:
+            raise Invalid(f"a transaction has at most {self.limits.transaction_bytes} bytes", length=len(raw))
+        transaction_id = ID.of(raw)
+        if transaction_id in self.pool:
+            return transaction_id
+        if source != "local" and transaction_id in self._recent:
+            raise Invalid("the transaction is in an accepted block", id=transaction_id)
+        transaction = self.decode(raw)
+        self._checks.one(transaction_id, transaction)
+        pending = Pending(
+            transaction_id,
+            raw,
+            transaction,
+            sender=getattr(transaction, "sender", None),
+            sequence=getattr(transaction, "sequence", 0),
+            priority=getattr(transaction, "priority", 0),
+            source=source,
+        )
+        self._admission.admit(pending)
+        for listener in self.admission_listeners:
+            listener(pending)
+        self.ctx.notify()
+        return transaction_id
+
+    def _next_header(self, parent: Block, p_chain_height: int | None = None) -> Header:
+        now = max(self._now_ms(), parent.timestamp)
+        return Header(parent.id, parent.height + 1, now, p_chain_height)
+
+    def _now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def _check_one(self, transaction: Any) -> None:
+        own = getattr(transaction, "check", None)
+        if own is not None:
+            own(self.ctx.chain_id)
+        _call(self.check, transaction)
+
+    def _run(self, state: ChainState, transaction: Any, header: Header) -> bytes | None:
+        result: object = self.execute(state, transaction, header)
+        if result is None or type(result) is bytes:
+            return result
+        raise TypeError(
+            f"{type(self).__name__}.execute returned {result!r}: return None, or bytes for the receipt; "
+            "raise Invalid to refuse a transaction"
+        )
+
+    def _begin(self, state: ChainState, header: Header) -> None:
+        _call(self.begin, state, header)
+
+    def _end(self, state: ChainState, header: Header) -> None:
+        _call(self.end, state, header)
+
+    # A chain's life -------------------------------------------------------------------------------
+
+    def initialize(self, ctx: Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
+        limits = self.limits
+        self.ctx = ctx
+        self.config = config
+        self.upgrade = upgrade
+        self.history = History(ctx.db, blocks=limits.blocks, receipts=limits.receipts)
+        self.accepted = AcceptedState(
+            ctx.db,
+            cache_bytes=limits.cache_bytes,
+            max_snapshots=limits.snapshots,
+            snapshot_seconds=limits.snapshot_seconds,
+            snapshot_commits=limits.snapshot_blocks,
+        )
+        self.pool = Mempool(
+            max_transactions=limits.mempool_transactions,
+            max_bytes=limits.mempool_bytes,
+            max_per_sender=limits.mempool_per_sender,
+            seconds=limits.mempool_seconds,
+        )
+        self.listeners: list[Callable[[Block], None]] = []
+        """Called with each accepted block on the engine's thread. They must return at once."""
+        self.admission_listeners: list[Callable[[Pending], None]] = []
+        """Called with each transaction that was admitted, on the thread that brought it."""
+        self._checks = Checks(self._check_one)
+        self._admission = Admission(
+            self.accepted,
+            self.pool,
+            begin=lambda state: self._begin(state, self._next_header(self._last)),
+            run=lambda state, tx: self._run(state, tx, self._next_header(self._last)),
+        )
+        self._recent: OrderedDict[bytes, None] = OrderedDict()
+        self._is_normal = False
+        self._unbuildable: tuple[tuple[ID, ID], set[bytes]] = ((ID.EMPTY, ID.EMPTY), set())
+        self._held: tuple[tuple[ID, ID], set[bytes]] = ((ID.EMPTY, ID.EMPTY), set())
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="vmsdk-chain")
+        self._ending = threading.Event()
+        self._last = self._load(genesis)
+        self._candidate = ContextCandidate if hasattr(self, "build_block_with_context") else Candidate
+
+    def _load(self, genesis: bytes) -> Block:
+        genesis_hash = ID.of(genesis)
+        last_id = self.history.last_id()
+        if last_id is not None:
+            if self.history.block_at(0).parent_id != genesis_hash:
+                raise VMError(
+                    f"the stored chain has another genesis than these {len(genesis)} bytes: start with the "
+                    "genesis it was created with, or with an empty database"
+                )
+            return self.history.block(last_id)
+        state = Overlay(self.accepted)
+        _call(self.genesis, state, genesis)
+        executed = Executed(state, Outcomes(events=(tuple(state.events),)))
+        block = Block(Header(genesis_hash, height=0, timestamp=0), executed.effects, ())
+        with self.accepted.commit(state.writes) as batch:
+            self.history.add(batch, block, executed.outcomes)
+        return block
+
+    def set_state(self, state: State) -> None:
+        self._is_normal = state is State.NORMAL_OP
+
+    def shutdown(self) -> None:
+        self._ending.set()
+        self._worker.shutdown(cancel_futures=True)
+        self._checks.close()
+
+    def health_check(self) -> Any:
+        return {"height": self._last.height, "waiting": len(self.pool)}
+
+    # Blocks ---------------------------------------------------------------------------------------
+
+    def last_accepted(self) -> ID:
+        return self._last.id
+
+    def get_block(self, block_id: ID) -> Candidate:
+        if block_id == self._last.id:
+            return self._candidate(self, self._last)
+        return self._candidate(self, self.history.block(block_id))
+
+    def get_block_id_at_height(self, height: int) -> ID:
+        return self.history.block_at(height).id
+
+    def parse_block(self, data: bytes) -> Candidate:
+        if len(data) > self.limits.block_bytes:
+            raise InvalidBlock(f"{len(data)} bytes exceed the limit of {self.limits.block_bytes}")
+        return self._candidate(self, Block.from_bytes(data))
+
+    def get_ancestors(
+        self, block_id: ID, max_blocks: int, max_size: int, max_seconds: float
+    ) -> Sequence[bytes]:
+        deadline = time.monotonic() + max_seconds
+        found: list[bytes] = []
+        size = 0
+        try:
+            block = self.ctx.get_block(block_id)
+            while block.height > self._last.height and len(found) < max_blocks:
+                found.append(block.raw)  # undecided
+                size += len(block.raw) + 4
+                block = self.ctx.get_block(block.parent_id)
+            height = block.height
+        except NotFound:
+            return found
+        while height >= 0 and len(found) < max_blocks:
+            raws = self.history.raw_before(height, min(ANCESTORS_PER_READ, max_blocks - len(found)))
+            for raw in raws:
+                size += len(raw) + 4
+                if found and (size > max_size or time.monotonic() > deadline):
+                    return found
+                found.append(raw)
+            if not raws:
+                break
+            height -= ANCESTORS_PER_READ
+        return found
+
+    # Building -------------------------------------------------------------------------------------
+
+    def has_pending_work(self) -> bool:
+        if not self.pool.ready:
+            return False
+        tip = self.ctx.preferred
+        held, unbuildable = self._held_at(tip), self._unbuildable_at(tip)
+        if self.pool.ready > len(held) + len(unbuildable):
+            return True
+        return any(
+            not each.is_parked and each.id not in held and each.id not in unbuildable
+            for each in self.pool.all()
+        )
+
+    def _held_at(self, tip: Candidate) -> set[bytes]:
+        """The transactions in the undecided blocks that *tip* stands on, and in *tip*."""
+        key = (tip.id, self._last.id)
+        if self._held[0] != key:
+            held: set[bytes] = set()
+            block = tip
+            while block.height > self._last.height:
+                held.update(block.block.transaction_ids)
+                block = self.ctx.get_block(block.parent_id)
+            self._held = key, held
+        return self._held[1]
+
+    def _unbuildable_at(self, tip: Candidate) -> set[bytes]:
+        """The waiting transactions that are invalid on top of *tip*."""
+        key = (tip.id, self._last.id)
+        if self._unbuildable[0] != key:
+            self._unbuildable = key, set()
+        return self._unbuildable[1]
+
+    def build_block(self) -> Candidate:
+        return self._build(None)
+
+    def _build(self, p_chain_height: int | None) -> Candidate:
+        tip = self.ctx.preferred
+        header = self._next_header(tip.block, p_chain_height)
+        state = Overlay(self._state_after(tip))
+        self._begin(state, header)
+        block_events, state.events = state.events, []
+        taken, results, events = self._fill(state, header, tip)
+        if not taken:
+            raise NothingToBuild
+        self._end(state, header)
+        block_events += state.events
+        outcomes = Outcomes(tuple(results), (*events, tuple(block_events)))
+        executed = Executed(state, outcomes)
+        return self._candidate(self, Block(header, executed.effects, tuple(taken)), executed)
+
+    def _fill(
+        self, state: Overlay, header: Header, tip: Candidate
+    ) -> tuple[list[bytes], list[bytes | None], list[tuple[Event, ...]]]:
+        """Run waiting transactions until the block is full."""
+        taken: list[bytes] = []
+        results: list[bytes | None] = []
+        events: list[tuple[Event, ...]] = []
+        unbuildable = self._unbuildable_at(tip)
+        stopped_lanes: set[bytes | None] = set()
+        room = self.limits.block_bytes - BLOCK_OVERHEAD_BYTES
+        misfits = 0
+        deadline = time.monotonic() + self.limits.build_seconds
+        held = self._held_at(tip)
+        for pending in self.pool.ordered(held | unbuildable):
+            if pending.sender is not None and pending.sender in stopped_lanes:
+                continue
+            size = len(pending.raw) + TRANSACTION_OVERHEAD_BYTES
+            if size > room:
+                stopped_lanes.add(pending.sender)
+                misfits += 1
+                if misfits > MAX_MISFITS:
+                    break
+                continue
+            attempt = Overlay(state)
+            try:
+                result = self._run(attempt, pending.transaction, header)
+            except NotYet:
+                unbuildable.add(pending.id)
+                stopped_lanes.add(pending.sender)
+                continue
+            except Invalid as error:
+                if tip.id == self._last.id:
+                    self.pool.remove(pending.id, f"no longer valid: {error}")
+                    self._admission.invalidate()
+                else:
+                    unbuildable.add(pending.id)
+                continue
+            except Exception:  # one transaction must not stop all others
+                self.ctx.log.exception(
+                    "execute failed for transaction %s, which is dropped: a bug in the rules", pending.id
+                )
+                self.pool.remove(pending.id, "execute failed: a bug in the chain's rules")
+                self._admission.invalidate()
+                continue
+            room -= size
+            taken.append(pending.raw)
+            results.append(result)
+            events.append(tuple(attempt.events))
+            attempt.events = []
+            state.absorb(attempt)
+            if time.monotonic() > deadline:
+                break
+        return taken, results, events
+
+    def _state_after(self, block: Candidate) -> ChainState:
+        if block.id == self._last.id:
+            return self.accepted
+        if block.executed is None:
+            raise InvalidBlock(f"block {block.id} is neither undecided nor the last accepted one")
+        return block.executed.state
+
+    # Deciding -------------------------------------------------------------------------------------
+
+    def _verify(self, candidate: Candidate, p_chain_height: int | None) -> None:
+        block = candidate.block
+        header = block.header
+        try:
+            parent: Candidate = self.ctx.get_block(block.parent_id)
+        except NotFound:
+            raise InvalidBlock(f"its parent {block.parent_id} is not known") from None
+        self._check_header(block, parent.block, p_chain_height)
+        base = self._state_after(parent)
+        if candidate.executed is not None and candidate.executed.state.parent is base:
+            return  # built here, on the same state
+        transactions = self._decode_all(block)
+        executed = self._execute_all(base, header, block, transactions)
+        if executed.effects != block.effects:
+            self.ctx.log.error(
+                "nondeterminism: block %s at height %d has other effects here (0x%s) than where it was "
+                "built (0x%s). Either its builder is faulty, or execute depends on more than its "
+                "arguments: look for clocks, randomness, sets, hash(), floats, and state kept on self",
+                block.id,
+                block.height,
+                executed.effects.hex(),
+                block.effects.hex(),
+            )
+            raise InvalidBlock("its effects differ from those of executing it here: nondeterminism")
+        candidate.executed = executed
+
+    def _check_header(self, block: Block, parent: Block, p_chain_height: int | None) -> None:
+        header = block.header
+        if header.height != parent.height + 1:
+            raise InvalidBlock(f"height {header.height} does not follow the parent's {parent.height}")
+        if header.timestamp < parent.timestamp:
+            raise InvalidBlock(f"time {header.timestamp} ms is before the parent's {parent.timestamp} ms")
+        latest = self._now_ms() + self.limits.future_ms
+        if self._is_normal and header.timestamp > latest:
+            raise InvalidBlock(f"time {header.timestamp} ms is in the future: at most {latest} ms now")
+        if header.p_chain_height != p_chain_height:
+            raise InvalidBlock(
+                f"P-chain height {header.p_chain_height}, but the node verifies it at {p_chain_height}"
+            )
+        if not block.transactions:
+            raise InvalidBlock("a block has at least one transaction")
+        longest = max(map(len, block.transactions))
+        if longest > self.limits.transaction_bytes:
+            raise InvalidBlock(
+                f"a transaction of {longest} bytes exceeds the limit of {self.limits.transaction_bytes}"
+            )
+
+    def _decode_all(self, block: Block) -> list[Any]:
+        transactions = []
+        for index, raw in enumerate(block.transactions):
+            waiting = self.pool.get(block.transaction_ids[index])
+            try:
+                transactions.append(self.decode(raw) if waiting is None else waiting.transaction)
+            except Invalid as error:
+                raise InvalidBlock(f"transaction {index} can't be decoded: {error}") from None
+        try:
+            self._checks.many(block.transaction_ids, transactions)
+        except Invalid as error:
+            raise InvalidBlock(f"a transaction is invalid: {error}") from None
+        return transactions
+
+    def _execute_all(
+        self, base: ChainState, header: Header, block: Block, transactions: Sequence[Any]
+    ) -> Executed:
+        keys = [key for each in transactions for key in _keys_of(each)]
+        if keys:
+            base.get_many(keys)  # in one call, into the cache
+        state = Overlay(base)
+        self._begin(state, header)
+        block_events, state.events = state.events, []
+        results: list[bytes | None] = []
+        events: list[tuple[Event, ...]] = []
+        for index, transaction in enumerate(transactions):
+            try:
+                results.append(self._run(state, transaction, header))
+            except Invalid as error:
+                raise InvalidBlock(
+                    f"transaction {index}, {block.transaction_ids[index]}, is invalid: {error}"
+                ) from None
+            events.append(tuple(state.events))
+            state.events = []
+        self._end(state, header)
+        block_events += state.events
+        return Executed(state, Outcomes(tuple(results), (*events, tuple(block_events))))
+
+    def _accept(self, candidate: Candidate) -> None:
+        block, executed = candidate.block, candidate.executed
+        if executed is None:
+            raise VMError(f"block {block.id} is accepted, but was not verified")
+        with self.accepted.commit(executed.state.writes) as batch:
+            self.history.add(batch, block, executed.outcomes)
+        self._last = block
+        candidate.executed = None
+        for other in self.ctx.processing:
+            if other.executed is not None and other.executed.state.parent is executed.state:
+                other.executed.state.parent = self.accepted
+        is_foreign = False
+        for transaction_id in block.transaction_ids:
+            pending = self.pool.remove(transaction_id, "accepted")
+            is_foreign |= pending is None or pending.is_parked
+            self._recent[transaction_id] = None
+        while len(self._recent) > MAX_RECENT_TRANSACTIONS:
+            self._recent.popitem(last=False)
+        if is_foreign:
+            self._admission.overtaken(executed.state.writes.keys())
+        if is_foreign and len(self.pool):
+            self._later(self._refresh)
+        if self.limits.blocks is not None or self.limits.receipts is not None:
+            self._later(self.history.prune, block.height)
+        for listener in (*self.listeners, self.on_accept):
+            try:
+                listener(block)
+            except Exception:
+                self.ctx.log.exception("%s failed for block %s; the chain goes on", _name(listener), block.id)
+
+    def _reject(self, candidate: Candidate) -> None:
+        candidate.executed = None
+        lost = [
+            raw
+            for transaction_id, raw in zip(
+                candidate.block.transaction_ids, candidate.block.transactions, strict=True
+            )
+            if transaction_id not in self.pool and transaction_id not in self._recent
+        ]
+        if lost:
+            self._later(self._readmit, lost)
+        else:
+            self.ctx.notify()
+
+    # On the worker --------------------------------------------------------------------------------
+
+    def _later(self, work: Callable[..., None], *arguments: Any) -> None:
+        if not self._ending.is_set():
+            self._worker.submit(self._logged, work, *arguments)
+
+    def _logged(self, work: Callable[..., None], *arguments: Any) -> None:
+        try:
+            work(*arguments)
+        except Exception:
+            if not self._ending.is_set():
+                self.ctx.log.exception("%s failed; the chain goes on", _name(work))
+
+    def _refresh(self) -> None:
+        self._admission.refresh()
+        self.ctx.notify()
+
+    def _readmit(self, raws: Iterable[bytes]) -> None:
+        for raw in raws:
+            try:
+                self.admit(raw, "peer")
+            except VMError as error:
+                self.ctx.log.debug("a transaction of a rejected block is not admitted again: %s", error)
+        self.ctx.notify()
+
+
+def _keys_of(transaction: Any) -> Iterable[bytes]:
+    keys: Iterable[bytes] = getattr(transaction, "keys", ())
+    return keys() if callable(keys) else keys
+
+
+def _call(method: Callable[..., object], *arguments: Any) -> None:
+    """Call an author's method that returns nothing."""
+    result = method(*arguments)
+    if result is not None:
+        raise TypeError(
+            f"{_name(method)} returned {result!r}, but its result is not used: raise Invalid to refuse a "
+            "transaction, and write to the state to change it"
+        )
+
+
+def _name(work: Callable[..., object]) -> str:
+    return getattr(work, "__qualname__", repr(work))

@@ -1,0 +1,261 @@
+"""What is kept of accepted blocks: the blocks, the receipts of their transactions, and indexes."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from vmsdk.chain.block import Block, Event
+from vmsdk.database import Batch, Database
+from vmsdk.errors import InvalidInput, NotFound
+from vmsdk.ids import ID
+
+_BLOCK = b"b"  # height -> the block's bytes
+_HEIGHT = b"i"  # block ID -> height
+_TRANSACTION = b"t"  # transaction ID -> height, index within the block
+_OUTCOMES = b"r"  # height -> results and events; missing if there are none
+_TOPIC = b"e"  # length of the topic, topic, height -> nothing
+_LAST = b"mlast"  # the ID of the last accepted block
+_OLDEST_BLOCK = b"moldest block"
+_OLDEST_RECEIPT = b"moldest receipt"
+
+_U64 = struct.Struct(">Q")
+_U32 = struct.Struct(">I")
+_PLACE = struct.Struct(">QI")
+_NO_RESULT = 0xFFFFFFFF
+
+# Pruned in one batch of this many blocks, so that an accepted block need not read what it replaces.
+PRUNE_BLOCKS = 128
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What the transactions of one block returned and emitted."""
+
+    results: tuple[bytes | None, ...] = ()
+    """For each transaction what `execute` returned."""
+
+    events: tuple[tuple[Event, ...], ...] = ()
+    """For each transaction its events; then those of `begin` and `end`."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a transaction."""
+
+    transaction_id: ID
+    block_id: ID
+    height: int
+    index: int
+    """The transaction's place within its block, from 0."""
+    result: bytes | None
+    """What `execute` returned."""
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True)
+class LoggedEvent:
+    """An event with its place in the chain."""
+
+    height: int
+    index: int | None
+    """The place of the transaction within its block; None for an event of `begin` or `end`."""
+    transaction_id: ID | None
+    event: Event
+
+
+class History:
+    """Reads and writes accepted blocks and receipts. Any thread may read.
+
+    Keep all blocks, or the last *blocks*; all receipts and indexes, or those of the last *receipts*
+    blocks.
+    """
+
+    def __init__(self, database: Database, *, blocks: int | None = None, receipts: int | None = None) -> None:
+        self._database = database
+        self._keep = {_OLDEST_BLOCK: blocks, _OLDEST_RECEIPT: receipts}
+
+    # Reading --------------------------------------------------------------------------------------
+
+    def last_id(self) -> ID | None:
+        """The ID of the last accepted block; None if the chain has not begun."""
+        stored = self._database.get(_LAST)
+        return None if stored is None else ID(stored)
+
+    def height_of(self, block_id: ID) -> int:
+        """The height of an accepted block. Raises `NotFound`."""
+        stored = self._database.get(_HEIGHT + block_id)
+        if stored is None:
+            raise NotFound(f"no accepted block {block_id}")
+        return int(_U64.unpack(stored)[0])
+
+    def block(self, block_id: ID) -> Block:
+        """An accepted block. Raises `NotFound`."""
+        return self.block_at(self.height_of(block_id))
+
+    def block_at(self, height: int) -> Block:
+        """The accepted block at *height*. Raises `NotFound` if there is none, or if it is
+        pruned.
+        """
+        raw = self._database.get(_BLOCK + _u64(height))
+        if raw is None:
+            raise NotFound(f"no accepted block at height {height}")
+        return Block.from_bytes(raw)
+
+    def blocks(self, start: int, limit: int) -> list[Block]:
+        """At most *limit* accepted blocks from height *start* on, in order. One scan of the
+        database.
+        """
+        with self._database.iterate(prefix=_BLOCK, start=_BLOCK + _u64(max(start, 0))) as pairs:
+            return [Block.from_bytes(raw) for _, raw in islice(pairs, limit)]
+
+    def raw_before(self, height: int, count: int) -> list[bytes]:
+        """The bytes of the blocks at *height*, *height* - 1 and so on: at most *count*."""
+        heights = range(height, max(height - count, -1), -1)
+        found = self._database.get_many([_BLOCK + _u64(each) for each in heights])
+        return [raw for raw in found if raw is not None]
+
+    def receipt(self, transaction_id: ID) -> Receipt:
+        """What became of a transaction, in the last block that has it.
+
+        Raises `NotFound` if no accepted block has it, or if its receipt is pruned.
+        """
+        stored = self._database.get(_TRANSACTION + transaction_id)
+        if stored is None:
+            raise NotFound(f"no accepted block has the transaction {transaction_id}")
+        height, index = _PLACE.unpack(stored)
+        raw, outcomes = self._database.get_many([_BLOCK + stored[:8], _OUTCOMES + stored[:8]])
+        if raw is None:
+            raise NotFound(f"the block of the transaction {transaction_id} is pruned")
+        result, events = None, ()
+        if outcomes is not None:
+            decoded = _decode(outcomes)
+            result, events = decoded.results[index], decoded.events[index]
+        return Receipt(transaction_id, ID.of(raw), height, index, result, events)
+
+    def events(self, topic: bytes, start: int, stop: int, limit: int) -> list[LoggedEvent]:
+        """At most *limit* events of *topic* in the blocks from height *start* to *stop* - 1."""
+        found: list[LoggedEvent] = []
+        prefix = _TOPIC + bytes([len(topic)]) + topic
+        with self._database.iterate(prefix=prefix, start=prefix + _u64(max(start, 0))) as pairs:
+            for key, _ in pairs:
+                height = int(_U64.unpack(key[len(prefix) :])[0])
+                if height >= stop or len(found) >= limit:
+                    break
+                found += self._events_at(height, topic)
+        return found[:limit]
+
+    def _events_at(self, height: int, topic: bytes) -> list[LoggedEvent]:
+        raw, outcomes = self._database.get_many([_BLOCK + _u64(height), _OUTCOMES + _u64(height)])
+        if raw is None or outcomes is None:
+            return []
+        ids = Block.from_bytes(raw).transaction_ids
+        return [
+            LoggedEvent(
+                height,
+                index if index < len(ids) else None,
+                ids[index] if index < len(ids) else None,
+                event,
+            )
+            for index, group in enumerate(_decode(outcomes).events)
+            for event in group
+            if event.topic == topic
+        ]
+
+    # Writing --------------------------------------------------------------------------------------
+
+    def add(self, batch: Batch, block: Block, outcomes: Outcomes) -> None:
+        """Add *block*, its receipts and the indexes to *batch*, and make it the last accepted
+        one.
+        """
+        height = _u64(block.height)
+        batch.put(_BLOCK + height, block.raw)
+        batch.put(_HEIGHT + block.id, height)
+        batch.put(_LAST, block.id)
+        for index, transaction_id in enumerate(block.transaction_ids):
+            batch.put(_TRANSACTION + transaction_id, height + _U32.pack(index))
+        topics = {event.topic for group in outcomes.events for event in group}
+        if topics or any(result is not None for result in outcomes.results):
+            batch.put(_OUTCOMES + height, _encode(outcomes))
+            for topic in sorted(topics):
+                batch.put(_TOPIC + bytes([len(topic)]) + topic + height, b"")
+
+    def prune(self, last_height: int) -> None:
+        """Delete what is no longer kept, if it is much. One batch; a crash before it loses
+        nothing.
+        """
+        for marker, keep in self._keep.items():
+            if keep is None:
+                continue
+            stored = self._database.get(marker)
+            oldest = 1 if stored is None else int(_U64.unpack(stored)[0])
+            stop = min(last_height - keep + 1, oldest + PRUNE_BLOCKS)
+            if stop < oldest + PRUNE_BLOCKS:
+                continue
+            with self._database.batch() as batch:
+                for block in self.blocks(oldest, stop - oldest):
+                    if block.height >= stop:
+                        break
+                    if marker == _OLDEST_BLOCK:
+                        batch.delete(_BLOCK + _u64(block.height))
+                        batch.delete(_HEIGHT + block.id)
+                    self._delete_receipts(batch, block)
+                batch.put(marker, _u64(stop))
+
+    def _delete_receipts(self, batch: Batch, block: Block) -> None:
+        height = _u64(block.height)
+        places = self._database.get_many([_TRANSACTION + each for each in block.transaction_ids])
+        for transaction_id, place in zip(block.transaction_ids, places, strict=True):
+            # The same bytes may be in a later block again.
+            if place is not None and place[:8] == height:
+                batch.delete(_TRANSACTION + transaction_id)
+        outcomes = self._database.get(_OUTCOMES + height)
+        if outcomes is not None:
+            batch.delete(_OUTCOMES + height)
+            for topic in {event.topic for group in _decode(outcomes).events for event in group}:
+                batch.delete(_TOPIC + bytes([len(topic)]) + topic + height)
+
+
+def _u64(number: int) -> bytes:
+    try:
+        return _U64.pack(number)
+    except struct.error:
+        raise NotFound(f"no block has the height {number}") from None
+
+
+def _encode(outcomes: Outcomes) -> bytes:
+    parts = [_U32.pack(len(outcomes.results))]
+    for result in outcomes.results:
+        parts += (_U32.pack(_NO_RESULT),) if result is None else (_U32.pack(len(result)), result)
+    parts.append(_U32.pack(len(outcomes.events)))
+    for group in outcomes.events:
+        parts.append(_U32.pack(len(group)))
+        for event in group:
+            parts += (bytes([len(event.topic)]), event.topic, _U32.pack(len(event.data)), event.data)
+    return b"".join(parts)
+
+
+def _decode(raw: bytes) -> Outcomes:
+    """The outcomes in *raw*, which this node has written itself."""
+    offset = 0
+
+    def take(length: int) -> bytes:
+        nonlocal offset
+        offset += length
+        if offset > len(raw):
+            raise InvalidInput("the database is damaged", "a receipt ends too early")
+        return raw[offset - length : offset]
+
+    def number() -> int:
+        return int(_U32.unpack(take(4))[0])
+
+    results: list[bytes | None] = []
+    for _ in range(number()):
+        length = number()
+        results.append(None if length == _NO_RESULT else take(length))
+    groups: list[Sequence[Event]] = []
+    for _ in range(number()):
+        groups.append([Event(take(take(1)[0]), take(number())) for _ in range(number())])
+    return Outcomes(tuple(results), tuple(map(tuple, groups)))

@@ -1,0 +1,71 @@
+"""The limits of a chain. All validators of a chain must agree on those of its blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+
+MAX_BLOCK_BYTES = 2 * MIB - 64 * 1024
+"""What fits in a message between nodes, which holds 2 MiB, beside the node's own header and its
+certificate. Source: constants.DefaultMaxMessageSize in both nodes.
+"""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Set `Chain.limits` to change some: `limits = chain.Limits(transaction_bytes=140)`.
+
+    Raises `ValueError` for one that can't work.
+    """
+
+    block_bytes: int = MAX_BLOCK_BYTES
+    """The size of a block, at most `MAX_BLOCK_BYTES`. A rule: every validator must have the
+    same.
+    """
+
+    transaction_bytes: int = 64 * 1024
+    """The size of a transaction. A rule, too."""
+
+    future_ms: int = 10_000
+    """How far ahead of this node's clock a block may be, in milliseconds."""
+
+    build_seconds: float = 0.5
+    """How long building a block goes on adding transactions."""
+
+    mempool_transactions: int = 16_384
+    mempool_bytes: int = 64 * MIB
+    mempool_per_sender: int = 4_096
+    mempool_seconds: float = 600
+    """How long a transaction waits for a block before it expires."""
+
+    snapshots: int = 256
+    """How many snapshots may be open at once."""
+    snapshot_seconds: float = 30
+    """How long a snapshot can be read."""
+    snapshot_blocks: int = 256
+    """How many blocks may be accepted while a snapshot is open."""
+
+    cache_bytes: int = 32 * MIB
+    """The memory for values of the accepted state."""
+
+    blocks: int | None = None
+    """How many accepted blocks to keep; None keeps all. Peers can't bootstrap from pruned ones."""
+    receipts: int | None = None
+    """For how many blocks to keep receipts and events; None keeps all."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.block_bytes <= MAX_BLOCK_BYTES:
+            raise ValueError(
+                f"block_bytes is {self.block_bytes}, but a message between nodes carries blocks of 1 to "
+                f"{MAX_BLOCK_BYTES} bytes"
+            )
+        if not 0 < self.transaction_bytes < self.block_bytes:
+            raise ValueError(
+                f"transaction_bytes is {self.transaction_bytes}: it must be positive, and below the "
+                f"{self.block_bytes} bytes of a block"
+            )
+        for name in ("blocks", "receipts"):
+            kept = getattr(self, name)
+            if kept is not None and kept < 1:
+                raise ValueError(f"{name} is {kept}: keep at least one, or all with None")

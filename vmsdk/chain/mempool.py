@@ -1,0 +1,273 @@
+"""The transactions that wait for a block."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from vmsdk.chain.errors import Invalid, MempoolFull
+from vmsdk.ids import ID
+
+# How many reasons of dropped transactions are remembered for clients that ask.
+MAX_REASONS = 10_000
+
+
+@dataclass(eq=False)
+class Pending:
+    """A transaction in the mempool."""
+
+    id: ID
+    raw: bytes
+    transaction: Any
+    """The decoded transaction."""
+    sender: bytes | None = None
+    """Whose lane it is in; None for a transaction that follows no other."""
+    sequence: int = 0
+    """Its place in the lane."""
+    priority: int = 0
+    """Higher goes first, and can replace a transaction of the same sender and sequence."""
+    source: str = "local"
+    """`local` or `peer`."""
+    arrived_at: float = 0
+    is_parked: bool = False
+    """Whether it waits for an earlier one of its sender."""
+    _number: int = field(default=0, repr=False)
+
+
+class Mempool:
+    """Waiting transactions, in the order in which blocks take them. Thread-safe.
+
+    Transactions with a *sender* are in a lane, in the order of their *sequence*; lanes take turns
+    by the *priority* of their first transaction, then by arrival. All others go by priority and
+    arrival.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_transactions: int = 16_384,
+        max_bytes: int = 64 * 1024 * 1024,
+        max_per_sender: int = 4_096,
+        seconds: float = 600,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.max_transactions = max_transactions
+        self._max_bytes = max_bytes
+        self._max_per_sender = max_per_sender
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.RLock()
+        # By arrival, which is also the order of expiry.
+        self._by_id: OrderedDict[bytes, Pending] = OrderedDict()
+        self._lanes: dict[bytes, dict[int, Pending]] = {}
+        self._bytes = 0
+        self._parked = 0
+        self._number = 0
+        self._worst: list[tuple[int, int, bytes]] = []
+        self._reasons: OrderedDict[bytes, str] = OrderedDict()
+        self.version = 0
+        """Changes whenever the content does."""
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __contains__(self, transaction_id: object) -> bool:
+        return transaction_id in self._by_id
+
+    @property
+    def ready(self) -> int:
+        """The number of transactions that are not parked."""
+        return len(self._by_id) - self._parked
+
+    @property
+    def size(self) -> int:
+        """The number of bytes of all transactions."""
+        return self._bytes
+
+    def get(self, transaction_id: bytes) -> Pending | None:
+        """The waiting transaction with this ID."""
+        return self._by_id.get(transaction_id)
+
+    def all(self) -> list[Pending]:
+        """All waiting transactions, by arrival."""
+        with self._lock:
+            return list(self._by_id.values())
+
+    def at(self, sender: bytes, sequence: int) -> Pending | None:
+        """The waiting transaction at this place of the sender's lane."""
+        return self._lanes.get(sender, {}).get(sequence)
+
+    def reason(self, transaction_id: bytes) -> str | None:
+        """Why a transaction has left the mempool; None if it is unknown, or long ago."""
+        return self._reasons.get(transaction_id)
+
+    # Adding ---------------------------------------------------------------------------------------
+
+    def add(self, pending: Pending) -> Pending | None:
+        """Add a transaction. Returns the one that it replaces, if any.
+
+        Raises `MempoolFull` if there is no room, `Invalid` if its place in the lane is taken by one
+        of the same or a higher priority. Adding one that is there already does nothing.
+        """
+        with self._lock:
+            if pending.id in self._by_id:
+                return None
+            lane = self._lanes.get(pending.sender, {}) if pending.sender is not None else {}
+            replaced = lane.get(pending.sequence)
+            if replaced is not None:
+                if pending.priority <= replaced.priority:
+                    raise Invalid(
+                        "another transaction of this sender has the same sequence number; "
+                        "only one of a higher priority replaces it",
+                        sequence=pending.sequence,
+                        priority=pending.priority,
+                        needed=replaced.priority + 1,
+                    )
+                self._remove(replaced, "replaced by one of a higher priority")
+            elif len(lane) >= self._max_per_sender:
+                raise MempoolFull(f"{len(lane)} transactions of this sender are waiting: try again later")
+            try:
+                self._make_room(pending)
+            except MempoolFull:
+                if replaced is not None:
+                    self._insert(replaced)
+                raise
+            pending.arrived_at = self._clock()
+            self._insert(pending)
+            return replaced
+
+    def _insert(self, pending: Pending) -> None:
+        self._number += 1
+        pending._number = self._number
+        self._by_id[pending.id] = pending
+        self._bytes += len(pending.raw)
+        self._parked += pending.is_parked
+        if pending.sender is not None:
+            self._lanes.setdefault(pending.sender, {})[pending.sequence] = pending
+        heapq.heappush(self._worst, (pending.priority, -pending._number, pending.id))
+        if len(self._worst) > 2 * len(self._by_id) + 64:
+            self._worst = [(each.priority, -each._number, each.id) for each in self._by_id.values()]
+            heapq.heapify(self._worst)
+        self._reasons.pop(pending.id, None)
+        self.version += 1
+
+    def _make_room(self, pending: Pending) -> None:
+        """Evict the worst transactions if *pending* has a higher priority."""
+        while len(self._by_id) >= self.max_transactions or self._bytes + len(pending.raw) > self._max_bytes:
+            worst = self._find_worst()
+            if worst is None or worst.priority >= pending.priority or worst.sender == pending.sender:
+                raise MempoolFull(
+                    f"{len(self._by_id)} transactions of {self._bytes} bytes are waiting, and none has a "
+                    f"priority below {pending.priority}: try again later"
+                )
+            for each in self._from(worst):
+                self._remove(each, "evicted: the mempool is full, and others have a higher priority")
+
+    def _find_worst(self) -> Pending | None:
+        while self._worst:
+            _, number, transaction_id = self._worst[0]
+            found = self._by_id.get(transaction_id)
+            if found is not None and found._number == -number:
+                return found
+            heapq.heappop(self._worst)
+        return None
+
+    def _from(self, pending: Pending) -> list[Pending]:
+        """The transaction, and those of its sender that need it."""
+        if pending.sender is None:
+            return [pending]
+        lane = self._lanes[pending.sender]
+        return [each for sequence, each in lane.items() if sequence >= pending.sequence]
+
+    # Removing -------------------------------------------------------------------------------------
+
+    def remove(self, transaction_id: bytes, reason: str) -> Pending | None:
+        """Remove a transaction if it is there, and remember why."""
+        with self._lock:
+            pending = self._by_id.get(transaction_id)
+            if pending is not None:
+                self._remove(pending, reason)
+            return pending
+
+    def _remove(self, pending: Pending, reason: str) -> None:
+        del self._by_id[pending.id]
+        self._bytes -= len(pending.raw)
+        self._parked -= pending.is_parked
+        if pending.sender is not None:
+            lane = self._lanes[pending.sender]
+            del lane[pending.sequence]
+            if not lane:
+                del self._lanes[pending.sender]
+        self._reasons[pending.id] = reason
+        if len(self._reasons) > MAX_REASONS:
+            self._reasons.popitem(last=False)
+        self.version += 1
+
+    def expire(self) -> None:
+        """Remove what has waited for too long."""
+        with self._lock:
+            oldest_kept = self._clock() - self._seconds
+            while self._by_id:
+                oldest = next(iter(self._by_id.values()))
+                if oldest.arrived_at > oldest_kept:
+                    break
+                self._remove(oldest, f"expired: in no block after {self._seconds:g} s")
+
+    # Order ----------------------------------------------------------------------------------------
+
+    def parked_after(self, pending: Pending) -> Pending | None:
+        """The parked transaction of the same sender that comes next, if there is one."""
+        with self._lock:
+            if not self._parked or pending.sender is None:
+                return None
+            lane = self._lanes.get(pending.sender, {})
+            later = [each for each in lane.values() if each.is_parked and each.sequence > pending.sequence]
+            return min(later, key=lambda each: each.sequence, default=None)
+
+    def parked(self) -> list[Pending]:
+        """All parked transactions, in the order of their sequence."""
+        with self._lock:
+            if not self._parked:
+                return []
+            found = [each for each in self._by_id.values() if each.is_parked]
+        return sorted(found, key=lambda each: each.sequence)
+
+    def park(self, pending: Pending, is_parked: bool) -> None:
+        """Park a transaction, or make it ready."""
+        with self._lock:
+            if pending.id in self._by_id and pending.is_parked != is_parked:
+                pending.is_parked = is_parked
+                self._parked += 1 if is_parked else -1
+                self.version += 1
+
+    def ordered(self, exclude: Container[bytes] = ()) -> Iterator[Pending]:
+        """The ready transactions in the order in which a block takes them, without those in
+        *exclude*.
+
+        Reports changes of the mempool made meanwhile, or doesn't.
+        """
+        with self._lock:
+            ready = [each for each in self._by_id.values() if not each.is_parked and each.id not in exclude]
+        lanes: dict[bytes, list[Pending]] = {}
+        heap: list[tuple[int, int, Pending]] = []
+        for each in ready:
+            if each.sender is None:
+                heap.append((-each.priority, each._number, each))
+            else:
+                lanes.setdefault(each.sender, []).append(each)
+        for lane in lanes.values():
+            lane.sort(key=lambda each: -each.sequence)
+            first = lane.pop()
+            heap.append((-first.priority, first._number, first))
+        heapq.heapify(heap)
+        while heap:
+            _, _, pending = heapq.heappop(heap)
+            yield pending
+            if pending.sender is not None and lanes[pending.sender]:
+                following = lanes[pending.sender].pop()
+                heapq.heappush(heap, (-following.priority, following._number, following))

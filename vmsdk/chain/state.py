@@ -1,0 +1,214 @@
+"""The state of a chain: ordered keys and values, in layers of changes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
+from typing import overload
+
+from vmsdk.chain.block import Event
+from vmsdk.database import as_bytes
+from vmsdk.errors import NotFound, VMError
+
+MAX_INT_BYTES = 32
+"""`State.put_int` takes integers below 2**256."""
+
+MAX_TOPIC_BYTES = 255
+
+
+class State(ABC):
+    """Bytes by bytes, in the order of their keys.
+
+    An empty value is a value. Values are bytes: encode numbers with `put_int`, and other types with
+    a `Table`. There are no floats, because they differ between machines.
+    """
+
+    @abstractmethod
+    def lookup(self, key: bytes) -> bytes | None:
+        """The value of *key*, or None."""
+
+    @abstractmethod
+    def lookup_many(self, keys: list[bytes]) -> list[bytes | None]:
+        """The values of *keys*, in order."""
+
+    @abstractmethod
+    def pairs(self, prefix: bytes, first: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The pairs whose key has *prefix* and is not below *first*, in order, as they are now."""
+
+    def write(self, key: bytes, value: bytes | None) -> None:
+        """Set *key*, or delete it if *value* is None. Raises `VMError` if the state is
+        read-only.
+        """
+        raise VMError(f"this state is read-only: key 0x{key.hex()} can't be written")
+
+    def emit(self, topic: bytes | str, data: bytes = b"") -> None:
+        """Record an event in the transaction's receipt. *topic* has 1 to 255 bytes in UTF-8.
+
+        Nobody in the chain can read it back; clients find it by its topic and block height.
+        """
+        raise VMError("this state is read-only: it has no events")
+
+    def nested(self) -> AbstractContextManager[State]:
+        """A state whose changes and events are kept if the `with` block ends, dropped if it raises.
+
+        with state.nested() as attempt:
+            attempt[b"a"] = b"1"
+        """
+        raise VMError("this state is read-only: it has no nested changes")
+
+    # Reading --------------------------------------------------------------------------------------
+
+    @overload
+    def get(self, key: bytes) -> bytes | None: ...
+    @overload
+    def get(self, key: bytes, default: bytes) -> bytes: ...
+    def get(self, key: bytes, default: bytes | None = None) -> bytes | None:
+        """The value of *key*, or *default* if the key is missing."""
+        value = self.lookup(as_bytes(key))
+        return default if value is None else value
+
+    def __getitem__(self, key: bytes) -> bytes:
+        """The value of *key*. Raises `NotFound`, which is also a `KeyError`."""
+        value = self.lookup(as_bytes(key))
+        if value is None:
+            raise NotFound(f"no key 0x{key.hex()} in the state")
+        return value
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, (bytes, bytearray, memoryview)) and self.lookup(bytes(key)) is not None
+
+    def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
+        """The values of *keys*, in order, with None for a missing key. Reads them together."""
+        return self.lookup_many([as_bytes(key) for key in keys])
+
+    def get_int(self, key: bytes, default: int = 0) -> int:
+        """The integer that `put_int` stored, or *default* if the key is missing."""
+        value = self.lookup(as_bytes(key))
+        return default if value is None else int.from_bytes(value, "big")
+
+    def scan(
+        self, prefix: bytes = b"", *, start: bytes = b"", limit: int | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """The pairs whose key begins with *prefix*, in ascending order of keys: at most *limit*.
+
+        Begins at the key *prefix* + *start*, or after it. Changes made meanwhile don't show. Always
+        give a *limit* where a client can ask: a scan takes as long as there are keys.
+        """
+        prefix = as_bytes(prefix)
+        pairs = self.pairs(prefix, prefix + as_bytes(start))
+        return pairs if limit is None else islice(pairs, limit)
+
+    # Writing --------------------------------------------------------------------------------------
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        self.write(as_bytes(key), as_bytes(value))
+
+    def __delitem__(self, key: bytes) -> None:
+        """Delete *key*. A missing key is not an error."""
+        self.write(as_bytes(key), None)
+
+    def put_int(self, key: bytes, value: int) -> None:
+        """Store an integer, 0 to 2**256 - 1, in as many bytes as it needs, big-endian.
+
+        Raises `TypeError` for anything else than an int, `ValueError` if it is out of range.
+        """
+        if not isinstance(value, int):
+            raise TypeError(f"put_int stores integers, and {value!r} is a {type(value).__name__}")
+        if not 0 <= value < 1 << 8 * MAX_INT_BYTES:
+            raise ValueError(f"put_int stores 0 to 2**256 - 1, and {value} is out of range")
+        self.write(as_bytes(key), value.to_bytes((value.bit_length() + 7) // 8 or 1, "big"))
+
+
+class Overlay(State):
+    """Changes on top of another state, which they don't touch."""
+
+    def __init__(self, parent: State, writes: dict[bytes, bytes | None] | None = None) -> None:
+        self.parent = parent
+        self.writes: dict[bytes, bytes | None] = {} if writes is None else writes
+        self.events: list[Event] = []
+        self._sorted: list[bytes] | None = None
+
+    def lookup(self, key: bytes) -> bytes | None:
+        state: State = self
+        while isinstance(state, Overlay):
+            if key in state.writes:
+                return state.writes[key]
+            state = state.parent
+        return state.lookup(key)
+
+    def lookup_many(self, keys: list[bytes]) -> list[bytes | None]:
+        missing = [key for key in keys if key not in self.writes]
+        found = dict(zip(missing, self.parent.lookup_many(missing), strict=True)) if missing else {}
+        return [self.writes[key] if key in self.writes else found[key] for key in keys]
+
+    def pairs(self, prefix: bytes, first: bytes) -> Iterator[tuple[bytes, bytes]]:
+        # The range is copied, so that whoever reads the pairs may write meanwhile.
+        own = []
+        if self.writes:
+            if self._sorted is None:
+                self._sorted = sorted(self.writes)
+            for index in range(bisect_left(self._sorted, max(prefix, first)), len(self._sorted)):
+                key = self._sorted[index]
+                if not key.startswith(prefix):
+                    break
+                own.append((key, self.writes[key]))
+        below = self.parent.pairs(prefix, first)
+        return merge(below, own) if own else below
+
+    def write(self, key: bytes, value: bytes | None) -> None:
+        if self._sorted is not None and key not in self.writes:
+            insort(self._sorted, key)
+        self.writes[key] = value
+
+    def emit(self, topic: bytes | str, data: bytes = b"") -> None:
+        encoded = topic.encode() if isinstance(topic, str) else as_bytes(topic)
+        if not 1 <= len(encoded) <= MAX_TOPIC_BYTES:
+            raise ValueError(f"a topic has 1 to {MAX_TOPIC_BYTES} bytes, and {topic!r} has {len(encoded)}")
+        self.events.append(Event(encoded, as_bytes(data)))
+
+    @contextmanager
+    def nested(self) -> Iterator[Overlay]:
+        overlay = Overlay(self)
+        yield overlay
+        self.absorb(overlay)
+
+    def absorb(self, overlay: Overlay) -> None:
+        """Take over the changes and events of *overlay*, in their order."""
+        if self._sorted is None:
+            self.writes.update(overlay.writes)
+        else:
+            for key, value in overlay.writes.items():
+                self.write(key, value)
+        self.events += overlay.events
+
+
+def merge(
+    below: Iterator[tuple[bytes, bytes]], above: list[tuple[bytes, bytes | None]]
+) -> Iterator[tuple[bytes, bytes]]:
+    """The pairs of two layers in order. Where both have a key, *above* counts; None deletes."""
+    try:
+        changes = iter(above)
+        change = next(changes, None)
+        for key, value in below:
+            while change is not None and change[0] < key:
+                if change[1] is not None:
+                    yield change[0], change[1]
+                change = next(changes, None)
+            if change is not None and change[0] == key:
+                if change[1] is not None:
+                    yield key, change[1]
+                change = next(changes, None)
+            else:
+                yield key, value
+        while change is not None:
+            if change[1] is not None:
+                yield change[0], change[1]
+            change = next(changes, None)
+    finally:
+        # A database iterator is released at once, also if nobody reads on.
+        close = getattr(below, "close", None)
+        if close is not None:
+            close()
