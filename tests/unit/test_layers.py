@@ -23,10 +23,11 @@ ROOT = "Inside, names are imported from their homes, not from the package"
 CYCLES = "No module depends on itself"
 WIRE = "Only the floors that speak gRPC know it, and the generated code"
 HOST = "The host speaks only the wire"
+P2P = "Messages between peers are protobuf, but not gRPC"
 NETWORK = "Networks of real nodes know nothing of the VM's side of the wire"
 SERVICES = "Clients of the node know nothing of the VM"
 
-REQUIRED_BY_THE_WIRE_CONTRACT = {"services", "rpc", "runtime", "host"}
+REQUIRED_BY_THE_WIRE_CONTRACT = {"services", "rpc", "runtime", "host", "p2p"}
 FILE = "import os\n"
 
 # Importing import-linter takes longer than a run of it: one process does so once, and forks for
@@ -129,6 +130,8 @@ def test_a_module_that_is_not_on_any_floor_is_found(tmp_path: Path, broken_contr
         ("services", "rpc", FLOORS),
         ("http", "services", FLOORS),
         ("chain", "http", FLOORS),
+        ("p2p", "chain", FLOORS),
+        ("vm", "p2p", FLOORS),
         ("vm", "services", FLOORS),
         ("context", "vm", FLOORS),
         ("nodeservices", "context", FLOORS),
@@ -176,6 +179,12 @@ def test_grpc_on_a_floor_that_must_not_know_it_is_found(
     package = build(tmp_path, floors())
     (package / floor / "wrong.py").write_text(f"import {library}\n")
     assert broken_contracts(tmp_path) == [WIRE]
+
+
+def test_grpc_between_peers_is_found(tmp_path: Path, broken_contracts: Lint) -> None:
+    package = build(tmp_path, floors())
+    (package / "p2p" / "wrong.py").write_text("import grpc\n")
+    assert broken_contracts(tmp_path) == [P2P]
 
 
 def test_an_import_of_the_package_itself_is_found(tmp_path: Path, broken_contracts: Lint) -> None:

@@ -1,0 +1,330 @@
+"""Gossip: spreads the items of a set, such as a mempool's transactions, to all nodes of a chain.
+
+New items are pushed to validators at once, and again from time to time while they stay in the set.
+Once a second, one validator is asked for what this node lacks: the request holds a Bloom filter of what
+it has. The messages are those of AvalancheGo's `network/p2p/gossip`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from itertools import chain
+from typing import Protocol
+
+from google.protobuf.message import DecodeError
+
+from vmsdk._pb.sdk.sdk_pb2 import PullGossipRequest, PullGossipResponse, PushGossip
+from vmsdk.errors import AppError, InvalidInput, VMError
+from vmsdk.ids import ID, NodeID
+from vmsdk.p2p.bloom import Filter, hash_of
+from vmsdk.p2p.handler import TX_GOSSIP, Handler
+from vmsdk.p2p.network import Network
+from vmsdk.p2p.throttler import SlidingWindow, throttled
+from vmsdk.timestamp import Timestamp
+
+TARGET_MESSAGE_BYTES = 64 * 1024
+"""Items are added to a message up to this size; a larger item gets a message of its own."""
+PUSH_DELAY_S = 0.005
+"""How long a new item waits for others to share its message."""
+REFILL_PERIOD_S = 30.0
+"""How often the filter is rebuilt, so that an item that it contains by mistake is pulled in the end."""
+MAX_QUEUED_ITEMS = 16_384
+MAX_QUEUED_BYTES = 16 * 1024 * 1024
+"""Bounds of the items to push and of the items to push again. Beyond them the oldest are dropped."""
+
+# A peer that sends more than this in a period is ignored for the rest of it.
+REFUSALS_PERIOD_S = 10.0
+MAX_REFUSALS = 2000
+"""Messages and refused items of a peer."""
+STRANGERS_PERIOD_S = 60.0
+MAX_STRANGERS_PULLS = 120
+"""Pull requests of all peers together that are not validators. Each costs a pass over the items."""
+
+# Source: network/p2p/gossip/system.go and set.go.
+PULL_PERIOD_S = 1.0
+PULL_THROTTLING_PERIOD_S = 3600.0
+REGOSSIP_PERIOD_S = 30.0
+PUSH_STAKE_PERCENT = 90
+PUSH_NODES = 100
+REGOSSIP_NODES = 10
+MIN_FILTER_ITEMS = 1000
+FALSE_POSITIVES = 0.01
+MAX_FALSE_POSITIVES = 0.05
+
+
+class Items(Protocol):
+    """The set whose items are gossiped. Its methods are called from several threads."""
+
+    def add(self, raw: bytes) -> bool:
+        """Add an item of a peer, which may be any bytes. Return False if it is refused."""
+        ...
+
+    def has(self, item_id: ID) -> bool:
+        """Whether the set contains the item with this ID."""
+        ...
+
+    def raws(self) -> Sequence[bytes]:
+        """A snapshot of all items."""
+        ...
+
+
+class Gossip(Handler):
+    """Gossips *items* with the peers of *network*, from `start` to `stop`, in a thread of its own.
+
+    *id_of* returns the ID of an item, which may be any bytes.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        items: Items,
+        *,
+        handler_id: int = TX_GOSSIP,
+        id_of: Callable[[bytes], ID] = ID.of,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._network = network
+        self._items = items
+        self._id_of = id_of
+        self._clock = clock
+        self._log = network.ctx.log
+        self._handler_id = handler_id
+        self._client = network.client(handler_id)
+        # Never held while `items` is called, which may hold a lock of its own when it calls `added`.
+        self._lock = threading.Lock()
+        self._new = _Queue()
+        self._pushed = _Queue()
+        self._filter = Filter.sized(MIN_FILTER_ITEMS, FALSE_POSITIVES)
+        self._salt = os.urandom(ID.LENGTH)
+        self._next_refill = self._next_pull = clock()
+        self._pulls = SlidingWindow(PULL_THROTTLING_PERIOD_S, self._pull_limit, clock=clock)
+        self._strangers = SlidingWindow(STRANGERS_PERIOD_S, MAX_STRANGERS_PULLS, clock=clock)
+        self._refusals = SlidingWindow(REFUSALS_PERIOD_S, MAX_REFUSALS, clock=clock)
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begin to handle messages and to send them. Call it once the chain has caught up."""
+        with self._lock:
+            if self._thread is not None:
+                return
+            self._thread = threading.Thread(target=self._run, name="gossip", daemon=True)
+        self._network.add_handler(self._handler_id, self)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop sending, and wait for the thread to end. It can't be started again."""
+        self._stopped.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def added(self, item_id: ID, raw: bytes, *, push: bool) -> None:
+        """Report that the set has a new item. *push* sends it to peers; one of a peer needs no push.
+
+        Returns at once, from any thread.
+        """
+        with self._lock:
+            self._filter.add(hash_of(item_id, self._salt))
+            if push and item_id not in self._pushed:
+                self._new.put(item_id, raw, self._clock())
+        if push:
+            self._wake.set()
+
+    # From peers --------------------------------------------------------------------------------------
+
+    def app_request(self, node_id: NodeID, deadline: Timestamp, request: bytes) -> bytes:
+        """Return items that a peer's filter does not contain, as many as fit in a message."""
+        is_validator = node_id in self._network.validators
+        if not (self._pulls.allow(node_id) if is_validator else self._strangers.allow(NodeID.EMPTY)):
+            raise throttled()
+        try:
+            pull = PullGossipRequest.FromString(request)
+            salt = ID(pull.salt)
+            known = Filter.from_bytes(pull.filter)
+        except (DecodeError, InvalidInput) as error:
+            self._log.debug("%s pulls with an invalid request: %s", node_id, error)
+            raise AppError(AppError.UNEXPECTED, "unexpected error") from None
+        raws = self._items.raws()
+        # Items that build on each other should arrive in order. But a peer may refuse the first ones
+        # for good, so every second response starts elsewhere.
+        start = random.choice((0, random.randrange(max(len(raws), 1))))
+        found: list[int] = []
+        size = 0
+        for index in chain(range(start, len(raws)), range(start)):
+            raw = raws[index]
+            if hash_of(self._id_of(raw), salt) in known:
+                continue
+            size += len(raw)
+            if found and size > TARGET_MESSAGE_BYTES:
+                break
+            found.append(index)
+        return PullGossipResponse(gossip=[raws[index] for index in sorted(found)]).SerializeToString()
+
+    def app_gossip(self, node_id: NodeID, message: bytes) -> None:
+        """Add the items that a peer pushes."""
+        if not self._refusals.allow(node_id):
+            self._log.debug("%s sends too much gossip: a message is dropped", node_id)
+            return
+        try:
+            items = PushGossip.FromString(message).gossip
+        except DecodeError as error:
+            self._log.debug("%s pushes an invalid message: %s", node_id, error)
+            return
+        self._add(node_id, items)
+
+    def _pulled(self, node_id: NodeID, response: Future[bytes]) -> None:
+        """Add the items of the response to a pull request."""
+        try:
+            items = PullGossipResponse.FromString(response.result()).gossip
+        except (AppError, DecodeError) as error:
+            self._log.debug("can't pull gossip from %s: %s", node_id, error)
+            return
+        self._add(node_id, items)
+
+    def _add(self, node_id: NodeID, items: Iterable[bytes]) -> None:
+        for raw in items:
+            item_id = self._id_of(raw)
+            if self._items.has(item_id):
+                continue
+            if self._items.add(raw):
+                self.added(item_id, raw, push=False)
+            elif not self._refusals.allow(node_id):
+                self._log.debug("%s sends too many invalid items: the rest are dropped", node_id)
+                return
+
+    def _pull_limit(self) -> float:
+        """The pulls of one validator in a period: 4 standard deviations above the expected number."""
+        validators = len(self._network.validators)
+        pulls = PULL_THROTTLING_PERIOD_S / PULL_PERIOD_S
+        if validators == 0:
+            return 0
+        variance = pulls * (validators - 1) / (validators * validators)
+        return float(pulls / validators + 4 * variance**0.5)
+
+    # To peers ----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                wait_s = self.step()
+            except Exception:  # noqa: BLE001 - a fault of the set must not end gossip for good
+                self._log.exception("gossip failed; it goes on in a second")
+                wait_s = PULL_PERIOD_S
+            if self._wake.wait(wait_s):
+                self._wake.clear()
+                self._stopped.wait(PUSH_DELAY_S)
+
+    def step(self) -> float:
+        """Send what is due. Return the seconds until the next call, unless an item is pushed before."""
+        now = self._clock()
+        while batch := self._batch(self._new, float("inf"), now):
+            self._push(batch, PUSH_NODES, PUSH_STAKE_PERCENT)
+        if now >= self._next_pull:
+            self._next_pull = now + PULL_PERIOD_S
+            if batch := self._batch(self._pushed, now - REGOSSIP_PERIOD_S, now):
+                self._push(batch, REGOSSIP_NODES, 0)
+            self._refill(now)
+            self._pull()
+        return self._next_pull - now
+
+    def _batch(self, queue: _Queue, before: float, now: float) -> list[bytes]:
+        """Take one message's items, queued at *before* at the latest. They are due again later."""
+        batch: list[bytes] = []
+        size = 0
+        while True:
+            with self._lock:
+                room = TARGET_MESSAGE_BYTES - size if batch else MAX_QUEUED_BYTES
+                item = queue.take(before, room)
+            if item is None:
+                return batch
+            item_id, raw = item
+            if self._items.has(item_id):
+                batch.append(raw)
+                size += len(raw)
+                with self._lock:
+                    self._pushed.put(item_id, raw, now)
+
+    def _push(self, batch: list[bytes], nodes: int, stake_percent: int) -> None:
+        """Push items to that many validators and to those with most stake, or to peers without validators."""
+        own_id = self._network.ctx.node_id
+        validators = self._network.validators
+        message = PushGossip(gossip=batch).SerializeToString()
+        try:
+            if len(validators) > (own_id in validators):
+                top = [node_id for node_id in validators.top(stake_percent) if node_id != own_id]
+                self._client.gossip(message, node_ids=top, validators=nodes)
+            elif len(self._network.peers) > (own_id in self._network.peers):
+                self._client.gossip(message, peers=nodes)
+        except VMError as error:
+            self._log.debug("can't push gossip: %s", error)
+
+    def _pull(self) -> None:
+        """Ask one validator, or one peer without validators, for what this node lacks."""
+        own_id = self._network.ctx.node_id
+        sample = self._network.validators.sample(1)
+        if not sample:
+            sample = [node_id for node_id in self._network.peers.sample(2) if node_id != own_id]
+        # This node may be sampled, as in Go's library: others expect no more pulls than that leaves.
+        if not sample or sample[0] == own_id:
+            return
+        with self._lock:
+            request = PullGossipRequest(salt=self._salt, filter=bytes(self._filter))
+        try:
+            response = self._client.request(sample[0], request.SerializeToString())
+        except VMError as error:
+            self._log.debug("can't pull gossip from %s: %s", sample[0], error)
+            return
+        response.add_done_callback(partial(self._pulled, sample[0]))
+
+    def _refill(self, now: float) -> None:
+        """Rebuild the filter if it is too full or too old, with another salt."""
+        if now < self._next_refill and self._filter.count <= self._filter.capacity(MAX_FALSE_POSITIVES):
+            return
+        raws = self._items.raws()
+        salt = os.urandom(ID.LENGTH)
+        # Larger than it need be now: until it is rebuilt, items are added to it.
+        filled = Filter.sized(max(2 * len(raws), MIN_FILTER_ITEMS), FALSE_POSITIVES)
+        for raw in raws:
+            filled.add(hash_of(self._id_of(raw), salt))
+        with self._lock:
+            self._filter, self._salt = filled, salt
+        self._next_refill = now + REFILL_PERIOD_S
+
+
+class _Queue:
+    """Items by ID with the time at which they were put here, oldest first."""
+
+    def __init__(self) -> None:
+        self._items: OrderedDict[ID, tuple[bytes, float]] = OrderedDict()
+        self._bytes = 0
+
+    def __contains__(self, item_id: ID) -> bool:
+        return item_id in self._items
+
+    def put(self, item_id: ID, raw: bytes, time_s: float) -> None:
+        if item_id in self._items:
+            return
+        self._items[item_id] = raw, time_s
+        self._bytes += len(raw)
+        while len(self._items) > MAX_QUEUED_ITEMS or self._bytes > MAX_QUEUED_BYTES:
+            self.take(float("inf"), self._bytes)
+
+    def take(self, before: float, room: int) -> tuple[ID, bytes] | None:
+        """Remove the oldest item, if it was put here at *before* at the latest and has room."""
+        if not self._items:
+            return None
+        item_id, (raw, time_s) = next(iter(self._items.items()))
+        if time_s > before or len(raw) > room:
+            return None
+        del self._items[item_id]
+        self._bytes -= len(raw)
+        return item_id, raw
