@@ -1,7 +1,7 @@
 """Messages between the VMs of one chain, in the framing of AvalancheGo's own `network/p2p` library.
 
-A message starts with the ID of the handler that it is for, so several protocols share one chain. VMs in
-Go that use the library understand the messages, and the other way round.
+A message starts with the ID of its handler, so several protocols share one chain. VMs in Go that
+use the library understand these messages, and the reverse.
 
     class MyVM(p2p.Networked, vmsdk.ChainVM):
         def initialize(self, ctx, genesis, upgrade, config):

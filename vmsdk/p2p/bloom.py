@@ -1,6 +1,6 @@
 """Bloom filters with the hashes and the bytes of AvalancheGo's `utils/bloom`.
 
-A filter is written as the number of hashes (1 byte, 1 to 16), one seed for each (8 bytes, big-endian)
+A filter is encoded as the number of hashes (1 byte, 1 to 16), a seed for each (8 bytes, big-endian)
 and the entries (1 byte or more). Bit *i* of the entries is bit `i % 8` of byte `i // 8`.
 """
 
@@ -30,7 +30,10 @@ class Filter:
 
     @classmethod
     def sized(cls, count: int, false_positives: float) -> Filter:
-        """An empty filter with random seeds, in which *count* hashes give that share of false positives."""
+        """An empty filter with random seeds, sized for *count* hashes.
+
+        *false_positives* is the share of other hashes that it contains by then: over 0, under 1.
+        """
         entries = optimal_entries(count, false_positives)
         hashes = optimal_hashes(entries, count)
         return cls(struct.unpack(f">{hashes}Q", os.urandom(8 * hashes)), bytes(entries))
@@ -73,7 +76,7 @@ class Filter:
         return True
 
     def capacity(self, false_positives: float) -> int:
-        """The number of hashes with which the filter has that share of false positives."""
+        """The number of added hashes that brings the filter to this share of false positives."""
         hashes = len(self._seeds)
         exponent = 1 - false_positives ** (1 / hashes)
         return math.ceil(-math.log(exponent) * self._bits * (1 / hashes))
@@ -85,7 +88,7 @@ def hash_of(key: bytes, salt: bytes) -> int:
 
 
 def optimal_entries(count: int, false_positives: float) -> int:
-    """The bytes of entries that *count* hashes need for this share of false positives, over 0, under 1."""
+    """The bytes of entries that *count* hashes need for this share of false positives."""
     if count <= 0:
         return 1
     bits = -count * math.log(false_positives) / (math.log(2) * math.log(2))

@@ -1,8 +1,8 @@
 """Gossip: spreads the items of a set, such as a mempool's transactions, to all nodes of a chain.
 
 New items are pushed to validators at once, and again from time to time while they stay in the set.
-Once a second, one validator is asked for what this node lacks: the request holds a Bloom filter of what
-it has. The messages are those of AvalancheGo's `network/p2p/gossip`.
+Once a second, one validator is asked for what this node lacks: the request holds a Bloom filter of
+what it has. The messages are those of AvalancheGo's `network/p2p/gossip`.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ TARGET_MESSAGE_BYTES = 64 * 1024
 PUSH_DELAY_S = 0.005
 """How long a new item waits for others to share its message."""
 REFILL_PERIOD_S = 30.0
-"""How often the filter is rebuilt, so that an item that it contains by mistake is pulled in the end."""
+"""How often the filter is rebuilt: an item that it contains by mistake is pulled in the end."""
 MAX_QUEUED_ITEMS = 16_384
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
-"""Bounds of the items to push and of the items to push again. Beyond them the oldest are dropped."""
+"""Bounds of the items to push, and of those to push again. The oldest are dropped beyond them."""
 
 # A peer that sends more than this in a period is ignored for the rest of it.
 REFUSALS_PERIOD_S = 10.0
@@ -97,7 +97,7 @@ class Gossip(Handler):
         self._log = network.ctx.log
         self._handler_id = handler_id
         self._client = network.client(handler_id)
-        # Never held while `items` is called, which may hold a lock of its own when it calls `added`.
+        # Not held while *items* is called, which may call `added` with a lock of its own held.
         self._lock = threading.Lock()
         self._new = _Queue()
         self._pushed = _Queue()
@@ -128,7 +128,7 @@ class Gossip(Handler):
             self._thread.join()
 
     def added(self, item_id: ID, raw: bytes, *, push: bool) -> None:
-        """Report that the set has a new item. *push* sends it to peers; one of a peer needs no push.
+        """Report a new item of the set. *push* sends it to peers; an item from a peer needs none.
 
         Returns at once, from any thread.
         """
@@ -139,7 +139,7 @@ class Gossip(Handler):
         if push:
             self._wake.set()
 
-    # From peers --------------------------------------------------------------------------------------
+    # From peers -----------------------------------------------------------------------------------
 
     def app_request(self, node_id: NodeID, deadline: Timestamp, request: bytes) -> bytes:
         """Return items that a peer's filter does not contain, as many as fit in a message."""
@@ -154,8 +154,8 @@ class Gossip(Handler):
             self._log.debug("%s pulls with an invalid request: %s", node_id, error)
             raise AppError(AppError.UNEXPECTED, "unexpected error") from None
         raws = self._items.raws()
-        # Items that build on each other should arrive in order. But a peer may refuse the first ones
-        # for good, so every second response starts elsewhere.
+        # Items that build on each other should arrive in order. But a peer may refuse the first
+        # ones for good, so half of the responses start elsewhere.
         start = random.choice((0, random.randrange(max(len(raws), 1))))
         found: list[int] = []
         size = 0
@@ -202,7 +202,7 @@ class Gossip(Handler):
                 return
 
     def _pull_limit(self) -> float:
-        """The pulls of one validator in a period: 4 standard deviations above the expected number."""
+        """The pulls of one validator in a period: the expected number and 4 standard deviations."""
         validators = len(self._network.validators)
         pulls = PULL_THROTTLING_PERIOD_S / PULL_PERIOD_S
         if validators == 0:
@@ -210,7 +210,7 @@ class Gossip(Handler):
         variance = pulls * (validators - 1) / (validators * validators)
         return float(pulls / validators + 4 * variance**0.5)
 
-    # To peers ----------------------------------------------------------------------------------------
+    # To peers -------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -224,7 +224,7 @@ class Gossip(Handler):
                 self._stopped.wait(PUSH_DELAY_S)
 
     def step(self) -> float:
-        """Send what is due. Return the seconds until the next call, unless an item is pushed before."""
+        """Send what is due. Return the seconds until more is, unless an item is added before."""
         now = self._clock()
         while batch := self._batch(self._new, float("inf"), now):
             self._push(batch, PUSH_NODES, PUSH_STAKE_PERCENT)
@@ -254,7 +254,7 @@ class Gossip(Handler):
                     self._pushed.put(item_id, raw, now)
 
     def _push(self, batch: list[bytes], nodes: int, stake_percent: int) -> None:
-        """Push items to that many validators and to those with most stake, or to peers without validators."""
+        """Push to *nodes* validators and those with most stake; to peers if there are none."""
         own_id = self._network.ctx.node_id
         validators = self._network.validators
         message = PushGossip(gossip=batch).SerializeToString()
@@ -268,12 +268,12 @@ class Gossip(Handler):
             self._log.debug("can't push gossip: %s", error)
 
     def _pull(self) -> None:
-        """Ask one validator, or one peer without validators, for what this node lacks."""
+        """Ask a validator for what this node lacks; a peer if there are no validators."""
         own_id = self._network.ctx.node_id
         sample = self._network.validators.sample(1)
         if not sample:
             sample = [node_id for node_id in self._network.peers.sample(2) if node_id != own_id]
-        # This node may be sampled, as in Go's library: others expect no more pulls than that leaves.
+        # Go's library samples itself too, so a peer expects no more pulls than that leaves.
         if not sample or sample[0] == own_id:
             return
         with self._lock:

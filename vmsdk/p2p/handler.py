@@ -8,7 +8,7 @@ from vmsdk.ids import NodeID
 from vmsdk.p2p.peers import Validators
 from vmsdk.timestamp import Timestamp
 
-# Source: network/p2p/handler.go. IDs 0 to 4 have a meaning in Go's library; use others for your own.
+# Source: network/p2p/handler.go. IDs 0 to 4 are taken by Go's library.
 TX_GOSSIP = 0
 SIGNATURE_REQUEST = 2
 

@@ -42,7 +42,7 @@ class Network:
         self._closed = False
 
     def add_handler(self, handler_id: int, handler: Handler) -> None:
-        """Handle the messages for *handler_id*, 0 to 2**64 - 1. Raises `ValueError` if it is in use."""
+        """Handle the messages for *handler_id* (64 bits). Raises `ValueError` if it is taken."""
         prefix(handler_id)
         with self._lock:
             if handler_id in self._handlers:
@@ -64,7 +64,7 @@ class Network:
         for future in pending.values():
             future.set_exception(_closed())
 
-    # Called by the VM ------------------------------------------------------------------------------
+    # Called by the VM -----------------------------------------------------------------------------
 
     def connected(self, node_id: NodeID, version: NodeVersion) -> None:
         self.peers.connected(node_id, version)
@@ -101,7 +101,7 @@ class Network:
         if (future := self._settled(request_id)) is not None:
             future.set_exception(error)
 
-    # Inside ----------------------------------------------------------------------------------------
+    # Inside ---------------------------------------------------------------------------------------
 
     def _route(self, message: bytes) -> tuple[Handler | None, bytes]:
         """The handler that *message* is for, and its payload."""
@@ -141,7 +141,7 @@ class Network:
 
 
 class Client:
-    """Sends requests and gossip to one handler ID of the peers. Safe to use from several threads."""
+    """Sends requests and gossip to one handler of the peers. Safe to use from several threads."""
 
     def __init__(self, network: Network, handler_id: int) -> None:
         self._network = network
@@ -150,10 +150,10 @@ class Client:
     def request(self, node_id: NodeID, request: bytes) -> Future[bytes]:
         """Send a request to a peer. The future gets the response, or raises `AppError`.
 
-        The node completes each request, in about 10 seconds at most; the future's callbacks run in the
-        thread that takes the response, and must be quick. Don't wait for the future in a handler: the
-        node sends only two messages at a time, and the response may be the third. Raises `NodeError` if
-        the node does not take the request. In async code, use `asyncio.wrap_future`.
+        The node ends each request within about 10 seconds. The future's callbacks run in the thread
+        that receives the response, and must be quick. Don't wait for the future in a handler: the
+        node delivers only two messages at a time, so the response may not get through. In async
+        code, use `asyncio.wrap_future`. Raises `NodeError` if the node does not take the request.
         """
         return self._network._request(node_id, self._prefix + request)
 
@@ -177,10 +177,10 @@ class Client:
 
 
 class Networked(ChainVM):
-    """A mixin for a `ChainVM` that talks to peers by `self.network` alone.
+    """A mixin for a `ChainVM` that talks to peers through `self.network`.
 
-    Name it before the class that has the other methods: `class MyVM(Networked, ChainVM)`. A class that
-    overrides one of its methods calls `super()`'s.
+    It goes first: `class MyVM(Networked, ChainVM)`. An override of one of its methods must call the
+    method of `super()`.
     """
 
     @cached_property

@@ -15,7 +15,7 @@ from vmsdk.vm import NodeVersion
 
 MAX_AGE_S = 60.0
 RETRY_S = 5.0
-"""How long a set is kept after the node failed to give a newer one."""
+"""When to ask again after the node failed to provide the validators."""
 
 
 class Peers:
@@ -51,8 +51,8 @@ class Peers:
 class Validators:
     """The validators of this chain's subnet, by the P-chain's current height. Safe for threads.
 
-    The set is fetched at its first use and again when it is *max_age_s* old. If the node fails to give
-    it, the old set stays. It is empty if the network runs without sybil protection.
+    The set is fetched at its first use, and again when it is *max_age_s* old. If the node can't
+    provide it, the old set stays. It is empty on networks without sybil protection.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Validators:
         return random.sample(node_ids, min(limit, len(node_ids)))
 
     def top(self, percent: int) -> list[NodeID]:
-        """The validators with most stake that together hold *percent* of all stake, connected or not."""
+        """The validators with most stake that together hold *percent* of it, connected or not."""
         weights = self._current()
         target = -(-sum(weights.values()) * percent // 100)
         chosen = []
