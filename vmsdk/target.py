@@ -199,7 +199,10 @@ def _find_file(text: str, path: Path, attribute: str | None) -> Target:
         raise TargetError(text, f"{path} is a folder: give the file of the VM in it")
     if not path.is_file():
         raise TargetError(text, f"there is no file {path}")
-    file = path.absolute()
+    try:
+        file = path.absolute()
+    except FileNotFoundError:
+        raise TargetError(text, "the current folder was deleted: give an absolute path") from None
     if file.suffix == ".py":
         root, names = file.parent, [file.stem]
         if file.name == _PACKAGE_FILE:

@@ -194,7 +194,9 @@ def test_edge_26_a_vm_that_raises_in_initialize_leaves_its_error_and_one_traceba
     with pytest.raises(ChainFatal, match="the genesis is for another chain"):
         host.chain.initialize()
     assert host.process.alive
-    assert host.stop() == 0
+    assert host.process.send_signal(signal.SIGTERM)  # without a Shutdown
+    assert host.process.wait(5) == 0
+    host.stop()
     assert lines.text.count("Traceback (most recent call last)") == 1
 
 

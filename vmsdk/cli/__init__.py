@@ -43,10 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((each for each in arguments if not each.startswith("-")), None)
     try:
-        args = _parser(chosen).parse_args(arguments)
-        status = int(args.run(args))
-        sys.stdout.flush()
-        return status
+        try:
+            args = _parser(chosen).parse_args(arguments)
+            return int(args.run(args))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except ModuleNotFoundError as error:
         missing = _missing_extra(error, chosen)
         if missing is None:

@@ -42,6 +42,7 @@ class PluginDirectory:
 
     def __init__(self, path: Path) -> None:
         try:
+            self.path = path.absolute()
             is_directory = path.is_dir()
         except OSError as error:
             raise InstallError(f"{path} can't be reached: {error.strerror or error}") from None
@@ -52,7 +53,6 @@ class PluginDirectory:
                 else f"there is no directory {path}: give the node's (plugins in its data directory, or its "
                 f"--plugin-dir), or make it: mkdir -p {shlex.quote(str(path))}"
             )
-        self.path = path.absolute()
 
     def file(self, vm_id: ID) -> Path:
         """The plugin file of a VM: nodes look for it by this name."""

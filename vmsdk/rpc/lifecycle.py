@@ -37,48 +37,52 @@ class Lifecycle:
         return vm_pb2.VersionResponse(version=version)
 
     def initialize(self, request: vm_pb2.InitializeRequest) -> vm_pb2.InitializeResponse:
-        # Only now, since no registration launch needs it and a plugin's start is a race.
-        from vmsdk.rpc.initialize import Identity, make_context
-
         session = self._session
         with session.lock:
             if session.node is not None or session.shutdown_begun.is_set():
                 raise InvalidRequest("Initialize was called before: one process serves one chain, once")
-            identity = Identity(request, has_upgrades=session.protocol.network_upgrades)
-            session.node = node = _connect(request, session.protocol)
             try:
-                context = make_context(session, node, identity, request)
-                session.vm.ctx = context
-                data = request.genesis_bytes, request.upgrade_bytes, request.config_bytes
-                call("initialize", session.vm.initialize, context, *data)
+                return self._initialize(request)
             except BaseException:
-                session.disconnect()
-                self._on_shutdown()  # nothing is served any more
+                self._on_shutdown()  # nothing is served, so SIGTERM may end the process
                 raise
-            try:
-                response = vm_pb2.InitializeResponse(
-                    **last_accepted_fields(session.blocks.load_last_accepted())
-                )
-            except BaseException:
-                self._undo_initialize()
-                self._on_shutdown()
-                raise
-            if node.messenger is not None:
-                from vmsdk.rpc.events import Notifier
 
-                notifier = Notifier(session.events, node.messenger, session.faults, session.log)
-                session.stop_notifier = notifier.stop
-                notifier.start()
-            session.initialized = True
-            session.log.info(
-                "%s %s serves chain %s at height %d, protocol %d",
-                session.vm.name,
-                session.vm.version,
-                identity.chain_id,
-                response.height,
-                session.protocol.version,
-            )
-            return response
+    def _initialize(self, request: vm_pb2.InitializeRequest) -> vm_pb2.InitializeResponse:
+        # Only now, since no registration launch needs it and a plugin's start is a race.
+        from vmsdk.rpc.initialize import Identity, make_context
+
+        session = self._session
+        identity = Identity(request, has_upgrades=session.protocol.network_upgrades)
+        session.node = node = _connect(request, session.protocol)
+        try:
+            context = make_context(session, node, identity, request)
+            session.vm.ctx = context
+            data = request.genesis_bytes, request.upgrade_bytes, request.config_bytes
+            call("initialize", session.vm.initialize, context, *data)
+        except BaseException:
+            session.disconnect()
+            raise
+        try:
+            response = vm_pb2.InitializeResponse(**last_accepted_fields(session.blocks.load_last_accepted()))
+        except BaseException:
+            self._undo_initialize()
+            raise
+        if node.messenger is not None:
+            from vmsdk.rpc.events import Notifier
+
+            notifier = Notifier(session.events, node.messenger, session.faults, session.log)
+            session.stop_notifier = notifier.stop
+            notifier.start()
+        session.initialized = True
+        session.log.info(
+            "%s %s serves chain %s at height %d, protocol %d",
+            session.vm.name,
+            session.vm.version,
+            identity.chain_id,
+            response.height,
+            session.protocol.version,
+        )
+        return response
 
     def _undo_initialize(self) -> None:
         session = self._session

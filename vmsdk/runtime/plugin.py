@@ -216,6 +216,8 @@ def _connect(
     _log.info("protocol %d: %s", spoken.version, choice.source)
     vm = loading.load(load, options.name, parent, lambda: _leave(addresses, 1))
     signals.catch()
+    if isinstance(vm, loading.NotLoadedVM):
+        signals.allow_shutdown()  # nothing is served, so SIGTERM may end the process
     server = VMServer(vm, spoken, listener, addresses=addresses, on_shutdown=signals.allow_shutdown)
     server.start()
     addresses.remove_stale()

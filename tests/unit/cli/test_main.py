@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -68,3 +69,23 @@ def test_help_comes_without_grpc_and_without_any_extra(arguments: list[str]) -> 
 def test_it_runs_as_a_module_too() -> None:
     done = subprocess.run([sys.executable, "-m", "vmsdk", "--version"], check=True, capture_output=True)
     assert done.stdout.decode() == f"vmsdk {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["--help"], ["install", "--help"]])
+def test_a_reader_that_has_seen_enough_is_not_a_traceback(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "vmsdk", *arguments], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert done.stderr == b""
+
+
+def test_a_closed_stdout_is_not_a_traceback() -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$0" -m vmsdk version >&-', sys.executable],
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
