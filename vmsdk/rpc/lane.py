@@ -68,6 +68,11 @@ class Lane:
         self.began_s: dict[int, float] = {}
         """When each thread began its call."""
 
+    @property
+    def refusal(self) -> str:
+        """What a call over the queue's limit gets."""
+        return f"too many calls at once: {self.grown_limit} run and {self.queue_limit} wait, try again later"
+
     def has_room(self, now_s: float, running: int) -> bool:
         """Whether one more call may run beside *running* others."""
         if running < self.limit or running >= self.grown_limit:

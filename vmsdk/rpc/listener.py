@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import grpc
 
@@ -44,7 +44,7 @@ PUBLIC = "public"
 RESERVED_THREADS = 3
 """What the reserved lanes of `vm.VM` need (`vmsdk.rpc.server`)."""
 PUBLIC_THREADS = 16
-"""At most, for each lane; and for what is in no lane."""
+"""For calls that are in no lane, when grpcio's own server serves."""
 
 _log = logging.getLogger("vmsdk.rpc")
 
@@ -91,12 +91,10 @@ def make_server(*, reserved: int = 0) -> Server:
 
 
 class PublicServer:
-    """grpcio's own server, with a thread pool for each lane. All threads of a pool start with
-    it.
-    """
+    """grpcio's own server, with a thread pool for each lane."""
 
     def __init__(self) -> None:
-        self._server = grpc.server(_pool(PUBLIC_THREADS), options=SERVER_OPTIONS)
+        self._server = grpc.server(_Pool(PUBLIC_THREADS), options=SERVER_OPTIONS)
         self.add_insecure_port = self._server.add_insecure_port
         self._stopping = threading.Event()
 
@@ -135,31 +133,64 @@ class _Pooled(grpc.GenericRpcHandler):
     def __init__(self, inner: grpc.GenericRpcHandler) -> None:
         self._inner = inner
         lanes: Iterable[Lane] = getattr(inner, "lanes", ())
-        self._pools = {lane: _pool(min(lane.grown_limit, PUBLIC_THREADS)) for lane in lanes}
+        self._pools = {lane: _LanePool(lane) for lane in lanes}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         method: Any = self._inner.service(handler_call_details)
-        lane = getattr(method, "lane", None)
-        if lane not in self._pools:
+        lane: Any = getattr(method, "lane", None)
+        pool = self._pools.get(lane)
+        if pool is None:
             return method
-        behaviour: Any = partial(method.unary_unary)
-        behaviour.experimental_thread_pool = self._pools[lane]
+        if pool.is_full():
+            behaviour: Any = pool.refuse
+        else:
+            behaviour = partial(method.unary_unary)
+            behaviour.experimental_thread_pool = pool
         return grpc.unary_unary_rpc_method_handler(
             behaviour, method.request_deserializer, method.response_serializer
         )
 
 
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """A pool whose threads all run, since a `submit` that can't start one ends grpcio's serving
+class _Pool(ThreadPoolExecutor):
+    """Its threads all run from the start: a `submit` that can't start one ends grpcio's serving
     thread.
     """
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="vmsdk-call")
-    everyone = threading.Barrier(threads + 1)
-    try:
-        for _ in range(threads):
-            pool.submit(everyone.wait)
-        everyone.wait()
-    except BaseException:
-        everyone.abort()
-        raise
-    return pool
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads, thread_name_prefix="vmsdk-call")
+        everyone = threading.Barrier(threads + 1)
+        try:
+            for _ in range(threads):
+                super().submit(everyone.wait)
+            everyone.wait()
+        except BaseException:
+            everyone.abort()
+            raise
+
+
+class _LanePool(_Pool):
+    """The pool of a lane. It knows when the lane's queue is full."""
+
+    def __init__(self, lane: Lane) -> None:
+        super().__init__(lane.grown_limit)
+        self._lane = lane
+        self._lock = threading.Lock()
+        self._calls = 0
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        with self._lock:
+            self._calls += 1
+        future = super().submit(function, *arguments, **named)
+        future.add_done_callback(self._ended)
+        return future
+
+    def _ended(self, future: object) -> None:
+        with self._lock:
+            self._calls -= 1
+
+    def is_full(self) -> bool:
+        limit = self._lane.queue_limit
+        return limit is not None and self._calls >= self._lane.grown_limit + limit
+
+    def refuse(self, request: object, context: grpc.ServicerContext) -> NoReturn:
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, self._lane.refusal)

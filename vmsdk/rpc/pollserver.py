@@ -28,7 +28,11 @@ from vmsdk.rpc.lane import HELD_AFTER_S, Lane, end_process
 POLLERS = 2
 """Threads that wait for calls at a time: while one runs a call, another takes the next one."""
 CATCH_UP_S = 0.2
-"""How often idle threads look for due work. The core wakes them this often anyway."""
+"""How often idle threads look for due work. The core wakes them this often anyway, and waits for no
+longer by its monotonic clock, whatever becomes of the wall clock.
+"""
+HANGS_AFTER_S = 0.5
+"""How long a stop waits for a method whose call it has cancelled."""
 MAX_OTHER_CALLS = 8
 """Concurrent calls of methods that are not in a lane."""
 
@@ -92,6 +96,7 @@ class PollServer:
         self._is_shut = False
         self._is_ended = False
         self._cancel_at_s: float | None = None
+        self._give_up_at_s: float | None = None
         self._armed = 0
         self._calls = 0
         # Threads: each waits for calls, runs one, or waits on the bench until it is needed.
@@ -134,8 +139,10 @@ class PollServer:
             self._call_up()
 
     def stop(self, grace: float | None) -> threading.Event:
-        """Take no more calls, and cancel those that run after *grace* seconds. The event is set at
-        the end.
+        """Take no more calls, and cancel those that run after *grace* seconds.
+
+        The event is set at the end. A method that hangs doesn't delay it for long, but keeps its
+        thread.
         """
         with self._lock:
             if self._is_ended:
@@ -148,9 +155,16 @@ class PollServer:
             if grace:
                 cancel_at_s = time.monotonic() + grace
                 self._cancel_at_s = min(cancel_at_s, self._cancel_at_s or cancel_at_s)
-            elif not self._is_shut:
-                self._server.cancel_all_calls()
+            else:
+                self._cancel_all()
         return self._ended
+
+    def _cancel_all(self) -> None:
+        """With the lock held: cancel every call."""
+        self._cancel_at_s = None
+        if not self._is_shut:
+            self._server.cancel_all_calls()
+        self._give_up_at_s = time.monotonic() + HANGS_AFTER_S
 
     # The queue ------------------------------------------------------------------------------------
 
@@ -192,16 +206,18 @@ class PollServer:
         return (
             bool(self._starved)
             or self._armed < POLLERS
-            or (self._cancel_at_s is not None and time.monotonic() >= self._cancel_at_s)
+            or _is_due(self._cancel_at_s)
+            or _is_due(self._give_up_at_s)
         )
 
     def _catch_up(self) -> None:
         """Do what has become due, and what lacked a thread before."""
         with self._lock:
-            if self._cancel_at_s is not None and time.monotonic() >= self._cancel_at_s:
-                self._cancel_at_s = None
-                if not self._is_shut:
-                    self._server.cancel_all_calls()
+            if _is_due(self._cancel_at_s):
+                self._cancel_all()
+            if _is_due(self._give_up_at_s):
+                self._give_up_at_s = None
+                self._ended.set()
             self._arm()
             starved = len(self._starved)
         # One by one: a call may hold this thread for long, and the other lanes are then left to
@@ -313,10 +329,7 @@ class PollServer:
             is_refused = lane.queue_limit is not None and len(lane.waiting) > lane.queue_limit
             is_refused = is_refused and self._has_taken(call)
         if is_refused:
-            text = (
-                f"too many calls at once: {lane.grown_limit} run and {lane.queue_limit} wait, try again later"
-            )
-            call.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+            call.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, lane.refusal)
 
     def withdraw(self, call: ServedCall) -> None:
         """End *call*, whose client has left, if it still waits: its lane may be stuck for good."""
@@ -376,6 +389,10 @@ class PollServer:
             self._unreserved_running -= not lane.reserved
             self._polling += 1
             return None
+
+
+def _is_due(at_s: float | None) -> bool:
+    return at_s is not None and time.monotonic() >= at_s
 
 
 class _Details(NamedTuple):
@@ -488,6 +505,9 @@ class ServedCall:
     def _start(self, operations: Sequence[Any], tag: Callable[[Any], None]) -> None:
         with self._lock:
             self._due += 1
+        self._start_batch(operations, tag)
+
+    def _start_batch(self, operations: Sequence[Any], tag: Callable[[Any], None]) -> None:
         if error := self._call.start_server_batch(operations, tag):
             raise RuntimeError(f"the gRPC core refused to go on with a call: error {error}")
 
@@ -551,13 +571,20 @@ class ServedCall:
 
     def _finish(self, message: bytes | None) -> None:
         """Send all that is left of the response in one batch."""
-        self._is_finished = True
-        code = 0 if self._code is None else self._code.value[0]
-        operations = self._first_operations(message)
-        operations.append(cygrpc.SendStatusFromServerOperation(self._trailing_metadata, code, self._text, 0))
-        if self._closes:
-            operations.append(cygrpc.ReceiveCloseOnServerOperation(0))
-        self._start(operations, self._sent_status)
+        with self._lock:
+            self._due += 1
+            self._is_finished = True
+        try:
+            code = 0 if self._code is None else self._code.value[0]
+            status = cygrpc.SendStatusFromServerOperation(self._trailing_metadata, code, self._text, 0)
+            operations = [*self._first_operations(message), status]
+            if self._closes:
+                operations.append(cygrpc.ReceiveCloseOnServerOperation(0))
+            self._start_batch(operations, self._sent_status)
+        except Exception as error:  # noqa: BLE001 - one bad response must not end the server
+            _log.error("the response of a gRPC call can't be sent", exc_info=error)
+            self._call.cancel(grpc.StatusCode.INTERNAL.value[0], "the response can't be sent")
+            self._ended_batch()
 
     def _sent_status(self, event: object) -> None:
         self._ended_batch()

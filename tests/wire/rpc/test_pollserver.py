@@ -31,7 +31,7 @@ class Methods(grpc.GenericRpcHandler):
 
     def __init__(self) -> None:
         self.methods: dict[str, Any] = {}
-        self.lanes = (Lane("two", limit=2),)
+        self.lanes = (Lane("two", limit=2), Lane("short", limit=1, queue_limit=1))
 
     def add(self, name: str, behaviour: Behaviour, lane: Lane | None = None, **how: Any) -> None:
         decode, encode = how.get("decode", bytes), how.get("encode", bytes)
@@ -199,6 +199,27 @@ def test_a_lane_runs_no_more_calls_at_a_time_than_its_limit(rig: Rig) -> None:
     assert [call.result(PATIENCE_S) for call in calls] == [b"0", b"1", b"2", b"3", b"4"]
 
 
+def test_a_lane_refuses_calls_beyond_its_queue(rig: Rig) -> None:
+    gate = Gate()
+    rig.add("gate", gate, rig.methods.lanes[1])
+    running = rig.start("gate", b"runs")
+    gate.wait()
+    refused = threading.Semaphore(0)
+
+    def count(call: Any) -> None:
+        if call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            refused.release()
+
+    rest = [rig.start("gate", b"waits") for _ in range(3)]
+    for call in rest:
+        call.add_done_callback(count)
+    assert refused.acquire(timeout=PATIENCE_S)
+    assert refused.acquire(timeout=PATIENCE_S)
+    gate.opened.set()
+    assert running.result(PATIENCE_S) == b"runs"
+    assert sorted(call.code() is grpc.StatusCode.OK for call in rest) == [False, False, True]
+
+
 def test_responses_are_streamed_until_the_client_leaves(rig: Rig) -> None:
     watch = rig.channel.unary_stream(
         "/grpc.health.v1.Health/Watch",
@@ -247,6 +268,19 @@ def test_a_stop_cancels_calls_after_the_grace(rig: Rig) -> None:
     assert isinstance(call.exception(PATIENCE_S), grpc.RpcError)
 
 
+def test_a_stop_does_not_wait_for_a_method_that_hangs(rig: Rig) -> None:
+    gate, lane = Gate(), rig.methods.lanes[0]
+    rig.add("cancellable", gate, lane)
+    rig.add("uninterrupted", gate, Lane("uninterrupted", cancellable=False))
+    calls = [rig.start("cancellable"), rig.start("uninterrupted")]
+    for _ in calls:
+        gate.wait()
+    assert rig.server.stop(0.01).wait(PATIENCE_S)
+    assert rig.server.stop(None).wait(PATIENCE_S)
+    assert [isinstance(call.exception(PATIENCE_S), grpc.RpcError) for call in calls] == [True, True]
+    gate.opened.set()
+
+
 @pytest.mark.parametrize("kind", ["polling", "public"])
 def test_it_serves_a_unix_socket(kind: str, tmp_path: Path) -> None:
     rig = Rig(make(kind), f"unix:{tmp_path / 'socket'}")
@@ -279,6 +313,23 @@ def test_a_response_that_cannot_be_encoded_fails_its_call(
     assert polling.refused("bad")[0] is grpc.StatusCode.UNKNOWN
 
 
+@pytest.mark.parametrize("cancellable", [True, False])
+def test_a_response_that_cannot_be_sent_fails_its_call_alone(
+    polling: Rig, cancellable: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def spoil(request: bytes, context: Any) -> bytes:
+        context.set_trailing_metadata([("no text", object())])
+        return request
+
+    polling.add("spoil", spoil, Lane("spoil", cancellable=cancellable))
+    polling.add("echo", echo)
+    for _ in range(5):
+        code, _text = polling.refused("spoil")
+        assert code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED)
+    assert polling.call("echo", b"on") == b"on"
+    assert "can't be sent" in caplog.text
+
+
 def test_a_client_that_streams_requests_is_refused(polling: Rig) -> None:
     polling.methods.methods["/test/stream"] = grpc.stream_unary_rpc_method_handler(
         lambda requests, context: b""
@@ -302,27 +353,6 @@ def test_while_all_threads_are_held_another_takes_the_queue_over(polling: Rig) -
     for gate in gates.values():
         gate.opened.set()
     assert [call.result(PATIENCE_S) for call in calls] == [b"held"] * 7
-
-
-def test_a_lane_refuses_calls_beyond_its_queue(polling: Rig) -> None:
-    gate = Gate()
-    polling.add("gate", gate, Lane("gate", limit=1, queue_limit=1))
-    running = polling.start("gate", b"runs")
-    gate.wait()
-    refused = threading.Semaphore(0)
-
-    def count(call: Any) -> None:
-        if call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-            refused.release()
-
-    rest = [polling.start("gate", b"waits") for _ in range(3)]
-    for call in rest:
-        call.add_done_callback(count)
-    assert refused.acquire(timeout=PATIENCE_S)
-    assert refused.acquire(timeout=PATIENCE_S)
-    gate.opened.set()
-    assert running.result(PATIENCE_S) == b"runs"
-    assert sorted(call.code() is grpc.StatusCode.OK for call in rest) == [False, False, True]
 
 
 def test_a_waiting_call_whose_client_leaves_ends_though_its_lane_is_stuck(polling: Rig) -> None:
