@@ -110,6 +110,8 @@ def test_siblings_have_states_of_their_own(engine: Engine) -> None:
     child = engine.build()
     assert child.block.transactions == (b"mine",)
     assert engine.accept(theirs) == [mine]
+    # The accepted state is below the child now, so that the parent's changes can be freed.
+    assert child.executed.state.parent is engine.vm.accepted
     engine.accept(child)
     assert entries(engine.vm) == [b"theirs", b"mine"]
     other.stop()

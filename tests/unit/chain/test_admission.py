@@ -1,0 +1,185 @@
+"""Admission: each transaction runs on what is accepted and all that wait."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+import vmsdk
+from vmsdk import chain
+
+from .engine import Engine
+
+
+@dataclass(frozen=True)
+class Step:
+    """`sender sequence priority`: valid when the sender's nonce is the sequence."""
+
+    raw: bytes
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Step:
+        if len(raw.split()) != 3:
+            raise chain.Invalid("a step has three words")
+        return cls(raw)
+
+    @property
+    def sender(self) -> bytes:
+        return self.raw.split()[0]
+
+    @property
+    def sequence(self) -> int:
+        return int(self.raw.split()[1])
+
+    @property
+    def priority(self) -> int:
+        return int(self.raw.split()[2])
+
+
+class Nonces(chain.Chain):
+    transaction = Step
+    limits = chain.Limits(mempool_transactions=40, mempool_seconds=1e9)
+
+    def execute(self, state: chain.State, tx: Step, block: chain.Header) -> None:
+        nonce = state.get_int(tx.sender)
+        if tx.sequence > nonce:
+            raise chain.NotYet("the nonce is too high", expected=nonce)
+        if tx.sequence < nonce:
+            raise chain.Invalid("the nonce is too low", expected=nonce)
+        if tx.priority == 13:
+            raise chain.Invalid("unlucky")
+        state.put_int(tx.sender, nonce + 1)
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    started = Engine(Nonces())
+    yield started
+    started.stop()
+
+
+def transactions(block: object) -> list[bytes]:
+    return list(block.block.transactions)  # type: ignore[attr-defined]
+
+
+def next_nonce(engine: Engine, sender: bytes) -> int:
+    with engine.vm.snapshot(pending=True) as state:
+        return int(state.get_int(sender))
+
+
+def test_a_nonce_counts_the_transactions_that_wait(engine: Engine) -> None:
+    for number in range(3):
+        engine.vm.submit(b"A %d 0" % number)
+        assert next_nonce(engine, b"A") == number + 1
+    with pytest.raises(chain.Invalid, match="too low"):
+        engine.vm.submit(b"A -1 0")
+
+
+def test_a_nonce_that_is_too_high_waits_for_the_ones_before(engine: Engine) -> None:
+    for number in (3, 1, 2):
+        engine.vm.submit(b"A %d 0" % number)
+    assert not engine.vm.has_pending_work()
+    assert next_nonce(engine, b"A") == 0
+    engine.vm.submit(b"A 0 0")
+    assert next_nonce(engine, b"A") == 4
+    assert transactions(engine.produce()) == [b"A 0 0", b"A 1 0", b"A 2 0", b"A 3 0"]
+
+
+def test_what_waits_for_earlier_ones_is_bounded(engine: Engine) -> None:
+    for number in range(1, 12):
+        engine.vm.submit(b"A %d 0" % number)
+    with pytest.raises(chain.MempoolFull, match="wait for earlier ones"):
+        engine.vm.submit(b"A 12 0")
+    engine.vm.submit(b"B 0 0")
+
+
+def test_a_replacement_runs_in_the_place_of_the_other(engine: Engine) -> None:
+    engine.vm.submit(b"A 0 1")
+    engine.vm.submit(b"A 1 1")
+    engine.vm.submit(b"A 0 2")
+    assert next_nonce(engine, b"A") == 2
+    assert transactions(engine.produce()) == [b"A 0 2", b"A 1 1"]
+
+
+def test_a_block_from_elsewhere_lets_parked_ones_go_and_drops_what_it_made_invalid(engine: Engine) -> None:
+    engine.vm.submit(b"A 1 0")
+    engine.vm.submit(b"B 0 0")
+    other = Engine(Nonces())
+    other.vm.submit(b"A 0 0")
+    other.vm.submit(b"B 0 9")
+    engine.accept(engine.verify(other.build().raw))
+    engine.vm._worker.submit(lambda: None).result()
+    assert transactions(engine.produce()) == [b"A 1 0"]
+    assert "too low" in (engine.vm.dropped(vmsdk.ID.of(b"B 0 0")) or "")
+    other.stop()
+
+
+def test_a_transaction_that_is_invalid_on_the_tip_is_no_work_until_the_tip_changes(engine: Engine) -> None:
+    engine.vm.submit(b"A 0 0")
+    other = Engine(Nonces())
+    other.vm.submit(b"A 0 9")
+    rival = engine.verify(other.build().raw)
+    engine.prefer(rival)
+    assert engine.vm.has_pending_work()
+    with pytest.raises(vmsdk.NothingToBuild):
+        engine.vm.build_block()
+    assert not engine.vm.has_pending_work()
+    assert len(engine.vm.pool) == 1
+    other.stop()
+
+
+def test_a_bug_in_the_rules_drops_one_transaction_and_is_logged(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.vm.submit(b"A 0 0")
+    engine.vm.submit(b"B 0 0")
+    execute = engine.vm.execute
+
+    def broken(state: chain.State, tx: Step, block: chain.Header) -> None:
+        if tx.sender == b"A":
+            raise KeyError("A")
+        execute(state, tx, block)
+
+    engine.vm.execute = broken
+    assert transactions(engine.produce()) == [b"B 0 0"]
+    assert "a bug in the rules" in caplog.text
+    assert not engine.vm.has_pending_work()
+
+
+def test_clients_and_the_engine_go_on_side_by_side(engine: Engine) -> None:
+    """Every transaction that was admitted is in exactly one block, whatever the threads do."""
+    count = 200
+    failures: list[BaseException] = []
+
+    def submit(sender: bytes) -> None:
+        try:
+            number = 0
+            while number < count:
+                try:
+                    engine.vm.submit(b"%s %d 0" % (sender, number))
+                    number += 1
+                except chain.MempoolFull:
+                    room.wait()
+                    room.clear()
+                with engine.vm.snapshot(pending=True) as state:
+                    assert state.get_int(sender) >= number
+        except BaseException as error:  # noqa: BLE001 - reported by the test
+            failures.append(error)
+
+    room = threading.Event()
+    threads = [threading.Thread(target=submit, args=(sender,)) for sender in (b"A", b"B", b"C")]
+    for thread in threads:
+        thread.start()
+    included: list[bytes] = []
+    while any(thread.is_alive() for thread in threads) or engine.vm.has_pending_work():
+        if engine.vm.has_pending_work():
+            included += transactions(engine.produce())
+        room.set()
+    assert not failures
+    for sender in (b"A", b"B", b"C"):
+        assert [raw for raw in included if raw.startswith(sender)] == [
+            b"%s %d 0" % (sender, number) for number in range(count)
+        ]

@@ -1,0 +1,115 @@
+"""The mempool: order, lanes, replacement, limits and reasons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vmsdk import chain
+from vmsdk.chain.mempool import Mempool, Pending
+from vmsdk.ids import ID
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def pending(name: str, **fields: Any) -> Pending:
+    raw = name.encode()
+    return Pending(ID.of(raw), raw, raw, **fields)
+
+
+def lane(sender: bytes, sequence: int, priority: int = 0, name: str = "") -> Pending:
+    return pending(name or f"{sender!r}{sequence}", sender=sender, sequence=sequence, priority=priority)
+
+
+def order(pool: Mempool, exclude: set[bytes] | None = None) -> list[str]:
+    return [each.raw.decode() for each in pool.ordered(exclude or set())]
+
+
+def test_without_lanes_first_come_is_first_served() -> None:
+    pool = Mempool()
+    for name in ("c", "a", "b"):
+        pool.add(pending(name))
+    assert order(pool) == ["c", "a", "b"]
+    assert order(pool, {ID.of(b"a")}) == ["c", "b"]
+
+
+def test_a_higher_priority_goes_first_and_a_lane_keeps_its_order() -> None:
+    pool = Mempool()
+    for each in (lane(b"A", 2, 9), lane(b"A", 1, 1), lane(b"B", 7, 5), lane(b"B", 8, 0)):
+        pool.add(each)
+    assert order(pool) == ["b'B'7", "b'A'1", "b'A'2", "b'B'8"]
+
+
+def test_only_a_higher_priority_replaces_a_transaction_of_the_same_place() -> None:
+    pool = Mempool()
+    old = lane(b"A", 1, 5, "old")
+    pool.add(old)
+    with pytest.raises(chain.Invalid, match=r"same sequence number.*needed=6"):
+        pool.add(lane(b"A", 1, 5, "same"))
+    assert pool.add(lane(b"A", 1, 6, "new")) is old
+    assert order(pool) == ["new"]
+    assert pool.reason(old.id) == "replaced by one of a higher priority"
+
+
+def test_a_full_pool_gives_way_to_a_higher_priority_only() -> None:
+    pool = Mempool(max_transactions=3)
+    for each in (lane(b"A", 1, 3), lane(b"B", 1, 1), lane(b"B", 2, 8)):
+        pool.add(each)
+    with pytest.raises(chain.MempoolFull, match="3 transactions"):
+        pool.add(lane(b"C", 1, 1))
+    pool.add(lane(b"C", 1, 2))
+    # The second of B's needs the first, so both went.
+    assert order(pool) == ["b'A'1", "b'C'1"]
+    assert "evicted" in (pool.reason(lane(b"B", 2).id) or "")
+
+
+def test_bytes_and_senders_are_bounded() -> None:
+    pool = Mempool(max_bytes=10, max_per_sender=2)
+    pool.add(pending("12345", sender=b"A", sequence=1))
+    pool.add(pending("1234", sender=b"A", sequence=2))
+    with pytest.raises(chain.MempoolFull, match="2 transactions of this sender"):
+        pool.add(pending("1", sender=b"A", sequence=3))
+    with pytest.raises(chain.MempoolFull, match="2 transactions of 9 bytes"):
+        pool.add(pending("12", sender=b"B"))
+    pool.add(pending("1"))
+    assert pool.size == 10
+
+
+def test_what_waits_for_too_long_expires() -> None:
+    clock = Clock()
+    pool = Mempool(seconds=60, clock=clock)
+    pool.add(pending("old"))
+    clock.now = 30
+    pool.add(pending("new"))
+    clock.now = 61
+    pool.expire()
+    assert order(pool) == ["new"]
+    assert "expired" in (pool.reason(ID.of(b"old")) or "")
+
+
+def test_reasons_of_the_past_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vmsdk.chain.mempool.MAX_REASONS", 2)
+    pool = Mempool()
+    for name in ("a", "b", "c"):
+        pool.add(pending(name))
+        pool.remove(ID.of(name.encode()), "accepted")
+    assert [pool.reason(ID.of(name)) for name in (b"a", b"b", b"c")] == [None, "accepted", "accepted"]
+
+
+def test_the_version_changes_with_the_content() -> None:
+    pool = Mempool()
+    seen = {pool.version}
+    pool.add(pending("a"))
+    seen.add(pool.version)
+    pool.add(pending("a"))
+    seen.add(pool.version)
+    pool.remove(ID.of(b"a"), "accepted")
+    seen.add(pool.version)
+    assert len(seen) == 3
