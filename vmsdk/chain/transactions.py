@@ -1,0 +1,154 @@
+"""Transactions: dataclasses with one encoding, and the ID that this encoding hashes to.
+
+    class Transfer(Signed):
+        to: Address
+        amount: U64
+        nonce: U64
+
+A transaction is encoded as the nodes' Go codec encodes an interface: the codec version (u16, 0),
+the tag (u32), the fields. A signed one ends with the public key (33 bytes) and the signature (64
+bytes).
+"""
+
+from __future__ import annotations
+
+import struct
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+
+from typing_extensions import Self, dataclass_transform
+
+from vmsdk.chain import keys
+from vmsdk.chain.encoding import Bytes20, Encoding, Fixed, record, tagged
+from vmsdk.chain.invalid import Invalid
+from vmsdk.ids import ID
+
+Address = Bytes20
+"""Who owns and sends: 20 bytes, the beginning of the SHA-256 of a public key."""
+
+_HEAD = struct.Struct(">HI")
+_VERSION = 0
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+@dataclass(frozen=True)
+class Transaction:
+    """The base of a chain's transactions. Each subclass is a frozen dataclass, without a decorator.
+
+    The fields are annotated as in `vmsdk.chain.encoding`; other annotations raise `TypeError` when
+    the class is defined.
+    """
+
+    tag: ClassVar[int] = 0
+    """Distinguishes the kinds of a chain's transactions. Part of the encoding: never change it."""
+    _encoding: ClassVar[Encoding[Any]]
+    _last: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        dataclass(frozen=True)(cls)
+        cls._encoding = record(cls, cls._last)
+        tagged([cls], cls.__name__)
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Self:
+        """Decode a transaction. Raises `Invalid` unless *raw* is what its `raw` would be."""
+        if raw[: _HEAD.size] != _HEAD.pack(_VERSION, cls.tag):
+            raise Invalid(
+                f"the bytes don't begin like a {cls.__name__}, with codec version {_VERSION} and its tag",
+                tag=cls.tag,
+                begin=raw[: _HEAD.size].hex(),
+            )
+        try:
+            transaction, end = cls._encoding.read(raw, _HEAD.size)
+        except ValueError as error:  # InvalidEncoding, or from the author's __post_init__
+            raise Invalid(str(error)) from None
+        if end != len(raw):
+            raise Invalid(f"{len(raw)} bytes, but the {cls.__name__} ends at byte {end}")
+        transaction.__dict__["raw"] = raw
+        return transaction  # type: ignore[no-any-return]
+
+    @cached_property
+    def raw(self) -> bytes:
+        """The encoding. Raises `InvalidEncoding` if a field holds what its annotation excludes."""
+        return _HEAD.pack(_VERSION, self.tag) + self._encoding.encode(self)
+
+    @cached_property
+    def id(self) -> ID:
+        """The SHA-256 of `raw`."""
+        return ID.of(self.raw)
+
+
+class Signed(Transaction):
+    """The base of transactions signed by their sender, with the keys of `vmsdk.chain.keys`.
+
+    The signed message is `DOMAIN`, the chain's ID, and `raw` without the signature, so a
+    transaction is valid on one chain only. Nobody but the signer can alter its bytes and keep it
+    valid.
+    """
+
+    DOMAIN: ClassVar[bytes] = b"vmsdk signed transaction\n"
+    _last = ("public_key", "signature")
+
+    public_key: Annotated[bytes, Fixed(keys.PUBLIC_KEY_BYTES)] = field(default=b"", kw_only=True, repr=False)
+    signature: Annotated[bytes, Fixed(keys.SIGNATURE_BYTES)] = field(default=b"", kw_only=True, repr=False)
+
+    @cached_property
+    def sender(self) -> bytes:
+        """The address of the public key, which signed once `check` has passed."""
+        self._must_be_signed()
+        return keys.address_of(self.public_key)
+
+    def sign(self, key: keys.PrivateKey, chain_id: ID) -> Self:
+        """Return the same transaction, signed by *key* for the chain *chain_id*."""
+        unsigned = replace(self, public_key=key.public_key, signature=bytes(keys.SIGNATURE_BYTES))
+        return replace(unsigned, signature=key.sign(unsigned._message(chain_id)))
+
+    def check(self, chain_id: ID) -> None:
+        """Check the signature. Raises `Invalid` if it doesn't match, or is for another chain."""
+        self._must_be_signed()
+        if not keys.verify(self.public_key, self._message(chain_id), self.signature):
+            raise Invalid(
+                "the signature does not match: another key's, of other contents, or for another chain",
+                sender=self.sender.hex(),
+                chain_id=str(chain_id),
+            )
+
+    def _message(self, chain_id: ID) -> bytes:
+        return self.DOMAIN + chain_id + self.raw[: -keys.SIGNATURE_BYTES]
+
+    def _must_be_signed(self) -> None:
+        if not self.public_key:
+            raise Invalid(f"the {type(self).__name__} is not signed: call sign(key, chain_id)")
+
+
+def parser(kind: Any) -> Callable[[bytes], Any]:
+    """Return the function that decodes a chain's transactions, which raises `Invalid`.
+
+    *kind* is `bytes`, a `Transaction` class, or a union of such, whose tags differ. Raises
+    `TypeError` for anything else.
+    """
+    if kind is bytes:
+        return bytes
+    is_union = get_origin(kind) in (Union, types.UnionType)
+    kinds = get_args(kind) if is_union else (kind,)
+    for each in kinds:
+        if not (isinstance(each, type) and issubclass(each, Transaction)):
+            raise TypeError(
+                f"{each!r} is not a kind of transaction: give bytes, a subclass of chain.Transaction, "
+                "or a union of subclasses, Transfer | Mint"
+            )
+    if not is_union:
+        return kind.from_bytes  # type: ignore[no-any-return]
+    parsers = {_HEAD.pack(_VERSION, tag): each.from_bytes for tag, each in tagged(kinds, str(kind)).items()}
+
+    def parse(raw: bytes) -> Any:
+        parse_one = parsers.get(raw[: _HEAD.size])
+        if parse_one is None:
+            raise Invalid("unknown kind of transaction", begin=raw[: _HEAD.size].hex())
+        return parse_one(raw)
+
+    return parse
