@@ -19,4 +19,4 @@ class Invalid(VMError):
 
 
 class NotYet(Invalid):
-    """A transaction breaks a rule now and may satisfy it later, such as a nonce that is too high."""
+    """A transaction breaks a rule now, but may satisfy it later: its nonce is too high, say."""

@@ -253,6 +253,21 @@ def test_a_union_does_not_depend_on_the_order_in_which_it_is_written() -> None:
     assert encoding_of(Circle | Nothing).encode(Nothing()) == encoding_of(Nothing | Circle).encode(Nothing())
 
 
+@dataclass
+class Base:
+    x: U8 = field(kw_only=True)
+
+
+@dataclass
+class Child(Base):
+    y: U8
+
+
+def test_fields_are_in_the_order_of_the_parameters_of_init() -> None:
+    assert encoding_of(Child).encode(Child(1, x=2)) == b"\1\2"
+    assert encoding_of(Child).decode(b"\1\2") == Child(1, x=2)
+
+
 def test_bytes_are_read_in_place() -> None:
     assert encoding_of(Bytes32).read(bytes(3) + b"\1" * 32 + b"\2", 3) == (b"\1" * 32, 35)
     assert Reader(encoding_of(Annotated[bytes, Fixed(3)]).encode(b"abc")).fixed(3) == b"abc"

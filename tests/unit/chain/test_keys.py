@@ -112,6 +112,7 @@ def test_signatures_of_other_lengths_verify_nothing() -> None:
     key = Ed25519Key.generate()
     for signature in (b"", key.sign(b"")[:63], key.sign(b"") + b"\0"):
         assert not keys.verify(key.public_key, b"", signature)
+    assert not keys.verify(key.public_key, b"b", key.sign(b"ab") + b"a")
 
 
 def test_an_address_is_the_start_of_the_hash_of_the_public_key() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from dataclasses import field
 from typing import Annotated, Any
 
 import pytest
@@ -43,6 +44,11 @@ class Transfer(Signed):
 class Mint(Signed):
     tag = 4
     amount: U64
+
+
+class Burn(Signed):
+    tag = 5
+    amount: U64 = field(kw_only=True)
 
 
 class AlsoMint(Transaction):
@@ -144,6 +150,12 @@ def test_a_signature_covers_the_kind() -> None:
     other = Pay(bytes(20), 5, 7, public_key=key.public_key, signature=signed.signature)
     with pytest.raises(Invalid):
         other.check(CHAIN)
+
+
+def test_the_signature_comes_after_keyword_only_fields_too() -> None:
+    signed = Burn(amount=5).sign(Ed25519Key.generate(), CHAIN)
+    assert signed.raw[-64:] == signed.signature
+    assert Burn.from_bytes(signed.raw) == signed
 
 
 def test_an_unsigned_one_says_so() -> None:
