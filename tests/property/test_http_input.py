@@ -53,7 +53,7 @@ async def at_once(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def json_rpc(body: bytes) -> bytes:
     """The response to *body*, without an event loop."""
-    work = SERVICE.answer(body, at_once, no_report)
+    work = SERVICE.handle(body, at_once, no_report)
     try:
         work.send(None)
     except StopIteration as end:

@@ -66,12 +66,14 @@ async def respond(
     await send({"type": f"{kind}.response.body", "body": body})
 
 
-async def refuse_websocket(scope: Scope, receive: Receive, send: Send, reason: str) -> None:
+async def refuse_websocket(
+    scope: Scope, receive: Receive, send: Send, reason: str, status: int = 400
+) -> None:
     """Refuse a WebSocket at a path that serves none, with the reason if the server can carry it."""
     await receive()
     if "websocket.http.response" in scope.get("extensions", {}):
         text = (reason + "\n").encode()
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(text))]
-        await respond(send, 400, headers, text, websocket=True)
+        await respond(send, status, headers, text, websocket=True)
     else:
         await send({"type": "websocket.close", "code": 1008, "reason": reason})

@@ -1,14 +1,12 @@
-"""JSON-RPC 2.0 over HTTP POST: the public methods of an object as `service.method`."""
+"""JSON-RPC 2.0, by POST and on WebSockets: the public methods of an object as `service.method`."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import logging
-import math
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple, NoReturn, overload
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, NamedTuple, overload
 
 from vmsdk.errors import InvalidBlock, NotFound
 from vmsdk.http.asgi import (
@@ -23,20 +21,20 @@ from vmsdk.http.asgi import (
     report_to_log,
     respond,
 )
-from vmsdk.http.rpcmethod import (
+from vmsdk.http.connection import Connection, Subscription
+from vmsdk.http.rpcmessage import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     PARSE_ERROR,
     SERVER_ERROR,
-    Arguments,
     JSONRPCError,
-    RPCMethod,
-    methods_of,
-    quoted,
-    wire_names,
+    decode,
+    depth,
+    encode,
+    failure,
 )
-from vmsdk.ids import ID, NodeID
+from vmsdk.http.rpcmethod import Arguments, RPCMethod, methods_of, quoted, wire_names
 from vmsdk.vm import ChainVM
 
 MAX_BATCH = 1_000
@@ -44,13 +42,12 @@ MAX_BATCH = 1_000
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 128
 """How deep arrays and objects may be nested."""
-MAX_DIGITS = 1_000
-"""Digits of an integer. Python needs quadratic time to read one."""
 
 RunInThread = Callable[..., Awaitable[Any]]
 
 _log = logging.getLogger(__name__)
 _MAX_TYPE = 100
+_MAX_ORIGIN = 200
 _JSON_TYPES = (b"application/json", b"application/json-rpc", b"application/jsonrequest")
 
 
@@ -73,18 +70,24 @@ class JSONRPC:
     """
 
     @overload
-    def __init__(self, services: str, service: object, *, max_batch: int = ..., max_body_bytes: int = ..., max_depth: int = ...) -> None: ...  # fmt: skip  # noqa: E501
+    def __init__(self, services: str, service: object, *, separator: str = ..., origins: Collection[str] = ..., max_batch: int = ..., max_body_bytes: int = ..., max_depth: int = ...) -> None: ...  # fmt: skip  # noqa: E501
     @overload
-    def __init__(self, services: Mapping[str, object], *, max_batch: int = ..., max_body_bytes: int = ..., max_depth: int = ...) -> None: ...  # fmt: skip  # noqa: E501
+    def __init__(self, services: Mapping[str, object], *, separator: str = ..., origins: Collection[str] = ..., max_batch: int = ..., max_body_bytes: int = ..., max_depth: int = ...) -> None: ...  # fmt: skip  # noqa: E501
     def __init__(
         self,
         services: str | Mapping[str, object],
         service: object = None,
         *,
+        separator: str = ".",
+        origins: Collection[str] = (),
         max_batch: int = MAX_BATCH,
         max_body_bytes: int = MAX_BODY_BYTES,
         max_depth: int = MAX_DEPTH,
     ) -> None:
+        if isinstance(origins, str):
+            raise TypeError(f"JSONRPC(origins={origins!r}): pass a list, such as [{origins!r}]")
+        self.separator = separator
+        self.origins = {origin.lower() for origin in origins}
         self.max_batch = max_batch
         self.max_body_bytes = max_body_bytes
         self.max_depth = max_depth
@@ -106,8 +109,8 @@ class JSONRPC:
             )
         before = len(self._methods)
         for python_name, function in methods_of(service):
-            names = [f"{name}.{wire_name}" for wire_name in wire_names(python_name)]
-            method = RPCMethod(f"{name}.{python_name}", function)
+            names = [f"{name}{self.separator}{wire_name}" for wire_name in wire_names(python_name)]
+            method = RPCMethod(f"{name}{self.separator}{python_name}", function)
             for each in names:
                 self._add_method(each, method)
         if len(self._methods) == before:
@@ -125,11 +128,11 @@ class JSONRPC:
         """Whether no method is `async`, so that no event loop is needed."""
         return not any(method.is_async for method in self._methods.values())
 
-    # HTTP -----------------------------------------------------------------------------------------
+    # HTTP ----------------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await refuse_websocket(scope, receive, send, "this path serves JSON-RPC, by POST")
+            await self._serve_websocket(scope, receive, send)
         if scope["type"] != "http":
             return
         content_type = next((value for name, value in scope["headers"] if name == b"content-type"), None)
@@ -157,74 +160,103 @@ class JSONRPC:
             return refusal
         if len(body) > self.max_body_bytes:
             return _text(413, f"a request has at most {self.max_body_bytes} bytes")
-        result = await self.answer(body, run_in_thread, report)
+        result = await self.handle(body, run_in_thread, report)
         return Reply(204, {}, b"") if result is None else Reply(200, _JSON, result)
+
+    # WebSockets -----------------------------------------------------------------------------------
+
+    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        origin, host = (headers.get(name, b"").decode("latin-1").lower() for name in (b"origin", b"host"))
+        # Browsers let any page open a WebSocket to any site.
+        if origin and not self.origins & {origin, "*"} and origin.partition("://")[2] != host:
+            reason = (
+                f"pages of {origin[:_MAX_ORIGIN]} may not call this service: JSONRPC(origins=...) admits them"
+            )
+            await refuse_websocket(scope, receive, send, reason, 403)
+            return
+        run, report = scope.get(RUN_IN_THREAD, asyncio.to_thread), scope.get(REPORT, report_to_log)
+        await receive()
+        await send({"type": "websocket.accept"})
+
+        async def handle(body: bytes, connection: Connection, opened: list[Subscription]) -> bytes | None:
+            return await self._handle(body, run, _Caller(report, connection, opened))
+
+        await Connection(send, report).serve(receive, handle)
 
     # JSON-RPC -------------------------------------------------------------------------------------
 
-    async def answer(
+    async def handle(
         self, body: bytes, run_in_thread: RunInThread = asyncio.to_thread, report: Report = report_to_log
     ) -> bytes | None:
         """The response to the call or batch in *body*; None if it holds notifications only."""
+        return await self._handle(body, run_in_thread, _Caller(report, None, []))
+
+    async def _handle(self, body: bytes, run_in_thread: RunInThread, caller: _Caller) -> bytes | None:
+        if len(body) > self.max_body_bytes:
+            return _invalid(f"a request has at most {self.max_body_bytes} bytes, not {len(body)}")
         try:
-            request = _decode(body)
+            request = decode(body)
         except (ValueError, RecursionError) as error:
-            return _failure(None, JSONRPCError(PARSE_ERROR, f"parse error: {error}"))
+            return failure(None, JSONRPCError(PARSE_ERROR, f"parse error: {error}"))
         # Counting brackets settles it for nearly every request.
-        if body.count(b"[") + body.count(b"{") > self.max_depth and _depth(request) > self.max_depth:
-            reason = f"nested more than {self.max_depth} deep"
-            return _failure(None, JSONRPCError(INVALID_REQUEST, f"invalid request: {reason}"))
+        if body.count(b"[") + body.count(b"{") > self.max_depth and depth(request) > self.max_depth:
+            return _invalid(f"nested more than {self.max_depth} deep")
         if not isinstance(request, list):
-            return await _run_one(self._prepare(request, report), run_in_thread) or None
+            return await _run_one(self._prepare(request, caller), run_in_thread) or None
         if not request or len(request) > self.max_batch:
-            reason = f"a batch has 1 to {self.max_batch} calls, not {len(request)}"
-            return _failure(None, JSONRPCError(INVALID_REQUEST, f"invalid request: {reason}"))
-        calls = [self._prepare(each, report) for each in request]
+            return _invalid(f"a batch has 1 to {self.max_batch} calls, not {len(request)}")
+        calls = [self._prepare(each, caller) for each in request]
         results = [result for result in await _run_batch(calls, run_in_thread) if result]
         return b"[" + b",".join(results) + b"]" if results else None
 
-    def _prepare(self, request: Any, report: Report) -> _Call | bytes:
+    def _prepare(self, request: Any, caller: _Caller) -> _Call | bytes:
         """The call in *request*, or the response that refuses it."""
         if not isinstance(request, dict):
-            return _failure(None, JSONRPCError(INVALID_REQUEST, "invalid request: not an object"))
+            return _invalid("not an object")
         call_id = request.get("id")
-        try:
-            if isinstance(call_id, bool) or not isinstance(call_id, (str, int, float, type(None))):
-                call_id = None
-                _invalid("the id is not a string, a number or null")
-            if request.get("jsonrpc") != "2.0":
-                _invalid('"jsonrpc" is not "2.0"')
-            name = request.get("method")
-            if not isinstance(name, str):
-                _invalid('"method" is not a string')
-            params = request.get("params")
-            if not isinstance(params, (list, dict, type(None))):
-                _invalid('"params" is neither an array nor an object')
-        except JSONRPCError as error:
-            return _failure(call_id, error)
+        if isinstance(call_id, bool) or not isinstance(call_id, (str, int, float, type(None))):
+            return _invalid("the id is not a string, a number or null")
+        if request.get("jsonrpc") != "2.0":
+            return _invalid('"jsonrpc" is not "2.0"', call_id)
+        name, params = request.get("method"), request.get("params")
+        if not isinstance(name, str):
+            return _invalid('"method" is not a string', call_id)
+        if not isinstance(params, (list, dict, type(None))):
+            return _invalid('"params" is neither an array nor an object', call_id)
         is_notification = "id" not in request
         try:
             method = self._methods.get(name)
             if method is None:
                 raise JSONRPCError(METHOD_NOT_FOUND, f"method not found: {quoted(name)}")
-            return _Call(method, method.bind(params), call_id, is_notification, report)
+            return _Call(method, method.bind(params, caller.connection), call_id, is_notification, caller)
         except JSONRPCError as error:
-            return b"" if is_notification else _failure(call_id, error)
+            return b"" if is_notification else failure(call_id, error)
+
+
+class _Caller(NamedTuple):
+    """Where a request comes from."""
+
+    report: Report
+    connection: Connection | None
+    """None for a POST."""
+    opened: list[Subscription]
+    """Filled by its calls. They begin when the response has been sent."""
 
 
 class _Call:
     """A call that is ready to run."""
 
-    __slots__ = ("arguments", "id", "is_notification", "method", "report")
+    __slots__ = ("arguments", "caller", "id", "is_notification", "method")
 
     def __init__(
-        self, method: RPCMethod, arguments: Arguments, call_id: Any, is_notification: bool, report: Report
+        self, method: RPCMethod, arguments: Arguments, call_id: Any, is_notification: bool, caller: _Caller
     ) -> None:
         self.method = method
         self.arguments = arguments
         self.id = call_id
         self.is_notification = is_notification
-        self.report = report
+        self.caller = caller
 
     def run(self) -> bytes:
         """Call a plain method; the response, empty for a notification."""
@@ -243,9 +275,14 @@ class _Call:
             return self._failure(error)
 
     def _success(self, result: Any) -> bytes:
+        if isinstance(result, Subscription):
+            if self.is_notification:
+                result.end()  # The client would never learn its ID.
+            self.caller.opened.append(result)
+            result = result.id
         if self.is_notification:
             return b""
-        return f'{{"jsonrpc":"2.0","result":{_encode(result)},"id":{_encode(self.id)}}}'.encode()
+        return f'{{"jsonrpc":"2.0","result":{encode(result)},"id":{encode(self.id)}}}'.encode()
 
     def _failure(self, error: BaseException) -> bytes:
         if isinstance(error, (NotFound, InvalidBlock)):
@@ -253,9 +290,9 @@ class _Call:
             error = JSONRPCError(SERVER_ERROR, str(error))
         elif not isinstance(error, JSONRPCError):
             consequence = f"the client gets error {INTERNAL_ERROR}"
-            self.report(f"JSON-RPC method {self.method.name}", error, consequence)
+            self.caller.report(f"JSON-RPC method {self.method.name}", error, consequence)
             error = JSONRPCError(INTERNAL_ERROR, "internal error: see the log of the chain")
-        return b"" if self.is_notification else _failure(self.id, error)
+        return b"" if self.is_notification else failure(self.id, error)
 
 
 async def _run_one(call: _Call | bytes, run_in_thread: RunInThread) -> bytes:
@@ -280,66 +317,12 @@ def _run_all(calls: list[_Call | bytes]) -> list[bytes]:
     return [call if isinstance(call, bytes) else call.run() for call in calls]
 
 
-def _invalid(reason: str) -> NoReturn:
-    raise JSONRPCError(INVALID_REQUEST, f"invalid request: {reason}")
+def _invalid(reason: str, call_id: Any = None) -> bytes:
+    """The response to what is not a request."""
+    return failure(call_id, JSONRPCError(INVALID_REQUEST, f"invalid request: {reason}"))
 
 
-def _failure(call_id: Any, error: JSONRPCError) -> bytes:
-    try:
-        text = _encode(error.as_json())
-    except (TypeError, ValueError, RecursionError) as reason:
-        _log.error("the data of %r is not JSON: %s", error, reason)
-        text = _encode(JSONRPCError(error.code, error.message).as_json())
-    return f'{{"jsonrpc":"2.0","error":{text},"id":{_encode(call_id)}}}'.encode()
-
-
-# JSON ---------------------------------------------------------------------------------------------
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError("a number is too large")
-    return number
-
-
-def _integer(text: str) -> int:
-    if len(text) > MAX_DIGITS:
-        raise ValueError(f"an integer has more than {MAX_DIGITS} digits")
-    return int(text)
-
-
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_int=_integer, parse_constant=_no_constant)
-
-
-def _decode(body: bytes) -> Any:
-    return _DECODER.decode(body.decode("utf-8-sig"))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (ID, NodeID)):
-        return str(value)
-    cure = ": return its hex() or another text" if isinstance(value, (bytes, bytearray, memoryview)) else ""
-    raise TypeError(f"a result of type {type(value).__name__} is not JSON{cure}")
-
-
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode
-
-
-def _depth(value: Any) -> int:
-    """How deep arrays and objects are nested in *value*."""
-    depth, level = 0, [value]
-    while level := [each for each in level if isinstance(each, (dict, list))]:
-        depth += 1
-        level = [item for each in level for item in (each.values() if isinstance(each, dict) else each)]
-    return depth
-
-
-# HTTP ---------------------------------------------------------------------------------------------
+# HTTP --------------------------------------------------------------------------------------------
 
 
 class Reply(NamedTuple):

@@ -9,7 +9,9 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from vmsdk.errors import InvalidInput, VMError
+from vmsdk.errors import InvalidInput
+from vmsdk.http.connection import Connection
+from vmsdk.http.rpcmessage import INVALID_PARAMS, METHOD_NOT_FOUND, JSONRPCError
 from vmsdk.ids import ID, NodeID
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -26,38 +28,8 @@ _JSON_TYPES: dict[type, tuple[tuple[type, ...], str]] = {
 }
 
 
-# Source: JSON-RPC 2.0, section 5.1.
-PARSE_ERROR = -32700
-INVALID_REQUEST = -32600
-METHOD_NOT_FOUND = -32601
-INVALID_PARAMS = -32602
-INTERNAL_ERROR = -32603
-SERVER_ERROR = -32000
-"""The first of the codes left to servers. Go VMs respond with it to every error."""
-
 # Clients choose names. An error quotes no more of one than this.
 _MAX_QUOTED = 100
-
-
-class JSONRPCError(VMError):
-    """Raise it in a method to respond with an error: *code* an integer, *message* one sentence,
-    *data* any JSON.
-
-    The standard reserves -32768 to -32000; applications may use any other code.
-    """
-
-    def __init__(self, code: int, message: str, data: Any = None) -> None:
-        self.code = code
-        self.message = message
-        self.data = data
-        super().__init__(f"{message} (JSON-RPC error {code})")
-
-    def as_json(self) -> dict[str, Any]:
-        """The `error` member of a response."""
-        error: dict[str, Any] = {"code": self.code, "message": self.message}
-        if self.data is not None:
-            error["data"] = self.data
-        return error
 
 
 class WrongType(Exception):
@@ -73,6 +45,17 @@ class RPCMethod:
         self.function = function
         self.is_async = inspect.iscoroutinefunction(function)
         parameters = list(inspect.signature(function).parameters.values())
+        hints = _hints(name, function)
+        self._connection = next((p for p in parameters if _is_connection(hints.get(p.name))), None)
+        if self._connection is not None:
+            self._needs_connection = hints[self._connection.name] is Connection
+            self._before_connection = parameters.index(self._connection)
+            parameters.remove(self._connection)
+            if self._connection.kind not in (
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                inspect.Parameter.KEYWORD_ONLY,
+            ):
+                raise TypeError(f"{name}: its parameter {self._connection.name} must be an ordinary one")
         self._positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         self._takes_more = any(p.kind is p.VAR_POSITIONAL for p in parameters)
         self._takes_any_name = any(p.kind is p.VAR_KEYWORD for p in parameters)
@@ -87,15 +70,26 @@ class RPCMethod:
         self._required_positional = sum(1 for p in self._positional if p.default is p.empty)
         self._only_by_position = any(p.kind is p.POSITIONAL_ONLY for p in required)
         self._only_by_name = [p.name for p in required if p.kind is p.KEYWORD_ONLY]
-        self._converts = _converters(function, [*self._positional, *named])
+        self._converts = _converters(hints, [*self._positional, *named])
         self._takes = ", ".join(p.name for p in parameters) or "no parameters"
 
-    def bind(self, params: Any) -> Arguments:
-        """The arguments for *params*: an array, an object, or None. Raises `JSONRPCError` -32602.
+    def bind(self, params: Any, connection: Connection | None = None) -> Arguments:
+        """The arguments for *params*: an array, an object, or None. Raises `JSONRPCError`.
 
         An array of one object counts as that object if its names fit: many blockchain clients wrap
-        named parameters this way.
+        named parameters this way. *connection* is None for a POST.
         """
+        args, named = self._bind(params)
+        parameter = self._connection
+        if parameter is None:
+            return args, named
+        if connection is None and self._needs_connection:
+            raise JSONRPCError(METHOD_NOT_FOUND, f"{self.name} is not available by POST: use a WebSocket")
+        if len(args) > self._before_connection and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            return (*args[: self._before_connection], connection, *args[self._before_connection :]), named
+        return args, {**named, parameter.name: connection}
+
+    def _bind(self, params: Any) -> Arguments:
         if not params:
             return self._bind_list(params) if isinstance(params, list) else self._bind_names({})
         if isinstance(params, dict):
@@ -183,11 +177,24 @@ def _normal(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _converters(function: Callable[..., Any], parameters: Iterable[inspect.Parameter]) -> dict[str, Convert]:
+def _hints(name: str, function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of *function*; none if one names what is not imported at run time."""
     try:
-        hints = typing.get_type_hints(function)
-    except Exception:  # noqa: BLE001 - an annotation may name what is not imported at run time
+        return typing.get_type_hints(function)
+    except Exception as error:  # noqa: BLE001 - evaluating an annotation may raise anything
+        if any("Connection" in str(each) for each in inspect.get_annotations(function).values()):
+            raise TypeError(
+                f"{name}: its annotations can't be evaluated ({error}), so vmsdk can't see which parameter "
+                "is the connection: import what they name at run time, not below TYPE_CHECKING"
+            ) from None
         return {}
+
+
+def _is_connection(hint: Any) -> bool:
+    return hint is Connection or Connection in typing.get_args(hint)
+
+
+def _converters(hints: Mapping[str, Any], parameters: Iterable[inspect.Parameter]) -> dict[str, Convert]:
     converters = {p.name: _converter(hints[p.name]) for p in parameters if p.name in hints}
     return {name: convert for name, convert in converters.items() if convert is not None}
 

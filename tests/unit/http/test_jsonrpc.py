@@ -92,7 +92,7 @@ class Chain:
 def answer(service: JSONRPC, body: bytes | Any) -> Any:
     """The answer to *body*, decoded; None if there is none."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    found = asyncio.run(service.answer(raw))
+    found = asyncio.run(service.handle(raw))
     return None if found is None else json.loads(found)
 
 
@@ -487,7 +487,7 @@ def test_a_client_that_leaves_before_its_body_ends_gets_nothing() -> None:
 @pytest.mark.parametrize("field", ['"id": 1e999', '"id": 1, "params": [-1e400]'])
 def test_a_number_that_no_float_can_hold_is_a_parse_error(field: str) -> None:
     body = f'{{"jsonrpc": "2.0", "method": "chain.static", {field}}}'.encode()
-    response = json.loads(asyncio.run(JSONRPC("chain", Chain()).answer(body)) or b"")
+    response = json.loads(asyncio.run(JSONRPC("chain", Chain()).handle(body)) or b"")
     assert response["error"] == {"code": -32700, "message": "parse error: a number is too large"}
     assert response["id"] is None
 

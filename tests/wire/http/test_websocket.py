@@ -21,7 +21,7 @@ from websockets.asyncio.client import connect as connect_async
 from websockets.sync.client import connect
 
 from tests.wire.http.conftest import Serve, Served
-from vmsdk.http import JSONRPC, WSGI, subpaths
+from vmsdk.http import WSGI, subpaths
 from vmsdk.rpc.http import websocket as websocket_module
 
 DEADLINE_S = 20.0
@@ -298,7 +298,6 @@ def refusing(*messages: dict[str, Any]) -> Any:
             b"who are you?",
         ),
         (WSGI(lambda environ, start_response: []), 400, b"this app is WSGI, which has no WebSockets\n"),
-        (JSONRPC({"f": lambda: None}), 400, b"this path serves JSON-RPC, by POST\n"),
     ],
 )
 def test_a_websocket_is_refused_before_it_is_one(

@@ -1,0 +1,286 @@
+"""A client's WebSocket at a JSON-RPC service, with its notifications and subscriptions."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from vmsdk.errors import Closed, NotFound
+from vmsdk.http.asgi import FAILURES, Receive, Report, Send
+from vmsdk.http.rpcmessage import SERVER_ERROR, JSONRPCError, encode
+
+MAX_RUNNING = 16
+"""Requests of one connection that run at a time. Further ones wait."""
+MAX_WAITING = 1_000
+"""Requests that wait for a response. A client that sends more is disconnected with 1013."""
+MAX_WAITING_BYTES = 32 * 1024 * 1024
+MAX_UNREAD = 1_000
+"""Notifications that a client has not read. With more it is disconnected with 1013."""
+MAX_UNREAD_BYTES = 4 * 1024 * 1024
+MAX_SUBSCRIPTIONS = 100
+"""Of one connection."""
+
+# RFC 6455, section 7.4.1, and the IANA registry that extends it.
+_INTERNAL_ERROR = 1011
+_RESTARTING = 1012
+_TRY_AGAIN_LATER = 1013
+
+Handle = Callable[[bytes, "Connection", "list[Subscription]"], Awaitable["bytes | None"]]
+
+
+class Connection:
+    """One client's WebSocket. A JSON-RPC method with a parameter annotated `Connection` receives
+    it.
+
+    All methods may be called from any thread, and never wait for the client.
+    """
+
+    def __init__(self, send: Send, report: Report) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._send = send
+        self._report = report
+        self._lock = threading.RLock()
+        self._unread: deque[str] = deque()
+        self._unread_bytes = 0
+        self._close: tuple[int, str] | None = None
+        self._has_left = False
+        self._writer: asyncio.Task[None] | None = None
+        self._is_writing = False
+        self._subscriptions: dict[str, Subscription] = {}
+        self.state: dict[str, Any] = {}
+        """What the service wants to remember of this client."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client can still be reached."""
+        return self._close is None
+
+    def notify(self, method: str, params: list[Any] | dict[str, Any] | None = None) -> bool:
+        """Send a notification; False if the connection is closed.
+
+        A client that leaves `MAX_UNREAD` of them unread is disconnected with the close code 1013.
+        """
+        given = "" if params is None else f',"params":{encode(params)}'
+        return self.queue(f'{{"jsonrpc":"2.0","method":{encode(method)}{given}}}')
+
+    def subscribe(
+        self, source: AsyncIterator[Any] | None = None, *, method: str = "eth_subscription"
+    ) -> Subscription:
+        """A new subscription, which a JSON-RPC method returns: the client gets its ID.
+
+        Each item of *source* is sent to the client, which may read at its own pace: the next item
+        is taken when the one before has been sent. Without a source, call `Subscription.send`.
+        *method* is the name of the notifications. Raises `JSONRPCError` above `MAX_SUBSCRIPTIONS`.
+        """
+        with self._lock:
+            if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
+                raise JSONRPCError(
+                    SERVER_ERROR,
+                    f"a connection has at most {MAX_SUBSCRIPTIONS} subscriptions; end some first",
+                )
+            subscription = Subscription(self, source, method)
+            if self.is_open:
+                self._subscriptions[subscription.id] = subscription
+            return subscription
+
+    def unsubscribe(self, subscription_id: str) -> bool:
+        """End a subscription; False if this connection has none with this ID."""
+        with self._lock:
+            subscription = self._subscriptions.pop(subscription_id, None)
+        if subscription is None:
+            return False
+        subscription.end()
+        return True
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the WebSocket. Unsent notifications are dropped."""
+        with self._lock:
+            if self._close is None:
+                self._close = code, reason
+                self._unread.clear()
+                self._unread_bytes = 0
+                self._start_writing()
+
+    # For the service ------------------------------------------------------------------------------
+
+    async def serve(self, receive: Receive, handle: Handle) -> None:
+        """Handle the client's requests until it leaves or the chain stops."""
+        running = asyncio.Semaphore(MAX_RUNNING)
+        waiting: dict[asyncio.Task[None], int] = {}
+
+        async def respond(body: bytes) -> None:
+            opened: list[Subscription] = []
+            try:
+                async with running:
+                    response = await handle(body, self, opened)
+            except Closed:
+                return  # The chain is stopping.
+            if response is not None:
+                await self.transmit(response.decode())
+            for subscription in opened:
+                subscription.begin()
+
+        try:
+            while (message := await receive())["type"] == "websocket.receive":
+                data = message.get("bytes")
+                body = message["text"].encode() if data is None else bytes(data)
+                if len(waiting) >= MAX_WAITING:
+                    self.close(_TRY_AGAIN_LATER, f"{MAX_WAITING} requests wait: send fewer at a time")
+                elif waiting and sum(waiting.values()) + len(body) > MAX_WAITING_BYTES:
+                    self.close(_TRY_AGAIN_LATER, f"requests of {MAX_WAITING_BYTES} bytes wait: send fewer")
+                elif self.is_open:
+                    task = asyncio.create_task(respond(body))
+                    waiting[task] = len(body)
+                    task.add_done_callback(waiting.pop)
+        finally:
+            self._end()
+            for task in waiting:
+                task.cancel()
+
+    async def transmit(self, text: str) -> None:
+        """Send a message, and wait until it is sent or the client has left."""
+        if self.is_open:
+            try:
+                await self._send({"type": "websocket.send", "text": text})
+            except OSError:
+                self._end()
+
+    def queue(self, text: str) -> bool:
+        """Send a message soon; False if the connection is closed."""
+        with self._lock:
+            is_full = len(self._unread) >= MAX_UNREAD or self._unread_bytes + len(text) > MAX_UNREAD_BYTES
+            if self._unread and is_full:
+                self.overflow()
+            if not self.is_open:
+                return False
+            self._unread.append(text)
+            self._unread_bytes += len(text)
+            self._start_writing()
+            return True
+
+    def overflow(self) -> None:
+        """Disconnect a client that is too slow."""
+        self.close(_TRY_AGAIN_LATER, "too many unread notifications: read faster, or subscribe to less")
+
+    def fail(self, what: str, error: BaseException) -> None:
+        """Disconnect the client of a subscription whose source failed."""
+        if isinstance(error, (NotFound, JSONRPCError)):
+            self.close(_INTERNAL_ERROR, str(error))
+        elif not isinstance(error, Closed):
+            self._report(what, error, "its client is disconnected with 1011")
+            self.close(_INTERNAL_ERROR, "internal error: see the log of the chain")
+
+    def _start_writing(self) -> None:
+        if not self._is_writing:
+            self._is_writing = True
+            try:
+                self._loop.call_soon_threadsafe(self._create_writer)
+            except RuntimeError:
+                self._close = self._close or (_RESTARTING, "")  # The loop has ended.
+
+    def _create_writer(self) -> None:
+        self._writer = self._loop.create_task(self._write())
+
+    async def _write(self) -> None:
+        """Send what is unread, and the close frame after it."""
+        while True:
+            with self._lock:
+                if self._close is None and not self._unread:
+                    self._is_writing = False
+                    return
+                if self._has_left:
+                    return
+                close = self._close
+                text = self._unread.popleft() if close is None else ""
+                self._unread_bytes -= len(text)
+            if close is not None:
+                break
+            await self.transmit(text)
+        try:
+            await self._send({"type": "websocket.close", "code": close[0], "reason": close[1]})
+        except OSError:
+            pass  # The client has left.
+
+    def _end(self) -> None:
+        """The client has left, or is made to."""
+        with self._lock:
+            self._close = self._close or (1000, "")
+            self._has_left = True
+            self._unread.clear()
+            self._unread_bytes = 0
+            subscriptions = list(self._subscriptions.values())
+            self._subscriptions.clear()
+        for subscription in subscriptions:
+            subscription.end()
+
+
+class Subscription:
+    """One subscription of a client. The method that returns it responds with its `id`."""
+
+    def __init__(self, connection: Connection, source: AsyncIterator[Any] | None, method: str) -> None:
+        self.id = "0x" + secrets.token_hex(16)
+        """32 hexadecimal digits after `0x`, as Ethereum's clients expect."""
+        self._connection = connection
+        self._source = source
+        self._method = method
+        self._lock = threading.Lock()
+        # Until the client knows the ID.
+        self._held: list[str] | None = []
+        self._pump: asyncio.Task[None] | None = None
+        self._has_ended = False
+
+    def send(self, result: Any) -> bool:
+        """Send *result*, any JSON value, to the client; False if the subscription has ended.
+
+        From any thread. Never waits for the client: see `Connection.notify`.
+        """
+        text = self._text(result)
+        with self._lock:
+            if self._has_ended:
+                return False
+            if self._held is None:
+                return self._connection.queue(text)
+            if len(self._held) >= MAX_UNREAD:
+                self._connection.overflow()
+            self._held.append(text)
+            return self._connection.is_open
+
+    def begin(self) -> None:
+        """The client knows the ID. On the event loop."""
+        with self._lock:
+            held, self._held = self._held or (), None
+            for text in held:
+                self._connection.queue(text)
+            if self._source is not None and self._connection.is_open and not self._has_ended:
+                self._pump = asyncio.get_running_loop().create_task(self._send_all(self._source))
+
+    def end(self) -> None:
+        """Send nothing more."""
+        with self._lock:
+            self._has_ended = True
+            pump = self._pump
+        if pump is not None:
+            try:
+                pump.get_loop().call_soon_threadsafe(pump.cancel)
+            except RuntimeError:
+                pass  # The loop has ended, and the task with it.
+
+    def _text(self, result: Any) -> str:
+        params = f'{{"subscription":"{self.id}","result":{encode(result)}}}'
+        return f'{{"jsonrpc":"2.0","method":{encode(self._method)},"params":{params}}}'
+
+    async def _send_all(self, source: AsyncIterator[Any]) -> None:
+        try:
+            async for result in source:
+                await self._connection.transmit(self._text(result))
+                if not self._connection.is_open:
+                    break
+        except FAILURES as error:
+            self._connection.fail(f"the source of a subscription ({self._method})", error)
+        finally:
+            if hasattr(source, "aclose"):
+                await source.aclose()

@@ -1,0 +1,100 @@
+"""The messages of JSON-RPC 2.0: their JSON and their errors."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from typing import Any, NoReturn
+
+from vmsdk.errors import VMError
+from vmsdk.ids import ID, NodeID
+
+# Source: JSON-RPC 2.0, section 5.1.
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+SERVER_ERROR = -32000
+"""The first of the codes left to servers. Go VMs respond with it to every error."""
+
+MAX_DIGITS = 1_000
+"""Digits of an integer. Python needs quadratic time to read one."""
+
+_log = logging.getLogger(__name__)
+
+
+class JSONRPCError(VMError):
+    """Raise it in a method to respond with an error: *code* an integer, *message* one sentence,
+    *data* any JSON.
+
+    The standard reserves -32768 to -32000; applications may use any other code.
+    """
+
+    def __init__(self, code: int, message: str, data: Any = None) -> None:
+        self.code = code
+        self.message = message
+        self.data = data
+        super().__init__(f"{message} (JSON-RPC error {code})")
+
+    def as_json(self) -> dict[str, Any]:
+        """The `error` member of a response."""
+        error: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.data is not None:
+            error["data"] = self.data
+        return error
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"an integer has more than {MAX_DIGITS} digits")
+    return int(text)
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_int=_integer, parse_constant=_no_constant)
+
+
+def decode(body: bytes) -> Any:
+    """The JSON value in *body*. Raises `ValueError` or `RecursionError`."""
+    return _DECODER.decode(body.decode("utf-8-sig"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (ID, NodeID)):
+        return str(value)
+    cure = ": return its hex() or another text" if isinstance(value, (bytes, bytearray, memoryview)) else ""
+    raise TypeError(f"a result of type {type(value).__name__} is not JSON{cure}")
+
+
+encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode
+
+
+def depth(value: Any) -> int:
+    """How deep arrays and objects are nested in *value*."""
+    levels, level = 0, [value]
+    while level := [each for each in level if isinstance(each, (dict, list))]:
+        levels += 1
+        level = [item for each in level for item in (each.values() if isinstance(each, dict) else each)]
+    return levels
+
+
+def failure(call_id: Any, error: JSONRPCError) -> bytes:
+    """The response to the call *call_id* that carries *error*."""
+    try:
+        text = encode(error.as_json())
+    except (TypeError, ValueError, RecursionError) as reason:
+        _log.error("the data of %r is not JSON: %s", error, reason)
+        text = encode(JSONRPCError(error.code, error.message).as_json())
+    return f'{{"jsonrpc":"2.0","error":{text},"id":{encode(call_id)}}}'.encode()
