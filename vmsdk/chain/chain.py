@@ -24,8 +24,9 @@ from vmsdk.chain.block import (
     effects_of,
 )
 from vmsdk.chain.checks import Checks
+from vmsdk.chain.derived import Follower
 from vmsdk.chain.errors import Invalid, NotYet
-from vmsdk.chain.gossip import transaction_gossip
+from vmsdk.chain.feed import Feed
 from vmsdk.chain.history import History, LoggedEvent, Outcomes, Receipt
 from vmsdk.chain.limits import Limits
 from vmsdk.chain.mempool import Mempool, Pending
@@ -34,10 +35,9 @@ from vmsdk.chain.state import State as ChainState
 from vmsdk.context import Context
 from vmsdk.errors import InvalidBlock, NotFound, NothingToBuild, VMError
 from vmsdk.ids import ID
-from vmsdk.p2p.network import Networked
 from vmsdk.state import State
 from vmsdk.timestamp import Timestamp
-from vmsdk.vm import GetAncestors
+from vmsdk.vm import ChainVM, GetAncestors
 
 # Transactions that peers may still gossip although they are in a block.
 MAX_RECENT_TRANSACTIONS = 65_536
@@ -104,7 +104,7 @@ class ContextCandidate(Candidate, VerifyWithContext):
         self.chain._verify(self, p_chain_height)
 
 
-class Chain(Networked, GetAncestors):
+class Chain(ChainVM, GetAncestors):
     """A chain whose author writes the rules. Everything else is here.
 
     The node runs it as any `ChainVM`. `execute` is called at admission, when a block is built, when
@@ -142,6 +142,10 @@ class Chain(Networked, GetAncestors):
 
     def on_accept(self, block: Block) -> None:
         """Called after *block* is stored. An exception is logged, and never stops the chain."""
+
+    def followers(self) -> Iterable[Follower[Block]]:
+        """Indexes of your own that follow the accepted blocks. Called once, by `initialize`."""
+        return ()
 
     # What handlers use ----------------------------------------------------------------------------
 
@@ -232,10 +236,6 @@ class Chain(Networked, GetAncestors):
         self.ctx.notify()
         return transaction_id
 
-    def knows(self, transaction_id: ID) -> bool:
-        """Whether the transaction is waiting, or was accepted not long ago. From any thread."""
-        return transaction_id in self.pool or transaction_id in self._recent
-
     def _next_header(self, parent: Block, p_chain_height: int | None = None) -> Header:
         now = max(self._now_ms(), parent.timestamp)
         return Header(parent.id, parent.height + 1, now, p_chain_height)
@@ -285,11 +285,12 @@ class Chain(Networked, GetAncestors):
             max_per_sender=limits.mempool_per_sender,
             seconds=limits.mempool_seconds,
         )
-        self.listeners: list[Callable[[Block], None]] = []
+        self.feed: Feed[Block] = Feed(self.history.blocks, lambda: self._last.height)
+        """The accepted blocks from any height on, stored ones and new ones."""
+        self.listeners: list[Callable[[Block], None]] = [self.feed.publish]
         """Called with each accepted block on the engine's thread. They must return at once."""
         self.admission_listeners: list[Callable[[Pending], None]] = []
         """Called with each transaction that was admitted, on the thread that brought it."""
-        self._gossip = transaction_gossip(self.network, self)
         self._checks = Checks(self._check_one)
         self._admission = Admission(
             self.accepted,
@@ -305,6 +306,9 @@ class Chain(Networked, GetAncestors):
         self._ending = threading.Event()
         self._last = self._load(genesis)
         self._candidate = ContextCandidate if hasattr(self, "build_block_with_context") else Candidate
+        self._followers = tuple(self.followers())
+        for follower in self._followers:
+            follower.start(self.feed, ctx.log)
 
     def _load(self, genesis: bytes) -> Block:
         genesis_hash = ID.of(genesis)
@@ -326,15 +330,14 @@ class Chain(Networked, GetAncestors):
 
     def set_state(self, state: State) -> None:
         self._is_normal = state is State.NORMAL_OP
-        if self._is_normal:
-            self._gossip.start()
 
     def shutdown(self) -> None:
         self._ending.set()
-        self._gossip.stop()
+        self.feed.close()
+        for follower in self._followers:
+            follower.stop()
         self._worker.shutdown(cancel_futures=True)
         self._checks.close()
-        super().shutdown()
 
     def health_check(self) -> Any:
         return {"height": self._last.height, "waiting": len(self.pool)}

@@ -32,18 +32,6 @@ class AcceptedBlock(Protocol):
 
 
 BlockT = TypeVar("BlockT", bound=AcceptedBlock)
-BlockT_co = TypeVar("BlockT_co", bound=AcceptedBlock, covariant=True)
-
-
-class BlockStore(Protocol[BlockT_co]):
-    """The accepted blocks of a chain. Both are called from any thread, without a lock."""
-
-    @property
-    def height(self) -> int:
-        """The height of the last accepted block."""
-
-    def blocks(self, start: int, limit: int) -> Sequence[BlockT_co]:
-        """Up to *limit* stored blocks from height *start* on, in order."""
 
 
 class Feed(Generic[BlockT]):
@@ -54,8 +42,14 @@ class Feed(Generic[BlockT]):
     fast one, and never holds up the chain.
     """
 
-    def __init__(self, store: BlockStore[BlockT]) -> None:
-        self._store = store
+    def __init__(self, blocks: Callable[[int, int], Sequence[BlockT]], height: Callable[[], int]) -> None:
+        """*blocks(start, limit)* reads stored blocks in order, *height()* is that of the last
+        accepted.
+
+        Both are called from any thread.
+        """
+        self._stored = blocks
+        self._height = height
         self._window: deque[BlockT] = deque()
         self._window_bytes = 0
         self._changed = threading.Condition()
@@ -65,7 +59,7 @@ class Feed(Generic[BlockT]):
     @property
     def height(self) -> int:
         """The height of the last accepted block."""
-        return self._store.height
+        return self._height()
 
     def publish(self, block: BlockT) -> None:
         """Announce a block that the store has just accepted, in order. Never waits for a reader."""
@@ -124,7 +118,7 @@ class Feed(Generic[BlockT]):
 
     def page(self, start: int, limit: int) -> Sequence[BlockT]:
         """Stored blocks from *start* on, at least one. Raises `NotFound`."""
-        page = self._store.blocks(start, limit)
+        page = self._stored(start, limit)
         if not page or page[0].height != start:
             reason = f"the first one after it has height {page[0].height}" if page else "nor is any after it"
             raise NotFound(f"the block at height {start} is not stored on this node; {reason}")

@@ -29,7 +29,7 @@ class Store:
     def __init__(self, blocks: int = 1) -> None:
         self.kept: list[Block] = [Block(height) for height in range(blocks)]
         self.reads: list[tuple[int, int]] = []
-        self.feed = Feed(self)
+        self.feed = Feed(self.blocks, lambda: self.height)
 
     @property
     def height(self) -> int:

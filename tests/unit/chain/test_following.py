@@ -1,0 +1,78 @@
+"""A `Chain` with its feed and an index that follows it, over crashes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tests.unit.chain.engine import Engine
+from tests.unit.chain.test_feed import DEADLINE_S
+from vmsdk import chain
+from vmsdk.chain.block import Block, Header
+from vmsdk.memorydb import MemoryDatabase
+
+
+class Entries(chain.SQLiteFollower[Block]):
+    """The transactions of all blocks, in order."""
+
+    schema = "CREATE TABLE IF NOT EXISTS entries (height INTEGER, entry BLOB)"
+
+    def add(self, db: sqlite3.Connection, block: Block) -> None:
+        db.executemany("INSERT INTO entries VALUES (?, ?)", [(block.height, tx) for tx in block.transactions])
+
+    def all(self) -> list[tuple[int, bytes]]:
+        with self.read() as db:
+            return db.execute("SELECT * FROM entries ORDER BY rowid").fetchall()
+
+
+class Book(chain.Chain):
+    version = "1.0.0"
+
+    def __init__(self, path: Path) -> None:
+        self.entries = Entries(path)
+
+    def execute(self, state: chain.State, tx: Any, block: Header) -> None:
+        state[tx] = b""
+
+    def followers(self) -> Iterable[chain.Follower[Block]]:
+        return [self.entries]
+
+
+def write(engine: Engine, *texts: bytes) -> None:
+    for text in texts:
+        engine.vm.submit(text)
+        engine.produce()
+
+
+def test_the_feed_has_stored_and_new_blocks_and_ends_with_the_chain(tmp_path: Path) -> None:
+    engine = Engine(Book(tmp_path / "index.db"))
+    write(engine, b"one", b"two")
+    reader = engine.vm.feed.blocks(0, timeout=0)
+    assert [block.transactions for block in reader] == [(), (b"one",), (b"two",)]
+    write(engine, b"three")
+    assert [block.height for block in reader] == [3]
+    engine.stop()
+    assert list(engine.vm.feed.blocks(4)) == []
+
+
+def test_an_index_gets_what_a_crash_made_it_miss_exactly_once(tmp_path: Path) -> None:
+    database = MemoryDatabase()
+    engine = Engine(Book(tmp_path / "index.db"), database)
+    write(engine, b"one", b"two")
+    engine.vm.entries.wait_for(2, DEADLINE_S)
+    assert engine.vm.entries.all() == [(1, b"one"), (2, b"two")]
+    engine.stop()
+
+    without = Engine(Book(tmp_path / "another.db"), database)
+    write(without, b"three", b"four")
+    without.stop()
+
+    again = Engine(Book(tmp_path / "index.db"), database)
+    again.vm.entries.wait_for(4, DEADLINE_S)
+    write(again, b"five")
+    again.vm.entries.wait_for(5, DEADLINE_S)
+    texts = [b"one", b"two", b"three", b"four", b"five"]
+    assert again.vm.entries.all() == list(enumerate(texts, 1))
+    again.stop()
