@@ -24,6 +24,7 @@ def serve(
     ask_parent: bool = True,
     log_level: int | str = logging.INFO,
     transport: Transport = "auto",
+    slow_call_s: float | None = None,
 ) -> None:
     """Run *vm* as a plugin of the node that started this process, until the node ends it.
 
@@ -32,6 +33,9 @@ def serve(
     `vmsdk.protocol.DEFAULT_PROTOCOL`. *log_level* is of the standard `logging`. *transport* is how
     the node reaches the VM: "unix", by sockets that only this user can open; "tcp", by ports of
     127.0.0.1; or "auto", by TCP only where there can't be Unix sockets.
+    A call of the VM that still runs after *slow_call_s* seconds is logged with its stack, once, and
+    again after ten times as long; 0 turns that off. The default is `GRPC_VMSDK_SLOW_CALL_S` of the
+    node's environment, or 3.
 
     Must be called on the main thread, and before anything else uses gRPC. Returns when the node has
     shut the chain down and sent SIGTERM. Exits with status 2 and one message on stderr if no node
@@ -50,7 +54,14 @@ def serve(
         )
     if transport not in TRANSPORTS:
         raise ValueError(f'transport is "auto", "unix" or "tcp", not {transport!r}')
-    options = plugin.Options(type(vm).__name__, protocol_version, ask_parent, log_level, transport=transport)
+    options = plugin.Options(
+        type(vm).__name__,
+        protocol_version,
+        ask_parent,
+        log_level,
+        transport=transport,
+        slow_call_s=slow_call_s,
+    )
     plugin.run(lambda: vm, options)
 
 

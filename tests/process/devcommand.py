@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -37,6 +37,7 @@ class Dev:
         folder: Path,
         port: int | None = 0,
         command: Sequence[str] = ("-m", "vmsdk", "dev"),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         argv = [sys.executable, *command, *map(str, arguments)]
         if port is not None:
@@ -44,7 +45,7 @@ class Dev:
         self._process = subprocess.Popen(
             argv,
             cwd=folder,
-            env={"LANG": "C"},
+            env={"LANG": "C", **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

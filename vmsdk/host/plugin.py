@@ -42,6 +42,12 @@ _READ_BYTES = 64 * 1024
 # A longer line is shown in pieces, so that output without line breaks can't fill the memory.
 MAX_LINE_CHARACTERS = 64 * 1024
 
+
+def inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a node's environment that its plugins get."""
+    return {name: value for name, value in environment.items() if name.startswith(_INHERITED_PREFIXES)}
+
+
 Log = Callable[[str, str], None]
 
 
@@ -151,10 +157,7 @@ class PluginProcess:
         return self.address
 
     def _spawn(self, engine_address: str) -> None:
-        environment = {ENGINE_ADDRESS_KEY: engine_address}
-        environment.update(
-            (name, value) for name, value in self._environment.items() if name.startswith(_INHERITED_PREFIXES)
-        )
+        environment = {ENGINE_ADDRESS_KEY: engine_address, **inherited(self._environment)}
         # Linux sends the parent-death signal when the *thread* that started the child ends. So the
         # thread that waits for the child's end starts it.
         self._run("life", self._live, environment)

@@ -24,6 +24,11 @@ def place(prefix: str | None) -> str:
     return "new_http_handler" if prefix is None else f"prefix {prefix!r}"
 
 
+def lifespan_name(prefix: str | None) -> str:
+    """What the task of an app's lifespan is called."""
+    return f"the lifespan of the app at {place(prefix)}"
+
+
 class Lifespan:
     """Runs one app's lifespan on the running event loop. An app need not have one."""
 
@@ -42,7 +47,7 @@ class Lifespan:
 
     async def start(self, timeout_s: float) -> None:
         """Run the startup. Raises `StartupFailed`, also when it takes over *timeout_s* seconds."""
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run(), name=lifespan_name(self._prefix))
         self._to_app.put_nowait({"type": "lifespan.startup"})
         await asyncio.wait(
             [self._started, self._task], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED

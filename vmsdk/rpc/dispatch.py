@@ -60,9 +60,11 @@ class Dispatcher:
         session = self._session
         lock = session.lock
         priority = session.priority
+        watch = session.watchdog.watch
+        name = _name(method)
 
         def handle(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
-            with priority, lock:
+            with watch(name, needs_lock=True), priority, lock:
                 try:
                     if session.fatal is not None or not session.initialized:
                         session.check_ready()
@@ -80,12 +82,15 @@ class Dispatcher:
         answers: tuple[type[Exception], ...] = (),
     ) -> Handler:
         """A call that runs beside all others, without the chain's lock."""
+        watch = self._session.watchdog.watch
+        name = _name(method)
 
         def handle(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
-            try:
-                return behaviour(request)
-            except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
-                self._abort(method, context, error, answers)
+            with watch(name):
+                try:
+                    return behaviour(request)
+                except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
+                    self._abort(method, context, error, answers)
 
         return self._handler(method, handle)
 
@@ -113,7 +118,7 @@ class Dispatcher:
         error: BaseException,
         answers: tuple[type[Exception], ...] = (),
     ) -> NoReturn:
-        name = method.path.rpartition("/")[2]
+        name = _name(method)
         if isinstance(error, (*answers, NotReady, NotLoaded)) or error is self._session.fatal:
             if self._session.log.isEnabledFor(logging.DEBUG):
                 self._session.log.debug("%s: %s", name, details(error))
@@ -131,7 +136,7 @@ class Dispatcher:
         comes_first: bool = False,
     ) -> Handler:
         log = self._session.log
-        name = method.path.rpartition("/")[2]
+        name = _name(method)
         parse = method.request.FromString
 
         def decode(data: bytes) -> RequestT | None:
@@ -143,6 +148,10 @@ class Dispatcher:
                 return None
 
         return Handler(name, handle, decode, method.response.SerializeToString, comes_first)
+
+
+def _name(method: Method[Any, Any]) -> str:
+    return method.path.rpartition("/")[2]
 
 
 class Cancelled(Exception):

@@ -92,7 +92,7 @@ class FaultLog:
     """The faults of an author's code: each logged with one traceback, then only counted."""
 
     def __init__(self, log: logging.Logger, on_fatal: Callable[[Fatal], None] = lambda _: None) -> None:
-        self._log = log
+        self.log = log
         self._on_fatal = on_fatal
         self._lock = threading.Lock()
         self._seen: Counter[tuple[str, str, str]] = Counter()
@@ -112,9 +112,9 @@ class FaultLog:
             self._seen[signature] += 1
             times = self._seen[signature]
         if times == 1:
-            self._log.error("%s raised %s; %s", method, described(error), consequence, exc_info=error)
+            self.log.error("%s raised %s; %s", method, described(error), consequence, exc_info=error)
         elif times & (times - 1) == 0:  # 2, 4, 8, …: a flood must not fill the node's disk
-            self._log.error(
+            self.log.error(
                 "%s raised %s again, %d times so far, last: %s; %s",
                 method,
                 type(error).__qualname__,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from vmsdk.rpc.errors import FaultLog
+from vmsdk.rpc.watchdog import Watchdog
 from vmsdk.state import Event, State
 from vmsdk.statesync import StateSyncMode
 from vmsdk.vm import ChainVM
@@ -26,6 +27,10 @@ MAX_WAITS = 4
 UNHEARD_S = 0.2
 # It may also ask because something changed on a busy chain, so there is a limit.
 MAX_REPEATS = 16
+# How often has_pending_work is asked though nobody has called notify.
+RECHECK_S = 3.0
+# A notify that comes this much later than its work is not forgotten.
+FORGOTTEN_S = 0.5
 
 
 class Wait:
@@ -123,8 +128,12 @@ class EventSource:
         lock: threading.RLock,
         faults: FaultLog,
         clock: Callable[[], float] = time.monotonic,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self._vm = vm
+        self._watchdog = watchdog or Watchdog()
+        self._is_forgotten = False
+        """Whether the VM had work without a notify."""
         self._lock = lock
         self._faults = faults
         self._clock = clock
@@ -297,19 +306,24 @@ class EventSource:
         return event
 
     def _wait(self, wait: Wait) -> Event | None:
+        is_recheck = False
         while True:
             with self._condition:
                 changes = self._changes
             event, delay_s = self._poll()
             with self._condition:
+                is_forgotten = is_recheck and event is Event.BUILD_BLOCK and self._changes == changes
+                if is_forgotten and not self._condition.wait(FORGOTTEN_S):
+                    self._report_forgotten()
                 if wait.cancelled.is_set():
                     return None
                 if event is Event.BUILD_BLOCK:
                     return event
                 if event is not None and self._sync_end.take(self._clock()):
                     return event
+                is_recheck = False
                 if event is None and self._changes == changes:
-                    self._condition.wait(delay_s)
+                    is_recheck = not self._condition.wait(delay_s) and delay_s == RECHECK_S
 
     def _poll(self) -> tuple[Event | None, float | None]:
         """The event to report now, or how long to wait for one while nothing changes."""
@@ -320,7 +334,16 @@ class EventSource:
             if self._sync_end.is_due:
                 # After any work: in normal operation this event uses up the node's question.
                 return Event.STATE_SYNC_FINISHED, None
-        return None, quiet_s or None
+        return None, RECHECK_S if quiet_s == 0 else quiet_s
+
+    def _report_forgotten(self) -> None:
+        if not self._is_forgotten:
+            self._is_forgotten = True
+            self._faults.log.warning(
+                "has_pending_work returns True, but nobody has called ctx.notify(). vmsdk found out by "
+                "asking every %g s: call ctx.notify() when work arrives",
+                RECHECK_S,
+            )
 
     def _quiet_s(self) -> float | None:
         """How many seconds to hold back work; None: until something changes."""
@@ -330,7 +353,7 @@ class EventSource:
             return max(0.0, self._quiet_until - self._clock())
 
     def _has_pending_work(self) -> bool:
-        with self._lock:
+        with self._watchdog.watch("has_pending_work", needs_lock=True), self._lock:
             # While this thread waited for the lock, the work may have gone into a block, or the
             # chain ended.
             return self._quiet_s() == 0 and self.has_pending_work()

@@ -18,6 +18,7 @@ from vmsdk.errors import VMError
 from vmsdk.rpc.dispatch import Dispatcher, Handler
 from vmsdk.rpc.lane import Lane, LaneMethod
 from vmsdk.rpc.session import Session
+from vmsdk.rpc.watchdog import described, lock_holder
 
 HEALTH_SERVICE = "grpc.health.v1.Health"
 
@@ -48,8 +49,8 @@ class Monitoring:
         session = self._session
         if not session.lock.acquire(timeout=LOCK_PATIENCE_S):
             raise ChainStuck(
-                f"the chain has waited {LOCK_PATIENCE_S:g} s for ctx.lock: an engine call or a thread of the "
-                "VM's, such as an HTTP handler, holds it"
+                f"the chain has waited {LOCK_PATIENCE_S:g} s for ctx.lock, held by "
+                f"{described(lock_holder(session.lock) or 0)}"
             )
         try:
             session.check_ready()

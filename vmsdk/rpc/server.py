@@ -22,6 +22,7 @@ from vmsdk.rpc.peers import Peers
 from vmsdk.rpc.priority import EnginePriority
 from vmsdk.rpc.session import Session
 from vmsdk.rpc.statesync import StateSync
+from vmsdk.rpc.watchdog import Watchdog
 from vmsdk.vm import ChainVM
 
 # A new wait ends the oldest of `eventsource.MAX_WAITS` others, so there must be threads for more.
@@ -42,6 +43,7 @@ class VMServer:
         addresses: Addresses,
         log: logging.Logger | None = None,
         on_shutdown: Callable[[], None] = lambda: None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         """*on_shutdown* is called from another thread: first thing in the node's Shutdown, or after
         a failed Initialize.
@@ -49,7 +51,7 @@ class VMServer:
         The VM's HTTP servers listen at *addresses*.
         """
         self._server = server
-        self.session = Session(vm, protocol, log or logging.getLogger(str(vm.name)), addresses)
+        self.session = Session(vm, protocol, log or logging.getLogger(str(vm.name)), addresses, watchdog)
         servicers: tuple[Servicer, ...] = (
             Lifecycle(self.session, on_shutdown),
             Blocks(self.session),

@@ -16,6 +16,7 @@ from vmsdk.rpc.errors import FaultLog
 from vmsdk.rpc.eventsource import EventSource
 from vmsdk.rpc.metrics import MetricsPage
 from vmsdk.rpc.priority import EnginePriority
+from vmsdk.rpc.watchdog import Watchdog
 from vmsdk.services.node import NodeConnection
 from vmsdk.vm import ChainVM
 
@@ -36,16 +37,25 @@ class NotReady(VMError):
 class Session:
     """The VM of one chain, and everything that lives as long as the chain does."""
 
-    def __init__(self, vm: ChainVM, protocol: Protocol, log: logging.Logger, addresses: Addresses) -> None:
+    def __init__(
+        self,
+        vm: ChainVM,
+        protocol: Protocol,
+        log: logging.Logger,
+        addresses: Addresses,
+        watchdog: Watchdog | None = None,
+    ) -> None:
         self.vm = vm
         self.protocol = protocol
         self.log = log
         self._addresses = addresses
         self.lock = threading.RLock()
+        self.watchdog = watchdog or Watchdog()
+        self.watchdog.lock = self.lock
         self.priority = EnginePriority()
         self.faults = FaultLog(log, on_fatal=self.stop_chain)
         self.blocks = BlockMemory(vm)
-        self.events = EventSource(vm, self.lock, self.faults)
+        self.events = EventSource(vm, self.lock, self.faults, watchdog=self.watchdog)
         self.metrics = MetricsPage(self.faults, log)
         self._http: HTTPServers | None = None
         self.node: NodeConnection | None = None
@@ -110,12 +120,15 @@ class Session:
 
         Raises `TypeError` for a value that is not an app, and whatever the app's start-up raises.
         """
+        # Not at the start of the process: no node asks for HTTP before it has a chain.
+        from vmsdk.http.lifespan import lifespan_name
+
         if self._http is None:
-            # Not at the start of the process: no node asks for HTTP before it has a chain.
             from vmsdk.rpc.http import HTTPServers
 
             self._http = HTTPServers(self.protocol, self.log, self.priority, self._addresses, self.faults)
-        return self._http.serve(app, prefix=prefix)
+        with self.watchdog.watch(lifespan_name(prefix)):
+            return self._http.serve(app, prefix=prefix)
 
     def disconnect(self) -> None:
         """Stop HTTP and let go of the node. Harmless when repeated."""

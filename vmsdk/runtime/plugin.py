@@ -51,6 +51,8 @@ class Options(NamedTuple):
     """The command that installs the VM, without the protocol version."""
     transport: Transport = "auto"
     """How the node reaches the VM: see `vmsdk.address`."""
+    slow_call_s: float | None = None
+    """When to report a call that still runs; None for the default."""
 
 
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
@@ -99,7 +101,7 @@ def _caller() -> str:
 
 def _printed_version(load: Callable[[], ChainVM], options: Options) -> bool:
     try:
-        return _print_version(sys.argv[1:], load, options.protocol_version)
+        return _print_version(sys.argv[1:], load, options)
     except VMError as error:
         _give_up(str(error))
     except Exception as error:  # noqa: BLE001 - the author's error, shown without our own frames
@@ -109,15 +111,13 @@ def _printed_version(load: Callable[[], ChainVM], options: Options) -> bool:
         sys.exit(1)
 
 
-def _print_version(
-    arguments: Sequence[str], load: Callable[[], ChainVM], protocol_version: int | None
-) -> bool:
+def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], options: Options) -> bool:
     """Print the version of the VM that *load* returns, if *arguments* are `--version` or
     `--version-json`.
 
     Returns whether they are. The form and the names (`application`, `rpcchainvm`) are those of a
-    node, for tools that ask a plugin for its protocol: it is *protocol_version*, by default what is
-    spoken to a node that can't be asked. Raises `UnsupportedProtocol`, and what *load* raises.
+    node, for tools that ask a plugin for its protocol. By default, that is the one spoken to a node
+    that can't be asked. Raises `UnsupportedProtocol`, and what *load* raises.
     """
     if list(arguments) not in ([TEXT_FLAG], [JSON_FLAG]):
         return False
@@ -127,12 +127,18 @@ def _print_version(
     # Before the author's code, as when it is served.
     import vmsdk.rpc.server  # noqa: F401
     from vmsdk._version import __version__
+    from vmsdk.rpc.watchdog import Watchdog
 
-    spoken = protocol(DEFAULT_PROTOCOL if protocol_version is None else protocol_version)
+    version = options.protocol_version
+    spoken = protocol(DEFAULT_PROTOCOL if version is None else version)
     # stdout is for the tool: what else the process prints, also at its end, goes to stderr.
     stdout = os.dup(1)
     os.dup2(2, 1)
-    vm = load()
+    watchdog = Watchdog(options.slow_call_s)
+    watchdog.start()
+    with watchdog.watch(f"the import of {options.name}"):
+        vm = load()
+    watchdog.stop()
     entries: dict[str, object] = {
         "rpcchainvm": spoken.version,
         "oldest": OLDEST,
@@ -210,15 +216,26 @@ def _connect(
     )
     # Imported while the node responds: this takes as long as gRPC itself.
     from vmsdk.rpc.server import VMServer
+    from vmsdk.rpc.watchdog import Watchdog
     from vmsdk.runtime import loading
 
+    watchdog = Watchdog(options.slow_call_s)
+    watchdog.start()
     greeting.wait()
     _log.info("protocol %d: %s", spoken.version, choice.source)
-    vm = loading.load(load, options.name, parent, lambda: _leave(addresses, 1))
+    with watchdog.watch(f"the import of {options.name}"):
+        vm = loading.load(load, options.name, parent, lambda: _leave(addresses, 1))
     signals.catch()
     if isinstance(vm, loading.NotLoadedVM):
         signals.allow_shutdown()  # nothing is served, so SIGTERM may end the process
-    server = VMServer(vm, spoken, listener, addresses=addresses, on_shutdown=signals.allow_shutdown)
+    server = VMServer(
+        vm,
+        spoken,
+        listener,
+        addresses=addresses,
+        on_shutdown=signals.allow_shutdown,
+        watchdog=watchdog,
+    )
     server.start()
     addresses.remove_stale()
     return server

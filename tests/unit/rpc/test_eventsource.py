@@ -15,6 +15,7 @@ import pytest
 from vmsdk.block import Block
 from vmsdk.context import Context
 from vmsdk.ids import ID
+from vmsdk.rpc import eventsource
 from vmsdk.rpc.errors import FaultLog
 from vmsdk.rpc.eventsource import FIRST_RETRY_S, MAX_REPEATS, MAX_WAITS, UNHEARD_S, EventSource
 from vmsdk.state import Event, State
@@ -540,3 +541,41 @@ def test_an_event_of_an_own_wait_that_is_held_back_and_cancelled_goes_to_the_nex
     second = Asked(world.events)
     world.skip(FIRST_RETRY_S)
     assert second.get() is Event.BUILD_BLOCK
+
+
+# A forgotten notify ------------------------------------------------------------------------------
+
+
+def test_work_without_a_notify_is_found_and_reported_once(
+    vm: Work, events: EventSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(eventsource, "RECHECK_S", 0.01)
+    monkeypatch.setattr(eventsource, "FORGOTTEN_S", 0.01)
+    for _ in range(2):
+        with asking(events) as asked:
+            vm.pending = True
+            assert asked.get() is Event.BUILD_BLOCK
+        vm.pending = False
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("has_pending_work returns True, but nobody has called ctx.notify()")
+
+
+def test_a_notify_right_after_its_work_is_not_forgotten(
+    vm: Work, events: EventSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(eventsource, "RECHECK_S", 0.01)
+    monkeypatch.setattr(eventsource, "FORGOTTEN_S", PATIENCE_S)
+    asked_again = threading.Event()
+
+    def work() -> bool:
+        if vm.pending:
+            asked_again.set()
+        return vm.pending
+
+    monkeypatch.setattr(vm, "has_pending_work", work)
+    with asking(events) as asked:
+        vm.pending = True
+        assert asked_again.wait(PATIENCE_S)
+        events.notify()
+        assert asked.get() is Event.BUILD_BLOCK
+    assert not caplog.records

@@ -12,14 +12,19 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from vmsdk.cli.dev import readback
 from vmsdk.errors import VMError
+from vmsdk.host.plugin import inherited
 from vmsdk.install import Launcher, added_path
 from vmsdk.runtime.version import JSON_FLAG
 from vmsdk.target import SourceTarget, Target
+
+# What the watchdog writes.
+_SIGNS_OF_SLOWNESS = (" vmsdk.watchdog: ", "Timeout (")
 
 
 class Starter:
@@ -52,8 +57,11 @@ class Starter:
         # The temporary directory may be mounted noexec.
         self.command = ["/bin/sh", str(file)]
 
-    def name(self) -> str:
-        """Import the source and return the VM's name. Raises `VMError` if that fails."""
+    def name(self, show: Callable[[str, str], None] = lambda *_: None) -> str:
+        """Import the source and return the VM's name. Raises `VMError` if that fails.
+
+        *show* is called with what an import that takes long writes: the stream's name, and a line.
+        """
         if not isinstance(self._target, SourceTarget):
             return self._target.name
         with self._lock:
@@ -61,14 +69,26 @@ class Starter:
                 raise VMError("cancelled")
             self._process = subprocess.Popen(
                 [*self.command, JSON_FLAG],
-                env={},
+                env=inherited(os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
             )
-        out, errors = self._process.communicate()
-        if self._process.returncode != 0 or not out:
-            output = errors.decode(errors="replace").rstrip().removeprefix("vmsdk: ")
+        with self._process as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            lines: list[str] = []
+            is_slow = False
+            for raw in process.stderr:
+                line = raw.decode(errors="replace")
+                lines.append(line)
+                is_slow = is_slow or any(sign in line for sign in _SIGNS_OF_SLOWNESS)
+                if is_slow:
+                    show("stderr", line.rstrip("\n"))
+            # Written last, and by vmsdk alone.
+            out = process.stdout.read()
+        if process.returncode != 0 or not out:
+            output = "".join(lines).rstrip().removeprefix("vmsdk: ")
             raise VMError(output or f"{self._target.text}: the import ended the process without a message")
         return str(json.loads(out)["name"])
 

@@ -102,7 +102,7 @@ class Life:
         self._on_end(None if self._stopping.is_set() else reason)
 
     def _run(self) -> str | None:
-        name = self._starter.name()
+        name = self._starter.name(self._screen.vm_line)
         with closing(DataDirectory(self._settings.data_dir, name)) as data:
             if self._reset:
                 data.reset()

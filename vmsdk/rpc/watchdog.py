@@ -1,0 +1,235 @@
+"""Reports what hangs: which call, for how long, at which line of the author's code."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import logging
+import os
+import re
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+
+PATIENCE_S = 3.0
+"""A call that takes longer is reported."""
+REMINDER = 10
+"""It is reported again after this many times as long."""
+PATIENCE_VARIABLE = "GRPC_VMSDK_SLOW_CALL_S"
+"""Sets the patience in seconds; 0 turns reports off. A node passes only GRPC_ variables on."""
+_CHECKS = 4
+"""How often the thread looks within the patience."""
+_MAX_FRAMES = 30
+_MAX_STACKS = 3
+
+_log = logging.getLogger("vmsdk.watchdog")
+_Line = tuple[FrameType, int]
+_Stack = list[_Line]
+"""The outermost frame first."""
+_VMSDK = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_PYTHON = os.path.dirname(os.__file__) + os.sep
+
+
+class Watched:
+    """A piece of work under the watchdog's eyes, entered around it."""
+
+    __slots__ = ("_calls", "_clock", "began_s", "name", "needs_lock", "reports", "thread")
+
+    def __init__(
+        self, calls: dict[Watched, None], name: str, clock: Callable[[], float], *, needs_lock: bool
+    ) -> None:
+        self._calls = calls
+        self._clock = clock
+        self.name = name
+        self.needs_lock = needs_lock
+        self.reports = 0
+
+    def __enter__(self) -> None:
+        self.thread = threading.get_ident()
+        self.began_s = self._clock()
+        self._calls[self] = None
+
+    def __exit__(self, *failure: object) -> None:
+        del self._calls[self]
+
+
+class Watchdog:
+    """A thread that reports work which takes long. Watching a call costs about a microsecond."""
+
+    def __init__(self, patience_s: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        """*patience_s* defaults to the environment's, else `PATIENCE_S`; 0 turns reports off.
+
+        *clock* returns seconds.
+        """
+        self.patience_s = _patience_s() if patience_s is None else patience_s
+        self.lock: object = None
+        """The chain's lock, once there is a chain."""
+        self._clock = clock
+        self._calls: dict[Watched, None] = {}
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Start the thread. Raises `RuntimeError` if the system has none."""
+        if self.patience_s > 0:
+            threading.Thread(target=self._run, name="vmsdk-watchdog", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the thread soon."""
+        self._stopped.set()
+
+    def watch(self, name: str, *, needs_lock: bool = False) -> Watched:
+        """Enter the result around work called *name*. *needs_lock*: it takes the chain's lock."""
+        return Watched(self._calls, name, self._clock, needs_lock=needs_lock)
+
+    def check(self) -> None:
+        """Report each piece of work once when it exceeds the patience, and once more much later."""
+        now_s = self._clock()
+        for call in list(self._calls):
+            ran_s = now_s - call.began_s
+            due_s = (self.patience_s, self.patience_s * REMINDER, float("inf"))[call.reports]
+            if ran_s >= due_s:
+                call.reports += 1
+                self._report(call, ran_s)
+
+    def _report(self, call: Watched, ran_s: float) -> None:
+        holder = lock_holder(self.lock) if call.needs_lock else None
+        if holder is None or holder == call.thread:
+            stacks = _stacks(call.thread, call.name)
+            _warn(stacks, "%s has been running for %.0f s%s", call.name, ran_s, _places(stacks))
+        elif all(other.thread != holder for other in list(self._calls)):  # or that call is reported itself
+            text = "%s has been waiting for ctx.lock for %.0f s, held by %s"
+            _warn(_stacks(holder), text, call.name, ran_s, described(holder))
+
+    def _run(self) -> None:
+        while True:
+            # Code in C may hold the GIL, which faulthandler's own thread does not need.
+            with suppress(RuntimeError):  # the system has no thread for it now
+                faulthandler.dump_traceback_later(2 * self.patience_s, file=2)
+            if self._stopped.wait(self.patience_s / _CHECKS):
+                break
+            try:
+                self.check()
+            except Exception as error:  # noqa: BLE001 - it reads what other threads change meanwhile
+                _log.debug("the watchdog failed", exc_info=error)
+        faulthandler.cancel_dump_traceback_later()
+
+
+def lock_holder(lock: object) -> int | None:
+    """The thread that holds *lock*, or None. A `threading.RLock` names it only in its `repr`."""
+    found = re.search(r"owner=(\d+)", repr(lock))
+    return int(found[1]) or None if found else None
+
+
+def described(thread: int) -> str:
+    """The name of *thread*, and the line of the author's code that it runs."""
+    names = {each.ident: each.name for each in threading.enumerate()}
+    return f"thread {names.get(thread, thread)}{_places(_stacks(thread))}"
+
+
+def _patience_s() -> float:
+    text = os.environ.get(PATIENCE_VARIABLE) or str(PATIENCE_S)
+    try:
+        return float(text)
+    except ValueError:
+        _log.warning("%s=%s is not a number of seconds: using %g", PATIENCE_VARIABLE, text, PATIENCE_S)
+        return PATIENCE_S
+
+
+def _warn(stacks: list[_Stack], text: str, *values: object) -> None:
+    """Log *text*, with each stack from the author's first line on."""
+    if not _log.isEnabledFor(logging.WARNING):
+        return
+    shown = ""
+    for stack in stacks[:_MAX_STACKS]:
+        first = next((index for index, line in enumerate(stack) if _authorship(line)), 0)
+        lines = traceback.StackSummary.extract(iter(stack[first:][-_MAX_FRAMES:])).format()
+        shown += "Stack (most recent call last):\n" + "".join(lines)
+    _log.handle(
+        _log.makeRecord(_log.name, logging.WARNING, __file__, 0, text, values, None, sinfo=shown.rstrip())
+    )
+
+
+def _places(stacks: list[_Stack]) -> str:
+    """In each stack, the innermost of the lines that look most like the author's."""
+    found = [max(reversed(stack), key=_authorship) for stack in stacks[:_MAX_STACKS] if stack]
+    return " or".join(
+        f" at {each.f_code.co_filename}:{line} in {each.f_code.co_name}" for each, line in found
+    )
+
+
+def _authorship(line: _Line) -> int:
+    """2 for the author's own code, 1 for an installed package, 0 for vmsdk and Python."""
+    file = line[0].f_code.co_filename
+    if file.startswith(("<frozen", _VMSDK)):
+        return 0
+    if "site-packages" in file or "dist-packages" in file:
+        return 1
+    return 0 if file.startswith(_PYTHON) else 2
+
+
+def _stacks(thread: int, task: str = "") -> list[_Stack]:
+    """What *thread* runs; if none of it is the author's, what its work on an event loop awaits.
+
+    That is the task called *task*, or any task if *thread* runs the loop.
+    """
+    frames = sys._current_frames()
+    own, _ = _running(frames.get(thread))
+    if any(map(_authorship, own)):
+        return [own]
+    found = []
+    for ident, frame in frames.items():
+        running, loop = _running(frame)
+        tasks = [each for each in _tasks(loop) if ident == thread or each.get_name() == task]
+        # A task that blocks the loop is not suspended anywhere.
+        if tasks and any(map(_authorship, running)):
+            return [running]
+        found += [stack for each in tasks if any(map(_authorship, stack := _suspended(each.get_coro())))]
+    return found or [own]
+
+
+def _running(frame: FrameType | None) -> tuple[_Stack, Any]:
+    """What a thread runs, and the event loop that runs it, if any."""
+    stack: _Stack = []
+    for each, line in traceback.walk_stack(frame) if frame is not None else ():
+        if each.f_code.co_name == "run_until_complete":
+            return stack[::-1], each.f_locals.get("self")
+        stack.append((each, line))
+    return stack[::-1], None
+
+
+def _tasks(loop: Any) -> set[asyncio.Task[Any]]:
+    if loop is None:
+        return set()
+    from asyncio import all_tasks  # loaded already, if there is a loop
+
+    try:
+        return all_tasks(loop)
+    except RuntimeError:  # they change meanwhile
+        return set()
+
+
+def _suspended(awaited: Any) -> _Stack:
+    """Where a suspended coroutine waits, and what it awaits."""
+    stack: _Stack = []
+    for _ in range(_MAX_FRAMES):
+        if awaited is None:
+            break
+        kind = next((each for each in ("cr", "gi", "ag") if hasattr(awaited, each + "_frame")), None)
+        if kind is None:
+            # Such as `anext(generator)`, which shows only the garbage collector what it awaits.
+            inner = (each for each in gc.get_referents(awaited) if hasattr(each, "ag_frame"))
+            awaited = next(inner, None)
+            continue
+        frame = getattr(awaited, kind + "_frame")
+        if frame is not None:
+            stack.append((frame, frame.f_lineno))
+        awaited = getattr(awaited, kind + ("_yieldfrom" if kind == "gi" else "_await"))
+    return stack
