@@ -16,6 +16,22 @@ if TYPE_CHECKING:
     from vmsdk.chain.block import Block as Block, Event as Event, Header as Header
     from vmsdk.chain.chain import Chain as Chain
     from vmsdk.chain.derived import Follower as Follower
+    from vmsdk.chain.encoding import (
+        I8 as I8,
+        I16 as I16,
+        I32 as I32,
+        I64 as I64,
+        U8 as U8,
+        U16 as U16,
+        U32 as U32,
+        U64 as U64,
+        U128 as U128,
+        U256 as U256,
+        Bytes20 as Bytes20,
+        Bytes32 as Bytes32,
+        Fixed as Fixed,
+        Max as Max,
+    )
     from vmsdk.chain.errors import (
         Invalid as Invalid,
         MempoolFull as MempoolFull,
@@ -33,6 +49,12 @@ if TYPE_CHECKING:
     from vmsdk.chain.mempool import Mempool as Mempool, Pending as Pending
     from vmsdk.chain.sqlitefollower import SQLiteFollower as SQLiteFollower
     from vmsdk.chain.state import Overlay as Overlay, State as State
+    from vmsdk.chain.tables import Counter as Counter, Table as Table
+    from vmsdk.chain.transactions import (
+        Address as Address,
+        Signed as Signed,
+        Transaction as Transaction,
+    )
 else:
     # The same names by module. Imported at first use.
     _NAMES = {
@@ -40,6 +62,7 @@ else:
         "block": "Block Event Header",
         "chain": "Chain",
         "derived": "Follower",
+        "encoding": "I8 I16 I32 I64 U8 U16 U32 U64 U128 U256 Bytes20 Bytes32 Fixed Max",
         "errors": "Invalid MempoolFull NotYet SnapshotUnavailable",
         "feed": "Feed",
         "history": "History LoggedEvent Outcomes Receipt",
@@ -47,6 +70,8 @@ else:
         "mempool": "Mempool Pending",
         "sqlitefollower": "SQLiteFollower",
         "state": "Overlay State",
+        "tables": "Counter Table",
+        "transactions": "Address Signed Transaction",
     }
     _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
     __all__ = list(_HOMES)

@@ -32,6 +32,7 @@ from vmsdk.chain.limits import Limits
 from vmsdk.chain.mempool import Mempool, Pending
 from vmsdk.chain.state import Overlay
 from vmsdk.chain.state import State as ChainState
+from vmsdk.chain.transactions import parser
 from vmsdk.context import Context
 from vmsdk.errors import InvalidBlock, NotFound, NothingToBuild, VMError
 from vmsdk.ids import ID
@@ -114,10 +115,14 @@ class Chain(ChainVM, GetAncestors):
     HTTP handlers use `submit` and `snapshot`, and never need `Context.lock`.
     """
 
-    transaction: ClassVar[type] = bytes
-    """How transactions are decoded: `bytes` for raw bytes, or a `Transaction`."""
+    transaction: ClassVar[Any] = bytes
+    """The kind of transactions: `bytes`, a `Transaction` class, or a union of such classes."""
 
     limits: ClassVar[Limits] = Limits()
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        parser(cls.transaction)  # raises TypeError at once for what isn't one
 
     # The author's methods -------------------------------------------------------------------------
 
@@ -204,7 +209,7 @@ class Chain(ChainVM, GetAncestors):
 
     def decode(self, raw: bytes) -> Any:
         """The transaction in *raw*. Raises `Invalid` unless it is exactly one."""
-        return raw if self.transaction is bytes else self.transaction.from_bytes(raw)  # type: ignore[attr-defined]
+        return parser(self.transaction)(raw)
 
     # Admission ------------------------------------------------------------------------------------
 

@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import functools
 import operator
 import reprlib
 import struct
@@ -155,9 +154,8 @@ class Item(Encoding[_T]):
         super().__init__(encode, read)
 
 
-@functools.cache
 def encoding_of(annotation: Any) -> Encoding[Any]:
-    """Return the encoding of the values that *annotation* describes, such as a dataclass or `U64`.
+    """Compile the encoding of the values that *annotation* describes, such as a dataclass or `U64`.
 
     Raises `TypeError` if they can't be encoded; the text names the annotation and the cure.
     """

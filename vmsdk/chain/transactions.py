@@ -12,6 +12,7 @@ bytes).
 
 from __future__ import annotations
 
+import functools
 import struct
 import types
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from typing_extensions import Self, dataclass_transform
 
 from vmsdk.chain import keys
 from vmsdk.chain.encoding import Bytes20, Encoding, Fixed, record, tagged
-from vmsdk.chain.invalid import Invalid
+from vmsdk.chain.errors import Invalid
 from vmsdk.ids import ID
 
 Address = Bytes20
@@ -125,18 +126,19 @@ class Signed(Transaction):
             raise Invalid(f"the {type(self).__name__} is not signed: call sign(key, chain_id)")
 
 
+@functools.cache
 def parser(kind: Any) -> Callable[[bytes], Any]:
     """Return the function that decodes a chain's transactions, which raises `Invalid`.
 
-    *kind* is `bytes`, a `Transaction` class, or a union of such, whose tags differ. Raises
-    `TypeError` for anything else.
+    *kind* is `bytes`, a `Transaction` or another class with `from_bytes`, or a union of
+    `Transaction` classes with different tags. Raises `TypeError` for anything else.
     """
     if kind is bytes:
         return bytes
     is_union = get_origin(kind) in (Union, types.UnionType)
     kinds = get_args(kind) if is_union else (kind,)
     for each in kinds:
-        if not (isinstance(each, type) and issubclass(each, Transaction)):
+        if not isinstance(each, type) or not hasattr(each, "from_bytes"):
             raise TypeError(
                 f"{each!r} is not a kind of transaction: give bytes, a subclass of chain.Transaction, "
                 "or a union of subclasses, Transfer | Mint"

@@ -249,7 +249,7 @@ def test_annotations_that_cant_be_encoded_are_refused_with_the_cure(annotation: 
 
 
 def test_a_union_does_not_depend_on_the_order_in_which_it_is_written() -> None:
-    # Python considers both equal, so any cache mixes them up.
+    # Python considers both equal, and its caches of types mix them up.
     assert encoding_of(Circle | Nothing).encode(Nothing()) == encoding_of(Nothing | Circle).encode(Nothing())
 
 

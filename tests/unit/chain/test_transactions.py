@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pytest
 
 from vmsdk.chain.encoding import U64, Max
-from vmsdk.chain.invalid import Invalid
+from vmsdk.chain.errors import Invalid
 from vmsdk.chain.keys import Ed25519Key, PrivateKey, Secp256k1Key
 from vmsdk.chain.transactions import Address, Signed, Transaction, parser
 from vmsdk.codec import Writer

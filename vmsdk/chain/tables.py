@@ -1,0 +1,187 @@
+"""Typed views of a state: keys and values by their annotations.
+
+    ACCOUNTS = Table(b"account/", Address, Account, default=Account())
+    ENTRIES = Table(b"entry/", U64, Entry)
+
+    accounts = ACCOUNTS.of(state)
+    account = accounts[tx.sender]
+    accounts[tx.sender] = replace(account, nonce=account.nonce + 1)
+    for number, entry in ENTRIES.of(state).scan(start=100, limit=50): ...
+
+Values are encoded as in `vmsdk.chain.encoding`. Encoded keys have the order of the keys: integers
+(with the sign bit of signed ones inverted), bool, enums, bytes, str, `ID`, `NodeID`, and tuples of
+these, in which only the last item may vary in length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
+
+from vmsdk.chain.encoding import Encoding, Fixed, Integer, Item, Max, encoding_of
+from vmsdk.chain.state import State
+from vmsdk.codec import MAX_STRING_BYTES
+from vmsdk.errors import InvalidEncoding, NotFound
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class Table(Generic[_K, _V]):
+    """The keys of a state that begin with *prefix*: the types of their rest and of their values.
+
+    With a *default*, a missing key reads as that value. No table's prefix may begin with another's.
+    Raises `TypeError` for types that can't be encoded, `InvalidEncoding` for such a *default*.
+    """
+
+    def __init__(self, prefix: bytes, key: type[_K], value: type[_V], *, default: _V | None = None) -> None:
+        self.prefix = prefix
+        self.is_of_tuples = get_origin(key) is tuple
+        self.key_parts = _key_parts(get_args(key) if self.is_of_tuples else (key,), str(self))
+        self.values: Encoding[_V] = encoding_of(value)
+        self.default = None if default is None else self.values.encode(default)
+
+    def __str__(self) -> str:
+        return f"Table({self.prefix!r})"
+
+    def of(self, state: State) -> TableView[_K, _V]:
+        """Return the table's entries in *state*."""
+        return TableView(self, state)
+
+    def key(self, key: _K) -> bytes:
+        """Return the state's key of an entry, such as `Transaction.keys` lists.
+
+        Raises `InvalidEncoding` if *key* is not of the table's type.
+        """
+        items: Any = key if self.is_of_tuples else (key,)
+        if not isinstance(items, tuple) or len(items) != len(self.key_parts):
+            raise InvalidEncoding(f"{self}: {key!r} is not a tuple of {len(self.key_parts)} items")
+        return self.prefix_of(items)
+
+    def prefix_of(self, items: tuple[Any, ...]) -> bytes:
+        """Return what the state's keys have in common whose first items are *items*."""
+        try:
+            parts = zip(self.key_parts[: len(items)], items, strict=True)
+            return self.prefix + b"".join([part.encode(item) for part, item in parts])
+        except ValueError as error:
+            raise InvalidEncoding(f"{self}: {items!r} is not (the start of) a key: {error}") from None
+
+    def decode(self, key: bytes, value: bytes) -> tuple[_K, _V]:
+        """Decode a pair of the state. Raises `InvalidEncoding` if it isn't an entry."""
+        items, offset = [], len(self.prefix)
+        for part in self.key_parts:
+            item, offset = part.read(key, offset)
+            items.append(item)
+        if offset != len(key):
+            raise InvalidEncoding(f"{self}: the key 0x{key.hex()} is too long")
+        decoded: Any = tuple(items) if self.is_of_tuples else items[0]
+        return decoded, self.values.decode(value)
+
+
+class TableView(Generic[_K, _V]):
+    """The entries of a table in one state. Made by `Table.of`."""
+
+    __slots__ = ("_state", "_table")
+
+    def __init__(self, table: Table[_K, _V], state: State) -> None:
+        self._table = table
+        self._state = state
+
+    def __getitem__(self, key: _K) -> _V:
+        """Return the value of *key*, or the table's default. Raises `NotFound` if it has none."""
+        value = self._state.get(self._table.key(key))
+        if value is None:
+            value = self._table.default
+            if value is None:
+                raise NotFound(f"{self._table} has no entry {key!r}, and no default")
+        return self._table.values.decode(value)
+
+    def get(self, key: _K) -> _V | None:
+        """Return the value of *key*, or the table's default, or None."""
+        try:
+            return self[key]
+        except NotFound:
+            return None
+
+    def __setitem__(self, key: _K, value: _V) -> None:
+        self._state[self._table.key(key)] = self._table.values.encode(value)
+
+    def __delitem__(self, key: _K) -> None:
+        """Delete an entry. A missing one is not an error."""
+        del self._state[self._table.key(key)]
+
+    def __contains__(self, key: _K) -> bool:
+        """Return whether there is an entry; the default is not one."""
+        return self._table.key(key) in self._state
+
+    def scan(self, *items: Any, start: _K | None = None, limit: int | None = None) -> Iterator[tuple[_K, _V]]:
+        """Yield at most *limit* entries in ascending order of keys, from *start* on.
+
+        With *items*, only those whose keys begin with these items; a last str or bytes matches all
+        that begin with it.
+        """
+        prefix = self._table.prefix_of(items)
+        first = prefix if start is None else self._table.key(start)
+        if not first.startswith(prefix):
+            raise ValueError(f"{self._table}: start={start!r} does not begin with {items!r}")
+        for key, value in self._state.scan(prefix, start=first[len(prefix) :], limit=limit):
+            yield self._table.decode(key, value)
+
+
+class Counter:
+    """An integer in the state, 0 at first: `COUNT = Counter(b"count")`."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+
+    def get(self, state: State) -> int:
+        """Return the value."""
+        return state.get_int(self.key)
+
+    def add(self, state: State, amount: int = 1) -> int:
+        """Add *amount*, and return the value before. Raises `ValueError` if it gets negative."""
+        value = state.get_int(self.key)
+        state.put_int(self.key, value + amount)
+        return value
+
+
+def _key_parts(annotations: tuple[Any, ...], where: str) -> list[Encoding[Any]]:
+    parts: list[Encoding[Any]] = []
+    for annotation in annotations:
+        base, *marks = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
+        if base in (bytes, str) and not any(isinstance(mark, Fixed) for mark in marks):
+            if len(parts) + 1 < len(annotations):
+                raise TypeError(f"{where}: only the last item of a key may vary in length: use Fixed")
+            parts.append(_rest(base, annotation if marks else Annotated[base, Max(MAX_STRING_BYTES)]))
+            continue
+        part = encoding_of(annotation)
+        if not isinstance(part, Item):
+            raise TypeError(
+                f"{where}: {annotation} can't be a key: use integers, bool, enums, bytes, str, ID, "
+                "NodeID, or a tuple of these"
+            )
+        is_signed = any(isinstance(mark, Integer) and mark.signed for mark in marks)
+        parts.append(_signed(part) if is_signed else part)
+    return parts
+
+
+def _rest(base: type[Any], annotation: Any) -> Encoding[Any]:
+    """Encode bytes or a str without their length: they end with the key."""
+    encoding = encoding_of(annotation)
+    length_bytes = len(encoding.encode(base()))
+    decode: Callable[[bytes], Any] = bytes if base is bytes else bytes.decode
+    return Encoding(
+        lambda value: encoding.encode(value)[length_bytes:],
+        lambda data, offset: (decode(data[offset:]), len(data)),
+    )
+
+
+def _signed(part: Encoding[int]) -> Encoding[int]:
+    """Invert the sign bit, so that negative integers come first."""
+
+    def flip(data: bytes, offset: int = 0) -> bytes:
+        return data[:offset] + bytes([data[offset] ^ 0x80]) + data[offset + 1 :]
+
+    return Encoding(
+        lambda value: flip(part.encode(value)), lambda data, offset: part.read(flip(data, offset), offset)
+    )
