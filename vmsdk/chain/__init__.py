@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from vmsdk.chain.mempool import Mempool as Mempool, Pending as Pending
     from vmsdk.chain.sqlitefollower import SQLiteFollower as SQLiteFollower
     from vmsdk.chain.state import Overlay as Overlay, State as State
+    from vmsdk.chain.statesync import SyncableChain as SyncableChain
     from vmsdk.chain.tables import Counter as Counter, Table as Table
     from vmsdk.chain.transactions import (
         Address as Address,
@@ -70,6 +71,7 @@ else:
         "mempool": "Mempool Pending",
         "sqlitefollower": "SQLiteFollower",
         "state": "Overlay State",
+        "statesync": "SyncableChain",
         "tables": "Counter Table",
         "transactions": "Address Signed Transaction",
     }

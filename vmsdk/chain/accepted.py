@@ -15,7 +15,9 @@ from vmsdk.chain.state import State, merge
 from vmsdk.database import Batch, Database
 from vmsdk.errors import VMError
 
-STATE_PREFIX = b"s"
+PREFIXES = (b"s", b"S")
+"""The state is under one of these. State sync writes a whole other one under the other."""
+_PREFIX_KEY = b"mstate"  # which of them; missing for the first
 
 # What a cached pair takes beside its bytes, roughly.
 _PAIR_OVERHEAD_BYTES = 200
@@ -39,6 +41,8 @@ class AcceptedState(State):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
+        self.prefix = database.get(_PREFIX_KEY, PREFIXES[0])
+        """One byte, before each key of the state in the database."""
         self._cache: OrderedDict[bytes, bytes | None] = OrderedDict()
         self._cached_bytes = 0
         self._max_cached_bytes = cache_bytes
@@ -61,8 +65,8 @@ class AcceptedState(State):
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-            generation = self.generation
-        value = self._database.get(STATE_PREFIX + key)
+            generation, prefix = self.generation, self.prefix
+        value = self._database.get(prefix + key)
         with self._changed:
             # A value read beside a commit may be the old one.
             if generation == self.generation and not generation & 1:
@@ -71,11 +75,11 @@ class AcceptedState(State):
 
     def lookup_many(self, keys: list[bytes]) -> list[bytes | None]:
         with self._changed:
-            generation = self.generation
+            generation, prefix = self.generation, self.prefix
             found = {key: self._cache[key] for key in keys if key in self._cache}
         missing = [key for key in dict.fromkeys(keys) if key not in found]
         if missing:
-            values = self._database.get_many([STATE_PREFIX + key for key in missing])
+            values = self._database.get_many([prefix + key for key in missing])
             found.update(zip(missing, values, strict=True))
             with self._changed:
                 if generation == self.generation and not generation & 1:
@@ -84,9 +88,10 @@ class AcceptedState(State):
         return [found[key] for key in keys]
 
     def pairs(self, prefix: bytes, first: bytes) -> Iterator[tuple[bytes, bytes]]:
-        with self._database.iterate(prefix=STATE_PREFIX + prefix, start=STATE_PREFIX + first) as pairs:
+        own = self.prefix
+        with self._database.iterate(prefix=own + prefix, start=own + first) as pairs:
             for key, value in pairs:
-                yield key[len(STATE_PREFIX) :], value
+                yield key[1:], value
 
     def settled(self) -> int:
         """The present generation, once no commit is under way. Raises if a commit has failed."""
@@ -118,14 +123,12 @@ class AcceptedState(State):
             with self._database.batch() as batch:
                 for key, value in writes.items():
                     if value is None:
-                        batch.delete(STATE_PREFIX + key)
+                        batch.delete(self.prefix + key)
                     else:
-                        batch.put(STATE_PREFIX + key, value)
+                        batch.put(self.prefix + key, value)
                 yield batch
         except BaseException as error:
-            with self._changed:
-                self._failure = error
-                self._changed.notify_all()
+            self._fail(error)
             raise
         with self._changed:
             self.generation += 1
@@ -135,11 +138,39 @@ class AcceptedState(State):
     def _before(self, writes: dict[bytes, bytes | None]) -> dict[bytes, bytes | None]:
         return dict(zip(writes, self.lookup_many(list(writes)), strict=True))
 
-    def forget(self) -> None:
-        """Drop the cache, because the database was changed by other means."""
+    @property
+    def spare_prefix(self) -> bytes:
+        """The prefix under which `replace` expects another state."""
+        return PREFIXES[self.prefix == PREFIXES[0]]
+
+    @contextmanager
+    def replace(self) -> Iterator[Batch]:
+        """Go on with the state under `spare_prefix`, by one batch, to which the `with` block adds
+        what goes with it. Open snapshots end.
+        """
+        prefix = self.spare_prefix
         with self._changed:
+            self.generation += 1
+        try:
+            with self._database.batch() as batch:
+                batch.put(_PREFIX_KEY, prefix)
+                yield batch
+        except BaseException as error:
+            self._fail(error)
+            raise
+        with self._changed:
+            self.prefix = prefix
             self._cache.clear()
             self._cached_bytes = 0
+            self._open.clear()
+            self.generation += 1
+            self._trim()
+            self._changed.notify_all()
+
+    def _fail(self, error: BaseException) -> None:
+        with self._changed:
+            self._failure = error
+            self._changed.notify_all()
 
     def _remember(self, key: bytes, value: bytes | None) -> None:
         if key in self._cache:
@@ -232,14 +263,13 @@ class Snapshot(State):
         return [found[key] for key in keys]
 
     def pairs(self, prefix: bytes, first: bytes) -> Iterator[tuple[bytes, bytes]]:
-        with self._accepted._database.iterate(
-            prefix=STATE_PREFIX + prefix, start=STATE_PREFIX + first
-        ) as stored:
+        own = self._accepted.prefix
+        with self._accepted._database.iterate(prefix=own + prefix, start=own + first) as stored:
             # Collected after the iterator was opened, which is itself a snapshot of the database.
             changes: dict[bytes, bytes | None] = {}
             for before in reversed(self._undone()):
                 changes.update(
                     (key, value) for key, value in before.items() if key.startswith(prefix) and key >= first
                 )
-            pairs = ((key[len(STATE_PREFIX) :], value) for key, value in stored)
+            pairs = ((key[1:], value) for key, value in stored)
             yield from merge(pairs, sorted(changes.items()))

@@ -381,15 +381,16 @@ class Chain(ChainVM, GetAncestors):
         except NotFound:
             return found
         while height >= 0 and len(found) < max_blocks:
-            raws = self.history.raw_before(height, min(ANCESTORS_PER_READ, max_blocks - len(found)))
+            count = min(ANCESTORS_PER_READ, max_blocks - len(found))
+            raws = self.history.raw_before(height, count)
             for raw in raws:
                 size += len(raw) + 4
                 if found and (size > max_size or time.monotonic() > deadline):
                     return found
                 found.append(raw)
-            if not raws:
+            if len(raws) < count:
                 break
-            height -= ANCESTORS_PER_READ
+            height -= count
         return found
 
     # Building -------------------------------------------------------------------------------------
@@ -615,6 +616,9 @@ class Chain(ChainVM, GetAncestors):
             self._later(self._refresh)
         if self.limits.blocks is not None or self.limits.receipts is not None:
             self._later(self.history.prune, block.height)
+        self._announce(block)
+
+    def _announce(self, block: Block) -> None:
         for listener in (*self.listeners, self.on_accept):
             try:
                 listener(block)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 
 from vmsdk.chain.block import Block, Event
 from vmsdk.database import Batch, Database
@@ -112,10 +112,12 @@ class History:
             return [Block.from_bytes(raw) for _, raw in islice(pairs, limit)]
 
     def raw_before(self, height: int, count: int) -> list[bytes]:
-        """The bytes of the blocks at *height*, *height* - 1 and so on: at most *count*."""
+        """The bytes of the blocks at *height*, *height* - 1 and so on: at most *count*, up to the
+        first that is not stored.
+        """
         heights = range(height, max(height - count, -1), -1)
         found = self._database.get_many([_BLOCK + _u64(each) for each in heights])
-        return [raw for raw in found if raw is not None]
+        return [raw for raw in takewhile(bool, found) if raw]
 
     def receipt(self, transaction_id: ID) -> Receipt:
         """What became of a transaction, in the last block that has it.
@@ -171,9 +173,7 @@ class History:
         one.
         """
         height = _u64(block.height)
-        batch.put(_BLOCK + height, block.raw)
-        batch.put(_HEIGHT + block.id, height)
-        batch.put(_LAST, block.id)
+        self.jump(batch, block)
         for index, transaction_id in enumerate(block.transaction_ids):
             batch.put(_TRANSACTION + transaction_id, height + _U32.pack(index))
         topics = {event.topic for group in outcomes.events for event in group}
@@ -181,6 +181,13 @@ class History:
             batch.put(_OUTCOMES + height, _encode(outcomes))
             for topic in sorted(topics):
                 batch.put(_TOPIC + bytes([len(topic)]) + topic + height, b"")
+
+    def jump(self, batch: Batch, block: Block) -> None:
+        """Add *block* to *batch*, without receipts, and make it the last accepted one."""
+        height = _u64(block.height)
+        batch.put(_BLOCK + height, block.raw)
+        batch.put(_HEIGHT + block.id, height)
+        batch.put(_LAST, block.id)
 
     def prune(self, last_height: int) -> None:
         """Delete what is no longer kept, if it is much. One batch; a crash before it loses
