@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 from vmsdk.chain.block import Block
 from vmsdk.errors import AppError, InvalidBlock, InvalidInput, NotFound, VMError
@@ -153,7 +154,7 @@ class Checkpoint:
                 offset += _PAIR.size + key_length + value_length
                 yield key, value, offset
 
-    def _open(self) -> io.BufferedReader:
+    def _open(self) -> BinaryIO:
         return (self.directory / "state").open("rb", buffering=CHUNK_BYTES)
 
 
@@ -197,7 +198,7 @@ def write(directory: Path, block: Block, pairs: Iterable[tuple[bytes, bytes]]) -
     return Checkpoint(directory, manifest)
 
 
-def sync(file: io.BufferedIOBase) -> None:
+def sync(file: io.RawIOBase | BinaryIO) -> None:
     """Bring a file to the disk."""
     file.flush()
     os.fsync(file.fileno())

@@ -14,16 +14,29 @@ from vmsdk.state import State
 class Engine:
     """Drives *vm* by the same memory of blocks as a node's calls do."""
 
-    def __init__(self, vm: Any, database: Database | None = None, genesis: bytes = b"genesis") -> None:
+    def __init__(
+        self,
+        vm: Any,
+        database: Database | None = None,
+        genesis: bytes = b"genesis",
+        *,
+        begins: bool = True,
+        **surroundings: Any,
+    ) -> None:
         self.vm = vm
         self.database = MemoryDatabase() if database is None else database
         self.memory = BlockMemory(vm)
         self.notified = 0
-        vm.ctx = Context(db=self.database, chain=self.memory, notify=self._notify)
+        vm.ctx = Context(db=self.database, chain=self.memory, notify=self._notify, **surroundings)
         vm.initialize(vm.ctx, genesis, b"", b"")
-        vm.set_state(State.NORMAL_OP)
-        self.last = self.memory.load_last_accepted()
+        if begins:
+            self.begin()
+
+    def begin(self) -> None:
+        """Enter normal operation, as after bootstrapping."""
+        self.last: Any = self.memory.load_last_accepted()
         self.memory.prefer(self.last.id)
+        self.vm.set_state(State.NORMAL_OP)
 
     def _notify(self) -> None:
         self.notified += 1
