@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,73 +14,13 @@ from vmsdk.install import install
 from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.target import find
 
-from .plugin import PATIENCE_S, ROOT, Lines
-
-HEAD = "from examples.timestamp.timestampvm import TimestampVM\n\nclass OddVM(TimestampVM): pass\n\n"
-
-# Each leaves the chain as it is, and a line of this in its log.
-DONE = "the module is done"
-ODDITIES = {
-    "nothing": "",
-    "handler of SIGTERM": "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(9))",
-    "ignored SIGTERM": "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)",
-    "blocked SIGTERM": "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})",
-    "faulthandler's SIGTERM": "import faulthandler, signal\nfaulthandler.register(signal.SIGTERM)",
-    "wakeup descriptor": (
-        "import os, signal\nr, w = os.pipe()\nos.set_blocking(w, False)\nsignal.set_wakeup_fd(w)"
-    ),
-    "asyncio with signals": (
-        "import asyncio, signal\n"
-        "async def main():\n"
-        "    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, print)\n"
-        "asyncio.run(main())"
-    ),
-    "reconfigured streams": "import sys\nsys.stdout.reconfigure(encoding='utf-8', line_buffering=True)",
-    "bytes to stdout": "import sys\nsys.stdout.buffer.write(b'bytes\\n')\nsys.stdout.buffer.flush()",
-    "wrapped stdout": "import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer, line_buffering=True)",
-    "closed stdout": "import sys\nsys.stdout.close()",
-    "duplicated stdout": "import os, sys\nos.write(os.dup(sys.stdout.fileno()), b'x\\n')",
-    "no stdout": "import sys\nprint('the module is done', flush=True)\nsys.stdout = None",
-    "event loop policy": "import asyncio\nasyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())",
-    "warnings": "import warnings\nwarnings.simplefilter('always')\nwarnings.warn('odd')",
-    "sys.path": "import sys\nsys.path.insert(0, '/nowhere')\nsys.path.append('')",
-    "thread": "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()",
-    "fork": "import os\nif os.fork() == 0: os._exit(0)\nos.wait()",
-    "fork that comes back": "import os\npid = os.fork()\nif pid: os.waitpid(pid, 0)",
-    "process": (
-        "import multiprocessing\n"
-        "child = multiprocessing.get_context('fork').Process(target=print, args=('child',))\n"
-        "child.start()\nchild.join()\nassert child.exitcode == 0"
-    ),
-    "command": "import subprocess, sys\nsubprocess.run([sys.executable, '-c', ''], check=True)",
-    "chdir": "import os, tempfile\nos.chdir(tempfile.mkdtemp())\nos.rmdir(os.getcwd())",
-    "locale": "import locale\nlocale.setlocale(locale.LC_ALL, '')",
-    "atexit": "import atexit\natexit.register(print, 'bye')",
-    "faulthandler": "import faulthandler\nfaulthandler.enable()",
-    "logging": "import logging\nlogging.basicConfig(level=logging.DEBUG, force=True)",
-    "logging to stdout": "import logging, sys\nlogging.basicConfig(stream=sys.stdout, force=True)",
-    "gRPC": "import grpc\ngrpc.insecure_channel('127.0.0.1:1')",
-    "limits": "import resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))",
-    "recursion": "import sys\nsys.setrecursionlimit(50_000)",
-    "garbage": "import gc\ngc.collect()\ngc.disable()",
-    "time zone": "import os, time\nos.environ['TZ'] = 'Asia/Tokyo'\ntime.tzset()",
-    "default timeout": "import socket\nsocket.setdefaulttimeout(1.0)",
-    "umask": "import os\nos.umask(0o777)",
-    "session": "import os\nos.setpgid(0, 0)",
-}
+from .oddities import DONE, FILES, ODDITIES, write
+from .plugin import PATIENCE_S, Lines
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Callable[..., Path]:
-    """Write a VM's module that does this at its import."""
-
-    def make(oddity: str, name: str = "oddvm.py") -> Path:
-        file = tmp_path / "source" / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(f"{HEAD}{oddity}\nprint({DONE!r}, flush=True)\n", encoding="utf-8")
-        return file
-
-    return make
+@pytest.fixture(autouse=True)
+def python_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the example, from which the VM is derived, on the path."""
 
 
 def installed(source: Path | str, tmp_path: Path) -> Path:
@@ -104,11 +43,8 @@ def lives(command: list[str] | Path) -> str:
 
 
 @pytest.mark.parametrize("oddity", ODDITIES.values(), ids=ODDITIES)
-def test_a_modules_oddity_has_no_effect_in_dev_on_trial_and_on_a_node(
-    make: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, oddity: str
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # for the example from which the VM is derived
-    source = make(oddity)
+def test_a_modules_oddity_has_no_effect_in_dev_on_trial_and_on_a_node(tmp_path: Path, oddity: str) -> None:
+    source = write(tmp_path / "source", oddity)
     starter = Starter(find(str(source)), protocol=DEFAULT_PROTOCOL, log_level="info", reload=False)
     try:
         assert starter.name() == "oddvm"
@@ -121,28 +57,19 @@ def test_a_modules_oddity_has_no_effect_in_dev_on_trial_and_on_a_node(
 
 
 @pytest.mark.parametrize("oddity", ["handler of SIGTERM", "asyncio with signals"])
-def test_a_handler_that_the_module_sets_is_replaced_and_reported(
-    make: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, oddity: str
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    source = make(ODDITIES["handler of SIGTERM"])
+def test_a_handler_that_the_module_sets_is_replaced_and_reported(tmp_path: Path, oddity: str) -> None:
+    source = write(tmp_path / "source", ODDITIES[oddity])
     log = lives(installed(source, tmp_path))
     assert "WARN vmsdk: the VM's code has set a handler for SIGTERM, which vmsdk replaces" in log
 
 
-@pytest.mark.parametrize("name", ["queue.py", "calendar.py", "numbers.py", "a:b.py", "my vm.py", "select.py"])
-def test_a_file_may_be_called_like_a_module_of_python(
-    make: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    lives(installed(make("", name), tmp_path))
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_may_be_called_like_a_module_of_python(tmp_path: Path, name: str) -> None:
+    lives(installed(write(tmp_path / "source", "", name), tmp_path))
 
 
-def test_the_nodes_working_directory_means_nothing(
-    make: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.chdir(make("").parent)
+def test_the_nodes_working_directory_means_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write(tmp_path / "source", "").parent)
     plugin = installed("oddvm", tmp_path)
     elsewhere = tmp_path / "node"
     elsewhere.mkdir()

@@ -1,0 +1,70 @@
+"""What modules do at import although a plugin is no place for it, and the names that they have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+HEAD = "from examples.timestamp.timestampvm import TimestampVM\n\nclass OddVM(TimestampVM): pass\n\n"
+
+# Each leaves the chain as it is, and a line of this in its log.
+DONE = "the module is done"
+ODDITIES = {
+    "nothing": "",
+    "handler of SIGTERM": "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(9))",
+    "ignored SIGTERM": "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)",
+    "blocked SIGTERM": "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})",
+    "faulthandler's SIGTERM": "import faulthandler, signal\nfaulthandler.register(signal.SIGTERM)",
+    "wakeup descriptor": (
+        "import os, signal\nr, w = os.pipe()\nos.set_blocking(w, False)\nsignal.set_wakeup_fd(w)"
+    ),
+    "asyncio with signals": (
+        "import asyncio, signal\n"
+        "async def main():\n"
+        "    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, print)\n"
+        "asyncio.run(main())"
+    ),
+    "reconfigured streams": "import sys\nsys.stdout.reconfigure(encoding='utf-8', line_buffering=True)",
+    "bytes to stdout": "import sys\nsys.stdout.buffer.write(b'bytes\\n')\nsys.stdout.buffer.flush()",
+    "wrapped stdout": "import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer, line_buffering=True)",
+    "closed stdout": "import sys\nsys.stdout.close()",
+    "duplicated stdout": "import os, sys\nos.write(os.dup(sys.stdout.fileno()), b'x\\n')",
+    "no stdout": "import sys\nprint('the module is done', flush=True)\nsys.stdout = None",
+    "event loop policy": "import asyncio\nasyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())",
+    "warnings": "import warnings\nwarnings.simplefilter('always')\nwarnings.warn('odd')",
+    "sys.path": "import sys\nsys.path.insert(0, '/nowhere')\nsys.path.append('')",
+    "thread": "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()",
+    "fork": "import os\nif os.fork() == 0: os._exit(0)\nos.wait()",
+    "fork that comes back": "import os\npid = os.fork()\nif pid: os.waitpid(pid, 0)",
+    "process": (
+        "import multiprocessing\n"
+        "child = multiprocessing.get_context('fork').Process(target=print, args=('child',))\n"
+        "child.start()\nchild.join()\nassert child.exitcode == 0"
+    ),
+    "command": "import subprocess, sys\nsubprocess.run([sys.executable, '-c', ''], check=True)",
+    "chdir": "import os, tempfile\nos.chdir(tempfile.mkdtemp())\nos.rmdir(os.getcwd())",
+    "locale": "import locale\nlocale.setlocale(locale.LC_ALL, '')",
+    "atexit": "import atexit\natexit.register(print, 'bye')",
+    "faulthandler": "import faulthandler\nfaulthandler.enable()",
+    "logging": "import logging\nlogging.basicConfig(level=logging.DEBUG, force=True)",
+    "logging to stdout": "import logging, sys\nlogging.basicConfig(stream=sys.stdout, force=True)",
+    "gRPC": "import grpc\ngrpc.insecure_channel('127.0.0.1:1')",
+    "limits": "import resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))",
+    "recursion": "import sys\nsys.setrecursionlimit(50_000)",
+    "garbage": "import gc\ngc.collect()\ngc.disable()",
+    "time zone": "import os, time\nos.environ['TZ'] = 'Asia/Tokyo'\ntime.tzset()",
+    "default timeout": "import socket\nsocket.setdefaulttimeout(1.0)",
+    "umask": "import os\nos.umask(0o777)",
+    "session": "import os\nos.setpgid(0, 0)",
+}
+
+# Names of modules of Python, some of which gRPC imports, and characters that mean something to a
+# shell or in a target.
+FILES = ("queue.py", "calendar.py", "numbers.py", "select.py", "my vm.py", "a:b.py", "co:lon/vm.py")
+
+
+def write(folder: Path, oddity: str, name: str = "oddvm.py") -> Path:
+    """Write the module of a VM that does *oddity* at import."""
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"{HEAD}{oddity}\nprint({DONE!r}, flush=True)\n", encoding="utf-8")
+    return file
