@@ -1,6 +1,4 @@
-"""The two ways to become a plugin: `serve` in the author's script, `launch` in an installed
-file.
-"""
+"""Runs a plugin: `serve` from the author's script, `launch` from an installed file."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vmsdk.address import TRANSPORTS, Transport
 
-# What is imported here delays the handshake of an installed plugin, for which the node waits 5 s.
+# Imports here delay the handshake of an installed plugin, for which the node waits 5 s.
 from vmsdk.runtime import plugin
 
 if TYPE_CHECKING:
@@ -26,11 +24,11 @@ def serve(
     transport: Transport = "auto",
     slow_call_s: float | None = None,
 ) -> None:
-    """Run *vm* as a plugin of the node that started this process, until the node ends it.
+    """Run *vm* as a plugin of the node that started this process, until the node stops it.
 
     *protocol_version* is one of `vmsdk.protocol.PROTOCOLS`. By default the node's executable is run
-    with `--version`; if that is not possible, or *ask_parent* is false, it is
-    `vmsdk.protocol.DEFAULT_PROTOCOL`. *log_level* is of the standard `logging`. *transport* is how
+    with `--version`; if that fails, or *ask_parent* is false, the version is
+    `vmsdk.protocol.DEFAULT_PROTOCOL`. *log_level* is a level of `logging`. *transport* is how
     the node reaches the VM: "unix", by sockets that only this user can open; "tcp", by ports of
     127.0.0.1; or "auto", by TCP only where there can't be Unix sockets.
     A call of the VM that still runs after *slow_call_s* seconds is logged with its stack, once, and
@@ -40,7 +38,7 @@ def serve(
     Must be called on the main thread, and before anything else uses gRPC. Returns when the node has
     shut the chain down and sent SIGTERM. Exits with status 2 and one message on stderr if no node
     started the process, the node can't be reached, or it speaks another protocol version. Raises
-    `VMError` if it runs already, and `TypeError` if *vm* is not a VM.
+    `VMError` if a plugin already runs, and `TypeError` if *vm* is not a VM.
 
     With `--version` or `--version-json` as the process's only argument, prints that and returns.
     """

@@ -27,7 +27,7 @@ _PACKAGES = ("site-packages", "dist-packages")
 
 
 class TargetError(VMError):
-    """There is no VM at a target."""
+    """A target has no VM."""
 
     def __init__(self, target: str, problem: str) -> None:
         super().__init__(f"{target}: {problem}")
@@ -35,28 +35,28 @@ class TargetError(VMError):
 
 @dataclass(frozen=True)
 class SourceTarget:
-    """A VM in Python source, independent of the current folder."""
+    """A VM in Python source, wherever the current folder is."""
 
     text: str
-    """The target, as the user gave it."""
+    """The target as given by the user."""
     module: str
-    """The module's full name, such as `package.vm`; for a file outside any package, its stem."""
+    """The module's full name, such as `package.vm`."""
     file: Path | None
     """The module's file, absolute; None for an installed module."""
     attribute: str | None
-    """The class in the module; None for the only one."""
+    """The class's name in the module; None for the only VM."""
     root: Path | None
     """The folder of the file or its outermost package, for `sys.path`; None if installed."""
 
     @property
     def absolute(self) -> str:
-        """The target as text that means the same from everywhere, if it is a file or installed."""
+        """The target as text that does not depend on the current folder."""
         attribute = "" if self.attribute is None else f":{self.attribute}"
         return f"{self.file or self.module}{attribute}"
 
     @property
     def code(self) -> Path:
-        """Where changes concern the VM: the folder of the file, or of the outermost package."""
+        """The folder of the VM's code: that of the file or of the outermost package."""
         top, dot, _ = self.module.partition(".")
         if self.root is not None:
             in_package = dot or self.file is None or self.file.name == _PACKAGE_FILE
@@ -67,7 +67,7 @@ class SourceTarget:
     def load(self) -> type[ChainVM]:
         """Import the source and return the VM's class. Adds `root` to `sys.path`.
 
-        Raises `TargetError` if there is no such VM, and whatever the source raises.
+        Raises `TargetError` if there is no such VM, and what the source raises.
         """
         if self.root is not None:
             _add_to_path(str(self.root))
@@ -90,7 +90,7 @@ class SourceTarget:
         try:
             return importlib.import_module(self.module)
         except ModuleNotFoundError as error:
-            # Its own absence, not that of something which it imports.
+            # The module itself is missing, not one that it imports.
             if error.name is not None and f"{self.module}.".startswith(f"{error.name}."):
                 raise self._error(_no_module(error.name, self.root)) from None
             raise
@@ -142,16 +142,16 @@ class SourceTarget:
 
 @dataclass(frozen=True)
 class ExecutableTarget:
-    """A finished plugin, in any language."""
+    """A plugin's executable, in any language."""
 
     text: str
-    """The target, as the user gave it."""
+    """The target as given by the user."""
     file: Path
     """The executable, absolute."""
 
     @property
     def name(self) -> str:
-        """The VM's name: the one in its file's name if that is a VM ID, else the file's stem."""
+        """The VM's name: decoded from the file's name if that is a VM ID, else the file's stem."""
         try:
             name = ID.from_string(self.file.stem).rstrip(b"\0").decode("ascii")
         except (VMError, UnicodeDecodeError):
@@ -230,7 +230,7 @@ def _add_to_path(folder: str) -> None:
 
 
 def _vms(module: ModuleType) -> list[type[ChainVM]]:
-    """The VMs that the module defines; if none, those that it imports from elsewhere."""
+    """Return the VMs that the module defines, or else those that it imports."""
     classes = {
         value
         for value in vars(module).values()

@@ -145,7 +145,7 @@ def test_another_genesis_than_the_kept_chains_is_refused_with_the_cure(tmp_path:
         assert dev.wait() == 0
     with Dev(vm, "--genesis", "two", folder=tmp_path) as dev:
         assert dev.wait() == 1
-        assert "began with another genesis" in dev.output
+        assert "has a chain with another genesis" in dev.output
         assert "--reset" in dev.output
 
 

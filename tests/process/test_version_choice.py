@@ -283,7 +283,7 @@ def test_a_refused_default_says_why_the_node_was_not_asked(
     node = FakeNode(tmp_path / "supervisor", answer(43))
     assert not is_taken(node, launcher, protocol=43, log=lines)
     lines.wait_for(
-        f"this VM was started with {DEFAULT_PROTOCOL} (the default, since no process above this one is "
+        f"this VM was started with {DEFAULT_PROTOCOL} (the default, since no parent process is "
         "called avalanchego or metalgo or listens at 127.0.0.1:"
     )
 

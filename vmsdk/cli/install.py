@@ -18,23 +18,20 @@ from vmsdk.protocol import DEFAULT_PROTOCOL, RANGE
 NAME = "install"
 HELP = "put a VM into a node's plugin directory"
 DESCRIPTION = """\
-Write the file by which a node starts a VM. It is named after the VM's ID, which follows from the VM's name,
-uses this Python and the VM's source where they are now, and needs nothing from this shell's environment.
+Write the file by which a node starts a VM. Its name is the VM's ID, which is determined by the VM's name. It
+refers to this Python and to the VM's source where they are now, and uses none of this shell's environment.
+The VM is first started and stopped as on a node.
 
   vmsdk install vm.py --plugin-dir ~/.metalgo/plugins
   vmsdk install --list --plugin-dir ~/.metalgo/plugins
   vmsdk install --uninstall --name myvm --plugin-dir ~/.metalgo/plugins
 
-By default the VM asks the node that starts it for its protocol version, once for each node. With --protocol
-or --node the version is fixed now, and the VM runs only on nodes of that version.
+By default the VM asks the node that starts it for its protocol version. With --protocol or --node the
+version is fixed, and the VM runs only on nodes of that version.
 """
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
-
-
-class _MisusedOptions(VMError):
-    """Options that are missing."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--name",
-        help="the VM's name, up to 32 ASCII characters, from which its ID follows (default: its class's)",
+        help="the VM's name, 1 to 32 ASCII characters (default: its class's)",
     )
     parser.add_argument(
         "--plugin-dir", type=Path, required=True, metavar="DIR", help="the node's plugin directory"
@@ -55,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     version = parser.add_mutually_exclusive_group()
     version.add_argument("--protocol", type=int, metavar="N", help=f"the protocol version to speak, {RANGE}")
     version.add_argument(
-        "--node", type=Path, metavar="PATH", help="the node to run on, which is asked for its version now"
+        "--node", type=Path, metavar="PATH", help="speak the version of this node, which is asked now"
     )
     version.add_argument(
         "--no-ask", action="store_true", help=f"don't ask the node, and speak version {DEFAULT_PROTOCOL}"
@@ -64,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--memory-limit",
         type=_size,
         metavar="SIZE",
-        help="the most memory for the VM's data, such as 2G (Linux; includes thread stacks of 8M each)",
+        help="limit the memory for the VM's data, such as 2G (Linux; includes thread stacks of 8M each)",
     )
     parser.add_argument(
         "--log-level", default="INFO", type=str.upper, choices=LOG_LEVELS, help="(default: INFO)"
@@ -80,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--as",
         dest="user",
         metavar="USER",
-        help="who runs the node: the VM is tried as this user (as root only)",
+        help="try the VM as this user, who runs the node (needs root)",
     )
     parser.add_argument(
         "--env",
@@ -88,24 +85,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_variable,
         metavar="NAME=VALUE",
-        help="an environment variable for the VM, which gets none of the node's; repeatable",
+        help="an environment variable for the VM, which gets none of the node's (repeatable)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the arguments say. The exit status."""
+    """Run the command, and return its exit status."""
     if args.list:
         return _list(PluginDirectory(args.plugin_dir))
     if args.uninstall:
         if args.name is None:
-            raise _MisusedOptions("give the name of the VM to remove: --name NAME")
+            raise VMError("give the name of the VM to remove: --name NAME")
         path = uninstall(args.name, args.plugin_dir)
         print(f"Removed {path}. A node that runs {args.name} keeps running it until it is restarted.")
         return 0
     if args.target is None:
-        raise _MisusedOptions("give the VM to install, such as vm.py")
+        raise VMError("give the VM to install, such as vm.py")
     if args.user is not None and os.geteuid() != 0:
-        raise _MisusedOptions("--as needs root: only root can start the VM as another user")
+        raise VMError("--as needs root: only root can start the VM as another user")
     if args.user is not None:
         Reader.called(args.user)
     directory = PluginDirectory(args.plugin_dir)
@@ -131,9 +128,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-_NOT_A_VM = (
-    "not named after a VM's ID: unless it is an alias in the node's configuration, the node won't start"
-)
+_NOT_A_VM = "not named after a VM's ID: unless the node's configuration has that alias, the node won't start"
 
 
 def _warnings(installed: Installed, directory: PluginDirectory, user: str | None) -> Iterator[str]:
@@ -159,8 +154,8 @@ def _protocol(protocol: int | None, *, ask: bool = True) -> str:
 def _next(installed: Installed) -> str:
     return f"""\
 Next:
-  - Restart the node, which reads its plugin directory when it starts, and runs the old code until then.
-    (With --api-admin-enabled an API call loads a new VM: admin.loadVMs at /ext/admin.)
+  - Restart the node, which reads its plugin directory only at its start.
+    (With --api-admin-enabled, admin.loadVMs at /ext/admin loads a new VM.)
   - Create a blockchain with the VM ID {installed.vm_id} on your subnet.
   - Have the node track the subnet: --track-subnets=SUBNET_ID
   - Optionally name the VM in the node's API, in configs/vms/aliases.json of its data directory:

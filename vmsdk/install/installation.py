@@ -175,7 +175,7 @@ def ask_node(node: Path) -> Release:
     """Return the release of *node*, a path or a command on the PATH. Raises `InstallError`."""
     path = Path(shutil.which(node) or node).absolute()
     try:
-        release = VersionQuestion(str(path), environment=os.environ).answer(NODE_TIMEOUT_S)
+        release = VersionQuestion(str(path), environment=os.environ).result(NODE_TIMEOUT_S)
     except OSError as error:
         raise InstallError(
             f"{node} can't be asked for its protocol version: {error.strerror or error}"

@@ -1,15 +1,15 @@
 """The launcher: the file that a node runs to start a VM, as text and back.
 
 A node runs it without arguments, and with the engine's address as the only environment variable. So
-the file has to hold everything that Python must know before it starts: UTF-8, unbuffered streams,
-the hash seed. A `#!` line can't: it takes one argument, no space in the interpreter's path, on some
-systems 127 bytes, and no variable, which a fixed hash seed needs. `/bin/sh`, which every Unix has,
-costs 1 ms; that Python starts itself again, 20 ms. The shell replaces itself by Python (exec), so
-that the node watches, signals and reads the same process throughout.
+the file has the settings that Python needs before it starts: UTF-8, unbuffered streams, the hash
+seed. A `#!` line can't have them: it allows one argument, no variable, no space in the
+interpreter's path, and on some systems only 127 bytes. `/bin/sh` costs 1 ms; if Python executed
+itself again, that would cost 20 ms. The shell replaces itself by Python (exec), so the node
+watches, signals and reads one process.
 
-Python then runs the same file, which is a program in both languages: the shell reads no further
-than `exec`, and for Python everything up to there is a string. Python compiles a file without `.py`
-at each start, so it contains only one call; the rest is in modules, whose compiled form is kept.
+Python then runs the same file, which is valid in both languages: the shell stops reading at `exec`,
+and for Python everything up to there is a string. Python compiles a file without `.py` at each
+start, so it has little code; the rest is in modules, whose bytecode is cached.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from vmsdk.target import SourceTarget
 _CHECKSUM_LINE = re.compile(rb"^# vmsdk-launcher sha256:([0-9a-f]*)\n", re.MULTILINE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-# An idle VM takes 130 MiB, mostly the stacks of its 13 threads; under load it has up to 50 threads.
+# An idle VM needs 130 MiB, mostly for the stacks of 13 threads. Under load it has up to 50 threads.
 MIN_MEMORY_BYTES = 512 * 1024**2
 _RESERVED = ("PYTHONHASHSEED", "AVALANCHE_VM_RUNTIME_ENGINE_ADDR")
 
@@ -66,37 +66,37 @@ _FLAGS = ("-X", "utf8", "-X", "faulthandler", "-u")
 
 
 class InstallError(VMError):
-    """A VM can't be installed, or removed. Nothing was changed."""
+    """A VM can't be installed or removed. Nothing was changed."""
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """What a launcher does. Raises `InstallError` for a setting that is impossible."""
+    """The settings of a launcher. Raises `InstallError` if one is invalid."""
 
     name: str
-    """The VM's name, from which its ID follows."""
+    """The VM's name, which determines its ID."""
     target: SourceTarget
     """What to serve."""
     python: str
     """The interpreter, an absolute path."""
     path: tuple[str, ...] = ()
-    """Folders that come before the interpreter's own `sys.path`."""
+    """Folders to prepend to the interpreter's `sys.path`."""
     install_command: str = ""
-    """The command that writes it, without the protocol version, for messages."""
+    """The command that writes it, without the protocol version. Used in messages."""
     protocol: int | None = None
     """The protocol version to speak; None for the node's."""
     ask_parent: bool = True
     """Whether to ask the node for its version."""
     log_level: str = "INFO"
-    """Of the standard `logging`."""
+    """A level of `logging`."""
     transport: Transport = "auto"
     """How the node reaches the VM."""
     memory_limit_bytes: int | None = None
-    """How much memory the process may have for its data, in bytes."""
+    """The limit of the process's data, in bytes."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables that the process gets."""
+    """Environment variables for the process."""
     flags: tuple[str, ...] = ()
-    """Further options of the interpreter."""
+    """More options of the interpreter."""
     entry: str = "vmsdk.serving"
     """The module with the function `launch`."""
 
@@ -135,7 +135,7 @@ class Launcher:
         ]
 
     def to_bytes(self) -> bytes:
-        """The file's content. The same settings give the same bytes."""
+        """Return the file's content, which depends on nothing but the settings."""
         again = self.install_command
         if self.protocol is not None:
             again += f" --protocol {self.protocol}"
@@ -174,22 +174,22 @@ class Launcher:
 
 @dataclass(frozen=True)
 class Written:
-    """A launcher that vmsdk wrote, as far as its file can be read back."""
+    """What can be read back from a launcher."""
 
     name: str
     target: str
     protocol: int | None
-    """The protocol version that it speaks, if fixed."""
+    """The fixed protocol version, or None."""
     ask_parent: bool
-    """Whether it asks the node otherwise."""
+    """Whether it asks the node for its version."""
 
 
 class Changed(Exception):
-    """A launcher that was edited after vmsdk wrote it."""
+    """A launcher was edited after vmsdk wrote it."""
 
 
 def recognise(data: bytes) -> Written | None:
-    """The launcher with the content *data*; None if that isn't one. Raises `Changed`."""
+    """Parse the launcher *data*. Returns None if it isn't one. Raises `Changed`."""
     found = _CHECKSUM_LINE.search(data)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""A node's plugin directory, in which every file has to be a plugin, or the node does not start."""
+"""A node's plugin directory. A node does not start if a file there is not a plugin."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from vmsdk.ids import ID
 from vmsdk.install import launcher
 from vmsdk.install.launcher import Changed, InstallError, Written
 
-# Any user may run the node, so all may read and execute; only the owner may write.
+# Any user may run the node.
 MODE = 0o755
-# A launcher has about 1 KB. Another plugin may have 50 MB, which are not read.
+# A launcher has about 1 KB, other plugins may have 50 MB.
 MAX_LAUNCHER_BYTES = 256 * 1024
 
 
@@ -28,13 +28,11 @@ class Entry:
 
     path: Path
     vm_id: ID | None
-    """The ID of the VM that a node takes it for; None if its name is not an ID, which may be an
-    alias.
-    """
+    """The VM ID that its name is; None if it is something else, such as an alias."""
     launcher: Written | None
-    """What it starts, if vmsdk wrote it."""
+    """Its settings, if vmsdk wrote it."""
     changed: bool = False
-    """Whether vmsdk wrote it and someone has edited it since."""
+    """Whether it was edited since vmsdk wrote it."""
 
 
 class PluginDirectory:
@@ -55,12 +53,13 @@ class PluginDirectory:
             )
 
     def file(self, vm_id: ID) -> Path:
-        """The plugin file of a VM: nodes look for it by this name."""
+        """Return the path at which nodes look for the VM's plugin."""
         return self.path / str(vm_id)
 
     def entries(self) -> list[Entry]:
-        """The files in it, sorted by name; a node ignores folders. Raises `InstallError` if it
-        can't be listed.
+        """Return its files, sorted by name, without folders, which nodes ignore.
+
+        Raises `InstallError` if the directory can't be listed.
         """
         try:
             return [_entry(each) for each in sorted(self.path.iterdir()) if not each.is_dir()]
@@ -68,25 +67,22 @@ class PluginDirectory:
             raise InstallError(f"{self.path} can't be listed: {error.strerror or error}") from None
 
     def check(self, vm_id: ID) -> None:
-        """Raise `InstallError` unless the VM's file is missing or a launcher, and no other file is
-        this VM's.
-        """
+        """Raise `InstallError` if the VM has a file that vmsdk did not write, or another file."""
         path = self.file(vm_id)
         for entry in self.entries():
             if entry.path == path and entry.launcher is None:
                 raise _foreign(entry)
             if entry.vm_id == vm_id and entry.path != path:
                 raise InstallError(
-                    f"{entry.path} is the VM {vm_id}, too, and a node takes only one: move it away first"
+                    f"{entry.path} is also the VM {vm_id}, and a node accepts only one: move it away first"
                 )
 
     @contextmanager
     def staged(self, data: bytes) -> Iterator[Path]:
-        """An executable file of *data* that no node sees, for `replace`. Removed afterwards.
+        """Write *data* to a temporary executable file that no node sees, for `replace`.
 
-        It has to be on the directory's file system, where a move is one step: in a folder beside
-        the directory, or inside it if that is another file system or not writable, since nodes
-        ignore folders.
+        Moving it is atomic only within a file system. So it is in a folder beside the directory, or
+        inside it if the parent is another file system or not writable; nodes ignore folders.
         """
         with self._folder() as folder:
             staged = Path(folder) / "launcher"
@@ -116,9 +112,7 @@ class PluginDirectory:
             raise _unwritable(self.path, error) from None
 
     def replace(self, vm_id: ID, staged: Path) -> Path:
-        """Move the staged file to the VM's place in one step: a node sees the old file or the new
-        one.
-        """
+        """Move the staged file to the VM's path, atomically."""
         path = self.file(vm_id)
         self.check(vm_id)
         try:
@@ -128,8 +122,9 @@ class PluginDirectory:
         return path
 
     def remove(self, vm_id: ID) -> bool:
-        """Remove the VM's launcher; False if there is none. Raises `InstallError` if vmsdk did not
-        write it.
+        """Remove the VM's launcher, and return whether there was one.
+
+        Raises `InstallError` if vmsdk did not write it.
         """
         entry = next((each for each in self.entries() if each.path == self.file(vm_id)), None)
         if entry is None:
@@ -145,7 +140,7 @@ class PluginDirectory:
 
 def _foreign(entry: Entry) -> InstallError:
     what = "was changed since vmsdk wrote it" if entry.changed else "was not written by vmsdk"
-    return InstallError(f"{entry.path} {what}, so it is left as it is: move or remove it first")
+    return InstallError(f"{entry.path} {what}, so vmsdk leaves it alone: move or remove it first")
 
 
 def _unwritable(path: Path, error: OSError) -> InstallError:
@@ -153,13 +148,13 @@ def _unwritable(path: Path, error: OSError) -> InstallError:
 
 
 def _entry(path: Path) -> Entry:
-    # A node removes the last extension only.
+    # Like a node, drop only the last extension.
     try:
         vm_id = ID.from_string(path.stem)
     except VMError:
         vm_id = None
     try:
-        # Not through a link, which is not ours even if its target is.
+        # A link is not ours, even if its target is.
         file = path.lstat()
         is_candidate = stat.S_ISREG(file.st_mode) and file.st_size <= MAX_LAUNCHER_BYTES
         return Entry(path, vm_id, launcher.recognise(path.read_bytes()) if is_candidate else None)

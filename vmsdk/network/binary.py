@@ -61,7 +61,7 @@ class NodeBinary:
     @classmethod
     def _ask(cls, path: Path) -> Self:
         try:
-            release = VersionQuestion(str(path), environment=os.environ).answer(VERSION_TIMEOUT_S)
+            release = VersionQuestion(str(path), environment=os.environ).result(VERSION_TIMEOUT_S)
         except OSError as error:
             raise _not_a_node(path, f"it cannot be run ({error.strerror})") from error
         if release is None:

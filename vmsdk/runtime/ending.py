@@ -1,4 +1,4 @@
-"""What ends a plugin: the node's SIGTERM after its Shutdown, or the end of the node itself."""
+"""What ends a plugin: the node's Shutdown and SIGTERM, or the end of the node."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from types import FrameType
 
 # How often to look for the parent's end where the kernel doesn't report it by a descriptor.
 POLL_S = 1.0
-# The process must be gone 5 s after its node. By then what waits for the node's services was cut
-# off.
+# The process must end within 5 s of its node.
 SHUTDOWN_S = 3.0
 
 
@@ -34,13 +33,11 @@ class Ending(Enum):
     """Why the process should end."""
 
     TERMINATED = "the node has shut the chain down, then sent SIGTERM"
-    ORPHANED = "the node is gone without having shut the chain down"
+    ORPHANED = "the node ended without shutting the chain down"
 
 
 class Parent:
-    """The node's process, as it was when this object was made. When it is gone, nobody stops the
-    plugin.
-    """
+    """The parent process, normally the node, when this object is created."""
 
     def __init__(self) -> None:
         self.pid = os.getppid()
@@ -50,14 +47,14 @@ class Parent:
             try:
                 self._descriptor = opener(self.pid)
             except OSError:
-                pass  # gone already, or not allowed in this sandbox: gone() and POLL_S do the work
+                pass  # ended already, or not allowed in this sandbox: gone() is polled
 
     def fileno(self) -> int | None:
-        """A descriptor that becomes readable when the parent ends, on systems that have such."""
+        """Return a descriptor that is readable once the parent ends; None without pidfds."""
         return self._descriptor
 
     def gone(self) -> bool:
-        """Whether this process has another parent by now."""
+        """Return whether the parent has ended."""
         return os.getppid() != self.pid
 
     def close(self) -> None:
@@ -68,11 +65,11 @@ class Parent:
 
 
 class Signals:
-    """Catches SIGINT and SIGTERM from now on. Must be made on the main thread.
+    """Catches SIGINT and SIGTERM. Create it on the main thread.
 
     A terminal's Ctrl-C and a service manager's stop reach the node and its plugins alike, and Linux
-    sends a SIGTERM when the thread that started the plugin ends. So both are ignored before the
-    node's Shutdown. After it, SIGTERM ends the plugin; SIGINT is still ignored.
+    sends SIGTERM when the thread that started the plugin ends. So both are ignored until the
+    node's Shutdown. After that, SIGTERM ends the plugin, and SIGINT is still ignored.
     """
 
     def __init__(self) -> None:
@@ -83,11 +80,11 @@ class Signals:
         self.catch()
 
     def catch(self) -> None:
-        """Catch the signals, whatever handlers the author's code has set, and log those."""
+        """Replace the handlers of both signals, and log those that the author's code has set."""
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        # The handler does nothing, since it may run in the middle of a print. The number of each
-        # signal arrives in the socket, which wakes wait_for_end.
+        # The handler does nothing, since it may interrupt a print. Python writes each signal's
+        # number to the socket, which wakes wait_for_end.
         for number in _SIGNALS:
             if signal.signal(number, _ignore) not in _REPLACEABLE:
                 _log.warning(
@@ -98,13 +95,13 @@ class Signals:
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
 
     def allow_shutdown(self) -> None:
-        """The node has called Shutdown: SIGTERM counts from now on. From any thread."""
+        """Let SIGTERM end the plugin from now on. Thread-safe."""
         self._shut_down = True
 
     def wait_for_end(self, parent: Parent, report: Callable[[str], None]) -> Ending:
-        """Block the main thread until the process should end. *report* is called with each signal.
+        """Block the main thread until the process should end. Calls *report* for each signal.
 
-        If the parent ends after the node's Shutdown, no SIGTERM will come: that ends the wait, too.
+        The end of the parent also ends the wait, since then no SIGTERM will come.
         """
         watched = [self._reader.fileno()]
         descriptor = parent.fileno()
@@ -127,13 +124,13 @@ class Signals:
             return b""
 
     def ignore(self) -> None:
-        """Ignore both signals for good: a plugin that ends, ends with its own status."""
+        """Ignore both signals, so that they can't change the exit status of a plugin that ends."""
         self._let_go()
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
     def release(self) -> None:
-        """Give both signals back to Python, in a forked child."""
+        """Restore Python's handlers in a forked child."""
         self._let_go()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -145,7 +142,7 @@ class Signals:
 
 
 def shut_down_in_time(shutdown: Callable[[], None]) -> bool:
-    """Run *shutdown* for at most 3 s; returns whether it has ended. It logs its own errors."""
+    """Run *shutdown*, which logs its own errors; return whether it ends within 3 s."""
     ended = threading.Event()
 
     def run() -> None:

@@ -1,4 +1,7 @@
-"""The engine: the part of a node that starts a plugin and waits for its handshake."""
+"""The address of the node's runtime engine, which waits for a plugin's handshake.
+
+A separate file because gRPC, which the handshake imports, is slow to import.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,14 @@ from collections.abc import Mapping
 from vmsdk.errors import VMError
 
 ENGINE_ADDRESS_VARIABLE = "AVALANCHE_VM_RUNTIME_ENGINE_ADDR"
-"""The only variable that a node sets for its plugins; MetalGo uses the same name."""
+"""The only variable that a node sets for its plugins. MetalGo uses the same name."""
 
 INSTALL_COMMAND = "vmsdk install TARGET --plugin-dir DIR"
-"""How to install a VM whose target isn't known."""
+"""How to install a VM whose target is unknown."""
 
 
 def engine_address(environment: Mapping[str, str], name: str, install_command: str = INSTALL_COMMAND) -> str:
-    """The address at which the node waits. Raises `VMError` if a person, not a node, started the
-    plugin.
-    """
+    """Return the address at which the node waits. Raises `VMError` if no node is the parent."""
     address = environment.get(ENGINE_ADDRESS_VARIABLE, "")
     if not address:
         raise VMError(

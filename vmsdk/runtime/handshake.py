@@ -1,6 +1,4 @@
-"""The handshake: the plugin tells the node that started it which protocol it speaks, and at which
-address.
-"""
+"""The handshake: the plugin sends its protocol version and address to the node."""
 
 from __future__ import annotations
 
@@ -22,12 +20,12 @@ _NODE_VERSION = re.compile(r"implements RPCChainVM protocol version (\d+)\. The 
 
 
 class Handshake:
-    """The call to the node at *engine*: the VM speaks *protocol* at *address*.
+    """Registers a VM that speaks *protocol* at *address* with the node at *engine*.
 
-    It begins now, and goes on in the background while the rest is imported. The address must be
-    bound: the node may connect before `wait` returns. There is one attempt only, since the node
-    stops a plugin whose first call has the wrong version. *source* says where the version comes
-    from. Raises `VMError` if *engine* is not an address.
+    The call starts now, and continues in the background. The address must be bound, since the node
+    may connect before `wait` returns. There is only one attempt, since the node stops a plugin
+    whose first call has the wrong version. *source* says where the version comes from. Raises
+    `VMError` if *engine* is not an address.
     """
 
     def __init__(
@@ -52,8 +50,7 @@ class Handshake:
             request_serializer=Runtime.Initialize.request.SerializeToString,
             response_deserializer=Runtime.Initialize.response.FromString,
         )
-        # Without wait-for-ready: the node listens before it starts a plugin, so a refused
-        # connection is final.
+        # The node listens before it starts a plugin, so a refused connection is final.
         self._call = initialize.future(
             InitializeRequest(protocol_version=protocol.version, addr=address),
             timeout=HANDSHAKE_TIMEOUT_S,
@@ -61,7 +58,7 @@ class Handshake:
         )
 
     def wait(self) -> None:
-        """Block until the node has accepted the plugin. Raises `VMError` if it does not."""
+        """Wait until the node accepts the plugin. Raises `VMError` if it does not."""
         try:
             self._call.result()
         except grpc.RpcError as error:
@@ -79,7 +76,7 @@ class Handshake:
 
 
 def unreachable(address: str, reason: str) -> VMError:
-    """The error if nothing listens at the engine's address."""
+    """Return the error for an address at which no node listens."""
     return VMError(
         f"there is no node at {ENGINE_ADDRESS_VARIABLE}={address} ({reason}). A node starts its plugins, and "
         "listens there for them. To run this VM without a node: vmsdk dev TARGET. To run it on one: "
@@ -88,15 +85,15 @@ def unreachable(address: str, reason: str) -> VMError:
 
 
 def refused(ours: int, reason: str, *, source: str, install_command: str) -> VMError:
-    """The node refused the handshake with protocol *ours*; *reason* is its text."""
+    """Return the error for a node that refuses protocol *ours* with the text *reason*."""
     found = _NODE_VERSION.search(reason)
     if found is None:
         return VMError(f"the node refused the handshake with protocol {ours}: {reason}")
     theirs = int(found[1])
     if theirs not in PROTOCOLS:
         return VMError(
-            f"the node speaks protocol {theirs}, and this vmsdk only {RANGE}: install one that speaks it "
-            "(pip install --upgrade vmsdk), or a node of another version"
+            f"the node speaks protocol {theirs}, and this vmsdk only {RANGE}: upgrade vmsdk "
+            "(pip install --upgrade vmsdk), or use another release of the node"
         )
     return VMError(
         f"the node speaks protocol {theirs}, this VM was started with {ours} ({source}). Install it for this "

@@ -1,4 +1,4 @@
-"""Loads the author's code while the node waits; serves its error if that fails."""
+"""Loads the author's code, or a VM that returns its error to the node."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _IMPORTLIB = str(Path(importlib.__file__).parent)
 
 
 def load(loader: Callable[[], ChainVM], name: str, parent: Parent, leave: Callable[[], None]) -> ChainVM:
-    """The VM that *loader* makes; if it fails, one that returns the error to the node.
+    """Return the VM that *loader* returns, or a `NotLoadedVM` if it raises.
 
-    A plugin that just ended would leave the node waiting for good. *leave* ends the process if
-    *parent* ends before the loader.
+    If the plugin exited, the node would wait forever. *leave* ends the process if *parent* ends
+    before the loader.
     """
     try:
         with _ends_with(parent, leave):
@@ -54,9 +54,7 @@ def authors_frames(error: BaseException) -> TracebackType | None:
 
 @contextmanager
 def _ends_with(parent: Parent, leave: Callable[[], None]) -> Iterator[None]:
-    """Watch the node meanwhile: an import that hangs must not outlive it, and the main thread is
-    busy.
-    """
+    """Watch *parent* meanwhile, since an import that hangs must not outlive the node."""
     done = threading.Event()
 
     def watch() -> None:
@@ -72,7 +70,7 @@ def _ends_with(parent: Parent, leave: Callable[[], None]) -> Iterator[None]:
 
 
 class NotLoadedVM(ChainVM):
-    """Stands in for a VM whose code can't be loaded: every call of the node fails with *error*."""
+    """Replaces a VM whose code can't be loaded: every call fails with *error*."""
 
     def __init__(self, name: str, error: NotLoaded) -> None:
         self._error = error

@@ -1,6 +1,4 @@
-"""Which process above this one is the node: the parent, or one that runs a script that starts
-plugins.
-"""
+"""Finds the node among the parent processes."""
 
 from __future__ import annotations
 
@@ -10,36 +8,33 @@ from collections.abc import Iterator, Sequence
 from vmsdk.runtime.release import VERSION_FLAG, Command
 
 NODE_NAMES = ("avalanchego", "metalgo")
-# Not nodes: an interpreter would print its own version, and take as long as another start of a
-# plugin.
+# An interpreter is not a node: it would print its own version.
 _INTERPRETERS = ("python", "pypy")
 
-# Far more than any wrapper needs, and an end if the process table changes meanwhile.
+# More than any wrapper needs. Ends the search if the process table changes meanwhile.
 MAX_GENERATIONS = 16
 PS_TIMEOUT_S = 1.0
 PROC = "/proc"
-# Where a command without a slash is looked for: a plugin has no PATH.
+# Where to look for a command without a slash, since a plugin has no PATH.
 _SEARCHED = ("/usr/local/bin", *os.defpath.split(os.pathsep))
 
 
 class Ancestor:
-    """A running process that this one descends from."""
+    """A parent process, or a parent's parent."""
 
     def __init__(self, pid: int, path: str, executable: str) -> None:
         self.pid = pid
         self.path = path
-        """The absolute path of the file that it was started from, which may be gone or replaced
-        by now.
-        """
+        """The absolute path of its executable, which may have been removed or replaced since."""
         self.executable = executable
-        """A path by which the very file that the process runs can be run."""
+        """A path that runs the same file as the process, even after a replacement."""
 
     def arguments(self) -> list[str]:
-        """Its command line; empty if it can't be read."""
+        """Return its command line, or an empty list if unreadable."""
         return _command_line(self.pid)
 
     def holds(self, sockets: set[str]) -> bool:
-        """Whether it has one of these (`socket:[12345]`) open; False if that can't be read."""
+        """Return whether it has one of *sockets* (`socket:[12345]`) open; False if unreadable."""
         directory = f"{PROC}/{self.pid}/fd"
         try:
             return any(_link(f"{directory}/{each}") in sockets for each in os.listdir(directory))
@@ -51,13 +46,12 @@ class Ancestor:
 
 
 def find_node(engine: str) -> Ancestor | None:
-    """The process above this one that is certainly the node, since its executable will be run; else
-    None.
+    """Return the parent process that is the node, or None.
 
-    That is one whose file name contains `avalanchego` or `metalgo`, or the one that listens at the
-    address *engine* (on Linux), so that no shell or service manager is ever run. A node that runs
-    with `--version` itself does not count: a host that starts plugins even then would start them
-    without end.
+    It is the one whose file name contains `avalanchego` or `metalgo`, or, on Linux, the one that
+    listens at the address *engine*. Its executable will be run, so shells and service managers must
+    not match. A node that itself runs with `--version` doesn't match either: if it starts plugins
+    even then, they would start each other without end.
     """
     lineage = ancestors()
     node = _by_name(lineage) or _by_engine(lineage, engine)
@@ -67,16 +61,14 @@ def find_node(engine: str) -> Ancestor | None:
 
 
 def ancestors() -> list[Ancestor]:
-    """The parent, its parent and so on. Leaves out those whose executable is unknown."""
+    """Return the parent, its parent and so on, without those whose executable is unknown."""
     if os.path.exists(f"{PROC}/self/exe"):
         return list(_from_proc())
     return from_ps(_ps(), os.getppid())
 
 
 def listeners(address: str) -> set[str]:
-    """The sockets (`socket:[12345]`) that listen at the port of *address*; empty if that is
-    unknown.
-    """
+    """Return the sockets (`socket:[12345]`) that listen at the port of *address*, if known."""
     try:
         port = f":{int(address.rpartition(':')[2]):04X}"
     except ValueError:
@@ -87,8 +79,8 @@ def listeners(address: str) -> set[str]:
             with open(table, encoding="ascii") as rows:
                 next(rows, None)
                 for row in rows:
-                    # sl local_address rem_address st queues timer retrnsmt uid timeout inode; 0A:
-                    # listening
+                    # sl local_address rem_address st queues timer retrnsmt uid timeout inode
+                    # State 0A is listening.
                     cells = row.split(None, 10)
                     if cells[1].endswith(port) and cells[3] == "0A":
                         found.add(f"socket:[{cells[9]}]")
@@ -98,7 +90,7 @@ def listeners(address: str) -> set[str]:
 
 
 def from_ps(table: str, pid: int) -> list[Ancestor]:
-    """The process *pid* and those above it, from the output of `ps -axo pid=,ppid=,comm=` on macOS.
+    """Return *pid* and its parents from the output of `ps -axo pid=,ppid=,comm=` on macOS.
 
     Leaves out those without an absolute path, most of which are login shells.
     """
@@ -130,7 +122,7 @@ def _by_engine(lineage: Sequence[Ancestor], engine: str) -> Ancestor | None:
     candidates = [
         each for each in lineage if not os.path.basename(each.path).lower().startswith(_INTERPRETERS)
     ]
-    # Slow on a machine with many connections, so only with candidates.
+    # This is slow on a machine with many connections.
     sockets = listeners(engine) if candidates else set()
     return next((each for each in candidates if sockets and each.holds(sockets)), None)
 
@@ -143,32 +135,33 @@ def _from_proc() -> Iterator[Ancestor]:
         executable = f"{PROC}/{pid}/exe"
         path = _link(executable)
         if path is not None:
-            # Running the link runs the file that the process runs, even after an upgrade has
-            # replaced it.
+            # The link leads to the running file, even after an upgrade has replaced it.
             yield Ancestor(pid, path.removesuffix(" (deleted)"), executable)
         else:
-            # Another user's, or one with file capabilities, such as a node that may bind port 443.
+            # Another user's process, or one with file capabilities, such as to bind port 443.
             path = _command_file(pid)
             if path is not None:
                 yield Ancestor(pid, path, path)
         try:
             with open(f"{PROC}/{pid}/stat", "rb") as file:
-                # pid (name) state ppid …: the name may hold anything, brackets too.
+                # pid (name) state ppid …: the name may have brackets.
                 pid = int(file.read().rpartition(b")")[2].split()[1])
         except (OSError, ValueError, IndexError):
             return
 
 
 def _command_file(pid: int) -> str | None:
-    """The executable that a process's command line names. A node does not change its working
-    directory.
+    """Return the executable in a process's command line.
+
+    A relative path is relative to our working directory, which is the node's: neither changes it.
     """
     command = next(iter(_command_line(pid)), "")
     if not command:
         return None
     folders = ("",) if os.sep in command else _SEARCHED
-    paths = (os.path.abspath(os.path.join(folder, command)) for folder in folders)
-    return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)
+    paths = (os.path.join(folder, command) for folder in folders)
+    found = next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)
+    return None if found is None else os.path.abspath(found)
 
 
 def _command_line(pid: int) -> list[str]:
@@ -187,7 +180,7 @@ def _link(path: str) -> str | None:
 
 
 def _ps() -> str:
-    """The process table, from the one tool that every Unix has; empty if that fails."""
+    """Return the process table from `ps`, or an empty string if that fails."""
     try:
         command = Command("/bin/ps", ["ps", "-axo", "pid=,ppid=,comm="])
     except OSError:

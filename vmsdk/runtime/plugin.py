@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from vmsdk.rpc.server import VMServer
     from vmsdk.vm import ChainVM
 
-# Nothing ran, and running it again would not help: the status for wrong options.
+# The status for wrong usage: running it again would not help.
 USAGE_STATUS = 2
 
-# The node kills a plugin 5 s after its SIGTERM (vms/rpcchainvm/runtime/subprocess), long after it
-# has stopped its own servers. Calls to these are cut off after the first span, calls still in
-# flight after the second, and the process ends after the third.
+# The node stops its own servers, and kills a plugin 5 s after SIGTERM (the node's
+# vms/rpcchainvm/runtime/subprocess). These are the times after which the plugin cancels its calls
+# to the node, cancels the node's calls, and exits.
 CUT_OFF_S = 1.5
 GRACE_S = 3.0
 LAST_RESORT_S = 4.0
@@ -41,9 +41,9 @@ class Options(NamedTuple):
     """How to run as a plugin."""
 
     name: str
-    """What the VM is called until it is loaded."""
+    """The VM's name until it is loaded."""
     protocol_version: int | None = None
-    """The one to speak; None for the node's."""
+    """The protocol version to speak; None for the node's."""
     ask_parent: bool = True
     """Whether to ask the node for its version."""
     log_level: int | str = logging.INFO
@@ -61,11 +61,11 @@ _is_started = False
 
 
 def run(load: Callable[[], ChainVM], options: Options) -> None:
-    """Run as the plugin whose VM *load* returns. It is called after the handshake, which slow
-    imports can't delay.
+    """Run as a plugin that serves the VM that *load* returns.
 
-    If *load* raises, the log gets the traceback, and the node the error at its first call. See
-    `vmsdk.serve` for everything else. Raises `VMError` if it is running already.
+    *load* is called after the handshake, so slow imports can't delay that. If it raises, the
+    traceback is logged, and the node's calls return the error. See `vmsdk.serve` for the rest.
+    Raises `VMError` if a plugin already runs in this process.
     """
     global _is_started  # noqa: PLW0603 - one process serves one chain, whoever starts it
     if _is_started:
@@ -81,7 +81,7 @@ def run(load: Callable[[], ChainVM], options: Options) -> None:
             return load()
         finally:
             if os.getpid() != pid:
-                os._exit(0)  # a child that the author's import has forked: there is only one plugin
+                os._exit(0)  # a child that the import forked: only the parent is a plugin
 
     try:
         logs.open_streams(options.log_level)
@@ -112,26 +112,25 @@ def _printed_version(load: Callable[[], ChainVM], options: Options) -> bool:
 
 
 def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], options: Options) -> bool:
-    """Print the version of the VM that *load* returns, if *arguments* are `--version` or
-    `--version-json`.
+    """Print the VM's version if *arguments* are `--version` or `--version-json`.
 
-    Returns whether they are. The form and the names (`application`, `rpcchainvm`) are those of a
-    node, for tools that ask a plugin for its protocol. By default, that is the one spoken to a node
-    that can't be asked. Raises `UnsupportedProtocol`, and what *load* raises.
+    Returns whether they are. Format and names (`application`, `rpcchainvm`) are those of a node,
+    for tools that ask a plugin for its protocol. Raises `UnsupportedProtocol`, and what *load*
+    raises.
     """
     if list(arguments) not in ([TEXT_FLAG], [JSON_FLAG]):
         return False
     import json
     import platform
 
-    # Before the author's code, as when it is served.
+    # Imported before the author's code, as in a plugin.
     import vmsdk.rpc.server  # noqa: F401
     from vmsdk._version import __version__
     from vmsdk.rpc.watchdog import Watchdog
 
     version = options.protocol_version
     spoken = protocol(DEFAULT_PROTOCOL if version is None else version)
-    # stdout is for the tool: what else the process prints, also at its end, goes to stderr.
+    # stdout is for the tool. Everything else that the process prints goes to stderr.
     stdout = os.dup(1)
     os.dup2(2, 1)
     watchdog = Watchdog(options.slow_call_s)
@@ -177,9 +176,9 @@ def _serve(load: Callable[[], ChainVM], options: Options) -> None:
 
 @contextmanager
 def _start_without_collections() -> Iterator[None]:
-    """Without garbage collection: imports make little garbage, but many objects to traverse.
+    """Disable garbage collection, since imports create many objects and little garbage.
 
-    What is imported by then is never traversed again, which makes later collections shorter.
+    Freezes these objects at the end, which makes later collections shorter.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -194,14 +193,15 @@ def _start_without_collections() -> Iterator[None]:
 def _connect(
     load: Callable[[], ChainVM], options: Options, parent: Parent, signals: Signals, addresses: Addresses
 ) -> VMServer:
-    """Bind, shake hands, load, serve: in this order, since the node may connect once it knows the
-    address.
+    """Bind, shake hands, load, serve.
+
+    In this order, since the node may connect as soon as it has the address.
     """
     engine = engine_address(os.environ, options.name, options.install_command)
     choice = VersionChoice(options.protocol_version, engine=engine, ask=options.ask_parent)
     try:
         if choice.is_open:
-            # Needed a moment later anyway; meanwhile the node prints its version.
+            # Needed a moment later, while the node prints its version.
             import vmsdk.rpc.server
             import vmsdk.runtime.handshake  # noqa: F401
         spoken = choice.settle()
@@ -214,7 +214,7 @@ def _connect(
     greeting = Handshake(
         engine, spoken, address, source=choice.source, install_command=options.install_command
     )
-    # Imported while the node responds: this takes as long as gRPC itself.
+    # Imported while the node responds, since this takes as long as importing gRPC.
     from vmsdk.rpc.server import VMServer
     from vmsdk.rpc.watchdog import Watchdog
     from vmsdk.runtime import loading
@@ -250,14 +250,14 @@ def _end(server: VMServer, ending: Ending, addresses: Addresses) -> None:
     if ending is Ending.ORPHANED:
         session.log.error("%s: shutting the chain down", ending.value)
         if not shut_down_in_time(session.shutdown):
-            session.log.error("the VM's shutdown() does not return: ending the process")
+            session.log.error("the VM's shutdown() hangs: ending the process")
             _leave(addresses, 1)
     server.stop(0 if ending is Ending.ORPHANED else GRACE_S)
     print("vm server: graceful termination success", flush=True)
 
 
 def _release(signals: Signals, parent: Parent, addresses: Addresses) -> None:
-    """Make a forked child an ordinary process: nothing of the plugin's is its own."""
+    """Make a forked child an ordinary process, without the plugin's signals and sockets."""
     signals.release()
     parent.close()
     addresses.close()

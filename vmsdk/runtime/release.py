@@ -1,4 +1,4 @@
-"""What a node says about itself: its release, and the plugin protocol that it speaks."""
+"""A node's release, and the plugin protocol that it speaks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from dataclasses import dataclass
 from typing_extensions import Self
 
 VERSION_FLAG = "--version"
-"""Understood by every node; `--version-json` came later, and older nodes fail at it."""
+"""Every node supports it, but older ones don't support `--version-json`."""
 
-# Source: Versions.String in the node's version/string.go: the order and number of the other entries
-# differ.
+# Source: Versions.String in the node's version/string.go. Order and number of the entries differ.
 _OUTPUT = r"^(?P<application>\S+/\S+) \[(?:[^\]\n]*, )?rpcchainvm=(?P<protocol>\d{1,4})(?=[,\]])"
 
 MAX_OUTPUT_BYTES = 1024 * 1024
 MAX_ENTRY_BYTES = 16 * 1024
-# A machine has a few nodes. Tests that compile a new one each time must not fill the directory.
+# A machine has a few nodes, but tests may compile a new one each time.
 MAX_ENTRIES = 64
 
 
@@ -34,12 +33,12 @@ class Release:
     application: str
     """Name and version, as in `metalgo/1.13.5`."""
     protocol: int
-    """The number of its plugin protocol, which vmsdk may not speak."""
+    """Its plugin protocol, which vmsdk may not support."""
 
     @classmethod
     def parse(cls, output: str) -> Self | None:
-        """The release whose node printed *output* for `--version`; None if no node did."""
-        # Not compiled at import: most starts of a plugin find the release in the cache.
+        """Parse the *output* of `--version`. Returns None if it is not a node's."""
+        # Not compiled at import, since most plugins find the release in the cache.
         found = re.search(_OUTPUT, output, re.MULTILINE)
         return None if found is None else cls(found["application"], int(found["protocol"]))
 
@@ -55,14 +54,13 @@ class Release:
 
 
 class Command:
-    """Runs *executable* as *argv* in the background, without input, with only the given
-    *environment*.
+    """Runs *executable* as *argv* in the background, with only the given *environment*.
 
-    Its stderr is dropped. Raises `OSError` if it can't be started. `output` or `close` ends it.
+    It gets no input, and its stderr is dropped. `output` or `close` ends it. Raises `OSError` if it
+    can't be started.
     """
 
-    # Not by subprocess: importing that takes longer than all of this, and a plugin's start has to
-    # be quick.
+    # Without subprocess, whose import takes longer than all of this: a plugin must start quickly.
     def __init__(
         self, executable: str, argv: list[str], environment: Mapping[str, str] | None = None
     ) -> None:
@@ -86,9 +84,7 @@ class Command:
             os.close(writer)
 
     def output(self, timeout_s: float, is_enough: Callable[[str], bool] = lambda text: False) -> str:
-        """Return what it prints within *timeout_s* of its start, or until *is_enough*. Call
-        once.
-        """
+        """Return what it prints within *timeout_s* of its start or until *is_enough*. Call once."""
         deadline_s = self._started_at_s + timeout_s
         printed = b""
         try:
@@ -112,14 +108,14 @@ class Command:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
         except (ProcessLookupError, ChildProcessError):
-            pass  # reaped already, if the author's code ignores SIGCHLD
+            pass  # already reaped because the author's code ignores SIGCHLD
 
 
 class VersionQuestion:
     """Runs the node *executable* with `--version` in the background.
 
-    *name* is its argv[0]. Its *environment* is empty by default; a script around a node may need
-    one. Raises `OSError` if it can't be started. `ask` or `close` ends it.
+    *name* is its argv[0]. Its *environment* is empty by default; a wrapper script may need one.
+    `result` or `close` ends it. Raises `OSError` if it can't be started.
     """
 
     def __init__(
@@ -127,30 +123,27 @@ class VersionQuestion:
     ) -> None:
         self._command = Command(executable, [name or executable, VERSION_FLAG], environment)
 
-    def answer(self, timeout_s: float) -> Release | None:
-        """Return what it prints within *timeout_s* of its start; None if not a node's version. Call
-        once.
-        """
+    def result(self, timeout_s: float) -> Release | None:
+        """Return the release that it prints within *timeout_s* of its start, or None. Call once."""
         return Release.parse(self._command.output(timeout_s, lambda text: Release.parse(text) is not None))
 
     def close(self) -> None:
-        """End it. Harmless when repeated."""
+        """End the process. Harmless when repeated."""
         self._command.close()
 
 
 class ReleaseCache:
-    """The releases of node executables, one small file each in *directory*, which is made when
-    needed.
+    """Caches the releases of node executables in *directory*, one small file each.
 
-    An entry counts only for the same path, size and modification time. A file that can't be read or
-    written, or holds anything else, is ignored.
+    An entry is valid for the same path, size and modification time. Files that can't be read,
+    parsed or written are ignored.
     """
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
 
     def get(self, path: str, executable: str) -> Release | None:
-        """The release of the file *executable*, which is known as *path*."""
+        """Return the release of the file *executable*, which is known as *path*."""
         try:
             key = _key(path, executable)
             with open(self._file(path), "rb") as file:
@@ -165,7 +158,7 @@ class ReleaseCache:
         return Release(application, int(number))
 
     def put(self, path: str, executable: str, release: Release) -> None:
-        """Keep the release of *executable*. Several plugins may do so at the same time."""
+        """Store the release of *executable*. Several plugins may do so at the same time."""
         try:
             entry = f"{release.application}\n{release.protocol}\n{_key(path, executable)}"
             os.makedirs(self._directory, mode=0o755, exist_ok=True)
@@ -175,7 +168,7 @@ class ReleaseCache:
                 file.write(entry.encode("utf-8", "surrogateescape"))
             os.replace(temporary, self._file(path))
         except OSError:
-            pass  # the next start asks again, which only takes longer
+            pass  # the next start asks again
 
     def _make_room(self) -> None:
         names = os.listdir(self._directory)
@@ -187,11 +180,10 @@ class ReleaseCache:
 
 
 def cache_directory() -> str | None:
-    """Where releases are kept: in the virtual environment if it is writable, else in the user's
-    cache.
+    """Return the cache in the virtual environment, or the user's if that is not writable.
 
-    None if there is neither. A node sets no HOME for its plugins, but the system's list of users
-    has one.
+    Returns None without either. A node sets no HOME for its plugins, but the password database has
+    the home directory.
     """
     if sys.prefix != sys.base_prefix and os.access(sys.prefix, os.W_OK):
         return os.path.join(sys.prefix, "share", "vmsdk", "nodes")

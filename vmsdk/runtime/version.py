@@ -1,6 +1,4 @@
-"""Which protocol version to speak: it can't be negotiated, and the node stops a plugin that has the
-wrong one.
-"""
+"""Chooses the protocol version, which can't be negotiated: a node stops a plugin of another."""
 
 from __future__ import annotations
 
@@ -13,8 +11,8 @@ from vmsdk.runtime.nodeprocess import NODE_NAMES, Ancestor, find_node
 from vmsdk.runtime.release import Release, ReleaseCache, VersionQuestion, cache_directory
 
 # Nodes take 0.1 to 0.3 s, slow ones up to 1 s.
-ANSWER_TIMEOUT_S = 2.0
-# The handshake begins while the node still waits for it: it waits for 5 s from the plugin's exec.
+RESPONSE_TIMEOUT_S = 2.0
+# A node waits for the handshake for 5 s after it starts the plugin.
 LATEST_HANDSHAKE_S = 4.0
 
 TEXT_FLAG = "--version"
@@ -22,11 +20,11 @@ JSON_FLAG = "--version-json"
 
 
 class VersionChoice:
-    """The protocol version of this process: *given*, else the node's, else the default.
+    """The protocol version of this process: *given*, or the node's, or the default.
 
-    If *ask* and nothing is given, the node's executable is run with `--version`, in the background
-    from now on. It is found among the processes above this one. *engine* is the address at which
-    the node waits. Raises `UnsupportedProtocol` for what is given.
+    If *given* is None and *ask* is true, runs the node's executable with `--version` in the
+    background. The node is looked for among the parent processes; it waits at the address *engine*.
+    Raises `UnsupportedProtocol` if *given* is not supported.
     """
 
     def __init__(self, given: int | None, *, engine: str, ask: bool) -> None:
@@ -38,14 +36,12 @@ class VersionChoice:
         directory = cache_directory()
         self._cache = None if directory is None else ReleaseCache(directory)
         if given is None and not ask:
-            self.source = "the default, since it is configured not to ask the node"
+            self.source = "the default, since the VM is configured not to ask the node"
         elif given is None:
             self._node = find_node(engine)
             if self._node is None:
                 names = " or ".join(NODE_NAMES)
-                self.source = (
-                    f"the default, since no process above this one is called {names} or listens at {engine}"
-                )
+                self.source = f"the default, since no parent process is called {names} or listens at {engine}"
             else:
                 self._ask(self._node)
 
@@ -63,15 +59,15 @@ class VersionChoice:
 
     @property
     def is_open(self) -> bool:
-        """Whether the node has been asked and has not responded yet."""
+        """Whether the node still has to respond."""
         return self._question is not None
 
     def settle(self) -> Protocol:
-        """The version, after at most 2 s."""
+        """Return the version, after at most 2 s."""
         question, self._question = self._question, None
         if question is not None and self._node is not None:
             left_s = max(0.0, LATEST_HANDSHAKE_S - _age_s())
-            release = question.answer(min(ANSWER_TIMEOUT_S, left_s))
+            release = question.result(min(RESPONSE_TIMEOUT_S, left_s))
             if release is None:
                 self.source = (
                     f"the default, since the node {self._node.path} did not print its version in time"
@@ -83,24 +79,23 @@ class VersionChoice:
         return self._chosen
 
     def _take(self, node: Ancestor, release: Release) -> None:
-        # One that vmsdk doesn't speak is left to the handshake, whose refusal says what to do.
+        # If vmsdk doesn't speak it, the handshake's error says what to do.
         self._chosen = PROTOCOLS.get(release.protocol, self._chosen)
         self.source = f"the node {node.path} is {release.application}, which speaks {release.protocol}"
 
     def close(self) -> None:
-        """Stop asking, if the node has not responded yet."""
+        """Stop asking the node."""
         if self._question is not None:
             self._question.close()
 
 
 def _age_s() -> float:
-    """For how long this process has been running, in seconds; 0 where that is unknown."""
+    """Return the age of this process in seconds, or 0 if unknown."""
     if sys.platform != "linux":
         return 0.0
     try:
         with open("/proc/self/stat", "rb") as file:
-            # The 22nd value, of which two come before the closing bracket: ticks since the system's
-            # start.
+            # The 22nd value, in clock ticks since boot. Two come before the closing bracket.
             started_ticks = int(file.read().rpartition(b")")[2].split()[19])
         return time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):

@@ -35,7 +35,7 @@ Ctrl-C stops the VM like a node does; a second Ctrl-C kills it.
 DEFAULT_PORT = 9650
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
-# Matches every forgotten file, but no JSON and no word of a genesis.
+# Matches the name of a file that may be missing, but neither JSON nor plain words.
 _FILE_NAME = re.compile(r"[^\s{}\[\]\"']+\.[A-Za-z]\w{1,5}")
 
 
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="path/vm.py, path/vm.py:Class, package.module[:Class], or an executable",
     )
     chain = parser.add_argument_group("the chain")
-    chain.add_argument("--genesis", metavar="FILE|TEXT", help="default: that of the kept chain, or empty")
+    chain.add_argument("--genesis", metavar="FILE|TEXT", help="default: the kept chain's, or empty")
     chain.add_argument("--config", metavar="FILE|TEXT", help="the chain's configuration; default: empty")
     chain.add_argument("--upgrade", metavar="FILE|TEXT", help="the chain's upgrades; default: empty")
     chain.add_argument(
@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command, and return its exit status."""
     from vmsdk.cli.dev.session import Session
 
     return Session(Settings.of(args)).run()
@@ -94,7 +94,7 @@ class Settings:
 
     target: Target
     genesis: bytes | None
-    """None: that of the kept chain, or empty."""
+    """None for the kept chain's, or an empty one."""
     config: bytes
     upgrade: bytes
     data_dir: Path | None

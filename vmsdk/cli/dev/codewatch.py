@@ -12,10 +12,10 @@ from vmsdk.target import SourceTarget, Target
 
 
 class CodeWatch:
-    """Calls *on_change* with changed files, on a thread of its own, from `start` to `stop`.
+    """Calls *on_change* with changed files, on a thread of its own.
 
-    It watches the Python files below the folder of a source, or an executable. If the system can't
-    watch them, *on_failure* is called once with the reason.
+    Watches the Python files below the folder of a source, or an executable. Calls *on_failure* once
+    if the system can't watch them.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Where `vmsdk dev` keeps a chain between runs."""
+"""The folder in which `vmsdk dev` keeps a chain."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class DataDirectory:
-    """The folder *path*, by default one for VMs called *name*, with a lock on it.
+    """The locked folder *path*, by default one for VMs called *name*.
 
-    It has the database, the genesis that the chain began with, and the VM's own files. Methods
-    raise `VMError` if the folder is in use, can't be used, or has another chain.
+    It has the database, the chain's genesis, and the VM's own files. Methods raise `VMError` if the
+    folder is in use, unusable, or has another chain.
     """
 
     def __init__(self, path: Path | None, name: str) -> None:
@@ -62,7 +62,7 @@ class DataDirectory:
         return self.path / _FILES
 
     def reset(self) -> None:
-        """Remove the chain, and nothing else in the folder."""
+        """Remove the chain, but nothing else in the folder."""
         for suffix in _SUFFIXES:
             (self.path / (_DATABASE + suffix)).unlink(missing_ok=True)
         for name in (_GENESIS, _CHAIN):
@@ -72,8 +72,8 @@ class DataDirectory:
     def open(self, genesis: bytes | None) -> bytes:
         """Return the genesis of the kept chain, or *genesis* (default: empty) for a new one.
 
-        Raises `VMError` if the kept chain began with another genesis. What a VM left that never
-        started is removed.
+        Removes what a VM that never started has left. Raises `VMError` if the kept chain has
+        another genesis.
         """
         try:
             kept = self._kept_genesis()
@@ -85,11 +85,11 @@ class DataDirectory:
         if kept is None:
             return genesis or b""
         if genesis is not None and genesis != kept:
-            raise self._taken(f"that began with another genesis ({len(kept)} bytes)")
+            raise self._taken(f"with another genesis ({len(kept)} bytes)")
         return kept
 
     def keep(self, genesis: bytes) -> None:
-        """Record that the chain has begun with *genesis*."""
+        """Record that the chain has started with *genesis*."""
         if not (self.path / _CHAIN).exists():
             (self.path / _GENESIS).write_bytes(genesis)
             new = (self.path / _CHAIN).with_suffix(".new")

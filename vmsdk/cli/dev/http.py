@@ -47,9 +47,7 @@ class ChainHTTP:
         self._front.stop()
 
     def open(self, chain: Chain) -> list[RouteRefused]:
-        """Serve *chain*, which is in normal operation. Returns the prefixes that a node would not
-        serve.
-        """
+        """Serve *chain*, and return the prefixes that a node would not serve."""
         chain_id = chain.config.chain_id
         aliases = [] if chain.config.alias is None else [chain.config.alias]
         refused = self._front.add_chain(chain_id, aliases, chain.handlers, chain.http_handler)
@@ -59,9 +57,7 @@ class ChainHTTP:
         return refused
 
     def pause(self) -> None:
-        """Take no more requests, because the chain's process is about to end. It still closes its
-        WebSockets.
-        """
+        """Refuse requests, since the chain's process is about to end and close its WebSockets."""
         with self._lock:
             chain, self._chain = self._chain, None
         if chain is not None:
@@ -105,9 +101,7 @@ class ChainHTTP:
 
 
 def subpaths_hint(target: str, chain_names: Sequence[str | None], prefixes: Sequence[str]) -> str:
-    """Explain a 404 for a path below a handler that is mounted for its exact prefix only; else
-    empty.
-    """
+    """Explain a 404 below a handler that serves only its exact path. Returns "" for others."""
     path = target.partition("?")[0]
     for name in chain_names:
         base = f"/ext/bc/{name}"
@@ -128,9 +122,9 @@ def subpaths_hint(target: str, chain_names: Sequence[str | None], prefixes: Sequ
 
 
 def path_to_open(prefix: str) -> str:
-    """Return a path that *prefix* matches; of a template, the one below which its app is.
+    """Return a path that the template *prefix* matches, if possible its constant part.
 
-    If a template needs more than its constant part, return it with only the names of its variables.
+    Otherwise return the template without the patterns of its variables.
     """
     template = compile_template(prefix)
     constant = prefix.partition("{")[0]
@@ -141,10 +135,9 @@ def path_to_open(prefix: str) -> str:
 
 
 def example_calls(chain_url: str, prefixes: Sequence[str]) -> str:
-    """Return commands to copy, one per line; empty if a caller must know more than the prefixes.
+    """Return commands to copy, one per line, for prefixes without variables.
 
-    What a handler speaks is unknown here. But a JSON-RPC service has one path, so it needs no
-    template.
+    Which of them are JSON-RPC services is unknown here, but a service is never a template.
     """
     paths = [path for path in map(path_to_open, prefixes) if "{" not in path]
     lines = [f"curl {chain_url}{path}" for path in paths[:1]]

@@ -30,16 +30,16 @@ from vmsdk.host.plugin import HANDSHAKE_TIMEOUT_S
 from vmsdk.ids import ID, vm_id
 from vmsdk.target import SourceTarget
 
-# A node gives 5 s. Someone who develops a VM may have a slow or busy machine.
+# A node allows 5 s, but a developer's machine may be slow or busy.
 SOURCE_HANDSHAKE_TIMEOUT_S = 60.0
 _LAST_LINES = 10
 
 
 class Life:
-    """Starts the VM, makes it build blocks and stops it, on a thread of its own.
+    """Starts the VM, has it build blocks, and stops it, on a thread of its own.
 
-    *on_end* is called on that thread with the reason of the end; None if `stop` was called. *reset*
-    removes the kept chain first.
+    Calls *on_end* on that thread with the reason of the end, or None after `stop`. Removes the kept
+    chain first if *reset* is true.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Life:
         self._host_lock = threading.Lock()
         self._stopping = threading.Event()
         self._over = threading.Event()
-        """Set when `stop` was called, or after a fault."""
+        """Set by `stop`, or after a fault."""
         self._fault: ChainFatal | None = None
         self._last_failure = ""
         self._thread = threading.Thread(target=self._live, name="vm-life", daemon=True)
@@ -76,13 +76,13 @@ class Life:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask for the end, as a node stops a chain; returns at once."""
+        """Begin to stop the VM as a node does; return at once."""
         self._stopping.set()
         self._over.set()
         self._starter.cancel()
 
     def kill(self) -> None:
-        """Kill the process, whatever it does; returns at once."""
+        """Kill the process; return at once."""
         self.stop()
         with self._host_lock:
             if self._host is not None:
@@ -146,7 +146,7 @@ class Life:
             ),
             patient=False,
         )
-        # A node would only notice at its next call.
+        # A node would notice only at its next call.
         host.process.at_exit(lambda exit_code: self._over.set())
         with self._host_lock:
             self._host = host
@@ -157,7 +157,7 @@ class Life:
         self._over.set()
 
     def _build_failed(self, error: HostError) -> None:
-        # A VM that keeps asking would fill the screen with the same line.
+        # A VM that keeps trying would fill the screen with the same line.
         text = f"no block: {error}"
         if text != self._last_failure:
             self._screen.warning(text)
@@ -193,7 +193,7 @@ class Life:
     # Reasons --------------------------------------------------------------------------------------
 
     def _what_ended(self, host: Host) -> str:
-        """Say why the chain is over, after a fault or the end of the process."""
+        """Return why the chain ended."""
         if self._fault is not None and host.process.wait(DEATH_NOTICE_S) is None:
             return self._explain(self._fault)
         return self._died("the VM died")

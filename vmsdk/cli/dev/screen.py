@@ -34,7 +34,7 @@ _STYLES = {
 
 
 class _Closed(Exception):
-    """Nobody reads the output any more."""
+    """The reader of the output is gone."""
 
 
 class _Console(Console):
@@ -45,7 +45,7 @@ class _Console(Console):
 class Screen:
     """Writes to *file*: in colour if it is a terminal, else in plain lines. Thread-safe.
 
-    *on_close* is called once when nobody reads the output any more.
+    Calls *on_close* once when the reader of the output is gone.
     """
 
     def __init__(self, file: IO[str] = sys.stdout, *, on_close: Callable[[], None] = lambda: None) -> None:

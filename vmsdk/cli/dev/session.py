@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The VM whose code has changed may hang: after this time it is killed.
+# After this time, a VM that hangs while it is reloaded is killed.
 RELOAD_GRACE_S = 5.0
-# The end of a killed VM is awaited this long before the command itself exits.
+# How long to wait for the end of a killed VM.
 KILL_GRACE_S = 1.0
 
 # The exit status of a command that Ctrl-C ended, as in a shell.
@@ -42,7 +42,7 @@ _POSTED = b"\0"
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The user wants to stop: Ctrl-C, SIGTERM, or the reader of the output is gone."""
+    """Ctrl-C, SIGTERM, or the end of whatever reads the output."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,7 @@ Event: TypeAlias = "Interrupted | Changed | Ended"
 
 
 class Session:
-    """Waits for events on the main thread and does nothing that takes long, so that Ctrl-C always
-    works.
-    """
+    """Handles events on the main thread, quickly, so that Ctrl-C always works."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -189,7 +187,7 @@ class Session:
 
     @contextmanager
     def _showing_warnings(self) -> Iterator[None]:
-        """Show the warnings that the node's side logs."""
+        """Show the warnings of the node's side."""
         logger = logging.getLogger("vmsdk.host")
         handler = _ToScreen(self._screen)
         logger.addHandler(handler)
