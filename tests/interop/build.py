@@ -21,6 +21,9 @@ SUMS = HERE / "go.sum"
 """Checksums of the modules of every node, in one file: Go takes more than it needs."""
 
 PROGRAMS = ("host", "timestampvm")
+PEER = "p2ppeer"
+NODES_WITH_PEER = (NODES["43"], NODES["45"])
+"""The releases of the peer library that ours is tested with."""
 
 
 def cache_directory() -> Path:
@@ -103,7 +106,7 @@ def main() -> int:
         [
             (f"{program} with {node.application} {node.version}", partial(build, program, node))
             for node in (NODES[name] for name in arguments.names or NODES)
-            for program in PROGRAMS
+            for program in (*PROGRAMS, *([PEER] if node in NODES_WITH_PEER else []))
         ]
     )
     if status == 0 and arguments.update_sums:
