@@ -107,6 +107,21 @@ def test_new_items_go_to_validators_in_one_message() -> None:
     assert chain.step() == []
 
 
+def test_a_validator_does_not_push_to_itself() -> None:
+    chain = Chain(validators=[PEER, OWN])
+    chain.submit(b"one")
+    assert chain.step() == [[b"one"]]
+    assert chain.node.gossip[0].node_ids == (PEER,)
+
+
+def test_an_item_that_was_just_pushed_is_not_pushed_again() -> None:
+    chain = Chain()
+    chain.submit(b"one")
+    chain.step()
+    chain.submit(b"one")
+    assert chain.step() == []
+
+
 def test_without_validators_new_items_go_to_peers() -> None:
     chain = Chain(validators=[])
     chain.submit(b"one")

@@ -60,6 +60,7 @@ def test_a_padded_varint_is_read_as_go_reads_it() -> None:
 
 @pytest.mark.parametrize("message", [b"", b"\x80", b"\xff" * 9, b"\xff" * 9 + b"\x02", b"\xff" * 1000])
 def test_bytes_without_a_handler_id_are_for_no_handler(network: Network, message: bytes) -> None:
+    assert read_prefix(message) == (0, 0)
     network.add_handler(0, recorder := Recorder())
     with pytest.raises(AppError) as raised:
         network.app_request(PEER, 1, DEADLINE, message)
