@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+_MAX_QUOTED = 80
+"""Characters of an invalid text that an error quotes: the text may come from a stranger."""
+
+
 class _FixedBytes(bytes):
     """Bytes of exactly one length. Equal to, and hashed like, the plain bytes they hold."""
 
@@ -85,7 +89,7 @@ class NodeID(_FixedBytes):
     def from_string(cls, text: str) -> Self:
         """The node ID whose text is *text*. Raises `InvalidInput`."""
         if not text.startswith(cls.PREFIX):
-            raise InvalidInput(f"a node ID starts with {cls.PREFIX!r}", repr(text))
+            raise InvalidInput(f"a node ID starts with {cls.PREFIX!r}", repr(text[:_MAX_QUOTED]))
         return cls(cb58.decode(text[len(cls.PREFIX) :]))
 
     def __str__(self) -> str:
@@ -103,6 +107,7 @@ def vm_id(name: str) -> ID:
     """
     if not name or not name.isascii() or len(name) > ID.LENGTH or "\0" in name:
         raise InvalidInput(
-            f"{name!r} cannot name a VM: a name is 1 to 32 ASCII characters; this one has {len(name)}"
+            f"{name[:_MAX_QUOTED]!r} cannot name a VM: a name is 1 to 32 ASCII characters; "
+            f"this one has {len(name)}"
         )
     return ID(name.encode("ascii").ljust(ID.LENGTH, b"\0"))

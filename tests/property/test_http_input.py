@@ -4,7 +4,6 @@ a traceback.
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Callable
@@ -13,107 +12,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wsproto import ConnectionType, WSConnection
-from wsproto.connection import ConnectionState
-from wsproto.utilities import RemoteProtocolError
 
-from vmsdk._pb.http import http_pb2
-from vmsdk.http import JSONRPC
-from vmsdk.http.mount import Mount, prefix_of, subpaths
-from vmsdk.http.wsgi import environ_of
-from vmsdk.ids import ID
-from vmsdk.rpc.http import headers, websocket
-from vmsdk.rpc.http.service import _address, is_websocket
-from vmsdk.rpc.http.target import InvalidTarget, parse
-
-
-class Service:
-    """A method for each kind of parameter."""
-
-    def block(self, block_id: ID) -> str:
-        return str(block_id)
-
-    def number(self, value: float) -> float:
-        return value
-
-    def anything(self, *args: Any, **named: Any) -> int:
-        return len(args) + len(named)
-
-
-SERVICE = JSONRPC("chain", Service())
-
-
-def no_report(what: str, error: BaseException, consequence: str) -> None:
-    raise AssertionError(f"{what} was reported") from error
-
-
-async def at_once(function: Callable[..., Any], *arguments: Any) -> Any:
-    return function(*arguments)
-
-
-def json_rpc(body: bytes) -> bytes:
-    """The response to *body*, without an event loop."""
-    work = SERVICE.handle(body, at_once, no_report)
-    try:
-        work.send(None)
-    except StopIteration as end:
-        return end.value or b""
-    raise AssertionError("waited for something")
-
-
-def target(text: str) -> None:
-    try:
-        found = parse(text)
-    except InvalidTarget as error:
-        assert len(str(error)) < 2_000  # noqa: PT017 - most inputs are not refused
-        return
-    Mount(subpaths("/api")).root_path(found.path)
-    prefix_of(found.path)
-
-
-def received(pairs: list[tuple[str, str]]) -> headers.RawHeaders:
-    wire = [http_pb2.Element(key=key, values=[value]) for key, value in pairs]
-    headers.to_map(wire)
-    return headers.to_asgi(wire)
-
-
-def request(pairs: list[tuple[str, str]]) -> None:
-    """Headers on their way to an app of any kind."""
-    found = received(pairs)
-    is_websocket(http_pb2.Request(proto_major=1), found)
-    scope = {"method": "GET", "path": "/", "query_string": b"", "http_version": "1.1", "headers": found}
-    environ_of(scope, io.BytesIO())
-
-
-def handshake(pairs: list[tuple[str, str]]) -> None:
-    try:
-        websocket.begin(received(pairs))
-    except websocket.Refused as error:
-        assert len(str(error)) < 2_000  # noqa: PT017 - most inputs are not refused
-
-
-def frames(data: bytes) -> None:
-    connection = WSConnection(ConnectionType.SERVER)
-    connection._state = ConnectionState.OPEN  # type: ignore[attr-defined]
-    try:
-        connection.receive_data(data)
-        for _ in connection.events():
-            pass
-    except RemoteProtocolError:
-        pass
-
-
-def call(method: str, params: Any, call_id: Any = 1) -> bytes:
-    return json.dumps({"jsonrpc": "2.0", "id": call_id, "method": method, "params": params}).encode()
-
-
-UPGRADE = [
-    ("Connection", "Upgrade"),
-    ("Upgrade", "websocket"),
-    ("Sec-WebSocket-Version", "13"),
-    ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="),
-]
-
+from tests.fuzz.decoders import (
+    DECODERS,
+    UPGRADE,
+    address,
+    call,
+    frames,
+    handshake,
+    json_rpc,
+    request,
+    target,
+)
 
 # What is slow for a careless reader, of about so many bytes.
 SHAPES: dict[str, tuple[Callable[[Any], object], Callable[[int], Any]]] = {
@@ -149,8 +59,19 @@ SHAPES: dict[str, tuple[Callable[[Any], object], Callable[[int], Any]]] = {
     "websocket: commas": (handshake, lambda n: [*UPGRADE, ("Sec-WebSocket-Extensions", "," * n)]),
     "websocket: parameters": (handshake, lambda n: [*UPGRADE, ("Sec-WebSocket-Extensions", ";" * n)]),
     "websocket: a long key": (handshake, lambda n: [*UPGRADE[:3], ("Sec-WebSocket-Key", "A" * n)]),
-    "address: digits": (lambda text: _address(text, 80), lambda n: "node:" + "1" * n),
-    "address: colons": (lambda text: _address(text, 80), lambda n: ":" * n),
+    "address: digits": (address, lambda n: "node:" + "1" * n),
+    "address: colons": (address, lambda n: ":" * n),
+    "identifiers: a long ID": (DECODERS["identifiers"], lambda n: b"NodeID-" + b"2" * n),
+    "identifiers: ones": (DECODERS["identifiers"], lambda n: b"1" * n),
+    "codec: empty maps": (DECODERS["codec"], lambda n: bytes(8) + n.to_bytes(4, "big") + bytes(4 * n)),
+    "warp: a long payload": (DECODERS["warp"], lambda n: bytes(38) + n.to_bytes(4, "big") + bytes(n)),
+    "peers: empty items": (DECODERS["peers"], lambda n: b"\x0a\0" * (n // 2)),
+    "bloom: entries": (DECODERS["bloom"], lambda n: b"\1" + bytes(n)),
+    "blocks: transactions": (
+        DECODERS["blocks"],
+        lambda n: bytes(91) + (n // 4).to_bytes(4, "big") + bytes(n),
+    ),
+    "messages: nested": (DECODERS["messages"], lambda n: b"\x0a\0" * (n // 2)),
 }
 
 SMALL, TIMES = 40_000, 8
@@ -235,4 +156,4 @@ def test_any_bytes_are_frames_or_end_the_websocket(data: bytes) -> None:
 
 @given(WIRE_TEXT)
 def test_any_text_is_an_address_or_none(text: str) -> None:
-    _address(text, 80)
+    address(text)
