@@ -4,20 +4,16 @@ stop.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
 
-from vmsdk._pb.http import http_pb2
-from vmsdk._pb.http.http_grpc import HTTP
 from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
 from vmsdk.protocol import PROTOCOLS
 from vmsdk.state import Event
 
+from .jsonrpc import Client
 from .plugin import PATIENCE_S, Lines, timestamp
 
 GENESIS = b"In the beginning"
@@ -25,43 +21,12 @@ DATA_LENGTH = 32
 MAX_PROPOSALS = 1024
 
 
-class Client:
-    """Calls the example's JSON-RPC methods through the node's HandleSimple."""
-
-    def __init__(self, host: Host) -> None:
-        self._channel = grpc.insecure_channel(host.chain.handlers[""])
-        self._handle = self._channel.unary_unary(
-            HTTP.HandleSimple.path,
-            request_serializer=HTTP.HandleSimple.request.SerializeToString,
-            response_deserializer=HTTP.HandleSimple.response.FromString,
-        )
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._channel.close()
-
-    def __call__(self, method: str, **params: Any) -> Any:
-        call = {"jsonrpc": "2.0", "id": 1, "method": f"timestampvm.{method}", "params": params}
-        request = http_pb2.HandleSimpleHTTPRequest(
-            method="POST",
-            url="/ext/bc/chain",
-            request_headers=[http_pb2.Element(key="Content-Type", values=["application/json"])],
-            body=json.dumps(call).encode(),
-        )
-        response = self._handle(request, timeout=PATIENCE_S)
-        assert response.code == 200
-        answer = json.loads(response.body)
-        return answer["result"] if "result" in answer else answer["error"]
-
-
 @pytest.mark.parametrize("version", PROTOCOLS)
 def test_a_proposed_block_is_accepted_at_every_protocol_version(version: int, tmp_path: Path) -> None:
     lines = Lines()
     database = tmp_path / "chain.db"
     with Host(timestamp(version), protocol=version, genesis=GENESIS, database=database, log=lines) as host:
-        with Client(host) as client:
+        with Client(host, "timestampvm") as client:
             assert client("lastAccepted")["height"] == 0
             assert client("proposeBlock", data="0xCAFE") == {"success": True}
             assert host.chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
@@ -75,7 +40,7 @@ def test_a_proposed_block_is_accepted_at_every_protocol_version(version: int, tm
     # Again from what was stored.
     with Host(timestamp(version), protocol=version, genesis=GENESIS, database=database, log=lines) as host:
         assert host.chain.last_accepted.id == block.id
-        with Client(host) as client:
+        with Client(host, "timestampvm") as client:
             assert client("getBlock", id=str(block.id)) == found
             genesis = client("getBlock", id=found["parentID"])
             assert bytes.fromhex(genesis["data"][2:]).rstrip(b"\0") == GENESIS
@@ -83,7 +48,7 @@ def test_a_proposed_block_is_accepted_at_every_protocol_version(version: int, tm
 
 
 def test_an_accepted_block_costs_one_write_and_no_read() -> None:
-    with Host(timestamp(45)) as host, Client(host) as client:
+    with Host(timestamp(45)) as host, Client(host, "timestampvm") as client:
         database = host.services.database
         client("proposeBlock", data="00")
         host.chain.next_event(PATIENCE_S)
@@ -97,7 +62,7 @@ def test_an_accepted_block_costs_one_write_and_no_read() -> None:
 
 
 def test_forks_are_decided_and_blocks_out_of_time_refused() -> None:
-    with Host(timestamp(45)) as host, Client(host) as client:
+    with Host(timestamp(45)) as host, Client(host, "timestampvm") as client:
         chain = host.chain
         siblings = []
         for data in ("aa", "bb"):
@@ -121,7 +86,7 @@ def test_forks_are_decided_and_blocks_out_of_time_refused() -> None:
 
 
 def test_a_rejected_blocks_proposal_is_proposed_again() -> None:
-    with Host(timestamp(45)) as host, Client(host) as client:
+    with Host(timestamp(45)) as host, Client(host, "timestampvm") as client:
         chain = host.chain
         siblings = []
         for data in ("aa", "bb"):
@@ -139,7 +104,7 @@ def test_a_rejected_blocks_proposal_is_proposed_again() -> None:
 
 
 def test_a_proposal_stays_when_its_block_was_not_verified() -> None:
-    with Host(timestamp(45)) as host, Client(host) as client:
+    with Host(timestamp(45)) as host, Client(host, "timestampvm") as client:
         client("proposeBlock", data="aa")
         assert host.chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
         lost = host.chain.build_block()
@@ -148,7 +113,7 @@ def test_a_proposal_stays_when_its_block_was_not_verified() -> None:
 
 
 def test_no_proposal_is_in_two_blocks_of_a_branch() -> None:
-    with Host(timestamp(45)) as host, Client(host) as client:
+    with Host(timestamp(45)) as host, Client(host, "timestampvm") as client:
         chain = host.chain
         for data in ("aa", "aa00"):
             assert client("proposeBlock", data=data) == {"success": True}
@@ -166,7 +131,7 @@ def test_no_proposal_is_in_two_blocks_of_a_branch() -> None:
 
 
 def test_proposals_beyond_what_is_kept_are_refused_until_a_block_makes_room() -> None:
-    with Host(timestamp(45)) as host, Client(host) as client:
+    with Host(timestamp(45)) as host, Client(host, "timestampvm") as client:
         for number in range(MAX_PROPOSALS):
             assert client("proposeBlock", data=f"{number:04x}") == {"success": True}
         assert f"{MAX_PROPOSALS} proposals" in client("proposeBlock", data="ffff")["message"]
@@ -187,7 +152,7 @@ def test_proposals_beyond_what_is_kept_are_refused_until_a_block_makes_room() ->
 )
 def test_bad_requests_are_answered_with_an_error(method: str, params: dict[str, str], text: str) -> None:
     lines = Lines()
-    with Host(timestamp(45), log=lines) as host, Client(host) as client:
+    with Host(timestamp(45), log=lines) as host, Client(host, "timestampvm") as client:
         error = client(method, **params)
         assert error["code"] < 0
         assert text in error["message"]
