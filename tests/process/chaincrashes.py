@@ -148,9 +148,9 @@ def main() -> None:
         trial = Trial(Path(directory))
         for kill in range(1, arguments.kills + 1):
             trial.run_until_killed(moments.uniform(0, 0.5))
+            with trial.life() as (host, client):
+                trial.check(host, client)
             if kill % 10 == 0:
-                with trial.life() as (host, client):
-                    trial.check(host, client)
                 print(f"{kill} kills, {len(trial.promised)} entries, consistent", flush=True)
 
 

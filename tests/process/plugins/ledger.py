@@ -71,11 +71,11 @@ class Service:
             assert state.get_int(b"count") == len(expected)
             assert state.get(b"last") == (expected[-1] if expected else None)
         assert len(vm.events("entry", limit=1_000_000)) == len(expected)
-        vm.index.wait_for(vm.height, timeout=20)
+        vm.index.wait_for(vm.last.height, timeout=20)
         with vm.index.read() as db:
             rows = db.execute("SELECT height, entry FROM entries ORDER BY rowid").fetchall()
         assert rows == indexed, f"{len(rows)} rows in the index, {len(indexed)} in the blocks"
-        return {"height": vm.height, "entries": [raw.decode() for raw in expected]}
+        return {"height": vm.last.height, "entries": [raw.decode() for raw in expected]}
 
 
 if __name__ == "__main__":
