@@ -1,7 +1,7 @@
 """The feed's HTTP interface: an ordinary FastAPI app inside a VM.
 
-Plain `def` endpoints run in threads, so they may use the database and the engine's lock; `async
-def` endpoints run on the event loop, and may not.
+Plain `def` endpoints run in threads, so they may read the database; `async def` endpoints run on
+the event loop, and must not block it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import FastAPI, HTTPException, Path, Query, WebSocket, WebSocketDisconnect, status
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
-from subscribers import Subscription, TooSlow
 
 import vmsdk
+from vmsdk.chain import MempoolFull
 
 if TYPE_CHECKING:
     from feedvm import FeedVM
-
-MAX_MESSAGE_BYTES = 280
-MAX_PENDING = 10_000
-PAGE = 100
 
 MAX_HEIGHT = (1 << 64) - 1
 
@@ -35,7 +31,7 @@ Start = Annotated[
 class Post(BaseModel):
     """A message for a block."""
 
-    text: Annotated[str, Field(min_length=1, max_length=MAX_MESSAGE_BYTES)]
+    text: Annotated[str, Field(min_length=1, max_length=280)]
 
 
 class Block(BaseModel):
@@ -43,8 +39,8 @@ class Block(BaseModel):
 
     id: str
     height: int
-    timestamp: Annotated[int, Field(description="Unix seconds")]
-    text: str
+    timestamp: Annotated[int, Field(description="Unix milliseconds")]
+    messages: list[str]
 
 
 def create_app(vm: FeedVM) -> FastAPI:
@@ -54,43 +50,45 @@ def create_app(vm: FeedVM) -> FastAPI:
     @app.post("/messages", status_code=status.HTTP_202_ACCEPTED)
     def post_message(post: Post) -> dict[str, int]:
         """Queue a message for a block; returns how many are waiting."""
-        if len(post.text.encode()) > MAX_MESSAGE_BYTES:
-            raise HTTPException(
-                status.HTTP_413_CONTENT_TOO_LARGE, f"at most {MAX_MESSAGE_BYTES} bytes of UTF-8"
-            )
-        with vm.ctx.lock:
-            if len(vm.pending) >= MAX_PENDING:
-                raise HTTPException(
-                    status.HTTP_503_SERVICE_UNAVAILABLE, f"{MAX_PENDING} messages are waiting"
-                )
+        try:
             vm.post(post.text)
-            return {"pending": len(vm.pending)}
+        except vmsdk.InvalidInput as error:  # too many bytes of UTF-8
+            raise HTTPException(status.HTTP_413_CONTENT_TOO_LARGE, str(error)) from None
+        except MempoolFull as error:
+            raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, str(error)) from None
+        return {"pending": len(vm.pool)}
 
     @app.get("/blocks/last", response_model=Block)
     def last_block() -> Any:
         """The last accepted block."""
-        return vm.last.to_json()
+        return vm.to_json(vm.last)
 
     @app.get("/blocks/{height}", response_model=Block)
     def block_at(height: Height) -> Any:
         """The block at this height."""
-        for message in vm.messages(height, limit=1):
-            return message.to_json()
+        for block in vm.blocks(height, limit=1):
+            return vm.to_json(block)
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no block at height {height}")
 
     @app.websocket("/feed")
     async def feed(websocket: WebSocket, start: Start = None) -> None:
         """Send each block as it is accepted; with `?start=7`, first those from height 7 on."""
         await websocket.accept()
-        with vm.subscribers.subscribe() as subscription:
-            sender = asyncio.create_task(send_blocks(websocket, subscription, start))
-            try:
-                while True:
-                    await websocket.receive()
-            except (WebSocketDisconnect, RuntimeError):
-                pass  # The client has left.
-            finally:
-                sender.cancel()
+        sender = asyncio.create_task(send_blocks(websocket, start))
+        try:
+            while True:
+                await websocket.receive()
+        except (WebSocketDisconnect, RuntimeError):
+            pass  # The client has left.
+        finally:
+            sender.cancel()
+
+    async def send_blocks(websocket: WebSocket, start: int | None) -> None:
+        try:
+            async for block in vm.feed.blocks(start):
+                await websocket.send_json(vm.to_json(block))
+        except WebSocketDisconnect:
+            pass  # The client has left.
 
     @app.get("/events")
     async def events(start: Start = None) -> StreamingResponse:
@@ -101,34 +99,9 @@ def create_app(vm: FeedVM) -> FastAPI:
         """
 
         async def stream() -> AsyncIterator[str]:
-            with vm.subscribers.subscribe() as subscription:
-                async for block in blocks(subscription, start):
-                    yield f"id: {block['height']}\ndata: {Block(**block).model_dump_json()}\n\n"
+            async for block in vm.feed.blocks(start):
+                yield f"id: {block.height}\ndata: {Block(**vm.to_json(block)).model_dump_json()}\n\n"
 
         return StreamingResponse(stream(), media_type="text/event-stream")
-
-    async def blocks(subscription: Subscription, start: int | None) -> AsyncIterator[dict[str, Any]]:
-        """Stored blocks from *start* on, if given; then each block that is accepted."""
-        sent = -1
-        # Subscribed first: blocks accepted from here on come by the subscription.
-        while start is not None:
-            page = await asyncio.to_thread(vm.messages, start, PAGE)
-            for message in page:
-                yield message.to_json()
-                sent = message.height
-            start = sent + 1 if len(page) == PAGE else None
-        while True:
-            block = await subscription.next()
-            if block["height"] > sent:
-                yield block
-
-    async def send_blocks(websocket: WebSocket, subscription: Subscription, start: int | None) -> None:
-        try:
-            async for block in blocks(subscription, start):
-                await websocket.send_json(block)
-        except TooSlow:
-            await websocket.close(status.WS_1013_TRY_AGAIN_LATER, "too slow")
-        except (WebSocketDisconnect, vmsdk.Closed):
-            pass  # The client has left, or the chain is closing.
 
     return app

@@ -1,5 +1,5 @@
 """A VM's FastAPI app through a real node: REST, its page of documentation, and a WebSocket that
-tells of blocks.
+feeds blocks.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def test_a_message_posted_at_one_node_is_fed_by_the_other(network: LocalNetwork)
         posted = httpx.post(f"{posting}/messages", json={"text": "Grüße"}, timeout=TIMEOUT_S, trust_env=False)
         assert posted.status_code == 202
         block = json.loads(feed.recv(timeout=TIMEOUT_S))
-        assert (block["height"], block["text"]) == (height, "Grüße")
+        assert (block["height"], block["messages"]) == (height, ["Grüße"])
     read = httpx.get(f"{feeding}/blocks/{height}", timeout=TIMEOUT_S, trust_env=False)
     assert read.json() == block
 

@@ -92,7 +92,7 @@ async def listen(feed: Feed, count: int) -> None:
         assert json.loads(await asyncio.wait_for(listener.recv(), PATIENCE_S))["height"] == 0
     await asyncio.to_thread(feed.post, "soak")
     for number, listener in enumerate(listeners):
-        assert json.loads(await asyncio.wait_for(listener.recv(), PATIENCE_S))["text"] == "soak"
+        assert json.loads(await asyncio.wait_for(listener.recv(), PATIENCE_S))["messages"] == ["soak"]
         if number % 2:
             listener.transport.abort()
     await asyncio.gather(*(listener.close() for listener in listeners))
@@ -132,7 +132,9 @@ def test_500_idle_websockets_stop_neither_the_chain_nor_the_other_handlers() -> 
                 response = await client.post(f"{feed.url}/messages", json={"text": "on it goes"})
                 assert response.status_code == 202
                 block = await asyncio.to_thread(feed.host.chain.produce)
-                assert (await client.get(f"{feed.url}/blocks/{block.height}")).json()["text"] == "on it goes"
+                assert (await client.get(f"{feed.url}/blocks/{block.height}")).json()["messages"] == [
+                    "on it goes"
+                ]
             for listener in listeners:
                 assert json.loads(await asyncio.wait_for(listener.recv(), PATIENCE_S))["height"] == 1
             await asyncio.gather(*(listener.close() for listener in listeners))
