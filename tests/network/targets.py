@@ -19,6 +19,7 @@ DOOMED = f"{_HERE / 'vms' / 'broken_initialize.py'}:DoomedVM"
 RESIGNED = f"{_HERE / 'vms' / 'broken_initialize.py'}:ResignedVM"
 UNSERVED = f"{_HERE / 'vms' / 'broken_initialize.py'}:UnservedVM"
 BROKEN = f"{_HERE / 'vms' / 'broken_import.py'}:BrokenVM"
+WAITING = f"{_HERE / 'vms' / 'waiting.py'}:WaitingVM"
 LOG_TIMEOUT_S = 20.0
 LOG_POLL_S = 0.02
 
