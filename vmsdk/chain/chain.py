@@ -27,6 +27,7 @@ from vmsdk.chain.checks import Checks
 from vmsdk.chain.derived import Follower
 from vmsdk.chain.errors import Invalid, NotYet
 from vmsdk.chain.feed import Feed
+from vmsdk.chain.gossip import transaction_gossip
 from vmsdk.chain.history import History, LoggedEvent, Outcomes, Receipt
 from vmsdk.chain.limits import Limits
 from vmsdk.chain.mempool import Mempool, Pending
@@ -36,9 +37,10 @@ from vmsdk.chain.transactions import parser
 from vmsdk.context import Context
 from vmsdk.errors import InvalidBlock, NotFound, NothingToBuild, VMError
 from vmsdk.ids import ID
+from vmsdk.p2p.network import Networked
 from vmsdk.state import State
 from vmsdk.timestamp import Timestamp
-from vmsdk.vm import ChainVM, GetAncestors
+from vmsdk.vm import GetAncestors
 
 # Transactions that peers may still gossip although they are in a block.
 MAX_RECENT_TRANSACTIONS = 65_536
@@ -105,7 +107,7 @@ class ContextCandidate(Candidate, VerifyWithContext):
         self.chain._verify(self, p_chain_height)
 
 
-class Chain(ChainVM, GetAncestors):
+class Chain(Networked, GetAncestors):
     """A chain whose author writes the rules. Everything else is here.
 
     The node runs it as any `ChainVM`. `execute` is called at admission, when a block is built, when
@@ -241,6 +243,10 @@ class Chain(ChainVM, GetAncestors):
         self.ctx.notify()
         return transaction_id
 
+    def knows(self, transaction_id: ID) -> bool:
+        """Whether the transaction is waiting, or was accepted not long ago. From any thread."""
+        return transaction_id in self.pool or transaction_id in self._recent
+
     def _next_header(self, parent: Block, p_chain_height: int | None = None) -> Header:
         now = max(self._now_ms(), parent.timestamp)
         return Header(parent.id, parent.height + 1, now, p_chain_height)
@@ -296,6 +302,7 @@ class Chain(ChainVM, GetAncestors):
         """Called with each accepted block on the engine's thread. They must return at once."""
         self.admission_listeners: list[Callable[[Pending], None]] = []
         """Called with each transaction that was admitted, on the thread that brought it."""
+        self._gossip = transaction_gossip(self.network, self)
         self._checks = Checks(self._check_one)
         self._admission = Admission(
             self.accepted,
@@ -335,14 +342,18 @@ class Chain(ChainVM, GetAncestors):
 
     def set_state(self, state: State) -> None:
         self._is_normal = state is State.NORMAL_OP
+        if self._is_normal:
+            self._gossip.start()
 
     def shutdown(self) -> None:
         self._ending.set()
         self.feed.close()
         for follower in self._followers:
             follower.stop()
+        self._gossip.stop()
         self._worker.shutdown(cancel_futures=True)
         self._checks.close()
+        super().shutdown()
 
     def health_check(self) -> Any:
         return {"height": self._last.height, "waiting": len(self.pool)}

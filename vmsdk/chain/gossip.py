@@ -1,60 +1,62 @@
-"""Gossip of a mempool's transactions.
+"""Gossip of a chain's transactions.
 
 Transactions submitted to this node are pushed at once; the rest spread by pulling. A transaction
-that the pool refuses, or can't read because the peer runs another version, is dropped.
+that the chain refuses, or can't decode because the peer runs another version, is dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
-from vmsdk.errors import VMError
+from vmsdk.chain.errors import Invalid, MempoolFull
+from vmsdk.chain.mempool import Mempool, Pending
 from vmsdk.ids import ID
 from vmsdk.p2p.gossip import Gossip
 from vmsdk.p2p.network import Network
 
-PEER = "peer"
-"""The source of a transaction that came by gossip."""
 
+class Admitting(Protocol):
+    """What gossip needs of a chain. Safe to use from several threads."""
 
-class Pool(Protocol):
-    """What gossip needs of a mempool. Safe to use from several threads."""
+    pool: Mempool
+    """The transactions to gossip."""
+    admission_listeners: list[Callable[[Pending], None]]
+    """Called with each transaction that was added to *pool*."""
 
-    on_added: list[Callable[[ID, bytes, str], None]]
-    """Called with the ID, the bytes and the source of each transaction that was added."""
-
-    def add(self, raw: bytes, source: str) -> ID:
-        """Add a transaction. Raises a `VMError` if it is refused."""
+    def admit(self, raw: bytes, source: str) -> ID:
+        """Add a transaction to *pool*. Raises `Invalid` or `MempoolFull`."""
         ...
 
-    def has(self, tx_id: ID) -> bool:
-        """Whether the pool contains this transaction."""
-        ...
-
-    def raws(self) -> Sequence[bytes]:
-        """A snapshot of all transactions."""
+    def knows(self, transaction_id: ID) -> bool:
+        """Whether the transaction is in *pool*, or was accepted not long ago."""
         ...
 
 
 class _Transactions:
-    """The pool as a set to gossip."""
+    """The mempool as a set to gossip."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self.has = pool.has
-        self.raws = pool.raws
+    def __init__(self, chain: Admitting) -> None:
+        self._chain = chain
+        self.has = chain.knows
 
     def add(self, raw: bytes) -> bool:
         try:
-            self._pool.add(raw, PEER)
-        except VMError:
+            self._chain.admit(raw, "peer")
+        except (Invalid, MempoolFull):
             return False
         return True
 
+    def raws(self) -> list[bytes]:
+        return [pending.raw for pending in self._chain.pool.all()]
 
-def mempool_gossip(network: Network, pool: Pool) -> Gossip:
-    """Gossip between *pool* and those of other nodes: call `start` once the chain has caught up."""
-    gossip = Gossip(network, _Transactions(pool))
-    pool.on_added.append(lambda tx_id, raw, source: gossip.added(tx_id, raw, push=source != PEER))
+
+def transaction_gossip(network: Network, chain: Admitting) -> Gossip:
+    """Gossip between the mempool of *chain* and those of other nodes, once it is started."""
+    gossip = Gossip(network, _Transactions(chain))
+
+    def admitted(pending: Pending) -> None:
+        gossip.added(pending.id, pending.raw, push=pending.source != "peer")
+
+    chain.admission_listeners.append(admitted)
     return gossip

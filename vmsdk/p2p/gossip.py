@@ -107,6 +107,7 @@ class Gossip(Handler):
         self._pulls = SlidingWindow(PULL_THROTTLING_PERIOD_S, self._pull_limit, clock=clock)
         self._strangers = SlidingWindow(STRANGERS_PERIOD_S, MAX_STRANGERS_PULLS, clock=clock)
         self._refusals = SlidingWindow(REFUSALS_PERIOD_S, MAX_REFUSALS, clock=clock)
+        self._started = False
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._stopped = threading.Event()
@@ -114,18 +115,27 @@ class Gossip(Handler):
     def start(self) -> None:
         """Begin to handle messages and to send them. Call it once the chain has caught up."""
         with self._lock:
-            if self._thread is not None:
+            if self._started:
                 return
-            self._thread = threading.Thread(target=self._run, name="gossip", daemon=True)
+            self._started = True
         self._network.add_handler(self._handler_id, self)
-        self._thread.start()
+        self._network.on_connected.append(self._connected)
+        self._connected()
 
     def stop(self) -> None:
         """Stop sending, and wait for the thread to end. It can't be started again."""
-        self._stopped.set()
-        self._wake.set()
+        with self._lock:
+            self._stopped.set()
+            self._wake.set()
         if self._thread is not None:
             self._thread.join()
+
+    def _connected(self) -> None:
+        """Start the thread once there is a peer: a node that is alone needs none."""
+        with self._lock:
+            if self._thread is None and not self._stopped.is_set() and not self._is_alone():
+                self._thread = threading.Thread(target=self._run, name="gossip", daemon=True)
+                self._thread.start()
 
     def added(self, item_id: ID, raw: bytes, *, push: bool) -> None:
         """Report a new item of the set. *push* sends it to peers; an item from a peer needs none.
@@ -192,6 +202,8 @@ class Gossip(Handler):
 
     def _add(self, node_id: NodeID, items: Iterable[bytes]) -> None:
         for raw in items:
+            if self._stopped.is_set():
+                return
             item_id = self._id_of(raw)
             if self._items.has(item_id):
                 continue
@@ -255,6 +267,8 @@ class Gossip(Handler):
 
     def _push(self, batch: list[bytes], nodes: int, stake_percent: int) -> None:
         """Push to *nodes* validators and those with most stake; to peers if there are none."""
+        if self._is_alone():
+            return
         own_id = self._network.ctx.node_id
         validators = self._network.validators
         message = PushGossip(gossip=batch).SerializeToString()
@@ -262,13 +276,15 @@ class Gossip(Handler):
             if len(validators) > (own_id in validators):
                 top = [node_id for node_id in validators.top(stake_percent) if node_id != own_id]
                 self._client.gossip(message, node_ids=top, validators=nodes)
-            elif len(self._network.peers) > (own_id in self._network.peers):
+            else:
                 self._client.gossip(message, peers=nodes)
         except VMError as error:
             self._log.debug("can't push gossip: %s", error)
 
     def _pull(self) -> None:
         """Ask a validator for what this node lacks; a peer if there are no validators."""
+        if self._is_alone():
+            return
         own_id = self._network.ctx.node_id
         sample = self._network.validators.sample(1)
         if not sample:
@@ -284,6 +300,10 @@ class Gossip(Handler):
             self._log.debug("can't pull gossip from %s: %s", sample[0], error)
             return
         response.add_done_callback(partial(self._pulled, sample[0]))
+
+    def _is_alone(self) -> bool:
+        peers = self._network.peers
+        return len(peers) <= (self._network.ctx.node_id in peers)
 
     def _refill(self, now: float) -> None:
         """Rebuild the filter if it is too full or too old, with another salt."""

@@ -34,6 +34,8 @@ class Network:
         """The connected nodes, this one included."""
         self.validators = Validators(ctx, self.peers, clock=clock)
         """The chain's validators."""
+        self.on_connected: list[Callable[[], None]] = []
+        """Called when a peer has connected, with `Context.lock` held. They must return at once."""
         self._lock = threading.Lock()
         self._handlers: dict[int, Handler] = {}
         self._pending: dict[int, Future[bytes]] = {}
@@ -68,6 +70,8 @@ class Network:
 
     def connected(self, node_id: NodeID, version: NodeVersion) -> None:
         self.peers.connected(node_id, version)
+        for listener in self.on_connected:
+            listener()
 
     def disconnected(self, node_id: NodeID) -> None:
         self.peers.disconnected(node_id)

@@ -418,7 +418,7 @@ def test_messages_are_handled_and_sent_from_start_to_stop() -> None:
     assert chain.node.gossiped.wait(10)
     assert chain.network.app_request(PEER, 2, DEADLINE, b"\0" + pull_request()) == push(b"one")
     chain.gossip.stop()
-    assert not [thread for thread in threading.enumerate() if thread.name == "gossip"]
+    assert gossip_threads() == 0
     chain.gossip.stop()
 
 
@@ -440,6 +440,32 @@ def test_a_fault_of_the_set_is_reported_and_gossip_goes_on(caplog: pytest.LogCap
     assert chain.node.gossiped.wait(10)
     chain.gossip.stop()
     assert "a bug in the set" in caplog.text
+
+
+def gossip_threads() -> int:
+    return sum(thread.name == "gossip" for thread in threading.enumerate())
+
+
+def test_a_node_that_is_alone_has_no_thread() -> None:
+    chain = Chain()
+    for peer in (PEER, STRANGER):
+        chain.network.disconnected(peer)
+    chain.gossip.start()
+    assert gossip_threads() == 0
+    chain.network.connected(PEER, VERSION)
+    chain.network.connected(STRANGER, VERSION)
+    assert gossip_threads() == 1
+    chain.gossip.stop()
+    assert gossip_threads() == 0
+    chain.network.connected(PEER, VERSION)
+    assert gossip_threads() == 0
+
+
+def test_nothing_is_added_after_the_stop() -> None:
+    chain = Chain()
+    chain.gossip.stop()
+    chain.gossip.app_gossip(PEER, push(b"one"))
+    assert chain.items.offered == []
 
 
 def test_stop_without_start_is_harmless() -> None:
