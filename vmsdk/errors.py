@@ -45,6 +45,10 @@ class NothingToBuild(VMError):
         super().__init__(reason)
 
 
+class Refused(VMError):
+    """What a client asks for is refused. JSON-RPC sends its text to the client."""
+
+
 class AppError(VMError):
     """An application error between two peers: a signed 32-bit code with a text.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from vmsdk.errors import VMError
+from vmsdk.errors import Refused
 
 
-class Invalid(VMError):
+class Invalid(Refused):
     """A transaction breaks a rule. Raised by `Chain.execute` and `Chain.check`.
 
     *reason* is for the client who reads it; *details* are the values that broke the rule:
@@ -30,11 +30,11 @@ class NotYet(Invalid):
     """
 
 
-class MempoolFull(VMError):
+class MempoolFull(Refused):
     """The mempool has no room for the transaction; the text says which limit it hit. Try later."""
 
 
-class SnapshotUnavailable(VMError):
+class SnapshotUnavailable(Refused):
     """The snapshot is too old, or too many are open. Open a new one for each request."""
 
 

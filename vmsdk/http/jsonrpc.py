@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, NamedTuple, overload
 
-from vmsdk.errors import InvalidBlock, NotFound
+from vmsdk.errors import InvalidBlock, NotFound, Refused
 from vmsdk.http.asgi import (
     FAILURES,
     REPORT,
@@ -60,8 +60,8 @@ class JSONRPC:
 
     Plain methods run in a thread, so they may use the node's database and `Context.lock`; `async`
     methods run on the event loop, and may not. Raise `JSONRPCError` to respond with an error of
-    your own; `NotFound` and `InvalidBlock` become -32000 with their text. Any other exception is a
-    bug: the client gets -32603 and the log the traceback.
+    your own; `NotFound`, `InvalidBlock` and `Refused` (such as `chain.Invalid`) become -32000 with
+    their text. Any other exception is a bug: the client gets -32603 and the log the traceback.
 
     Parameters are an array, an object (names match regardless of case and underscores), or an array
     of one object. Annotations of JSON types (`str`, `int`, `float`, `bool`, `list`, `dict`, `None`
@@ -285,7 +285,7 @@ class _Call:
         return f'{{"jsonrpc":"2.0","result":{encode(result)},"id":{encode(self.id)}}}'.encode()
 
     def _failure(self, error: BaseException) -> bytes:
-        if isinstance(error, (NotFound, InvalidBlock)):
+        if isinstance(error, (NotFound, InvalidBlock, Refused)):
             _log.debug("JSON-RPC method %s: %s", self.method.name, error)
             error = JSONRPCError(SERVER_ERROR, str(error))
         elif not isinstance(error, JSONRPCError):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.wire.rpc.plainvm import PlainVM
+from vmsdk.chain.errors import Invalid
 from vmsdk.errors import InvalidBlock, NotFound
 from vmsdk.http import JSONRPC, JSONRPCError
 from vmsdk.ids import ID
@@ -45,6 +46,9 @@ class Chain:
 
     def invalid(self) -> None:
         raise InvalidBlock("the parent is unknown")
+
+    def decline(self) -> None:
+        raise Invalid("an entry has 1 to 140 bytes", length=141)
 
     def crash(self) -> None:
         raise RuntimeError("secret")
@@ -236,7 +240,12 @@ def test_an_error_of_the_author_keeps_its_code_message_and_data() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "text"), [("missing", "no block at height 7"), ("invalid", "the parent is unknown")]
+    ("method", "text"),
+    [
+        ("missing", "no block at height 7"),
+        ("invalid", "the parent is unknown"),
+        ("decline", "an entry has 1 to 140 bytes (length=141)"),
+    ],
 )
 def test_answers_of_the_chain_are_server_errors_with_their_text(
     method: str, text: str, caplog: pytest.LogCaptureFixture
