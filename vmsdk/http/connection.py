@@ -9,20 +9,20 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from vmsdk.errors import Closed, NotFound
+from vmsdk.errors import Closed, NotFound, Refused
 from vmsdk.http.asgi import FAILURES, Receive, Report, Send
 from vmsdk.http.rpcmessage import SERVER_ERROR, JSONRPCError, encode
 
 MAX_RUNNING = 16
-"""Requests of one connection that run at a time. Further ones wait."""
+"""The most requests of one connection that run at a time. Others wait."""
 MAX_WAITING = 1_000
-"""Requests that wait for a response. A client that sends more is disconnected with 1013."""
+"""The most requests without a response. A client that sends more is closed with 1013."""
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 MAX_UNREAD = 1_000
-"""Notifications that a client has not read. With more it is disconnected with 1013."""
+"""The most unread notifications. A client with more is closed with 1013."""
 MAX_UNREAD_BYTES = 4 * 1024 * 1024
 MAX_SUBSCRIPTIONS = 100
-"""Of one connection."""
+"""The most subscriptions of one connection."""
 
 # RFC 6455, section 7.4.1, and the IANA registry that extends it.
 _INTERNAL_ERROR = 1011
@@ -33,10 +33,9 @@ Handle = Callable[[bytes, "Connection", "list[Subscription]"], Awaitable["bytes 
 
 
 class Connection:
-    """One client's WebSocket. A JSON-RPC method with a parameter annotated `Connection` receives
-    it.
+    """One client's WebSocket, passed to methods with a parameter annotated `Connection`.
 
-    All methods may be called from any thread, and never wait for the client.
+    All methods may be called from any thread. None waits for the client.
     """
 
     def __init__(self, send: Send, report: Report) -> None:
@@ -52,7 +51,7 @@ class Connection:
         self._is_writing = False
         self._subscriptions: dict[str, Subscription] = {}
         self.state: dict[str, Any] = {}
-        """What the service wants to remember of this client."""
+        """For the service's own data about this client."""
 
     @property
     def is_open(self) -> bool:
@@ -62,7 +61,7 @@ class Connection:
     def notify(self, method: str, params: list[Any] | dict[str, Any] | None = None) -> bool:
         """Send a notification; False if the connection is closed.
 
-        A client that leaves `MAX_UNREAD` of them unread is disconnected with the close code 1013.
+        A client with more than `MAX_UNREAD` unread notifications is closed with 1013.
         """
         given = "" if params is None else f',"params":{encode(params)}'
         return self.queue(f'{{"jsonrpc":"2.0","method":{encode(method)}{given}}}')
@@ -70,11 +69,11 @@ class Connection:
     def subscribe(
         self, source: AsyncIterator[Any] | None = None, *, method: str = "eth_subscription"
     ) -> Subscription:
-        """A new subscription, which a JSON-RPC method returns: the client gets its ID.
+        """Create a subscription. Return it from the JSON-RPC method: the client gets its ID.
 
-        Each item of *source* is sent to the client, which may read at its own pace: the next item
-        is taken when the one before has been sent. Without a source, call `Subscription.send`.
-        *method* is the name of the notifications. Raises `JSONRPCError` above `MAX_SUBSCRIPTIONS`.
+        Each item of *source* is sent as a notification named *method*. The client may read at its
+        own pace, since the next item is taken only when the one before has been sent. Without a
+        source, call `Subscription.send`. Raises `JSONRPCError` above `MAX_SUBSCRIPTIONS`.
         """
         with self._lock:
             if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
@@ -89,12 +88,15 @@ class Connection:
 
     def unsubscribe(self, subscription_id: str) -> bool:
         """End a subscription; False if this connection has none with this ID."""
-        with self._lock:
-            subscription = self._subscriptions.pop(subscription_id, None)
+        subscription = self._subscriptions.get(subscription_id)
         if subscription is None:
             return False
         subscription.end()
         return True
+
+    def forget(self, subscription_id: str) -> None:
+        """Make room for another subscription."""
+        self._subscriptions.pop(subscription_id, None)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the WebSocket. Unsent notifications are dropped."""
@@ -108,7 +110,7 @@ class Connection:
     # For the service ------------------------------------------------------------------------------
 
     async def serve(self, receive: Receive, handle: Handle) -> None:
-        """Handle the client's requests until it leaves or the chain stops."""
+        """Handle requests until the client leaves or the chain stops."""
         running = asyncio.Semaphore(MAX_RUNNING)
         waiting: dict[asyncio.Task[None], int] = {}
 
@@ -150,7 +152,7 @@ class Connection:
                 self._end()
 
     def queue(self, text: str) -> bool:
-        """Send a message soon; False if the connection is closed."""
+        """Queue a message; False if the connection is closed."""
         with self._lock:
             is_full = len(self._unread) >= MAX_UNREAD or self._unread_bytes + len(text) > MAX_UNREAD_BYTES
             if self._unread and is_full:
@@ -168,10 +170,10 @@ class Connection:
 
     def fail(self, what: str, error: BaseException) -> None:
         """Disconnect the client of a subscription whose source failed."""
-        if isinstance(error, (NotFound, JSONRPCError)):
+        if isinstance(error, (JSONRPCError, NotFound, Refused)):
             self.close(_INTERNAL_ERROR, str(error))
         elif not isinstance(error, Closed):
-            self._report(what, error, "its client is disconnected with 1011")
+            self._report(what, error, "its client is closed with 1011")
             self.close(_INTERNAL_ERROR, "internal error: see the log of the chain")
 
     def _start_writing(self) -> None:
@@ -206,7 +208,7 @@ class Connection:
             pass  # The client has left.
 
     def _end(self) -> None:
-        """The client has left, or is made to."""
+        """End everything: the client has left, or the chain stops."""
         with self._lock:
             self._close = self._close or (1000, "")
             self._has_left = True
@@ -219,7 +221,7 @@ class Connection:
 
 
 class Subscription:
-    """One subscription of a client. The method that returns it responds with its `id`."""
+    """A client's subscription. When a JSON-RPC method returns it, the client gets its `id`."""
 
     def __init__(self, connection: Connection, source: AsyncIterator[Any] | None, method: str) -> None:
         self.id = "0x" + secrets.token_hex(16)
@@ -250,7 +252,7 @@ class Subscription:
             return self._connection.is_open
 
     def begin(self) -> None:
-        """The client knows the ID. On the event loop."""
+        """Send what was held, now that the client has the ID. On the event loop."""
         with self._lock:
             held, self._held = self._held or (), None
             for text in held:
@@ -259,7 +261,8 @@ class Subscription:
                 self._pump = asyncio.get_running_loop().create_task(self._send_all(self._source))
 
     def end(self) -> None:
-        """Send nothing more."""
+        """End the subscription: nothing more is sent. From any thread."""
+        self._connection.forget(self.id)
         with self._lock:
             self._has_ended = True
             pump = self._pump
@@ -282,5 +285,6 @@ class Subscription:
         except FAILURES as error:
             self._connection.fail(f"the source of a subscription ({self._method})", error)
         finally:
+            self._connection.forget(self.id)
             if hasattr(source, "aclose"):
                 await source.aclose()

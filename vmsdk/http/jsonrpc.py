@@ -38,10 +38,10 @@ from vmsdk.http.rpcmethod import Arguments, RPCMethod, methods_of, quoted, wire_
 from vmsdk.vm import ChainVM
 
 MAX_BATCH = 1_000
-"""Calls in one batch. Source: the default of go-ethereum."""
+"""The most calls in one batch. Source: the default of go-ethereum."""
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 128
-"""How deep arrays and objects may be nested."""
+"""How deeply arrays and objects may be nested."""
 
 RunInThread = Callable[..., Awaitable[Any]]
 
@@ -52,21 +52,31 @@ _JSON_TYPES = (b"application/json", b"application/json-rpc", b"application/jsonr
 
 
 class JSONRPC:
-    """One or more services, mounted by `create_handlers`.
+    """Serves the public methods of objects, by POST and on WebSockets. Return it from
+    `create_handlers`.
 
     `JSONRPC("chain", service)` and `JSONRPC({"chain": service, "admin": other})` serve each public
-    method of a service as `chain.proposeBlock`, callable by that name, by its Python name and by
-    its Go name. A function in place of a service is one method with exactly the name given.
+    method as `chain.proposeBlock`, callable by that name, by its Python name and by its Go name. A
+    function in place of an object is one method with exactly the name given. *separator* joins the
+    two parts of a name: Ethereum's clients expect `_`, as in `eth_blockNumber`.
 
     Plain methods run in a thread, so they may use the node's database and `Context.lock`; `async`
-    methods run on the event loop, and may not. Raise `JSONRPCError` to respond with an error of
-    your own; `NotFound`, `InvalidBlock` and `Refused` (such as `chain.Invalid`) become -32000 with
-    their text. Any other exception is a bug: the client gets -32603 and the log the traceback.
+    methods run on the event loop and must not block it. Raise `JSONRPCError` to respond with an
+    error of your own. `NotFound`, `InvalidBlock` and `Refused` (such as `chain.Invalid`) become
+    -32000 with their text. Any other exception is a bug: the client gets -32603, and the log a
+    traceback.
 
     Parameters are an array, an object (names match regardless of case and underscores), or an array
     of one object. Annotations of JSON types (`str`, `int`, `float`, `bool`, `list`, `dict`, `None`
     and unions of them) are checked; `ID` and `NodeID` are parsed. A result is any JSON value, in
     which IDs become text.
+
+    A method with a parameter annotated `Connection` receives the client's WebSocket, to send
+    notifications and open subscriptions. It can't be called by POST, unless the annotation is
+    `Connection | None`.
+
+    A browser sends the *origin* of the page that opens a WebSocket. Pages of the node's own host
+    are admitted, and those in *origins*, such as `["https://example.org"]`; `["*"]` admits all.
     """
 
     @overload
@@ -103,9 +113,8 @@ class JSONRPC:
             raise TypeError(f"JSONRPC({name!r}, {service.__name__}): that is the class; pass an instance")
         if isinstance(service, ChainVM):
             raise TypeError(
-                f"JSONRPC({name!r}, {type(service).__name__}): that is the VM, and every client "
-                "could call its "
-                "shutdown and its other methods; pass an object that has only the methods to serve"
+                f"JSONRPC({name!r}, {type(service).__name__}): that is the VM, and every client could "
+                "call its shutdown and its other methods; pass an object that has only the methods to serve"
             )
         before = len(self._methods)
         for python_name, function in methods_of(service):
@@ -154,7 +163,7 @@ class JSONRPC:
         run_in_thread: RunInThread = asyncio.to_thread,
         report: Report = report_to_log,
     ) -> Reply:
-        """The HTTP response to a whole HTTP request, without the events of ASGI."""
+        """Return the HTTP response to a whole HTTP request, without the events of ASGI."""
         refusal = _refusal(method, content_type)
         if refusal is not None:
             return refusal
@@ -189,7 +198,7 @@ class JSONRPC:
     async def handle(
         self, body: bytes, run_in_thread: RunInThread = asyncio.to_thread, report: Report = report_to_log
     ) -> bytes | None:
-        """The response to the call or batch in *body*; None if it holds notifications only."""
+        """Return the response to a call or a batch; None if it holds notifications only."""
         return await self._handle(body, run_in_thread, _Caller(report, None, []))
 
     async def _handle(self, body: bytes, run_in_thread: RunInThread, caller: _Caller) -> bytes | None:
@@ -211,7 +220,7 @@ class JSONRPC:
         return b"[" + b",".join(results) + b"]" if results else None
 
     def _prepare(self, request: Any, caller: _Caller) -> _Call | bytes:
-        """The call in *request*, or the response that refuses it."""
+        """Return the call in *request*, or the response that refuses it."""
         if not isinstance(request, dict):
             return _invalid("not an object")
         call_id = request.get("id")
@@ -259,7 +268,7 @@ class _Call:
         self.caller = caller
 
     def run(self) -> bytes:
-        """Call a plain method; the response, empty for a notification."""
+        """Call a plain method and return the response, which is empty for a notification."""
         args, named = self.arguments
         try:
             return self._success(self.method.function(*args, **named))
@@ -267,7 +276,7 @@ class _Call:
             return self._failure(error)
 
     async def run_async(self) -> bytes:
-        """Await an `async` method; the response, empty for a notification."""
+        """Await an `async` method and return the response, which is empty for a notification."""
         args, named = self.arguments
         try:
             return self._success(await self.method.function(*args, **named))
@@ -318,7 +327,7 @@ def _run_all(calls: list[_Call | bytes]) -> list[bytes]:
 
 
 def _invalid(reason: str, call_id: Any = None) -> bytes:
-    """The response to what is not a request."""
+    """Return the response to what is not a request."""
     return failure(call_id, JSONRPCError(INVALID_REQUEST, f"invalid request: {reason}"))
 
 
@@ -342,9 +351,9 @@ def _text(status: int, text: str, **headers: str) -> Reply:
 
 
 def _refusal(method: str, content_type: bytes | None) -> Reply | None:
-    """The response to what is not a JSON-RPC request; None for one that is."""
+    """Return the response that refuses the request; None if it may hold JSON-RPC."""
     if method != "POST":
-        return _text(405, "JSON-RPC requests are POSTs", Allow="POST")
+        return _text(405, "send JSON-RPC requests by POST, or on a WebSocket", Allow="POST")
     # A browser lets any page send other types, and none at all, to any site without a preflight.
     if content_type is None or content_type[:_MAX_TYPE].split(b";")[0].strip().lower() not in _JSON_TYPES:
         given = "there is none" if content_type is None else repr(content_type[:_MAX_TYPE].decode("latin-1"))
@@ -353,7 +362,7 @@ def _refusal(method: str, content_type: bytes | None) -> Reply | None:
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:
-    """The request's body, cut once it is over *limit*; None if the client went away."""
+    """Read the body, no further than *limit* is exceeded; None if the client has left."""
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         body: bytes = message.get("body", b"")

@@ -20,16 +20,16 @@ SERVER_ERROR = -32000
 """The first of the codes left to servers. Go VMs respond with it to every error."""
 
 MAX_DIGITS = 1_000
-"""Digits of an integer. Python needs quadratic time to read one."""
+"""The most digits of an integer: Python parses integers in quadratic time."""
 
 _log = logging.getLogger(__name__)
 
 
 class JSONRPCError(VMError):
-    """Raise it in a method to respond with an error: *code* an integer, *message* one sentence,
-    *data* any JSON.
+    """Raise it in a method to respond with an error.
 
-    The standard reserves -32768 to -32000; applications may use any other code.
+    *code* is an integer: JSON-RPC reserves -32768 to -32000, and any other is yours. *message* is
+    one sentence, *data* any JSON value.
     """
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:
@@ -74,8 +74,8 @@ def decode(body: bytes) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, (ID, NodeID)):
         return str(value)
-    cure = ": return its hex() or another text" if isinstance(value, (bytes, bytearray, memoryview)) else ""
-    raise TypeError(f"a result of type {type(value).__name__} is not JSON{cure}")
+    cure = ": use its hex() or another text" if isinstance(value, (bytes, bytearray, memoryview)) else ""
+    raise TypeError(f"a value of type {type(value).__name__} is not JSON{cure}")
 
 
 encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode

@@ -28,7 +28,7 @@ _JSON_TYPES: dict[type, tuple[tuple[type, ...], str]] = {
 }
 
 
-# Clients choose names. An error quotes no more of one than this.
+# The most characters that an error quotes of a name: clients choose names.
 _MAX_QUOTED = 100
 
 
@@ -153,12 +153,12 @@ class RPCMethod:
 
 
 def quoted(name: str) -> str:
-    """The beginning of a name that a client chose, for an error."""
+    """Quote the beginning of a name that a client chose."""
     return repr(name if len(name) <= _MAX_QUOTED else name[:_MAX_QUOTED] + "...")
 
 
 def methods_of(service: object) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The public methods of *service* by their Python names, inherited ones included."""
+    """Yield the public methods of *service* with their Python names, inherited ones included."""
     for name in dir(type(service)):
         if name.startswith("_"):
             continue
@@ -200,7 +200,7 @@ def _converters(hints: Mapping[str, Any], parameters: Iterable[inspect.Parameter
 
 
 def _converter(annotation: Any) -> Convert | None:
-    """The check for *annotation*; None if any value passes, or it is not a JSON type."""
+    """Return what checks a value for *annotation*; None if any value passes."""
     origin = typing.get_origin(annotation)
     if origin is typing.Union or origin is types.UnionType:
         return _union([_converter(member) for member in typing.get_args(annotation)])

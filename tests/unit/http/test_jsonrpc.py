@@ -87,14 +87,14 @@ class Chain:
 
     @property
     def not_a_method(self) -> str:
-        raise AssertionError("a property is no method")
+        raise AssertionError("a property is not a method")
 
     def _private(self) -> None:
         raise AssertionError("a private method was called")
 
 
-def answer(service: JSONRPC, body: bytes | Any) -> Any:
-    """The answer to *body*, decoded; None if there is none."""
+def response_to(service: JSONRPC, body: bytes | Any) -> Any:
+    """The response to *body*, decoded; None if there is none."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     found = asyncio.run(service.handle(raw))
     return None if found is None else json.loads(found)
@@ -105,7 +105,7 @@ def call(method: str, params: Any = None, service: JSONRPC | None = None) -> Any
     request: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": method}
     if params is not None:
         request["params"] = params
-    found = answer(service or JSONRPC("chain", Chain()), request)
+    found = response_to(service or JSONRPC("chain", Chain()), request)
     assert found["jsonrpc"] == "2.0"
     assert found["id"] == 1
     assert ("result" in found) != ("error" in found)
@@ -247,14 +247,14 @@ def test_an_error_of_the_author_keeps_its_code_message_and_data() -> None:
         ("decline", "an entry has 1 to 140 bytes (length=141)"),
     ],
 )
-def test_answers_of_the_chain_are_server_errors_with_their_text(
+def test_not_found_and_invalid_block_are_server_errors_with_their_text(
     method: str, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert call(f"chain.{method}") == {"code": -32000, "message": text}
     assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
 
 
-def test_a_bug_answers_an_internal_error_without_its_text_and_logs_one_traceback(
+def test_a_bug_is_an_internal_error_without_its_text_and_one_traceback_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     error = call("chain.crash")
@@ -264,14 +264,14 @@ def test_a_bug_answers_an_internal_error_without_its_text_and_logs_one_traceback
     assert "chain.crash" in record.getMessage()
 
 
-def test_a_result_that_is_no_json_is_a_bug_that_says_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_result_that_is_not_json_is_a_bug_with_the_cure(caplog: pytest.LogCaptureFixture) -> None:
     assert call("chain.unprintable")["code"] == -32603
     assert "hex()" in caplog.text
 
 
 def test_a_result_of_none_is_null() -> None:
     service = JSONRPC({"nothing": lambda: None})
-    assert answer(service, {"jsonrpc": "2.0", "id": 1, "method": "nothing"}) == {
+    assert response_to(service, {"jsonrpc": "2.0", "id": 1, "method": "nothing"}) == {
         "jsonrpc": "2.0",
         "result": None,
         "id": 1,
@@ -298,8 +298,8 @@ def test_plain_methods_run_in_a_thread_and_async_ones_on_the_loop() -> None:
         b'{"jsonrpc":"2.0","id":' + b"9" * 5_000 + b"}",
     ],
 )
-def test_what_is_no_json_is_a_parse_error(body: bytes) -> None:
-    found = answer(JSONRPC("chain", Chain()), body)
+def test_what_is_not_json_is_a_parse_error(body: bytes) -> None:
+    found = response_to(JSONRPC("chain", Chain()), body)
     assert (found["error"]["code"], found["id"]) == (-32700, None)
 
 
@@ -319,14 +319,16 @@ def test_what_is_no_json_is_a_parse_error(body: bytes) -> None:
         ({"jsonrpc": "2.0", "id": True, "method": "chain.static"}, None),
     ],
 )
-def test_what_is_no_request_is_an_invalid_request(request_: Any, call_id: Any) -> None:
-    found = answer(JSONRPC("chain", Chain()), request_)
+def test_what_is_not_a_request_is_an_invalid_request(request_: Any, call_id: Any) -> None:
+    found = response_to(JSONRPC("chain", Chain()), request_)
     assert (found["error"]["code"], found["id"]) == (-32600, call_id)
 
 
 @pytest.mark.parametrize("call_id", [0, -1, "", "text", None, 1.5])
-def test_the_answer_has_the_id_of_the_request(call_id: Any) -> None:
-    found = answer(JSONRPC("chain", Chain()), {"jsonrpc": "2.0", "id": call_id, "method": "chain.static"})
+def test_the_response_has_the_id_of_the_request(call_id: Any) -> None:
+    found = response_to(
+        JSONRPC("chain", Chain()), {"jsonrpc": "2.0", "id": call_id, "method": "chain.static"}
+    )
     assert found["id"] == call_id
 
 
@@ -341,34 +343,34 @@ def test_nesting_over_the_limit_is_refused_and_mere_width_is_not() -> None:
     service = JSONRPC("chain", Chain(), max_depth=10)
     # The request itself is one level.
     assert call("chain.anything", nested(9), service) == [nested(9), {}]
-    error = answer(service, {"jsonrpc": "2.0", "id": 1, "method": "chain.anything", "params": nested(10)})[
-        "error"
-    ]
+    error = response_to(
+        service, {"jsonrpc": "2.0", "id": 1, "method": "chain.anything", "params": nested(10)}
+    )["error"]
     assert (error["code"], "nested more than 10 deep" in error["message"]) == (-32600, True)
     wide: list[Any] = [[] for _ in range(100)]
     assert call("chain.anything", wide, service) == [wide, {}]
 
 
-def test_a_notification_runs_and_is_not_answered() -> None:
+def test_a_notification_runs_and_gets_no_response() -> None:
     chain = Chain()
     service = JSONRPC("chain", chain)
-    assert answer(service, {"jsonrpc": "2.0", "method": "chain.proposeBlock", "params": ["x"]}) is None
+    assert response_to(service, {"jsonrpc": "2.0", "method": "chain.proposeBlock", "params": ["x"]}) is None
     assert chain.proposed == [("x", 0)]
 
 
 @pytest.mark.parametrize("method", ["chain.crash", "chain.nowhere", "chain.refuse"])
-def test_a_notification_that_fails_is_not_answered_either(method: str) -> None:
-    assert answer(JSONRPC("chain", Chain()), {"jsonrpc": "2.0", "method": method}) is None
+def test_a_notification_that_fails_gets_no_response(method: str) -> None:
+    assert response_to(JSONRPC("chain", Chain()), {"jsonrpc": "2.0", "method": method}) is None
 
 
-def test_a_notification_with_wrong_parameters_is_not_answered() -> None:
+def test_a_notification_with_wrong_parameters_gets_no_response() -> None:
     request = {"jsonrpc": "2.0", "method": "chain.subtract", "params": [1]}
-    assert answer(JSONRPC("chain", Chain()), request) is None
+    assert response_to(JSONRPC("chain", Chain()), request) is None
 
 
-def test_a_batch_is_answered_in_order_without_its_notifications() -> None:
+def test_the_responses_of_a_batch_are_in_order_without_its_notifications() -> None:
     chain = Chain()
-    found = answer(
+    found = response_to(
         JSONRPC("chain", chain),
         [
             {"jsonrpc": "2.0", "id": 1, "method": "chain.subtract", "params": [42, 23]},
@@ -387,30 +389,30 @@ def test_a_batch_is_answered_in_order_without_its_notifications() -> None:
     assert chain.proposed == [("x", 0)]
 
 
-def test_a_batch_of_notifications_only_has_no_answer() -> None:
+def test_a_batch_of_notifications_gets_no_response() -> None:
     request = [{"jsonrpc": "2.0", "method": "chain.static"}] * 2
-    assert answer(JSONRPC("chain", Chain()), request) is None
+    assert response_to(JSONRPC("chain", Chain()), request) is None
 
 
 def test_an_empty_batch_and_one_too_large_are_one_error() -> None:
     service = JSONRPC("chain", Chain(), max_batch=2)
     one = {"jsonrpc": "2.0", "id": 1, "method": "chain.static"}
     for batch in ([], [one] * 3):
-        found = answer(service, batch)
+        found = response_to(service, batch)
         assert found["error"]["code"] == -32600
         assert "1 to 2 calls" in found["error"]["message"]
-    assert len(answer(service, [one] * 2)) == 2
+    assert len(response_to(service, [one] * 2)) == 2
 
 
-def test_a_batch_of_garbage_answers_each() -> None:
-    assert [each["error"]["code"] for each in answer(JSONRPC("chain", Chain()), [1, 2])] == [-32600] * 2
+def test_a_batch_of_garbage_gets_an_error_for_each() -> None:
+    assert [each["error"]["code"] for each in response_to(JSONRPC("chain", Chain()), [1, 2])] == [-32600] * 2
 
 
 # HTTP ---------------------------------------------------------------------------------------------
 
 
 class Client:
-    """One request to an ASGI app; what it answers."""
+    """One request to an ASGI app, and its response."""
 
     def __init__(
         self,
@@ -445,7 +447,7 @@ STATIC = b'{"jsonrpc":"2.0","id":1,"method":"chain.static"}'
 @pytest.mark.parametrize(
     "content_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"]
 )
-def test_a_post_of_json_is_answered_as_json(content_type: str) -> None:
+def test_a_post_of_json_gets_json(content_type: str) -> None:
     status, headers, body = Client(body=[STATIC[:5], STATIC[5:]], content_type=content_type).ask(
         JSONRPC("chain", Chain())
     )
@@ -482,7 +484,7 @@ def test_a_body_over_the_limit_is_413() -> None:
     assert Client(body=[b"x" * 11]).ask(service)[0] == 413
 
 
-def test_a_notification_is_answered_with_204() -> None:
+def test_a_notification_gets_204() -> None:
     body = b'{"jsonrpc":"2.0","method":"chain.static"}'
     assert Client(body=[body]).ask(JSONRPC("chain", Chain()))[::2] == (204, b"")
 

@@ -301,6 +301,28 @@ def test_a_connection_has_a_limit_of_subscriptions(serve: Serve, monkeypatch: py
         assert "at most 2 subscriptions" in call(client, "eth_subscribe", "pending")["message"]
         call(client, "eth_unsubscribe", first)
         assert call(client, "eth_subscribe", "pending").startswith("0x")
+        assert "code" in call(client, "eth_subscribe", "pending")
+
+
+def test_a_source_that_ends_makes_room_for_another_subscription(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "MAX_SUBSCRIPTIONS", 1)
+
+    async def one() -> AsyncIterator[int]:
+        yield 1
+
+    def finished(connection: Connection) -> bool:
+        return not connection._subscriptions
+
+    subscriptions = Subscriptions({"one": one})
+    served = serve({"/ws": JSONRPC({"subscribe": subscriptions.subscribe, "finished": finished})})
+    with connect(f"{served.ws}/ws") as client:
+        for _ in range(3):
+            assert call(client, "subscribe", "one").startswith("0x")
+            assert receive(client)["params"]["result"] == 1
+            while not call(client, "finished"):
+                pass
 
 
 # Limits -------------------------------------------------------------------------------------------
