@@ -1,9 +1,13 @@
-"""The processes that a VM starts: ordinary ones, which end with the plugin."""
+"""Processes that a VM starts: they behave like any other, and end with the plugin."""
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import os
+import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,6 @@ from vmsdk.target import find
 
 from .plugin import PATIENCE_S, ROOT, Lines, gone_after_s
 
-# As docs/processes.md says.
 SOURCE = """\
 import multiprocessing, os, signal
 from concurrent.futures import ProcessPoolExecutor
@@ -49,6 +52,32 @@ POOL = """
         with multiprocessing.get_context("fork").Pool(2) as pool:
             return {"squares": pool.map(square, range(4))}
 """
+
+
+# What docs/processes.md shows, as a part of a VM that is complete.
+(RECIPE,) = re.findall(
+    r"^```python\n(.*?)^```",
+    (ROOT / "docs" / "processes.md").read_text(encoding="utf-8"),
+    re.DOTALL | re.MULTILINE,
+)
+RECIPE_IN_A_VM = f"""\
+{RECIPE.replace("vmsdk.ChainVM", "object")}
+from examples.timestamp.timestampvm import TimestampVM
+
+class OurVM(TimestampVM):
+    def initialize(self, *arguments):
+        super().initialize(*arguments)
+        self.prover = ProverVM()
+        self.prover.initialize(*arguments)
+
+    def shutdown(self):
+        self.prover.shutdown()
+        super().shutdown()
+
+    def health_check(self):
+        return {{"proofs": [each.hex() for each in self.prover.prove_all([b"a", b"b", b"c"])]}}
+"""
+PROOFS = [hashlib.scrypt(data, salt=b"vm", n=2**12, r=8, p=1) for data in (b"a", b"b", b"c")]
 
 
 @pytest.fixture(params=["dev", "installed"])
@@ -110,3 +139,21 @@ def test_a_signal_for_a_child_does_not_reach_the_plugin(start: Any) -> None:
         gone_after_s(pid, 5.0)
         assert host.chain.version() == "1.0.0"
     assert not [line for line in host.process.output if "ignoring signal" in line]
+
+
+def test_the_documented_recipe_computes(start: Any) -> None:
+    with start(RECIPE_IN_A_VM, b"") as host:
+        assert host.chain.health()["health"]["proofs"] == [proof.hex() for proof in PROOFS]
+    assert host.process.exit_code == 0
+
+
+def test_the_documented_recipe_computes_in_a_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "provervm.py").write_text(RECIPE.replace("vmsdk.ChainVM", "object"), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    vm = importlib.import_module("provervm").ProverVM()
+    try:
+        vm.initialize(None, b"", b"", b"")
+        assert vm.prove_all([b"a", b"b", b"c"]) == PROOFS
+    finally:
+        vm.shutdown()
+        del sys.modules["provervm"]

@@ -236,6 +236,8 @@ def test_code_that_fails_on_the_node_is_the_nodes_error_and_one_traceback_in_the
         with pytest.raises(ChainFatal) as initialize:
             host.chain.initialize()
         assert host.process.alive
+        assert host.process.send_signal(signal.SIGTERM)  # without a Shutdown
+        assert host.process.wait(5) == 0
     finally:
         assert host.stop() == 0
     assert message in str(initialize.value)
@@ -433,7 +435,7 @@ def test_a_link_is_left_alone(plugins: Path, tmp_path: Path) -> None:
 
 def test_a_second_file_of_the_same_vm_is_named(plugins: Path) -> None:
     (plugins / f"{OURS}.py").touch()
-    assert f"{OURS}.py is the VM {OURS}, too" in refused(TIMESTAMP, plugins, InstallError)
+    assert f"{OURS}.py is also the VM {OURS}" in refused(TIMESTAMP, plugins, InstallError)
 
 
 def test_a_target_that_is_not_there_is_named(plugins: Path) -> None:

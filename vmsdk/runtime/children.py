@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import threading
 from collections.abc import Callable
 
 # How often to look for the end of a process where the kernel doesn't report it.
 POLL_S = 1.0
-# The plugin's process ID, for workers of a fork server, which are not its children.
+# The process to end with: workers of a fork server are not its children.
 _PLUGIN_VARIABLE = "VMSDK_PLUGIN_PID"
 
 _release: Callable[[], None] | None = None
 _registered = False
 _forking_pid = 0
+_mask = threading.local()
 
 
 def manage(release: Callable[[], None]) -> None:
     """From now on, have each forked child call *release* first, and end when its parent ends."""
     global _release, _registered  # noqa: PLW0603 - hooks at forks are global, and can't be removed
     _release = release
-    os.environ.setdefault(_PLUGIN_VARIABLE, str(os.getpid()))
+    os.environ[_PLUGIN_VARIABLE] = str(os.getpid())
     if not _registered and hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=_before_fork, after_in_child=_in_child)
+        os.register_at_fork(before=_before_fork, after_in_parent=_unblock, after_in_child=_in_child)
         _registered = True
 
 
@@ -36,19 +38,27 @@ def unmanage() -> None:
 
 def end_with_plugin() -> None:
     """Have this process, which was spawned, and those that it forks end when the plugin ends."""
+    plugin = int(os.environ[_PLUGIN_VARIABLE])
     manage(lambda: None)
-    _follow(os.getppid(), int(os.environ[_PLUGIN_VARIABLE]))
+    _follow(os.getppid(), plugin)
 
 
 def _before_fork() -> None:
     global _forking_pid  # noqa: PLW0603
     _forking_pid = os.getpid()
+    # Until the child has its own handlers, the plugin's would swallow a signal that ends it.
+    _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+
+
+def _unblock() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _mask.before)
 
 
 def _in_child() -> None:
     if _release is not None:
         _release()
         _follow(_forking_pid)
+    _unblock()
 
 
 def _follow(*pids: int) -> None:
