@@ -45,7 +45,7 @@ def run() -> list[Row]:
         plugins = Path(directory) / "plugins"
         plugins.mkdir()
         installed = [
-            str(install(str(TIMESTAMP), name="bench", plugin_dir=plugins, protocol=contenders.PROTOCOL))
+            str(install(str(TIMESTAMP), name="bench", plugin_dir=plugins, protocol=contenders.PROTOCOL).path)
         ]
         rows = [
             compare(

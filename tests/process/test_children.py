@@ -95,7 +95,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
             command: Any = starter.command
         else:
             (tmp_path / "plugins").mkdir()
-            command = install(str(file), plugin_dir=tmp_path / "plugins")
+            command = install(str(file), plugin_dir=tmp_path / "plugins").path
         return Host(
             command, protocol=DEFAULT_PROTOCOL, config=config, log=Lines(), handshake_timeout_s=PATIENCE_S
         )

@@ -420,7 +420,7 @@ def test_a_file_that_vmsdk_did_not_write_is_left_alone(plugins: Path) -> None:
 
 
 def test_a_launcher_that_was_edited_is_left_alone(plugins: Path) -> None:
-    installed = install(str(TIMESTAMP), name="ours", plugin_dir=plugins)
+    installed = install(str(TIMESTAMP), name="ours", plugin_dir=plugins).path
     installed.write_text(installed.read_text(encoding="utf-8").replace("INFO", "DEBUG"), encoding="utf-8")
     assert "was changed since vmsdk wrote it" in refused(TIMESTAMP, plugins, InstallError)
 
@@ -428,7 +428,7 @@ def test_a_launcher_that_was_edited_is_left_alone(plugins: Path) -> None:
 def test_a_link_is_left_alone(plugins: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    installed = install(str(TIMESTAMP), name="ours", plugin_dir=elsewhere)
+    installed = install(str(TIMESTAMP), name="ours", plugin_dir=elsewhere).path
     (plugins / OURS).symlink_to(installed)
     assert "was not written by vmsdk" in refused(TIMESTAMP, plugins, InstallError)
 

@@ -26,7 +26,7 @@ def python_path(monkeypatch: pytest.MonkeyPatch) -> None:
 def installed(source: Path | str, tmp_path: Path) -> Path:
     plugins = tmp_path / "plugins"
     plugins.mkdir(exist_ok=True)
-    return install(str(source), plugin_dir=plugins)
+    return install(str(source), plugin_dir=plugins).path
 
 
 def lives(command: list[str] | Path) -> str:

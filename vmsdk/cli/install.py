@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vmsdk.address import TRANSPORTS
 from vmsdk.errors import VMError
-from vmsdk.install import Entry, Installed, PluginDirectory, ask_node, make_launcher, place, uninstall
+from vmsdk.install import Entry, Installed, PluginDirectory, install, uninstall
 from vmsdk.install.launcher import LOG_LEVELS, MIN_MEMORY_BYTES
 from vmsdk.install.reader import Reader, barriers, files_of
 from vmsdk.protocol import DEFAULT_PROTOCOL, RANGE
@@ -105,24 +105,24 @@ def run(args: argparse.Namespace) -> int:
         raise VMError("--as needs root: only root can start the VM as another user")
     if args.user is not None:
         Reader.called(args.user)
-    directory = PluginDirectory(args.plugin_dir)
-    node = None if args.node is None else ask_node(args.node)
-    launcher = make_launcher(
+    installed = install(
         args.target,
         name=args.name,
-        directory=directory,
-        protocol=args.protocol if node is None else node.protocol,
+        plugin_dir=args.plugin_dir,
+        protocol=args.protocol,
+        node=args.node,
         ask_parent=not args.no_ask,
         memory_limit_bytes=args.memory_limit,
         log_level=args.log_level,
         transport=args.transport,
         environment=dict(args.env),
+        user=args.user,
     )
-    installed = place(launcher, directory, args.user)
+    launcher, node = installed.launcher, installed.node
     asked = "" if node is None else f", as {node.name} {node.version}"
     print(f"Installed {installed.application} as {installed.path}")
     print(f"It speaks {_protocol(launcher.protocol, ask=launcher.ask_parent)}{asked}.")
-    for warning in _warnings(installed, directory, args.user):
+    for warning in _warnings(installed, PluginDirectory(args.plugin_dir), args.user):
         print(f"Warning: {warning}")
     print(_next(installed))
     return 0

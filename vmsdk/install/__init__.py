@@ -7,8 +7,6 @@ from vmsdk.install.installation import (
     added_path,
     ask_node,
     install,
-    make_launcher,
-    place,
     uninstall,
 )
 from vmsdk.install.launcher import InstallError, Launcher
@@ -23,7 +21,5 @@ __all__ = [
     "added_path",
     "ask_node",
     "install",
-    "make_launcher",
-    "place",
     "uninstall",
 ]

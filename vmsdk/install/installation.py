@@ -46,6 +46,8 @@ class Installed:
     """The VM's name and version, as in `timestampvm/1.0.0`."""
     launcher: Launcher
     """What the file does."""
+    node: Release | None
+    """The node that was asked for its version."""
 
 
 def install(
@@ -61,8 +63,8 @@ def install(
     transport: Transport = "auto",
     environment: Mapping[str, str] | None = None,
     user: str | None = None,
-) -> Path:
-    """Write the file by which a node starts the VM *target*, and return its path.
+) -> Installed:
+    """Write the file in *plugin_dir* by which a node starts the VM *target*.
 
     The VM's ID derives from *name*, by default the `name` of its class. The protocol version is
     *protocol*, or that of the node executable *node*, which is asked now. By default the VM asks
@@ -77,42 +79,13 @@ def install(
     Raises `InstallError`, `TargetError`, `InvalidInput` or `UnsupportedProtocol`, and then changes
     nothing.
     """
-    if node is not None:
-        protocol = ask_node(node).protocol
-    directory = PluginDirectory(plugin_dir)
-    launcher = make_launcher(
-        target,
-        name=name,
-        directory=directory,
-        protocol=protocol,
-        ask_parent=ask_parent,
-        memory_limit_bytes=memory_limit_bytes,
-        log_level=log_level,
-        transport=transport,
-        environment=environment or {},
-    )
-    return place(launcher, directory, user).path
-
-
-def make_launcher(
-    target: str,
-    *,
-    name: str | None,
-    directory: PluginDirectory,
-    protocol: int | None,
-    ask_parent: bool,
-    memory_limit_bytes: int | None,
-    log_level: str,
-    transport: Transport,
-    environment: Mapping[str, str],
-) -> Launcher:
-    """Return the launcher of *target*. Takes the arguments of `install`, and changes nothing.
-
-    Imports the target in a separate process if *name* is None.
-    """
     _check_interpreter()
+    directory = PluginDirectory(plugin_dir)
     if name is not None:
         vm_id(name)
+    release = None if node is None else ask_node(node)
+    if release is not None:
+        protocol = release.protocol
     if protocol is not None:
         protocols.protocol(protocol)
     source = targets.find(target)
@@ -122,6 +95,7 @@ def make_launcher(
             f"{target} is an executable, which a node can start as it is: "
             f"cp {shlex.quote(target)} {shlex.quote(str(directory.file(vm)))}"
         )
+    environment = dict(environment or {})
     options = [f"--log-level={log_level}"] if log_level != "INFO" else []
     options += [f"--transport={transport}"] if transport != "auto" else []
     options += [f"--memory-limit={memory_limit_bytes}"] if memory_limit_bytes is not None else []
@@ -139,23 +113,19 @@ def make_launcher(
         log_level=log_level,
         transport=transport,
         memory_limit_bytes=memory_limit_bytes,
-        environment=dict(environment),
+        environment=environment,
     )
     if name is None:
         with directory.staged(launcher.to_bytes()) as staged:
             launcher = replace(launcher, name=_vm_name(staged, source))
-    return launcher
-
-
-def place(launcher: Launcher, directory: PluginDirectory, user: str | None = None) -> Installed:
-    """Try *launcher*, as *user* if given, and put it into *directory*."""
     vm = vm_id(launcher.name)
     directory.check(vm)
     # pip compiles vmsdk, but a source tree isn't compiled if the node's user can't write there.
     compileall.compile_dir(Path(protocols.__file__).parent, quiet=2)
     with directory.staged(launcher.to_bytes()) as staged:
-        version = _try_start(staged, launcher.target, user)
-        return Installed(directory.replace(vm, staged), vm, f"{launcher.name}/{version}", launcher)
+        version = _try_start(staged, source, user)
+        path = directory.replace(vm, staged)
+    return Installed(path, vm, f"{launcher.name}/{version}", launcher, release)
 
 
 def uninstall(name: str, plugin_dir: Path) -> Path:
