@@ -54,7 +54,7 @@ class Subscriptions:
         if source is not None:
             args, named = source.bind(list(params))
             return connection.subscribe(source.function(*args, **named), method=self._method)
-        if params:
+        if any(params):  # web3.py sends a false flag with newPendingTransactions.
             raise JSONRPCError(INVALID_PARAMS, f"invalid params: {kind} takes no parameters")
         subscription = connection.subscribe(method=self._method)
         with self._lock:

@@ -197,7 +197,7 @@ def test_what_is_published_reaches_the_subscribers_of_that_kind_on_every_connect
     topics = Subscriptions({"pending": None, "syncing": None}, method="chain_event")
     served = serve({"/ws": eth(topics)})
     with connect(f"{served.ws}/ws") as one, connect(f"{served.ws}/ws") as two:
-        ids = [call(one, "eth_subscribe", "pending"), call(two, "eth_subscribe", "pending")]
+        ids = [call(one, "eth_subscribe", "pending"), call(two, "eth_subscribe", "pending", False)]
         call(two, "eth_subscribe", "syncing")
         topics.publish("pending", {"hash": "0x1"})
         for client, subscription in zip((one, two), ids, strict=True):
