@@ -31,6 +31,7 @@ from vmsdk.timestamp import Timestamp
 
 TARGET_MESSAGE_BYTES = 64 * 1024
 """Items are added to a message up to this size; a larger item gets a message of its own."""
+STOP_TIMEOUT_S = 5.0
 PUSH_DELAY_S = 0.005
 """How long a new item waits for others to share its message."""
 REFILL_PERIOD_S = 30.0
@@ -123,12 +124,13 @@ class Gossip(Handler):
         self._connected()
 
     def stop(self) -> None:
-        """Stop sending, and wait for the thread to end. It can't be started again."""
+        """Stop for good, and wait for the thread to end."""
         with self._lock:
             self._stopped.set()
             self._wake.set()
         if self._thread is not None:
-            self._thread.join()
+            # A call to the node that is under way may take long, and needs nothing that is closed.
+            self._thread.join(STOP_TIMEOUT_S)
 
     def _connected(self) -> None:
         """Start the thread once there is a peer: a node that is alone needs none."""
@@ -207,9 +209,10 @@ class Gossip(Handler):
             item_id = self._id_of(raw)
             if self._items.has(item_id):
                 continue
-            if self._items.add(raw):
-                self.added(item_id, raw, push=False)
-            elif not self._refusals.allow(node_id):
+            is_taken = self._items.add(raw)
+            # Refused ones too, or every pull would bring them again until the filter is rebuilt.
+            self.added(item_id, raw, push=False)
+            if not is_taken and not self._refusals.allow(node_id):
                 self._log.debug("%s sends too many invalid items: the rest are dropped", node_id)
                 return
 

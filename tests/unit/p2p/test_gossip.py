@@ -264,6 +264,17 @@ def test_the_response_to_a_pull_is_added() -> None:
     assert b"missing" in chain.items.raws()
 
 
+def test_a_refused_item_is_not_pulled_again_for_a_while() -> None:
+    chain = Chain()
+    chain.step()
+    chain.gossip.app_gossip(PEER, push(b"bad"))
+    chain.node.requests.clear()
+    for seconds, is_known in ((1, True), (30, False)):
+        chain.step(seconds)
+        pull = chain.pulled()
+        assert (hash_of(ID.of(b"bad"), pull.salt) in Filter.from_bytes(pull.filter)) == is_known
+
+
 @pytest.mark.parametrize(
     "respond",
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -179,6 +181,21 @@ def test_requests_end_when_the_network_closes(network: Network) -> None:
 def test_gossip_carries_the_handler_id_and_the_targets(network: Network, node: Node) -> None:
     network.client(128).gossip(b"news", node_ids=[PEER], validators=1, non_validators=2, peers=3)
     assert node.gossip == [Sent(b"\x80\x01news", (PEER,), 1, 2, 3)]
+
+
+def test_the_example_of_the_docs_works(node: Node) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "peers.md").read_text("utf-8")
+    example: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], example)
+    vm_class = example["MyVM"]
+    vm_class.__abstractmethods__ = frozenset()
+    vm = vm_class()
+    vm.ctx = node.context()
+    vm.initialize(vm.ctx, b"", b"", b"")
+    request = prefix(example["GREETING"]) + b"hello"
+    assert vm.app_request(PEER, 1, DEADLINE, request) == b"hello yourself"
+    with pytest.raises(AppError, match="say hello"):
+        vm.app_request(PEER, 1, DEADLINE, request + b"?")
 
 
 # The mixin ---------------------------------------------------------------------------------------
