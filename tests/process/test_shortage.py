@@ -4,14 +4,30 @@ lives.
 
 from __future__ import annotations
 
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
 import pytest
 from google.protobuf.empty_pb2 import Empty
 
+from vmsdk._pb.http import http_pb2
+from vmsdk._pb.http.http_grpc import HTTP
 from vmsdk._pb.vm import vm_pb2 as pb
-from vmsdk.host.errors import HostError
+from vmsdk.host.block import Block
+from vmsdk.host.errors import HostError, PluginGone
 from vmsdk.host.node import Host
+from vmsdk.services.channel import connect
 
-from .plugin import PATIENCE_S, Lines, lively
+from .plugin import PATIENCE_S, PLUGINS, Lines, lively
 
 MOMENTS = ("import", "initialize", "BOOTSTRAPPING", "NORMAL_OP", "shutdown")
 
@@ -43,3 +59,130 @@ def test_a_moment_without_threads_is_survived_or_ends_the_process(moment: str, t
         assert "Killed" not in lines.text
     finally:
         host.stop()
+
+
+SHORTAGE_S = 2.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux's")
+@pytest.mark.parametrize("lack", ["threads", "descriptors"])
+def test_a_chain_survives_a_real_shortage_or_ends_with_its_reason(lack: str) -> None:
+    lines, accepted = Lines(), Accepted()
+    host = Host([sys.executable, str(PLUGINS / "short.py")], log=lines, call_timeout_s=PATIENCE_S)
+    try:
+        host.start()
+        host.run(accepted)
+        propose(host, b"before")
+        accepted.wait_for(b"before", host)
+        order(host, f"no {lack}")
+        number, end_s = 0, time.monotonic() + SHORTAGE_S
+        while time.monotonic() < end_s:
+            number += 1
+            use(host, number)
+        order(host, "plenty")
+        propose(host, b"after")
+        accepted.wait_for(b"after", host)
+        assert request(host, "/app").code == 204
+        assert host.chain.health() is not None
+    except HostError:
+        assert host.process.wait(PATIENCE_S) not in (None, 0), lines.text
+        assert "the process ends: " in lines.text
+    else:
+        # gRPC's core may wait for a thread that it could not start while Python exits.
+        assert host.stop() in (0, -signal.SIGALRM)
+        assert "Traceback" not in lines.text
+    finally:
+        host.stop()
+
+
+def order(host: Host, text: str) -> None:
+    with contextlib.suppress(grpc.RpcError):
+        host.client.ParseBlock(pb.ParseBlockRequest(bytes=text.encode()))
+
+
+def use(host: Host, number: int) -> None:
+    """All that a node does with a chain. Any of it may fail during the shortage."""
+    for call in (
+        lambda: host.client.ParseBlock(pb.ParseBlockRequest(bytes=b"%d" % number)),
+        lambda: host.client.Gather(Empty()),
+        lambda: host.client.Health(Empty()),
+        lambda: host.client.AppGossip(pb.AppGossipMsg(node_id=bytes(20), msg=b"%d" % number)),
+        lambda: request(host, "/app", timeout_s=SHORTAGE_S),
+        lambda: propose(host, b"%d" % number, SHORTAGE_S),
+    ):
+        with contextlib.suppress(grpc.RpcError):
+            call()
+
+
+def propose(host: Host, data: bytes, timeout_s: float = PATIENCE_S) -> None:
+    assert json_rpc(host, "timestampvm.proposeBlock", timeout_s, data=data.hex())["success"]
+
+
+class Accepted:
+    """The data of accepted blocks."""
+
+    def __init__(self) -> None:
+        self._all: set[bytes] = set()
+        self._changed = threading.Condition()
+
+    def __call__(self, block: Block) -> None:
+        with self._changed:
+            self._all.add(block.raw[-32:].rstrip(b"\0"))
+            self._changed.notify_all()
+
+    def wait_for(self, data: bytes, host: Host) -> None:
+        """Raises `PluginGone` if the process ends before."""
+        with self._changed:
+            while data not in self._all:
+                if not self._changed.wait(0.1) and host.process.exit_code is not None:
+                    raise PluginGone("it has ended", host.process.exit_code)
+
+
+def request(host: Host, prefix: str, body: bytes = b"", timeout_s: float = PATIENCE_S) -> Any:
+    """One HTTP request over a connection of its own."""
+    kind = http_pb2.Element(key="Content-Type", values=["application/json"])
+    with connect(host.chain.handlers[prefix]) as channel:
+        call = channel.unary_unary(
+            HTTP.HandleSimple.path,
+            request_serializer=HTTP.HandleSimple.request.SerializeToString,
+            response_deserializer=HTTP.HandleSimple.response.FromString,
+        )
+        message = http_pb2.HandleSimpleHTTPRequest(
+            method="POST", url=f"/ext/bc/x{prefix}", request_headers=[kind], body=body
+        )
+        return call(message, timeout=timeout_s)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only Linux's root may mount a small file system")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_chain_goes_on_while_the_disk_of_its_index_is_full(small_disk: Path) -> None:
+    lines = Lines()
+    host = Host([sys.executable, str(PLUGINS / "indexed.py")], log=lines, chain_data_dir=small_disk / "data")
+    with host:
+        assert json_rpc(host, "texts.wait", height=0) == 0
+        filler = small_disk / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1_024))
+        for number in range(10):
+            json_rpc(host, "texts.submit", text=f"{number}" * 8_000)
+            host.chain.produce()
+        lines.wait_for("database or disk is full")
+        filler.unlink()
+        assert json_rpc(host, "texts.wait", height=10) == 10
+    assert host.process.exit_code == 0
+
+
+def json_rpc(host: Host, method: str, timeout_s: float = PATIENCE_S, **params: Any) -> Any:
+    call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    return json.loads(request(host, "", json.dumps(call).encode(), timeout_s).body)["result"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -35,6 +36,9 @@ USAGE_STATUS = 2
 CUT_OFF_S = 1.5
 GRACE_S = 3.0
 LAST_RESORT_S = 4.0
+# While Python exits, no thread of its runs, and gRPC's core may wait for a thread that it could not
+# start. Then SIGALRM ends the process.
+ALARM_S = 4.5
 
 
 class Options(NamedTuple):
@@ -243,6 +247,8 @@ def _connect(
 
 def _end(server: VMServer, ending: Ending, addresses: Addresses) -> None:
     session = server.session
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, ALARM_S)
     for delay_s, action in ((CUT_OFF_S, session.cut_off), (LAST_RESORT_S, lambda: _leave(addresses, 0))):
         timer = threading.Timer(delay_s, action)
         timer.daemon = True
