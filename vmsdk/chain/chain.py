@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from abc import abstractmethod
@@ -312,6 +313,7 @@ class Chain(Networked, GetAncestors):
         )
         self._recent: OrderedDict[bytes, None] = OrderedDict()
         self._is_normal = False
+        self._differed_at = 0
         self._unbuildable: tuple[tuple[ID, ID], set[bytes]] = ((ID.EMPTY, ID.EMPTY), set())
         self._held: tuple[tuple[ID, ID], set[bytes]] = ((ID.EMPTY, ID.EMPTY), set())
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vmsdk-chain")
@@ -532,7 +534,11 @@ class Chain(Networked, GetAncestors):
         transactions = self._decode_all(block)
         executed = self._execute_all(base, header, block, transactions)
         if executed.effects != block.effects:
-            self.ctx.log.error(
+            # Once for each height: a builder may try again and again.
+            is_new = self._differed_at != header.height
+            self._differed_at = header.height
+            self.ctx.log.log(
+                logging.ERROR if is_new else logging.DEBUG,
                 "nondeterminism: block %s at height %d has other effects here (0x%s) than where it was "
                 "built (0x%s). Either its builder is faulty, or execute depends on more than its "
                 "arguments: look for clocks, randomness, sets, hash(), floats, and state kept on self",

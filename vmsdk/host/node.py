@@ -71,6 +71,7 @@ class Host:
             stop_timeout_s=stop_timeout_s,
             patient=patient,
         )
+        self.handshake_timeout_s = handshake_timeout_s
         self._database = database
         self._blocks = blocks
         self._summaries = summaries

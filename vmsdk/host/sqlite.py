@@ -101,6 +101,11 @@ class SQLiteDatabase:
             finally:
                 self._in_transaction = False
 
+    def copy_to(self, other: SQLiteDatabase) -> None:
+        """Make *other* hold the same pairs as this database."""
+        with self._lock, other._lock:
+            self._connection.backup(other._connection)
+
     def close(self) -> None:
         """Close the file; later use raises. Harmless when repeated."""
         with self._lock:
@@ -136,6 +141,22 @@ class KeySpace:
     def __init__(self, database: SQLiteDatabase, name: bytes) -> None:
         self.database = database
         self.name = name
+        self.changes: dict[bytes, bytes | None] | None = None
+        """If it is a dict, the values before of the keys that are written from then on."""
+
+    def take_changes(self) -> dict[bytes, tuple[bytes | None, bytes | None]]:
+        """The keys written since the last call, with their values before and now. Forgets them."""
+        with self.database._lock:
+            changes, self.changes = self.changes or {}, {} if self.changes is not None else None
+            return {key: (before, self.get(key)) for key, before in changes.items()}
+
+    def count(self) -> int:
+        """The number of pairs."""
+        with self.database._lock:
+            row = self.database._connection.execute(
+                "SELECT count(*) FROM pairs WHERE space = ?", (self.name,)
+            ).fetchone()
+        return int(row[0])
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of *key*, or None."""
@@ -156,6 +177,8 @@ class KeySpace:
     def _execute(self, statement: str, key: bytes, *values: bytes) -> None:
         with self.database._lock:
             self.database._keep_for_iterators(self.name, key)
+            if self.changes is not None and key not in self.changes:
+                self.changes[key] = self.get(key)
             self.database._connection.execute(statement, (self.name, key, *values))
 
     def write(self, puts: Iterable[tuple[bytes, bytes]], deletes: Iterable[bytes]) -> None:

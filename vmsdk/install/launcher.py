@@ -95,6 +95,8 @@ class Launcher:
     """The limit of the process's data, in bytes."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables for the process."""
+    hash_seed: int = 0
+    """Python's seed for the hashes of text: the same on all nodes."""
     flags: tuple[str, ...] = ()
     """More options of the interpreter."""
     entry: str = "vmsdk.serving"
@@ -142,7 +144,7 @@ class Launcher:
         elif not self.ask_parent:
             again += " --no-ask"
         gone = f"vmsdk: Python is no longer at {self.python}. Install {self.name} again: {again}"
-        exports = {"PYTHONHASHSEED": "0", **self.environment}
+        exports = {"PYTHONHASHSEED": str(self.hash_seed), **self.environment}
         arguments: dict[str, Any] = {
             "name": self.name,
             "target": self.target.absolute,

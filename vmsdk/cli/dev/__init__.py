@@ -27,6 +27,9 @@ block whenever the VM has work, and serves the VM's HTTP like a node, under /ext
   vmsdk dev package.vm --genesis g.json    the VM in a module, with a genesis
   vmsdk dev ./my-vm --protocol 43          a plugin in any language, like a node of protocol 43
 
+A second process of the VM, its shadow, gets each block as another node would, and must come to the same
+state; a difference is reported with its block. --alone turns it off.
+
 The chain is kept in .vmsdk/<name> in the current folder, with its genesis, until --reset.
 Ctrl-C stops the VM like a node does; a second Ctrl-C kills it.
 """
@@ -73,6 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reload", action="store_true", help="restart the VM when its code changes, and keep the chain"
     )
     process.add_argument(
+        "--alone",
+        action="store_true",
+        help="don't run a second process of the VM that checks that it comes to the same state",
+    )
+    process.add_argument(
         "--log-level",
         choices=LOG_LEVELS,
         default="info",
@@ -102,6 +110,7 @@ class Settings:
     port: int
     protocol: int
     reload: bool
+    alone: bool
     log_level: str
 
     @classmethod
@@ -119,6 +128,7 @@ class Settings:
             port=args.port,
             protocol=args.protocol,
             reload=args.reload,
+            alone=args.alone,
             log_level=args.log_level,
         )
 

@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from vmsdk.cli.dev import readback
@@ -22,6 +23,9 @@ from vmsdk.host.plugin import inherited
 from vmsdk.install import Launcher, added_path
 from vmsdk.runtime.version import JSON_FLAG
 from vmsdk.target import SourceTarget, Target
+
+SHADOW_HASH_SEED = 20259
+"""Anything but the seed of installed VMs."""
 
 # What the watchdog writes.
 _SIGNS_OF_SLOWNESS = (" vmsdk.watchdog: ", "Timeout (")
@@ -37,8 +41,8 @@ class Starter:
         self._cancelled = False
         self._cleanup = ExitStack()
         if not isinstance(target, SourceTarget):
-            self.command = [str(target.file)]
-            """The argv that starts the VM as a plugin."""
+            self.command = self.shadow_command = [str(target.file)]
+            """The argv that starts the VM as a plugin, and the one that starts its shadow."""
             return
         folder = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="vmsdk-dev-"))
         launcher = Launcher(
@@ -52,10 +56,8 @@ class Starter:
             flags=("-B",) if reload else (),
             entry=readback.__name__,
         )
-        file = Path(folder) / "launcher"
-        file.write_bytes(launcher.to_bytes())
-        # The temporary directory may be mounted noexec.
-        self.command = ["/bin/sh", str(file)]
+        self.command = _write(Path(folder) / "launcher", launcher)
+        self.shadow_command = _write(Path(folder) / "shadow", replace(launcher, hash_seed=SHADOW_HASH_SEED))
 
     def name(self, show: Callable[[str, str], None] = lambda *_: None) -> str:
         """Import the source and return the VM's name. Raises `VMError` if that fails.
@@ -102,3 +104,9 @@ class Starter:
     def close(self) -> None:
         """Remove the launcher, which the VM's worker processes need."""
         self._cleanup.close()
+
+
+def _write(file: Path, launcher: Launcher) -> list[str]:
+    file.write_bytes(launcher.to_bytes())
+    # The temporary directory may be mounted noexec.
+    return ["/bin/sh", str(file)]

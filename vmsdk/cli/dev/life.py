@@ -14,6 +14,7 @@ from vmsdk.cli.dev.http import ChainHTTP, example_calls, path_to_open
 from vmsdk.cli.dev.launch import Starter
 from vmsdk.cli.dev.screen import Screen
 from vmsdk.errors import VMError
+from vmsdk.host.block import Block
 from vmsdk.host.chain import Chain
 from vmsdk.host.client import DEATH_NOTICE_S
 from vmsdk.host.errors import (
@@ -27,6 +28,7 @@ from vmsdk.host.errors import (
 )
 from vmsdk.host.node import Host
 from vmsdk.host.plugin import HANDSHAKE_TIMEOUT_S
+from vmsdk.host.shadow import Shadow
 from vmsdk.ids import ID, vm_id
 from vmsdk.target import SourceTarget
 
@@ -63,6 +65,7 @@ class Life:
             reload=settings.reload,
         )
         self._host: Host | None = None
+        self._shadow: Shadow | None = None
         self._host_lock = threading.Lock()
         self._stopping = threading.Event()
         self._over = threading.Event()
@@ -114,11 +117,15 @@ class Life:
                 host.start()
                 data.keep(genesis)
                 self._announce(name, data, host.chain)
-                host.run(self._screen.block, self._build_failed)
+                if not self._settings.alone:
+                    self._shadow = Shadow(host, self._starter.shadow_command, report=self._screen.warning)
+                host.run(self._accepted, self._build_failed)
                 self._over.wait()
                 return None if self._stopping.is_set() else self._what_ended(host)
             finally:
                 self._http.pause()
+                if self._shadow is not None:
+                    self._shadow.stop()
                 host.stop()
                 self._http.close()
 
@@ -155,6 +162,11 @@ class Life:
     def _on_fault(self, fault: ChainFatal) -> None:
         self._fault = fault
         self._over.set()
+
+    def _accepted(self, block: Block) -> None:
+        self._screen.block(block)
+        if self._shadow is not None:
+            self._shadow.block(block)
 
     def _build_failed(self, error: HostError) -> None:
         # A VM that keeps trying would fill the screen with the same line.

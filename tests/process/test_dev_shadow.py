@@ -1,0 +1,70 @@
+"""`vmsdk dev` runs a shadow of the VM, and reports the first block at which the two differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .devcommand import Dev, call
+from .plugin import PLUGINS
+
+SOURCES = (
+    "a clock",
+    "the local time",
+    "a hash",
+    "a set's order",
+    "a dict from a set",
+    "an address",
+)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_rules_that_depend_on_the_machine_are_found_at_their_first_block(source: str, tmp_path: Path) -> None:
+    with Dev(PLUGINS / "fickle.py", "--genesis", source, folder=tmp_path) as dev:
+        url = dev.url()
+        call(url, "write", text="one")
+        call(url, "write", text="two")
+        found = dev.line(r"block (\d+), \S+, is refused by the VM's shadow.*nondeterminism")
+        assert found[1] == "1"
+        dev.interrupt()
+        assert dev.wait() == 0
+    assert dev.output.count("shadow") == 1
+
+
+@pytest.mark.parametrize("source", ["randomness", "a uuid"])
+def test_rules_that_differ_each_time_are_found_without_a_shadow(source: str, tmp_path: Path) -> None:
+    with Dev(PLUGINS / "fickle.py", "--alone", "--genesis", source, folder=tmp_path) as dev:
+        call(dev.url(), "write", text="one")
+        assert dev.line(r"nondeterminism: block \S+ at height (\d+)")[1] == "1"
+        dev.interrupt()
+        assert dev.wait() == 0
+    assert dev.output.count("nondeterminism: block") == 1
+
+
+def test_a_database_that_differs_is_found_with_its_keys(tmp_path: Path) -> None:
+    with Dev(PLUGINS / "fickleblocks.py", folder=tmp_path) as dev:
+        call(dev.url(), "timestampvm.proposeBlock", data="0x00")
+        found = dev.line(r"after block (\d+), .* the database differs .*: key 0x(\w+) is 0x\w+ here")
+        assert (found[1], bytes.fromhex(found[2])) == ("1", b"stored at")
+        dev.interrupt()
+        assert dev.wait() == 0
+
+
+def test_a_deterministic_vm_is_left_alone_also_over_a_restart(tmp_path: Path) -> None:
+    for _ in range(2):
+        with Dev(PLUGINS / "fickle.py", "--genesis", "nothing", folder=tmp_path) as dev:
+            call(dev.url(), "write", text="one")
+            dev.line(r"accepted|block +\d+")
+            dev.interrupt()
+            assert dev.wait() == 0
+        assert "shadow" not in dev.output
+
+
+def test_alone_there_is_no_shadow(tmp_path: Path) -> None:
+    with Dev(PLUGINS / "fickle.py", "--alone", "--genesis", "a hash", folder=tmp_path) as dev:
+        call(dev.url(), "write", text="one")
+        dev.line(r"block +\d+")
+        dev.interrupt()
+        assert dev.wait() == 0
+    assert "shadow" not in dev.output

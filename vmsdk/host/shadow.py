@@ -1,0 +1,197 @@
+"""A second process of a VM, which gets each accepted block as a peer does.
+
+A VM must come to the same state on every node. The shadow runs under another hash seed and time
+zone, and a little later, so that a VM that depends on any of these comes to another state.
+"""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from vmsdk.host.block import Block
+from vmsdk.host.errors import CallFailed, HostError
+from vmsdk.host.node import Host
+from vmsdk.host.sqlite import SQLiteDatabase
+
+TIME_ZONE = "Pacific/Marquesas"
+"""9:30 h behind UTC."""
+
+DELAY_S = 1.1
+"""How long after the VM its shadow gets a block, so that clocks with whole seconds differ."""
+
+MAX_WAITING_BLOCKS = 1_024
+"""With more, the VM waits for its shadow."""
+
+# Writes outside of blocks, such as pruning, happen at other times in the shadow. So a difference
+# counts if it is still there after so many blocks, or after a pause.
+PATIENCE_BLOCKS = 2
+PAUSE_S = 2.0
+
+MAX_COMPARED_PAIRS = 100_000
+"""Larger databases are not compared as a whole when the shadow starts."""
+MAX_SHOWN_KEYS = 3
+MAX_SHOWN_BYTES = 48
+
+Values = dict[bytes, "bytes | None"]
+
+
+class Shadow:
+    """The shadow of *host*, whose chain has started. *report* gets a text if the two differ, once.
+
+    *command* starts it: a VM in Python under another hash seed than the host's.
+    Call `block` with each accepted block from then on, in the engine's thread, and `stop` before
+    the host stops.
+    """
+
+    def __init__(
+        self, host: Host, command: Sequence[str], *, report: Callable[[str], None], delay_s: float = DELAY_S
+    ) -> None:
+        self._report = report
+        self._delay_s = delay_s
+        self._blocks: queue.Queue[tuple[float, Block, Values]] = queue.Queue(MAX_WAITING_BLOCKS)
+        self._stopping = threading.Event()
+        self._main = host.services.database.space
+        self._resources = ExitStack()
+        directory = Path(self._resources.enter_context(TemporaryDirectory(prefix="vmsdk-shadow-")))
+        files = directory / "files"
+        disk = self._resources.enter_context(SQLiteDatabase())
+        if host.chain.last_accepted.height > 0:
+            host.services.disk.copy_to(disk)
+            if host.config.chain_data_dir is not None:
+                shutil.copytree(host.config.chain_data_dir, files, ignore_dangling_symlinks=True)
+        self._main.changes = {}
+        self._host = Host(
+            ["/usr/bin/env", f"TZ={TIME_ZONE}", *command],
+            protocol=host.config.protocol.version,
+            database=disk,
+            chain_data_dir=files,
+            call_timeout_s=None,
+            handshake_timeout_s=host.handshake_timeout_s,
+            patient=False,
+            **{
+                name: getattr(host.config, name)
+                for name in ("genesis", "config", "upgrade", "chain_id", "vm_id", "alias")
+            },
+        )
+        # For each key whose values differ: the block after which they did, and how many came since.
+        self._suspects: dict[bytes, tuple[Block | None, int]] = {}
+        self._expected: Values = {}
+        self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
+        self._thread.start()
+
+    def block(self, block: Block) -> None:
+        """Note what an accepted block has changed, for the shadow to come to the same."""
+        if not self._stopping.is_set():
+            changed = {key: now for key, (_, now) in self._main.take_changes().items()}
+            self._blocks.put((time.monotonic() + self._delay_s, block, changed))
+
+    def stop(self) -> None:
+        """End the shadow's process at once: what waits is not compared."""
+        self._stopping.set()
+        self._host.process.kill()
+        while self._thread.is_alive():
+            self._empty()
+            self._thread.join(0.05)
+
+    def _empty(self) -> None:
+        """Let an engine go on that waits for the shadow."""
+        try:
+            while True:
+                self._blocks.get_nowait()
+        except queue.Empty:
+            return
+
+    # On the thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        text = None
+        try:
+            text = self._live()
+        except HostError as error:
+            text = f"the shadow, a second process of the VM, has ended: {error}"
+        finally:
+            was_stopping = self._stopping.is_set()
+            self._stopping.set()
+            self._main.changes = None
+            self._empty()
+            self._host.kill()
+            self._resources.close()
+        if text is not None and not was_stopping:
+            self._report(text)
+
+    def _live(self) -> str | None:
+        """Follow the chain. Returns the first difference, or None if stopped."""
+        if self._stopping.is_set():
+            return None
+        self._host.start()
+        own = self._host.services.database.space
+        if own.count() <= MAX_COMPARED_PAIRS and not self._blocks.qsize():
+            mine, theirs = dict(self._main.items()), dict(own.items())
+            self._note(None, {key: mine.get(key) for key in mine.keys() | theirs.keys()})
+        own.changes = {}
+        while not self._stopping.is_set():
+            try:
+                due, block, changed = self._blocks.get(timeout=PAUSE_S)
+            except queue.Empty:
+                if self._suspects:
+                    return self._difference(list(self._suspects))
+                continue
+            if self._stopping.wait(max(0.0, due - time.monotonic())):
+                return None
+            try:
+                parsed = self._host.chain.parse_block(block.raw)
+                self._host.chain.verify(parsed)
+                self._host.chain.accept(parsed)
+            except CallFailed as error:
+                return (
+                    f"block {block.height}, {block.id}, is refused by the VM's shadow, a second process "
+                    f"under another hash seed and time zone: {error}. Other nodes would disagree as well"
+                )
+            before = own.take_changes()
+            self._note(block, {**{key: value for key, (value, _) in before.items()}, **changed})
+            for key in list(self._suspects):
+                first, age = self._suspects[key]
+                self._suspects[key] = first, age + 1
+            old = [key for key, (_, age) in self._suspects.items() if age > PATIENCE_BLOCKS]
+            if old:
+                return self._difference(old)
+        return None
+
+    def _note(self, block: Block | None, expected: Values) -> None:
+        own = self._host.services.database.space
+        self._expected.update((key, expected[key]) for key in expected)
+        for key in expected.keys() | self._suspects.keys():
+            if own.get(key) == self._expected.get(key):
+                self._suspects.pop(key, None)
+            else:
+                self._suspects.setdefault(key, (block, 0))
+        self._expected = {key: self._expected[key] for key in self._suspects if key in self._expected}
+
+    def _difference(self, keys: list[bytes]) -> str:
+        own = self._host.services.database.space
+        block = self._suspects[keys[0]][0]
+        keys = sorted(key for key in keys if self._suspects[key][0] is block)
+        shown = "; ".join(
+            f"key {_shown(key)} is {_shown(self._expected.get(key))} here, {_shown(own.get(key))} there"
+            for key in keys[:MAX_SHOWN_KEYS]
+        )
+        more = f"; and {len(keys) - MAX_SHOWN_KEYS} more keys" if len(keys) > MAX_SHOWN_KEYS else ""
+        where = "the start" if block is None else f"block {block.height}, {block.id},"
+        return (
+            f"after {where} the database differs from that of the VM's shadow, a second process under "
+            f"another hash seed and time zone: {shown}{more}. Other nodes would disagree as well: look "
+            "for clocks, randomness, sets, hash(), id() and floats"
+        )
+
+
+def _shown(value: bytes | None) -> str:
+    if value is None:
+        return "missing"
+    return "0x" + value[:MAX_SHOWN_BYTES].hex() + ("…" if len(value) > MAX_SHOWN_BYTES else "")
