@@ -13,7 +13,6 @@ import vmsdk
 from vmsdk import chain
 from vmsdk.http import JSONRPC
 
-
 # The receipts of so many blocks are compared: all of them would take long after many kills.
 RECENT_BLOCKS = 20
 
