@@ -20,13 +20,15 @@ from vmsdk.state import Event
 from .devcommand import Dev, call, request
 from .plugin import PATIENCE_S
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHAINVM = (ROOT / "docs" / "chainvm.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def guest_book(tmp_path: Path) -> Path:
     """The file that readers save."""
-    source = re.search(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    source = re.search(r"^```python\n(.*?)^```$", CHAINVM, re.MULTILINE | re.DOTALL)
     assert source is not None
     file = tmp_path / "guestbook.py"
     file.write_text(source[1])

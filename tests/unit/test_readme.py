@@ -25,18 +25,19 @@ from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHAINVM = (ROOT / "docs" / "chainvm.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    """The code blocks of README in *language*."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    """The code blocks of README, or another text, in *language*."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
 def guestbook(tmp_path: Path) -> Path:
-    """The file that README tells to save."""
+    """The VM that docs/chainvm.md tells to save."""
     file = tmp_path / "guestbook.py"
-    file.write_text(blocks("python")[0])
+    file.write_text(blocks("python", CHAINVM)[0])
     return file
 
 
@@ -54,7 +55,13 @@ def test_the_first_command_is_make_run_and_the_second_make_test() -> None:
     assert commands[0] == "make run"
 
 
-def test_the_vm_of_readme_runs_from_genesis_to_a_block_that_survives(guestbook: Path, tmp_path: Path) -> None:
+def test_the_chain_of_readme_is_the_example() -> None:
+    assert blocks("python")[0] == (ROOT / "examples" / "guestbook" / "guestbook.py").read_text()
+
+
+def test_the_vm_with_blocks_of_its_own_runs_from_genesis_to_a_block_that_survives(
+    guestbook: Path, tmp_path: Path
+) -> None:
     command = [sys.executable, "-W", "error", str(guestbook)]
     database = tmp_path / "chain.db"
     entry = struct.Struct(">32sQQ")
@@ -79,7 +86,7 @@ def test_the_vm_of_readme_runs_from_genesis_to_a_block_that_survives(guestbook: 
         (1, 1, b"x" * 141, "1 to 140 characters, not 141"),
     ],
 )
-def test_the_vm_of_readme_refuses_a_block_against_its_rules(
+def test_the_vm_with_blocks_of_its_own_refuses_a_block_against_its_rules(
     chain: Host, height: int, seconds: int, text: bytes, rule: str
 ) -> None:
     data = struct.pack(">32sQQ", chain.chain.last_accepted.id, height, seconds) + text
@@ -89,12 +96,14 @@ def test_the_vm_of_readme_refuses_a_block_against_its_rules(
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 47, b"\0" * 48 + b"\xff"])
-def test_the_vm_of_readme_refuses_what_is_no_entry(chain: Host, data: bytes) -> None:
+def test_the_vm_with_blocks_of_its_own_refuses_what_is_no_entry(chain: Host, data: bytes) -> None:
     with pytest.raises(Exception, match="not an entry"):
         chain.chain.parse_block(data)
 
 
-def test_the_vm_of_readme_reads_a_page_in_one_call_and_without_the_engines_lock(guestbook: Path) -> None:
+def test_the_vm_with_blocks_of_its_own_reads_a_page_in_one_call_and_without_the_engines_lock(
+    guestbook: Path,
+) -> None:
     class OneCall(MemoryDatabase):
         calls = 0
 
