@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[3]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "examples" / "timestamp")]
 
 NOBODY = 65_533
 NOT_LIMITED = 3
@@ -36,7 +36,7 @@ if sys.platform == "linux":
     become_limitable()
 
 import vmsdk  # noqa: E402
-from examples.timestamp.timestampvm import TimestampBlock, TimestampVM  # noqa: E402
+from timestampvm import TimestampBlock, TimestampVM  # noqa: E402
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
