@@ -34,7 +34,7 @@ class Ledger(chain.Chain):
         state[b"last"] = tx
         state.emit("entry", tx)
 
-    def followers(self) -> tuple[Index]:
+    def followers(self) -> tuple[Index, ...]:
         self.index = Index(self.ctx.chain_data_dir / "index.db")
         return (self.index,)
 
