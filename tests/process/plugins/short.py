@@ -35,8 +35,9 @@ def become_limitable() -> None:
 if sys.platform == "linux":
     become_limitable()
 
-import vmsdk  # noqa: E402
 from timestampvm import TimestampBlock, TimestampVM  # noqa: E402
+
+import vmsdk  # noqa: E402
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
