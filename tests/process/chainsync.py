@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.process.plugin import PLUGINS, Lines
+from vmsdk.chain.checkpoint import MANIFEST
+from vmsdk.chain.statesync import HANDLER_ID
 from vmsdk.errors import AppError
 from vmsdk.host.appnetwork import Peer, PeerRequest
 from vmsdk.host.errors import HostError
@@ -24,9 +26,10 @@ from vmsdk.host.node import Host
 from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.host.statesync import Summary
 from vmsdk.ids import NodeID
+from vmsdk.p2p.network import prefix
 from vmsdk.state import State
 
-MANIFEST = 0xFFFFFFFF
+SYNC = prefix(HANDLER_ID)
 CALL_TIMEOUT_S = 300.0
 
 
@@ -96,7 +99,7 @@ class Nodes:
 
     def _relay(self, request: PeerRequest) -> None:
         index = int.from_bytes(request.data[-4:], "big")
-        if index != MANIFEST:
+        if request.data.startswith(SYNC) and index != MANIFEST:
             with self._lock:
                 self.requested.append(index)
                 if self.kill_at and len(self.requested) >= self.kill_at:
@@ -107,8 +110,9 @@ class Nodes:
         self._ask(request, lambda chunk: chunk)
 
     def _lie(self, request: PeerRequest) -> None:
-        self.lies += 1
-        self._ask(request, lambda chunk: bytes([chunk[0] ^ 1]) + chunk[1:])
+        if request.data.startswith(SYNC):
+            self.lies += 1
+            self._ask(request, lambda chunk: bytes([chunk[0] ^ 1]) + chunk[1:])
 
     def _ask(self, request: PeerRequest, change: Any) -> None:
         response = self.server.services.network.request(NodeID(bytes([9] * 20)), request.data)

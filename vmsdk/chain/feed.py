@@ -117,12 +117,13 @@ class Feed(Generic[BlockT]):
             return self._window[height - self._window[0].height]
 
     def page(self, start: int, limit: int) -> Sequence[BlockT]:
-        """Stored blocks from *start* on, at least one. Raises `NotFound`."""
+        """Stored blocks from *start* on without a gap, at least one. Raises `NotFound`."""
         page = self._stored(start, limit)
         if not page or page[0].height != start:
             reason = f"the first one after it has height {page[0].height}" if page else "nor is any after it"
             raise NotFound(f"the block at height {start} is not stored on this node; {reason}")
-        return page
+        # State sync may have skipped some.
+        return [block for offset, block in enumerate(page) if block.height == start + offset]
 
     def wait(self, height: int, timeout_s: float | None) -> bool:
         """Wait until the block at *height* is accepted; False after the timeout or the end."""

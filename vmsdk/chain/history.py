@@ -173,7 +173,7 @@ class History:
         one.
         """
         height = _u64(block.height)
-        self.jump(batch, block)
+        self._add_block(batch, block)
         for index, transaction_id in enumerate(block.transaction_ids):
             batch.put(_TRANSACTION + transaction_id, height + _U32.pack(index))
         topics = {event.topic for group in outcomes.events for event in group}
@@ -183,7 +183,15 @@ class History:
                 batch.put(_TOPIC + bytes([len(topic)]) + topic + height, b"")
 
     def jump(self, batch: Batch, block: Block) -> None:
-        """Add *block* to *batch*, without receipts, and make it the last accepted one."""
+        """Add *block*, which state sync has reached, to *batch*, and make it the last accepted one.
+
+        There is nothing to prune before it.
+        """
+        self._add_block(batch, block)
+        for marker in self._keep:
+            batch.put(marker, _u64(block.height))
+
+    def _add_block(self, batch: Batch, block: Block) -> None:
         height = _u64(block.height)
         batch.put(_BLOCK + height, block.raw)
         batch.put(_HEIGHT + block.id, height)

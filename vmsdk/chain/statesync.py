@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from vmsdk.chain import checkpoint as checkpoints
 from vmsdk.chain.block import Block
@@ -16,9 +16,8 @@ from vmsdk.chain.checkpoint import Checkpoint, Checkpoints, Summary
 from vmsdk.chain.download import Download, Progress
 from vmsdk.context import Context
 from vmsdk.database import Database, DatabaseIterator
-from vmsdk.errors import NotFound, VMError
+from vmsdk.errors import InvalidBlock, NotFound, VMError
 from vmsdk.ids import NodeID
-from vmsdk.p2p.network import Networked
 from vmsdk.state import State
 from vmsdk.statesync import StateSyncableVM, StateSyncMode
 from vmsdk.vm import NodeVersion
@@ -32,7 +31,7 @@ BATCH_DELETES = 4_096
 _ONGOING = b"ysummary"  # the summary of an unfinished sync
 
 
-class SyncableChain(Chain, Networked, StateSyncableVM):
+class SyncableChain(Chain, StateSyncableVM):
     """A `Chain` that new nodes can join without executing all of its blocks.
 
         class Tokens(chain.SyncableChain):
@@ -53,14 +52,17 @@ class SyncableChain(Chain, Networked, StateSyncableVM):
 
     _sync: Sync | None = None
 
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if cls.sync_every < 1:
+            raise ValueError(
+                f"{cls.__name__}.sync_every is {cls.sync_every}: set the number of blocks from one "
+                "checkpoint to the next, or derive from Chain, which has no state sync"
+            )
+
     # A chain's life -------------------------------------------------------------------------------
 
     def initialize(self, ctx: Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
-        if self.sync_every < 1:
-            raise ValueError(
-                f"{type(self).__name__}.sync_every is {self.sync_every}: set the number of blocks from one "
-                "checkpoint to the next, or derive from Chain, which has no state sync"
-            )
         super().initialize(ctx, genesis, upgrade, config)
         self._directory = ctx.chain_data_dir / "sync"
         self._checkpoints = Checkpoints(self._directory, ctx.log)
@@ -68,9 +70,16 @@ class SyncableChain(Chain, Networked, StateSyncableVM):
         self.network.add_handler(HANDLER_ID, self._checkpoints)
         self._sync_worker = ThreadPoolExecutor(1, thread_name_prefix="vmsdk-sync")
         self._is_writing = False
-        stored = ctx.db.get(_ONGOING)
-        self._ongoing = None if stored is None else self.parse_state_summary(stored)
+        self._ongoing = self._load_ongoing()
         self.listeners.append(self._checkpoint_if_due)
+
+    def _load_ongoing(self) -> Summary | None:
+        stored = self.ctx.db.get(_ONGOING)
+        try:
+            return None if stored is None else self.parse_state_summary(stored)
+        except InvalidBlock as error:
+            self.ctx.log.warning("state sync: the unfinished sync of another version is dropped: %s", error)
+            return None
 
     def set_state(self, state: State) -> None:
         sync, self._sync = self._sync, None
@@ -89,7 +98,6 @@ class SyncableChain(Chain, Networked, StateSyncableVM):
         if self._sync is not None:
             self._sync.stop()
         self._sync_worker.shutdown(cancel_futures=True)
-        self.network.close()
         super().shutdown()
 
     def connected(self, node_id: NodeID, version: NodeVersion) -> None:

@@ -114,6 +114,16 @@ def test_a_jump_of_state_sync_is_an_error_for_a_reader_before_it() -> None:
     assert heights(store.feed.blocks(900, timeout=0)) == [900, 901]
 
 
+def test_a_jump_of_state_sync_within_a_page_is_an_error_too() -> None:
+    store = Store(3)
+    store.kept.append(Block(900))
+    store.feed.publish(store.kept[-1])
+    reader = store.feed.blocks(0)
+    assert [next(reader).height for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(NotFound, match=r"height 3 is not stored .* height 900"):
+        next(reader)
+
+
 def test_a_negative_start_is_an_error() -> None:
     with pytest.raises(NotFound, match="no block has height -1"):
         Store().feed.blocks(-1)

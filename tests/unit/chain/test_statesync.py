@@ -262,13 +262,11 @@ def test_bytes_that_are_not_a_manifest_are_refused() -> None:
             Manifest.from_bytes(data)
 
 
-def test_a_chain_without_checkpoints_says_what_to_derive_from(client: Node) -> None:
-    class Never(Archive):
-        sync_every = 0
-
+def test_a_chain_without_checkpoints_says_what_to_derive_from() -> None:
     with pytest.raises(ValueError, match=r"Never.sync_every is 0: .* or derive from Chain"):
-        client.start(vm=Never())
-    client.start()
+
+        class Never(Archive):
+            sync_every = 0
 
 
 # Syncing ------------------------------------------------------------------------------------------
@@ -303,6 +301,30 @@ def test_what_is_below_the_synced_block_is_not_there(server: Node, client: Node,
     assert [block.height for block in vm.blocks(1)] == [4, 5]
     with pytest.raises(vmsdk.NotFound):
         vm.receipt(ID.of(b"-a"))
+
+
+def test_pruning_begins_at_the_synced_block(
+    server: Node, client: Node, summary: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Pruned(Archive):
+        limits = chain.Limits(blocks=2)
+
+    monkeypatch.setattr("vmsdk.chain.history.PRUNE_BLOCKS", 1)
+    client.start(begins=False, vm=Pruned())
+    client.sync(summary)
+    client.engine.accept(client.engine.verify(server.engine.last.raw))
+    client.add(b"e", b"f")
+    client.vm._worker.submit(lambda: None).result(PATIENCE_S)
+    assert [block.height for block in client.vm.blocks()] == [0, 6, 7]
+
+
+def test_an_unfinished_sync_of_another_version_is_dropped(server: Node, client: Node, summary: bytes) -> None:
+    client.database.put(b"ysummary", b"\0\1" + summary[2:])
+    client.start(begins=False)
+    with pytest.raises(vmsdk.NotFound):
+        client.vm.get_ongoing_sync_state_summary()
+    client.sync(summary)
+    assert content(client.vm) == server.at_checkpoint
 
 
 def test_a_synced_node_starts_again(server: Node, client: Node, summary: bytes) -> None:
