@@ -53,7 +53,7 @@ class Feed(Generic[BlockT]):
         self._window: deque[BlockT] = deque()
         self._window_bytes = 0
         self._changed = threading.Condition()
-        self._waiting: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+        self._waiting: dict[asyncio.AbstractEventLoop, set[asyncio.Future[None]]] = {}
         self._closed = False
 
     @property
@@ -140,19 +140,22 @@ class Feed(Generic[BlockT]):
                 if self._closed or self.height >= height:
                     return not self._closed
                 woken = loop.create_future()
-                self._waiting.setdefault(loop, []).append(woken)
+                self._waiting.setdefault(loop, set()).add(woken)
             left_s = None if deadline_s is None else deadline_s - loop.time()
             try:
                 await asyncio.wait_for(woken, left_s)
             except asyncio.TimeoutError:
                 return False
             finally:
-                with self._changed:
-                    futures = self._waiting.get(loop, [])
-                    if woken in futures:
-                        futures.remove(woken)
-                    if not futures:
-                        self._waiting.pop(loop, None)
+                if woken.cancelled():  # by the timeout, or with the reader
+                    with self._changed:
+                        self._forget(loop, woken)
+
+    def _forget(self, loop: asyncio.AbstractEventLoop, woken: asyncio.Future[None]) -> None:
+        futures = self._waiting.get(loop, set())
+        futures.discard(woken)
+        if not futures:
+            self._waiting.pop(loop, None)
 
     def _wake(self) -> None:
         self._changed.notify_all()
@@ -164,7 +167,7 @@ class Feed(Generic[BlockT]):
                 pass  # The loop is closed, and its readers with it.
 
 
-def _finish(futures: list[asyncio.Future[None]]) -> None:
+def _finish(futures: set[asyncio.Future[None]]) -> None:
     for future in futures:
         if not future.done():
             future.set_result(None)
