@@ -73,7 +73,7 @@ class Contender:
         assert response.code == 200
         event.result()
         block = self.build(pb.BuildBlockRequest())
-        self.verify(pb.BlockVerifyRequest(bytes=block.raw))
+        self.verify(pb.BlockVerifyRequest(bytes=block.bytes))
         self.prefer(pb.SetPreferenceRequest(id=block.id))
         self.accept(pb.BlockAcceptRequest(id=block.id))
 

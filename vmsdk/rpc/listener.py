@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -46,6 +47,8 @@ RESERVED_THREADS = 3
 PUBLIC_THREADS = 16
 """For calls that are in no lane, when grpcio's own server serves."""
 
+_NOTHING = nullcontext()
+
 _log = logging.getLogger("vmsdk.rpc")
 
 Server: TypeAlias = "PollServer | PublicServer"
@@ -65,15 +68,16 @@ def bind(addresses: Addresses) -> tuple[Server, str]:
         raise
 
 
-def make_server(*, reserved: int = 0) -> Server:
+def make_server(*, reserved: int = 0, around: AbstractContextManager[object] = _NOTHING) -> Server:
     """A server with the threads for lanes that are *reserved*: the fast one, or grpcio's where it
     can't be had.
 
-    `GRPC_VMSDK_SERVER=public` in the environment chooses grpcio's.
+    It enters *around* to run a method. `GRPC_VMSDK_SERVER=public` in the environment chooses
+    grpcio's.
     """
     if os.environ.get(SERVER_VARIABLE) == PUBLIC:
         _log.info("%s=%s: gRPC is served by grpcio's own server", SERVER_VARIABLE, PUBLIC)
-        return PublicServer()
+        return PublicServer(around)
     try:
         from vmsdk.rpc import pollserver
 
@@ -86,21 +90,22 @@ def make_server(*, reserved: int = 0) -> Server:
             type(error).__name__,
             error,
         )
-        return PublicServer()
-    return pollserver.PollServer(SERVER_OPTIONS, reserved=reserved)
+        return PublicServer(around)
+    return pollserver.PollServer(SERVER_OPTIONS, reserved=reserved, around=around)
 
 
 class PublicServer:
     """grpcio's own server, with a thread pool for each lane."""
 
-    def __init__(self) -> None:
+    def __init__(self, around: AbstractContextManager[object] = _NOTHING) -> None:
+        self._around = around
         self._server = grpc.server(_Pool(PUBLIC_THREADS), options=SERVER_OPTIONS)
         self.add_insecure_port = self._server.add_insecure_port
         self._stopping = threading.Event()
 
     def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         """Serve *handlers*: the first that knows a method serves it."""
-        self._server.add_generic_rpc_handlers([_Pooled(each) for each in handlers])
+        self._server.add_generic_rpc_handlers([_Pooled(each, self._around) for each in handlers])
 
     def start(self) -> None:
         """Start serving calls."""
@@ -130,8 +135,9 @@ class PublicServer:
 class _Pooled(grpc.GenericRpcHandler):
     """Has grpcio run each lane in a pool of its own."""
 
-    def __init__(self, inner: grpc.GenericRpcHandler) -> None:
+    def __init__(self, inner: grpc.GenericRpcHandler, around: AbstractContextManager[object]) -> None:
         self._inner = inner
+        self._around = around
         lanes: Iterable[Lane] = getattr(inner, "lanes", ())
         self._pools = {lane: _LanePool(lane) for lane in lanes}
 
@@ -144,11 +150,15 @@ class _Pooled(grpc.GenericRpcHandler):
         if pool.is_full():
             behaviour: Any = pool.refuse
         else:
-            behaviour = partial(method.unary_unary)
+            behaviour = partial(self._run, method.unary_unary)
             behaviour.experimental_thread_pool = pool
         return grpc.unary_unary_rpc_method_handler(
             behaviour, method.request_deserializer, method.response_serializer
         )
+
+    def _run(self, behaviour: Callable[[Any, Any], Any], request: Any, context: Any) -> Any:
+        with self._around:
+            return behaviour(request, context)
 
 
 class _Pool(ThreadPoolExecutor):

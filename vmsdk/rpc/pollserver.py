@@ -15,6 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from functools import partial
 from queue import SimpleQueue
@@ -35,6 +36,8 @@ HANGS_AFTER_S = 0.5
 """How long a stop waits for a method whose call it has cancelled."""
 MAX_OTHER_CALLS = 8
 """Concurrent calls of methods that are not in a lane."""
+
+_NOTHING = nullcontext()
 
 _log = logging.getLogger("vmsdk.rpc")
 
@@ -77,9 +80,11 @@ class PollServer:
         options: Sequence[tuple[str, Any]] = (),
         *,
         reserved: int = 0,
+        around: AbstractContextManager[object] = _NOTHING,
         on_failure: Callable[[str], object] = end_process,
     ) -> None:
-        """*reserved* is the sum of the limits of the reserved lanes. *on_failure* ends the process.
+        """*reserved* is the sum of the limits of the reserved lanes. Threads enter *around* for
+        each event, a call's method included. *on_failure* ends the process.
 
         Raises `RuntimeError` when no thread can be started.
         """
@@ -88,6 +93,7 @@ class PollServer:
         self._server.register_completion_queue(self._queue)
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._others = Lane("others", limit=MAX_OTHER_CALLS)
+        self._around = around
         self._on_failure = on_failure
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -189,7 +195,8 @@ class PollServer:
             if event.completion_type == shutdown:
                 return False
             if event.completion_type != timeout:
-                event.tag(event)
+                with self._around:
+                    event.tag(event)
             # An event kept while waiting for the next would keep its call alive.
             event = None
             if self._has_more_to_do:

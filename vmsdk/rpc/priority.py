@@ -22,7 +22,7 @@ ANNOUNCED_S = 0.001
 
 
 class EnginePriority:
-    """Entered around each engine call. HTTP calls `give_way` before each piece of work."""
+    """Entered around each engine call, as `http` is around each piece of HTTP's work."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """*clock* returns seconds."""
@@ -32,6 +32,7 @@ class EnginePriority:
         self._announced_until_s = 0.0
         self._at_work = 0
         self._usual_interval_s = 0.0
+        self.http = HTTPWork(self)
 
     def announce(self) -> None:
         """Note that an engine call has arrived, and is about to enter."""
@@ -66,19 +67,50 @@ class EnginePriority:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """While HTTP does a piece of work, waiting threads get the GIL sooner."""
+        """While HTTP works, waiting threads get the GIL sooner."""
+        self.begin_work()
+        try:
+            yield
+        finally:
+            self.end_work()
+
+    def begin_work(self) -> None:
+        """Enter `at_work`."""
         with self._changed:
             self._at_work += 1
             if self._at_work == 1:
                 self._usual_interval_s = sys.getswitchinterval()
                 sys.setswitchinterval(SWITCH_INTERVAL_S)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._at_work -= 1
-                if not self._at_work:
-                    sys.setswitchinterval(self._usual_interval_s)
+
+    def end_work(self) -> None:
+        """Leave `at_work`."""
+        with self._changed:
+            self._at_work -= 1
+            if not self._at_work:
+                sys.setswitchinterval(self._usual_interval_s)
 
     def _is_engines_turn(self) -> bool:
         return self._calls > 0 or (self._announced_until_s > 0.0 and self._clock() < self._announced_until_s)
+
+
+class HTTPWork:
+    """Entered around each piece of HTTP's work, which gives way to the engine first."""
+
+    def __init__(self, engine: EnginePriority) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> None:
+        self._engine.give_way()
+        self._engine.begin_work()
+
+    def __exit__(self, *failure: object) -> None:
+        self._engine.end_work()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """While a piece of work waits for something other than the processor."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()

@@ -132,3 +132,19 @@ def test_waiting_threads_get_the_gil_sooner_while_http_works(usual: float) -> No
             pass
         assert sys.getswitchinterval() == pytest.approx(priority.SWITCH_INTERVAL_S)
     assert sys.getswitchinterval() == pytest.approx(usual)
+
+
+def test_a_piece_of_http_work_waits_for_the_engine_first_and_may_pause(
+    usual: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = EnginePriority()
+    waits: list[float] = []
+    monkeypatch.setattr(engine._changed, "wait", lambda _: waits.append(sys.getswitchinterval()))
+    with engine, engine.http:
+        assert waits == pytest.approx([usual])
+        assert sys.getswitchinterval() == pytest.approx(priority.SWITCH_INTERVAL_S)
+        with engine.http.paused():
+            assert sys.getswitchinterval() == pytest.approx(usual)
+        assert waits == pytest.approx([usual] * 2)
+        assert sys.getswitchinterval() == pytest.approx(priority.SWITCH_INTERVAL_S)
+    assert sys.getswitchinterval() == pytest.approx(usual)

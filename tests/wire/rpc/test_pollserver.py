@@ -72,7 +72,7 @@ class Rig:
 
 
 def make(kind: str, **how: Any) -> Server:
-    return PublicServer() if kind == "public" else PollServer(listener.SERVER_OPTIONS, **how)
+    return PublicServer(**how) if kind == "public" else PollServer(listener.SERVER_OPTIONS, **how)
 
 
 @pytest.fixture(params=["polling", "public"])
@@ -287,6 +287,28 @@ def test_it_serves_a_unix_socket(kind: str, tmp_path: Path) -> None:
     rig.add("echo", echo)
     assert rig.call("echo", b"local") == b"local"
     rig.close()
+
+
+@pytest.mark.parametrize("kind", ["polling", "public"])
+def test_a_method_runs_within_what_the_server_enters_around_it(kind: str) -> None:
+    entered: list[int] = []
+    left = threading.Semaphore(0)
+
+    class Around:
+        def __enter__(self) -> None:
+            entered.append(threading.get_ident())
+
+        def __exit__(self, *failure: object) -> None:
+            entered.remove(threading.get_ident())
+            left.release()
+
+    rig = Rig(make(kind, around=Around()))
+    rig.add("inside", lambda data, context: b"%d" % (threading.get_ident() in entered), rig.methods.lanes[0])
+    assert [rig.call("inside") for _ in range(3)] == [b"1"] * 3
+    for _ in range(3):
+        assert left.acquire(timeout=PATIENCE_S)
+    rig.close()
+    assert entered == []
 
 
 # The fast server ----------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from vmsdk.http.asgi import Message, Scope
 from vmsdk.rpc.http.headers import HeaderMap, merge, to_wire, trailer_keys
 from vmsdk.rpc.http.nodeservers import Chunk, ClientDisconnected, NodeReader, ResponseChannel
 from vmsdk.rpc.http.response import InvalidResponse, Phase, Response, ResponseStream
-from vmsdk.rpc.priority import EnginePriority
 
 MAX_RESPONSE_BYTES = 256 * 1024 * 1024
 """Of a HandleSimple call, whose response is one message, held in memory on both sides."""
@@ -215,10 +214,8 @@ class StreamedExchange(Exchange):
         node: ResponseChannel,
         body: NodeReader | InlineBody,
         stream: ResponseStream,
-        priority: EnginePriority,
     ) -> None:
         super().__init__(scope)
-        self._priority = priority
         self._node = node
         self._body: Body | None = body
         self._stream = stream
@@ -240,10 +237,8 @@ class StreamedExchange(Exchange):
     async def send(self, message: Message) -> None:
         if self.gone:
             raise ClientDisconnected
-        self._priority.give_way()
         try:
-            with self._priority.at_work():
-                await self._stream.take(message)
+            await self._stream.take(message)
         except ClientDisconnected:
             self.disconnect()
             raise

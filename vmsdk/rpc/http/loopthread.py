@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import selectors
 import threading
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 ResultT = TypeVar("ResultT")
+
+_NOTHING = nullcontext()
 
 
 class LoopBlocked(Exception):
@@ -22,11 +26,39 @@ class LoopBlocked(Exception):
         )
 
 
+class _Selector(selectors.DefaultSelector):
+    """Where a loop waits for its next callbacks, which it runs between two calls of `select`."""
+
+    def __init__(self, around: AbstractContextManager[object]) -> None:
+        super().__init__()
+        self._around = around
+        self._is_inside = False
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._leave()
+        ready = super().select(timeout)
+        self._around.__enter__()
+        self._is_inside = True
+        return ready
+
+    def close(self) -> None:
+        self._leave()
+        super().close()
+
+    def _leave(self) -> None:
+        if self._is_inside:
+            self._is_inside = False
+            self._around.__exit__(None, None, None)
+
+
 class LoopThread:
     """Runs an event loop in a daemon thread, from construction to `finish`."""
 
-    def __init__(self, name: str, log: logging.Logger) -> None:
-        self.loop = asyncio.new_event_loop()
+    def __init__(
+        self, name: str, log: logging.Logger, around: AbstractContextManager[object] = _NOTHING
+    ) -> None:
+        """The loop enters *around* for each run of the callbacks that are ready."""
+        self.loop = asyncio.SelectorEventLoop(_Selector(around))
         self._log = log
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)

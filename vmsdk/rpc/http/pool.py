@@ -98,8 +98,7 @@ class Pool:
         while (job := self._jobs.get()) is not None:
             thread.began_s = self._clock()
             self._watch_if_starved()
-            self._priority.give_way()
-            with self._priority.at_work():
+            with self._priority.http:
                 job()
             del job  # Or what it holds would live until the next one.
             thread.began_s = None

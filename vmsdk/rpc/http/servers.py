@@ -79,7 +79,7 @@ class HTTPServers:
             if self._closed:
                 raise Closed("the HTTP servers are closed")
             if self._loop is None or self._front is None:
-                self._loop = LoopThread("vmsdk-http", self._log)
+                self._loop = LoopThread("vmsdk-http", self._log, self._priority.http)
                 shared = Shared(Pool(self._priority), Capacity(), self._priority, self._faults, self._log)
                 self._front = _Front(self._loop.loop, self._protocol, self._addresses, shared)
             with self._priority.lent():

@@ -105,8 +105,7 @@ class HTTPService:
         shared = site.shared
         if isinstance(site.app, JSONRPC):
             try:
-                with shared.capacity.requests.take(), shared.priority.at_work():
-                    shared.priority.give_way()
+                with shared.capacity.requests.take():
                     return await respond(site.app, request, shared.pool.run, site.report)
             except Full as error:
                 return _text(503, str(error))
@@ -185,7 +184,7 @@ class HTTPService:
             extensions={"http.response.trailers": {}},
             **about,
         )
-        return StreamedExchange(scope, node, self._body(request, node), stream, site.shared.priority)
+        return StreamedExchange(scope, node, self._body(request, node), stream)
 
     def _websocket(
         self, scope: Any, site: Site, node: ResponseChannel, stream: ResponseStream

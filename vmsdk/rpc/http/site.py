@@ -95,8 +95,7 @@ class Site:
         capacity, priority = self.shared.capacity, self.shared.priority
         try:
             with (capacity.streams if exchange.is_stream else capacity.requests).take():
-                priority.give_way()
-                # A stream may be idle for long.
+                # For threads of the app's own, which don't give way. A stream may be idle for long.
                 with nullcontext() if exchange.is_stream else priority.at_work():
                     await self.app(exchange.scope, exchange.receive, exchange.send)
                 await exchange.ended()

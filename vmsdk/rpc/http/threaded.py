@@ -13,7 +13,7 @@ import grpc
 from vmsdk._pb.http import http_pb2
 from vmsdk._pb.http.http_grpc import HTTP
 from vmsdk.http.jsonrpc import JSONRPC
-from vmsdk.rpc.http.pool import MAX_THREADS, MAX_WAITING, THREADS
+from vmsdk.rpc.http.pool import MAX_THREADS, MAX_WAITING
 from vmsdk.rpc.http.service import HTTPMethods, HTTPService, respond
 from vmsdk.rpc.http.site import Site
 from vmsdk.rpc.lane import InLanes, Lane
@@ -38,11 +38,10 @@ class ThreadedServer:
         queue_limit = site.shared.capacity.requests.limit
         methods = HTTPMethods(self._handle_simple, self._handle, site.shared.log)
         # Python runs one thread at a time, so more threads at work would only delay the engine.
-        simple = Lane(
-            "HTTP", limit=THREADS, grown_limit=MAX_THREADS, queue_limit=queue_limit, cancellable=False
-        )
+        simple = Lane("HTTP", grown_limit=MAX_THREADS, queue_limit=queue_limit, cancellable=False)
         others = Lane("HTTP on the loop", limit=MAX_WAITING, queue_limit=0)
-        self.server = make_server()
+        self._work = site.shared.priority.http
+        self.server = make_server(around=self._work)
         self.server.add_generic_rpc_handlers((InLanes(methods, {HTTP.HandleSimple.path: simple}, others),))
 
     def start(self) -> None:
@@ -60,10 +59,7 @@ class ThreadedServer:
     def _handle_simple(
         self, request: http_pb2.HandleSimpleHTTPRequest, context: grpc.ServicerContext
     ) -> http_pb2.HandleSimpleHTTPResponse:
-        priority = self._site.shared.priority
-        priority.give_way()
-        with priority.at_work():
-            return _finish(respond(self._app, request, _at_once, self._site.report))
+        return _finish(respond(self._app, request, _at_once, self._site.report))
 
     def _handle(self, request: http_pb2.HTTPRequest, context: grpc.ServicerContext) -> http_pb2.HTTPResponse:
         result = asyncio.run_coroutine_threadsafe(self._service.handle(request), self._loop)
@@ -74,7 +70,8 @@ class ThreadedServer:
         if not context.add_callback(left):
             left()  # before the callback was there
         try:
-            return result.result()
+            with self._work.paused():
+                return result.result()
         except CancelledError:
             context.abort(grpc.StatusCode.CANCELLED, "the client has left")
 

@@ -189,7 +189,6 @@ class WebSocketExchange(Exchange):
         kind = message["type"]
         if self.gone:
             raise ClientDisconnected
-        self._shared.priority.give_way()
         if kind.startswith("websocket.http.response."):
             await self._send_response({**message, "type": kind.removeprefix("websocket.")})
         elif self._connection is None:
@@ -271,11 +270,9 @@ class WebSocketExchange(Exchange):
                 chunk = await connection.read(READ_BYTES)
                 self._is_listening = False
                 self._silent_pings = 0
-                self._shared.priority.give_way()
                 if chunk.data:
-                    with self._shared.priority.at_work():
-                        self._ws.receive_data(chunk.data)
-                        await self._take_events()
+                    self._ws.receive_data(chunk.data)
+                    await self._take_events()
                 if chunk.is_end:
                     break
         except (ClientDisconnected, RemoteProtocolError, LocalProtocolError) as error:

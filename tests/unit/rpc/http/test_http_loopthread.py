@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 from vmsdk.rpc.http.loopthread import LoopBlocked, LoopThread
+from vmsdk.rpc.priority import SWITCH_INTERVAL_S, EnginePriority, HTTPWork
 
 DEADLINE_S = 10.0
 
@@ -63,3 +65,32 @@ def test_a_task_that_blocks_it_is_not_waited_for_for_ever(thread: LoopThread) ->
     release.set()
     thread._thread.join(DEADLINE_S)
     assert thread.loop.is_closed()
+
+
+def test_its_callbacks_give_way_to_the_engine_and_its_waits_are_no_work() -> None:
+    engine = EnginePriority()
+    usual_s = sys.getswitchinterval()
+    rested = threading.Event()
+    gave_way: list[None] = []
+
+    class Work(HTTPWork):
+        def __enter__(self) -> None:
+            super().__enter__()
+            gave_way.append(None)
+
+        def __exit__(self, *failure: object) -> None:
+            super().__exit__()
+            rested.set()
+
+    async def interval_s() -> float:
+        rested.clear()
+        return sys.getswitchinterval()
+
+    thread = LoopThread("loop", logging.getLogger("chain"), Work(engine))
+    for _ in range(3):
+        before = len(gave_way)
+        assert thread.run(interval_s(), DEADLINE_S) == pytest.approx(SWITCH_INTERVAL_S)
+        assert len(gave_way) > before
+        assert rested.wait(DEADLINE_S)
+    thread.finish(asyncio.sleep(0), DEADLINE_S)
+    assert sys.getswitchinterval() == pytest.approx(usual_s)
