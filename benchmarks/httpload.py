@@ -1,8 +1,8 @@
 """HTTP clients that ask for as much as they get, as a node forwards them: in this process, or in
 one of their own.
 
-`python -m benchmarks.httpload KIND ADDRESS` says when it has begun, and at SIGTERM how
-many requests a second were answered.
+`python -m benchmarks.httpload KIND ADDRESS` prints a line when it has begun, and at SIGTERM its
+requests per second.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ thread; one on the event loop.
 async def load(
     kind: str, address: str, go_on: Callable[[], bool], on_begin: Callable[[], None] = lambda: None
 ) -> float:
-    """Call *address*, `AT_ONCE` at a time, while *go_on* says so; how many a second."""
+    """Call *address*, `AT_ONCE` at a time, while *go_on* is true. Returns requests a second."""
     message, count = REQUESTS[kind], 0
     async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
         call: Any = channel.unary_unary(
@@ -91,7 +91,7 @@ class FullLoad:
     def __init__(self, kind: str, address: str) -> None:
         self._command = [sys.executable, "-m", "benchmarks.httpload", kind, address]
         self.rates: list[float] = []
-        """How many requests a second were answered, for each time it ran."""
+        """Requests per second, for each time it ran."""
 
     @contextmanager
     def run(self) -> Iterator[None]:

@@ -22,7 +22,7 @@ from vmsdk.network import LocalNetwork, NodeBinary
 
 TARGET = f"{ROOT / 'examples' / 'timestamp' / 'timestampvm.py'}:TimestampVM"
 GOALS_S = {1: 4.0, 5: 10.0}
-"""What a person still finds quick, by the number of nodes, on two cores."""
+"""Seconds that still feel quick, by the number of nodes, on two cores."""
 
 
 def main() -> int:
@@ -60,7 +60,7 @@ def _seconds(start: Callable[[Path], None]) -> float:
 
 
 def _start_chain(node: NodeBinary, count: int, directory: Path) -> None:
-    """As a person does it, up to the VM's first answer on the last node."""
+    """As a user does it, up to the VM's first response on the last node."""
     command = [
         sys.executable,
         "-c",

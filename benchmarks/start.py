@@ -1,8 +1,8 @@
 """A plugin's start: from the exec to the handshake, and until the chain is initialised.
 
 Beside a VM on bare grpcio, and beside an interpreter that imports grpc and does nothing else. Then
-what it costs to let the node say its version: with one that takes 300 ms to answer, which is asked
-at the first start and never again.
+what it costs to ask the node for its version: one that prints it after 300 ms, and is asked at the
+first start only.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _initialised(command: Sequence[str]) -> Callable[[], float]:
 
 
 def _start_ms(command: Sequence[str]) -> tuple[float, float]:
-    """From the exec to the handshake, and to the answer of Initialize."""
+    """From the exec to the handshake, and to the response of Initialize."""
     host = Host(command, protocol=contenders.PROTOCOL)
     host.connect()
     try:

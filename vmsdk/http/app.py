@@ -17,8 +17,8 @@ _WSGI_ARGUMENTS = ("environ", "start_response")
 
 
 class NotAnApp(VMError, TypeError):
-    """`create_handlers` returned something at *prefix* that is not an app; *reason* says why, and
-    the cure.
+    """`create_handlers` returned something at *prefix* that is not an app; *reason* says why
+    and how to fix it.
     """
 
     def __init__(self, prefix: str | None, app: object, reason: str) -> None:

@@ -11,7 +11,7 @@ _CHAIN = re.compile(r"/ext/bc/[^/]+")
 
 
 class InvalidPrefix(VMError, ValueError):
-    """A key of `create_handlers` that a node would refuse, or route no request to."""
+    """A key of `create_handlers` that a node would refuse or never route a request to."""
 
     def __init__(self, prefix: object, reason: str) -> None:
         self.prefix = prefix

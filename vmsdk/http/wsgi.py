@@ -39,7 +39,7 @@ _HOP_BY_HOP = frozenset(
 class WSGI:
     """A WSGI app, served as ASGI.
 
-    a2wsgi would not do: when a client leaves during a long response, its thread waits forever, and
+    Not a2wsgi: when a client leaves during a long response, its thread waits forever, and
     a request that breaks off looks like a shorter, complete one.
     """
 
@@ -101,7 +101,7 @@ class _Request:
         self._unsent: list[bytes] = []
         self.ended = False
         self.abandoned = False
-        """Nobody waits for the response any more: the thread ends at its next chunk."""
+        """The client has left: the thread ends at its next chunk."""
 
     def run(self) -> None:
         chunks = self._app(self._environ, self._start_response)

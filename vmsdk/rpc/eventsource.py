@@ -138,7 +138,9 @@ class EventSource:
         self._faults = faults
         self._clock = clock
         self._overridden = type(vm).wait_for_event is not ChainVM.wait_for_event
-        self._condition = threading.Condition()
+        own_lock = threading.RLock()
+        self._condition = threading.Condition(own_lock)
+        self._heard = threading.Condition(own_lock)
         self._changes = 0
         self._closed = False
         self._waits: list[Wait] = []
@@ -166,7 +168,18 @@ class EventSource:
             self._change()
 
     def changed(self) -> None:
-        """Something was decided or preferred, so `has_pending_work` may return something else."""
+        """Something was verified, decided or preferred, so `has_pending_work` may return something
+        else. With the chain's lock held.
+
+        The VM is asked here: a thread that waits is woken only for work, since it would delay the
+        engine's next call.
+        """
+        if not self._waits:
+            return
+        if self._overridden or (self._quiet_s() == 0 and self.has_pending_work()):
+            self._wake()
+
+    def _wake(self) -> None:
         with self._condition:
             self._change()
 
@@ -195,7 +208,8 @@ class EventSource:
             self._builds += 1
             self._unverified = block_id
             self._quiet_until = self._clock() + MAX_UNVERIFIED_S
-            self._change()
+            self._changes += 1
+            self._heard.notify_all()  # and no waits: there is less to do than before
 
     def build_failed(self) -> None:
         """The node asked for a block and got none."""
@@ -208,13 +222,13 @@ class EventSource:
         with self._condition:
             if self._unverified != block_id:
                 return
-            if valid:
-                self._unverified = None
-                self._failures = 0
-                self._quiet_until = 0.0
-                self._change()
-            else:
+            if not valid:
                 self._back_off()
+                return
+            self._unverified = None
+            self._failures = 0
+            self._quiet_until = 0.0
+        self.changed()
 
     def _back_off(self) -> None:
         self._unverified = None
@@ -235,12 +249,13 @@ class EventSource:
     def _change(self) -> None:
         self._changes += 1
         self._condition.notify_all()
+        self._heard.notify_all()
 
     # Waiting --------------------------------------------------------------------------------------
 
     def begin(self) -> Wait:
         """A new wait. If there are too many, the oldest end: nobody listens to them any more."""
-        wait = Wait(self.changed)
+        wait = Wait(self._wake)
         with self._condition:
             self._sync_end.asked(self._clock())
             self._waits.append(wait)
@@ -313,7 +328,7 @@ class EventSource:
             event, delay_s = self._poll()
             with self._condition:
                 is_forgotten = is_recheck and event is Event.BUILD_BLOCK and self._changes == changes
-                if is_forgotten and not self._condition.wait(FORGOTTEN_S):
+                if is_forgotten and not self._condition.wait(FORGOTTEN_S) and self._changes == changes:
                     self._report_forgotten()
                 if wait.cancelled.is_set():
                     return None
@@ -324,6 +339,7 @@ class EventSource:
                 is_recheck = False
                 if event is None and self._changes == changes:
                     is_recheck = not self._condition.wait(delay_s) and delay_s == RECHECK_S
+                    is_recheck = is_recheck and self._changes == changes
 
     def _poll(self) -> tuple[Event | None, float | None]:
         """The event to report now, or how long to wait for one while nothing changes."""
@@ -381,7 +397,7 @@ class EventSource:
         seconds.
         """
         with self._condition:
-            self._condition.wait_for(
+            self._heard.wait_for(
                 lambda: (
                     self._closed
                     or self._hearings(event) != hearings

@@ -254,7 +254,7 @@ class PollServer:
         method = event.call_details.method.decode("utf-8", "replace")
         try:
             handler = self._find(_Details(method, event.invocation_metadata))
-        except Exception:  # noqa: BLE001 - the call must be answered
+        except Exception:  # noqa: BLE001 - the call needs a response
             _log.exception("%s: looking for its handler failed", method)
             call.refuse(grpc.StatusCode.UNKNOWN, "Error in service handler!")
             return
@@ -527,7 +527,7 @@ class ServedCall:
         decode = self._handler.request_deserializer
         try:
             self._request = data if decode is None else decode(data)
-        except Exception:  # noqa: BLE001 - the call must be answered
+        except Exception:  # noqa: BLE001 - the call needs a response
             _log.exception("a message can't be decoded")
             self._request = None
         if self._request is None:

@@ -43,20 +43,20 @@ class DatabaseClient(Database):
     def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
         self._guard.check()
         values: list[bytes | None] = []
-        answers: deque[Pending[pb.GetResponse]] = deque()
+        pending: deque[Pending[pb.GetResponse]] = deque()
         try:
             for key in keys:
-                if len(answers) == GET_MANY_WINDOW:
-                    values.append(self._value(answers.popleft().wait()))
-                answers.append(self._get_call.start(pb.GetRequest(key=_plain(key))))
-            while answers:
-                values.append(self._value(answers.popleft().wait()))
+                if len(pending) == GET_MANY_WINDOW:
+                    values.append(self._value(pending.popleft().wait()))
+                pending.append(self._get_call.start(pb.GetRequest(key=_plain(key))))
+            while pending:
+                values.append(self._value(pending.popleft().wait()))
         except NodeError as error:
             self._guard.remember(error)
             raise
         finally:
-            for answer in answers:
-                answer.cancel()
+            for each in pending:
+                each.cancel()
         return values
 
     def __contains__(self, key: object) -> bool:

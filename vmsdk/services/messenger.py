@@ -23,7 +23,7 @@ class MessengerClient:
     def notify(self, event: Event) -> bool:
         """Send *event* to the node; False if its queue, which holds one event, is full.
 
-        Then nothing is wrong: tell it again later, if it still holds. Raises `NodeError`.
+        That is not an error: send it again later, if it still applies. Raises `NodeError`.
         """
         try:
             self._notify(pb.NotifyRequest(message=pb.Message.ValueType(event)))

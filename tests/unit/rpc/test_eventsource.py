@@ -579,3 +579,33 @@ def test_a_notify_right_after_its_work_is_not_forgotten(
         events.notify()
         assert asked.get() is Event.BUILD_BLOCK
     assert not caplog.records
+
+
+def test_a_decision_wakes_a_wait_for_work_alone(vm: Work, events: EventSource) -> None:
+    callers: list[int] = []
+    asked_first = threading.Event()
+
+    def has_pending_work() -> bool:
+        callers.append(threading.get_ident())
+        pending = vm.pending
+        asked_first.set()
+        return pending
+
+    vm.has_pending_work = has_pending_work  # type: ignore[method-assign]
+    asked = Asked(events)
+    assert asked_first.wait(PATIENCE_S)
+    for _ in range(50):
+        events.changed()
+    vm.pending = True
+    events.changed()
+    assert asked.get() is Event.BUILD_BLOCK
+    here = callers.count(threading.get_ident())
+    assert here == 51
+    assert len(callers) - here == 2
+
+
+def test_without_a_wait_a_decision_does_not_ask_the_vm(vm: Work, events: EventSource) -> None:
+    vm.has_pending_work = lambda: pytest.fail("asked")  # type: ignore[method-assign]
+    events.changed()
+    events.built(b"1")
+    events.verified(b"1", valid=True)

@@ -17,9 +17,8 @@ from vmsdk.rpc.http.response import InvalidResponse, Phase, Response, ResponseSt
 MAX_RESPONSE_BYTES = 256 * 1024 * 1024
 """Of a HandleSimple call, whose response is one message, held in memory on both sides."""
 
-# A browser's EventSource over HTTP/1 would wait forever for the end of its response, but reconnects
-# by itself when one ends. So its response ends soon after the first event, or before proxies lose
-# patience.
+# Over HTTP/1, a browser's EventSource gets nothing before its response ends, and reconnects when it
+# does. So the response ends soon after the first event, or before proxies time out.
 EVENTS_LINGER_S = 0.1
 EVENTS_WAIT_S = 25.0
 _EVENT_STREAM = "text/event-stream"
@@ -32,7 +31,7 @@ class Exchange(ABC):
     """A request and its response. The app calls `receive` and `send`, the server all else."""
 
     is_stream: ClassVar[bool]
-    """Whether it may last, with connections of its own."""
+    """Whether it may last long, with its own connections to the node."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -75,13 +74,13 @@ class Exchange(ABC):
 
     @abstractmethod
     async def fail(self, status: int, text: str) -> None:
-        """Respond with a plain text of the server's own, if nothing was sent yet."""
+        """Respond with a plain text instead, if nothing was sent yet."""
 
     # For subclasses -------------------------------------------------------------------------------
 
     @property
     def left(self) -> asyncio.Future[None]:
-        """Done when nobody is left to send to."""
+        """Done when the client has left."""
         if self._left is None:
             self._left = asyncio.get_running_loop().create_future()
             if self.done.done():

@@ -1,4 +1,4 @@
-"""Headers in the form of the wire, which is Go's, and in that of ASGI.
+"""Headers as the node sends them, which is Go's form, and as ASGI has them.
 
 On the wire a header is text, with all its values under one key in Go's spelling (`Content-Type`).
 protobuf carries UTF-8 only: an app gets the text in UTF-8, as the client sent it, and a response's

@@ -39,7 +39,7 @@ class ClientDisconnected(ConnectionError):
 def _dial(address: str) -> grpc.aio.Channel:
     """A channel to `host:port`, which connects at its first call.
 
-    Unlike calls to the node's lasting servers, calls on it fail when nobody listens: these servers
+    Unlike calls to the node's lasting servers, calls on it fail when there is no server: these
     are up before the plugin hears of them, and gone when the client is.
     """
     return grpc.aio.insecure_channel(target(address), options=CHANNEL_OPTIONS)

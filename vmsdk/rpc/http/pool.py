@@ -128,7 +128,7 @@ class Pool:
             self._starved.set()
 
     def _watch(self) -> None:
-        """Add a thread whenever a job has found none for a while."""
+        """Add a thread whenever a job has waited too long for one."""
         while not self._closed.is_set():
             self._starved.wait()
             self._starved.clear()

@@ -155,7 +155,7 @@ class ResponseStream:
             if before is Phase.NOTHING:
                 self._headers = merge(self._node_headers, self.response.headers)
                 if self._is_open_ended:
-                    # The client learns that it has begun, even if its first part takes long.
+                    # Show the client that the response has begun: its first part may take long.
                     await self._send_status()
                     await self._writer.flush()
             elif before is Phase.STARTED:

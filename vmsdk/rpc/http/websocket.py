@@ -39,7 +39,7 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Of a message from the client; a larger one ends the connection with 1009."""
 
 READ_BYTES = 64 * 1024
-"""Small enough that a chunk compressed a thousandfold does no harm."""
+"""Small enough that a chunk may expand a thousandfold."""
 
 PING_INTERVAL_S = 30.0
 """A client that responds to neither of two pings, this far apart, is gone."""
@@ -171,10 +171,9 @@ class WebSocketExchange(Exchange):
         self._close_code = 1000
         """The close code for an app that does not close."""
         self._is_listening = False
-        """Whether a message of the client would be read now. When the inbox is full, it would not.
-        """
+        """Whether the client's messages are being read. They aren't while the inbox is full."""
         self._silent_pings = 0
-        """Pings sent while a response would have been read, and none came."""
+        """Pings without a response, not counting those sent while nothing is read."""
         self._write_began = 0.0
         """When the last write began, by the loop's clock."""
         self._ping_timer: asyncio.TimerHandle | None = None
