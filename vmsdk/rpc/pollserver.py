@@ -213,8 +213,7 @@ class PollServer:
         return (
             bool(self._starved)
             or self._armed < POLLERS
-            or _is_due(self._cancel_at_s)
-            or _is_due(self._give_up_at_s)
+            or (self._is_stopping and (_is_due(self._cancel_at_s) or _is_due(self._give_up_at_s)))
         )
 
     def _catch_up(self) -> None:
@@ -332,9 +331,10 @@ class PollServer:
             call.run()
             return
         self._run_waiting(lane)
+        if lane.queue_limit is None:
+            return
         with self._lock:
-            is_refused = lane.queue_limit is not None and len(lane.waiting) > lane.queue_limit
-            is_refused = is_refused and self._has_taken(call)
+            is_refused = len(lane.waiting) > lane.queue_limit and self._has_taken(call)
         if is_refused:
             call.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, lane.refusal)
 
