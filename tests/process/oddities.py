@@ -54,6 +54,15 @@ ODDITIES = {
     "time zone": "import os, time\nos.environ['TZ'] = 'Asia/Tokyo'\ntime.tzset()",
     "default timeout": "import socket\nsocket.setdefaulttimeout(1.0)",
     "umask": "import os\nos.umask(0o777)",
+    "thread that never ends": "import threading\nthreading.Thread(target=threading.Event().wait).start()",
+    "closed descriptors": "import os\nprint('the module is done', flush=True)\nos.closerange(0, 3)",
+    "arguments": "import argparse\nargparse.ArgumentParser().parse_args()",
+    "command that stays": (
+        "import subprocess\nsubprocess.Popen(['/bin/sleep', '20'], stdout=subprocess.DEVNULL)"
+    ),
+    "empty sys.path": "import sys\nsys.path.clear()",
+    "warnings as errors": "import warnings\nwarnings.simplefilter('error')",
+    "no environment": "import os\nos.environ.clear()",
     "session": "import os\nos.setpgid(0, 0)",
 }
 

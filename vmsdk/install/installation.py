@@ -10,6 +10,7 @@ import shutil
 import site
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -160,24 +161,28 @@ def ask_node(node: Path) -> Release:
 
 def _vm_name(launcher: Path, target: SourceTarget) -> str:
     """Return the name of the VM that *launcher* starts, which imports it."""
-    try:
-        done = subprocess.run(
-            [launcher, JSON_FLAG],
-            env={},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=IMPORT_TIMEOUT_S,
-            check=False,
-        )
-        return str(json.loads(done.stdout)["name"])
-    except OSError as error:
-        raise _not_startable(target, error.strerror or str(error)) from None
-    except subprocess.TimeoutExpired:
-        raise _not_startable(target, f"importing it takes over {IMPORT_TIMEOUT_S:.0f} s") from None
-    except (ValueError, KeyError, TypeError):
-        output = done.stderr.decode("utf-8", "replace").strip()
-        raise _not_startable(target, f"exit status {done.returncode}\n{output}".strip()) from None
+    # A file, since a command that the author's code has started may hold stderr open.
+    with tempfile.TemporaryFile() as errors:
+        try:
+            done = subprocess.run(
+                [launcher, JSON_FLAG],
+                env={},
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                timeout=IMPORT_TIMEOUT_S,
+                check=False,
+            )
+            return str(json.loads(done.stdout)["name"])
+        except OSError as error:
+            raise _not_startable(target, error.strerror or str(error)) from None
+        except subprocess.TimeoutExpired:
+            raise _not_startable(target, f"importing it takes over {IMPORT_TIMEOUT_S:.0f} s") from None
+        except (ValueError, KeyError, TypeError):
+            errors.seek(0)
+            output = errors.read().decode("utf-8", "replace").strip()
+            raise _not_startable(target, f"exit status {done.returncode}\n{output}".strip()) from None
 
 
 def _try_start(launcher: Path, target: SourceTarget, user: str | None) -> str:

@@ -38,7 +38,7 @@ def unmanage() -> None:
 
 def end_with_plugin() -> None:
     """Have this process, which was spawned, and those that it forks end when the plugin ends."""
-    plugin = int(os.environ[_PLUGIN_VARIABLE])
+    plugin = int(os.environ.get(_PLUGIN_VARIABLE, os.getppid()))
     manage(lambda: None)
     _follow(os.getppid(), plugin)
 

@@ -135,6 +135,7 @@ class _StreamHandler(logging.StreamHandler[LineStream]):
 
 _stdout = LineBuffer(1, "<stdout>")
 _stderr = LineBuffer(2, "<stderr>")
+_copies: dict[int, int] = {}
 
 
 def open_streams(level: int | str = logging.INFO) -> None:
@@ -149,6 +150,11 @@ def open_streams(level: int | str = logging.INFO) -> None:
     # What the author's imports have printed comes before everything else.
     if sys.stdout is not None:
         sys.stdout.flush()
+    for descriptor in {0, 1, 2} - _copies.keys():
+        try:
+            _copies[descriptor] = os.dup(descriptor)
+        except OSError:
+            pass  # closed from the start
     sys.stdout = LineStream(_stdout)
     sys.stderr = LineStream(_stderr)
     root = logging.getLogger()
@@ -159,6 +165,18 @@ def open_streams(level: int | str = logging.INFO) -> None:
         handler.setFormatter(_OneLine())
         root.addHandler(handler)
     logging.captureWarnings(True)
+
+
+def reopen_descriptors() -> None:
+    """Reopen stdin, stdout and stderr if the author's code has closed them.
+
+    Otherwise the next socket would be one of them, and get what is printed.
+    """
+    for descriptor, copy in _copies.items():
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.dup2(copy, descriptor)
 
 
 def forget_streams() -> None:

@@ -78,7 +78,7 @@ def run(load: Callable[[], ChainVM], options: Options) -> None:
             'imported. Call it only in a script: if __name__ == "__main__": vmsdk.serve(...)'
         )
     _is_started = True
-    pid = os.getpid()
+    pid, path = os.getpid(), list(sys.path)
 
     def load_here() -> ChainVM:
         try:
@@ -86,11 +86,16 @@ def run(load: Callable[[], ChainVM], options: Options) -> None:
         finally:
             if os.getpid() != pid:
                 os._exit(0)  # a child that the import forked: only the parent is a plugin
+            # Modules of Python are still to be imported, whatever the author's code removed.
+            sys.path += [each for each in path if each not in sys.path]
+            logs.reopen_descriptors()
 
     try:
         logs.open_streams(options.log_level)
         if not _printed_version(load_here, options):
             _serve(load_here, options)
+        elif any(not each.daemon for each in threading.enumerate() if each is not threading.main_thread()):
+            os._exit(0)  # the author's code has started a thread that would never end
     finally:
         _is_started = False
 
@@ -124,6 +129,7 @@ def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], option
     """
     if list(arguments) not in ([TEXT_FLAG], [JSON_FLAG]):
         return False
+    del sys.argv[1:]  # the author's code finds what it finds in a plugin
     import json
     import platform
 

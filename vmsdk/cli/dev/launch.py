@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 from vmsdk.cli.dev import readback
 from vmsdk.errors import VMError
@@ -29,6 +30,9 @@ SHADOW_HASH_SEED = 20259
 
 # What the watchdog writes.
 _SIGNS_OF_SLOWNESS = (" vmsdk.watchdog: ", "Timeout (")
+
+# How long to wait for the end of stderr once the process has ended.
+_LAST_LINES_S = 1.0
 
 
 class Starter:
@@ -69,26 +73,22 @@ class Starter:
         with self._lock:
             if self._cancelled:
                 raise VMError("cancelled")
-            self._process = subprocess.Popen(
+            self._process = process = subprocess.Popen(
                 [*self.command, JSON_FLAG],
                 env=inherited(os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
             )
-        with self._process as process:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            lines: list[str] = []
-            is_slow = False
-            for raw in process.stderr:
-                line = raw.decode(errors="replace")
-                lines.append(line)
-                is_slow = is_slow or any(sign in line for sign in _SIGNS_OF_SLOWNESS)
-                if is_slow:
-                    show("stderr", line.rstrip("\n"))
-            # Written last, and by vmsdk alone.
-            out = process.stdout.read()
+        assert process.stdout is not None
+        lines: list[str] = []
+        reader = threading.Thread(target=_read, args=(process.stderr, lines, show), daemon=True)
+        reader.start()
+        with process.stdout as stdout:
+            out = stdout.read()
+        process.wait()
+        # A command that the author's code has started may hold stderr open.
+        reader.join(_LAST_LINES_S)
         if process.returncode != 0 or not out:
             output = "".join(lines).rstrip().removeprefix("vmsdk: ")
             raise VMError(output or f"{self._target.text}: the import ended the process without a message")
@@ -110,3 +110,14 @@ def _write(file: Path, launcher: Launcher) -> list[str]:
     file.write_bytes(launcher.to_bytes())
     # The temporary directory may be mounted noexec.
     return ["/bin/sh", str(file)]
+
+
+def _read(stderr: IO[bytes], lines: list[str], show: Callable[[str, str], None]) -> None:
+    is_slow = False
+    with stderr:
+        for raw in stderr:
+            line = raw.decode(errors="replace")
+            lines.append(line)
+            is_slow = is_slow or any(sign in line for sign in _SIGNS_OF_SLOWNESS)
+            if is_slow:
+                show("stderr", line.rstrip("\n"))
