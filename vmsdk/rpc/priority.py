@@ -30,8 +30,6 @@ class EnginePriority:
         self._changed = threading.Condition(threading.Lock())
         self._calls = 0
         self._announced_until_s = 0.0
-        self._at_work = 0
-        self._usual_interval_s = 0.0
         self.http = HTTPWork(self)
 
     def announce(self) -> None:
@@ -65,46 +63,35 @@ class EnginePriority:
                 if self._is_engines_turn():
                     self._changed.wait(LONGEST_WAIT_S)
 
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """While HTTP works, waiting threads get the GIL sooner."""
-        self.begin_work()
-        try:
-            yield
-        finally:
-            self.end_work()
-
-    def begin_work(self) -> None:
-        """Enter `at_work`."""
-        with self._changed:
-            self._at_work += 1
-            if self._at_work == 1:
-                self._usual_interval_s = sys.getswitchinterval()
-                sys.setswitchinterval(SWITCH_INTERVAL_S)
-
-    def end_work(self) -> None:
-        """Leave `at_work`."""
-        with self._changed:
-            self._at_work -= 1
-            if not self._at_work:
-                sys.setswitchinterval(self._usual_interval_s)
-
     def _is_engines_turn(self) -> bool:
         return self._calls > 0 or (self._announced_until_s > 0.0 and self._clock() < self._announced_until_s)
 
 
 class HTTPWork:
-    """Entered around each piece of HTTP's work, which gives way to the engine first."""
+    """Entered around each piece of HTTP's work, which first gives way to the engine.
+
+    During it, waiting threads get the GIL sooner.
+    """
 
     def __init__(self, engine: EnginePriority) -> None:
         self._engine = engine
+        self._lock = threading.Lock()
+        self._pieces = 0
+        self._usual_interval_s = 0.0
 
     def __enter__(self) -> None:
         self._engine.give_way()
-        self._engine.begin_work()
+        with self._lock:
+            self._pieces += 1
+            if self._pieces == 1:
+                self._usual_interval_s = sys.getswitchinterval()
+                sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     def __exit__(self, *failure: object) -> None:
-        self._engine.end_work()
+        with self._lock:
+            self._pieces -= 1
+            if not self._pieces:
+                sys.setswitchinterval(self._usual_interval_s)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

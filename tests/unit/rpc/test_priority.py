@@ -127,8 +127,8 @@ class Clock:
 
 def test_waiting_threads_get_the_gil_sooner_while_http_works(usual: float) -> None:
     engine = EnginePriority()
-    with engine.at_work():
-        with engine.at_work(), engine:
+    with engine.http:
+        with engine.http, engine:
             pass
         assert sys.getswitchinterval() == pytest.approx(priority.SWITCH_INTERVAL_S)
     assert sys.getswitchinterval() == pytest.approx(usual)

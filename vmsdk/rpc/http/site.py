@@ -96,7 +96,7 @@ class Site:
         try:
             with (capacity.streams if exchange.is_stream else capacity.requests).take():
                 # For threads of the app's own, which don't give way. A stream may be idle for long.
-                with nullcontext() if exchange.is_stream else priority.at_work():
+                with nullcontext() if exchange.is_stream else priority.http:
                     await self.app(exchange.scope, exchange.receive, exchange.send)
                 await exchange.ended()
         except Full as error:
