@@ -1,4 +1,4 @@
-"""Application messages between the VM and its peers, which tests and developers play."""
+"""Application messages between the VM and simulated peers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of a chain, driven like a node drives it."""
+"""Drives the life of a chain as a node does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors of the node's side."""
+"""Errors that the node's side raises."""
 
 from __future__ import annotations
 

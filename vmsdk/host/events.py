@@ -1,4 +1,4 @@
-"""How events of a VM reach the node's engine."""
+"""Delivers the events of a VM to the engine."""
 
 from __future__ import annotations
 

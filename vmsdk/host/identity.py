@@ -1,4 +1,4 @@
-"""The node's identity: its ID, its BLS key, and the signatures that it makes for its chain."""
+"""The node's identity: its ID, its BLS key, and its signatures for the chain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plugin process, which is started and stopped like a node does it."""
+"""A plugin process, started and stopped as by a node."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class NotVerified(VMError):
 
 
 class Blocks:
-    """Everything the engine asks about blocks."""
+    """Handles the engine's calls that concern blocks."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

@@ -1,4 +1,4 @@
-"""Between the node's messages and an author's objects, with every value checked."""
+"""Converts between the node's messages and an author's objects, and checks every value."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Dispatcher:
         *,
         answers: tuple[type[Exception], ...] = (),
     ) -> Handler:
-        """A call that runs beside all others, without the chain's lock."""
+        """A call that runs concurrently with all others, without the chain's lock."""
         watch = self._session.watchdog.watch
         name = _name(method)
 
@@ -99,7 +99,7 @@ class Dispatcher:
         method: Method[RequestT, ResponseT],
         behaviour: Callable[[RequestT, grpc.ServicerContext], ResponseT],
     ) -> Handler:
-        """A call that may block for long, and is notified when the node gives it up."""
+        """A call that may block for long, and is notified when the node cancels it."""
 
         def handle(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
             try:
@@ -155,4 +155,4 @@ def _name(method: Method[Any, Any]) -> str:
 
 
 class Cancelled(Exception):
-    """A wait ended without a result, because the node gave it up or the chain ends."""
+    """A wait ended without a result: the node cancelled it, or the chain is shutting down."""

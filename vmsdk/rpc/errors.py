@@ -1,4 +1,4 @@
-"""What becomes of exceptions: the one map to the wire, and the log of an author's faults."""
+"""Maps exceptions to gRPC statuses, and logs the faults of an author's code."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def text_of(error: BaseException) -> str:
 
 
 class FaultLog:
-    """The faults of an author's code: each logged with one traceback, then only counted."""
+    """Logs each fault of an author's code with one traceback, then only counts it."""
 
     def __init__(self, log: logging.Logger, on_fatal: Callable[[Fatal], None] = lambda _: None) -> None:
         self.log = log

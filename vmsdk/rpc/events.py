@@ -1,6 +1,4 @@
-"""How events reach the node: it asks for them (protocol 42 and newer), or a thread sends them (up
-to 41).
-"""
+"""Sends events to the node: in response to WaitForEvent (from protocol 42), or from a thread."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from vmsdk.rpc.conversion import unusable
 from vmsdk.rpc.errors import FaultLog
 from vmsdk.rpc.watchdog import Watchdog
 from vmsdk.state import Event, State
@@ -22,7 +23,7 @@ MAX_UNVERIFIED_S = 2.0
 # The node has one wait outstanding, and a cancelled one may overlap with its successor for a
 # moment.
 MAX_WAITS = 4
-# A node that drops an event asks again at once. One that asks so soon again has probably not heard
+# A node that drops an event asks again at once. If it asks this soon, it has probably not received
 # the end of a dynamic state sync.
 UNHEARD_S = 0.2
 # It may also ask because something changed on a busy chain, so there is a limit.
@@ -50,10 +51,10 @@ class _SyncEnd:
     """Whether the end of a state sync is due to be reported. Used with the event source's lock
     held.
 
-    The node waits for the end of a static sync, and sets the next state once it has heard of it:
-    until then the end is reported again and again, since the node may drop it. After a dynamic
-    sync, or one that ends in normal operation, nothing that the node does shows that it has heard.
-    That end is reported once, and again only if the node asks anew at once.
+    The node waits for the end of a static sync, and sets the next state once it receives it. Until
+    then the end is reported repeatedly, since the node may drop it. After a dynamic
+    sync, or one that ends in normal operation, nothing shows that the node has received it. That
+    end is reported once, and again only if the node asks again at once.
     """
 
     def __init__(self) -> None:
@@ -67,7 +68,7 @@ class _SyncEnd:
 
     @property
     def is_reported_once(self) -> bool:
-        """Whether nothing that the node does will show that it has heard."""
+        """Whether nothing will show that the node has received it."""
         return self._dynamic or self._state is State.NORMAL_OP
 
     def begin(self, mode: StateSyncMode) -> None:
@@ -98,13 +99,13 @@ class _SyncEnd:
         return due
 
     def asked(self, now: float) -> None:
-        """The node asks for events: what was reported a moment ago may have been dropped."""
+        """Handle a new wait of the node's, which may have dropped the last report."""
         if now - self._taken_at <= UNHEARD_S and self._repeats < MAX_REPEATS and not self.is_due:
             self._repeats += 1
             self.is_due = True
 
     def give_back(self) -> None:
-        """It was not reported after all."""
+        """The report did not reach the node."""
         if self.is_reported_once:
             self.is_due = True
 
@@ -158,7 +159,7 @@ class EventSource:
     # What happens to the chain --------------------------------------------------------------------
 
     def notify(self) -> None:
-        """The author reports that there may be work."""
+        """Handle the author's report that there may be work."""
         if self._asking == threading.get_ident():
             return  # from inside has_pending_work, whose result says it: asking again would never end
         with self._condition:
@@ -378,14 +379,17 @@ class EventSource:
         """What the VM reports, with the chain's lock held. A fault counts as no work."""
         self._asking = threading.get_ident()
         try:
-            return bool(self._vm.has_pending_work())
+            pending: object = self._vm.has_pending_work()
+            if pending is None:  # a forgotten `return`, after which no block would ever be built
+                raise unusable("has_pending_work returned", None, "return True or False")
+            return bool(pending)
         except BaseException as error:  # noqa: BLE001 - the author's code; the chain must go on
             self._faults.record("has_pending_work", error, "this counts as no work")
             return False
         finally:
             self._asking = None
 
-    # Being heard, for nodes that are sent events instead of asking (until protocol 41) ------------
+    # Nodes that are sent events instead of asking for them (until protocol 41) --------------------
 
     def hearings(self, event: Event) -> int:
         """How many times the node has acted on this kind of event."""

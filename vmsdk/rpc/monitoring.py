@@ -1,6 +1,4 @@
-"""What the node's operator sees of the chain: its health and its metrics, and the standard health
-service.
-"""
+"""The chain's health and metrics for the node's operator, and gRPC's standard health service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the servicers of one chain share."""
+"""The state that all servicers of one chain share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NotReady(VMError):
 
 
 class Session:
-    """The VM of one chain, and everything that lives as long as the chain does."""
+    """The VM of one chain, with everything that has the same lifetime."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Reports what hangs: which call, for how long, at which line of the author's code."""
+"""Reports calls that hang: for how long, and at which line of the author's code."""
 
 from __future__ import annotations
 

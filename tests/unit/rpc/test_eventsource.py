@@ -428,6 +428,15 @@ def test_a_fault_of_has_pending_work_is_no_work_and_is_logged(
     assert "lost my mempool" in caplog.text
 
 
+def test_a_has_pending_work_without_a_return_is_a_fault(
+    vm: Work, events: EventSource, caplog: pytest.LogCaptureFixture
+) -> None:
+    vm.pending = cast("bool", None)
+    with asking(events) as asked:
+        assert not asked.answered.wait(AT_ONCE_S)
+    assert "has_pending_work returned None: it must return True or False" in caplog.text
+
+
 def test_has_pending_work_is_asked_with_the_lock_held() -> None:
     class Curious(Work):
         def has_pending_work(self) -> bool:
