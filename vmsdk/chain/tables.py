@@ -53,10 +53,11 @@ class Table(Generic[_K, _V]):
 
         Raises `InvalidEncoding` if *key* is not of the table's type.
         """
-        items: Any = key if self.is_of_tuples else (key,)
-        if not isinstance(items, tuple) or len(items) != len(self.key_parts):
+        if not self.is_of_tuples:
+            return self.prefix + self.key_parts[0].encode(key)
+        if not isinstance(key, tuple) or len(key) != len(self.key_parts):
             raise InvalidEncoding(f"{self}: {key!r} is not a tuple of {len(self.key_parts)} items")
-        return self.prefix_of(items)
+        return self.prefix_of(key)
 
     def prefix_of(self, items: tuple[Any, ...]) -> bytes:
         """Return what the state's keys have in common whose first items are *items*."""

@@ -1,0 +1,271 @@
+"""The token chain: transfers through `vmsdk dev`; what blocks, admission and snapshots cost.
+
+Transfers are signed before they are timed. Each sender sends in the order of its nonces.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from benchmarks import contenders
+from benchmarks.table import Row, compare, markdown
+from vmsdk.chain.checks import Checks
+from vmsdk.chain.keys import Ed25519Key
+from vmsdk.context import Context
+from vmsdk.ids import ID
+from vmsdk.memorydb import MemoryDatabase
+from vmsdk.rpc.blockmemory import BlockMemory
+from vmsdk.state import State
+
+FOLDER = contenders.ROOT / "examples" / "tokens"
+sys.path.insert(0, str(FOLDER))
+
+from tokensvm import ACCOUNTS, MIN_FEE, TokensVM, Transfer  # noqa: E402
+
+SENDERS = 50
+BLOCK_TRANSFERS = 5_000
+DEV_TRANSFERS = 20_000
+BATCH = 250
+"""Transfers in one request."""
+ROUNDS = 5
+READERS = 2
+BALANCE = 10**12
+
+KEYS = [Ed25519Key(bytes([1]) * 28 + number.to_bytes(4, "big")) for number in range(SENDERS)]
+GENESIS = json.dumps({key.address.hex(): BALANCE for key in KEYS}).encode()
+CHAIN_ID = ID(bytes(32))
+
+
+def signed(count: int, chain_id: ID = CHAIN_ID, first_nonce: int = 0) -> list[Transfer]:
+    """Transfers of all senders by turns, each to the next sender."""
+    return [
+        Transfer(KEYS[(index + 1) % SENDERS].address, 1, MIN_FEE, first_nonce + index // SENDERS).sign(
+            KEYS[index % SENDERS], chain_id
+        )
+        for index in range(count)
+    ]
+
+
+# In this process ----------------------------------------------------------------------------------
+
+
+class Chain:
+    """A token chain, driven as the engine drives it."""
+
+    def __init__(self) -> None:
+        self.vm = TokensVM()
+        self._memory = BlockMemory(self.vm)
+        self.vm.ctx = Context(db=MemoryDatabase(), chain=self._memory, notify=lambda: None, chain_id=CHAIN_ID)
+        self.vm.initialize(self.vm.ctx, GENESIS, b"", b"")
+        self.vm.set_state(State.NORMAL_OP)
+        self._memory.prefer(self._memory.load_last_accepted().id)
+
+    def build(self) -> bytes:
+        """Build a block of what waits."""
+        raw: bytes = self.vm.build_block().raw
+        return raw
+
+    def verify(self, raw: bytes) -> Any:
+        """Parse and verify a block, as one from a peer."""
+        block_id, block = self._memory.resolve(raw)
+        block.verify()
+        self._memory.remember_verified(block_id, block)
+        return block
+
+    def accept(self, block: Any) -> None:
+        """Prefer and accept a block that was verified."""
+        self._memory.prefer(block.id)
+        block.accept()
+        self._memory.accepted(block.id, block)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long *work* takes."""
+    begun = perf_counter()
+    work()
+    return perf_counter() - begun
+
+
+def block_of(transfers: list[Transfer]) -> bytes:
+    """A block of the chain's first transfers, built elsewhere."""
+    chain = Chain()
+    for each in transfers:
+        chain.vm.submit(each)
+    raw = chain.build()
+    held = len(chain.verify(raw).block.transactions)
+    chain.vm.shutdown()
+    if held != len(transfers):
+        raise RuntimeError(f"the block holds {held} of {len(transfers)} transfers")
+    return raw
+
+
+def verifying() -> Row:
+    """A block of 5,000 transfers, beside checking their signatures as the chain does."""
+    transfers = signed(BLOCK_TRANSFERS)
+    raw = block_of(transfers)
+    encodings = [each.raw for each in transfers]
+    ids = [each.id for each in transfers]
+
+    def whole() -> float:
+        chain = Chain()
+        taken = seconds(lambda: chain.verify(raw))
+        chain.vm.shutdown()
+        return taken * 1e3
+
+    def signatures() -> float:
+        fresh = [Transfer.from_bytes(each) for each in encodings]
+        checks = Checks(lambda transfer: transfer.check(CHAIN_ID))
+        taken = seconds(lambda: checks.many(ids, fresh))
+        checks.close()
+        return taken * 1e3
+
+    name = f"verifying a block of {BLOCK_TRANSFERS} transfers, beside checking their signatures"
+    return compare(name, "ms", whole, signatures, goal="at most 1.8", rounds=ROUNDS)
+
+
+def admission() -> Row:
+    """Admitting transfers, beside checking their signatures by one thread."""
+    transfers = signed(BLOCK_TRANSFERS)
+    encodings = [each.raw for each in transfers]
+
+    def admit() -> float:
+        chain = Chain()
+        taken = seconds(lambda: [chain.vm.submit(each) for each in encodings])
+        chain.vm.shutdown()
+        return len(encodings) / taken
+
+    def signatures() -> float:
+        fresh = [Transfer.from_bytes(each) for each in encodings]
+
+        def check() -> None:
+            for each in fresh:
+                each.check(CHAIN_ID)
+
+        return len(fresh) / seconds(check)
+
+    name = "admission of transfers, beside checking their signatures"
+    return compare(name, "/s", admit, signatures, rounds=ROUNDS)
+
+
+def snapshots() -> list[Row]:
+    """Reading accounts from snapshots while blocks of 100 transfers are verified and accepted."""
+    chain = Chain()
+    raws = []
+    builder = Chain()
+    for number in range(120):
+        for each in signed(100, first_nonce=number * 2):
+            builder.vm.submit(each)
+        raws.append(builder.build())
+        builder.accept(builder.verify(raws[-1]))
+    builder.vm.shutdown()
+    ended, reads = threading.Event(), [0] * READERS
+
+    def read(number: int) -> None:
+        while not ended.is_set():
+            with chain.vm.snapshot() as state:
+                accounts = ACCOUNTS.of(state)
+                for key in KEYS[:10]:
+                    accounts[key.address]
+            reads[number] += 10
+
+    def steps(blocks: list[bytes]) -> list[float]:
+        return [seconds(lambda: chain.accept(chain.verify(raw))) * 1e3 for raw in blocks]  # noqa: B023
+
+    idle = statistics.quantiles(steps(raws[:60]), n=100)[98]
+    readers = [threading.Thread(target=read, args=(number,)) for number in range(READERS)]
+    for reader in readers:
+        reader.start()
+    begun = perf_counter()
+    busy = statistics.quantiles(steps(raws[60:]), n=100)[98]
+    taken = perf_counter() - begun
+    ended.set()
+    for reader in readers:
+        reader.join()
+    chain.vm.shutdown()
+    return [
+        Row("snapshot reads while the chain accepts blocks", sum(reads) / taken, 0, "/s", 0),
+        Row(
+            "p99 of verifying and accepting a block of 100 transfers meanwhile, beside idle",
+            busy,
+            idle,
+            "ms",
+            busy / idle,
+        ),
+    ]
+
+
+# Through dev --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def dev() -> Iterator[str]:
+    """`vmsdk dev` with the token chain; the URL of its app."""
+    with tempfile.TemporaryDirectory() as folder:
+        genesis = Path(folder) / "genesis.json"
+        genesis.write_bytes(GENESIS)
+        command = [sys.executable, "-m", "vmsdk", "dev", str(FOLDER / "tokensvm.py"), "--port", "0"]
+        command += ["--genesis", str(genesis)]
+        with subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            assert process.stdout is not None
+            try:
+                found = None
+                while found is None:
+                    line = process.stdout.readline()
+                    if not line:
+                        raise RuntimeError("vmsdk dev ended before it served the chain")
+                    found = re.search(r"URL: (\S+)/", line)
+                threading.Thread(target=process.stdout.read, daemon=True).start()
+                yield found[1]
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.wait()
+
+
+def request(url: str, body: object = None) -> Any:
+    """The JSON that *url* returns."""
+    data = None if body is None else json.dumps(body).encode()
+    posted = urllib.request.Request(url, data, {"content-type": "application/json"})
+    with urllib.request.urlopen(posted) as response:
+        return json.load(response)
+
+
+def through_dev() -> Row:
+    """From the first request until the last block is accepted."""
+    with dev() as url:
+        chain_id = ID.from_string(request(f"{url}/chain")["chain_id"])
+        raws = [each.raw.hex() for each in signed(DEV_TRANSFERS, chain_id)]
+        begun = perf_counter()
+        for start in range(0, len(raws), BATCH):
+            while True:
+                results = request(f"{url}/transfers", {"raw": raws[start : start + BATCH]})
+                if all(each["error"] is None for each in results):
+                    break
+        last = f"{url}/transfers/{results[-1]['id']}"
+        while request(last)["status"] != "accepted":
+            pass
+        taken = perf_counter() - begun
+    return Row("transfers through vmsdk dev", DEV_TRANSFERS / taken, 0, "/s", 0)
+
+
+def run() -> list[Row]:
+    """Measure each in turn."""
+    return [verifying(), admission(), *snapshots(), through_dev()]
+
+
+if __name__ == "__main__":
+    print(markdown(run()))
