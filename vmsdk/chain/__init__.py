@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from vmsdk.chain.block import Block as Block, Event as Event, Header as Header
     from vmsdk.chain.chain import Chain as Chain
     from vmsdk.chain.derived import Follower as Follower
+    from vmsdk.chain.determinism import (
+        Nondeterministic as Nondeterministic,
+        check_determinism as check_determinism,
+    )
     from vmsdk.chain.encoding import (
         I8 as I8,
         I16 as I16,
@@ -63,6 +67,7 @@ else:
         "block": "Block Event Header",
         "chain": "Chain",
         "derived": "Follower",
+        "determinism": "Nondeterministic check_determinism",
         "encoding": "I8 I16 I32 I64 U8 U16 U32 U64 U128 U256 Bytes20 Bytes32 Fixed Max",
         "errors": "Invalid MempoolFull NotYet SnapshotUnavailable",
         "feed": "Feed",
