@@ -95,7 +95,6 @@ class Download:
         peers: Callable[[], Iterable[NodeID]],
         log: logging.Logger,
         *,
-        retry_s: float = RETRY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._summary = summary
@@ -103,7 +102,6 @@ class Download:
         self._client = client
         self._connected = peers
         self._log = log
-        self._retry_s = retry_s
         self._clock = clock
         self._peers: dict[NodeID, _Peer] = {}
         # Finished requests, and None to look again.
@@ -246,7 +244,7 @@ class Download:
             chunk = response.result()
         except AppError as error:
             peer.failures += 1
-            peer.retry_at = self._clock() + min(self._retry_s * peer.failures, MAX_RETRY_S)
+            peer.retry_at = self._clock() + min(RETRY_S * peer.failures, MAX_RETRY_S)
             peer.is_dropped |= error.code in (NO_CHECKPOINT, AppError.UNREGISTERED_HANDLER)
             self._log.debug("state sync: %s failed to send chunk %d: %s", node_id, index, error)
             return False
