@@ -20,7 +20,7 @@ RUN_READY := $(VENV)/.ready-to-run
 ALL_READY := $(VENV)/.ready-for-all
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-nodes check check-form check-lint check-types check-layers check-made format bench clean
+.PHONY: help run test test-slow test-nodes check check-form check-lint check-types check-layers check-made format bench clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,7 +29,10 @@ run: $(RUN_READY) ## run the timestamp chain, with HTTP on 127.0.0.1:9650
 	@$(BIN)/vmsdk dev examples/timestamp/timestampvm.py --port $(PORT) $(ARGS)
 
 test: $(ALL_READY) ## run the tests that need nothing but Python
-	$(PYTEST) $(addprefix --ignore=,$(NODE_TESTS)) $(ARGS)
+	$(PYTEST) -m "not slow" $(addprefix --ignore=,$(NODE_TESTS)) $(ARGS)
+
+test-slow: $(ALL_READY) ## run the longer ones: kills, hangs, shortages, soaks, start-up oddities
+	$(PYTEST) -m slow $(addprefix --ignore=,$(NODE_TESTS)) $(ARGS)
 
 # Compiled first, so that no test that measures time runs beside a compiler.
 test-nodes: $(ALL_READY) ## test with the nodes' own Go code and with real nodes (needs Go)
