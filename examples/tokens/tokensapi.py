@@ -10,7 +10,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 import vmsdk
-from vmsdk.chain import Invalid, MempoolFull, SnapshotUnavailable
+from vmsdk.chain import SnapshotUnavailable
+from vmsdk.errors import Refused
 
 if TYPE_CHECKING:
     from tokensvm import TokensVM
@@ -44,7 +45,8 @@ class Transfers(BaseModel):
     """Signed transfers, each as hexadecimal bytes."""
 
     raw: Annotated[
-        list[Annotated[str, Field(max_length=1_000)]], Field(min_length=1, max_length=MAX_SUBMITTED)
+        list[Annotated[str, Field(max_length=1_000, pattern="^([0-9a-f]{2})*$")]],
+        Field(min_length=1, max_length=MAX_SUBMITTED),
     ]
 
 
@@ -119,7 +121,10 @@ def create_app(vm: TokensVM) -> FastAPI:
     @app.post("/transfers", status_code=status.HTTP_202_ACCEPTED, response_model=list[Submitted])
     def submit(transfers: Transfers) -> Any:
         """Submit signed transfers. Each is refused, or waits for a block, by itself."""
-        return [_submit(vm, raw) for raw in transfers.raw]
+        return [
+            {"error": str(each)} if isinstance(each, Refused) else {"id": str(each)}
+            for each in vm.submit_many(map(bytes.fromhex, transfers.raw))
+        ]
 
     @app.get("/transfers/{transfer_id}", response_model=Status, response_model_exclude_none=True)
     def status_of(transfer_id: str) -> Any:
@@ -161,12 +166,3 @@ def create_app(vm: TokensVM) -> FastAPI:
             pass  # The client has left.
 
     return app
-
-
-def _submit(vm: TokensVM, raw: str) -> dict[str, str]:
-    try:
-        return {"id": str(vm.submit(bytes.fromhex(raw)))}
-    except (Invalid, MempoolFull) as error:
-        return {"error": str(error)}
-    except ValueError:
-        return {"error": "not hexadecimal"}

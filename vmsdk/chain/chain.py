@@ -36,7 +36,7 @@ from vmsdk.chain.state import Overlay
 from vmsdk.chain.state import State as ChainState
 from vmsdk.chain.transactions import parser
 from vmsdk.context import Context
-from vmsdk.errors import InvalidBlock, NotFound, NothingToBuild, VMError
+from vmsdk.errors import InvalidBlock, NotFound, NothingToBuild, Refused, VMError
 from vmsdk.ids import ID
 from vmsdk.p2p.network import Networked
 from vmsdk.state import State
@@ -166,6 +166,32 @@ class Chain(Networked, GetAncestors):
         """
         return self.admit(tx if isinstance(tx, bytes) else tx.raw, "local")
 
+    def submit_many(self, txs: Iterable[Any]) -> list[ID | Refused]:
+        """Submit several transactions, and check them on all cores. Returns for each its ID, or the
+        error that `submit` would raise.
+        """
+        results: list[ID | Refused] = []
+        fresh: list[Pending] = []
+        for tx in txs:
+            try:
+                pending = self._decoded(tx if isinstance(tx, bytes) else tx.raw, "local")
+            except Refused as error:
+                results.append(error)
+            else:
+                results.append(pending.id)
+                fresh.append(pending)
+        failures = self._checks.many([each.id for each in fresh], [each.transaction for each in fresh])
+        refused: dict[bytes, Refused] = {}
+        for pending, failure in zip(fresh, failures, strict=True):
+            try:
+                if failure is not None:
+                    raise failure
+                self._add(pending)
+            except Refused as error:
+                refused[pending.id] = error
+        self.ctx.notify()
+        return [refused.get(each, each) if isinstance(each, ID) else each for each in results]
+
     @contextmanager
     def snapshot(self, *, pending: bool = False) -> Iterator[ChainState]:
         """The last accepted state, unchanged for as long as the `with` block lasts. From any
@@ -220,16 +246,24 @@ class Chain(Networked, GetAncestors):
         """Add the transaction in *raw*, which may come from a peer. Raises `Invalid` or
         `MempoolFull`.
         """
+        pending = self._decoded(raw, source)
+        if pending.id not in self.pool:
+            self._checks.one(pending.id, pending.transaction)
+            self._add(pending)
+            self.ctx.notify()
+        return pending.id
+
+    def _decoded(self, raw: bytes, source: str) -> Pending:
         if len(raw) > self.limits.transaction_bytes:
             raise Invalid(f"a transaction has at most {self.limits.transaction_bytes} bytes", length=len(raw))
         transaction_id = ID.of(raw)
-        if transaction_id in self.pool:
-            return transaction_id
+        waiting = self.pool.get(transaction_id)
+        if waiting is not None:
+            return waiting
         if source != "local" and transaction_id in self._recent:
             raise Invalid("the transaction is in an accepted block", id=transaction_id)
         transaction = self.decode(raw)
-        self._checks.one(transaction_id, transaction)
-        pending = Pending(
+        return Pending(
             transaction_id,
             raw,
             transaction,
@@ -238,11 +272,12 @@ class Chain(Networked, GetAncestors):
             priority=getattr(transaction, "priority", 0),
             source=source,
         )
-        self._admission.admit(pending)
-        for listener in self.admission_listeners:
-            listener(pending)
-        self.ctx.notify()
-        return transaction_id
+
+    def _add(self, pending: Pending) -> None:
+        if pending.id not in self.pool:
+            self._admission.admit(pending)
+            for listener in self.admission_listeners:
+                listener(pending)
 
     def knows(self, transaction_id: ID) -> bool:
         """Whether the transaction is waiting, or was accepted not long ago. From any thread."""
@@ -579,10 +614,11 @@ class Chain(Networked, GetAncestors):
                 transactions.append(self.decode(raw) if waiting is None else waiting.transaction)
             except Invalid as error:
                 raise InvalidBlock(f"transaction {index} can't be decoded: {error}") from None
-        try:
-            self._checks.many(block.transaction_ids, transactions)
-        except Invalid as error:
-            raise InvalidBlock(f"a transaction is invalid: {error}") from None
+        for failure in self._checks.many(block.transaction_ids, transactions):
+            if isinstance(failure, Invalid):
+                raise InvalidBlock(f"a transaction is invalid: {failure}") from None
+            if failure is not None:
+                raise failure
         return transactions
 
     def _execute_all(

@@ -35,43 +35,37 @@ class Checks:
             self._check(transaction)
             self._remember((transaction_id,))
 
-    def many(self, ids: Sequence[ID], transactions: Sequence[Any]) -> None:
-        """Check the transactions of a block. Raises `Invalid` for one of those that break a
-        rule.
-        """
-        fresh = [
-            (each, transaction)
-            for each, transaction in zip(ids, transactions, strict=True)
-            if each not in self._passed
-        ]
-        if not fresh:
-            return
+    def many(self, ids: Sequence[ID], transactions: Sequence[Any]) -> list[Exception | None]:
+        """Check several transactions. Returns for each what its check raised, or None."""
+        failures: list[Exception | None] = [None] * len(ids)
+        fresh = [index for index, each in enumerate(ids) if each not in self._passed]
+
+        def run(part: Sequence[int]) -> None:
+            for index in part:
+                try:
+                    self._check(transactions[index])
+                except Exception as error:  # noqa: BLE001 - the caller raises or returns it
+                    failures[index] = error
+
         threads = min(self._threads, len(fresh) // MIN_PER_THREAD)
         if threads < 2:
-            self._run(fresh)
+            run(fresh)
         else:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._threads - 1, thread_name_prefix="vmsdk-checks")
-            parts = [fresh[index::threads] for index in range(threads)]
-            others = [self._pool.submit(self._run, part) for part in parts[1:]]
-            try:
-                self._run(parts[0])
-            finally:
-                failures = [other.exception() for other in others]
-            for failure in failures:
-                if failure is not None:
-                    raise failure
-        self._remember([each for each, _ in fresh])
+            with self._lock:
+                if self._pool is None:
+                    self._pool = ThreadPoolExecutor(self._threads - 1, thread_name_prefix="vmsdk-checks")
+            others = [self._pool.submit(run, fresh[start::threads]) for start in range(1, threads)]
+            run(fresh[::threads])
+            for other in others:
+                other.result()
+        self._remember([ids[index] for index in fresh if failures[index] is None])
+        return failures
 
     def close(self) -> None:
         """End the threads."""
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
-
-    def _run(self, part: Sequence[tuple[ID, Any]]) -> None:
-        for _, transaction in part:
-            self._check(transaction)
 
     def _remember(self, ids: Sequence[ID]) -> None:
         with self._lock:

@@ -59,6 +59,17 @@ def test_a_submitted_transaction_is_in_the_next_block(engine: Engine) -> None:
         engine.vm.build_block()
 
 
+def test_several_are_submitted_at_once_and_each_has_its_own_result(engine: Engine) -> None:
+    texts = [b"entry %d" % number for number in range(50)]
+    results = engine.vm.submit_many([b"", *texts, b"entry 7", b"x" * 141])
+    assert [str(each) for each in (results[0], results[-1])] == [
+        "an entry has 1 to 140 bytes (length=0)",
+        "an entry has 1 to 140 bytes (length=141)",
+    ]
+    assert results[1:-1] == [vmsdk.ID.of(text) for text in (*texts, b"entry 7")]
+    assert engine.produce().block.transactions == tuple(texts)
+
+
 def test_an_invalid_transaction_is_refused_with_its_details(engine: Engine) -> None:
     with pytest.raises(chain.Invalid, match=r"an entry has 1 to 140 bytes \(length=141\)"):
         engine.vm.submit(b"x" * 141)
