@@ -8,6 +8,7 @@ exit status. A `VMError` is shown to the user as a message.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import importlib.metadata
 import importlib.util
@@ -58,10 +59,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(chosen, error)
     except KeyboardInterrupt:
         return _INTERRUPTED_STATUS
-    except BrokenPipeError:
-        # The reader has seen enough, as head does. Python would flush the pipe again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except BrokenPipeError:  # the reader has seen enough, as head does
+        _discard_output()
         return _BROKEN_PIPE_STATUS
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _discard_output()
+        return _fail(chosen, f"can't write {error.filename or 'the output'}: {error.strerror}")
+
+
+def _discard_output() -> None:
+    """Drop what stdout still holds: Python would try to write it again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
@@ -93,8 +103,8 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
 
 
-def _fail(command: str | None, error: Exception) -> int:
-    print(f"vmsdk {command}: {error}", file=sys.stderr)
+def _fail(command: str | None, error: object) -> int:
+    print(f"{' '.join(filter(None, ('vmsdk', command)))}: {error}", file=sys.stderr)
     return 1
 
 

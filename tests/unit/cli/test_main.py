@@ -89,3 +89,26 @@ def test_a_closed_stdout_is_not_a_traceback() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="by /dev/full")
+@pytest.mark.parametrize(
+    ("arguments", "command", "unbuffered"),
+    [
+        ("version", "vmsdk version", ""),
+        ("version", "vmsdk version", "1"),  # and argparse ignores help that can't be printed
+        ("dev --help", "vmsdk dev", ""),
+        ("--help", "vmsdk", ""),
+    ],
+)
+def test_a_full_disk_is_one_sentence_and_status_1(arguments: str, command: str, unbuffered: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "vmsdk", *arguments.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )
+    reason = f"{command}: can't write the output: No space left on device\n"
+    assert (done.returncode, done.stderr.decode()) == (1, reason)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
 
 NAME = "network"
@@ -18,9 +17,6 @@ Run a VM on a local network of real nodes.
   vmsdk network start                                    start them again, with all blocks
   vmsdk network COMMAND --help                           the options of a command
 """
-
-# What a shell reports for a command that SIGPIPE ended.
-_BROKEN_PIPE_STATUS = 141
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +32,4 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Logs may hold characters that the terminal can't show.
         sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        return int(args.run_network(args))
-    except BrokenPipeError:
-        # The reader has left. Nothing may remain to be written when the interpreter exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE_STATUS
+    return int(args.run_network(args))
