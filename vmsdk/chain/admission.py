@@ -57,6 +57,7 @@ class Admission:
         # What blocks with transactions from elsewhere have written. Filled by the engine's thread.
         self._foreign: deque[KeysView[bytes]] = deque()
         self._admitted = 0
+        self._losses = 0  # of the mempool, when the pending state was last looked at
 
     # The engine's thread --------------------------------------------------------------------------
 
@@ -154,26 +155,29 @@ class Admission:
 
     def _promote(self, pending: Pending) -> None:
         """Run the parked transactions of the same sender that come after this one."""
-        following = self._pool.parked_after(pending)
-        while following is not None:
+        for following in self._pool.parked_after(pending):
             try:
                 state = self._try(following)
             except NotYet:
                 return
-            except Invalid as error:
-                self._pool.remove(following.id, str(error))
+            except Exception as error:  # noqa: BLE001 - not the fault of *pending*, which is admitted
+                reason = str(error) if isinstance(error, Invalid) else f"execute failed: {error!r}"
+                self._pool.remove(following.id, reason)
             else:
                 self._top.absorb(state)
                 self._pool.park(following, False)
-            following = self._pool.parked_after(pending)
 
     def _refresh(self) -> None:
         self._pool.expire()
+        if self._pool.losses != self._losses:
+            self._losses = self._pool.losses
+            self._is_stale = True
         while self._foreign:
             keys = self._foreign.popleft()
-            if not self._is_stale:
-                layers = (*self._layers, self._top.writes)
-                self._is_stale = any(not keys.isdisjoint(layer.keys()) for layer in layers)
+            layers = (*self._layers, self._top.writes)
+            # Never set to False here: the engine's thread sets it too.
+            if not self._is_stale and any(not keys.isdisjoint(layer.keys()) for layer in layers):
+                self._is_stale = True
         if not len(self._pool):
             self._reset()
         elif self._clock() >= self._rebuild_at and (
@@ -182,10 +186,10 @@ class Admission:
             self._rebuild()
 
     def _reset(self) -> None:
+        self._is_stale = False  # first, for the engine's thread may set it meanwhile
         self._layers = []
         self._top = Overlay(self._accepted)
         self._begin(self._top)
-        self._is_stale = False
         self._admitted = 0
 
     def _rebuild(self) -> None:
@@ -216,6 +220,9 @@ class _Frozen(Overlay):
         self._refuse()
 
     def emit(self, topic: bytes | str, data: bytes = b"") -> None:
+        self._refuse()
+
+    def absorb(self, overlay: Overlay) -> None:
         self._refuse()
 
     def _refuse(self) -> NoReturn:

@@ -22,6 +22,8 @@ _MAX_U64 = (1 << 64) - 1
 MAX_TIMESTAMP_MS = 253_402_300_799_999
 """The end of the year 9999, the last moment that the protocol can carry."""
 
+MAX_TOPIC_BYTES = 255
+
 BLOCK_OVERHEAD_BYTES = _PREFIX.size
 """What a block has besides its transactions."""
 
@@ -58,6 +60,16 @@ class Event:
     """1 to 255 bytes, by which `Chain.events` finds it."""
 
     data: bytes
+
+
+def as_topic(topic: bytes | str) -> bytes:
+    """The bytes of an event's topic. Raises `ValueError` unless they are 1 to 255."""
+    if not isinstance(topic, (bytes, str)):
+        raise TypeError(f"a topic is bytes or a str, and {topic!r} is a {type(topic).__name__}")
+    encoded = topic.encode() if isinstance(topic, str) else topic
+    if not 1 <= len(encoded) <= MAX_TOPIC_BYTES:
+        raise ValueError(f"a topic has 1 to {MAX_TOPIC_BYTES} bytes, and {topic!r} has {len(encoded)}")
+    return encoded
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from vmsdk.chain.block import (
     Block,
     Event,
     Header,
+    as_topic,
     effects_of,
 )
 from vmsdk.chain.checks import Checks
@@ -34,20 +35,25 @@ from vmsdk.chain.limits import Limits
 from vmsdk.chain.mempool import Mempool, Pending
 from vmsdk.chain.state import Overlay
 from vmsdk.chain.state import State as ChainState
-from vmsdk.chain.transactions import parser
+from vmsdk.chain.transactions import must_extend, parser
 from vmsdk.context import Context
 from vmsdk.errors import InvalidBlock, NotFound, NothingToBuild, Refused, VMError
 from vmsdk.ids import ID
 from vmsdk.p2p.network import Networked
 from vmsdk.state import State
 from vmsdk.timestamp import Timestamp
-from vmsdk.vm import GetAncestors
+from vmsdk.vm import BuildBlockWithContext, GetAncestors
 
 # Transactions that peers may still gossip although they are in a block.
 MAX_RECENT_TRANSACTIONS = 65_536
 # Transactions in a row that no longer fit, before a block counts as full.
 MAX_MISFITS = 32
 ANCESTORS_PER_READ = 64
+# Methods of `Chain` that an override must call.
+EXTENDED = (
+    *("initialize", "set_state", "shutdown", "connected", "disconnected"),
+    *("app_request", "app_request_failed", "app_response", "app_gossip"),
+)
 
 
 class Executed:
@@ -126,6 +132,9 @@ class Chain(Networked, GetAncestors):
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         parser(cls.transaction)  # raises TypeError at once for what isn't one
+        must_extend(cls, EXTENDED)
+        if not isinstance(cls.limits, Limits):
+            raise TypeError(f"{cls.__name__}.limits is {cls.limits!r}: set it to chain.Limits(…)")
 
     # The author's methods -------------------------------------------------------------------------
 
@@ -164,7 +173,16 @@ class Chain(Networked, GetAncestors):
         Raises `Invalid` if it breaks a rule, `MempoolFull` if there is no room. One that is waiting
         already is not added again.
         """
-        return self.admit(tx if isinstance(tx, bytes) else tx.raw, "local")
+        self._not_in_rules("submit")
+        raw = tx if isinstance(tx, bytes) else getattr(tx, "raw", None)
+        if not isinstance(raw, bytes):
+            kind = getattr(self.transaction, "__name__", self.transaction)
+            raise TypeError(
+                f"{type(self).__name__}.submit takes bytes"
+                f"{'' if self.transaction is bytes else f', or a {kind} whose `raw` is bytes'}, "
+                f"not a {type(tx).__name__}"
+            )
+        return self.admit(raw, "local")
 
     def submit_many(self, txs: Iterable[Any]) -> list[ID | Refused]:
         """Submit several transactions, and check them on all cores. Returns for each its ID, or the
@@ -200,6 +218,7 @@ class Chain(Networked, GetAncestors):
         With *pending*, the state after all waiting transactions as well: a wallet's next nonce.
         Raises `SnapshotUnavailable` when too many are open, or when it is read for too long.
         """
+        self._not_in_rules("snapshot")
         state: ChainState
         if pending:
             state, opened = self._admission.open_snapshot()
@@ -229,8 +248,8 @@ class Chain(Networked, GetAncestors):
         """At most *limit* events of *topic* in accepted blocks, from height *start* to *stop* -
         1.
         """
-        encoded = topic.encode() if isinstance(topic, str) else topic
-        return self.history.events(encoded, start, self._last.height + 1 if stop is None else stop, limit)
+        stop = self._last.height + 1 if stop is None else stop
+        return self.history.events(as_topic(topic), start, stop, limit)
 
     def dropped(self, transaction_id: ID) -> str | None:
         """Why a transaction has left the mempool; None if it has not, or if that is long ago."""
@@ -267,9 +286,9 @@ class Chain(Networked, GetAncestors):
             transaction_id,
             raw,
             transaction,
-            sender=getattr(transaction, "sender", None),
-            sequence=getattr(transaction, "sequence", 0),
-            priority=getattr(transaction, "priority", 0),
+            sender=_attribute(transaction, "sender", None, bytes, "bytes or None"),
+            sequence=_attribute(transaction, "sequence", 0, int, "an int"),
+            priority=_attribute(transaction, "priority", 0, int, "an int"),
             source=source,
         )
 
@@ -293,11 +312,16 @@ class Chain(Networked, GetAncestors):
     def _check_one(self, transaction: Any) -> None:
         own = getattr(transaction, "check", None)
         if own is not None:
-            own(self.ctx.chain_id)
-        _call(self.check, transaction)
+            _call(own, self.ctx.chain_id)
+        with self._rule("check"):
+            _call(self.check, transaction)
 
     def _run(self, state: ChainState, transaction: Any, header: Header) -> bytes | None:
-        result: object = self.execute(state, transaction, header)
+        self._running.method = "execute"
+        try:
+            result: object = self.execute(state, transaction, header)
+        finally:
+            self._running.method = ""
         if result is None or type(result) is bytes:
             return result
         raise TypeError(
@@ -306,10 +330,27 @@ class Chain(Networked, GetAncestors):
         )
 
     def _begin(self, state: ChainState, header: Header) -> None:
-        _call(self.begin, state, header)
+        with self._rule("begin"):
+            _call(self.begin, state, header)
 
     def _end(self, state: ChainState, header: Header) -> None:
-        _call(self.end, state, header)
+        with self._rule("end"):
+            _call(self.end, state, header)
+
+    @contextmanager
+    def _rule(self, method: str) -> Iterator[None]:
+        self._running.method = method
+        try:
+            yield
+        finally:
+            self._running.method = ""
+
+    def _not_in_rules(self, call: str) -> None:
+        if self._running.method:
+            raise VMError(
+                f"{type(self).__name__}.{call} is for handlers, but {self._running.method} calls it: the "
+                "rules depend on their arguments alone"
+            )
 
     # A chain's life -------------------------------------------------------------------------------
 
@@ -346,6 +387,7 @@ class Chain(Networked, GetAncestors):
             begin=lambda state: self._begin(state, self._next_header(self._last)),
             run=lambda state, tx: self._run(state, tx, self._next_header(self._last)),
         )
+        self._running = _Running()
         self._recent: OrderedDict[bytes, None] = OrderedDict()
         self._is_normal = False
         self._differed_at = 0
@@ -354,8 +396,13 @@ class Chain(Networked, GetAncestors):
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vmsdk-chain")
         self._ending = threading.Event()
         self._last = self._load(genesis)
-        self._candidate = ContextCandidate if hasattr(self, "build_block_with_context") else Candidate
-        self._followers = tuple(self.followers())
+        self._candidate = ContextCandidate if isinstance(self, BuildBlockWithContext) else Candidate
+        followers: Any = self.followers()
+        self._followers = tuple(followers) if isinstance(followers, Iterable) else (followers,)
+        if not all(isinstance(each, Follower) for each in self._followers):
+            raise TypeError(
+                f"{type(self).__name__}.followers returned {followers!r}: return a list or tuple of Followers"
+            )
         for follower in self._followers:
             follower.start(self.feed, ctx.log)
 
@@ -370,7 +417,8 @@ class Chain(Networked, GetAncestors):
                 )
             return self.history.block(last_id)
         state = Overlay(self.accepted)
-        _call(self.genesis, state, genesis)
+        with self._rule("genesis"):
+            _call(self.genesis, state, genesis)
         executed = Executed(state, Outcomes(events=(tuple(state.events),)))
         block = Block(Header(genesis_hash, height=0, timestamp=0), executed.effects, ())
         with self.accepted.commit(state.writes) as batch:
@@ -475,9 +523,10 @@ class Chain(Networked, GetAncestors):
         return self._unbuildable[1]
 
     def build_block(self) -> Candidate:
-        return self._build(None)
+        return self.build_block_with_context(None)
 
-    def _build(self, p_chain_height: int | None) -> Candidate:
+    def build_block_with_context(self, p_chain_height: int | None) -> Candidate:
+        """Called instead of `build_block` if the chain is also a `BuildBlockWithContext`."""
         tip = self.ctx.preferred
         header = self._next_header(tip.block, p_chain_height)
         state = Overlay(self._state_after(tip))
@@ -501,12 +550,15 @@ class Chain(Networked, GetAncestors):
         events: list[tuple[Event, ...]] = []
         unbuildable = self._unbuildable_at(tip)
         stopped_lanes: set[bytes | None] = set()
+        broken_lanes: set[bytes | None] = set()  # an earlier transaction is missing
         room = self.limits.block_bytes - BLOCK_OVERHEAD_BYTES
         misfits = 0
         deadline = time.monotonic() + self.limits.build_seconds
         held = self._held_at(tip)
         for pending in self.pool.ordered(held | unbuildable):
             if pending.sender is not None and pending.sender in stopped_lanes:
+                if pending.sender in broken_lanes:
+                    unbuildable.add(pending.id)
                 continue
             size = len(pending.raw) + TRANSACTION_OVERHEAD_BYTES
             if size > room:
@@ -521,6 +573,7 @@ class Chain(Networked, GetAncestors):
             except NotYet:
                 unbuildable.add(pending.id)
                 stopped_lanes.add(pending.sender)
+                broken_lanes.add(pending.sender)
                 continue
             except Invalid as error:
                 if tip.id == self._last.id:
@@ -628,7 +681,10 @@ class Chain(Networked, GetAncestors):
         if keys:
             base.get_many(keys)  # in one call, into the cache
         state = Overlay(base)
-        self._begin(state, header)
+        try:
+            self._begin(state, header)
+        except Invalid as error:
+            raise InvalidBlock(f"{type(self).__name__}.begin refuses it: {error}") from None
         block_events, state.events = state.events, []
         results: list[bytes | None] = []
         events: list[tuple[Event, ...]] = []
@@ -641,7 +697,10 @@ class Chain(Networked, GetAncestors):
                 ) from None
             events.append(tuple(state.events))
             state.events = []
-        self._end(state, header)
+        try:
+            self._end(state, header)
+        except Invalid as error:
+            raise InvalidBlock(f"{type(self).__name__}.end refuses it: {error}") from None
         block_events += state.events
         return Executed(state, Outcomes(tuple(results), (*events, tuple(block_events))))
 
@@ -716,6 +775,23 @@ class Chain(Networked, GetAncestors):
             except VMError as error:
                 self.ctx.log.debug("a transaction of a rejected block is not admitted again: %s", error)
         self.ctx.notify()
+
+
+class _Running(threading.local):
+    """The method of the rules that runs in this thread."""
+
+    method = ""
+
+
+def _attribute(transaction: Any, name: str, default: Any, kind: type, expected: str) -> Any:
+    """What the mempool reads of a transaction. An error within a property is not a missing one."""
+    if hasattr(type(transaction), name):
+        value = getattr(transaction, name)
+    else:
+        value = getattr(transaction, name, default)
+    if value is default or isinstance(value, kind):
+        return value
+    raise TypeError(f"{type(transaction).__name__}.{name} is {value!r}, but must be {expected}")
 
 
 def _keys_of(transaction: Any) -> Iterable[bytes]:

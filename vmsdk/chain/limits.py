@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+from vmsdk.chain.block import BLOCK_OVERHEAD_BYTES, TRANSACTION_OVERHEAD_BYTES
 
 MIB = 1024 * 1024
 
@@ -55,17 +57,28 @@ class Limits:
     """For how many blocks to keep receipts and events; None keeps all."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.block_bytes <= MAX_BLOCK_BYTES:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is None and each.default is None:
+                continue
+            is_whole = not each.name.endswith("seconds")
+            if not isinstance(value, int if is_whole else (int, float)):
+                raise TypeError(f"{each.name} is {value!r}: set it to a {'whole ' * is_whole}number")
+            if not (value >= 0 if each.name in ("future_ms", "cache_bytes") else value > 0):
+                raise ValueError(f"{each.name} is {value}: set it to more than 0")
+        if self.block_bytes > MAX_BLOCK_BYTES:
             raise ValueError(
                 f"block_bytes is {self.block_bytes}, but a message between nodes carries blocks of 1 to "
                 f"{MAX_BLOCK_BYTES} bytes"
             )
-        if not 0 < self.transaction_bytes < self.block_bytes:
+        room = self.block_bytes - BLOCK_OVERHEAD_BYTES - TRANSACTION_OVERHEAD_BYTES
+        if self.transaction_bytes > room:
             raise ValueError(
-                f"transaction_bytes is {self.transaction_bytes}: it must be positive, and below the "
-                f"{self.block_bytes} bytes of a block"
+                f"transaction_bytes is {self.transaction_bytes}, but a block of {self.block_bytes} bytes "
+                f"has room for a transaction of {room}"
             )
-        for name in ("blocks", "receipts"):
-            kept = getattr(self, name)
-            if kept is not None and kept < 1:
-                raise ValueError(f"{name} is {kept}: keep at least one, or all with None")
+        if self.mempool_bytes < self.transaction_bytes:
+            raise ValueError(
+                f"mempool_bytes is {self.mempool_bytes}, below the {self.transaction_bytes} of "
+                "transaction_bytes"
+            )

@@ -68,10 +68,12 @@ class Mempool:
         self._bytes = 0
         self._parked = 0
         self._number = 0
-        self._worst: list[tuple[int, int, bytes]] = []
+        self._worst: list[tuple[tuple[bool, int], int, bytes]] = []
         self._reasons: OrderedDict[bytes, str] = OrderedDict()
         self.version = 0
         """Changes whenever the content does."""
+        self.losses = 0
+        """How many ready transactions were evicted or have expired."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -128,15 +130,14 @@ class Mempool:
                         priority=pending.priority,
                         needed=replaced.priority + 1,
                     )
+                # It is not executed yet and can claim any priority, so it evicts no others.
+                if self._bytes - len(replaced.raw) + len(pending.raw) > self._max_bytes:
+                    raise self._full(pending)
                 self._remove(replaced, "replaced by one of a higher priority")
             elif len(lane) >= self._max_per_sender:
                 raise MempoolFull(f"{len(lane)} transactions of this sender are waiting: try again later")
-            try:
+            else:
                 self._make_room(pending)
-            except MempoolFull:
-                if replaced is not None:
-                    self._insert(replaced)
-                raise
             pending.arrived_at = self._clock()
             self._insert(pending)
             return replaced
@@ -149,30 +150,57 @@ class Mempool:
         self._parked += pending.is_parked
         if pending.sender is not None:
             self._lanes.setdefault(pending.sender, {})[pending.sequence] = pending
-        heapq.heappush(self._worst, (pending.priority, -pending._number, pending.id))
-        if len(self._worst) > 2 * len(self._by_id) + 64:
-            self._worst = [(each.priority, -each._number, each.id) for each in self._by_id.values()]
-            heapq.heapify(self._worst)
+        self._rank(pending)
         self._reasons.pop(pending.id, None)
         self.version += 1
 
+    def _rank(self, pending: Pending) -> None:
+        """Note when *pending* is to be evicted."""
+        heapq.heappush(self._worst, (_rank(pending), -pending._number, pending.id))
+        if len(self._worst) > 2 * len(self._by_id) + 64:
+            self._worst = [(_rank(each), -each._number, each.id) for each in self._by_id.values()]
+            heapq.heapify(self._worst)
+
     def _make_room(self, pending: Pending) -> None:
-        """Evict the worst transactions if *pending* has a higher priority."""
-        while len(self._by_id) >= self.max_transactions or self._bytes + len(pending.raw) > self._max_bytes:
+        """Evict the worst transactions if *pending* ranks higher; none if that is not enough."""
+        victims: dict[bytes, Pending] = {}
+        seen: list[Pending] = []
+        count, size = len(self._by_id), self._bytes + len(pending.raw)
+        while count >= self.max_transactions or size > self._max_bytes:
             worst = self._find_worst()
-            if worst is None or worst.priority >= pending.priority or worst.sender == pending.sender:
-                raise MempoolFull(
-                    f"{len(self._by_id)} transactions of {self._bytes} bytes are waiting, and none has a "
-                    f"priority below {pending.priority}: try again later"
-                )
+            if (
+                worst is None
+                or _rank(worst) >= _rank(pending)
+                or (worst.sender is not None and worst.sender == pending.sender)
+            ):
+                for each in seen:
+                    self._rank(each)
+                raise self._full(pending)
+            heapq.heappop(self._worst)
+            seen.append(worst)
             for each in self._from(worst):
-                self._remove(each, "evicted: the mempool is full, and others have a higher priority")
+                if each.id not in victims:
+                    victims[each.id] = each
+                    count -= 1
+                    size -= len(each.raw)
+        for each in victims.values():
+            self._lose(each, "evicted: the mempool is full, and others have a higher priority")
+
+    def _full(self, pending: Pending) -> MempoolFull:
+        return MempoolFull(
+            f"{len(self._by_id)} transactions of {self._bytes} bytes are waiting, and there are too few "
+            f"with a priority below {pending.priority}: try again later"
+        )
+
+    def _lose(self, pending: Pending, reason: str) -> None:
+        self.losses += not pending.is_parked
+        self._remove(pending, reason)
 
     def _find_worst(self) -> Pending | None:
         while self._worst:
-            _, number, transaction_id = self._worst[0]
+            rank, number, transaction_id = self._worst[0]
             found = self._by_id.get(transaction_id)
-            if found is not None and found._number == -number:
+            if found is not None and found._number == -number and _rank(found) == rank:
                 return found
             heapq.heappop(self._worst)
         return None
@@ -216,18 +244,18 @@ class Mempool:
                 oldest = next(iter(self._by_id.values()))
                 if oldest.arrived_at > oldest_kept:
                     break
-                self._remove(oldest, f"expired: in no block after {self._seconds:g} s")
+                self._lose(oldest, f"expired: in no block after {self._seconds:g} s")
 
     # Order ----------------------------------------------------------------------------------------
 
-    def parked_after(self, pending: Pending) -> Pending | None:
-        """The parked transaction of the same sender that comes next, if there is one."""
+    def parked_after(self, pending: Pending) -> list[Pending]:
+        """The parked transactions of the same sender that come later, in their order."""
         with self._lock:
             if not self._parked or pending.sender is None:
-                return None
+                return []
             lane = self._lanes.get(pending.sender, {})
             later = [each for each in lane.values() if each.is_parked and each.sequence > pending.sequence]
-            return min(later, key=lambda each: each.sequence, default=None)
+        return sorted(later, key=lambda each: each.sequence)
 
     def parked(self) -> list[Pending]:
         """All parked transactions, in the order of their sequence."""
@@ -243,6 +271,7 @@ class Mempool:
             if pending.id in self._by_id and pending.is_parked != is_parked:
                 pending.is_parked = is_parked
                 self._parked += 1 if is_parked else -1
+                self._rank(pending)
                 self.version += 1
 
     def ordered(self, exclude: Container[bytes] = ()) -> Iterator[Pending]:
@@ -271,3 +300,8 @@ class Mempool:
             if pending.sender is not None and lanes[pending.sender]:
                 following = lanes[pending.sender].pop()
                 heapq.heappush(heap, (-following.priority, following._number, following))
+
+
+def _rank(pending: Pending) -> tuple[bool, int]:
+    """What is evicted first: a parked one has paid nothing for its priority."""
+    return not pending.is_parked, pending.priority

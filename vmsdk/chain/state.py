@@ -9,14 +9,12 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from typing import overload
 
-from vmsdk.chain.block import Event
+from vmsdk.chain.block import Event, as_topic
 from vmsdk.database import as_bytes
 from vmsdk.errors import NotFound, VMError
 
 MAX_INT_BYTES = 32
 """`State.put_int` takes integers below 2**256."""
-
-MAX_TOPIC_BYTES = 255
 
 
 class State(ABC):
@@ -77,8 +75,8 @@ class State(ABC):
             raise NotFound(f"no key 0x{key.hex()} in the state")
         return value
 
-    def __contains__(self, key: object) -> bool:
-        return isinstance(key, (bytes, bytearray, memoryview)) and self.lookup(bytes(key)) is not None
+    def __contains__(self, key: bytes) -> bool:
+        return self.lookup(as_bytes(key)) is not None
 
     def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
         """The values of *keys*, in order, with None for a missing key. Reads them together."""
@@ -164,10 +162,7 @@ class Overlay(State):
         self.writes[key] = value
 
     def emit(self, topic: bytes | str, data: bytes = b"") -> None:
-        encoded = topic.encode() if isinstance(topic, str) else as_bytes(topic)
-        if not 1 <= len(encoded) <= MAX_TOPIC_BYTES:
-            raise ValueError(f"a topic has 1 to {MAX_TOPIC_BYTES} bytes, and {topic!r} has {len(encoded)}")
-        self.events.append(Event(encoded, as_bytes(data)))
+        self.events.append(Event(as_topic(topic), as_bytes(data)))
 
     @contextmanager
     def nested(self) -> Iterator[Overlay]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import struct
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
@@ -34,6 +34,20 @@ _HEAD = struct.Struct(">HI")
 _VERSION = 0
 
 
+def must_extend(cls: type, names: Iterable[str]) -> None:
+    """Raise `TypeError` if *cls* overrides one of these methods without calling that of a base."""
+    for name in names:
+        method = vars(cls).get(name)
+        code = getattr(getattr(method, "__wrapped__", method), "__code__", None)
+        base = next((each for each in cls.__mro__[1:] if name in vars(each)), None)
+        if code is None or base is None or name in code.co_names or "__class__" in code.co_freevars:
+            continue
+        raise TypeError(
+            f"{cls.__name__}.{name} replaces {base.__name__}.{name}, which must run too: call "
+            f"super().{name}(…) in it"
+        )
+
+
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 @dataclass(frozen=True)
 class Transaction:
@@ -50,6 +64,7 @@ class Transaction:
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
+        must_extend(cls, ("check",))
         dataclass(frozen=True)(cls)
         cls._encoding = record(cls, cls._last)
         tagged([cls], cls.__name__)

@@ -183,3 +183,69 @@ def test_clients_and_the_engine_go_on_side_by_side(engine: Engine) -> None:
         assert [raw for raw in included if raw.startswith(sender)] == [
             b"%s %d 0" % (sender, number) for number in range(count)
         ]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_sender_of_an_expired_transaction_can_send_it_again(engine: Engine) -> None:
+    clock = engine.vm.pool._clock = Clock()
+    engine.vm.pool._seconds = 60
+    engine.vm.submit(b"A 0 0")
+    clock.now = 30
+    engine.vm.submit(b"B 0 0")
+    engine.vm.submit(b"A 1 0")
+    clock.now = 61
+    assert next_nonce(engine, b"A") == 0
+    engine.vm.submit(b"A 0 0")
+    assert transactions(engine.produce()) == [b"B 0 0", b"A 0 0", b"A 1 0"]
+
+
+def test_the_sender_of_an_evicted_transaction_can_send_another(engine: Engine) -> None:
+    for number in range(40):
+        engine.vm.submit(b"%d 0 1" % number)
+    engine.vm.submit(b"rich 0 7")
+    assert "evicted" in engine.vm.dropped(vmsdk.ID.of(b"39 0 1"))
+    assert next_nonce(engine, b"39") == 0
+    engine.vm.submit(b"39 0 2")
+    assert "evicted" in engine.vm.dropped(vmsdk.ID.of(b"38 0 1"))
+
+
+def test_a_gap_in_a_lane_costs_one_empty_build(engine: Engine) -> None:
+    for number in range(20):
+        engine.vm.submit(b"A %d 0" % number)
+    engine.vm.pool.remove(vmsdk.ID.of(b"A 0 0"), "lost")
+    with pytest.raises(vmsdk.NothingToBuild):
+        engine.vm.build_block()
+    assert not engine.vm.has_pending_work()
+
+
+def test_a_pending_snapshot_can_not_be_written_by_nested_changes(engine: Engine) -> None:
+    engine.vm.submit(b"A 0 0")
+    with (
+        engine.vm.snapshot(pending=True) as state,
+        pytest.raises(vmsdk.VMError, match="read-only"),
+        state.nested() as attempt,
+    ):
+        attempt[b"A"] = b"\x63"
+    assert next_nonce(engine, b"A") == 1
+
+
+def test_a_bug_that_a_parked_transaction_meets_is_not_reported_to_another_sender(engine: Engine) -> None:
+    engine.vm.submit(b"A 1 0")
+    execute = engine.vm.execute
+
+    def broken(state: chain.State, tx: Step, block: chain.Header) -> None:
+        execute(state, tx, block)
+        if tx.sequence == 1:
+            raise KeyError("A")
+
+    engine.vm.execute = broken
+    engine.vm.submit(b"A 0 0")
+    assert engine.vm.has_pending_work()
+    assert "KeyError" in engine.vm.dropped(vmsdk.ID.of(b"A 1 0"))

@@ -293,3 +293,29 @@ def test_a_result_that_is_not_bytes_is_an_error_that_names_the_method(engine: En
     with pytest.raises(TypeError, match=r"Wrong.execute returned False"):
         wrong.vm.submit(b"x")
     wrong.stop()
+
+
+class Heights(GuestBook, vmsdk.BuildBlockWithContext):
+    """Notes the height of the P-chain."""
+
+    def execute(self, state: chain.State, tx: bytes, block: chain.Header) -> bytes:
+        state[b"p"] = str(block.p_chain_height).encode()
+        return super().execute(state, tx, block)
+
+
+def test_a_chain_can_build_at_a_p_chain_height() -> None:
+    engine = Engine(Heights())
+    engine.vm.submit(b"one")
+    raw = engine.vm.build_block_with_context(7).raw
+    block = engine.vm.parse_block(raw)
+    assert block.should_verify_with_context
+    with pytest.raises(vmsdk.InvalidBlock, match="P-chain height 7"):
+        block.verify_with_context(8)
+    block.verify_with_context(7)
+    engine.memory.remember_verified(block.id, block)
+    engine.accept(block)
+    with engine.vm.snapshot() as state:
+        assert state[b"p"] == b"7"
+    engine.vm.submit(b"two")
+    assert not engine.build().should_verify_with_context
+    engine.stop()

@@ -113,3 +113,57 @@ def test_the_version_changes_with_the_content() -> None:
     pool.remove(ID.of(b"a"), "accepted")
     seen.add(pool.version)
     assert len(seen) == 3
+
+
+def test_nothing_is_evicted_for_one_that_is_refused_in_the_end() -> None:
+    pool = Mempool(max_bytes=10)
+    for name, priority in (("aaaa", 1), ("bbbb", 9)):
+        pool.add(pending(name, priority=priority))
+    with pytest.raises(chain.MempoolFull):
+        pool.add(pending("1234567", priority=5))
+    assert order(pool) == ["bbbb", "aaaa"]
+    # What was looked at is still the first to go.
+    pool.add(pending("123456", priority=5))
+    assert order(pool) == ["bbbb", "123456"]
+
+
+def test_a_parked_transaction_evicts_no_ready_one_and_is_the_first_to_go() -> None:
+    pool = Mempool(max_transactions=2)
+    pool.add(lane(b"A", 1, 1))
+    parked = lane(b"B", 7, 1_000)
+    parked.is_parked = True
+    pool.add(parked)
+    late = lane(b"C", 7, 2_000)
+    late.is_parked = True
+    pool.add(late)  # a parked one with a higher priority than the other
+    assert order(pool) == ["b'A'1"]
+    assert parked.id not in pool
+    pool.add(lane(b"D", 1))
+    assert order(pool) == ["b'A'1", "b'D'1"]
+    parked.id = ID.of(b"again")
+    with pytest.raises(chain.MempoolFull):
+        pool.add(parked)
+
+
+def test_a_transaction_that_stops_being_parked_keeps_its_place() -> None:
+    pool = Mempool(max_transactions=2)
+    parked = lane(b"A", 1, 5)
+    parked.is_parked = True
+    pool.add(parked)
+    pool.add(lane(b"B", 1, 1))
+    pool.park(parked, False)
+    pool.add(lane(b"C", 1, 3))
+    assert order(pool) == ["b'A'1", "b'C'1"]
+
+
+def test_a_replacement_evicts_no_others() -> None:
+    """It has not been executed, so nobody knows whether it can pay for its priority."""
+    pool = Mempool(max_bytes=10)
+    old = pending("1234", sender=b"A", sequence=1)
+    pool.add(old)
+    pool.add(pending("abcdef", priority=1))
+    with pytest.raises(chain.MempoolFull):
+        pool.add(pending("12345", sender=b"A", sequence=1, priority=9))
+    assert order(pool) == ["abcdef", "1234"]
+    pool.add(pending("4321", sender=b"A", sequence=1, priority=9))
+    assert order(pool) == ["4321", "abcdef"]
