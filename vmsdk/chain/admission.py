@@ -81,6 +81,8 @@ class Admission:
         """
         with self._lock:
             self._refresh()
+            if pending.id in self._pool:
+                return  # another thread has brought it meanwhile
             if self._replaces(pending):
                 # It runs in the place of the other when all are run again.
                 self._pool.add(pending)

@@ -173,16 +173,7 @@ class Chain(Networked, GetAncestors):
         Raises `Invalid` if it breaks a rule, `MempoolFull` if there is no room. One that is waiting
         already is not added again.
         """
-        self._not_in_rules("submit")
-        raw = tx if isinstance(tx, bytes) else getattr(tx, "raw", None)
-        if not isinstance(raw, bytes):
-            kind = getattr(self.transaction, "__name__", self.transaction)
-            raise TypeError(
-                f"{type(self).__name__}.submit takes bytes"
-                f"{'' if self.transaction is bytes else f', or a {kind} whose `raw` is bytes'}, "
-                f"not a {type(tx).__name__}"
-            )
-        return self.admit(raw, "local")
+        return self.admit(self._raw_of(tx), "local")
 
     def submit_many(self, txs: Iterable[Any]) -> list[ID | Refused]:
         """Submit several transactions, and check them on all cores. Returns for each its ID, or the
@@ -192,7 +183,7 @@ class Chain(Networked, GetAncestors):
         fresh: list[Pending] = []
         for tx in txs:
             try:
-                pending = self._decoded(tx if isinstance(tx, bytes) else tx.raw, "local")
+                pending = self._decoded(self._raw_of(tx), "local")
             except Refused as error:
                 results.append(error)
             else:
@@ -271,6 +262,15 @@ class Chain(Networked, GetAncestors):
             self._add(pending)
             self.ctx.notify()
         return pending.id
+
+    def _raw_of(self, tx: Any) -> bytes:
+        self._not_in_rules("submit")
+        raw = tx if isinstance(tx, bytes) else getattr(tx, "raw", None)
+        if isinstance(raw, bytes):
+            return raw
+        kind = getattr(self.transaction, "__name__", self.transaction)
+        others = "" if self.transaction is bytes else f", or a {kind} whose `raw` is bytes"
+        raise TypeError(f"{type(self).__name__}.submit takes bytes{others}, not a {type(tx).__name__}")
 
     def _decoded(self, raw: bytes, source: str) -> Pending:
         if len(raw) > self.limits.transaction_bytes:
