@@ -100,9 +100,12 @@ class AcceptedState(State):
 
     def _settled(self) -> int:
         self._changed.wait_for(lambda: self._failure is not None or not self.generation & 1)
+        self._must_be_sound()
+        return self.generation
+
+    def _must_be_sound(self) -> None:
         if self._failure is not None:
             raise VMError(f"the chain has ended, because a block could not be stored: {self._failure}")
-        return self.generation
 
     # Committing -----------------------------------------------------------------------------------
 
@@ -110,6 +113,7 @@ class AcceptedState(State):
     def commit(self, writes: dict[bytes, bytes | None]) -> Iterator[Batch]:
         """Apply *writes* in one batch, to which the `with` block adds what goes with them."""
         with self._changed:
+            self._must_be_sound()
             self.generation += 1
             # Snapshots that open from here on wait for the end of the commit.
             is_watched = bool(self._open)
@@ -150,6 +154,7 @@ class AcceptedState(State):
         """
         prefix = self.spare_prefix
         with self._changed:
+            self._must_be_sound()
             self.generation += 1
         try:
             with self._database.batch() as batch:

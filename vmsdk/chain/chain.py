@@ -265,6 +265,8 @@ class Chain(Networked, GetAncestors):
 
     def _raw_of(self, tx: Any) -> bytes:
         self._not_in_rules("submit")
+        if self._ending.is_set():
+            raise VMError("the chain is shutting down")
         raw = tx if isinstance(tx, bytes) else getattr(tx, "raw", None)
         if isinstance(raw, bytes):
             return raw
@@ -441,6 +443,7 @@ class Chain(Networked, GetAncestors):
         super().shutdown()
 
     def health_check(self) -> Any:
+        self.accepted.settled()
         return {"height": self._last.height, "waiting": len(self.pool)}
 
     # Blocks ---------------------------------------------------------------------------------------
@@ -601,6 +604,7 @@ class Chain(Networked, GetAncestors):
 
     def _state_after(self, block: Candidate) -> ChainState:
         if block.id == self._last.id:
+            self.accepted.settled()  # raises if a block could not be stored
             return self.accepted
         if block.executed is None:
             raise InvalidBlock(f"block {block.id} is neither undecided nor the last accepted one")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 
 from vmsdk.chain.block import Block, Event
+from vmsdk.chain.state import as_limit
 from vmsdk.database import Batch, Database
 from vmsdk.errors import InvalidInput, NotFound
 from vmsdk.ids import ID
@@ -109,7 +110,7 @@ class History:
         database.
         """
         with self._database.iterate(prefix=_BLOCK, start=_BLOCK + _u64(max(start, 0))) as pairs:
-            return [Block.from_bytes(raw) for _, raw in islice(pairs, limit)]
+            return [Block.from_bytes(raw) for _, raw in islice(pairs, as_limit(limit))]
 
     def raw_before(self, height: int, count: int) -> list[bytes]:
         """The bytes of the blocks at *height*, *height* - 1 and so on: at most *count*, up to the

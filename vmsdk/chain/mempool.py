@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,6 +67,7 @@ class Mempool:
         self._lanes: dict[bytes, dict[int, Pending]] = {}
         self._bytes = 0
         self._parked = 0
+        self._parked_of: Counter[bytes | None] = Counter()  # by sender
         self._number = 0
         self._worst: list[tuple[tuple[bool, int], int, bytes]] = []
         self._reasons: OrderedDict[bytes, str] = OrderedDict()
@@ -147,7 +148,7 @@ class Mempool:
         pending._number = self._number
         self._by_id[pending.id] = pending
         self._bytes += len(pending.raw)
-        self._parked += pending.is_parked
+        self._count_parked(pending, +pending.is_parked)
         if pending.sender is not None:
             self._lanes.setdefault(pending.sender, {})[pending.sequence] = pending
         self._rank(pending)
@@ -225,7 +226,7 @@ class Mempool:
     def _remove(self, pending: Pending, reason: str) -> None:
         del self._by_id[pending.id]
         self._bytes -= len(pending.raw)
-        self._parked -= pending.is_parked
+        self._count_parked(pending, -pending.is_parked)
         if pending.sender is not None:
             lane = self._lanes[pending.sender]
             del lane[pending.sequence]
@@ -251,11 +252,17 @@ class Mempool:
     def parked_after(self, pending: Pending) -> list[Pending]:
         """The parked transactions of the same sender that come later, in their order."""
         with self._lock:
-            if not self._parked or pending.sender is None:
+            if pending.sender is None or pending.sender not in self._parked_of:
                 return []
             lane = self._lanes.get(pending.sender, {})
             later = [each for each in lane.values() if each.is_parked and each.sequence > pending.sequence]
         return sorted(later, key=lambda each: each.sequence)
+
+    def _count_parked(self, pending: Pending, change: int) -> None:
+        self._parked += change
+        self._parked_of[pending.sender] += change
+        if not self._parked_of[pending.sender]:
+            del self._parked_of[pending.sender]
 
     def parked(self) -> list[Pending]:
         """All parked transactions, in the order of their sequence."""
@@ -270,7 +277,7 @@ class Mempool:
         with self._lock:
             if pending.id in self._by_id and pending.is_parked != is_parked:
                 pending.is_parked = is_parked
-                self._parked += 1 if is_parked else -1
+                self._count_parked(pending, 1 if is_parked else -1)
                 self._rank(pending)
                 self.version += 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
@@ -97,7 +98,7 @@ class State(ABC):
         """
         prefix = as_bytes(prefix)
         pairs = self.pairs(prefix, prefix + as_bytes(start))
-        return pairs if limit is None else islice(pairs, limit)
+        return pairs if limit is None else islice(pairs, as_limit(limit))
 
     # Writing --------------------------------------------------------------------------------------
 
@@ -178,6 +179,13 @@ class Overlay(State):
             for key, value in overlay.writes.items():
                 self.write(key, value)
         self.events += overlay.events
+
+
+def as_limit(limit: int) -> int:
+    """A number of items, as `islice` takes it. Raises `ValueError` if it is negative."""
+    if limit < 0:
+        raise ValueError(f"limit is {limit}: give 0 or more")
+    return min(limit, sys.maxsize)
 
 
 def merge(

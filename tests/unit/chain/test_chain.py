@@ -10,7 +10,8 @@ import pytest
 
 import vmsdk
 from vmsdk import chain
-from vmsdk.database import Database
+from vmsdk.database import Batch, Database
+from vmsdk.memorydb import MemoryDatabase
 
 from .engine import Engine
 
@@ -319,3 +320,64 @@ def test_a_chain_can_build_at_a_p_chain_height() -> None:
     engine.vm.submit(b"two")
     assert not engine.build().should_verify_with_context
     engine.stop()
+
+
+class Breaking(MemoryDatabase):
+    """Fails at one batch."""
+
+    fails = False
+
+    def batch(self) -> Batch:
+        if self.fails:
+            self.fails = False
+            raise OSError("the disk is full")
+        return super().batch()
+
+
+def test_nothing_goes_on_after_a_block_that_could_not_be_stored() -> None:
+    database = Breaking()
+    engine = Engine(GuestBook(), database)
+    engine.vm.submit(b"one")
+    block = engine.build()
+    engine.vm.submit(b"two")
+    database.fails = True
+    with pytest.raises(OSError, match="the disk is full"):
+        engine.accept(block)
+    for call in (
+        lambda: engine.vm.submit(b"three"),
+        lambda: entries(engine.vm),
+        engine.vm.build_block,
+        engine.vm.health_check,
+        lambda: engine.verify(chain.Block(block.block.header, bytes(32), (b"other",)).raw),
+        lambda: engine.accept(block),
+    ):
+        with pytest.raises(vmsdk.VMError, match=r"the chain has ended, because .*: the disk is full"):
+            call()
+    engine.stop()
+    again = Engine(GuestBook(), database)
+    assert again.last.height == 0
+    again.accept(again.verify(block.raw))
+    assert entries(again.vm) == [b"one"]
+    again.stop()
+
+
+def test_a_chain_that_has_ended_takes_no_transactions() -> None:
+    engine = Engine(GuestBook())
+    engine.stop()
+    with pytest.raises(vmsdk.VMError, match="shutting down"):
+        engine.vm.submit(b"late")
+
+
+@pytest.mark.parametrize("limit", [-1, 0, 1 << 70])
+def test_any_limit_is_taken_or_refused(engine: Engine, limit: int) -> None:
+    with engine.vm.snapshot() as state:
+        for read in (
+            lambda: engine.vm.blocks(0, limit),
+            lambda: list(state.scan(limit=limit)),
+            lambda: list(chain.Overlay(state).scan(limit=limit)),
+        ):
+            if limit < 0:
+                with pytest.raises(ValueError, match="limit is -1"):
+                    read()
+            else:
+                assert len(read()) == min(limit, 1)
