@@ -5,7 +5,11 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
+
 from .chaincrashes import Trial
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_crash_after_each_call_of_a_node(tmp_path: Path) -> None:

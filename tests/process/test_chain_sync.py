@@ -13,6 +13,8 @@ from vmsdk.host.errors import HostError
 
 from .chainsync import Nodes
 
+pytestmark = pytest.mark.slow
+
 KEYS = 1000
 BLOCKS = 20
 VALUE_BYTES = 1500

@@ -27,6 +27,8 @@ import multiprocessing, os, signal
 from concurrent.futures import ProcessPoolExecutor
 from examples.timestamp.timestampvm import TimestampVM
 
+pytestmark = pytest.mark.slow
+
 def square(number):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     return os.getpid(), number * number

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from .devcommand import Dev, call, request
 from .test_dev import executable, talkative, vm_process
+
+pytestmark = pytest.mark.slow
 
 
 def test_changed_code_runs_with_the_same_chain_at_the_same_address(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 from .devcommand import Dev, call
 from .plugin import PLUGINS
 
+pytestmark = pytest.mark.slow
+
 SOURCES = (
     "a clock",
     "the local time",

@@ -16,6 +16,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from .feed import Feed
 from .plugin import PATIENCE_S
 
+pytestmark = pytest.mark.slow
+
 REQUESTS = 10_000
 AT_ONCE = 40
 WEBSOCKETS = 200

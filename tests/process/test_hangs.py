@@ -17,6 +17,8 @@ sys.path.insert(0, {str(TIMESTAMP_VM.parent)!r})
 import vmsdk
 from timestampvm import Service, TimestampBlock, TimestampVM
 from vmsdk.http import JSONRPC
+
+pytestmark = pytest.mark.slow
 {{top}}
 class Stuck(TimestampVM):
 {{methods}}

@@ -29,6 +29,8 @@ from vmsdk.services.channel import connect
 
 from .plugin import PATIENCE_S, PLUGINS, Lines, lively
 
+pytestmark = pytest.mark.slow
+
 MOMENTS = ("import", "initialize", "BOOTSTRAPPING", "NORMAL_OP", "shutdown")
 
 

@@ -4,7 +4,11 @@ tests.process.soak`).
 
 from __future__ import annotations
 
+import pytest
+
 from .soak import soak
+
+pytestmark = pytest.mark.slow
 
 
 def test_calls_leave_no_thread_and_no_descriptor_and_hardly_any_memory() -> None:

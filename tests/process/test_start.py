@@ -17,6 +17,8 @@ from vmsdk.target import find
 from .oddities import DONE, FILES, ODDITIES, write
 from .plugin import PATIENCE_S, Lines
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def python_path(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from .fakenode import FakeNode, answer, needs_compiler
 from .installed import TIMESTAMP, Environment
 from .plugin import PATIENCE_S, ROOT, Lines, alive
 
-pytestmark = needs_compiler
+pytestmark = [needs_compiler, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -129,8 +129,11 @@ class Chain(Networked, GetAncestors):
 
     limits: ClassVar[Limits] = Limits()
 
+    _candidate: ClassVar[type[Candidate]] = Candidate
+
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
+        cls._candidate = ContextCandidate if issubclass(cls, BuildBlockWithContext) else Candidate
         parser(cls.transaction)  # raises TypeError at once for what isn't one
         must_extend(cls, EXTENDED)
         if not isinstance(cls.limits, Limits):
@@ -398,7 +401,6 @@ class Chain(Networked, GetAncestors):
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vmsdk-chain")
         self._ending = threading.Event()
         self._last = self._load(genesis)
-        self._candidate = ContextCandidate if isinstance(self, BuildBlockWithContext) else Candidate
         followers: Any = self.followers()
         self._followers = tuple(followers) if isinstance(followers, Iterable) else (followers,)
         if not all(isinstance(each, Follower) for each in self._followers):

@@ -168,7 +168,7 @@ def open_streams(level: int | str = logging.INFO) -> None:
 
 
 def reopen_descriptors() -> None:
-    """Reopen stdin, stdout and stderr if the author's code has closed them.
+    """Reopen stdin, stdout and stderr if the author's imports have closed them. Called once.
 
     Otherwise the next socket would be one of them, and get what is printed.
     """
@@ -177,6 +177,8 @@ def reopen_descriptors() -> None:
             os.fstat(descriptor)
         except OSError:
             os.dup2(copy, descriptor)
+        os.close(copy)  # a node notices when the plugin closes its stdout
+    _copies.clear()
 
 
 def forget_streams() -> None:

@@ -23,7 +23,7 @@ SOURCES: dict[bytes, Any] = {
     b"a uuid": uuid.uuid4,
     b"a set's order": lambda: list({str(each) for each in range(20)}),
     b"a dict from a set": lambda: dict.fromkeys({str(each) for each in range(20)}),
-    b"an address": lambda: id(object()),
+    b"an address": lambda: id(SOURCES),
     b"nothing": lambda: "",
 }
 
