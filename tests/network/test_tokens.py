@@ -43,8 +43,8 @@ def example(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_transfers_in_bursts_over_three_nodes_of_which_one_is_killed(
     make_network: Callable[..., LocalNetwork], any_node: NodeBinary
 ) -> None:
-    from tokensvm import Transfer  # type: ignore[import-not-found]
-    from tokenswallet import Node  # type: ignore[import-not-found]
+    from tokensvm import Transfer
+    from tokenswallet import Node
 
     signers = [keys.Ed25519Key.generate() for _ in range(SENDERS)]
     recipient = bytes(19) + b"\1"

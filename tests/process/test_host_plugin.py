@@ -167,11 +167,9 @@ def test_edge_7_a_crash_is_noticed_only_at_the_timeout_and_its_last_words_are_ke
 
 
 def test_an_impatient_host_reports_a_crash_at_once() -> None:
-    process = PluginProcess(command("crashes.py"), handshake_timeout_s=DEADLINE_S, patient=False)
-    began = time.monotonic()
+    process = PluginProcess(command("crashes.py"), handshake_timeout_s=3_600, patient=False)
     with pytest.raises(EndedBeforeHandshake) as caught:
         process.start()
-    assert time.monotonic() - began < DEADLINE_S
     assert caught.value.exit_code == 1
 
 
@@ -198,19 +196,26 @@ def test_edge_11_a_plugin_that_ignores_sigterm_is_killed_after_the_timeout() -> 
     assert time.monotonic() - began >= 0.5
 
 
-def test_stopping_is_done_once_and_repeats_wait_for_it() -> None:
+def test_stopping_is_done_once_and_repeats_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     process = PluginProcess(command("bare_vm.py", "45", "deaf"), stop_timeout_s=0.5)
     process.start()
     codes: list[int | None] = []
+    sent: list[int] = []
+    send_signal = process.send_signal
+
+    def watched(number: int) -> bool:
+        sent.append(number)
+        return send_signal(number)
+
+    monkeypatch.setattr(process, "send_signal", watched)
     threads = [threading.Thread(target=lambda: codes.append(process.stop())) for _ in range(3)]
-    began = time.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(DEADLINE_S)
     assert codes == [-signal.SIGKILL] * 3
-    assert time.monotonic() - began < 3 * 0.5
     assert process.stop() == -signal.SIGKILL
+    assert sent == [signal.SIGTERM, signal.SIGKILL]
 
 
 def test_stopping_what_was_never_started_is_harmless() -> None:

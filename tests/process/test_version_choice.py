@@ -122,28 +122,20 @@ def test_a_node_whose_file_was_replaced_while_it_runs_is_asked_itself(
     upgrading.join()
 
 
-def test_the_answer_of_300_ms_leaves_time_to_initialise_within_a_second(
-    launcher: Path, environment: Environment, tmp_path: Path, lines: Lines
+def test_a_node_that_takes_300_ms_to_report_its_version_delays_the_start_by_no_more(
+    launcher: Path, tmp_path: Path, lines: Lines
 ) -> None:
-    node = FakeNode(tmp_path / "metalgo", answer(45), delay_ms=300)
     tries = []
     for _ in range(8):
-        for entry in environment.answers.glob("*"):
-            entry.unlink()
-        # On a machine that is busy with other things everything takes longer, this as well.
-        limit_s = max(1.0, 10 * import_grpc_s())
-        took_s = initialized_after_s(started_by(node, launcher, protocol=45, log=lines))
-        if took_s < limit_s:
+        prompt = FakeNode(tmp_path / "prompt" / "metalgo", answer(45))
+        prompt_s = initialized_after_s(started_by(prompt, launcher, protocol=45, log=lines))
+        slow = FakeNode(tmp_path / "slow" / "metalgo", answer(45), delay_ms=300)
+        slow_s = initialized_after_s(started_by(slow, launcher, protocol=45, log=lines))
+        # Twice, since nothing else on the machine stands still.
+        if slow_s < 2 * (prompt_s + 0.3):
             return
-        tries.append((took_s, limit_s))
-    pytest.fail(f"seconds taken, seconds allowed: {tries}")
-
-
-def import_grpc_s() -> float:
-    """What every start of a plugin waits for: about 0.07 s."""
-    begun_s = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import grpc"], check=True)
-    return time.perf_counter() - begun_s
+        tries.append((prompt_s, slow_s))
+    pytest.fail(f"seconds without and with the delay: {tries}")
 
 
 def initialized_after_s(host: Host) -> float:

@@ -139,19 +139,18 @@ def test_only_the_first_answer_of_a_peer_counts(chain: Chain, vm: ListeningVM, s
 
 @pytest.mark.parametrize("why", ["unknown", "disconnected", "too large"])
 def test_an_unsendable_request_fails_promptly_with_timed_out(
-    chain: Chain, vm: ListeningVM, sender: RawStub, why: str
+    start: Callable[..., Chain], vm: ListeningVM, stub: MakeStub, why: str
 ) -> None:
+    chain = start(app_timeout_s=3_600)
     if why != "unknown":
         chain.connect(Peer(node(1)))
     if why == "disconnected":
         chain.disconnect(node(1))
     data = bytes(2 * 1024 * 1024 + 1) if why == "too large" else b"?"
-    began = time.monotonic()
-    sender.SendAppRequest(request(node(1), data=data))
+    stub(chain.services.address, AppSender).SendAppRequest(request(node(1), data=data))
     assert vm.next() == vm_pb2.AppRequestFailedMsg(
         node_id=node(1), request_id=1, error_code=-1, error_message="timed out"
     )
-    assert time.monotonic() - began < 5, "the timeout of a request that was sent is 5 s"
 
 
 def test_a_silent_peer_fails_the_request_after_the_timeout(

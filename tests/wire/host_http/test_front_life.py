@@ -25,6 +25,7 @@ from tests.wire.host_http.fakevm import FakeVM, respond
 from vmsdk._pb.io.prometheus.client import metrics_pb2
 from vmsdk.host.errors import HostError
 from vmsdk.host.http import HTTPFront
+from vmsdk.host.http.connection import Deadline
 from vmsdk.protocol import protocol
 
 REQUEST = b"GET /ext/bc/fake HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -145,13 +146,23 @@ def test_a_client_that_stops_sending_still_gets_the_nodes_own_responses(start_fr
         assert sock.makefile("rb").read().startswith(b"HTTP/1.1 404")
 
 
-def test_an_answer_that_comes_too_late_is_not_sent(vm: FakeVM, start_front: StartFront) -> None:
+def test_a_response_that_comes_too_late_is_not_sent(
+    vm: FakeVM, start_front: StartFront, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = threading.Event()
+    expire = Deadline._pass
+
+    def watched(deadline: Deadline) -> None:
+        expire(deadline)
+        passed.set()
+
     async def slow(request: Any, context: Any) -> Any:
-        await asyncio.sleep(0.6)
+        assert await asyncio.to_thread(passed.wait, 20)
         return await respond(200, b"late")(request, context)
 
+    monkeypatch.setattr(Deadline, "_pass", watched)
     vm.simple = slow
-    assert exchange(start_front(write_timeout_s=0.2), REQUEST) == b""
+    assert exchange(start_front(write_timeout_s=0.05), REQUEST) == b""
 
 
 def test_each_request_is_told_to_the_access_callback(vm: FakeVM, start_front: StartFront) -> None:
