@@ -14,7 +14,7 @@ class StateSyncMode(IntEnum):
     """How a VM syncs to an accepted summary. Numbers as in the protocol's `Mode` enumeration."""
 
     SKIPPED = 1
-    """Not at all: the node goes on to bootstrapping."""
+    """Skip it: the node goes on to bootstrapping."""
 
     STATIC = 2
     """The node waits until the VM calls `Context.state_sync_finished`."""

@@ -134,7 +134,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Hash:
-    """A payload by which a chain vouches for whatever has this hash, such as a block."""
+    """A payload by which a chain vouches for a hash, such as that of a block."""
 
     TYPE_ID: ClassVar[int] = 0
 

@@ -102,7 +102,7 @@ class TimestampVM(vmsdk.ChainVM):
 
     def parse_block(self, data: bytes) -> TimestampBlock:
         if len(data) != _BLOCK.size:
-            raise vmsdk.InvalidBlock(f"{len(data)} bytes are no block: it has {_BLOCK.size}")
+            raise vmsdk.InvalidBlock(f"a block has {_BLOCK.size} bytes, not {len(data)}")
         parent_id, height, timestamp, content = _BLOCK.unpack(data)
         if not 0 <= timestamp <= MAX_TIMESTAMP:
             raise vmsdk.InvalidBlock(f"time {timestamp} is not within 0 and {MAX_TIMESTAMP}")

@@ -189,7 +189,7 @@ class AcceptedState(State):
     # Snapshots ------------------------------------------------------------------------------------
 
     def open_snapshot(self) -> Snapshot:
-        """The state as it is now, however many blocks are accepted meanwhile. Close it soon.
+        """The state as it is now, unchanged by later blocks. Close it soon.
 
         Raises `SnapshotUnavailable` if too many are open.
         """

@@ -82,7 +82,7 @@ class Admission:
         with self._lock:
             self._refresh()
             if pending.id in self._pool:
-                return  # another thread has brought it meanwhile
+                return  # another thread has caught up already
             if self._replaces(pending):
                 # It runs in the place of the other when all are run again.
                 self._pool.add(pending)
@@ -188,7 +188,7 @@ class Admission:
             self._rebuild()
 
     def _reset(self) -> None:
-        self._is_stale = False  # first, for the engine's thread may set it meanwhile
+        self._is_stale = False  # first, since the engine's thread may set it again
         self._layers = []
         self._top = Overlay(self._accepted)
         self._begin(self._top)

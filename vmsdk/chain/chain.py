@@ -115,7 +115,7 @@ class ContextCandidate(Candidate, VerifyWithContext):
 
 
 class Chain(Networked, GetAncestors):
-    """A chain whose author writes the rules. Everything else is here.
+    """A whole blockchain, except for its rules, which a subclass writes.
 
     The node runs it as any `ChainVM`. `execute` is called at admission, when a block is built, when
     it is verified, while the chain bootstraps, and in replays, on several threads: it must depend
@@ -209,7 +209,7 @@ class Chain(Networked, GetAncestors):
         """The last accepted state, unchanged for as long as the `with` block lasts. From any
         thread.
 
-        With *pending*, the state after all waiting transactions as well: a wallet's next nonce.
+        With *pending*, the state includes all waiting transactions, as for a wallet's next nonce.
         Raises `SnapshotUnavailable` when too many are open, or when it is read for too long.
         """
         self._not_in_rules("snapshot")

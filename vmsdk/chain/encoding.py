@@ -80,7 +80,7 @@ _COUNT_MAX = 2**32 - 1
 _REFUSALS = (struct.error, TypeError, ValueError, OverflowError, AttributeError)
 _INTEGERS = {8: "B", 16: "H", 32: "I", 64: "Q"}
 
-_CURES = {
+_FIXES = {
     float: "floats differ between machines: count an integer number of the smallest unit, such as U64",
     int: "say how wide it is: U8, U16, U32, U64, U128, U256, I8, I16, I32 or I64",
     bytes: "give its length, Annotated[bytes, Fixed(20)], or a bound, Annotated[bytes, Max(140)]",
@@ -157,7 +157,7 @@ class Item(Encoding[_T]):
 def encoding_of(annotation: Any) -> Encoding[Any]:
     """Compile the encoding of the values that *annotation* describes, such as a dataclass or `U64`.
 
-    Raises `TypeError` if they can't be encoded; the text names the annotation and the cure.
+    Raises `TypeError` if they can't be encoded; the text names the annotation and the fix.
     """
     return _compile(annotation, _name(annotation), ())
 
@@ -240,8 +240,8 @@ def _compile(annotation: Any, where: str, outer: tuple[type[Any], ...]) -> Encod
             return _enumeration(annotation, where)
         if dataclasses.is_dataclass(annotation):
             return record(annotation, outer=outer)
-    cure = _CURES.get(origin or annotation, _OTHERWISE)
-    raise TypeError(f"{where}: {_name(annotation)} can't be encoded: {cure}")
+    fix = _FIXES.get(origin or annotation, _OTHERWISE)
+    raise TypeError(f"{where}: {_name(annotation)} can't be encoded: {fix}")
 
 
 def _marked(base: Any, mark: object, where: str, outer: tuple[type[Any], ...]) -> Encoding[Any] | None:

@@ -199,9 +199,7 @@ class History:
         batch.put(_LAST, block.id)
 
     def prune(self, last_height: int) -> None:
-        """Delete what is no longer kept, if it is much. One batch; a crash before it loses
-        nothing.
-        """
+        """Delete what is no longer kept, once enough has accumulated, in one batch."""
         for marker, keep in self._keep.items():
             if keep is None:
                 continue

@@ -285,7 +285,7 @@ class Mempool:
         """The ready transactions in the order in which a block takes them, without those in
         *exclude*.
 
-        Reports changes of the mempool made meanwhile, or doesn't.
+        May or may not include changes made during the iteration.
         """
         with self._lock:
             ready = [each for each in self._by_id.values() if not each.is_parked and each.id not in exclude]

@@ -93,8 +93,8 @@ class State(ABC):
     ) -> Iterator[tuple[bytes, bytes]]:
         """The pairs whose key begins with *prefix*, in ascending order of keys: at most *limit*.
 
-        Begins at the key *prefix* + *start*, or after it. Changes made meanwhile don't show. Always
-        give a *limit* where a client can ask: a scan takes as long as there are keys.
+        Begins at the key *prefix* + *start*, or after it. Changes made during the iteration don't
+        show. Always give a *limit* where a client can ask: a scan takes as long as there are keys.
         """
         prefix = as_bytes(prefix)
         pairs = self.pairs(prefix, prefix + as_bytes(start))
@@ -144,7 +144,7 @@ class Overlay(State):
         return [self.writes[key] if key in self.writes else found[key] for key in keys]
 
     def pairs(self, prefix: bytes, first: bytes) -> Iterator[tuple[bytes, bytes]]:
-        # The range is copied, so that whoever reads the pairs may write meanwhile.
+        # The range is copied, so that the caller may write while reading the pairs.
         own = []
         if self.writes:
             if self._sorted is None:
@@ -211,7 +211,7 @@ def merge(
                 yield change[0], change[1]
             change = next(changes, None)
     finally:
-        # A database iterator is released at once, also if nobody reads on.
+        # A database iterator is released at once, even if the caller stops reading.
         close = getattr(below, "close", None)
         if close is not None:
             close()

@@ -118,7 +118,7 @@ class SyncableChain(Chain, StateSyncableVM):
             )
         elif block.height:
             self._is_writing = True
-            # It shows the state as it is now, whatever is accepted before it has been read.
+            # It shows the state as it is now, even if blocks are accepted while it is read.
             self._in_background(self._write, block, self.ctx.db.iterate(prefix=self.accepted.prefix))
 
     def _write(self, block: Block, stored: DatabaseIterator) -> None:

@@ -60,7 +60,7 @@ class Table(Generic[_K, _V]):
         return self.prefix_of(key)
 
     def prefix_of(self, items: tuple[Any, ...]) -> bytes:
-        """Return what the state's keys have in common whose first items are *items*."""
+        """Return the common prefix of all state keys whose first items are *items*."""
         try:
             parts = zip(self.key_parts[: len(items)], items, strict=True)
             return self.prefix + b"".join([part.encode(item) for part, item in parts])

@@ -52,11 +52,11 @@ def as_asgi(app: object, *, prefix: str | None) -> ASGIApp:
     if positional == _WSGI_ARGUMENTS:
         return WSGI(app)
     if positional == ("scope",):
-        cure = "make it ASGI 3 with asgiref.compatibility.guarantee_single_callable"
-        raise NotAnApp(prefix, app, f"it looks like ASGI 2; {cure}")
+        fix = "make it ASGI 3 with asgiref.compatibility.guarantee_single_callable"
+        raise NotAnApp(prefix, app, f"it looks like ASGI 2; {fix}")
     if by_star or len(positional) in (2, 3):
-        cure = "say which with vmsdk.http.ASGI(app) or vmsdk.http.WSGI(app)"
-        raise NotAnApp(prefix, app, f"it could be ASGI or WSGI: {cure}")
+        fix = "choose one with vmsdk.http.ASGI(app) or vmsdk.http.WSGI(app)"
+        raise NotAnApp(prefix, app, f"it could be ASGI or WSGI: {fix}")
     expected = "an ASGI app takes (scope, receive, send) and a WSGI app (environ, start_response)"
     raise NotAnApp(prefix, app, f"{expected}, not ({', '.join(positional)})")
 

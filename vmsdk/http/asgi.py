@@ -18,7 +18,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 FAILURES = (Exception, SystemExit, KeyboardInterrupt)
-"""What an app may fail with. Raising `SystemExit` must not end the process, nor the event loop."""
+"""Exceptions of an app that must end neither the process nor the event loop."""
 
 # Keys of the scope, which are absent under another server than vmsdk's:
 
@@ -26,8 +26,8 @@ RUN_IN_THREAD = "vmsdk.run_in_thread"
 """`async (function, *arguments) -> result` runs blocking code in a bounded thread pool."""
 
 WAITING = "vmsdk.waiting"
-"""`() -> context manager`, entered in such a thread around what waits for the client, so that other
-work gets another thread meanwhile."""
+"""`() -> context manager`, entered in such a thread to wait for the client. Until it exits, other
+work gets another thread."""
 
 REPORT = "vmsdk.report"
 """Scope key: `(what raised, error, consequence) -> None` logs an error of the author's code: one

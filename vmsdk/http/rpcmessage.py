@@ -74,8 +74,8 @@ def decode(body: bytes) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, (ID, NodeID)):
         return str(value)
-    cure = ": use its hex() or another text" if isinstance(value, (bytes, bytearray, memoryview)) else ""
-    raise TypeError(f"a value of type {type(value).__name__} is not JSON{cure}")
+    fix = ": use its hex() or another text" if isinstance(value, (bytes, bytearray, memoryview)) else ""
+    raise TypeError(f"a value of type {type(value).__name__} is not JSON{fix}")
 
 
 encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode

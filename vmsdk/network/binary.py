@@ -51,10 +51,10 @@ class NodeBinary:
         found = cls._ask(_locate(path))
         if found.protocol not in PROTOCOLS:
             newest = ", ".join(PROTOCOLS[NEWEST].releases)
-            cure = "upgrade vmsdk" if found.protocol > NEWEST else "a newer node"
+            fix = "upgrade vmsdk" if found.protocol > NEWEST else "a newer node"
             raise NetworkError(
                 f"{found.path} is {found.version}, which speaks protocol {found.protocol}; this vmsdk speaks "
-                f"{OLDEST} to {NEWEST} ({newest}): use a node in that range, or {cure}"
+                f"{OLDEST} to {NEWEST} ({newest}): use a node in that range, or {fix}"
             )
         return found
 

@@ -60,7 +60,7 @@ def node_flags(
 
 
 class Launch:
-    """A node's process since its start, and what its logs have said since."""
+    """A node's process, and what it has logged since its start."""
 
     def __init__(self, name: str, binary: str, flags: Mapping[str, str]) -> None:
         """Start the process. Raises `NetworkError` if the system can't run the binary."""

@@ -310,7 +310,7 @@ class LocalNetwork:
             first, *others = self.nodes
             births = []
             if self._new_chains:
-                # Only a node knows what there is to spend: releases differ in their local genesis.
+                # Ask a node for the funds: releases differ in their local genesis.
                 first.spawn(bare=True)
                 self._chains.install(self._new_chains)
                 first.await_primary_network(timeout_s)
@@ -333,7 +333,7 @@ class LocalNetwork:
             try:
                 directory.rmdir()
             except OSError:
-                break  # another network has come into it meanwhile
+                break  # another network has been created there
 
     def _resume(self, timeout_s: float) -> None:
         with self._store.locked():

@@ -259,7 +259,8 @@ class Node:
     def _peers(self, network: NetworkRecord) -> list[NodeRecord]:
         """The other nodes that run or are about to.
 
-        A node learns of no others from its peers, so it must be given all; for dead ones it waits.
+        A node does not discover nodes through its peers, so it needs all of them, and waits for
+        those that are dead.
         """
         together = {node.name for node in self._together}
         return [
@@ -387,7 +388,7 @@ def _await_mesh(store: Store, timeout_s: float) -> None:
 
 
 def _free_port() -> int:
-    """A port that nobody listens on now. The nodes must know each other's before they listen."""
+    """A free port. The nodes must know each other's before they listen."""
     with socket.socket() as probe:
         probe.bind((LOCALHOST, 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""A node's operating-system process, whoever started it."""
+"""A node's operating-system process, started by vmsdk or not."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Process:
 
     @classmethod
     def start(cls, command: list[str], output: Path, environment: Mapping[str, str] | None = None) -> Self:
-        """Start a process in a session of its own, so that a terminal's Ctrl-C doesn't reach it.
+        """Start a process in its own session, so that a terminal's Ctrl-C doesn't reach it.
 
         Its output is appended to the file `output`. Raises `OSError` if it can't be started.
         """

@@ -1,4 +1,4 @@
-"""What a network is, on the disk: a file in its directory, which one process changes at a time."""
+"""A network's record: a file in its directory, which one process changes at a time."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class UTXO:
     threshold: int = 1
     """How many of the addresses must sign."""
     locktime_s: int = 0
-    """Unix seconds before which nobody may spend it."""
+    """Unix seconds before which it can't be spent."""
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self | None:

@@ -89,7 +89,7 @@ class Blocks:
         return response
 
     def _report_idle(self) -> None:
-        """Report a VM that has work and builds nothing, which would go on silently for ever."""
+        """Report a VM that has work but builds nothing, which would otherwise never show."""
         if self._is_reported or not self._events.has_pending_work():
             return
         tip = self._blocks.preferred

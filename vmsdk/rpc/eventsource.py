@@ -28,7 +28,7 @@ MAX_WAITS = 4
 UNHEARD_S = 0.2
 # It may also ask because something changed on a busy chain, so there is a limit.
 MAX_REPEATS = 16
-# How often has_pending_work is asked though nobody has called notify.
+# How often has_pending_work is called without a notify.
 RECHECK_S = 3.0
 # A notify that comes this much later than its work is not forgotten.
 FORGOTTEN_S = 0.5
@@ -110,7 +110,7 @@ class _SyncEnd:
             self.is_due = True
 
     def queue(self) -> None:
-        """The node has it in a queue, out of which nothing gets lost."""
+        """The node has it in its queue, which loses nothing."""
         self._queued = True
         self._taken_at = float("-inf")
         self._settle()
@@ -255,7 +255,7 @@ class EventSource:
     # Waiting --------------------------------------------------------------------------------------
 
     def begin(self) -> Wait:
-        """A new wait. If there are too many, the oldest end: nobody listens to them any more."""
+        """A new wait. If there are too many, the oldest end: the node has given up on them."""
         wait = Wait(self._wake)
         with self._condition:
             self._sync_end.asked(self._clock())
@@ -285,7 +285,7 @@ class EventSource:
                 self._change()
 
     def queued(self, event: Event) -> None:
-        """*event* is in the node's queue, out of which nothing gets lost."""
+        """*event* is in the node's queue, which loses nothing."""
         with self._condition:
             if event is Event.STATE_SYNC_FINISHED:
                 self._sync_end.queue()

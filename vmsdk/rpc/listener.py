@@ -70,7 +70,7 @@ def bind(addresses: Addresses) -> tuple[Server, str]:
 
 def make_server(*, reserved: int = 0, around: AbstractContextManager[object] = _NOTHING) -> Server:
     """A server with the threads for lanes that are *reserved*: the fast one, or grpcio's where it
-    can't be had.
+    is not available.
 
     It enters *around* to run a method. `GRPC_VMSDK_SERVER=public` in the environment chooses
     grpcio's.

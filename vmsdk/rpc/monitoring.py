@@ -94,7 +94,7 @@ class HealthService(grpc.GenericRpcHandler):
         return grpc.method_handlers_generic_handler(
             HEALTH_SERVICE,
             {
-                # In a lane of its own, since watchers may hold every other thread.
+                # In its own lane, since watchers may hold every other thread.
                 "Check": LaneMethod(servicer.Check, request, response, Lane("Check")),
                 "Watch": grpc.unary_stream_rpc_method_handler(servicer.Watch, request, response),
             },

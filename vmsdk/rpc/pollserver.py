@@ -27,10 +27,10 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from vmsdk.rpc.lane import HELD_AFTER_S, Lane, end_process
 
 POLLERS = 2
-"""Threads that wait for calls at a time: while one runs a call, another takes the next one."""
+"""How many threads wait for calls: while one runs a call, another takes the next one."""
 CATCH_UP_S = 0.2
-"""How often idle threads look for due work. The core wakes them this often anyway, and waits for no
-longer by its monotonic clock, whatever becomes of the wall clock.
+"""How often idle threads look for due work. The core wakes them this often anyway, by its monotonic
+clock, so changes of the wall clock don't matter.
 """
 HANGS_AFTER_S = 0.5
 """How long a stop waits for a method whose call it has cancelled."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SWITCH_INTERVAL_S = 20e-6
-"""While HTTP works, in pieces of 50 to 150 µs between two system calls."""
+"""The GIL switch interval while HTTP works, in pieces of 50 to 150 µs between system calls."""
 LONGEST_WAIT_S = 0.001
 """An engine call may take long: between two waits of this length, HTTP does one piece of work."""
 ANNOUNCED_S = 0.001

@@ -117,7 +117,7 @@ class Watchdog:
                 break
             try:
                 self.check()
-            except Exception as error:  # noqa: BLE001 - it reads what other threads change meanwhile
+            except Exception as error:  # noqa: BLE001 - it reads what other threads are changing
                 _log.debug("the watchdog failed", exc_info=error)
         faulthandler.cancel_dump_traceback_later()
 
@@ -212,7 +212,7 @@ def _tasks(loop: Any) -> set[asyncio.Task[Any]]:
 
     try:
         return all_tasks(loop)
-    except RuntimeError:  # they change meanwhile
+    except RuntimeError:  # other threads are changing them
         return set()
 
 

@@ -54,7 +54,7 @@ def authors_frames(error: BaseException) -> TracebackType | None:
 
 @contextmanager
 def _ends_with(parent: Parent, leave: Callable[[], None]) -> Iterator[None]:
-    """Watch *parent* meanwhile, since an import that hangs must not outlive the node."""
+    """Watch *parent* inside the block: an import that hangs must not outlive the node."""
     done = threading.Event()
 
     def watch() -> None:

@@ -160,7 +160,7 @@ def open_streams(level: int | str = logging.INFO) -> None:
     root = logging.getLogger()
     root.setLevel(level)
     if not root.handlers:
-        # With a stream of its own: the author may detach or replace sys.stderr.
+        # With its own stream: the author may detach or replace sys.stderr.
         handler = _StreamHandler(LineStream(_stderr))
         handler.setFormatter(_OneLine())
         root.addHandler(handler)

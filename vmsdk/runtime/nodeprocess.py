@@ -11,7 +11,7 @@ NODE_NAMES = ("avalanchego", "metalgo")
 # An interpreter is not a node: it would print its own version.
 _INTERPRETERS = ("python", "pypy")
 
-# More than any wrapper needs. Ends the search if the process table changes meanwhile.
+# More than any wrapper needs. Ends the search even if the process table changes during it.
 MAX_GENERATIONS = 16
 PS_TIMEOUT_S = 1.0
 PROC = "/proc"

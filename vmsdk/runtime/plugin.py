@@ -86,7 +86,7 @@ def run(load: Callable[[], ChainVM], options: Options) -> None:
         finally:
             if os.getpid() != pid:
                 os._exit(0)  # a child that the import forked: only the parent is a plugin
-            # Modules of Python are still to be imported, whatever the author's code removed.
+            # Python modules are still to be imported, even if the author's code removed their path.
             sys.path += [each for each in path if each not in sys.path]
             logs.reopen_descriptors()
 

@@ -34,7 +34,7 @@ class EverythingBlock(vmsdk.Block, VerifyWithContext):
     @classmethod
     def parse(cls, vm: EverythingVM, data: bytes) -> EverythingBlock:
         if len(data) < HEADER.size:
-            raise vmsdk.InvalidBlock(f"{len(data)} bytes are no block")
+            raise vmsdk.InvalidBlock(f"{len(data)} bytes are not a block")
         parent_id, height, seconds, nanos, wants_context, p_chain_height = HEADER.unpack_from(data)
         timestamp = vmsdk.Timestamp(seconds, nanos)
         return cls(

@@ -42,7 +42,7 @@ _POSTED = b"\0"
 
 @dataclass(frozen=True)
 class Interrupted:
-    """Ctrl-C, SIGTERM, or the end of whatever reads the output."""
+    """Ctrl-C, SIGTERM, or a closed output pipe."""
 
 
 @dataclass(frozen=True)

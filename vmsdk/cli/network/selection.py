@@ -41,8 +41,8 @@ def named_directory(args: argparse.Namespace) -> Path | None:
 
 
 def directory(args: argparse.Namespace) -> Path:
-    """The directory that the options name; by default the only network's, or the only running
-    one's.
+    """The directory that the options name; by default that of the only network, or of the only
+    running one.
 
     Raises `NetworkNotFound` if there is none, `NetworkError` if there are several.
     """

@@ -258,7 +258,7 @@ class StreamedExchange(Exchange):
         await self._node.close()
 
     async def _read(self, body: Body) -> Chunk | None:
-        """The next part of the body; None if the client left meanwhile."""
+        """The next part of the body; None if the client has left."""
         if isinstance(body, InlineBody):
             return await body.read(READ_BYTES)
         # An app may cancel its wait and come back: the result of the read must not be lost with it.

@@ -39,8 +39,8 @@ class ClientDisconnected(ConnectionError):
 def _dial(address: str) -> grpc.aio.Channel:
     """A channel to `host:port`, which connects at its first call.
 
-    Unlike calls to the node's lasting servers, calls on it fail when there is no server: these
-    are up before the plugin hears of them, and gone when the client is.
+    Unlike calls to the node's lasting servers, calls on it fail when there is no server: the node
+    starts these before it sends their address, and stops them when the client leaves.
     """
     return grpc.aio.insecure_channel(target(address), options=CHANNEL_OPTIONS)
 

@@ -28,7 +28,7 @@ JOIN_TIMEOUT_S = 1.0
 
 
 class Pool:
-    """Two daemon threads and a queue. A thread whose job takes long is replaced meanwhile.
+    """Two daemon threads and a queue. A thread whose job takes long is replaced until the job ends.
 
     The threads of a `ThreadPoolExecutor` would keep the process from ending while a job is stuck.
     """

@@ -19,7 +19,7 @@ from vmsdk.rpc.http.pool import Pool
 from vmsdk.rpc.http.target import Target
 from vmsdk.rpc.priority import EnginePriority
 
-# For an app to notice by itself that its client has left, before it is cancelled.
+# How long an app has to notice that its client has left, before it is cancelled.
 DISCONNECT_GRACE_S = 5.0
 
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
