@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 import pytest
 
 from vmsdk import chain
@@ -98,3 +101,50 @@ def test_after_a_failed_commit_no_snapshot_opens() -> None:
     with pytest.raises(Exception, match=r"could not be stored: the disk is full"):
         state.open_snapshot()
     assert MemoryDatabase().get(b"sa") is None
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 1_000, 1 << 20])
+def test_snapshots_taken_by_threads_beside_commits_are_consistent(cache_bytes: int) -> None:
+    """Each commit writes one number to every second key and deletes the others."""
+    state = AcceptedState(MemoryDatabase(), cache_bytes=cache_bytes, snapshot_commits=1 << 30)
+    keys = [b"key%d" % number for number in range(10)]
+
+    def commit(number: int) -> None:
+        value = b"%d" % number
+        with state.commit({key: value if (place + number) % 2 else None for place, key in enumerate(keys)}):
+            pass
+
+    commit(0)
+    failures: list[BaseException] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        try:
+            while not ended.is_set():
+                snapshot = state.open_snapshot()
+                for _ in range(3):
+                    single = [snapshot.get(key) for key in keys]
+                    many = snapshot.get_many(keys)
+                    scanned = dict(snapshot.scan(b"key"))
+                    number = int(next(iter(scanned.values())))
+                    expected = [b"%d" % number if (place + number) % 2 else None for place in range(10)]
+                    assert single == many == [scanned.get(key) for key in keys] == expected
+                snapshot.close()
+        except BaseException as error:  # noqa: BLE001 - reported by the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for number in range(1, 500):
+            commit(number)
+    finally:
+        sys.setswitchinterval(interval)
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert not failures
+    assert not state._undo
