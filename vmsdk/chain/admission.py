@@ -98,7 +98,7 @@ class Admission:
             self._pool.add(pending)
             self._top.absorb(state)
             self._admitted += 1
-            self._promote(pending)
+            self._release(self._pool.parked_after(pending))
 
     def refresh(self) -> None:
         """Bring the pending state up to date with the accepted one."""
@@ -155,25 +155,29 @@ class Admission:
         pending.is_parked = True
         self._pool.add(pending)
 
-    def _promote(self, pending: Pending) -> None:
-        """Run the parked transactions of the same sender that come after this one."""
-        for following in self._pool.parked_after(pending):
+    def _release(self, parked: list[Pending]) -> None:
+        """Run parked transactions, in their order, and make those ready whose turn has come."""
+        waiting = set()  # the senders whose turn has not come
+        for pending in parked:
+            if pending.sender in waiting:
+                continue
             try:
-                state = self._try(following)
+                state = self._try(pending)
             except NotYet:
-                return
-            except Exception as error:  # noqa: BLE001 - not the fault of *pending*, which is admitted
+                waiting.add(pending.sender)
+            except Exception as error:  # noqa: BLE001 - not the fault of the caller's transaction
                 reason = str(error) if isinstance(error, Invalid) else f"execute failed: {error!r}"
-                self._pool.remove(following.id, reason)
+                self._pool.remove(pending.id, reason)
             else:
                 self._top.absorb(state)
-                self._pool.park(following, False)
+                self._pool.park(pending, False)
 
     def _refresh(self) -> None:
         self._pool.expire()
         if self._pool.losses != self._losses:
             self._losses = self._pool.losses
             self._is_stale = True
+        is_overtaken = bool(self._foreign)
         while self._foreign:
             keys = self._foreign.popleft()
             layers = (*self._layers, self._top.writes)
@@ -186,6 +190,8 @@ class Admission:
             self._is_stale or self._admitted > 2 * len(self._pool) + MIN_ADMISSIONS
         ):
             self._rebuild()
+        elif is_overtaken:
+            self._release(self._pool.parked())
 
     def _reset(self) -> None:
         self._is_stale = False  # first, since the engine's thread may set it again

@@ -652,7 +652,9 @@ class Chain(Networked, GetAncestors):
             raise InvalidBlock(f"time {header.timestamp} ms is before the parent's {parent.timestamp} ms")
         latest = self._now_ms() + self.limits.future_ms
         if self._is_normal and header.timestamp > latest:
-            raise InvalidBlock(f"time {header.timestamp} ms is in the future: at most {latest} ms now")
+            raise InvalidBlock(
+                f"time {header.timestamp} ms is in the future: at most {latest} ms by this node's clock"
+            )
         if header.p_chain_height != p_chain_height:
             raise InvalidBlock(
                 f"P-chain height {header.p_chain_height}, but the node verifies it at {p_chain_height}"

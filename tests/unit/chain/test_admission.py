@@ -256,3 +256,16 @@ def test_a_transaction_that_two_threads_bring_at_once_is_executed_once(engine: E
     engine.vm._admission.admit(first)
     engine.vm._admission.admit(second)
     assert next_nonce(engine, b"A") == 1
+
+
+@pytest.mark.parametrize("others", [[], [b"C 0 0"]])
+def test_a_block_from_elsewhere_lets_go_what_was_parked_for_it(engine: Engine, others: list[bytes]) -> None:
+    for raw in (b"A 1 0", b"A 2 0", *others):
+        engine.vm.submit(raw)
+    other = Engine(Nonces())
+    other.vm.submit(b"A 0 0")
+    engine.accept(engine.verify(other.build().raw))
+    engine.vm._worker.submit(lambda: None).result()
+    assert next_nonce(engine, b"A") == 3
+    assert sorted(transactions(engine.produce())) == sorted([b"A 1 0", b"A 2 0", *others])
+    other.stop()
