@@ -54,7 +54,7 @@ def test_each_piece_of_work_becomes_one_block(chain: Chain, host: GoHost) -> Non
     assert quiet(host)
 
 
-def test_work_that_was_there_before_the_restart_is_told(host: GoHost, plugin: Path) -> None:
+def test_work_that_was_there_before_the_restart_is_reported(host: GoHost, plugin: Path) -> None:
     host.run(plugin, GENESIS)
     host.shutdown()
     restarted = Chain(host, plugin, config=b"work")
@@ -93,7 +93,7 @@ def test_a_cancelled_wait_takes_no_event_with_it(chain: Chain, host: GoHost) -> 
     assert host.last_accepted().height == 10
 
 
-def test_work_in_a_block_that_is_not_yet_verified_is_not_told_twice(chain: Chain, host: GoHost) -> None:
+def test_work_in_a_block_that_is_not_yet_verified_is_not_reported_twice(chain: Chain, host: GoHost) -> None:
     chain.propose(b"work")
     assert host.wait_for_event() == BUILD_BLOCK
     block = host.build()

@@ -161,7 +161,7 @@ def test_an_invalid_block_is_refused_and_the_chain_goes_on(
 
 
 @pytest.mark.parametrize("seconds", [-1, 253_402_300_800, -(2**63)])
-def test_a_time_that_the_wire_cannot_carry_is_no_block(host: GoHost, plugin: Path, seconds: int) -> None:
+def test_a_time_that_the_wire_cannot_carry_is_not_a_block(host: GoHost, plugin: Path, seconds: int) -> None:
     genesis = host.run(plugin, GENESIS)
     with pytest.raises(GoHostError, match=r"is (not )?within 0 and 253402300799"):
         host.parse(encoded(genesis, seconds=seconds))
@@ -179,7 +179,7 @@ def test_a_block_ten_seconds_ahead_is_the_last_that_is_valid(host: GoHost, plugi
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff" * 7, bytes(79), bytes(81)], ids=["none", "few", "79", "81"])
-def test_bytes_that_are_no_block_are_refused(host: GoHost, plugin: Path, data: bytes) -> None:
+def test_bytes_that_are_not_a_block_are_refused(host: GoHost, plugin: Path, data: bytes) -> None:
     host.run(plugin, GENESIS)
     with pytest.raises(GoHostError):
         host.parse(data)

@@ -130,7 +130,9 @@ def test_a_plugin_that_fails_its_registration_is_told_with_what_it_printed(
     assert f"could not start the plugin {network.directory}/plugins/" in str(caught.value)
 
 
-def test_a_plugin_that_is_no_program(any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path) -> None:
+def test_a_plugin_that_is_not_a_program(
+    any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
+) -> None:
     network = make_network(executable(tmp_path, "\x7fELF and no more"), node=any_node.path)
     with nothing_left_in(tmp_path), pytest.raises(PluginFailed, match="exec format error"):
         network.start()

@@ -200,7 +200,7 @@ def test_a_plugin_that_ends_at_once_is_reported_at_once(tmp_path: Path) -> None:
         assert dev.output.endswith("\n  no luck today")
 
 
-def test_a_plugin_that_is_no_program_is_reported(tmp_path: Path) -> None:
+def test_a_plugin_that_is_not_a_program_is_reported(tmp_path: Path) -> None:
     plugin = tmp_path / "plugin"
     plugin.write_text("#!/nothing/here\n")
     plugin.chmod(0o755)
@@ -329,7 +329,7 @@ def test_an_app_is_told_by_a_url_to_open_and_without_a_call_that_it_may_not_unde
 # Mistakes -----------------------------------------------------------------------------------------
 
 
-def test_a_taken_port_is_told_with_the_cure_and_no_vm_is_started(tmp_path: Path) -> None:
+def test_a_taken_port_is_reported_and_no_vm_is_started(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with Dev(talkative(tmp_path), folder=tmp_path, port=port) as dev:

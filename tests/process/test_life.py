@@ -208,7 +208,7 @@ def test_edge_8_a_vm_that_closes_its_stdout_is_stopped(lines: Lines) -> None:
     host.kill()
 
 
-def test_edge_14_pings_on_an_idle_connection_are_no_abuse(lines: Lines) -> None:
+def test_edge_14_pings_on_an_idle_connection_are_not_abuse(lines: Lines) -> None:
     # A node pings every 30 s; as fast as the server allows, so that the test is short, for four
     # pings: with gRPC's own defaults the third or fourth ends the connection.
     options = [

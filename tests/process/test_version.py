@@ -164,7 +164,9 @@ def test_a_node_may_be_named_as_in_a_shell(environment: Environment, tmp_path: P
         ("/etc", "Permission denied"),
     ],
 )
-def test_what_is_no_node_is_an_error_that_names_it(environment: Environment, node: str, reason: str) -> None:
+def test_what_is_not_a_node_is_an_error_that_names_it(
+    environment: Environment, node: str, reason: str
+) -> None:
     done = environment.vmsdk("version", "--node", node)
     assert done.returncode == 1
     assert done.stderr.startswith(f"vmsdk version: {node} can't be asked for its protocol version: ")

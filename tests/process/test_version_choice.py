@@ -329,7 +329,7 @@ def test_the_refusal_says_the_very_command_that_cures_it(
 # Not asked ----------------------------------------------------------------------------------------
 
 
-def test_a_parent_that_is_no_node_is_never_run(launcher: Path, tmp_path: Path, lines: Lines) -> None:
+def test_a_parent_that_is_not_a_node_is_never_run(launcher: Path, tmp_path: Path, lines: Lines) -> None:
     node = FakeNode(tmp_path / "supervisor", answer(43))
     assert is_taken(node, launcher, protocol=DEFAULT_PROTOCOL, log=lines)
     assert node.asked == []
@@ -424,13 +424,13 @@ def test_a_node_by_any_name_is_known_by_the_address_at_which_it_listens(
     assert found_by_a_child_of(node, address(engine), inherited=engine) == str(node.path)
 
 
-def test_a_program_that_listens_elsewhere_is_no_node(tmp_path: Path, engine: socket.socket) -> None:
+def test_a_program_that_listens_elsewhere_is_not_a_node(tmp_path: Path, engine: socket.socket) -> None:
     node = FakeNode(tmp_path / "proxy", answer(45))
     with socket.create_server(("127.0.0.1", 0)) as other:
         assert found_by_a_child_of(node, address(engine), inherited=other) == "None"
 
 
-def test_an_interpreter_of_python_is_no_node_even_if_it_listens(engine: socket.socket) -> None:
+def test_an_interpreter_of_python_is_not_a_node_even_if_it_listens(engine: socket.socket) -> None:
     code = FIND_NODE.format(root=str(ROOT), engine=address(engine))
     said = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True

@@ -89,7 +89,7 @@ def test_a_node_id_has_20_bytes(length: int) -> None:
         NodeID(bytes(length))
 
 
-def test_a_text_of_another_length_is_no_id() -> None:
+def test_a_text_of_another_length_is_not_an_id() -> None:
     with pytest.raises(InvalidInput):
         ID.from_string("45PJLL")
     with pytest.raises(InvalidInput):

@@ -96,7 +96,7 @@ def test_the_vm_with_blocks_of_its_own_refuses_a_block_against_its_rules(
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 47, b"\0" * 48 + b"\xff"])
-def test_the_vm_with_blocks_of_its_own_refuses_what_is_no_entry(chain: Host, data: bytes) -> None:
+def test_the_vm_with_blocks_of_its_own_refuses_what_is_not_an_entry(chain: Host, data: bytes) -> None:
     with pytest.raises(Exception, match="not an entry"):
         chain.chain.parse_block(data)
 

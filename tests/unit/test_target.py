@@ -229,7 +229,7 @@ def test_an_executable_is_called_by_its_file_or_by_what_its_vm_id_says() -> None
         (":", "there is no such file"),
     ],
 )
-def test_what_is_no_target_is_told(text: str, message: str) -> None:
+def test_what_is_not_a_target_is_told(text: str, message: str) -> None:
     Path("chains").mkdir()
     write("plain")
     write("plugin").chmod(0o755)

@@ -117,7 +117,7 @@ def test_a_block_from_elsewhere_lets_parked_ones_go_and_drops_what_it_made_inval
     other.stop()
 
 
-def test_a_transaction_that_is_invalid_on_the_tip_is_no_work_until_the_tip_changes(engine: Engine) -> None:
+def test_a_transaction_that_is_invalid_on_the_tip_is_not_work_until_the_tip_changes(engine: Engine) -> None:
     engine.vm.submit(b"A 0 0")
     other = Engine(Nonces())
     other.vm.submit(b"A 0 9")

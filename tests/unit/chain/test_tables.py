@@ -86,7 +86,7 @@ def test_keys_of_another_type_are_refused(key: Any) -> None:
         Table(b"t/", tuple[U8, str], U8).key(key)
 
 
-def test_bytes_that_are_no_entry_are_refused(state: State) -> None:
+def test_bytes_that_are_not_an_entry_are_refused(state: State) -> None:
     state[b"t/\x01\x02"] = b"\x01"
     with pytest.raises(InvalidEncoding, match="the key 0x742f0102 is too long"):
         list(Table(b"t/", U8, U8).of(state).scan())

@@ -77,7 +77,7 @@ def test_a_directory_is_not_a_node(tmp_path: Path) -> None:
         NodeBinary.find(tmp_path)
 
 
-def test_a_file_without_execute_permission_is_told_with_the_cure(tmp_path: Path) -> None:
+def test_a_file_without_execute_permission_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "avalanchego"
     path.write_text("")
     with pytest.raises(NetworkError, match=f"chmod \\+x {path}"):

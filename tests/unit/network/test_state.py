@@ -64,7 +64,7 @@ def test_a_directory_without_a_network_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "no JSON", "[]", "{}", '{"format": 1}', '{"format": 1, "nodes": [{}], "chains": []}', "\x00"]
 )
-def test_a_damaged_record_is_told_with_the_cure(store: Store, text: str) -> None:
+def test_a_damaged_record_is_reported(store: Store, text: str) -> None:
     store.path.write_text(text)
     with pytest.raises(InvalidState, match="vmsdk network clean"):
         store.load()

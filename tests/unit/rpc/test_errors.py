@@ -54,7 +54,7 @@ def test_a_failed_call_to_the_node_keeps_its_code() -> None:
 
 
 @pytest.mark.parametrize("code", ["OK", "NO_SUCH_CODE"])
-def test_a_code_that_is_no_failure_becomes_unknown(code: str) -> None:
+def test_a_code_that_is_not_a_failure_becomes_unknown(code: str) -> None:
     assert status(NodeError("/a/b", code, "x"))[0] is grpc.StatusCode.UNKNOWN
 
 
@@ -80,7 +80,7 @@ def test_an_error_whose_text_fails_is_told_by_its_kind(fault: BaseException) -> 
     assert status(Unprintable())[1] == "Unprintable"
 
 
-def test_a_text_that_is_no_unicode_is_told_all_the_same() -> None:
+def test_a_text_that_is_not_unicode_is_reported_all_the_same() -> None:
     assert status(ValueError("bad \udcff byte"))[1] == "ValueError: bad ? byte"
 
 

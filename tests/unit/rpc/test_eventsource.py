@@ -165,7 +165,9 @@ def asking(events: EventSource) -> Iterator[Asked]:
     assert asked.answered.wait(PATIENCE_S)
 
 
-def test_edge_56_work_that_is_there_already_is_told_at_once_and_again(vm: Work, events: EventSource) -> None:
+def test_edge_56_work_that_is_there_already_is_reported_at_once_and_again(
+    vm: Work, events: EventSource
+) -> None:
     vm.pending = True
     assert [Asked(events).get() for _ in range(3)] == [Event.BUILD_BLOCK] * 3
 
@@ -230,7 +232,7 @@ def test_new_work_after_failed_builds_waits_for_one_retry(
     assert is_asked_to_build_after(world, FIRST_RETRY_S)
 
 
-def test_a_built_block_is_no_work_until_it_was_verified(vm: Work, events: EventSource) -> None:
+def test_a_built_block_is_not_work_until_it_was_verified(vm: Work, events: EventSource) -> None:
     vm.pending = True
     events.built(ONE)
     with asking(events) as asked:
@@ -239,7 +241,7 @@ def test_a_built_block_is_no_work_until_it_was_verified(vm: Work, events: EventS
         assert asked.get() is Event.BUILD_BLOCK
 
 
-def test_work_that_went_into_a_block_while_the_lock_was_held_is_not_told(
+def test_work_that_went_into_a_block_while_the_lock_was_held_is_not_reported(
     vm: Work, events: EventSource, world: World
 ) -> None:
     vm.pending = True
@@ -276,7 +278,7 @@ def test_a_built_block_that_is_never_verified_holds_the_chain_up_only_for_a_whil
 
 
 @pytest.mark.parametrize("state", [None, State.STATE_SYNCING, State.BOOTSTRAPPING])
-def test_no_work_is_told_before_normal_operation(vm: Work, world: World, state: State | None) -> None:
+def test_no_work_is_reported_before_normal_operation(vm: Work, world: World, state: State | None) -> None:
     vm.pending = True
     if state is not None:
         world.events.state_set(state)
@@ -286,7 +288,7 @@ def test_no_work_is_told_before_normal_operation(vm: Work, world: World, state: 
         assert asked.get() is Event.BUILD_BLOCK
 
 
-def test_the_end_of_state_sync_is_told_until_the_node_has_set_a_state(vm: Work, world: World) -> None:
+def test_the_end_of_state_sync_is_reported_until_the_node_has_set_a_state(vm: Work, world: World) -> None:
     vm.pending = True
     world.events.state_set(State.STATE_SYNCING)
     world.events.finish_state_sync()
@@ -295,7 +297,7 @@ def test_the_end_of_state_sync_is_told_until_the_node_has_set_a_state(vm: Work, 
     assert Asked(world.events).get() is Event.BUILD_BLOCK
 
 
-def test_the_end_of_a_dynamic_sync_in_normal_operation_is_told_once_after_the_work(
+def test_the_end_of_a_dynamic_sync_in_normal_operation_is_reported_once_after_the_work(
     vm: Work, events: EventSource, world: World
 ) -> None:
     vm.pending = True
@@ -308,7 +310,7 @@ def test_the_end_of_a_dynamic_sync_in_normal_operation_is_told_once_after_the_wo
         assert asked.waits()
 
 
-def test_the_end_of_a_dynamic_sync_is_told_again_to_a_node_that_asks_again_at_once(
+def test_the_end_of_a_dynamic_sync_is_reported_again_to_a_node_that_asks_again_at_once(
     events: EventSource, world: World
 ) -> None:
     # It dropped what it was told: it cancelled in that moment, when the answer was on its way.
@@ -320,7 +322,7 @@ def test_the_end_of_a_dynamic_sync_is_told_again_to_a_node_that_asks_again_at_on
         assert asked.waits()
 
 
-def test_the_end_of_a_dynamic_sync_is_not_told_for_ever_on_a_busy_chain(events: EventSource) -> None:
+def test_the_end_of_a_dynamic_sync_is_not_reported_for_ever_on_a_busy_chain(events: EventSource) -> None:
     events.finish_state_sync()
     told = [Asked(events).get() for _ in range(MAX_REPEATS + 1)]
     assert told == [Event.STATE_SYNC_FINISHED] * (MAX_REPEATS + 1)
@@ -354,7 +356,7 @@ def test_the_end_of_a_dynamic_sync_outlives_the_state_that_follows_its_begin(vm:
         assert asked.waits()
 
 
-def test_what_is_in_an_old_nodes_queue_is_not_told_again(world: World) -> None:
+def test_what_is_in_an_old_nodes_queue_is_not_reported_again(world: World) -> None:
     world.events.state_set(State.STATE_SYNCING)
     world.events.finish_state_sync()
     event = Asked(world.events).get()
@@ -366,7 +368,7 @@ def test_what_is_in_an_old_nodes_queue_is_not_told_again(world: World) -> None:
         assert asked.waits()
 
 
-def test_the_end_of_a_dynamic_sync_that_nobody_asked_for_while_bootstrapping_is_told_later(
+def test_the_end_of_a_dynamic_sync_that_nobody_asked_for_while_bootstrapping_is_reported_later(
     world: World,
 ) -> None:
     world.events.syncing(StateSyncMode.DYNAMIC)
@@ -376,7 +378,7 @@ def test_the_end_of_a_dynamic_sync_that_nobody_asked_for_while_bootstrapping_is_
     assert Asked(world.events).get() is Event.STATE_SYNC_FINISHED
 
 
-def test_the_end_of_a_dynamic_sync_that_could_not_be_told_is_told_again(events: EventSource) -> None:
+def test_the_end_of_a_dynamic_sync_that_could_not_be_reported_is_reported_again(events: EventSource) -> None:
     events.finish_state_sync()
     event = Asked(events).get()
     assert event is Event.STATE_SYNC_FINISHED
@@ -384,7 +386,7 @@ def test_the_end_of_a_dynamic_sync_that_could_not_be_told_is_told_again(events: 
     assert Asked(events).get() is Event.STATE_SYNC_FINISHED
 
 
-def test_an_end_of_state_sync_that_the_node_knows_by_now_is_not_told_again(world: World) -> None:
+def test_an_end_of_state_sync_that_the_node_knows_by_now_is_not_reported_again(world: World) -> None:
     world.events.state_set(State.STATE_SYNCING)
     world.events.finish_state_sync()
     event = Asked(world.events).get()
@@ -440,7 +442,7 @@ def test_a_notification_from_inside_has_pending_work_does_not_ask_again(
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("lost my mempool"), SystemExit("lost my mempool")])
-def test_a_fault_of_has_pending_work_is_no_work_and_is_logged(
+def test_a_fault_of_has_pending_work_is_not_work_and_is_logged(
     vm: Work, events: EventSource, world: World, caplog: pytest.LogCaptureFixture, fault: BaseException
 ) -> None:
     vm.fault = fault
@@ -486,7 +488,7 @@ def test_an_author_may_tell_events_in_a_way_of_their_own() -> None:
     assert Asked(World(Own()).events).get() is Event.STATE_SYNC_FINISHED
 
 
-def test_an_own_wait_is_told_of_its_cancellation() -> None:
+def test_an_own_wait_is_notified_of_its_cancellation() -> None:
     class Own(Work):
         def wait_for_event(self, cancelled: threading.Event) -> Event | None:
             cancelled.wait()

@@ -52,7 +52,7 @@ def test_a_line_that_never_ends_is_written_in_pieces(tmp_path: Path) -> None:
         assert (tmp_path / "log").stat().st_size > MAX_PENDING_BYTES
 
 
-def test_what_is_no_unicode_is_written_escaped(pipe: tuple[int, LineStream]) -> None:
+def test_what_is_not_unicode_is_written_escaped(pipe: tuple[int, LineStream]) -> None:
     reader, stream = pipe
     stream.write("lone \udcff and Füße\n")
     assert read(reader).decode() == "lone \\udcff and Füße\n"

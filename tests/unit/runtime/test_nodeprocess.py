@@ -61,13 +61,13 @@ def test_a_listening_socket_is_called_as_among_its_owners_files(family: socket.A
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="by /proc")
-def test_a_connection_is_no_listener() -> None:
+def test_a_connection_is_not_a_listener() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         client = socket.create_connection(server.getsockname())
         with client:
             assert listeners(f"127.0.0.1:{client.getsockname()[1]}") == set()
 
 
-def test_what_is_no_address_has_no_listener() -> None:
+def test_what_is_not_an_address_has_no_listener() -> None:
     assert listeners("rubbish") == set()
     assert listeners("") == set()

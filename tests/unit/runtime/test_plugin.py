@@ -19,7 +19,7 @@ class Unfinished(vmsdk.ChainVM):
 @pytest.mark.parametrize(
     ("given", "message"), [(Unfinished, r"as in serve\(Unfinished\(\)\)"), (None, "not None"), (3, "not 3")]
 )
-def test_what_is_no_vm_is_refused_before_any_node_hears_of_it(given: Any, message: str) -> None:
+def test_what_is_not_a_vm_is_refused_before_a_node_connects(given: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         vmsdk.serve(given)
 

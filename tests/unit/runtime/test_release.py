@@ -120,7 +120,7 @@ def test_a_file_of_another_size_is_another_node(directory: Path, tmp_path: Path)
     assert cache.get(*node(tmp_path / "metalgo", "a newer node")) is None
 
 
-def test_a_path_that_is_no_text_is_a_path_all_the_same(directory: Path, tmp_path: Path) -> None:
+def test_a_path_that_is_not_text_is_a_path_all_the_same(directory: Path, tmp_path: Path) -> None:
     cache = ReleaseCache(str(directory))
     asked = node(tmp_path / "m\udcff\ntal\u00e9")
     cache.put(*asked, RELEASE)

@@ -230,7 +230,7 @@ def test_a_method_that_returns_something_else_is_named_with_what_it_should_retur
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"random bytes"])
-def test_edge_41_what_is_no_block_is_an_error(serve: Serve, data: bytes) -> None:
+def test_edge_41_what_is_not_a_block_is_an_error(serve: Serve, data: bytes) -> None:
     text = refused(lambda: parse(serve(PlainVM()), data))[1]
     assert text == f"{len(data)} bytes are too few for a block"
 

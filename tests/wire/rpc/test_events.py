@@ -88,7 +88,7 @@ def test_edge_55_a_cancelled_wait_ends_in_the_vm_and_the_next_is_answered(serve:
     assert second.result(PATIENCE_S).message == pb.MESSAGE_BUILD_BLOCK
 
 
-def test_edge_56_work_that_was_told_and_dropped_is_told_again(serve: Serve) -> None:
+def test_edge_56_work_that_was_reported_and_dropped_is_reported_again(serve: Serve) -> None:
     vm = BusyVM()
     served = serve(vm)
     vm.work()
@@ -168,7 +168,7 @@ def test_an_engine_call_that_notifies_does_not_block_itself(serve: Serve) -> Non
     assert waiting.result(PATIENCE_S).message == pb.MESSAGE_BUILD_BLOCK
 
 
-def test_edge_68_the_end_of_state_sync_is_told_until_the_next_state(serve: Serve) -> None:
+def test_edge_68_the_end_of_state_sync_is_reported_until_the_next_state(serve: Serve) -> None:
     vm = BusyVM()
     served = serve(vm, run=False)
     served.initialize()
@@ -182,7 +182,7 @@ def test_edge_68_the_end_of_state_sync_is_told_until_the_next_state(serve: Serve
         wait(served).result(QUIET_S)
 
 
-def test_a_dynamic_sync_that_ends_while_its_summary_is_accepted_is_told_after_the_next_state(
+def test_a_dynamic_sync_that_ends_while_its_summary_is_accepted_is_reported_after_the_next_state(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vmsdk.rpc.eventsource.UNHEARD_S", -1)
@@ -214,7 +214,7 @@ def take(served: Served, timeout_s: float = PATIENCE_S) -> int | None:
 
 
 @pytest.mark.parametrize("version", [35, 41])
-def test_until_protocol_41_work_is_told_once_for_each_block(serve: Serve, version: int) -> None:
+def test_until_protocol_41_work_is_reported_once_for_each_block(serve: Serve, version: int) -> None:
     vm = BusyVM()
     served = serve(vm, version)
     for _ in range(5):
@@ -247,7 +247,7 @@ def test_edge_58_a_full_queue_loses_nothing(serve: Serve) -> None:
     assert take(served) == pb.MESSAGE_BUILD_BLOCK
 
 
-def test_work_that_is_left_after_a_block_is_told_again(serve: Serve) -> None:
+def test_work_that_is_left_after_a_block_is_reported_again(serve: Serve) -> None:
     vm = BusyVM()
     served = serve(vm, 41)
     vm.to_build.append(vm.child(b"one"))
@@ -260,7 +260,7 @@ def test_work_that_is_left_after_a_block_is_told_again(serve: Serve) -> None:
     assert take(served, QUIET_S) is None
 
 
-def test_the_end_of_state_sync_is_told_to_old_nodes_too(serve: Serve) -> None:
+def test_the_end_of_state_sync_is_reported_to_old_nodes_too(serve: Serve) -> None:
     vm = BusyVM()
     served = serve(vm, 40, run=False)
     served.initialize()
@@ -272,7 +272,7 @@ def test_the_end_of_state_sync_is_told_to_old_nodes_too(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("mode", [StateSyncMode.STATIC, StateSyncMode.DYNAMIC])
-def test_a_sync_that_ends_while_its_summary_is_accepted_is_told_once_to_old_nodes(
+def test_a_sync_that_ends_while_its_summary_is_accepted_is_reported_once_to_old_nodes(
     serve: Serve, mode: StateSyncMode
 ) -> None:
     served = serve(QuickSyncVM(mode), 41, run=False)

@@ -212,7 +212,7 @@ def test_a_shutdown_that_fails_then_does_not_hide_the_reason(serve: Serve) -> No
 
 
 @pytest.mark.parametrize("version", [None, 7, (1, 0), b"1.0"], ids=repr)
-def test_a_version_that_is_no_text_is_named(serve: Serve, version: object) -> None:
+def test_a_version_that_is_not_text_is_named(serve: Serve, version: object) -> None:
     vm = PlainVM()
     vars(vm)["version"] = version
     text = refused(lambda: serve(vm, run=False).client.Version(pb_empty()))[1]

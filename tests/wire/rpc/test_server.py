@@ -15,7 +15,7 @@ from vmsdk.rpc.server import VMServer
 from .plainvm import PlainVM
 
 
-def test_a_vm_whose_name_is_no_text_is_served_all_the_same() -> None:
+def test_a_vm_whose_name_is_not_text_is_served_all_the_same() -> None:
     class Seven(PlainVM):
         name = 7  # type: ignore[assignment]
 

@@ -110,7 +110,7 @@ def test_the_first_error_is_the_one_that_is_told() -> None:
     assert failed.value.first_error == "disk on fire"
 
 
-def test_a_missing_key_is_no_failure(db: DatabaseClient) -> None:
+def test_a_missing_key_is_not_a_failure(db: DatabaseClient) -> None:
     assert db.get(b"missing") is None
     assert db.get_many([b"missing"]) == [None]
     db.put(b"k", b"v")

@@ -217,6 +217,6 @@ def test_a_name_is_an_address_too() -> None:
     "address",
     ["", "127.0.0.1", "127.0.0.1:", ":9650", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:http", "a:٣"],
 )
-def test_a_text_that_is_no_address_is_refused(address: str) -> None:
+def test_a_text_that_is_not_an_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="expected host:port"):
         connect(address)

@@ -74,7 +74,7 @@ def test_reset_removes_the_chain_and_leaves_the_rest() -> None:
         data.reset()
 
 
-def test_a_damaged_record_is_told_with_the_cure() -> None:
+def test_a_damaged_record_is_reported() -> None:
     begin()
     Path(".vmsdk/coin/chain.json").write_text("{")
     with pytest.raises(VMError, match=r"chain\.json is damaged .*--reset"):

@@ -92,7 +92,7 @@ def test_a_value_that_would_forge_headers_is_refused(value: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", [b"", b"a b", b"a\r\nb", b"a:b"])
-def test_a_name_that_is_no_token_is_refused(name: bytes) -> None:
+def test_a_name_that_is_not_a_token_is_refused(name: bytes) -> None:
     with pytest.raises(InvalidHeader, match="a name that HTTP does not allow"):
         from_asgi([(name, b"x")])
 

@@ -67,7 +67,7 @@ def test_a_task_that_blocks_it_is_not_waited_for_for_ever(thread: LoopThread) ->
     assert thread.loop.is_closed()
 
 
-def test_its_callbacks_give_way_to_the_engine_and_its_waits_are_no_work() -> None:
+def test_its_callbacks_give_way_to_the_engine_and_its_waits_are_not_work() -> None:
     engine = EnginePriority()
     usual_s = sys.getswitchinterval()
     rested = threading.Event()

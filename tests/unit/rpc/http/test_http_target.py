@@ -30,7 +30,7 @@ def test_a_target_is_a_path_and_a_query(target: str, path: str, raw_path: bytes,
 @pytest.mark.parametrize(
     "target", ["", "rpc", "a/b", "/a b", "/a\n", "/\x7f", "/%", "/%2", "/%zz", "?a=1", "mailto:x"]
 )
-def test_what_is_no_target_is_named(target: str) -> None:
+def test_what_is_not_a_target_is_named(target: str) -> None:
     with pytest.raises(InvalidTarget) as caught:
         parse(target)
     assert repr(target) in str(caught.value)
