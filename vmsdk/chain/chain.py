@@ -37,7 +37,7 @@ from vmsdk.chain.state import Overlay
 from vmsdk.chain.state import State as ChainState
 from vmsdk.chain.transactions import must_extend, parser
 from vmsdk.context import Context
-from vmsdk.errors import InvalidBlock, NotFound, NothingToBuild, Refused, VMError
+from vmsdk.errors import InvalidBlock, InvalidEncoding, NotFound, NothingToBuild, Refused, VMError
 from vmsdk.ids import ID
 from vmsdk.p2p.network import Networked
 from vmsdk.state import State
@@ -270,7 +270,10 @@ class Chain(Networked, GetAncestors):
         self._not_in_rules("submit")
         if self._ending.is_set():
             raise VMError("the chain is shutting down")
-        raw = tx if isinstance(tx, bytes) else getattr(tx, "raw", None)
+        try:
+            raw = tx if isinstance(tx, bytes) else getattr(tx, "raw", None)
+        except InvalidEncoding as error:  # a client's value, which its field excludes
+            raise Invalid(str(error)) from None
         if isinstance(raw, bytes):
             return raw
         kind = getattr(self.transaction, "__name__", self.transaction)

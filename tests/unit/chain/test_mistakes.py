@@ -193,3 +193,13 @@ def test_a_block_that_begin_or_end_refuses_is_invalid(method: str) -> None:
     with pytest.raises(vmsdk.InvalidBlock, match=rf"{method} refuses it: closed"):
         engine.verify(block.raw)
     engine.stop()
+
+
+class Bid(chain.Transaction):
+    amount: chain.U64
+
+
+def test_a_number_of_a_client_that_does_not_fit_is_invalid() -> None:
+    vm = type("Auction", (Notes,), {"transaction": Bid, "execute": lambda *_: None})()
+    with pytest.raises(chain.Invalid, match=r"Bid\.amount: -1 is not an integer of 64 bits"):
+        submit(vm, Bid(-1))
