@@ -22,12 +22,12 @@ from vmsdk.target import find
 
 from .plugin import PATIENCE_S, ROOT, Lines, gone_after_s
 
+pytestmark = pytest.mark.slow
+
 SOURCE = """\
 import multiprocessing, os, signal
 from concurrent.futures import ProcessPoolExecutor
 from examples.timestamp.timestampvm import TimestampVM
-
-pytestmark = pytest.mark.slow
 
 def square(number):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -9,6 +9,8 @@ import pytest
 
 from .devcommand import TIMESTAMP_VM, Dev, call, request
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = {"GRPC_VMSDK_SLOW_CALL_S": "0.5"}
 
 VM = f"""\
@@ -17,8 +19,6 @@ sys.path.insert(0, {str(TIMESTAMP_VM.parent)!r})
 import vmsdk
 from timestampvm import Service, TimestampBlock, TimestampVM
 from vmsdk.http import JSONRPC
-
-pytestmark = pytest.mark.slow
 {{top}}
 class Stuck(TimestampVM):
 {{methods}}
