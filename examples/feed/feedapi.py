@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 import vmsdk
-from vmsdk.chain import MempoolFull
+from vmsdk.chain import Invalid, MempoolFull
 
 if TYPE_CHECKING:
     from feedvm import FeedVM
@@ -52,7 +52,7 @@ def create_app(vm: FeedVM) -> FastAPI:
         """Queue a message for a block; returns how many are waiting."""
         try:
             vm.post(post.text)
-        except vmsdk.InvalidInput as error:  # too many bytes of UTF-8
+        except Invalid as error:  # too many bytes of UTF-8
             raise HTTPException(status.HTTP_413_CONTENT_TOO_LARGE, str(error)) from None
         except MempoolFull as error:
             raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, str(error)) from None
