@@ -14,7 +14,6 @@ from fastapi import FastAPI, HTTPException, Path, Query, WebSocket, WebSocketDis
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-import vmsdk
 from vmsdk.chain import Invalid, MempoolFull
 
 if TYPE_CHECKING:
