@@ -151,7 +151,9 @@ def test_waits_end_at_shutdown(serve: Serve) -> None:
     served.client.Shutdown(Empty())
     with pytest.raises(grpc.RpcError) as caught:
         waiting.result(PATIENCE_S)
-    assert caught.value.code() is grpc.StatusCode.CANCELLED
+    # The wait may reach the server after the shutdown: calls of grpcio's own server have threads.
+    is_late = caught.value.details() == "the chain is shut down"
+    assert is_late or caught.value.code() is grpc.StatusCode.CANCELLED
 
 
 def test_a_wait_before_initialize_is_refused(serve: Serve) -> None:
