@@ -63,7 +63,7 @@ class MetricsPage(Metrics):
         self._lock = threading.Lock()
         self._collectors: list[Collector] = []
         self._complaints: set[str] = set()
-        self._collecting: threading.Thread | None = None
+        self._collected: threading.Event | None = None
 
     def register(self, collector: Collector) -> None:
         with self._lock:
@@ -84,24 +84,25 @@ class MetricsPage(Metrics):
         return list(families.values())
 
     def _collect_in_time(self) -> dict[str, pb.MetricFamily]:
-        if self._collecting is not None and self._collecting.is_alive():
+        if self._collected is not None and not self._collected.is_set():
             return {}
         families: dict[str, pb.MetricFamily] = {}
         ended = threading.Event()
 
         def collect() -> None:
-            for collector in tuple(self._collectors):
-                for family in self._collect(collector):
-                    self._add(families, AUTHOR_PREFIX, family)
-            ended.set()
+            try:
+                for collector in tuple(self._collectors):
+                    for family in self._collect(collector):
+                        self._add(families, AUTHOR_PREFIX, family)
+            finally:
+                ended.set()
 
-        self._collecting = threading.Thread(target=collect, name="vmsdk-metrics", daemon=True)
         try:
-            self._collecting.start()
+            threading.Thread(target=collect, name="vmsdk-metrics", daemon=True).start()
         except (RuntimeError, MemoryError) as error:
-            self._collecting = None
             self._log.warning("this scrape has no metrics of the VM: %s", error)
             return {}
+        self._collected = ended
         if ended.wait(COLLECT_S):
             return families
         self._log.warning(
