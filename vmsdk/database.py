@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -201,13 +202,14 @@ class DatabaseIterator(ABC):
         self.release()
 
 
-def as_bytes(value: bytes) -> bytes:
+def as_bytes(value: object) -> bytes:
     """*value*, a key or a value, which may be any bytes-like object. Raises `TypeError` for
     anything else.
     """
     if type(value) is bytes:
         return value
     try:
-        return bytes(memoryview(value))  # `bytes(7)` would be seven zero bytes
+        return bytes(memoryview(value))  # type: ignore[arg-type]  # `bytes(7)` would be seven zero bytes
     except TypeError:
-        raise TypeError(f"keys and values are bytes, and {value!r} is a {type(value).__name__}") from None
+        kind = type(value).__name__
+        raise TypeError(f"keys and values are bytes, and {reprlib.repr(value)} is of type {kind}") from None

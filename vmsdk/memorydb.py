@@ -30,7 +30,7 @@ class MemoryDatabase(Database):
             return [self._content.get(as_bytes(key)) for key in keys]
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, (bytes, bytearray, memoryview)) and self._get(bytes(key)) is not None
+        return self._get(as_bytes(key)) is not None
 
     def put(self, key: bytes, value: bytes) -> None:
         self._apply({as_bytes(key): as_bytes(value)})

@@ -101,7 +101,10 @@ def target(text: str) -> None:
 
 
 def received(pairs: list[tuple[str, str]]) -> headers.RawHeaders:
-    wire = [http_pb2.Element(key=key, values=[value]) for key, value in pairs]
+    values: dict[str, list[str]] = {}
+    for key, value in pairs:  # Go's http.Header holds each key once
+        values.setdefault(key, []).append(value)
+    wire = [http_pb2.Element(key=key, values=each) for key, each in values.items()]
     headers.to_map(wire)
     return headers.to_asgi(wire)
 

@@ -180,6 +180,8 @@ def test_a_number_or_a_text_is_neither_key_nor_value(db: Database, wrong: bytes)
         batch.delete(wrong)
     with pytest.raises(TypeError):
         db.get(wrong)
+    with pytest.raises(TypeError):
+        _ = wrong in db
     assert len(batch) == 0
     assert list(db) == [b"empty", b"key"]
 
@@ -203,7 +205,7 @@ def test_the_size_of_a_batch_follows_every_operation(db: Database) -> None:
 
 
 def test_a_value_that_is_not_bytes_is_named(db: Database) -> None:
-    with pytest.raises(TypeError, match=r"^keys and values are bytes, and 'text' is a str$"):
+    with pytest.raises(TypeError, match=r"^keys and values are bytes, and 'text' is of type str$"):
         db.put(b"key", "text")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"^keys and values are bytes, and 7 is a int$"):
+    with pytest.raises(TypeError, match=r"^keys and values are bytes, and 7 is of type int$"):
         db.batch().put(7, b"")  # type: ignore[arg-type]

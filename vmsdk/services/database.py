@@ -12,7 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database as Methods
-from vmsdk.database import Batch, Database, DatabaseIterator
+from vmsdk.database import Batch, Database, DatabaseIterator, as_bytes
 from vmsdk.errors import Closed, NodeError
 from vmsdk.services.call import Call, Pending
 from vmsdk.services.failstop import FailStop
@@ -38,7 +38,7 @@ class DatabaseClient(Database):
         self._close_call = Call(channel, Methods.Close)
 
     def _get(self, key: bytes) -> bytes | None:
-        return self._value(self._guard.call(self._get_call, pb.GetRequest(key=_plain(key))))
+        return self._value(self._guard.call(self._get_call, pb.GetRequest(key=as_bytes(key))))
 
     def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
         self._guard.check()
@@ -48,7 +48,7 @@ class DatabaseClient(Database):
             for key in keys:
                 if len(pending) == GET_MANY_WINDOW:
                     values.append(self._value(pending.popleft().wait()))
-                pending.append(self._get_call.start(pb.GetRequest(key=_plain(key))))
+                pending.append(self._get_call.start(pb.GetRequest(key=as_bytes(key))))
             while pending:
                 values.append(self._value(pending.popleft().wait()))
         except NodeError as error:
@@ -60,26 +60,26 @@ class DatabaseClient(Database):
         return values
 
     def __contains__(self, key: object) -> bool:
-        response = self._guard.call(self._has_call, pb.HasRequest(key=_plain(key)))
+        response = self._guard.call(self._has_call, pb.HasRequest(key=as_bytes(key)))
         self._guard.check_answer(response.err)
         return response.has
 
     def put(self, key: bytes, value: bytes) -> None:
-        request = pb.PutRequest(key=_plain(key), value=_plain(value))
+        request = pb.PutRequest(key=as_bytes(key), value=as_bytes(value))
         self._guard.check_answer(self._guard.call(self._put_call, request).err)
 
     def delete(self, key: bytes) -> None:
-        request = pb.DeleteRequest(key=_plain(key))
+        request = pb.DeleteRequest(key=as_bytes(key))
         self._guard.check_answer(self._guard.call(self._delete_call, request).err)
 
     def batch(self) -> DatabaseBatch:
         return DatabaseBatch(self)
 
     def iterate(self, *, prefix: bytes = b"", start: bytes = b"") -> DatabaseIterator:
-        return self._iterators.open(_plain(start), _plain(prefix))
+        return self._iterators.open(as_bytes(start), as_bytes(prefix))
 
     def compact(self, start: bytes = b"", limit: bytes = b"") -> None:
-        request = pb.CompactRequest(start=_plain(start), limit=_plain(limit))
+        request = pb.CompactRequest(start=as_bytes(start), limit=as_bytes(limit))
         self._guard.check_answer(self._guard.watch(self._compact_call, request).err)
 
     def health_check(self) -> Any:
@@ -139,10 +139,3 @@ class DatabaseBatch(Batch):
         more.
         """
         self._database.check()
-
-
-def _plain(value: Any) -> bytes:
-    """*value*, any bytes-like object, as bytes. Anything else is a `TypeError`: bytes(5) is five
-    zeros.
-    """
-    return value if type(value) is bytes else bytes(memoryview(value))

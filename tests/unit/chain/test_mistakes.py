@@ -166,7 +166,7 @@ def test_followers_that_are_not_a_tuple_of_them_are_refused(followers: Any) -> N
 def test_a_str_is_not_a_key() -> None:
     state = chain.Overlay(chain.Overlay(None))  # type: ignore[arg-type]
     state[b"alice"] = b""
-    with pytest.raises(TypeError, match="keys and values are bytes, and 'alice' is a str"):
+    with pytest.raises(TypeError, match="keys and values are bytes, and 'alice' is of type str"):
         assert "alice" in state  # type: ignore[operator]
 
 

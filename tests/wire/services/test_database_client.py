@@ -80,8 +80,9 @@ def test_anything_else_is_a_type_error_and_nothing_is_sent(
         lambda: key in db,
         lambda: db.get_many([key]),
         lambda: db.iterate(prefix=key),
+        lambda: db.compact(key),
     ):
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match=f"^keys and values are bytes, and {key!r} is of type"):
             operation()
     assert not services.database.calls
     assert db.get(b"still usable") is None
