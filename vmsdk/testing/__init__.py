@@ -1,0 +1,43 @@
+"""Checks of the plugin contract, and what authors test their VMs with.
+
+Names are imported from their modules when they are first used, so that this package needs neither
+pytest nor httpx.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vmsdk.testing.bench import Bench as Bench
+    from vmsdk.testing.contract import (
+        Check as Check,
+        Severity as Severity,
+        Skipped as Skipped,
+        Violation as Violation,
+        contract as contract,
+    )
+    from vmsdk.testing.run import Result as Result, Verdict as Verdict, run_checks as run_checks
+
+    _HOMES: dict[str, str]
+    __all__: list[str]
+else:
+    _NAMES = {
+        "bench": "Bench",
+        "contract": "Check Severity Skipped Violation contract",
+        "run": "Result Verdict run_checks",
+    }
+    _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+    __all__ = list(_HOMES)
+
+    def __getattr__(name: str) -> Any:
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module 'vmsdk.testing' has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"vmsdk.testing.{home}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted(__all__)

@@ -1,0 +1,352 @@
+"""The plugin under test: how it is started, given work, and grown."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+
+from vmsdk.host.block import Block
+from vmsdk.host.errors import CallFailed, InvalidResponse, PluginGone
+from vmsdk.host.node import Host
+from vmsdk.host.plugin import PluginProcess
+from vmsdk.host.sqlite import SQLiteDatabase
+from vmsdk.protocol import DEFAULT_PROTOCOL
+from vmsdk.state import Event
+from vmsdk.testing.contract import Skipped, Violation
+from vmsdk.testing.hook import Hook, HookFailed, Issue, client
+
+if TYPE_CHECKING:
+    import httpx
+
+# All longer than a node's, since a busy machine is not the plugin's fault.
+CALL_TIMEOUT_S = 20.0
+HANDSHAKE_TIMEOUT_S = 20.0
+EVENT_TIMEOUT_S = 10.0
+ALIVE_TIMEOUT_S = 10.0
+# How long a VM in normal operation may take to find work of its own.
+_OWN_WORK_TIMEOUT_S = 2.0
+# After this, a VM is asked again whether there is work.
+_ASK_AGAIN_S = 1.0
+# A plugin that floods its log must not fill the memory.
+_LOG_CHARACTERS = 8 * 1024 * 1024
+NO_WORK = "no transaction: give --hook FILE or --request 'PATH JSON'"
+
+
+@dataclass
+class _Traits:
+    """What the checks have learned about the plugin."""
+
+    builds_itself: bool | None = None
+
+
+class Bench:
+    """Starts *command*, a plugin, for one check. `fork` makes a bench for the next.
+
+    *genesis*, *config* and *upgrade* are what the VM is initialised with; *hook* makes
+    transactions.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        protocol: int = DEFAULT_PROTOCOL,
+        genesis: bytes = b"",
+        config: bytes = b"",
+        upgrade: bytes = b"",
+        hook: Hook | None = None,
+    ) -> None:
+        self.command = list(command)
+        self.protocol = protocol
+        self.genesis = genesis
+        self.config = config
+        self.upgrade = upgrade
+        self.hook = hook
+        self.log: list[str] = []
+        """The lines of the plugin's output in the check that runs. After 8 MiB, the older half is
+        dropped.
+        """
+        self._log_size = 0
+        self._log_lock = threading.Lock()
+        self._issue: Issue | None = None
+        self._traits = _Traits()
+        self._processes: list[PluginProcess] = []
+        self._urls: dict[int, str] = {}
+        self._clients: dict[int, httpx.Client] = {}
+        self._resources = ExitStack()
+
+    def fork(self) -> Bench:
+        """Return a bench for another check of the same plugin."""
+        other = Bench(
+            self.command,
+            protocol=self.protocol,
+            genesis=self.genesis,
+            config=self.config,
+            upgrade=self.upgrade,
+            hook=self.hook,
+        )
+        other._traits = self._traits
+        return other
+
+    @property
+    def has_work(self) -> bool:
+        """Whether blocks can be built, as far as it is known."""
+        return self.hook is not None or self._traits.builds_itself is not False
+
+    # Start and stop -------------------------------------------------------------------------------
+
+    def start(self, *, database: Path | SQLiteDatabase | None = None, **options: Any) -> Host:
+        """Return a host, which brings the chain to normal operation when it is entered.
+
+        *options* are those of `Host`.
+        """
+        host = Host(
+            self.command,
+            database=database,
+            **{
+                "protocol": self.protocol,
+                "genesis": self.genesis,
+                "config": self.config,
+                "upgrade": self.upgrade,
+                "log": self._keep,
+                "patient": False,
+                "call_timeout_s": CALL_TIMEOUT_S,
+                "handshake_timeout_s": HANDSHAKE_TIMEOUT_S,
+                **options,
+            },
+        )
+        self._processes.append(host.process)
+        return host
+
+    @contextmanager
+    def connected(self, **options: Any) -> Iterator[Host]:
+        """Start the plugin up to the handshake, without a call of the VM; stop it at the end."""
+        host = self.start(**options)
+        try:
+            host.connect()
+            yield host
+        finally:
+            host.stop()
+
+    @contextmanager
+    def initialized(self, **options: Any) -> Iterator[Host]:
+        """Start the plugin and initialise its VM, no further; stop it at the end."""
+        with self.connected(**options) as host:
+            host.chain.initialize()
+            yield host
+
+    def process(self, **options: Any) -> PluginProcess:
+        """Return the plugin's process, not started. *options* are those of `PluginProcess`."""
+        process = PluginProcess(
+            self.command,
+            **{
+                "protocol": self.protocol,
+                "log": self._keep,
+                "patient": False,
+                "handshake_timeout_s": HANDSHAKE_TIMEOUT_S,
+                **options,
+            },
+        )
+        self._processes.append(process)
+        return process
+
+    @property
+    def running(self) -> list[PluginProcess]:
+        """The processes that run."""
+        return [process for process in list(self._processes) if process.alive]
+
+    def close(self) -> None:
+        """Kill the processes that still run, and close everything. Harmless when repeated."""
+        for process in self.running:
+            process.kill()
+        self._resources.close()
+
+    def _keep(self, stream: str, line: str) -> None:
+        with self._log_lock:
+            self.log.append(line)
+            self._log_size += len(line) + 1
+            if self._log_size > _LOG_CHARACTERS:
+                del self.log[: len(self.log) // 2 + 1]
+                self._log_size = sum(len(line) + 1 for line in self.log)
+
+    # HTTP -----------------------------------------------------------------------------------------
+
+    def url(self, host: Host) -> str:
+        """Return the URL of the host's chain, served as by a node until the end of the check.
+
+        Append a handler's prefix to it.
+        """
+        # Its libraries belong to an extra.
+        from vmsdk.host.http import HTTPFront
+
+        if id(host) not in self._urls:
+            chain = host.chain
+            front = HTTPFront(host.config.protocol, host.config.identity.node_id)
+            front.start()
+            self._resources.callback(front.stop)
+            front.add_chain(host.config.chain_id, (), chain.handlers, chain.http_handler)
+            front.set_normal_op(host.config.chain_id, True)
+            # The reference keeps the host's id() from being reused.
+            self._resources.callback(lambda: host)
+            self._urls[id(host)] = f"http://{front.address}/ext/bc/{host.config.chain_id}"
+        return self._urls[id(host)]
+
+    def client(self, host: Host) -> httpx.Client:
+        """Return a client whose base URL is `url`. Raises `MissingExtra` without httpx."""
+        if id(host) not in self._clients:
+            self._clients[id(host)] = self._resources.enter_context(
+                client(self.url(host), has_slash="/" in host.chain.handlers)
+            )
+        return self._clients[id(host)]
+
+    # Blocks ---------------------------------------------------------------------------------------
+
+    def submit(self, host: Host, count: int = 1) -> None:
+        """Give the VM *count* transactions. A VM that builds blocks by itself needs none.
+
+        Raises `Skipped` if there is no hook and the VM has no work, or `HookFailed`.
+        """
+        if self.hook is None:
+            self._await_own_work(host)
+            return
+        if self._issue is None:
+            self._issue = self.hook.load()
+        connection = self.client(host)
+        for _ in range(count):
+            try:
+                self._issue(connection)
+            except Exception as error:
+                exit_code = host.process.wait(0.5)
+                if exit_code is not None:
+                    raise PluginGone(f"a request of the hook {self.hook.name}", exit_code) from None
+                if isinstance(error, HookFailed):
+                    raise
+                raise HookFailed(
+                    f"issue(client) of the hook {self.hook.name} raised {type(error).__name__}: {error}"
+                ) from error
+
+    def _await_own_work(self, host: Host) -> None:
+        if self._traits.builds_itself is False:
+            raise Skipped(NO_WORK)
+        event = host.chain.next_event(_OWN_WORK_TIMEOUT_S)
+        if event is Event.BUILD_BLOCK:
+            self._traits.builds_itself = True
+            host.services.events.offer(event)
+        elif self._traits.builds_itself is None:
+            self._check_running(host)
+            self._traits.builds_itself = False
+            raise Skipped(NO_WORK)
+
+    def await_work(self, host: Host, timeout_s: float = EVENT_TIMEOUT_S) -> None:
+        """Wait until the VM reports that it has work. Raises `Violation` if it does not."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            rest = deadline - time.monotonic()
+            event = host.chain.next_event(max(0.0, min(rest, _ASK_AGAIN_S)))
+            if event is Event.BUILD_BLOCK:
+                return
+            self._check_running(host)
+            if rest <= 0:
+                raise Violation(
+                    "the VM reports no work although it was given a transaction",
+                    sent="WaitForEvent" if host.config.protocol.waits_for_events else "a transaction",
+                    got=f"no event for {timeout_s:.0f} s",
+                    node="it would never build a block",
+                    cure="return BUILD_BLOCK from WaitForEvent (before protocol 42: call Notify) while there "
+                    "is work",
+                )
+            if event is None:
+                host.chain._changed()  # A VM may have returned an earlier event for this work.
+
+    def build(self, host: Host) -> Block:
+        """Submit a transaction, wait for the event, and build a block; the caller verifies it.
+
+        A VM may refuse to build for a while, as some do within a second of the last block.
+        """
+        self.submit(host)
+        deadline = time.monotonic() + EVENT_TIMEOUT_S
+        while True:
+            self.await_work(host)
+            try:
+                return host.chain.build_block()
+            except InvalidResponse:
+                raise
+            except CallFailed:
+                if time.monotonic() > deadline:
+                    raise
+
+    def grow(self, host: Host, count: int) -> list[Block]:
+        """Build, verify, prefer and accept *count* blocks."""
+        blocks = []
+        for _ in range(count):
+            block = self.build(host)
+            host.chain.verify(block)
+            host.chain.prefer(block.id)
+            host.chain.accept(block)
+            blocks.append(block)
+        return blocks
+
+    def siblings(self, host: Host, count: int = 2) -> list[Block]:
+        """Build and verify *count* blocks on the preferred one.
+
+        Raises `Skipped` if the VM builds only one, or the same again.
+        """
+        found: dict[bytes, Block] = {}
+        for _ in range(count + 4):
+            try:
+                block = self.build(host)
+            except (CallFailed, Violation):
+                if not found:
+                    raise
+                raise Skipped("the VM builds no second block on the same parent") from None
+            if block.id not in found:
+                host.chain.verify(block)
+                found[block.id] = block
+            if len(found) == count:
+                return list(found.values())
+        raise Skipped("the VM builds the same block again on the same parent")
+
+    # Calls ----------------------------------------------------------------------------------------
+
+    def raw(self, host: Host, method: str, request: Message, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+        """Call a method of the VM without the host's rules. Raises `grpc.RpcError`."""
+        return getattr(host.client, method)(request, timeout_s)
+
+    def alive(self, host: Host) -> None:
+        """Raise unless Health and Version return; a VM may report that it is unhealthy."""
+        for method in ("Health", "Version"):
+            try:
+                self.raw(host, method, Empty(), ALIVE_TIMEOUT_S)
+            except grpc.RpcError as error:
+                code = cast(grpc.Call, error).code()
+                if code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE):
+                    raise Violation(
+                        f"the plugin no longer responds to {method}",
+                        sent=f"{method} with a deadline of {ALIVE_TIMEOUT_S:.0f} s",
+                        got=code.name,
+                        node="it would report the chain as unhealthy, or wait for ever",
+                        cure="a bad request must not block or end the server",
+                    ) from None
+
+    def _check_running(self, host: Host) -> None:
+        if host.chain.engine.fault is not None:
+            raise host.chain.engine.fault
+        if not host.process.alive:
+            raise PluginGone(None, host.process.exit_code)
+
+
+def short(data: bytes) -> str:
+    """Describe bytes in a message: their number, and the first ones in hexadecimal."""
+    if not data:
+        return "0 bytes"
+    more = "…" if len(data) > 16 else ""
+    return f"{len(data)} bytes {data[:16].hex()}{more}"
