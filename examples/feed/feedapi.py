@@ -6,11 +6,10 @@ the event loop, and must not block it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Path, Query, WebSocket, WebSocketDisconnect, status
+from fastapi import FastAPI, HTTPException, Path, Query, WebSocket, status
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -72,22 +71,7 @@ def create_app(vm: FeedVM) -> FastAPI:
     @app.websocket("/feed")
     async def feed(websocket: WebSocket, start: Start = None) -> None:
         """Send each block as it is accepted; with `?start=7`, first those from height 7 on."""
-        await websocket.accept()
-        sender = asyncio.create_task(send_blocks(websocket, start))
-        try:
-            while True:
-                await websocket.receive()
-        except (WebSocketDisconnect, RuntimeError):
-            pass  # The client has left.
-        finally:
-            sender.cancel()
-
-    async def send_blocks(websocket: WebSocket, start: int | None) -> None:
-        try:
-            async for block in vm.feed.blocks(start):
-                await websocket.send_json(vm.to_json(block))
-        except WebSocketDisconnect:
-            pass  # The client has left.
+        await vm.feed.send_to(websocket, vm.to_json, start)
 
     @app.get("/events")
     async def events(start: Start = None) -> StreamingResponse:

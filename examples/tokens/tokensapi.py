@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import FastAPI, HTTPException, Path, Query, Request, WebSocket, WebSocketDisconnect, status
+from fastapi import FastAPI, HTTPException, Path, Query, Request, WebSocket, status
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -148,21 +147,6 @@ def create_app(vm: TokensVM) -> FastAPI:
         websocket: WebSocket, start: Annotated[int | None, Query(ge=0, le=MAX_HEIGHT)] = None
     ) -> None:
         """Send each block as it is accepted; with `?start=7`, first those from height 7 on."""
-        await websocket.accept()
-        sender = asyncio.create_task(send_blocks(websocket, start))
-        try:
-            while True:
-                await websocket.receive()
-        except (WebSocketDisconnect, RuntimeError):
-            pass  # The client has left.
-        finally:
-            sender.cancel()
-
-    async def send_blocks(websocket: WebSocket, start: int | None) -> None:
-        try:
-            async for block in vm.feed.blocks(start):
-                await websocket.send_json(vm.block_to_json(block))
-        except WebSocketDisconnect:
-            pass  # The client has left.
+        await vm.feed.send_to(websocket, vm.block_to_json, start)
 
     return app

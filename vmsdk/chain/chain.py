@@ -5,49 +5,39 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from vmsdk.block import Block as EngineBlock
-from vmsdk.block import VerifyWithContext
 from vmsdk.chain.accepted import AcceptedState
 from vmsdk.chain.admission import Admission
-from vmsdk.chain.block import (
-    BLOCK_OVERHEAD_BYTES,
-    TRANSACTION_OVERHEAD_BYTES,
-    Block,
-    Event,
-    Header,
-    as_topic,
-    effects_of,
-)
+from vmsdk.chain.block import Block, Header, as_topic
+from vmsdk.chain.builder import Builder
+from vmsdk.chain.candidate import Candidate, ContextCandidate
 from vmsdk.chain.checks import Checks
 from vmsdk.chain.derived import Follower
-from vmsdk.chain.errors import Invalid, NotYet
+from vmsdk.chain.errors import Invalid
+from vmsdk.chain.execution import Executed, Execution
 from vmsdk.chain.feed import Feed
 from vmsdk.chain.gossip import transaction_gossip
 from vmsdk.chain.history import History, LoggedEvent, Outcomes, Receipt
 from vmsdk.chain.limits import Limits
 from vmsdk.chain.mempool import Mempool, Pending
+from vmsdk.chain.rules import Rules
 from vmsdk.chain.state import Overlay
 from vmsdk.chain.state import State as ChainState
 from vmsdk.chain.transactions import must_extend, parser
 from vmsdk.context import Context
-from vmsdk.errors import InvalidBlock, InvalidEncoding, NotFound, NothingToBuild, Refused, VMError
+from vmsdk.errors import InvalidBlock, InvalidEncoding, NotFound, Refused, VMError
 from vmsdk.ids import ID
 from vmsdk.p2p.network import Networked
 from vmsdk.state import State
-from vmsdk.timestamp import Timestamp
 from vmsdk.vm import BuildBlockWithContext, GetAncestors
 
 # Transactions that peers may still gossip although they are in a block.
 MAX_RECENT_TRANSACTIONS = 65_536
-# Transactions in a row that no longer fit, before a block counts as full.
-MAX_MISFITS = 32
 ANCESTORS_PER_READ = 64
 # Methods of `Chain` that an override must call.
 EXTENDED = (
@@ -56,70 +46,11 @@ EXTENDED = (
 )
 
 
-class Executed:
-    """What the transactions of a block have done, on top of its parent's state."""
-
-    def __init__(self, state: Overlay, outcomes: Outcomes) -> None:
-        self.state = state
-        self.outcomes = outcomes
-        self.effects = effects_of(state.writes, outcomes.results, outcomes.events)
-
-
-class Candidate(EngineBlock):
-    """A block as the engine sees it: verified, then accepted or rejected."""
-
-    def __init__(self, chain: Chain, block: Block, executed: Executed | None = None) -> None:
-        self.chain = chain
-        self.block = block
-        self.executed = executed
-
-    @property
-    def id(self) -> ID:
-        return self.block.id
-
-    @property
-    def parent_id(self) -> ID:
-        return self.block.parent_id
-
-    @property
-    def height(self) -> int:
-        return self.block.height
-
-    @property
-    def timestamp(self) -> Timestamp:
-        return Timestamp.from_unix_ns(self.block.timestamp * 1_000_000)
-
-    @property
-    def raw(self) -> bytes:
-        return self.block.raw
-
-    def verify(self) -> None:
-        self.chain._verify(self, None)
-
-    def accept(self) -> None:
-        self.chain._accept(self)
-
-    def reject(self) -> None:
-        self.chain._reject(self)
-
-
-class ContextCandidate(Candidate, VerifyWithContext):
-    """A block of a chain that builds at a P-chain height."""
-
-    @property
-    def should_verify_with_context(self) -> bool:
-        return self.block.header.p_chain_height is not None
-
-    def verify_with_context(self, p_chain_height: int) -> None:
-        self.chain._verify(self, p_chain_height)
-
-
-class Chain(Networked, GetAncestors):
+class Chain(Rules, Networked, GetAncestors):
     """A whole blockchain, except for its rules, which a subclass writes.
 
     The node runs it as any `ChainVM`. `execute` is called at admission, when a block is built, when
-    it is verified, while the chain bootstraps, and in replays, on several threads: it must depend
-    on its arguments alone, and keep nothing on `self`.
+    it is verified, while the chain bootstraps, and in replays.
 
     HTTP handlers use `submit` and `snapshot`, and never need `Context.lock`.
     """
@@ -139,26 +70,7 @@ class Chain(Networked, GetAncestors):
         if not isinstance(cls.limits, Limits):
             raise TypeError(f"{cls.__name__}.limits is {cls.limits!r}: set it to chain.Limits(…)")
 
-    # The author's methods -------------------------------------------------------------------------
-
-    @abstractmethod
-    def execute(self, state: ChainState, tx: Any, block: Header) -> bytes | None:
-        """Apply one transaction to *state*. The bytes that it returns, if any, go into its receipt.
-
-        Raise `Invalid` if it breaks a rule: no block contains it then, and its changes are dropped.
-        """
-
-    def genesis(self, state: ChainState, data: bytes) -> None:
-        """Fill the state of a new chain from the genesis *data*. Does nothing by default."""
-
-    def check(self, tx: Any) -> None:
-        """Check what needs no state, before `execute` and only once. Raise `Invalid` to refuse."""
-
-    def begin(self, state: ChainState, block: Header) -> None:
-        """Called before the first transaction of each block."""
-
-    def end(self, state: ChainState, block: Header) -> None:
-        """Called after the last transaction of each block."""
+    # What an author may write, besides the rules --------------------------------------------------
 
     def on_accept(self, block: Block) -> None:
         """Called after *block* is stored. An exception is logged, and never stops the chain."""
@@ -212,7 +124,7 @@ class Chain(Networked, GetAncestors):
         With *pending*, the state includes all waiting transactions, as for a wallet's next nonce.
         Raises `SnapshotUnavailable` when too many are open, or when it is read for too long.
         """
-        self._not_in_rules("snapshot")
+        self._execution.must_not_run("snapshot")
         state: ChainState
         if pending:
             state, opened = self._admission.open_snapshot()
@@ -267,7 +179,7 @@ class Chain(Networked, GetAncestors):
         return pending.id
 
     def _raw_of(self, tx: Any) -> bytes:
-        self._not_in_rules("submit")
+        self._execution.must_not_run("submit")
         if self._ending.is_set():
             raise VMError("the chain is shutting down")
         try:
@@ -317,49 +229,6 @@ class Chain(Networked, GetAncestors):
     def _now_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
-    def _check_one(self, transaction: Any) -> None:
-        own = getattr(transaction, "check", None)
-        if own is not None:
-            _call(own, self.ctx.chain_id)
-        with self._rule("check"):
-            _call(self.check, transaction)
-
-    def _run(self, state: ChainState, transaction: Any, header: Header) -> bytes | None:
-        self._running.method = "execute"
-        try:
-            result: object = self.execute(state, transaction, header)
-        finally:
-            self._running.method = ""
-        if result is None or type(result) is bytes:
-            return result
-        raise TypeError(
-            f"{type(self).__name__}.execute returned {result!r}: return None, or bytes for the receipt; "
-            "raise Invalid to refuse a transaction"
-        )
-
-    def _begin(self, state: ChainState, header: Header) -> None:
-        with self._rule("begin"):
-            _call(self.begin, state, header)
-
-    def _end(self, state: ChainState, header: Header) -> None:
-        with self._rule("end"):
-            _call(self.end, state, header)
-
-    @contextmanager
-    def _rule(self, method: str) -> Iterator[None]:
-        self._running.method = method
-        try:
-            yield
-        finally:
-            self._running.method = ""
-
-    def _not_in_rules(self, call: str) -> None:
-        if self._running.method:
-            raise VMError(
-                f"{type(self).__name__}.{call} is for handlers, but {self._running.method} calls it: the "
-                "rules depend on their arguments alone"
-            )
-
     # A chain's life -------------------------------------------------------------------------------
 
     def initialize(self, ctx: Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
@@ -388,19 +257,18 @@ class Chain(Networked, GetAncestors):
         self.admission_listeners: list[Callable[[Pending], None]] = []
         """Called with each transaction that was admitted, on the thread that brought it."""
         self._gossip = transaction_gossip(self.network, self)
-        self._checks = Checks(self._check_one)
+        self._execution = Execution(self, ctx.chain_id)
+        self._checks = Checks(self._execution.check)
         self._admission = Admission(
             self.accepted,
             self.pool,
-            begin=lambda state: self._begin(state, self._next_header(self._last)),
-            run=lambda state, tx: self._run(state, tx, self._next_header(self._last)),
+            begin=lambda state: self._execution.begin(state, self._next_header(self._last)),
+            run=lambda state, tx: self._execution.run(state, tx, self._next_header(self._last)),
         )
-        self._running = _Running()
+        self._builder = Builder(ctx, limits, self._execution, self.pool, self._admission, lambda: self._last)
         self._recent: OrderedDict[bytes, None] = OrderedDict()
         self._is_normal = False
         self._differed_at = 0
-        self._unbuildable: tuple[tuple[ID, ID], set[bytes]] = ((ID.EMPTY, ID.EMPTY), set())
-        self._held: tuple[tuple[ID, ID], set[bytes]] = ((ID.EMPTY, ID.EMPTY), set())
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vmsdk-chain")
         self._ending = threading.Event()
         self._last = self._load(genesis)
@@ -424,8 +292,7 @@ class Chain(Networked, GetAncestors):
                 )
             return self.history.block(last_id)
         state = Overlay(self.accepted)
-        with self._rule("genesis"):
-            _call(self.genesis, state, genesis)
+        self._execution.genesis(state, genesis)
         executed = Executed(state, Outcomes(events=(tuple(state.events),)))
         block = Block(Header(genesis_hash, height=0, timestamp=0), executed.effects, ())
         with self.accepted.commit(state.writes) as batch:
@@ -500,35 +367,7 @@ class Chain(Networked, GetAncestors):
     # Building -------------------------------------------------------------------------------------
 
     def has_pending_work(self) -> bool:
-        if not self.pool.ready:
-            return False
-        tip = self.ctx.preferred
-        held, unbuildable = self._held_at(tip), self._unbuildable_at(tip)
-        if self.pool.ready > len(held) + len(unbuildable):
-            return True
-        return any(
-            not each.is_parked and each.id not in held and each.id not in unbuildable
-            for each in self.pool.all()
-        )
-
-    def _held_at(self, tip: Candidate) -> set[bytes]:
-        """The transactions in the undecided blocks that *tip* stands on, and in *tip*."""
-        key = (tip.id, self._last.id)
-        if self._held[0] != key:
-            held: set[bytes] = set()
-            block = tip
-            while block.height > self._last.height:
-                held.update(block.block.transaction_ids)
-                block = self.ctx.get_block(block.parent_id)
-            self._held = key, held
-        return self._held[1]
-
-    def _unbuildable_at(self, tip: Candidate) -> set[bytes]:
-        """The waiting transactions that are invalid on top of *tip*."""
-        key = (tip.id, self._last.id)
-        if self._unbuildable[0] != key:
-            self._unbuildable = key, set()
-        return self._unbuildable[1]
+        return self._builder.has_work()
 
     def build_block(self) -> Candidate:
         return self.build_block_with_context(None)
@@ -537,75 +376,8 @@ class Chain(Networked, GetAncestors):
         """Called instead of `build_block` if the chain is also a `BuildBlockWithContext`."""
         tip = self.ctx.preferred
         header = self._next_header(tip.block, p_chain_height)
-        state = Overlay(self._state_after(tip))
-        self._begin(state, header)
-        block_events, state.events = state.events, []
-        taken, results, events = self._fill(state, header, tip)
-        if not taken:
-            raise NothingToBuild
-        self._end(state, header)
-        block_events += state.events
-        outcomes = Outcomes(tuple(results), (*events, tuple(block_events)))
-        executed = Executed(state, outcomes)
-        return self._candidate(self, Block(header, executed.effects, tuple(taken)), executed)
-
-    def _fill(
-        self, state: Overlay, header: Header, tip: Candidate
-    ) -> tuple[list[bytes], list[bytes | None], list[tuple[Event, ...]]]:
-        """Run waiting transactions until the block is full."""
-        taken: list[bytes] = []
-        results: list[bytes | None] = []
-        events: list[tuple[Event, ...]] = []
-        unbuildable = self._unbuildable_at(tip)
-        stopped_lanes: set[bytes | None] = set()
-        broken_lanes: set[bytes | None] = set()  # an earlier transaction is missing
-        room = self.limits.block_bytes - BLOCK_OVERHEAD_BYTES
-        misfits = 0
-        deadline = time.monotonic() + self.limits.build_seconds
-        held = self._held_at(tip)
-        for pending in self.pool.ordered(held | unbuildable):
-            if pending.sender is not None and pending.sender in stopped_lanes:
-                if pending.sender in broken_lanes:
-                    unbuildable.add(pending.id)
-                continue
-            size = len(pending.raw) + TRANSACTION_OVERHEAD_BYTES
-            if size > room:
-                stopped_lanes.add(pending.sender)
-                misfits += 1
-                if misfits > MAX_MISFITS:
-                    break
-                continue
-            attempt = Overlay(state)
-            try:
-                result = self._run(attempt, pending.transaction, header)
-            except NotYet:
-                unbuildable.add(pending.id)
-                stopped_lanes.add(pending.sender)
-                broken_lanes.add(pending.sender)
-                continue
-            except Invalid as error:
-                if tip.id == self._last.id:
-                    self.pool.remove(pending.id, f"no longer valid: {error}")
-                    self._admission.invalidate()
-                else:
-                    unbuildable.add(pending.id)
-                continue
-            except Exception:  # one transaction must not stop all others
-                self.ctx.log.exception(
-                    "execute failed for transaction %s, which is dropped: a bug in the rules", pending.id
-                )
-                self.pool.remove(pending.id, "execute failed: a bug in the chain's rules")
-                self._admission.invalidate()
-                continue
-            room -= size
-            taken.append(pending.raw)
-            results.append(result)
-            events.append(tuple(attempt.events))
-            attempt.events = []
-            state.absorb(attempt)
-            if time.monotonic() > deadline:
-                break
-        return taken, results, events
+        block, executed = self._builder.build(tip, self._state_after(tip), header)
+        return self._candidate(self, block, executed)
 
     def _state_after(self, block: Candidate) -> ChainState:
         if block.id == self._last.id:
@@ -629,7 +401,7 @@ class Chain(Networked, GetAncestors):
         if candidate.executed is not None and candidate.executed.state.parent is base:
             return  # built here, on the same state
         transactions = self._decode_all(block)
-        executed = self._execute_all(base, header, block, transactions)
+        executed = self._execution.block(base, block, transactions)
         if executed.effects != block.effects:
             # Once for each height: a builder may try again and again.
             is_new = self._differed_at != header.height
@@ -684,36 +456,6 @@ class Chain(Networked, GetAncestors):
             if failure is not None:
                 raise failure
         return transactions
-
-    def _execute_all(
-        self, base: ChainState, header: Header, block: Block, transactions: Sequence[Any]
-    ) -> Executed:
-        keys = [key for each in transactions for key in _keys_of(each)]
-        if keys:
-            base.get_many(keys)  # in one call, into the cache
-        state = Overlay(base)
-        try:
-            self._begin(state, header)
-        except Invalid as error:
-            raise InvalidBlock(f"{type(self).__name__}.begin refuses it: {error}") from None
-        block_events, state.events = state.events, []
-        results: list[bytes | None] = []
-        events: list[tuple[Event, ...]] = []
-        for index, transaction in enumerate(transactions):
-            try:
-                results.append(self._run(state, transaction, header))
-            except Invalid as error:
-                raise InvalidBlock(
-                    f"transaction {index}, {block.transaction_ids[index]}, is invalid: {error}"
-                ) from None
-            events.append(tuple(state.events))
-            state.events = []
-        try:
-            self._end(state, header)
-        except Invalid as error:
-            raise InvalidBlock(f"{type(self).__name__}.end refuses it: {error}") from None
-        block_events += state.events
-        return Executed(state, Outcomes(tuple(results), (*events, tuple(block_events))))
 
     def _accept(self, candidate: Candidate) -> None:
         block, executed = candidate.block, candidate.executed
@@ -788,12 +530,6 @@ class Chain(Networked, GetAncestors):
         self.ctx.notify()
 
 
-class _Running(threading.local):
-    """The method of the rules that runs in this thread."""
-
-    method = ""
-
-
 def _attribute(transaction: Any, name: str, default: Any, kind: type, expected: str) -> Any:
     """What the mempool reads of a transaction. An error within a property is not a missing one."""
     if hasattr(type(transaction), name):
@@ -803,21 +539,6 @@ def _attribute(transaction: Any, name: str, default: Any, kind: type, expected: 
     if value is default or isinstance(value, kind):
         return value
     raise TypeError(f"{type(transaction).__name__}.{name} is {value!r}, but must be {expected}")
-
-
-def _keys_of(transaction: Any) -> Iterable[bytes]:
-    keys: Iterable[bytes] = getattr(transaction, "keys", ())
-    return keys() if callable(keys) else keys
-
-
-def _call(method: Callable[..., object], *arguments: Any) -> None:
-    """Call an author's method that returns nothing."""
-    result = method(*arguments)
-    if result is not None:
-        raise TypeError(
-            f"{_name(method)} returned {result!r}, but its result is not used: raise Invalid to refuse a "
-            "transaction, and write to the state to change it"
-        )
 
 
 def _name(work: Callable[..., object]) -> str:

@@ -13,16 +13,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vmsdk.chain.chain import Candidate, Chain
+from vmsdk.chain.candidate import Candidate
+from vmsdk.chain.chain import Chain
+from vmsdk.chain.replica import DELAY_S, HASH_SEED, TIME_ZONE
 from vmsdk.context import ChainView, Context
 from vmsdk.errors import InvalidBlock, VMError
 from vmsdk.ids import ID
-
-HASH_SEED = "20259"
-TIME_ZONE = "Pacific/Marquesas"
-"""9:30 h behind UTC."""
-DELAY_S = 1.1
-"""How much later the other process runs, so that clocks with whole seconds differ."""
 
 _MODULE = "vmsdk_chain_under_test"
 
@@ -69,7 +65,7 @@ def check_determinism(
     done = subprocess.run(
         [sys.executable, "-c", f"from {__name__} import _follow; _follow()"],
         input=json.dumps(order),
-        env={**os.environ, "PYTHONHASHSEED": HASH_SEED, "TZ": TIME_ZONE, "PYTHONPATH": _package_path()},
+        env={**os.environ, "PYTHONHASHSEED": str(HASH_SEED), "TZ": TIME_ZONE, "PYTHONPATH": _package_path()},
         stdout=subprocess.PIPE,
         text=True,
         check=False,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from typing_extensions import Self
@@ -20,6 +22,8 @@ PAGE_BLOCKS = 256
 PAGE_BYTES = 1024 * 1024
 """What a page should hold at most, estimated from the size of the blocks before it."""
 FIRST_PAGE_BLOCKS = 16
+MAX_REASON_BYTES = 123
+"""Of the close of a WebSocket (RFC 6455, 5.5)."""
 
 
 class AcceptedBlock(Protocol):
@@ -29,6 +33,15 @@ class AcceptedBlock(Protocol):
     def height(self) -> int: ...
     @property
     def raw(self) -> bytes: ...
+
+
+class TextWebSocket(Protocol):
+    """What the feed uses of a FastAPI or Starlette `WebSocket`."""
+
+    async def accept(self) -> None: ...
+    async def receive(self) -> MutableMapping[str, Any]: ...
+    async def send_text(self, data: str) -> None: ...
+    async def close(self, code: int, reason: str | None) -> None: ...
 
 
 BlockT = TypeVar("BlockT", bound=AcceptedBlock)
@@ -107,6 +120,42 @@ class Feed(Generic[BlockT]):
 
         return source
 
+    async def send_to(
+        self, websocket: TextWebSocket, convert: Callable[[BlockT], Any], start: int | None = None
+    ) -> None:
+        """Send `convert(block)` as JSON for each block, until the client leaves or the chain stops.
+
+        *websocket* is that of a FastAPI or Starlette endpoint, not accepted yet. It is closed with
+        code 1008 and a reason if the blocks from *start* on are not stored, 1001 if the chain
+        stops.
+        """
+        await websocket.accept()
+        sender = asyncio.ensure_future(self._send(websocket, convert, start))
+        receiver = asyncio.ensure_future(_wait_for_the_end(websocket))
+        try:
+            await asyncio.wait((sender, receiver), return_when=asyncio.FIRST_COMPLETED)
+            if not receiver.done():
+                code, reason = sender.result()
+                with suppress(Exception):  # the client may leave at the same time
+                    await websocket.close(code, reason)
+        finally:
+            sender.cancel()
+            receiver.cancel()
+
+    async def _send(
+        self, websocket: TextWebSocket, convert: Callable[[BlockT], Any], start: int | None
+    ) -> tuple[int, str]:
+        try:
+            async for block in self.blocks(start):
+                text = json.dumps(convert(block))
+                try:
+                    await websocket.send_text(text)
+                except Exception:  # noqa: BLE001 - the client has left, and the receiver notices
+                    break
+        except NotFound as error:
+            return 1008, str(error)[:MAX_REASON_BYTES]
+        return 1001, "the chain is shutting down"
+
     # For readers ----------------------------------------------------------------------------------
 
     def recent(self, height: int) -> BlockT | None:
@@ -165,6 +214,11 @@ class Feed(Generic[BlockT]):
                 loop.call_soon_threadsafe(_finish, futures)
             except RuntimeError:
                 pass  # The loop is closed, and its readers with it.
+
+
+async def _wait_for_the_end(websocket: TextWebSocket) -> None:
+    while (await websocket.receive())["type"] != "websocket.disconnect":
+        pass
 
 
 def _finish(futures: set[asyncio.Future[None]]) -> None:

@@ -15,16 +15,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from vmsdk.chain.replica import DELAY_S, TIME_ZONE
 from vmsdk.host.block import Block
 from vmsdk.host.errors import CallFailed, HostError
 from vmsdk.host.node import Host
 from vmsdk.host.sqlite import SQLiteDatabase
-
-TIME_ZONE = "Pacific/Marquesas"
-"""9:30 h behind UTC."""
-
-DELAY_S = 1.1
-"""How long after the VM its shadow gets a block, so that clocks with whole seconds differ."""
 
 MAX_WAITING_BLOCKS = 1_024
 """With more, the VM waits for its shadow."""

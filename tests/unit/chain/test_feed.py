@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from starlette.websockets import WebSocket
 
 from vmsdk.chain import feed as feed_module
 from vmsdk.chain.feed import Feed
@@ -255,3 +257,72 @@ def test_a_subscription_converts_blocks_and_begins_when_it_is_made() -> None:
         return live + [await from_genesis.__anext__() for _ in range(3)]
 
     assert asyncio.run(read()) == [{"height": 2}, {"height": 0}, {"height": 1}, {"height": 2}]
+
+
+class Client:
+    """The client's end of a Starlette WebSocket that *store* feeds from *start* on."""
+
+    def __init__(
+        self, store: Store, start: int, convert: Any = lambda block: {"height": block.height}
+    ) -> None:
+        self.received: asyncio.Queue[Any] = asyncio.Queue()
+        self.sent: asyncio.Queue[Any] = asyncio.Queue()
+        self.sent.put_nowait({"type": "websocket.connect"})
+        websocket = WebSocket({"type": "websocket"}, self.sent.get, self.received.put)
+        self.endpoint = asyncio.create_task(store.feed.send_to(websocket, convert, start))
+
+    async def receive(self) -> Any:
+        return await asyncio.wait_for(self.received.get(), DEADLINE_S)
+
+
+def test_a_websocket_gets_the_blocks_and_the_reason_when_the_chain_stops() -> None:
+    async def main() -> None:
+        store = Store(2)
+        client = Client(store, 1)
+        assert (await client.receive())["type"] == "websocket.accept"
+        assert json.loads((await client.receive())["text"]) == {"height": 1}
+        client.sent.put_nowait({"type": "websocket.receive", "text": "ignored"})
+        store.accept()
+        assert json.loads((await client.receive())["text"]) == {"height": 2}
+        store.feed.close()
+        closed = await client.receive()
+        assert (closed["code"], closed["reason"]) == (1001, "the chain is shutting down")
+        await client.endpoint
+
+    asyncio.run(main())
+
+
+def test_a_websocket_that_asks_for_a_pruned_block_is_closed_with_the_reason() -> None:
+    async def main() -> None:
+        store = Store(9)
+        del store.kept[:5]
+        client = Client(store, 3)
+        assert (await client.receive())["type"] == "websocket.accept"
+        closed = await client.receive()
+        assert closed["code"] == 1008
+        assert "the block at height 3 is not stored on this node" in closed["reason"]
+        await client.endpoint
+
+    asyncio.run(main())
+
+
+def test_a_websocket_whose_client_leaves_leaves_no_reader() -> None:
+    async def main() -> None:
+        store = Store(2)
+        client = Client(store, 1)
+        await client.receive()
+        await client.receive()
+        client.sent.put_nowait({"type": "websocket.disconnect", "code": 1001})
+        await client.endpoint
+        await asyncio.sleep(0)  # for the cancelled reader
+        assert not store.feed._waiting
+
+    asyncio.run(main())
+
+
+def test_a_block_that_can_not_be_converted_is_an_error_of_the_endpoint() -> None:
+    async def main() -> None:
+        with pytest.raises(TypeError, match="bytes is not JSON"):
+            await Client(Store(2), 1, lambda block: block.raw).endpoint
+
+    asyncio.run(main())

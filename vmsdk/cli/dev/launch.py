@@ -18,15 +18,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from vmsdk.chain.replica import HASH_SEED
 from vmsdk.cli.dev import readback
 from vmsdk.errors import VMError
 from vmsdk.host.plugin import inherited
 from vmsdk.install import Launcher, added_path
 from vmsdk.runtime.version import JSON_FLAG
 from vmsdk.target import SourceTarget, Target
-
-SHADOW_HASH_SEED = 20259
-"""Anything but the seed of installed VMs."""
 
 # What the watchdog writes.
 _SIGNS_OF_SLOWNESS = (" vmsdk.watchdog: ", "Timeout (")
@@ -61,7 +59,7 @@ class Starter:
             entry=readback.__name__,
         )
         self.command = _write(Path(folder) / "launcher", launcher)
-        self.shadow_command = _write(Path(folder) / "shadow", replace(launcher, hash_seed=SHADOW_HASH_SEED))
+        self.shadow_command = _write(Path(folder) / "shadow", replace(launcher, hash_seed=HASH_SEED))
 
     def name(self, show: Callable[[str, str], None] = lambda *_: None) -> str:
         """Import the source and return the VM's name. Raises `VMError` if that fails.

@@ -1,0 +1,140 @@
+"""Execution: runs the rules of a chain, and checks what they return."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from vmsdk.chain.block import Block, Event, Header, effects_of
+from vmsdk.chain.errors import Invalid
+from vmsdk.chain.history import Outcomes
+from vmsdk.chain.rules import Rules
+from vmsdk.chain.state import Overlay, State
+from vmsdk.errors import InvalidBlock, VMError
+from vmsdk.ids import ID
+
+
+class Executed:
+    """What the transactions of a block have done, on top of its parent's state."""
+
+    def __init__(self, state: Overlay, outcomes: Outcomes) -> None:
+        self.state = state
+        self.outcomes = outcomes
+        self.effects = effects_of(state.writes, outcomes.results, outcomes.events)
+
+
+class Execution:
+    """Runs the methods of *rules*, on any thread."""
+
+    def __init__(self, rules: Rules, chain_id: ID) -> None:
+        self._rules = rules
+        self._chain_id = chain_id
+        self._name = type(rules).__name__
+        self._running = _Running()
+
+    def check(self, transaction: Any) -> None:
+        """Check a transaction by its own `check`, if it has one, and by that of the rules."""
+        own = getattr(transaction, "check", None)
+        if own is not None:
+            _call(own, self._chain_id)
+        with self._method("check"):
+            _call(self._rules.check, transaction)
+
+    def genesis(self, state: State, data: bytes) -> None:
+        """Fill the state of a new chain."""
+        with self._method("genesis"):
+            _call(self._rules.genesis, state, data)
+
+    def begin(self, state: State, header: Header) -> None:
+        """Begin a block."""
+        with self._method("begin"):
+            _call(self._rules.begin, state, header)
+
+    def run(self, state: State, transaction: Any, header: Header) -> bytes | None:
+        """Execute one transaction. Raises what `execute` raises; *state* may be changed then."""
+        self._running.method = "execute"
+        try:
+            result: object = self._rules.execute(state, transaction, header)
+        finally:
+            self._running.method = ""
+        if result is None or type(result) is bytes:
+            return result
+        raise TypeError(
+            f"{self._name}.execute returned {result!r}: return None, or bytes for the receipt; "
+            "raise Invalid to refuse a transaction"
+        )
+
+    def end(self, state: State, header: Header) -> None:
+        """End a block."""
+        with self._method("end"):
+            _call(self._rules.end, state, header)
+
+    def block(self, base: State, block: Block, transactions: Sequence[Any]) -> Executed:
+        """Execute a whole block on *base*. Raises `InvalidBlock` if a rule is broken."""
+        header = block.header
+        keys = [key for each in transactions for key in _keys_of(each)]
+        if keys:
+            base.get_many(keys)  # in one call, into the cache
+        state = Overlay(base)
+        try:
+            self.begin(state, header)
+        except Invalid as error:
+            raise InvalidBlock(f"{self._name}.begin refuses it: {error}") from None
+        block_events, state.events = state.events, []
+        results: list[bytes | None] = []
+        events: list[tuple[Event, ...]] = []
+        for index, transaction in enumerate(transactions):
+            try:
+                results.append(self.run(state, transaction, header))
+            except Invalid as error:
+                raise InvalidBlock(
+                    f"transaction {index}, {block.transaction_ids[index]}, is invalid: {error}"
+                ) from None
+            events.append(tuple(state.events))
+            state.events = []
+        try:
+            self.end(state, header)
+        except Invalid as error:
+            raise InvalidBlock(f"{self._name}.end refuses it: {error}") from None
+        block_events += state.events
+        return Executed(state, Outcomes(tuple(results), (*events, tuple(block_events))))
+
+    def must_not_run(self, call: str) -> None:
+        """Raise `VMError` if a rule runs in this thread, which must not use *call*."""
+        if self._running.method:
+            raise VMError(
+                f"{self._name}.{call} is for handlers, but {self._running.method} calls it: the "
+                "rules depend on their arguments alone"
+            )
+
+    @contextmanager
+    def _method(self, name: str) -> Iterator[None]:
+        self._running.method = name
+        try:
+            yield
+        finally:
+            self._running.method = ""
+
+
+class _Running(threading.local):
+    """The method of the rules that runs in this thread."""
+
+    method = ""
+
+
+def _call(method: Callable[..., object], *arguments: Any) -> None:
+    """Call an author's method that returns nothing."""
+    result = method(*arguments)
+    if result is not None:
+        name = getattr(method, "__qualname__", repr(method))
+        raise TypeError(
+            f"{name} returned {result!r}, but its result is not used: raise Invalid to refuse a "
+            "transaction, and write to the state to change it"
+        )
+
+
+def _keys_of(transaction: Any) -> Iterable[bytes]:
+    keys: Iterable[bytes] = getattr(transaction, "keys", ())
+    return keys() if callable(keys) else keys

@@ -1,0 +1,13 @@
+"""How a second process of a VM differs from the first, so that nondeterminism shows."""
+
+# A module of its own, because floors above and below `Chain` share it.
+
+from __future__ import annotations
+
+HASH_SEED = 20259
+
+TIME_ZONE = "Pacific/Marquesas"
+"""9:30 h behind UTC."""
+
+DELAY_S = 1.1
+"""How much later the second process executes a block, so that clocks with whole seconds differ."""
