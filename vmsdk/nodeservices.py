@@ -7,12 +7,19 @@ node's own text if the node refuses, and `NodeTooOld` if the node's protocol lac
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from typing_extensions import Self
+
 from vmsdk.database import Batch
+from vmsdk.errors import WeightOverflow
 from vmsdk.ids import ID, NodeID
+
+MAX_WEIGHT = (1 << 64) - 1
+"""Weights are unsigned 64-bit numbers, and so is their sum."""
 
 
 class AppSender(ABC):
@@ -177,6 +184,32 @@ class WarpValidatorSet:
     validators: Sequence[WarpValidator]
     total_weight: int
     """The weight of all validators, including those without a key."""
+
+    @classmethod
+    def of(cls, validators: Iterable[Validator]) -> Self:
+        """Put *validators* in canonical order. Those with the same key become one.
+
+        Raises `WeightOverflow` if the total exceeds 64 bits.
+        """
+        total = 0
+        sharing: defaultdict[bytes, list[Validator]] = defaultdict(list)
+        for validator in validators:
+            total += validator.weight
+            if validator.public_key:
+                sharing[validator.public_key].append(validator)
+        if total > MAX_WEIGHT:
+            raise WeightOverflow(total)
+        return cls(
+            tuple(
+                WarpValidator(
+                    public_key=key,
+                    weight=sum(validator.weight for validator in sharing[key]),
+                    node_ids=tuple(sorted(validator.node_id for validator in sharing[key])),
+                )
+                for key in sorted(sharing)
+            ),
+            total,
+        )
 
 
 @dataclass(frozen=True)

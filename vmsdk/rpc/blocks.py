@@ -23,8 +23,7 @@ from vmsdk.vm import BatchedParseBlock, BuildBlockWithContext, GetAncestors
 # (wrappers.IntLen in the node's snow/engine/snowman/block/batched_vm.go).
 ANCESTOR_OVERHEAD_BYTES = 4
 
-# vmsdk's own readers raise InvalidInput while a block is parsed: a peer's garbage is not a fault of
-# the VM.
+# vmsdk's readers and verifiers raise InvalidInput: garbage from a peer is not a fault of the VM.
 _INVALID = (InvalidBlock, InvalidInput)
 
 
@@ -57,7 +56,7 @@ class Blocks:
         yield dispatch.engine(VM.GetAncestors, self.get_ancestors)
         yield dispatch.engine(VM.GetBlockIDAtHeight, self.get_block_id_at_height)
         yield dispatch.engine(VM.SetPreference, self.set_preference)
-        yield dispatch.engine(VM.BlockVerify, self.verify, answers=(InvalidBlock,))
+        yield dispatch.engine(VM.BlockVerify, self.verify, answers=_INVALID)
         yield dispatch.engine(VM.BlockAccept, self.accept, answers=(NotVerified,))
         yield dispatch.engine(VM.BlockReject, self.reject, answers=(NotVerified,))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +13,7 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk._pb.validatorstate import validator_state_pb2 as pb
 from vmsdk._pb.validatorstate.validator_state_grpc import ValidatorState as Methods
 from vmsdk.bls import UNCOMPRESSED_PUBLIC_KEY_BYTES
-from vmsdk.errors import InvalidInput, InvalidPublicKey, NodeTooOld, WeightOverflow
+from vmsdk.errors import InvalidInput, InvalidPublicKey, NodeTooOld
 from vmsdk.ids import ID, NodeID
 from vmsdk.nodeservices import (
     CurrentValidator,
@@ -29,9 +29,6 @@ from vmsdk.services.call import Call, unsigned
 # Sources: the caches of the node's own VM library, snow/validators of protocol 45.
 CACHED_HEIGHTS = 8
 CACHED_SUBNETS = 4096
-
-MAX_WEIGHT = (1 << 64) - 1
-"""Weights are unsigned 64-bit numbers, and so is their sum."""
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -96,7 +93,7 @@ class ValidatorStateClient(ValidatorState):
                 return known
             # The node leaves out both unknown subnets and those whose weight overflows: find out
             # which.
-        return canonical_set(self.get_validator_set(height, subnet_id).values())
+        return WarpValidatorSet.of(self.get_validator_set(height, subnet_id).values())
 
     def _ask_subnet_id(self, chain_id: ID) -> ID:
         response = self._subnet_id(pb.GetSubnetIDRequest(chain_id=chain_id))
@@ -164,33 +161,6 @@ def _public_key(key: bytes) -> bytes:
             f"couldn't deserialize public key: it has {len(key)} bytes, not {UNCOMPRESSED_PUBLIC_KEY_BYTES}"
         )
     return key
-
-
-def canonical_set(validators: Iterable[Validator]) -> WarpValidatorSet:
-    """The canonical set of *validators*, as warp signatures count it: one entry for each key, by
-    key.
-
-    The total includes validators without a key. Raises `WeightOverflow` if it exceeds 64 bits.
-    """
-    total = 0
-    sharing: defaultdict[bytes, list[Validator]] = defaultdict(list)
-    for validator in validators:
-        total += validator.weight
-        if validator.public_key:
-            sharing[validator.public_key].append(validator)
-    if total > MAX_WEIGHT:
-        raise WeightOverflow(total)
-    return WarpValidatorSet(
-        tuple(
-            WarpValidator(
-                public_key=key,
-                weight=sum(validator.weight for validator in sharing[key]),
-                node_ids=tuple(sorted(validator.node_id for validator in sharing[key])),
-            )
-            for key in sorted(sharing)
-        ),
-        total,
-    )
 
 
 class Recent(Generic[K, V]):

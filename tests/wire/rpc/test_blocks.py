@@ -11,6 +11,7 @@ import pytest
 
 import vmsdk
 from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk.errors import InvalidWarpMessage
 from vmsdk.state import State
 
 from .conftest import Serve, Served, refused
@@ -469,10 +470,17 @@ def test_what_a_peer_can_cause_leaves_no_trace_in_the_log(
     vm = PlainVM()
     served = serve(vm)
     block = vm.child(invalid="too early")
+    forged = vm.child(b"forged")
+
+    def refuse() -> None:
+        raise InvalidWarpMessage("signature is invalid")
+
+    forged.verify = refuse  # type: ignore[method-assign]
     caplog.clear()
     for call in (
         lambda: parse(served, b"bad"),
         lambda: verify(served, block),
+        lambda: verify(served, forged),
         lambda: get(served, UNKNOWN_ID),
     ):
         try:

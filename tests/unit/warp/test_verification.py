@@ -1,38 +1,21 @@
-"""Warp messages: their encoding, and the rules by which nodes verify them."""
+"""The rules by which nodes verify messages."""
 
 from __future__ import annotations
+
+from typing import cast
 
 import pytest
 
 from vmsdk import bls
-from vmsdk.errors import InvalidEncoding, InvalidWarpMessage
+from vmsdk.context import Context
+from vmsdk.errors import InvalidWarpMessage, NodeError, WeightOverflow
 from vmsdk.ids import ID
-from vmsdk.nodeservices import WarpValidator, WarpValidatorSet
-from vmsdk.warp import (
-    AddressedCall,
-    BitSetSignature,
-    Hash,
-    Message,
-    UnsignedMessage,
-    decode_payload,
-    verify,
-)
+from vmsdk.nodeservices import NodeServices, ValidatorState, WarpValidator, WarpValidatorSet
+from vmsdk.warp import BitSetSignature, Message, UnsignedMessage, verify, verify_at
 
-NETWORK_ID = 1337
-X = ID(bytes(range(1, 33)))
-CALL = AddressedCall(bytes.fromhex("aabbccdd"), b"hello")
-CALL_BYTES = bytes.fromhex("00000000000100000004aabbccdd0000000568656c6c6f")
-UNSIGNED = UnsignedMessage(NETWORK_ID, X, CALL_BYTES)
-UNSIGNED_BYTES = bytes.fromhex(
-    "0000000005390102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20"
-    "0000001700000000000100000004aabbccdd0000000568656c6c6f"
-)
+from .messages import NETWORK_ID, SIGNATURE, UNSIGNED, UNSIGNED_BYTES, X
 
 SECRET_KEYS = [bytes(range(first, first + 32)) for first in (1, 2, 3)]
-SIGNATURE = bytes.fromhex(
-    "8c09139e8df6b8fe34477263d38aeede78cadee57740c5143e33cf8e6f9c3e07bfb4630890468a73e812f50e5eb10f4d"
-    "0d699ef6c714120d2b5887e0d23cb10bb4589edccb9b076733583c9253a5588855893a70b208b35d191970ec60fa6bdb"
-)
 
 
 def canonical(*weights: int, without_key: int = 0) -> tuple[WarpValidatorSet, list[bytes]]:
@@ -57,99 +40,6 @@ def refused(message: Message, validators: WarpValidatorSet, num: int = 67, den: 
     with pytest.raises(InvalidWarpMessage) as caught:
         verify(message, validators, NETWORK_ID, num, den)
     return str(caught.value)
-
-
-# Bytes --------------------------------------------------------------------------------------------
-
-
-def test_edge_98_appendix_a_addressed_call() -> None:
-    assert CALL.encode() == CALL_BYTES
-    assert decode_payload(CALL_BYTES) == CALL
-
-
-def test_edge_98_appendix_a_unsigned_message_and_its_id() -> None:
-    assert UNSIGNED.encode() == UNSIGNED_BYTES
-    assert UnsignedMessage.decode(UNSIGNED_BYTES) == UNSIGNED
-    assert UNSIGNED.id.hex() == "109356e2170716d555ae5a769cbee4d65f0149df0720024f62c7229a6d9bd384"
-
-
-def test_edge_98_appendix_a_full_message() -> None:
-    message = Message(UNSIGNED, BitSetSignature(b"\1", SIGNATURE))
-    data = UNSIGNED_BYTES + bytes.fromhex("000000000000000101") + SIGNATURE
-    assert len(data) == 170
-    assert message.encode() == data
-    assert Message.decode(data) == message
-
-
-def test_a_hash_is_38_bytes() -> None:
-    assert Hash(X).encode() == bytes(6) + X
-    assert decode_payload(bytes(6) + X) == Hash(X)
-
-
-@pytest.mark.parametrize(
-    "data", [UNSIGNED_BYTES + b"\0", b"\0\1" + UNSIGNED_BYTES[2:], UNSIGNED_BYTES[:-1], b""]
-)
-def test_an_unsigned_message_is_decoded_strictly(data: bytes) -> None:
-    with pytest.raises(InvalidEncoding):
-        UnsignedMessage.decode(data)
-
-
-@pytest.mark.parametrize(
-    ("tail", "rule"),
-    [
-        (bytes.fromhex("000000010000000101") + SIGNATURE, "couldn't unmarshal interface"),
-        (bytes.fromhex("000000000000000101") + SIGNATURE + b"\0", "trailing buffer space"),
-        (bytes.fromhex("000000000000000101") + SIGNATURE[:-1], "packer has insufficient length for input"),
-        (b"", "packer has insufficient length for input"),
-    ],
-)
-def test_a_message_is_decoded_strictly(tail: bytes, rule: str) -> None:
-    with pytest.raises(InvalidEncoding) as caught:
-        Message.decode(UNSIGNED_BYTES + tail)
-    assert caught.value.rule == rule
-
-
-@pytest.mark.parametrize(
-    ("data", "rule"),
-    [
-        (bytes.fromhex("000000000002"), "couldn't unmarshal interface"),
-        (bytes.fromhex("0001") + CALL_BYTES[2:], "unknown codec version"),
-        (CALL_BYTES + b"\0", "trailing buffer space"),
-        (bytes(24 * 1024 + 1), "byte array exceeds maximum length"),
-    ],
-)
-def test_a_payload_is_decoded_strictly(data: bytes, rule: str) -> None:
-    with pytest.raises(InvalidEncoding) as caught:
-        decode_payload(data)
-    assert caught.value.rule == rule
-
-
-def test_a_payload_has_at_most_24_kib_but_a_message_may_be_longer() -> None:
-    longest = AddressedCall(b"", bytes(24 * 1024 - 14))
-    assert decode_payload(longest.encode()) == longest
-    with pytest.raises(InvalidEncoding):
-        AddressedCall(b"", bytes(24 * 1024 - 13)).encode()
-    large = UnsignedMessage(NETWORK_ID, X, bytes(1024 * 1024))
-    assert UnsignedMessage.decode(large.encode()) == large
-
-
-def test_values_that_do_not_fit_cannot_be_encoded() -> None:
-    with pytest.raises(InvalidEncoding, match="does not fit in 32 bits"):
-        UnsignedMessage(2**32, X, b"").encode()
-    with pytest.raises(InvalidEncoding, match="a signature has 96 bytes, not 95"):
-        Message(UNSIGNED, BitSetSignature(b"\1", SIGNATURE[:-1])).encode()
-
-
-# Signers ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("indices", "signers"), [([], ""), ([0], "01"), ([0, 2], "05"), ([8], "0100"), ([1, 15, 16], "018002")]
-)
-def test_signers_are_the_bits_of_a_big_endian_number(indices: list[int], signers: str) -> None:
-    signature = BitSetSignature.of(indices, SIGNATURE)
-    assert signature.signers.hex() == signers
-    assert signature.indices == indices
 
 
 @pytest.mark.warp
@@ -238,3 +128,66 @@ def test_keys_that_cancel_each_other_out_sign_nothing() -> None:
     infinity = bytes([0xC0]) + bytes(95)
     message = Message(UNSIGNED, BitSetSignature.of([0, 1], infinity))
     assert refused(message, pair) == "invalid public key"
+
+
+# At a P-chain height ------------------------------------------------------------------------------
+
+SUBNET = ID.of(b"subnet")
+
+
+class Node:
+    """A P-chain on which X is a chain of `SUBNET`, whose validators are known at height 7."""
+
+    def __init__(self, found: WarpValidatorSet | Exception, code: str = "UNKNOWN") -> None:
+        self.found = found
+        self.code = code
+        self.validators = cast(ValidatorState, self)
+
+    def context(self, network_id: int = NETWORK_ID) -> Context:
+        return Context(network_id=network_id, services=cast(NodeServices, self))
+
+    def get_subnet_id(self, chain_id: ID) -> ID:
+        if chain_id != X or self.code != "UNKNOWN":
+            raise NodeError("a.method", self.code, "problem retrieving blockchain")
+        return SUBNET
+
+    def get_warp_validator_set(self, height: int, subnet_id: ID) -> WarpValidatorSet:
+        assert (height, subnet_id) == (7, SUBNET)
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+@pytest.mark.warp
+def test_a_message_is_verified_by_the_validators_of_its_source_chain_at_a_height() -> None:
+    validators, secrets = canonical(66, 1, 33)
+    ctx = Node(validators).context()
+    verify_at(ctx, signed(secrets, 0, 1), 7)
+    verify_at(ctx, signed(secrets, 0), 7, 66, 100)
+    with pytest.raises(InvalidWarpMessage, match="insufficient: 67\\*100 > 100\\*66"):
+        verify_at(ctx, signed(secrets, 0), 7)
+
+
+@pytest.mark.warp
+def test_a_message_of_another_network_is_refused_at_any_height() -> None:
+    validators, secrets = canonical(1)
+    with pytest.raises(InvalidWarpMessage, match="wrong networkID"):
+        verify_at(Node(validators).context(NETWORK_ID + 1), signed(secrets, 0), 7)
+
+
+def test_a_message_of_a_chain_that_does_not_exist_is_invalid() -> None:
+    message = Message(UnsignedMessage(NETWORK_ID, ID.EMPTY, b""), BitSetSignature(b"\1", SIGNATURE))
+    with pytest.raises(InvalidWarpMessage, match="unknown source chain: 1111.*problem retrieving"):
+        verify_at(Node(WarpValidatorSet((), 0)).context(), message, 7)
+
+
+def test_a_node_that_cannot_be_asked_is_no_fault_of_the_message() -> None:
+    message = Message(UNSIGNED, BitSetSignature(b"\1", SIGNATURE))
+    with pytest.raises(NodeError):
+        verify_at(Node(WarpValidatorSet((), 0), code="UNAVAILABLE").context(), message, 7)
+
+
+def test_a_subnet_whose_weights_overflow_signs_nothing() -> None:
+    message = Message(UNSIGNED, BitSetSignature(b"\1", SIGNATURE))
+    with pytest.raises(InvalidWarpMessage, match="weight overflowed"):
+        verify_at(Node(WeightOverflow(2**64)).context(), message, 7)

@@ -1,25 +1,21 @@
-"""Warp messages: what one chain sends to others, signed by the validators of its subnet.
+"""Messages, unsigned and signed. Each has exactly one encoding, in the nodes' codec.
 
-Source: vms/platformvm/warp of AvalancheGo. Each structure has exactly one encoding in the nodes'
-codec.
+Source: vms/platformvm/warp of AvalancheGo.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
 
 from typing_extensions import Self
 
 from vmsdk import bls
 from vmsdk.codec import Reader, Writer
-from vmsdk.errors import InvalidEncoding, InvalidPublicKey, InvalidWarpMessage
+from vmsdk.errors import InvalidEncoding, InvalidWarpMessage
 from vmsdk.ids import ID
-from vmsdk.nodeservices import WarpValidator, WarpValidatorSet
 
 CODEC_VERSION = 0
-MAX_PAYLOAD_BYTES = 24 * 1024  # warp/payload/codec.go: limits `Hash` and `AddressedCall`, not messages
 
 _BIT_SET_SIGNATURE = 0  # the only type of signature
 
@@ -95,8 +91,8 @@ class BitSetSignature:
         """The signers' indices in the canonical set, in ascending order. Raises like
         `bit_length`.
         """
-        bits = int.from_bytes(self.signers, "big")
-        return [index for index in range(self.bit_length) if bits >> index & 1]
+        digits = f"{int.from_bytes(self.signers, 'big'):0{self.bit_length}b}"
+        return [index for index, digit in enumerate(reversed(digits)) if digit == "1"]
 
 
 @dataclass(frozen=True)
@@ -130,94 +126,3 @@ class Message:
         writer = self.unsigned._write(Writer(max_size=None).version(CODEC_VERSION))
         writer.type_id(_BIT_SET_SIGNATURE).blob(self.signature.signers).fixed(self.signature.signature)
         return writer.getvalue()
-
-
-@dataclass(frozen=True)
-class Hash:
-    """A payload by which a chain vouches for a hash, such as that of a block."""
-
-    TYPE_ID: ClassVar[int] = 0
-
-    hash: ID
-    """32 bytes."""
-
-    def encode(self) -> bytes:
-        """Return 38 bytes."""
-        return _payload_writer(self.TYPE_ID).fixed(self.hash).getvalue()
-
-    @classmethod
-    def _read(cls, reader: Reader) -> Self:
-        return cls(ID(reader.fixed(ID.LENGTH)))
-
-
-@dataclass(frozen=True)
-class AddressedCall:
-    """A payload sent by an address of the source chain."""
-
-    TYPE_ID: ClassVar[int] = 1
-
-    source_address: bytes
-    """The sender on the source chain: any bytes, or empty if the chain itself is the sender."""
-    payload: bytes
-    """Any bytes; their meaning is up to the receiver."""
-
-    def encode(self) -> bytes:
-        """Return 14 bytes and those of the fields. Raises `InvalidEncoding` beyond 24 KiB."""
-        return _payload_writer(self.TYPE_ID).blob(self.source_address).blob(self.payload).getvalue()
-
-    @classmethod
-    def _read(cls, reader: Reader) -> Self:
-        return cls(reader.blob(), reader.blob())
-
-
-def decode_payload(data: bytes) -> Hash | AddressedCall:
-    """Decode a conventional payload. Raises `InvalidEncoding`, also beyond 24 KiB."""
-    reader = Reader(data, "warp payload", max_size=MAX_PAYLOAD_BYTES)
-    reader.version(CODEC_VERSION)
-    types: Sequence[Callable[[Reader], Hash | AddressedCall]] = (Hash._read, AddressedCall._read)
-    payload = reader.interface(types)
-    reader.end()
-    return payload
-
-
-def verify(
-    message: Message,
-    validators: WarpValidatorSet,
-    network_id: int,
-    quorum_num: int,
-    quorum_den: int,
-) -> None:
-    """Check that validators with at least quorum_num/quorum_den of the total weight signed
-    *message*.
-
-    *validators* is the canonical set of the source chain's subnet at an agreed P-chain height
-    (`ValidatorState.get_warp_validator_set`), *network_id* that of this network. The usual quorum
-    is 67/100. Raises `InvalidWarpMessage` with the broken rule, `MissingExtra` without the extra
-    `warp`.
-    """
-    if message.unsigned.network_id != network_id:
-        raise InvalidWarpMessage("wrong networkID", f"{message.unsigned.network_id} instead of {network_id}")
-    signers = _signers(message.signature, validators.validators)
-    signed_weight = sum(signer.weight for signer in signers)
-    if quorum_num * validators.total_weight > quorum_den * signed_weight:
-        raise InvalidWarpMessage(
-            "signature weight is insufficient",
-            f"{quorum_num}*{validators.total_weight} > {quorum_den}*{signed_weight}",
-        )
-    try:
-        public_key = bls.aggregate_public_keys(signer.public_key for signer in signers)
-        is_valid = bls.verify(public_key, message.unsigned.encode(), message.signature.signature)
-    except InvalidPublicKey as error:  # also if the keys cancel each other out
-        raise InvalidWarpMessage(error.rule) from error
-    if not is_valid:
-        raise InvalidWarpMessage("signature is invalid")
-
-
-def _signers(signature: BitSetSignature, validators: Sequence[WarpValidator]) -> list[WarpValidator]:
-    if signature.bit_length > len(validators):
-        raise InvalidWarpMessage("unknown validator", f"{signature.bit_length - 1} >= {len(validators)}")
-    return [validators[index] for index in signature.indices]
-
-
-def _payload_writer(type_id: int) -> Writer:
-    return Writer(max_size=MAX_PAYLOAD_BYTES).version(CODEC_VERSION).type_id(type_id)

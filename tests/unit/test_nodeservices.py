@@ -1,3 +1,5 @@
+"""The canonical order of validators."""
+
 from __future__ import annotations
 
 from itertools import permutations
@@ -6,8 +8,7 @@ import pytest
 
 from vmsdk.errors import WeightOverflow
 from vmsdk.ids import NodeID
-from vmsdk.nodeservices import Validator, WarpValidator, WarpValidatorSet
-from vmsdk.services.validators import MAX_WEIGHT, canonical_set
+from vmsdk.nodeservices import MAX_WEIGHT, Validator, WarpValidator, WarpValidatorSet
 
 LOW_KEY, HIGH_KEY = b"\x7f" + bytes(95), b"\x80" + bytes(95)
 ALICE, BOB, CAROL = (NodeID(name * 20) for name in (b"a", b"b", b"c"))
@@ -19,22 +20,22 @@ def test_keys_ascend_bytewise_whatever_the_order_of_the_validators() -> None:
         (WarpValidator(LOW_KEY, 2, (BOB,)), WarpValidator(HIGH_KEY, 5, (ALICE, CAROL))), 7
     )
     for order in permutations(validators):
-        assert canonical_set(order) == expected
+        assert WarpValidatorSet.of(order) == expected
 
 
 def test_a_validator_without_a_key_counts_in_the_total_only() -> None:
-    assert canonical_set([Validator(ALICE, 3), Validator(BOB, 2, LOW_KEY)]) == WarpValidatorSet(
+    assert WarpValidatorSet.of([Validator(ALICE, 3), Validator(BOB, 2, LOW_KEY)]) == WarpValidatorSet(
         (WarpValidator(LOW_KEY, 2, (BOB,)),), 5
     )
 
 
 def test_no_validators_make_an_empty_set() -> None:
-    assert canonical_set([]) == WarpValidatorSet((), 0)
+    assert WarpValidatorSet.of([]) == WarpValidatorSet((), 0)
 
 
 def test_the_greatest_total_weight_is_64_bits() -> None:
     heaviest = [Validator(ALICE, MAX_WEIGHT, LOW_KEY)]
-    assert canonical_set(heaviest).total_weight == 2**64 - 1
+    assert WarpValidatorSet.of(heaviest).total_weight == 2**64 - 1
     with pytest.raises(WeightOverflow, match="overflowed") as caught:
-        canonical_set([*heaviest, Validator(BOB, 1)])
+        WarpValidatorSet.of([*heaviest, Validator(BOB, 1)])
     assert caught.value.total == 2**64
