@@ -177,7 +177,7 @@ def test_a_message_of_another_network_is_refused_at_any_height() -> None:
 
 def test_a_message_of_a_chain_that_does_not_exist_is_invalid() -> None:
     message = Message(UnsignedMessage(NETWORK_ID, ID.EMPTY, b""), BitSetSignature(b"\1", SIGNATURE))
-    with pytest.raises(InvalidWarpMessage, match="unknown source chain: 1111.*problem retrieving"):
+    with pytest.raises(InvalidWarpMessage, match=r"unknown source chain: 1111.*problem retrieving"):
         verify_at(Node(WarpValidatorSet((), 0)).context(), message, 7)
 
 
