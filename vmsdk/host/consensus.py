@@ -11,6 +11,7 @@ from vmsdk.host.cache import BlockCache
 from vmsdk.host.engine import Engine
 from vmsdk.host.errors import CallFailed, ChainMisused, HostError, InvalidResponse
 from vmsdk.host.sqlite import KeySpace
+from vmsdk.host.strict import MAX_MESSAGE_BYTES, Strict
 from vmsdk.ids import ID
 from vmsdk.timestamp import Timestamp
 
@@ -20,9 +21,6 @@ ANCESTORS_MAX_BYTES = 1_677_721
 ANCESTORS_MAX_TIME_NS = 50_000_000
 
 _FORK_HEIGHT = b"fork"
-
-# The largest message that nodes send each other. Source: utils/constants/networking.go.
-MAX_BLOCK_BYTES = 2 * 1024 * 1024
 
 AUTO: Final = "auto"
 PChainHeight: TypeAlias = "int | Literal['auto'] | None"
@@ -86,6 +84,8 @@ class Consensus:
         self, engine: Engine, fork: ProposerFork, *, by_status: bool, p_chain_height: Callable[[], int]
     ):
         self.engine = engine
+        self.strict: Strict | None = None
+        """What checks the VM, if anything does. Set it before `initialize`."""
         self._client = engine.client
         self._fork = fork
         self._by_status = by_status
@@ -187,13 +187,15 @@ class Consensus:
             height = self._context(self.preference, p_chain_height)
             if height is not None:
                 request.p_chain_height = height
+            if self.strict is not None:
+                self.strict.calling()
             try:
                 block = Block.built(self.engine.call(self._client.BuildBlock, request))
-                if len(block.raw) > MAX_BLOCK_BYTES:
+                if len(block.raw) > MAX_MESSAGE_BYTES:
                     raise InvalidResponse(
                         "BuildBlock",
                         f"the block has {len(block.raw)} bytes, but nodes can't send each other more than "
-                        f"{MAX_BLOCK_BYTES}: build smaller blocks",
+                        f"{MAX_MESSAGE_BYTES}: build smaller blocks",
                     )
                 if block.parent_id != self.preference:
                     raise InvalidResponse(
@@ -201,6 +203,8 @@ class Consensus:
                         f"the block's parent is {block.parent_id}, but the preferred block is "
                         f"{self.preference}",
                     )
+                if self.strict is not None:
+                    self.strict.built(block)
                 return self._checked("BuildBlock", lambda: self._blocks.add_built(block))
             finally:
                 self._changed()
@@ -219,11 +223,15 @@ class Consensus:
                 height = self._context(parent.id, p_chain_height)
                 if height is not None:
                     request.p_chain_height = height
+            if self.strict is not None:
+                self.strict.calling()
             response = self.engine.call(self._client.BlockVerify, request, fatal=fatal)
             try:
                 check_timestamp("BlockVerify", response)
             except CallFailed as error:
                 raise (self.engine.stop(error) if fatal else error) from None
+            if self.strict is not None:
+                self.strict.verified(block, parent)
             self._blocks.set_verified(block)
             self._fork.add(block, parent)
 
@@ -289,11 +297,15 @@ class Consensus:
         """Begin at *last_accepted*."""
         self._cache = BlockCache(last_accepted, by_status=self._by_status)
         self._fork.start(last_accepted)
+        if self.strict is not None:
+            self.strict.began(last_accepted)
 
     def _accept(self, block: Block) -> None:
         self._blocks.set_accepted(block)
         self._fork.accept(block)
         self.engine.call(self._client.BlockAccept, pb.BlockAcceptRequest(id=block.id), fatal=True)
+        if self.strict is not None:
+            self.strict.accepted(block)
 
     def _execute(self, block: Block) -> None:
         """Verify and accept, as bootstrapping does: no preference, no rejection, any error is

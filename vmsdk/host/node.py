@@ -23,6 +23,7 @@ from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, ClientClosed
 from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, Log, PluginProcess
 from vmsdk.host.services import NodeServices
 from vmsdk.host.sqlite import SQLiteDatabase
+from vmsdk.host.strict import Strict
 from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
 from vmsdk.state import Event
 
@@ -40,7 +41,7 @@ class Host:
     for one in memory. Peers offer *blocks* and *summaries* to the starting chain. *log* gets
     ``"stdout"`` or ``"stderr"`` and each line that the VM prints. *call_timeout_s* is the deadline
     of each call; a node has none. The other timeouts default to a node's. For *patient*, see
-    `PluginProcess`.
+    `PluginProcess`. If *on_broken_rule* is given, `Strict` checks the VM and calls it.
 
     As a context manager it starts, and stops like a node. `start` raises like `PluginProcess.start`
     and `Chain`, and then leaves nothing behind.
@@ -60,6 +61,7 @@ class Host:
         handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
         stop_timeout_s: float = GRACEFUL_STOP_TIMEOUT_S,
         patient: bool = True,
+        on_broken_rule: Callable[[str], None] | None = None,
         **fields: Any,
     ) -> None:
         self.config = ChainConfig(protocol=_protocol(protocol), **fields)
@@ -76,6 +78,7 @@ class Host:
         self._blocks = blocks
         self._summaries = summaries
         self._on_fault = on_fault
+        self._on_broken_rule = on_broken_rule
         self._call_timeout_s = call_timeout_s
         self._resources = ExitStack()
         self._client: VMClient | None = None
@@ -123,7 +126,10 @@ class Host:
         self._resources.callback(self._services.stop)
         self._services.start()
         self._client = self._connect()
-        self._chain = Chain(self._client, self._services, on_fault=self._on_fault)
+        self._chain = chain = Chain(self._client, self._services, on_fault=self._on_fault)
+        if self._on_broken_rule is not None:
+            own = self._services.disk.space(b"strict/" + self.config.chain_id)
+            chain.strict = Strict(chain.engine, self._services.database.space, own, self._on_broken_rule)
         self.process.at_exit(self._plugin_ended)
 
     def register(self) -> str:

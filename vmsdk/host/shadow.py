@@ -61,7 +61,7 @@ class Shadow:
             host.services.disk.copy_to(disk)
             if host.config.chain_data_dir is not None:
                 shutil.copytree(host.config.chain_data_dir, files, ignore_dangling_symlinks=True)
-        self._main.changes = {}
+        self._changes = self._main.record()
         self._host = Host(
             ["/usr/bin/env", f"TZ={TIME_ZONE}", *command],
             protocol=host.config.protocol.version,
@@ -84,7 +84,7 @@ class Shadow:
     def block(self, block: Block) -> None:
         """Note what an accepted block has changed, for the shadow to come to the same."""
         if not self._stopping.is_set():
-            changed = {key: now for key, (_, now) in self._main.take_changes().items()}
+            changed = {key: now for key, (_, now) in self._changes.take().items()}
             self._blocks.put((time.monotonic() + self._delay_s, block, changed))
 
     def stop(self) -> None:
@@ -114,7 +114,7 @@ class Shadow:
         finally:
             was_stopping = self._stopping.is_set()
             self._stopping.set()
-            self._main.changes = None
+            self._changes.stop()
             self._empty()
             self._host.kill()
             self._resources.close()
@@ -130,7 +130,7 @@ class Shadow:
         if own.count() <= MAX_COMPARED_PAIRS and not self._blocks.qsize():
             mine, theirs = dict(self._main.items()), dict(own.items())
             self._note(None, {key: mine.get(key) for key in mine.keys() | theirs.keys()})
-        own.changes = {}
+        recording = own.record()
         while not self._stopping.is_set():
             try:
                 due, block, changed = self._blocks.get(timeout=PAUSE_S)
@@ -149,7 +149,7 @@ class Shadow:
                     f"block {block.height}, {block.id}, is refused by the VM's shadow, a second process "
                     f"under another hash seed and time zone: {error}. Other nodes would disagree as well"
                 )
-            before = own.take_changes()
+            before = recording.take()
             self._note(block, {**{key: value for key, (value, _) in before.items()}, **changed})
             for key in list(self._suspects):
                 first, age = self._suspects[key]

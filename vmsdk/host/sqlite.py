@@ -141,14 +141,11 @@ class KeySpace:
     def __init__(self, database: SQLiteDatabase, name: bytes) -> None:
         self.database = database
         self.name = name
-        self.changes: dict[bytes, bytes | None] | None = None
-        """If it is a dict, the values before of the keys that are written from then on."""
+        self._recordings: list[Recording] = []
 
-    def take_changes(self) -> dict[bytes, tuple[bytes | None, bytes | None]]:
-        """The keys written since the last call, with their values before and now. Forgets them."""
-        with self.database._lock:
-            changes, self.changes = self.changes or {}, {} if self.changes is not None else None
-            return {key: (before, self.get(key)) for key, before in changes.items()}
+    def record(self) -> Recording:
+        """Record which keys are written from now on. Stop the recording when it is not needed."""
+        return Recording(self)
 
     def count(self) -> int:
         """The number of pairs."""
@@ -177,8 +174,8 @@ class KeySpace:
     def _execute(self, statement: str, key: bytes, *values: bytes) -> None:
         with self.database._lock:
             self.database._keep_for_iterators(self.name, key)
-            if self.changes is not None and key not in self.changes:
-                self.changes[key] = self.get(key)
+            for recording in self._recordings:
+                recording._note(key)
             self.database._connection.execute(statement, (self.name, key, *values))
 
     def write(self, puts: Iterable[tuple[bytes, bytes]], deletes: Iterable[bytes]) -> None:
@@ -202,6 +199,33 @@ class KeySpace:
             return list(iterator)
         finally:
             iterator.release()
+
+
+class Recording:
+    """The keys written in *space* since the last `take`, until `stop`."""
+
+    def __init__(self, space: KeySpace) -> None:
+        self._space = space
+        self._before: dict[bytes, bytes | None] = {}
+        with space.database._lock:
+            space._recordings.append(self)
+
+    def take(self) -> dict[bytes, tuple[bytes | None, bytes | None]]:
+        """Return the keys written since the last call, with their values before and now."""
+        with self._space.database._lock:
+            before, self._before = self._before, {}
+            return {key: (value, self._space.get(key)) for key, value in before.items()}
+
+    def stop(self) -> None:
+        """Record no more. Harmless when repeated."""
+        with self._space.database._lock:
+            if self in self._space._recordings:
+                self._space._recordings.remove(self)
+            self._before = {}
+
+    def _note(self, key: bytes) -> None:
+        if key not in self._before:
+            self._before[key] = self._space.get(key)
 
 
 class SnapshotIterator:

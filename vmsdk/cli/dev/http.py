@@ -74,12 +74,21 @@ class ChainHTTP:
         """Return the URL of *chain*, to which the prefixes of its handlers are appended."""
         return f"http://{self._front.address}/ext/bc/{chain.config.alias or chain.config.chain_id}"
 
+    def streams(self, chain: Chain) -> int:
+        """Count the connections that *chain* has taken over, such as WebSockets."""
+        try:
+            return self._front.hijacked(chain.config.chain_id)
+        except KeyError:
+            return 0  # Not open.
+
     def _show(self, method: str, target: str, status: int) -> None:
+        with self._lock:
+            chain = self._chain
+        if chain is not None and chain.strict is not None:
+            chain.strict.heard()
         if status < 400:
             return
         self._screen.warning(f"HTTP {status}: {method} {target}")
-        with self._lock:
-            chain = self._chain
         if status == 404 and chain is not None:
             names = (chain.config.alias, str(chain.config.chain_id))
             hint = subpaths_hint(target, names, list(chain.handlers))

@@ -144,6 +144,7 @@ class Life:
             alias=file_name(name),
             log=self._screen.vm_line,
             on_fault=self._on_fault,
+            on_broken_rule=lambda text: self._screen.warning(f"a network would not accept this: {text}"),
             # A debugger may stop the VM for any time.
             call_timeout_s=None,
             handshake_timeout_s=(
@@ -165,6 +166,10 @@ class Life:
 
     def _accepted(self, block: Block) -> None:
         self._screen.block(block)
+        assert self._host is not None, "only a chain that was started accepts blocks"
+        chain = self._host.chain
+        if chain.strict is not None and self._http.streams(chain):
+            chain.strict.heard()  # What comes by a WebSocket is not seen here.
         if self._shadow is not None:
             self._shadow.block(block)
 
