@@ -168,6 +168,7 @@ class Bench:
         """Kill the processes that still run, and close everything. Harmless when repeated."""
         for process in self.running:
             process.kill()
+        self._processes.clear()
         self._resources.close()
 
     def _keep(self, stream: str, line: str) -> None:

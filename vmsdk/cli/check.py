@@ -1,0 +1,285 @@
+"""`vmsdk check`: check a plugin against the contract with the node."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vmsdk.errors import VMError
+from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST, PROTOCOLS
+
+if TYPE_CHECKING:
+    from vmsdk.testing.bench import Bench
+    from vmsdk.testing.contract import Check
+    from vmsdk.testing.hook import Hook
+    from vmsdk.testing.run import Result
+
+NAME = "check"
+HELP = "check a plugin in any language against the contract with the node"
+DESCRIPTION = """\
+Check a plugin, in any language, against all of the contract with the node that can be seen from outside.
+
+  vmsdk check vm.py                                the VM in a file
+  vmsdk check ./my-vm --genesis genesis.json       a plugin's executable
+  vmsdk check vm.py --hook hook.py                 transactions from issue(client) in hook.py
+  vmsdk check vm.py --request '/ {"method": "write", "params": ["{n}"]}'
+                                                   transactions by HTTP, with a number for {n}
+  vmsdk check vm.py --only blocks http.json-rpc    areas and single checks
+  vmsdk check --list                               all checks, with their rules
+
+Exit status: 0 if nothing was found, 1 for violations, 2 if the plugin or the hook can't be used, 3 for an
+error of vmsdk itself.
+"""
+
+_VIOLATED_STATUS, _USAGE_STATUS, _ERROR_STATUS = 1, 2, 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "target",
+        metavar="PLUGIN",
+        nargs="?",
+        help="path/vm.py, path/vm.py:Class, package.module[:Class], or an executable",
+    )
+    parser.add_argument(
+        "--protocol",
+        type=int,
+        choices=range(OLDEST, NEWEST + 1),
+        metavar="N",
+        help=f"the protocol version to speak, {OLDEST} to {NEWEST}; default: an executable's own, or "
+        f"{DEFAULT_PROTOCOL}",
+    )
+    chain = parser.add_argument_group("the chain")
+    for name in ("genesis", "config", "upgrade"):
+        chain.add_argument(f"--{name}", type=Path, metavar="FILE", help="default: empty")
+    work = parser.add_argument_group("transactions (without them, checks that need blocks are skipped)")
+    source = work.add_mutually_exclusive_group()
+    source.add_argument(
+        "--hook", type=Path, metavar="FILE", help="a Python file whose issue(client) sends a transaction"
+    )
+    source.add_argument(
+        "--request", metavar="'PATH JSON'", help="a POST that sends one; {n} is a different number each time"
+    )
+    checks = parser.add_argument_group("the checks")
+    checks.add_argument("--only", nargs="+", default=[], metavar="NAME|AREA", help="run these")
+    checks.add_argument("--skip", nargs="+", default=[], metavar="NAME|AREA", help="leave these out")
+    checks.add_argument(
+        "--slow", action="store_true", help="also those that take long, such as an idle minute"
+    )
+    checks.add_argument(
+        "--jobs", type=_positive, default=1, metavar="N", help="how many run at once; default: 1"
+    )
+    checks.add_argument("--list", action="store_true", help="list the checks and exit")
+    report = parser.add_argument_group("the report")
+    report.add_argument("--junit", type=Path, metavar="FILE", help="write it as JUnit XML, too")
+    report.add_argument("--json", type=Path, metavar="FILE", help="write it as JSON, too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command, and return its exit status."""
+    from vmsdk.testing.contract import all_checks
+
+    try:
+        checks = _selected(all_checks(), args.only, args.skip)
+        if args.list:
+            print(_listed(checks))
+            return 0
+        if args.target is None:
+            raise VMError("name a plugin: vmsdk check PLUGIN")
+        with _command(args.target, args.protocol) as command:
+            return _check(args, command, checks)
+    except VMError as error:
+        print(f"vmsdk check: {error}", file=sys.stderr)
+        return _USAGE_STATUS
+
+
+def _check(args: argparse.Namespace, command: Callable[[int], list[str]], checks: list[Check]) -> int:
+    from vmsdk.testing.bench import NO_WORK, Bench
+    from vmsdk.testing.report import Report
+    from vmsdk.testing.run import run_checks
+
+    # The checks themselves report what the host warns of.
+    logging.getLogger("vmsdk").addHandler(logging.NullHandler())
+    logging.getLogger("vmsdk").propagate = False
+    bench = Bench(
+        [],
+        genesis=_content(args.genesis),
+        config=_content(args.config),
+        upgrade=_content(args.upgrade),
+        hook=_hook(args),
+    )
+    starts = _greet(bench, command, args.protocol)
+    checks = [check for check in checks if bench.protocol in check.protocols]
+    if not starts:
+        checks = [check for check in checks if check.area == "handshake"]
+    if not args.slow:
+        named = set(args.only)
+        checks = [check for check in checks if not check.slow or check.name in named]
+    print(
+        f"vmsdk check {args.target}: {len(checks)} checks, protocol {bench.protocol} "
+        f"({', '.join(PROTOCOLS[bench.protocol].releases)})",
+        flush=True,
+    )
+    if not starts:
+        print("the plugin doesn't complete the handshake, so only the handshake is checked")
+    began_s = time.monotonic()
+    with _progress() as (on_start, on_result):
+        results = run_checks(bench, checks, jobs=args.jobs, on_start=on_start, on_result=on_result)
+    report = Report(args.target, bench.protocol, results, time.monotonic() - began_s)
+    print(f"\n{report.text()}")
+    for path, text in ((args.junit, report.junit), (args.json, report.json)):
+        if path is not None:
+            _write(path, text())
+    if bench.hook is None and any(result.why == NO_WORK for result in results):
+        print("checks that need blocks were skipped: see vmsdk check --help about transactions")
+    return report.exit_status if starts else max(report.exit_status, _VIOLATED_STATUS)
+
+
+def _greet(bench: Bench, command: Callable[[int], list[str]], protocol: int | None) -> bool:
+    """Start the plugin once, and set the bench's command and protocol.
+
+    Returns whether it completes the handshake. Raises `VMError` if it can't be executed, or speaks
+    another protocol than the one that the user wants.
+    """
+    from vmsdk.host.errors import HandshakeFailed, ProtocolMismatch
+
+    bench.protocol = DEFAULT_PROTOCOL if protocol is None else protocol
+    for _ in range(2):
+        bench.command = command(bench.protocol)
+        process = bench.process()
+        try:
+            process.start()
+            return True
+        except ProtocolMismatch as error:
+            if protocol is not None or error.plugin not in PROTOCOLS:
+                raise VMError(
+                    f"the plugin speaks protocol {error.plugin}, not {error.host}: give --protocol "
+                    f"{error.plugin}"
+                    if error.plugin in PROTOCOLS
+                    else f"the plugin speaks protocol {error.plugin}; vmsdk supports {OLDEST} to {NEWEST}"
+                ) from None
+            bench.protocol = error.plugin
+        except HandshakeFailed:
+            return False
+        finally:
+            bench.close()
+    return False
+
+
+@contextmanager
+def _command(text: str, protocol: int | None) -> Iterator[Callable[[int], list[str]]]:
+    """Find the target, and yield a function that returns its argv at a protocol version."""
+    from vmsdk import target as targets
+
+    target = targets.find(text)
+    if not isinstance(target, targets.SourceTarget):
+        yield lambda version: [str(target.file)]
+        return
+    from vmsdk.install import Launcher, added_path
+
+    with tempfile.TemporaryDirectory(prefix="vmsdk-check-") as folder:
+
+        def command(version: int) -> list[str]:
+            launcher = Launcher(
+                name=target.absolute,
+                target=target,
+                python=os.path.abspath(sys.executable),
+                path=added_path(),
+                protocol=version,
+            )
+            file = Path(folder) / "launcher"
+            file.write_bytes(launcher.to_bytes())
+            # The temporary directory may be mounted noexec.
+            return ["/bin/sh", str(file)]
+
+        yield command
+
+
+def _hook(args: argparse.Namespace) -> Hook | None:
+    from vmsdk.testing.hook import Hook
+
+    if args.hook is not None:
+        return Hook.from_file(args.hook)
+    return None if args.request is None else Hook.from_request(args.request)
+
+
+def _selected(checks: Sequence[Check], only: Sequence[str], skip: Sequence[str]) -> list[Check]:
+    """Return the checks that the user wants. Raises `VMError` for a name that does not exist."""
+    known = {check.name for check in checks} | {check.area for check in checks}
+    for name in (*only, *skip):
+        if name not in known:
+            raise VMError(f"there is no check or area {name}: see vmsdk check --list")
+
+    def named(check: Check, names: Sequence[str]) -> bool:
+        return check.name in names or check.area in names
+
+    return [check for check in checks if (not only or named(check, only)) and not named(check, skip)]
+
+
+def _listed(checks: Sequence[Check]) -> str:
+    width = max((len(check.name) for check in checks), default=0)
+    return "\n".join(
+        f"{check.name:{width}}  {check.severity.value:10}  {check.reason}{' (slow)' if check.slow else ''}"
+        for check in checks
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[tuple[Callable[[Check], None], Callable[[Result], None]]]:
+    """Yield what shows a check that begins, and its result: in colour on a terminal."""
+    try:
+        from rich.console import Console
+    except ModuleNotFoundError:
+        yield (lambda check: None, lambda result: print(_line(result), flush=True))
+        return
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    styles = {"passed": "green", "skipped": "dim", "violated": "bold red"}
+    with console.status("") if console.is_terminal else nullcontext() as status:
+
+        def on_start(check: Check) -> None:
+            if status is not None:
+                status.update(check.name)
+
+        def on_result(result: Result) -> None:
+            console.print(_line(result), style=styles.get(result.verdict.value, "bold yellow"))
+
+        yield on_start, on_result
+
+
+def _line(result: Result) -> str:
+    detail = result.why if result.violation is None else result.violation.message
+    first = detail.strip().partition("\n")[0]
+    end = f": {first}" if first else f" in {result.seconds:.1f} s"
+    return f"  {result.verdict.value:12}{result.check.name}{end}"
+
+
+def _content(path: Path | None) -> bytes:
+    if path is None:
+        return b""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise VMError(f"can't read {path}: {error.strerror or error}") from None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise VMError(f"can't write {path}: {error.strerror or error}") from None
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not a number of checks: give 1 or more")
+    return number
