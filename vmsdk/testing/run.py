@@ -166,9 +166,11 @@ class _Run:
         return None
 
     def cancel(self) -> None:
-        """Kill the plugin, and wait a little for the check to end."""
-        self._kill()
-        self._thread.join(_KILLED_TIMEOUT_S)
+        """Kill the plugin until the check has ended, but don't wait for ever."""
+        deadline = time.monotonic() + _KILLED_TIMEOUT_S
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            self._kill()  # again: a process may just have started
+            self._thread.join(_LOOK_S)
 
     def _kill(self) -> None:
         for process in self._bench.running:

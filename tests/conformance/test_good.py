@@ -1,0 +1,34 @@
+"""The examples keep the contract at every protocol that released nodes speak."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vmsdk import cli
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+HOOKS = Path(__file__).parent / "hooks"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("protocol", [39, 43, 45])
+@pytest.mark.parametrize("example", ["timestamp", "guestbook", "tokens", "feed"])
+def test_an_example_keeps_the_contract(
+    example: str, protocol: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source,) = [file for file in (EXAMPLES / example).glob("*.py") if file.stem in (f"{example}vm", example)]
+    genesis = HOOKS / f"{example}.json"
+    arguments = ["--protocol", str(protocol), "--hook", str(HOOKS / f"{example}.py")]
+    if genesis.exists():
+        arguments += ["--genesis", str(genesis)]
+    report = tmp_path / "report.json"
+    status = cli.main(["check", str(source), *arguments, "--json", str(report)])
+    output = capsys.readouterr()
+    assert status == 0, output.out + output.err
+    results = json.loads(report.read_text())["results"]
+    skipped = {result["why"] for result in results if result["verdict"] == "skipped"}
+    assert not any("--hook" in why for why in skipped)
