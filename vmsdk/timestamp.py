@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import ClassVar, NamedTuple, TypeAlias
 
@@ -17,6 +18,18 @@ MIN_SECONDS = -62_135_596_800
 MAX_SECONDS = 253_402_300_799
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+_clock: list[Callable[[], int]] = [time.time_ns]
+
+
+def now_ns() -> int:
+    """The current time in Unix nanoseconds, by the clock that every VM of this process reads."""
+    return _clock[0]()
+
+
+def set_clock(clock: Callable[[], int]) -> None:
+    """Replace the clock of this process, which is `time.time_ns` at first. For tests."""
+    _clock[0] = clock
 
 
 class _Fields(NamedTuple):
@@ -45,8 +58,8 @@ class Timestamp(_Fields):
 
     @classmethod
     def now(cls) -> Timestamp:
-        """The time of this machine's clock."""
-        return cls.from_unix_ns(time.time_ns())
+        """The current time, by the clock of this process."""
+        return cls.from_unix_ns(now_ns())
 
     @classmethod
     def from_unix_ns(cls, nanoseconds: int) -> Timestamp:

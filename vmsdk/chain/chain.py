@@ -34,6 +34,7 @@ from vmsdk.errors import InvalidBlock, InvalidEncoding, NotFound, Refused, VMErr
 from vmsdk.ids import ID
 from vmsdk.p2p.network import Networked
 from vmsdk.state import State
+from vmsdk.timestamp import now_ns
 from vmsdk.vm import BuildBlockWithContext, GetAncestors
 
 # Transactions that peers may still gossip although they are in a block.
@@ -227,7 +228,7 @@ class Chain(Rules, Networked, GetAncestors):
         return Header(parent.id, parent.height + 1, now, p_chain_height)
 
     def _now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
+        return now_ns() // 1_000_000
 
     # A chain's life -------------------------------------------------------------------------------
 

@@ -122,7 +122,7 @@ def _follow() -> None:
     order = json.load(sys.stdin)
     time.sleep(max(0.0, order["not_before"] - time.time()))
     sys.path[:] = order["path"]
-    owner: Any = _module(order["module"], order["file"])
+    owner: Any = load_module(order["module"], order["file"])
     for name in order["class"].split("."):
         owner = getattr(owner, name)
     result = None
@@ -136,7 +136,7 @@ def _follow() -> None:
     print("\n" + json.dumps(result), end="")
 
 
-def _module(name: str, file: str | None) -> Any:
+def load_module(name: str, file: str | None) -> Any:
     """The module of the chain: by its file, since a test's module may have no importable name."""
     if name != "__main__":
         try:

@@ -21,6 +21,7 @@ from vmsdk.errors import AppError
 from vmsdk.host.client import Call
 from vmsdk.host.engine import Engine, RequestT
 from vmsdk.ids import ID, NodeID
+from vmsdk.timestamp import now_ns
 
 _log = logging.getLogger("vmsdk.host")
 
@@ -280,7 +281,7 @@ class AppNetwork:
             self._asked[sender, request_id] = settle
         timed_out = AppError(AppError.TIMED_OUT, "timed out")
         self._at_timeout(lambda: self.send_reply(sender, request_id, timed_out), timeout_s)
-        deadline_ns = time.time_ns() + int(timeout_s * 1e9)
+        deadline_ns = now_ns() + int(timeout_s * 1e9)
         self._deliver(lambda receiver: receiver.app_request(sender, request_id, deadline_ns, request))
 
     def _replier(self, party: Party, request_id: int) -> Callable[[Reply], None]:

@@ -27,6 +27,9 @@ CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
     # A proxy in the environment is not meant for 127.0.0.1.
     ("grpc.enable_http_proxy", 0),
 )
+Around = Callable[[str, Message, Callable[[], Message]], Message]
+"""Gets the name of a method, the request, and what makes the call; returns the response."""
+
 # A dying process breaks its connections first. Its end is noticed within this time.
 DEATH_NOTICE_S = 0.5
 
@@ -50,8 +53,12 @@ class Call(Generic[RequestT, ResponseT]):
         Raises `grpc.RpcError`, or `PluginGone` once the client is aborted, or `ClientClosed`.
         """
         timeout = self._client.timeout_s if timeout is None else timeout
-        try:
+
+        def invoke() -> ResponseT:
             return cast(ResponseT, self._invoke(request, timeout, wait_for_ready=self._wait_for_ready))
+
+        try:
+            return cast(ResponseT, self._client.around(self.name, request, invoke))
         except (grpc.RpcError, ValueError) as error:  # ValueError: the channel is closed
             raise self._client._blame(self.name, error) from None
 
@@ -76,7 +83,7 @@ class VMClient:
     Attributes named like the protocol's methods call them, with protobuf messages. *timeout_s* is
     the default deadline of calls; None means no deadline, as in a node. *wait* waits some seconds
     for the end of the plugin's process and returns its exit code; it is called when the connection
-    breaks.
+    breaks. *channel* is used instead of a new one to *address*.
     """
 
     def __init__(
@@ -85,11 +92,14 @@ class VMClient:
         *,
         timeout_s: float | None = None,
         wait: Callable[[float], int | None] = lambda seconds: None,
+        channel: grpc.Channel | None = None,
     ) -> None:
         self.address = address
         self._wait = wait
         self.timeout_s = timeout_s
-        self.channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self.channel = channel or grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self.around: Around = lambda name, request, invoke: invoke()
+        """Makes each call that waits for its response. Tests replace it, to watch and disturb."""
         self._gone: PluginGone | None = None
         self._closed = False
         self.Initialize = _call(self, VM.Initialize)

@@ -122,7 +122,7 @@ class Host:
             self.config = replace(self.config, chain_data_dir=Path(directory))
         else:
             self.config.chain_data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._services = NodeServices(self.config, disk=disk)
+        self._services = self._make_services(disk)
         self._resources.callback(self._services.stop)
         self._services.start()
         self._client = self._connect()
@@ -145,6 +145,9 @@ class Host:
             return version
         finally:
             self.stop()
+
+    def _make_services(self, disk: SQLiteDatabase) -> NodeServices:
+        return NodeServices(self.config, disk=disk)
 
     def _connect(self) -> VMClient:
         return VMClient(

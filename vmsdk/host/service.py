@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
@@ -26,6 +26,10 @@ SERVER_OPTIONS: tuple[tuple[str, Any], ...] = (
 _WORKERS = 8
 
 
+Around = Callable[[str, Any, Callable[[], Any]], Any]
+"""Gets the name of a method, the request, and what makes the call; returns the response."""
+
+
 class ServiceError(Exception):
     """A call of a service fails with the node's own text."""
 
@@ -45,6 +49,8 @@ class NodeService:
         self.calls: Counter[str] = Counter()
         self._faults: dict[str, deque[str]] = {}
         self._calls_lock = threading.Lock()
+        self.around: Around = lambda name, request, invoke: invoke()
+        """Makes each call. Tests replace it, to watch and to disturb."""
 
     def served(self) -> Iterable[str]:
         """Return the methods that exist in the host's protocol version; others are
@@ -74,7 +80,7 @@ class NodeService:
         def call(request: Any, context: grpc.ServicerContext) -> Any:
             try:
                 self._count(name)
-                return function(request)
+                return self.around(name, request, lambda: function(request))
             except Exception as error:  # noqa: BLE001 - a Go server sends the text of any error with UNKNOWN
                 context.abort(grpc.StatusCode.UNKNOWN, str(error))
 

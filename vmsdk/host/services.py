@@ -78,6 +78,7 @@ class NodeServices:
         *,
         disk: SQLiteDatabase | None = None,
         app_timeout_s: float = REQUEST_TIMEOUT_S,
+        server: type[LoopbackServer] = LoopbackServer,
     ) -> None:
         self.config = config = config or ChainConfig()
         self.disk = SQLiteDatabase() if disk is None else disk
@@ -104,8 +105,10 @@ class NodeServices:
         ]
         if not config.protocol.waits_for_events:
             services.append(MessengerService(self.events.offer))
-        self._database_server = LoopbackServer(self.database, health_service=True)
-        self._server = LoopbackServer(*services, health_service=True)
+        self.all: tuple[NodeService, ...] = (self.database, *services)
+        """Every service that this protocol version has."""
+        self._database_server = server(self.database, health_service=True)
+        self._server = server(*services, health_service=True)
         self.db_address = self._database_server.address
         """``127.0.0.1:port`` of the database server."""
         self.address = self._server.address

@@ -8,7 +8,6 @@ from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
-from vmsdk.protocol import Protocol
 from vmsdk.rpc.conversion import InvalidRequest, call, last_accepted_fields, unusable
 from vmsdk.rpc.dispatch import Dispatcher, Handler
 from vmsdk.rpc.session import Session
@@ -53,7 +52,7 @@ class Lifecycle:
 
         session = self._session
         identity = Identity(request, has_upgrades=session.protocol.network_upgrades)
-        session.node = node = _connect(request, session.protocol)
+        session.node = node = _connect(request, session)
         try:
             context = make_context(session, node, identity, request)
             session.vm.ctx = context
@@ -111,8 +110,9 @@ class Lifecycle:
         return Empty()
 
 
-def _connect(request: vm_pb2.InitializeRequest, protocol: Protocol) -> NodeConnection:
+def _connect(request: vm_pb2.InitializeRequest, session: Session) -> NodeConnection:
+    addresses = request.db_server_addr, request.server_addr
     try:
-        return NodeConnection(request.db_server_addr, request.server_addr, protocol)
+        return NodeConnection(*addresses, session.protocol, session.connect)
     except ValueError as error:
         raise InvalidRequest(str(error)) from None

@@ -17,6 +17,7 @@ from vmsdk.rpc.eventsource import EventSource
 from vmsdk.rpc.metrics import MetricsPage
 from vmsdk.rpc.priority import EnginePriority
 from vmsdk.rpc.watchdog import Watchdog
+from vmsdk.services.channel import connect
 from vmsdk.services.node import NodeConnection
 from vmsdk.vm import ChainVM
 
@@ -59,6 +60,8 @@ class Session:
         self.metrics = MetricsPage(self.faults, log)
         self._http: HTTPServers | None = None
         self.node: NodeConnection | None = None
+        self.connect = connect
+        """Opens the channels to the node's servers."""
         self.stop_notifier: Callable[[], None] = lambda: None
         """Ends the thread that sends events, which only older nodes need."""
         self.initialized = False

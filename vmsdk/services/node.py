@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+import grpc
 
 from vmsdk.protocol import Protocol
 from vmsdk.services.channel import connect
@@ -25,7 +28,13 @@ class NodeConnection:
     stopped its servers: that ends all calls at once.
     """
 
-    def __init__(self, db_server_addr: str, server_addr: str, protocol: Protocol) -> None:
+    def __init__(
+        self,
+        db_server_addr: str,
+        server_addr: str,
+        protocol: Protocol,
+        connect: Callable[[str], grpc.Channel] = connect,
+    ) -> None:
         self._database_channel = connect(db_server_addr)
         self._services_channel = connect(server_addr)
         self.database = DatabaseClient(self._database_channel)

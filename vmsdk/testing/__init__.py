@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vmsdk.testing.bench import Bench as Bench
+    from vmsdk.testing.chain import Block as Block, Chain as Chain
     from vmsdk.testing.contract import (
         Check as Check,
         Severity as Severity,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 else:
     _NAMES = {
         "bench": "Bench",
+        "chain": "Block Chain",
         "contract": "Check Severity Skipped Violation contract",
         "run": "Result Verdict run_checks",
     }

@@ -1,0 +1,234 @@
+"""What goes wrong between a node and its VM: failed, lost and slow calls, and crashes."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from vmsdk.host.client import VMClient
+from vmsdk.host.errors import PluginGone
+from vmsdk.host.service import ServiceError
+from vmsdk.host.services import NodeServices
+
+When: TypeAlias = Literal["before", "after"]
+
+DATABASE_WRITE = "database write"
+ENGINE_CALL = "engine call"
+SERVICE_CALL = "service call"
+_WRITES = {"Put", "Delete", "WriteBatch", "Apply"}
+# A held call goes on after this time, so that a forgotten release can't hang a test for ever.
+_MAX_HELD_S = 30.0
+_LOST = "the response was lost (injected)"
+
+
+class Point(NamedTuple):
+    """A moment at which a VM can crash: before or after the *number*-th of some calls."""
+
+    what: str
+    number: int
+    when: When
+
+    def __str__(self) -> str:
+        return f"{self.when} {self.what} {self.number}"
+
+
+class _Fault(NamedTuple):
+    kind: Literal["fail", "lose", "hold"]
+    text: str = ""
+    released: threading.Event = threading.Event()
+
+
+class Faults:
+    """Disturbs the calls between one node and its VM. Thread-safe; it outlives restarts.
+
+    Calls are named as on the wire: `BuildBlock` of the VM, `WriteBatch` or `SendAppGossip` of the
+    node. *record* gets a line for each call.
+    """
+
+    def __init__(self, record: Callable[[str], None]) -> None:
+        self._record = record
+        self._lock = threading.Lock()
+        self._planned: dict[str, deque[_Fault]] = {}
+        self._crash: Point | None = None
+        self._kill: Callable[[], object] = lambda: None
+        self.reached: Counter[str] = Counter()
+        """How many calls there were, by method; and of all together as "database write", "engine
+        call" (of the VM) and "service call" (of the node).
+        """
+        self.crashed_at: Point | None = None
+        """Where the VM has crashed; None if it has not."""
+        self._methods: set[str] = set()
+        self._order: random.Random | None = None
+        self._held_back: list[Callable[[], None]] = []
+
+    # For tests ------------------------------------------------------------------------------------
+
+    def fail(self, method: str, text: str = "injected fault", *, times: int = 1) -> None:
+        """Make the next *times* calls of *method* fail with *text*, without effect."""
+        self._plan(method, _Fault("fail", text), times)
+
+    def lose(self, method: str, *, times: int = 1) -> None:
+        """Lose the responses to the next *times* calls of *method*: they take effect, but fail."""
+        self._plan(method, _Fault("lose"), times)
+
+    @contextmanager
+    def hold(self, method: str) -> Iterator[None]:
+        """Make the next call of *method* wait until the `with` block ends."""
+        released = threading.Event()
+        self._plan(method, _Fault("hold", released=released), 1)
+        try:
+            yield
+        finally:
+            released.set()
+
+    def crash_at(self, what: str, number: int = 1, when: When = "before") -> None:
+        """Kill the VM before or after the *number*-th call of *what*, counted from now.
+
+        *what* is a method or "database write", "engine call", "service call". A crash after an
+        engine call comes before the node hears the response.
+        """
+        self._check(what, {DATABASE_WRITE, ENGINE_CALL, SERVICE_CALL})
+        if number < 1:
+            raise ValueError(f"calls are counted from 1; {number} is not such a number")
+        with self._lock:
+            self._crash = Point(what, self.reached[what] + number, when)
+
+    def scramble(self, seed: int = 0) -> None:
+        """From now on, deliver what the VM gossips to its peers twice, and in another order."""
+        self._order = random.Random(seed)
+
+    def clear(self) -> None:
+        """Forget the faults and the crash that have not happened yet, and deliver what was held
+        back.
+        """
+        with self._lock:
+            self._planned.clear()
+            self._crash = None
+            self._order = None
+            held, self._held_back = self._held_back, []
+        for deliver in held:
+            deliver()
+
+    # For the chain --------------------------------------------------------------------------------
+
+    def attach(self, client: VMClient, services: NodeServices, kill: Callable[[], object]) -> None:
+        """Stand between the VM behind *client* and *services*. *kill* ends the VM at once."""
+        self._kill = kill
+        self.crashed_at = None
+        client.around = self._engine_call
+        self._methods = {name for name in vars(client) if name[:1].isupper()}
+        for service in services.all:
+            service.around = self._service_call
+            self._methods |= set(service.service.methods)
+
+    def pass_on(self, deliver: Callable[[], None]) -> None:
+        """Deliver a message of the VM's by calling *deliver*; if they are scrambled, twice and
+        later.
+        """
+        with self._lock:
+            self._held_back.append(deliver)
+            if self._order is not None:
+                if self._order.random() < 0.5:
+                    return
+                self._held_back *= 2
+                self._order.shuffle(self._held_back)
+            due, self._held_back = self._held_back, []
+        for each in due:
+            each()
+
+    def _check(self, method: str, others: set[str]) -> None:
+        if method not in self._methods | others:
+            raise ValueError(
+                f"neither the VM nor the node has a method {method!r}: give one of "
+                f"{', '.join(sorted(self._methods | others))}"
+            )
+
+    def _plan(self, method: str, fault: _Fault, times: int) -> None:
+        self._check(method, set())
+        with self._lock:
+            self._planned.setdefault(method, deque()).extend([fault] * times)
+
+    def _engine_call(self, name: str, request: Any, invoke: Callable[[], Any]) -> Any:
+        return self._disturb("->", name, request, invoke, (name, ENGINE_CALL), PluginGone(name))
+
+    def _service_call(self, name: str, request: Any, invoke: Callable[[], Any]) -> Any:
+        kinds = (name, SERVICE_CALL, *((DATABASE_WRITE,) if name in _WRITES else ()))
+        return self._disturb("<-", name, request, invoke, kinds, ServiceError("the VM has crashed"))
+
+    def _disturb(
+        self,
+        arrow: str,
+        name: str,
+        request: Any,
+        invoke: Callable[[], Any],
+        kinds: tuple[str, ...],
+        gone: Exception,
+    ) -> Any:
+        with self._lock:
+            self.reached.update(kinds)
+            numbers = {kind: self.reached[kind] for kind in kinds}
+            planned = self._planned.get(name)
+            fault = planned.popleft() if planned else None
+        line = f"{arrow} {name} {shown(request)}".rstrip()
+        try:
+            self._reach(numbers, "before", gone)
+            if fault is not None and fault.kind == "fail":
+                raise ServiceError(fault.text)
+            if fault is not None and fault.kind == "hold":
+                fault.released.wait(_MAX_HELD_S)
+            response = invoke()
+            self._reach(numbers, "after", gone)
+            if fault is not None and fault.kind == "lose":
+                raise ServiceError(_LOST)
+        except Exception as error:
+            self._record(f"{line}: {error}")
+            raise
+        self._record(f"{line}: {shown(response) or 'ok'}")
+        return response
+
+    def _reach(self, numbers: dict[str, int], when: When, gone: Exception) -> None:
+        with self._lock:
+            point = self._crash
+            if point is None or point.when != when or numbers.get(point.what) != point.number:
+                return
+            self._crash = None
+            self.crashed_at = point
+        self._kill()
+        raise gone
+
+
+def garbage(seed: int, count: int, *, longest: int = 300) -> Iterator[bytes]:
+    """Return *count* messages as a faulty peer may send them: empty, short, random, repeated."""
+    source = random.Random(seed)
+    message = b""
+    for _ in range(count):
+        kind = source.randrange(4)
+        if kind == 1:
+            message = bytes([source.randrange(256)])
+        elif kind == 2:
+            message = source.randbytes(source.randrange(longest))
+        elif kind == 3 and message:
+            cut = source.randrange(len(message))
+            message = message[:cut] + bytes([source.randrange(256)]) + message[cut + 1 :]
+        yield message
+
+
+def shown(message: Any, limit: int = 100) -> str:
+    """Return a protobuf message on one line, with the first bytes of long fields in hex."""
+    parts = []
+    for field, value in message.ListFields():
+        if isinstance(value, bytes):
+            text = value[:8].hex() + (f"… ({len(value)} bytes)" if len(value) > 8 else "")
+        elif isinstance(value, (int, str)):
+            text = str(value)
+        elif field.message_type is not None and hasattr(value, "__len__"):
+            text = f"[{len(value)}]"
+        else:
+            text = " ".join(str(value).split())
+        parts.append(f"{field.name}={text}")
+    line = " ".join(parts)
+    return line if len(line) <= limit else line[: limit - 1] + "…"
