@@ -172,6 +172,11 @@ class AppNetwork:
         with self._lock:
             return self._peers.get(node_id)
 
+    def connected(self) -> list[Peer]:
+        """Return the peers that messages reach."""
+        with self._lock:
+            return [peer for peer in self._peers.values() if peer.connected]
+
     def request(self, sender: Party, request: bytes, *, timeout_s: float | None = None) -> Future[bytes]:
         """Send a request to the VM. The future gets the response or raises `AppError`."""
         future: Future[bytes] = Future()
@@ -220,8 +225,7 @@ class AppNetwork:
         self, node_ids: Iterable[NodeID], message: bytes, *, validators: int, non_validators: int, peers: int
     ) -> None:
         """Gossip to all of *node_ids* and to samples of the connected nodes, once to each node."""
-        with self._lock:
-            connected = [peer for peer in self._peers.values() if peer.connected]
+        connected = self.connected()
         reached = {node_id: self._reachable(node_id) for node_id in node_ids}
         for count, population in (
             (validators, [peer for peer in connected if peer.is_validator]),

@@ -62,7 +62,7 @@ class Chain(Consensus):
         """The address of the handler for requests routed by header, or empty."""
         self.handlers_error: CallFailed | None = None
         """Why `create_handlers` failed; None if it didn't."""
-        self._upgrades = config.network_upgrades or local_upgrades(config.protocol)
+        self.upgrades = config.network_upgrades or local_upgrades(config.protocol)
         self._notifier = Notifier(client, services.events) if config.protocol.waits_for_events else None
         self._shut_down = False
         self._on_fault = on_fault
@@ -70,7 +70,7 @@ class Chain(Consensus):
             Engine(client, self._faulted),
             ProposerFork(
                 services.disk.space(b"proposervm/" + config.chain_id),
-                since=self._upgrades.apricot_phase_4_time or INITIALLY_ACTIVE,
+                since=self.upgrades.apricot_phase_4_time or INITIALLY_ACTIVE,
             ),
             by_status=config.protocol.block_status,
             p_chain_height=lambda: services.validators.minimum_height,
@@ -116,7 +116,7 @@ class Chain(Consensus):
             server_addr=self.services.address,
         )
         if config.protocol.network_upgrades:
-            request.network_upgrades.CopyFrom(upgrades_message(self._upgrades))
+            request.network_upgrades.CopyFrom(upgrades_message(self.upgrades))
         response = self.engine.call(self.client.Initialize, request, fatal=True)
         block = self._checked_block(lambda: Block.last_accepted("Initialize", response))
         self._begin(block)

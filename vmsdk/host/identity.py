@@ -50,6 +50,11 @@ class NodeIdentity:
             return _DEFAULT_UNCOMPRESSED
         return bls.uncompress(self.public_key)
 
+    @cached_property
+    def proof_of_possession(self) -> bytes:
+        """The signature of the public key by its owner: 96 bytes."""
+        return bls.proof_of_possession(self._secret_key)
+
     def sign(self, message: bytes) -> bytes:
         """Sign *message*: 96 bytes, in the proof-of-possession ciphersuite."""
         return bls.sign(self._secret_key, message)

@@ -78,9 +78,18 @@ class RuntimeService(NodeService):
 
 def release(protocol: Protocol) -> str:
     """Return the version of the newest AvalancheGo that speaks *protocol*, the way it prints it."""
+    text, *numbers = _newest(protocol).groups()
+    slashed = tuple(map(int, numbers)) >= _SLASHED_VERSION_SINCE
+    return f"avalanchego/{text}" if slashed else f"v{text}"
+
+
+def release_number(protocol: Protocol) -> str:
+    """Return the number of that version, such as `1.14.2`."""
+    return str(_newest(protocol)[1])
+
+
+def _newest(protocol: Protocol) -> re.Match[str]:
     newest = next(name for name in protocol.releases if name.startswith("AvalancheGo")).split()[-1]
     match = re.fullmatch(r"(?:[\d.]+-)?((\d+)\.(\d+)\.(\d+).*)", newest)
     assert match is not None, f"the protocol table has a release without a version: {newest}"
-    text, *numbers = match.groups()
-    slashed = tuple(map(int, numbers)) >= _SLASHED_VERSION_SINCE
-    return f"avalanchego/{text}" if slashed else f"v{text}"
+    return match

@@ -42,14 +42,18 @@ class AliasService(NodeService):
         if holder != chain_id:
             raise ValueError(f"{name!r} is already the name of chain {holder}")
 
+    def find(self, name: str) -> ID | None:
+        """Return the chain with this name, or None."""
+        with self._lock:
+            return self._ids.get(name)
+
     def names(self, chain_id: ID) -> list[str]:
         """Return all names of a chain, the primary alias first."""
         with self._lock:
             return [name for name, holder in self._ids.items() if holder == chain_id]
 
     def Lookup(self, request: pb.Alias) -> pb.ID:
-        with self._lock:
-            chain_id = self._ids.get(request.alias)
+        chain_id = self.find(request.alias)
         if chain_id is None:
             raise ServiceError(f"there is no ID with alias: {request.alias}")
         return pb.ID(id=chain_id)

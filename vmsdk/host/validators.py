@@ -63,6 +63,14 @@ class ValidatorService(NodeService):
         with self._lock:
             self._subnets[chain_id] = subnet_id
 
+    def subnet_of(self, chain_id: ID) -> ID:
+        """Return the subnet of a chain. Raises `NotFound`."""
+        with self._lock:
+            subnet_id = self._subnets.get(chain_id)
+        if subnet_id is None:
+            raise NotFound
+        return subnet_id
+
     def set_validators(
         self, subnet_id: ID, validators: Iterable[CurrentValidator], *, height: int | None = None
     ) -> None:
@@ -96,11 +104,7 @@ class ValidatorService(NodeService):
         return pb.GetCurrentHeightResponse(height=self.current_height)
 
     def GetSubnetID(self, request: pb.GetSubnetIDRequest) -> pb.GetSubnetIDResponse:
-        with self._lock:
-            subnet_id = self._subnets.get(ID(request.chain_id))
-        if subnet_id is None:
-            raise NotFound
-        return pb.GetSubnetIDResponse(subnet_id=subnet_id)
+        return pb.GetSubnetIDResponse(subnet_id=self.subnet_of(ID(request.chain_id)))
 
     def GetValidatorSet(self, request: pb.GetValidatorSetRequest) -> pb.GetValidatorSetResponse:
         validators = self.validators_at(request.height, ID(request.subnet_id))

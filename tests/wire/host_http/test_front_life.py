@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import http.client
-import json
 import os
 import socket
 import threading
@@ -24,7 +23,7 @@ from tests.wire.host_http.echo import echo_messages
 from tests.wire.host_http.fakevm import FakeVM, respond
 from vmsdk._pb.io.prometheus.client import metrics_pb2
 from vmsdk.host.errors import HostError
-from vmsdk.host.http import HTTPFront
+from vmsdk.host.http import HTTPFront, endpoint
 from vmsdk.host.http.connection import Deadline
 from vmsdk.protocol import protocol
 
@@ -187,25 +186,6 @@ def test_an_access_callback_that_raises_harms_no_request(
     eventually(lambda: "broken callback" in caplog.text)
 
 
-@pytest.mark.parametrize(("healthy", "status"), [(True, 200), (False, 503)])
-def test_health_is_what_the_callback_says(start_front: StartFront, healthy: bool, status: int) -> None:
-    front = start_front(health=lambda: {"healthy": healthy, "checks": {"fake": NODE}})
-    response = httpx.get(f"http://{front.address}/ext/health", trust_env=False)
-    assert (response.status_code, response.headers["Content-Type"]) == (status, "application/json")
-    assert response.json() == {"healthy": healthy, "checks": {"fake": str(NODE)}}
-
-
-def test_a_health_callback_that_raises_is_bad_health(start_front: StartFront) -> None:
-    def broken() -> dict[str, object]:
-        raise RuntimeError("no answer")
-
-    response = httpx.get(f"http://{start_front(health=broken).address}/ext/health", trust_env=False)
-    assert (response.status_code, json.loads(response.text)) == (
-        503,
-        {"healthy": False, "error": "no answer"},
-    )
-
-
 def test_metrics_come_in_prometheus_text(start_front: StartFront) -> None:
     counter = metrics_pb2.MetricFamily(name="blocks", help="how\nmany", type=metrics_pb2.COUNTER)
     counter.metric.add(counter=metrics_pb2.Counter(value=3)).label.add(name="kind", value='a"b')
@@ -219,7 +199,9 @@ def test_metrics_come_in_prometheus_text(start_front: StartFront) -> None:
     inside_summary.quantile.add(quantile=0.5, value=float("nan"))
     gauge = metrics_pb2.MetricFamily(name="height", type=metrics_pb2.GAUGE)
     gauge.metric.add(gauge=metrics_pb2.Gauge(value=float("inf")))
-    front = start_front(gather=lambda: [counter, histogram, summary, gauge])
+    front = start_front(
+        endpoints={"/ext/metrics": endpoint.metrics(lambda: [counter, histogram, summary, gauge])}
+    )
     response = httpx.get(f"http://{front.address}/ext/metrics", trust_env=False)
     assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert response.text == (
@@ -244,7 +226,8 @@ def test_a_gather_that_fails_breaks_the_metrics_visibly(start_front: StartFront)
     def broken() -> list[metrics_pb2.MetricFamily]:
         raise RuntimeError("Gather failed")
 
-    response = httpx.get(f"http://{start_front(gather=broken).address}/ext/metrics", trust_env=False)
+    front = start_front(endpoints={"/ext/metrics": endpoint.metrics(broken)})
+    response = httpx.get(f"http://{front.address}/ext/metrics", trust_env=False)
     assert response.status_code == 500
     assert "Gather failed" in response.text
 

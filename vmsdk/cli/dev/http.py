@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from vmsdk import protocol
 from vmsdk.cli.dev.screen import Screen
 from vmsdk.host.chain import Chain
-from vmsdk.host.http import HTTPFront, RouteRefused
+from vmsdk.host.config import ChainConfig
+from vmsdk.host.http import HTTPFront, RouteRefused, endpoint
+from vmsdk.host.http.endpoint import Endpoint
 from vmsdk.host.http.routes import compile_template, without_patterns
 from vmsdk.host.identity import DEFAULT_NODE_ID
+from vmsdk.host.nodeapi import NodeAPI
 from vmsdk.ids import ID
 
 _JSON_RPC = '{"jsonrpc":"2.0","id":1,"method":"METHOD","params":{}}'
 
 
 class ChainHTTP:
-    """Serves the chain's handlers on *port*, and the node's health and metrics pages.
+    """Serves the chain's handlers on *port*, and the node's own services and pages.
 
     While no chain is open, other requests get status 503, as from a node that is starting.
     """
 
-    def __init__(self, version: int, port: int, screen: Screen) -> None:
+    def __init__(
+        self,
+        version: int,
+        port: int,
+        screen: Screen,
+        endpoints: Mapping[str, Endpoint] = MappingProxyType({}),
+    ) -> None:
         self._screen = screen
         self._lock = threading.Lock()
         self._chain: Chain | None = None
@@ -34,8 +44,11 @@ class ChainHTTP:
             DEFAULT_NODE_ID,
             port=port,
             on_access=self._show,
-            health=self._health,
-            gather=self._gather,
+            endpoints={
+                "/ext/metrics": endpoint.metrics(self._gather),
+                **NodeAPI(ChainConfig(protocol=protocol.protocol(version)), self._running).endpoints(),
+                **endpoints,
+            },
         )
 
     def start(self) -> None:
@@ -96,16 +109,12 @@ class ChainHTTP:
                 self._hinted.add(hint)
                 self._screen.warning(hint)
 
-    def _health(self) -> Mapping[str, object]:
+    def _running(self) -> Chain | None:
         with self._lock:
-            chain = self._chain
-        if chain is None:
-            return {"healthy": False, "error": "the chain is not running"}
-        return {"healthy": True, "checks": {chain.config.alias: {"message": chain.health()}}}
+            return self._chain
 
     def _gather(self) -> Any:
-        with self._lock:
-            chain = self._chain
+        chain = self._running()
         return () if chain is None else chain.gather()
 
 

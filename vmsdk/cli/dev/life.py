@@ -30,11 +30,15 @@ from vmsdk.host.node import Host
 from vmsdk.host.plugin import HANDSHAKE_TIMEOUT_S
 from vmsdk.host.shadow import Shadow
 from vmsdk.ids import ID, vm_id
+from vmsdk.nodeservices import CurrentValidator
 from vmsdk.target import SourceTarget
 
 # A node allows 5 s, but a developer's machine may be slow or busy.
 SOURCE_HANDSHAKE_TIMEOUT_S = 60.0
 _LAST_LINES = 10
+
+VALIDATOR_WEIGHT = 100
+"""The weight of the only validator, which is this node."""
 
 
 class Life:
@@ -114,7 +118,13 @@ class Life:
             if self._stopping.is_set():
                 return None
             try:
-                host.start()
+                host.connect()
+                own = host.config.identity
+                host.services.validators.set_validators(
+                    host.config.subnet_id,
+                    [CurrentValidator(own.node_id, VALIDATOR_WEIGHT, own.uncompressed_public_key)],
+                )
+                host.chain.start()
                 data.keep(genesis)
                 self._announce(name, data, host.chain)
                 if not self._settings.alone:

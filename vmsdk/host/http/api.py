@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TypeAlias
 
+from vmsdk.host.http.endpoint import Ask
 from vmsdk.host.http.forward import forward
 from vmsdk.host.http.header import Header, canonical, first
 from vmsdk.host.http.request import Request
@@ -28,6 +29,9 @@ _CORS_HEADERS = ("Origin", "Accept", "Content-Type", "X-Requested-With")
 _ASKED_METHOD = "Access-Control-Request-Method"
 _ASKED_HEADERS = "Access-Control-Request-Headers"
 
+
+# A message to a VM has up to 2 MiB, which are 4 MiB in hexadecimal.
+MAX_ENDPOINT_BYTES = 8 * 1024 * 1024
 
 OnAccess: TypeAlias = Callable[[str, str, int], None]
 """Called after each request with its method, its raw target (path and query) and the status of the
@@ -84,7 +88,14 @@ class API:
         if isinstance(to, NodeReply):
             await _send(writer, to)
         elif not isinstance(to, Handled):
-            reply = await asyncio.get_running_loop().run_in_executor(self._executor, to)
+            body = await request.body.read_all(MAX_ENDPOINT_BYTES)
+            if len(body) > MAX_ENDPOINT_BYTES:
+                await writer.error(f"a request to the node has at most {MAX_ENDPOINT_BYTES} bytes", 413)
+                return
+            ask = Ask(
+                request.method, first(request.header, "Content-Type"), first(request.header, "Origin"), body
+            )
+            reply = await asyncio.get_running_loop().run_in_executor(self._executor, to, ask)
             writer.header["Content-Type"] = [reply.content_type]
             await writer.write_header(reply.status)
             await writer.write(reply.body.encode())

@@ -1,14 +1,23 @@
-"""The node's own endpoints that tools look at: `/ext/health` and `/ext/metrics`."""
+"""What the node's own endpoints get and return, and its metrics page."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from vmsdk._pb.io.prometheus.client import metrics_pb2
 from vmsdk._pb.io.prometheus.client.metrics_pb2 import Metric, MetricFamily
+
+
+class Ask(NamedTuple):
+    """A request to an endpoint."""
+
+    method: str
+    content_type: str
+    origin: str
+    """The web page that sends it, or empty."""
+    body: bytes
 
 
 class Reply(NamedTuple):
@@ -19,11 +28,8 @@ class Reply(NamedTuple):
     body: str
 
 
-Endpoint: TypeAlias = Callable[[], Reply]
+Endpoint: TypeAlias = Callable[[Ask], Reply]
 """Runs in a thread: it may call the VM."""
-
-Health: TypeAlias = Callable[[], Mapping[str, object]]
-"""Reports the node's health; its item `healthy` decides between status 200 and 503."""
 
 Gather: TypeAlias = Callable[[], Iterable[MetricFamily]]
 """Returns the metrics of the chains."""
@@ -31,29 +37,15 @@ Gather: TypeAlias = Callable[[], Iterable[MetricFamily]]
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def health(check: Health) -> Endpoint:
-    """Make `/ext/health`. A *check* that raises means bad health."""
-
-    def reply() -> Reply:
-        try:
-            report = dict(check())
-        except Exception as error:  # noqa: BLE001 - whatever broke the check, the node is not healthy
-            report = {"healthy": False, "error": str(error)}
-        status = 200 if report.setdefault("healthy", True) else 503
-        return Reply(status, "application/json", json.dumps(report, default=str) + "\n")
-
-    return reply
-
-
 def metrics(gather: Gather) -> Endpoint:
     """Make `/ext/metrics`, in Prometheus' text format. As in a node, a failed *gather* means status
     500.
     """
 
-    def reply() -> Reply:
+    def reply(ask: Ask) -> Reply:
         try:
             return Reply(200, _METRICS_TYPE, _text(gather()))
-        except Exception as error:  # noqa: BLE001 - see above
+        except Exception as error:  # noqa: BLE001 - the page says what failed
             message = f"An error has occurred while serving metrics:\n\n{error}\n"
             return Reply(500, "text/plain; charset=utf-8", message)
 

@@ -7,15 +7,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from vmsdk.host.errors import HostError
-from vmsdk.host.http import endpoint
 from vmsdk.host.http.api import API, OnAccess
 from vmsdk.host.http.connection import READ_BYTES, ClientProtocol, Connection, IOFailed, address_text
-from vmsdk.host.http.endpoint import Endpoint, Gather, Health
+from vmsdk.host.http.endpoint import Endpoint
 from vmsdk.host.http.http1 import Handler, HTTP1Connection
 from vmsdk.host.http.http2 import PREFACE, HTTP2Connection
 from vmsdk.host.http.router import Router
@@ -33,7 +32,8 @@ DEFAULT_PORT = 9650
 WRITE_TIMEOUT_S = 30.0
 """How long a response may take. Source: config/flags.go, http-write-timeout."""
 
-_ENDPOINT_WORKERS = 2
+_ENDPOINT_WORKERS = 4
+_NO_ENDPOINTS: Mapping[str, Endpoint] = {}
 _BACKLOG = 1024
 
 
@@ -42,9 +42,9 @@ class HTTPFront:
     does.
 
     It speaks HTTP/1.1 and, from protocol 41 on, HTTP/2 without TLS. Methods may be called from any
-    thread but the front's own, on which *on_access* is called. *health* and *gather* serve
-    `/ext/health` and `/ext/metrics`; they are called on worker threads. *port* 0 picks a free port.
-    A response must be complete within *write_timeout_s*, unless the VM takes over the connection.
+    thread but the front's own, on which *on_access* is called. *endpoints* are the node's
+    own, by path; they are called on worker threads. *port* 0 picks a free port. A response must be
+    complete within *write_timeout_s*, unless the VM takes over the connection.
     """
 
     def __init__(
@@ -55,15 +55,14 @@ class HTTPFront:
         port: int = 0,
         host: str = "127.0.0.1",
         on_access: OnAccess | None = None,
-        health: Health | None = None,
-        gather: Gather | None = None,
+        endpoints: Mapping[str, Endpoint] = _NO_ENDPOINTS,
         write_timeout_s: float = WRITE_TIMEOUT_S,
     ) -> None:
         self._protocol = protocol
         self._host = host
         self._port = port
         self._bound: tuple[str, int] | None = None
-        self._router = Router(protocol, _endpoints(health, gather))
+        self._router = Router(protocol, endpoints)
         self._executor = ThreadPoolExecutor(_ENDPOINT_WORKERS, thread_name_prefix="vmsdk-http-endpoint")
         api = API(protocol, node_id, self._router, self._executor, on_access)
         self._server = _Server(api, write_timeout_s, speaks_http2=protocol.handles_http2)
@@ -170,15 +169,6 @@ class HTTPFront:
                 work.close()
                 return None
             return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-
-def _endpoints(health: Health | None, gather: Gather | None) -> dict[str, Endpoint]:
-    endpoints: dict[str, Endpoint] = {}
-    if health is not None:
-        endpoints["/ext/health"] = endpoint.health(health)
-    if gather is not None:
-        endpoints["/ext/metrics"] = endpoint.metrics(gather)
-    return endpoints
 
 
 class _Server:

@@ -80,12 +80,14 @@ class Body(ABC):
     def close(self) -> None:
         """Make reads fail from now on, including one that waits."""
 
-    async def read_all(self) -> bytes:
-        """Read up to the end. Raises `IOFailed`."""
-        chunks = []
+    async def read_all(self, limit: int | None = None) -> bytes:
+        """Read up to the end, or until there are more than *limit* bytes. Raises `IOFailed`."""
+        data = bytearray()
         while chunk := await self.read(READ_BYTES):
-            chunks.append(chunk)
-        return b"".join(chunks)
+            data += chunk
+            if limit is not None and len(data) > limit:
+                break
+        return bytes(data)
 
 
 @dataclass

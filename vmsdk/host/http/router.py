@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -51,7 +52,7 @@ class Router:
     routed.
     """
 
-    def __init__(self, protocol: Protocol, endpoints: dict[str, Endpoint]) -> None:
+    def __init__(self, protocol: Protocol, endpoints: Mapping[str, Endpoint]) -> None:
         self._protocol = protocol
         self._endpoints = endpoints
         self._chains: tuple[ChainRoutes, ...] = ()

@@ -1,0 +1,101 @@
+"""JSON-RPC 2.0 by POST, for a node's own services."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from vmsdk.host.http.endpoint import Ask, Endpoint, Reply
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+SERVER_ERROR = -32000
+
+Method: TypeAlias = Callable[[Any], Any]
+"""Gets the parameters as they came (None if there are none); returns what becomes the result."""
+Find: TypeAlias = Callable[[str], Method]
+"""Returns the method of a name. Raises `RPCError`."""
+
+_TEXT = "text/plain; charset=utf-8"
+_JSON = "application/json; charset=utf-8"
+
+
+class RPCError(Exception):
+    """Becomes the error of a response."""
+
+    def __init__(self, message: str, code: int = SERVER_ERROR) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+def endpoint(find: Find) -> Endpoint:
+    """Make an endpoint of the methods that *find* knows.
+
+    Source of the texts: github.com/gorilla/rpc/v2, which nodes use.
+    """
+
+    def reply(ask: Ask) -> Reply:
+        if ask.method != "POST":
+            return Reply(405, _TEXT, f"rpc: POST method required, received {ask.method}")
+        content_type = ask.content_type.partition(";")[0].strip()
+        if content_type.lower() != "application/json":
+            return Reply(415, _TEXT, f"rpc: unrecognized Content-Type: {content_type}")
+        request_id: Any = None
+        try:
+            try:
+                request = json.loads(ask.body)
+            except ValueError as error:
+                raise RPCError(str(error), PARSE_ERROR) from None
+            if not isinstance(request, dict):
+                raise RPCError("a request is a JSON object (batches are not supported)", INVALID_REQUEST)
+            request_id = request.get("id")
+            if request.get("jsonrpc") != "2.0":
+                raise RPCError("jsonrpc must be 2.0", INVALID_REQUEST)
+            result = find(str(request.get("method", "")))(request.get("params"))
+            outcome: dict[str, Any] = {"result": result}
+        except RPCError as error:
+            outcome = {"error": {"code": error.code, "message": str(error), "data": None}}
+            if error.code != PARSE_ERROR and request_id is None:
+                return Reply(200, _JSON, "")
+        else:
+            if request_id is None:
+                return Reply(200, _JSON, "")  # A notification.
+        return Reply(200, _JSON, json.dumps({"jsonrpc": "2.0", **outcome, "id": request_id}) + "\n")
+
+    return reply
+
+
+def service(name: str, methods: Mapping[str, Callable[[Mapping[str, Any]], Any]]) -> Endpoint:
+    """Make a node's service, such as `info`, whose methods get one object of parameters.
+
+    Source: utils/json/codec.go.
+    """
+
+    def find(text: str) -> Method:
+        own, dot, method = text.partition(".")
+        if not dot or "." in method:
+            raise RPCError(f'rpc: service/method request ill-formed: "{text}"')
+        if method[:1].isupper():
+            raise RPCError("method must start with a non-uppercase letter")
+        go_name = f"{own}.{method[:1].upper()}{method[1:]}"
+        if own != name:
+            raise RPCError(f'rpc: can\'t find service "{go_name}"')
+        if method not in methods:
+            raise RPCError(f'rpc: can\'t find method "{go_name}"')
+
+        def call(params: Any) -> Any:
+            if isinstance(params, list) and len(params) < 2:
+                params = params[0] if params else None
+            if not isinstance(params, (dict, type(None))):
+                raise RPCError(
+                    "couldn't unmarshal an argument. Ensure arguments are valid and properly formatted. See "
+                    "documentation for example calls"
+                )
+            return methods[method](params or {})
+
+        return call
+
+    return endpoint(find)
