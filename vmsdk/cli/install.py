@@ -105,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
         raise VMError("--as needs root: only root can start the VM as another user")
     if args.user is not None:
         Reader.called(args.user)
+        # Changing the user takes a real fork, at which gRPC would print a line about its threads.
+        os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     installed = install(
         args.target,
         name=args.name,
