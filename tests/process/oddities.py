@@ -27,6 +27,10 @@ ODDITIES = {
     "bytes to stdout": "import sys\nsys.stdout.buffer.write(b'bytes\\n')\nsys.stdout.buffer.flush()",
     "wrapped stdout": "import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer, line_buffering=True)",
     "closed stdout": "import sys\nsys.stdout.close()",
+    "bytes as stdout": (
+        "import os, sys\nprint('the module is done', flush=True)\n"
+        "sys.stdout = os.fdopen(1, 'wb', 0)\nprint = lambda *_, **__: None"
+    ),
     "duplicated stdout": "import os, sys\nos.write(os.dup(sys.stdout.fileno()), b'x\\n')",
     "no stdout": "import sys\nprint('the module is done', flush=True)\nsys.stdout = None",
     "event loop policy": "import asyncio\nasyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())",
@@ -63,6 +67,11 @@ ODDITIES = {
     "empty sys.path": "import sys\nsys.path.clear()",
     "warnings as errors": "import warnings\nwarnings.simplefilter('error')",
     "no environment": "import os\nos.environ.clear()",
+    "pool of processes": (
+        "import multiprocessing\nfrom concurrent.futures import ProcessPoolExecutor\n"
+        "POOL = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('fork'))\n"
+        "POOL.submit(abs, -1).result()"
+    ),
     "session": "import os\nos.setpgid(0, 0)",
 }
 

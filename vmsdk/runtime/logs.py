@@ -167,6 +167,11 @@ def open_streams(level: int | str = logging.INFO) -> None:
     logging.captureWarnings(True)
 
 
+def say(line: str) -> None:
+    """Write *line* to the node's log, wherever the author's code has directed `sys.stdout`."""
+    _stdout.write(f"{line}\n".encode("utf-8", "backslashreplace"))
+
+
 def reopen_descriptors() -> None:
     """Reopen stdin, stdout and stderr if the author's imports have closed them. Called once.
 

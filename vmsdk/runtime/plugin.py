@@ -143,6 +143,7 @@ def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], option
     # stdout is for the tool. Everything else that the process prints goes to stderr.
     stdout = os.dup(1)
     os.dup2(2, 1)
+    children.manage(lambda: None)
     watchdog = Watchdog(options.slow_call_s)
     watchdog.start()
     with watchdog.watch(f"the import of {options.name}"):
@@ -176,7 +177,7 @@ def _serve(load: Callable[[], ChainVM], options: Options) -> None:
             children.manage(lambda: _release(signals, parent, addresses))
             with _start_without_collections():
                 server = _connect(load, options, parent, signals, addresses)
-            ending = signals.wait_for_end(parent, lambda text: print(f"runtime engine: {text}"))
+            ending = signals.wait_for_end(parent, lambda text: logs.say(f"runtime engine: {text}"))
         except VMError as error:
             signals.ignore()
             _give_up(str(error))
@@ -265,7 +266,7 @@ def _end(server: VMServer, ending: Ending, addresses: Addresses) -> None:
             session.log.error("the VM's shutdown() hangs: ending the process")
             _leave(addresses, 1)
     server.stop(0 if ending is Ending.ORPHANED else GRACE_S)
-    print("vm server: graceful termination success", flush=True)
+    logs.say("vm server: graceful termination success")
 
 
 def _release(signals: Signals, parent: Parent, addresses: Addresses) -> None:
