@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -15,14 +14,12 @@ from tests.conformance.goodvm import GoodVM
 from vmsdk._pb.vm import vm_pb2 as pb
 
 _ROOT = str(Path(__file__).parents[2])
-_CODE = (
-    f"import sys; sys.path[0] = {_ROOT!r}; from tests.conformance.hostile import main; main(*sys.argv[1:])"
-)
+_CODE = "import sys; sys.path[0] = sys.argv.pop(1); from tests.conformance import hostile; hostile.main()"
 
 
 def command(protocol: int, manner: str) -> list[str]:
     """Return what starts a plugin of this *manner*, a class below or `Silent`."""
-    return [sys.executable, "-c", _CODE, str(protocol), manner]
+    return [sys.executable, "-c", _CODE, _ROOT, str(protocol), manner]
 
 
 class Hangs(GoodVM):
@@ -62,8 +59,9 @@ class Eats(GoodVM):
         return super().Version(request)
 
 
-def main(protocol: str, manner: str) -> Any:
-    """Run the VM that *manner* names."""
+def main() -> None:
+    """Run the VM that the arguments name."""
+    _, protocol, manner = sys.argv
     if manner == "Silent":  # never announces itself
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         threading.Event().wait()
