@@ -6,6 +6,8 @@ def verify_with_context(self, p_chain_height):
 
 from __future__ import annotations
 
+from vmsdk.warp.aggregator import Aggregator, QuorumNotReached
+from vmsdk.warp.handler import SignatureHandler
 from vmsdk.warp.message import BitSetSignature, Message, UnsignedMessage
 from vmsdk.warp.payload import MAX_PAYLOAD_BYTES, AddressedCall, Hash, decode_payload
 from vmsdk.warp.verification import canonical_set, is_quorum, verify, verify_at
@@ -13,9 +15,12 @@ from vmsdk.warp.verification import canonical_set, is_quorum, verify, verify_at
 __all__ = [
     "MAX_PAYLOAD_BYTES",
     "AddressedCall",
+    "Aggregator",
     "BitSetSignature",
     "Hash",
     "Message",
+    "QuorumNotReached",
+    "SignatureHandler",
     "UnsignedMessage",
     "canonical_set",
     "decode_payload",

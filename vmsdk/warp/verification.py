@@ -39,11 +39,19 @@ def verify(
             "signature weight is insufficient",
             f"{quorum_num}*{validators.total_weight} > {quorum_den}*{signed_weight}",
         )
+    signature = message.signature.signature
+    try:
+        bls.aggregate_signatures([signature])
+    except ValueError as error:
+        raise InvalidWarpMessage("failed to parse signature", str(error)) from None
     try:
         public_key = bls.aggregate_public_keys(signer.public_key for signer in signers)
-        is_valid = bls.verify(public_key, message.unsigned.encode(), message.signature.signature)
-    except InvalidPublicKey as error:  # also if the keys cancel each other out
+    except InvalidPublicKey as error:
         raise InvalidWarpMessage(error.rule) from error
+    try:
+        is_valid = bls.verify(public_key, message.unsigned.encode(), signature)
+    except InvalidPublicKey:  # the keys cancel each other out
+        is_valid = False
     if not is_valid:
         raise InvalidWarpMessage("signature is invalid")
 
