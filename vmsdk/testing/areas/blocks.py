@@ -2,30 +2,542 @@
 
 from __future__ import annotations
 
+import os
+import random
+
+from google.protobuf.message import Message
+
 from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk.host.block import Block
+from vmsdk.host.errors import CallFailed, InvalidResponse
+from vmsdk.host.node import Host
 from vmsdk.testing.bench import Bench, short
 from vmsdk.testing.contract import Severity, Violation, contract
+from vmsdk.testing.wire import attempt, call, difference, get, parse, storage
+
+VM_CLIENT = "vms/rpcchainvm/vm_client.go"
+VM_SERVER = "vms/rpcchainvm/vm_server.go"
+MALFORMED_IDS = (b"", b"\x01", bytes(31), bytes(33), bytes(1024 * 1024))
+FORK_DEPTH = 5
+_FLIPS = 32
+
+
+def garbage() -> list[bytes]:
+    """Bytes that are no block: none, one, almost an ID, and 1 MiB at random."""
+    return [b"", b"\x00", bytes(31), random.Random(1).randbytes(1024 * 1024)]
+
+
+# Genesis and reading ------------------------------------------------------------------------------
+
+
+@contract("blocks", severity=Severity.STOPS, source=VM_CLIENT)
+def genesis_is_the_same_on_every_node(bench: Bench) -> None:
+    """The same genesis bytes give the same first block on every node."""
+    blocks = []
+    for _ in range(2):
+        with bench.initialized() as host:
+            blocks.append(host.chain.last_accepted)
+    first, second = blocks
+    if first != second:
+        raise Violation(
+            "two nodes have different genesis blocks",
+            sent="Initialize with the same genesis, to two processes with empty databases",
+            got=f"{first!r} at {first.timestamp}, then {second!r} at {second.timestamp}",
+            node="it would accept no block of its peers",
+            cure="derive it from the genesis bytes alone: no clock, no randomness, no hash seed",
+        )
+
+
+@contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT)
+def last_accepted_block_is_consistent(bench: Bench) -> None:
+    """Initialize, SetState, GetBlock and ParseBlock report the same last accepted block."""
+    with bench.start() as host:
+        # SetState has returned the block again: the host compares the IDs.
+        _check_reported(host, host.chain.last_accepted, "the last accepted block")
+        if host.chain.last_accepted.parent_id == host.chain.last_accepted.id:
+            raise Violation(
+                "the last accepted block is its own parent",
+                sent="Initialize",
+                got=f"last_accepted_parent_id {host.chain.last_accepted.id}",
+                node="it would walk from parent to parent for ever",
+                cure="give the genesis block a parent ID of 32 zero bytes",
+            )
+
+
+def _check_reported(host: Host, block: Block, what: str) -> None:
+    """Raise `Violation` unless GetBlock and ParseBlock report *block* as it is."""
+    found = get(host, block.id)
+    if found.err:
+        raise Violation(
+            f"GetBlock does not find {what}",
+            sent=f"GetBlock({block.id})",
+            got=f"err {_name(found.err)}",
+            node="it can neither decide the block nor serve it to peers",
+            cure="return accepted blocks, and verified ones until they are decided",
+        )
+    for method, response in (("GetBlock", found), ("ParseBlock", parse(host, block.raw))):
+        wrong = difference(block, response, method)
+        if wrong:
+            raise Violation(
+                f"{method} reports {what} differently",
+                sent=f"{method} for {block!r}",
+                got=wrong,
+                node="it takes it for another block",
+                cure="derive all fields of a block from its bytes alone",
+            )
+
+
+def _name(error: int) -> str:
+    return pb.Error.Name(error) if error in pb.Error.values() else str(error)  # type: ignore[arg-type]
+
+
+@contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT)
+def unknown_block_is_not_found(bench: Bench) -> None:
+    """GetBlock of an unknown ID returns OK with `err = NOT_FOUND`."""
+    with bench.start() as host:
+        unknown = os.urandom(32)
+        try:
+            response = get(host, unknown)
+        except CallFailed as error:
+            raise Violation(
+                "GetBlock of an unknown ID fails instead of reporting NOT_FOUND",
+                sent=f"GetBlock({unknown.hex()})",
+                got=f"the gRPC status {error.code}: {error.details}",
+                node="it takes this for a fault, and asks again each time",
+                cure="return the status OK with err = ERROR_NOT_FOUND",
+            ) from None
+        if response != pb.GetBlockResponse(err=pb.ERROR_NOT_FOUND):
+            raise Violation(
+                "GetBlock of an unknown ID does not report NOT_FOUND",
+                sent=f"GetBlock({unknown.hex()})",
+                got=f"err {_name(response.err)} and {len(response.bytes)} bytes",
+                node="it goes on with a block that does not exist",
+                cure="return err = ERROR_NOT_FOUND, and no other field",
+            )
+
+
+@contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
+def parse_is_pure(bench: Bench) -> None:
+    """Parsing a block changes nothing and gives the same block each time."""
+    with bench.start() as host:
+        block = bench.build(host)
+        before = host.services.database.space.items()
+        first, second = parse(host, block.raw), parse(host, block.raw)
+        if first != second:
+            raise Violation(
+                "the same bytes parse to two blocks",
+                sent=f"ParseBlock({short(block.raw)}) twice",
+                got=f"{first.id.hex()}, then {second.id.hex()}",
+                node="it would ask its peers for a block that it has",
+                cure="derive the block from its bytes alone",
+            )
+        if host.services.database.space.items() != before:
+            raise Violation(
+                "parsing a block writes to the database",
+                sent=f"ParseBlock({short(block.raw)})",
+                got="another database",
+                node="any peer could fill its disk",
+                cure="write when a block is accepted",
+            )
+
+
+@contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
+def built_block_parses_back(bench: Bench) -> None:
+    """The bytes of a built block parse to the block that BuildBlock returned."""
+    with bench.start() as host:
+        block = bench.build(host)
+        wrong = difference(block, parse(host, block.raw), "ParseBlock")
+        if wrong:
+            raise Violation(
+                "a built block parses to another block",
+                sent=f"ParseBlock({short(block.raw)}), as BuildBlock returned it",
+                got=wrong,
+                node="it votes for a block that none of its peers knows",
+                cure="return from BuildBlock what ParseBlock makes of the same bytes",
+            )
+
+
+@contract("blocks", severity=Severity.STOPS, source=VM_CLIENT, needs_blocks=True)
+def verified_and_accepted_blocks_are_found(bench: Bench) -> None:
+    """GetBlock finds a block from its verification on, and after it is accepted."""
+    with bench.start() as host:
+        block = bench.build(host)
+        host.chain.verify(block)
+        _check_reported(host, block, "a verified block")
+        host.chain.prefer(block.id)
+        host.chain.accept(block)
+        _check_reported(host, block, "an accepted block")
+
+
+# Untrusted input ----------------------------------------------------------------------------------
+
+
+@contract("blocks", severity=Severity.MISBEHAVES, source=VM_SERVER)
+def garbage_is_refused(bench: Bench) -> None:
+    """Bytes that are no block are refused, and do no harm."""
+    with bench.start() as host:
+        for data in garbage():
+            requests: list[tuple[str, Message]] = [
+                ("ParseBlock", pb.ParseBlockRequest(bytes=data)),
+                ("BatchedParseBlock", pb.BatchedParseBlockRequest(request=[data])),
+                ("BlockVerify", pb.BlockVerifyRequest(bytes=data)),
+            ]
+            for method, request in requests:
+                if attempt(host, method, request) is not None:
+                    raise Violation(
+                        f"{method} takes garbage for a block",
+                        sent=f"{method} with {short(data)}",
+                        got="the status OK",
+                        node="any peer could send it blocks that do not exist",
+                        cure="parse strictly: check the length, each field, and that nothing follows",
+                    )
+        bench.alive(host)
+        _check_reported(host, host.chain.last_accepted, "the last accepted block")
+
+
+@contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
+def other_bytes_are_another_block(bench: Bench) -> None:
+    """Changed, longer or shorter bytes don't parse to a block with the same ID."""
+    with bench.start() as host:
+        block = bench.build(host)
+        raw = block.raw
+        changed = [raw + b"\x00", raw[:-1]]
+        for place in range(0, len(raw), max(1, len(raw) // _FLIPS)):
+            changed.append(raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :])
+        for data in changed:
+            parsed = attempt(host, "ParseBlock", pb.ParseBlockRequest(bytes=data))
+            if parsed is not None and parsed.id == block.id:
+                where = next((i for i, (a, b) in enumerate(zip(raw, data, strict=False)) if a != b), len(raw))
+                raise Violation(
+                    "other bytes parse to a block with the same ID",
+                    sent=f"ParseBlock with {len(data)} bytes, which differ from a block's {len(raw)} bytes "
+                    f"at byte {where}",
+                    got=f"the same ID {block.id}",
+                    node="it and its peers would store different bytes for one block",
+                    cure="hash all bytes of a block into its ID, and refuse bytes that follow",
+                )
+
+
+@contract("blocks", severity=Severity.MISBEHAVES, source=VM_SERVER)
+def malformed_ids_are_refused(bench: Bench) -> None:
+    """An ID that is not 32 bytes long is refused, and does no harm."""
+    with bench.start() as host:
+        for value in MALFORMED_IDS:
+            requests: list[tuple[str, Message]] = [
+                ("GetBlock", pb.GetBlockRequest(id=value)),
+                ("GetAncestors", pb.GetAncestorsRequest(blk_id=value, max_blocks_num=1)),
+                ("BlockAccept", pb.BlockAcceptRequest(id=value)),
+                ("BlockReject", pb.BlockRejectRequest(id=value)),
+            ]
+            for method, request in requests:
+                response = attempt(host, method, request)
+                missing = (pb.GetBlockResponse(err=pb.ERROR_NOT_FOUND), pb.GetAncestorsResponse())
+                if response is not None and response not in missing:
+                    raise Violation(
+                        f"{method} takes {len(value)} bytes for an ID",
+                        sent=f"{method}({short(value)})",
+                        got="the status OK",
+                        node="it never sends this, so another program may be connected",
+                        cure="check that an ID is 32 bytes long",
+                    )
+            # Whether this is an error is the VM's affair.
+            attempt(host, "SetPreference", pb.SetPreferenceRequest(id=value))
+        bench.alive(host)
+
+
+@contract("blocks", severity=Severity.BETTER_NOT, source=VM_SERVER)
+def unknown_blocks_are_not_decided(bench: Bench) -> None:
+    """BlockAccept and BlockReject of an unknown ID are errors."""
+    with bench.start() as host:
+        unknown = os.urandom(32)
+        requests: list[tuple[str, Message]] = [
+            ("BlockAccept", pb.BlockAcceptRequest(id=unknown)),
+            ("BlockReject", pb.BlockRejectRequest(id=unknown)),
+        ]
+        for method, request in requests:
+            if attempt(host, method, request) is not None:
+                raise Violation(
+                    f"{method} of an unknown block succeeds",
+                    sent=f"{method}({unknown.hex()})",
+                    got="the status OK",
+                    node="it believes that the VM has decided the block",
+                    cure='return an error, such as UNKNOWN "not found"',
+                )
+        bench.alive(host)
+
+
+@contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
+def batch_keeps_the_order(bench: Bench) -> None:
+    """BatchedParseBlock returns one block for each, in the order of the request."""
+    with bench.start() as host:
+        blocks = [*bench.grow(host, 2), bench.build(host)]
+        datas = [blocks[index].raw for index in (2, 0, 1, 0)]
+        batch = call(host, "BatchedParseBlock", pb.BatchedParseBlockRequest(request=datas)).response
+        if list(batch) != [parse(host, data) for data in datas]:
+            raise Violation(
+                "BatchedParseBlock returns other blocks than ParseBlock",
+                sent="BatchedParseBlock with the blocks at heights "
+                + ", ".join(str(blocks[index].height) for index in (2, 0, 1, 0)),
+                got=f"{len(batch)} blocks at heights {', '.join(str(one.height) for one in batch)}",
+                node="it can't bootstrap from its peers",
+                cure="parse each item in order, also one that is sent twice",
+            )
+        if call(host, "BatchedParseBlock", pb.BatchedParseBlockRequest()).response:
+            raise Violation("BatchedParseBlock of nothing returns blocks", sent="BatchedParseBlock([])")
+        broken = pb.BatchedParseBlockRequest(request=[datas[0], b"\x00", datas[1]])
+        if attempt(host, "BatchedParseBlock", broken) is not None:
+            raise Violation(
+                "BatchedParseBlock succeeds although one item is not a block",
+                sent="BatchedParseBlock with two blocks and the byte 0 between them",
+                got="the status OK",
+                node="it takes the items for other blocks than they are",
+                cure="fail the whole call if one item does not parse",
+            )
+
+
+# Building and verifying ---------------------------------------------------------------------------
 
 
 @contract(
-    "blocks",
-    severity=Severity.MISBEHAVES,
-    source="vms/rpcchainvm/vm_client.go",
-    needs_blocks=True,
+    "blocks", severity=Severity.MISBEHAVES, source="vms/proposervm/pre_fork_block.go", needs_blocks=True
 )
-def parse_is_pure(bench: Bench) -> None:
-    """Parsing a block changes nothing and gives the same ID each time."""
+def build_follows_the_preference(bench: Bench) -> None:
+    """BuildBlock builds on the preferred block, at the next height, at no earlier time."""
+    with bench.start() as host:
+        first, second = bench.siblings(host)
+        for parent in (second, first):
+            host.chain.prefer(parent.id)
+            block = bench.build(host)  # The host checks the parent.
+            host.chain.verify(block)
+            if block.height != parent.height + 1 or block.timestamp < parent.timestamp:
+                raise Violation(
+                    "a built block does not follow its parent",
+                    sent=f"BuildBlock after SetPreference({parent!r})",
+                    got=f"height {block.height} at {block.timestamp}; the parent has {parent.timestamp}",
+                    node="it finds blocks by consecutive heights",
+                    cure="give a block its parent's height plus one",
+                )
+
+
+@contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
+def verify_returns_the_timestamp(bench: Bench) -> None:
+    """BlockVerify returns the block's own timestamp."""
     with bench.start() as host:
         block = bench.build(host)
-        request = pb.ParseBlockRequest(bytes=block.raw)
-        # Raw, because the host has the block in its cache, like a node.
-        for _ in range(2):
-            parsed = bench.raw(host, "ParseBlock", request)
-            if parsed.id != block.id:
+        request = pb.BlockVerifyRequest(bytes=block.raw)
+        if block.verify_with_context:
+            request.p_chain_height = host.services.validators.minimum_height
+        response = call(host, "BlockVerify", request)
+        got = f"{response.timestamp.ToJsonString()}" if response.HasField("timestamp") else "none"
+        if (response.timestamp.seconds, response.timestamp.nanos) != (
+            block.timestamp.seconds,
+            block.timestamp.nanos,
+        ) or not response.HasField("timestamp"):
+            raise Violation(
+                "BlockVerify returns another timestamp than the block's",
+                sent=f"BlockVerify({short(block.raw)})",
+                got=f"{got}, not {block.timestamp}",
+                node="without a timestamp it takes the block for invalid",
+                cure="set the timestamp in the response, also when it is the epoch",
+            )
+
+
+@contract("blocks", severity=Severity.MISBEHAVES, source="vms/components/chain/state.go", needs_blocks=True)
+def failed_verification_can_be_retried(bench: Bench) -> None:
+    """A block that failed verification is verified again later: nothing remembers the failure."""
+    with bench.start() as host:
+        first, second = bench.grow(host, 2)
+    with bench.start() as host:
+        orphan = pb.BlockVerifyRequest(bytes=second.raw)
+        attempt(host, "BlockVerify", orphan)  # Its parent is missing.
+        try:
+            _accept(host, first, second)
+        except CallFailed as error:
+            raise Violation(
+                "a block that failed verification once stays invalid",
+                sent=f"BlockVerify of {second!r} before its parent, and again after it",
+                got=str(error),
+                node="its chain would fork from its peers', which saw the blocks in order",
+                cure="don't remember that a block was invalid: it may be valid later",
+            ) from None
+
+
+@contract("blocks", severity=Severity.BETTER_NOT, source="vms/proposervm/block.go", needs_blocks=True)
+def block_can_be_verified_twice(bench: Bench) -> None:
+    """A block is verified once for each block that wraps it, then accepted once."""
+    with bench.start() as host:
+        block = bench.build(host)
+        host.chain.verify(block)
+        try:
+            host.chain.verify(block)
+        except CallFailed as error:
+            raise Violation(
+                "a verified block can't be verified again",
+                sent=f"BlockVerify of {block!r} twice",
+                got=str(error),
+                node="a second proposal with the same block counts as invalid",
+                cure="return the same result for a block that is already verified",
+            ) from None
+        host.chain.prefer(block.id)
+        host.chain.accept(block)
+        _check_reported(host, block, "an accepted block")
+
+
+@contract("blocks", severity=Severity.STOPS, source="vms/rpcchainvm/vm_server.go", needs_blocks=True)
+def preference_can_be_repeated(bench: Bench) -> None:
+    """SetPreference takes the last accepted block and verified blocks, also twice."""
+    with bench.start() as host:
+        block = bench.build(host)
+        host.chain.verify(block)
+        for block_id in (block.id, block.id, host.chain.last_accepted.id, block.id):
+            try:
+                call(host, "SetPreference", pb.SetPreferenceRequest(id=block_id))
+            except CallFailed as error:
                 raise Violation(
-                    "the bytes of a built block parse to another block",
-                    sent=f"ParseBlock({short(block.raw)})",
-                    got=f"ID {parsed.id.hex()}, but it was built with {block.id.hex()}",
-                    node="it would ask its peers for a block that it has",
-                    cure="derive the ID from the bytes alone",
+                    "SetPreference refuses a block",
+                    sent=f"SetPreference({block_id}), which is verified or last accepted",
+                    got=f"{error.code}: {error.details}",
+                    node="it stops the chain",
+                    cure="accept the last accepted block and every verified one, at any time",
+                ) from None
+
+
+@contract("blocks", severity=Severity.MISBEHAVES, source="snow/engine/snowman/engine.go", needs_blocks=True)
+def failed_build_is_harmless(bench: Bench) -> None:
+    """BuildBlock without work fails or builds, and the next block is built all the same."""
+    with bench.start() as host:
+        # An error means "no block now".
+        attempt(host, "BuildBlock", pb.BuildBlockRequest())
+        bench.alive(host)
+        (block,) = bench.grow(host, 1)
+        _check_reported(host, block, "an accepted block")
+
+
+# Deciding -----------------------------------------------------------------------------------------
+
+
+def _accept(host: Host, *blocks: Block) -> None:
+    """Give *host* blocks as a peer sends them, and accept each."""
+    for block in blocks:
+        received = host.chain.parse_block(block.raw)
+        if received.id != block.id:
+            raise Violation(
+                "two nodes parse the same bytes to different blocks",
+                sent=f"ParseBlock({short(block.raw)}), in another process than the one that built it",
+                got=f"{received.id}, not {block.id}",
+                node="it never agrees with its peers",
+                cure="derive the ID from the bytes alone: no hash seed, no process state",
+            )
+        host.chain.verify(received)
+        host.chain.accept(received)
+
+
+@contract("blocks", severity=Severity.STOPS, source="snow/engine/snowman/engine.go", needs_blocks=True)
+def peers_accept_each_others_blocks(bench: Bench) -> None:
+    """A node accepts from their bytes the blocks that another built, also while bootstrapping."""
+    with bench.start() as host:
+        early, late = bench.grow(host, 2), bench.grow(host, 1)
+    with bench.start(blocks=[block.raw for block in early]) as peer:
+        if peer.chain.last_accepted.id != early[-1].id:
+            raise Violation(
+                "a bootstrapping node accepts other blocks than those that were built",
+                sent=f"the {len(early)} blocks of another node, while bootstrapping",
+                got=f"{peer.chain.last_accepted!r}, not {early[-1]!r}",
+                node="it never agrees with its peers",
+                cure="derive the ID from the bytes alone: no hash seed, no process state",
+            )
+        try:
+            _accept(peer, *late)
+        except InvalidResponse:
+            raise
+        except CallFailed as error:
+            raise Violation(
+                "a node refuses a block that another node of the same chain accepted",
+                sent=f"{error.method} of {late[0]!r}, which another process built",
+                got=f"{error.code}: {error.details}",
+                node="it falls behind the network for good",
+                cure="verify a block by its bytes and its parent's state, whoever built it",
+            ) from None
+
+
+@contract(
+    "blocks", severity=Severity.STOPS, source="snow/consensus/snowman/topological.go", needs_blocks=True
+)
+def siblings_are_decided_in_both_orders(bench: Bench) -> None:
+    """Of two verified siblings either can be accepted, whichever was verified first."""
+    with bench.start() as host:
+        accepted = []
+        for winner in (0, 1):
+            siblings = bench.siblings(host)
+            host.chain.prefer(siblings[winner].id)
+            host.chain.accept(siblings[winner])
+            _check_reported(host, siblings[winner], "the accepted one of two siblings")
+            accepted.append(siblings[winner])
+        accepted += bench.grow(host, 1)
+        _check_heights(host, accepted)
+    # What was rejected must have left no trace: another node never saw it.
+    with bench.start() as peer:
+        _accept(peer, *accepted)
+
+
+@contract(
+    "blocks", severity=Severity.STOPS, source="snow/consensus/snowman/topological.go", needs_blocks=True
+)
+def forks_of_five_blocks_are_decided(bench: Bench) -> None:
+    """A branch of five blocks is accepted, and another of five rejected, parents first."""
+    with storage() as kept:
+        with bench.start(**kept) as host:
+            branches = [[block] for block in bench.siblings(host)]
+            for branch in branches:
+                for _ in range(FORK_DEPTH - 1):
+                    host.chain.prefer(branch[-1].id)
+                    block = bench.build(host)
+                    host.chain.verify(block)
+                    branch.append(block)
+            losers, winners = branches
+            for block in [*losers, *winners]:
+                _check_reported(host, block, "a verified block")
+            for block in winners:
+                host.chain.accept(block)
+                _check_reported(host, block, "an accepted block")
+            _check_heights(host, winners)
+        with bench.start(**kept) as host:
+            if host.chain.last_accepted.id != winners[-1].id:
+                raise Violation(
+                    "after a fork and a restart another block is the last accepted one",
+                    sent="BlockAccept of one branch, BlockReject of the other, and a restart",
+                    got=f"{host.chain.last_accepted!r}, not {winners[-1]!r}",
+                    node="its chain differs from the network's",
+                    cure="write the last accepted ID when a block is accepted, never when one is rejected",
+                )
+
+
+def _check_heights(host: Host, blocks: list[Block]) -> None:
+    for block in blocks:
+        found = host.chain.get_block_id_at_height(block.height)
+        if found != block.id:
+            raise Violation(
+                "the height index has another block than the accepted one",
+                sent=f"GetBlockIDAtHeight({block.height})",
+                got=f"{found}, not {block.id}",
+                node="it serves a rejected block to its peers",
+                cure="write the height index when a block is accepted",
+            )
+
+
+@contract(
+    "blocks", severity=Severity.MISBEHAVES, source="vms/components/chain/state.go", protocols=range(35, 36)
+)
+def status_is_reported(bench: Bench) -> None:
+    """Protocol 35 sends with each block whether it is processing, rejected or accepted."""
+    with bench.start() as host:
+        block = host.chain.last_accepted
+        for method, response in (("GetBlock", get(host, block.id)), ("ParseBlock", parse(host, block.raw))):
+            if response.status != pb.STATUS_ACCEPTED:
+                raise Violation(
+                    f"{method} reports a wrong status",
+                    sent=f"{method} of the last accepted block",
+                    got=f"status {response.status}, not {pb.STATUS_ACCEPTED} (accepted)",
+                    node="it drops the block: found unexpected status",
+                    cure="up to protocol 35, set status to 1 (processing), 2 (rejected) or 3 (accepted)",
                 )

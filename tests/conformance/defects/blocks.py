@@ -1,0 +1,400 @@
+"""Defects in parsing, building, verifying and deciding blocks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from tests.conformance.goodvm import HEADER, Block, GoodVM
+from vmsdk._pb.vm import vm_pb2 as pb
+
+
+class GenesisFromClock(GoodVM):
+    """The genesis block contains the time at which the node first started."""
+
+    found_by = "blocks.genesis-is-the-same-on-every-node"
+
+    def Initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
+        request.genesis_bytes += time.time_ns().to_bytes(8, "big")
+        return super().Initialize(request)
+
+
+class WrongGenesisParent(GoodVM):
+    """Initialize reports a parent that is not the parent in the genesis bytes."""
+
+    found_by = "blocks.last-accepted-block-is-consistent"
+
+    def last_accepted_fields(self) -> dict[str, Any]:
+        return {**super().last_accepted_fields(), "last_accepted_parent_id": bytes([1] * 32)}
+
+
+class GenesisIsNotStored(GoodVM):
+    """GetBlock does not find the genesis block."""
+
+    found_by = "blocks.last-accepted-block-is-consistent"
+
+    def GetBlock(self, request: pb.GetBlockRequest) -> pb.GetBlockResponse:
+        response = super().GetBlock(request)
+        return response if response.height else pb.GetBlockResponse(err=pb.ERROR_NOT_FOUND)
+
+
+class NotFoundAsError(GoodVM):
+    """GetBlock fails with an error for an unknown block."""
+
+    found_by = "blocks.unknown-block-is-not-found"
+
+    def GetBlock(self, request: pb.GetBlockRequest) -> pb.GetBlockResponse:
+        response = super().GetBlock(request)
+        if response.err:
+            raise ValueError("not found")
+        return response
+
+
+class NotFoundAsEmptyBlock(GoodVM):
+    """GetBlock returns no error and no bytes for an unknown block."""
+
+    found_by = "blocks.unknown-block-is-not-found"
+
+    def GetBlock(self, request: pb.GetBlockRequest) -> pb.GetBlockResponse:
+        response = super().GetBlock(request)
+        response.err = pb.ERROR_UNSPECIFIED
+        return response
+
+
+class NotFoundAsClosed(GoodVM):
+    """GetBlock returns the wrong enum for an unknown block."""
+
+    found_by = "blocks.unknown-block-is-not-found"
+
+    def GetBlock(self, request: pb.GetBlockRequest) -> pb.GetBlockResponse:
+        response = super().GetBlock(request)
+        response.err = pb.ERROR_CLOSED if response.err else pb.ERROR_UNSPECIFIED
+        return response
+
+
+class UnstableIDs(GoodVM):
+    """Each ParseBlock gives the block another ID."""
+
+    found_by = "blocks.parse-is-pure"
+
+    def parsed(self, data: bytes) -> pb.ParseBlockResponse:
+        response = super().parsed(data)
+        response.id = os.urandom(32)
+        return response
+
+
+class ParseWrites(GoodVM):
+    """ParseBlock stores what it has parsed."""
+
+    found_by = "blocks.parse-is-pure"
+
+    def ParseBlock(self, request: pb.ParseBlockRequest) -> pb.ParseBlockResponse:
+        self.write({b"parsed" + self.parse(request.bytes).id: request.bytes})
+        return super().ParseBlock(request)
+
+
+class IDsOfAnotherHash(GoodVM):
+    """BuildBlock hashes the block in another way than ParseBlock."""
+
+    found_by = "blocks.built-block-parses-back"
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        response = super().BuildBlock(request)
+        response.id = hashlib.sha3_256(response.bytes).digest()
+        return response
+
+
+class TimeIsRounded(GoodVM):
+    """BuildBlock returns nanoseconds that are not in the block's bytes."""
+
+    found_by = "blocks.built-block-parses-back"
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        response = super().BuildBlock(request)
+        response.timestamp.nanos = 1
+        return response
+
+
+class VerifiedBlockIsNotFound(GoodVM):
+    """GetBlock looks only into the database."""
+
+    found_by = "blocks.verified-and-accepted-blocks-are-found"
+
+    def GetBlock(self, request: pb.GetBlockRequest) -> pb.GetBlockResponse:
+        if request.id in self.undecided:
+            return pb.GetBlockResponse(err=pb.ERROR_NOT_FOUND)
+        return super().GetBlock(request)
+
+
+class LenientParse(GoodVM):
+    """Whatever follows a block is ignored."""
+
+    found_by = "blocks.other-bytes-are-another-block"
+
+    def parse(self, data: bytes) -> Block:
+        if data[:8] != bytes(8) and len(data) > HEADER.size:
+            data = data[: len(data) - len(data) % 8]
+        return super().parse(data)
+
+
+class HashesOnlyTheHeader(GoodVM):
+    """Two blocks that differ in their transactions have one ID."""
+
+    found_by = "blocks.other-bytes-are-another-block"
+
+    def parsed(self, data: bytes) -> pb.ParseBlockResponse:
+        response = super().parsed(data)
+        response.id = hashlib.sha256(data[: HEADER.size]).digest()
+        return response
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        response = super().BuildBlock(request)
+        response.id = hashlib.sha256(response.bytes[: HEADER.size]).digest()
+        return response
+
+
+class DiesOfGarbage(GoodVM):
+    """A peer's bytes end the process."""
+
+    found_by = "blocks.garbage-is-refused"
+
+    def parse(self, data: bytes) -> Block:
+        if len(data) < HEADER.size:
+            os._exit(1)
+        return super().parse(data)
+
+
+class EmptyBytesAreGenesis(GoodVM):
+    """ParseBlock returns the genesis block for no bytes."""
+
+    found_by = "blocks.garbage-is-refused"
+
+    def parse(self, data: bytes) -> Block:
+        return super().parse(data or self.genesis)
+
+
+class PadsShortIDs(GoodVM):
+    """An ID of any length is padded or cut to 32 bytes."""
+
+    found_by = "blocks.malformed-ids-are-refused"
+
+    @staticmethod
+    def check_id(value: bytes) -> bytes:
+        return value[:32].ljust(32, b"\0")
+
+    def find(self, block_id: bytes) -> Block | None:
+        return super().find(block_id) or self.tip()
+
+
+class DecidesUnknownBlocks(GoodVM):
+    """BlockAccept and BlockReject of an unknown block succeed."""
+
+    found_by = "blocks.unknown-blocks-are-not-decided"
+
+    def BlockAccept(self, request: pb.BlockAcceptRequest) -> Empty:
+        return super().BlockAccept(request) if request.id in self.undecided else Empty()
+
+
+class BatchIsSorted(GoodVM):
+    """BatchedParseBlock returns the blocks by height."""
+
+    found_by = "blocks.batch-keeps-the-order"
+
+    def BatchedParseBlock(self, request: pb.BatchedParseBlockRequest) -> pb.BatchedParseBlockResponse:
+        response = super().BatchedParseBlock(request)
+        return pb.BatchedParseBlockResponse(response=sorted(response.response, key=lambda one: one.height))
+
+
+class BatchSkipsBrokenItems(GoodVM):
+    """BatchedParseBlock leaves out what does not parse."""
+
+    found_by = "blocks.batch-keeps-the-order"
+
+    def BatchedParseBlock(self, request: pb.BatchedParseBlockRequest) -> pb.BatchedParseBlockResponse:
+        response = pb.BatchedParseBlockResponse()
+        for data in request.request:
+            try:
+                response.response.append(self.parsed(data))
+            except ValueError:
+                continue
+        return response
+
+
+class BuildsOnTheNewestBlock(GoodVM):
+    """BuildBlock builds on the block verified last, not on the preferred one."""
+
+    found_by = "blocks.build-follows-the-preference"
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        self.preferred = next(reversed(self.undecided), self.preferred)
+        return super().BuildBlock(request)
+
+
+class VerifyWithoutTimestamp(GoodVM):
+    """BlockVerify returns no timestamp."""
+
+    found_by = "blocks.verify-returns-the-timestamp"
+
+    def BlockVerify(self, request: pb.BlockVerifyRequest) -> pb.BlockVerifyResponse:
+        super().BlockVerify(request)
+        return pb.BlockVerifyResponse()
+
+
+class VerifyReturnsItsClock(GoodVM):
+    """BlockVerify returns the time of the verification."""
+
+    found_by = "blocks.verify-returns-the-timestamp"
+
+    def BlockVerify(self, request: pb.BlockVerifyRequest) -> pb.BlockVerifyResponse:
+        super().BlockVerify(request)
+        now = Timestamp()
+        now.GetCurrentTime()
+        return pb.BlockVerifyResponse(timestamp=now)
+
+
+class RemembersInvalidBlocks(GoodVM):
+    """A block that failed verification once is invalid for ever."""
+
+    found_by = "blocks.failed-verification-can-be-retried"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.invalid: set[bytes] = set()
+
+    def verify(self, block: Block) -> None:
+        if block.id in self.invalid:
+            raise ValueError("known to be invalid")
+        try:
+            super().verify(block)
+        except ValueError:
+            self.invalid.add(block.id)
+            raise
+
+
+class RefusesASecondVerification(GoodVM):
+    """BlockVerify of a verified block fails."""
+
+    found_by = "blocks.block-can-be-verified-twice"
+
+    def BlockVerify(self, request: pb.BlockVerifyRequest) -> pb.BlockVerifyResponse:
+        if self.parse(request.bytes).id in self.undecided:
+            raise ValueError("verified already")
+        return super().BlockVerify(request)
+
+
+class RefusesTheSamePreference(GoodVM):
+    """SetPreference of the preferred block fails."""
+
+    found_by = "blocks.preference-can-be-repeated"
+
+    def SetPreference(self, request: pb.SetPreferenceRequest) -> Empty:
+        if request.id == self.preferred and request.id in self.undecided:
+            raise ValueError("preferred already")
+        return super().SetPreference(request)
+
+
+class DiesWithoutWork(GoodVM):
+    """BuildBlock without work ends the process."""
+
+    found_by = "blocks.failed-build-is-harmless"
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        if not self.pending:
+            os._exit(1)
+        return super().BuildBlock(request)
+
+
+class AcceptsOnlyItsOwnBlocks(GoodVM):
+    """Only blocks that this process built pass verification."""
+
+    found_by = "blocks.peers-accept-each-others-blocks"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.built: set[bytes] = set()
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        response = super().BuildBlock(request)
+        self.built.add(response.id)
+        return response
+
+    def verify(self, block: Block) -> None:
+        if self.state == pb.STATE_NORMAL_OP and block.id not in self.built:
+            raise ValueError("unknown transactions")
+        super().verify(block)
+
+
+class RefusesBlocksWhileBootstrapping(GoodVM):
+    """Verification needs normal operation."""
+
+    found_by = "blocks.peers-accept-each-others-blocks"
+
+    def verify(self, block: Block) -> None:
+        if self.state != pb.STATE_NORMAL_OP:
+            raise ValueError("not in normal operation")
+        super().verify(block)
+
+
+class IDsOfTheProcess(GoodVM):
+    """The ID depends on the hash seed of the process."""
+
+    found_by = "blocks.peers-accept-each-others-blocks"
+
+    def parsed(self, data: bytes) -> pb.ParseBlockResponse:
+        response = super().parsed(data)
+        response.id = hash(response.id).to_bytes(32, "big", signed=True)
+        return response
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        response = super().BuildBlock(request)
+        response.id = hash(response.id).to_bytes(32, "big", signed=True)
+        return response
+
+
+class FirstVerifiedWins(GoodVM):
+    """Of two siblings only the one verified first can be accepted."""
+
+    found_by = "blocks.siblings-are-decided-in-both-orders"
+
+    def accept(self, block: Block) -> None:
+        for other in self.undecided.values():
+            if other.parent_id == block.parent_id and other.seconds <= block.seconds:
+                raise ValueError("a conflicting block was verified first")
+        super().accept(block)
+
+
+class RejectsBySelf(GoodVM):
+    """BlockReject of a block drops its descendants, so that rejecting those fails."""
+
+    found_by = "blocks.forks-of-five-blocks-are-decided"
+
+    def reject(self, block: Block) -> None:
+        for other in list(self.undecided.values()):
+            if other.parent_id == block.id:
+                del self.undecided[other.id]
+
+
+class HoldsThreeUndecidedBlocks(GoodVM):
+    """With many blocks undecided the oldest is forgotten."""
+
+    found_by = "blocks.forks-of-five-blocks-are-decided"
+
+    def verify(self, block: Block) -> None:
+        super().verify(block)
+        if len(self.undecided) > 3:
+            del self.undecided[next(iter(self.undecided))]
+
+
+class StatusIsAlwaysProcessing(GoodVM):
+    """Protocol 35: accepted blocks are reported as processing."""
+
+    found_by = "blocks.status-is-reported"
+    at_protocol = 35
+
+    def status(self, block: Block) -> pb.Status.ValueType:
+        return pb.STATUS_PROCESSING

@@ -1,0 +1,112 @@
+"""Defects in using the node's database."""
+
+from __future__ import annotations
+
+import threading
+
+from google.protobuf.empty_pb2 import Empty
+
+from tests.conformance.goodvm import Block, GoodVM
+from vmsdk._pb.rpcdb import rpcdb_pb2
+from vmsdk._pb.rpcdb.rpcdb_grpc import Database
+from vmsdk._pb.vm import vm_pb2 as pb
+
+
+class LeaksIterators(GoodVM):
+    """Each accept opens an iterator and does not release it."""
+
+    found_by = "database.iterators-are-released"
+
+    def accept(self, block: Block) -> None:
+        super().accept(block)
+        request = rpcdb_pb2.NewIteratorWithStartAndPrefixRequest(prefix=b"height")
+        self.call(self.database, Database.NewIteratorWithStartAndPrefix, request)
+
+
+class VerifyWritesTheBlock(GoodVM):
+    """BlockVerify stores the block."""
+
+    found_by = "database.nothing-is-written-before-accept"
+
+    def verify(self, block: Block) -> None:
+        super().verify(block)
+        self.write({b"block" + block.id: block.raw})
+
+
+class BatchRepeatsKeys(GoodVM):
+    """A batch has every write to a key, not only the last."""
+
+    found_by = "database.batch-has-each-key-once"
+
+    def write(self, puts: dict[bytes, bytes]) -> None:
+        pairs = [(b"last", self.last_accepted), *puts.items()]
+        batch = [rpcdb_pb2.PutRequest(key=key, value=value) for key, value in pairs]
+        self.call(self.database, Database.WriteBatch, rpcdb_pb2.WriteBatchRequest(puts=batch))
+
+
+class SwallowsFailedWrites(GoodVM):
+    """BlockAccept succeeds although its write failed."""
+
+    found_by = "database.failed-write-stops-the-vm"
+
+    def write(self, puts: dict[bytes, bytes]) -> None:
+        try:
+            super().write(puts)
+        except Exception:  # noqa: BLE001
+            self.failure = None
+
+
+class WritesAfterAFailedWrite(GoodVM):
+    """Shutdown writes although a write has failed."""
+
+    found_by = "database.failed-write-stops-the-vm"
+
+    def Shutdown(self, request: Empty) -> Empty:
+        self.failure = None
+        self.write({b"clean": b"yes"})
+        return super().Shutdown(request)
+
+
+class IgnoresErrFields(GoodVM):
+    """A write to a closed database counts as done."""
+
+    found_by = "database.closed-database-fails-the-accept"
+
+    def write(self, puts: dict[bytes, bytes]) -> None:
+        try:
+            super().write(puts)
+        except ValueError:
+            self.failure = None
+
+
+class UnreadableIsNotFound(GoodVM):
+    """A block that can't be read is reported as missing."""
+
+    found_by = "database.failed-read-is-not-missing"
+
+    def GetBlock(self, request: pb.GetBlockRequest) -> pb.GetBlockResponse:
+        try:
+            return super().GetBlock(request)
+        except Exception:  # noqa: BLE001
+            return pb.GetBlockResponse(err=pb.ERROR_NOT_FOUND)
+
+
+class WritesAfterShutdown(GoodVM):
+    """A thread writes after Shutdown has returned."""
+
+    found_by = "database.nothing-is-written-after-shutdown"
+
+    def Shutdown(self, request: Empty) -> Empty:
+        self.shut_down.set()
+        threading.Timer(0.05, lambda: self.write({b"clean": b"yes"})).start()
+        return Empty()
+
+
+class AcceptInTwoWrites(GoodVM):
+    """BlockAccept writes the tip, then the block."""
+
+    found_by = "database.accept-is-atomic"
+
+    def write(self, puts: dict[bytes, bytes]) -> None:
+        super().write({b"last": puts.pop(b"last")})
+        super().write(puts)

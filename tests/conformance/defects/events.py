@@ -1,0 +1,109 @@
+"""Defects in reporting work."""
+
+from __future__ import annotations
+
+import queue
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from tests.conformance.goodvm import GoodVM
+from vmsdk._pb.vm import vm_pb2 as pb
+
+
+class EdgeTriggeredEvents(GoodVM):
+    """Work is reported once."""
+
+    found_by = "events.work-is-reported-until-it-is-done"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.reported = 0
+
+    def has_work(self) -> bool:
+        return super().has_work() and len(self.pending) > self.reported
+
+    def WaitForEvent(self, request: Empty, context: grpc.ServicerContext) -> pb.WaitForEventResponse:
+        response = super().WaitForEvent(request, context)
+        self.reported = len(self.pending)
+        return response
+
+
+class EventZero(GoodVM):
+    """WaitForEvent returns the unspecified event."""
+
+    found_by = "events.work-is-reported-until-it-is-done"
+
+    def WaitForEvent(self, request: Empty, context: grpc.ServicerContext) -> pb.WaitForEventResponse:
+        super().WaitForEvent(request, context)
+        return pb.WaitForEventResponse()
+
+
+class EventLostAfterAccept(GoodVM):
+    """Work that arrives before BlockAccept is not reported after it."""
+
+    found_by = "events.work-is-reported-after-a-block"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.quiet = False
+
+    def has_work(self) -> bool:
+        return super().has_work() and not self.quiet
+
+    def BlockAccept(self, request: pb.BlockAcceptRequest) -> Empty:
+        self.quiet = True
+        return super().BlockAccept(request)
+
+
+class AlwaysReportsWork(GoodVM):
+    """Work is reported although there is nothing to build."""
+
+    found_by = "events.no-work-is-not-reported"
+
+    def has_work(self) -> bool:
+        return self.state == pb.STATE_NORMAL_OP
+
+
+class MempoolNeverEmpties(GoodVM):
+    """Each accepted block leaves a new transaction behind."""
+
+    found_by = "events.no-work-is-not-reported"
+
+    def BlockAccept(self, request: pb.BlockAcceptRequest) -> Empty:
+        self.pending.append(request.id[:8])
+        return super().BlockAccept(request)
+
+
+class CancelledWaitKeepsItsThread(GoodVM):
+    """A cancelled WaitForEvent waits on, so that the server runs out of threads."""
+
+    found_by = "events.cancelled-waits-do-no-harm"
+
+    def WaitForEvent(self, request: Empty, context: grpc.ServicerContext) -> pb.WaitForEventResponse:
+        with self.wake:
+            self.wake.wait_for(lambda: self.has_work() or self.shut_down.is_set())
+        return pb.WaitForEventResponse(message=pb.MESSAGE_BUILD_BLOCK)
+
+
+class CancelledWaitTakesTheEvent(GoodVM):
+    """Events are in a queue, from which the oldest call takes, cancelled or not."""
+
+    found_by = "events.cancelled-wait-takes-no-event"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.events: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def changed(self) -> None:
+        if self.has_work() or self.shut_down.is_set():
+            self.events.put(None)
+
+    def WaitForEvent(self, request: Empty, context: grpc.ServicerContext) -> pb.WaitForEventResponse:
+        self.events.get()
+        return pb.WaitForEventResponse(message=pb.MESSAGE_BUILD_BLOCK)
+
+    def Shutdown(self, request: Empty) -> Empty:
+        for _ in range(50):
+            self.events.put(None)
+        return super().Shutdown(request)

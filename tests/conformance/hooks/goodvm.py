@@ -1,0 +1,10 @@
+"""Makes transactions for `goodvm.py`: `vmsdk check --hook` runs it."""
+
+import os
+
+import httpx
+
+
+def issue(client: httpx.Client) -> None:
+    """Propose a transaction that no other is equal to."""
+    client.post("", content=os.urandom(8)).raise_for_status()

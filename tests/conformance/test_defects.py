@@ -1,0 +1,67 @@
+"""Each planted defect is found by the check that it names, and the good VM passes them all."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+from tests.conformance import defects
+from tests.conformance.goodvm import GoodVM, command
+from vmsdk.testing.bench import Bench
+from vmsdk.testing.contract import all_checks
+from vmsdk.testing.hook import Hook
+from vmsdk.testing.run import Verdict, run_checks
+
+HOOK = Hook.from_file(Path(__file__).parent / "hooks" / "goodvm.py")
+CHECKS = {check.name: check for check in all_checks()}
+
+
+def planted() -> dict[str, type[GoodVM]]:
+    """Every defect, by what starts it."""
+    found: dict[str, type[GoodVM]] = {}
+    for module in pkgutil.iter_modules(defects.__path__):
+        members = vars(importlib.import_module(f"{defects.__name__}.{module.name}"))
+        for name, member in members.items():
+            if isinstance(member, type) and issubclass(member, GoodVM) and "found_by" in vars(member):
+                found[f"{module.name}:{name}"] = member
+    return {name: defect for name, defect in found.items() if defect is not GoodVM}
+
+
+DEFECTS = planted()
+
+
+def bench(protocol: int, defect: str = "") -> Bench:
+    return Bench(command(protocol, defect), protocol=protocol, hook=HOOK)
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_is_found_by_its_check(defect: str) -> None:
+    planted_class = DEFECTS[defect]
+    check = CHECKS[planted_class.found_by]
+    assert planted_class.at_protocol in check.protocols
+    (result,) = run_checks(bench(planted_class.at_protocol, defect), [check])
+    assert result.verdict is Verdict.VIOLATED, result
+
+
+def test_each_check_has_a_defect() -> None:
+    found = {defect.found_by for defect in DEFECTS.values()}
+    areas = {name.partition(":")[0] for name in DEFECTS}
+    assert [check.name for check in CHECKS.values() if check.area in areas and check.name not in found] == []
+
+
+@pytest.mark.parametrize("protocol", [pytest.param(35, marks=pytest.mark.slow), 39, 45])
+def test_the_good_vm_passes(protocol: int) -> None:
+    checks = [check for check in CHECKS.values() if protocol in check.protocols and not check.slow]
+    results = run_checks(bench(protocol), checks)
+    assert [result for result in results if result.verdict not in (Verdict.PASSED, Verdict.SKIPPED)] == []
+
+
+def test_a_good_vm_with_state_sync_passes() -> None:
+    checks = [check for check in CHECKS.values() if check.area == "statesync"]
+    results = run_checks(bench(45, "statesync:SyncingVM"), checks)
+    skipped = [result.check.name for result in results if result.verdict is Verdict.SKIPPED]
+    assert skipped == ["statesync.unsupported-is-reported"]
+    assert [result for result in results if result.verdict not in (Verdict.PASSED, Verdict.SKIPPED)] == []

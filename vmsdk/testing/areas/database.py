@@ -1,0 +1,303 @@
+"""The database: how a VM uses what the node serves it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+
+from vmsdk._pb.rpcdb import rpcdb_pb2
+from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk.host.block import Block
+from vmsdk.host.errors import CallFailed, PluginGone
+from vmsdk.host.node import Host
+from vmsdk.host.service import ServiceError
+from vmsdk.testing.bench import Bench
+from vmsdk.testing.contract import Severity, Skipped, Violation, contract
+from vmsdk.testing.wire import attempt, call, get, storage
+
+DATABASE = "database/rpcdb/db_client.go"
+CORRUPTIBLE = "database/corruptabledb/db.go"
+WRITES = ("Put", "Delete", "WriteBatch")
+READS = ("Get", "Has", "NewIteratorWithStartAndPrefix", "IteratorNext")
+ROUNDS = 4
+# A VM with more writes in one accept is killed at these only.
+MAX_KILLS = 4
+_SETTLED_S = 5.0
+_QUIET_S = 0.3
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no SIGKILL
+
+
+def _verified(bench: Bench, host: Host) -> Block:
+    """Build, verify and prefer a block."""
+    block = bench.build(host)
+    host.chain.verify(block)
+    host.chain.prefer(block.id)
+    return block
+
+
+class Writes:
+    """Counts the database writes of a host's VM from now on, and calls *before* with the number of
+    each.
+    """
+
+    def __init__(self, host: Host, before: Callable[[int], None] = lambda number: None) -> None:
+        self.count = 0
+        self.changed = threading.Event()
+        """Set by each write."""
+        self._before = before
+        host.services.database.around = self._around
+
+    def _around(self, method: str, request: Any, invoke: Callable[[], Any]) -> Any:
+        if method in WRITES:
+            self.count += 1
+            self.changed.set()
+            self._before(self.count)
+        return invoke()
+
+
+@contract("database", severity=Severity.MISBEHAVES, source="database/rpcdb/db_server.go", needs_blocks=True)
+def iterators_are_released(bench: Bench) -> None:
+    """The VM releases its iterators, or the node keeps them until the chain stops."""
+    with bench.start() as host:
+        bench.grow(host, 1)
+        database = host.services.database
+        before = database.open_iterators
+        for _ in range(ROUNDS):
+            (block,) = bench.grow(host, 1)
+            get(host, block.id)
+            host.chain.get_block_id_at_height(block.height)
+            host.chain.get_ancestors(block.id)
+            call(host, "Health", Empty())
+        # A client may release what it has read ahead a little later.
+        deadline = time.monotonic() + _SETTLED_S
+        while database.open_iterators - before >= ROUNDS and time.monotonic() < deadline:
+            threading.Event().wait(0.02)
+        if database.open_iterators - before >= ROUNDS:
+            raise Violation(
+                "the VM leaves database iterators open",
+                sent=f"{ROUNDS} times: a block, GetBlock, GetBlockIDAtHeight, GetAncestors, Health",
+                got=f"{database.open_iterators - before} more open iterators",
+                node="it keeps each with its snapshot until the chain stops, so its memory grows",
+                cure="call IteratorRelease for each iterator, also after an error",
+            )
+
+
+@contract("database", severity=Severity.BETTER_NOT, source="vms/components/chain/state.go", needs_blocks=True)
+def nothing_is_written_before_accept(bench: Bench) -> None:
+    """Building, verifying and preferring a block leave the database as it was."""
+    with bench.start() as host:
+        bench.grow(host, 1)
+        space = host.services.database.space
+        bench.submit(host)
+        before = dict(space.items())
+        block = _verified(bench, host)
+        after = dict(space.items())
+        changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+        if changed:
+            raise Violation(
+                "the database changes before a block is accepted",
+                sent=f"BuildBlock, BlockVerify and SetPreference of {block!r}",
+                got=f"{len(changed)} changed keys, the first {changed[0].hex()}",
+                node="it may reject the block: then accepted state must be as if it had never been",
+                cure="keep what BlockVerify computes in memory, and write it in BlockAccept",
+            )
+
+
+@contract("database", severity=Severity.BETTER_NOT, source=DATABASE, needs_blocks=True)
+def batch_has_each_key_once(bench: Bench) -> None:
+    """A batch has one operation for each key: the last one."""
+    doubtful: list[bytes] = []
+
+    def watch(method: str, request: Any, invoke: Callable[[], Any]) -> Any:
+        if method == "WriteBatch":
+            counts = Counter(key for key, _ in {(put.key, put.value) for put in request.puts})
+            counts.update({delete.key for delete in request.deletes})
+            doubtful.extend(key for key, count in counts.items() if count > 1)
+        return invoke()
+
+    with bench.connected() as host:
+        host.services.database.around = watch
+        host.chain.start()
+        bench.grow(host, 2)
+    if doubtful:
+        raise Violation(
+            "a batch has several operations for one key",
+            sent="Initialize, and two blocks",
+            got=f"WriteBatch with the key {doubtful[0].hex()} more than once",
+            node="it applies all puts in order, then all deletes, whatever the order was in the VM",
+            cure="send only the last operation for each key",
+        )
+
+
+@contract("database", severity=Severity.MISBEHAVES, source=CORRUPTIBLE, needs_blocks=True)
+def failed_write_stops_the_vm(bench: Bench) -> None:
+    """BlockAccept fails if its database write does, and nothing is written after that."""
+
+    def fail(number: int) -> None:
+        if number == 1:
+            raise ServiceError("vmsdk check: this write fails")
+
+    with storage() as kept:
+        with bench.start(**kept) as host:
+            (first,) = bench.grow(host, 1)
+            block = _verified(bench, host)
+            writes = Writes(host, fail)
+            try:
+                call(host, "BlockAccept", pb.BlockAcceptRequest(id=block.id))
+            except (CallFailed, PluginGone):
+                pass  # Both stop the chain.
+            else:
+                if not writes.count:
+                    raise Skipped("BlockAccept writes nothing to the node's database")
+                raise Violation(
+                    "BlockAccept succeeds although its database write failed",
+                    sent=f"BlockAccept of {block!r}, whose first write fails with UNKNOWN",
+                    got="the status OK",
+                    node="it goes on with a chain that lacks a block",
+                    cure="let a failed write fail the call",
+                )
+            if host.process.alive:
+                failed = writes.count
+                attempt(host, "BlockReject", pb.BlockRejectRequest(id=block.id))
+                host.chain.shutdown()
+                if writes.count > failed:
+                    raise Violation(
+                        "the VM writes to the database after a failed write",
+                        sent="BlockAccept whose write fails, BlockReject, Shutdown",
+                        got=f"{writes.count - failed} more writes",
+                        node="its disk gets a state that no other node has",
+                        cure="after a failed write, fail each later one without sending it",
+                    )
+        with bench.start(**kept) as host:
+            _check_consistent(host, bench, first, block, "after a failed write and a restart")
+
+
+@contract("database", severity=Severity.MISBEHAVES, source=DATABASE, needs_blocks=True)
+def closed_database_fails_the_accept(bench: Bench) -> None:
+    """BlockAccept fails if the database reports in `err` that it is closed."""
+    with bench.start() as host:
+        block = _verified(bench, host)
+        writes = Writes(host)
+        host.services.database.Close(rpcdb_pb2.CloseRequest())
+        accepted = attempt(host, "BlockAccept", pb.BlockAcceptRequest(id=block.id))
+        if accepted is not None and writes.count:
+            raise Violation(
+                "BlockAccept succeeds although the database is closed",
+                sent=f"BlockAccept of {block!r}; each write returns err = ERROR_CLOSED",
+                got="the status OK",
+                node="it goes on with a chain that lacks a block",
+                cure="look at err in the response to each database call",
+            )
+
+
+@contract("database", severity=Severity.MISBEHAVES, source=CORRUPTIBLE, needs_blocks=True)
+def failed_read_is_not_missing(bench: Bench) -> None:
+    """A block that can't be read is an error, not NOT_FOUND."""
+
+    def fail(method: str, request: Any, invoke: Callable[[], Any]) -> Any:
+        if method in READS:
+            raise ServiceError("vmsdk check: this read fails")
+        return invoke()
+
+    with storage() as kept:
+        with bench.start(**kept) as host:
+            first, _ = bench.grow(host, 2)
+        with bench.start(**kept) as host:
+            host.services.database.around = fail
+            requests = {
+                "GetBlock": pb.GetBlockRequest(id=first.id),
+                "GetBlockIDAtHeight": pb.GetBlockIDAtHeightRequest(height=first.height),
+            }
+            for method, request in requests.items():
+                response = attempt(host, method, request)
+                if response is not None and response.err == pb.ERROR_NOT_FOUND:
+                    raise Violation(
+                        f"{method} reports NOT_FOUND although the database failed",
+                        sent=f"{method} of {first!r}, while each read fails with UNKNOWN",
+                        got="err = ERROR_NOT_FOUND",
+                        node="it remembers that the VM does not have the block",
+                        cure="report NOT_FOUND only if the database does; let other errors fail the call",
+                    )
+
+
+@contract("database", severity=Severity.BETTER_NOT, source="chains/manager.go", needs_blocks=True)
+def nothing_is_written_after_shutdown(bench: Bench) -> None:
+    """After Shutdown has returned, the VM leaves the database alone."""
+    with bench.start() as host:
+        bench.grow(host, 1)
+        host.chain.shutdown()
+        writes = Writes(host)
+        if writes.changed.wait(_QUIET_S):
+            raise Violation(
+                "the VM writes to the database after Shutdown",
+                sent="Shutdown",
+                got=f"a write within {_QUIET_S} s of its response",
+                node="it has stopped the database's server by then: the write is lost",
+                cure="stop background work and wait for it in Shutdown",
+            )
+
+
+@contract("database", severity=Severity.MISBEHAVES, source="vms/components/chain/state.go", needs_blocks=True)
+def accept_is_atomic(bench: Bench) -> None:
+    """A kill at any write of BlockAccept leaves the block accepted, or not at all."""
+    for number in range(1, MAX_KILLS + 1):
+        with storage() as kept:
+            host = bench.start(**kept)
+
+            def kill(count: int, host: Host = host, number: int = number) -> None:
+                if count == number:
+                    host.process.send_signal(_KILL)
+                    raise ServiceError("vmsdk check: killed before this write")
+
+            try:
+                host.start()
+                (first,) = bench.grow(host, 1)
+                block = _verified(bench, host)
+                writes = Writes(host, kill)
+                try:
+                    call(host, "BlockAccept", pb.BlockAcceptRequest(id=block.id))
+                except (CallFailed, PluginGone):
+                    if writes.count < number:
+                        raise
+                else:
+                    if writes.count < number:
+                        return
+            finally:
+                host.kill()
+            with bench.start(**kept) as host:
+                _check_consistent(host, bench, first, block, f"after a kill at write {number} of its accept")
+
+
+def _check_consistent(host: Host, bench: Bench, parent: Block, block: Block, when: str) -> None:
+    """Raise `Violation` unless *block* is either accepted or not, and the chain goes on."""
+    tip = host.chain.last_accepted
+    at_height = host.chain.get_block_id_at_height(block.height)
+    whole = {block.id: block.id, parent.id: None}
+    if tip.id not in whole or at_height != whole[tip.id]:
+        raise Violation(
+            f"a block is accepted in part {when}",
+            sent=f"BlockAccept of {block!r}, and a restart",
+            got=f"last accepted {tip!r}, and {at_height} at height {block.height}",
+            node="it serves a block that is not accepted, or stops the chain",
+            cure="write the block, the state, the height index and the last accepted ID in one batch",
+        )
+    try:
+        if tip.id == parent.id:
+            host.chain.verify(host.chain.parse_block(block.raw))
+            host.chain.prefer(block.id)
+            host.chain.accept(block)
+        bench.grow(host, 1)
+    except CallFailed as error:
+        raise Violation(
+            f"the chain does not go on {when}",
+            sent=f"{error.method} after a restart",
+            got=f"{error.code}: {error.details}",
+            node="the chain is stuck until its database is removed",
+            cure="write the block, the state, the height index and the last accepted ID in one batch",
+        ) from None

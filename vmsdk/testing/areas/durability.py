@@ -1,0 +1,126 @@
+"""Durability: what restarts and kills leave of a chain."""
+
+from __future__ import annotations
+
+from vmsdk.host.block import Block
+from vmsdk.host.errors import CallFailed
+from vmsdk.host.node import Host
+from vmsdk.testing.bench import Bench
+from vmsdk.testing.contract import Severity, Violation, contract
+from vmsdk.testing.wire import difference, get, storage
+
+CHAIN_STATE = "vms/components/chain/state.go"
+PROPOSERVM = "vms/proposervm/vm.go"
+
+
+def _check_tip(host: Host, blocks: list[Block], after: str) -> None:
+    """Raise `Violation` unless the last of *blocks* is the last accepted, and all are found."""
+    tip = host.chain.last_accepted
+    if tip.id != blocks[-1].id:
+        above = tip.height > blocks[-1].height
+        raise Violation(
+            f"the last accepted block is another one {after}",
+            sent=f"BlockAccept up to {blocks[-1]!r}, and Initialize in a new process",
+            got=f"{tip!r}",
+            node="it stops the chain: its height index should never be lower than the VM's"
+            if above
+            else "it gets the blocks from its peers again",
+            cure="write the last accepted ID in the batch that accepts a block, and nowhere else",
+        )
+    for block in blocks:
+        found = get(host, block.id)
+        wrong = f"err {found.err}" if found.err else difference(block, found, "GetBlock")
+        if wrong:
+            raise Violation(
+                f"an accepted block is lost {after}",
+                sent=f"GetBlock({block.id}), accepted at height {block.height}",
+                got=wrong,
+                node="it can't serve the block to its peers",
+                cure="write a block's bytes in the batch that accepts it",
+            )
+
+
+@contract("durability", severity=Severity.STOPS, source=CHAIN_STATE)
+def genesis_survives_a_restart(bench: Bench) -> None:
+    """A chain without blocks starts again."""
+    with storage() as kept:
+        with bench.start(**kept) as host:
+            blocks = [host.chain.last_accepted]
+        with bench.start(**kept) as host:
+            _check_tip(host, blocks, "after a restart")
+
+
+@contract("durability", severity=Severity.MISBEHAVES, source=CHAIN_STATE, needs_blocks=True)
+def blocks_survive_a_restart(bench: Bench) -> None:
+    """Accepted blocks are there after a restart, and the chain goes on."""
+    with storage() as kept:
+        with bench.start(**kept) as host:
+            blocks = [host.chain.last_accepted, *bench.grow(host, 3)]
+        with bench.start(**kept) as host:
+            _check_tip(host, blocks, "after a restart")
+            blocks += bench.grow(host, 1)
+        with bench.start(**kept) as host:
+            _check_tip(host, blocks, "after a second restart")
+
+
+@contract("durability", severity=Severity.MISBEHAVES, source=CHAIN_STATE, needs_blocks=True)
+def blocks_survive_a_kill(bench: Bench) -> None:
+    """A block that BlockAccept has returned for is there after a SIGKILL."""
+    with storage() as kept:
+        host = bench.start(**kept)
+        try:
+            host.start()
+            blocks = [host.chain.last_accepted]
+            blocks += bench.grow(host, 2)
+        finally:
+            host.kill()
+        with bench.start(**kept) as host:
+            _check_tip(host, blocks, "after a kill")
+            blocks += bench.grow(host, 1)
+            _check_tip(host, blocks, "after a kill")
+
+
+@contract("durability", severity=Severity.STOPS, source=PROPOSERVM, needs_blocks=True)
+def undecided_blocks_are_forgotten(bench: Bench) -> None:
+    """A verified block leaves no trace after a kill, so that it can be verified again."""
+    with storage() as kept:
+        host = bench.start(**kept)
+        try:
+            host.start()
+            blocks = [host.chain.last_accepted, *bench.grow(host, 1)]
+            undecided = bench.build(host)
+            host.chain.verify(undecided)
+            host.chain.prefer(undecided.id)
+        finally:
+            host.kill()
+        with bench.start(**kept) as host:
+            _check_tip(host, blocks, "after a kill with an undecided block")
+            try:
+                host.chain.verify(host.chain.parse_block(undecided.raw))
+            except CallFailed as error:
+                raise Violation(
+                    "a block that was undecided when the VM was killed is invalid now",
+                    sent=f"BlockVerify of {undecided!r}, a kill, and BlockVerify again",
+                    got=f"{error.code}: {error.details}",
+                    node="it refuses what its peers accept",
+                    cure="change accepted state in BlockAccept, never in BlockVerify",
+                ) from None
+            host.chain.accept(undecided)
+
+
+@contract("durability", severity=Severity.MISBEHAVES, source=PROPOSERVM, needs_blocks=True)
+def rejected_blocks_are_forgotten(bench: Bench) -> None:
+    """A rejected block leaves no trace: the accepted sibling is the last block after a kill."""
+    with storage() as kept:
+        host = bench.start(**kept)
+        try:
+            host.start()
+            blocks = [host.chain.last_accepted]
+            first, second = bench.siblings(host)
+            host.chain.prefer(first.id)
+            host.chain.prefer(second.id)
+            host.chain.accept(first)
+        finally:
+            host.kill()
+        with bench.start(**kept) as host:
+            _check_tip(host, [*blocks, first], "after a sibling was rejected and the VM killed")

@@ -1,0 +1,232 @@
+"""State sync, of VMs that have it and of those that don't."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future
+from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+
+from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk.errors import AppError
+from vmsdk.host.appnetwork import Peer, PeerRequest
+from vmsdk.host.errors import CallFailed
+from vmsdk.host.node import Host
+from vmsdk.host.statesync import Summary
+from vmsdk.ids import NodeID
+from vmsdk.state import Event, State
+from vmsdk.statesync import StateSyncMode
+from vmsdk.testing.bench import Bench, short
+from vmsdk.testing.contract import Severity, Skipped, Violation, contract
+from vmsdk.testing.wire import attempt, call
+
+SERVER = "vms/rpcchainvm/vm_server.go"
+SYNCER = "snow/engine/snowman/syncer/state_syncer.go"
+NOT_IMPLEMENTED = pb.ERROR_STATE_SYNC_NOT_IMPLEMENTED
+SYNC_TIMEOUT_S = 20.0
+_MAX_BLOCKS = 8
+_SERVING = NodeID(b"\x01" * 20)
+_SYNCING = NodeID(b"\x02" * 20)
+
+
+def _methods() -> dict[str, Message]:
+    """The methods of state sync that change nothing, with requests for what no VM has."""
+    return {
+        "GetOngoingSyncStateSummary": Empty(),
+        "GetLastStateSummary": Empty(),
+        "ParseStateSummary": pb.ParseStateSummaryRequest(bytes=b"vmsdk check: not a summary"),
+        "GetStateSummary": pb.GetStateSummaryRequest(height=2**63),
+    }
+
+
+def _is_implemented(host: Host) -> bool:
+    response = attempt(host, "GetLastStateSummary", Empty())
+    return response is None or response.err != NOT_IMPLEMENTED
+
+
+@contract("statesync", severity=Severity.STOPS, source=SYNCER)
+def enabled_is_reported(bench: Bench) -> None:
+    """StateSyncEnabled returns OK in every VM: an error stops the chain at its start."""
+    with bench.initialized() as host:
+        try:
+            response = call(host, "StateSyncEnabled", Empty())
+        except CallFailed as error:
+            raise Violation(
+                "StateSyncEnabled fails",
+                sent="StateSyncEnabled",
+                got=f"{error.code}: {error.details}",
+                node="it never starts the chain",
+                cure="return enabled = false if the VM has no state sync",
+            ) from None
+        if response.err not in (pb.ERROR_UNSPECIFIED, NOT_IMPLEMENTED) or (response.err and response.enabled):
+            raise Violation(
+                "StateSyncEnabled returns an error in err",
+                sent="StateSyncEnabled",
+                got=f"enabled {response.enabled}, err {response.err}",
+                node="it never starts the chain",
+                cure=f"return err = 0, or {NOT_IMPLEMENTED} (not implemented) with enabled = false",
+            )
+
+
+@contract("statesync", severity=Severity.MISBEHAVES, source=SERVER)
+def unsupported_is_reported(bench: Bench) -> None:
+    """A VM without state sync returns `err = STATE_SYNC_NOT_IMPLEMENTED` from each method."""
+    with bench.start() as host:
+        if _is_implemented(host) and attempt(host, "GetLastStateSummary", Empty()) is not None:
+            raise Skipped("the VM has state sync")
+        methods = _methods()
+        methods["StateSummaryAccept"] = pb.StateSummaryAcceptRequest(bytes=b"vmsdk check: not a summary")
+        for method, request in methods.items():
+            response = attempt(host, method, request)
+            if response is None or response.err != NOT_IMPLEMENTED:
+                raise Violation(
+                    f"{method} does not say that the VM has no state sync",
+                    sent=method,
+                    got="an error" if response is None else f"err {response.err}",
+                    node="it logs an error at each request of a syncing peer, or stops the chain",
+                    cure=f"return the status OK with err = {NOT_IMPLEMENTED} from all methods of state sync",
+                )
+            if method == "StateSummaryAccept" and response.mode != StateSyncMode.SKIPPED:
+                raise Violation(
+                    "StateSummaryAccept of a VM without state sync does not skip the summary",
+                    sent=method,
+                    got=f"mode {response.mode}",
+                    node="it waits for the end of a sync that never begins",
+                    cure=f"return mode {int(StateSyncMode.SKIPPED)} (skipped)",
+                )
+
+
+@contract("statesync", severity=Severity.STOPS, source=SYNCER)
+def missing_summaries_are_not_found(bench: Bench) -> None:
+    """A new chain has no ongoing and no unknown summary: `err = NOT_FOUND`."""
+    with bench.start() as host:
+        if not _is_implemented(host):
+            raise Skipped("the VM has no state sync")
+        methods = _methods()
+        for method in ("GetOngoingSyncStateSummary", "GetStateSummary"):
+            response = attempt(host, method, methods[method])
+            if response is None or response.err != pb.ERROR_NOT_FOUND:
+                raise Violation(
+                    f"{method} does not report NOT_FOUND for a summary that does not exist",
+                    sent=method if method.startswith("GetOngoing") else f"{method}(height {2**63})",
+                    got="an error" if response is None else f"err {response.err}, {short(response.bytes)}",
+                    node="it stops the chain while syncing, or offers its peers an empty summary",
+                    cure="return the status OK with err = ERROR_NOT_FOUND",
+                )
+
+
+@contract("statesync", severity=Severity.MISBEHAVES, source=SERVER)
+def garbage_is_refused(bench: Bench) -> None:
+    """Bytes that are no summary are refused, and do no harm."""
+    with bench.start() as host:
+        if not _is_implemented(host):
+            raise Skipped("the VM has no state sync")
+        for data in (b"", b"\x00", bytes(31), os.urandom(1024 * 1024)):
+            response = attempt(host, "ParseStateSummary", pb.ParseStateSummaryRequest(bytes=data))
+            if response is not None and not response.err:
+                raise Violation(
+                    "ParseStateSummary takes garbage for a summary",
+                    sent=f"ParseStateSummary({short(data)})",
+                    got=f"a summary at height {response.height}",
+                    node="it may try to sync to a state that does not exist",
+                    cure="parse strictly, and return an error",
+                )
+        bench.alive(host)
+
+
+def _last(bench: Bench, host: Host) -> Summary:
+    """Grow the chain until it has a summary. Raises `Skipped`."""
+    if not _is_implemented(host):
+        raise Skipped("the VM has no state sync")
+    for _ in range(_MAX_BLOCKS):
+        bench.grow(host, 1)
+        summary = host.chain.state_sync.last()
+        if summary is not None:
+            return summary
+    raise Skipped(f"the VM has no summary after {_MAX_BLOCKS} blocks")
+
+
+@contract("statesync", severity=Severity.MISBEHAVES, source=SERVER, needs_blocks=True)
+def summaries_parse_back(bench: Bench) -> None:
+    """ParseStateSummary and GetStateSummary know what GetLastStateSummary returns."""
+    with bench.start() as host:
+        last = _last(bench, host)
+        for method, found in (
+            ("ParseStateSummary", host.chain.state_sync.parse(last.raw)),
+            ("GetStateSummary", host.chain.state_sync.at(last.height)),
+        ):
+            if found != last:
+                raise Violation(
+                    f"{method} knows another summary than GetLastStateSummary",
+                    sent=f"GetLastStateSummary, then {method} with its bytes or height",
+                    got=f"{found}, not {last}",
+                    node="its peers' votes don't agree, so nobody syncs",
+                    cure="derive the ID and height from the summary's bytes, and keep what was offered",
+                )
+        block_id = host.chain.get_block_id_at_height(last.height)
+        if block_id is None:
+            raise Violation(
+                "a summary's height is not that of an accepted block",
+                sent="GetLastStateSummary",
+                got=f"height {last.height}; the last accepted is {host.chain.last_accepted.height}",
+                node="its proposervm can't wrap the summary",
+                cure="offer a summary of the state after an accepted block, at that block's height",
+            )
+
+
+@contract("statesync", severity=Severity.STOPS, source=SYNCER, needs_blocks=True)
+def accepted_summary_is_synced(bench: Bench) -> None:
+    """StateSummaryAccept returns a mode, and a static sync ends at the summary's block."""
+    with bench.start() as server:
+        summary = _last(bench, server)
+        with bench.initialized() as host:
+            chain = host.chain
+            if not chain.state_sync.enabled():
+                raise Skipped("state sync is not enabled: give --config")
+            chain.begin_events()
+            chain.set_state(State.STATE_SYNCING)
+            chain.open_messages()
+            chain.connect(Peer(_SERVING, on_request=lambda request: _relay(request, server)))
+            mode = chain.state_sync.accept(chain.state_sync.parse(summary.raw))
+            if mode not in list(StateSyncMode):
+                raise Violation(
+                    "StateSummaryAccept returns an unknown mode",
+                    sent=f"StateSummaryAccept of a summary at height {summary.height}",
+                    got=f"mode {mode}",
+                    node="it warns, and bootstraps from genesis instead",
+                    cure="return 1 (skipped), 2 (static) or 3 (dynamic)",
+                )
+            if mode != StateSyncMode.STATIC:
+                return
+            if chain.next_event(SYNC_TIMEOUT_S) is not Event.STATE_SYNC_FINISHED:
+                raise Violation(
+                    "a static sync does not report its end",
+                    sent=f"StateSummaryAccept of a summary at height {summary.height}",
+                    got=f"no STATE_SYNC_FINISHED for {SYNC_TIMEOUT_S:.0f} s",
+                    node="it waits for ever, and the chain never starts",
+                    cure="return STATE_SYNC_FINISHED from WaitForEvent until the next SetState",
+                )
+            tip = chain.set_state(State.BOOTSTRAPPING)
+            wanted = server.chain.get_block_id_at_height(summary.height)
+            if tip.id != wanted:
+                raise Violation(
+                    "a sync does not move the last accepted block",
+                    sent="SetState(BOOTSTRAPPING) after STATE_SYNC_FINISHED",
+                    got=f"{tip!r}, not the summary's block {wanted}",
+                    node="it bootstraps from genesis as if there had been no sync",
+                    cure="return the summary's block as the last accepted one from SetState on",
+                )
+
+
+def _relay(request: PeerRequest, server: Host) -> None:
+    """Give the *server* a request of the syncing VM, and return its response."""
+
+    def respond(future: Future[Any]) -> None:
+        try:
+            request.respond(future.result())
+        except AppError as error:
+            request.fail(error.code, error.message)
+
+    server.services.network.request(_SYNCING, request.data).add_done_callback(respond)
