@@ -215,7 +215,9 @@ def _hook(args: argparse.Namespace) -> Hook | None:
 
 def _selected(checks: Sequence[Check], only: Sequence[str], skip: Sequence[str]) -> list[Check]:
     """Return the checks that the user wants. Raises `VMError` for a name that does not exist."""
-    known = {check.name for check in checks} | {check.area for check in checks}
+    from vmsdk.testing.contract import AREAS
+
+    known = {*AREAS, *(check.name for check in checks)}
     for name in (*only, *skip):
         if name not in known:
             raise VMError(f"there is no check or area {name}: see vmsdk check --list")
