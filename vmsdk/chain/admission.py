@@ -24,6 +24,8 @@ MAX_ATTEMPTS = 10
 REBUILD_SHARE = 10
 # The writes of so many blocks are compared with the pending ones; after more, all is run again.
 MAX_FOREIGN_BLOCKS = 16
+# Of all places, and of those of one sender, this part is for parked transactions.
+PARKED_SHARE = 4
 # Pending writes of accepted transactions are dropped after at least so many admissions.
 MIN_ADMISSIONS = 4_096
 
@@ -96,7 +98,7 @@ class Admission:
                 self._park(pending, error)
                 return
             self._pool.add(pending)
-            self._top.absorb(state)
+            self._absorb(state)
             self._admitted += 1
             self._release(self._pool.parked_after(pending))
 
@@ -133,6 +135,10 @@ class Admission:
         other = self._pool.at(pending.sender, pending.sequence)
         return other is not None and other.id != pending.id and not other.is_parked
 
+    def _absorb(self, state: Overlay) -> None:
+        self._top.absorb(state)
+        state.end()
+
     def _try(self, pending: Pending) -> Overlay:
         """Run a transaction on the pending state, which is not changed."""
         for _ in range(MAX_ATTEMPTS):
@@ -150,8 +156,11 @@ class Admission:
         return state
 
     def _park(self, pending: Pending, error: NotYet) -> None:
-        if len(self._pool) - self._pool.ready > self._pool.max_transactions // 4:
+        if len(self._pool) - self._pool.ready >= max(1, self._pool.max_transactions // PARKED_SHARE):
             raise MempoolFull(f"{error}, and too many transactions wait for earlier ones of their senders")
+        parked = self._pool.parked_of(pending.sender)
+        if parked >= max(1, self._pool.max_per_sender // PARKED_SHARE):
+            raise MempoolFull(f"{error}, and {parked} transactions of this sender wait for earlier ones")
         pending.is_parked = True
         self._pool.add(pending)
 
@@ -169,7 +178,7 @@ class Admission:
                 reason = str(error) if isinstance(error, Invalid) else f"execute failed: {error!r}"
                 self._pool.remove(pending.id, reason)
             else:
-                self._top.absorb(state)
+                self._absorb(state)
                 self._pool.park(pending, False)
 
     def _refresh(self) -> None:
@@ -216,7 +225,7 @@ class Admission:
                 self._pool.remove(pending.id, f"no longer valid: {error}")
             else:
                 self._pool.park(pending, False)
-                self._top.absorb(state)
+                self._absorb(state)
         finished = self._clock()
         self._rebuild_at = finished + REBUILD_SHARE * (finished - started)
 

@@ -124,6 +124,7 @@ class Builder:
             events.append(tuple(attempt.events))
             attempt.events = []
             state.absorb(attempt)
+            attempt.end()
             if time.monotonic() > deadline:
                 break
         return taken, results, events

@@ -47,6 +47,13 @@ EXTENDED = (
 )
 
 
+# Attributes that `initialize` sets.
+TAKEN = (
+    *("ctx", "config", "upgrade", "history", "accepted", "pool", "feed", "listeners"),
+    "admission_listeners",
+)
+
+
 class Chain(Rules, Networked, GetAncestors):
     """A whole blockchain, except for its rules, which a subclass writes.
 
@@ -68,8 +75,20 @@ class Chain(Rules, Networked, GetAncestors):
         cls._candidate = ContextCandidate if issubclass(cls, BuildBlockWithContext) else Candidate
         parser(cls.transaction)  # raises TypeError at once for what isn't one
         must_extend(cls, EXTENDED)
+        for name in TAKEN:
+            if name in vars(cls):
+                raise TypeError(
+                    f"{cls.__name__}.{name} is overwritten when the chain starts, because chain.Chain has "
+                    f"an attribute of this name: choose another one"
+                )
         if not isinstance(cls.limits, Limits):
             raise TypeError(f"{cls.__name__}.limits is {cls.limits!r}: set it to chain.Limits(…)")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        execution = vars(self).get("_execution")
+        if execution is not None:
+            execution.must_not_keep(name)
+        super().__setattr__(name, value)
 
     # What an author may write, besides the rules --------------------------------------------------
 
@@ -95,6 +114,8 @@ class Chain(Rules, Networked, GetAncestors):
         """Submit several transactions, and check them on all cores. Returns for each its ID, or the
         error that `submit` would raise.
         """
+        if isinstance(txs, (bytes, str)):
+            raise TypeError(f"{type(self).__name__}.submit_many takes several transactions: pass a list")
         results: list[ID | Refused] = []
         fresh: list[Pending] = []
         for tx in txs:
@@ -139,15 +160,18 @@ class Chain(Rules, Networked, GetAncestors):
     @property
     def last(self) -> Block:
         """The last accepted block."""
+        self._execution.must_not_run("last")
         return self._last
 
     def blocks(self, start: int = 0, limit: int = 100) -> list[Block]:
         """At most *limit* accepted blocks from height *start* on."""
+        self._execution.must_not_run("blocks")
         return self.history.blocks(start, limit)
 
     def receipt(self, transaction_id: ID) -> Receipt:
         """What became of a transaction. Raises `NotFound` unless it is in an accepted block."""
-        return self.history.receipt(transaction_id)
+        self._execution.must_not_run("receipt")
+        return self.history.receipt(_as_id(transaction_id))
 
     def events(
         self, topic: bytes | str, start: int = 0, stop: int | None = None, limit: int = 1_000
@@ -155,12 +179,14 @@ class Chain(Rules, Networked, GetAncestors):
         """At most *limit* events of *topic* in accepted blocks, from height *start* to *stop* -
         1.
         """
+        self._execution.must_not_run("events")
         stop = self._last.height + 1 if stop is None else stop
         return self.history.events(as_topic(topic), start, stop, limit)
 
     def dropped(self, transaction_id: ID) -> str | None:
         """Why a transaction has left the mempool; None if it has not, or if that is long ago."""
-        return self.pool.reason(transaction_id)
+        self._execution.must_not_run("dropped")
+        return self.pool.reason(_as_id(transaction_id))
 
     def decode(self, raw: bytes) -> Any:
         """The transaction in *raw*. Raises `Invalid` unless it is exactly one."""
@@ -296,7 +322,7 @@ class Chain(Rules, Networked, GetAncestors):
         self._execution.genesis(state, genesis)
         executed = Executed(state, Outcomes(events=(tuple(state.events),)))
         block = Block(Header(genesis_hash, height=0, timestamp=0), executed.effects, ())
-        with self.accepted.commit(state.writes) as batch:
+        with self.accepted.commit(executed.state.writes) as batch:
             self.history.add(batch, block, executed.outcomes)
         return block
 
@@ -528,15 +554,25 @@ class Chain(Rules, Networked, GetAncestors):
                 self.admit(raw, "peer")
             except VMError as error:
                 self.ctx.log.debug("a transaction of a rejected block is not admitted again: %s", error)
+            except Exception:  # the others come back
+                self.ctx.log.exception("the rules fail for a transaction of a rejected block")
         self.ctx.notify()
+
+
+def _as_id(value: ID) -> ID:
+    if isinstance(value, bytes):
+        return value
+    raise TypeError(f"{value!r} is not the ID of a transaction: for its text, use vmsdk.ID.from_string(text)")
 
 
 def _attribute(transaction: Any, name: str, default: Any, kind: type, expected: str) -> Any:
     """What the mempool reads of a transaction. An error within a property is not a missing one."""
-    if hasattr(type(transaction), name):
+    try:
         value = getattr(transaction, name)
-    else:
-        value = getattr(transaction, name, default)
+    except AttributeError:
+        if hasattr(type(transaction), name):
+            raise
+        return default
     if value is default or isinstance(value, kind):
         return value
     raise TypeError(f"{type(transaction).__name__}.{name} is {value!r}, but must be {expected}")

@@ -20,9 +20,10 @@ class Executed:
     """What the transactions of a block have done, on top of its parent's state."""
 
     def __init__(self, state: Overlay, outcomes: Outcomes) -> None:
-        self.state = state
-        self.outcomes = outcomes
         self.effects = effects_of(state.writes, outcomes.results, outcomes.events)
+        self.state = Overlay(state.parent, state.writes)
+        state.end()  # the rules may have kept it
+        self.outcomes = outcomes
 
 
 class Execution:
@@ -36,11 +37,15 @@ class Execution:
 
     def check(self, transaction: Any) -> None:
         """Check a transaction by its own `check`, if it has one, and by that of the rules."""
+        _keys_of(transaction)  # raises at admission, rather than in each block
         own = getattr(transaction, "check", None)
         if own is not None:
             _call(own, self._chain_id)
-        with self._method("check"):
+        self._running.method = "check"
+        try:
             _call(self._rules.check, transaction)
+        finally:
+            self._running.method = ""
 
     def genesis(self, state: State, data: bytes) -> None:
         """Fill the state of a new chain."""
@@ -109,6 +114,14 @@ class Execution:
                 "rules depend on their arguments alone"
             )
 
+    def must_not_keep(self, name: str) -> None:
+        """Raise `VMError` if a rule runs in this thread, which must not set an attribute."""
+        if self._running.method:
+            raise VMError(
+                f"{self._name}.{self._running.method} sets self.{name}, but rules run more than once for "
+                "each transaction, and on several threads: keep it in the state"
+            )
+
     @contextmanager
     def _method(self, name: str) -> Iterator[None]:
         self._running.method = name
@@ -136,5 +149,14 @@ def _call(method: Callable[..., object], *arguments: Any) -> None:
 
 
 def _keys_of(transaction: Any) -> Iterable[bytes]:
-    keys: Iterable[bytes] = getattr(transaction, "keys", ())
-    return keys() if callable(keys) else keys
+    keys: Any = getattr(transaction, "keys", None)
+    if keys is None:
+        return ()
+    found = keys() if callable(keys) else keys
+    if isinstance(found, Iterable) and not isinstance(found, (bytes, str)):
+        found = list(found)
+        if all(isinstance(each, bytes) for each in found):
+            return found
+    raise TypeError(
+        f"{type(transaction).__name__}.keys is {found!r}: make it a list of keys of the state, in bytes"
+    )

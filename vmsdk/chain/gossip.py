@@ -6,6 +6,7 @@ that the chain refuses, or can't decode because the peer runs another version, i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -36,14 +37,20 @@ class Admitting(Protocol):
 class _Transactions:
     """The mempool as a set to gossip."""
 
-    def __init__(self, chain: Admitting) -> None:
+    def __init__(self, chain: Admitting, log: logging.Logger) -> None:
         self._chain = chain
+        self._log = log
         self.has = chain.knows
 
     def add(self, raw: bytes) -> bool:
         try:
             self._chain.admit(raw, "peer")
         except (Invalid, MempoolFull):
+            return False
+        except Exception:  # noqa: BLE001 - the rest of the message may be good
+            self._log.exception(
+                "the rules fail for a transaction of %d bytes from a peer, which is dropped", len(raw)
+            )
             return False
         return True
 
@@ -53,7 +60,7 @@ class _Transactions:
 
 def transaction_gossip(network: Network, chain: Admitting) -> Gossip:
     """Gossip between the mempool of *chain* and those of other nodes, once it is started."""
-    gossip = Gossip(network, _Transactions(chain))
+    gossip = Gossip(network, _Transactions(chain, network.ctx.log))
 
     def admitted(pending: Pending) -> None:
         gossip.added(pending.id, pending.raw, push=pending.source != "peer")

@@ -58,7 +58,7 @@ class Mempool:
     ) -> None:
         self.max_transactions = max_transactions
         self._max_bytes = max_bytes
-        self._max_per_sender = max_per_sender
+        self.max_per_sender = max_per_sender
         self._seconds = seconds
         self._clock = clock
         self._lock = threading.RLock()
@@ -67,7 +67,7 @@ class Mempool:
         self._lanes: dict[bytes, dict[int, Pending]] = {}
         self._bytes = 0
         self._parked = 0
-        self._parked_of: Counter[bytes | None] = Counter()  # by sender
+        self._parked_by: Counter[bytes | None] = Counter()
         self._number = 0
         self._worst: list[tuple[tuple[bool, int], int, bytes]] = []
         self._reasons: OrderedDict[bytes, str] = OrderedDict()
@@ -105,6 +105,10 @@ class Mempool:
         """The waiting transaction at this place of the sender's lane."""
         return self._lanes.get(sender, {}).get(sequence)
 
+    def parked_of(self, sender: bytes | None) -> int:
+        """The number of parked transactions of *sender*."""
+        return self._parked_by[sender]
+
     def reason(self, transaction_id: bytes) -> str | None:
         """Why a transaction has left the mempool; None if it is unknown, or long ago."""
         return self._reasons.get(transaction_id)
@@ -135,7 +139,7 @@ class Mempool:
                 if self._bytes - len(replaced.raw) + len(pending.raw) > self._max_bytes:
                     raise self._full(pending)
                 self._remove(replaced, "replaced by one of a higher priority")
-            elif len(lane) >= self._max_per_sender:
+            elif len(lane) >= self.max_per_sender:
                 raise MempoolFull(f"{len(lane)} transactions of this sender are waiting: try again later")
             else:
                 self._make_room(pending)
@@ -148,7 +152,8 @@ class Mempool:
         pending._number = self._number
         self._by_id[pending.id] = pending
         self._bytes += len(pending.raw)
-        self._count_parked(pending, +pending.is_parked)
+        if pending.is_parked:
+            self._count_parked(pending.sender, +1)
         if pending.sender is not None:
             self._lanes.setdefault(pending.sender, {})[pending.sequence] = pending
         self._rank(pending)
@@ -226,7 +231,8 @@ class Mempool:
     def _remove(self, pending: Pending, reason: str) -> None:
         del self._by_id[pending.id]
         self._bytes -= len(pending.raw)
-        self._count_parked(pending, -pending.is_parked)
+        if pending.is_parked:
+            self._count_parked(pending.sender, -1)
         if pending.sender is not None:
             lane = self._lanes[pending.sender]
             del lane[pending.sequence]
@@ -252,17 +258,17 @@ class Mempool:
     def parked_after(self, pending: Pending) -> list[Pending]:
         """The parked transactions of the same sender that come later, in their order."""
         with self._lock:
-            if pending.sender is None or pending.sender not in self._parked_of:
+            if pending.sender is None or pending.sender not in self._parked_by:
                 return []
             lane = self._lanes.get(pending.sender, {})
             later = [each for each in lane.values() if each.is_parked and each.sequence > pending.sequence]
         return sorted(later, key=lambda each: each.sequence)
 
-    def _count_parked(self, pending: Pending, change: int) -> None:
+    def _count_parked(self, sender: bytes | None, change: int) -> None:
         self._parked += change
-        self._parked_of[pending.sender] += change
-        if not self._parked_of[pending.sender]:
-            del self._parked_of[pending.sender]
+        self._parked_by[sender] += change
+        if not self._parked_by[sender]:
+            del self._parked_by[sender]
 
     def parked(self) -> list[Pending]:
         """All parked transactions, in the order of their sequence."""
@@ -277,7 +283,7 @@ class Mempool:
         with self._lock:
             if pending.id in self._by_id and pending.is_parked != is_parked:
                 pending.is_parked = is_parked
-                self._count_parked(pending, 1 if is_parked else -1)
+                self._count_parked(pending.sender, 1 if is_parked else -1)
                 self._rank(pending)
                 self.version += 1
 

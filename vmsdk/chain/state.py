@@ -168,8 +168,15 @@ class Overlay(State):
     @contextmanager
     def nested(self) -> Iterator[Overlay]:
         overlay = Overlay(self)
-        yield overlay
-        self.absorb(overlay)
+        try:
+            yield overlay
+            self.absorb(overlay)
+        finally:
+            overlay.end()
+
+    def end(self) -> None:
+        """Refuse further writes, which would be lost."""
+        self.writes = _ENDED
 
     def absorb(self, overlay: Overlay) -> None:
         """Take over the changes and events of *overlay*, in their order."""
@@ -179,6 +186,22 @@ class Overlay(State):
             for key, value in overlay.writes.items():
                 self.write(key, value)
         self.events += overlay.events
+
+
+class _Ended(dict[bytes, "bytes | None"]):
+    """The writes of a state that nothing reads any more."""
+
+    def __setitem__(self, key: bytes, value: bytes | None) -> None:
+        self.update()
+
+    def update(self, *arguments: object) -> None:
+        raise VMError(
+            "the state is written after its end, and the change would be lost: a state lives as long as "
+            "the method that got it, a nested one as long as its `with` block"
+        )
+
+
+_ENDED = _Ended()
 
 
 def as_limit(limit: int) -> int:

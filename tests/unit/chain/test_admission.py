@@ -88,12 +88,22 @@ def test_a_nonce_that_is_too_high_waits_for_the_ones_before(engine: Engine) -> N
     assert transactions(engine.produce()) == [b"A 0 0", b"A 1 0", b"A 2 0", b"A 3 0"]
 
 
-def test_what_waits_for_earlier_ones_is_bounded(engine: Engine) -> None:
-    for number in range(1, 12):
+def test_what_waits_for_earlier_ones_is_bounded_for_each_sender_and_for_all() -> None:
+    limits = chain.Limits(mempool_transactions=40, mempool_per_sender=16)
+    engine = Engine(type("Narrow", (Nonces,), {"limits": limits})())
+    for number in range(1, 5):
         engine.vm.submit(b"A %d 0" % number)
-    with pytest.raises(chain.MempoolFull, match="wait for earlier ones"):
-        engine.vm.submit(b"A 12 0")
+    with pytest.raises(chain.MempoolFull, match="4 transactions of this sender wait for earlier ones"):
+        engine.vm.submit(b"A 5 0")
+    for number in range(1, 7):
+        engine.vm.submit(b"%d 1 0" % number)
+    with pytest.raises(chain.MempoolFull, match="too many transactions wait for earlier ones"):
+        engine.vm.submit(b"B 1 0")
     engine.vm.submit(b"B 0 0")
+    engine.vm.submit(b"A 0 0")
+    engine.vm.submit(b"A 5 0")
+    assert next_nonce(engine, b"A") == 6
+    engine.stop()
 
 
 def test_a_replacement_runs_in_the_place_of_the_other(engine: Engine) -> None:

@@ -144,6 +144,31 @@ def test_transactions_of_a_rejected_block_of_a_peer_come_back(engine: Engine) ->
     second.stop()
 
 
+class Fragile(GuestBook):
+    """Fails for one entry, unless it is the first."""
+
+    def execute(self, state: chain.State, tx: bytes, block: chain.Header) -> bytes:
+        if tx == b"bug" and state.get_int(b"count"):
+            raise KeyError(tx)
+        return super().execute(state, tx, block)
+
+
+def test_a_bug_in_the_rules_does_not_keep_the_others_of_a_rejected_block_away(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engine, first, second = Engine(Fragile()), Engine(Fragile()), Engine(Fragile())
+    first.vm.submit_many([b"bug", b"good"])
+    second.vm.submit(b"second")
+    engine.verify(first.build().raw)
+    engine.accept(engine.verify(second.build().raw))
+    engine.vm._worker.submit(lambda: None).result()
+    assert "the rules fail for a transaction of a rejected block" in caplog.text
+    engine.produce()
+    assert entries(engine.vm) == [b"second", b"good"]
+    for each in (engine, first, second):
+        each.stop()
+
+
 def test_work_is_what_no_ancestor_of_the_preferred_block_holds(engine: Engine) -> None:
     engine.vm.submit(b"one")
     block = engine.build()

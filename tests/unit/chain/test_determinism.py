@@ -58,11 +58,11 @@ class Address(Rules):
 
 class Memory(Rules):
     def __init__(self) -> None:
-        self.count = 0
+        self.seen: list[bytes] = []
 
     def value(self, tx: bytes) -> str:
-        self.count += 1
-        return str(self.count)
+        self.seen.append(tx)
+        return str(len(self.seen))
 
 
 class Third(Rules):

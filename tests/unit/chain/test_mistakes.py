@@ -203,3 +203,169 @@ def test_a_number_of_a_client_that_does_not_fit_is_invalid() -> None:
     vm = type("Auction", (Notes,), {"transaction": Bid, "execute": lambda *_: None})()
     with pytest.raises(chain.Invalid, match=r"Bid\.amount: -1 is not an integer of 64 bits"):
         submit(vm, Bid(-1))
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "expected"),
+    [
+        ("execute", lambda self, state, tx: None, r"def execute\(self, state, tx, block\)"),
+        ("execute", lambda state, tx, block: None, r"def execute\(self, state, tx, block\)"),
+        ("execute", lambda self, state, tx, block, more: None, r"def execute\(self, state, tx, block\)"),
+        ("genesis", lambda self, state: None, r"def genesis\(self, state, data\)"),
+        ("check", lambda self, state, tx: None, r"def check\(self, tx\)"),
+        ("begin", lambda self, block: None, r"def begin\(self, state, block\)"),
+        ("end", lambda self: None, r"def end\(self, state, block\)"),
+    ],
+)
+def test_a_rule_with_other_parameters_is_refused(name: str, method: Any, expected: str) -> None:
+    with pytest.raises(TypeError, match=rf"Mine\.{name} .*: write `{expected}`"):
+        type("Mine", (Notes,), {name: method})
+
+
+@pytest.mark.parametrize(
+    "method", [lambda self, *arguments: None, lambda self, state, tx, block, more=1: None]
+)
+def test_a_rule_that_can_take_the_arguments_is_not(method: Any) -> None:
+    type("Mine", (Notes,), {"execute": method})
+
+
+@pytest.mark.parametrize("name", ["execute", "genesis", "check", "begin", "end"])
+def test_a_rule_that_yields_is_refused(name: str) -> None:
+    def rule(self: Any, *arguments: Any) -> Any:
+        yield
+
+    with pytest.raises(TypeError, match=rf"Mine\.{name} contains `yield`, so a call of it runs nothing"):
+        type("Mine", (Notes,), {name: rule})
+
+
+async def awaited(self: Any, *arguments: Any) -> None: ...
+
+
+@pytest.mark.parametrize("name", ["execute", "genesis", "check", "begin", "end", "on_accept", "followers"])
+def test_a_method_that_is_async_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"Mine\.{name} is async, .*: write `def {name}`"):
+        type("Mine", (Notes,), {name: awaited})
+
+
+@pytest.mark.parametrize(
+    "result", [True, False, 0, "done", [b"x"], bytearray(b"x"), chain.Invalid("no"), 1.5]
+)
+def test_a_result_of_execute_that_is_not_bytes_is_refused(result: Any) -> None:
+    vm = type("Mine", (Notes,), {"execute": lambda self, *_: result})()
+    with pytest.raises(TypeError, match=r"Mine\.execute returned .*: return None, or bytes .*raise Invalid"):
+        produce(vm)
+
+
+@pytest.mark.parametrize("name", ["genesis", "check", "begin", "end"])
+@pytest.mark.parametrize("result", [False, chain.Invalid("no")])
+def test_a_result_of_another_rule_is_refused(name: str, result: Any) -> None:
+    def rule(self: Any, *arguments: Any) -> Any:
+        return result
+
+    vm = type("Mine", (Notes,), {name: rule})()
+    with pytest.raises(TypeError, match=r"rule returned .*, but its result is not used: raise Invalid"):
+        produce(vm)
+
+
+@pytest.mark.parametrize("name", ["execute", "genesis", "check", "begin", "end"])
+def test_a_rule_that_keeps_something_on_self_is_refused(name: str) -> None:
+    def rule(self: Any, *arguments: Any) -> None:
+        self.seen = arguments
+
+    vm = type("Mine", (Notes,), {name: rule})()
+    with pytest.raises(vmsdk.VMError, match=rf"Mine\.{name} sets self\.seen, .*: keep it in the state"):
+        produce(vm)
+
+
+@pytest.mark.parametrize("name", ["execute", "genesis", "begin", "end"])
+def test_a_state_that_is_kept_after_its_method_takes_no_writes(name: str) -> None:
+    kept: list[Any] = []
+    vm = type("Mine", (Notes,), {name: lambda self, state, *_: kept.append(state)})()
+    produce(vm)
+    # At admission, `begin` gets the pending state, which lives on.
+    for state in kept[1:] if name == "begin" else kept:
+        with pytest.raises(vmsdk.VMError, match="written after its end"):
+            state[b"late"] = b""
+        with pytest.raises(vmsdk.VMError, match="written after its end"), state.nested() as attempt:
+            attempt[b"late"] = b""
+
+
+def test_a_nested_state_takes_no_writes_after_its_block() -> None:
+    state = chain.Overlay(chain.Overlay(None))  # type: ignore[arg-type]
+    with state.nested() as attempt:
+        attempt[b"in time"] = b""
+    with pytest.raises(vmsdk.VMError, match="written after its end"):
+        attempt[b"late"] = b""
+    with pytest.raises(chain.Invalid), state.nested() as dropped:
+        raise chain.Invalid("no")
+    with pytest.raises(vmsdk.VMError, match="written after its end"):
+        del dropped[b"in time"]
+    assert state.writes == {b"in time": b""}
+
+
+@pytest.mark.parametrize(
+    ("call", "read"),
+    [
+        ("last", lambda vm: vm.last),
+        ("blocks", lambda vm: vm.blocks()),
+        ("receipt", lambda vm: vm.receipt(vmsdk.ID.EMPTY)),
+        ("events", lambda vm: vm.events(b"topic")),
+        ("dropped", lambda vm: vm.dropped(vmsdk.ID.EMPTY)),
+    ],
+)
+def test_rules_can_not_read_what_differs_between_nodes(call: str, read: Any) -> None:
+    vm = type("Mine", (Notes,), {"execute": lambda self, *_: read(self)})()
+    with pytest.raises(vmsdk.VMError, match=rf"Mine\.{call} is for handlers, but execute calls it"):
+        produce(vm)
+
+
+@pytest.mark.parametrize("call", ["receipt", "dropped"])
+def test_the_text_of_an_id_is_not_an_id(call: str) -> None:
+    engine = Engine(Notes())
+    with pytest.raises(TypeError, match=r"'2Z' is not the ID of a transaction: .*ID\.from_string"):
+        getattr(engine.vm, call)("2Z")
+    engine.stop()
+
+
+@pytest.mark.parametrize("txs", [b"one", "one"])
+def test_submit_many_takes_several(txs: Any) -> None:
+    engine = Engine(Notes())
+    with pytest.raises(TypeError, match=r"Notes\.submit_many takes several transactions: pass a list"):
+        engine.vm.submit_many(txs)
+    engine.stop()
+
+
+@pytest.mark.parametrize("name", ["ctx", "config", "history", "accepted", "pool", "feed", "listeners"])
+def test_a_name_that_the_chain_uses_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"Mine\.{name} is overwritten .*: choose another one"):
+        type("Mine", (Notes,), {name: lambda self: []})
+
+
+@pytest.mark.parametrize("keys", [b"alice", "alice", ["alice"], 7, lambda self: b"alice"])
+def test_keys_that_are_not_a_list_of_bytes_are_named(keys: Any) -> None:
+    with pytest.raises(TypeError, match=r"Tx\.keys is .*: make it a list of keys of the state, in bytes"):
+        submit(kind(keys=keys), b"x")
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda state: state.put_int(b"n", 1.5), r"put_int stores integers, and 1\.5 is a float"),
+        (lambda state: state.put_int(b"n", -1), "put_int stores 0 to 2"),
+        (lambda state: state.__setitem__(b"n", 7), "keys and values are bytes, and 7 is"),
+        (lambda state: state.__setitem__(b"n", None), "keys and values are bytes, and None is"),
+        (lambda state: state.__setitem__("n", b""), "keys and values are bytes, and 'n' is"),
+        (lambda state: state.emit("t", "data"), "keys and values are bytes, and 'data' is"),
+        (lambda state: list(state.scan(limit=-1)), "limit is -1: give 0 or more"),
+    ],
+)
+def test_a_wrong_value_for_the_state_is_shown(write: Any, message: str) -> None:
+    vm = type("Mine", (Notes,), {"execute": lambda self, state, *_: write(state)})()
+    with pytest.raises((TypeError, ValueError), match=message):
+        produce(vm)
+
+
+@pytest.mark.parametrize("kind", [dict, 7, "bytes", bytearray, Notes])
+def test_a_kind_of_transaction_that_is_none_is_refused(kind: Any) -> None:
+    with pytest.raises(TypeError, match=r"is not a kind of transaction: give bytes, a subclass of"):
+        type("Mine", (Notes,), {"transaction": kind})

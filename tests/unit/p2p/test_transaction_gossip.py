@@ -27,6 +27,8 @@ class Entries(chain.Chain):
     def execute(self, state: chain.State, tx: bytes, block: chain.Header) -> None:
         if tx.startswith(b"bad"):
             raise chain.Invalid("bad")
+        if tx.startswith(b"bug"):
+            raise KeyError(tx)
         state[tx] = tx
 
 
@@ -82,3 +84,16 @@ def test_an_accepted_transaction_is_not_taken_again(vm: Entries) -> None:
     assert vm.knows(ID.of(b"one"))
     vm.app_gossip(PEER, push(b"two"))
     assert [pending.raw for pending in vm.pool.all()] == [b"one"]
+
+
+def test_a_bug_in_the_rules_costs_one_transaction_and_is_logged(
+    vm: Entries, caplog: pytest.LogCaptureFixture
+) -> None:
+    vm.set_state(State.NORMAL_OP)
+    vm.app_gossip(PEER, push(b"one", b"bug", b"two"))
+    assert [pending.raw for pending in vm.pool.all()] == [b"one", b"two"]
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "the rules fail for a transaction of 3 bytes from a peer, which is dropped"
+    )
+    assert record.exc_info is not None
