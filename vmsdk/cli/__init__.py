@@ -21,12 +21,13 @@ from types import ModuleType
 from vmsdk._version import __version__
 from vmsdk.errors import MissingExtra, VMError
 
-_COMMANDS = ("dev", "install", "network", "version", "check")
+_COMMANDS = ("new", "dev", "install", "network", "version", "check")
 
 _DESCRIPTION = "Write blockchain virtual machines in Python and run them on MetalGo and AvalancheGo nodes."
 _EPILOG = """\
 A TARGET is a VM: path/vm.py, path/vm.py:Class, package.module:Class, or a plugin's executable.
 
+  vmsdk new my-chain                make a project for a new VM
   vmsdk dev vm.py                   run it without a node, with HTTP on 127.0.0.1:9650
   vmsdk dev vm.py --reload          restart it whenever its code changes
   vmsdk COMMAND --help              the options of a command

@@ -1,0 +1,88 @@
+"""`vmsdk new`: a project for a new VM, with tests, lint and CI."""
+
+from __future__ import annotations
+
+import argparse
+import keyword
+import re
+import sys
+from pathlib import Path
+from string import Template
+
+from vmsdk._version import __version__
+from vmsdk.errors import VMError
+from vmsdk.ids import vm_id
+
+NAME = "new"
+HELP = "make a project for a new VM"
+DESCRIPTION = """\
+Make the folder NAME with a VM that runs, its tests, and the settings of pytest, ruff, mypy and CI. The VM is
+a chain of rules (vmsdk.chain); with --low-level, it is a ChainVM with blocks of its own.
+"""
+
+_TEMPLATE = Path(__file__).parent / "template"
+_SUFFIX = ".tmpl"
+_NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("name", metavar="NAME", help="the name of the VM, such as my-chain")
+    parser.add_argument("--low-level", action="store_true", help="write the VM's own blocks and storage")
+    parser.add_argument(
+        "--directory", type=Path, metavar="DIR", help="the project's folder (default: NAME, here)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns its exit status."""
+    values = _values(args.name)
+    project: Path = args.directory or Path(args.name)
+    _write(project, "low-level" if args.low_level else "chain", values)
+    print(f"""\
+{args.name} is in {project}. Next:
+  cd {project}
+  python3 -m venv .venv && . .venv/bin/activate
+  pip install -e '.[dev]'
+  pytest
+  vmsdk dev {values["module"]}.py""")
+    return 0
+
+
+def _values(name: str) -> dict[str, str]:
+    """The words that a template's files contain."""
+    module = name.replace("-", "_")
+    if not _NAME.fullmatch(name):
+        raise VMError(
+            f"{name!r} cannot name a project: use lower-case letters and digits, with - or _ between words, "
+            "such as my-chain"
+        )
+    if keyword.iskeyword(module) or module in sys.stdlib_module_names or module in ("vmsdk", "tests"):
+        raise VMError(f"{name!r} cannot name a project: a module called {module} exists in every Python")
+    try:
+        plugin = vm_id(name)
+    except ValueError as error:
+        raise VMError(str(error)) from None
+    return {
+        "name": name,
+        "module": module,
+        "class_name": "".join(word.capitalize() for word in module.split("_")),
+        "vm_id": str(plugin),
+        "vmsdk_version": __version__,
+    }
+
+
+def _write(project: Path, kind: str, values: dict[str, str]) -> None:
+    """Write the files into a folder that is new or empty. Raises `VMError` if it can't."""
+    try:
+        if project.is_dir() and any(project.iterdir()):
+            raise VMError(f"{project} is not empty: choose another --directory, or another name")
+        for folder in (_TEMPLATE / "common", _TEMPLATE / kind):
+            for source in sorted(folder.rglob(f"*{_SUFFIX}")):
+                path = str(source.relative_to(folder)).removesuffix(_SUFFIX)
+                target = project / Template(path).substitute(values)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                text = Template(source.read_text(encoding="utf-8")).substitute(values)
+                target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise VMError(f"{error.filename or project} can't be written: {error.strerror}") from None
