@@ -23,7 +23,11 @@ SUMS = HERE / "go.sum"
 PROGRAMS = ("host", "timestampvm")
 PEER = "p2ppeer"
 NODES_WITH_PEER = (NODES["43"], NODES["45"])
-"""The releases of the peer library that ours is tested with."""
+"""The releases of the peer library, and of xsvm, that ours are tested with."""
+
+XSVM, XSVM_JUDGE = "xsvm", "xsvmjudge"
+PACKAGES = {XSVM: "vms/example/xsvm/cmd/xsvm"}
+"""The programs that are a command of the node's module, with no sources of ours."""
 
 
 def cache_directory() -> Path:
@@ -87,7 +91,8 @@ def _compile(
     program: str, node: Node, workspace: Path, binary: Path, progress: Callable[[], object] | None
 ) -> None:
     # -mod=mod: the node's own go.mod pins everything else, so ours lists the node only.
-    arguments = ["-mod=mod", "-tags", ",".join(node.tags), "-o", str(binary), "."]
+    package = f"{node.module}/{PACKAGES[program]}" if program in PACKAGES else "."
+    arguments = ["-mod=mod", "-tags", ",".join(node.tags), "-o", str(binary), package]
     go_build(f"{program} with {node.module} {node.version}", arguments, workspace, progress)
 
 
@@ -106,7 +111,7 @@ def main() -> int:
         [
             (f"{program} with {node.application} {node.version}", partial(build, program, node))
             for node in (NODES[name] for name in arguments.names or NODES)
-            for program in (*PROGRAMS, *([PEER] if node in NODES_WITH_PEER else []))
+            for program in (*PROGRAMS, *([PEER, XSVM, XSVM_JUDGE] if node in NODES_WITH_PEER else []))
         ]
     )
     if status == 0 and arguments.update_sums:

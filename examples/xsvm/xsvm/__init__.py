@@ -1,0 +1,1 @@
+"""xsvm, the example VM of AvalancheGo, in Python: transfers on a chain and between chains."""

@@ -1,0 +1,59 @@
+"""The builder: keeps the transactions that wait, and fills blocks with them."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from vmsdk.chain import Invalid, Mempool, Overlay, Pending
+from vmsdk.ids import ID
+from xsvm.blocks import Block
+from xsvm.execute import Environment, execute_transaction
+from xsvm.transactions import Transaction
+
+MAX_TRANSACTIONS = 10
+"""In a block that is built here. A verified one may have more."""
+
+
+class Builder:
+    """Blocks take transactions in the order in which they came. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.mempool = Mempool()
+
+    def add(self, raw: bytes) -> ID:
+        """Add a transaction. It is not executed before a block is built.
+
+        Raises `Invalid` if it can't be decoded, `MempoolFull` if there is no room.
+        """
+        transaction = Transaction.from_bytes(raw)
+        self.mempool.expire()
+        self.mempool.add(Pending(transaction.id, raw, transaction))
+        return transaction.id
+
+    def has_work(self, held: Set[ID]) -> bool:
+        """Return whether a transaction waits that is not one of *held*."""
+        return len(self.mempool) > len(held) or any(each.id not in held for each in self.mempool.all())
+
+    def fill(self, state: Overlay, environment: Environment, held: Set[ID]) -> tuple[Transaction, ...]:
+        """Execute what waits on *state*, and return the transactions for a block.
+
+        Drops those that are invalid. *held* are in undecided blocks already.
+        """
+        taken: list[Transaction] = []
+        for pending in self.mempool.ordered(held):
+            if len(taken) == MAX_TRANSACTIONS:
+                break
+            attempt = Overlay(state)
+            try:
+                execute_transaction(attempt, environment, pending.transaction)
+            except Invalid as error:
+                self.mempool.remove(pending.id, str(error))
+            else:
+                state.absorb(attempt)
+                taken.append(pending.transaction)
+        return tuple(taken)
+
+    def accepted(self, block: Block) -> None:
+        """Forget the transactions of an accepted block."""
+        for transaction in block.transactions:
+            self.mempool.remove(transaction.id, "accepted")
