@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal, TypeAlias
 
 from vmsdk._pb.vm import vm_pb2 as pb
@@ -86,6 +86,8 @@ class Consensus:
         self.engine = engine
         self.strict: Strict | None = None
         """What checks the VM, if anything does. Set it before `initialize`."""
+        self.on_accepted: Callable[[Block], None] = lambda block: None
+        """Gets each accepted block, under the chain's lock."""
         self._client = engine.client
         self._fork = fork
         self._by_status = by_status
@@ -263,15 +265,36 @@ class Consensus:
                     f"can't accept {block!r}: it is not a processing child of {self.last_accepted!r}"
                 )
             self._accept(block)
-            rejected = self._conflicts(block)
-            for conflict in rejected:
-                self._blocks.set_decided(conflict)
-                self._fork.reject(conflict)
-                request = pb.BlockRejectRequest(id=conflict.id)
-                self.engine.call(self._client.BlockReject, request, fatal=True)
+            rejected = self._after(block.parent_id)
+            self._reject(rejected)
             if self.preference not in self._blocks.verified:
                 self.prefer(block.id)
             return rejected
+
+    def accept_with_ancestors(self, block: Block) -> tuple[list[Block], list[Block]]:
+        """Accept a processing block and the processing ones before it. Returns the accepted and the
+        rejected blocks.
+        """
+        with self.engine.lock:
+            path, rejected = self._path_to(block), []
+            for each in path:
+                rejected += self.accept(each)
+            return path, rejected
+
+    def reject(self, block: Block) -> None:
+        """Reject a processing block and all that follow it. If one of them was preferred, its
+        parent is.
+
+        A node does so when it has accepted a block that conflicts with it.
+        """
+        with self.engine.lock:
+            if block.id not in self._blocks.verified:
+                raise ChainMisused(f"can't reject {block!r}: it is not processing")
+            doomed = [block, *self._after(block.id)]
+            if self.preference in [each.id for each in doomed]:
+                self.prefer(block.parent_id)
+            self._reject(doomed)
+            self._changed()
 
     def produce(self, p_chain_height: PChainHeight = AUTO) -> Block:
         """Run the whole cycle of a block on a chain with one validator: build, verify, prefer,
@@ -281,8 +304,7 @@ class Consensus:
             block = self.build_block(p_chain_height)
             self.verify(block, p_chain_height)
             self.prefer(block.id)
-            for ancestor in self._path_to(block):
-                self.accept(ancestor)
+            self.accept_with_ancestors(block)
             return block
 
     # Inside ---------------------------------------------------------------------------------------
@@ -306,6 +328,13 @@ class Consensus:
         self.engine.call(self._client.BlockAccept, pb.BlockAcceptRequest(id=block.id), fatal=True)
         if self.strict is not None:
             self.strict.accepted(block)
+        self.on_accepted(block)
+
+    def _reject(self, blocks: Iterable[Block]) -> None:
+        for block in blocks:
+            self._blocks.set_decided(block)
+            self._fork.reject(block)
+            self.engine.call(self._client.BlockReject, pb.BlockRejectRequest(id=block.id), fatal=True)
 
     def _execute(self, block: Block) -> None:
         """Verify and accept, as bootstrapping does: no preference, no rejection, any error is
@@ -327,14 +356,15 @@ class Consensus:
             return wanted
         return self._p_chain_height() if self._fork.is_wrapped(parent_id) else None
 
-    def _conflicts(self, accepted: Block) -> list[Block]:
-        doomed = {accepted.parent_id}
-        conflicts = []
+    def _after(self, block_id: ID) -> list[Block]:
+        """Return the processing blocks that follow this one; parents come first."""
+        known = {block_id}
+        following = []
         for block in self.processing:
-            if block.parent_id in doomed:
-                doomed.add(block.id)
-                conflicts.append(block)
-        return conflicts
+            if block.parent_id in known:
+                known.add(block.id)
+                following.append(block)
+        return following
 
     def _path_to(self, block: Block) -> list[Block]:
         path = [block]

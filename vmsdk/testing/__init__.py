@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Violation as Violation,
         contract as contract,
     )
+    from vmsdk.testing.devclient import DevClient as DevClient
     from vmsdk.testing.run import Result as Result, Verdict as Verdict, run_checks as run_checks
 
     _HOMES: dict[str, str]
@@ -28,6 +29,7 @@ else:
         "bench": "Bench",
         "chain": "Block Chain",
         "contract": "Check Severity Skipped Violation contract",
+        "devclient": "DevClient",
         "run": "Result Verdict run_checks",
     }
     _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -34,9 +34,11 @@ _LAST_LINES_S = 1.0
 
 
 class Starter:
-    """Starts the processes of *target*. Close it when they have ended."""
+    """Starts the processes of *target*, whose clock's offset is in *clock*. Close it when they have
+    ended.
+    """
 
-    def __init__(self, target: Target, *, protocol: int, log_level: str, reload: bool) -> None:
+    def __init__(self, target: Target, *, protocol: int, log_level: str, reload: bool, clock: Path) -> None:
         self._target = target
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -47,6 +49,7 @@ class Starter:
             """The argv that starts the VM as a plugin, and the one that starts its shadow."""
             return
         folder = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="vmsdk-dev-"))
+        (Path(folder) / readback.CLOCK_FILE).symlink_to(clock)
         launcher = Launcher(
             name=target.absolute,
             target=target,

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 from vmsdk import protocol
 from vmsdk.cli.dev import Settings
@@ -17,6 +18,7 @@ from vmsdk.errors import VMError
 from vmsdk.host.block import Block
 from vmsdk.host.chain import Chain
 from vmsdk.host.client import DEATH_NOTICE_S
+from vmsdk.host.control import Control
 from vmsdk.host.errors import (
     ChainFatal,
     EndedBeforeHandshake,
@@ -30,15 +32,11 @@ from vmsdk.host.node import Host
 from vmsdk.host.plugin import HANDSHAKE_TIMEOUT_S
 from vmsdk.host.shadow import Shadow
 from vmsdk.ids import ID, vm_id
-from vmsdk.nodeservices import CurrentValidator
 from vmsdk.target import SourceTarget
 
 # A node allows 5 s, but a developer's machine may be slow or busy.
 SOURCE_HANDSHAKE_TIMEOUT_S = 60.0
 _LAST_LINES = 10
-
-VALIDATOR_WEIGHT = 100
-"""The weight of the only validator, which is this node."""
 
 
 class Life:
@@ -54,12 +52,15 @@ class Life:
         http: ChainHTTP,
         screen: Screen,
         *,
+        control: Control,
+        clock: Path,
         reset: bool,
         on_end: Callable[[str | None], None],
     ) -> None:
         self._settings = settings
         self._http = http
         self._screen = screen
+        self._control = control
         self._reset = reset
         self._on_end = on_end
         self._starter = Starter(
@@ -67,6 +68,7 @@ class Life:
             protocol=settings.protocol,
             log_level=settings.log_level,
             reload=settings.reload,
+            clock=clock,
         )
         self._host: Host | None = None
         self._shadow: Shadow | None = None
@@ -114,29 +116,29 @@ class Life:
             if self._reset:
                 data.reset()
             genesis = data.open(self._settings.genesis)
+            self._control.restore(data.database, data.files)
             host = self._make_host(name, data, genesis)
             if self._stopping.is_set():
                 return None
             try:
                 host.connect()
-                own = host.config.identity
-                host.services.validators.set_validators(
-                    host.config.subnet_id,
-                    [CurrentValidator(own.node_id, VALIDATOR_WEIGHT, own.uncompressed_public_key)],
-                )
+                self._control.prepare(host)
                 host.chain.start()
                 data.keep(genesis)
                 self._announce(name, data, host.chain)
                 if not self._settings.alone:
                     self._shadow = Shadow(host, self._starter.shadow_command, report=self._screen.warning)
-                host.run(self._accepted, self._build_failed)
+                host.chain.on_accepted = self._accepted
+                self._control.begin(host, self._build_failed)
                 self._over.wait()
                 return None if self._stopping.is_set() else self._what_ended(host)
             finally:
                 self._http.pause()
+                self._control.end()
                 if self._shadow is not None:
                     self._shadow.stop()
                 host.stop()
+                self._control.join()
                 self._http.close()
 
     def _make_host(self, name: str, data: DataDirectory, genesis: bytes) -> Host:

@@ -1,4 +1,4 @@
-"""Parses each block that a VM builds under `vmsdk dev`.
+"""Prepares a VM for `vmsdk dev`: parses each block that it builds, and lets its clock be moved.
 
 A separate file because the VM's process imports nothing else of the command.
 """
@@ -6,13 +6,32 @@ A separate file because the VM's process imports nothing else of the command.
 from __future__ import annotations
 
 import functools
+import mmap
+import os
+import sys
+import time
 from collections.abc import Callable
 
 from vmsdk import serving
 from vmsdk.block import Block
 from vmsdk.errors import InvalidBlock
-from vmsdk.timestamp import Timestamp
+from vmsdk.timestamp import Timestamp, set_clock
 from vmsdk.vm import ChainVM
+
+CLOCK_FILE = "clock"
+"""Beside the launcher: the clock's offset, see `vmsdk.host.control.Clock`."""
+
+
+def _prepare(vm: ChainVM) -> None:
+    _follow_clock()
+    _read_back_blocks(vm)
+
+
+def _follow_clock() -> None:
+    """Set this process's clock to the machine's, moved by what `dev_increaseTime` has written."""
+    with open(os.path.join(os.path.dirname(sys.argv[0]), CLOCK_FILE), "rb") as file:
+        offset = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    set_clock(lambda: time.time_ns() + int.from_bytes(offset[:8], "big", signed=True))
 
 
 def _read_back_blocks(vm: ChainVM) -> None:
@@ -48,5 +67,5 @@ def _read_back(vm: ChainVM, name: str, build: Callable[..., Block], *arguments: 
     return parsed
 
 
-launch = functools.partial(serving.launch, prepare=_read_back_blocks)
+launch = functools.partial(serving.launch, prepare=_prepare)
 """For the launcher, in place of `vmsdk.serving.launch`."""

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ from vmsdk.cli.dev import Settings
 from vmsdk.cli.dev.http import ChainHTTP
 from vmsdk.cli.dev.life import Life
 from vmsdk.cli.dev.screen import Screen
+from vmsdk.host import devapi
+from vmsdk.host.control import Clock, Control
+from vmsdk.target import SourceTarget
 
 if TYPE_CHECKING:
     from vmsdk.cli.dev.codewatch import CodeWatch
@@ -60,7 +64,14 @@ class Ended:
     """Why it ended; None if it was stopped."""
 
 
-Event: TypeAlias = "Interrupted | Changed | Ended"
+@dataclass(frozen=True)
+class Restart:
+    """`/ext/dev` asks for another process."""
+
+    kill: bool
+
+
+Event: TypeAlias = "Interrupted | Changed | Restart | Ended"
 
 
 class Session:
@@ -70,7 +81,15 @@ class Session:
         self._settings = settings
         self._inbox: Inbox[Event] = Inbox(Interrupted())
         self._screen = Screen(on_close=lambda: self._inbox.post(Interrupted()))
-        self._http = ChainHTTP(settings.protocol, settings.port, self._screen)
+        self._folder = tempfile.TemporaryDirectory(prefix="vmsdk-dev-clock-")
+        self._clock = Clock(Path(self._folder.name) / "clock")
+        self._control = Control(
+            self._clock if isinstance(settings.target, SourceTarget) else None,
+            restart=lambda kill: self._inbox.post(Restart(kill)),
+        )
+        self._http = ChainHTTP(
+            settings.protocol, settings.port, self._screen, {devapi.PATH: devapi.endpoint(self._control)}
+        )
         self._life: Life | None = None
         self._interruptions = 0
         self._restart = False
@@ -89,7 +108,9 @@ class Session:
             finally:
                 if watch is not None:
                     watch.stop()
+                self._control.close()
                 self._http.stop()
+                self._folder.cleanup()
 
     def _loop(self) -> int:
         while True:
@@ -102,6 +123,8 @@ class Session:
                     return 0
             elif isinstance(event, Changed):
                 self._change(event.files)
+            elif isinstance(event, Restart):
+                self._restart_life(kill=event.kill)
             elif isinstance(event, Ended):
                 self._life, self._kill_at = None, None
                 status = self._end(event.reason)
@@ -121,6 +144,8 @@ class Session:
             self._settings,
             self._http,
             self._screen,
+            control=self._control,
+            clock=self._clock.file,
             reset=reset,
             on_end=lambda reason: self._inbox.post(Ended(reason)),
         )
@@ -155,6 +180,18 @@ class Session:
         elif not self._restart:
             self._screen.note(f"changed: {names}: restarting the VM")
             self._restart = True
+            self._kill_at = time.monotonic() + RELOAD_GRACE_S
+            self._life.stop()
+
+    def _restart_life(self, *, kill: bool) -> None:
+        if self._interruptions or self._life is None:
+            return
+        self._restart = True
+        if kill:
+            self._screen.note("killing the VM and starting it again")
+            self._life.kill()
+        else:
+            self._screen.note("restarting the VM")
             self._kill_at = time.monotonic() + RELOAD_GRACE_S
             self._life.stop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -12,7 +13,10 @@ PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
 SERVER_ERROR = -32000
+
+_log = logging.getLogger(__name__)
 
 Method: TypeAlias = Callable[[Any], Any]
 """Gets the parameters as they came (None if there are none); returns what becomes the result."""
@@ -58,11 +62,11 @@ def endpoint(find: Find) -> Endpoint:
             outcome: dict[str, Any] = {"result": result}
         except RPCError as error:
             outcome = {"error": {"code": error.code, "message": str(error), "data": None}}
-            if error.code != PARSE_ERROR and request_id is None:
-                return Reply(200, _JSON, "")
-        else:
-            if request_id is None:
-                return Reply(200, _JSON, "")  # A notification.
+        except Exception as error:  # noqa: BLE001 - the client gets a response in any case
+            _log.exception("a method failed: a bug in the development host")
+            outcome = {"error": {"code": INTERNAL_ERROR, "message": repr(error), "data": None}}
+        if request_id is None and outcome.get("error", {}).get("code") != PARSE_ERROR:
+            return Reply(200, _JSON, "")  # A notification.
         return Reply(200, _JSON, json.dumps({"jsonrpc": "2.0", **outcome, "id": request_id}) + "\n")
 
     return reply

@@ -1,0 +1,456 @@
+"""Steers a chain by hand: when blocks are made, what time it is, who validates, what fails.
+
+The names are those of anvil, which Ethereum developers use, where they fit.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from vmsdk.errors import VMError
+from vmsdk.host.appnetwork import REQUEST_TIMEOUT_S, Peer
+from vmsdk.host.appsender import SentGossip, SentRequest
+from vmsdk.host.block import Block
+from vmsdk.host.chain import Chain
+from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, ClientClosed, HostError, PluginGone
+from vmsdk.host.node import Host
+from vmsdk.host.service import ServiceError
+from vmsdk.host.sqlite import SQLiteDatabase
+from vmsdk.ids import ID, NodeID
+from vmsdk.nodeservices import CurrentValidator
+from vmsdk.state import Event
+from vmsdk.timestamp import Timestamp
+
+MAX_MINED_BLOCKS = 10_000
+MAX_SNAPSHOTS = 64
+MAX_SECONDS = 10**10
+RESTART_TIMEOUT_S = 60.0
+DEFAULT_WEIGHT = 100
+"""The weight of a validator that is given without one."""
+
+
+class Clock:
+    """The VM's clock: the machine's, moved by an offset that its processes read from *file*.
+
+    *file* has the offset in nanoseconds: 8 bytes, big-endian, signed.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.set_offset(0)
+
+    @property
+    def offset_ns(self) -> int:
+        """How far ahead of the machine's clock it is."""
+        return int.from_bytes(self.file.read_bytes(), "big", signed=True)
+
+    def set_offset(self, offset_ns: int) -> None:
+        """Move the clock. Raises `ChainMisused` if the time would be out of range."""
+        if not 0 <= time.time_ns() + offset_ns < 2**62:
+            raise ChainMisused(
+                f"the clock can't be moved by {offset_ns // 10**9} s: the time is out of range"
+            )
+        with self.file.open("r+b" if self.file.exists() else "wb") as file:
+            file.write(offset_ns.to_bytes(8, "big", signed=True))
+
+    def now(self) -> Timestamp:
+        """The time that the VM sees."""
+        return Timestamp.from_unix_ns(time.time_ns() + self.offset_ns)
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    disk: SQLiteDatabase
+    files: Path
+    offset_ns: int
+
+
+class Control:
+    """Makes the blocks of a chain, and does what developers ask for. Outlives the VM's processes.
+
+    *clock* is that of the VM, None if it can't be set. *restart* ends the process, by SIGKILL if
+    true, and starts another; it returns at once. Each process is announced by `prepare`, `begin`
+    and `end`. Other methods raise `HostError`.
+    """
+
+    def __init__(self, clock: Clock | None, restart: Callable[[bool], None]) -> None:
+        self._clock = clock
+        self._restart = restart
+        self._changed = threading.Condition()
+        self._host: Host | None = None
+        self._lives = 0
+        self._closed = False
+        self._automine = True
+        self._interval_s = 0.0
+        self._to_reject = 0
+        self._heights = (0, 0)
+        self._validators: list[CurrentValidator] | None = None
+        self._snapshots: dict[int, _Snapshot] = {}
+        self._last_snapshot = 0
+        self._reverting: _Snapshot | None = None
+        self._resources = ExitStack()
+        self._threads: list[threading.Thread] = []
+        self._on_build_failed: Callable[[HostError], None] = lambda error: None
+
+    # Life -----------------------------------------------------------------------------------------
+
+    def restore(self, database: Path, files: Path) -> None:
+        """Bring back the snapshot to revert to, if there is one. Call it before the host starts."""
+        snapshot, self._reverting = self._reverting, None
+        if snapshot is None:
+            return
+        with SQLiteDatabase(database) as disk:
+            snapshot.disk.copy_to(disk)
+        shutil.rmtree(files, ignore_errors=True)
+        shutil.copytree(snapshot.files, files)
+        if self._clock is not None:
+            self._clock.set_offset(snapshot.offset_ns)
+
+    def prepare(self, host: Host) -> None:
+        """Set the validators and heights that the VM will see. Call it before the chain starts."""
+        validators = host.services.validators
+        minimum, current = self._heights
+        validators.set_heights(current=current, minimum=minimum)
+        own = host.config.identity
+        validators.set_validators(
+            host.config.subnet_id,
+            [CurrentValidator(own.node_id, DEFAULT_WEIGHT, own.uncompressed_public_key)]
+            if self._validators is None
+            else self._validators,
+            height=0,
+        )
+
+    def begin(self, host: Host, on_build_failed: Callable[[HostError], None]) -> None:
+        """Make blocks of the chain, which is in normal operation."""
+        with self._changed:
+            self._host = host
+            self._lives += 1
+            self._on_build_failed = on_build_failed
+            self._threads = [
+                threading.Thread(target=target, args=(host,), name=name, daemon=True)
+                for target, name in ((self._mine_on_events, "engine"), (self._mine_by_time, "interval"))
+            ]
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        """Make no more blocks: the process is about to end. Harmless when repeated."""
+        with self._changed:
+            host, self._host = self._host, None
+            self._changed.notify_all()
+        if host is not None:
+            host.chain.end_events()
+
+    def join(self) -> None:
+        """Wait for the end of a block that is being made. Call it when the process has ended."""
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+
+    def close(self) -> None:
+        """Forget the snapshots, and refuse what still waits for a restart."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for snapshot in self._snapshots.values():
+            snapshot.disk.close()
+        self._resources.close()
+
+    # Blocks ---------------------------------------------------------------------------------------
+
+    def mine(self, blocks: int = 1, interval: float = 0) -> list[Block]:
+        """Make *blocks* now, whether or not the VM has signalled work; the clock moves by
+        *interval* seconds in between.
+        """
+        if not 1 <= blocks <= MAX_MINED_BLOCKS:
+            raise ChainMisused(f"blocks is a number from 1 to {MAX_MINED_BLOCKS}, not {blocks}")
+        if interval < 0:
+            raise ChainMisused(f"interval is a number of seconds, not {interval:g}")
+        chain = self._chain()
+        made: list[Block] = []
+        for number in range(blocks):
+            if number and interval:
+                self.increase_time(interval)
+            try:
+                made.append(self._make(chain))
+            except CallFailed as error:
+                raise ChainMisused(f"made {number} of {blocks} blocks: {error}") from None
+        return made
+
+    def set_automine(self, on: bool) -> None:
+        """Make a block whenever the VM has work, as at first, or don't."""
+        with self._changed:
+            self._automine = on
+            self._changed.notify_all()
+
+    def get_automine(self) -> bool:
+        """Return whether blocks are made whenever the VM has work."""
+        return self._automine
+
+    def set_interval_mining(self, seconds: float) -> None:
+        """Make a block each *seconds* if the VM has work, and automine no more; 0 ends that."""
+        if not 0 <= seconds <= threading.TIMEOUT_MAX:
+            raise ChainMisused(f"seconds is a number from 0 on, not {seconds:g}")
+        with self._changed:
+            self._interval_s = seconds
+            if seconds:
+                self._automine = False
+            self._changed.notify_all()
+
+    def get_interval_mining(self) -> float:
+        """Return the seconds between blocks; 0 if they are not made by time."""
+        return self._interval_s
+
+    def propose(self, parent: ID | None = None) -> Block:
+        """Build and verify a block, but don't decide it.
+
+        Without *parent* it is built on the preferred block and becomes the preferred one; on
+        another *parent* it competes with the children of that.
+        """
+        chain = self._chain()
+        with chain.engine.lock:
+            preferred = chain.preference
+            if parent is not None:
+                chain.prefer(parent)
+            try:
+                block = chain.build_block()
+                chain.verify(block)
+            finally:
+                if parent is not None:
+                    chain.prefer(preferred)
+            if parent is None:
+                chain.prefer(block.id)
+            return block
+
+    def undecided(self) -> list[Block]:
+        """Return the verified, undecided blocks; parents come first."""
+        return self._chain().processing
+
+    def preference(self) -> ID:
+        """Return the block that the VM builds on."""
+        return self._chain().preference
+
+    def reorg(self, id: ID) -> None:
+        """Prefer an undecided block of another branch, or the last accepted block."""
+        self._chain().prefer(id)
+
+    def accept(self, id: ID | None = None) -> tuple[list[Block], list[Block]]:
+        """Accept an undecided block (default: the preferred one) with its undecided ancestors.
+
+        Returns the accepted blocks, and those that conflicted and were rejected.
+        """
+        chain = self._chain()
+        with chain.engine.lock:
+            wanted = chain.preference if id is None else id
+            block = next((each for each in chain.processing if each.id == wanted), None)
+            if block is None:
+                raise ChainMisused(f"{wanted} is not an undecided block")
+            return chain.accept_with_ancestors(block)
+
+    def reject_next(self, blocks: int = 1) -> None:
+        """Reject the next *blocks* that are made, instead of accepting them."""
+        if not 0 <= blocks <= MAX_MINED_BLOCKS:
+            raise ChainMisused(f"blocks is a number from 0 to {MAX_MINED_BLOCKS}, not {blocks}")
+        self._to_reject = blocks
+
+    # Time -----------------------------------------------------------------------------------------
+
+    def increase_time(self, seconds: float) -> int:
+        """Move the VM's clock forward, or back if negative. Returns the whole offset in seconds."""
+        clock = self._movable_clock()
+        clock.set_offset(clock.offset_ns + _nanoseconds(seconds))
+        return clock.offset_ns // 10**9
+
+    def set_time(self, timestamp: float) -> int:
+        """Set the VM's clock to *timestamp*, in Unix seconds. Returns the offset in seconds."""
+        clock = self._movable_clock()
+        clock.set_offset(_nanoseconds(timestamp) - time.time_ns())
+        return clock.offset_ns // 10**9
+
+    def get_time(self) -> float:
+        """Return the time that the VM sees, in Unix seconds."""
+        moment = Timestamp.now() if self._clock is None else self._clock.now()
+        return moment.seconds + moment.nanos / 1e9
+
+    # State ----------------------------------------------------------------------------------------
+
+    def snapshot(self) -> int:
+        """Keep the database, the VM's files and the time. Returns a number for `revert`."""
+        if len(self._snapshots) >= MAX_SNAPSHOTS:
+            raise ChainMisused(f"there are {MAX_SNAPSHOTS} snapshots: revert to one, or start dev again")
+        host = self._running()
+        folder = self._resources.enter_context(TemporaryDirectory(prefix="vmsdk-snapshot-"))
+        files, disk = Path(folder) / "files", SQLiteDatabase()
+        with host.chain.engine.lock:
+            host.services.disk.copy_to(disk)
+            assert host.config.chain_data_dir is not None, "a host that has started has a folder"
+            shutil.copytree(host.config.chain_data_dir, files, ignore_dangling_symlinks=True)
+        self._last_snapshot += 1
+        offset_ns = 0 if self._clock is None else self._clock.offset_ns
+        self._snapshots[self._last_snapshot] = _Snapshot(disk, files, offset_ns)
+        return self._last_snapshot
+
+    def revert(self, id: int) -> None:
+        """Go back to a snapshot, with a new process of the VM. Forgets it and all later ones."""
+        if id not in self._snapshots:
+            raise ChainMisused(f"there is no snapshot {id:#x}: a snapshot can be reverted to once")
+        self._running()
+        self._reverting = self._snapshots[id]
+        for later in [each for each in self._snapshots if each >= id]:
+            del self._snapshots[later]
+        self._again(kill=True)
+
+    def kill(self) -> None:
+        """Kill the VM's process and start another."""
+        self._again(kill=True)
+
+    def restart(self) -> None:
+        """Shut the VM down and start another process."""
+        self._again(kill=False)
+
+    def fail_database(self, calls: int = 1, message: str = "injected fault") -> None:
+        """Make the next *calls* of the node's database fail."""
+        if calls < 0:
+            raise ChainMisused(f"calls is a number from 0 on, not {calls}")
+        left = iter(range(calls))
+
+        def around(name: str, request: Any, invoke: Callable[[], Any]) -> Any:
+            if next(left, None) is not None:
+                raise ServiceError(message)
+            return invoke()
+
+        self._running().services.database.around = around
+
+    # The P-chain ----------------------------------------------------------------------------------
+
+    def set_validators(self, validators: Sequence[CurrentValidator]) -> None:
+        """Set who validates the chain's subnet, from now on and at the current P-chain height."""
+        self._validators = list(validators)
+        host = self._running()
+        host.services.validators.set_validators(host.config.subnet_id, self._validators)
+
+    def set_p_chain_height(self, height: int, minimum: int | None = None) -> None:
+        """Set the P-chain's height, and the one that blocks carry if it differs."""
+        lowest = height if minimum is None else minimum
+        if not 0 <= lowest <= height < 2**64:
+            raise ChainMisused(f"0 <= minimum <= height must hold, but minimum is {lowest}, height {height}")
+        self._heights = (lowest, height)
+        self._running().services.validators.set_heights(current=height, minimum=lowest)
+
+    # Peers ----------------------------------------------------------------------------------------
+
+    def connect_peer(self, peer: NodeID) -> None:
+        """Connect a peer, which is silent."""
+        self._chain().connect(Peer(peer))
+
+    def disconnect_peer(self, peer: NodeID) -> None:
+        """Disconnect a peer."""
+        chain = self._chain()
+        if chain.services.network.peer(peer) is None:
+            raise ChainMisused(f"{peer} is not connected")
+        chain.disconnect(peer)
+
+    def app_gossip(self, peer: NodeID, message: bytes) -> None:
+        """Gossip *message* to the VM as *peer*."""
+        self._chain().services.network.gossip(peer, message)
+
+    def app_request(self, peer: NodeID, message: bytes) -> bytes:
+        """Send a request to the VM as *peer*, and return the response."""
+        try:
+            return self._chain().services.network.request(peer, message).result(REQUEST_TIMEOUT_S * 2)
+        except VMError as error:
+            raise ChainMisused(f"the VM responded with an error: {error}") from None
+
+    def sent_messages(self) -> list[SentGossip | SentRequest]:
+        """Return what this process of the VM has sent to peers on its own account."""
+        return [each for each in self._running().services.app_sender.sent if isinstance(each, _SENT)]
+
+    # Inside ---------------------------------------------------------------------------------------
+
+    def _running(self) -> Host:
+        with self._changed:
+            if self._host is None:
+                raise ChainMisused("the chain is not running: it is starting or has stopped; try again soon")
+            return self._host
+
+    def _chain(self) -> Chain:
+        return self._running().chain
+
+    def _movable_clock(self) -> Clock:
+        if self._clock is None:
+            raise ChainMisused("only the clock of a VM in Python can be moved")
+        return self._clock
+
+    def _make(self, chain: Chain) -> Block:
+        with chain.engine.lock:
+            if not self._to_reject:
+                return chain.produce()
+            block = chain.build_block()
+            chain.verify(block)
+            self._to_reject -= 1
+            chain.reject(block)
+            return block
+
+    def _again(self, *, kill: bool) -> None:
+        self._running()
+        with self._changed:
+            lives = self._lives
+        self._restart(kill)
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._lives > lives or self._closed, RESTART_TIMEOUT_S):
+                raise ChainMisused(f"the VM did not start again within {RESTART_TIMEOUT_S:.0f} s")
+            if self._lives == lives:
+                raise ChainMisused("the VM did not start again: see the output of vmsdk dev")
+
+    def _mine_on_events(self, host: Host) -> None:
+        while True:
+            event = host.chain.next_event()
+            if event is None:
+                return
+            if event is not Event.BUILD_BLOCK:
+                continue
+            with self._changed:
+                was_on = self._automine
+                self._changed.wait_for(lambda: self._automine or self._host is not host)
+                if self._host is not host:
+                    return
+            try:
+                self._make(host.chain)
+            except CallFailed as error:
+                if was_on:  # Else the work may be done by now.
+                    self._on_build_failed(error)
+            except (ChainFatal, PluginGone, ClientClosed):
+                return
+
+    def _mine_by_time(self, host: Host) -> None:
+        while True:
+            with self._changed:
+                is_due = not self._changed.wait(self._interval_s or None)
+                if self._host is not host:
+                    return
+            if not is_due:
+                continue  # Something has changed, perhaps the interval: wait again.
+            try:
+                self._make(host.chain)
+            except CallFailed:
+                pass  # Most often there is nothing to build.
+            except (ChainFatal, PluginGone, ClientClosed):
+                return
+
+
+def _nanoseconds(seconds: float) -> int:
+    if abs(seconds) > MAX_SECONDS:
+        raise ChainMisused(f"{seconds:g} s is out of range: at most {MAX_SECONDS} s")
+    return int(seconds * 1e9)
+
+
+_SENT = (SentGossip, SentRequest)
