@@ -6,5 +6,5 @@ import httpx
 
 
 def issue(client: httpx.Client) -> None:
-    """Propose a transaction that no other is equal to."""
+    """Propose a different transaction each time."""
     client.post("", content=os.urandom(8)).raise_for_status()

@@ -23,7 +23,7 @@ _FLIPS = 32
 
 
 def garbage() -> list[bytes]:
-    """Bytes that are no block: none, one, almost an ID, and 1 MiB at random."""
+    """Return bytes that are not a block: none, one, almost an ID, and 1 MiB at random."""
     return [b"", b"\x00", bytes(31), random.Random(1).randbytes(1024 * 1024)]
 
 
@@ -174,7 +174,7 @@ def verified_and_accepted_blocks_are_found(bench: Bench) -> None:
 
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_SERVER)
 def garbage_is_refused(bench: Bench) -> None:
-    """Bytes that are no block are refused, and do no harm."""
+    """Bytes that are not a block are refused and do no harm."""
     with bench.start() as host:
         for data in garbage():
             requests: list[tuple[str, Message]] = [
@@ -220,7 +220,7 @@ def other_bytes_are_another_block(bench: Bench) -> None:
 
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_SERVER)
 def malformed_ids_are_refused(bench: Bench) -> None:
-    """An ID that is not 32 bytes long is refused, and does no harm."""
+    """An ID that is not 32 bytes long is refused and does no harm."""
     with bench.start() as host:
         for value in MALFORMED_IDS:
             requests: list[tuple[str, Message]] = [
@@ -237,10 +237,10 @@ def malformed_ids_are_refused(bench: Bench) -> None:
                         f"{method} takes {len(value)} bytes for an ID",
                         sent=f"{method}({short(value)})",
                         got="the status OK",
-                        node="it never sends this, so another program may be connected",
+                        node="it never sends such an ID, but other programs may",
                         cure="check that an ID is 32 bytes long",
                     )
-            # Whether this is an error is the VM's affair.
+            # A VM is free to ignore it, as xsvm does.
             attempt(host, "SetPreference", pb.SetPreferenceRequest(id=value))
         bench.alive(host)
 
@@ -302,7 +302,7 @@ def batch_keeps_the_order(bench: Bench) -> None:
     "blocks", severity=Severity.MISBEHAVES, source="vms/proposervm/pre_fork_block.go", needs_blocks=True
 )
 def build_follows_the_preference(bench: Bench) -> None:
-    """BuildBlock builds on the preferred block, at the next height, at no earlier time."""
+    """BuildBlock builds on the preferred block, at the next height and no earlier."""
     with bench.start() as host:
         first, second = bench.siblings(host)
         for parent in (second, first):
@@ -355,7 +355,7 @@ def failed_verification_can_be_retried(bench: Bench) -> None:
         except CallFailed as error:
             raise Violation(
                 "a block that failed verification once stays invalid",
-                sent=f"BlockVerify of {second!r} before its parent, and again after it",
+                sent=f"BlockVerify of {second!r} before its parent and again after it",
                 got=str(error),
                 node="its chain would fork from its peers', which saw the blocks in order",
                 cure="don't remember that a block was invalid: it may be valid later",
@@ -406,7 +406,6 @@ def preference_can_be_repeated(bench: Bench) -> None:
 def failed_build_is_harmless(bench: Bench) -> None:
     """BuildBlock without work fails or builds, and the next block is built all the same."""
     with bench.start() as host:
-        # An error means "no block now".
         attempt(host, "BuildBlock", pb.BuildBlockRequest())
         bench.alive(host)
         (block,) = bench.grow(host, 1)
@@ -475,7 +474,7 @@ def siblings_are_decided_in_both_orders(bench: Bench) -> None:
             accepted.append(siblings[winner])
         accepted += bench.grow(host, 1)
         _check_heights(host, accepted)
-    # What was rejected must have left no trace: another node never saw it.
+    # Another node never saw the rejected blocks, and must come to the same state.
     with bench.start() as peer:
         _accept(peer, *accepted)
 

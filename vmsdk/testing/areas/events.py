@@ -18,7 +18,7 @@ NOTIFIER = "snow/engine/common/notifier.go"
 # The first protocol whose nodes call WaitForEvent.
 WAITS = range(42, 1000)
 CANCELLATIONS = 1000
-# What is not reported by then is not reported.
+# A VM without work is watched this long.
 QUIET_S = 0.3
 ENDLESS_BLOCKS = 20
 
@@ -118,13 +118,13 @@ def _drain(host: Host) -> None:
 
 @contract("events", severity=Severity.STOPS, source=NOTIFIER, protocols=WAITS)
 def cancelled_waits_do_no_harm(bench: Bench) -> None:
-    """A node cancels WaitForEvent at each change: a thousand times without a trace."""
+    """A node cancels WaitForEvent at each change: a thousand times without harm."""
     with bench.start() as host:
         host.chain.end_events()
         for _ in range(CANCELLATIONS // 2):
             # The next call may arrive before the cancellation of the last.
             waits = [host.client.WaitForEvent.start(Empty()) for _ in range(2)]
-            host.client.Version(Empty())  # Behind the two, so that they have arrived.
+            host.client.Version(Empty())  # By its response, both have arrived.
             for wait in waits:
                 wait.cancel()
         bench.alive(host)

@@ -119,7 +119,7 @@ def missing_summaries_are_not_found(bench: Bench) -> None:
 
 @contract("statesync", severity=Severity.MISBEHAVES, source=SERVER)
 def garbage_is_refused(bench: Bench) -> None:
-    """Bytes that are no summary are refused, and do no harm."""
+    """Bytes that are not a summary are refused and do no harm."""
     with bench.start() as host:
         if not _is_implemented(host):
             raise Skipped("the VM has no state sync")
