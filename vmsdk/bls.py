@@ -80,7 +80,7 @@ def aggregate_signatures(signatures: Iterable[bytes]) -> bytes:
     """
     library = _library()
     try:
-        points = [library.G2Point.from_compressed_bytes(signature) for signature in signatures]
+        points = [_signature(library, signature) for signature in signatures]
     except ValueError as error:
         raise ValueError(f"not a BLS signature: {error}") from None
     if not points:
@@ -113,7 +113,7 @@ def verify(public_key: bytes, message: bytes, signature: bytes, *, domain: bytes
     library = _library()
     key = _key(library, public_key)
     try:
-        point = library.G2Point.from_compressed_bytes(signature)
+        point = _signature(library, signature)
     except ValueError:
         return False
     hashed = library.G2Point.hash_to_curve(message, domain)
@@ -145,6 +145,17 @@ def _registered_key(library: Any, public_key: bytes) -> Any:
     if len(public_key) != UNCOMPRESSED_PUBLIC_KEY_BYTES or not is_on_curve:
         raise InvalidPublicKey("couldn't deserialize public key")
     return library.G1Point.from_xy_bytes_unchecked_be(public_key)
+
+
+def _signature(library: Any, signature: bytes) -> Any:
+    """Decode a signature. Raises `ValueError` if it isn't a point of the group, or not encoded as
+    nodes do.
+    """
+    point = library.G2Point.from_compressed_bytes(signature)
+    # The library ignores the other bits of an encoding that is flagged as infinity.
+    if bytes(point.to_compressed_bytes()) != signature:
+        raise ValueError("the point has another encoding")
+    return point
 
 
 def _scalar(library: Any, secret_key: bytes) -> Any:

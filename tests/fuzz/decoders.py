@@ -27,7 +27,8 @@ from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.chain.encoding import U64, U128, Max
 from vmsdk.chain.transactions import Transaction, parser
 from vmsdk.codec import Reader
-from vmsdk.errors import InvalidBlock, InvalidInput, InvalidPublicKey
+from vmsdk.context import Context
+from vmsdk.errors import AppError, InvalidBlock, InvalidInput, InvalidPublicKey
 from vmsdk.http import JSONRPC
 from vmsdk.http.mount import Mount, prefix_of, subpaths
 from vmsdk.http.wsgi import environ_of
@@ -41,8 +42,14 @@ from vmsdk.rpc.http.target import InvalidTarget, parse
 from vmsdk.rpc.initialize import Identity
 from vmsdk.timestamp import Timestamp
 
+# Bytes from a fuzzer may ask this chain, but nothing that it says is signed.
+SIGNATURES = warp.SignatureHandler(Context(), lambda message, justification: refuse())
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MAX_ERROR_CHARACTERS = 2_000
+
+
+def refuse() -> None:
+    raise AppError(43, "refused")
 
 
 def brief(error: Exception) -> None:
@@ -177,11 +184,25 @@ def codec(data: bytes) -> None:
 
 
 def warp_messages(data: bytes) -> None:
-    for read in (warp.Message.decode, warp.UnsignedMessage.decode, warp.decode_payload):
+    for read in (warp.UnsignedMessage.decode, warp.decode_payload):
         try:
             read(data)
         except InvalidInput as error:
             brief(error)
+    try:
+        signature = warp.Message.decode(data).signature
+        assert len(signature.indices) <= signature.bit_length
+    except InvalidInput as error:
+        brief(error)
+
+
+def signature_requests(data: bytes) -> None:
+    try:
+        SIGNATURES.app_request(NodeID.EMPTY, Timestamp(0), data)
+    except AppError as error:
+        brief(error)
+    else:
+        raise AssertionError("signed")
 
 
 def public_keys(data: bytes) -> None:
@@ -306,6 +327,7 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "identifiers": identifiers,
     "codec": codec,
     "warp": warp_messages,
+    "signature_requests": signature_requests,
     "public_keys": public_keys,
     "peers": peer_messages,
     "bloom": bloom,

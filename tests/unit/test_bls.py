@@ -174,6 +174,8 @@ def test_no_keys_and_no_signatures_cannot_be_aggregated() -> None:
         pytest.param(bytes(96), id="zeros"),
         pytest.param(b"\x9f" + b"\xff" * 95, id="beyond the field"),
         pytest.param(SIGNATURE_NOT_ON_THE_CURVE, id="not on the curve"),
+        pytest.param(SIGNATURE_AT_INFINITY[:-1] + b"\1", id="infinity with an x"),
+        pytest.param(b"\xe0" + bytes(95), id="infinity with a sign"),
     ],
 )
 def test_a_malformed_signature_verifies_nothing_and_cannot_be_aggregated(signature: bytes) -> None:

@@ -41,12 +41,16 @@ type line struct {
 	Validators int      `json:"validators,omitempty"`
 	Peers      int      `json:"peers,omitempty"`
 	Items      []string `json:"items,omitempty"`
+	Warp       warpLine `json:"warp,omitzero"`
 	Result     any      `json:"result,omitempty"`
 }
 
 var (
 	output     = json.NewEncoder(os.Stdout)
 	outputLock sync.Mutex
+
+	// requests gets a value for each request that is sent, if it is not nil.
+	requests chan struct{}
 )
 
 func write(l line) {
@@ -86,6 +90,9 @@ type sender struct{}
 
 func (sender) SendAppRequest(_ context.Context, to set.Set[ids.NodeID], id uint32, b []byte) error {
 	write(line{Op: "app_request", Nodes: hexes(to), Request: id, Bytes: hex.EncodeToString(b)})
+	if requests != nil {
+		requests <- struct{}{}
+	}
 	return nil
 }
 
@@ -143,11 +150,12 @@ func (greeter) AppGossip(_ context.Context, from ids.NodeID, message []byte) {
 
 // peer is everything that lines act on.
 type peer struct {
-	network *p2p.Network
-	items   *items
-	pull    gossip.Gossiper
-	push    *gossip.PushGossiper[item]
-	state   *state
+	network    *p2p.Network
+	items      *items
+	pull       gossip.Gossiper
+	push       *gossip.PushGossiper[item]
+	state      *state
+	aggregated chan aggregation
 }
 
 func newPeer() *peer {
@@ -173,7 +181,7 @@ func newPeer() *peer {
 	)
 	must(err)
 	pull := gossip.NewPullGossiper[item](logging.NoLog{}, marshaller{}, items, client, metrics, 1)
-	return &peer{network, items, pull, push, state}
+	return &peer{network, items, pull, push, state, nil}
 }
 
 func (p *peer) handle(l line) any {
@@ -214,6 +222,20 @@ func (p *peer) handle(l line) any {
 		return p.items.hexes()
 	case "bloom":
 		return bloomVectors()
+	case "sign":
+		p.sign(&l.Warp)
+	case "decode":
+		var all []any
+		for _, text := range l.Warp.Messages {
+			all = append(all, decoded(unhex(text)))
+		}
+		return all
+	case "verify":
+		return verified(&l.Warp)
+	case "aggregate":
+		p.aggregate(&l.Warp)
+	case "aggregated":
+		return p.result()
 	default:
 		panic("unknown op " + l.Op)
 	}
