@@ -27,6 +27,8 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from vmsdk._pb.appsender import appsender_pb2
+from vmsdk._pb.appsender.appsender_grpc import AppSender
 from vmsdk._pb.http import http_pb2
 from vmsdk._pb.http.http_grpc import HTTP
 from vmsdk._pb.messenger import messenger_pb2
@@ -87,6 +89,12 @@ class GoodVM:
     """The check that must find this defect."""
     at_protocol: ClassVar[int] = 45
     """The protocol version at which it must."""
+    interface: ClassVar[str] = "127.0.0.1"
+    workers: ClassVar[int] = 32
+    options: ClassVar[list[tuple[str, int]]] = UNLIMITED
+    has_health_service: ClassVar[bool] = True
+    lacks: ClassVar[tuple[str, ...]] = ()
+    """The methods that are not served."""
 
     def __init__(self, protocol: int) -> None:
         self.protocol = protocol
@@ -319,6 +327,9 @@ class GoodVM:
         return Empty()
 
     def AppRequest(self, request: pb.AppRequestMsg) -> Empty:
+        """Respond with an error: this VM knows no request."""
+        error = appsender_pb2.SendAppErrorMsg(node_id=request.node_id, request_id=request.request_id)
+        self.call(self.node, AppSender.SendAppError, error)
         return Empty()
 
     def AppResponse(self, request: pb.AppResponseMsg) -> Empty:
@@ -328,6 +339,15 @@ class GoodVM:
         return Empty()
 
     def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
+        return Empty()
+
+    def CrossChainAppRequest(self, request: pb.CrossChainAppRequestMsg) -> Empty:
+        return Empty()
+
+    def CrossChainAppResponse(self, request: pb.CrossChainAppResponseMsg) -> Empty:
+        return Empty()
+
+    def CrossChainAppRequestFailed(self, request: pb.CrossChainAppRequestFailedMsg) -> Empty:
         return Empty()
 
     # vm.VM: blocks
@@ -477,26 +497,31 @@ class GoodVM:
 
     def serve(self) -> grpc.Server:
         """Start the server, and set `address`."""
-        server = grpc.server(ThreadPoolExecutor(32), options=UNLIMITED)
+        server = grpc.server(ThreadPoolExecutor(self.workers), options=self.options)
         for service in (VM, HTTP):
             handlers = {
                 name: grpc.unary_unary_rpc_method_handler(
                     self._handler(name),
-                    request_deserializer=method.request.FromString,
+                    request_deserializer=self.decoder(method),
                     response_serializer=method.response.SerializeToString,
                 )
                 for name, method in service.methods.items()
-                if hasattr(self, name)
+                if hasattr(self, name) and name not in self.lacks
             }
             server.add_generic_rpc_handlers(
                 [grpc.method_handlers_generic_handler(service.full_name, handlers)]
             )
-        servicer = health.HealthServicer()
-        servicer.set("", health_pb2.HealthCheckResponse.SERVING)
-        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-        self.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        if self.has_health_service:
+            servicer = health.HealthServicer()
+            servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+            health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        self.address = f"127.0.0.1:{server.add_insecure_port(f'{self.interface}:0')}"
         server.start()
         return server
+
+    def decoder(self, method: Any) -> Any:
+        """Return what decodes the requests of *method*."""
+        return method.request.FromString
 
     def _handler(self, name: str) -> Any:
         def handle(request: Any, context: grpc.ServicerContext) -> Any:

@@ -90,7 +90,8 @@ class PluginProcess:
     *protocol* is the version that the host speaks. *log* is called with ``"stdout"`` or
     ``"stderr"`` and each line of output, on other threads. The timeouts default to a node's. A node
     waits for the handshake even after the process has ended; if *patient* is False, this one does
-    not. As a context manager it starts and stops the process.
+    not. *runtime* is the service that gets the announcement; None makes a node's. As a context
+    manager it starts and stops the process.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class PluginProcess:
         handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
         stop_timeout_s: float = GRACEFUL_STOP_TIMEOUT_S,
         patient: bool = True,
+        runtime: RuntimeService | None = None,
     ) -> None:
         self.argv = _argv(command)
         self.protocol = protocol
@@ -119,6 +121,7 @@ class PluginProcess:
         self._handshake_timeout_s = handshake_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._patient = patient
+        self._runtime = runtime or RuntimeService(_protocol(protocol), self.argv[0])
         self._process: subprocess.Popen[bytes] | None = None
         # Makes the threads stop reading streams that a grandchild holds open.
         self._given_up: socket.socket
@@ -141,7 +144,7 @@ class PluginProcess:
 
         Raises `StartFailed`, `HandshakeFailed` or `ProtocolMismatch`, after stopping the process.
         """
-        runtime = RuntimeService(protocol(self.protocol), self.argv[0])
+        runtime = self._runtime
         server = LoopbackServer(runtime, health_service=False)
         server.start()
         try:
@@ -326,6 +329,9 @@ class PluginProcess:
 
     def __repr__(self) -> str:
         return f"<PluginProcess {self.argv[0]} pid={self.pid}>"
+
+
+_protocol = protocol
 
 
 def _argv(command: Sequence[str] | Path) -> list[str]:

@@ -1,19 +1,253 @@
-"""The handshake: how a plugin's process announces itself."""
+"""The handshake: how a new plugin process announces itself to the node."""
 
 from __future__ import annotations
 
-from google.protobuf.empty_pb2 import Empty
+import ipaddress
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+
+from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk._pb.vm.runtime import runtime_pb2
+from vmsdk._pb.vm.vm_grpc import VM
+from vmsdk.host.engine import call_failed
+from vmsdk.host.errors import EndedBeforeHandshake, ProtocolMismatch
+from vmsdk.host.plugin import ENGINE_ADDRESS_KEY, HANDSHAKE_TIMEOUT_S, PluginProcess
+from vmsdk.host.runtime import RuntimeService
+from vmsdk.protocol import protocol
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import Severity, Violation, contract
+from vmsdk.testing.contract import Severity, Skipped, Violation, contract
+
+_RUNTIME = "vms/rpcchainvm/runtime/subprocess/runtime.go"
+_VM = "vms/rpcchainvm/vm.go"
+# How long to wait for what must not come.
+_QUIET_S = 0.3
+_CONNECT_TIMEOUT_S = 5.0
+# A plugin gives its own call of the node 5 s.
+_LONELY_END_S = 10.0
+
+
+@contextmanager
+def announced(bench: Bench, **options: Any) -> Iterator[PluginProcess]:
+    """Start the plugin up to its handshake; kill it at the end."""
+    process = bench.process(**options)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+@contract("handshake", severity=Severity.STOPS, source=_RUNTIME)
+def announces_in_time(bench: Bench) -> None:
+    """A plugin that does not call the node within 5 s of its start is stopped."""
+    with announced(bench, handshake_timeout_s=6 * HANDSHAKE_TIMEOUT_S) as process:
+        taken_s = process.handshake_s or 0.0
+    if taken_s > HANDSHAKE_TIMEOUT_S:
+        raise Violation(
+            "the plugin announced itself too late",
+            sent="nothing: the process was started",
+            got=f"the handshake after {taken_s:.1f} s",
+            node='it stops the plugin after 5 s: "handshake failed: vm process not found"',
+            cure="make the handshake first, and load data in Initialize",
+        )
+
+
+class _Watcher(RuntimeService):
+    """Tries the plugin's address during the announcement, and waits for a second announcement."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(protocol(bench.protocol), bench.command[0])
+        self.was_bound = False
+        self._again = threading.Event()
+
+    @property
+    def announcements(self) -> int:
+        """How often the plugin called."""
+        return self.calls["Initialize"]
+
+    def Initialize(self, request: runtime_pb2.InitializeRequest) -> Empty:  # noqa: N802 - the wire's
+        if self.announcements > 1:
+            self._again.set()
+        else:
+            self.was_bound = connects(request.addr)
+        return super().Initialize(request)
+
+    def wait(self, timeout_s: float) -> bool:
+        called = super().wait(timeout_s)
+        if called:
+            self._again.wait(_QUIET_S)
+        return called
+
+
+@contract("handshake", severity=Severity.STOPS, source=_VM)
+def binds_before_announcing(bench: Bench) -> None:
+    """The node may connect as soon as the plugin has called, so the port must be listening."""
+    watcher = _Watcher(bench)
+    with announced(bench, runtime=watcher) as process:
+        address = process.address
+    if not watcher.was_bound:
+        raise Violation(
+            "the announced address did not accept a connection during the handshake",
+            sent=f"a TCP connection to {address}",
+            got="the connection was refused",
+            node="its first calls fail or wait for ever",
+            cure="bind and listen on the port first, then call Initialize of vm.runtime.Runtime",
+        )
+
+
+@contract("handshake", severity=Severity.BETTER_NOT, source=_RUNTIME)
+def announces_once(bench: Bench) -> None:
+    """Only the first announcement counts; the node closes the service after it."""
+    watcher = _Watcher(bench)
+    with announced(bench, runtime=watcher):
+        pass
+    if watcher.announcements > 1:
+        raise Violation(
+            "the plugin announced itself more than once",
+            sent="an OK response to the first announcement",
+            got=f"{watcher.announcements} announcements",
+            node="it ignores the second, or has closed the service: the plugin gets an error",
+            cure="call Initialize of vm.runtime.Runtime once per process",
+        )
+
+
+@contract("handshake", severity=Severity.STOPS, source=_VM)
+def announces_a_loopback_address(bench: Bench) -> None:
+    """The node dials the announced text as it is, and resolves no name."""
+    with announced(bench) as process:
+        address = process.address or ""
+        reached = connects(address)
+    host, _, port = address.rpartition(":")
+    try:
+        is_loopback = ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        is_loopback = False
+    is_local = address.startswith("unix:") or (is_loopback and port.isdecimal())
+    if not (is_local and reached):
+        raise Violation(
+            "the announced address is not an address on this machine's loopback interface",
+            sent="nothing: the process was started",
+            got=f"the address {address!r}",
+            node="its calls wait for an address that it can't reach, or go through the network",
+            cure='listen on "127.0.0.1:0" and announce "127.0.0.1:" and the port that you got',
+        )
+
+
+@contract("handshake", severity=Severity.MISBEHAVES, source=_VM)
+def listens_on_loopback_only(bench: Bench) -> None:
+    """Nobody authenticates to a plugin, so other machines must not reach it."""
+    with announced(bench) as process:
+        port = (process.address or "").rpartition(":")[2]
+        if not port.isdecimal():
+            raise Skipped("the plugin listens on a Unix socket")
+        # Linux has all of 127.0.0.0/8: a server bound to 127.0.0.1 refuses 127.0.0.2.
+        exposed = connects(f"127.0.0.2:{port}")
+    if exposed:
+        raise Violation(
+            "the plugin listens on all interfaces",
+            sent=f"a TCP connection to 127.0.0.2:{port}",
+            got="it was accepted",
+            node="it notices nothing, but any machine in the network can call the VM",
+            cure='bind to "127.0.0.1", not to "0.0.0.0" or "[::]"',
+        )
+
+
+@contract("handshake", severity=Severity.STOPS, source=_RUNTIME)
+def starts_without_environment(bench: Bench) -> None:
+    """A node gives a plugin one variable, and no PATH, HOME or LANG."""
+    try:
+        with announced(bench, environment={}):
+            pass
+    except EndedBeforeHandshake as error:
+        raise Violation(
+            "the plugin does not start with an empty environment",
+            sent=f"a start with {ENGINE_ADDRESS_KEY} as the only variable",
+            got=str(error),
+            node='it reports "handshake failed: vm process not found"',
+            cure="use absolute paths, a #! line without env, and defaults for variables that are missing",
+        ) from None
+
+
+@contract("handshake", severity=Severity.BETTER_NOT, source=_RUNTIME)
+def ends_when_refused(bench: Bench) -> None:
+    """A plugin that speaks another protocol than the node must end when the node says so."""
+    other = bench.protocol - 1 if bench.protocol > 35 else bench.protocol + 1
+    process = bench.process(protocol=other)
+    try:
+        process.start()
+    except ProtocolMismatch:
+        pass
+    else:
+        process.kill()
+        raise Skipped("the plugin speaks the protocol of the node that starts it, whichever that is")
+    if process.exit_code == -9:
+        raise Violation(
+            "the plugin did not end when the node refused its protocol",
+            sent="the error of a version mismatch, then SIGTERM",
+            got="the process still ran after 5 s",
+            node="it kills the process; the plugin can't say what went wrong",
+            cure="when the handshake fails, print the error and exit",
+        )
+
+
+@contract("handshake", severity=Severity.BETTER_NOT, source=_VM)
+def ends_without_a_node(bench: Bench) -> None:
+    """A plugin that is started by hand says so and ends."""
+    try:
+        _run_alone(bench, {})
+    except subprocess.TimeoutExpired:
+        raise Violation(
+            "the plugin goes on without a node",
+            sent=f"a start without {ENGINE_ADDRESS_KEY}",
+            got=f"the process still ran after {_LONELY_END_S:.0f} s",
+            node="nothing: no node is involved",
+            cure=f"if {ENGINE_ADDRESS_KEY} is missing, print what the program is for and exit",
+        ) from None
+
+
+@contract("handshake", severity=Severity.BETTER_NOT, source=_VM, slow=True)
+def ends_if_the_node_is_gone(bench: Bench) -> None:
+    """The node may end while the plugin starts; the plugin must not stay."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        try:
+            _run_alone(bench, {ENGINE_ADDRESS_KEY: address})
+        except subprocess.TimeoutExpired:
+            raise Violation(
+                "the plugin waits for a node that is gone",
+                sent=f"a start with the address {address}, where nothing listens",
+                got=f"the process still ran after {_LONELY_END_S:.0f} s",
+                node="nothing: it is gone; the process stays",
+                cure="give the handshake a deadline of 5 s, and exit if it fails",
+            ) from None
+
+
+def _run_alone(bench: Bench, environment: dict[str, str]) -> None:
+    """Run the plugin to its end. Raises `subprocess.TimeoutExpired`, after killing it."""
+    subprocess.run(
+        bench.command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=_LONELY_END_S,
+        check=False,
+    )
 
 
 @contract("handshake", severity=Severity.STOPS, source="vms/registry/vm_getter.go")
 def version_before_initialize(bench: Bench) -> None:
-    """A node asks for the version first, without initialising the VM, and shuts the plugin down."""
+    """A node asks for the version first, without initialising the VM."""
     with bench.connected() as host:
-        version = bench.raw(host, "Version", Empty()).version
-        if not version:
+        if not bench.raw(host, "Version", Empty()).version:
             raise Violation(
                 "the VM has no version",
                 sent="Version before Initialize",
@@ -21,3 +255,87 @@ def version_before_initialize(bench: Bench) -> None:
                 node="it shows an empty version in info.getNodeVersion",
                 cure="return any text that names the release",
             )
+
+
+@contract("handshake", severity=Severity.STOPS, source="vms/rpcchainvm/vm_server.go")
+def serves_its_protocol(bench: Bench) -> None:
+    """Every method of the announced protocol version exists."""
+    spoken = protocol(bench.protocol)
+    missing = []
+    with bench.start() as host:
+        for name, method in VM.methods.items():
+            if name in ("Initialize", "Shutdown", "SetState"):
+                continue  # The host has just called them, or will.
+            if name.startswith("CrossChain") and not spoken.cross_chain_messages:
+                continue
+            if name == "WaitForEvent" and not spoken.waits_for_events:
+                continue
+            if name in ("CreateHTTP2Handler", "NewHTTPHandler") and name != spoken.http2_method:
+                continue
+            try:
+                bench.raw(host, name, _harmless(name, method.request), timeout_s=_QUIET_S)
+            except grpc.RpcError as error:
+                if call_failed(name, error).code == grpc.StatusCode.UNIMPLEMENTED.name:
+                    missing.append(name)
+    if missing:
+        raise Violation(
+            f"the plugin announced protocol {bench.protocol} but lacks methods of it",
+            sent=f"{', '.join(missing)}",
+            got="UNIMPLEMENTED",
+            node="without WaitForEvent it never builds a block; without Gather its metrics page fails",
+            cure="announce the version that your generated code is for, and implement all its methods",
+        )
+
+
+def _harmless(name: str, request: type[Message]) -> Message:
+    """A request that a VM refuses, or that changes nothing."""
+    # A Go VM panics if no block is asked for.
+    return pb.GetAncestorsRequest(blk_id=bytes(32), max_blocks_num=1) if name == "GetAncestors" else request()
+
+
+@contract("handshake", severity=Severity.BETTER_NOT, source="vms/rpcchainvm/vm.go")
+def serves_the_health_service(bench: Bench) -> None:
+    """External tools look at a plugin with the standard gRPC health service."""
+    with bench.connected() as host:
+        try:
+            status = host.client.check_health(_CONNECT_TIMEOUT_S)
+        except grpc.RpcError as error:
+            got = str(call_failed("Check", error))
+        else:
+            got = "" if status == 1 else f"status {status}"
+    if got:
+        raise Violation(
+            "the plugin has no gRPC health service",
+            sent='Check of grpc.health.v1.Health, for the service ""',
+            got=got,
+            node="it does not use the service, but monitoring tools do",
+            cure="register grpc.health.v1.Health on the VM's server with the status SERVING",
+        )
+
+
+def dial(address: str) -> socket.socket:
+    """Connect to *address*, ``host:port`` or ``unix:path``. Raises `OSError`."""
+    scheme, colon, path = address.partition(":")
+    if scheme == "unix" and colon:
+        client = socket.socket(socket.AF_UNIX)
+        try:
+            client.settimeout(_CONNECT_TIMEOUT_S)
+            client.connect(path)
+        except OSError:
+            client.close()
+            raise
+        return client
+    host, _, port = address.rpartition(":")
+    try:
+        return socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S)
+    except (ValueError, OverflowError) as error:
+        raise OSError(f"{address!r} is not an address: {error}") from None
+
+
+def connects(address: str) -> bool:
+    """Whether something listens at *address*."""
+    try:
+        dial(address).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,150 @@
+"""Defects in the handshake."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from tests.conformance.goodvm import GoodVM
+from vmsdk._pb.vm import vm_pb2 as pb
+
+
+def sleep_for_ever() -> None:
+    threading.Event().wait()
+
+
+class LoadsFirst(GoodVM):
+    """It loads its data before it announces itself."""
+
+    found_by = "handshake.announces-in-time"
+
+    def announce(self) -> None:
+        threading.Event().wait(5.2)
+        super().announce()
+
+
+class AnnouncedBeforeBound(GoodVM):
+    """It picks a port, announces it, and binds it then."""
+
+    found_by = "handshake.binds-before-announcing"
+
+    def announce(self) -> None:
+        bound = self.address
+        with socket.socket() as unbound:
+            unbound.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{unbound.getsockname()[1]}"
+            super().announce()
+        self.address = bound
+
+
+class AnnouncedTwice(GoodVM):
+    """It announces itself again, to be sure."""
+
+    found_by = "handshake.announces-once"
+
+    def announce(self) -> None:
+        super().announce()
+        super().announce()
+
+
+class AnnouncedByName(GoodVM):
+    """It announces the name of its machine instead of an IP address."""
+
+    found_by = "handshake.announces-a-loopback-address"
+
+    def announce(self) -> None:
+        port = self.address.rpartition(":")[2]
+        self.address = f"{socket.gethostname()}:{port}"
+        super().announce()
+
+
+class AnnouncedAnyAddress(GoodVM):
+    """It announces the address that it has bound, which stands for all interfaces."""
+
+    found_by = "handshake.announces-a-loopback-address"
+
+    def announce(self) -> None:
+        port = self.address.rpartition(":")[2]
+        self.address = f"0.0.0.0:{port}"
+        super().announce()
+
+
+class OnAllInterfaces(GoodVM):
+    """It listens on 0.0.0.0 and announces 127.0.0.1."""
+
+    found_by = "handshake.listens-on-loopback-only"
+    interface = "0.0.0.0"
+
+
+class NeedsHome(GoodVM):
+    """It looks for its configuration in the home directory."""
+
+    found_by = "handshake.starts-without-environment"
+
+    def announce(self) -> None:
+        os.listdir(os.environ["HOME"])
+        super().announce()
+
+
+class StaysWhenRefused(GoodVM):
+    """It tries for ever to find a node that speaks its protocol."""
+
+    found_by = "handshake.ends-when-refused"
+
+    def announce(self) -> None:
+        try:
+            super().announce()
+        except grpc.RpcError:
+            sleep_for_ever()
+
+
+class WaitsForANode(GoodVM):
+    """Without an engine address it serves all the same, for whoever may come."""
+
+    found_by = "handshake.ends-without-a-node"
+
+    def run(self) -> None:
+        if "AVALANCHE_VM_RUNTIME_ENGINE_ADDR" not in os.environ:
+            self.serve()
+            sleep_for_ever()
+        super().run()
+
+
+class RetriesForEver(GoodVM):
+    """It repeats the handshake until a node responds."""
+
+    found_by = "handshake.ends-if-the-node-is-gone"
+
+    def announce(self) -> None:
+        while True:
+            try:
+                return super().announce()
+            except grpc.RpcError:
+                threading.Event().wait(0.5)
+
+
+class NoVersion(GoodVM):
+    """It has no version."""
+
+    found_by = "handshake.version-before-initialize"
+
+    def Version(self, request: Empty) -> pb.VersionResponse:
+        return pb.VersionResponse()
+
+
+class OlderThanAnnounced(GoodVM):
+    """It announces protocol 45 but has the methods of 41."""
+
+    found_by = "handshake.serves-its-protocol"
+    lacks = ("WaitForEvent", "NewHTTPHandler")
+
+
+class NoHealthService(GoodVM):
+    """It does not serve grpc.health.v1.Health."""
+
+    found_by = "handshake.serves-the-health-service"
+    has_health_service = False

@@ -1,0 +1,190 @@
+"""Defects in HTTP."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from tests.conformance.goodvm import GoodVM
+from vmsdk._pb.http import http_pb2
+from vmsdk._pb.http.http_grpc import HTTP
+from vmsdk._pb.vm import vm_pb2 as pb
+
+
+class NoHandlers(GoodVM):
+    """CreateHandlers is an error, because it has none."""
+
+    found_by = "http.handlers-are-created"
+
+    def CreateHandlers(self, request: Empty) -> pb.CreateHandlersResponse:
+        raise ValueError("there are no handlers")
+
+
+class RelativePrefix(GoodVM):
+    """The prefix does not begin with a slash."""
+
+    found_by = "http.prefixes-are-routes"
+
+    def CreateHandlers(self, request: Empty) -> pb.CreateHandlersResponse:
+        return pb.CreateHandlersResponse(handlers=[pb.Handler(prefix="rpc", server_addr=self.address)])
+
+
+class DeadPrefix(GoodVM):
+    """Nothing listens at the address of one of its handlers."""
+
+    found_by = "http.handlers-are-served"
+
+    def CreateHandlers(self, request: Empty) -> pb.CreateHandlersResponse:
+        response = super().CreateHandlers(request)
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{unused.getsockname()[1]}"
+        response.handlers.add(prefix="/admin", server_addr=address)
+        return response
+
+
+class PrefixNotServed(GoodVM):
+    """The address of a handler has a server, but no http.HTTP service."""
+
+    found_by = "http.handlers-are-served"
+
+    def CreateHandlers(self, request: Empty) -> pb.CreateHandlersResponse:
+        server = grpc.server(ThreadPoolExecutor(1))
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        self.empty = server
+        return pb.CreateHandlersResponse(handlers=[pb.Handler(server_addr=f"127.0.0.1:{port}")])
+
+
+class NoStatus(GoodVM):
+    """It sets no status."""
+
+    found_by = "http.handlers-are-served"
+
+    def HandleSimple(self, request: http_pb2.HandleSimpleHTTPRequest) -> http_pb2.HandleSimpleHTTPResponse:
+        response = super().HandleSimple(request)
+        response.ClearField("code")
+        return response
+
+
+class DropsHeaders(GoodVM):
+    """It returns its own headers only."""
+
+    found_by = "http.the-nodes-headers-are-kept"
+
+    def HandleSimple(self, request: http_pb2.HandleSimpleHTTPRequest) -> http_pb2.HandleSimpleHTTPResponse:
+        response = super().HandleSimple(request)
+        del response.headers[:]
+        response.headers.add(key="Content-Type", values=["text/plain"])
+        return response
+
+
+class EndsOnUnknownMethod(GoodVM):
+    """A method that it does not know ends the process."""
+
+    found_by = "http.odd-requests-get-a-response"
+
+    def HandleSimple(self, request: http_pb2.HandleSimpleHTTPRequest) -> http_pb2.HandleSimpleHTTPResponse:
+        if request.method not in ("GET", "POST", "OPTIONS"):
+            os._exit(1)
+        return super().HandleSimple(request)
+
+
+class HangsOnManyHeaders(GoodVM):
+    """It waits for ever when there are more than 100 headers."""
+
+    found_by = "http.odd-requests-get-a-response"
+
+    def HandleSimple(self, request: http_pb2.HandleSimpleHTTPRequest) -> http_pb2.HandleSimpleHTTPResponse:
+        if len(request.request_headers) > 100:
+            threading.Event().wait()
+        return super().HandleSimple(request)
+
+
+class OwnServer(GoodVM):
+    """It serves HTTP on a server of its own, which has *limits*."""
+
+    limits: ClassVar[dict[str, Any]] = {}
+
+    def CreateHandlers(self, request: Empty) -> pb.CreateHandlersResponse:
+        self.server = grpc.server(ThreadPoolExecutor(4), **self.limits)
+        handler = grpc.unary_unary_rpc_method_handler(
+            lambda request, context: self.respond("HandleSimple", request, context),
+            request_deserializer=HTTP.HandleSimple.request.FromString,
+            response_serializer=HTTP.HandleSimple.response.SerializeToString,
+        )
+        self.server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler(HTTP.full_name, {"HandleSimple": handler})]
+        )
+        port = self.server.add_insecure_port("127.0.0.1:0")
+        self.server.start()
+        return pb.CreateHandlersResponse(handlers=[pb.Handler(server_addr=f"127.0.0.1:{port}")])
+
+
+class SmallBodies(OwnServer):
+    """Its HTTP server has gRPC's default limit for messages."""
+
+    found_by = "http.bodies-may-be-large"
+
+
+class FewRequests(OwnServer):
+    """Its HTTP server refuses a request while four others run."""
+
+    found_by = "http.requests-at-once"
+    limits: ClassVar[dict[str, Any]] = {"maximum_concurrent_rpcs": 4}
+
+    def HandleSimple(self, request: http_pb2.HandleSimpleHTTPRequest) -> http_pb2.HandleSimpleHTTPResponse:
+        threading.Event().wait(0.02)
+        return super().HandleSimple(request)
+
+
+class LosesItsLock(GoodVM):
+    """If a client goes away, its request keeps the VM's lock."""
+
+    found_by = "http.clients-that-go-away"
+
+    def respond(self, name: str, request: Any, context: grpc.ServicerContext) -> Any:
+        if name == "HandleSimple" and request.method == "POST":
+            with self.lock:
+                threading.Event().wait(0.02)
+                if not context.is_active():
+                    threading.Event().wait()
+        return super().respond(name, request, context)
+
+
+class UpgradeHangs(GoodVM):
+    """It never responds to an upgrade."""
+
+    found_by = "http.upgrades-get-a-response"
+
+    def respond(self, name: str, request: Any, context: grpc.ServicerContext) -> Any:
+        if name == "Handle":
+            threading.Event().wait()
+        return super().respond(name, request, context)
+
+
+class HTTP2Hangs(UpgradeHangs):
+    """It never responds to HTTP/2."""
+
+    found_by = "http.http2-gets-a-response"
+
+    def NewHTTPHandler(self, request: Empty) -> pb.NewHTTPHandlerResponse:
+        return pb.NewHTTPHandlerResponse(server_addr=self.address)
+
+
+class EndsWithItsClient(GoodVM):
+    """The end of a WebSocket's client ends the process."""
+
+    found_by = "http.streams-that-are-cut"
+
+    def respond(self, name: str, request: Any, context: grpc.ServicerContext) -> Any:
+        if name == "Handle":
+            context.add_callback(lambda: os._exit(1))
+            threading.Event().wait(2)
+        return super().respond(name, request, context)

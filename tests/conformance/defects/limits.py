@@ -1,0 +1,166 @@
+"""Defects that show at a limit: sizes, numbers, descriptors, memory, and time."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import Any, ClassVar
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError
+
+from tests.conformance.goodvm import UNLIMITED, GoodVM
+from vmsdk._pb.vm import vm_pb2 as pb
+
+
+class BlockedHealth(GoodVM):
+    """It has a few threads, and each WaitForEvent takes one."""
+
+    found_by = "limits.health-does-not-wait-for-events"
+    workers = 16
+
+
+class VersionNeedsInitialize(GoodVM):
+    """Its version is in its state."""
+
+    found_by = "limits.version-returns-any-time"
+
+    def Version(self, request: Empty) -> pb.VersionResponse:
+        return pb.VersionResponse(version=f"good/{self.tip().height}")
+
+
+class RefusesCalls(GoodVM):
+    """It refuses a call while 16 others run."""
+
+    found_by = "limits.many-calls-at-once"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.room = threading.Semaphore(16)
+
+    def respond(self, name: str, request: Any, context: grpc.ServicerContext) -> Any:
+        if not self.room.acquire(blocking=False):
+            raise RuntimeError("too many calls")
+        try:
+            if name == "GetBlock":
+                threading.Event().wait(0.02)
+            return super().respond(name, request, context)
+        finally:
+            self.room.release()
+
+
+class FourMebibytes(GoodVM):
+    """It has gRPC's default limit for messages."""
+
+    found_by = "limits.messages-over-4-mib"
+    options: ClassVar[list[tuple[str, int]]] = [
+        (name, value) for name, value in UNLIMITED if "length" not in name
+    ]
+
+
+class SixteenMebibytes(GoodVM):
+    """It has set a limit for messages."""
+
+    found_by = "limits.messages-of-64-mib"
+    options: ClassVar[list[tuple[str, int]]] = [
+        (name, 1 << 24 if "length" in name else value) for name, value in UNLIMITED
+    ]
+
+
+class EndsOnOtherBytes(GoodVM):
+    """A connection that does not begin like HTTP/2 ends the process."""
+
+    found_by = "limits.bytes-that-are-not-grpc"
+
+    def announce(self) -> None:
+        front = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self.forward, args=(front, self.address), daemon=True).start()
+        self.address = f"127.0.0.1:{front.getsockname()[1]}"
+        super().announce()
+
+    def forward(self, front: socket.socket, address: str) -> None:
+        host, port = address.split(":")
+        while True:
+            client, _ = front.accept()
+            server = socket.create_connection((host, int(port)))
+            for pair, looks in (((client, server), True), ((server, client), False)):
+                threading.Thread(target=self.copy, args=(*pair, looks), daemon=True).start()
+
+    @staticmethod
+    def copy(source: socket.socket, target: socket.socket, looks: bool) -> None:
+        while data := source.recv(65_536):
+            if looks and not data.startswith(b"PRI"):
+                os._exit(1)
+            looks = False
+            target.sendall(data)
+        target.close()
+
+
+class EndsOnBadProtobuf(GoodVM):
+    """A request that can't be decoded ends the process."""
+
+    found_by = "limits.requests-that-are-not-protobuf"
+
+    def decoder(self, method: Any) -> Any:
+        def decode(data: bytes) -> Any:
+            try:
+                return method.request.FromString(data)
+            except DecodeError:
+                os._exit(1)
+
+        return decode
+
+
+class EndsWithoutDescriptors(GoodVM):
+    """Health opens a file, and the process ends if it can't."""
+
+    found_by = "limits.runs-out-of-descriptors"
+
+    def Health(self, request: Empty) -> pb.HealthResponse:
+        try:
+            open(os.devnull, encoding="utf-8").close()
+        except OSError:
+            os._exit(1)
+        return super().Health(request)
+
+
+class KeepsGarbage(GoodVM):
+    """It remembers what it could not parse."""
+
+    found_by = "limits.memory-stays-flat"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.bad: list[bytes] = []
+
+    def ParseBlock(self, request: pb.ParseBlockRequest) -> pb.ParseBlockResponse:
+        try:
+            return super().ParseBlock(request)
+        except ValueError:
+            self.bad.append(request.bytes)
+            raise
+
+
+class KeepsGossip(GoodVM):
+    """It remembers all gossip."""
+
+    found_by = "limits.memory-stays-flat"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.seen: set[bytes] = set()
+
+    def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
+        self.seen.add(request.msg)
+        return Empty()
+
+
+class TooManyPings(GoodVM):
+    """It allows a ping each five minutes, as gRPC does by default."""
+
+    found_by = "limits.stays-connected-when-idle"
+    options: ClassVar[list[tuple[str, int]]] = [
+        (name, value) for name, value in UNLIMITED if "ping" not in name and "keepalive" not in name
+    ]

@@ -1,0 +1,209 @@
+"""Defects in handling application messages."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import traceback
+
+from google.protobuf.empty_pb2 import Empty
+
+from tests.conformance.goodvm import GoodVM
+from vmsdk._pb.vm import vm_pb2 as pb
+
+
+class DeathByGossip(GoodVM):
+    """Gossip that is not JSON is an error."""
+
+    found_by = "messages.gossip-may-be-garbage"
+
+    def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
+        json.loads(request.msg)
+        return Empty()
+
+
+class EndByGossip(GoodVM):
+    """Gossip that is not text ends the process."""
+
+    found_by = "messages.gossip-may-be-garbage"
+
+    def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
+        try:
+            request.msg.decode()
+        except UnicodeDecodeError:
+            os._exit(3)
+        return Empty()
+
+
+class DeathByRequest(GoodVM):
+    """A request of an unknown kind is an error."""
+
+    found_by = "messages.requests-may-be-garbage"
+
+    def AppRequest(self, request: pb.AppRequestMsg) -> Empty:
+        if not request.request.startswith(b"get "):
+            raise ValueError("unknown request")
+        return super().AppRequest(request)
+
+
+class SmallMessages(GoodVM):
+    """A message of more than 64 KiB is an error."""
+
+    found_by = "messages.messages-of-1-mib"
+
+    def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
+        if len(request.msg) > 65_536:
+            raise ValueError("the message is too long")
+        return Empty()
+
+
+class UnexpectedResponse(GoodVM):
+    """A response to no request is an error."""
+
+    found_by = "messages.responses-may-be-unexpected"
+
+    def AppResponse(self, request: pb.AppResponseMsg) -> Empty:
+        raise ValueError(f"unknown request {request.request_id}")
+
+
+class UnexpectedFailure(GoodVM):
+    """A failure of no request is an error."""
+
+    found_by = "messages.responses-may-be-unexpected"
+
+    def AppRequestFailed(self, request: pb.AppRequestFailedMsg) -> Empty:
+        raise ValueError(f"unknown request {request.request_id}")
+
+
+class LateRequest(GoodVM):
+    """A request after its deadline is an error."""
+
+    found_by = "messages.requests-may-be-late"
+
+    def AppRequest(self, request: pb.AppRequestMsg) -> Empty:
+        if request.deadline.seconds < 1_000_000_000:
+            raise TimeoutError("the request is late")
+        return super().AppRequest(request)
+
+
+class FullQueue(GoodVM):
+    """It keeps gossip in a queue that has room for 100 messages."""
+
+    found_by = "messages.many-messages-in-a-row"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.queue: list[bytes] = []
+
+    def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
+        if len(self.queue) == 100:
+            raise ValueError("the queue is full")
+        self.queue.append(request.msg)
+        return Empty()
+
+
+class TracebackPerMessage(GoodVM):
+    """It logs a traceback for each message that it can't handle."""
+
+    found_by = "messages.garbage-does-not-flood-the-log"
+
+    def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
+        try:
+            json.loads(request.msg)
+        except ValueError:
+            traceback.print_exc()
+        return Empty()
+
+
+class SilentOnRequests(GoodVM):
+    """It ignores requests that it does not know."""
+
+    found_by = "messages.requests-get-a-response"
+
+    def AppRequest(self, request: pb.AppRequestMsg) -> Empty:
+        return Empty()
+
+
+class NotReady(GoodVM):
+    """Before normal operation, every message is an error."""
+
+    found_by = "messages.messages-before-normal-operation"
+
+    def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
+        if self.state != pb.STATE_NORMAL_OP:
+            raise ValueError("not bootstrapped")
+        return Empty()
+
+
+class NoCrossChain(GoodVM):
+    """A message of another chain is an error."""
+
+    found_by = "messages.messages-of-other-chains"
+    at_protocol = 36
+
+    def CrossChainAppRequest(self, request: pb.CrossChainAppRequestMsg) -> Empty:
+        raise ValueError("not supported")
+
+
+class PeerTwice(GoodVM):
+    """A peer that is connected twice is an error."""
+
+    found_by = "messages.peers-come-and-go"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.peers: set[bytes] = set()
+
+    def Connected(self, request: pb.ConnectedRequest) -> Empty:
+        if request.node_id in self.peers:
+            raise ValueError("the peer is connected already")
+        self.peers.add(request.node_id)
+        return Empty()
+
+
+class UnknownPeer(GoodVM):
+    """The end of a connection that it did not know is an error."""
+
+    found_by = "messages.peers-come-and-go"
+
+    def Disconnected(self, request: pb.DisconnectedRequest) -> Empty:
+        raise KeyError(request.node_id)
+
+
+class OddVersion(GoodVM):
+    """It parses the version of each peer, and knows the name of one client."""
+
+    found_by = "messages.peers-are-many"
+
+    def Connected(self, request: pb.ConnectedRequest) -> Empty:
+        if request.name not in ("avalanchego", "metalgo"):
+            raise ValueError(f"unknown client {request.name!r}")
+        return Empty()
+
+
+class TooManyPeers(GoodVM):
+    """It has room for 100 peers."""
+
+    found_by = "messages.peers-are-many"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.peers: set[bytes] = set()
+
+    def Connected(self, request: pb.ConnectedRequest) -> Empty:
+        self.peers.add(request.node_id)
+        if len(self.peers) > 100:
+            raise ValueError("too many peers")
+        return Empty()
+
+
+class HangsOnLateGossip(GoodVM):
+    """After Shutdown, gossip waits for a worker that has ended."""
+
+    found_by = "messages.messages-after-shutdown"
+
+    def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
+        if self.shut_down.is_set():
+            threading.Event().wait()
+        return Empty()

@@ -1,0 +1,347 @@
+"""HTTP: the VM's handlers, as the node's API server calls them."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+import grpc
+
+from vmsdk._pb.http import http_pb2
+from vmsdk._pb.http.http_grpc import HTTP
+from vmsdk.errors import MissingExtra
+from vmsdk.host.client import CHANNEL_OPTIONS
+from vmsdk.host.engine import call_failed
+from vmsdk.host.node import Host
+from vmsdk.testing.areas.handshake import connects
+from vmsdk.testing.areas.life import running
+from vmsdk.testing.bench import Bench
+from vmsdk.testing.contract import Severity, Skipped, Violation, contract
+
+if TYPE_CHECKING:
+    from vmsdk.host.http.routes import RouteRefused
+
+_SERVER = "api/server/server.go"
+_VM_SERVER = "vms/rpcchainvm/vm_server.go"
+_HANDLER = "vms/rpcchainvm/ghttp/http_server.go"
+_CLIENT = "vms/rpcchainvm/ghttp/http_client.go"
+
+_TIMEOUT_S = 10.0
+_MIB = 1024 * 1024
+_HEADERS = 1_000
+_AT_ONCE = 16
+# How long a VM may be silent about an upgrade before the client goes away.
+_QUIET_S = 0.3
+# A response that a Go VM puts into the error of a call is in its trailers, twice.
+_OPTIONS: tuple[tuple[str, Any], ...] = (*CHANNEL_OPTIONS, ("grpc.max_metadata_size", 16 * _MIB))
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+class Handler:
+    """One of the VM's handlers, called as the node's client does."""
+
+    def __init__(self, host: Host, prefix: str, address: str, channel: grpc.Channel) -> None:
+        self.prefix = prefix
+        self.path = f"/ext/bc/{host.config.chain_id}{prefix}"
+        self._address = address
+        self._headers_go_along = host.config.protocol.simple_response_headers
+        self._call: Any = channel.unary_unary(
+            HTTP.HandleSimple.path,
+            request_serializer=HTTP.HandleSimple.request.SerializeToString,
+            response_deserializer=HTTP.HandleSimple.response.FromString,
+        )
+
+    def start(
+        self,
+        method: str = "GET",
+        path: str = "",
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        timeout_s: float = _TIMEOUT_S,
+    ) -> Any:
+        """Send a request; returns the call."""
+        request = http_pb2.HandleSimpleHTTPRequest(method=method, url=self.path + path, body=body)
+        for name, value in {"Accept": "*/*", **(headers or {})}.items():
+            request.request_headers.add(key=name, values=[value])
+        if self._headers_go_along:
+            request.response_headers.add(key="Node-Id", values=["NodeID-1"])
+        return self._call.future(request, timeout_s)
+
+    def request(self, *args: Any, what: str, **options: Any) -> http_pb2.HandleSimpleHTTPResponse | None:
+        """Send a request; returns the response, or None if the VM sent its text with an error.
+
+        Raises `Violation` if the call fails for another reason than the request. *what* describes
+        the request.
+        """
+        try:
+            response: http_pb2.HandleSimpleHTTPResponse = self.start(*args, **options).result()
+        except grpc.RpcError as error:
+            failed = call_failed("HandleSimple", error)
+            # A Go VM sends status 500 as an error, and an error for an invalid request.
+            if failed.code in ("UNKNOWN", "INVALID_ARGUMENT") or _DETAILS_KEY in _trailers(error):
+                return None
+            raise Violation(
+                f"the handler {self.prefix!r} fails for {what}",
+                sent=f"HandleSimple for {self.path}: {what}",
+                got=f"{failed.code}: {failed.details}",
+                node="the client gets status 500, or waits for ever",
+                cure="serve http.HTTP at the handler's address, without limits for messages; "
+                "return errors as HTTP responses",
+            ) from None
+        return response
+
+
+def _trailers(error: grpc.RpcError) -> dict[Any, Any]:
+    # The errors that grpcio raises are calls too, which its type stubs don't say.
+    return dict(cast(grpc.Call, error).trailing_metadata() or ())
+
+
+@contextmanager
+def handlers(host: Host) -> Iterator[list[Handler]]:
+    """Connect to the VM's handlers. Raises `Skipped` if it has none."""
+    if not host.chain.handlers:
+        raise Skipped("the VM has no HTTP handlers")
+    channels = {
+        address: grpc.insecure_channel(address, options=_OPTIONS)
+        for address in set(host.chain.handlers.values())
+    }
+    try:
+        yield [
+            Handler(host, prefix, address, channels[address])
+            for prefix, address in host.chain.handlers.items()
+        ]
+    finally:
+        for channel in channels.values():
+            channel.close()
+
+
+# Routes -------------------------------------------------------------------------------------------
+
+
+@contract("http", severity=Severity.MISBEHAVES, source=_VM_SERVER)
+def handlers_are_created(bench: Bench) -> None:
+    """If CreateHandlers or the method for routes by header fails, the chain has no HTTP at all."""
+    with running(bench) as host:
+        error = host.chain.handlers_error
+        if error is not None:
+            raise Violation(
+                f"{error.method} fails",
+                sent=error.method,
+                got=f"{error.code}: {error.details}",
+                node="it logs the error, and serves nothing of this chain",
+                cure="return an empty list, or an empty address, if the VM has no handlers",
+            )
+
+
+@contract("http", severity=Severity.MISBEHAVES, source=_SERVER)
+def prefixes_are_routes(bench: Bench) -> None:
+    """A prefix is empty or a path that begins with a slash; the node serves no other."""
+    # Its libraries belong to an extra.
+    try:
+        from vmsdk.host.http.routes import ChainRoutes
+    except ModuleNotFoundError as error:
+        raise MissingExtra("HTTP routes", package=error.name or "h11", extra="testing") from None
+
+    with running(bench) as host:
+        config = host.config
+        routes = ChainRoutes(config.protocol, config.chain_id, (), host.chain.handlers, "")
+        if routes.refused:
+            refused: RouteRefused = routes.refused[0]
+            raise Violation(
+                f"a node does not serve the handler {refused.prefix!r}",
+                sent="CreateHandlers",
+                got=f"the prefixes {sorted(host.chain.handlers)}",
+                node=f"it logs an error: {refused}",
+                cure='begin the prefix with a slash, such as "/rpc", or leave it empty',
+            )
+
+
+@contract("http", severity=Severity.MISBEHAVES, source=_VM_SERVER)
+def handlers_are_served(bench: Bench) -> None:
+    """An http.HTTP service listens at the address of each handler."""
+    with running(bench) as host, handlers(host) as found:
+        addresses = set(host.chain.handlers.values()) | {host.chain.http_handler} - {""}
+        dead = sorted(address for address in addresses if not connects(address))
+        if dead:
+            raise Violation(
+                "nothing listens at a handler's address",
+                sent=f"a TCP connection to {', '.join(dead)}",
+                got="it was refused",
+                node="a client's request waits for ever",
+                cure="start the handler's server before CreateHandlers returns",
+            )
+        for handler in found:
+            for method in ("GET", "POST", "OPTIONS"):
+                response = handler.request(method, what=f"a plain {method}")
+                if response is not None and not 100 <= response.code <= 599:
+                    raise Violation(
+                        f"the handler {handler.prefix!r} returns a status that does not exist",
+                        sent=f"{method} {handler.path}",
+                        got=f"status {response.code}",
+                        node="the client gets status 500 instead",
+                        cure="set the code of every response, 200 if all is well",
+                    )
+
+
+@contract("http", severity=Severity.BETTER_NOT, source=_CLIENT, protocols=range(42, 100))
+def the_nodes_headers_are_kept(bench: Bench) -> None:
+    """From protocol 42 on, the VM gets the node's response headers, and must return them."""
+    with running(bench) as host, handlers(host) as found:
+        for handler in found:
+            response = handler.request("GET", what="a plain GET")
+            if response is not None and "Node-Id" not in {header.key for header in response.headers}:
+                raise Violation(
+                    f"the handler {handler.prefix!r} drops the node's own headers",
+                    sent=f"GET {handler.path}, with the response header Node-Id",
+                    got=f"the headers {sorted(header.key for header in response.headers)}",
+                    node="its headers are gone, also those that let browsers call the API (CORS)",
+                    cure="begin the response's headers with response_headers of the request",
+                )
+
+
+# Requests -----------------------------------------------------------------------------------------
+
+
+@contract("http", severity=Severity.MISBEHAVES, source=_HANDLER)
+def odd_requests_get_a_response(bench: Bench) -> None:
+    """Anybody can send anything: unknown paths and methods, garbage, and 1,000 headers."""
+    many = {f"X-Header-{number}": "x" * 100 for number in range(_HEADERS)}
+    with running(bench) as host, handlers(host) as found:
+        for handler in found:
+            handler.request("GET", "/no/such/path?%zz&=", what="an unknown path")
+            handler.request("BREW", what="an unknown method")
+            handler.request("", what="an empty method")
+            handler.request("GET", "\n\0 \N{PILE OF POO}", what="a malformed URL")
+            handler.request("GET", "/" + "x" * _MIB, what="a path of 1 MiB")
+            handler.request("GET", headers=many, what=f"{_HEADERS} headers")
+            for body in (b"", b"\xff\xfe", b"[" * 100_000, b'{"jsonrpc":"2.0","id":1,"method":7}'):
+                headers = {"Content-Type": "application/json"}
+                handler.request("POST", body=body, headers=headers, what="a body that is garbage")
+        bench.alive(host)
+
+
+@contract("http", severity=Severity.MISBEHAVES, source="vms/rpcchainvm/grpcutils/server.go")
+def bodies_may_be_large(bench: Bench) -> None:
+    """The node sends a request's whole body in one message, whatever its size."""
+    with running(bench) as host, handlers(host) as found:
+        for handler in found:
+            handler.request("POST", body=os.urandom(8 * _MIB), what="a body of 8 MiB")
+        bench.alive(host)
+
+
+@contract("http", severity=Severity.STOPS, source=_HANDLER)
+def clients_that_go_away(bench: Bench) -> None:
+    """A client may hang up at any time; the VM must not lose anything by it."""
+    with running(bench) as host, handlers(host) as found:
+        for handler in found:
+            for _ in range(4):
+                for call in [handler.start("POST", body=b"x" * 10_000) for _ in range(_AT_ONCE)]:
+                    call.cancel()
+            handler.request("GET", what="a GET after clients that went away")
+        bench.alive(host)
+
+
+@contract("http", severity=Severity.STOPS, source=_HANDLER)
+def requests_at_once(bench: Bench) -> None:
+    """HTTP requests come many at once, and the engine goes on meanwhile."""
+    with running(bench) as host, handlers(host) as found:
+        calls = [handler.start() for handler in found for _ in range(4 * _AT_ONCE)]
+        bench.alive(host)
+        for call in calls:
+            try:
+                call.result()
+            except grpc.RpcError as error:
+                failed = call_failed("HandleSimple", error)
+                if failed.code in ("DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "UNAVAILABLE"):
+                    raise Violation(
+                        "a handler fails when there are many requests at once",
+                        sent=f"{4 * _AT_ONCE} GET requests at once",
+                        got=f"{failed.code}: {failed.details}",
+                        node="clients get status 500",
+                        cure="queue requests, and do not hold a lock while you wait for another",
+                    ) from None
+
+
+# Upgrades and HTTP/2 ------------------------------------------------------------------------------
+
+
+@contract("http", severity=Severity.MISBEHAVES, source=_HANDLER)
+def upgrades_get_a_response(bench: Bench) -> None:
+    """A request for a WebSocket arrives by Handle, and gets status 101 or an error."""
+    with running(bench) as host, handlers(host) as found:
+        for handler in found:
+            with _upgrade(bench.url(host), handler) as client:
+                response = http.client.HTTPResponse(client)
+                try:
+                    response.begin()
+                except (OSError, http.client.HTTPException) as error:
+                    raise Violation(
+                        f"the handler {handler.prefix!r} does not respond to an upgrade",
+                        sent=f"GET {handler.path} with Upgrade: websocket",
+                        got=f"{type(error).__name__}: {error}",
+                        node="the client waits, or sees its connection closed",
+                        cure="implement Handle: hijack the connection, or write a status such as 404",
+                    ) from None
+        bench.alive(host)
+
+
+@contract("http", severity=Severity.MISBEHAVES, source=_HANDLER, protocols=range(41, 100))
+def http2_gets_a_response(bench: Bench) -> None:
+    """A VM with a handler for routes by header gets HTTP/2 requests by Handle."""
+    try:
+        import h2.connection  # noqa: F401 - httpx needs it for HTTP/2
+        import httpx
+    except ModuleNotFoundError as error:
+        raise MissingExtra("HTTP/2", package=error.name or "httpx", extra="testing") from None
+
+    with running(bench) as host:
+        if not host.chain.http_handler:
+            raise Skipped("the VM has no handler for routes by header")
+        name = "Avalanche-Api-Route" if host.config.protocol.waits_for_events else "chain-id"
+        headers = {name: str(host.config.chain_id)}
+        node = urlsplit(bench.url(host)).netloc
+        with httpx.Client(http1=False, http2=True, timeout=_TIMEOUT_S, trust_env=False) as client:
+            for method, body in (("GET", b""), ("POST", b"x" * 100_000)):
+                try:
+                    client.request(method, f"http://{node}/no/such/path", content=body, headers=headers)
+                except httpx.HTTPError as error:
+                    raise Violation(
+                        "the VM does not respond to HTTP/2",
+                        sent=f"{method} by HTTP/2 with the header {name}",
+                        got=f"{type(error).__name__}: {error}",
+                        node="the client waits, or sees its stream reset",
+                        cure="implement Handle: read the body from the node's reader, write a status",
+                    ) from None
+        bench.alive(host)
+
+
+@contract("http", severity=Severity.STOPS, source=_HANDLER)
+def streams_that_are_cut(bench: Bench) -> None:
+    """A client may close a WebSocket, or an upgrade under way, at any time."""
+    with running(bench) as host, handlers(host) as found:
+        for handler in found:
+            clients = [_upgrade(bench.url(host), handler, b"not a frame") for _ in range(_AT_ONCE)]
+            select.select(clients, [], [], _QUIET_S)  # The VM has a request at least by now.
+            for client in clients:
+                client.close()
+            handler.request("GET", what="a GET after WebSockets that were cut")
+        bench.alive(host)
+
+
+def _upgrade(url: str, handler: Handler, frames: bytes = b"") -> socket.socket:
+    """Ask for a WebSocket, and send *frames* at once."""
+    node = urlsplit(url).netloc
+    place, _, port = node.rpartition(":")
+    client = socket.create_connection((place, int(port)), timeout=_TIMEOUT_S)
+    client.sendall(
+        f"GET {handler.path} HTTP/1.1\r\nHost: {node}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        + frames
+    )
+    return client

@@ -1,0 +1,306 @@
+"""Limits: large messages, many calls and connections, few descriptors, memory, and idleness."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk._pb.vm.vm_grpc import VM
+from vmsdk.host.client import CHANNEL_OPTIONS
+from vmsdk.host.engine import call_failed
+from vmsdk.host.errors import PluginGone
+from vmsdk.host.node import Host
+from vmsdk.protocol import PROTOCOLS
+from vmsdk.state import State
+from vmsdk.testing.areas.handshake import dial
+from vmsdk.testing.areas.life import running
+from vmsdk.testing.bench import Bench
+from vmsdk.testing.contract import Severity, Skipped, Violation, contract
+from vmsdk.testing.run import resident_bytes
+
+_SERVER = "vms/rpcchainvm/grpcutils/server.go"
+_CLIENT = "vms/rpcchainvm/vm_client.go"
+
+PROMPT_S = 10.0
+_HELD_CALLS = 16
+_AT_ONCE = 200
+_KIB, _MIB = 1024, 1024 * 1024
+_LARGE_TIMEOUT_S = 60.0
+
+_DESCRIPTORS = 128
+# How many calls the plugin gets to accept that many connections.
+_ACCEPT_CALLS = 1_000
+_WARM_UP_CALLS, _MEASURED_CALLS, _CALL_BYTES = 100, 1_000, 128 * _KIB
+# Half of what one of the two methods gets.
+_GROWTH_BYTES = 32 * _MIB
+# A node pings an idle connection each 30 s; a server must allow pings each 5 s.
+_PING_S = 6
+_IDLE_S = 60.0
+
+
+@contextmanager
+def waits_held(host: Host, count: int = _HELD_CALLS) -> Iterator[None]:
+    """Keep *count* calls of WaitForEvent under way."""
+    host.chain.end_events()
+    calls = [host.client.WaitForEvent.start(Empty()) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for call in calls:
+            call.cancel()
+
+
+def check_prompt(bench: Bench, host: Host, method: str, during: str) -> None:
+    """Raise `Violation` if *method* does not return in time while the VM does something else."""
+    try:
+        bench.raw(host, method, Empty(), PROMPT_S)
+    except grpc.RpcError as error:
+        if call_failed(method, error).code == grpc.StatusCode.DEADLINE_EXCEEDED.name:
+            raise Violation(
+                f"{method} waits for other calls",
+                sent=f"{method} during {during}",
+                got=f"nothing for {PROMPT_S:.0f} s",
+                node="Health holds the chain's lock, and Gather the whole metrics page, for as long",
+                cure="calls that wait must not use up the server's threads, nor hold a lock",
+            ) from None
+
+
+@contract("limits", severity=Severity.STOPS, source=_CLIENT, protocols=range(42, max(PROTOCOLS) + 1))
+def health_does_not_wait_for_events(bench: Bench) -> None:
+    """Waiting calls, of which cancelled ones may still run, must not keep others from running."""
+    with running(bench) as host, waits_held(host):
+        for method in ("Health", "Version"):
+            check_prompt(bench, host, method, f"{_HELD_CALLS} calls of WaitForEvent")
+
+
+@contract("limits", severity=Severity.STOPS, source="vms/rpcchainvm/factory.go")
+def version_returns_any_time(bench: Bench) -> None:
+    """Version needs no state: it returns before, during and after everything else."""
+    with bench.connected() as host:
+        _check_version(bench, host, "before Initialize")
+        host.chain.initialize()
+        _check_version(bench, host, "after Initialize")
+        host.chain.create_handlers()
+        host.chain.begin_events()
+        host.chain.set_state(State.BOOTSTRAPPING)
+        _check_version(bench, host, "while the chain bootstraps")
+
+
+def _check_version(bench: Bench, host: Host, when: str) -> None:
+    try:
+        bench.raw(host, "Version", Empty(), PROMPT_S)
+    except grpc.RpcError as error:
+        raise Violation(
+            f"Version fails {when}",
+            sent=f"Version {when}",
+            got=str(call_failed("Version", error)),
+            node="it can't register the VM",
+            cure="return a constant",
+        ) from None
+
+
+@contract("limits", severity=Severity.STOPS, source=_SERVER)
+def many_calls_at_once(bench: Bench) -> None:
+    """A node has no limit for calls under way, so no call may be refused."""
+    with running(bench) as host:
+        missing = pb.GetBlockRequest(id=bytes(32))
+        calls: list[tuple[str, grpc.Future[Any]]] = []
+        for _ in range(_AT_ONCE // 2):
+            calls.append(("Version", host.client.Version.start(Empty(), _LARGE_TIMEOUT_S)))
+            calls.append(("GetBlock", host.client.GetBlock.start(missing, _LARGE_TIMEOUT_S)))
+        for name, call in calls:
+            try:
+                call.result()
+            except grpc.RpcError as error:
+                raise Violation(
+                    f"{name} fails when there are many calls at once",
+                    sent=f"{_AT_ONCE} calls of Version and GetBlock at once",
+                    got=str(call_failed(name, error)),
+                    node="an error of an engine call stops the chain",
+                    cure="queue calls instead of refusing them (maximum_concurrent_rpcs must not be set)",
+                ) from None
+
+
+# Size ---------------------------------------------------------------------------------------------
+
+
+@contract("limits", severity=Severity.STOPS, source=_SERVER)
+def messages_over_4_mib(bench: Bench) -> None:
+    """gRPC's default limit of 4 MiB must be off: blocks and requests may be larger."""
+    _parses(bench, 5 * _MIB)
+
+
+@contract("limits", severity=Severity.MISBEHAVES, source=_SERVER, slow=True)
+def messages_of_64_mib(bench: Bench) -> None:
+    """There is no limit for messages between the node and the plugin."""
+    _parses(bench, 64 * _MIB)
+
+
+def _parses(bench: Bench, size: int) -> None:
+    with running(bench) as host:
+        garbage = os.urandom(_KIB) * (size // _KIB)
+        for method, request in (
+            ("ParseBlock", pb.ParseBlockRequest(bytes=garbage)),
+            ("BatchedParseBlock", pb.BatchedParseBlockRequest(request=[garbage])),
+        ):
+            try:
+                bench.raw(host, method, request, _LARGE_TIMEOUT_S)
+            except grpc.RpcError as error:
+                failed = call_failed(method, error)
+                if failed.code == grpc.StatusCode.RESOURCE_EXHAUSTED.name:
+                    raise Violation(
+                        "the plugin's server refuses large messages",
+                        sent=f"{method} with {size // _MIB} MiB",
+                        got=f"{failed.code}: {failed.details}",
+                        node="a peer's large block fails; the node itself has no limit",
+                        cure="set the server's and the channels' maximum message length to unlimited",
+                    ) from None
+        bench.alive(host)
+
+
+# Garbage ------------------------------------------------------------------------------------------
+
+
+@contract("limits", severity=Severity.MISBEHAVES, source=_SERVER)
+def bytes_that_are_not_grpc(bench: Bench) -> None:
+    """Any local process can connect to the plugin's port and send anything."""
+    with running(bench) as host:
+        for garbage in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", os.urandom(64 * _KIB)):
+            with dial(host.client.address) as connection:
+                try:
+                    connection.sendall(garbage)
+                except OSError:
+                    pass  # It hangs up, as it should.
+        bench.alive(host)
+
+
+@contract("limits", severity=Severity.MISBEHAVES, source="vms/rpcchainvm/vm_server.go")
+def requests_that_are_not_protobuf(bench: Bench) -> None:
+    """A request that can't be decoded, or a method that doesn't exist, is an error of that call."""
+    with running(bench) as host:
+        for path in (*(method.path for method in VM.methods.values()), "/vm.VM/NoSuchMethod", "/no.such/M"):
+            call: Any = host.client.channel.unary_unary(path)
+            if path in (VM.Shutdown.path, VM.WaitForEvent.path):
+                continue  # An Empty may hold anything.
+            if not host.process.alive:
+                raise PluginGone(path, host.process.exit_code)
+            try:
+                call(b"\xff\xff\xff", timeout=PROMPT_S)
+            except ValueError:  # The channel is closed when the process ends.
+                raise PluginGone(path, host.process.exit_code) from None
+            except grpc.RpcError as error:
+                if call_failed(path, error).code == grpc.StatusCode.DEADLINE_EXCEEDED.name:
+                    raise Violation(
+                        "a request that is not protobuf makes the call hang",
+                        sent=f"{path} with the bytes ffffff",
+                        got=f"nothing for {PROMPT_S:.0f} s",
+                        node="it never sends such a request",
+                        cure="let the gRPC library decode requests, and return its error",
+                    ) from None
+        bench.alive(host)
+
+
+# Resources ----------------------------------------------------------------------------------------
+
+
+@contract("limits", severity=Severity.MISBEHAVES, source=_SERVER)
+def runs_out_of_descriptors(bench: Bench) -> None:
+    """A plugin without free file descriptors still responds, and recovers."""
+    if not os.path.isdir("/proc/self/fd"):
+        raise Skipped("only on Linux")
+    bench.command = ["/bin/sh", "-c", f'ulimit -n {_DESCRIPTORS} && exec "$@"', "sh", *bench.command]
+    with running(bench) as host:
+        sent = f"{_DESCRIPTORS} idle connections to a plugin with {_DESCRIPTORS} descriptors"
+        with ExitStack() as connections:
+            for _ in range(_DESCRIPTORS):
+                try:
+                    connections.enter_context(dial(host.client.address))
+                except BlockingIOError:
+                    break  # The backlog of a Unix socket is full.
+            for _ in range(_ACCEPT_CALLS):
+                if len(os.listdir(f"/proc/{host.process.pid}/fd")) >= _DESCRIPTORS:
+                    break
+                check_prompt(bench, host, "Version", sent)
+            for method in ("Health", "Version"):
+                check_prompt(bench, host, method, sent)
+        bench.alive(host)
+        with grpc.insecure_channel(host.client.address, options=CHANNEL_OPTIONS) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(PROMPT_S)
+            except grpc.FutureTimeoutError:
+                raise Violation(
+                    "the plugin accepts no connections after it was out of descriptors",
+                    sent=f"{sent}; then they were closed, and one was opened",
+                    got=f"no connection for {PROMPT_S:.0f} s",
+                    node="if its connection breaks, it can't reach the plugin any more",
+                    cure="go on accepting when accept fails with EMFILE",
+                ) from None
+
+
+@contract("limits", severity=Severity.MISBEHAVES, source="network/throttling/inbound_msg_throttler.go")
+def memory_stays_flat(bench: Bench) -> None:
+    """What peers send and the VM refuses must not stay in memory."""
+    with running(bench) as host:
+        if not resident_bytes(host.process.pid):
+            raise Skipped("this system does not say how much memory a process uses")
+
+        def send(count: int) -> None:
+            for number in range(count):
+                garbage = os.urandom(_CALL_BYTES)
+                try:
+                    if number % 2:
+                        bench.raw(host, "ParseBlock", pb.ParseBlockRequest(bytes=garbage), PROMPT_S)
+                    else:
+                        request = pb.AppGossipMsg(node_id=garbage[-20:], msg=garbage)
+                        bench.raw(host, "AppGossip", request, PROMPT_S)
+                except grpc.RpcError:
+                    pass  # Other checks say which of these may fail.
+
+        send(_WARM_UP_CALLS)
+        before = resident_bytes(host.process.pid)
+        send(_MEASURED_CALLS)
+        grown = resident_bytes(host.process.pid) - before
+    if grown > _GROWTH_BYTES:
+        raise Violation(
+            "the plugin's memory grows with what it refuses",
+            sent=f"{_MEASURED_CALLS} calls of ParseBlock and AppGossip with {_CALL_BYTES // _KIB} KiB each",
+            got=f"{grown // _MIB} MiB more resident memory",
+            node="the system kills the plugin or the node in the end",
+            cure="keep nothing of what is not valid, and bound every cache",
+        )
+
+
+@contract("limits", severity=Severity.STOPS, source="vms/rpcchainvm/grpcutils/client.go", slow=True)
+def stays_connected_when_idle(bench: Bench) -> None:
+    """The node pings idle connections; a server that objects to pings breaks the connection."""
+    options: list[tuple[str, Any]] = [
+        (name, _PING_S * 1_000 if name == "grpc.keepalive_time_ms" else value)
+        for name, value in CHANNEL_OPTIONS
+    ]
+    options.append(("grpc.use_local_subchannel_pool", 1))
+    ready, broken = threading.Event(), threading.Event()
+
+    def observe(state: grpc.ChannelConnectivity) -> None:
+        if state is grpc.ChannelConnectivity.READY:
+            ready.set()
+        elif ready.is_set():
+            broken.set()
+
+    with running(bench) as host, grpc.insecure_channel(host.client.address, options=options) as channel:
+        channel.subscribe(observe, try_to_connect=True)
+        if ready.wait(PROMPT_S) and broken.wait(_IDLE_S):
+            raise Violation(
+                "the plugin closes an idle connection",
+                sent=f"nothing but a ping each {_PING_S} s for {_IDLE_S:.0f} s",
+                got="the connection was closed (too_many_pings)",
+                node="it pings each 30 s: sooner or later an engine call fails, and the chain stops",
+                cure="allow pings each 5 s and without calls (grpc.http2.min_ping_interval_without_data_ms)",
+            )
+        bench.alive(host)

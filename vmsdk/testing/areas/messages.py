@@ -1,0 +1,281 @@
+"""Application messages: whatever peers send, the chain goes on."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk.errors import AppError
+from vmsdk.host.engine import call_failed
+from vmsdk.host.errors import PluginGone
+from vmsdk.host.node import Host
+from vmsdk.ids import NodeID
+from vmsdk.testing.areas.life import running
+from vmsdk.testing.bench import Bench, short
+from vmsdk.testing.contract import Severity, Violation, contract
+
+_CLIENT = "vms/rpcchainvm/vm_client.go"
+_HANDLER = "snow/networking/handler/handler.go"
+
+_PROMPT_S = 10.0
+_RESPONSE_TIMEOUT_S = 5.0
+_MIB = 1024 * 1024
+_IN_A_ROW = 1_000
+# A line or two for each bad message is what a developer may want to see.
+_LOG_LINES, _LOG_CHARACTERS = 2 * _IN_A_ROW, 512 * _IN_A_ROW
+PEER = NodeID(b"peer" * 5)
+_DEADLINE = Timestamp(seconds=4_000_000_000)
+_GARBAGE = (b"", b"\0", b"\xff" * 100, bytes(range(256)), b'{"garbage": [', os.urandom(1_000))
+
+
+def must_succeed(bench: Bench, host: Host, calls: Iterable[tuple[str, Message]], what: str) -> None:
+    """Make *calls*, whose errors stop a chain. Raises `Violation` for the first error."""
+    for method, request in calls:
+        try:
+            bench.raw(host, method, request, _PROMPT_S)
+        except (grpc.RpcError, PluginGone) as error:
+            got = str(call_failed(method, error) if isinstance(error, grpc.RpcError) else error)
+            raise Violation(
+                f"{what} stops the chain",
+                sent=f"{method} with {_shown(request)}",
+                got=got,
+                node=f'an error of {method} is fatal: "shutting down chain"',
+                cure="log what you can't handle, and return normally; answer a bad request with SendAppError",
+            ) from None
+
+
+def _shown(request: Message) -> str:
+    fields = []
+    for field, value in request.ListFields():
+        shown = short(value) if isinstance(value, bytes) else str(value).strip().replace("\n", " ")
+        fields.append(f"{field.name} {shown}")
+    return ", ".join(fields) or "nothing"
+
+
+def _gossip(data: bytes) -> tuple[str, Message]:
+    return "AppGossip", pb.AppGossipMsg(node_id=PEER, msg=data)
+
+
+def _request(data: bytes, number: int, deadline: Timestamp = _DEADLINE) -> tuple[str, Message]:
+    return "AppRequest", pb.AppRequestMsg(node_id=PEER, request_id=number, deadline=deadline, request=data)
+
+
+def _response(data: bytes, number: int) -> tuple[str, Message]:
+    return "AppResponse", pb.AppResponseMsg(node_id=PEER, request_id=number, response=data)
+
+
+def _failure(number: int, code: int, text: str) -> tuple[str, Message]:
+    return (
+        "AppRequestFailed",
+        pb.AppRequestFailedMsg(node_id=PEER, request_id=number, error_code=code, error_message=text),
+    )
+
+
+# Garbage ------------------------------------------------------------------------------------------
+
+
+@contract("messages", severity=Severity.STOPS, source=_CLIENT)
+def gossip_may_be_garbage(bench: Bench) -> None:
+    """Any peer can gossip any bytes; an error stops the chain."""
+    with running(bench) as host:
+        must_succeed(bench, host, map(_gossip, _GARBAGE), "gossip that is garbage")
+        bench.alive(host)
+
+
+@contract("messages", severity=Severity.STOPS, source=_CLIENT)
+def requests_may_be_garbage(bench: Bench) -> None:
+    """Any peer can request anything; an error stops the chain."""
+    with running(bench) as host:
+        calls = [_request(data, 2 * number) for number, data in enumerate(_GARBAGE)]
+        must_succeed(bench, host, calls, "a request that is garbage")
+        bench.alive(host)
+
+
+@contract("messages", severity=Severity.STOPS, source=_CLIENT)
+def messages_of_1_mib(bench: Bench) -> None:
+    """Messages of peers may have up to 2 MiB."""
+    data = os.urandom(_MIB)
+    with running(bench) as host:
+        calls = (_gossip(data), _request(data, 2))
+        must_succeed(bench, host, calls, "a message of 1 MiB")
+        bench.alive(host)
+
+
+@contract("messages", severity=Severity.BETTER_NOT, source="snow/networking/router/chain_router.go")
+def responses_may_be_unexpected(bench: Bench) -> None:
+    """A VM ignores a response with an unknown request ID instead of trusting the node."""
+    numbers = (0, 1, 2**31, 2**32 - 1)
+    calls = [call for number in numbers for call in (_response(b"late", number), _response(b"", number))]
+    calls += [_failure(number, code, "") for number in numbers for code in (-1, 0, 1, -(2**31))]
+    with running(bench) as host:
+        try:
+            must_succeed(bench, host, calls, "a response to no request")
+        except Violation as violation:
+            raise Violation(
+                "a response to no request is an error",
+                sent=violation.sent,
+                got=violation.got,
+                node="it drops such responses itself today; if it did not, the error would stop the chain",
+                cure="ignore a response or a failure whose request ID you don't know",
+            ) from None
+        bench.alive(host)
+
+
+@contract("messages", severity=Severity.STOPS, source=_HANDLER)
+def requests_may_be_late(bench: Bench) -> None:
+    """A request may be handled after its deadline, which is the peer's problem."""
+    with running(bench) as host:
+        deadlines = (Timestamp(), Timestamp(seconds=1), Timestamp(seconds=253_402_300_799, nanos=999_999_999))
+        calls = [_request(b"late", 2 * number, deadline) for number, deadline in enumerate(deadlines)]
+        must_succeed(bench, host, calls, "a request after its deadline")
+        bench.alive(host)
+
+
+@contract("messages", severity=Severity.STOPS, source=_HANDLER)
+def many_messages_in_a_row(bench: Bench) -> None:
+    """A peer may send as much as its bandwidth allows, and two messages are handled at once."""
+    with running(bench) as host, concurrent.futures.ThreadPoolExecutor(2) as pool:
+
+        def send(half: int) -> None:
+            numbers = range(half, _IN_A_ROW, 2)
+            calls = (_gossip(b"%d" % n) if n % 4 < 2 else _request(b"%d" % n, 2 * n) for n in numbers)
+            must_succeed(bench, host, calls, "a burst of messages")
+
+        for result in [pool.submit(send, half) for half in (0, 1)]:
+            result.result()
+        bench.alive(host)
+
+
+@contract("messages", severity=Severity.BETTER_NOT, source=_HANDLER)
+def garbage_does_not_flood_the_log(bench: Bench) -> None:
+    """A peer must not be able to fill the validator's disk through the log."""
+    with running(bench) as host:
+        lines, characters = len(bench.log), sum(map(len, bench.log))
+        calls = (_gossip(b"garbage %d" % number) for number in range(_IN_A_ROW))
+        must_succeed(bench, host, calls, "gossip that is garbage")
+        bench.alive(host)
+        lines, characters = len(bench.log) - lines, sum(map(len, bench.log)) - characters
+    if lines > _LOG_LINES or characters > _LOG_CHARACTERS:
+        raise Violation(
+            "bad messages of peers flood the log",
+            sent=f"AppGossip with garbage, {_IN_A_ROW} times",
+            got=f"{lines} lines with {characters} characters",
+            node="it writes them to its log file",
+            cure="log one line, at debug level, for a message that you can't handle",
+        )
+
+
+# Requests -----------------------------------------------------------------------------------------
+
+
+@contract("messages", severity=Severity.BETTER_NOT, source="network/p2p/network.go")
+def requests_get_a_response(bench: Bench) -> None:
+    """A peer that gets neither a response nor an error waits until its request times out."""
+    with bench.start() as host:
+        reply = host.services.network.request(PEER, b"garbage", timeout_s=2 * _RESPONSE_TIMEOUT_S)
+        try:
+            reply.result(_RESPONSE_TIMEOUT_S)
+        except AppError:
+            pass
+        except concurrent.futures.TimeoutError:
+            if host.chain.engine.fault is not None:
+                raise host.chain.engine.fault from None
+            raise Violation(
+                "a request gets neither a response nor an error",
+                sent="AppRequest with 'garbage'",
+                got=f"nothing for {_RESPONSE_TIMEOUT_S:.0f} s",
+                node="the peer's request times out, and the peer counts this node as slow",
+                cure="call SendAppResponse or SendAppError for every request",
+            ) from None
+
+
+@contract("messages", severity=Severity.STOPS, source="snow/networking/router/chain_router.go")
+def messages_before_normal_operation(bench: Bench) -> None:
+    """Messages arrive as soon as the chain is created, before it has bootstrapped."""
+    with bench.initialized() as host:
+        node = pb.ConnectedRequest(node_id=PEER, name="avalanchego", major=1, minor=13, patch=5)
+        calls = (("Connected", node), _gossip(b"early"), _request(b"early", 2), _disconnected(PEER))
+        must_succeed(bench, host, calls, "a message before normal operation")
+
+
+@contract("messages", severity=Severity.STOPS, source=_CLIENT, protocols=range(35, 37))
+def messages_of_other_chains(bench: Bench) -> None:
+    """Up to protocol 36 other chains of the node can send messages."""
+    sender: dict[str, Any] = {"chain_id": b"chain of the node".ljust(32, b".")}
+    calls: Sequence[tuple[str, Message]] = (
+        (
+            "CrossChainAppRequest",
+            pb.CrossChainAppRequestMsg(**sender, request_id=1, deadline=_DEADLINE, request=b"garbage"),
+        ),
+        ("CrossChainAppResponse", pb.CrossChainAppResponseMsg(**sender, request_id=3, response=b"late")),
+        ("CrossChainAppRequestFailed", pb.CrossChainAppRequestFailedMsg(**sender, request_id=5)),
+    )
+    with running(bench) as host:
+        must_succeed(bench, host, calls, "a message of another chain")
+        bench.alive(host)
+
+
+# Peers --------------------------------------------------------------------------------------------
+
+
+@contract("messages", severity=Severity.STOPS, source="snow/networking/handler/handler.go")
+def peers_come_and_go(bench: Bench) -> None:
+    """Connected and Disconnected may come for any node, in any order; an error stops the chain."""
+    with running(bench) as host:
+        own = host.config.identity.node_id
+        must_succeed(bench, host, (_connected(own), _connected(own)), "the node's own ID as a peer")
+        must_succeed(bench, host, (_disconnected(PEER),), "the end of a connection that the VM did not know")
+        again = (_connected(PEER), _connected(PEER), _disconnected(PEER), _disconnected(PEER))
+        must_succeed(bench, host, again, "a peer that connects or disconnects twice")
+        bench.alive(host)
+
+
+@contract("messages", severity=Severity.STOPS, source="snow/networking/handler/handler.go")
+def peers_are_many(bench: Bench) -> None:
+    """A node has thousands of peers, of all versions and clients."""
+    ids = [number.to_bytes(20, "big") for number in range(500)]
+    with running(bench) as host:
+        must_succeed(bench, host, map(_connected, ids), "the 500th peer")
+        odd = pb.ConnectedRequest(node_id=PEER, name="", major=0, minor=2**32 - 1, patch=2**32 - 1)
+        must_succeed(bench, host, [("Connected", odd)], "a peer with an odd version")
+        must_succeed(bench, host, map(_disconnected, ids), "the end of 500 connections")
+        bench.alive(host)
+
+
+def _connected(node_id: bytes) -> tuple[str, Message]:
+    return "Connected", pb.ConnectedRequest(node_id=node_id, name="metalgo", major=1, minor=13, patch=5)
+
+
+def _disconnected(node_id: bytes) -> tuple[str, Message]:
+    return "Disconnected", pb.DisconnectedRequest(node_id=node_id)
+
+
+@contract("messages", severity=Severity.MISBEHAVES, source=_HANDLER)
+def messages_after_shutdown(bench: Bench) -> None:
+    """A message may meet Shutdown: it may fail, but it must neither hang nor keep the process."""
+    with running(bench) as host:
+        host.chain.end_events()
+        try:
+            bench.raw(host, "Shutdown", Empty(), _PROMPT_S)
+            for method, request in (_gossip(b"late"), _request(b"late", 2), _response(b"late", 4)):
+                try:
+                    bench.raw(host, method, request, _PROMPT_S)
+                except grpc.RpcError as error:
+                    if call_failed(method, error).code == grpc.StatusCode.DEADLINE_EXCEEDED.name:
+                        raise Violation(
+                            f"{method} hangs after Shutdown",
+                            sent=f"Shutdown, then {method}",
+                            got=f"nothing for {_PROMPT_S:.0f} s",
+                            node="the call under way keeps the process from ending, so it is killed",
+                            cure="let messages fail once the VM is shut down",
+                        ) from None
+        except PluginGone:
+            pass  # It may end by itself once it has shut down.

@@ -1,0 +1,163 @@
+"""Metrics: what the node merges into its own metrics page, which fails as a whole."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from vmsdk._pb.io.prometheus.client import metrics_pb2
+from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk.host.engine import call_failed
+from vmsdk.host.errors import CallFailed
+from vmsdk.host.metrics import InvalidMetrics
+from vmsdk.host.node import Host
+from vmsdk.protocol import PROTOCOLS
+from vmsdk.testing.areas.life import running
+from vmsdk.testing.areas.limits import PROMPT_S, check_prompt, waits_held
+from vmsdk.testing.bench import Bench
+from vmsdk.testing.contract import Severity, Violation, contract
+
+_CLIENT = "vms/rpcchainvm/vm_client.go"
+_GATHERER = "api/metrics/prefix_gatherer.go"
+_PEERS = 500
+
+
+def gather(host: Host) -> list[metrics_pb2.MetricFamily]:
+    """Return the metrics as on the node's page. Raises `Violation` if they would break it."""
+    try:
+        return host.chain.gather()
+    except (InvalidMetrics, CallFailed) as error:
+        raise Violation(
+            "the VM's metrics break the node's metrics page",
+            sent="Gather",
+            got=str(error),
+            node="its page of all metrics fails with status 500",
+            cure="use valid and unique names and labels, and the value that the family's type names",
+        ) from None
+
+
+@contract("metrics", severity=Severity.MISBEHAVES, source=_GATHERER)
+def are_valid(bench: Bench) -> None:
+    """One invalid family makes the node's whole metrics page fail."""
+    with running(bench) as host:
+        gather(host)
+
+
+@contract("metrics", severity=Severity.MISBEHAVES, source=_GATHERER)
+def are_valid_again(bench: Bench) -> None:
+    """Metrics are gathered all the time: counters only rise, and no family comes twice."""
+    with running(bench) as host:
+        before = _counters(gather(host))
+        bench.alive(host)
+        after = _counters(gather(host))
+    fallen = sorted(name for name, value in before.items() if after.get(name, value) < value)
+    if fallen:
+        raise Violation(
+            "a counter has fallen",
+            sent="Gather twice",
+            got=f"{fallen[0]}: {before[fallen[0]]}, then {after[fallen[0]]}",
+            node="it shows the value; Prometheus takes the fall for a restart and counts wrongly",
+            cure="use a gauge for what can fall",
+        )
+
+
+def _counters(families: list[metrics_pb2.MetricFamily]) -> dict[str, float]:
+    return {
+        f"{family.name}{[(label.name, label.value) for label in metric.label]}": metric.counter.value
+        for family in families
+        if family.type == metrics_pb2.COUNTER
+        for metric in family.metric
+    }
+
+
+@contract("metrics", severity=Severity.BETTER_NOT, source=_GATHERER)
+def histograms_add_up(bench: Bench) -> None:
+    """The buckets of a histogram are cumulative: they rise with the bound, up to the count."""
+    with running(bench) as host:
+        families = gather(host)
+    for family in families:
+        for metric in family.metric:
+            buckets = [(each.upper_bound, each.cumulative_count) for each in metric.histogram.bucket]
+            finite = [count for bound, count in buckets if not math.isnan(bound)]
+            total = metric.histogram.sample_count
+            if buckets != sorted(buckets) or finite != sorted(finite) or (finite and finite[-1] > total):
+                raise Violation(
+                    f"the buckets of the histogram {family.name} do not add up",
+                    sent="Gather",
+                    got=f"the buckets {buckets} of {total} samples",
+                    node="it shows them; quantiles that are computed from them are wrong",
+                    cure="count each sample in all buckets whose bound is not below it",
+                )
+
+
+@contract("metrics", severity=Severity.MISBEHAVES, source=_CLIENT, protocols=range(35, 38))
+def are_gathered_before_initialize(bench: Bench) -> None:
+    """Up to protocol 37 the node gathers metrics as soon as the plugin has started."""
+    with bench.connected() as host:
+        try:
+            bench.raw(host, "Gather", Empty(), PROMPT_S)
+        except grpc.RpcError as error:
+            raise Violation(
+                "Gather fails before Initialize",
+                sent="Gather after the handshake",
+                got=str(call_failed("Gather", error)),
+                node="its page of all metrics fails with status 500 until the chain is initialised",
+                cure="return no metrics before Initialize",
+            ) from None
+
+
+@contract("metrics", severity=Severity.MISBEHAVES, source=_CLIENT, protocols=range(42, max(PROTOCOLS) + 1))
+def do_not_wait_for_events(bench: Bench) -> None:
+    """The node gathers without a deadline, so Gather must not wait for other calls."""
+    with running(bench) as host, waits_held(host):
+        check_prompt(bench, host, "Gather", "16 calls of WaitForEvent")
+
+
+@contract("metrics", severity=Severity.MISBEHAVES, source=_CLIENT)
+def are_gathered_at_once(bench: Bench) -> None:
+    """Two scrapes may overlap, and the engine goes on meanwhile."""
+    with running(bench) as host:
+        calls = [host.client.Gather.start(Empty(), PROMPT_S) for _ in range(8)]
+        missing = [
+            host.client.GetBlock.start(pb.GetBlockRequest(id=os.urandom(32)), PROMPT_S) for _ in range(8)
+        ]
+        for call in calls:
+            try:
+                call.result()
+            except grpc.RpcError as error:
+                raise Violation(
+                    "Gather fails when it runs twice at once",
+                    sent="8 calls of Gather at once, with 8 of GetBlock",
+                    got=str(call_failed("Gather", error)),
+                    node="its page of all metrics fails with status 500",
+                    cure="make the collection of metrics safe for threads",
+                ) from None
+        for each in missing:
+            each.exception()
+        gather(host)
+
+
+@contract("metrics", severity=Severity.BETTER_NOT, source=_GATHERER)
+def do_not_grow_with_peers(bench: Bench) -> None:
+    """Peers can take new node IDs for ever, so a label with the peer's ID fills the memory."""
+    with running(bench) as host:
+        before = _series(gather(host))
+        for number in range(_PEERS):
+            node_id = number.to_bytes(20, "big")
+            bench.raw(host, "AppGossip", pb.AppGossipMsg(node_id=node_id, msg=node_id), PROMPT_S)
+        grown = _series(gather(host)) - before
+    if grown >= _PEERS:
+        raise Violation(
+            "the VM has metrics for each peer",
+            sent=f"gossip from {_PEERS} different nodes",
+            got=f"{grown} new series",
+            node="its metrics page grows without bound",
+            cure="do not use a label for what a peer chooses",
+        )
+
+
+def _series(families: list[metrics_pb2.MetricFamily]) -> int:
+    return sum(len(family.metric) for family in families)
