@@ -19,7 +19,9 @@ if TYPE_CHECKING:
         Violation as Violation,
         contract as contract,
     )
+    from vmsdk.testing.crash import Inconsistent as Inconsistent, crash_test as crash_test
     from vmsdk.testing.devclient import DevClient as DevClient
+    from vmsdk.testing.explore import Failed as Failed, check as check
     from vmsdk.testing.run import Result as Result, Verdict as Verdict, run_checks as run_checks
 
     _HOMES: dict[str, str]
@@ -29,7 +31,9 @@ else:
         "bench": "Bench",
         "chain": "Block Chain",
         "contract": "Check Severity Skipped Violation contract",
+        "crash": "Inconsistent crash_test",
         "devclient": "DevClient",
+        "explore": "Failed check",
         "run": "Result Verdict run_checks",
     }
     _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -30,6 +30,7 @@ from vmsdk.ids import ID, NodeID
 from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.state import Event, State
 from vmsdk.testing.faults import Faults, When, garbage
+from vmsdk.testing.hook import client
 from vmsdk.testing.local import LocalHost, LocalProcess
 from vmsdk.testing.remote import RemoteVM
 from vmsdk.vm import ChainVM
@@ -48,6 +49,7 @@ Issue: TypeAlias = "Callable[[httpx.Client, Any], Any]"
 EVENT_TIMEOUT_S = 5.0
 """How long `Chain.build` waits for the VM to report work."""
 WAIT_TIMEOUT_S = 10.0
+HANDSHAKE_TIMEOUT_S = 60.0
 _RECHECK_S = 0.05
 _WIRE_LINES = 60
 _LOG_LINES = 2_000
@@ -74,7 +76,9 @@ class Block:
 
     @property
     def status(self) -> str:
-        """ "processing", "accepted", "rejected", or "parsed" if it has never been verified."""
+        """What became of it: "processing", "accepted" or "rejected"; "built" or "parsed" if it was
+        never verified, "forgotten" if it was undecided at a restart.
+        """
         return self._chain._status.get(self.id, "parsed")
 
     def __eq__(self, other: object) -> bool:
@@ -125,6 +129,8 @@ class Chain:
         """The last calls: `->` of the VM by its node, `<-` of the node by its VM."""
         self.faults = Faults(self._record)
         """Makes calls fail, hang and get lost."""
+        self.environment: dict[str, str] = {}
+        """Variables for the process of a plugin, besides the few that a node's plugins get."""
         self._host: Host | None = None
         self._remote: RemoteVM | None = None
         self._front: HTTPFront | None = None
@@ -147,6 +153,9 @@ class Chain:
             "chain_data_dir": self.data,
             "genesis": self.genesis_data,
             "protocol": self._protocol,
+            # A node gives a plugin 5 s, but a test must not depend on the machine's load.
+            "handshake_timeout_s": HANDSHAKE_TIMEOUT_S,
+            "patient": False,
             "log": lambda _stream, line: self.log.append(line),
             **self._fields,
         }
@@ -157,6 +166,9 @@ class Chain:
             if not self._is_command:
                 self._remote = RemoteVM()
                 command = self._remote.command(command, self._protocol, _Clock.moment)
+            if self.environment:
+                variables = (f"{name}={value}" for name, value in self.environment.items())
+                command = ["/usr/bin/env", *variables, *command]
             host = Host(command, **options)
         self._host = host
         try:
@@ -170,6 +182,12 @@ class Chain:
             raise
         self._note_accepted(host.chain.last_accepted)
         return self
+
+    def use_this_process(self) -> None:
+        """Run the VM in this process from the next start on, which is faster, unless it is a
+        command.
+        """
+        self.in_process = not self._is_command
 
     def stop(self) -> None:
         """Stop the VM like a node. Harmless when repeated."""
@@ -373,6 +391,12 @@ class Chain:
         return self._chain.last_accepted.height
 
     @property
+    def accepted(self) -> list[Block]:
+        """The blocks whose acceptance this test has seen, by height. Needs no running VM."""
+        found = [block for block in self._blocks.values() if block.status == "accepted"]
+        return sorted(found, key=lambda block: block.height)
+
+    @property
     def processing(self) -> list[Block]:
         """The verified, undecided blocks; parents come first."""
         return [self._blocks[each.id] for each in self._chain.processing]
@@ -427,6 +451,12 @@ class Chain:
     def id(self) -> ID:
         """The chain's ID, which signatures cover."""
         return self.host.config.chain_id
+
+    @property
+    def node_id(self) -> NodeID:
+        """The ID of the node."""
+        identity: NodeIdentity | None = self._fields.get("identity")
+        return DEFAULT_NODE_ID if identity is None else identity.node_id
 
     @property
     def host(self) -> Host:
@@ -500,6 +530,11 @@ class Chain:
             with self._delivered:
                 self._delivered.wait(_RECHECK_S)
 
+    def cancel_waits(self, count: int = 100) -> None:
+        """Make the node give up waiting for events, and wait again, *count* times."""
+        for _ in range(count):
+            self._chain._changed()
+
     def send_garbage(self, count: int = 100, *, seed: int = 0) -> None:
         """Send the VM *count* faulty messages, requests and blocks, as a hostile peer may.
 
@@ -529,9 +564,7 @@ class Chain:
     @cached_property
     def http(self) -> httpx.Client:
         """A client at the chain's URL: `chain.http.get("/api/accounts")`."""
-        import httpx
-
-        return httpx.Client(base_url=self.url(), timeout=WAIT_TIMEOUT_S)
+        return client(self.url(), has_slash="/" in self._chain.handlers)
 
     def url(self, path: str = "", *, scheme: str = "http") -> str:
         """Return the URL of *path* within the chain."""
@@ -639,8 +672,7 @@ class Chain:
             path.insert(0, parent)
             parent = parent.parent
         other = self._another(100)
-        if not self._is_command:
-            other.in_process = True
+        other.use_this_process()
         try:
             self.disk.copy_to(other.disk)
             other.start()
@@ -655,12 +687,12 @@ class _PeerOf(Peer):
     """*other* as *chain* sees it: a peer that hands messages on to another VM."""
 
     def __init__(self, chain: Chain, other: Chain) -> None:
-        super().__init__(other.host.config.identity.node_id)
+        super().__init__(other.node_id)
         self._chain = chain
         self._other = other
 
     def app_request(self, request: PeerRequest) -> None:
-        network, sender = self._network(), self._chain.host.config.identity.node_id
+        network, sender = self._network(), self._chain.node_id
         if network is None:
             return  # The other is stopped: the request times out.
 
@@ -674,7 +706,7 @@ class _PeerOf(Peer):
         network.request(sender, request.data).add_done_callback(reply)
 
     def app_gossip(self, message: bytes) -> None:
-        sender = self._chain.host.config.identity.node_id
+        sender = self._chain.node_id
 
         def deliver() -> None:
             network = self._network()

@@ -91,7 +91,8 @@ class Faults:
         *what* is a method or "database write", "engine call", "service call". A crash after an
         engine call comes before the node hears the response.
         """
-        self._check(what, {DATABASE_WRITE, ENGINE_CALL, SERVICE_CALL})
+        if what not in (DATABASE_WRITE, ENGINE_CALL, SERVICE_CALL):
+            self._check(what)
         if number < 1:
             raise ValueError(f"calls are counted from 1; {number} is not such a number")
         with self._lock:
@@ -101,17 +102,19 @@ class Faults:
         """From now on, deliver what the VM gossips to its peers twice, and in another order."""
         self._order = random.Random(seed)
 
-    def clear(self) -> None:
+    def clear(self) -> int:
         """Forget the faults and the crash that have not happened yet, and deliver what was held
-        back.
+        back. Returns the number of these faults.
         """
         with self._lock:
+            left = sum(map(len, self._planned.values()))
             self._planned.clear()
             self._crash = None
             self._order = None
             held, self._held_back = self._held_back, []
         for deliver in held:
             deliver()
+        return left
 
     # For the chain --------------------------------------------------------------------------------
 
@@ -140,15 +143,15 @@ class Faults:
         for each in due:
             each()
 
-    def _check(self, method: str, others: set[str]) -> None:
-        if method not in self._methods | others:
+    def _check(self, method: str) -> None:
+        if self._methods and method not in self._methods:
             raise ValueError(
-                f"neither the VM nor the node has a method {method!r}: give one of "
-                f"{', '.join(sorted(self._methods | others))}"
+                f"neither the VM nor the node has a method {method!r}: they have "
+                f"{', '.join(sorted(self._methods))}"
             )
 
     def _plan(self, method: str, fault: _Fault, times: int) -> None:
-        self._check(method, set())
+        self._check(method)
         with self._lock:
             self._planned.setdefault(method, deque()).extend([fault] * times)
 

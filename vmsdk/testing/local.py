@@ -10,9 +10,8 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn
 
 import grpc
@@ -252,7 +251,6 @@ class LocalProcess(PluginProcess):
         self.vm = self._make_vm()
         server = LocalServer()
         log = logging.Logger(str(self.vm.name), logging.INFO)
-        log.parent = logging.getLogger()
         log.addHandler(_Lines(lambda line: self._show("stderr", line)))
         any_server: Any = server
         addresses = Addresses("tcp")
@@ -334,10 +332,3 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         for line in self.format(record).splitlines():
             self._show(line)
-
-
-@contextmanager
-def local_host(make_vm: Callable[[], ChainVM], **options: Any) -> Iterator[LocalHost]:
-    """Start a VM in this process, and stop it afterwards."""
-    with LocalHost(make_vm, **options) as host:
-        yield host

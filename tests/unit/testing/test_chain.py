@@ -1,0 +1,353 @@
+"""The chain that tests drive, on a small VM in this process and as a plugin."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from vmsdk import chain as batteries
+from vmsdk import timestamp
+from vmsdk.errors import Fatal
+from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, HostError
+from vmsdk.ids import NodeID
+from vmsdk.testing import Chain, Inconsistent, crash_test
+
+NOON = 1_800_000_000
+
+
+class Notes(batteries.Chain):
+    def execute(self, state: batteries.State, tx: bytes, block: batteries.Header) -> None:
+        if not tx:
+            raise batteries.Invalid("a note is not empty")
+        number = state.get_int(b"count")
+        state[b"note/%d" % number] = tx
+        state.put_int(b"count", number + 1)
+
+
+class Counting(Notes):
+    """Counts its blocks beside the batch that accepts them."""
+
+    def on_accept(self, block: batteries.Block) -> None:
+        self.ctx.db.put(b"blocks", b"%d" % block.height)
+
+
+class Cowardly(Notes):
+    """Stops at the first message that it does not understand."""
+
+    def app_gossip(self, node_id: NodeID, message: bytes) -> None:
+        super().app_gossip(node_id, message)
+        raise Fatal("what is this?")
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Chain]]:
+    chains: list[Chain] = []
+
+    def make(vm: type[Notes] = Notes, **options: object) -> Chain:
+        chains.append(Chain(vm, **options))  # type: ignore[arg-type]
+        return chains[-1]
+
+    yield make
+    for each in chains:
+        each.close()
+
+
+@pytest.fixture
+def chain(make: Callable[..., Chain]) -> Chain:
+    return make().start()
+
+
+def notes(chain: Chain) -> list[bytes]:
+    with chain.snapshot() as state:
+        return [value for _, value in state.scan(b"note/")]
+
+
+# Blocks -------------------------------------------------------------------------------------------
+
+
+def test_accepting_a_fork_rejects_the_other_branch(chain: Chain) -> None:
+    chain.submit(b"a")
+    a = chain.build()
+    b = chain.fork(a.parent, [b"b", b"c"])
+    child = chain.fork(b, [b"d"])
+    assert [each.status for each in (a, b, child)] == ["processing"] * 3
+    assert chain.accept(child) == [a]
+    assert (a.status, b.status, chain.last) == ("rejected", "accepted", child)
+    assert notes(chain) == [b"b", b"c", b"d"]
+    assert chain.blocks() == [b.parent, b, child]
+
+
+def test_the_tree_shows_what_became_of_each_block(chain: Chain) -> None:
+    chain.submit(b"a")
+    a = chain.build()
+    b = chain.fork(a.parent, [b"b"])
+    chain.accept(a)
+    assert chain.tree().splitlines() == [
+        f"0 {a.parent_id} accepted",
+        f"  1 {a.id} accepted, preferred",
+        f"  1 {b.id} rejected",
+    ]
+
+
+def test_a_block_that_the_vm_refuses_is_not_processing(chain: Chain) -> None:
+    with pytest.raises(CallFailed, match="too few for a block's header"):
+        chain.verify(b"no block")
+    assert chain.processing == []
+
+
+def test_a_refused_transaction_raises_what_the_vm_raises(chain: Chain) -> None:
+    with pytest.raises(batteries.Invalid, match="a note is not empty"):
+        chain.submit(b"")
+
+
+def test_a_vm_without_work_builds_nothing(chain: Chain) -> None:
+    with pytest.raises(CallFailed, match="BuildBlock"):
+        chain.build(wait=False)
+
+
+def test_a_vm_without_submit_needs_a_function_that_issues(chain: Chain) -> None:
+    chain.vm.submit = None
+    with pytest.raises(ChainMisused, match=r"issue\(client, tx\)"):
+        chain.submit(b"a")
+
+
+# Life ---------------------------------------------------------------------------------------------
+
+
+def test_a_restart_keeps_accepted_blocks_and_forgets_undecided_ones(chain: Chain) -> None:
+    first = chain.produce(b"a")
+    chain.submit(b"b")
+    second = chain.build()
+    chain.restart()
+    assert (chain.last, chain.processing, second.status) == (first, [], "forgotten")
+    assert notes(chain) == [b"a"]
+
+
+def test_after_a_kill_nothing_can_be_called_until_a_restart(chain: Chain) -> None:
+    first = chain.produce(b"a")
+    chain.kill()
+    with pytest.raises(ChainMisused, match=r"restart\(\)"):
+        chain.build()
+    chain.restart()
+    assert chain.last == first
+
+
+@pytest.mark.parametrize(("when", "height"), [("before", 0), ("after", 1)])
+def test_a_crash_beside_the_write_of_a_block(chain: Chain, when: str, height: int) -> None:
+    chain.submit(b"a")
+    block = chain.build()
+    chain.crash_at("database write", when=when)  # type: ignore[arg-type]
+    with pytest.raises(HostError):
+        chain.accept(block)
+    assert not chain.is_running
+    chain.restart()
+    assert chain.height == height
+
+
+def test_a_vm_that_goes_on_after_a_crash_is_dead_all_the_same(make: Callable[..., Chain]) -> None:
+    chain = make(Counting).start()
+    chain.submit(b"a")
+    block = chain.build()
+    chain.crash_at("database write", 2)  # In on_accept, whose errors are only logged.
+    with pytest.raises(HostError):
+        chain.accept(block)
+    chain.restart()
+    assert chain.height == 1
+
+
+def test_a_crash_at_a_method_that_does_not_exist_is_refused(chain: Chain) -> None:
+    with pytest.raises(ValueError, match=r"'BuildBlok': they have .*BuildBlock"):
+        chain.crash_at("BuildBlok")
+
+
+def test_the_clock_stands_still_once_it_is_set(make: Callable[..., Chain]) -> None:
+    chain = make().start()
+    chain.time = NOON
+    first = chain.produce(b"a")
+    chain.time += 10
+    chain.restart()
+    second = chain.produce(b"b")
+    assert (first.timestamp.seconds, second.timestamp.seconds) == (NOON, NOON + 10)
+    chain.close()
+    assert timestamp._clock == [time.time_ns]
+
+
+# Faults -------------------------------------------------------------------------------------------
+
+
+def test_a_failed_write_stops_the_chain(chain: Chain) -> None:
+    chain.submit(b"a")
+    block = chain.build()
+    chain.faults.fail("WriteBatch", "the disk is full")
+    with pytest.raises(ChainFatal, match="the disk is full"):
+        chain.accept(block)
+    chain.restart()
+    assert chain.height == 0
+
+
+def test_a_write_whose_response_is_lost_takes_effect(chain: Chain) -> None:
+    chain.submit(b"a")
+    block = chain.build()
+    chain.faults.lose("WriteBatch")
+    with pytest.raises(ChainFatal, match="lost"):
+        chain.accept(block)
+    chain.restart()
+    assert chain.height == 1
+
+
+def test_a_held_call_waits(chain: Chain) -> None:
+    chain.submit(b"a")
+    built = threading.Event()
+
+    def build() -> None:
+        chain.build()
+        built.set()
+
+    thread = threading.Thread(target=build)
+    with chain.faults.hold("BuildBlock"):
+        thread.start()
+        chain.wait_until(lambda: chain.faults.reached["BuildBlock"] == 1)
+        assert not built.is_set()
+    thread.join()
+    assert built.is_set()
+
+
+def test_garbage_is_survived(chain: Chain) -> None:
+    chain.send_garbage(60)
+    assert chain.produce(b"a").height == 1
+
+
+def test_garbage_finds_a_vm_that_stops_at_it(make: Callable[..., Chain]) -> None:
+    with pytest.raises(ChainFatal, match="what is this"):
+        make(Cowardly).start().send_garbage(60)
+
+
+def test_waits_that_are_cancelled_lose_no_event(chain: Chain) -> None:
+    chain.cancel_waits(50)
+    chain.submit(b"a")
+    assert chain.build().height == 1
+
+
+# Peers --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scrambled", [False, True])
+def test_gossip_reaches_peers(chain: Chain, scrambled: bool) -> None:
+    chain.produce(b"a")
+    peer = chain.peer()
+    assert peer.last == chain.last
+    if scrambled:
+        chain.faults.scramble()
+    chain.submit(b"b")
+    chain.wait_until(lambda: chain.faults.reached["SendAppGossip"] > 0)
+    chain.faults.clear()
+    block = peer.build()
+    if scrambled:
+        peer.wait_until(lambda: peer.faults.reached["AppGossip"] >= 2)  # It comes twice.
+    peer.accept(block)
+    chain.follow(peer)
+    assert notes(chain) == notes(peer) == [b"a", b"b"]
+
+
+# Crash tests --------------------------------------------------------------------------------------
+
+
+def test_a_crash_test_names_the_moment_that_leaves_an_inconsistent_chain(
+    make: Callable[..., Chain],
+) -> None:
+    with pytest.raises(Inconsistent, match="keys differ") as caught:
+        crash_test(lambda chain: chain.produce(b"a"), lambda: make(Counting))
+    # The writes are the genesis block, the block, and the count, which a crash can cut off.
+    assert str(caught.value.point) == "after database write 2"
+
+
+def test_a_crash_test_covers_each_write(make: Callable[..., Chain]) -> None:
+    points = crash_test(lambda chain: chain.produce(b"a"), make)
+    writes = [str(point) for point in points if point.what == "database write"]
+    assert writes == [f"{when} database write {n}" for n in (1, 2) for when in ("before", "after")]
+
+
+def test_a_scenario_that_fails_by_itself_is_no_crash(make: Callable[..., Chain]) -> None:
+    with pytest.raises(batteries.Invalid):
+        crash_test(lambda chain: chain.produce(b""), make)
+
+
+# As a plugin --------------------------------------------------------------------------------------
+
+
+def test_both_ways_come_to_the_same(make: Callable[..., Chain]) -> None:
+    seen = []
+    for process in (False, True):
+        chain = make(process=process).start()
+        chain.time = NOON
+        with pytest.raises(batteries.Invalid, match="a note is not empty"):
+            chain.submit(b"")
+        a = chain.produce(b"a")
+        chain.time += 5
+        chain.submit(b"b")
+        b = chain.build()
+        c = chain.fork(a, [b"c"])
+        assert chain.accept(c) == [b]
+        chain.crash_at("database write")
+        with pytest.raises(HostError):
+            chain.accept(chain.fork(c, [b"d"]))
+        chain.restart()
+        chain.kill()
+        chain.restart()
+        seen.append(([block.id for block in chain.blocks()], chain.stored))
+        chain.close()
+    assert seen[0] == seen[1]
+
+
+def test_the_vm_of_a_plugin_is_out_of_reach(make: Callable[..., Chain]) -> None:
+    chain = make(process=True).start()
+    with pytest.raises(ChainMisused, match="in_process"):
+        _ = chain.vm
+
+
+def test_a_class_within_a_function_cant_be_a_plugin(make: Callable[..., Chain]) -> None:
+    class Local(Notes):
+        pass
+
+    with pytest.raises(ChainMisused, match="top level"):
+        make(Local, process=True).start()
+
+
+# In pytest ----------------------------------------------------------------------------------------
+
+FAILING = """
+import pytest
+from vmsdk import chain as batteries
+
+class Echo(batteries.Chain):
+    def execute(self, state, tx, block):
+        state[b"echo"] = tx
+
+class TestWithVM:
+    @pytest.fixture
+    def vm(self):
+        return Echo
+
+    def test_fails(self, chain):
+        chain.produce(b"hello")
+        assert chain.height == 2
+
+def test_without_a_vm(chain):
+    pass
+"""
+
+
+def test_a_failed_test_shows_the_chain(tmp_path: Path) -> None:
+    (tmp_path / "test_echo.py").write_text(FAILING)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
+    output = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path).stdout
+    assert "1 failed, 1 error" in output, output
+    for text in ("chain: blocks", "chain: last calls", "-> BlockAccept", "<- WriteBatch", "chain: log"):
+        assert text in output, (text, output)
+    assert "define a fixture `vm` in conftest.py" in output
