@@ -15,6 +15,8 @@ from vmsdk.testing.run import Result, Verdict
 
 _WIDTH = 100
 _LABEL = 9
+# Colours, which Go VMs write, and whatever else would disturb a terminal.
+_CONTROL = re.compile("\x1b\\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # XML 1.0 allows no other control characters.
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -145,7 +147,7 @@ def _violation(result: Result, others: Sequence[Result]) -> str:
     lines += [_row(label, value) for label, value in rows if value]
     if result.log:
         lines.append(_row("log", "the plugin's last lines:"))
-        lines += [f"  {'':{_LABEL}}| {line[:300]}" for line in result.log[-10:]]
+        lines += [f"  {'':{_LABEL}}| {_CONTROL.sub('', line[:300])}" for line in result.log[-10:]]
     return "\n".join(lines)
 
 

@@ -23,6 +23,7 @@ from vmsdk.host.errors import (
     ClientClosed,
     DatabaseInUse,
     DatabaseUnreadable,
+    EndedBeforeHandshake,
     HandshakeFailed,
     HostError,
     InvalidResponse,
@@ -236,10 +237,13 @@ def blame(error: BaseException) -> Violation | None:
             cure="see the end of its log",
         )
     if isinstance(error, HandshakeFailed | StartFailed):
+        ended = (
+            f"; the process ended{ending(error.exit_code)}" if isinstance(error, EndedBeforeHandshake) else ""
+        )
         return Violation(
             "the plugin can't be started",
             sent="exec, as a node does",
-            got=error.reason,
+            got=f"{error.reason}{ended}",
             node="it has no such VM",
             cure="see the end of its log",
         )

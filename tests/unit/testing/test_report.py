@@ -18,7 +18,9 @@ def check(name: str) -> Check:
 
 VIOLATION = Violation("it is wrong", sent="GetBlock", got="\x00 nothing", node="it stops", cure="mend it")
 PASSED = Result(check("life.good"), Verdict.PASSED, 0.5)
-VIOLATED = Result(check("blocks.bad"), Verdict.VIOLATED, 1, VIOLATION, log=("a line of the plugin",))
+VIOLATED = Result(
+    check("blocks.bad"), Verdict.VIOLATED, 1, VIOLATION, log=("\x1b[33ma line\x1b[0m of the\x07 plugin",)
+)
 SKIPPED = Result(check("http.none"), Verdict.SKIPPED, 0, why="the VM has no HTTP")
 HOOK = Result(check("blocks.more"), Verdict.HOOK, 1, why="the hook raised KeyError")
 ERROR = Result(check("blocks.worse"), Verdict.ERROR, 1, why="Traceback\nZeroDivisionError: oh")
@@ -89,5 +91,5 @@ def test_json_has_all_that_is_known() -> None:
     passed, violated, skipped = value["results"]
     assert (passed["name"], passed["verdict"]) == ("life.good", "passed")
     assert violated["violation"]["got"] == "\x00 nothing"
-    assert violated["log"] == ["a line of the plugin"]
+    assert violated["log"] == list(VIOLATED.log)
     assert skipped["why"] == "the VM has no HTTP"
