@@ -96,7 +96,7 @@ class Aggregator:
 
 
 class _InvalidResponse(Exception):
-    """A peer responded with something else than its signature."""
+    """A response is not the signature of its validator."""
 
 
 def _candidates(validators: WarpValidatorSet) -> list[tuple[int, NodeID]]:
