@@ -110,6 +110,14 @@ def test_nodes_that_share_a_key_are_asked_in_turn_and_count_once() -> None:
     assert subnet.asked == [first.node_id, other.node_id, second.node_id]
 
 
+def test_two_signatures_by_the_same_key_count_once() -> None:
+    subnet = Subnet(50, 40, 10)
+    first, second, other = subnet.signers.values()
+    second.secret = first.secret
+    subnet.respond = {other.node_id: refuse}
+    assert not_reached(subnet, quorum_num=100).signed_weight == 90
+
+
 def test_only_so_many_requests_are_pending_at_once() -> None:
     subnet = Subnet(*[1] * (MAX_PENDING_REQUESTS + 5))
     subnet.respond = dict.fromkeys(subnet.signers, nobody)
