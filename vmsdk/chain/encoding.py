@@ -460,6 +460,8 @@ def _product(
 
     def encode(value: _T) -> bytes:
         values = parts_of(value)
+        if len(encode_steps) == 1:
+            return encode_steps[0](values)
         return b"".join([encode_step(values) for encode_step in encode_steps])
 
     def read(data: bytes, offset: int) -> tuple[_T, int]:

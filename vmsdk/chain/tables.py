@@ -38,6 +38,7 @@ class Table(Generic[_K, _V]):
         self.prefix = prefix
         self.is_of_tuples = get_origin(key) is tuple
         self.key_parts = _key_parts(get_args(key) if self.is_of_tuples else (key,), str(self))
+        self._encode_key = self.key_parts[0].encode
         self.values: Encoding[_V] = encoding_of(value)
         self.default = None if default is None else self.values.encode(default)
 
@@ -54,7 +55,7 @@ class Table(Generic[_K, _V]):
         Raises `InvalidEncoding` if *key* is not of the table's type.
         """
         if not self.is_of_tuples:
-            return self.prefix + self.key_parts[0].encode(key)
+            return self.prefix + self._encode_key(key)
         if not isinstance(key, tuple) or len(key) != len(self.key_parts):
             raise InvalidEncoding(f"{self}: {key!r} is not a tuple of {len(self.key_parts)} items")
         return self.prefix_of(key)
@@ -90,7 +91,7 @@ class TableView(Generic[_K, _V]):
 
     def __getitem__(self, key: _K) -> _V:
         """Return the value of *key*, or the table's default. Raises `NotFound` if it has none."""
-        value = self._state.get(self._table.key(key))
+        value = self._state.lookup(self._table.key(key))
         if value is None:
             value = self._table.default
             if value is None:
@@ -105,7 +106,7 @@ class TableView(Generic[_K, _V]):
             return None
 
     def __setitem__(self, key: _K, value: _V) -> None:
-        self._state[self._table.key(key)] = self._table.values.encode(value)
+        self._state.write(self._table.key(key), self._table.values.encode(value))
 
     def __delitem__(self, key: _K) -> None:
         """Delete an entry. A missing one is not an error."""

@@ -104,6 +104,7 @@ class Gossip(Handler):
         self._pushed = _Queue()
         self._filter = Filter.sized(MIN_FILTER_ITEMS, FALSE_POSITIVES)
         self._salt = os.urandom(ID.LENGTH)
+        self._is_filled = False  # by the first step: a node that is alone needs no filter
         self._next_refill = self._next_pull = clock()
         self._pulls = SlidingWindow(PULL_THROTTLING_PERIOD_S, self._pull_limit, clock=clock)
         self._strangers = SlidingWindow(STRANGERS_PERIOD_S, MAX_STRANGERS_PULLS, clock=clock)
@@ -145,10 +146,11 @@ class Gossip(Handler):
         Returns at once, from any thread.
         """
         with self._lock:
-            self._filter.add(hash_of(item_id, self._salt))
+            if self._is_filled:
+                self._filter.add(hash_of(item_id, self._salt))
             if push and item_id not in self._pushed:
                 self._new.put(item_id, raw, self._clock())
-        if push:
+        if push and not self._wake.is_set():
             self._wake.set()
 
     # From peers -----------------------------------------------------------------------------------
@@ -312,6 +314,7 @@ class Gossip(Handler):
         """Rebuild the filter if it is too full or too old, with another salt."""
         if now < self._next_refill and self._filter.count <= self._filter.capacity(MAX_FALSE_POSITIVES):
             return
+        self._is_filled = True
         raws = self._items.raws()
         salt = os.urandom(ID.LENGTH)
         # Larger than it need be now: until it is rebuilt, items are added to it.
