@@ -56,6 +56,16 @@ class EventLostAfterAccept(GoodVM):
         return super().BlockAccept(request)
 
 
+class NeverNotifies(GoodVM):
+    """Up to protocol 41: the node is not notified of work."""
+
+    found_by = "events.work-is-reported-after-a-block"
+    at_protocol = 39
+
+    def changed(self) -> None:
+        pass
+
+
 class AlwaysReportsWork(GoodVM):
     """Work is reported although there is nothing to build."""
 
