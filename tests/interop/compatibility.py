@@ -34,6 +34,7 @@ _AREAS = {
     "services": "node services",
     "http": "HTTP",
     "everything_vm": "optional interfaces",
+    "p2p": "peer messages",
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import runpy
 import struct
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -57,6 +58,22 @@ def test_the_first_command_is_make_run_and_the_second_make_test() -> None:
 
 def test_the_chain_of_readme_is_the_example() -> None:
     assert blocks("python")[0] == (ROOT / "examples" / "guestbook" / "guestbook.py").read_text()
+
+
+def test_the_test_of_readme_passes(tmp_path: Path) -> None:
+    source, test = blocks("python")[:2]
+    (tmp_path / "guestbook.py").write_text(source)
+    (tmp_path / "conftest.py").write_text(
+        "import pytest\nfrom guestbook import GuestBook\n\n@pytest.fixture\ndef vm(): return GuestBook\n"
+    )
+    (tmp_path / "test_guestbook.py").write_text(test)
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", str(tmp_path)],
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert "1 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
 def test_the_vm_with_blocks_of_its_own_runs_from_genesis_to_a_block_that_survives(
