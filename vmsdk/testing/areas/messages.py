@@ -111,21 +111,24 @@ def messages_of_1_mib(bench: Bench) -> None:
 
 @contract("messages", severity=Severity.BETTER_NOT, source="snow/networking/router/chain_router.go")
 def responses_may_be_unexpected(bench: Bench) -> None:
-    """A VM ignores a response with an unknown request ID instead of trusting the node."""
+    """A response to no request, which a node drops, may be an error but does not end the plugin."""
     numbers = (0, 1, 2**31, 2**32 - 1)
     calls = [call for number in numbers for call in (_response(b"late", number), _response(b"", number))]
     calls += [_failure(number, code, "") for number in numbers for code in (-1, 0, 1, -(2**31))]
     with running(bench) as host:
-        try:
-            must_succeed(bench, host, calls, "a response to no request")
-        except Violation as violation:
-            raise Violation(
-                "a response to no request is an error",
-                sent=violation.sent,
-                got=violation.got,
-                node="it drops such responses itself today; if it did not, the error would stop the chain",
-                cure="ignore a response or a failure whose request ID you don't know",
-            ) from None
+        for method, request in calls:
+            try:
+                bench.raw(host, method, request, _PROMPT_S)
+            except grpc.RpcError:
+                pass  # the node's own library for VMs in Go returns one
+            except PluginGone as error:
+                raise Violation(
+                    "a response to no request ends the plugin",
+                    sent=f"{method} with {_shown(request)}",
+                    got=str(error),
+                    node="it drops such responses today; if it did not, the chain would stop",
+                    cure="ignore a response or a failure whose request ID you don't know",
+                ) from None
         bench.alive(host)
 
 
