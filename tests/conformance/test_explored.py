@@ -1,7 +1,10 @@
-"""Every example passes `vmsdk.testing.check`, whether on `vmsdk.chain` or on bare `ChainVM`."""
+"""The examples under `vmsdk.testing`: each passes `check`, and the token chain keeps its
+specification as a plugin too.
+"""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,3 +39,12 @@ def propose(client: httpx.Client, data: bytes) -> Any:
 )
 def test_an_example_passes_every_check(vm: Any, options: dict[str, Any]) -> None:
     check(vm, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_specification_of_tokens_holds_for_a_plugin() -> None:
+    specification = Path(__file__).with_name("test_tokens_spec.py")
+    command = [sys.executable, "-m", "pytest", "-q", "--vm-process", "--timeout=300", str(specification)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

@@ -62,7 +62,7 @@ class Faults:
         self.crashed_at: Point | None = None
         """Where the VM has crashed; None if it has not."""
         self._methods: set[str] = set()
-        self._order: random.Random | None = None
+        self._scrambled = False
         self._held_back: list[Callable[[], None]] = []
 
     # For tests ------------------------------------------------------------------------------------
@@ -98,9 +98,11 @@ class Faults:
         with self._lock:
             self._crash = Point(what, self.reached[what] + number, when)
 
-    def scramble(self, seed: int = 0) -> None:
-        """From now on, deliver what the VM gossips to its peers twice, and in another order."""
-        self._order = random.Random(seed)
+    def scramble(self) -> None:
+        """From now on, deliver what the VM gossips to its peers twice: the second time after the
+        next message, or when `clear` is called.
+        """
+        self._scrambled = True
 
     def clear(self) -> int:
         """Forget the faults and the crash that have not happened yet, and deliver what was held
@@ -110,7 +112,7 @@ class Faults:
             left = sum(map(len, self._planned.values()))
             self._planned.clear()
             self._crash = None
-            self._order = None
+            self._scrambled = False
             held, self._held_back = self._held_back, []
         for deliver in held:
             deliver()
@@ -129,18 +131,10 @@ class Faults:
             self._methods |= set(service.service.methods)
 
     def pass_on(self, deliver: Callable[[], None]) -> None:
-        """Deliver a message of the VM's by calling *deliver*; if they are scrambled, twice and
-        later.
-        """
+        """Deliver a message of the VM's by calling *deliver*, once or as `scramble` says."""
         with self._lock:
-            self._held_back.append(deliver)
-            if self._order is not None:
-                if self._order.random() < 0.5:
-                    return
-                self._held_back *= 2
-                self._order.shuffle(self._held_back)
-            due, self._held_back = self._held_back, []
-        for each in due:
+            again, self._held_back = self._held_back, [deliver] if self._scrambled else []
+        for each in (deliver, *again):
             each()
 
     def _check(self, method: str) -> None:

@@ -30,6 +30,10 @@ class Notes(batteries.Chain):
         state.put_int(b"count", number + 1)
 
 
+class Archive(Notes, batteries.SyncableChain):
+    sync_every = 2
+
+
 class Counting(Notes):
     """Counts its blocks beside the batch that accepts them."""
 
@@ -245,14 +249,24 @@ def test_gossip_reaches_peers(chain: Chain, scrambled: bool) -> None:
     if scrambled:
         chain.faults.scramble()
     chain.submit(b"b")
-    chain.wait_until(lambda: chain.faults.reached["SendAppGossip"] > 0)
-    chain.faults.clear()
     block = peer.build()
     if scrambled:
-        peer.wait_until(lambda: peer.faults.reached["AppGossip"] >= 2)  # It comes twice.
+        chain.faults.clear()
+        peer.wait_until(lambda: peer.faults.reached["AppGossip"] == 2)
     peer.accept(block)
     chain.follow(peer)
     assert notes(chain) == notes(peer) == [b"a", b"b"]
+
+
+def test_a_peer_syncs_the_state(make: Callable[..., Chain]) -> None:
+    chain = make(Archive).start()
+    for note in (b"a", b"b", b"c"):
+        chain.produce(note)
+    chain.wait_until(chain.host.chain.state_sync.last)
+    peer = chain.peer(state_sync=True)
+    assert peer.faults.reached["StateSummaryAccept"] == 1
+    assert chain.faults.reached["AppRequest"] > 0
+    assert (peer.last, notes(peer)) == (chain.last, notes(chain))
 
 
 # Crash tests --------------------------------------------------------------------------------------
