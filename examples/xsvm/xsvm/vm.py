@@ -111,6 +111,14 @@ class XSVM(p2p.Networked, vmsdk.BuildBlockWithContext):
     def create_handlers(self) -> dict[str, Any]:
         return {"": JSONRPC({"xsvm": Service(self)})}
 
+    def new_http_handler(self) -> Any:
+        try:
+            from xsvm.ping import PingApplication
+        except ImportError as error:
+            self.ctx.log.info("without the Ping service: %s; pip install connectrpc", error)
+            return None
+        return PingApplication()
+
     def now(self) -> int:
         """Return the Unix seconds of this node's clock."""
         return int(time.time())
