@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,9 +27,11 @@ block whenever the VM has work, and serves the VM's HTTP like a node, under /ext
   vmsdk dev vm.py:Coin --reload            one of several VMs; restart it when its code changes
   vmsdk dev package.vm --genesis g.json    the VM in a module, with a genesis
   vmsdk dev ./my-vm --protocol 43          a plugin in any language, like a node of protocol 43
+  vmsdk dev vm.py --debug                  stop at breakpoint(), with pdb in this terminal
 
 A second process of the VM, its shadow, gets each block as another node would, and must come to the same
-state; a difference is reported with its block. --alone turns it off.
+state; a difference is reported with its block. --alone turns it off. What a network would not accept of the
+VM is reported as well. POST /ext/dev steers the chain: docs/dev.md has the methods.
 
 The chain is kept in .vmsdk/<name> in the current folder, with its genesis, until --reset.
 Ctrl-C stops the VM like a node does; a second Ctrl-C kills it.
@@ -81,6 +84,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="don't run a second process of the VM that checks that it comes to the same state",
     )
     process.add_argument(
+        "--debug",
+        nargs="?",
+        type=_port,
+        const=0,
+        metavar="PORT",
+        help="stop at breakpoint(): with pdb in this terminal, or on a port for debugpy; implies --alone",
+    )
+    process.add_argument(
         "--log-level",
         choices=LOG_LEVELS,
         default="info",
@@ -111,6 +122,8 @@ class Settings:
     protocol: int
     reload: bool
     alone: bool
+    debug: int | None
+    """The port for debuggers, 0 for pdb in the terminal, None to debug nothing."""
     log_level: str
 
     @classmethod
@@ -118,8 +131,13 @@ class Settings:
         """Raises `VMError` if the target or a file is missing."""
         from vmsdk import target
 
+        found = target.find(args.target)
+        if args.debug is not None and not isinstance(found, target.SourceTarget):
+            raise VMError(f"--debug is for VMs in Python, and {args.target} is an executable")
+        if args.debug == 0 and not sys.stdin.isatty():
+            raise VMError("--debug needs a terminal: run vmsdk dev in one, or use --debug PORT with debugpy")
         return cls(
-            target=target.find(args.target),
+            target=found,
             genesis=_content("genesis", args.genesis),
             config=_content("config", args.config) or b"",
             upgrade=_content("upgrade", args.upgrade) or b"",
@@ -128,7 +146,9 @@ class Settings:
             port=args.port,
             protocol=args.protocol,
             reload=args.reload,
-            alone=args.alone,
+            # A shadow would stop at the same breakpoints.
+            alone=args.alone or args.debug is not None,
+            debug=args.debug,
             log_level=args.log_level,
         )
 

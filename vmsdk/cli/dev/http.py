@@ -13,6 +13,7 @@ from vmsdk.host.chain import Chain
 from vmsdk.host.config import ChainConfig
 from vmsdk.host.http import HTTPFront, RouteRefused, endpoint
 from vmsdk.host.http.endpoint import Endpoint
+from vmsdk.host.http.front import WRITE_TIMEOUT_S
 from vmsdk.host.http.routes import compile_template, without_patterns
 from vmsdk.host.identity import DEFAULT_NODE_ID
 from vmsdk.host.nodeapi import NodeAPI
@@ -24,7 +25,8 @@ _JSON_RPC = '{"jsonrpc":"2.0","id":1,"method":"METHOD","params":{}}'
 class ChainHTTP:
     """Serves the chain's handlers on *port*, and the node's own services and pages.
 
-    While no chain is open, other requests get status 503, as from a node that is starting.
+    While no chain is open, other requests get status 503, as from a node that is starting. If
+    *has_timeouts* is false, a response may take any time.
     """
 
     def __init__(
@@ -33,6 +35,8 @@ class ChainHTTP:
         port: int,
         screen: Screen,
         endpoints: Mapping[str, Endpoint] = MappingProxyType({}),
+        *,
+        has_timeouts: bool = True,
     ) -> None:
         self._screen = screen
         self._lock = threading.Lock()
@@ -44,6 +48,7 @@ class ChainHTTP:
             DEFAULT_NODE_ID,
             port=port,
             on_access=self._show,
+            write_timeout_s=WRITE_TIMEOUT_S if has_timeouts else threading.TIMEOUT_MAX,
             endpoints={
                 "/ext/metrics": endpoint.metrics(self._gather),
                 **NodeAPI(ChainConfig(protocol=protocol.protocol(version)), self._running).endpoints(),

@@ -23,6 +23,7 @@ from vmsdk.cli.dev import readback
 from vmsdk.errors import VMError
 from vmsdk.host.plugin import inherited
 from vmsdk.install import Launcher, added_path
+from vmsdk.rpc.watchdog import PATIENCE_VARIABLE
 from vmsdk.runtime.version import JSON_FLAG
 from vmsdk.target import SourceTarget, Target
 
@@ -38,7 +39,9 @@ class Starter:
     ended.
     """
 
-    def __init__(self, target: Target, *, protocol: int, log_level: str, reload: bool, clock: Path) -> None:
+    def __init__(
+        self, target: Target, *, protocol: int, log_level: str, reload: bool, clock: Path, debug: int | None
+    ) -> None:
         self._target = target
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,6 +63,9 @@ class Starter:
             # Bytecode is checked by modification time in seconds, but people save twice in one.
             flags=("-B",) if reload else (),
             entry=readback.__name__,
+            environment=(
+                {} if debug is None else {readback.DEBUG_VARIABLE: str(debug), PATIENCE_VARIABLE: "0"}
+            ),
         )
         self.command = _write(Path(folder) / "launcher", launcher)
         self.shadow_command = _write(Path(folder) / "shadow", replace(launcher, hash_seed=HASH_SEED))

@@ -69,6 +69,7 @@ class Life:
             log_level=settings.log_level,
             reload=settings.reload,
             clock=clock,
+            debug=settings.debug,
         )
         self._host: Host | None = None
         self._shadow: Shadow | None = None

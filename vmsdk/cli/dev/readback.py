@@ -1,4 +1,4 @@
-"""Prepares a VM for `vmsdk dev`: parses each block that it builds, and lets its clock be moved.
+"""Prepares a VM for `vmsdk dev`: reads its blocks back, moves its clock, lets it be debugged.
 
 A separate file because the VM's process imports nothing else of the command.
 """
@@ -6,17 +6,23 @@ A separate file because the VM's process imports nothing else of the command.
 from __future__ import annotations
 
 import functools
+import importlib
 import mmap
 import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from vmsdk import serving
 from vmsdk.block import Block
 from vmsdk.errors import InvalidBlock
 from vmsdk.timestamp import Timestamp, set_clock
 from vmsdk.vm import ChainVM
+
+DEBUG_VARIABLE = "GRPC_VMSDK_DEBUG"
+"""The port for debuggers, or 0 for pdb in the terminal. Set only with `--debug`."""
+_TERMINAL = "/dev/tty"
 
 CLOCK_FILE = "clock"
 """Beside the launcher: the clock's offset, see `vmsdk.host.control.Clock`."""
@@ -67,5 +73,29 @@ def _read_back(vm: ChainVM, name: str, build: Callable[..., Block], *arguments: 
     return parsed
 
 
-launch = functools.partial(serving.launch, prepare=_prepare)
-"""For the launcher, in place of `vmsdk.serving.launch`."""
+def launch(**settings: Any) -> None:
+    """Serve the VM: for the launcher, in place of `vmsdk.serving.launch`."""
+    port = os.environ.get(DEBUG_VARIABLE)
+    if port == "0":
+        sys.breakpointhook = _debug_in_terminal
+    elif port is not None and not sys.argv[1:]:
+        _listen_for_debugger(int(port))
+    serving.launch(**settings, prepare=_prepare)
+
+
+def _debug_in_terminal(*_: Any, **__: Any) -> None:
+    """Stop at the caller's line, with pdb in the terminal of `vmsdk dev`."""
+    import pdb
+
+    # A plugin's stdin is empty, and its output is read by dev.
+    keyboard, screen = open(_TERMINAL), open(_TERMINAL, "w")  # noqa: SIM115 - pdb uses them from now on
+    pdb.Pdb(stdin=keyboard, stdout=screen).set_trace(sys._getframe(1))
+
+
+def _listen_for_debugger(port: int) -> None:
+    try:
+        debugpy: Any = importlib.import_module("debugpy")
+    except ModuleNotFoundError:
+        sys.exit("vmsdk: --debug PORT needs debugpy: python -m pip install debugpy")
+    debugpy.listen(("127.0.0.1", port))
+    sys.breakpointhook = debugpy.breakpoint

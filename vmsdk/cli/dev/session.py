@@ -88,7 +88,11 @@ class Session:
             restart=lambda kill: self._inbox.post(Restart(kill)),
         )
         self._http = ChainHTTP(
-            settings.protocol, settings.port, self._screen, {devapi.PATH: devapi.endpoint(self._control)}
+            settings.protocol,
+            settings.port,
+            self._screen,
+            {devapi.PATH: devapi.endpoint(self._control)},
+            has_timeouts=settings.debug is None,
         )
         self._life: Life | None = None
         self._interruptions = 0
