@@ -38,6 +38,7 @@ def bench(protocol: int, defect: str = "") -> Bench:
     return Bench(command(protocol, defect), protocol=protocol, hook=HOOK)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_a_defect_is_found_by_its_check(defect: str) -> None:
     planted_class = DEFECTS[defect]
@@ -54,7 +55,8 @@ def test_each_check_has_a_defect() -> None:
     ] == []
 
 
-@pytest.mark.parametrize("protocol", [pytest.param(35, marks=pytest.mark.slow), 39, 45])
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", [35, 39, 45])
 @pytest.mark.parametrize("area", AREAS_WITH_DEFECTS)
 def test_the_good_vm_passes(area: str, protocol: int) -> None:
     checks = [check for check in CHECKS.values() if check.area == area and not check.slow]
@@ -62,6 +64,7 @@ def test_the_good_vm_passes(area: str, protocol: int) -> None:
     assert [result for result in results if result.verdict not in (Verdict.PASSED, Verdict.SKIPPED)] == []
 
 
+@pytest.mark.slow
 def test_a_good_vm_with_state_sync_passes() -> None:
     checks = [check for check in CHECKS.values() if check.area == "statesync"]
     results = run_checks(bench(45, "statesync:SyncingVM"), checks)
