@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import subprocess
 import threading
@@ -167,6 +168,10 @@ def starts_without_environment(bench: Bench) -> None:
         with announced(bench, environment={}):
             pass
     except EndedBeforeHandshake as error:
+        variables = [f"{name}={value}" for name, value in os.environ.items()]
+        bench.command = ["/usr/bin/env", *variables, *bench.command]
+        with announced(bench):
+            pass  # If it doesn't start now either, the environment is not the reason.
         raise Violation(
             "the plugin does not start with an empty environment",
             sent=f"a start with {ENGINE_ADDRESS_KEY} as the only variable",

@@ -15,7 +15,7 @@ from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.host.client import CHANNEL_OPTIONS
 from vmsdk.host.engine import call_failed
-from vmsdk.host.errors import PluginGone
+from vmsdk.host.errors import HostError, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.protocol import PROTOCOLS
 from vmsdk.state import State
@@ -216,7 +216,11 @@ def runs_out_of_descriptors(bench: Bench) -> None:
     if not os.path.isdir("/proc/self/fd"):
         raise Skipped("only on Linux")
     bench.command = ["/bin/sh", "-c", f'ulimit -n {_DESCRIPTORS} && exec "$@"', "sh", *bench.command]
-    with running(bench) as host:
+    with ExitStack() as resources:
+        try:
+            host = resources.enter_context(running(bench))
+        except HostError:
+            raise Skipped(f"the plugin does not start with {_DESCRIPTORS} file descriptors") from None
         sent = f"{_DESCRIPTORS} idle connections to a plugin with {_DESCRIPTORS} descriptors"
         with ExitStack() as connections:
             for _ in range(_DESCRIPTORS):
