@@ -115,7 +115,7 @@ def announces_once(bench: Bench) -> None:
             "the plugin announced itself more than once",
             sent="an OK response to the first announcement",
             got=f"{watcher.announcements} announcements",
-            node="it ignores the second, or has closed the service: the plugin gets an error",
+            node="it ignores the second, or fails it because the service is closed",
             cure="call Initialize of vm.runtime.Runtime once per process",
         )
 
@@ -144,7 +144,7 @@ def announces_a_loopback_address(bench: Bench) -> None:
 
 @contract("handshake", severity=Severity.MISBEHAVES, source=_VM)
 def listens_on_loopback_only(bench: Bench) -> None:
-    """Nobody authenticates to a plugin, so other machines must not reach it."""
+    """Calls are not authenticated, so other machines must not reach the plugin."""
     with announced(bench) as process:
         port = (process.address or "").rpartition(":")[2]
         if not port.isdecimal():
@@ -183,7 +183,7 @@ def starts_without_environment(bench: Bench) -> None:
 
 @contract("handshake", severity=Severity.BETTER_NOT, source=_RUNTIME)
 def ends_when_refused(bench: Bench) -> None:
-    """A plugin that speaks another protocol than the node must end when the node says so."""
+    """A plugin whose protocol version the node refuses exits."""
     other = bench.protocol - 1 if bench.protocol > 35 else bench.protocol + 1
     process = bench.process(protocol=other)
     try:
@@ -205,12 +205,12 @@ def ends_when_refused(bench: Bench) -> None:
 
 @contract("handshake", severity=Severity.BETTER_NOT, source=_VM)
 def ends_without_a_node(bench: Bench) -> None:
-    """A plugin that is started by hand says so and ends."""
+    """A plugin that is not started by a node prints why it can't run, and exits."""
     try:
         _run_alone(bench, {})
     except subprocess.TimeoutExpired:
         raise Violation(
-            "the plugin goes on without a node",
+            "the plugin keeps running without a node",
             sent=f"a start without {ENGINE_ADDRESS_KEY}",
             got=f"the process still ran after {_LONELY_END_S:.0f} s",
             node="nothing: no node is involved",
@@ -220,7 +220,7 @@ def ends_without_a_node(bench: Bench) -> None:
 
 @contract("handshake", severity=Severity.BETTER_NOT, source=_VM, slow=True)
 def ends_if_the_node_is_gone(bench: Bench) -> None:
-    """The node may end while the plugin starts; the plugin must not stay."""
+    """A plugin whose node ends during the handshake exits."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"

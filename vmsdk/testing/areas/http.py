@@ -210,7 +210,7 @@ def the_nodes_headers_are_kept(bench: Bench) -> None:
 
 @contract("http", severity=Severity.MISBEHAVES, source=_HANDLER)
 def odd_requests_get_a_response(bench: Bench) -> None:
-    """Anybody can send anything: unknown paths and methods, garbage, and 1,000 headers."""
+    """Unknown paths and methods, garbage and 1,000 headers get a response."""
     many = {f"X-Header-{number}": "x" * 100 for number in range(_HEADERS)}
     with running(bench) as host, handlers(host) as found:
         for handler in found:
@@ -237,7 +237,7 @@ def bodies_may_be_large(bench: Bench) -> None:
 
 @contract("http", severity=Severity.STOPS, source=_HANDLER)
 def clients_that_go_away(bench: Bench) -> None:
-    """A client may hang up at any time; the VM must not lose anything by it."""
+    """A client that hangs up during its request does no harm."""
     with running(bench) as host, handlers(host) as found:
         for handler in found:
             for _ in range(4):
@@ -249,7 +249,7 @@ def clients_that_go_away(bench: Bench) -> None:
 
 @contract("http", severity=Severity.STOPS, source=_HANDLER)
 def requests_at_once(bench: Bench) -> None:
-    """HTTP requests come many at once, and the engine goes on meanwhile."""
+    """Many HTTP requests run at once, beside the engine's calls."""
     with running(bench) as host, handlers(host) as found:
         calls = [handler.start() for handler in found for _ in range(4 * _AT_ONCE)]
         bench.alive(host)
@@ -323,7 +323,7 @@ def http2_gets_a_response(bench: Bench) -> None:
 
 @contract("http", severity=Severity.STOPS, source=_HANDLER)
 def streams_that_are_cut(bench: Bench) -> None:
-    """A client may close a WebSocket, or an upgrade under way, at any time."""
+    """A client that hangs up during or after an upgrade does no harm."""
     with running(bench) as host, handlers(host) as found:
         for handler in found:
             clients = [_upgrade(bench.url(host), handler, b"not a frame") for _ in range(_AT_ONCE)]

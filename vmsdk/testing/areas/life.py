@@ -119,7 +119,7 @@ def _ignores(bench: Bench, number: signal.Signals) -> None:
                 f"{number.name} before Shutdown ended the plugin",
                 sent=f"{number.name} in normal operation",
                 got=f"the process ended with {exit_code}",
-                node="it stops the chain: its own shutdown can't save anything any more",
+                node="it stops the chain: the VM can no longer save anything in Shutdown",
                 cure=f"ignore {number.name} until Shutdown has been called",
             )
         bench.alive(host)
@@ -146,7 +146,7 @@ def _check_not_killed(exit_code: int | None, sent: str) -> None:
 
 @contract("life", severity=Severity.MISBEHAVES, source="snow/networking/router/chain_router.go")
 def shuts_down_with_calls_under_way(bench: Bench) -> None:
-    """Shutdown must not wait for the calls that it ends itself."""
+    """Shutdown ends the calls under way instead of waiting for them."""
     with running(bench) as host:
         held: list[grpc.Future[Any]] = []
         if host.config.protocol.waits_for_events:
@@ -204,7 +204,7 @@ def ends_with_the_node(bench: Bench) -> None:
                 os.kill(pid, signal.SIGKILL)
     if left:
         raise Violation(
-            "the plugin goes on after its node was killed",
+            "the plugin keeps running after its node was killed",
             sent="SIGKILL to the node",
             got=f"the plugin still ran after {_PROMPT_S:.0f} s",
             node="the next node can't open what the old plugin still holds",
@@ -298,7 +298,7 @@ def keeps_its_streams(bench: Bench) -> None:
                 f"the plugin has closed or redirected {' and '.join(lost)}",
                 sent="nothing: a start up to normal operation",
                 got=f"{' and '.join(lost)} no longer lead to the node",
-                node="it takes the plugin for dead: SIGTERM, and SIGKILL 5 s later",
+                node="it treats the plugin as dead: SIGTERM, and SIGKILL 5 s later",
                 cure="leave descriptors 1 and 2 as they are, and log to them",
             )
 
@@ -391,13 +391,13 @@ def _in_folder(folder: str, command: list[str], action: str = "") -> list[str]:
 
 @contract("life", severity=Severity.MISBEHAVES, source=_STOPPER)
 def leaves_no_child(bench: Bench) -> None:
-    """The node knows only the plugin's process; what that has started must end with it."""
+    """Processes that the plugin has started end with it."""
     _check_children(bench, "Shutdown, then SIGTERM", Host.stop)
 
 
 @contract("life", severity=Severity.MISBEHAVES, source=_STOPPER)
 def leaves_no_child_when_killed(bench: Bench) -> None:
-    """Processes that a plugin has started end with it even if it is killed."""
+    """Processes that the plugin has started end with it even if it is killed."""
     _check_children(bench, "SIGKILL", Host.kill)
 
 
@@ -499,7 +499,7 @@ def health_is_json(bench: Bench) -> None:
 
 @contract("life", severity=Severity.MISBEHAVES, source="vms/rpcchainvm/vm_server.go")
 def calls_after_shutdown_return(bench: Bench) -> None:
-    """A call that meets Shutdown fails or succeeds, but does not hang."""
+    """A call after Shutdown may fail, but must not hang."""
     with running(bench) as host:
         host.chain.end_events()
         try:

@@ -74,7 +74,7 @@ def check_prompt(bench: Bench, host: Host, method: str, during: str) -> None:
 
 @contract("limits", severity=Severity.STOPS, source=_CLIENT, protocols=range(42, max(PROTOCOLS) + 1))
 def health_does_not_wait_for_events(bench: Bench) -> None:
-    """Waiting calls, of which cancelled ones may still run, must not keep others from running."""
+    """Health and Version return while calls of WaitForEvent are waiting."""
     with running(bench) as host, waits_held(host):
         for method in ("Health", "Version"):
             check_prompt(bench, host, method, f"{_HELD_CALLS} calls of WaitForEvent")
@@ -82,7 +82,7 @@ def health_does_not_wait_for_events(bench: Bench) -> None:
 
 @contract("limits", severity=Severity.STOPS, source="vms/rpcchainvm/factory.go")
 def version_returns_any_time(bench: Bench) -> None:
-    """Version needs no state: it returns before, during and after everything else."""
+    """Version returns at any time, also before Initialize."""
     with bench.connected() as host:
         _check_version(bench, host, "before Initialize")
         host.chain.initialize()
@@ -108,7 +108,7 @@ def _check_version(bench: Bench, host: Host, when: str) -> None:
 
 @contract("limits", severity=Severity.STOPS, source=_SERVER)
 def many_calls_at_once(bench: Bench) -> None:
-    """A node has no limit for calls under way, so no call may be refused."""
+    """The number of calls under way is not limited, so no call may be refused."""
     with running(bench) as host:
         missing = pb.GetBlockRequest(id=bytes(32))
         calls: list[tuple[str, grpc.Future[Any]]] = []
@@ -133,7 +133,7 @@ def many_calls_at_once(bench: Bench) -> None:
 
 @contract("limits", severity=Severity.STOPS, source=_SERVER)
 def messages_over_4_mib(bench: Bench) -> None:
-    """gRPC's default limit of 4 MiB must be off: blocks and requests may be larger."""
+    """gRPC's default message limit of 4 MiB must be off: blocks and requests may be larger."""
     _parses(bench, 5 * _MIB)
 
 
@@ -170,7 +170,7 @@ def _parses(bench: Bench, size: int) -> None:
 
 @contract("limits", severity=Severity.MISBEHAVES, source=_SERVER)
 def bytes_that_are_not_grpc(bench: Bench) -> None:
-    """Any local process can connect to the plugin's port and send anything."""
+    """A connection that sends anything but gRPC does no harm."""
     with running(bench) as host:
         for garbage in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", os.urandom(64 * _KIB)):
             with dial(host.client.address) as connection:
@@ -250,7 +250,7 @@ def runs_out_of_descriptors(bench: Bench) -> None:
 
 @contract("limits", severity=Severity.MISBEHAVES, source="network/throttling/inbound_msg_throttler.go")
 def memory_stays_flat(bench: Bench) -> None:
-    """What peers send and the VM refuses must not stay in memory."""
+    """What the VM refuses does not stay in memory."""
     with running(bench) as host:
         if not resident_bytes(host.process.pid):
             raise Skipped("this system does not say how much memory a process uses")

@@ -134,7 +134,7 @@ def responses_may_be_unexpected(bench: Bench) -> None:
 
 @contract("messages", severity=Severity.STOPS, source=_HANDLER)
 def requests_may_be_late(bench: Bench) -> None:
-    """A request may be handled after its deadline, which is the peer's problem."""
+    """A request whose deadline has passed is not an error."""
     with running(bench) as host:
         deadlines = (Timestamp(), Timestamp(seconds=1), Timestamp(seconds=253_402_300_799, nanos=999_999_999))
         calls = [_request(b"late", 2 * number, deadline) for number, deadline in enumerate(deadlines)]
@@ -144,7 +144,7 @@ def requests_may_be_late(bench: Bench) -> None:
 
 @contract("messages", severity=Severity.STOPS, source=_HANDLER)
 def many_messages_in_a_row(bench: Bench) -> None:
-    """A peer may send as much as its bandwidth allows, and two messages are handled at once."""
+    """A peer may send any number of messages, and two are handled at once."""
     with running(bench) as host, concurrent.futures.ThreadPoolExecutor(2) as pool:
 
         def send(half: int) -> None:
@@ -263,7 +263,7 @@ def _disconnected(node_id: bytes) -> tuple[str, Message]:
 
 @contract("messages", severity=Severity.MISBEHAVES, source=_HANDLER)
 def messages_after_shutdown(bench: Bench) -> None:
-    """A message may meet Shutdown: it may fail, but it must neither hang nor keep the process."""
+    """A message that arrives during Shutdown may fail, but must not hang."""
     with running(bench) as host:
         host.chain.end_events()
         try:

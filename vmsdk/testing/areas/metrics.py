@@ -1,4 +1,4 @@
-"""Metrics: what the node merges into its own metrics page, which fails as a whole."""
+"""Metrics, which the node merges into its own metrics page."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def gather(host: Host) -> list[metrics_pb2.MetricFamily]:
 
 @contract("metrics", severity=Severity.MISBEHAVES, source=_GATHERER)
 def are_valid(bench: Bench) -> None:
-    """One invalid family makes the node's whole metrics page fail."""
+    """Every metric family is valid: one that is not breaks the node's whole metrics page."""
     with running(bench) as host:
         gather(host)
 
 
 @contract("metrics", severity=Severity.MISBEHAVES, source=_GATHERER)
 def are_valid_again(bench: Bench) -> None:
-    """Metrics are gathered all the time: counters only rise, and no family comes twice."""
+    """Metrics stay valid when they are gathered again, and counters never fall."""
     with running(bench) as host:
         before = _counters(gather(host))
         bench.alive(host)
@@ -118,7 +118,7 @@ def do_not_wait_for_events(bench: Bench) -> None:
 
 @contract("metrics", severity=Severity.MISBEHAVES, source=_CLIENT)
 def are_gathered_at_once(bench: Bench) -> None:
-    """Two scrapes may overlap, and the engine goes on meanwhile."""
+    """Gather can run several times at once, beside the engine's calls."""
     with running(bench) as host:
         calls = [host.client.Gather.start(Empty(), PROMPT_S) for _ in range(8)]
         missing = [
@@ -142,7 +142,7 @@ def are_gathered_at_once(bench: Bench) -> None:
 
 @contract("metrics", severity=Severity.BETTER_NOT, source=_GATHERER)
 def do_not_grow_with_peers(bench: Bench) -> None:
-    """Peers can take new node IDs for ever, so a label with the peer's ID fills the memory."""
+    """The number of series does not grow with the number of peers."""
     with running(bench) as host:
         before = _series(gather(host))
         for number in range(_PEERS):
