@@ -7,6 +7,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -177,12 +178,12 @@ class WritesBesideItself(GoodVM):
 
 
 class NeedsAWritableDirectory(GoodVM):
-    """It opens a log file in the working directory."""
+    """It opens a temporary file in the working directory."""
 
     found_by = "life.starts-in-a-read-only-directory"
 
     def announce(self) -> None:
-        with open("vm.log", "a", encoding="utf-8"):
+        with tempfile.TemporaryFile(dir="."):
             super().announce()
 
 
