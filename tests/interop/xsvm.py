@@ -150,10 +150,10 @@ class Chain:
         self.keys = [PrivateKey(self._bytes(32)) for _ in range(4)]
         self.addresses = [address_of(key.public_key.format()) for key in self.keys]
         self.signers = sorted(
-            (self._bytes(31).rjust(32, b"\0") for _ in range(self.random.randint(1, 4))),
+            (self._bytes(31).rjust(32, b"\0") for _ in range(self.random.randint(2, 5))),
             key=lambda secret: bls.uncompress(bls.public_key(secret)),
         )
-        self.weights = [self.random.choice([1, 2, 10, 10**15]) for _ in self.signers]
+        self.weights = [self.random.choice([2, 3, 4, 4, 10**15]) for _ in self.signers]
         owned = [
             Allocation(self.random.choice(self.addresses), self._amount(MAX_U64))
             for _ in range(self.random.randint(2, 8))
@@ -198,11 +198,11 @@ class Chain:
         nonce = states.nonce(state, sender) if self._mostly() else self.random.choice([0, 1, 7, MAX_U64])
         kind = self.random.random()
         unsigned: Transfer | Export | Import
-        if kind < 0.6:
+        if kind < 0.45:
             asset = self.random.choice([self.id, self.id, self.id, self.peer_id, ID(self._bytes(32))])
             amount = self._amount(states.balance(state, sender, asset))
             unsigned = Transfer(self._chain_id(), nonce, self._amount(5), asset, amount, self._to())
-        elif kind < 0.8:
+        elif kind < 0.6:
             is_return = self.random.random() < 0.4
             amount = self._amount(states.balance(state, sender, self.peer_id if is_return else self.id))
             peer = self.peer_id if self._mostly() else ID(self._bytes(32))
@@ -221,7 +221,7 @@ class Chain:
         raw = self.broken(payload.to_bytes()) if self.random.random() < 0.1 else payload.to_bytes()
         network_id = NETWORK_ID if self._mostly() else 1
         unsigned = warp.UnsignedMessage(network_id, self.peer_id if self._mostly() else self.id, raw)
-        indices = [i for i in range(len(self.signers)) if self.random.random() < 0.9]
+        indices = [i for i in range(len(self.signers)) if self.random.random() < 0.8]
         signed = [bls.sign(self.signers[i], unsigned.encode()) for i in indices]
         signature = bls.aggregate_signatures(signed) if signed else self._bytes(96)
         if not self._mostly():
