@@ -196,6 +196,7 @@ def test_one_object_follows_one_chain(store: Store) -> None:
         index.start(store.feed, LOG)
     with pytest.raises(VMError, match="Index doesn't follow a chain yet"):
         Index().wait_for(0)
+    index.wait_for(2, DEADLINE_S)
     end(store, index)
     with pytest.raises(VMError, match="Index has stopped at height 2, before 9"):
         index.wait_for(9)
