@@ -61,6 +61,7 @@ ODDITIES = {
     "thread that never ends": "import threading\nthreading.Thread(target=threading.Event().wait).start()",
     "closed descriptors": "import os\nprint('the module is done', flush=True)\nos.closerange(0, 3)",
     "arguments": "import argparse\nargparse.ArgumentParser().parse_args()",
+    "no arguments": "import sys\nsys.argv.clear()",
     "command that stays": (
         "import subprocess\nsubprocess.Popen(['/bin/sleep', '20'], stdout=subprocess.DEVNULL)"
     ),

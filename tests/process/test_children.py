@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from vmsdk.cli.dev.launch import Starter
+from vmsdk.host.control import Clock
 from vmsdk.host.node import Host
 from vmsdk.install import install
 from vmsdk.protocol import DEFAULT_PROTOCOL
@@ -92,7 +93,14 @@ def start(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         file = tmp_path / "poolvm.py"
         file.write_text(source, encoding="utf-8")
         if request.param == "dev":
-            starter = Starter(find(str(file)), protocol=DEFAULT_PROTOCOL, log_level="info", reload=False)
+            starter = Starter(
+                find(str(file)),
+                protocol=DEFAULT_PROTOCOL,
+                log_level="info",
+                reload=False,
+                clock=Clock(tmp_path / "clock").file,
+                debug=None,
+            )
             closing.append(starter)
             command: Any = starter.command
         else:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from vmsdk.cli.dev.launch import Starter
+from vmsdk.host.control import Clock
 from vmsdk.host.node import Host
 from vmsdk.install import install
 from vmsdk.protocol import DEFAULT_PROTOCOL
@@ -47,7 +48,14 @@ def lives(command: list[str] | Path) -> str:
 @pytest.mark.parametrize("oddity", ODDITIES.values(), ids=ODDITIES)
 def test_a_modules_oddity_has_no_effect_in_dev_on_trial_and_on_a_node(tmp_path: Path, oddity: str) -> None:
     source = write(tmp_path / "source", oddity)
-    starter = Starter(find(str(source)), protocol=DEFAULT_PROTOCOL, log_level="info", reload=False)
+    starter = Starter(
+        find(str(source)),
+        protocol=DEFAULT_PROTOCOL,
+        log_level="info",
+        reload=False,
+        clock=Clock(tmp_path / "clock").file,
+        debug=None,
+    )
     try:
         assert starter.name() == "oddvm"
         in_dev = lives(starter.command)

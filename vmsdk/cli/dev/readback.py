@@ -26,6 +26,7 @@ _TERMINAL = "/dev/tty"
 
 CLOCK_FILE = "clock"
 """Beside the launcher: the clock's offset, see `vmsdk.host.control.Clock`."""
+_FOLDER = os.path.dirname(os.path.abspath(sys.argv[0]))  # before the VM's code can change sys.argv
 
 
 def _prepare(vm: ChainVM) -> None:
@@ -35,7 +36,7 @@ def _prepare(vm: ChainVM) -> None:
 
 def _follow_clock() -> None:
     """Set this process's clock to the machine's, moved by what `dev_increaseTime` has written."""
-    with open(os.path.join(os.path.dirname(sys.argv[0]), CLOCK_FILE), "rb") as file:
+    with open(os.path.join(_FOLDER, CLOCK_FILE), "rb") as file:
         offset = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     set_clock(lambda: time.time_ns() + int.from_bytes(offset[:8], "big", signed=True))
 
