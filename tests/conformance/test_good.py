@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,16 @@ from vmsdk import cli
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HOOKS = Path(__file__).parent / "hooks"
 
+# A run takes a minute or two. All twelve: VMSDK_TEST_EVERY_PROTOCOL=1 make test-slow
+SOME = [("timestamp", 39), ("guestbook", 43), ("tokens", 45), ("feed", 45)]
+ALL = [(example, protocol) for example, _ in SOME for protocol in (39, 43, 45)]
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("protocol", [39, 43, 45])
-@pytest.mark.parametrize("example", ["timestamp", "guestbook", "tokens", "feed"])
+@pytest.mark.parametrize(
+    ("example", "protocol"), ALL if os.environ.get("VMSDK_TEST_EVERY_PROTOCOL") else SOME
+)
 def test_an_example_keeps_the_contract(
     example: str, protocol: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
