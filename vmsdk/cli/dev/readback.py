@@ -26,17 +26,11 @@ _TERMINAL = "/dev/tty"
 
 CLOCK_FILE = "clock"
 """Beside the launcher: the clock's offset, see `vmsdk.host.control.Clock`."""
-_FOLDER = os.path.dirname(os.path.abspath(sys.argv[0]))  # before the VM's code can change sys.argv
-
-
-def _prepare(vm: ChainVM) -> None:
-    _follow_clock()
-    _read_back_blocks(vm)
 
 
 def _follow_clock() -> None:
     """Set this process's clock to the machine's, moved by what `dev_increaseTime` has written."""
-    with open(os.path.join(_FOLDER, CLOCK_FILE), "rb") as file:
+    with open(os.path.join(os.path.dirname(sys.argv[0]), CLOCK_FILE), "rb") as file:
         offset = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     set_clock(lambda: time.time_ns() + int.from_bytes(offset[:8], "big", signed=True))
 
@@ -81,7 +75,9 @@ def launch(**settings: Any) -> None:
         sys.breakpointhook = _debug_in_terminal
     elif port is not None and not sys.argv[1:]:
         _listen_for_debugger(int(port))
-    serving.launch(**settings, prepare=_prepare)
+    # Before the VM's code, which may change sys.argv, or close descriptors that the file would get.
+    _follow_clock()
+    serving.launch(**settings, prepare=_read_back_blocks)
 
 
 def _debug_in_terminal(*_: Any, **__: Any) -> None:
