@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 from pathlib import Path
+
+from vmsdk.host import devapi
 
 from .devcommand import TIMEOUT_S, TIMESTAMP_VM, Dev
 
@@ -28,6 +31,6 @@ def test_the_session_with_anvils_verbs_gives_what_is_printed(tmp_path: Path) -> 
 
 
 def test_every_method_is_documented() -> None:
-    source = (Path(__file__).parents[2] / "vmsdk" / "host" / "devapi.py").read_text(encoding="utf-8")
+    source = inspect.getsource(devapi)
     methods = set(re.findall(r'"(dev_\w+)": Control', source))
     assert methods == set(re.findall(r"`(dev_\w+)`", DEV))
