@@ -17,6 +17,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.client import VMClient
@@ -510,14 +511,13 @@ def calls_after_shutdown_return(bench: Bench) -> None:
                 ("AppGossip", pb.AppGossipMsg(node_id=bytes(20), msg=b"late")),
                 ("GetBlock", pb.GetBlockRequest(id=bytes(32))),
             ):
-                _returns(bench, host, method, request)
+                returns(bench, host, method, request)
         except (PluginGone, ClientClosed):
             pass  # A plugin may end by itself once it has shut down.
 
 
-def _returns(
-    bench: Bench, host: Host, method: str, request: Empty | pb.AppGossipMsg | pb.GetBlockRequest
-) -> None:
+def returns(bench: Bench, host: Host, method: str, request: Message) -> None:
+    """Call a method of a VM that is shut down. Raises `Violation` if it hangs."""
     try:
         bench.raw(host, method, request, _PROMPT_S)
     except grpc.RpcError as error:
