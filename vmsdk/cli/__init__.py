@@ -30,6 +30,7 @@ A TARGET is a VM: path/vm.py, path/vm.py:Class, package.module:Class, or a plugi
   vmsdk new my-chain                make a project for a new VM
   vmsdk dev vm.py                   run it without a node, with HTTP on 127.0.0.1:9650
   vmsdk dev vm.py --reload          restart it whenever its code changes
+  vmsdk check vm.py                 check that it keeps the contract with the node
   vmsdk COMMAND --help              the options of a command
 """
 
