@@ -25,6 +25,10 @@ FIRST_PAGE_BLOCKS = 16
 MAX_REASON_BYTES = 123
 """Of the close of a WebSocket (RFC 6455, 5.5)."""
 
+# The IANA registry that extends RFC 6455, section 7.4.1. vmsdk's server closes with it as well, so
+# clients see one code, whichever of the two is first.
+_RESTARTING = 1012
+
 
 class AcceptedBlock(Protocol):
     """What the feed reads of a block."""
@@ -126,8 +130,8 @@ class Feed(Generic[BlockT]):
         """Send `convert(block)` as JSON for each block, until the client leaves or the chain stops.
 
         *websocket* is that of a FastAPI or Starlette endpoint, not accepted yet. It is closed with
-        code 1008 and a reason if the blocks from *start* on are not stored, 1001 if the chain
-        stops.
+        code 1008 and a reason if the blocks from *start* on are not stored, 1012 (the service
+        restarts) if the chain stops.
         """
         await websocket.accept()
         sender = asyncio.ensure_future(self._send(websocket, convert, start))
@@ -154,7 +158,7 @@ class Feed(Generic[BlockT]):
                     break
         except NotFound as error:
             return 1008, str(error)[:MAX_REASON_BYTES]
-        return 1001, "the chain is shutting down"
+        return _RESTARTING, "the chain is shutting down"
 
     # For readers ----------------------------------------------------------------------------------
 
