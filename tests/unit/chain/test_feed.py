@@ -286,7 +286,7 @@ def test_a_websocket_gets_the_blocks_and_the_reason_when_the_chain_stops() -> No
         assert json.loads((await client.receive())["text"]) == {"height": 2}
         store.feed.close()
         closed = await client.receive()
-        assert (closed["code"], closed["reason"]) == (1001, "the chain is shutting down")
+        assert (closed["code"], closed["reason"]) == (1012, "the chain is shutting down")
         await client.endpoint
 
     asyncio.run(main())
