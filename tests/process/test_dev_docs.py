@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+import shutil
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from vmsdk.host import devapi
 
@@ -14,6 +17,7 @@ from .devcommand import TIMEOUT_S, TIMESTAMP_VM, Dev
 DEV = (Path(__file__).parents[2] / "docs" / "dev.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the session calls curl")
 def test_the_session_with_anvils_verbs_gives_what_is_printed(tmp_path: Path) -> None:
     session = re.search(r"^```console\n(.*?)^```$", DEV, re.MULTILINE | re.DOTALL)
     assert session is not None
