@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from vmsdk import bls
 from vmsdk.errors import VMError
@@ -92,7 +93,8 @@ def _call(control: Control, name: str, method: Callable[..., Any], params: Any) 
 
 def _read(name: str, value: Any, kind: Any) -> Any:
     """Convert a value of JSON. Raises `ValueError` or `VMError`."""
-    kinds = getattr(kind, "__args__", (kind,)) if not hasattr(kind, "__origin__") else (kind,)
+    # `X | None` is a `types.UnionType` before Python 3.14, and a `typing.Union` from then on.
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     if value is None and type(None) in kinds:
         return None
     wanted = kinds[0]
@@ -111,7 +113,7 @@ def _read(name: str, value: Any, kind: Any) -> Any:
         return _bytes(name, value)
     if wanted in (ID, NodeID) and isinstance(value, str):
         return wanted.from_string(value)
-    if getattr(wanted, "__origin__", None) is Sequence and isinstance(value, list):
+    if get_origin(wanted) is Sequence and isinstance(value, list):
         return [_validator(each) for each in value]
     words = {
         bool: "true or false",
