@@ -9,9 +9,9 @@ from pathlib import Path
 
 from benchmarks.table import markdown
 
-# What makes the frame, not a benchmark. network_start needs a real node and has a command of its
-# own.
-_FRAME = {"__init__", "__main__", "table", "contenders", "barevm", "httpload", "network_start"}
+# What makes the frame, not a benchmark. network_start and xsvm need a real node and are commands of
+# their own.
+_FRAME = {"__init__", "__main__", "table", "contenders", "barevm", "httpload", "network_start", "xsvm"}
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ import pytest
 from .build import NODES_WITH_PEER
 from .nodes import Node
 
-pytest.importorskip("coincurve", reason="examples/xsvm needs coincurve")
+pytest.importorskip("btclib_secp256k1", reason="examples/xsvm needs btclib-secp256k1")
 pytest.importorskip("py_arkworks_bls12381", reason="warp needs py_arkworks_bls12381")
 
 from .xsvm import Chain, Judge, Ours
@@ -47,3 +47,30 @@ def test_random_transactions_and_blocks_are_judged_alike(node: Node, seed: int) 
                 assert (result, bool(why)) == (theirs, bool(error)), f"block {number}: {error!r}, {why!r}"
             outcomes[error.partition(":")[0] or "valid"] += 1
     assert min(outcomes.values()) > CASES // 10, outcomes
+
+
+@pytest.mark.parametrize("node", NODES_WITH_PEER, ids=lambda node: f"node-{node.name}")
+@pytest.mark.parametrize(
+    ("weights", "signers", "is_valid"),
+    [
+        ([2, 1], [0], True),
+        ([666, 334], [0], False),
+        ([667, 333], [0], True),
+        ([300, 334, 366], [0, 2], False),
+        ([300, 333, 367], [0, 2], True),
+        ([10**18 + 1, 2 * 10**18 - 1], [1], False),
+        ([10**18, 2 * 10**18], [1], True),
+        ([1, 1, 98], [0, 1], False),
+    ],
+)
+def test_an_import_needs_exactly_two_thirds_of_the_weight(
+    node: Node, weights: list[int], signers: list[int], is_valid: bool
+) -> None:
+    chain = Chain(0, weights)
+    ours = Ours(chain)
+    raw = chain.imported_by(signers)
+    with Judge(node) as judge:
+        judge.call("genesis", **chain.setup())
+        theirs = judge.call("block", bytes=raw.hex(), height=1, skip=False)
+    error = theirs.pop("error", "")
+    assert (not error, ours.block(raw, 1, False)[0]) == (is_valid, theirs), error

@@ -8,12 +8,13 @@ import random
 import struct
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from coincurve import PrivateKey
+from btclib_secp256k1 import keys
 from typing_extensions import Self
 
 from vmsdk import bls, warp
@@ -144,16 +145,16 @@ class Chain:
 
     network_id = NETWORK_ID
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, weights: Sequence[int] = ()) -> None:
         self.random = random.Random(seed)
         self.id, self.peer_id = ID(self._bytes(32)), ID(self._bytes(32))
-        self.keys = [PrivateKey(self._bytes(32)) for _ in range(4)]
-        self.addresses = [address_of(key.public_key.format()) for key in self.keys]
+        self.keys = [self._bytes(32) for _ in range(4)]
+        self.addresses = [address_of(keys.pubkey_from_prvkey(key)) for key in self.keys]
         self.signers = sorted(
-            (self._bytes(31).rjust(32, b"\0") for _ in range(self.random.randint(2, 5))),
+            (self._bytes(31).rjust(32, b"\0") for _ in range(len(weights) or self.random.randint(2, 5))),
             key=lambda secret: bls.uncompress(bls.public_key(secret)),
         )
-        self.weights = [self.random.choice([2, 3, 4, 4, 10**15]) for _ in self.signers]
+        self.weights = list(weights) or [self.random.choice([2, 3, 4, 4, 10**15]) for _ in self.signers]
         owned = [
             Allocation(self.random.choice(self.addresses), self._amount(MAX_U64))
             for _ in range(self.random.randint(2, 8))
@@ -173,18 +174,18 @@ class Chain:
         return chain_id
 
     def get_warp_validator_set(self, height: int, subnet_id: ID) -> WarpValidatorSet:
-        keys = [bls.uncompress(bls.public_key(secret)) for secret in self.signers]
-        return WarpValidatorSet(tuple(map(WarpValidator, keys, self.weights)), sum(self.weights))
+        public = [bls.uncompress(bls.public_key(secret)) for secret in self.signers]
+        return WarpValidatorSet(tuple(map(WarpValidator, public, self.weights)), sum(self.weights))
 
     def setup(self) -> dict[str, Any]:
         """The arguments of the judge's `genesis`."""
-        keys = [bls.public_key(secret).hex() for secret in self.signers]
+        public = [bls.public_key(secret).hex() for secret in self.signers]
         return {
             "network": NETWORK_ID,
             "chain": self.id.hex(),
             "peer": self.peer_id.hex(),
             "validators": [
-                {"key": key, "weight": weight} for key, weight in zip(keys, self.weights, strict=True)
+                {"key": key, "weight": weight} for key, weight in zip(public, self.weights, strict=True)
             ],
             "bytes": self.genesis.raw.hex(),
         }
@@ -233,10 +234,18 @@ class Chain:
         self.messages.append(message)
         return self.broken(message) if self.random.random() < 0.1 else message
 
+    def imported_by(self, indices: list[int]) -> bytes:
+        """A block with an import whose message these of the peer chain's validators signed."""
+        payload = Payload(self._bytes(20), 0, False, 1, self.addresses[0]).to_bytes()
+        unsigned = warp.UnsignedMessage(NETWORK_ID, self.peer_id, payload)
+        signature = bls.aggregate_signatures([bls.sign(self.signers[i], unsigned.encode()) for i in indices])
+        message = warp.Message(unsigned, warp.BitSetSignature.of(indices, signature)).encode()
+        signed = Transaction.signed(Import(0, 0, message), self.keys[0])
+        return Block(ID(self._bytes(32)), 0, 1, (signed,)).raw
+
     def signed(self, unsigned: Transfer | Export | Import, index: int) -> Transaction:
         """The transaction, with a signature that is mostly valid."""
-        message = Transaction(unsigned, bytes(65)).raw[:-65]
-        signature = self.keys[index].sign_recoverable(message)
+        signature = Transaction.signed(unsigned, self.keys[index]).signature
         if not self._mostly():
             r, s, v = signature[:32], signature[32:64], signature[64]
             high = (ORDER - int.from_bytes(s, "big")).to_bytes(32, "big")

@@ -107,7 +107,11 @@ def test_the_command_gives_a_node_its_own_plugin(
         ("plugin", "'plugin' is not a node's plugin: give N=PATH"),
         (f"2={plugin}", "there is no node 2 to give a plugin to: the network has 1"),
         (f"1={tmp_path}/none", f"there is no file {tmp_path}/none"),
-        (f"1={TIMESTAMP.partition(':')[0]}", "is Python source, and a node's own plugin is an executable"),
+        (f"1={TIMESTAMP.partition(':')[0]}", "is Python source, and a plugin is an executable"),
     ]:
         done = command.run("start", TIMESTAMP, "--node-plugin", wrong, "--detach")
         assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+    twice = [f"--node-plugin=1={plugin}"] * 2
+    assert f"node 1 gets two plugins: {plugin} and {plugin}" in command.run("start", TIMESTAMP, *twice).stderr
+    both = command.run("start", TIMESTAMP, f"--plugin={plugin}").stderr
+    assert f"both {TIMESTAMP} and --plugin {plugin} name a VM: give one of them" in both

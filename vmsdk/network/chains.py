@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vmsdk.network.chain import NewChain, id_of, place
 from vmsdk.network.errors import NetworkError
 from vmsdk.network.pchain import PChain
 from vmsdk.network.state import ChainRecord, NetworkRecord, Store
-from vmsdk.network.wallet import LOCAL_ADDRESS, UTXO, Transaction, Wallet
+from vmsdk.network.wallet import LOCAL_ADDRESS, UTXO, Transaction, Validator, Wallet
 from vmsdk.target import find
 
 
@@ -21,6 +21,8 @@ class Birth:
     name: str
     subnet: Transaction
     chain: Transaction
+    conversion: Transaction | None
+    """Gives the subnet its validators."""
 
 
 class Chains:
@@ -42,7 +44,9 @@ class Chains:
             self._progress(f"installing {new.target}")
             place(find(new.target), new.vm_name, self._store.plugin_dir, network.protocol, network.flags)
 
-    def plan(self, new_chains: Sequence[NewChain], pchain: PChain) -> list[Birth]:
+    def plan(
+        self, new_chains: Sequence[NewChain], pchain: PChain, validators: Collection[Validator] = ()
+    ) -> list[Birth]:
         """Sign what creates the chains, paid for on `pchain`, and write what nodes read at start.
 
         Nodes read a chain's name and configuration, by its ID, only when they start, and run the
@@ -56,8 +60,11 @@ class Chains:
             subnet = wallet.create_subnet(utxos)
             title = re.sub("[-_]", " ", new.name)  # only letters, digits and spaces are allowed
             chain = wallet.create_chain(subnet.change, subnet.id, title, vm, new.genesis)
-            utxos = chain.change
-            births.append(Birth(new.name, subnet, chain))
+            utxos, conversion = chain.change, None
+            if validators:
+                conversion = wallet.convert_subnet(utxos, subnet.id, chain.id, validators)
+                utxos = conversion.change
+            births.append(Birth(new.name, subnet, chain, conversion))
             ids = (str(chain.id), str(subnet.id), str(vm))
             records.append(ChainRecord(new.name, *ids, new.vm_name, new.target, new.genesis_hash))
             self._store.write_chain_config(str(chain.id), new.config, new.upgrade)
@@ -74,6 +81,8 @@ class Chains:
             self._progress(f"creating the chain {birth.name}")
             pchain.commit(birth.subnet, "create a subnet")
             pchain.commit(birth.chain, f"create the chain {birth.name}")
+            if birth.conversion is not None:
+                pchain.commit(birth.conversion, f"add the validators of {birth.name}")
 
     def replace(self, network: NetworkRecord, targets: Mapping[str, str], *, all_of_them: bool) -> None:
         """Install the plugins of these targets, by the chains' names, if they changed; or all."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +21,12 @@ from vmsdk.network.chain import Chain, NewChain
 from vmsdk.network.chains import Chains, check_distinct
 from vmsdk.network.client import JSONRPCClient
 from vmsdk.network.errors import NetworkError
+from vmsdk.network.genesis import NETWORK_ID, SAMPLE, genesis_of
 from vmsdk.network.node import READY_TIMEOUT_S, Node, await_chains, launch
 from vmsdk.network.pchain import PChain
 from vmsdk.network.process import end_processes_in
 from vmsdk.network.state import InvalidState, NetworkRecord, Store
+from vmsdk.network.wallet import Validator
 from vmsdk.target import ExecutableTarget, find
 
 _HEIGHT_POLL_S = 0.02
@@ -52,6 +55,7 @@ class LocalNetwork:
         node: str | os.PathLike[str] | None = None,
         nodes: int = 1,
         directory: str | os.PathLike[str] | None = None,
+        weights: Sequence[int] = (),
         http_port: int | None = None,
         flags: Mapping[str, str] | None = None,
         node_plugins: Mapping[int, str | os.PathLike[str]] | None = None,
@@ -63,6 +67,8 @@ class LocalNetwork:
             chains: the chains of a new network; an existing one must have them already.
             node: the metalgo or avalanchego binary; by default VMSDK_NODE, or one on the PATH.
             nodes: how many nodes a new network has.
+            weights: the nodes' weights as validators of each chain of a new network; at least 20 in
+                total. Without weights there are no validators, and nobody signs warp messages.
             directory: where everything about the network is kept.
             http_port: the first node's API port. Its staking port is the next, and each further
                 node has the next two. By default the nodes get free ports at their first start.
@@ -76,9 +82,10 @@ class LocalNetwork:
         self._new_chains = [chain if isinstance(chain, NewChain) else NewChain(chain) for chain in chains]
         self._binary_path = node
         self._count = nodes
+        self._weights = weights
         self._http_port = http_port
         self._flags = dict(flags or {})
-        self._node_plugins = {number: _executable(path) for number, path in (node_plugins or {}).items()}
+        self._node_plugins = {number: executable(path) for number, path in (node_plugins or {}).items()}
         self.progress: Callable[[str], None] = progress or (lambda _: None)
         self._temporary = directory is None
         self._store = Store(
@@ -87,6 +94,7 @@ class LocalNetwork:
         self._chains = Chains(self._store, self._tell)
         self._nodes: dict[str, Node] = {}
         _check_numbers(http_port, nodes, self._node_plugins)
+        _check_weights(weights, nodes)
         check_distinct(chain.name for chain in self._new_chains)
 
     @classmethod
@@ -220,11 +228,11 @@ class LocalNetwork:
         `plugin` is an executable that runs the first chain's VM on this node (see `node_plugins`).
         Raises `NetworkError` if it fails; the network is as before.
         """
-        executable = "" if plugin is None else _executable(plugin)
+        own = "" if plugin is None else executable(plugin)
         with self._store.locked():
             with self._store.changing() as network:
                 record = network.new_node()
-                record.plugin = executable
+                record.plugin = own
             node = self.node(record.name)
             others = [other for other in self.nodes if other.status == "running"]
             try:
@@ -249,10 +257,13 @@ class LocalNetwork:
             nodes = [node for node in self.nodes if node.status in ("running", "paused")]
             try:
                 self._chains.install([new])
-                births = self._chains.plan([new], pchain)
+                validators = self._validators()
+                births = self._chains.plan([new], pchain, validators)
                 self.stop()
                 launch(nodes, timeout_s, self._tell)
                 self._chains.create(births, PChain(nodes[0].uri))
+                if validators:
+                    launch(self._stopped(nodes), timeout_s, self._tell)
                 await_chains(nodes, timeout_s, self._tell)
             except BaseException:
                 self._chains.forget(new)
@@ -299,6 +310,7 @@ class LocalNetwork:
             for index in range(self._count):
                 record = network.new_node(None if self._http_port is None else self._http_port + 2 * index)
                 record.plugin = self._node_plugins.get(index + 1, "")
+                record.weight = self._weights[index] if self._weights else 0
             self._store.create(network)
             self._populate(timeout_s)
         except BaseException:
@@ -309,18 +321,49 @@ class LocalNetwork:
         with self._store.locked():
             first, *others = self.nodes
             births = []
+            validators = self._elect(timeout_s) if self._weights else []
             if self._new_chains:
                 # Ask a node for the funds: releases differ in their local genesis.
                 first.spawn(bare=True)
                 self._chains.install(self._new_chains)
                 first.await_primary_network(timeout_s)
-                births = self._chains.plan(self._new_chains, PChain(first.uri))
+                births = self._chains.plan(self._new_chains, PChain(first.uri), validators)
                 first.kill()
             # Alone, the first node accepts the transactions at once; the others get them from it.
             launch([first], timeout_s, self._tell)
             self._chains.create(births, PChain(first.uri))
-            launch(others, timeout_s, self._tell)
+            launch(others if not validators else self._stopped([first, *others]), timeout_s, self._tell)
             await_chains([first, *others], timeout_s, self._tell)
+
+    def _elect(self, timeout_s: float) -> list[Validator]:
+        """Let the nodes create their keys, and write the genesis in which the first validates."""
+        for node in self.nodes:
+            node.spawn(bare=True)
+        for node in self.nodes:
+            node.await_primary_network(timeout_s)
+        validators = self._validators()
+        for node in self.nodes:
+            node.kill()
+        file = self.directory / "genesis.json"
+        file.write_text(json.dumps(genesis_of(validators[0])), encoding="utf-8")
+        with self._store.changing() as network:
+            network.flags = {
+                "network-id": str(NETWORK_ID),
+                "genesis-file": str(file),
+                "sybil-protection-enabled": "true",
+                **network.flags,
+            }
+        return validators
+
+    def _stopped(self, nodes: list[Node]) -> list[Node]:
+        """Stop the nodes: one that creates a chain while it gets validators may wait for ever."""
+        self.stop()
+        return nodes
+
+    def _validators(self) -> list[Validator]:
+        """The validators of every chain, which must run. Empty without sybil protection."""
+        weighted = [(node, node.record.weight) for node in self.nodes]
+        return [node.as_validator(weight) for node, weight in weighted if weight]
 
     def _undo_create(self, made: list[Path]) -> None:
         if self._store.path.exists():
@@ -380,13 +423,11 @@ class LocalNetwork:
         shutil.rmtree(node.directory, ignore_errors=True)
 
 
-def _executable(path: str | os.PathLike[str]) -> str:
-    """The absolute path of a plugin's executable."""
+def executable(path: str | os.PathLike[str]) -> str:
+    """The absolute path of a plugin's executable. Raises `TargetError` or `NetworkError`."""
     target = find(os.fspath(Path(path).absolute()))
     if not isinstance(target, ExecutableTarget):
-        raise NetworkError(
-            f"{path} is Python source, and a node's own plugin is an executable: vmsdk install makes one"
-        )
+        raise NetworkError(f"{path} is Python source, and a plugin is an executable: vmsdk install makes one")
     return str(target.file)
 
 
@@ -400,6 +441,14 @@ def _check_numbers(http_port: int | None, nodes: int, node_plugins: Iterable[int
     for number in node_plugins:
         if not 1 <= number <= nodes:
             raise NetworkError(f"there is no node {number} to give a plugin to: the network has {nodes}")
+
+
+def _check_weights(weights: Sequence[int], nodes: int) -> None:
+    if weights and (len(weights) != nodes or min(weights) < 1 or sum(weights) < SAMPLE):
+        raise NetworkError(
+            f"{nodes} nodes cannot have the weights {list(weights)}: give each node one of at least 1, "
+            f"at least {SAMPLE} in total, since nodes sample as many for every block"
+        )
 
 
 def _check_free(directory: Path) -> None:

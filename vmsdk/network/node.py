@@ -19,6 +19,7 @@ from vmsdk.network.launch import LOCALHOST, POLL_S, Launch, node_flags
 from vmsdk.network.logs import LogFile
 from vmsdk.network.process import Process
 from vmsdk.network.state import NetworkRecord, NodeRecord, Store
+from vmsdk.network.wallet import Validator
 
 READY_TIMEOUT_S = 60.0
 """A node takes about 0.3 s, registering a plugin up to 5 s, a chain as long as `initialize`."""
@@ -78,6 +79,12 @@ class Node:
     def plugin_log(self) -> Path:
         """What plugins print while the node registers them."""
         return self.directory / "logs" / "vm-factory.log"
+
+    def as_validator(self, weight: int) -> Validator:
+        """Its node ID and BLS key, which it must run to report, for `Wallet.convert_subnet`."""
+        reply = self.client("/ext/info").call("info.getNodeID")["nodePOP"]
+        proof = bytes.fromhex("".join(reply[part][2:] for part in ("publicKey", "proofOfPossession")))
+        return Validator(self.node_id, weight, proof)
 
     def client(self, path: str) -> JSONRPCClient:
         """A client of one of its APIs, by path (`/ext/info`, `/ext/bc/P`)."""

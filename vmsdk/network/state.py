@@ -56,6 +56,8 @@ class NodeRecord:
     plugin: str = ""
     """An executable that runs the first chain's VM on this node, instead of what other nodes run.
     """
+    weight: int = 0
+    """Its weight as a validator of every chain; 0 if it isn't one."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from vmsdk.codec import Reader, Writer
 from vmsdk.errors import MissingExtra
-from vmsdk.ids import ID
+from vmsdk.ids import ID, NodeID
 from vmsdk.network.errors import NetworkError
 
 LOCAL_KEY = bytes.fromhex("56289e99c94b6912bfc12adc093c9b51124f0dc54ac7a766b2bc5ccf558d8027")
@@ -22,6 +22,8 @@ FEE = 10**9
 """One token. Fees are dynamic, and nodes accept more than they ask for: far less, on a local
 network.
 """
+VALIDATOR_BALANCE = 10 * 10**9
+"""What a validator of a subnet starts with: it pays 512 a second, so this lasts 226 days."""
 MAX_GENESIS_BYTES = 255 * 1024
 """A transaction has at most 256 KiB (AvalancheGo, `codec: defaultMaxSize`), on nodes before 1.14 64
 KiB.
@@ -37,6 +39,7 @@ _SUBNET_AUTHORISATION = 10
 _OWNER = 11
 _CREATE_CHAIN = 15
 _CREATE_SUBNET = 16
+_CONVERT_SUBNET = 35
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,16 @@ class Transaction:
         return ID.of(self.raw)
 
 
+@dataclass(frozen=True)
+class Validator:
+    """A validator of a subnet."""
+
+    node_id: NodeID
+    weight: int
+    proof: bytes
+    """Its BLS key (48 bytes) and the proof that it has the secret key (96 bytes)."""
+
+
 class Wallet:
     """Pays for transactions and signs them with `LOCAL_KEY`; the result is deterministic.
 
@@ -129,11 +142,25 @@ class Wallet:
         chain.blob(genesis).type_id(_SUBNET_AUTHORISATION).sequence((0,), Writer.u32)
         return self._transaction(_CREATE_CHAIN, utxos, chain, authorisations=1)
 
-    def _transaction(
-        self, type_id: int, utxos: Iterable[UTXO], rest: Writer, authorisations: int = 0
+    def convert_subnet(
+        self, utxos: Iterable[UTXO], subnet_id: ID, chain_id: ID, validators: Iterable[Validator]
     ) -> Transaction:
-        spent = _choose(utxos)
-        asset_id, change = spent[0].asset_id, sum(utxo.amount for utxo in spent) - FEE
+        """A transaction that gives a subnet validators of its own (`ConvertSubnetToL1Tx`).
+
+        `chain_id` is the chain that could change them. A subnet can be converted once. Raises
+        `NetworkError` if `utxos`, all of one asset, can't pay for it.
+        """
+        ordered = sorted(validators, key=lambda validator: validator.node_id)
+        subnet = Writer().fixed(subnet_id).fixed(chain_id).blob(b"").sequence(ordered, _write_validator)
+        subnet.type_id(_SUBNET_AUTHORISATION).sequence((0,), Writer.u32)
+        cost = FEE + VALIDATOR_BALANCE * len(ordered)
+        return self._transaction(_CONVERT_SUBNET, utxos, subnet, authorisations=1, cost=cost)
+
+    def _transaction(
+        self, type_id: int, utxos: Iterable[UTXO], rest: Writer, authorisations: int = 0, cost: int = FEE
+    ) -> Transaction:
+        spent = _choose(utxos, cost)
+        asset_id, change = spent[0].asset_id, sum(utxo.amount for utxo in spent) - cost
         writer = Writer(max_size=None).version(_CODEC_VERSION).type_id(type_id).u32(self._network_id)
         writer.fixed(ID.EMPTY)  # the P-chain's own ID
         writer.count(1 if change else 0)
@@ -162,18 +189,24 @@ class Wallet:
         return signature + bytes([[key.to_string() for key in keys].index(ours)])
 
 
-def _choose(utxos: Iterable[UTXO]) -> list[UTXO]:
-    """The largest outputs that pay the fee, in the order that nodes ask for."""
+def _choose(utxos: Iterable[UTXO], cost: int) -> list[UTXO]:
+    """The largest outputs that pay the cost, in the order that nodes ask for."""
     chosen: list[UTXO] = []
     for utxo in sorted(utxos, key=lambda utxo: utxo.amount, reverse=True):
-        if utxo.is_ours and sum(each.amount for each in chosen) < FEE:
+        if utxo.is_ours and sum(each.amount for each in chosen) < cost:
             chosen.append(utxo)
     total = sum(utxo.amount for utxo in chosen)
-    if total < FEE:
-        raise NetworkError(f"a transaction costs {FEE}, and only {total} can be spent (in 10**-9 tokens)")
+    if total < cost:
+        raise NetworkError(f"a transaction costs {cost}, and only {total} can be spent (in 10**-9 tokens)")
     return sorted(chosen, key=lambda utxo: (utxo.tx_id, utxo.index))
 
 
 def _write_owner(writer: Writer) -> Writer:
     """Write that `LOCAL_KEY` alone owns something: no lock time, one of one address."""
     return writer.u64(0).u32(1).sequence((LOCAL_ADDRESS,), Writer.fixed)
+
+
+def _write_validator(writer: Writer, validator: Validator) -> None:
+    writer.blob(validator.node_id).u64(validator.weight).u64(VALIDATOR_BALANCE).fixed(validator.proof)
+    for _ in ("who gets what is left of the balance", "who may deactivate it"):
+        writer.u32(1).sequence((LOCAL_ADDRESS,), Writer.fixed)

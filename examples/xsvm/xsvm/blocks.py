@@ -29,7 +29,9 @@ class Block:
     @classmethod
     def from_bytes(cls, raw: bytes) -> Block:
         """Decode a block. Raises `Invalid`."""
-        return decode(BLOCK, raw)
+        block = decode(BLOCK, raw)
+        vars(block)["raw"] = raw  # it has no other encoding
+        return block
 
     @cached_property
     def raw(self) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from contextlib import suppress
+from logging import Logger
 
 from vmsdk.chain import Invalid, Mempool, Overlay, Pending
 from vmsdk.ids import ID
@@ -17,8 +19,9 @@ MAX_TRANSACTIONS = 10
 class Builder:
     """Blocks take transactions in the order in which they came. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: Logger) -> None:
         self.mempool = Mempool()
+        self._log = log
 
     def add(self, raw: bytes) -> ID:
         """Add a transaction. It is not executed before a block is built.
@@ -26,6 +29,8 @@ class Builder:
         Raises `Invalid` if it can't be decoded, `MempoolFull` if there is no room.
         """
         transaction = Transaction.from_bytes(raw)
+        with suppress(Invalid):
+            _ = transaction.sender  # here, so that no block waits for the signature's check
         self.mempool.expire()
         self.mempool.add(Pending(transaction.id, raw, transaction))
         return transaction.id
@@ -40,14 +45,17 @@ class Builder:
         Drops those that are invalid. *held* are in undecided blocks already.
         """
         taken: list[Transaction] = []
-        for pending in self.mempool.ordered(held):
+        for pending in self.mempool.all():
             if len(taken) == MAX_TRANSACTIONS:
                 break
+            if pending.id in held:
+                continue
             attempt = Overlay(state)
             try:
                 execute_transaction(attempt, environment, pending.transaction)
             except Invalid as error:
                 self.mempool.remove(pending.id, str(error))
+                self._log.debug("transaction %s is dropped: %s", pending.id, error)
             else:
                 state.absorb(attempt)
                 taken.append(pending.transaction)

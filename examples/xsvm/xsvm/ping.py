@@ -1,4 +1,6 @@
-"""The Ping service, by gRPC and Connect, for requests that name the chain in a header."""
+"""The Ping service and gRPC reflection, by gRPC and Connect, for requests that name the chain in a
+header.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,11 @@ from connectrpc.server import ConnectASGIApplication, Endpoint
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha.reflection import aio
 
 SERVICE = "xsvm.Ping"
+REFLECTION = "grpc.reflection.v1.ServerReflection"
 
 
 class Ping:
@@ -40,39 +45,65 @@ class PingApplication(ConnectASGIApplication[Ping]):
 
 
 def _endpoints(ping: Ping) -> dict[str, Any]:
+    unary = _method("Ping", StreamType.UNARY, MESSAGES["PingRequest"], MESSAGES["PingReply"])
+    stream = _method(
+        "StreamPing", StreamType.BIDI_STREAM, MESSAGES["StreamPingRequest"], MESSAGES["StreamPingReply"]
+    )
+    # grpcio-reflection knows the version before v1, whose messages are the same.
+    reflect = _method(
+        "ServerReflectionInfo",
+        StreamType.BIDI_STREAM,
+        reflection_pb2.ServerReflectionRequest,
+        reflection_pb2.ServerReflectionResponse,
+        REFLECTION,
+    )
+    reflection = aio.ReflectionServicer([SERVICE], POOL)
     return {
-        f"/{SERVICE}/Ping": Endpoint.unary(_method("Ping", StreamType.UNARY), ping.ping),
-        f"/{SERVICE}/StreamPing": Endpoint.bidi_stream(
-            _method("StreamPing", StreamType.BIDI_STREAM), ping.stream_ping
-        ),
+        f"/{SERVICE}/Ping": Endpoint.unary(unary, ping.ping),
+        f"/{SERVICE}/StreamPing": Endpoint.bidi_stream(stream, ping.stream_ping),
+        f"/{REFLECTION}/ServerReflectionInfo": Endpoint.bidi_stream(reflect, reflection.ServerReflectionInfo),
     }
 
 
-def _method(name: str, kind: StreamType) -> MethodInfo[Any, Any]:
+def _method(
+    name: str, kind: StreamType, request: Any, reply: Any, service: str = SERVICE
+) -> MethodInfo[Any, Any]:
     return MethodInfo(
         name=name,
-        service_name=SERVICE,
-        input=MESSAGES[f"{name}Request"],
-        output=MESSAGES[f"{name}Reply"],
+        service_name=service,
+        input=request,
+        output=reply,
         idempotency_level=IdempotencyLevel.UNKNOWN,
         stream_type=kind,
     )
 
 
-def _messages() -> dict[str, Any]:
-    """Return the classes of the four messages, each of which has one field, a string."""
-    names = ("PingRequest", "PingReply", "StreamPingRequest", "StreamPingReply")
+def _pool() -> DescriptorPool:
+    """Return the descriptors of the service and its four messages, each with one string."""
     file = FileDescriptorProto(name="xsvm/service.proto", package="xsvm", syntax="proto3")
-    for name in names:
-        file.message_type.add(name=name).field.add(
-            name="message",
-            number=1,
-            type=FieldDescriptorProto.TYPE_STRING,
-            label=FieldDescriptorProto.LABEL_OPTIONAL,
+    service = file.service.add(name="Ping")
+    for name, is_stream in (("Ping", False), ("StreamPing", True)):
+        for message in (f"{name}Request", f"{name}Reply"):
+            file.message_type.add(name=message).field.add(
+                name="message",
+                number=1,
+                type=FieldDescriptorProto.TYPE_STRING,
+                label=FieldDescriptorProto.LABEL_OPTIONAL,
+            )
+        service.method.add(
+            name=name,
+            input_type=f".xsvm.{name}Request",
+            output_type=f".xsvm.{name}Reply",
+            client_streaming=is_stream,
+            server_streaming=is_stream,
         )
     pool = DescriptorPool()
     pool.Add(file)
-    return {name: GetMessageClass(pool.FindMessageTypeByName(f"xsvm.{name}")) for name in names}
+    return pool
 
 
-MESSAGES = _messages()
+POOL = _pool()
+MESSAGES: dict[str, Any] = {
+    name: GetMessageClass(POOL.FindMessageTypeByName(f"xsvm.{name}"))
+    for name in ("PingRequest", "PingReply", "StreamPingRequest", "StreamPingReply")
+}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, ClassVar, TypeVar
 
-from coincurve import PublicKey
+from btclib_secp256k1 import recovery
 
 from vmsdk.chain import U64, Bytes20, Fixed, Invalid, Max
 from vmsdk.chain.encoding import Encoding, encoding_of
@@ -21,6 +21,8 @@ VERSION = b"\0\0"
 """The codec version, with which every encoding begins."""
 
 SIGNATURE_BYTES = 65
+CACHED_SENDERS = 4096
+"""A transaction comes twice: by itself, and in a block."""
 HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 """Half the order of secp256k1's group: the greatest `s` of a signature."""
 
@@ -108,7 +110,9 @@ class Transaction:
     @classmethod
     def from_bytes(cls, raw: bytes) -> Transaction:
         """Decode a transaction. Raises `Invalid`."""
-        return decode(TRANSACTION, raw)
+        transaction = decode(TRANSACTION, raw)
+        vars(transaction)["raw"] = raw  # it has no other encoding
+        return transaction
 
     @cached_property
     def raw(self) -> bytes:
@@ -125,11 +129,27 @@ class Transaction:
         """The address of the key that signed. Raises `Invalid` if the signature fits no key."""
         if int.from_bytes(self.signature[32:64], "big") > HALF_ORDER:
             raise Invalid("s of the signature is more than half the order of the group")
-        try:
-            key = PublicKey.from_signature_and_message(self.signature, self.raw[:-SIGNATURE_BYTES])
-        except Exception as error:  # noqa: BLE001 - which is what coincurve raises
-            raise Invalid(f"the signature fits no public key: {error}") from None
-        return address_of(key.format())
+        return _sender(self.digest, self.signature)
+
+    @property
+    def digest(self) -> bytes:
+        """What is signed: the SHA-256 of the encoding without the signature."""
+        return hashlib.sha256(self.raw[:-SIGNATURE_BYTES]).digest()
+
+    @classmethod
+    def signed(cls, unsigned: Transfer | Export | Import, key: bytes) -> Transaction:
+        """Sign a transaction with a private key of 32 bytes."""
+        signature, recovery_id = recovery.sign(cls(unsigned, bytes(SIGNATURE_BYTES)).digest, key)
+        return cls(unsigned, signature + bytes([recovery_id]))
+
+
+@lru_cache(CACHED_SENDERS)
+def _sender(digest: bytes, signature: bytes) -> bytes:
+    try:
+        key = recovery.recover(digest, signature[:64], signature[64])
+    except ValueError as error:
+        raise Invalid(f"the signature fits no public key: {error}") from None
+    return address_of(key)
 
 
 def address_of(public_key: bytes) -> bytes:

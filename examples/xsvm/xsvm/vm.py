@@ -93,7 +93,7 @@ class XSVM(p2p.Networked, vmsdk.BuildBlockWithContext):
                 f"the genesis can't be decoded: {error}. AvalancheGo's tool prints one: "
                 "xsvm chain genesis --encoding binary"
             ) from None
-        self.builder = Builder()
+        self.builder = Builder(ctx.log)
         self.accepted = AcceptedState(ctx.db)
         self.is_bootstrapping = False
         self.network.add_handler(p2p.SIGNATURE_REQUEST, warp.SignatureHandler(ctx, sign_everything))
@@ -115,7 +115,7 @@ class XSVM(p2p.Networked, vmsdk.BuildBlockWithContext):
         try:
             from xsvm.ping import PingApplication
         except ImportError as error:
-            self.ctx.log.info("without the Ping service: %s; pip install connectrpc", error)
+            self.ctx.log.info("without the Ping service: %s; pip install connectrpc grpcio-reflection", error)
             return None
         return PingApplication()
 

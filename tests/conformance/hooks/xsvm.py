@@ -1,4 +1,5 @@
-"""Makes transactions for AvalancheGo's xsvm. Needs coincurve. As a script, it writes the genesis.
+"""Makes transactions for AvalancheGo's xsvm. Needs btclib-secp256k1. As a script, it writes the
+genesis.
 
 The chain has many accounts and each transaction is sent from the next one, because the VM reports
 only the nonces of accepted blocks.
@@ -10,22 +11,22 @@ import itertools
 import struct
 import sys
 
-import coincurve
 import httpx
+from btclib_secp256k1 import keys, recovery
 
 from vmsdk import cb58
 from vmsdk.ids import ID
 
 VERSION = bytes(2)
 TRANSFER = bytes(4)
-KEYS = [coincurve.PrivateKey.from_int(number) for number in range(1, 201)]
+KEYS = range(1, 201)
 RECIPIENT = bytes(20)
 
 _next_key = itertools.cycle(KEYS).__next__
 
 
-def address(key: coincurve.PrivateKey) -> bytes:
-    return hashlib.new("ripemd160", hashlib.sha256(key.public_key.format()).digest()).digest()
+def address(key: int) -> bytes:
+    return hashlib.new("ripemd160", hashlib.sha256(keys.pubkey_from_prvkey(key)).digest()).digest()
 
 
 def genesis() -> bytes:
@@ -49,8 +50,9 @@ def issue(client: httpx.Client) -> None:
     nonce = int(call(client, "nonce", address=cb58.encode(address(key)))["nonce"])
     fields = struct.pack(">32sQQ32sQ20s", chain_id, nonce, 0, chain_id, 1, RECIPIENT)
     unsigned = TRANSFER + fields
-    signature = key.sign_recoverable(VERSION + unsigned)
-    call(client, "issueTx", tx=base64.b64encode(VERSION + unsigned + signature).decode())
+    signature, recovery_id = recovery.sign(hashlib.sha256(VERSION + unsigned).digest(), key)
+    signed = VERSION + unsigned + signature + bytes([recovery_id])
+    call(client, "issueTx", tx=base64.b64encode(signed).decode())
 
 
 if __name__ == "__main__":

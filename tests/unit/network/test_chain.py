@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,11 +104,14 @@ def test_an_executable_is_linked_to_by_the_id_of_its_name_or_of_its_file(
         ({"http_port": 0}, "between 1 and 65535"),
         ({"http_port": 65535}, "between 1 and 65535"),
         ({"http_port": 65530, "nodes": 4}, "4 nodes cannot have ports"),
+        ({"nodes": 2, "weights": [100]}, r"2 nodes cannot have the weights \[100\]"),
+        ({"nodes": 2, "weights": [100, 0]}, "of at least 1"),
+        ({"nodes": 2, "weights": [10, 9]}, "at least 20 in total"),
     ],
 )
-def test_impossible_numbers_are_refused_before_anything_starts(options: dict[str, int], words: str) -> None:
+def test_impossible_numbers_are_refused_before_anything_starts(options: dict[str, Any], words: str) -> None:
     with pytest.raises(NetworkError, match=words):
-        LocalNetwork(**options)  # type: ignore[arg-type]
+        LocalNetwork(**options)
 
 
 @pytest.fixture

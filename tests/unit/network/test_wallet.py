@@ -13,9 +13,18 @@ import pytest
 
 from vmsdk.codec import Reader
 from vmsdk.errors import InvalidEncoding
-from vmsdk.ids import ID, vm_id
+from vmsdk.ids import ID, NodeID, vm_id
 from vmsdk.network.errors import NetworkError
-from vmsdk.network.wallet import FEE, LOCAL_ADDRESS, LOCAL_KEY, UTXO, Transaction, Wallet
+from vmsdk.network.wallet import (
+    FEE,
+    LOCAL_ADDRESS,
+    LOCAL_KEY,
+    UTXO,
+    VALIDATOR_BALANCE,
+    Transaction,
+    Validator,
+    Wallet,
+)
 
 # Of AvalancheGo's local genesis, which the bytes below were made on. Other nodes have others.
 ASSET_ID = ID.from_string("2fombhL7aGPwj3KH4bfrmJwW6PVnMobf9Y2fn9GwxiAAJyFDbe")
@@ -89,6 +98,26 @@ def test_a_chain_is_created_by_the_bytes_that_a_node_makes(wallet: Wallet, subne
     chain = wallet.create_chain(subnet.change, subnet.id, "my chain", vm_id("timestampvm"), b"genesis")
     assert chain.raw == CREATE_CHAIN
     assert str(chain.id) == CHAIN_ID
+
+
+def test_a_subnet_gets_its_validators_in_the_order_of_their_ids(wallet: Wallet, subnet: Transaction) -> None:
+    members = [Validator(NodeID(bytes([number] * 20)), number, bytes([number] * 144)) for number in (2, 1)]
+    funds = utxo(FEE + 2 * VALIDATOR_BALANCE + 5)
+    transaction = wallet.convert_subnet([funds], subnet.id, ID.from_string(CHAIN_ID), members)
+    assert transaction.change == (UTXO(transaction.id, 0, ASSET_ID, 5),)
+    owner = "0000000100000001" + LOCAL_ADDRESS.hex()
+    validators = "".join(
+        f"00000014{bytes([number] * 20).hex()}{number:016x}{VALIDATOR_BALANCE:016x}"
+        f"{bytes([number] * 144).hex()}{owner}{owner}"
+        for number in (1, 2)
+    )
+    subnet_and_chain = f"{subnet.id.hex()}{ID.from_string(CHAIN_ID).hex()}"
+    # No memo and no address of a manager; the subnet's owner authorises it.
+    expected = f"00000000{subnet_and_chain}0000000000000002{validators}0000000a0000000100000000"
+    assert transaction.raw[2:6] == (35).to_bytes(4, "big")
+    assert expected in transaction.raw.hex()
+    with pytest.raises(NetworkError, match=f"costs {funds.amount - 5}, and only {FEE} can be spent"):
+        wallet.convert_subnet([utxo(FEE)], subnet.id, ID.from_string(CHAIN_ID), members)
 
 
 def test_each_of_several_inputs_is_signed_for(wallet: Wallet) -> None:

@@ -17,10 +17,13 @@ from vmsdk.cli.network.status import console, show_network
 from vmsdk.network import LocalNetwork, NewChain
 from vmsdk.network.chain import absolute, default_name
 from vmsdk.network.errors import NetworkError, NetworkNotFound
+from vmsdk.network.local import executable
 from vmsdk.network.node import READY_TIMEOUT_S
 from vmsdk.network.state import Store, networks_dir
 from vmsdk.target import find
 
+_WEIGHT = 100
+"""Of every validator."""
 TARGET_HELP = "the VM: vm.py, vm.py:Class, module:Class, or a plugin's executable"
 
 
@@ -34,6 +37,9 @@ def add_commands(commands: Any) -> None:
         "A network that was stopped is started again with its chains, identities, addresses and blocks.",
     )
     parser.add_argument("target", nargs="?", metavar="TARGET", help=TARGET_HELP)
+    parser.add_argument(
+        "--plugin", metavar="PATH", help="a plugin's executable, in any language, instead of TARGET"
+    )
     parser.add_argument(
         "--node",
         metavar="PATH",
@@ -49,6 +55,11 @@ def add_commands(commands: Any) -> None:
         default=[],
         metavar="N=PATH",
         help="an executable that runs the VM on node N of a new network, instead of TARGET; may be repeated",
+    )
+    parser.add_argument(
+        "--validators",
+        action="store_true",
+        help="make the nodes of a new network validators of each chain, so that they sign warp messages",
     )
     parser.add_argument(
         "--port",
@@ -114,6 +125,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _network(args: argparse.Namespace) -> LocalNetwork:
     where = selection.named_directory(args)
+    if args.plugin is not None:
+        if args.target is not None:
+            raise NetworkError(f"both {args.target} and --plugin {args.plugin} name a VM: give one of them")
+        args.target = executable(args.plugin)
     if args.target is None:
         where = where or selection.directory(args)
         Store(where).load()
@@ -126,10 +141,11 @@ def _network(args: argparse.Namespace) -> LocalNetwork:
         *chains,
         node=args.node,
         nodes=1 if args.nodes is None else args.nodes,
+        weights=[_WEIGHT] * (args.nodes or 1) if args.validators else (),
         directory=where,
         http_port=args.port,
         flags=_flags(args),
-        node_plugins=dict(_node_plugin(text) for text in args.node_plugin),
+        node_plugins=_node_plugins(args.node_plugin),
     )
     _refuse_changes(network, args)
     return network
@@ -159,8 +175,10 @@ def _refuse_changes(network: LocalNetwork, args: argparse.Namespace) -> None:
         raise NetworkError(
             f"the network {record.name} has the port {record.nodes[0].http_port}, which can't be changed"
         )
-    if args.node_plugin:
-        raise NetworkError(f"only a new network takes --node-plugin, and {record.name} exists")
+    for option in ("node_plugin", "validators"):
+        if getattr(args, option):
+            name = f"--{option.replace('_', '-')}"
+            raise NetworkError(f"only a new network takes {name}, and {record.name} exists")
 
 
 def _start(network: LocalNetwork, timeout_s: float) -> None:
@@ -193,11 +211,16 @@ def _flags(args: argparse.Namespace) -> dict[str, str]:
     return dict([*level.items(), *(_flag(text) for text in args.flag)])
 
 
-def _node_plugin(text: str) -> tuple[int, str]:
-    number, _, path = text.partition("=")
-    if not number.isdecimal() or not path:
-        raise NetworkError(f"{text!r} is not a node's plugin: give N=PATH, such as 2=build/timestampvm")
-    return int(number), path
+def _node_plugins(texts: list[str]) -> dict[int, str]:
+    plugins: dict[int, str] = {}
+    for text in texts:
+        number, _, path = text.partition("=")
+        if not number.isdecimal() or not path:
+            raise NetworkError(f"{text!r} is not a node's plugin: give N=PATH, such as 2=build/timestampvm")
+        if int(number) in plugins:
+            raise NetworkError(f"node {int(number)} gets two plugins: {plugins[int(number)]} and {path}")
+        plugins[int(number)] = path
+    return plugins
 
 
 def _flag(text: str) -> tuple[str, str]:
