@@ -254,6 +254,32 @@ def test_a_second_ctrl_c_kills_a_vm_that_hangs(tmp_path: Path) -> None:
         vm.wait()
 
 
+@pytest.mark.parametrize(
+    "others",
+    [
+        [signal.SIGTERM],  # as `timeout` does: to the command, and to its process group
+        [signal.SIGINT, signal.SIGHUP],
+    ],
+)
+def test_one_request_to_stop_that_comes_as_several_signals_kills_nothing(
+    tmp_path: Path, others: list[signal.Signals]
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    opened = os.open(pipe, os.O_RDWR)
+    slow = f"    def shutdown(self):\n        print('saving'); print(open({str(pipe)!r}).readline())\n"
+    with Dev(talkative(tmp_path, slow), folder=tmp_path) as dev:
+        vm_process(dev)
+        dev.url()
+        for number in (signal.SIGTERM, *others):
+            os.kill(dev.pid, number)
+        dev.line(r"vm \| saving")
+        os.write(opened, b"all is saved\n")
+        assert dev.wait() == 0
+        assert "all is saved" in dev.output
+    os.close(opened)
+
+
 def test_a_vm_that_dies_is_reported_with_its_last_lines(tmp_path: Path) -> None:
     with Dev(talkative(tmp_path), folder=tmp_path) as dev:
         vm = vm_process(dev)

@@ -56,17 +56,20 @@ class Admission:
         self._top = Overlay(accepted)
         self._is_stale = True
         self._rebuild_at = 0.0
-        # What blocks with transactions from elsewhere have written. Filled by the engine's thread.
-        self._foreign: deque[KeysView[bytes]] = deque()
+        # What blocks with transactions from elsewhere have written, and who sent those. The
+        # engine's thread fills it.
+        self._foreign: deque[tuple[KeysView[bytes], set[Any]]] = deque()
         self._admitted = 0
         self._losses = 0  # of the mempool, when the pending state was last looked at
 
     # The engine's thread --------------------------------------------------------------------------
 
-    def overtaken(self, keys: KeysView[bytes]) -> None:
-        """A block was accepted with transactions that were not waiting here; it wrote *keys*."""
+    def overtaken(self, keys: KeysView[bytes], senders: set[Any]) -> None:
+        """A block was accepted with transactions of *senders* that were not waiting here; it wrote
+        *keys*.
+        """
         if len(self._foreign) < MAX_FOREIGN_BLOCKS:
-            self._foreign.append(keys)
+            self._foreign.append((keys, senders))
         else:
             self._is_stale = True
 
@@ -186,9 +189,10 @@ class Admission:
         if self._pool.losses != self._losses:
             self._losses = self._pool.losses
             self._is_stale = True
-        is_overtaken = bool(self._foreign)
+        advanced: set[Any] = set()
         while self._foreign:
-            keys = self._foreign.popleft()
+            keys, senders = self._foreign.popleft()
+            advanced |= senders
             layers = (*self._layers, self._top.writes)
             # Never set to False here: the engine's thread sets it too.
             if not self._is_stale and any(not keys.isdisjoint(layer.keys()) for layer in layers):
@@ -199,8 +203,8 @@ class Admission:
             self._is_stale or self._admitted > 2 * len(self._pool) + MIN_ADMISSIONS
         ):
             self._rebuild()
-        elif is_overtaken:
-            self._release(self._pool.parked())
+        elif advanced:
+            self._release(self._pool.parked(advanced))
 
     def _reset(self) -> None:
         self._is_stale = False  # first, since the engine's thread may set it again

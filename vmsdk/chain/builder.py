@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from vmsdk.chain.admission import Admission
 from vmsdk.chain.block import BLOCK_OVERHEAD_BYTES, TRANSACTION_OVERHEAD_BYTES, Block, Event, Header
@@ -64,19 +65,20 @@ class Builder:
         state = Overlay(base)
         self._execution.begin(state, header)
         block_events, state.events = state.events, []
-        taken, results, events = self._fill(state, header, tip)
+        taken, transactions, results, events = self._fill(state, header, tip)
         if not taken:
             raise NothingToBuild
         self._execution.end(state, header)
         block_events += state.events
-        executed = Executed(state, Outcomes(tuple(results), (*events, tuple(block_events))))
+        executed = Executed(state, Outcomes(tuple(results), (*events, tuple(block_events))), transactions)
         return Block(header, executed.effects, tuple(taken)), executed
 
     def _fill(
         self, state: Overlay, header: Header, tip: Candidate
-    ) -> tuple[list[bytes], list[bytes | None], list[tuple[Event, ...]]]:
+    ) -> tuple[list[bytes], list[Any], list[bytes | None], list[tuple[Event, ...]]]:
         """Run waiting transactions until the block is full."""
         taken: list[bytes] = []
+        transactions: list[Any] = []
         results: list[bytes | None] = []
         events: list[tuple[Event, ...]] = []
         unbuildable = self._unbuildable_at(tip)
@@ -120,6 +122,7 @@ class Builder:
                 continue
             room -= size
             taken.append(pending.raw)
+            transactions.append(pending.transaction)
             results.append(result)
             events.append(tuple(attempt.events))
             attempt.events = []
@@ -127,7 +130,7 @@ class Builder:
             attempt.end()
             if time.monotonic() > deadline:
                 break
-        return taken, results, events
+        return taken, transactions, results, events
 
     def _drop(self, pending: Pending, reason: str) -> None:
         self._pool.remove(pending.id, reason)

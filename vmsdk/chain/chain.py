@@ -495,17 +495,20 @@ class Chain(Rules, Networked, GetAncestors):
         for other in self.ctx.processing:
             if other.executed is not None and other.executed.state.parent is executed.state:
                 other.executed.state.parent = self.accepted
-        is_foreign = False
-        for transaction_id in block.transaction_ids:
+        foreign = []
+        for transaction_id, transaction in zip(block.transaction_ids, executed.transactions, strict=True):
             pending = self.pool.remove(transaction_id, "accepted")
-            is_foreign |= pending is None or pending.is_parked
+            if pending is None or pending.is_parked:
+                foreign.append(transaction)
             self._recent[transaction_id] = None
         while len(self._recent) > MAX_RECENT_TRANSACTIONS:
             self._recent.popitem(last=False)
-        if is_foreign:
-            self._admission.overtaken(executed.state.writes.keys())
-        if is_foreign and len(self.pool):
-            self._later(self._refresh)
+        if foreign:
+            has_parked = self.pool.ready < len(self.pool)
+            senders = {getattr(each, "sender", None) for each in foreign} if has_parked else set()
+            self._admission.overtaken(executed.state.writes.keys(), senders)
+            if len(self.pool):
+                self._later(self._refresh)
         if self.limits.blocks is not None or self.limits.receipts is not None:
             self._later(self.history.prune, block.height)
         self._announce(block)

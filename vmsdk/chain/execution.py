@@ -19,7 +19,9 @@ from vmsdk.ids import ID
 class Executed:
     """What the transactions of a block have done, on top of its parent's state."""
 
-    def __init__(self, state: Overlay, outcomes: Outcomes) -> None:
+    def __init__(self, state: Overlay, outcomes: Outcomes, transactions: Sequence[Any] = ()) -> None:
+        self.transactions = transactions
+        """The block's transactions, decoded."""
         self.effects = effects_of(state.writes, outcomes.results, outcomes.events)
         self.state = Overlay(state.parent, state.writes)
         state.end()  # the rules may have kept it
@@ -104,7 +106,7 @@ class Execution:
         except Invalid as error:
             raise InvalidBlock(f"{self._name}.end refuses it: {error}") from None
         block_events += state.events
-        return Executed(state, Outcomes(tuple(results), (*events, tuple(block_events))))
+        return Executed(state, Outcomes(tuple(results), (*events, tuple(block_events))), transactions)
 
     def must_not_run(self, call: str) -> None:
         """Raise `VMError` if a rule runs in this thread, which must not use *call*."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import heapq
+import sys
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 from vmsdk.chain.errors import Invalid, MempoolFull
@@ -15,6 +17,9 @@ from vmsdk.ids import ID
 
 # How many reasons of dropped transactions are remembered for clients that ask.
 MAX_REASONS = 10_000
+# What is followed from a decoded transaction: these and dataclasses, not what its chain shares.
+_CONTAINERS = (dict, list, tuple, set, frozenset)
+_ATOMS = {bytes, int, str, bool}
 
 
 @dataclass(eq=False)
@@ -36,7 +41,12 @@ class Pending:
     arrived_at: float = 0
     is_parked: bool = False
     """Whether it waits for an earlier one of its sender."""
+    size: int = field(init=False, repr=False)
+    """The bytes that it takes: `raw`, and the decoded transaction beside it."""
     _number: int = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.raw) + _bytes_beside(self.raw, self.transaction)
 
 
 class Mempool:
@@ -89,7 +99,7 @@ class Mempool:
 
     @property
     def size(self) -> int:
-        """The number of bytes of all transactions."""
+        """The bytes that all transactions take, encoded and decoded."""
         return self._bytes
 
     def get(self, transaction_id: bytes) -> Pending | None:
@@ -136,7 +146,7 @@ class Mempool:
                         needed=replaced.priority + 1,
                     )
                 # It is not executed yet and can claim any priority, so it evicts no others.
-                if self._bytes - len(replaced.raw) + len(pending.raw) > self._max_bytes:
+                if self._bytes - replaced.size + pending.size > self._max_bytes:
                     raise self._full(pending)
                 self._remove(replaced, "replaced by one of a higher priority")
             elif len(lane) >= self.max_per_sender:
@@ -151,7 +161,7 @@ class Mempool:
         self._number += 1
         pending._number = self._number
         self._by_id[pending.id] = pending
-        self._bytes += len(pending.raw)
+        self._bytes += pending.size
         if pending.is_parked:
             self._count_parked(pending.sender, +1)
         if pending.sender is not None:
@@ -171,7 +181,7 @@ class Mempool:
         """Evict the worst transactions if *pending* ranks higher; none if that is not enough."""
         victims: dict[bytes, Pending] = {}
         seen: list[Pending] = []
-        count, size = len(self._by_id), self._bytes + len(pending.raw)
+        count, size = len(self._by_id), self._bytes + pending.size
         while count >= self.max_transactions or size > self._max_bytes:
             worst = self._find_worst()
             if (
@@ -188,7 +198,7 @@ class Mempool:
                 if each.id not in victims:
                     victims[each.id] = each
                     count -= 1
-                    size -= len(each.raw)
+                    size -= each.size
         for each in victims.values():
             self._lose(each, "evicted: the mempool is full, and others have a higher priority")
 
@@ -230,7 +240,7 @@ class Mempool:
 
     def _remove(self, pending: Pending, reason: str) -> None:
         del self._by_id[pending.id]
-        self._bytes -= len(pending.raw)
+        self._bytes -= pending.size
         if pending.is_parked:
             self._count_parked(pending.sender, -1)
         if pending.sender is not None:
@@ -257,12 +267,8 @@ class Mempool:
 
     def parked_after(self, pending: Pending) -> list[Pending]:
         """The parked transactions of the same sender that come later, in their order."""
-        with self._lock:
-            if pending.sender is None or pending.sender not in self._parked_by:
-                return []
-            lane = self._lanes.get(pending.sender, {})
-            later = [each for each in lane.values() if each.is_parked and each.sequence > pending.sequence]
-        return sorted(later, key=lambda each: each.sequence)
+        own = () if pending.sender is None else (pending.sender,)
+        return [each for each in self.parked(own) if each.sequence > pending.sequence]
 
     def _count_parked(self, sender: bytes | None, change: int) -> None:
         self._parked += change
@@ -270,12 +276,16 @@ class Mempool:
         if not self._parked_by[sender]:
             del self._parked_by[sender]
 
-    def parked(self) -> list[Pending]:
-        """All parked transactions, in the order of their sequence."""
+    def parked(self, senders: Iterable[bytes] | None = None) -> list[Pending]:
+        """The parked transactions, of *senders* or of all, in the order of their sequence."""
         with self._lock:
-            if not self._parked:
-                return []
-            found = [each for each in self._by_id.values() if each.is_parked]
+            found = [
+                each
+                for sender in (self._parked_by if senders is None else senders)
+                if sender in self._parked_by
+                for each in self._lanes.get(sender or b"", {}).values()
+                if each.is_parked
+            ]
         return sorted(found, key=lambda each: each.sequence)
 
     def park(self, pending: Pending, is_parked: bool) -> None:
@@ -318,3 +328,18 @@ class Mempool:
 def _rank(pending: Pending) -> tuple[bool, int]:
     """What is evicted first: a parked one has paid nothing for its priority."""
     return not pending.is_parked, pending.priority
+
+
+def _bytes_beside(raw: bytes, transaction: Any) -> int:
+    """The memory that a decoded transaction takes beside *raw*, with its fields and their items."""
+    total, seen, waiting = 0, {id(raw)}, [transaction]
+    while waiting:
+        value = waiting.pop()
+        if type(value) in _ATOMS and value is not raw:
+            total += sys.getsizeof(value)
+        elif id(value) not in seen and not isinstance(value, type):
+            seen.add(id(value))
+            total += sys.getsizeof(value)
+            if value is transaction or isinstance(value, _CONTAINERS) or is_dataclass(value):
+                waiting += gc.get_referents(value)
+    return total

@@ -279,3 +279,24 @@ def test_a_block_from_elsewhere_lets_go_what_was_parked_for_it(engine: Engine, o
     assert next_nonce(engine, b"A") == 3
     assert sorted(transactions(engine.produce())) == sorted([b"A 1 0", b"A 2 0", *others])
     other.stop()
+
+
+def test_a_block_from_elsewhere_retries_the_parked_of_its_own_senders_only(engine: Engine) -> None:
+    for sender in b"ABCDE":
+        engine.vm.submit(b"%c 1 0" % sender)
+    other = Engine(Nonces())
+    for sender in b"AX":
+        other.vm.submit(b"%c 0 0" % sender)
+    block = engine.verify(other.build().raw)
+    tried = []
+    execute = engine.vm.execute
+
+    def counted(state: chain.State, tx: Step, header: chain.Header) -> None:
+        tried.append(tx.raw)
+        execute(state, tx, header)
+
+    engine.vm.execute = counted
+    engine.accept(block)
+    engine.vm._worker.submit(lambda: None).result()
+    assert tried == [b"A 1 0"]
+    other.stop()

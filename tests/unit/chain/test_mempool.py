@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import pytest
 
@@ -68,6 +70,41 @@ def test_a_full_pool_gives_way_to_a_higher_priority_only() -> None:
     # The second of B's needs the first, so both went.
     assert order(pool) == ["b'A'1", "b'C'1"]
     assert "evicted" in (pool.reason(lane(b"B", 2).id) or "")
+
+
+@dataclass(frozen=True)
+class Flag:
+    is_up: bool
+
+
+class Flags(chain.Transaction):
+    flags: Annotated[tuple[Flag, ...], chain.Max(1_000)]
+
+
+def test_what_a_transaction_takes_once_it_is_decoded_counts() -> None:
+    sent = Flags(tuple(Flag(True) for _ in range(1_000)))
+    pool = Mempool(max_bytes=100_000)
+    for _ in range(2):
+        pool.add(Pending(sent.id, sent.raw, Flags.from_bytes(sent.raw)))
+    assert len(sent.raw) < 1_100
+    assert pool.size > 1_000 * sys.getsizeof(Flag(True))
+    with pytest.raises(chain.MempoolFull, match=f"1 transactions of {pool.size} bytes"):
+        pool.add(pending("x" * 99_999))
+    pool.remove(sent.id, "accepted")
+    assert pool.size == 0
+
+
+def test_what_a_transaction_shares_with_its_chain_does_not_count() -> None:
+    class Big:
+        def __init__(self) -> None:
+            self.table = list(range(10_000))
+
+    class Transaction:
+        def __init__(self) -> None:
+            self.chain = Big()
+
+    pool = Mempool(max_bytes=5_000)
+    pool.add(Pending(ID.of(b"x"), b"x", Transaction()))
 
 
 def test_bytes_and_senders_are_bounded() -> None:

@@ -10,7 +10,7 @@ import socket
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,9 @@ T = TypeVar("T")
 
 # After this time, a VM that hangs while it is reloaded is killed.
 RELOAD_GRACE_S = 5.0
+# Signals of one kind within this time are one request: `timeout` signals the command and then its
+# process group.
+SAME_REQUEST_S = 0.1
 # How long to wait for the end of a killed VM.
 KILL_GRACE_S = 1.0
 
@@ -46,7 +49,10 @@ _POSTED = b"\0"
 
 @dataclass(frozen=True)
 class Interrupted:
-    """Ctrl-C, SIGTERM, or a closed output pipe."""
+    """A request to stop."""
+
+    number: int
+    """The signal's; 0 for a closed output pipe."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +85,8 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._inbox: Inbox[Event] = Inbox(Interrupted())
-        self._screen = Screen(on_close=lambda: self._inbox.post(Interrupted()))
+        self._inbox: Inbox[Event] = Inbox(Interrupted)
+        self._screen = Screen(on_close=lambda: self._inbox.post(Interrupted(0)))
         self._folder = tempfile.TemporaryDirectory(prefix="vmsdk-dev-clock-")
         self._clock = Clock(Path(self._folder.name) / "clock")
         self._control = Control(
@@ -96,6 +102,7 @@ class Session:
         )
         self._life: Life | None = None
         self._interruptions = 0
+        self._interrupted_at: dict[int, float] = {}
         self._restart = False
         self._kill_at: float | None = None
 
@@ -122,7 +129,7 @@ class Session:
                 None if self._kill_at is None else max(0.0, self._kill_at - time.monotonic())
             )
             if isinstance(event, Interrupted):
-                self._interrupt()
+                self._interrupt(event.number)
                 if self._life is None:
                     return 0
             elif isinstance(event, Changed):
@@ -155,7 +162,13 @@ class Session:
         )
         self._life.start()
 
-    def _interrupt(self) -> None:
+    def _interrupt(self, number: int) -> None:
+        now = time.monotonic()
+        before = self._interrupted_at.get(number)
+        self._interrupted_at[number] = now
+        # Only a repeated signal is impatience: several programs may ask to stop, each in its way.
+        if self._interruptions and (before is None or now - before < SAME_REQUEST_S):
+            return
         self._interruptions += 1
         if self._life is None:
             return
@@ -251,14 +264,14 @@ class _ToScreen(logging.Handler):
 
 
 class Inbox(Generic[T]):
-    """Events from any thread; signals that ask to stop become the event *on_signal*.
+    """Events from any thread; *on_signal* makes one from the number of a signal that asks to stop.
 
     Python can miss a signal that arrives just before the main thread waits for a lock or a queue.
     Here the system writes the signal to a socket that the main thread waits for. Create it on that
     thread.
     """
 
-    def __init__(self, on_signal: T) -> None:
+    def __init__(self, on_signal: Callable[[int], T]) -> None:
         self._on_signal = on_signal
         self._events: deque[T] = deque()
         self._reader, self._writer = socket.socketpair()
@@ -295,7 +308,7 @@ class Inbox(Generic[T]):
             received = self._reader.recv(4_096)
         except BlockingIOError:
             return
-        self._events.extend(self._on_signal for number in received if number in self._previous)
+        self._events.extend(self._on_signal(number) for number in received if number in self._previous)
 
     def __enter__(self) -> Self:
         return self
