@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -73,6 +73,14 @@ class Chain(Rules, Networked, GetAncestors):
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         cls._candidate = ContextCandidate if issubclass(cls, BuildBlockWithContext) else Candidate
+        order = cls.__mro__
+        if issubclass(cls, BuildBlockWithContext) and order.index(BuildBlockWithContext) < order.index(Chain):
+            raise TypeError(f"{cls.__name__}: derive it from chain.Chain first, then from the interface")
+        for name in ("transaction", "limits", "version"):
+            if name not in vars(cls) and name in _annotations_of(cls):
+                raise TypeError(
+                    f"{cls.__name__}.{name} is annotated, but has no value: write `{name} = …` in the class"
+                )
         parser(cls.transaction)  # raises TypeError at once for what isn't one
         must_extend(cls, EXTENDED)
         for name in TAKEN:
@@ -81,8 +89,12 @@ class Chain(Rules, Networked, GetAncestors):
                     f"{cls.__name__}.{name} is overwritten when the chain starts, because chain.Chain has "
                     f"an attribute of this name: choose another one"
                 )
-        if not isinstance(cls.limits, Limits):
-            raise TypeError(f"{cls.__name__}.limits is {cls.limits!r}: set it to chain.Limits(…)")
+        cls._must_have_limits(cls.limits)
+
+    @classmethod
+    def _must_have_limits(cls, limits: object) -> None:
+        if not isinstance(limits, Limits):
+            raise TypeError(f"{cls.__name__}.limits is {limits!r}: set it to chain.Limits(…)")
 
     def __setattr__(self, name: str, value: object) -> None:
         execution = vars(self).get("_execution")
@@ -260,6 +272,7 @@ class Chain(Rules, Networked, GetAncestors):
 
     def initialize(self, ctx: Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
         limits = self.limits
+        self._must_have_limits(limits)
         self.ctx = ctx
         self.config = config
         self.upgrade = upgrade
@@ -317,7 +330,17 @@ class Chain(Rules, Networked, GetAncestors):
                     f"the stored chain has another genesis than these {len(genesis)} bytes: start with the "
                     "genesis it was created with, or with an empty database"
                 )
-            return self.history.block(last_id)
+            last = self.history.block(last_id)
+            try:
+                for raw in last.transactions:
+                    self.decode(raw)
+            except Invalid as error:
+                raise VMError(
+                    f"the stored block at height {last.height} has a transaction that this code can't decode "
+                    f"({error}), so no other node could follow the chain: keep the encoding of a chain's "
+                    "transactions, and give new kinds another tag; or start with an empty database"
+                ) from None
+            return last
         state = Overlay(self.accepted)
         self._execution.genesis(state, genesis)
         executed = Executed(state, Outcomes(events=(tuple(state.events),)))
@@ -560,6 +583,13 @@ class Chain(Rules, Networked, GetAncestors):
             except Exception:  # the others come back
                 self.ctx.log.exception("the rules fail for a transaction of a rejected block")
         self.ctx.notify()
+
+
+def _annotations_of(cls: type) -> Container[str]:
+    try:
+        return cls.__annotations__
+    except NameError:  # from Python 3.14 on, if one refers to what is defined later
+        return ()
 
 
 def _as_id(value: ID) -> ID:

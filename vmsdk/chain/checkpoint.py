@@ -165,10 +165,22 @@ def write(directory: Path, block: Block, pairs: Iterable[tuple[bytes, bytes]]) -
     """
     temporary = directory.with_suffix(".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    try:
+        manifest = _write_files(temporary, block, pairs)
+        shutil.rmtree(directory, ignore_errors=True)
+        temporary.rename(directory)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)  # others need the room on a full disk
+        raise
+    sync_directory(directory.parent)
+    return Checkpoint(directory, manifest)
+
+
+def _write_files(directory: Path, block: Block, pairs: Iterable[tuple[bytes, bytes]]) -> Manifest:
+    directory.mkdir(parents=True)
     hashes: list[bytes] = []
     buffer = bytearray(_LENGTH.pack(len(block.raw)) + block.raw)
-    with (temporary / "state").open("wb") as file:
+    with (directory / "state").open("wb") as file:
 
         def flush(least: int) -> None:
             while len(buffer) >= least and buffer:
@@ -189,13 +201,10 @@ def write(directory: Path, block: Block, pairs: Iterable[tuple[bytes, bytes]]) -
         length = file.tell()
         sync(file)
     manifest = Manifest(length, tuple(hashes))
-    with (temporary / "manifest").open("wb") as file:
+    with (directory / "manifest").open("wb") as file:
         file.write(manifest.raw)
         sync(file)
-    shutil.rmtree(directory, ignore_errors=True)
-    temporary.rename(directory)
-    sync_directory(directory.parent)
-    return Checkpoint(directory, manifest)
+    return manifest
 
 
 def sync(file: io.RawIOBase | BinaryIO) -> None:

@@ -141,6 +141,7 @@ class History:
     def events(self, topic: bytes, start: int, stop: int, limit: int) -> list[LoggedEvent]:
         """At most *limit* events of *topic* in the blocks from height *start* to *stop* - 1."""
         found: list[LoggedEvent] = []
+        limit = as_limit(limit)
         prefix = _TOPIC + bytes([len(topic)]) + topic
         with self._database.iterate(prefix=prefix, start=prefix + _u64(max(start, 0))) as pairs:
             for key, _ in pairs:

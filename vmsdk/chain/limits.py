@@ -37,6 +37,7 @@ class Limits:
 
     mempool_transactions: int = 16_384
     mempool_bytes: int = 64 * MIB
+    """The memory of waiting transactions, encoded and decoded."""
     mempool_per_sender: int = 4_096
     mempool_seconds: float = 600
     """How long a transaction waits for a block before it expires."""
@@ -62,7 +63,7 @@ class Limits:
             if value is None and each.default is None:
                 continue
             is_whole = not each.name.endswith("seconds")
-            if not isinstance(value, int if is_whole else (int, float)):
+            if isinstance(value, bool) or not isinstance(value, int if is_whole else (int, float)):
                 raise TypeError(f"{each.name} is {value!r}: set it to a {'whole ' * is_whole}number")
             if not (value >= 0 if each.name in ("future_ms", "cache_bytes") else value > 0):
                 raise ValueError(f"{each.name} is {value}: set it to more than 0")

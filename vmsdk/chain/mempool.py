@@ -203,6 +203,11 @@ class Mempool:
             self._lose(each, "evicted: the mempool is full, and others have a higher priority")
 
     def _full(self, pending: Pending) -> MempoolFull:
+        if pending.size > self._max_bytes:
+            return MempoolFull(
+                f"the transaction takes {pending.size} bytes once it is decoded, and the mempool has room "
+                f"for {self._max_bytes}"
+            )
         return MempoolFull(
             f"{len(self._by_id)} transactions of {self._bytes} bytes are waiting, and there are too few "
             f"with a priority below {pending.priority}: try again later"
@@ -332,6 +337,9 @@ def _rank(pending: Pending) -> tuple[bool, int]:
 
 def _bytes_beside(raw: bytes, transaction: Any) -> int:
     """The memory that a decoded transaction takes beside *raw*, with its fields and their items."""
+    values = getattr(transaction, "__dict__", {}).values()
+    if values and _ATOMS.issuperset(map(type, values)):  # most transactions, and this is quick
+        return sum(map(sys.getsizeof, values))
     total, seen, waiting = 0, {id(raw)}, [transaction]
     while waiting:
         value = waiting.pop()

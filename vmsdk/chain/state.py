@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 from itertools import islice
-from typing import overload
+from typing import Any, overload
 
 from vmsdk.chain.block import Event, as_topic
 from vmsdk.database import as_bytes
@@ -24,6 +25,11 @@ class State(ABC):
     An empty value is a value. Values are bytes: encode numbers with `put_int`, and other types with
     a `Table`. There are no floats, because they differ between machines.
     """
+
+    @cached_property
+    def claims(self) -> dict[bytes, tuple[Any, ...]]:
+        """The tables and counters that this state and those above it are used with, by prefix."""
+        return {}
 
     @abstractmethod
     def lookup(self, key: bytes) -> bytes | None:
@@ -126,6 +132,7 @@ class Overlay(State):
 
     def __init__(self, parent: State, writes: dict[bytes, bytes | None] | None = None) -> None:
         self.parent = parent
+        self.claims = getattr(parent, "claims", {})
         self.writes: dict[bytes, bytes | None] = {} if writes is None else writes
         self.events: list[Event] = []
         self._sorted: list[bytes] | None = None
@@ -205,8 +212,8 @@ _ENDED = _Ended()
 
 
 def as_limit(limit: int) -> int:
-    """A number of items, as `islice` takes it. Raises `ValueError` if it is negative."""
-    if limit < 0:
+    """A number of items, as `islice` takes it. Raises `ValueError` unless it is one."""
+    if not isinstance(limit, int) or limit < 0:
         raise ValueError(f"limit is {limit}: give 0 or more")
     return min(limit, sys.maxsize)
 

@@ -54,7 +54,7 @@ class SyncableChain(Chain, StateSyncableVM):
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        if cls.sync_every < 1:
+        if not isinstance(cls.sync_every, int) or cls.sync_every < 1:
             raise ValueError(
                 f"{cls.__name__}.sync_every is {cls.sync_every}: set the number of blocks from one "
                 "checkpoint to the next, or derive from Chain, which has no state sync"
@@ -127,6 +127,14 @@ class SyncableChain(Chain, StateSyncableVM):
                 written = checkpoints.write(
                     self._checkpoints.path(block.height), block, self._until_the_end(stored)
                 )
+        except OSError as error:
+            self.ctx.log.error(
+                "no checkpoint at height %d, because %s can't be written: %s; the chain goes on",
+                block.height,
+                self._directory,
+                error,
+            )
+            return
         finally:
             self._is_writing = False
         self._checkpoints.add(written)

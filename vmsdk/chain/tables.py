@@ -21,7 +21,11 @@ from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
 from vmsdk.chain.encoding import Encoding, Fixed, Integer, Item, Max, encoding_of
 from vmsdk.chain.state import State
 from vmsdk.codec import MAX_STRING_BYTES
+from vmsdk.database import as_bytes
 from vmsdk.errors import InvalidEncoding, NotFound
+
+# Prefixes are compared for so many tables. Rules with more make them from their data.
+MAX_CLAIMS = 256
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -30,12 +34,15 @@ _V = TypeVar("_V")
 class Table(Generic[_K, _V]):
     """The keys of a state that begin with *prefix*: the types of their rest and of their values.
 
-    With a *default*, a missing key reads as that value. No table's prefix may begin with another's.
+    With a *default*, a missing key reads as that value. No table's prefix may begin with another's:
+    `of` raises `TypeError` for the second that is used.
+
     Raises `TypeError` for types that can't be encoded, `InvalidEncoding` for such a *default*.
     """
 
     def __init__(self, prefix: bytes, key: type[_K], value: type[_V], *, default: _V | None = None) -> None:
-        self.prefix = prefix
+        self.prefix = as_bytes(prefix)
+        self._claim = (str(self), key, value)
         self.is_of_tuples = get_origin(key) is tuple
         self.key_parts = _key_parts(get_args(key) if self.is_of_tuples else (key,), str(self))
         self._encode_key = self.key_parts[0].encode
@@ -47,6 +54,8 @@ class Table(Generic[_K, _V]):
 
     def of(self, state: State) -> TableView[_K, _V]:
         """Return the table's entries in *state*."""
+        if state.claims.get(self.prefix) is not self._claim:
+            _claim(state, self.prefix, self._claim)
         return TableView(self, state)
 
     def key(self, key: _K) -> bytes:
@@ -77,7 +86,17 @@ class Table(Generic[_K, _V]):
         if offset != len(key):
             raise InvalidEncoding(f"{self}: the key 0x{key.hex()} is too long")
         decoded: Any = tuple(items) if self.is_of_tuples else items[0]
-        return decoded, self.values.decode(value)
+        return decoded, self.value(decoded, value)
+
+    def value(self, key: _K, value: bytes) -> _V:
+        """Decode the value of *key*. Raises `InvalidEncoding` if it is of another type."""
+        try:
+            return self.values.decode(value)
+        except InvalidEncoding as error:
+            raise InvalidEncoding(
+                f"{self}: the stored value of {key!r} is not of the table's type, which may have changed "
+                f"since: {error}"
+            ) from None
 
 
 class TableView(Generic[_K, _V]):
@@ -96,7 +115,7 @@ class TableView(Generic[_K, _V]):
             value = self._table.default
             if value is None:
                 raise NotFound(f"{self._table} has no entry {key!r}, and no default")
-        return self._table.values.decode(value)
+        return self._table.value(key, value)
 
     def get(self, key: _K) -> _V | None:
         """Return the value of *key*, or the table's default, or None."""
@@ -134,17 +153,36 @@ class Counter:
     """An integer in the state, 0 at first: `COUNT = Counter(b"count")`."""
 
     def __init__(self, key: bytes) -> None:
-        self.key = key
+        self.key = as_bytes(key)
+        self._claim = (str(self),)
+
+    def __str__(self) -> str:
+        return f"Counter({self.key!r})"
 
     def get(self, state: State) -> int:
         """Return the value."""
+        if state.claims.get(self.key) is not self._claim:
+            _claim(state, self.key, self._claim)
         return state.get_int(self.key)
 
     def add(self, state: State, amount: int = 1) -> int:
         """Add *amount*, and return the value before. Raises `ValueError` if it gets negative."""
-        value = state.get_int(self.key)
+        value = self.get(state)
         state.put_int(self.key, value + amount)
         return value
+
+
+def _claim(state: State, prefix: bytes, claim: tuple[Any, ...]) -> None:
+    """Note who uses the keys with *prefix*. Raises `TypeError` if another does."""
+    if len(state.claims) >= MAX_CLAIMS:
+        return
+    for other_prefix, other in list(state.claims.items()):
+        if other != claim and (prefix.startswith(other_prefix) or other_prefix.startswith(prefix)):
+            raise TypeError(
+                f"{claim[0]} and {other[0]} are different, but share keys of the state: give each a prefix "
+                "that no other begins with"
+            )
+    state.claims[prefix] = claim
 
 
 def _key_parts(annotations: tuple[Any, ...], where: str) -> list[Encoding[Any]]:

@@ -16,7 +16,7 @@ import functools
 import struct
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
@@ -66,6 +66,14 @@ class Transaction:
         super().__init_subclass__(**arguments)
         must_extend(cls, ("check",))
         dataclass(frozen=True)(cls)
+        for each in fields(cls):
+            for base in cls.__mro__[1:]:
+                inherited = getattr(base, "__dataclass_fields__", {}).get(each.name)
+                if base.__module__ == __name__ and each.name in vars(base) and inherited is not each:
+                    raise TypeError(
+                        f"{cls.__name__}.{each.name} hides {base.__name__}.{each.name}: give the field "
+                        "another name"
+                    )
         cls._encoding = record(cls, cls._last)
         tagged([cls], cls.__name__)
 

@@ -92,6 +92,8 @@ def test_what_a_transaction_takes_once_it_is_decoded_counts() -> None:
         pool.add(pending("x" * 99_999))
     pool.remove(sent.id, "accepted")
     assert pool.size == 0
+    with pytest.raises(chain.MempoolFull, match=r"takes \d+ bytes once it is decoded, .* room for 2000"):
+        Mempool(max_bytes=2_000).add(Pending(sent.id, sent.raw, Flags.from_bytes(sent.raw)))
 
 
 def test_what_a_transaction_shares_with_its_chain_does_not_count() -> None:

@@ -9,6 +9,7 @@ import pytest
 import vmsdk
 from vmsdk import chain
 from vmsdk.chain.block import BLOCK_OVERHEAD_BYTES, TRANSACTION_OVERHEAD_BYTES
+from vmsdk.memorydb import MemoryDatabase
 
 from .engine import Engine
 
@@ -144,6 +145,7 @@ def test_rules_can_not_use_what_is_for_handlers(method: str, call: str) -> None:
         {"cache_bytes": -1},
         {"blocks": 0},
         {"receipts": "all"},
+        {"blocks": True},
     ],
 )
 def test_limits_that_can_not_work_are_refused(limits: dict[str, Any]) -> None:
@@ -357,6 +359,7 @@ def test_keys_that_are_not_a_list_of_bytes_are_named(keys: Any) -> None:
         (lambda state: state.__setitem__("n", b""), "keys and values are bytes, and 'n' is"),
         (lambda state: state.emit("t", "data"), "keys and values are bytes, and 'data' is"),
         (lambda state: list(state.scan(limit=-1)), "limit is -1: give 0 or more"),
+        (lambda state: list(state.scan(limit=1.5)), "limit is 1.5: give 0 or more"),
     ],
 )
 def test_a_wrong_value_for_the_state_is_shown(write: Any, message: str) -> None:
@@ -369,3 +372,120 @@ def test_a_wrong_value_for_the_state_is_shown(write: Any, message: str) -> None:
 def test_a_kind_of_transaction_that_is_none_is_refused(kind: Any) -> None:
     with pytest.raises(TypeError, match=r"is not a kind of transaction: give bytes, a subclass of"):
         type("Mine", (Notes,), {"transaction": kind})
+
+
+# Tables -------------------------------------------------------------------------------------------
+
+ITEMS = chain.Table(b"item", chain.U64, chain.U64)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        chain.Table(b"item", chain.U64, chain.U8),
+        chain.Table(b"item", chain.Address, chain.U64),
+        chain.Table(b"items/", chain.U64, chain.U64),
+        chain.Table(b"", chain.U64, chain.U64),
+        chain.Counter(b"items"),
+        chain.Counter(b"item"),
+    ],
+    ids=str,
+)
+def test_tables_that_share_keys_are_refused(other: Any) -> None:
+    def execute(self: Any, state: chain.State, tx: bytes, block: chain.Header) -> None:
+        ITEMS.of(state)[1] = 1
+        with state.nested() as attempt:
+            other.get(attempt) if isinstance(other, chain.Counter) else other.of(attempt)
+
+    vm = type("Mine", (Notes,), {"execute": execute})()
+    with pytest.raises(TypeError, match=r"(Table|Counter)\(b'.*'\) and .* are different, but share keys"):
+        produce(vm)
+
+
+def test_a_table_that_is_made_again_is_not_refused() -> None:
+    def execute(self: Any, state: chain.State, tx: bytes, block: chain.Header) -> None:
+        for table in (ITEMS, chain.Table(b"item", chain.U64, chain.U64), ITEMS):
+            table.of(state)[1] = 1
+
+    produce(type("Mine", (Notes,), {"execute": execute})())
+
+
+def test_a_prefix_is_bytes() -> None:
+    prefix: Any = "a/"
+    for made in (chain.Counter, lambda text: chain.Table(text, chain.U64, chain.U64)):
+        with pytest.raises(TypeError, match="keys and values are bytes, and 'a/' is"):
+            made(prefix)
+
+
+def test_an_entry_of_another_type_is_named() -> None:
+    state = chain.Overlay(chain.Overlay(None))  # type: ignore[arg-type]
+    state[ITEMS.key(7)] = b"short"
+    with pytest.raises(
+        vmsdk.VMError, match=r"Table\(b'item'\): the stored value of 7 is not of the table's type"
+    ):
+        ITEMS.of(state)[7]
+
+
+# Classes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["raw", "id", "tag", "from_bytes", "sender", "sign", "check", "signature"])
+def test_a_field_that_hides_what_a_transaction_has_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"Tx\.{name} hides (Transaction|Signed)\.{name}: give the field"):
+        type("Tx", (chain.Signed,), {"__annotations__": {name: chain.U64}})
+
+
+def test_fields_of_a_transactions_own_names_are_not() -> None:
+    class Own(chain.Transaction):
+        sender: chain.Address
+        priority: chain.U64
+
+    class Longer(Own):
+        amount: chain.U64 = 7
+
+    assert Longer.from_bytes(Longer(bytes(20), 1).raw).amount == 7
+
+
+@pytest.mark.parametrize("name", ["transaction", "limits"])
+def test_an_annotation_in_place_of_a_value_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"Mine\.{name} is annotated, but has no value: write `{name} = "):
+        type("Mine", (Notes,), {"__annotations__": {name: Bid}})
+
+
+def test_limits_that_an_object_sets_are_checked_as_well() -> None:
+    vm: Any = Notes()
+    vm.limits = {"blocks": 5}
+    with pytest.raises(TypeError, match=r"Notes\.limits is \{'blocks': 5\}"):
+        Engine(vm)
+
+
+def test_an_interface_before_the_chain_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Mine: derive it from chain\.Chain first"):
+        type("Mine", (vmsdk.BuildBlockWithContext, chain.Chain), {"execute": Notes.execute})
+
+
+@pytest.mark.parametrize("every", [0, -1, 4096.0])
+def test_a_number_of_blocks_between_checkpoints_is_whole(every: Any) -> None:
+    with pytest.raises(ValueError, match=r"Mine\.sync_every is .*: set the number of blocks"):
+        type("Mine", (chain.SyncableChain,), {"execute": Notes.execute, "sync_every": every})
+
+
+class Offer(chain.Transaction):
+    amount: chain.U64
+    until: chain.U64
+
+
+def test_a_chain_of_transactions_of_another_encoding_is_refused() -> None:
+    database = MemoryDatabase()
+    for kind in (Bid, Offer):
+        vm = type("Auction", (Notes,), {"transaction": kind, "execute": lambda *_: None})()
+        if kind is Offer:
+            with pytest.raises(
+                vmsdk.VMError, match=r"block at height 1 has a transaction that this code can't"
+            ):
+                Engine(vm, database)
+        else:
+            engine = Engine(vm, database)
+            engine.vm.submit(Bid(5))
+            engine.produce()
+            engine.stop()

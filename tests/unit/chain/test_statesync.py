@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections import deque
@@ -15,6 +16,8 @@ import pytest
 
 import vmsdk
 from vmsdk import chain
+from vmsdk.chain import checkpoint
+from vmsdk.chain.block import Block, Header
 from vmsdk.chain.checkpoint import CHUNK_BYTES, MANIFEST, NO_CHECKPOINT, Manifest, Summary, request
 from vmsdk.chain.download import Download
 from vmsdk.chain.statesync import HANDLER_ID
@@ -666,3 +669,14 @@ def test_a_kill_at_any_write_leaves_one_whole_state_and_the_sync_goes_on(
         client.engine.stop()
     # The marker, five batches of 512 KiB or less, and the switch.
     assert killed == 7
+
+
+def test_a_checkpoint_that_can_not_be_finished_leaves_no_files(tmp_path: Path) -> None:
+    def pairs() -> Iterator[tuple[bytes, bytes]]:
+        yield b"key", bytes(2 * CHUNK_BYTES)
+        raise OSError(errno.ENOSPC, "the disk is full")
+
+    block = Block(Header(ID.EMPTY, height=1, timestamp=0), bytes(32), (b"x",))
+    with pytest.raises(OSError, match="the disk is full"):
+        checkpoint.write(tmp_path / "1", block, pairs())
+    assert list(tmp_path.iterdir()) == []

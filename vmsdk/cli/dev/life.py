@@ -204,9 +204,7 @@ class Life:
         last = chain.last_accepted
         releases = ", ".join(protocol.protocol(self._settings.protocol).releases)
         facts = [("chain ID", str(chain.config.chain_id))]
-        facts += [
-            ("" if index else "URL", url + path_to_open(prefix)) for index, prefix in enumerate(prefixes)
-        ]
+        facts += [("URL", url + path_to_open(prefix)) for prefix in prefixes]
         facts += [
             ("last block", f"{last.height}  {last.id}"),
             ("data", str(data.path)),
