@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ValidatorState,
         WarpSigner,
     )
+    from vmsdk.upgrades import Upgrades
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,12 @@ def _memory_database() -> Database:
     return MemoryDatabase()
 
 
+def _no_upgrades() -> Upgrades:
+    from vmsdk.upgrades import Upgrades
+
+    return Upgrades()
+
+
 class _Unscraped:
     def register(self, collector: object) -> None:
         """Do nothing: no node asks a test for metrics."""
@@ -143,6 +150,9 @@ class Context:
 
     network_upgrades: NetworkUpgrades | None = None
     """When the network's rules change; None up to protocol 36."""
+
+    upgrades: Upgrades = field(default_factory=_no_upgrades)
+    """When this chain's own rules change: `ctx.upgrades.is_active("fees-v2", block)`."""
 
     protocol_version: int = DEFAULT_PROTOCOL
     """The protocol spoken with the node: one of `vmsdk.protocol.PROTOCOLS`."""

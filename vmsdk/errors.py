@@ -188,6 +188,10 @@ class NotLoaded(VMError):
         super().__init__(f"the code of the VM {name} can't be loaded: {reason} (its log has the traceback)")
 
 
+class UpgradesRefused(VMError):
+    """A chain can't start with its upgrade file. The text names the entry and the cure."""
+
+
 # Faults of the node and of versions --------------------------------------------------------------
 
 

@@ -42,6 +42,12 @@ class ChainVM(Interface):
     version: ClassVar[str] = "0.0.0"
     """The VM's own version, any text: shown in the node's log and by `info.getVMs`."""
 
+    upgrades: ClassVar[Sequence[str] | None] = None
+    """The names of all upgrades that the code knows, past ones included. vmsdk then reads the
+    chain's upgrade file into `Context.upgrades`, and refuses one that names any other or changes
+    the past. With None, the file is the VM's own business.
+    """
+
     ctx: Context
     """Set by vmsdk before `initialize` is called."""
 
@@ -49,6 +55,10 @@ class ChainVM(Interface):
         super().__init_subclass__(**options)
         if "name" not in vars(cls):
             cls.name = cls.__name__.lower()
+        if vars(cls).get("upgrades"):
+            from vmsdk.upgrades import check_names
+
+            check_names(cls.__name__, cls.upgrades)
 
     # A chain's life ------------------------------------------------------------------------------
 
@@ -58,8 +68,8 @@ class ChainVM(Interface):
 
         *ctx* is also `self.ctx`. *genesis* comes from the transaction that created the chain;
         *upgrade* and *config* come from the node's configuration of the chain, and are empty
-        without one. An exception keeps the chain from starting, and its text appears in the node's
-        log.
+        without one. If the class declares `upgrades`, `ctx.upgrades` has the content of *upgrade*.
+        An exception keeps the chain from starting, and its text appears in the node's log.
         """
 
     def set_state(self, state: State) -> None:

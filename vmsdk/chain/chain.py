@@ -68,6 +68,8 @@ class Chain(Rules, Networked, GetAncestors):
 
     limits: ClassVar[Limits] = Limits()
 
+    upgrades: ClassVar[Sequence[str] | None] = ()
+
     _candidate: ClassVar[type[Candidate]] = Candidate
 
     def __init_subclass__(cls, **arguments: Any) -> None:
@@ -459,7 +461,8 @@ class Chain(Rules, Networked, GetAncestors):
             self.ctx.log.log(
                 logging.ERROR if is_new else logging.DEBUG,
                 "nondeterminism: block %s at height %d has other effects here (0x%s) than where it was "
-                "built (0x%s). Either its builder is faulty, or execute depends on more than its "
+                "built (0x%s). Either its builder runs another version of the plugin or another upgrade "
+                "file (update the older one), or it is faulty, or execute depends on more than its "
                 "arguments: look for clocks, randomness, sets, hash(), floats, and state kept on self",
                 block.id,
                 block.height,

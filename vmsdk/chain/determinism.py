@@ -19,6 +19,7 @@ from vmsdk.chain.replica import DELAY_S, HASH_SEED, TIME_ZONE
 from vmsdk.context import ChainView, Context
 from vmsdk.errors import InvalidBlock, VMError
 from vmsdk.ids import ID
+from vmsdk.upgrades import Upgrades
 
 _MODULE = "vmsdk_chain_under_test"
 
@@ -36,14 +37,21 @@ class Nondeterministic(VMError, AssertionError):
 
 
 def check_determinism(
-    chain: type[Chain], transactions: Iterable[Any], *, genesis: bytes = b"", per_block: int = 1
+    chain: type[Chain],
+    transactions: Iterable[Any],
+    *,
+    genesis: bytes = b"",
+    upgrade: bytes = b"",
+    per_block: int = 1,
 ) -> None:
     """Build blocks of *per_block* transactions, and execute them in a second process as well.
+
+    *upgrade* is the content of the chain's upgrade file.
 
     That process imports the class again, so it must be at the top level of its module. Raises
     `Nondeterministic` at the first block that differs, `Invalid` for a transaction that is refused.
     """
-    single = _Single(chain(), genesis)
+    single = _Single(chain(), genesis, upgrade)
     raws: list[bytes] = []
     waiting = 0
     for waiting, transaction in enumerate(transactions, 1):
@@ -59,6 +67,7 @@ def check_determinism(
         "class": chain.__qualname__,
         "path": sys.path,
         "genesis": genesis.hex(),
+        "upgrade": upgrade.hex(),
         "blocks": [raw.hex() for raw in raws],
         "not_before": time.time() + DELAY_S,
     }
@@ -83,10 +92,10 @@ def check_determinism(
 class _Single(ChainView):
     """A chain alone, on an empty database: each block is accepted at once."""
 
-    def __init__(self, vm: Chain, genesis: bytes) -> None:
+    def __init__(self, vm: Chain, genesis: bytes, upgrade: bytes) -> None:
         self.vm = vm
-        vm.ctx = Context(chain=self)
-        vm.initialize(vm.ctx, genesis, b"", b"")
+        vm.ctx = Context(chain=self, upgrades=Upgrades.of(vm, upgrade))
+        vm.initialize(vm.ctx, genesis, upgrade, b"")
 
     def get(self, block_id: ID) -> Candidate:
         return self.vm.get_block(block_id)
@@ -127,7 +136,7 @@ def _follow() -> None:
         owner = getattr(owner, name)
     result = None
     try:
-        single = _Single(owner(), bytes.fromhex(order["genesis"]))
+        single = _Single(owner(), bytes.fromhex(order["genesis"]), bytes.fromhex(order["upgrade"]))
         for raw in order["blocks"]:
             single.follow(bytes.fromhex(raw))
         single.vm.shutdown()

@@ -13,6 +13,7 @@ from vmsdk.errors import InvalidPublicKey
 from vmsdk.rpc.conversion import InvalidRequest, identifier, moment, node_identifier
 from vmsdk.rpc.session import Session
 from vmsdk.services.node import NodeConnection
+from vmsdk.upgrades import Upgrades
 
 _TimeName = Literal[
     "apricot_phase_1_time",
@@ -58,7 +59,7 @@ class Identity:
 def make_context(
     session: Session, node: NodeConnection, identity: Identity, request: vm_pb2.InitializeRequest
 ) -> Context:
-    """The context for the author's `initialize`."""
+    """The context for the author's `initialize`. Raises `UpgradesRefused`."""
     return Context(
         network_id=request.network_id,
         subnet_id=identity.subnet_id,
@@ -70,6 +71,7 @@ def make_context(
         avax_asset_id=identity.avax_asset_id,
         chain_data_dir=Path(request.chain_data_dir),
         network_upgrades=identity.network_upgrades,
+        upgrades=Upgrades.of(session.vm, request.upgrade_bytes),
         protocol_version=session.protocol.version,
         db=node.database,
         services=node,

@@ -8,6 +8,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
+from vmsdk.errors import UpgradesRefused
 from vmsdk.rpc.conversion import InvalidRequest, call, last_accepted_fields, unusable
 from vmsdk.rpc.dispatch import Dispatcher, Handler
 from vmsdk.rpc.session import Session
@@ -25,7 +26,7 @@ class Lifecycle:
     def handlers(self) -> Iterator[Handler]:
         dispatch = Dispatcher(self._session)
         yield dispatch.free(VM.Version, self.version)
-        yield dispatch.free(VM.Initialize, self.initialize)
+        yield dispatch.free(VM.Initialize, self.initialize, answers=(UpgradesRefused,))
         yield dispatch.engine(VM.SetState, self.set_state)
         yield dispatch.free(VM.Shutdown, self.shutdown)
 
@@ -42,7 +43,9 @@ class Lifecycle:
                 raise InvalidRequest("Initialize was called before: one process serves one chain, once")
             try:
                 return self._initialize(request)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, UpgradesRefused):
+                    session.log.error("the chain does not start: %s", error)
                 self._on_shutdown()  # nothing is served, so SIGTERM may end the process
                 raise
 
@@ -62,7 +65,10 @@ class Lifecycle:
             session.disconnect()
             raise
         try:
-            response = vm_pb2.InitializeResponse(**last_accepted_fields(session.blocks.load_last_accepted()))
+            last = session.blocks.load_last_accepted()
+            response = vm_pb2.InitializeResponse(**last_accepted_fields(last))
+            if session.vm.upgrades is not None:
+                context.upgrades.admit(context.db, last, session.log)
         except BaseException:
             self._undo_initialize()
             raise

@@ -96,8 +96,8 @@ class Chain:
 
     *vm* is the class of the VM, a function that makes one, or the command of a plugin. With
     *process*, a class runs as a plugin of its own process, as on a node; a command always does.
-    *genesis* is bytes, text, or what becomes JSON. *issue* submits a transaction by HTTP; without
-    it, `submit` calls the VM's own method of that name. *fields* are those of
+    *genesis* and *upgrade* are bytes, text, or what becomes JSON. *issue* submits a transaction by
+    HTTP; without it, `submit` calls the VM's own method of that name. *fields* are those of
     `vmsdk.host.config.ChainConfig`.
 
     As a context manager it starts, and stops like a node. Errors of the VM are those of
@@ -109,6 +109,7 @@ class Chain:
         vm: VM,
         *,
         genesis: bytes | str | dict[str, Any] | list[Any] = b"",
+        upgrade: bytes | str | dict[str, Any] | list[Any] = b"",
         process: bool = False,
         issue: Issue | None = None,
         protocol: int = DEFAULT_PROTOCOL,
@@ -118,7 +119,9 @@ class Chain:
         self._is_command = isinstance(vm, (str, Path, Sequence)) and not callable(vm)
         self.in_process = not (process or self._is_command)
         """Whether the VM runs in this process."""
-        self.genesis_data = _genesis(genesis)
+        self.genesis_data = _content(genesis)
+        self.upgrade = upgrade
+        """The chain's upgrade file, which the VM reads when it starts: set it before a restart."""
         self._issue = issue
         self._protocol = protocol
         self._fields = fields
@@ -152,6 +155,7 @@ class Chain:
             "database": self.disk,
             "chain_data_dir": self.data,
             "genesis": self.genesis_data,
+            "upgrade": _content(self.upgrade),
             "protocol": self._protocol,
             # A node gives a plugin 5 s, but a test must not depend on the machine's load.
             "handshake_timeout_s": HANDSHAKE_TIMEOUT_S,
@@ -656,6 +660,7 @@ class Chain:
         return Chain(
             self._given,
             genesis=self.genesis_data,
+            upgrade=self.upgrade,
             process=not self.in_process,
             issue=self._issue,
             protocol=self._protocol,
@@ -737,7 +742,7 @@ class _Clock:
         timestamp.set_clock(time.time_ns)
 
 
-def _genesis(data: Any) -> bytes:
+def _content(data: Any) -> bytes:
     if isinstance(data, bytes):
         return data
     return (data if isinstance(data, str) else json.dumps(data)).encode()

@@ -50,6 +50,12 @@ def genesis() -> Any:
 
 
 @pytest.fixture
+def upgrade() -> Any:
+    """The chain's upgrade file: bytes, text, or what becomes JSON. Empty by default."""
+    return b""
+
+
+@pytest.fixture
 def issue() -> Any:
     """The function `issue(client, tx)` that submits a transaction by HTTP, or None."""
     return None
@@ -57,13 +63,18 @@ def issue() -> Any:
 
 @pytest.fixture
 def chain_options() -> dict[str, Any]:
-    """More arguments for the chain, such as `config` or `upgrade`: those of `ChainConfig`."""
+    """More arguments for the chain, such as `config`: those of `ChainConfig`."""
     return {}
 
 
 @pytest.fixture
 def make_chain(
-    request: pytest.FixtureRequest, vm: Any, genesis: Any, issue: Any, chain_options: dict[str, Any]
+    request: pytest.FixtureRequest,
+    vm: Any,
+    genesis: Any,
+    upgrade: Any,
+    issue: Any,
+    chain_options: dict[str, Any],
 ) -> Iterator[Callable[..., Chain]]:
     """Make chains of the test's VM that are not started yet. They are closed after the test."""
     from vmsdk.testing.chain import Chain
@@ -73,7 +84,12 @@ def make_chain(
     process = config.getoption("vm_process")
     if process is None:
         process = config.getini("vm_process")
-    options: dict[str, Any] = {"genesis": genesis, "issue": issue, **chain_options}
+    options: dict[str, Any] = {
+        "genesis": genesis,
+        "upgrade": upgrade,
+        "issue": issue,
+        **chain_options,
+    }
     options["process"] = bool(process) and request.node.get_closest_marker("in_process") is None
     if config.getoption("vm_protocol") is not None:
         options["protocol"] = config.getoption("vm_protocol")

@@ -65,6 +65,13 @@ class Memory(Rules):
         return str(len(self.seen))
 
 
+class Upgraded(Rules):
+    upgrades = ("v2",)
+
+    def execute(self, state: chain.State, tx: bytes, block: chain.Header) -> None:
+        assert self.ctx.upgrades.is_active("v2", block) == (block.height >= 2)
+
+
 class Third(Rules):
     def value(self, tx: bytes) -> str:
         return str(hash("text")) if tx == b"three" else ""
@@ -73,6 +80,10 @@ class Third(Rules):
 def test_rules_that_depend_on_their_arguments_pass() -> None:
     check_determinism(Good, TRANSACTIONS, genesis=b"x")
     check_determinism(Good, TRANSACTIONS, per_block=2)
+
+
+def test_both_processes_have_the_same_upgrades() -> None:
+    check_determinism(Upgraded, TRANSACTIONS, upgrade=b'{"upgrades": [{"name": "v2", "height": 2}]}')
 
 
 @pytest.mark.parametrize("rules", [SetOrder, TextHash, Clock, LocalTime, Random, Address, Memory])

@@ -30,6 +30,16 @@ class Notes(batteries.Chain):
         state.put_int(b"count", number + 1)
 
 
+class Stamped(Notes):
+    """Writes the rules that are in force beside each note."""
+
+    upgrades = ("loud",)
+
+    def execute(self, state: batteries.State, tx: bytes, block: batteries.Header) -> None:
+        super().execute(state, tx, block)
+        state[tx] = b"loud" if self.ctx.upgrades.is_active("loud", block) else b"quiet"
+
+
 class Archive(Notes, batteries.SyncableChain):
     sync_every = 2
 
@@ -180,6 +190,28 @@ def test_the_clock_stands_still_once_it_is_set(make: Callable[..., Chain]) -> No
     assert (first.timestamp.seconds, second.timestamp.seconds) == (NOON, NOON + 10)
     chain.close()
     assert timestamp._clock == [time.time_ns]
+
+
+@pytest.mark.parametrize("process", [False, True])
+def test_time_moves_over_an_upgrade_on_all_nodes_and_the_past_stays(
+    make: Callable[..., Chain], process: bool
+) -> None:
+    scheduled = {"upgrades": [{"name": "loud", "time": NOON}]}
+    chain = make(Stamped, upgrade=scheduled, process=process).start()
+    chain.time = NOON - 1
+    chain.produce(b"before")
+    peer = chain.peer()
+    chain.time += 1
+    chain.accept(chain.fork(chain.last, [b"after"]))
+    peer.follow(chain)
+    assert [each.stored[b"sbefore"] for each in (chain, peer)] == [b"quiet"] * 2
+    assert [each.stored[b"safter"] for each in (chain, peer)] == [b"loud"] * 2
+    chain.upgrade = b""
+    with pytest.raises(ChainFatal, match=r"changes the past\. loud activates never"):
+        chain.restart()
+    chain.upgrade = scheduled
+    chain.restart()
+    assert chain.height == 2
 
 
 # Faults -------------------------------------------------------------------------------------------
