@@ -1,7 +1,8 @@
 """Where a plugin's servers listen: Unix sockets that only its own user can open, or TCP ports.
 
 A node dials whatever address a plugin announces, `unix:/path` included. Any user of the machine can
-connect to a TCP port of 127.0.0.1, and could send `Shutdown` or `BlockAccept` to the VM.
+connect to a TCP port of 127.0.0.1; `vmsdk.rpc.peercheck` keeps them from sending `Shutdown` or
+`BlockAccept` to the VM.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Literal, Protocol
 
 from vmsdk.errors import VMError
 
-Transport = Literal["auto", "unix", "tcp"]
-TRANSPORTS: tuple[Transport, ...] = ("auto", "unix", "tcp")
+Transport = Literal["auto", "unix", "tcp", "tcp-any-user"]
+TRANSPORTS: tuple[Transport, ...] = ("auto", "unix", "tcp", "tcp-any-user")
+ANY_USER = "tcp-any-user"
 
 # The system's limit for the path of a socket is 104 (macOS) or 108 bytes (Linux).
 MAX_PATH_BYTES = 100
@@ -40,15 +42,15 @@ class Listener(Protocol):
 class Addresses:
     """The addresses at which the servers of one plugin listen.
 
-    *transport* is "unix", "tcp", or "auto": Unix sockets, and where there can't be any, TCP and a
-    warning.
+    *transport* is "unix", "tcp", "tcp-any-user" (without a check who connects), or "auto": Unix
+    sockets, and where there can't be any, TCP and a warning.
     """
 
     def __init__(self, transport: Transport = "auto") -> None:
-        self._transport = transport
+        self.transport = transport
         self._directory: SocketDirectory | None = None
         self._numbers = itertools.count()
-        if transport != "tcp":
+        if transport in ("auto", "unix"):
             try:
                 self._directory = SocketDirectory()
             except OSError as error:
@@ -82,9 +84,9 @@ class Addresses:
 
     def _use_tcp(self, reason: Exception) -> None:
         text = f"no Unix socket can be made: {reason}"
-        if self._transport == "unix":
+        if self.transport == "unix":
             raise VMError(f"{text}. Use transport=tcp, or give the VM another TMPDIR") from None
-        _log.warning("%s. The VM listens on TCP ports, which every user of this machine can reach", text)
+        _log.warning("%s. The VM listens on TCP ports of this machine instead", text)
 
 
 class SocketDirectory:

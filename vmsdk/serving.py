@@ -30,7 +30,8 @@ def serve(
     with `--version`; if that fails, or *ask_parent* is false, the version is
     `vmsdk.protocol.DEFAULT_PROTOCOL`. *log_level* is a level of `logging`. *transport* is how
     the node reaches the VM: "unix", by sockets that only this user can open; "tcp", by ports of
-    127.0.0.1; or "auto", by TCP only where there can't be Unix sockets.
+    127.0.0.1, where on Linux the calls of other users are refused; "tcp-any-user", where they are
+    not; or "auto", by TCP only where there can't be Unix sockets.
     A call of the VM that still runs after *slow_call_s* seconds is logged with its stack, once, and
     again after ten times as long; 0 turns that off. The default is `GRPC_VMSDK_SLOW_CALL_S` of the
     node's environment, or 3.
@@ -51,7 +52,7 @@ def serve(
             f"serve() takes an object of a class derived from vmsdk.ChainVM{called}, not {given!r}"
         )
     if transport not in TRANSPORTS:
-        raise ValueError(f'transport is "auto", "unix" or "tcp", not {transport!r}')
+        raise ValueError(f"transport is {transport!r}, but must be one of {', '.join(TRANSPORTS)}")
     options = plugin.Options(
         type(vm).__name__,
         protocol_version,

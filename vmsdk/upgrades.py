@@ -90,8 +90,8 @@ class Upgrades(Mapping[str, Activation]):
             if name not in vm.upgrades:
                 raise UpgradesRefused(
                     f"{_FILE} schedules {name!r} {activation}, which {vm.name} {vm.version} does not know "
-                    f"(it knows {', '.join(map(repr, vm.upgrades)) or 'none'}): update the plugin. Without the "
-                    "new rules this node would part from the network"
+                    f"(it knows {', '.join(map(repr, vm.upgrades)) or 'none'}): update the plugin. Without "
+                    "the new rules this node would part from the network"
                 )
         return table
 

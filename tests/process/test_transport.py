@@ -68,6 +68,51 @@ def test_only_ports_are_open_to_other_users(transport: str) -> None:
             assert connects_as_another_user(address) == (transport == "tcp"), address
 
 
+# What another user sends: a call of `vm.VM`, and a request to each kind of HTTP server.
+CALLS = """
+import os, sys
+import grpc  # as root, who can read it
+os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))
+server, *handlers = sys.argv[2:]
+calls = [(server, f"/vm.VM/{name}") for name in ("Version", "Shutdown", "Initialize", "Gather")]
+calls += [(each, f"/http.HTTP/{name}") for each in handlers for name in ("HandleSimple", "Handle")]
+for address, method in calls:
+    with grpc.insecure_channel(address) as channel:
+        try:
+            channel.unary_unary(method)(b"", timeout=20)
+            print(method, "OK")
+        except grpc.RpcError as error:
+            print(method, error.code().name, error.details())
+"""
+
+
+def calls_of(user: int, addresses: list[str]) -> list[str]:
+    command = [sys.executable, "-c", CALLS, str(user), *addresses]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=PATIENCE_S * 4, check=True)
+    return done.stdout.splitlines()
+
+
+@needs_root
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux lists sockets' owners")
+@pytest.mark.parametrize("server", ["fast", "public"])
+def test_on_a_port_the_calls_of_other_users_are_refused_without_details(server: str) -> None:
+    plugin = ["/usr/bin/env", f"GRPC_VMSDK_SERVER={server}", *lively(transport="tcp", serve_http=True)]
+    with Host(plugin) as host:
+        addresses = [host.process.address or "", *host.chain.handlers.values()]
+        assert all(each.startswith("127.0.0.1:") for each in addresses)
+        lines = calls_of(ANOTHER_USER, addresses)
+        assert len(lines) == 8
+        assert {line.partition(" ")[2] for line in lines} == {"PERMISSION_DENIED not permitted"}
+        assert host.chain.version() == "0.0.1-plain"
+        assert calls_of(0, addresses)[0] == "/vm.VM/Version OK"
+
+
+@needs_root
+def test_the_check_can_be_turned_off() -> None:
+    with Host(lively(transport="tcp-any-user")) as host:
+        assert calls_of(ANOTHER_USER, [host.process.address or ""])[0] == "/vm.VM/Version OK"
+
+
 @pytest.mark.parametrize("transport", ["unix", "tcp"])
 def test_the_transport_can_be_forced(transport: str) -> None:
     with Host(lively(transport=transport, serve_http=True)) as host:
@@ -84,7 +129,9 @@ def test_an_unknown_transport_is_named() -> None:
         timeout=PATIENCE_S,
         check=False,
     )
-    assert """ValueError: transport is "auto", "unix" or "tcp", not 'pigeon'""" in done.stderr
+    assert (
+        "ValueError: transport is 'pigeon', but must be one of auto, unix, tcp, tcp-any-user" in done.stderr
+    )
 
 
 def test_the_sockets_are_gone_when_the_plugin_has_ended() -> None:

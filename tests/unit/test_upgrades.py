@@ -112,7 +112,7 @@ def test_a_time_may_be_unix_seconds_and_an_empty_file_schedules_nothing() -> Non
         (["fees-v2"], "upgrade 1 must be an object"),
         (
             [upgrade("rent", height=4)],
-            "at height 4, which tokens 1.2.0 does not know (it knows 'fees-v2', 'burning'): update the plugin",
+            "which tokens 1.2.0 does not know (it knows 'fees-v2', 'burning'): update the plugin",
         ),
     ],
 )

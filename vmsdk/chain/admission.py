@@ -4,6 +4,7 @@ waits.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -15,6 +16,8 @@ from vmsdk.chain.errors import Invalid, MempoolFull, NotYet
 from vmsdk.chain.mempool import Mempool, Pending
 from vmsdk.chain.state import Overlay, State
 from vmsdk.errors import VMError
+
+_log = logging.getLogger(__name__)
 
 # Pending snapshots freeze what they read; more layers than this are merged.
 MAX_LAYERS = 8
@@ -178,7 +181,10 @@ class Admission:
             except NotYet:
                 waiting.add(pending.sender)
             except Exception as error:  # noqa: BLE001 - not the fault of the caller's transaction
-                reason = str(error) if isinstance(error, Invalid) else f"execute failed: {error!r}"
+                reason = str(error)
+                if not isinstance(error, Invalid):
+                    _log.exception("execute failed for transaction %s, which is dropped", pending.id)
+                    reason = "execute failed: a bug in the chain's rules"
                 self._pool.remove(pending.id, reason)
             else:
                 self._absorb(state)

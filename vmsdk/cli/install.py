@@ -71,7 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         choices=TRANSPORTS,
         help="how the node reaches the VM: unix, by sockets that only its user can open; tcp, by ports of "
-        "127.0.0.1; auto (default), by TCP only where there can't be Unix sockets",
+        "127.0.0.1, which on Linux refuse other users; tcp-any-user, by ports that don't; auto (default), by "
+        "TCP only where there can't be Unix sockets",
     )
     parser.add_argument(
         "--as",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
@@ -30,19 +31,27 @@ WAITING = "vmsdk.waiting"
 work gets another thread."""
 
 REPORT = "vmsdk.report"
-"""Scope key: `(what raised, error, consequence) -> None` logs an error of the author's code: one
-traceback for each place in the code, and then a count.
+"""Scope key: `(what raised, error, consequence) -> fault` logs an error of the author's code: one
+traceback for each place in the code, and then a count. Returns the ID of that place in the log.
 """
 
 Waiting: TypeAlias = Callable[[], AbstractContextManager[None]]
-Report: TypeAlias = Callable[[str, BaseException, str], None]
+Report: TypeAlias = Callable[[str, BaseException, str], str]
 
 NOT_WAITING: Waiting = nullcontext
 
 
-def report_to_log(what: str, error: BaseException, consequence: str) -> None:
+def report_to_log(what: str, error: BaseException, consequence: str) -> str:
     """Log an error under a server that does not offer `REPORT`."""
-    logging.getLogger(__name__).error("%s raised %r; %s", what, error, consequence, exc_info=error)
+    fault = os.urandom(4).hex()
+    text = "%s raised %r; %s (fault %s)"
+    logging.getLogger(__name__).error(text, what, error, consequence, fault, exc_info=error)
+    return fault
+
+
+def internal_error(fault: str) -> str:
+    """What a client learns of an error of the author's code."""
+    return f"internal error: see fault {fault} in the log of the chain"
 
 
 class ASGI:

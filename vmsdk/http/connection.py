@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from vmsdk.errors import Closed, NotFound, Refused
-from vmsdk.http.asgi import FAILURES, Receive, Report, Send
+from vmsdk.http.asgi import FAILURES, Receive, Report, Send, internal_error
 from vmsdk.http.rpcmessage import SERVER_ERROR, JSONRPCError, encode
 
 MAX_RUNNING = 16
@@ -173,8 +173,8 @@ class Connection:
         if isinstance(error, (JSONRPCError, NotFound, Refused)):
             self.close(_INTERNAL_ERROR, str(error))
         elif not isinstance(error, Closed):
-            self._report(what, error, "its client is closed with 1011")
-            self.close(_INTERNAL_ERROR, "internal error: see the log of the chain")
+            fault = self._report(what, error, "its client is closed with 1011")
+            self.close(_INTERNAL_ERROR, internal_error(fault))
 
     def _start_writing(self) -> None:
         if not self._is_writing:

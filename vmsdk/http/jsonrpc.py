@@ -17,6 +17,7 @@ from vmsdk.http.asgi import (
     Report,
     Scope,
     Send,
+    internal_error,
     refuse_websocket,
     report_to_log,
     respond,
@@ -299,8 +300,8 @@ class _Call:
             error = JSONRPCError(SERVER_ERROR, str(error))
         elif not isinstance(error, JSONRPCError):
             consequence = f"the client gets error {INTERNAL_ERROR}"
-            self.caller.report(f"JSON-RPC method {self.method.name}", error, consequence)
-            error = JSONRPCError(INTERNAL_ERROR, "internal error: see the log of the chain")
+            fault = self.caller.report(f"JSON-RPC method {self.method.name}", error, consequence)
+            error = JSONRPCError(INTERNAL_ERROR, internal_error(fault))
         return b"" if self.is_notification else failure(self.id, error)
 
 

@@ -1,11 +1,19 @@
-"""Maps exceptions to gRPC statuses, and logs the faults of an author's code."""
+"""Maps exceptions to gRPC statuses, and logs the faults of an author's code.
+
+What leaves the process has no paths of this machine's files: the node shows errors on its health
+page, and peers and HTTP clients see some. The log has the whole text.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import re
 import threading
+from binascii import crc32
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from types import TracebackType
 
 import grpc
@@ -55,14 +63,14 @@ def status(error: BaseException) -> tuple[grpc.StatusCode, str]:
 
 
 def details(error: BaseException) -> str:
-    """The text of *error*, cut to what a header can carry.
+    """The text of *error*, without paths, cut to what a header can carry.
 
     An exception that is not vmsdk's own has its type in front: `KeyError: 'x'`, not `'x'`.
     """
     text = text_of(error)
     if not text or not isinstance(error, VMError):
         text = described(error)
-    raw = text.encode("utf-8", "replace")
+    raw = without_paths(text[: 4 * MAX_DETAILS_BYTES]).encode("utf-8", "replace")
     used = fitting = 0
     for length, byte in enumerate(raw, start=1):
         # Source: Percent-Encoded in the protocol of gRPC over HTTP/2.
@@ -88,6 +96,22 @@ def text_of(error: BaseException) -> str:
         return ""
 
 
+def without_paths(text: str) -> str:
+    """*text* with only the last part of each absolute path of a file: `vm.py` for `/opt/vms/vm.py`.
+
+    A path begins with a directory that this machine has, so URLs and paths of HTTP stay.
+    """
+    return _directories().sub("", text) if "/" in text else text
+
+
+@cache
+def _directories() -> re.Pattern[str]:
+    roots = "|".join(map(re.escape, os.listdir("/")))
+    quoted = rf"""(?<=['"`])/(?:{roots})/(?:[^'"`/\n]+/)*(?=[^'"`/\n])"""
+    plain = rf"""(?<![\w./'"`-])/(?:{roots})/(?:[^\s'"`,;:()<>/]+/)*(?=[^\s'"`,;:()<>/])"""
+    return re.compile(f"{quoted}|{plain}")
+
+
 class FaultLog:
     """Logs each fault of an author's code with one traceback, then only counts it."""
 
@@ -98,9 +122,10 @@ class FaultLog:
         self._seen: Counter[tuple[str, str, str]] = Counter()
         self._by_method: Counter[str] = Counter()
 
-    def record(self, method: str, error: BaseException, consequence: str) -> None:
-        """Log that *method* of the VM raised *error*, and what follows from it. Reports a
-        `Fatal`.
+    def record(self, method: str, error: BaseException, consequence: str) -> str:
+        """Log that *method* of the VM raised *error*, and what follows from it. Reports a `Fatal`.
+
+        Returns an ID by which the log can be searched. One place in the code always has the same.
         """
         if isinstance(error, Fatal):
             self._on_fatal(error)
@@ -111,17 +136,21 @@ class FaultLog:
                 self._seen.clear()
             self._seen[signature] += 1
             times = self._seen[signature]
+        fault = f"{crc32(repr(signature).encode()):08x}"
         if times == 1:
-            self.log.error("%s raised %s; %s", method, described(error), consequence, exc_info=error)
+            text = "%s raised %s; %s (fault %s)"
+            self.log.error(text, method, described(error), consequence, fault, exc_info=error)
         elif times & (times - 1) == 0:  # 2, 4, 8, …: a flood must not fill the node's disk
             self.log.error(
-                "%s raised %s again, %d times so far, last: %s; %s",
+                "%s raised %s again, %d times so far, last: %s; %s (fault %s)",
                 method,
                 type(error).__qualname__,
                 times,
                 described(error),
                 consequence,
+                fault,
             )
+        return fault
 
     def counts(self) -> dict[str, int]:
         """How many faults each method of the VM had."""

@@ -15,6 +15,7 @@ import grpc
 
 from vmsdk.address import Addresses
 from vmsdk.rpc.lane import Lane, end_process
+from vmsdk.rpc.peercheck import REFUSAL, PeerCheck, peer_check
 
 if TYPE_CHECKING:
     from vmsdk.rpc.pollserver import PollServer
@@ -62,10 +63,19 @@ def bind(addresses: Addresses) -> tuple[Server, str]:
     """
     server = make_server(reserved=RESERVED_THREADS)
     try:
-        return server, addresses.listen(server)
+        return server, listen(server, addresses)
     except BaseException:
         server.stop(None)
         raise
+
+
+def listen(server: Server, addresses: Addresses) -> str:
+    """Have *server* listen at a new address, and refuse other users' calls there; returns the
+    address.
+    """
+    address = addresses.listen(server)
+    server.peers = peer_check(address, addresses.transport)
+    return address
 
 
 def make_server(*, reserved: int = 0, around: AbstractContextManager[object] = _NOTHING) -> Server:
@@ -98,14 +108,16 @@ class PublicServer:
     """grpcio's own server, with a thread pool for each lane."""
 
     def __init__(self, around: AbstractContextManager[object] = _NOTHING) -> None:
-        self._around = around
+        self.around = around
         self._server = grpc.server(_Pool(PUBLIC_THREADS), options=SERVER_OPTIONS)
         self.add_insecure_port = self._server.add_insecure_port
+        self.peers: PeerCheck | None = None
+        """Who may call, if not everybody."""
         self._stopping = threading.Event()
 
     def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         """Serve *handlers*: the first that knows a method serves it."""
-        self._server.add_generic_rpc_handlers([_Pooled(each, self._around) for each in handlers])
+        self._server.add_generic_rpc_handlers([_Pooled(each, self) for each in handlers])
 
     def start(self) -> None:
         """Start serving calls."""
@@ -135,9 +147,9 @@ class PublicServer:
 class _Pooled(grpc.GenericRpcHandler):
     """Has grpcio run each lane in a pool of its own."""
 
-    def __init__(self, inner: grpc.GenericRpcHandler, around: AbstractContextManager[object]) -> None:
+    def __init__(self, inner: grpc.GenericRpcHandler, server: PublicServer) -> None:
         self._inner = inner
-        self._around = around
+        self._server = server
         lanes: Iterable[Lane] = getattr(inner, "lanes", ())
         self._pools = {lane: _LanePool(lane) for lane in lanes}
 
@@ -157,7 +169,10 @@ class _Pooled(grpc.GenericRpcHandler):
         )
 
     def _run(self, behaviour: Callable[[Any, Any], Any], request: Any, context: Any) -> Any:
-        with self._around:
+        peers = self._server.peers
+        if peers is not None and not peers.admits(context.peer()):
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, REFUSAL)
+        with self._server.around:
             return behaviour(request, context)
 
 

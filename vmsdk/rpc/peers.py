@@ -16,6 +16,7 @@ from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.errors import AppError, Fatal, NodeError
 from vmsdk.rpc.conversion import call, identifier, moment, node_identifier
 from vmsdk.rpc.dispatch import Dispatcher, Handler
+from vmsdk.rpc.errors import without_paths
 from vmsdk.rpc.session import Session
 from vmsdk.services.node import NodeConnection
 from vmsdk.timestamp import MAX_SECONDS, Timestamp
@@ -67,7 +68,9 @@ class Peers:
             self._node.sender.send_app_response(node_id, request.request_id, response)
 
         def refuse(error: AppError) -> None:
-            self._node.sender.send_app_error(node_id, request.request_id, error.code, error.message)
+            self._node.sender.send_app_error(
+                node_id, request.request_id, error.code, without_paths(error.message)
+            )
 
         return self._answer("app_request", handle, respond, refuse)
 
@@ -107,7 +110,7 @@ class Peers:
 
         def refuse(error: AppError) -> None:
             self._node.sender.send_cross_chain_app_error(
-                chain_id, request.request_id, error.code, error.message
+                chain_id, request.request_id, error.code, without_paths(error.message)
             )
 
         return self._answer("cross_chain_app_request", handle, respond, refuse)

@@ -25,6 +25,7 @@ import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 from vmsdk.rpc.lane import HELD_AFTER_S, Lane, end_process
+from vmsdk.rpc.peercheck import REFUSAL, PeerCheck
 
 POLLERS = 2
 """How many threads wait for calls: while one runs a call, another takes the next one."""
@@ -95,6 +96,8 @@ class PollServer:
         self._others = Lane("others", limit=MAX_OTHER_CALLS)
         self._around = around
         self._on_failure = on_failure
+        self.peers: PeerCheck | None = None
+        """Who may call, if not everybody."""
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._is_serving = False
@@ -250,6 +253,9 @@ class PollServer:
             self._calls += 1
             self._arm()
         call = ServedCall(self, event)
+        if self.peers is not None and not self.peers.admits(event.call.peer().decode()):
+            call.refuse(grpc.StatusCode.PERMISSION_DENIED, REFUSAL)
+            return
         method = event.call_details.method.decode("utf-8", "replace")
         try:
             handler = self._find(_Details(method, event.invocation_metadata))

@@ -10,7 +10,7 @@ import pytest
 
 from vmsdk._pb.vm import vm_pb2
 from vmsdk.errors import Closed, InvalidBlock, NodeError, NotFound, StateSyncNotImplemented, VMError
-from vmsdk.rpc.errors import MAX_DETAILS_BYTES, sentinel_number, status
+from vmsdk.rpc.errors import MAX_DETAILS_BYTES, sentinel_number, status, without_paths
 
 PRINTABLE = string.digits + string.ascii_letters + string.punctuation.replace("%", "") + " "
 
@@ -91,3 +91,33 @@ def test_an_error_that_is_not_vmsdks_has_its_type_in_front(error: Exception) -> 
 
 def test_vmsdks_own_errors_need_no_type() -> None:
     assert status(NotFound("no block"))[1] == "no block"
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("[Errno 2] No such file: '/home/me/my keys/bls.key'", "[Errno 2] No such file: 'bls.key'"),
+        ('"/etc/vm/secret.toml" is not TOML', '"secret.toml" is not TOML'),
+        ("can't read /usr/lib/vm/config.json: denied", "can't read config.json: denied"),
+        ("(/tmp/a/b.py, line 3)", "(b.py, line 3)"),
+        ("unix:/tmp/vmsdk-plugin-1-ab/0.sock failed", "unix:0.sock failed"),
+        ("path=/tmp/x/y", "path=y"),
+        ("file:///usr/lib/x", "file:///usr/lib/x"),
+        ("/tmp/dir/", "dir/"),
+        ("/tmp", "/tmp"),
+        ("/ext/bc/chain/rpc", "/ext/bc/chain/rpc"),
+        ("/vm.VM/Initialize failed", "/vm.VM/Initialize failed"),
+        ("https://example.org/usr/lib", "https://example.org/usr/lib"),
+        ("1/2 of a/usr/b", "1/2 of a/usr/b"),
+        ("application/json", "application/json"),
+        ("no path", "no path"),
+    ],
+)
+def test_paths_of_files_lose_their_directories_and_nothing_else_does(text: str, sent: str) -> None:
+    assert without_paths(text) == sent
+    assert status(VMError(text))[1] == sent
+
+
+def test_a_long_text_of_paths_is_trimmed_in_linear_time() -> None:
+    for text in ("/tmp/" * 200_000, "'/tmp/" * 200_000, "/tmp/a" * 200_000, " /tmp/a" * 200_000):
+        without_paths(text)

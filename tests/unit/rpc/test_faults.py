@@ -29,9 +29,9 @@ def faults() -> FaultLog:
 def test_a_fault_is_logged_with_its_traceback_and_consequence(
     faults: FaultLog, caplog: pytest.LogCaptureFixture
 ) -> None:
-    faults.record("app_gossip", fault("bad byte"), "the chain goes on")
+    found = faults.record("app_gossip", fault("bad byte"), "the chain goes on")
     [record] = caplog.records
-    assert record.getMessage() == "app_gossip raised ValueError: bad byte; the chain goes on"
+    assert record.getMessage() == f"app_gossip raised ValueError: bad byte; the chain goes on (fault {found})"
     assert record.exc_info is not None
 
 
@@ -43,6 +43,13 @@ def test_a_flood_of_one_fault_is_one_traceback_and_few_lines(
     assert sum(record.exc_info is not None for record in caplog.records) == 1
     assert len(caplog.records) == 10
     assert faults.counts() == {"app_gossip": 1_000}
+
+
+def test_one_place_in_the_code_is_one_id_and_another_place_another(faults: FaultLog) -> None:
+    first = faults.record("app_gossip", fault("x"), "-")
+    assert faults.record("app_gossip", fault("y"), "-") == first
+    assert faults.record("app_request", fault("x"), "-") != first
+    assert len(first) == 8
 
 
 def test_different_faults_each_have_their_traceback(

@@ -24,7 +24,8 @@ from vmsdk.rpc.http.pool import Pool
 from vmsdk.rpc.http.service import HTTPService
 from vmsdk.rpc.http.site import Routes, Shared, Site
 from vmsdk.rpc.http.threaded import ThreadedServer
-from vmsdk.rpc.listener import SERVER_OPTIONS
+from vmsdk.rpc.listener import SERVER_OPTIONS, listen
+from vmsdk.rpc.peercheck import peer_check
 from vmsdk.rpc.priority import EnginePriority
 
 STARTUP_TIMEOUT_S = 60.0
@@ -134,13 +135,14 @@ class _Front:
         # A request that arrives by a template may be for a longer prefix, which the loop finds.
         if isinstance(app, JSONRPC) and app.is_plain and not (mount and mount.is_template):
             threaded = ThreadedServer(app, site, service, self._loop)
-            address = self._addresses.listen(threaded.server)
+            address = listen(threaded.server, self._addresses)
             threaded.start()
             self._threaded_servers.append(threaded)
             return address
         server = grpc.aio.server(options=SERVER_OPTIONS)
         server.add_generic_rpc_handlers((service.handler(),))
         address = self._addresses.listen(server)
+        service.peers = peer_check(address, self._addresses.transport)
         await server.start()
         self._servers.append(server)
         return address

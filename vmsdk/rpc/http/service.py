@@ -23,6 +23,7 @@ from vmsdk.rpc.http.nodeservers import HijackedConnection, NodeReader, ResponseC
 from vmsdk.rpc.http.response import ResponseStream
 from vmsdk.rpc.http.site import Routes, Site
 from vmsdk.rpc.http.target import InvalidTarget, Target, parse
+from vmsdk.rpc.peercheck import REFUSAL, PeerCheck
 
 if TYPE_CHECKING:
     from vmsdk.rpc.http.websocket import WebSocketExchange
@@ -86,15 +87,22 @@ class HTTPService:
         self._site = site
         self._routes = routes
         self._protocol = protocol
+        self.peers: PeerCheck | None = None
+        """Who may call, if not everybody."""
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The service as grpcio takes it."""
         return HTTPMethods(self._handle_simple, self._handle, self._site.shared.log)
 
+    async def _check(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        if self.peers is not None and not self.peers.admits(context.peer()):
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, REFUSAL)
+
     async def _handle_simple(
         self, request: http_pb2.HandleSimpleHTTPRequest | None, context: grpc.aio.ServicerContext[Any, Any]
     ) -> http_pb2.HandleSimpleHTTPResponse:
         """An HTTP/1 request without `Upgrade`; until protocol 40, an HTTP/2 request too."""
+        await self._check(context)
         if request is None:
             await context.abort(grpc.StatusCode.INTERNAL, "the message is malformed")
         try:
@@ -128,6 +136,7 @@ class HTTPService:
     async def _handle(
         self, request: http_pb2.HTTPRequest | None, context: grpc.aio.ServicerContext[Any, Any]
     ) -> http_pb2.HTTPResponse:
+        await self._check(context)
         if request is None:
             await context.abort(grpc.StatusCode.INTERNAL, "the message is malformed")
         return await self.handle(request)

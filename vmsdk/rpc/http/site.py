@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from vmsdk.http.asgi import FAILURES, REPORT, RUN_IN_THREAD, WAITING, ASGIApp, Scope
+from vmsdk.http.asgi import FAILURES, REPORT, RUN_IN_THREAD, WAITING, ASGIApp, Scope, internal_error
 from vmsdk.http.lifespan import Lifespan, place
 from vmsdk.http.mount import Mount, prefix_of
 from vmsdk.rpc.errors import FaultLog
@@ -110,8 +110,8 @@ class Site:
                 self.shared.log.debug("%s: the client has left: %r", self.name(exchange.scope), error)
             else:
                 consequence = f"{self.name(exchange.scope)} gets status 500"
-                self.report(f"the app at {self._place}", error, consequence)
-                await exchange.fail(500, "Internal Server Error")
+                fault = self.report(f"the app at {self._place}", error, consequence)
+                await exchange.fail(500, internal_error(fault))
         finally:
             exchange.finish()
             await exchange.close()
