@@ -88,7 +88,7 @@ class Timestamp(_Fields):
         if isinstance(value, int):
             return cls(value)
         raise InvalidInput(
-            "invalid timestamp", f"{value!r} is not a Timestamp, a datetime or an int of Unix seconds"
+            "invalid timestamp", f"{value!r:.100} is not a Timestamp, a datetime or an int of Unix seconds"
         )
 
     @property

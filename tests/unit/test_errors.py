@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 
 import pytest
 
 from vmsdk import errors
+from vmsdk.chain.block import Block
+from vmsdk.chain.keys import Ed25519Key
+from vmsdk.errors import VMError
+from vmsdk.ids import ID, NodeID, vm_id
+from vmsdk.timestamp import Timestamp
+from vmsdk.warp import UnsignedMessage
 
 
 def all_errors() -> list[type]:
@@ -91,3 +98,24 @@ def test_a_missing_library_comes_with_the_command_that_installs_it() -> None:
     error = errors.MissingExtra("signing", package="py_arkworks_bls12381", extra="warp")
     assert isinstance(error, ImportError)
     assert str(error) == "signing needs the package py_arkworks_bls12381: pip install 'vmsdk[warp]'"
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        ID.from_string,
+        NodeID.from_string,
+        lambda text: ID.from_string("1" * len(text)),
+        lambda text: NodeID.from_string(f"NodeID-{text}"),
+        lambda text: ID(text.encode()),
+        vm_id,
+        Timestamp.of,  # type: ignore[list-item]
+        lambda text: Block.from_bytes(text.encode()),
+        lambda text: UnsignedMessage.decode(text.encode()),
+        Ed25519Key.from_hex,
+    ],
+)
+def test_an_error_about_a_huge_value_has_a_short_text(read: Callable[[str], object]) -> None:
+    with pytest.raises(VMError) as caught:
+        read("x" * 1_000_000)
+    assert len(str(caught.value)) < 500

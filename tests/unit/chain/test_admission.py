@@ -246,7 +246,9 @@ def test_a_pending_snapshot_can_not_be_written_by_nested_changes(engine: Engine)
     assert next_nonce(engine, b"A") == 1
 
 
-def test_a_bug_that_a_parked_transaction_meets_is_not_reported_to_another_sender(engine: Engine) -> None:
+def test_a_bug_that_a_parked_transaction_meets_is_not_reported_to_another_sender(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
     engine.vm.submit(b"A 1 0")
     execute = engine.vm.execute
 
@@ -258,7 +260,8 @@ def test_a_bug_that_a_parked_transaction_meets_is_not_reported_to_another_sender
     engine.vm.execute = broken
     engine.vm.submit(b"A 0 0")
     assert engine.vm.has_pending_work()
-    assert "KeyError" in engine.vm.dropped(vmsdk.ID.of(b"A 1 0"))
+    assert engine.vm.dropped(vmsdk.ID.of(b"A 1 0")) == "execute failed: a bug in the chain's rules"
+    assert "KeyError" in caplog.text
 
 
 def test_a_transaction_that_two_threads_bring_at_once_is_executed_once(engine: Engine) -> None:
