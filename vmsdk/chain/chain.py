@@ -292,7 +292,7 @@ class Chain(Rules, Networked, GetAncestors):
             max_per_sender=limits.mempool_per_sender,
             seconds=limits.mempool_seconds,
         )
-        self.feed: Feed[Block] = Feed(self.history.blocks, lambda: self._last.height)
+        self.feed: Feed[Block] = Feed(self.history.blocks, lambda: self.last.height)
         """The accepted blocks from any height on, stored ones and new ones."""
         self.listeners: list[Callable[[Block], None]] = [self.feed.publish]
         """Called with each accepted block on the engine's thread. They must return at once."""
@@ -531,7 +531,7 @@ class Chain(Rules, Networked, GetAncestors):
             self._recent.popitem(last=False)
         if foreign:
             has_parked = self.pool.ready < len(self.pool)
-            senders = {getattr(each, "sender", None) for each in foreign} if has_parked else set()
+            senders = {_sender_of(each) for each in foreign} if has_parked else set()
             self._admission.overtaken(executed.state.writes.keys(), senders)
             if len(self.pool):
                 self._later(self._refresh)
@@ -586,6 +586,14 @@ class Chain(Rules, Networked, GetAncestors):
             except Exception:  # the others come back
                 self.ctx.log.exception("the rules fail for a transaction of a rejected block")
         self.ctx.notify()
+
+
+def _sender_of(transaction: Any) -> Any:
+    """The sender of a transaction in an accepted block, where nothing may fail any more."""
+    try:
+        return _attribute(transaction, "sender", None, bytes, "bytes or None")
+    except Exception:  # noqa: BLE001 - a transaction that could not have waited here has none
+        return None
 
 
 def _annotations_of(cls: type) -> Container[str]:

@@ -303,3 +303,16 @@ def test_a_block_from_elsewhere_retries_the_parked_of_its_own_senders_only(engin
     engine.vm._worker.submit(lambda: None).result()
     assert tried == [b"A 1 0"]
     other.stop()
+
+
+def test_a_block_of_a_transaction_whose_sender_can_not_be_read_is_accepted(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.vm.submit(b"A 1 0")
+    other = Engine(Nonces())
+    other.vm.submit(b"B 0 0")
+    block = engine.verify(other.build().raw)
+    monkeypatch.setattr(Step, "sender", property(lambda self: 1 / 0))
+    engine.accept(block)
+    assert engine.vm.last.id == block.id
+    other.stop()

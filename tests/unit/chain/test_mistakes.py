@@ -309,6 +309,7 @@ def test_a_nested_state_takes_no_writes_after_its_block() -> None:
     ("call", "read"),
     [
         ("last", lambda vm: vm.last),
+        ("last", lambda vm: vm.feed.height),
         ("blocks", lambda vm: vm.blocks()),
         ("receipt", lambda vm: vm.receipt(vmsdk.ID.EMPTY)),
         ("events", lambda vm: vm.events(b"topic")),
