@@ -247,6 +247,8 @@ def _compile(annotation: Any, where: str, outer: tuple[type[Any], ...]) -> Encod
 def _marked(base: Any, mark: object, where: str, outer: tuple[type[Any], ...]) -> Encoding[Any] | None:
     """Return the encoding of `Annotated[base, mark]`, or None if *mark* is not about its size."""
     origin, arguments = get_origin(base), get_args(base)
+    if isinstance(mark, (Fixed, Max)) and not (isinstance(mark.length, int) and mark.length > 0):
+        raise TypeError(f"{where}: the length of {mark} must be a whole number from 1 on")
     if isinstance(mark, Integer) and base is int:
         return _integer(mark, where)
     if isinstance(mark, Fixed) and base is bytes:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from vmsdk.chain.derived import Follower
 from vmsdk.chain.feed import BlockT
+from vmsdk.errors import VMError
 
 _HEIGHT = "CREATE TABLE IF NOT EXISTS vmsdk_follower (id INTEGER PRIMARY KEY CHECK (id = 0), height INTEGER)"
 
@@ -65,4 +66,9 @@ class SQLiteFollower(Follower[BlockT]):
         with self._db:
             self._db.execute("BEGIN")
             self.add(self._db, block)
+            if not self._db.in_transaction:
+                raise VMError(
+                    f"{self._name}.add has ended the transaction, so the block may be added again: leave out "
+                    "commit() and rollback()"
+                )
             self._db.execute("UPDATE vmsdk_follower SET height = ?", (block.height,))

@@ -64,7 +64,10 @@ class Table(Generic[_K, _V]):
         Raises `InvalidEncoding` if *key* is not of the table's type.
         """
         if not self.is_of_tuples:
-            return self.prefix + self._encode_key(key)
+            try:
+                return self.prefix + self._encode_key(key)
+            except InvalidEncoding as error:
+                raise InvalidEncoding(f"{self}: the key {error}") from None
         if not isinstance(key, tuple) or len(key) != len(self.key_parts):
             raise InvalidEncoding(f"{self}: {key!r} is not a tuple of {len(self.key_parts)} items")
         return self.prefix_of(key)
@@ -125,7 +128,11 @@ class TableView(Generic[_K, _V]):
             return None
 
     def __setitem__(self, key: _K, value: _V) -> None:
-        self._state.write(self._table.key(key), self._table.values.encode(value))
+        try:
+            encoded = self._table.values.encode(value)
+        except InvalidEncoding as error:
+            raise InvalidEncoding(f"{self._table}: the value of {key!r}: {error}") from None
+        self._state.write(self._table.key(key), encoded)
 
     def __delitem__(self, key: _K) -> None:
         """Delete an entry. A missing one is not an error."""

@@ -128,6 +128,10 @@ class Signed(Transaction):
 
     def sign(self, key: keys.PrivateKey, chain_id: ID) -> Self:
         """Return the same transaction, signed by *key* for the chain *chain_id*."""
+        if not isinstance(chain_id, bytes):
+            raise TypeError(
+                f"chain_id is {chain_id!r}, not an ID: for its text, use vmsdk.ID.from_string(text)"
+            )
         unsigned = replace(self, public_key=key.public_key, signature=bytes(keys.SIGNATURE_BYTES))
         return replace(unsigned, signature=key.sign(unsigned._message(chain_id)))
 

@@ -38,6 +38,7 @@ if sys.platform == "linux":
 from timestampvm import TimestampBlock, TimestampVM  # noqa: E402
 
 import vmsdk  # noqa: E402
+from vmsdk.http import JSONRPC  # noqa: E402
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -47,30 +48,40 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 class ShortVM(TimestampVM):
     def create_handlers(self) -> dict[str, Any]:
-        return {**super().create_handlers(), "/app": app}
+        return {**super().create_handlers(), "/app": app, "/order": JSONRPC({"lack": self.lack_for})}
 
     def parse_block(self, data: bytes) -> TimestampBlock:
-        if data == b"no threads":
-            limit(resource.RLIMIT_NPROC, 1)
-            try:
-                threading.Thread(target=int).start()
-            except RuntimeError:
-                pass
-            else:
-                os._exit(NOT_LIMITED)
-        elif data == b"no descriptors":
-            limit(resource.RLIMIT_NOFILE, len(os.listdir("/proc/self/fd")) + 4)
-            try:
-                while True:
-                    HELD.append(os.open(os.devnull, os.O_RDONLY))
-            except OSError:
-                pass
-        elif data == b"plenty":
-            while HELD:
-                os.close(HELD.pop())
-            for kind in (resource.RLIMIT_NPROC, resource.RLIMIT_NOFILE):
-                limit(kind, resource.getrlimit(kind)[1])
+        order(data.decode(errors="replace"))
         return super().parse_block(data)
+
+    def lack_for(self, what: str, seconds: float) -> None:
+        """Be without threads or descriptors for a while."""
+        threading.Timer(seconds, order, ["plenty"]).start()
+        order(f"no {what}")
+
+
+def order(text: str) -> None:
+    if text == "no threads":
+        limit(resource.RLIMIT_NPROC, 1)
+        try:
+            threading.Thread(target=int).start()
+        except RuntimeError:
+            pass
+        else:
+            os._exit(NOT_LIMITED)
+    elif text == "no descriptors":
+        limit(resource.RLIMIT_NOFILE, len(os.listdir("/proc/self/fd")) + 4)
+        try:
+            while True:
+                HELD.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            pass
+    elif text == "plenty":
+        while HELD:
+            os.close(HELD.pop())
+        for kind in (resource.RLIMIT_NPROC, resource.RLIMIT_NOFILE):
+            limit(kind, resource.getrlimit(kind)[1])
+        print("there is plenty again")
 
 
 HELD: list[int] = []
@@ -80,4 +91,5 @@ def limit(kind: int, soft: int) -> None:
     resource.setrlimit(kind, (soft, resource.getrlimit(kind)[1]))
 
 
-vmsdk.serve(ShortVM())
+if __name__ == "__main__":
+    vmsdk.serve(ShortVM())

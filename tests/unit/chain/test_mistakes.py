@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sqlite3
+from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
 
 import vmsdk
 from vmsdk import chain
+from vmsdk.chain import keys
 from vmsdk.chain.block import BLOCK_OVERHEAD_BYTES, TRANSACTION_OVERHEAD_BYTES
 from vmsdk.memorydb import MemoryDatabase
 
@@ -427,6 +430,24 @@ def test_an_entry_of_another_type_is_named() -> None:
         ITEMS.of(state)[7]
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (-1, 1, r"Table\(b'item'\): the key -1 is not an integer of 64 bits"),
+        (7, 2**64, r"Table\(b'item'\): the value of 7: 18446744073709551616 is not an integer"),
+    ],
+)
+def test_what_a_table_can_not_store_is_named_with_the_table(key: int, value: int, message: str) -> None:
+    with pytest.raises(vmsdk.VMError, match=message):
+        ITEMS.of(chain.Overlay(chain.Overlay(None)))[key] = value  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mark", [chain.Max(-1), chain.Max(0), chain.Fixed(0), chain.Fixed(2.5)])  # type: ignore[arg-type]
+def test_a_length_is_a_whole_number(mark: Any) -> None:
+    with pytest.raises(TypeError, match=r"the length of (Max|Fixed)\(length=.*\) must be a whole number"):
+        type("Tx", (chain.Transaction,), {"__annotations__": {"data": Annotated[bytes, mark]}})
+
+
 # Classes ------------------------------------------------------------------------------------------
 
 
@@ -490,3 +511,27 @@ def test_a_chain_of_transactions_of_another_encoding_is_refused() -> None:
             engine.vm.submit(Bid(5))
             engine.produce()
             engine.stop()
+
+
+def test_the_text_of_a_chains_id_signs_nothing() -> None:
+    class Vote(chain.Signed):
+        choice: chain.U8
+
+    text: Any = str(vmsdk.ID.EMPTY)
+    with pytest.raises(TypeError, match=r"chain_id is '1111.*ID\.from_string\(text\)"):
+        Vote(1).sign(keys.Ed25519Key.generate(), text)
+
+
+def test_an_index_that_ends_the_transaction_is_named(tmp_path: Path) -> None:
+    class Index(chain.SQLiteFollower[chain.Block]):
+        schema = "CREATE TABLE IF NOT EXISTS blocks (height)"
+
+        def add(self, db: sqlite3.Connection, block: chain.Block) -> None:
+            db.execute("INSERT INTO blocks VALUES (?)", [block.height])
+            db.commit()
+
+    index = Index(tmp_path / "index.db")
+    index.open()
+    with pytest.raises(vmsdk.VMError, match=r"Index\.add has ended the transaction, .*: leave out commit"):
+        index.apply(chain.Block(chain.Header(vmsdk.ID.EMPTY, 1, 0), bytes(32), (b"x",)))
+    index.close()
