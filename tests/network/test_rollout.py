@@ -43,7 +43,7 @@ def install(version: str, folder: Path) -> Path:
     return plugin
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_five_validators_get_a_new_plugin_one_at_a_time_with_transfers_in_flight(
     make_network: Callable[..., LocalNetwork],
     any_node: NodeBinary,

@@ -109,7 +109,7 @@ def test_a_missing_library_comes_with_the_command_that_installs_it() -> None:
         lambda text: NodeID.from_string(f"NodeID-{text}"),
         lambda text: ID(text.encode()),
         vm_id,
-        Timestamp.of,  # type: ignore[list-item]
+        Timestamp.of,
         lambda text: Block.from_bytes(text.encode()),
         lambda text: UnsignedMessage.decode(text.encode()),
         Ed25519Key.from_hex,

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, NoReturn
 import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
+from vmsdk.rpc.errors import text_of, without_paths
 from vmsdk.rpc.lane import HELD_AFTER_S, Lane, end_process
 from vmsdk.rpc.peercheck import REFUSAL, PeerCheck
 
@@ -567,10 +568,7 @@ class ServedCall:
 
     def _fail(self, error: BaseException) -> None:
         _log.error("a gRPC method raised %s", type(error).__name__, exc_info=error)
-        try:
-            text = f"Exception calling application: {error}"
-        except Exception:  # noqa: BLE001 - whatever an author's __str__ does
-            text = f"Exception calling application: {type(error).__name__}"
+        text = f"Exception calling application: {without_paths(text_of(error) or type(error).__name__)}"
         self._code, self._text = grpc.StatusCode.UNKNOWN, text.encode("utf-8", "replace")
 
     def _first_operations(self, message: bytes | None) -> list[Any]:
