@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -15,13 +17,17 @@ from vmsdk.rpc.session import Session
 from vmsdk.services.node import NodeConnection
 from vmsdk.state import State
 
+Configure: TypeAlias = Callable[[bytes, Path], bytes]
+"""From a chain's config, as the node sends it, and its data directory to the VM's config."""
+
 
 class Lifecycle:
     """Starts the chain, changes its state, and ends it."""
 
-    def __init__(self, session: Session, on_shutdown: Callable[[], None]) -> None:
+    def __init__(self, session: Session, on_shutdown: Callable[[], None], configure: Configure) -> None:
         self._session = session
         self._on_shutdown = on_shutdown
+        self._configure = configure
 
     def handlers(self) -> Iterator[Handler]:
         dispatch = Dispatcher(self._session)
@@ -59,7 +65,8 @@ class Lifecycle:
         try:
             context = make_context(session, node, identity, request)
             session.vm.ctx = context
-            data = request.genesis_bytes, request.upgrade_bytes, request.config_bytes
+            config = self._configure(request.config_bytes, context.chain_data_dir)
+            data = request.genesis_bytes, request.upgrade_bytes, config
             call("initialize", session.vm.initialize, context, *data)
         except BaseException:
             session.disconnect()

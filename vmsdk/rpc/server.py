@@ -15,7 +15,7 @@ from vmsdk.rpc.dispatch import Handler, Servicer
 from vmsdk.rpc.events import Events
 from vmsdk.rpc.handlers import Handlers
 from vmsdk.rpc.lane import Lane, LaneMethod
-from vmsdk.rpc.lifecycle import Lifecycle
+from vmsdk.rpc.lifecycle import Configure, Lifecycle
 from vmsdk.rpc.listener import RESERVED_THREADS, Server
 from vmsdk.rpc.monitoring import HealthService, Monitoring
 from vmsdk.rpc.peers import Peers
@@ -44,16 +44,18 @@ class VMServer:
         log: logging.Logger | None = None,
         on_shutdown: Callable[[], None] = lambda: None,
         watchdog: Watchdog | None = None,
+        configure: Configure = lambda config, directory: config,
     ) -> None:
         """*on_shutdown* is called from another thread: first thing in the node's Shutdown, or after
-        a failed Initialize.
+        a failed Initialize. *configure* gets the chain's config and data directory, and returns the
+        VM's config.
 
         The VM's HTTP servers listen at *addresses*.
         """
         self._server = server
         self.session = Session(vm, protocol, log or logging.getLogger(str(vm.name)), addresses, watchdog)
         servicers: tuple[Servicer, ...] = (
-            Lifecycle(self.session, on_shutdown),
+            Lifecycle(self.session, on_shutdown, configure),
             Blocks(self.session),
             StateSync(self.session),
             Events(self.session),

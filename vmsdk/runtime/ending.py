@@ -98,7 +98,9 @@ class Signals:
         """Let SIGTERM end the plugin from now on. Thread-safe."""
         self._shut_down = True
 
-    def wait_for_end(self, parent: Parent, report: Callable[[str], None]) -> Ending:
+    def wait_for_end(
+        self, parent: Parent, report: Callable[[str], None], every_second: Callable[[], None]
+    ) -> Ending:
         """Block the main thread until the process should end. Calls *report* for each signal.
 
         The end of the parent also ends the wait, since then no SIGTERM will come.
@@ -108,7 +110,8 @@ class Signals:
         if descriptor is not None:
             watched.append(descriptor)
         while True:
-            ready, _, _ = select.select(watched, [], [], None if descriptor is not None else POLL_S)
+            ready, _, _ = select.select(watched, [], [], POLL_S)
+            every_second()
             for number in self._received() if self._reader.fileno() in ready else ():
                 if self._shut_down and number == signal.SIGTERM:
                     report(f"received shutdown signal: {_name(number)}")

@@ -1,15 +1,19 @@
-"""Brings logging, print and warnings to the node's log: whole lines, in UTF-8, at once."""
+"""Brings what a plugin writes to the node's log: whole lines, in UTF-8, at once."""
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import logging
 import os
 import re
 import sys
 import threading
-import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from vmsdk.runtime import logrecords
+from vmsdk.runtime.logrecords import RecordHandler
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer as ReadableBuffer
@@ -34,6 +38,8 @@ class LineBuffer(io.BufferedIOBase):
 
     def __init__(self, descriptor: int, name: str) -> None:
         self.name = name
+        self.line_format: Callable[[bytes], bytes] | None = None
+        """Formats each line."""
         self._descriptor = descriptor
         self.forget()
 
@@ -61,7 +67,7 @@ class LineBuffer(io.BufferedIOBase):
         lines, newline, rest = pending.rpartition(b"\n")
         self._local.pending = rest
         if newline:
-            self._emit(lines + newline)
+            self._emit_lines(lines + newline)
         if len(rest) > MAX_PENDING_BYTES:
             self.flush()
         return len(added)
@@ -70,13 +76,20 @@ class LineBuffer(io.BufferedIOBase):
         pending = getattr(self._local, "pending", b"")
         if pending:
             self._local.pending = b""
-            self._emit(pending)
+            self._emit_lines(pending)
 
     def close(self) -> None:
         """Flush only: a node stops a plugin that closes its output."""
         self.flush()
 
-    def _emit(self, data: bytes) -> None:
+    def _emit_lines(self, data: bytes) -> None:
+        line_format = self.line_format
+        if line_format is not None:
+            data = b"".join(map(line_format, data.splitlines()))
+        self.emit(data)
+
+    def emit(self, data: bytes) -> None:
+        """Write *data* at once, and as it is except for control characters."""
         left = memoryview(_CONTROL.sub(_escaped, data))
         with self._lock:
             try:
@@ -105,41 +118,15 @@ class LineStream(io.TextIOWrapper):
         self.flush()
 
 
-class _OneLine(logging.Formatter):
-    """`[11-24|20:27:07.123] INFO name: message`; a traceback follows indented, so that it stays
-    together.
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        moment = time.strftime("%m-%d|%H:%M:%S", time.localtime(record.created))
-        message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
-        level = "WARN" if record.levelname == "WARNING" else record.levelname  # the node's own word
-        line = f"[{moment}.{int(record.msecs):03d}] {level} {record.name}: {message}"
-        extra = []
-        if record.exc_info:
-            extra.append(self.formatException(record.exc_info))
-        if record.stack_info:
-            extra.append(record.stack_info)
-        return "\n".join([line, *("    " + row for text in extra for row in text.splitlines())])
-
-
-class _StreamHandler(logging.StreamHandler[LineStream]):
-    """Writes a record and its line end in one piece."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self.stream.write(self.format(record) + self.terminator)
-        except Exception:  # noqa: BLE001 - logging's own rule: a bad record must not stop the program
-            self.handleError(record)
-
-
 _stdout = LineBuffer(1, "<stdout>")
 _stderr = LineBuffer(2, "<stderr>")
+_handler = RecordHandler(_stderr.emit)
 _copies: dict[int, int] = {}
 
 
 def open_streams(level: int | str = logging.INFO) -> None:
-    """Direct stdout, stderr, logging and warnings of this process to the node's log.
+    """Direct stdout, stderr, logging, warnings and uncaught exceptions of this process to the
+    node's log.
 
     Leaves logging alone if the author has configured it already. Raises `ValueError` if *level* is
     unknown.
@@ -160,11 +147,29 @@ def open_streams(level: int | str = logging.INFO) -> None:
     root = logging.getLogger()
     root.setLevel(level)
     if not root.handlers:
-        # With its own stream: the author may detach or replace sys.stderr.
-        handler = _StreamHandler(LineStream(_stderr))
-        handler.setFormatter(_OneLine())
-        root.addHandler(handler)
+        root.addHandler(_handler)
     logging.captureWarnings(True)
+    logrecords.log_uncaught_exceptions()
+    if not faulthandler.is_enabled():
+        faulthandler.enable(2)
+
+
+def set_format(name: str) -> bool:
+    """Write records and lines in the format `plain` or `json` from now on.
+
+    Returns False if the author has configured logging, whose format then stays.
+    """
+    if _handler not in logging.getLogger().handlers:
+        return False
+    _handler.setFormatter(logrecords.FORMATTERS[name]())
+    for each in (_stdout, _stderr):
+        each.line_format = None if name == "plain" else logrecords.json_line(each.name.strip("<>"))
+    return True
+
+
+def report_repetitions(*, all_of_them: bool = False) -> None:
+    """Log how often records were repeated: those that are due, or all of them."""
+    _handler.report_repetitions(all_of_them=all_of_them)
 
 
 def say(line: str) -> None:

@@ -19,6 +19,7 @@ from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST, protocol
 from vmsdk.runtime import children, logs
 from vmsdk.runtime.ending import Ending, Parent, Signals, shut_down_in_time
 from vmsdk.runtime.engine import INSTALL_COMMAND, engine_address
+from vmsdk.runtime.settings import Settings
 from vmsdk.runtime.version import JSON_FLAG, TEXT_FLAG, VersionChoice
 
 # gRPC is imported after the node was asked for its version, since both take about as long.
@@ -167,7 +168,12 @@ def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], option
 
 
 def _serve(load: Callable[[], ChainVM], options: Options) -> None:
-    parent, signals = Parent(), Signals()
+    parent, signals, settings = Parent(), Signals(), Settings(options.log_level)
+
+    def every_second() -> None:
+        settings.refresh()
+        logs.report_repetitions()
+
     with ExitStack() as cleanup:
         cleanup.callback(parent.close)
         cleanup.callback(children.unmanage)
@@ -176,8 +182,10 @@ def _serve(load: Callable[[], ChainVM], options: Options) -> None:
             cleanup.callback(addresses.close)
             children.manage(lambda: _release(signals, parent, addresses))
             with _start_without_collections():
-                server = _connect(load, options, parent, signals, addresses)
-            ending = signals.wait_for_end(parent, lambda text: logs.say(f"runtime engine: {text}"))
+                server = _connect(load, options, parent, signals, settings, addresses)
+            ending = signals.wait_for_end(
+                parent, lambda text: logs.say(f"runtime engine: {text}"), every_second
+            )
         except VMError as error:
             signals.ignore()
             _give_up(str(error))
@@ -202,7 +210,12 @@ def _start_without_collections() -> Iterator[None]:
 
 
 def _connect(
-    load: Callable[[], ChainVM], options: Options, parent: Parent, signals: Signals, addresses: Addresses
+    load: Callable[[], ChainVM],
+    options: Options,
+    parent: Parent,
+    signals: Signals,
+    settings: Settings,
+    addresses: Addresses,
 ) -> VMServer:
     """Bind, shake hands, load, serve.
 
@@ -246,6 +259,7 @@ def _connect(
         addresses=addresses,
         on_shutdown=signals.allow_shutdown,
         watchdog=watchdog,
+        configure=settings.take,
     )
     server.start()
     addresses.remove_stale()
@@ -266,6 +280,7 @@ def _end(server: VMServer, ending: Ending, addresses: Addresses) -> None:
             session.log.error("the VM's shutdown() hangs: ending the process")
             _leave(addresses, 1)
     server.stop(0 if ending is Ending.ORPHANED else GRACE_S)
+    logs.report_repetitions(all_of_them=True)
     logs.say("vm server: graceful termination success")
 
 

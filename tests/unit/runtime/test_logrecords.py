@@ -1,0 +1,143 @@
+"""Formats of records, levels, and the limit on repetitions."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from vmsdk.runtime.logrecords import (
+    MAX_REMEMBERED,
+    WINDOW_S,
+    JSONFormatter,
+    PlainFormatter,
+    RecordHandler,
+    json_line,
+    level_number,
+)
+
+
+def record(message: str = "hello", level: int = logging.INFO, **extra: Any) -> logging.LogRecord:
+    made = logging.LogRecord("my.vm", level, "/src/chain/vm.py", 7, message, None, None)
+    vars(made).update(extra)
+    return made
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Written:
+    """A handler with a clock, and what it has written."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.lines: list[str] = []
+        self.handler = RecordHandler(lambda data: self.lines.append(data.decode().rstrip("\n")), self.clock)
+
+    def messages(self) -> list[str]:
+        return [line.partition(": ")[2] for line in self.lines]
+
+
+@pytest.mark.parametrize(
+    ("level", "plain", "json_level"),
+    [
+        (5, "Level 5", "verbo"),
+        (10, "DEBUG", "debug"),
+        (20, "INFO", "info"),
+        (25, "Level 25", "info"),
+        (30, "WARN", "warn"),
+        (40, "ERROR", "error"),
+        (50, "FATAL", "fatal"),
+        (60, "Level 60", "fatal"),
+    ],
+)
+def test_levels_have_the_nodes_names(level: int, plain: str, json_level: str) -> None:
+    assert f"] {plain} my.vm: hello" in PlainFormatter().format(record(level=level))
+    assert json.loads(JSONFormatter().format(record(level=level)))["level"] == json_level
+
+
+@pytest.mark.parametrize("name", ["warn", "WARN", "Warning"])
+def test_levels_are_found_by_the_names_of_nodes_and_of_logging(name: str) -> None:
+    assert level_number(name) == logging.WARNING
+
+
+def test_a_level_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    with pytest.raises(ValueError, match="'loud' is not a log level: use verbo, debug, trace, info, warn"):
+        level_number("loud")
+
+
+def test_json_has_the_nodes_members_in_their_order() -> None:
+    try:
+        raise KeyError("x")
+    except KeyError:
+        text = JSONFormatter().format(record("two\nlines", exc_info=sys.exc_info()))
+    assert "\n" not in text
+    entry = json.loads(text)
+    assert list(entry) == ["level", "timestamp", "logger", "caller", "msg", "stacktrace"]
+    assert (entry["logger"], entry["caller"], entry["msg"]) == ("my.vm", "chain/vm.py:7", "two\nlines")
+    assert entry["stacktrace"].endswith("KeyError: 'x'")
+
+
+def test_extra_fields_are_members_and_cannot_replace_a_records_own() -> None:
+    extra = {"height": 7, "caller": "none", "ratio": float("nan"), "lock": threading.Lock()}
+    entry = json.loads(JSONFormatter().format(record(**extra)))
+    assert (entry["height"], entry["caller"], entry["ratio"]) == (7, "chain/vm.py:7", "nan")
+    assert "lock" in entry["lock"]
+    assert PlainFormatter().format(record(height=7)).endswith('my.vm: hello {"height": 7}')
+
+
+def test_control_characters_are_escaped_as_json_does() -> None:
+    assert json.loads(JSONFormatter().format(record("\x1b[2J\x7f\x9b")))["msg"] == "\x1b[2J\x7f\x9b"
+    line = json_line("stdout")("grüße \x7f".encode() + b"\xff").decode()
+    assert json.loads(line)["msg"] == "grüße \x7f\\xff"
+    assert "grüße" in line
+    assert "\x7f" not in line
+
+
+def test_equal_records_are_counted_after_the_first_ten() -> None:
+    written = Written()
+    for _ in range(25):
+        written.handler.handle(record())
+    written.handler.handle(record("another"))
+    assert written.messages() == ["hello"] * 10 + ["another"]
+    written.handler.report_repetitions()
+    assert len(written.lines) == 11, "the window is not over"
+    written.clock.now_s += WINDOW_S
+    written.handler.report_repetitions()
+    assert written.messages()[11:] == ["hello (repeated 15 more times)"]
+    written.handler.handle(record())
+    assert written.messages()[12:] == ["hello"]
+
+
+def test_a_record_after_the_window_reports_the_repetitions_before_it() -> None:
+    written = Written()
+    for _ in range(11):
+        written.handler.handle(record())
+    written.clock.now_s += WINDOW_S
+    written.handler.handle(record())
+    assert written.messages()[10:] == ["hello (repeated 1 more times)", "hello"]
+
+
+def test_records_are_equal_only_with_the_same_logger_level_and_text() -> None:
+    written = Written()
+    for number in range(20):
+        written.handler.handle(record(f"block {number}"))
+        written.handler.handle(record(f"block {number}", level=logging.ERROR))
+    assert len(written.lines) == 40
+
+
+def test_ever_new_records_do_not_fill_the_memory() -> None:
+    written = Written()
+    for number in range(MAX_REMEMBERED + 10):
+        written.handler.handle(record(f"block {number}"))
+    assert len(written.handler._seen) == MAX_REMEMBERED
+    written.handler.report_repetitions(all_of_them=True)
+    assert not written.handler._seen

@@ -1,0 +1,256 @@
+"""The records of `logging` in the node's log: their formats, and the limit on repetitions."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeAlias
+
+BURST = 10
+"""Equal records within `WINDOW_S` that are written; the others are counted."""
+WINDOW_S = 10.0
+# Ever new messages must not fill the memory.
+MAX_REMEMBERED = 1_000
+
+LEVELS = {
+    "verbo": 5,
+    "debug": logging.DEBUG,
+    "trace": 15,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "fatal": logging.CRITICAL,
+    "off": logging.CRITICAL + 10,
+}
+"""The node's levels, in `logging`'s numbers. Source: utils/logging/level.go."""
+_ALIASES = {"warning": "warn", "critical": "fatal"}
+# The node's word where it differs from `logging`'s.
+_PLAIN_LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
+_STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+# json.dumps escapes the other control characters.
+_CONTROL = re.compile("[\x7f-\x9f]")
+
+_Key: TypeAlias = tuple[str, int, str, type[BaseException] | None]
+"""Logger, level, message and exception of a record."""
+
+_log = logging.getLogger("vmsdk")
+
+
+def level_number(name: str) -> int:
+    """The level called *name* by a node or by `logging`, in any case. Raises `ValueError`."""
+    key = name.lower()
+    number = LEVELS.get(_ALIASES.get(key, key))
+    if number is None:
+        raise ValueError(f"{name!r} is not a log level: use {', '.join(LEVELS)}")
+    return number
+
+
+# Formats ------------------------------------------------------------------------------------------
+
+
+class PlainFormatter(logging.Formatter):
+    """`[11-24|20:27:07.123] INFO name: message {"field": 1}`, as a node writes it.
+
+    A traceback follows, indented: a line that begins with `[` is a new record.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%m-%d|%H:%M:%S", time.localtime(record.created))
+        message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
+        level = _PLAIN_LEVELS.get(record.levelname, record.levelname)
+        line = f"[{moment}.{int(record.msecs):03d}] {level} {record.name}: {message}"
+        fields = _fields(record)
+        if fields:
+            line += f" {_json(fields)}"
+        return "\n".join([line, *("    " + row for row in self.stack(record).splitlines())])
+
+    def stack(self, record: logging.LogRecord) -> str:
+        """The traceback and the stack of *record*, if it has them."""
+        parts = [self.formatException(record.exc_info)] if record.exc_info else []
+        if record.stack_info:
+            parts.append(record.stack_info)
+        return "\n".join(parts)
+
+
+class JSONFormatter(PlainFormatter):
+    """One JSON object a record, in the format of a node with `--log-format=json`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        directory, _, file = record.pathname.replace("\\", "/").rpartition("/")
+        entry: dict[str, Any] = {
+            "level": _node_level(record.levelno),
+            "timestamp": _timestamp(record.created),
+            "logger": record.name,
+            "caller": f"{directory.rpartition('/')[2]}/{file}:{record.lineno}",
+            "msg": record.getMessage(),
+        }
+        entry = {**entry, **_fields(record), **entry}
+        stack = self.stack(record)
+        if stack:
+            entry["stacktrace"] = stack
+        return _json(entry)
+
+
+FORMATTERS: dict[str, type[PlainFormatter]] = {"plain": PlainFormatter, "json": JSONFormatter}
+
+
+def json_line(logger: str) -> Callable[[bytes], bytes]:
+    """What makes a JSON record of a printed line. *logger* names the stream."""
+
+    def formatted(line: bytes) -> bytes:
+        text = line.decode("utf-8", "backslashreplace")
+        entry = {"level": "info", "timestamp": _timestamp(time.time()), "logger": logger, "msg": text}
+        return (_json(entry) + "\n").encode("utf-8", "backslashreplace")
+
+    return formatted
+
+
+def _node_level(number: int) -> str:
+    found = "verbo"
+    for name, lowest in LEVELS.items():
+        if lowest <= number and name != "off":
+            found = name
+    return found
+
+
+def _timestamp(moment: float) -> str:
+    # As zap's ISO8601TimeEncoder.
+    local = time.localtime(moment)
+    zone = time.strftime("%z", local)
+    milliseconds = int(moment % 1 * 1_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{milliseconds:03d}{'Z' if zone == '+0000' else zone}"
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What the author's `extra=` added to *record*."""
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+def _json(entry: dict[str, Any]) -> str:
+    try:
+        text = json.dumps(entry, ensure_ascii=False, default=str, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        simple = {
+            str(name): value if isinstance(value, (str, int)) else str(value) for name, value in entry.items()
+        }
+        text = json.dumps(simple, ensure_ascii=False)
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+# Writing ------------------------------------------------------------------------------------------
+
+
+class RecordHandler(logging.Handler):
+    """Writes each record and its line end in one piece.
+
+    Of equal records within `WINDOW_S`, it writes the first `BURST`, and then how many followed.
+    """
+
+    def __init__(self, write: Callable[[bytes], object], clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._write = write
+        self._clock = clock
+        self._seen: OrderedDict[_Key, _Repetition] = OrderedDict()
+        self.setFormatter(PlainFormatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if self._is_shown(record):
+                self._emit(record)
+        except Exception:  # noqa: BLE001 - logging's own rule: a bad record must not stop the program
+            self.handleError(record)
+
+    def report_repetitions(self, *, all_of_them: bool = False) -> None:
+        """Write how often records were repeated whose window is over, or *all_of_them*."""
+        self.acquire()
+        try:
+            latest_s = self._clock() - WINDOW_S
+            while self._seen:
+                key, first = next(iter(self._seen.items()))
+                if first.began_s > latest_s and not all_of_them:
+                    break
+                self._close(key)
+        finally:
+            self.release()
+
+    def _emit(self, record: logging.LogRecord) -> None:
+        self._write(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
+
+    def _is_shown(self, record: logging.LogRecord) -> bool:
+        exception = record.exc_info[0] if record.exc_info else None
+        key = (record.name, record.levelno, record.getMessage(), exception)
+        now_s = self._clock()
+        seen = self._seen.get(key)
+        if seen is not None and now_s - seen.began_s >= WINDOW_S:
+            self._close(key)
+            seen = None
+        if seen is None:
+            if len(self._seen) >= MAX_REMEMBERED:
+                self._close(next(iter(self._seen)))
+            self._seen[key] = _Repetition(now_s, (record.pathname, record.lineno))
+            return True
+        seen.count += 1
+        return seen.count <= BURST
+
+    def _close(self, key: _Key) -> None:
+        seen = self._seen.pop(key)
+        if seen.count > BURST:
+            name, level, message, _ = key
+            text = f"{message} (repeated {seen.count - BURST:,} more times)"
+            self._emit(logging.LogRecord(name, level, *seen.place, text, None, None))
+
+
+class _Repetition:
+    """The number of equal records."""
+
+    def __init__(self, began_s: float, place: tuple[str, int]) -> None:
+        self.began_s = began_s
+        self.place = place
+        self.count = 1
+
+
+# Uncaught exceptions ------------------------------------------------------------------------------
+
+
+def log_uncaught_exceptions() -> None:
+    """Log exceptions that end a thread, and those that Python can't raise, such as a destructor's.
+
+    asyncio logs its tasks' itself. Hooks that the author has set stay.
+    """
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _main_thread_failed
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _thread_failed
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _unraisable
+
+
+def _main_thread_failed(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    _log.critical("the main thread ended by %s: %s", kind.__name__, error, exc_info=(kind, error, traceback))
+
+
+def _thread_failed(failed: threading.ExceptHookArgs) -> None:
+    kind, error = failed.exc_type, failed.exc_value
+    if kind is SystemExit:
+        return
+    name = failed.thread.name if failed.thread is not None else "unknown"
+    problem = None if error is None else (kind, error, failed.exc_traceback)
+    _log.error("the thread %s ended by %s: %s", name, kind.__name__, error, exc_info=problem)
+
+
+def _unraisable(failed: sys.UnraisableHookArgs) -> None:
+    text, error = failed.err_msg or "Exception ignored in", failed.exc_value
+    problem = None if error is None else (failed.exc_type, error, failed.exc_traceback)
+    try:
+        _log.error("%s %r: %s: %s", text, failed.object, failed.exc_type.__name__, error, exc_info=problem)
+    except Exception:  # noqa: BLE001 - whatever the object's repr does
+        sys.__unraisablehook__(failed)

@@ -1,0 +1,118 @@
+"""What a node's operator may set for a chain, also while it runs: its log and its traces."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vmsdk.runtime import logs
+from vmsdk.runtime.logrecords import FORMATTERS, level_number
+
+MEMBER = "vmsdk"
+"""The member of a chain's config, a JSON object, that is for vmsdk."""
+FILE = "vmsdk.json"
+"""The file in the chain's data directory whose members replace those of `MEMBER`."""
+
+_log = logging.getLogger("vmsdk")
+
+
+class Settings:
+    """The settings of a chain: from its config, and from a file that is read when it changes."""
+
+    def __init__(self, log_level: int | str) -> None:
+        """*log_level* holds until something else is set."""
+        self._values: dict[str, Any] = {"log-level": log_level, "log-format": "plain"}
+        self._defaults = dict(self._values)
+        self._appliers: dict[str, Callable[[Any], None]] = {
+            "log-level": _set_level,
+            "log-format": _set_format,
+        }
+        self._file: Path | None = None
+        self._version: object = None
+
+    def take(self, config: bytes, directory: Path) -> bytes:
+        """Apply the settings in *config* and in the file in *directory*, and watch the file.
+
+        Returns the config without them. One that isn't a JSON object, or has no member for vmsdk,
+        is returned as it is.
+        """
+        config, found = _split(config)
+        self._apply(found, f"member {MEMBER!r} of the chain's config")
+        self._defaults = dict(self._values)
+        if directory.is_absolute():
+            self._file = directory / FILE
+            self.refresh()
+        return config
+
+    def refresh(self) -> None:
+        """Read the file again if it has changed."""
+        if self._file is None:
+            return
+        try:
+            status = self._file.stat()
+            version: object = status.st_mtime_ns, status.st_size, status.st_ino
+        except OSError:
+            version = None
+        if version == self._version:
+            return
+        self._version = version
+        try:
+            text = b"{}" if version is None else self._file.read_bytes()
+            found = json.loads(text)
+        except (OSError, ValueError, RecursionError) as error:
+            _log.warning("%s is ignored, since it can't be read as JSON: %s", self._file, error)
+            return
+        if not isinstance(found, dict):
+            _log.warning(
+                '%s is ignored: it must have a JSON object, such as {"log-level": "debug"}', self._file
+            )
+            return
+        self._apply({**self._defaults, **found}, str(self._file))
+
+    def _apply(self, found: Any, where: str) -> None:
+        if not isinstance(found, dict):
+            _log.warning('%s is ignored: it must be an object, such as {"log-level": "debug"}', where)
+            return
+        for name, value in found.items():
+            apply = self._appliers.get(name)
+            if apply is None:
+                _log.warning("%s: there is no setting %r: use %s", where, name, ", ".join(self._appliers))
+            elif value != self._values[name]:
+                try:
+                    apply(value)
+                except ValueError as error:
+                    _log.warning("%s: %s keeps its value %s: %s", where, name, self._values[name], error)
+                    continue
+                self._values[name] = value
+                _log.info("%s is now %s: %s", name, value, where)
+
+
+def _split(config: bytes) -> tuple[bytes, Any]:
+    """The config without the settings, and the settings."""
+    if f'"{MEMBER}"'.encode() not in config:
+        return config, {}
+    try:
+        whole = json.loads(config)
+    except (ValueError, RecursionError):
+        return config, {}
+    if not isinstance(whole, dict) or MEMBER not in whole:
+        return config, {}
+    found = whole.pop(MEMBER)
+    return json.dumps(whole).encode(), found
+
+
+def _set_level(value: Any) -> None:
+    number = level_number(value) if isinstance(value, str) else value
+    if type(number) is not int:
+        raise ValueError(f"{value!r} is not a log level: use a name, such as debug")
+    logging.getLogger().setLevel(number)
+
+
+def _set_format(value: Any) -> None:
+    if not isinstance(value, str) or value not in FORMATTERS:
+        raise ValueError(f"{value!r} is not a log format: use {' or '.join(FORMATTERS)}")
+    if not logs.set_format(value):
+        raise ValueError("the VM's own code configures logging, and with it the format")
