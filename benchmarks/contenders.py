@@ -9,9 +9,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PROTOCOL = 45
 
 
-def example() -> list[str]:
-    """The timestamp example, as `vmsdk.serve` runs it."""
-    code = "import vmsdk; from examples.timestamp.timestampvm import TimestampVM; "
+def example(before: str = "") -> list[str]:
+    """The timestamp example, as `vmsdk.serve` runs it after the code *before*."""
+    code = before + "import vmsdk; from examples.timestamp.timestampvm import TimestampVM; "
     return _python(code + f"vmsdk.serve(TimestampVM(), protocol_version={PROTOCOL})")
 
 

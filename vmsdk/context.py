@@ -113,6 +113,8 @@ class _Unscraped:
     def register(self, collector: object) -> None:
         """Do nothing: no node asks a test for metrics."""
 
+    register_own = register
+
 
 def _nothing() -> None: ...
 

@@ -45,6 +45,10 @@ class AcceptedState(State):
         """One byte, before each key of the state in the database."""
         self._cache: OrderedDict[bytes, bytes | None] = OrderedDict()
         self._cached_bytes = 0
+        self.hits = 0
+        """Reads that found their key in the cache."""
+        self.misses = 0
+        """Reads that went to the database."""
         self._max_cached_bytes = cache_bytes
         self._max_snapshots = max_snapshots
         self._snapshot_seconds = snapshot_seconds
@@ -63,8 +67,10 @@ class AcceptedState(State):
     def lookup(self, key: bytes) -> bytes | None:
         with self._changed:
             if key in self._cache:
+                self.hits += 1
                 self._cache.move_to_end(key)
                 return self._cache[key]
+            self.misses += 1
             generation, prefix = self.generation, self.prefix
         value = self._database.get(prefix + key)
         with self._changed:
@@ -77,8 +83,10 @@ class AcceptedState(State):
         with self._changed:
             generation, prefix = self.generation, self.prefix
             found = {key: self._cache[key] for key in keys if key in self._cache}
+            self.hits += len(found)
         missing = [key for key in dict.fromkeys(keys) if key not in found]
         if missing:
+            self.misses += len(missing)
             values = self._database.get_many([prefix + key for key in missing])
             found.update(zip(missing, values, strict=True))
             with self._changed:
@@ -92,6 +100,11 @@ class AcceptedState(State):
         with self._database.iterate(prefix=own + prefix, start=own + first) as pairs:
             for key, value in pairs:
                 yield key[1:], value
+
+    @property
+    def cached_bytes(self) -> int:
+        """The size of the cache."""
+        return self._cached_bytes
 
     def settled(self) -> int:
         """The present generation, once no commit is under way. Raises if a commit has failed."""

@@ -25,6 +25,7 @@ from vmsdk.chain.gossip import transaction_gossip
 from vmsdk.chain.history import History, LoggedEvent, Outcomes, Receipt
 from vmsdk.chain.limits import Limits
 from vmsdk.chain.mempool import Mempool, Pending
+from vmsdk.chain.metrics import ChainMetrics
 from vmsdk.chain.rules import Rules
 from vmsdk.chain.state import Overlay
 from vmsdk.chain.state import State as ChainState
@@ -299,6 +300,7 @@ class Chain(Rules, Networked, GetAncestors):
         self.admission_listeners: list[Callable[[Pending], None]] = []
         """Called with each transaction that was admitted, on the thread that brought it."""
         self._gossip = transaction_gossip(self.network, self)
+        ctx.metrics.register_own(ChainMetrics(self.pool, self.accepted, self._gossip))
         self._execution = Execution(self, ctx.chain_id)
         self._checks = Checks(self._execution.check)
         self._admission = Admission(

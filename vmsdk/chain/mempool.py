@@ -20,6 +20,8 @@ MAX_REASONS = 10_000
 # What is followed from a decoded transaction: these and dataclasses, not what its chain shares.
 _CONTAINERS = (dict, list, tuple, set, frozenset)
 _ATOMS = {bytes, int, str, bool}
+# Reasons that begin with one of these words are counted under it.
+_KINDS = frozenset({"accepted", "replaced", "evicted", "expired"})
 
 
 @dataclass(eq=False)
@@ -85,6 +87,10 @@ class Mempool:
         """Changes whenever the content does."""
         self.losses = 0
         """How many ready transactions were evicted or have expired."""
+        self.added: Counter[str] = Counter()
+        """How many transactions were added, by their source."""
+        self.removed: Counter[str] = Counter()
+        """How many have left, by why: accepted, replaced, evicted, expired or invalid."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -168,6 +174,7 @@ class Mempool:
             self._lanes.setdefault(pending.sender, {})[pending.sequence] = pending
         self._rank(pending)
         self._reasons.pop(pending.id, None)
+        self.added[pending.source] += 1
         self.version += 1
 
     def _rank(self, pending: Pending) -> None:
@@ -254,6 +261,8 @@ class Mempool:
             if not lane:
                 del self._lanes[pending.sender]
         self._reasons[pending.id] = reason
+        kind = reason.replace(":", " ").partition(" ")[0]
+        self.removed[kind if kind in _KINDS else "invalid"] += 1
         if len(self._reasons) > MAX_REASONS:
             self._reasons.popitem(last=False)
         self.version += 1

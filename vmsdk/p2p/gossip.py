@@ -11,7 +11,7 @@ import os
 import random
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -109,6 +109,9 @@ class Gossip(Handler):
         self._pulls = SlidingWindow(PULL_THROTTLING_PERIOD_S, self._pull_limit, clock=clock)
         self._strangers = SlidingWindow(STRANGERS_PERIOD_S, MAX_STRANGERS_PULLS, clock=clock)
         self._refusals = SlidingWindow(REFUSALS_PERIOD_S, MAX_REFUSALS, clock=clock)
+        self.counts: Counter[str] = Counter()
+        """How many items were received, refused and pushed, and how many pull requests were sent.
+        """
         self._started = False
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
@@ -212,6 +215,7 @@ class Gossip(Handler):
             if self._items.has(item_id):
                 continue
             is_taken = self._items.add(raw)
+            self.counts["received" if is_taken else "refused"] += 1
             # Refused ones too, or every pull would bring them again until the filter is rebuilt.
             self.added(item_id, raw, push=False)
             if not is_taken and not self._refusals.allow(node_id):
@@ -283,6 +287,7 @@ class Gossip(Handler):
                 self._client.gossip(message, node_ids=top, validators=nodes)
             else:
                 self._client.gossip(message, peers=nodes)
+            self.counts["pushed"] += len(batch)
         except VMError as error:
             self._log.debug("can't push gossip: %s", error)
 
@@ -304,6 +309,7 @@ class Gossip(Handler):
         except VMError as error:
             self._log.debug("can't pull gossip from %s: %s", sample[0], error)
             return
+        self.counts["pulls"] += 1
         response.add_done_callback(partial(self._pulled, sample[0]))
 
     def _is_alone(self) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from time import perf_counter
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 import grpc
@@ -15,6 +16,7 @@ from vmsdk._pb._service import Method
 from vmsdk.errors import NotLoaded
 from vmsdk.rpc.conversion import InvalidRequest
 from vmsdk.rpc.errors import details, status
+from vmsdk.rpc.instruments import BLOCK_STEPS
 from vmsdk.rpc.session import NotReady, Session
 
 RequestT = TypeVar("RequestT", bound=Message)
@@ -62,15 +64,26 @@ class Dispatcher:
         priority = session.priority
         watch = session.watchdog.watch
         name = _name(method)
+        took = session.instruments.rpcs.of(name).observe
+        waited = session.instruments.lock_waits.of(name).observe
+        worked = session.instruments.blocks.of(BLOCK_STEPS[name]).observe if name in BLOCK_STEPS else None
 
         def handle(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
+            began_s = perf_counter()
             with watch(name, needs_lock=True), priority, lock:
+                locked_s = perf_counter()
                 try:
                     if session.fatal is not None or not session.initialized:
                         session.check_ready()
                     return behaviour(request)
                 except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
                     self._abort(method, context, error, answers)
+                finally:
+                    ended_s = perf_counter()
+                    waited(locked_s - began_s)
+                    took(ended_s - began_s)
+                    if worked is not None:
+                        worked(ended_s - locked_s)
 
         return self._handler(method, handle, comes_first=True)
 
@@ -84,13 +97,17 @@ class Dispatcher:
         """A call that runs concurrently with all others, without the chain's lock."""
         watch = self._session.watchdog.watch
         name = _name(method)
+        took = self._session.instruments.rpcs.of(name).observe
 
         def handle(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
+            began_s = perf_counter()
             with watch(name):
                 try:
                     return behaviour(request)
                 except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
                     self._abort(method, context, error, answers)
+                finally:
+                    took(perf_counter() - began_s)
 
         return self._handler(method, handle)
 
@@ -100,14 +117,18 @@ class Dispatcher:
         behaviour: Callable[[RequestT, grpc.ServicerContext], ResponseT],
     ) -> Handler:
         """A call that may block for long, and is notified when the node cancels it."""
+        took = self._session.instruments.rpcs.of(_name(method)).observe
 
         def handle(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
+            began_s = perf_counter()
             try:
                 return behaviour(request, context)
             except Cancelled:
                 context.abort(grpc.StatusCode.CANCELLED, "the wait was cancelled")
             except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
                 self._abort(method, context, error)
+            finally:
+                took(perf_counter() - began_s)
 
         return self._handler(method, handle)
 
@@ -119,12 +140,16 @@ class Dispatcher:
         answers: tuple[type[Exception], ...] = (),
     ) -> NoReturn:
         name = _name(method)
+        count = self._session.instruments.rpc_errors.add
         if isinstance(error, (*answers, NotReady, NotLoaded)) or error is self._session.fatal:
+            count(name, "expected")
             if self._session.log.isEnabledFor(logging.DEBUG):
                 self._session.log.debug("%s: %s", name, details(error))
         elif isinstance(error, InvalidRequest):
+            count(name, "request")
             self._session.log.warning("%s: the node sent a malformed request: %s", name, error)
         else:
+            count(name, "fault")
             self._session.faults.record(name, error, "the node gets this as an error")
         context.abort(*status(error))
 

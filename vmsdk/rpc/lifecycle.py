@@ -62,6 +62,7 @@ class Lifecycle:
         session = self._session
         identity = Identity(request, has_upgrades=session.protocol.network_upgrades)
         session.node = node = _connect(request, session)
+        session.metrics.register_own(node.database.metrics)
         try:
             context = make_context(session, node, identity, request)
             session.vm.ctx = context

@@ -4,10 +4,12 @@ families.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from vmsdk._pb.io.prometheus.client import metrics_pb2 as pb
@@ -62,12 +64,16 @@ class MetricsPage(Metrics):
         self._log = log
         self._lock = threading.Lock()
         self._collectors: list[Collector] = []
+        self._own: list[Collector] = []
         self._complaints: set[str] = set()
         self._collected: threading.Event | None = None
 
     def register(self, collector: Collector) -> None:
         with self._lock:
             self._collectors.append(collector)
+
+    def register_own(self, collector: Collector) -> None:
+        self._own.append(collector)
 
     def gather(self) -> list[pb.MetricFamily]:
         """Every family that the node accepts; the others are logged once and left out.
@@ -79,7 +85,11 @@ class MetricsPage(Metrics):
         families: dict[str, pb.MetricFamily] = {}
         if self._collectors:
             families = self._collect_in_time()
-        for own in (*_process_families(), *self._own_families()):
+        for collector in self._own:
+            for family in self._collect(collector):
+                if family.samples:
+                    self._add(families, SDK_PREFIX, family)
+        for own in (*_process_families(), *self._faults_family()):
             families[own.name] = own
         return list(families.values())
 
@@ -139,7 +149,7 @@ class MetricsPage(Metrics):
         else:
             self._log.warning("%s", UnusableMetric(name, details(error)))
 
-    def _own_families(self) -> Iterable[pb.MetricFamily]:
+    def _faults_family(self) -> Iterable[pb.MetricFamily]:
         family = pb.MetricFamily(
             name=SDK_PREFIX + "faults_total",
             help="Exceptions of the VM's methods that vmsdk contained or returned to the node",
@@ -252,13 +262,35 @@ def _label_pairs(family: str, labels: Iterable[tuple[str, str]]) -> list[pb.Labe
 # The process --------------------------------------------------------------------------------------
 
 
+# The module is imported at the start of the process.
+_STARTED_S = time.time()
+# The names are prometheus_client's.
+_COLLECTIONS = (
+    ("collections", "collections", "Runs of the garbage collector"),
+    ("collected", "objects_collected", "Objects that the garbage collector has freed"),
+    ("uncollectable", "objects_uncollectable", "Objects that the garbage collector could not free"),
+)
+
+
 def _process_families() -> Iterator[pb.MetricFamily]:
     times = os.times()
     yield _single(
         "cpu_seconds_total", "User and system CPU time, seconds", times.user + times.system, pb.COUNTER
     )
+    yield _single("start_time_seconds", "Start of the process, seconds since 1970", _STARTED_S, pb.GAUGE)
     for name, text, value in _linux_process():
         yield _single(name, text, value, pb.GAUGE)
+    statistics = gc.get_stats()
+    for key, name, text in _COLLECTIONS:
+        family = pb.MetricFamily(name=f"{PROCESS_PREFIX}python_gc_{name}_total", help=text, type=pb.COUNTER)
+        for generation, figures in enumerate(statistics):
+            family.metric.append(
+                pb.Metric(
+                    label=[pb.LabelPair(name="generation", value=str(generation))],
+                    counter=pb.Counter(value=figures[key]),
+                )
+            )
+        yield family
 
 
 def _linux_process() -> Iterator[tuple[str, str, float]]:

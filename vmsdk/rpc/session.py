@@ -14,6 +14,7 @@ from vmsdk.rpc.blockmemory import BlockMemory
 from vmsdk.rpc.conversion import call
 from vmsdk.rpc.errors import FaultLog
 from vmsdk.rpc.eventsource import EventSource
+from vmsdk.rpc.instruments import Instruments
 from vmsdk.rpc.metrics import MetricsPage
 from vmsdk.rpc.priority import EnginePriority
 from vmsdk.rpc.watchdog import Watchdog
@@ -58,6 +59,8 @@ class Session:
         self.blocks = BlockMemory(vm)
         self.events = EventSource(vm, self.lock, self.faults, watchdog=self.watchdog)
         self.metrics = MetricsPage(self.faults, log)
+        self.instruments = Instruments(self.blocks)
+        self.metrics.register_own(self.instruments)
         self._http: HTTPServers | None = None
         self.node: NodeConnection | None = None
         self.connect = connect
@@ -129,7 +132,9 @@ class Session:
         if self._http is None:
             from vmsdk.rpc.http import HTTPServers
 
-            self._http = HTTPServers(self.protocol, self.log, self.priority, self._addresses, self.faults)
+            self._http = HTTPServers(
+                self.protocol, self.log, self.priority, self._addresses, self.faults, self.instruments
+            )
         with self.watchdog.watch(lifespan_name(prefix)):
             return self._http.serve(app, prefix=prefix)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterable
+from time import perf_counter
 from typing import Any
 
 import grpc
@@ -27,6 +28,7 @@ class DatabaseClient(Database):
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._guard = FailStop()
+        self.metrics = self._guard.metrics
         self._iterators = Iterators(channel, self._guard)
         self._has_call = Call(channel, Methods.Has)
         self._get_call = Call(channel, Methods.Get)
@@ -42,6 +44,7 @@ class DatabaseClient(Database):
 
     def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
         self._guard.check()
+        began_s = perf_counter()
         values: list[bytes | None] = []
         pending: deque[Pending[pb.GetResponse]] = deque()
         try:
@@ -53,10 +56,12 @@ class DatabaseClient(Database):
                 values.append(self._value(pending.popleft().wait()))
         except NodeError as error:
             self._guard.remember(error)
+            self.metrics.failed("get_many")
             raise
         finally:
             for each in pending:
                 each.cancel()
+        self.metrics.ended("get_many", began_s)
         return values
 
     def __contains__(self, key: object) -> bool:
@@ -66,6 +71,7 @@ class DatabaseClient(Database):
 
     def put(self, key: bytes, value: bytes) -> None:
         request = pb.PutRequest(key=as_bytes(key), value=as_bytes(value))
+        self.metrics.wrote(len(key) + len(value))
         self._guard.check_answer(self._guard.call(self._put_call, request).err)
 
     def delete(self, key: bytes) -> None:
@@ -110,9 +116,11 @@ class DatabaseClient(Database):
             if response.err == pb.ERROR_NOT_FOUND:
                 return None
             self._guard.check_answer(response.err)
+        self.metrics.read(len(response.value))
         return response.value
 
     def _write(self, operations: dict[bytes, bytes | None]) -> None:
+        self.metrics.wrote(sum(len(key) + len(value or b"") for key, value in operations.items()))
         request = pb.WriteBatchRequest(
             puts=[
                 pb.PutRequest(key=key, value=value) for key, value in operations.items() if value is not None

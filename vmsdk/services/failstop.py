@@ -5,17 +5,20 @@ written.
 from __future__ import annotations
 
 import threading
+from time import perf_counter
 
 from vmsdk._pb._service import RequestT, ResponseT
 from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
 from vmsdk.errors import Closed, DatabaseFailed, NodeError, NotFound
 from vmsdk.services.call import Call
+from vmsdk.services.databasemetrics import DatabaseMetrics
 
 
 class FailStop:
     """The first failure of a database, and whether it is closed. Thread-safe."""
 
     def __init__(self) -> None:
+        self.metrics = DatabaseMetrics()
         self._lock = threading.Lock()
         self._first_error: str | None = None
         self._closed = False
@@ -44,11 +47,15 @@ class FailStop:
 
     def watch(self, call: Call[RequestT, ResponseT], request: RequestT) -> ResponseT:
         """Like `call`, but also after a failure or the close."""
+        began_s = perf_counter()
         try:
-            return call(request)
+            response = call(request)
         except NodeError as error:
             self.remember(error)
+            self.metrics.failed(call.path)
             raise
+        self.metrics.ended(call.path, began_s)
+        return response
 
     def remember(self, error: NodeError) -> None:
         """Record *error*. Later operations name the first one recorded."""

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
+from time import perf_counter
 from typing import TypeAlias
 
 import grpc
@@ -188,11 +189,16 @@ class _Cursor:
         answer, self._answer = self._answer, None
         if answer is None:
             return []
+        metrics, began_s = self._guard.metrics, perf_counter()
         try:
-            return [(pair.key, pair.value) for pair in answer.wait().data]
+            page = [(pair.key, pair.value) for pair in answer.wait().data]
         except NodeError as error:
             self._guard.remember(error)
+            metrics.failed(self._next.path)
             raise
+        metrics.ended(self._next.path, began_s)
+        metrics.read(sum(len(value) for _, value in page))
+        return page
 
     def _release(self) -> None:
         self._released = True

@@ -87,7 +87,7 @@ def test_json_has_the_nodes_members_in_their_order() -> None:
 
 
 def test_extra_fields_are_members_and_cannot_replace_a_records_own() -> None:
-    extra = {"height": 7, "caller": "none", "ratio": float("nan"), "lock": threading.Lock()}
+    extra: dict[str, Any] = {"height": 7, "caller": "none", "ratio": float("nan"), "lock": threading.Lock()}
     entry = json.loads(JSONFormatter().format(record(**extra)))
     assert (entry["height"], entry["caller"], entry["ratio"]) == (7, "chain/vm.py:7", "nan")
     assert "lock" in entry["lock"]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf.empty_pb2 import Empty
 from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, Info, Summary
 
+from vmsdk import chain
 from vmsdk._pb.io.prometheus.client import metrics_pb2 as pb
+from vmsdk._pb.vm import vm_pb2
 from vmsdk.host.metrics import chain_families
 from vmsdk.ids import ID
 
 from .conftest import Serve, Served
 from .plainvm import PlainVM
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass
@@ -169,3 +176,92 @@ def test_a_collector_that_fails_spoils_nothing_else(serve: Serve) -> None:
     vm.ctx.metrics.register(Collector([Family("other", [Sample("other")])]))
     families = gather(served)
     assert {"vm_before", "vm_other", "vmsdk_faults_total"} <= set(families)
+
+
+# vmsdk's own --------------------------------------------------------------------------------------
+
+
+def labels(family: pb.MetricFamily) -> dict[tuple[str, ...], pb.Metric]:
+    return {tuple(pair.value for pair in metric.label): metric for metric in family.metric}
+
+
+def test_calls_are_counted_by_method_with_their_times_errors_and_waits_for_the_lock(serve: Serve) -> None:
+    served = serve(PlainVM())
+    before = labels(gather(served)["vmsdk_rpc_duration_seconds"])
+    for _ in range(3):
+        with pytest.raises(grpc.RpcError):
+            served.client.ParseBlock(vm_pb2.ParseBlockRequest(bytes=b"garbage"))
+    with pytest.raises(grpc.RpcError):
+        served.client.GetBlock(vm_pb2.GetBlockRequest(id=b"short"))
+    families = gather(served)
+    assert ("ParseBlock",) not in before
+    parses = labels(families["vmsdk_rpc_duration_seconds"])[("ParseBlock",)].histogram
+    assert parses.sample_count == parses.bucket[-1].cumulative_count == 3
+    assert parses.sample_sum > 0
+    assert labels(families["vmsdk_engine_lock_wait_seconds"])[("ParseBlock",)].histogram.sample_count == 3
+    assert labels(families["vmsdk_block_duration_seconds"])[("parse",)].histogram.sample_count == 3
+    errors = labels(families["vmsdk_rpc_errors_total"])
+    assert errors[("expected", "ParseBlock")].counter.value == 3
+    assert errors[("request", "GetBlock")].counter.value == 1
+
+
+def test_the_databases_calls_and_bytes_are_counted(serve: Serve) -> None:
+    vm = PlainVM()
+    served = serve(vm)
+    vm.ctx.db.put(b"key", b"value")
+    assert vm.ctx.db[b"key"] == b"value"
+    assert vm.ctx.db.get_many([b"key", b"none"]) == [b"value", None]
+    with vm.ctx.db.iterate() as pairs:
+        assert list(pairs) == [(b"key", b"value")]
+    with vm.ctx.db.batch() as batch:
+        batch.put(b"other", b"1")
+        batch.delete(b"key")
+    families = gather(served)
+    calls = labels(families["vmsdk_database_duration_seconds"])
+    assert {"Put", "Get", "get_many", "IteratorNext", "WriteBatch"} <= {name for (name,) in calls}
+    sizes = labels(families["vmsdk_database_bytes_total"])
+    assert sizes[("read",)].counter.value == 3 * len(b"value")
+    assert sizes[("written",)].counter.value == len(b"keyvalue" + b"other1" + b"key")
+
+
+def test_a_chains_mempool_and_cache_are_on_the_page(serve: Serve) -> None:
+    class Book(chain.Chain):
+        def execute(self, state: chain.State, tx: Any, block: chain.Header) -> None:
+            state[b"last"] = tx
+
+    vm = Book()
+    served = serve(vm)
+    vm.submit(b"hello")
+    with vm.snapshot() as state:
+        assert state.get(b"last") is None
+        assert state.get(b"last") is None
+    families = gather(served)
+    assert labels(families["vmsdk_mempool_transactions"])[("ready",)].gauge.value == 1
+    assert labels(families["vmsdk_mempool_added_total"])[("local",)].counter.value == 1
+    assert labels(families["vmsdk_state_cache_reads_total"])[("hit",)].counter.value >= 1
+
+
+def test_names_follow_the_rules_of_prometheus(serve: Serve) -> None:
+    # What `promtool check metrics` warns of.
+    for name, family in gather(serve(PlainVM())).items():
+        assert family.help, name
+        assert name.endswith("_total") == (family.type == pb.COUNTER), name
+        assert re.fullmatch("[a-z_]+", name), name
+
+
+def test_the_dashboard_shows_metrics_that_exist(serve: Serve) -> None:
+    class Book(chain.Chain):
+        def execute(self, state: chain.State, tx: Any, block: chain.Header) -> None: ...
+
+    served = serve(Book())
+    with pytest.raises(grpc.RpcError):
+        served.client.ParseBlock(vm_pb2.ParseBlockRequest(bytes=b"garbage"))
+    served.session.instruments.http.of("/").observe(0.1)
+    served.session.instruments.http_requests.add("/", "GET", "200")
+    known = gather(served).keys()
+    text = (ROOT / "examples" / "dashboards" / "vmsdk.json").read_text(encoding="utf-8")
+    shown = set(re.findall(r"__name__=~\\\"\.\+_((?:vmsdk|process)_[a-z_]+)\\\"", text))
+    assert len(shown) > 15
+    # These have no samples before they have something to count.
+    later = {"vmsdk_database_errors_total", "vmsdk_mempool_removed_total"}
+    assert {re.sub("_(bucket|count)$", "", name) for name in shown} - later <= known

@@ -72,6 +72,11 @@ class Exchange(ABC):
     async def close(self) -> None:
         """The app has ended or failed: free what the exchange holds."""
 
+    @property
+    @abstractmethod
+    def status(self) -> int:
+        """The response's status; 0 before there is one."""
+
     @abstractmethod
     async def fail(self, status: int, text: str) -> None:
         """Respond with a plain text instead, if nothing was sent yet."""
@@ -105,6 +110,10 @@ class SimpleExchange(Exchange):
         self._size = 0
         self._cut: asyncio.TimerHandle | None = None
         """When to end a stream of events."""
+
+    @property
+    def status(self) -> int:
+        return self.response.status
 
     async def receive(self) -> Message:
         if self._body is not None:
@@ -247,6 +256,10 @@ class StreamedExchange(Exchange):
     async def ended(self) -> None:
         if not self.gone:
             self._stream.response.check_complete()
+
+    @property
+    def status(self) -> int:
+        return self._stream.response.status
 
     async def fail(self, status: int, text: str) -> None:
         if not self.done.done():

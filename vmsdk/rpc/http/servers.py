@@ -24,6 +24,7 @@ from vmsdk.rpc.http.pool import Pool
 from vmsdk.rpc.http.service import HTTPService
 from vmsdk.rpc.http.site import Routes, Shared, Site
 from vmsdk.rpc.http.threaded import ThreadedServer
+from vmsdk.rpc.instruments import Instruments
 from vmsdk.rpc.listener import SERVER_OPTIONS, listen
 from vmsdk.rpc.peercheck import peer_check
 from vmsdk.rpc.priority import EnginePriority
@@ -52,6 +53,7 @@ class HTTPServers:
         priority: EnginePriority | None = None,
         addresses: Addresses | None = None,
         faults: FaultLog | None = None,
+        instruments: Instruments | None = None,
     ) -> None:
         """*priority* is what engine calls enter, so that HTTP gives way to them.
 
@@ -60,6 +62,7 @@ class HTTPServers:
         self._addresses = addresses or Addresses("tcp")
         self._priority = priority or EnginePriority()
         self._faults = faults or FaultLog(log)
+        self._instruments = instruments
         self._protocol = protocol
         self._log = log
         self._lock = threading.Lock()
@@ -81,7 +84,14 @@ class HTTPServers:
                 raise Closed("the HTTP servers are closed")
             if self._loop is None or self._front is None:
                 self._loop = LoopThread("vmsdk-http", self._log, self._priority.http)
-                shared = Shared(Pool(self._priority), Capacity(), self._priority, self._faults, self._log)
+                shared = Shared(
+                    Pool(self._priority),
+                    Capacity(),
+                    self._priority,
+                    self._faults,
+                    self._log,
+                    self._instruments,
+                )
                 self._front = _Front(self._loop.loop, self._protocol, self._addresses, shared)
             with self._priority.lent():
                 return self._loop.run(self._front.serve(asgi, mount), START_TIMEOUT_S)

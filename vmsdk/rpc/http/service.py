@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -12,7 +13,6 @@ from google.protobuf.message import DecodeError
 from vmsdk._pb._service import Method, RequestT, ResponseT
 from vmsdk._pb.http import http_pb2
 from vmsdk._pb.http.http_grpc import HTTP
-from vmsdk.http.asgi import Report
 from vmsdk.http.jsonrpc import JSONRPC, RunInThread
 from vmsdk.protocol import Protocol
 from vmsdk.rpc.http import headers
@@ -114,7 +114,7 @@ class HTTPService:
         if isinstance(site.app, JSONRPC):
             try:
                 with shared.capacity.requests.take():
-                    return await respond(site.app, request, shared.pool.run, site.report)
+                    return await respond(site.app, request, shared.pool.run, site)
             except Full as error:
                 return _text(503, str(error))
         scope = site.scope(
@@ -221,9 +221,10 @@ class HTTPService:
 
 
 async def respond(
-    service: JSONRPC, request: http_pb2.HandleSimpleHTTPRequest, run_in_thread: RunInThread, report: Report
+    service: JSONRPC, request: http_pb2.HandleSimpleHTTPRequest, run_in_thread: RunInThread, site: Site
 ) -> http_pb2.HandleSimpleHTTPResponse:
     """The response of a JSON-RPC service, without ASGI, which would double the time."""
+    began_s = perf_counter()
     content_type = next(
         (
             header.values[0].encode()
@@ -233,7 +234,8 @@ async def respond(
         None,
     )
     method = request.method or "GET"
-    reply = await service.respond(method, content_type, request.body, run_in_thread, report)
+    reply = await service.respond(method, content_type, request.body, run_in_thread, site.report)
+    site.measured(method, reply.status, began_s)
     response = http_pb2.HandleSimpleHTTPResponse(code=reply.status, body=reply.body)
     response.headers.extend(request.response_headers)
     for key, value in reply.headers.items():

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextlib import nullcontext
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from vmsdk.rpc.http.capacity import Capacity, Full
 from vmsdk.rpc.http.exchange import Exchange
 from vmsdk.rpc.http.pool import Pool
 from vmsdk.rpc.http.target import Target
+from vmsdk.rpc.instruments import Instruments, method_label
 from vmsdk.rpc.priority import EnginePriority
 
 # How long an app has to notice that its client has left, before it is cancelled.
@@ -24,6 +26,8 @@ DISCONNECT_GRACE_S = 5.0
 
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
 _MAX_LOGGED_PATH = 200
+# As nginx counts them.
+_CLIENT_LEFT = 499
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Shared:
     priority: EnginePriority
     faults: FaultLog
     log: logging.Logger
+    instruments: Instruments | None = None
 
 
 class Site:
@@ -47,6 +52,8 @@ class Site:
         self.lifespan = lifespan
         self.shared = shared
         self.report = shared.faults.record
+        self.route = "by header" if mount is None else mount.prefix or "/"
+        """The label of its metrics."""
         self._place = place(None if mount is None else mount.prefix)
         self._running: dict[asyncio.Task[None], Exchange] = {}
 
@@ -79,17 +86,28 @@ class Site:
         gRPC cancels it when the client has left. The app is notified, and cancelled itself after
         `DISCONNECT_GRACE_S`.
         """
+        began_s = perf_counter()
         task = asyncio.create_task(self._call(exchange))
         self._running[task] = exchange
         task.add_done_callback(self._running.pop)
         try:
             await exchange.done
+            self.measured(exchange.scope.get("method", "WEBSOCKET"), exchange.status or _CLIENT_LEFT, began_s)
         except asyncio.CancelledError:
+            self.measured(exchange.scope.get("method", "WEBSOCKET"), _CLIENT_LEFT, began_s)
             exchange.disconnect()
             if not task.done():
                 timer = asyncio.get_running_loop().call_later(DISCONNECT_GRACE_S, task.cancel)
                 task.add_done_callback(lambda _: timer.cancel())
             raise
+
+    def measured(self, method: str, status: int, began_s: float) -> None:
+        """Count a request that began at this time of `perf_counter`."""
+        instruments = self.shared.instruments
+        if instruments is not None:
+            if method != "WEBSOCKET":
+                instruments.http.of(self.route).observe(perf_counter() - began_s)
+            instruments.http_requests.add(self.route, method_label(method), str(status))
 
     async def _call(self, exchange: Exchange) -> None:
         capacity, priority = self.shared.capacity, self.shared.priority

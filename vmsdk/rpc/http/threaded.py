@@ -59,7 +59,7 @@ class ThreadedServer:
     def _handle_simple(
         self, request: http_pb2.HandleSimpleHTTPRequest, context: grpc.ServicerContext
     ) -> http_pb2.HandleSimpleHTTPResponse:
-        return _finish(respond(self._app, request, _at_once, self._site.report))
+        return _finish(respond(self._app, request, _at_once, self._site))
 
     def _handle(self, request: http_pb2.HTTPRequest, context: grpc.ServicerContext) -> http_pb2.HTTPResponse:
         result = asyncio.run_coroutine_threadsafe(self._service.handle(request), self._loop)

@@ -397,6 +397,10 @@ class WebSocketExchange(Exchange):
         if self._connection is None and not self.gone:
             raise InvalidResponse("the app returned without websocket.accept or websocket.close")
 
+    @property
+    def status(self) -> int:
+        return self._stream.response.status if self._connection is None else 101
+
     async def fail(self, status: int, text: str) -> None:
         if self._connection is None:
             await self._stream.fail(status, text)
