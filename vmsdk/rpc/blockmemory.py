@@ -58,6 +58,10 @@ class BlockMemory(ChainView):
             raise InvalidBlock(str(error)) from error
         return self.remember_parsed(data, conversion.block("parse_block", parsed, "InvalidBlock"))
 
+    def parsed_id(self, data: bytes) -> bytes:
+        """The ID of the block in *data*, if it was parsed not long ago; otherwise empty."""
+        return self._parsed.get(data, b"")
+
     def verified(self, block_id: bytes) -> Block | None:
         """The verified and undecided block with this ID."""
         return self._verified.get(block_id)

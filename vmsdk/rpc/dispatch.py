@@ -130,7 +130,7 @@ class Dispatcher:
             finally:
                 took(perf_counter() - began_s)
 
-        return self._handler(method, handle)
+        return self._handler(method, handle, is_traced=False)
 
     def _abort(
         self,
@@ -159,8 +159,10 @@ class Dispatcher:
         handle: Callable[..., ResponseT],
         *,
         comes_first: bool = False,
+        is_traced: bool = True,
     ) -> Handler:
         log = self._session.log
+        instruments = self._session.instruments
         name = _name(method)
         parse = method.request.FromString
 
@@ -172,7 +174,15 @@ class Dispatcher:
                 log.warning("%s: the node sent a malformed message: %s", name, error)
                 return None
 
-        return Handler(name, handle, decode, method.response.SerializeToString, comes_first)
+        def traceable(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
+            tracer = instruments.tracer
+            if tracer is None:
+                return handle(request, context)
+            response: ResponseT = tracer.call(name, handle, request, context)
+            return response
+
+        behaviour = traceable if is_traced else handle
+        return Handler(name, behaviour, decode, method.response.SerializeToString, comes_first)
 
 
 def _name(method: Method[Any, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from vmsdk.metrics import Counts, Durations, Family, family
 from vmsdk.rpc.blockmemory import BlockMemory
+from vmsdk.rpc.tracing import Tracer
 
 BLOCK_STEPS = {
     "BuildBlock": "build",
@@ -17,10 +18,12 @@ BLOCK_STEPS = {
 
 
 class Instruments:
-    """The metrics of one chain's servers."""
+    """The metrics and traces of one chain's servers."""
 
     def __init__(self, blocks: BlockMemory) -> None:
         self._memory = blocks
+        self.tracer: Tracer | None = None
+        """What makes traces, if they are on."""
         self.rpcs = Durations("rpc_duration_seconds", "Time from a call's start to its response", "method")
         self.rpc_errors = Counts(
             "rpc_errors_total",

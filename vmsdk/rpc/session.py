@@ -17,6 +17,7 @@ from vmsdk.rpc.eventsource import EventSource
 from vmsdk.rpc.instruments import Instruments
 from vmsdk.rpc.metrics import MetricsPage
 from vmsdk.rpc.priority import EnginePriority
+from vmsdk.rpc.tracing import Tracer
 from vmsdk.rpc.watchdog import Watchdog
 from vmsdk.services.channel import connect
 from vmsdk.services.node import NodeConnection
@@ -73,6 +74,24 @@ class Session:
         self.shutdown_begun = threading.Event()
         self._ended = False
         self._ending = threading.Lock()
+
+    def trace_to(self, endpoint: str | None, ratio: float) -> None:
+        """Send traces to the collector at *endpoint* from now on, or no longer if it is None.
+
+        Of all traces, *ratio* are sent. Raises `VMError` without the extra `otel`.
+        """
+        old, self.instruments.tracer = self.instruments.tracer, None
+        if old is not None:
+            old.close()
+        if endpoint is not None:
+            context = self.vm.ctx
+            attributes = {
+                "service.name": str(self.vm.name),
+                "service.version": str(self.vm.version),
+                "service.instance.id": str(context.node_id),
+                "vmsdk.chain_id": str(context.chain_id),
+            }
+            self.instruments.tracer = Tracer(endpoint, ratio, self.blocks, attributes)
 
     def check_ready(self) -> None:
         """Raise unless the chain is initialised, not shut down, and not stopped by its author."""

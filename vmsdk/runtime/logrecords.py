@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
@@ -134,6 +133,8 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _json(entry: dict[str, Any]) -> str:
+    import json  # not before the handshake, for which the node waits 5 s
+
     try:
         text = json.dumps(entry, ensure_ascii=False, default=str, allow_nan=False)
     except (TypeError, ValueError, RecursionError):

@@ -261,6 +261,7 @@ def _connect(
         watchdog=watchdog,
         configure=settings.take,
     )
+    settings.trace_to = server.session.trace_to
     server.start()
     addresses.remove_stale()
     return server
@@ -280,6 +281,7 @@ def _end(server: VMServer, ending: Ending, addresses: Addresses) -> None:
             session.log.error("the VM's shutdown() hangs: ending the process")
             _leave(addresses, 1)
     server.stop(0 if ending is Ending.ORPHANED else GRACE_S)
+    session.trace_to(None, 1)
     logs.report_repetitions(all_of_them=True)
     logs.say("vm server: graceful termination success")
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from vmsdk.errors import VMError
 from vmsdk.runtime import logs
 from vmsdk.runtime.logrecords import FORMATTERS, level_number
+
+# json and pathlib are imported later: the node waits 5 s for the handshake.
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MEMBER = "vmsdk"
 """The member of a chain's config, a JSON object, that is for vmsdk."""
 FILE = "vmsdk.json"
 """The file in the chain's data directory whose members replace those of `MEMBER`."""
+
+ENDPOINT_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 _log = logging.getLogger("vmsdk")
 
@@ -24,12 +30,21 @@ class Settings:
 
     def __init__(self, log_level: int | str) -> None:
         """*log_level* holds until something else is set."""
-        self._values: dict[str, Any] = {"log-level": log_level, "log-format": "plain"}
+        self._values: dict[str, Any] = {
+            "log-level": log_level,
+            "log-format": "plain",
+            "trace-endpoint": None,
+            "trace-ratio": 1.0,
+        }
         self._defaults = dict(self._values)
         self._appliers: dict[str, Callable[[Any], None]] = {
             "log-level": _set_level,
             "log-format": _set_format,
+            "trace-endpoint": _check_endpoint,
+            "trace-ratio": _check_ratio,
         }
+        self.trace_to: Callable[[str | None, float], None] = lambda endpoint, ratio: None
+        """Called when an endpoint is set, or the ratio of traces that go there."""
         self._file: Path | None = None
         self._version: object = None
 
@@ -40,6 +55,9 @@ class Settings:
         is returned as it is.
         """
         config, found = _split(config)
+        # Empty on a node, unless the plugin was installed with it.
+        if (endpoint := os.environ.get(ENDPOINT_VARIABLE)) and isinstance(found, dict):
+            found = {"trace-endpoint": endpoint, **found}
         self._apply(found, f"member {MEMBER!r} of the chain's config")
         self._defaults = dict(self._values)
         if directory.is_absolute():
@@ -59,6 +77,8 @@ class Settings:
         if version == self._version:
             return
         self._version = version
+        import json
+
         try:
             text = b"{}" if version is None else self._file.read_bytes()
             found = json.loads(text)
@@ -76,6 +96,7 @@ class Settings:
         if not isinstance(found, dict):
             _log.warning('%s is ignored: it must be an object, such as {"log-level": "debug"}', where)
             return
+        before = self._traced
         for name, value in found.items():
             apply = self._appliers.get(name)
             if apply is None:
@@ -88,12 +109,23 @@ class Settings:
                     continue
                 self._values[name] = value
                 _log.info("%s is now %s: %s", name, value, where)
+        if self._traced != before:
+            try:
+                self.trace_to(*self._traced)
+            except VMError as error:
+                _log.warning("%s: there are no traces: %s", where, error)
+
+    @property
+    def _traced(self) -> tuple[str | None, float]:
+        return self._values["trace-endpoint"], self._values["trace-ratio"]
 
 
 def _split(config: bytes) -> tuple[bytes, Any]:
     """The config without the settings, and the settings."""
     if f'"{MEMBER}"'.encode() not in config:
         return config, {}
+    import json
+
     try:
         whole = json.loads(config)
     except (ValueError, RecursionError):
@@ -116,3 +148,13 @@ def _set_format(value: Any) -> None:
         raise ValueError(f"{value!r} is not a log format: use {' or '.join(FORMATTERS)}")
     if not logs.set_format(value):
         raise ValueError("the VM's own code configures logging, and with it the format")
+
+
+def _check_endpoint(value: Any) -> None:
+    if value is not None and not (isinstance(value, str) and value.startswith(("http://", "https://"))):
+        raise ValueError(f"{value!r} is not a collector's address, such as http://127.0.0.1:4317")
+
+
+def _check_ratio(value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError(f"{value!r} is not a number from 0 to 1")

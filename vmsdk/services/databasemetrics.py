@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextvars import ContextVar
 from time import perf_counter
+from typing import NamedTuple
 
 from vmsdk.metrics import Counts, Durations, Family, Histogram
+
+
+class NotedCall(NamedTuple):
+    """A call of the database, for a trace. Times are `perf_counter`'s."""
+
+    path: str
+    began_s: float
+    ended_s: float
+
+
+NOTED_CALLS: ContextVar[list[NotedCall] | None] = ContextVar("NOTED_CALLS", default=None)
+"""Where to note calls of the database; None while nobody traces them."""
 
 
 class DatabaseMetrics:
@@ -24,7 +38,11 @@ class DatabaseMetrics:
         observer = self._observers.get(path)
         if observer is None:
             observer = self._observers[path] = self._calls.of(path.rpartition("/")[2])
-        observer.observe(perf_counter() - began_s)
+        ended_s = perf_counter()
+        observer.observe(ended_s - began_s)
+        noted = NOTED_CALLS.get()
+        if noted is not None:
+            noted.append(NotedCall(path, began_s, ended_s))
 
     def failed(self, path: str) -> None:
         """A call of the method *path* has failed."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -58,7 +59,7 @@ class Pool:
         if self._closed.is_set():
             raise Closed("the HTTP servers are closed")
         future: Future[Any] = Future()
-        self._jobs.put(partial(_run, future, partial(function, *arguments)))
+        self._jobs.put(partial(_run, future, partial(copy_context().run, function, *arguments)))
         self._watch_if_starved()
         return await asyncio.wrap_future(future)
 

@@ -24,6 +24,7 @@ from vmsdk.rpc.http.response import ResponseStream
 from vmsdk.rpc.http.site import Routes, Site
 from vmsdk.rpc.http.target import InvalidTarget, Target, parse
 from vmsdk.rpc.peercheck import REFUSAL, PeerCheck
+from vmsdk.services.databasemetrics import NOTED_CALLS, NotedCall
 
 if TYPE_CHECKING:
     from vmsdk.rpc.http.websocket import WebSocketExchange
@@ -225,6 +226,8 @@ async def respond(
 ) -> http_pb2.HandleSimpleHTTPResponse:
     """The response of a JSON-RPC service, without ASGI, which would double the time."""
     began_s = perf_counter()
+    calls: list[NotedCall] = []
+    noting = NOTED_CALLS.set(calls if site.is_traced else None)
     content_type = next(
         (
             header.values[0].encode()
@@ -235,7 +238,8 @@ async def respond(
     )
     method = request.method or "GET"
     reply = await service.respond(method, content_type, request.body, run_in_thread, site.report)
-    site.measured(method, reply.status, began_s)
+    NOTED_CALLS.reset(noting)
+    site.measured(method, reply.status, began_s, calls)
     response = http_pb2.HandleSimpleHTTPResponse(code=reply.status, body=reply.body)
     response.headers.extend(request.response_headers)
     for key, value in reply.headers.items():

@@ -20,6 +20,7 @@ from vmsdk.rpc.http.pool import Pool
 from vmsdk.rpc.http.target import Target
 from vmsdk.rpc.instruments import Instruments, method_label
 from vmsdk.rpc.priority import EnginePriority
+from vmsdk.services.databasemetrics import NOTED_CALLS, NotedCall
 
 # How long an app has to notice that its client has left, before it is cancelled.
 DISCONNECT_GRACE_S = 5.0
@@ -87,27 +88,50 @@ class Site:
         `DISCONNECT_GRACE_S`.
         """
         began_s = perf_counter()
+        calls: list[NotedCall] = []
+        noting = NOTED_CALLS.set(calls if self.is_traced else None)
         task = asyncio.create_task(self._call(exchange))
+        NOTED_CALLS.reset(noting)
+        method = exchange.scope.get("method", "WEBSOCKET")
         self._running[task] = exchange
         task.add_done_callback(self._running.pop)
         try:
             await exchange.done
-            self.measured(exchange.scope.get("method", "WEBSOCKET"), exchange.status or _CLIENT_LEFT, began_s)
+            self.measured(method, exchange.status or _CLIENT_LEFT, began_s, calls)
         except asyncio.CancelledError:
-            self.measured(exchange.scope.get("method", "WEBSOCKET"), _CLIENT_LEFT, began_s)
+            self.measured(method, _CLIENT_LEFT, began_s, calls)
             exchange.disconnect()
             if not task.done():
                 timer = asyncio.get_running_loop().call_later(DISCONNECT_GRACE_S, task.cancel)
                 task.add_done_callback(lambda _: timer.cancel())
             raise
 
-    def measured(self, method: str, status: int, began_s: float) -> None:
-        """Count a request that began at this time of `perf_counter`."""
+    @property
+    def is_traced(self) -> bool:
+        """Whether requests need the calls of the database that they make."""
+        return self.shared.instruments is not None and self.shared.instruments.tracer is not None
+
+    def measured(self, method: str, status: int, began_s: float, calls: list[NotedCall]) -> None:
+        """Count and trace a request that began at this time of `perf_counter`, with the *calls* of
+        the database in it.
+        """
         instruments = self.shared.instruments
-        if instruments is not None:
-            if method != "WEBSOCKET":
-                instruments.http.of(self.route).observe(perf_counter() - began_s)
-            instruments.http_requests.add(self.route, method_label(method), str(status))
+        if instruments is None:
+            return
+        ended_s, method = perf_counter(), method_label(method)
+        if method != "WEBSOCKET":
+            instruments.http.of(self.route).observe(ended_s - began_s)
+        instruments.http_requests.add(self.route, method, str(status))
+        if instruments.tracer is not None:
+            attributes = {
+                "http.request.method": method,
+                "http.route": self.route,
+                "http.response.status_code": status,
+            }
+            failure = f"status {status}" if status >= 500 else None
+            instruments.tracer.emit(
+                f"{method} {self.route}", began_s, ended_s, attributes, calls, failure=failure
+            )
 
     async def _call(self, exchange: Exchange) -> None:
         capacity, priority = self.shared.capacity, self.shared.priority
