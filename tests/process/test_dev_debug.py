@@ -1,16 +1,22 @@
-"""`vmsdk dev --debug`: the author's breakpoints work, in the terminal."""
+"""`vmsdk dev --debug`: the author's breakpoints work, in the terminal and in an editor."""
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
 import select
 import signal
+import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from .devcommand import TIMEOUT_S, TIMESTAMP_VM, Dev, call
 
@@ -25,6 +31,62 @@ class Debugged(TimestampVM):
         breakpoint()
         return super().build_block()
 """
+
+
+CHAIN = """\
+import vmsdk
+from vmsdk import chain
+from vmsdk.http import JSONRPC
+
+class Notes(chain.Chain):
+    def execute(self, state, tx, block):
+        height = block.height
+        state[tx] = b"noted"
+
+    def create_handlers(self):
+        return {"": JSONRPC({"write": lambda text: str(self.submit(text.encode()))})}
+"""
+LINE = 1 + CHAIN.splitlines().index('        state[tx] = b"noted"')
+
+
+class Editor:
+    """A client of the Debug Adapter Protocol, as editors are."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
+        self._stream = self._socket.makefile("rwb")
+        self._number = 0
+        self._seen: list[dict[str, Any]] = []
+
+    def send(self, command: str, **arguments: Any) -> int:
+        self._number += 1
+        message = {"seq": self._number, "type": "request", "command": command, "arguments": arguments}
+        data = json.dumps(message).encode()
+        self._stream.write(b"Content-Length: %d\r\n\r\n%s" % (len(data), data))
+        self._stream.flush()
+        return self._number
+
+    def request(self, command: str, **arguments: Any) -> Any:
+        number = self.send(command, **arguments)
+        response = self._find(lambda each: each.get("request_seq") == number)
+        assert response["success"], response
+        return response.get("body")
+
+    def event(self, name: str) -> Any:
+        return self._find(lambda each: each.get("event") == name).get("body")
+
+    def _find(self, matches: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        while not any(map(matches, self._seen)):
+            length = 0
+            while line := self._stream.readline().strip():
+                length = int(line.partition(b":")[2])
+            assert length, "the debugger has hung up"
+            self._seen.append(json.loads(self._stream.read(length)))
+        return next(each for each in self._seen if matches(each))
+
+    def close(self) -> None:
+        self._stream.close()
+        self._socket.close()
 
 
 class Terminal:
@@ -81,6 +143,39 @@ def test_a_breakpoint_stops_the_vm_in_the_terminal_and_lets_it_go_on(tmp_path: P
         thread.join(TIMEOUT_S)
     finally:
         terminal.close()
+
+
+def test_an_editor_stops_the_vm_in_execute_and_lets_it_go_on(tmp_path: Path) -> None:
+    pytest.importorskip("debugpy")
+    file = tmp_path / "vm.py"
+    file.write_text(CHAIN)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with Dev(file, "--debug", str(port), folder=tmp_path) as dev:
+        url = dev.url()
+        editor = Editor(port)
+        try:
+            editor.request("initialize", adapterID="debugpy")
+            editor.send("attach", justMyCode=True)
+            editor.event("initialized")
+            editor.request("setBreakpoints", source={"path": str(file)}, breakpoints=[{"line": LINE}])
+            editor.request("configurationDone")
+            thread = threading.Thread(target=call, args=(url, "write"), kwargs={"text": "one"})
+            thread.start()
+            stopped = editor.event("stopped")
+            frames = editor.request("stackTrace", threadId=stopped["threadId"])["stackFrames"]
+            assert (frames[0]["name"], frames[0]["line"]) == ("execute", LINE)
+            height = editor.request("evaluate", expression="height", frameId=frames[0]["id"])
+            assert height["result"] == "1"
+            editor.request("setBreakpoints", source={"path": str(file)}, breakpoints=[])
+            editor.request("continue", threadId=stopped["threadId"])
+            dev.line("block 1 ")
+            thread.join(TIMEOUT_S)
+        finally:
+            editor.close()
+        dev.interrupt()
+        assert dev.wait() == 0
 
 
 def test_without_a_terminal_the_other_way_is_named(tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ def _debug_in_terminal(*_: Any, **__: Any) -> None:
 
 
 def _listen_for_debugger(port: int) -> None:
+    # Else it warns that it can't stop in the frozen modules of the standard library.
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     try:
         debugpy: Any = importlib.import_module("debugpy")
     except ModuleNotFoundError:
