@@ -12,11 +12,12 @@ from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Check, Severity
 from vmsdk.testing.run import Result, Verdict, run_checks
+from vmsdk.testing.wire import call
 
 
 def look(bench: Bench) -> None:
     with bench.connected() as host:
-        bench.raw(host, "Version", Empty(), timeout_s=600)
+        call(host, "Version", Empty(), timeout_s=600)
         bench.alive(host)
 
 

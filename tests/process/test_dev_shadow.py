@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
-from .devcommand import Dev, call
+from .devcommand import TIMEOUT_S, Dev, call
 from .plugin import PLUGINS
 
 pytestmark = pytest.mark.slow
@@ -18,20 +19,32 @@ SOURCES = (
     "a set's order",
     "a dict from a set",
     "an address",
+    "a float's text",
+    "a locale",
+    "gossip",
 )
+
+
+def meet(dev: Dev) -> str:
+    """Wait until the shadow is a peer; returns the chain's URL."""
+    url = dev.url()
+    deadline = time.monotonic() + TIMEOUT_S
+    while call(url.partition("/bc/")[0] + "/info", "info.peers")["numPeers"] == "0":
+        assert time.monotonic() < deadline, dev.output
+    return url
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_rules_that_depend_on_the_machine_are_found_at_their_first_block(source: str, tmp_path: Path) -> None:
     with Dev(PLUGINS / "fickle.py", "--genesis", source, folder=tmp_path) as dev:
-        url = dev.url()
+        url = meet(dev) if source == "gossip" else dev.url()
         call(url, "write", text="one")
         call(url, "write", text="two")
-        found = dev.line(r"block (\d+), \S+, is refused by the VM's shadow.*nondeterminism")
+        found = dev.line(r"block (\d+), \S+, is refused by the VM's shadow.*(nondeterminism|locale setting)")
         assert found[1] == "1"
         dev.interrupt()
         assert dev.wait() == 0
-    assert dev.output.count("shadow") == 1
+    assert dev.output.count("the VM's shadow") == 1
 
 
 @pytest.mark.parametrize("source", ["randomness", "a uuid"])
@@ -49,6 +62,21 @@ def test_a_database_that_differs_is_found_with_its_keys(tmp_path: Path) -> None:
         call(dev.url(), "timestampvm.proposeBlock", data="0x00")
         found = dev.line(r"after block (\d+), .* the database differs .*: key 0x(\w+) is 0x\w+ here")
         assert (found[1], bytes.fromhex(found[2])) == ("1", b"stored at")
+        dev.interrupt()
+        assert dev.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("a bug in gossip", r"shadow \| .*ValueError: this gossip is not understood"),
+        ("death by gossip", r"the shadow, .*, has ended: .*this gossip can't be borne"),
+    ],
+)
+def test_the_shadow_hears_the_gossip(source: str, found: str, tmp_path: Path) -> None:
+    with Dev(PLUGINS / "fickle.py", "--genesis", source, folder=tmp_path) as dev:
+        call(meet(dev), "write", text="one")
+        dev.line(found)
         dev.interrupt()
         assert dev.wait() == 0
 

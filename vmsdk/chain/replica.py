@@ -11,3 +11,6 @@ TIME_ZONE = "Pacific/Marquesas"
 
 DELAY_S = 1.1
 """How much later the second process executes a block, so that clocks with whole seconds differ."""
+
+LOCALE = "de_DE.UTF-8"
+"""Writes 1.5 as 1,5. Where it is not installed, a VM that asks for the locale gets an error."""

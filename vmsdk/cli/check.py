@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vmsdk.errors import VMError
+from vmsdk.errors import MissingExtra, VMError
 from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST, PROTOCOLS
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ Exit status: 0 if nothing was found, 1 for violations, 2 if the plugin or the ho
 error of vmsdk itself.
 """
 
+MAX_DEFAULT_JOBS = 4
 _VIOLATED_STATUS, _USAGE_STATUS, _ERROR_STATUS = 1, 2, 3
 
 
@@ -76,7 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--slow", action="store_true", help="also those that take long, such as an idle minute"
     )
     checks.add_argument(
-        "--jobs", type=_positive, default=1, metavar="N", help="how many run at once; default: 1"
+        "--jobs",
+        type=_positive,
+        default=min(os.cpu_count() or 1, MAX_DEFAULT_JOBS),
+        metavar="N",
+        help=f"how many run at once; default: as many as there are cores, at most {MAX_DEFAULT_JOBS}",
     )
     checks.add_argument("--list", action="store_true", help="list the checks and exit")
     report = parser.add_argument_group("the report")
@@ -118,10 +123,10 @@ def _check(args: argparse.Namespace, command: Callable[[int], list[str]], checks
         upgrade=_content(args.upgrade),
         hook=_hook(args),
     )
-    starts = _greet(bench, command, args.protocol)
+    trouble, scope = _greet(bench, command, args.protocol)
     checks = [check for check in checks if bench.protocol in check.protocols]
-    if not starts:
-        checks = [check for check in checks if check.area == "handshake"]
+    if scope:
+        checks = [check for check in checks if check.area in scope or check.name in scope]
     if not args.slow:
         named = set(args.only)
         checks = [check for check in checks if not check.slow or check.name in named]
@@ -130,8 +135,8 @@ def _check(args: argparse.Namespace, command: Callable[[int], list[str]], checks
         f"({', '.join(PROTOCOLS[bench.protocol].releases)})",
         flush=True,
     )
-    if not starts:
-        print("the plugin doesn't complete the handshake, so only the handshake is checked")
+    if trouble:
+        print(trouble)
     began_s = time.monotonic()
     with _progress() as (on_start, on_result):
         results = run_checks(bench, checks, jobs=args.jobs, on_start=on_start, on_result=on_result)
@@ -142,16 +147,25 @@ def _check(args: argparse.Namespace, command: Callable[[int], list[str]], checks
             _write(path, text())
     if bench.hook is None and any(result.why == NO_WORK for result in results):
         print("checks that need blocks were skipped: see vmsdk check --help about transactions")
-    return report.exit_status if starts else max(report.exit_status, _VIOLATED_STATUS)
+    return max(report.exit_status, _VIOLATED_STATUS) if trouble else report.exit_status
 
 
-def _greet(bench: Bench, command: Callable[[int], list[str]], protocol: int | None) -> bool:
-    """Start the plugin once, and set the bench's command and protocol.
+def _greet(
+    bench: Bench, command: Callable[[int], list[str]], protocol: int | None
+) -> tuple[str, Sequence[str]]:
+    """Start the plugin, and set the bench's command and protocol.
 
-    Returns whether it completes the handshake. Raises `VMError` if it can't be executed, or speaks
-    another protocol than the one that the user wants.
+    If it doesn't come to normal operation, returns why, and the areas and checks that make sense
+    all the same. Raises `VMError` if it can't be executed, or speaks another protocol than the one
+    that the user wants.
     """
-    from vmsdk.host.errors import HandshakeFailed, ProtocolMismatch
+    from vmsdk.host.errors import (
+        EndedBeforeHandshake,
+        HandshakeFailed,
+        HostError,
+        ProtocolMismatch,
+        StartFailed,
+    )
 
     bench.protocol = DEFAULT_PROTOCOL if protocol is None else protocol
     for _ in range(2):
@@ -159,7 +173,9 @@ def _greet(bench: Bench, command: Callable[[int], list[str]], protocol: int | No
         process = bench.process()
         try:
             process.start()
-            return True
+            process.kill()
+            with bench.chain():
+                return "", ()
         except ProtocolMismatch as error:
             if protocol is not None or error.plugin not in PROTOCOLS:
                 raise VMError(
@@ -169,11 +185,24 @@ def _greet(bench: Bench, command: Callable[[int], list[str]], protocol: int | No
                     else f"the plugin speaks protocol {error.plugin}; vmsdk supports {OLDEST} to {NEWEST}"
                 ) from None
             bench.protocol = error.plugin
-        except HandshakeFailed:
-            return False
+        except StartFailed as error:
+            if "Exec format error" not in error.reason:
+                raise
+            raise VMError(
+                f"{error.command} is not a program for this machine: it is built for another system or "
+                "architecture, or is a script without a #! line"
+            ) from None
+        except HandshakeFailed as error:
+            scope = "handshake" if isinstance(error, EndedBeforeHandshake) else "handshake.announces-in-time"
+            return "the plugin doesn't complete the handshake, so only the handshake is checked", (scope,)
+        except HostError as error:
+            return (
+                f"the chain doesn't start, so only that is checked: {error}",
+                ("handshake", "life.reaches-normal-operation"),
+            )
         finally:
             bench.close()
-    return False
+    raise VMError("the plugin announces a different protocol version at each start")
 
 
 @contextmanager
@@ -208,9 +237,15 @@ def _command(text: str, protocol: int | None) -> Iterator[Callable[[int], list[s
 def _hook(args: argparse.Namespace) -> Hook | None:
     from vmsdk.testing.hook import Hook
 
+    if args.hook is None and args.request is None:
+        return None
+    try:
+        import httpx  # noqa: F401 - for the hook's client
+    except ModuleNotFoundError:
+        raise MissingExtra("sending transactions", package="httpx", extra="testing") from None
     if args.hook is not None:
         return Hook.from_file(args.hook)
-    return None if args.request is None else Hook.from_request(args.request)
+    return Hook.from_request(args.request)
 
 
 def _selected(checks: Sequence[Check], only: Sequence[str], skip: Sequence[str]) -> list[Check]:

@@ -83,6 +83,38 @@ class Peer:
             self.on_gossip(message)
 
 
+class Relay(Peer):
+    """A node that runs a VM too: messages to it reach that VM as messages from *sender*.
+
+    *network* returns the network of that node, or None while its VM is stopped.
+    """
+
+    def __init__(self, node_id: NodeID, sender: NodeID, network: Callable[[], AppNetwork | None]) -> None:
+        super().__init__(node_id)
+        self._sender = sender
+        self._network = network
+
+    def app_request(self, request: PeerRequest) -> None:
+        """Send the request on, and the reply back. Without a VM, the request times out."""
+
+        def reply(done: Future[bytes]) -> None:
+            error = done.exception()
+            if isinstance(error, AppError):
+                request.fail(error.code, error.message)
+            elif error is None:
+                request.respond(done.result())
+
+        network = self._network()
+        if network is not None:
+            network.request(self._sender, request.data).add_done_callback(reply)
+
+    def app_gossip(self, message: bytes) -> None:
+        """Send the message on."""
+        network = self._network()
+        if network is not None:
+            network.gossip(self._sender, message)
+
+
 class AppMessages:
     """Delivers messages to the VM, without the chain's lock. Every error is fatal: raises
     `ChainFatal`.
@@ -320,12 +352,12 @@ class AppNetwork:
             if not self._closed:
                 self._pool.submit(self._guarded, work)
 
-    @staticmethod
-    def _guarded(work: Callable[[], None]) -> None:
+    def _guarded(self, work: Callable[[], None]) -> None:
         try:
             work()
         except Exception:  # noqa: BLE001 - a failing peer must not end the delivering thread
-            _log.exception("an application message was not delivered")
+            if not self._closed:
+                _log.exception("an application message was not delivered")
 
     def _at_timeout(self, action: Callable[[], None], timeout_s: float) -> None:
         with self._lock:

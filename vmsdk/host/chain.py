@@ -154,7 +154,7 @@ class Chain(Consensus):
             if moved:
                 self._fork.start(block)
             self.state = state
-            self._changed()
+            self.ask_again()
             return block
 
     def open_messages(self) -> None:
@@ -269,7 +269,8 @@ class Chain(Consensus):
             if event is None:
                 raise self.engine.fault or ChainMisused("the chain was shut down during state sync")
 
-    def _changed(self) -> None:
+    def ask_again(self) -> None:
+        """Cancel WaitForEvent and call it again, as a node does when something has changed."""
         if self._notifier is not None:
             self._notifier.change()
 

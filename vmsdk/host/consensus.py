@@ -209,7 +209,7 @@ class Consensus:
                     self.strict.built(block)
                 return self._checked("BuildBlock", lambda: self._blocks.add_built(block))
             finally:
-                self._changed()
+                self.ask_again()
 
     def verify(self, block: Block, p_chain_height: PChainHeight = AUTO, *, fatal: bool = False) -> None:
         """Verify *block*, whose parent is processing or last accepted; from then on it is
@@ -250,7 +250,7 @@ class Consensus:
                 return
             self.engine.call(self._client.SetPreference, pb.SetPreferenceRequest(id=block_id), fatal=True)
             self._preference = block_id
-            self._changed()
+            self.ask_again()
 
     def accept(self, block: Block) -> list[Block]:
         """Accept a processing child of the last accepted block, and reject all that conflict with
@@ -294,7 +294,7 @@ class Consensus:
             if self.preference in [each.id for each in doomed]:
                 self.prefer(block.parent_id)
             self._reject(doomed)
-            self._changed()
+            self.ask_again()
 
     def produce(self, p_chain_height: PChainHeight = AUTO) -> Block:
         """Run the whole cycle of a block on a chain with one validator: build, verify, prefer,
@@ -382,5 +382,5 @@ class Consensus:
         except HostError as error:
             raise InvalidResponse(method, str(error)) from None
 
-    def _changed(self) -> None:
-        """Called when something changed after which a node asks the VM for events again."""
+    def ask_again(self) -> None:
+        """Called after each change after which a node asks the VM for events again."""

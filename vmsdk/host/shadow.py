@@ -1,7 +1,7 @@
-"""A second process of a VM, which gets each accepted block as a peer does.
+"""A second process of a VM, which gets each accepted block and each message as a peer does.
 
-A VM must come to the same state on every node. The shadow runs under another hash seed and time
-zone, and a little later, so that a VM that depends on any of these comes to another state.
+A VM must come to the same state on every node. The shadow runs under another hash seed, time zone
+and locale, and a little later, so that a VM that depends on any of these comes to another state.
 """
 
 from __future__ import annotations
@@ -11,15 +11,22 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from vmsdk.chain.replica import DELAY_S, TIME_ZONE
+from vmsdk.chain.replica import DELAY_S, LOCALE, TIME_ZONE
+from vmsdk.host.appnetwork import Relay
 from vmsdk.host.block import Block
 from vmsdk.host.errors import CallFailed, HostError
+from vmsdk.host.identity import NodeIdentity
 from vmsdk.host.node import Host
+from vmsdk.host.plugin import Log
 from vmsdk.host.sqlite import SQLiteDatabase
+from vmsdk.ids import NodeID
+
+NODE_ID = NodeID(b"the VM's shadow".ljust(20, b"."))
+_ELSEWHERE = "another hash seed, time zone and locale"
 
 MAX_WAITING_BLOCKS = 1_024
 """With more, the VM waits for its shadow."""
@@ -40,14 +47,21 @@ Values = dict[bytes, "bytes | None"]
 class Shadow:
     """The shadow of *host*, whose chain has started. *report* gets a text if the two differ, once.
 
-    *command* starts it: a VM in Python under another hash seed than the host's.
-    Call `block` with each accepted block from then on, in the engine's thread, and `stop` before
-    the host stops.
+    *command* starts it: a VM in Python under another hash seed than the host's. *log* gets what it
+    writes. Each of the two is a peer of the other. Call `block` with each accepted block from then
+    on, in the engine's thread, and `stop` before the host stops.
     """
 
     def __init__(
-        self, host: Host, command: Sequence[str], *, report: Callable[[str], None], delay_s: float = DELAY_S
+        self,
+        host: Host,
+        command: Sequence[str],
+        *,
+        report: Callable[[str], None],
+        log: Log | None = None,
+        delay_s: float = DELAY_S,
     ) -> None:
+        self._main_host = host
         self._report = report
         self._delay_s = delay_s
         self._blocks: queue.Queue[tuple[float, Block, Values]] = queue.Queue(MAX_WAITING_BLOCKS)
@@ -63,13 +77,15 @@ class Shadow:
                 shutil.copytree(host.config.chain_data_dir, files, ignore_dangling_symlinks=True)
         self._changes = self._main.record()
         self._host = Host(
-            ["/usr/bin/env", f"TZ={TIME_ZONE}", *command],
+            ["/usr/bin/env", f"TZ={TIME_ZONE}", f"LC_ALL={LOCALE}", f"LANG={LOCALE}", *command],
             protocol=host.config.protocol.version,
             database=disk,
             chain_data_dir=files,
             call_timeout_s=None,
             handshake_timeout_s=host.handshake_timeout_s,
             patient=False,
+            log=log,
+            identity=NodeIdentity(NODE_ID),
             **{
                 name: getattr(host.config, name)
                 for name in ("genesis", "config", "upgrade", "chain_id", "vm_id", "alias")
@@ -90,10 +106,16 @@ class Shadow:
     def stop(self) -> None:
         """End the shadow's process at once: what waits is not compared."""
         self._stopping.set()
+        self._close_network()
         self._host.process.kill()
         while self._thread.is_alive():
             self._empty()
             self._thread.join(0.05)
+
+    def _close_network(self) -> None:
+        """Deliver no message to a process that is about to end."""
+        with suppress(HostError):
+            self._host.services.network.close()
 
     def _empty(self) -> None:
         """Let an engine go on that waits for the shadow."""
@@ -116,8 +138,12 @@ class Shadow:
             self._stopping.set()
             self._changes.stop()
             self._empty()
+            self._close_network()
             self._host.kill()
             self._resources.close()
+            if not was_stopping:
+                with suppress(HostError):
+                    self._main_host.chain.disconnect(NODE_ID)
         if text is not None and not was_stopping:
             self._report(text)
 
@@ -126,12 +152,15 @@ class Shadow:
         if self._stopping.is_set():
             return None
         self._host.start()
+        self._meet()
         own = self._host.services.database.space
         if own.count() <= MAX_COMPARED_PAIRS and not self._blocks.qsize():
             mine, theirs = dict(self._main.items()), dict(own.items())
             self._note(None, {key: mine.get(key) for key in mine.keys() | theirs.keys()})
         recording = own.record()
         while not self._stopping.is_set():
+            if self._host.chain.engine.fault is not None:  # A message has stopped its chain.
+                raise self._host.chain.engine.fault
             try:
                 due, block, changed = self._blocks.get(timeout=PAUSE_S)
             except queue.Empty:
@@ -147,7 +176,7 @@ class Shadow:
             except CallFailed as error:
                 return (
                     f"block {block.height}, {block.id}, is refused by the VM's shadow, a second process "
-                    f"under another hash seed and time zone: {error}. Other nodes would disagree as well"
+                    f"under {_ELSEWHERE}: {error}. Other nodes would disagree as well"
                 )
             before = recording.take()
             self._note(block, {**{key: value for key, (value, _) in before.items()}, **changed})
@@ -158,6 +187,14 @@ class Shadow:
             if old:
                 return self._difference(old)
         return None
+
+    def _meet(self) -> None:
+        """Connect the two as peers."""
+        main, own = self._main_host, self._host
+        own_id, main_id = own.config.identity.node_id, main.config.identity.node_id
+        own.chain.connect(Relay(main_id, own_id, lambda: main.services.network))
+        with suppress(HostError):  # The VM itself may be ending.
+            main.chain.connect(Relay(own_id, main_id, lambda: own.services.network))
 
     def _note(self, block: Block | None, expected: Values) -> None:
         own = self._host.services.database.space
@@ -181,8 +218,8 @@ class Shadow:
         where = "the start" if block is None else f"block {block.height}, {block.id},"
         return (
             f"after {where} the database differs from that of the VM's shadow, a second process under "
-            f"another hash seed and time zone: {shown}{more}. Other nodes would disagree as well: look "
-            "for clocks, randomness, sets, hash(), id() and floats"
+            f"{_ELSEWHERE}: {shown}{more}. Other nodes would disagree as well: look for clocks, randomness, "
+            "sets, hash(), id(), floats and the locale"
         )
 
 

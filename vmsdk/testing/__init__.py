@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vmsdk.testing.bench import Bench as Bench
-    from vmsdk.testing.chain import Block as Block, Chain as Chain
+    from vmsdk.testing.blocks import Block as Block
+    from vmsdk.testing.chain import Chain as Chain
     from vmsdk.testing.contract import (
         Check as Check,
         Severity as Severity,
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 else:
     _NAMES = {
         "bench": "Bench",
-        "chain": "Block Chain",
+        "blocks": "Block",
+        "chain": "Chain",
         "contract": "Check Severity Skipped Violation contract",
         "crash": "Inconsistent crash_test",
         "devclient": "DevClient",

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import grpc
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.message import Message
 
+from vmsdk.errors import MissingExtra
 from vmsdk.host.block import Block
 from vmsdk.host.errors import CallFailed, InvalidResponse, PluginGone
 from vmsdk.host.node import Host
@@ -23,12 +22,13 @@ from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.state import Event
 from vmsdk.testing.contract import Skipped, Violation
 from vmsdk.testing.hook import Hook, HookFailed, Issue, client
+from vmsdk.testing.pool import Pool, SharedChain
+from vmsdk.testing.wire import CALL_TIMEOUT_S, NO_RESPONSE, call
 
 if TYPE_CHECKING:
     import httpx
 
-# All longer than a node's, since a busy machine is not the plugin's fault.
-CALL_TIMEOUT_S = 20.0
+# Longer than a node's, since a busy machine is not the plugin's fault.
 HANDSHAKE_TIMEOUT_S = 20.0
 EVENT_TIMEOUT_S = 10.0
 ALIVE_TIMEOUT_S = 10.0
@@ -77,6 +77,9 @@ class Bench:
         """
         self._log_size = 0
         self._log_lock = threading.Lock()
+        self.is_shared = False
+        """Whether this check got a chain that others have used."""
+        self._pool: Pool | None = None
         self._issue: Issue | None = None
         self._traits = _Traits()
         self._processes: list[PluginProcess] = []
@@ -84,8 +87,8 @@ class Bench:
         self._clients: dict[int, httpx.Client] = {}
         self._resources = ExitStack()
 
-    def fork(self) -> Bench:
-        """Return a bench for another check of the same plugin."""
+    def fork(self, pool: Pool | None = None) -> Bench:
+        """Return a bench for another check of the same plugin, which may use chains of *pool*."""
         other = Bench(
             self.command,
             protocol=self.protocol,
@@ -95,6 +98,7 @@ class Bench:
             hook=self.hook,
         )
         other._traits = self._traits
+        other._pool = pool
         return other
 
     @property
@@ -126,6 +130,55 @@ class Bench:
         )
         self._processes.append(host.process)
         return host
+
+    @contextmanager
+    def chain(self) -> Iterator[Host]:
+        """A chain in normal operation that other checks may have used, and may use again.
+
+        Leave it as a node would: with the preference that the host knows, without calls under way.
+        """
+        shared = self._pool.take() if self._pool is not None else None
+        if shared is None:
+            shared = SharedChain(lambda log: self.start(log=log))
+            shared.log = self._keep
+            shared.host.start()
+        else:
+            shared.log = self._keep
+            self._processes.append(shared.host.process)
+            self.is_shared, self._issue = True, shared.issue
+        host = shared.host
+        try:
+            yield host
+        except BaseException:
+            host.kill()
+            raise
+        if self._pool is None or not shared.clean():
+            host.kill()
+            return
+        shared.issue = self._issue
+        self._close_clients()
+        self._processes.remove(host.process)
+        self._pool.give(shared)
+
+    @contextmanager
+    def alone(self) -> Iterator[Host]:
+        """A chain in normal operation on a process of its own, which is killed at the end."""
+        host = self.start()
+        host.start()
+        try:
+            yield host
+        finally:
+            host.kill()
+
+    @contextmanager
+    def announced(self, **options: Any) -> Iterator[PluginProcess]:
+        """Start the plugin up to its handshake; kill it at the end."""
+        process = self.process(**options)
+        process.start()
+        try:
+            yield process
+        finally:
+            process.kill()
 
     @contextmanager
     def connected(self, **options: Any) -> Iterator[Host]:
@@ -169,6 +222,11 @@ class Bench:
         for process in self.running:
             process.kill()
         self._processes.clear()
+        self._close_clients()
+
+    def _close_clients(self) -> None:
+        self._urls.clear()
+        self._clients.clear()
         self._resources.close()
 
     def _keep(self, stream: str, line: str) -> None:
@@ -186,8 +244,10 @@ class Bench:
 
         Append a handler's prefix to it.
         """
-        # Its libraries belong to an extra.
-        from vmsdk.host.http import HTTPFront
+        try:
+            from vmsdk.host.http import HTTPFront
+        except ModuleNotFoundError as error:
+            raise MissingExtra("HTTP", package=error.name or "h11", extra="testing") from None
 
         if id(host) not in self._urls:
             chain = host.chain
@@ -266,14 +326,18 @@ class Bench:
                     "is work",
                 )
             if event is None:
-                host.chain._changed()  # A VM may have returned an earlier event for this work.
+                host.chain.ask_again()  # A VM may have returned an earlier event for this work.
 
     def build(self, host: Host) -> Block:
-        """Submit a transaction, wait for the event, and build a block; the caller verifies it.
+        """Submit a transaction, and build a block as `build_next` does; the caller verifies it."""
+        self.submit(host)
+        return self.build_next(host)
+
+    def build_next(self, host: Host) -> Block:
+        """Wait for the event, and build a block.
 
         A VM may refuse to build for a while, as some do within a second of the last block.
         """
-        self.submit(host)
         deadline = time.monotonic() + EVENT_TIMEOUT_S
         while True:
             self.await_work(host)
@@ -312,28 +376,27 @@ class Bench:
             if block.id not in found:
                 host.chain.verify(block)
                 found[block.id] = block
+                # A VM may build on the block verified last until it is told what to prefer.
+                parent = host.chain.preference
+                host.chain.prefer(block.id)
+                host.chain.prefer(parent)
             if len(found) == count:
                 return list(found.values())
         raise Skipped("the VM builds the same block again on the same parent")
 
     # Calls ----------------------------------------------------------------------------------------
 
-    def raw(self, host: Host, method: str, request: Message, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-        """Call a method of the VM without the host's rules. Raises `grpc.RpcError`."""
-        return getattr(host.client, method)(request, timeout_s)
-
     def alive(self, host: Host) -> None:
         """Raise unless Health and Version return; a VM may report that it is unhealthy."""
         for method in ("Health", "Version"):
             try:
-                self.raw(host, method, Empty(), ALIVE_TIMEOUT_S)
-            except grpc.RpcError as error:
-                code = cast(grpc.Call, error).code()
-                if code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE):
+                call(host, method, Empty(), ALIVE_TIMEOUT_S)
+            except CallFailed as error:
+                if error.code in NO_RESPONSE:
                     raise Violation(
                         f"the plugin no longer responds to {method}",
                         sent=f"{method} with a deadline of {ALIVE_TIMEOUT_S:.0f} s",
-                        got=code.name,
+                        got=error.code,
                         node="it would report the chain as unhealthy, or wait for ever",
                         cure="a bad request must not block or end the server",
                     ) from None

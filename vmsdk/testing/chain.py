@@ -8,7 +8,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from typing_extensions import Self
 
 from vmsdk import timestamp
-from vmsdk.errors import AppError, VMError
-from vmsdk.host import block as host_block
-from vmsdk.host.appnetwork import AppNetwork, Peer, PeerRequest
+from vmsdk.errors import VMError
+from vmsdk.host.appnetwork import Peer, PeerRequest, Relay
 from vmsdk.host.chain import Chain as HostChain
 from vmsdk.host.errors import ChainMisused, HostError
 from vmsdk.host.identity import DEFAULT_NODE_ID, NodeIdentity
@@ -29,6 +27,7 @@ from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.ids import ID, NodeID
 from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.state import Event, State
+from vmsdk.testing.blocks import Block, BlockTree
 from vmsdk.testing.faults import Faults, When, garbage
 from vmsdk.testing.hook import client
 from vmsdk.testing.local import LocalHost, LocalProcess
@@ -55,40 +54,6 @@ _WIRE_LINES = 60
 _LOG_LINES = 2_000
 _REPORTED_LINES = 40
 _NANOSECONDS = 1_000_000_000
-
-
-class Block:
-    """A block that *chain* knows."""
-
-    def __init__(self, chain: Chain, found: host_block.Block) -> None:
-        self._chain = chain
-        self._found = found
-        self.id: ID = found.id
-        self.parent_id: ID = found.parent_id
-        self.height: int = found.height
-        self.timestamp = found.timestamp
-        self.raw: bytes = found.raw
-
-    @property
-    def parent(self) -> Block:
-        """The block that this one extends. Raises `LookupError` for the genesis block."""
-        return self._chain.block(self.parent_id)
-
-    @property
-    def status(self) -> str:
-        """What became of it: "processing", "accepted" or "rejected"; "built" or "parsed" if it was
-        never verified, "forgotten" if it was undecided at a restart.
-        """
-        return self._chain._status.get(self.id, "parsed")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Block) and self.id == other.id
-
-    def __hash__(self) -> int:
-        return hash(self.id)
-
-    def __repr__(self) -> str:
-        return f"<Block {self.height} {self.id} {self.status}>"
 
 
 class Chain:
@@ -137,8 +102,7 @@ class Chain:
         self._host: Host | None = None
         self._remote: RemoteVM | None = None
         self._front: HTTPFront | None = None
-        self._blocks: dict[ID, Block] = {}
-        self._status: dict[ID, str] = {}
+        self._tree = BlockTree(self.block)
         self._peers: list[Chain] = []
         self._connected: list[Chain] = []
         self._delivered = threading.Condition()
@@ -184,7 +148,7 @@ class Chain:
         except BaseException:
             self.stop()
             raise
-        self._note_accepted(host.chain.last_accepted)
+        self._tree.note(host.chain.last_accepted, "accepted")
         return self
 
     def use_this_process(self) -> None:
@@ -210,8 +174,7 @@ class Chain:
             self.stop()
         else:
             self.kill()
-        for block_id in [each for each, status in self._status.items() if status == "processing"]:
-            self._status[block_id] = "forgotten"
+        self._tree.forget_undecided()
         self.start()
 
     @property
@@ -290,7 +253,8 @@ class Chain:
         """
         chain = self._chain
         chain.initialize()
-        chain.create_handlers()
+        if not self.in_process:
+            chain.create_handlers()
         syncing = chain.state_sync.enabled()
         chain.begin_events()
         chain.set_state(State.STATE_SYNCING if syncing else State.BOOTSTRAPPING)
@@ -328,7 +292,7 @@ class Chain:
                 f"the VM has reported no work within {EVENT_TIMEOUT_S:g} s: does has_pending_work return "
                 "True, and was ctx.notify() called? To ask for a block all the same, build(wait=False)"
             )
-        block = self._note(chain.build_block(), "built")
+        block = self._tree.add(chain.build_block(), "built")
         self.verify(block)
         chain.prefer(block.id)
         return block
@@ -345,7 +309,7 @@ class Chain:
 
     def parse(self, raw: bytes) -> Block:
         """Parse the bytes of a block. Raises `CallFailed` if the VM refuses them."""
-        return self._note(self._chain.parse_block(raw), "parsed")
+        return self._tree.add(self._chain.parse_block(raw), "parsed")
 
     def verify(self, block: Block | bytes) -> Block:
         """Verify a block, which is then processing. Its bytes are parsed first, as from a peer.
@@ -353,8 +317,8 @@ class Chain:
         Raises `CallFailed` if the VM refuses it.
         """
         known = self.parse(block if isinstance(block, bytes) else block.raw)
-        self._chain.verify(known._found)
-        self._status[known.id] = "processing"
+        self._chain.verify(known.found)
+        self._tree.note(known.found, "processing")
         return known
 
     def prefer(self, block: Block) -> None:
@@ -370,11 +334,9 @@ class Chain:
             path.insert(0, path[0].parent)
         rejected: list[Block] = []
         for each in path:
-            lost = self._chain.accept(each._found)
-            self._note_accepted(each._found)
-            for one in lost:
-                self._status[one.id] = "rejected"
-            rejected.extend(self._blocks[one.id] for one in lost)
+            lost = self._chain.accept(each.found)
+            self._tree.note(each.found, "accepted")
+            rejected.extend(self._tree.note(one, "rejected") for one in lost)
         return rejected
 
     def produce(self, *txs: Any) -> Block:
@@ -387,7 +349,7 @@ class Chain:
     @property
     def last(self) -> Block:
         """The last accepted block."""
-        return self._blocks[self._chain.last_accepted.id]
+        return self._tree.blocks[self._chain.last_accepted.id]
 
     @property
     def height(self) -> int:
@@ -397,22 +359,21 @@ class Chain:
     @property
     def accepted(self) -> list[Block]:
         """The blocks whose acceptance this test has seen, by height. Needs no running VM."""
-        found = [block for block in self._blocks.values() if block.status == "accepted"]
-        return sorted(found, key=lambda block: block.height)
+        return self._tree.accepted()
 
     @property
     def processing(self) -> list[Block]:
         """The verified, undecided blocks; parents come first."""
-        return [self._blocks[each.id] for each in self._chain.processing]
+        return [self._tree.blocks[each.id] for each in self._chain.processing]
 
     def block(self, block_id: ID) -> Block:
         """Return a block by its ID. Raises `LookupError` if neither node nor VM has it."""
-        if block_id not in self._blocks:
+        if block_id not in self._tree.blocks:
             found = self._chain.get_block(block_id)
             if found is None:
                 raise LookupError(f"there is no block {block_id}")
-            self._note(found, "accepted")
-        return self._blocks[block_id]
+            self._tree.add(found, "accepted")
+        return self._tree.blocks[block_id]
 
     def block_at(self, height: int) -> Block:
         """Return the accepted block at *height*, by the VM's index. Raises `LookupError`."""
@@ -537,7 +498,7 @@ class Chain:
     def cancel_waits(self, count: int = 100) -> None:
         """Make the node give up waiting for events, and wait again, *count* times."""
         for _ in range(count):
-            self._chain._changed()
+            self._chain.ask_again()
 
     def send_garbage(self, count: int = 100, *, seed: int = 0) -> None:
         """Send the VM *count* faulty messages, requests and blocks, as a hostile peer may.
@@ -576,6 +537,8 @@ class Chain:
             from vmsdk.host.http.front import HTTPFront
 
             config, chain = self.host.config, self._chain
+            if self.in_process:
+                chain.create_handlers()  # Late, since it takes longer than the rest of a start.
             if chain.handlers_error is not None:
                 raise chain.handlers_error
             self._front = HTTPFront(config.protocol, config.identity.node_id)
@@ -596,23 +559,8 @@ class Chain:
 
     def tree(self) -> str:
         """Return the blocks as a tree of text, with what became of each."""
-        children: dict[ID, list[Block]] = {}
-        for block in sorted(self._blocks.values(), key=lambda each: each.height):
-            children.setdefault(block.parent_id, []).append(block)
-        roots = [block for block in self._blocks.values() if block.parent_id not in self._blocks]
-        preferred = self._host.chain.preference if self.is_running and self._host is not None else None
-        lines: list[str] = []
-
-        def draw(block: Block, indent: str) -> None:
-            mark = ", preferred" if block.id == preferred else ""
-            lines.append(f"{indent}{block.height} {block.id} {block.status}{mark}")
-            following = children.get(block.id, [])
-            for child in following:
-                draw(child, indent + ("  " if len(following) > 1 else ""))
-
-        for root in roots:
-            draw(root, "")
-        return "\n".join(lines)
+        running = self._host if self.is_running else None
+        return self._tree.text(None if running is None else running.chain.preference)
 
     def report(self, name: str = "chain") -> list[tuple[str, str]]:
         """Return titled texts for a failed test: the blocks, the last calls, the VM's log."""
@@ -630,16 +578,6 @@ class Chain:
     @property
     def _chain(self) -> HostChain:
         return self.host.chain
-
-    def _note(self, found: host_block.Block, status: str) -> Block:
-        if found.id not in self._blocks:
-            self._blocks[found.id] = Block(self, found)
-            self._status[found.id] = status
-        return self._blocks[found.id]
-
-    def _note_accepted(self, found: host_block.Block) -> None:
-        self._note(found, "accepted")
-        self._status[found.id] = "accepted"
 
     def _submit(self, tx: Any) -> Any:
         if self._issue is not None:
@@ -688,41 +626,20 @@ class Chain:
             other.close()
 
 
-class _PeerOf(Peer):
-    """*other* as *chain* sees it: a peer that hands messages on to another VM."""
+class _PeerOf(Relay):
+    """*other* as *chain* sees it, whose faults disturb the messages."""
 
     def __init__(self, chain: Chain, other: Chain) -> None:
-        super().__init__(other.node_id)
-        self._chain = chain
-        self._other = other
+        super().__init__(
+            other.node_id, chain.node_id, lambda: other.host.services.network if other.is_running else None
+        )
+        self._faults = chain.faults
 
     def app_request(self, request: PeerRequest) -> None:
-        network, sender = self._network(), self._chain.node_id
-        if network is None:
-            return  # The other is stopped: the request times out.
-
-        def reply(done: Future[bytes]) -> None:
-            error = done.exception()
-            if isinstance(error, AppError):
-                request.fail(error.code, error.message)
-            elif error is None:
-                request.respond(done.result())
-
-        network.request(sender, request.data).add_done_callback(reply)
+        self._faults.pass_on(lambda: super(_PeerOf, self).app_request(request))
 
     def app_gossip(self, message: bytes) -> None:
-        sender = self._chain.node_id
-
-        def deliver() -> None:
-            network = self._network()
-            if network is not None:
-                network.gossip(sender, message)
-
-        self._chain.faults.pass_on(deliver)
-
-    def _network(self) -> AppNetwork | None:
-        host = self._other._host
-        return None if host is None or not self._other.is_running else host.services.network
+        self._faults.pass_on(lambda: super(_PeerOf, self).app_gossip(message))
 
 
 class _Clock:

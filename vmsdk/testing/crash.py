@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from itertools import pairwise
 
 from vmsdk.host.errors import HostError
-from vmsdk.testing.chain import Block, Chain
+from vmsdk.testing.blocks import Block
+from vmsdk.testing.chain import Chain
 from vmsdk.testing.faults import DATABASE_WRITE, ENGINE_CALL, Point
 
 _SHOWN_KEYS = 3

@@ -9,10 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
 from vmsdk.host.client import VMClient
 from vmsdk.host.errors import PluginGone
 from vmsdk.host.service import ServiceError
 from vmsdk.host.services import NodeServices
+from vmsdk.testing.local import CallError
 
 When: TypeAlias = Literal["before", "after"]
 
@@ -23,6 +27,7 @@ _WRITES = {"Put", "Delete", "WriteBatch", "Apply"}
 # A held call goes on after this time, so that a forgotten release can't hang a test for ever.
 _MAX_HELD_S = 30.0
 _LOST = "the response was lost (injected)"
+_CANCELLED = "the node has cancelled the call (injected)"
 
 
 class Point(NamedTuple):
@@ -37,7 +42,7 @@ class Point(NamedTuple):
 
 
 class _Fault(NamedTuple):
-    kind: Literal["fail", "lose", "hold"]
+    kind: Literal["fail", "lose", "hold", "cancel"]
     text: str = ""
     released: threading.Event = threading.Event()
 
@@ -55,6 +60,7 @@ class Faults:
         self._planned: dict[str, deque[_Fault]] = {}
         self._crash: Point | None = None
         self._kill: Callable[[], object] = lambda: None
+        self._client: VMClient | None = None
         self.reached: Counter[str] = Counter()
         """How many calls there were, by method; and of all together as "database write", "engine
         call" (of the VM) and "service call" (of the node).
@@ -74,6 +80,15 @@ class Faults:
     def lose(self, method: str, *, times: int = 1) -> None:
         """Lose the responses to the next *times* calls of *method*: they take effect, but fail."""
         self._plan(method, _Fault("lose"), times)
+
+    def cancel(self, method: str, *, times: int = 1) -> None:
+        """Make the node give up the next *times* calls of the VM's *method* when they have begun.
+
+        The VM may go on with such a call, while the node makes the next one.
+        """
+        if self._client is not None and not hasattr(self._client, method):
+            raise ValueError(f"the VM has no method {method!r}, and only calls of the VM can be cancelled")
+        self._plan(method, _Fault("cancel"), times)
 
     @contextmanager
     def hold(self, method: str) -> Iterator[None]:
@@ -99,8 +114,8 @@ class Faults:
             self._crash = Point(what, self.reached[what] + number, when)
 
     def scramble(self) -> None:
-        """From now on, deliver what the VM gossips to its peers twice: the second time after the
-        next message, or when `clear` is called.
+        """From now on, deliver the VM's gossip and requests to its peers twice: the second time
+        after the next message, or when `clear` is called.
         """
         self._scrambled = True
 
@@ -123,6 +138,7 @@ class Faults:
     def attach(self, client: VMClient, services: NodeServices, kill: Callable[[], object]) -> None:
         """Stand between the VM behind *client* and *services*. *kill* ends the VM at once."""
         self._kill = kill
+        self._client = client
         self.crashed_at = None
         client.around = self._engine_call
         self._methods = {name for name in vars(client) if name[:1].isupper()}
@@ -150,11 +166,13 @@ class Faults:
             self._planned.setdefault(method, deque()).extend([fault] * times)
 
     def _engine_call(self, name: str, request: Any, invoke: Callable[[], Any]) -> Any:
-        return self._disturb("->", name, request, invoke, (name, ENGINE_CALL), PluginGone(name))
+        kinds = (name, ENGINE_CALL)
+        return self._disturb("->", name, request, invoke, kinds, _failed_call, PluginGone(name))
 
     def _service_call(self, name: str, request: Any, invoke: Callable[[], Any]) -> Any:
         kinds = (name, SERVICE_CALL, *((DATABASE_WRITE,) if name in _WRITES else ()))
-        return self._disturb("<-", name, request, invoke, kinds, ServiceError("the VM has crashed"))
+        gone = ServiceError("the VM has crashed")
+        return self._disturb("<-", name, request, invoke, kinds, ServiceError, gone)
 
     def _disturb(
         self,
@@ -163,6 +181,7 @@ class Faults:
         request: Any,
         invoke: Callable[[], Any],
         kinds: tuple[str, ...],
+        failure: Callable[[str], Exception],
         gone: Exception,
     ) -> Any:
         with self._lock:
@@ -174,18 +193,27 @@ class Faults:
         try:
             self._reach(numbers, "before", gone)
             if fault is not None and fault.kind == "fail":
-                raise ServiceError(fault.text)
+                raise failure(fault.text)
             if fault is not None and fault.kind == "hold":
                 fault.released.wait(_MAX_HELD_S)
+            if fault is not None and fault.kind == "cancel":
+                self._begin_and_cancel(name, request)
+                raise failure(_CANCELLED)
             response = invoke()
             self._reach(numbers, "after", gone)
             if fault is not None and fault.kind == "lose":
-                raise ServiceError(_LOST)
+                raise failure(_LOST)
         except Exception as error:
             self._record(f"{line}: {error}")
             raise
         self._record(f"{line}: {shown(response) or 'ok'}")
         return response
+
+    def _begin_and_cancel(self, name: str, request: Any) -> None:
+        assert self._client is not None, "only a VM's client makes calls"
+        call = getattr(self._client, name).start(request)
+        self._client.Version.start(Empty()).result()  # By its response, the other call has arrived.
+        call.cancel()
 
     def _reach(self, numbers: dict[str, int], when: When, gone: Exception) -> None:
         with self._lock:
@@ -196,6 +224,10 @@ class Faults:
             self.crashed_at = point
         self._kill()
         raise gone
+
+
+def _failed_call(text: str) -> CallError:
+    return CallError(grpc.StatusCode.UNKNOWN, text)
 
 
 def garbage(seed: int, count: int, *, longest: int = 300) -> Iterator[bytes]:

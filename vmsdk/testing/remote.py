@@ -51,8 +51,8 @@ class RemoteVM:
         Its clock stands at *time_ns*, or runs if that is None. Raises `ChainMisused` for anything
         else.
         """
-        name = getattr(vm, "__qualname__", repr(vm))
-        if "<" in name:
+        name = _name(vm)
+        if not is_importable(vm):
             raise ChainMisused(
                 f"a plugin can't import {name}: move it to the top level of its module, or run the test in "
                 "this process"
@@ -96,6 +96,15 @@ class RemoteVM:
         if self._line is not None:
             self._line.close()
         self._listener.close()
+
+
+def is_importable(vm: object) -> bool:
+    """Whether another process can import *vm*: a class or function at the top level of a module."""
+    return "<" not in _name(vm)
+
+
+def _name(vm: object) -> str:
+    return str(getattr(vm, "__qualname__", repr(vm)))
 
 
 def _error(kind: str, text: str) -> Exception:

@@ -34,6 +34,7 @@ from vmsdk.host.errors import (
 from vmsdk.testing.bench import NO_WORK, Bench
 from vmsdk.testing.contract import Check, Skipped, Violation
 from vmsdk.testing.hook import HookFailed
+from vmsdk.testing.pool import Pool
 
 # How long a check may take before its plugin is killed.
 CHECK_TIMEOUT_S = 60.0
@@ -85,6 +86,9 @@ def run_checks(
 ) -> list[Result]:
     """Run *checks*, *jobs* at a time, each on a fork of *bench*; returns their results in order.
 
+    Checks that leave a chain as it was share it. One that fails on a chain that others have used is
+    run again on a chain of its own, and only that counts.
+
     A plugin that takes longer than *timeout_s* in one check (slow ones: 5 times that) or has more
     memory than *memory_limit_bytes* is killed. The callbacks are called on the calling thread.
     """
@@ -92,6 +96,7 @@ def run_checks(
     running: list[_Run] = []
     results: dict[str, Result] = {}
     changed = threading.Event()
+    pool = Pool()
 
     def finish(result: Result) -> None:
         results[result.check.name] = result
@@ -106,7 +111,7 @@ def run_checks(
                     finish(Result(check, Verdict.SKIPPED, 0.0, why=NO_WORK))
                     continue
                 limit_s = timeout_s * (SLOW_CHECK_TIMEOUT_S / CHECK_TIMEOUT_S if check.slow else 1)
-                running.append(_Run(check, bench.fork(), limit_s, memory_limit_bytes, changed))
+                running.append(_Run(check, bench, pool, limit_s, memory_limit_bytes, changed))
             changed.wait(_LOOK_S)
             changed.clear()
             for run in list(running):
@@ -117,6 +122,7 @@ def run_checks(
     finally:
         for run in running:  # after Ctrl-C
             run.cancel()
+        pool.close()
     return [results[check.name] for check in checks]
 
 
@@ -124,10 +130,17 @@ class _Run:
     """A check that runs."""
 
     def __init__(
-        self, check: Check, bench: Bench, limit_s: float, memory_limit_bytes: int, changed: threading.Event
+        self,
+        check: Check,
+        plugin: Bench,
+        pool: Pool,
+        limit_s: float,
+        memory_limit_bytes: int,
+        changed: threading.Event,
     ) -> None:
         self._check = check
-        self._bench = bench
+        self._plugin = plugin
+        self._bench = plugin.fork(pool)
         self._limit_s = limit_s
         self._memory_limit_bytes = memory_limit_bytes
         self._changed = changed
@@ -138,14 +151,22 @@ class _Run:
         self._thread.start()
 
     def _work(self) -> None:
+        outcome = self._look()
+        if self._bench.is_shared and outcome is not None and not isinstance(outcome, (Skipped, MissingExtra)):
+            self._bench = self._plugin.fork()
+            outcome = self._look()
+        self._outcome = outcome
+        self._changed.set()
+
+    def _look(self) -> BaseException | None:
         try:
             try:
                 self._check.look(self._bench)
             finally:
                 self._bench.close()
         except BaseException as error:  # noqa: BLE001 - judged in look()
-            self._outcome = error
-        self._changed.set()
+            return error
+        return None
 
     def look(self) -> Result | None:
         """Return the result if the check has ended; kill its plugin if that is overdue."""

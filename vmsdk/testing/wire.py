@@ -1,7 +1,8 @@
-"""Raw calls, which go past the caches of the host, as checks need them."""
+"""Calls that go past the rules and caches of the host, as checks need them."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from vmsdk._pb.vm import vm_pb2 as pb
@@ -17,8 +19,13 @@ from vmsdk.host.engine import call_failed
 from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
 from vmsdk.host.sqlite import SQLiteDatabase
-from vmsdk.testing.bench import CALL_TIMEOUT_S
+from vmsdk.testing.contract import Violation
 
+# Longer than a node's, since a busy machine is not the plugin's fault.
+CALL_TIMEOUT_S = 20.0
+PROMPT_S = 10.0
+CONNECT_TIMEOUT_S = 5.0
+HELD_CALLS = 16
 NO_RESPONSE = (grpc.StatusCode.DEADLINE_EXCEEDED.name, grpc.StatusCode.UNAVAILABLE.name)
 
 
@@ -76,3 +83,73 @@ def storage() -> Iterator[dict[str, Any]]:
     """
     with SQLiteDatabase() as database, TemporaryDirectory(prefix="vmsdk-check-") as directory:
         yield {"database": database, "chain_data_dir": Path(directory)}
+
+
+@contextmanager
+def waits_held(host: Host, count: int = HELD_CALLS) -> Iterator[None]:
+    """Keep *count* calls of WaitForEvent under way."""
+    host.chain.end_events()
+    calls = [host.client.WaitForEvent.start(Empty()) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for each in calls:
+            each.cancel()
+
+
+def check_prompt(host: Host, method: str, during: str) -> None:
+    """Raise `Violation` if *method* does not return in time while the VM does something else."""
+    try:
+        call(host, method, Empty(), PROMPT_S)
+    except CallFailed as error:
+        if error.code == grpc.StatusCode.DEADLINE_EXCEEDED.name:
+            raise Violation(
+                f"{method} waits for other calls",
+                sent=f"{method} during {during}",
+                got=f"nothing for {PROMPT_S:.0f} s",
+                node="Health holds the chain's lock, and Gather the whole metrics page, for as long",
+                cure="calls that wait must not use up the server's threads, nor hold a lock",
+            ) from None
+
+
+def returns(host: Host, method: str, request: Message) -> None:
+    """Call a method of a VM that is shut down. Raises `Violation` if it hangs."""
+    try:
+        call(host, method, request, PROMPT_S)
+    except CallFailed as error:
+        if error.code == grpc.StatusCode.DEADLINE_EXCEEDED.name:
+            raise Violation(
+                f"{method} hangs after Shutdown",
+                sent=f"Shutdown, then {method}",
+                got=f"nothing for {PROMPT_S:.0f} s",
+                node="a graceful stop waits for the call, so the process is killed",
+                cure="let calls fail once the VM is shut down",
+            ) from None
+
+
+def dial(address: str) -> socket.socket:
+    """Connect to *address*, ``host:port`` or ``unix:path``. Raises `OSError`."""
+    scheme, colon, path = address.partition(":")
+    if scheme == "unix" and colon:
+        client = socket.socket(socket.AF_UNIX)
+        try:
+            client.settimeout(CONNECT_TIMEOUT_S)
+            client.connect(path)
+        except OSError:
+            client.close()
+            raise
+        return client
+    host, _, port = address.rpartition(":")
+    try:
+        return socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S)
+    except (ValueError, OverflowError) as error:
+        raise OSError(f"{address!r} is not an address: {error}") from None
+
+
+def connects(address: str) -> bool:
+    """Whether something listens at *address*."""
+    try:
+        dial(address).close()
+    except OSError:
+        return False
+    return True

@@ -398,3 +398,66 @@ class StatusIsAlwaysProcessing(GoodVM):
 
     def status(self, block: Block) -> pb.Status.ValueType:
         return pb.STATUS_PROCESSING
+
+
+class GenesisFromClockInSeconds(GoodVM):
+    """The genesis block contains the second at which the node first started."""
+
+    found_by = "blocks.genesis-is-the-same-on-every-node"
+
+    def Initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
+        request.genesis_bytes += str(int(time.time())).encode()
+        return super().Initialize(request)
+
+
+class GenesisInLocalTime(GoodVM):
+    """The genesis block contains the node's time zone."""
+
+    found_by = "blocks.genesis-is-the-same-on-every-node"
+
+    def Initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
+        request.genesis_bytes += time.strftime("%H:%M", time.localtime(0)).encode()
+        return super().Initialize(request)
+
+
+class LocalTime(GoodVM):
+    """The ID depends on the node's time zone."""
+
+    found_by = "blocks.peers-accept-each-others-blocks"
+
+    def parsed(self, data: bytes) -> pb.ParseBlockResponse:
+        response = super().parsed(data)
+        if response.height:
+            response.id = hashlib.sha256(data + time.ctime(response.timestamp.seconds).encode()).digest()
+        return response
+
+
+class AnyHeight(GoodVM):
+    """BlockVerify does not look at the height."""
+
+    found_by = "blocks.wrong-heights-and-parents-are-invalid"
+
+    def verify(self, block: Block) -> None:
+        if self.find(block.parent_id) is None:
+            raise ValueError("unknown parent")
+        self.undecided[block.id] = block
+
+
+class AnyParent(GoodVM):
+    """BlockVerify takes a block whose parent it does not know for a child of the tip."""
+
+    found_by = "blocks.wrong-heights-and-parents-are-invalid"
+
+    def verify(self, block: Block) -> None:
+        if block.height != self.tip().height + 1:
+            raise ValueError("wrong height")
+        self.undecided[block.id] = block
+
+
+class LimitedBatch(GoodVM):
+    """BatchedParseBlock returns 256 blocks at most."""
+
+    found_by = "blocks.batch-keeps-the-order"
+
+    def BatchedParseBlock(self, request: pb.BatchedParseBlockRequest) -> pb.BatchedParseBlockResponse:
+        return super().BatchedParseBlock(pb.BatchedParseBlockRequest(request=request.request[:256]))

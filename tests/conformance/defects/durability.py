@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from tests.conformance.goodvm import Block, GoodVM
+from tests.conformance.goodvm import UNLIMITED, Block, GoodVM
 from vmsdk._pb.vm import vm_pb2 as pb
 
 
@@ -103,3 +106,45 @@ class PreferenceIsTheTip(GoodVM):
         if preferred is not None:
             self.write({b"block" + preferred.id: preferred.raw})
         return response
+
+
+class WritesAfterBootstrapping(GoodVM):
+    """Blocks that are accepted while bootstrapping are written when normal operation begins."""
+
+    found_by = "durability.bootstrapped-blocks-survive-a-kill"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.kept: dict[bytes, bytes] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.kept[key] if key in self.kept else super().get(key)
+
+    def write(self, puts: dict[bytes, bytes]) -> None:
+        if self.state == pb.STATE_BOOTSTRAPPING:
+            self.kept.update(puts)
+        else:
+            super().write(puts)
+
+    def SetState(self, request: pb.SetStateRequest) -> pb.SetStateResponse:
+        response = super().SetState(request)
+        if request.state == pb.STATE_NORMAL_OP and self.kept:
+            self.write(self.kept)
+        return response
+
+
+class RestartReportsNoBytes(GoodVM):
+    """After a restart, Initialize and SetState know the tip's ID and height, but not its bytes."""
+
+    found_by = "durability.blocks-survive-a-restart"
+    restarted = False
+
+    def Initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
+        self.database = grpc.insecure_channel(request.db_server_addr, UNLIMITED)
+        self.restarted = self.get(b"last") is not None
+        self.database.close()
+        return super().Initialize(request)
+
+    def last_accepted_fields(self) -> dict[str, Any]:
+        fields = super().last_accepted_fields()
+        return {**fields, "bytes": b""} if self.restarted else fields

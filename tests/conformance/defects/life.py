@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,17 @@ from tests.conformance.goodvm import GoodVM
 from vmsdk._pb.vm import vm_pb2 as pb
 
 SLEEPER = [sys.executable, "-I", "-S", "-c", "import threading; threading.Event().wait(60)"]
+
+
+class NoNormalOperation(GoodVM):
+    """Normal operation needs peers."""
+
+    found_by = "life.reaches-normal-operation"
+
+    def SetState(self, request: pb.SetStateRequest) -> pb.SetStateResponse:
+        if request.state == pb.STATE_NORMAL_OP:
+            raise ValueError("no peers")
+        return super().SetState(request)
 
 
 class ShutdownNeedsInitialize(GoodVM):
@@ -278,3 +290,60 @@ class HangsAfterShutdown(GoodVM):
         if self.shut_down.is_set():
             threading.Event().wait()
         return super().GetBlock(request)
+
+
+class DiesOfItsConfiguration(GoodVM):
+    """It ends if it can't read its configuration."""
+
+    found_by = "life.survives-a-bad-configuration"
+
+    def Initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
+        try:
+            request.config_bytes.decode()
+        except UnicodeDecodeError:
+            os._exit(1)
+        return super().Initialize(request)
+
+
+class DiesOfItsGenesis(GoodVM):
+    """It ends if it can't read its genesis."""
+
+    found_by = "life.survives-a-bad-configuration"
+
+    def Initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
+        if b"\0" in request.genesis_bytes:
+            os._exit(1)
+        return super().Initialize(request)
+
+
+class LeavesTemporaryFiles(GoodVM):
+    """It keeps what it has downloaded in a temporary folder."""
+
+    found_by = "life.leaves-no-temporary-file"
+
+    def Initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
+        tempfile.mkdtemp(prefix="vm-")
+        return super().Initialize(request)
+
+
+class FixedPort(GoodVM):
+    """It serves its metrics at a port of its own choice."""
+
+    found_by = "life.chains-run-side-by-side"
+
+    def Initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
+        # Another process that runs this defect at the same time would take the port.
+        port = 20_000 + os.getppid() % 10_000
+        self.metrics = socket.create_server(("127.0.0.1", port))
+        return super().Initialize(request)
+
+
+class ShutdownWaitsForItself(GoodVM):
+    """A second Shutdown waits for a lock that the first one has taken for good."""
+
+    found_by = "life.calls-after-shutdown-return"
+
+    def Shutdown(self, request: Empty) -> Empty:
+        if self.shut_down.is_set():
+            threading.Event().wait()
+        return super().Shutdown(request)

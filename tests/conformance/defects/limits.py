@@ -164,3 +164,37 @@ class TooManyPings(GoodVM):
     options: ClassVar[list[tuple[str, int]]] = [
         (name, value) for name, value in UNLIMITED if "ping" not in name and "keepalive" not in name
     ]
+
+
+class LeaksDescriptors(GoodVM):
+    """Health opens a file and does not close it."""
+
+    found_by = "limits.descriptors-stay-few"
+
+    def Health(self, request: Empty) -> pb.HealthResponse:
+        os.open("/dev/null", os.O_RDONLY)
+        return super().Health(request)
+
+
+class LeaksThreads(GoodVM):
+    """Each message starts a thread that does not end."""
+
+    found_by = "limits.descriptors-stay-few"
+
+    def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        return Empty()
+
+
+class Spins(GoodVM):
+    """It looks for work in a loop."""
+
+    found_by = "limits.idleness-costs-no-processor"
+
+    def SetState(self, request: pb.SetStateRequest) -> pb.SetStateResponse:
+        threading.Thread(target=self.spin, daemon=True).start()
+        return super().SetState(request)
+
+    def spin(self) -> None:
+        while not self.shut_down.is_set():
+            pass

@@ -10,6 +10,8 @@ import traceback
 from google.protobuf.empty_pb2 import Empty
 
 from tests.conformance.goodvm import GoodVM
+from vmsdk._pb.appsender import appsender_pb2
+from vmsdk._pb.appsender.appsender_grpc import AppSender
 from vmsdk._pb.vm import vm_pb2 as pb
 
 
@@ -206,4 +208,29 @@ class HangsOnLateGossip(GoodVM):
     def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
         if self.shut_down.is_set():
             threading.Event().wait()
+        return Empty()
+
+
+class LogsEachBadBlock(GoodVM):
+    """It logs a traceback for each block that it can't parse."""
+
+    found_by = "messages.garbage-does-not-flood-the-log"
+
+    def ParseBlock(self, request: pb.ParseBlockRequest) -> pb.ParseBlockResponse:
+        try:
+            return super().ParseBlock(request)
+        except ValueError:
+            traceback.print_exc()
+            raise
+
+
+class RespondsTwice(GoodVM):
+    """A request gets an error, and then a response as well."""
+
+    found_by = "messages.requests-get-one-response"
+
+    def AppRequest(self, request: pb.AppRequestMsg) -> Empty:
+        super().AppRequest(request)
+        response = appsender_pb2.SendAppResponseMsg(node_id=request.node_id, request_id=request.request_id)
+        self.call(self.node, AppSender.SendAppResponse, response)
         return Empty()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import random
 import sys
 import time
@@ -15,25 +16,51 @@ import vmsdk
 from vmsdk import chain
 from vmsdk.http import JSONRPC
 
+heard: list[str] = []
+
+
+def _texts() -> set[str]:
+    return {str(each) for each in range(20)}
+
+
 SOURCES: dict[bytes, Any] = {
     b"a clock": lambda: int(time.time()),
     b"the local time": lambda: time.localtime(0).tm_hour,
     b"a hash": lambda: hash("text"),
     b"randomness": random.random,
     b"a uuid": uuid.uuid4,
-    b"a set's order": lambda: list({str(each) for each in range(20)}),
-    b"a dict from a set": lambda: dict.fromkeys({str(each) for each in range(20)}),
+    b"a set's order": lambda: list(_texts()),
+    b"a dict from a set": lambda: dict.fromkeys(_texts()),
     b"an address": lambda: id(SOURCES),
+    b"a float's text": lambda: repr(sum(1 / (1 + int(each)) for each in _texts())),
+    b"a locale": lambda: (locale.setlocale(locale.LC_ALL, ""), f"{1.5:n}"),
+    b"gossip": lambda: int("gossip" in heard),
+    b"a bug in gossip": lambda: "",
+    b"death by gossip": lambda: "",
     b"nothing": lambda: "",
 }
 
 
 class Fickle(chain.Chain):
+    source = b""
+
+    def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
+        self.source = genesis
+        super().initialize(ctx, genesis, upgrade, config)
+
     def genesis(self, state: chain.State, data: bytes) -> None:
         state[b"source"] = data
 
     def execute(self, state: chain.State, tx: bytes, block: chain.Header) -> None:
         state[b"found"] = str(SOURCES[state[b"source"]]()).encode()
+
+    def app_gossip(self, node_id: vmsdk.NodeID, message: bytes) -> None:
+        heard.append("gossip")
+        if self.source == b"a bug in gossip":
+            raise ValueError("this gossip is not understood")
+        if self.source == b"death by gossip":
+            raise vmsdk.Fatal("this gossip can't be borne")
+        super().app_gossip(node_id, message)
 
     def create_handlers(self) -> dict[str, Any]:
         return {"": JSONRPC({"write": self.write})}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -118,3 +119,41 @@ def test_a_plugin_that_ends_at_once_is_checked_for_its_handshake_only(
     assert "only the handshake is checked" in out
     assert "| no such luck" in out
     assert " http." not in out
+
+
+def test_a_chain_that_does_not_start_is_checked_for_that_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "vm.py"
+    file.write_text("import no_such_library\n")
+    arguments = ["--only", "life", "blocks", "--jobs", "1"]
+    assert cli.main(["check", str(file), *arguments]) == 1
+    out = capsys.readouterr().out
+    assert "the chain doesn't start, so only that is checked: " in out
+    assert "No module named 'no_such_library'" in out
+    assert "\n1 violated in " in out
+
+
+def test_a_program_for_another_machine_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "plugin"
+    file.write_bytes(b"\x7fELF" + bytes(60))
+    file.chmod(0o755)
+    assert cli.main(["check", str(file)]) == 2
+    assert f"{file} is not a program for this machine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "status", "text"),
+    [
+        ("h11", ["--only", "http.upgrades-get-a-response"], 0, "HTTP needs the package h11: pip install"),
+        ("httpx", ["--request", "/ {}"], 2, "sending transactions needs the package httpx: pip install"),
+    ],
+)
+def test_a_missing_library_is_named(
+    plugin: str, missing: str, arguments: list[str], status: int, text: str
+) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from vmsdk import cli; exit(cli.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "check", plugin, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert text in done.stdout + done.stderr

@@ -254,6 +254,28 @@ def test_a_held_call_waits(chain: Chain) -> None:
     assert built.is_set()
 
 
+def test_a_call_of_the_vm_can_fail(chain: Chain) -> None:
+    chain.submit(b"a")
+    chain.faults.fail("BuildBlock", "no luck")
+    with pytest.raises(CallFailed, match="BuildBlock: no luck"):
+        chain.build()
+
+
+@pytest.mark.parametrize("process", [False, True])
+def test_a_call_that_is_cancelled_can_be_made_again(make: Callable[..., Chain], process: bool) -> None:
+    chain = make(process=process).start()
+    chain.submit(b"a")
+    chain.faults.cancel("BuildBlock")
+    with pytest.raises(CallFailed, match="has cancelled the call"):
+        chain.build()
+    assert chain.build(wait=False).height == 1
+
+
+def test_only_calls_of_the_vm_are_cancelled(chain: Chain) -> None:
+    with pytest.raises(ValueError, match="the VM has no method 'WriteBatch'"):
+        chain.faults.cancel("WriteBatch")
+
+
 def test_garbage_is_survived(chain: Chain) -> None:
     chain.send_garbage(60)
     assert chain.produce(b"a").height == 1
@@ -290,6 +312,16 @@ def test_gossip_reaches_peers(chain: Chain, scrambled: bool) -> None:
     peer.accept(block)
     chain.follow(peer)
     assert notes(chain) == notes(peer) == [b"a", b"b"]
+
+
+def test_requests_are_scrambled_too(chain: Chain) -> None:
+    peer = chain.peer()
+    chain.faults.scramble()
+    before = peer.faults.reached["AppRequest"]
+    chain.vm.ctx.sender.send_app_request([peer.node_id], 1_001, b"a request")
+    peer.wait_until(lambda: peer.faults.reached["AppRequest"] > before)
+    chain.faults.clear()
+    peer.wait_until(lambda: peer.faults.reached["AppRequest"] >= before + 2)
 
 
 def test_a_peer_syncs_the_state(make: Callable[..., Chain]) -> None:

@@ -73,3 +73,11 @@ def test_a_defect_is_found(vm: type[Notes], name: str, text: str) -> None:
 def test_an_unknown_check_is_refused() -> None:
     with pytest.raises(ValueError, match="the checks are blocks, forks"):
         check(Notes, only=["block"])
+
+
+def test_a_class_that_another_process_cant_import_is_not_skipped_in_silence() -> None:
+    class Local(Notes):
+        pass
+
+    with pytest.warns(UserWarning, match="skipped the replay .* top level of its module"):
+        assert check(Local, txs=TXS, only=["blocks", "replay"]) == ["blocks"]

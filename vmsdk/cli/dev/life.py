@@ -128,7 +128,12 @@ class Life:
                 data.keep(genesis)
                 self._announce(name, data, host.chain)
                 if not self._settings.alone:
-                    self._shadow = Shadow(host, self._starter.shadow_command, report=self._screen.warning)
+                    self._shadow = Shadow(
+                        host,
+                        self._starter.shadow_command,
+                        report=self._screen.warning,
+                        log=self._screen.shadow_line,
+                    )
                 host.chain.on_accepted = self._accepted
                 self._control.begin(host, self._build_failed)
                 self._over.wait()

@@ -31,6 +31,7 @@ _STYLES = {
     "CRITICAL": "bold red",
     "FATAL": "bold red",
 }
+_ERRORS = ("ERROR", "CRITICAL", "FATAL")
 
 
 class _Closed(Exception):
@@ -58,6 +59,7 @@ class Screen:
         self._closed = False
         self._line_styles: dict[str, str] = {}
         """The style of each stream's last line, for indented lines that continue it."""
+        self._shadow_failed = False
 
     def facts(self, title: str, facts: Sequence[tuple[str, str]], hint: str) -> None:
         """Show the running VM: labels with values, and a hint such as a command to copy."""
@@ -94,6 +96,14 @@ class Screen:
             style = self._line_styles.get(stream, "") if line[:1].isspace() else ""
         self._line_styles[stream] = style
         self._print(Text.assemble(("vm | ", "dim"), (line, style)))
+
+    def shadow_line(self, stream: str, line: str) -> None:
+        """Show a line of the VM's shadow if it is of an error: most others are the VM's own."""
+        match = _LEVEL.match(line)
+        if match is not None:
+            self._shadow_failed = match["level"] in _ERRORS
+        if self._shadow_failed and (match is not None or line[:1].isspace()):
+            self._print(Text.assemble(("shadow | ", "dim"), (line, _STYLES["ERROR"])))
 
     def note(self, text: str) -> None:
         """Show something that went well."""

@@ -62,7 +62,7 @@ def _check(got: list[bytes], wanted: list[bytes], message: str, sent: str, cure:
 @contract("ancestors", severity=Severity.MISBEHAVES, source=SOURCE)
 def unknown_block_has_none(bench: Bench) -> None:
     """GetAncestors of an unknown ID returns OK with an empty list."""
-    with bench.start() as host:
+    with bench.chain() as host:
         got = _ancestors(host, os.urandom(32))
         _check(got, [], "an unknown block has ancestors", "an unknown ID", "return an empty list")
 
@@ -84,7 +84,7 @@ def newest_comes_first(bench: Bench) -> None:
 @contract("ancestors", severity=Severity.MISBEHAVES, source=SOURCE, needs_blocks=True)
 def count_is_limited(bench: Bench) -> None:
     """GetAncestors returns at most `max_blocks_num` blocks."""
-    with bench.start() as host:
+    with bench.chain() as host:
         blocks = _grown(bench, host)
         for count in (1, 3):
             _check(
@@ -99,7 +99,7 @@ def count_is_limited(bench: Bench) -> None:
 @contract("ancestors", severity=Severity.MISBEHAVES, source=SOURCE, needs_blocks=True)
 def size_is_limited(bench: Bench) -> None:
     """GetAncestors returns at most `max_blocks_size` bytes, with 4 more for each block."""
-    with bench.start() as host:
+    with bench.chain() as host:
         blocks = _grown(bench, host)
         size = sum(len(raw) + OVERHEAD_BYTES for raw in blocks[:3])
         for limit, count in ((size, 3), (size - 1, 2)):
@@ -115,7 +115,7 @@ def size_is_limited(bench: Bench) -> None:
 @contract("ancestors", severity=Severity.MISBEHAVES, source=SOURCE, needs_blocks=True)
 def first_block_is_returned_always(bench: Bench) -> None:
     """GetAncestors returns the block itself even if no byte or no time is left."""
-    with bench.start() as host:
+    with bench.chain() as host:
         blocks = _grown(bench, host)
         # The proposervm subtracts what it has used, so both can be negative.
         for limits in ({"size": 0}, {"size": -1}, {"time_ns": 0}, {"time_ns": -1}):

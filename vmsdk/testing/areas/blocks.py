@@ -8,6 +8,7 @@ import random
 from google.protobuf.message import Message
 
 from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk.chain.replica import HASH_SEED, LOCALE, TIME_ZONE
 from vmsdk.host.block import Block
 from vmsdk.host.errors import CallFailed, InvalidResponse
 from vmsdk.host.node import Host
@@ -19,7 +20,16 @@ VM_CLIENT = "vms/rpcchainvm/vm_client.go"
 VM_SERVER = "vms/rpcchainvm/vm_server.go"
 MALFORMED_IDS = (b"", b"\x01", bytes(31), bytes(33), bytes(1024 * 1024))
 FORK_DEPTH = 5
+_NEXT_SECOND_S = 1.0
+_MANY = 1_000
+_HEADER_BYTES = 256
 _FLIPS = 32
+
+
+def elsewhere(command: list[str]) -> list[str]:
+    """Return a command that runs *command* under another hash seed, time zone and locale."""
+    variables = (f"TZ={TIME_ZONE}", f"LC_ALL={LOCALE}", f"PYTHONHASHSEED={HASH_SEED}")
+    return ["/usr/bin/env", *variables, *command]
 
 
 def garbage() -> list[bytes]:
@@ -33,15 +43,18 @@ def garbage() -> list[bytes]:
 @contract("blocks", severity=Severity.STOPS, source=VM_CLIENT)
 def genesis_is_the_same_on_every_node(bench: Bench) -> None:
     """The same genesis bytes give the same first block on every node."""
-    blocks = []
-    for _ in range(2):
-        with bench.initialized() as host:
-            blocks.append(host.chain.last_accepted)
-    first, second = blocks
+    with bench.initialized() as host:
+        first = host.chain.last_accepted
+        # A clock in whole seconds must have moved on.
+        host.process.wait(_NEXT_SECOND_S)
+    bench.command = elsewhere(bench.command)
+    with bench.initialized() as host:
+        second = host.chain.last_accepted
     if first != second:
         raise Violation(
             "two nodes have different genesis blocks",
-            sent="Initialize with the same genesis, to two processes with empty databases",
+            sent="Initialize with the same genesis, to two processes with empty databases, the second "
+            "one a second later and in another time zone",
             got=f"{first!r} at {first.timestamp}, then {second!r} at {second.timestamp}",
             node="it would accept no block of its peers",
             cure="derive it from the genesis bytes alone: no clock, no randomness, no hash seed",
@@ -94,7 +107,7 @@ def _name(error: int) -> str:
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT)
 def unknown_block_is_not_found(bench: Bench) -> None:
     """GetBlock of an unknown ID returns OK with `err = NOT_FOUND`."""
-    with bench.start() as host:
+    with bench.chain() as host:
         unknown = os.urandom(32)
         try:
             response = get(host, unknown)
@@ -119,7 +132,7 @@ def unknown_block_is_not_found(bench: Bench) -> None:
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
 def parse_is_pure(bench: Bench) -> None:
     """Parsing a block changes nothing and gives the same block each time."""
-    with bench.start() as host:
+    with bench.chain() as host:
         block = bench.build(host)
         before = host.services.database.space.items()
         first, second = parse(host, block.raw), parse(host, block.raw)
@@ -144,7 +157,7 @@ def parse_is_pure(bench: Bench) -> None:
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
 def built_block_parses_back(bench: Bench) -> None:
     """The bytes of a built block parse to the block that BuildBlock returned."""
-    with bench.start() as host:
+    with bench.chain() as host:
         block = bench.build(host)
         wrong = difference(block, parse(host, block.raw), "ParseBlock")
         if wrong:
@@ -160,7 +173,7 @@ def built_block_parses_back(bench: Bench) -> None:
 @contract("blocks", severity=Severity.STOPS, source=VM_CLIENT, needs_blocks=True)
 def verified_and_accepted_blocks_are_found(bench: Bench) -> None:
     """GetBlock finds a block from its verification on, and after it is accepted."""
-    with bench.start() as host:
+    with bench.chain() as host:
         block = bench.build(host)
         host.chain.verify(block)
         _check_reported(host, block, "a verified block")
@@ -175,7 +188,7 @@ def verified_and_accepted_blocks_are_found(bench: Bench) -> None:
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_SERVER)
 def garbage_is_refused(bench: Bench) -> None:
     """Bytes that are not a block are refused and do no harm."""
-    with bench.start() as host:
+    with bench.chain() as host:
         for data in garbage():
             requests: list[tuple[str, Message]] = [
                 ("ParseBlock", pb.ParseBlockRequest(bytes=data)),
@@ -198,7 +211,7 @@ def garbage_is_refused(bench: Bench) -> None:
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
 def other_bytes_are_another_block(bench: Bench) -> None:
     """Changed, longer or shorter bytes don't parse to a block with the same ID."""
-    with bench.start() as host:
+    with bench.chain() as host:
         block = bench.build(host)
         raw = block.raw
         changed = [raw + b"\x00", raw[:-1]]
@@ -248,7 +261,7 @@ def malformed_ids_are_refused(bench: Bench) -> None:
 @contract("blocks", severity=Severity.BETTER_NOT, source=VM_SERVER)
 def unknown_blocks_are_not_decided(bench: Bench) -> None:
     """BlockAccept and BlockReject of an unknown ID are errors."""
-    with bench.start() as host:
+    with bench.chain() as host:
         unknown = os.urandom(32)
         requests: list[tuple[str, Message]] = [
             ("BlockAccept", pb.BlockAcceptRequest(id=unknown)),
@@ -269,7 +282,7 @@ def unknown_blocks_are_not_decided(bench: Bench) -> None:
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
 def batch_keeps_the_order(bench: Bench) -> None:
     """BatchedParseBlock returns one block for each, in the order of the request."""
-    with bench.start() as host:
+    with bench.chain() as host:
         blocks = [*bench.grow(host, 2), bench.build(host)]
         datas = [blocks[index].raw for index in (2, 0, 1, 0)]
         batch = call(host, "BatchedParseBlock", pb.BatchedParseBlockRequest(request=datas)).response
@@ -284,6 +297,16 @@ def batch_keeps_the_order(bench: Bench) -> None:
             )
         if call(host, "BatchedParseBlock", pb.BatchedParseBlockRequest()).response:
             raise Violation("BatchedParseBlock of nothing returns blocks", sent="BatchedParseBlock([])")
+        many = pb.BatchedParseBlockRequest(request=[datas[0]] * _MANY)
+        count = len(call(host, "BatchedParseBlock", many).response)
+        if count != _MANY:
+            raise Violation(
+                "BatchedParseBlock has a limit of blocks",
+                sent=f"BatchedParseBlock with {_MANY} blocks",
+                got=f"{count} blocks",
+                node="it can't bootstrap from its peers",
+                cure="return a block for each item, however many there are",
+            )
         broken = pb.BatchedParseBlockRequest(request=[datas[0], b"\x00", datas[1]])
         if attempt(host, "BatchedParseBlock", broken) is not None:
             raise Violation(
@@ -303,7 +326,7 @@ def batch_keeps_the_order(bench: Bench) -> None:
 )
 def build_follows_the_preference(bench: Bench) -> None:
     """BuildBlock builds on the preferred block, at the next height and no earlier."""
-    with bench.start() as host:
+    with bench.chain() as host:
         first, second = bench.siblings(host)
         for parent in (second, first):
             host.chain.prefer(parent.id)
@@ -319,10 +342,36 @@ def build_follows_the_preference(bench: Bench) -> None:
                 )
 
 
+@contract(
+    "blocks", severity=Severity.MISBEHAVES, source="snow/consensus/snowman/topological.go", needs_blocks=True
+)
+def wrong_heights_and_parents_are_invalid(bench: Bench) -> None:
+    """BlockVerify refuses a block whose height is not its parent's plus 1, or without a parent."""
+    with bench.start() as host:
+        known = bench.grow(host, 1)[0]
+        block = bench.build(host)
+        for place in range(min(len(block.raw), _HEADER_BYTES)):
+            data = block.raw[:place] + bytes([block.raw[place] ^ 1]) + block.raw[place + 1 :]
+            parsed = attempt(host, "ParseBlock", pb.ParseBlockRequest(bytes=data))
+            if parsed is None or (parsed.parent_id, parsed.height) == (block.parent_id, block.height):
+                continue
+            if attempt(host, "BlockVerify", pb.BlockVerifyRequest(bytes=data)) is None:
+                continue
+            orphan = parsed.parent_id != known.id
+            raise Violation(
+                "a block without a parent is valid" if orphan else "a block with a wrong height is valid",
+                sent=f"BlockVerify of a block at height {parsed.height} on {parsed.parent_id.hex()}; last "
+                f"accepted is {known!r}",
+                got="the status OK",
+                node="any peer can make it accept blocks that don't follow each other",
+                cure="verify that the parent is known, and that the height is the parent's plus 1",
+            )
+
+
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
 def verify_returns_the_timestamp(bench: Bench) -> None:
     """BlockVerify returns the block's own timestamp."""
-    with bench.start() as host:
+    with bench.chain() as host:
         block = bench.build(host)
         request = pb.BlockVerifyRequest(bytes=block.raw)
         if block.verify_with_context:
@@ -365,7 +414,7 @@ def failed_verification_can_be_retried(bench: Bench) -> None:
 @contract("blocks", severity=Severity.BETTER_NOT, source="vms/proposervm/block.go", needs_blocks=True)
 def block_can_be_verified_twice(bench: Bench) -> None:
     """A block is verified once for each block that wraps it, then accepted once."""
-    with bench.start() as host:
+    with bench.chain() as host:
         block = bench.build(host)
         host.chain.verify(block)
         try:
@@ -405,7 +454,7 @@ def preference_can_be_repeated(bench: Bench) -> None:
 @contract("blocks", severity=Severity.MISBEHAVES, source="snow/engine/snowman/engine.go", needs_blocks=True)
 def failed_build_is_harmless(bench: Bench) -> None:
     """BuildBlock without work fails or builds, and the next block is built all the same."""
-    with bench.start() as host:
+    with bench.chain() as host:
         attempt(host, "BuildBlock", pb.BuildBlockRequest())
         bench.alive(host)
         (block,) = bench.grow(host, 1)
@@ -436,6 +485,7 @@ def peers_accept_each_others_blocks(bench: Bench) -> None:
     """A node accepts from their bytes the blocks that another built, also while bootstrapping."""
     with bench.start() as host:
         early, late = bench.grow(host, 2), bench.grow(host, 1)
+    bench.command = elsewhere(bench.command)
     with bench.start(blocks=[block.raw for block in early]) as peer:
         if peer.chain.last_accepted.id != early[-1].id:
             raise Violation(
@@ -529,7 +579,7 @@ def _check_heights(host: Host, blocks: list[Block]) -> None:
 )
 def status_is_reported(bench: Bench) -> None:
     """Protocol 35 sends with each block whether it is processing, rejected or accepted."""
-    with bench.start() as host:
+    with bench.chain() as host:
         block = host.chain.last_accepted
         for method, response in (("GetBlock", get(host, block.id)), ("ParseBlock", parse(host, block.raw))):
             if response.status != pb.STATUS_ACCEPTED:

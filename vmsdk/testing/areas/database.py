@@ -64,7 +64,7 @@ class Writes:
 @contract("database", severity=Severity.MISBEHAVES, source="database/rpcdb/db_server.go", needs_blocks=True)
 def iterators_are_released(bench: Bench) -> None:
     """The VM releases its iterators, or the node keeps them until the chain stops."""
-    with bench.start() as host:
+    with bench.chain() as host:
         bench.grow(host, 1)
         database = host.services.database
         before = database.open_iterators

@@ -5,7 +5,8 @@ from __future__ import annotations
 from vmsdk.host.block import Block
 from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
-from vmsdk.testing.bench import Bench
+from vmsdk.state import State
+from vmsdk.testing.bench import Bench, short
 from vmsdk.testing.contract import Severity, Violation, contract
 from vmsdk.testing.wire import difference, get, storage
 
@@ -27,6 +28,16 @@ def _check_tip(host: Host, blocks: list[Block], after: str) -> None:
             else "it gets the blocks from its peers again",
             cure="write the last accepted ID in the batch that accepts a block, and nowhere else",
         )
+    for field in ("parent_id", "height", "timestamp", "raw"):
+        ours, theirs = getattr(blocks[-1], field), getattr(tip, field)
+        if ours != theirs:
+            raise Violation(
+                f"the {field} of the last accepted block is another one {after}",
+                sent=f"BlockAccept up to {blocks[-1]!r}, and Initialize in a new process",
+                got=f"{short(theirs) if isinstance(theirs, bytes) else theirs}",
+                node="it takes the block for another one, or serves peers what they can't parse",
+                cure="return the stored block's own fields from Initialize and SetState",
+            )
     for block in blocks:
         found = get(host, block.id)
         wrong = f"err {found.err}" if found.err else difference(block, found, "GetBlock")
@@ -78,6 +89,26 @@ def blocks_survive_a_kill(bench: Bench) -> None:
             _check_tip(host, blocks, "after a kill")
             blocks += bench.grow(host, 1)
             _check_tip(host, blocks, "after a kill")
+
+
+@contract("durability", severity=Severity.MISBEHAVES, source=CHAIN_STATE, needs_blocks=True)
+def bootstrapped_blocks_survive_a_kill(bench: Bench) -> None:
+    """Bootstrapping goes on after a SIGKILL where it was, and comes to the same block."""
+    with bench.start() as host:
+        blocks = bench.grow(host, 4)
+    with storage() as kept:
+        with bench.connected(**kept) as host:
+            genesis = host.chain.initialize()
+            host.chain.set_state(State.BOOTSTRAPPING)
+            host.chain.bootstrap(block.raw for block in blocks[:2])
+            host.kill()
+        with bench.connected(**kept) as host:
+            host.chain.initialize()
+            _check_tip(host, [genesis, *blocks[:2]], "after a kill while bootstrapping")
+            host.chain.set_state(State.BOOTSTRAPPING)
+            host.chain.bootstrap(block.raw for block in blocks)
+            host.chain.begin_normal_operation()
+            _check_tip(host, [genesis, *blocks], "after a kill while bootstrapping")
 
 
 @contract("durability", severity=Severity.STOPS, source=PROPOSERVM, needs_blocks=True)

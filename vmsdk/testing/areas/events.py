@@ -67,14 +67,13 @@ def work_is_reported_until_it_is_done(bench: Bench) -> None:
 @contract("events", severity=Severity.STOPS, source=NOTIFIER, needs_blocks=True)
 def work_is_reported_after_a_block(bench: Bench) -> None:
     """Work that arrives while a block is processing is reported after that block is accepted."""
-    with bench.start() as host:
+    with bench.chain() as host:
         block = bench.build(host)
         host.chain.verify(block)
         bench.submit(host)
         host.chain.prefer(block.id)
         host.chain.accept(block)
-        bench.await_work(host)
-        host.chain.produce()
+        host.chain.verify(bench.build_next(host))
 
 
 @contract("events", severity=Severity.BETTER_NOT, source=NOTIFIER, needs_blocks=True)

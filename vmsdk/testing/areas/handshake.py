@@ -7,9 +7,6 @@ import os
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -19,37 +16,26 @@ from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk._pb.vm.runtime import runtime_pb2
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.host.engine import call_failed
-from vmsdk.host.errors import EndedBeforeHandshake, ProtocolMismatch
-from vmsdk.host.plugin import ENGINE_ADDRESS_KEY, HANDSHAKE_TIMEOUT_S, PluginProcess
+from vmsdk.host.errors import CallFailed, EndedBeforeHandshake, ProtocolMismatch
+from vmsdk.host.plugin import ENGINE_ADDRESS_KEY, HANDSHAKE_TIMEOUT_S
 from vmsdk.host.runtime import RuntimeService
 from vmsdk.protocol import protocol
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
+from vmsdk.testing.wire import CONNECT_TIMEOUT_S, call, connects
 
 _RUNTIME = "vms/rpcchainvm/runtime/subprocess/runtime.go"
 _VM = "vms/rpcchainvm/vm.go"
 # How long to wait for what must not come.
 _QUIET_S = 0.3
-_CONNECT_TIMEOUT_S = 5.0
 # A plugin gives its own call of the node 5 s.
 _LONELY_END_S = 10.0
-
-
-@contextmanager
-def announced(bench: Bench, **options: Any) -> Iterator[PluginProcess]:
-    """Start the plugin up to its handshake; kill it at the end."""
-    process = bench.process(**options)
-    process.start()
-    try:
-        yield process
-    finally:
-        process.kill()
 
 
 @contract("handshake", severity=Severity.STOPS, source=_RUNTIME)
 def announces_in_time(bench: Bench) -> None:
     """A plugin that does not call the node within 5 s of its start is stopped."""
-    with announced(bench, handshake_timeout_s=6 * HANDSHAKE_TIMEOUT_S) as process:
+    with bench.announced(handshake_timeout_s=6 * HANDSHAKE_TIMEOUT_S) as process:
         taken_s = process.handshake_s or 0.0
     if taken_s > HANDSHAKE_TIMEOUT_S:
         raise Violation(
@@ -92,7 +78,7 @@ class _Watcher(RuntimeService):
 def binds_before_announcing(bench: Bench) -> None:
     """The node may connect as soon as the plugin has called, so the port must be listening."""
     watcher = _Watcher(bench)
-    with announced(bench, runtime=watcher) as process:
+    with bench.announced(runtime=watcher) as process:
         address = process.address
     if not watcher.was_bound:
         raise Violation(
@@ -108,7 +94,7 @@ def binds_before_announcing(bench: Bench) -> None:
 def announces_once(bench: Bench) -> None:
     """Only the first announcement counts; the node closes the service after it."""
     watcher = _Watcher(bench)
-    with announced(bench, runtime=watcher):
+    with bench.announced(runtime=watcher):
         pass
     if watcher.announcements > 1:
         raise Violation(
@@ -123,7 +109,7 @@ def announces_once(bench: Bench) -> None:
 @contract("handshake", severity=Severity.STOPS, source=_VM)
 def announces_a_loopback_address(bench: Bench) -> None:
     """The node dials the announced text as it is, and resolves no name."""
-    with announced(bench) as process:
+    with bench.announced() as process:
         address = process.address or ""
         reached = connects(address)
     host, _, port = address.rpartition(":")
@@ -145,7 +131,7 @@ def announces_a_loopback_address(bench: Bench) -> None:
 @contract("handshake", severity=Severity.MISBEHAVES, source=_VM)
 def listens_on_loopback_only(bench: Bench) -> None:
     """Calls are not authenticated, so other machines must not reach the plugin."""
-    with announced(bench) as process:
+    with bench.announced() as process:
         port = (process.address or "").rpartition(":")[2]
         if not port.isdecimal():
             raise Skipped("the plugin listens on a Unix socket")
@@ -165,12 +151,12 @@ def listens_on_loopback_only(bench: Bench) -> None:
 def starts_without_environment(bench: Bench) -> None:
     """A node gives a plugin one variable, and no PATH, HOME or LANG."""
     try:
-        with announced(bench, environment={}):
+        with bench.announced(environment={}):
             pass
     except EndedBeforeHandshake as error:
         variables = [f"{name}={value}" for name, value in os.environ.items()]
         bench.command = ["/usr/bin/env", *variables, *bench.command]
-        with announced(bench):
+        with bench.announced():
             pass  # If it doesn't start now either, the environment is not the reason.
         raise Violation(
             "the plugin does not start with an empty environment",
@@ -252,7 +238,7 @@ def _run_alone(bench: Bench, environment: dict[str, str]) -> None:
 def version_before_initialize(bench: Bench) -> None:
     """A node asks for the version first, without initialising the VM."""
     with bench.connected() as host:
-        if not bench.raw(host, "Version", Empty()).version:
+        if not call(host, "Version", Empty()).version:
             raise Violation(
                 "the VM has no version",
                 sent="Version before Initialize",
@@ -278,9 +264,9 @@ def serves_its_protocol(bench: Bench) -> None:
             if name in ("CreateHTTP2Handler", "NewHTTPHandler") and name != spoken.http2_method:
                 continue
             try:
-                bench.raw(host, name, _harmless(name, method.request), timeout_s=_QUIET_S)
-            except grpc.RpcError as error:
-                if call_failed(name, error).code == grpc.StatusCode.UNIMPLEMENTED.name:
+                call(host, name, _harmless(name, method.request), timeout_s=_QUIET_S)
+            except CallFailed as error:
+                if error.code == grpc.StatusCode.UNIMPLEMENTED.name:
                     missing.append(name)
     if missing:
         raise Violation(
@@ -303,7 +289,7 @@ def serves_the_health_service(bench: Bench) -> None:
     """External tools look at a plugin with the standard gRPC health service."""
     with bench.connected() as host:
         try:
-            status = host.client.check_health(_CONNECT_TIMEOUT_S)
+            status = host.client.check_health(CONNECT_TIMEOUT_S)
         except grpc.RpcError as error:
             got = str(call_failed("Check", error))
         else:
@@ -316,31 +302,3 @@ def serves_the_health_service(bench: Bench) -> None:
             node="it does not use the service, but monitoring tools do",
             cure="register grpc.health.v1.Health on the VM's server with the status SERVING",
         )
-
-
-def dial(address: str) -> socket.socket:
-    """Connect to *address*, ``host:port`` or ``unix:path``. Raises `OSError`."""
-    scheme, colon, path = address.partition(":")
-    if scheme == "unix" and colon:
-        client = socket.socket(socket.AF_UNIX)
-        try:
-            client.settimeout(_CONNECT_TIMEOUT_S)
-            client.connect(path)
-        except OSError:
-            client.close()
-            raise
-        return client
-    host, _, port = address.rpartition(":")
-    try:
-        return socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S)
-    except (ValueError, OverflowError) as error:
-        raise OSError(f"{address!r} is not an address: {error}") from None
-
-
-def connects(address: str) -> bool:
-    """Whether something listens at *address*."""
-    try:
-        dial(address).close()
-    except OSError:
-        return False
-    return True

@@ -65,7 +65,7 @@ def genesis_is_found(bench: Bench) -> None:
 @contract("heights", severity=Severity.MISBEHAVES, source=SOURCE)
 def heights_above_the_tip_are_not_found(bench: Bench) -> None:
     """A height above the last accepted block is `err = NOT_FOUND`, not an error."""
-    with bench.start() as host:
+    with bench.chain() as host:
         tip = host.chain.last_accepted.height
         for height in (tip + 1, tip + 1_000_000, 2**63, _MAX_HEIGHT):
             _check_missing(host, height, f"above the last accepted {tip}")
@@ -75,7 +75,7 @@ def heights_above_the_tip_are_not_found(bench: Bench) -> None:
 @contract("heights", severity=Severity.MISBEHAVES, source=SOURCE, needs_blocks=True)
 def heights_are_consecutive(bench: Bench) -> None:
     """Each block has its parent's height plus one."""
-    with bench.start() as host:
+    with bench.chain() as host:
         parent = host.chain.last_accepted
         for block in bench.grow(host, 2):
             if block.height != parent.height + 1:
@@ -103,7 +103,7 @@ def accepted_blocks_are_found(bench: Bench) -> None:
 @contract("heights", severity=Severity.MISBEHAVES, source=SOURCE, needs_blocks=True)
 def undecided_blocks_are_not_found(bench: Bench) -> None:
     """A verified block is not in the height index until it is accepted."""
-    with bench.start() as host:
+    with bench.chain() as host:
         block = bench.build(host)
         _check_missing(host, block.height, "where a block was only built")
         host.chain.verify(block)

@@ -19,10 +19,9 @@ from vmsdk.errors import MissingExtra
 from vmsdk.host.client import CHANNEL_OPTIONS
 from vmsdk.host.engine import call_failed
 from vmsdk.host.node import Host
-from vmsdk.testing.areas.handshake import connects
-from vmsdk.testing.areas.life import running
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
+from vmsdk.testing.wire import connects
 
 if TYPE_CHECKING:
     from vmsdk.host.http.routes import RouteRefused
@@ -127,7 +126,7 @@ def handlers(host: Host) -> Iterator[list[Handler]]:
 @contract("http", severity=Severity.MISBEHAVES, source=_VM_SERVER)
 def handlers_are_created(bench: Bench) -> None:
     """If CreateHandlers or the method for routes by header fails, the chain has no HTTP at all."""
-    with running(bench) as host:
+    with bench.chain() as host:
         error = host.chain.handlers_error
         if error is not None:
             raise Violation(
@@ -148,7 +147,7 @@ def prefixes_are_routes(bench: Bench) -> None:
     except ModuleNotFoundError as error:
         raise MissingExtra("HTTP routes", package=error.name or "h11", extra="testing") from None
 
-    with running(bench) as host:
+    with bench.chain() as host:
         config = host.config
         routes = ChainRoutes(config.protocol, config.chain_id, (), host.chain.handlers, "")
         if routes.refused:
@@ -165,7 +164,7 @@ def prefixes_are_routes(bench: Bench) -> None:
 @contract("http", severity=Severity.MISBEHAVES, source=_VM_SERVER)
 def handlers_are_served(bench: Bench) -> None:
     """An http.HTTP service listens at the address of each handler."""
-    with running(bench) as host, handlers(host) as found:
+    with bench.chain() as host, handlers(host) as found:
         addresses = set(host.chain.handlers.values()) | {host.chain.http_handler} - {""}
         dead = sorted(address for address in addresses if not connects(address))
         if dead:
@@ -192,7 +191,7 @@ def handlers_are_served(bench: Bench) -> None:
 @contract("http", severity=Severity.BETTER_NOT, source=_CLIENT, protocols=range(42, 100))
 def the_nodes_headers_are_kept(bench: Bench) -> None:
     """From protocol 42 on, the VM gets the node's response headers, and must return them."""
-    with running(bench) as host, handlers(host) as found:
+    with bench.chain() as host, handlers(host) as found:
         for handler in found:
             response = handler.request("GET", what="a plain GET")
             if response is not None and "Node-Id" not in {header.key for header in response.headers}:
@@ -212,7 +211,7 @@ def the_nodes_headers_are_kept(bench: Bench) -> None:
 def odd_requests_get_a_response(bench: Bench) -> None:
     """Unknown paths and methods, garbage and 1,000 headers get a response."""
     many = {f"X-Header-{number}": "x" * 100 for number in range(_HEADERS)}
-    with running(bench) as host, handlers(host) as found:
+    with bench.chain() as host, handlers(host) as found:
         for handler in found:
             handler.request("GET", "/no/such/path?%zz&=", what="an unknown path")
             handler.request("BREW", what="an unknown method")
@@ -229,7 +228,7 @@ def odd_requests_get_a_response(bench: Bench) -> None:
 @contract("http", severity=Severity.MISBEHAVES, source="vms/rpcchainvm/grpcutils/server.go")
 def bodies_may_be_large(bench: Bench) -> None:
     """The node sends a request's whole body in one message, whatever its size."""
-    with running(bench) as host, handlers(host) as found:
+    with bench.chain() as host, handlers(host) as found:
         for handler in found:
             handler.request("POST", body=os.urandom(8 * _MIB), what="a body of 8 MiB")
         bench.alive(host)
@@ -238,7 +237,7 @@ def bodies_may_be_large(bench: Bench) -> None:
 @contract("http", severity=Severity.STOPS, source=_HANDLER)
 def clients_that_go_away(bench: Bench) -> None:
     """A client that hangs up during its request does no harm."""
-    with running(bench) as host, handlers(host) as found:
+    with bench.chain() as host, handlers(host) as found:
         for handler in found:
             for _ in range(4):
                 for call in [handler.start("POST", body=b"x" * 10_000) for _ in range(_AT_ONCE)]:
@@ -250,7 +249,7 @@ def clients_that_go_away(bench: Bench) -> None:
 @contract("http", severity=Severity.STOPS, source=_HANDLER)
 def requests_at_once(bench: Bench) -> None:
     """Many HTTP requests run at once, beside the engine's calls."""
-    with running(bench) as host, handlers(host) as found:
+    with bench.chain() as host, handlers(host) as found:
         calls = [handler.start() for handler in found for _ in range(4 * _AT_ONCE)]
         bench.alive(host)
         for call in calls:
@@ -274,7 +273,7 @@ def requests_at_once(bench: Bench) -> None:
 @contract("http", severity=Severity.MISBEHAVES, source=_HANDLER)
 def upgrades_get_a_response(bench: Bench) -> None:
     """A request for a WebSocket arrives by Handle, and gets status 101 or an error."""
-    with running(bench) as host, handlers(host) as found:
+    with bench.chain() as host, handlers(host) as found:
         for handler in found:
             with _upgrade(bench.url(host), handler) as client:
                 response = http.client.HTTPResponse(client)
@@ -300,7 +299,7 @@ def http2_gets_a_response(bench: Bench) -> None:
     except ModuleNotFoundError as error:
         raise MissingExtra("HTTP/2", package=error.name or "httpx", extra="testing") from None
 
-    with running(bench) as host:
+    with bench.chain() as host:
         if not host.chain.http_handler:
             raise Skipped("the VM has no handler for routes by header")
         name = "Avalanche-Api-Route" if host.config.protocol.waits_for_events else "chain-id"
@@ -324,13 +323,14 @@ def http2_gets_a_response(bench: Bench) -> None:
 @contract("http", severity=Severity.STOPS, source=_HANDLER)
 def streams_that_are_cut(bench: Bench) -> None:
     """A client that hangs up during or after an upgrade does no harm."""
-    with running(bench) as host, handlers(host) as found:
+    with bench.chain() as host, handlers(host) as found:
         for handler in found:
             clients = [_upgrade(bench.url(host), handler, b"not a frame") for _ in range(_AT_ONCE)]
             select.select(clients, [], [], _QUIET_S)  # The VM has a request at least by now.
             for client in clients:
                 client.close()
             handler.request("GET", what="a GET after WebSockets that were cut")
+        host.process.wait(_QUIET_S)  # The VM may notice a little later.
         bench.alive(host)
 
 

@@ -10,14 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.message import Message
 
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.client import VMClient
@@ -32,9 +31,10 @@ from vmsdk.host.errors import (
 )
 from vmsdk.host.node import Host
 from vmsdk.host.plugin import ENGINE_ADDRESS_KEY, GRACEFUL_STOP_TIMEOUT_S, PluginProcess
-from vmsdk.testing.areas.handshake import announced
+from vmsdk.ids import ID
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
+from vmsdk.testing.wire import PROMPT_S, call, returns
 
 _VM = "vms/rpcchainvm/vm.go"
 _RUNTIME = "vms/rpcchainvm/runtime/subprocess/runtime.go"
@@ -43,9 +43,9 @@ _FACTORY = "vms/rpcchainvm/factory.go"
 
 # How long to wait for an end that must not come.
 _QUIET_S = 0.3
-_PROMPT_S = 10.0
 _SHUTDOWN_TIMEOUT_S = 10.0
 _HELD_CALLS = 16
+_GARBAGE = b'\xff{"vmsdk check": \0'
 
 # A node that is killed: it starts the plugin and prints its process ID.
 _NODE = """
@@ -59,18 +59,14 @@ sys.stdin.read()
 """
 
 
-@contextmanager
-def running(bench: Bench) -> Iterator[Host]:
-    """A chain in normal operation, whose plugin is killed at the end."""
-    host = bench.start()
-    host.start()
-    try:
-        yield host
-    finally:
-        host.kill()
-
-
 # The end ------------------------------------------------------------------------------------------
+
+
+@contract("life", severity=Severity.STOPS, source=_VM)
+def reaches_normal_operation(bench: Bench) -> None:
+    """A new chain is initialised, bootstraps and goes to normal operation."""
+    with bench.chain() as host:
+        bench.alive(host)
 
 
 @contract("life", severity=Severity.STOPS, source=_FACTORY)
@@ -79,8 +75,8 @@ def registers(bench: Bench) -> None:
     with bench.process() as process:
         client = VMClient(process.address or "", wait=process.wait)
         try:
-            client.Version(Empty(), _PROMPT_S)
-            client.Shutdown(Empty(), _PROMPT_S)
+            client.Version(Empty(), PROMPT_S)
+            client.Shutdown(Empty(), PROMPT_S)
         except grpc.RpcError as error:
             process.kill()
             failed = call_failed("a call", error)
@@ -112,7 +108,7 @@ def ignores_sigint_before_shutdown(bench: Bench) -> None:
 
 
 def _ignores(bench: Bench, number: signal.Signals) -> None:
-    with running(bench) as host:
+    with bench.alone() as host:
         host.process.send_signal(number)
         exit_code = host.process.wait(_QUIET_S)
         if exit_code is not None:
@@ -148,17 +144,16 @@ def _check_not_killed(exit_code: int | None, sent: str) -> None:
 @contract("life", severity=Severity.MISBEHAVES, source="snow/networking/router/chain_router.go")
 def shuts_down_with_calls_under_way(bench: Bench) -> None:
     """Shutdown ends the calls under way instead of waiting for them."""
-    with running(bench) as host:
+    with bench.alone() as host:
         held: list[grpc.Future[Any]] = []
         if host.config.protocol.waits_for_events:
             host.chain.end_events()
             held = [host.client.WaitForEvent.start(Empty()) for _ in range(_HELD_CALLS)]
         others = [host.client.GetBlock.start(pb.GetBlockRequest(id=os.urandom(32))) for _ in range(64)]
         try:
-            bench.raw(host, "Shutdown", Empty(), _SHUTDOWN_TIMEOUT_S)
-        except grpc.RpcError as error:
-            failed = call_failed("Shutdown", error)
-            if failed.code == grpc.StatusCode.DEADLINE_EXCEEDED.name:
+            call(host, "Shutdown", Empty(), _SHUTDOWN_TIMEOUT_S)
+        except CallFailed as error:
+            if error.code == grpc.StatusCode.DEADLINE_EXCEEDED.name:
                 raise Violation(
                     "Shutdown did not return while other calls were under way",
                     sent=f"{len(held)} WaitForEvent and 64 GetBlock, then Shutdown",
@@ -168,8 +163,8 @@ def shuts_down_with_calls_under_way(bench: Bench) -> None:
                 ) from None
         except PluginGone:
             pass
-        for call in (*held, *others):
-            call.cancel()
+        for each in (*held, *others):
+            each.cancel()
 
 
 @contract("life", severity=Severity.MISBEHAVES, source=_RUNTIME)
@@ -200,14 +195,14 @@ def ends_with_the_node(bench: Bench) -> None:
             watched = _watch([int(line)], resources)
             node.kill()
             node.wait()
-            left = _await_ends(watched, _PROMPT_S)
+            left = _await_ends(watched, PROMPT_S)
             for pid in left:
                 os.kill(pid, signal.SIGKILL)
     if left:
         raise Violation(
             "the plugin keeps running after its node was killed",
             sent="SIGKILL to the node",
-            got=f"the plugin still ran after {_PROMPT_S:.0f} s",
+            got=f"the plugin still ran after {PROMPT_S:.0f} s",
             node="the next node can't open what the old plugin still holds",
             cure="end when the parent process has changed; on Linux SIGTERM comes at that moment",
         )
@@ -246,10 +241,10 @@ def starts_again_after_sigkill(bench: Bench) -> None:
 @contract("life", severity=Severity.BETTER_NOT, source="vms/rpcchainvm/vm_server.go")
 def survives_a_bad_initialize(bench: Bench) -> None:
     """An Initialize that can't succeed is an error of the call, not the end of the process."""
-    with announced(bench) as process:
+    with bench.announced() as process:
         client = VMClient(process.address or "", wait=process.wait)
         try:
-            client.Initialize(pb.InitializeRequest(subnet_id=bytes(31)), _PROMPT_S)
+            client.Initialize(pb.InitializeRequest(subnet_id=bytes(31)), PROMPT_S)
         except grpc.RpcError:
             pass
         except PluginGone as error:
@@ -267,6 +262,19 @@ def survives_a_bad_initialize(bench: Bench) -> None:
         exit_code = process.wait(_QUIET_S)
     if exit_code is not None:
         raise _died("an Initialize with a 31-byte subnet ID", PluginGone("Initialize", exit_code))
+
+
+@contract("life", severity=Severity.BETTER_NOT, source="vms/rpcchainvm/vm_server.go")
+def survives_a_bad_configuration(bench: Bench) -> None:
+    """A genesis or configuration that can't be read is an error, not the end of the process."""
+    for field, value in (("genesis", _GARBAGE), ("genesis", b""), ("config", _GARBAGE)):
+        with bench.connected(**{field: value}) as host:
+            try:
+                host.chain.initialize()
+            except ChainFatal as error:
+                if isinstance(error.cause, PluginGone):
+                    raise _died(f"Initialize with the {field} {value!r}", error.cause) from None
+            bench.alive(host)
 
 
 def _died(sent: str, error: PluginGone) -> Violation:
@@ -287,7 +295,7 @@ def keeps_its_streams(bench: Bench) -> None:
     """The node stops a plugin whose stdout or stderr has ended."""
     if not os.path.isdir("/proc/self/fd"):
         raise Skipped("this system has no /proc/self/fd")
-    with running(bench) as host:
+    with bench.chain() as host:
         bench.alive(host)
         lost = [
             name
@@ -365,11 +373,11 @@ def _starts_in(bench: Bench, folder: str, kind: str, action: str = "") -> None:
         raise Skipped("only on Linux")
     command, bench.command = bench.command, _in_folder(folder, bench.command, action)
     try:
-        with running(bench) as host:
+        with bench.alone() as host:
             bench.alive(host)
     except (EndedBeforeHandshake, ChainFatal, CallFailed, PluginGone) as error:
         bench.command = command
-        with running(bench):
+        with bench.alone():
             pass  # If it doesn't start elsewhere either, the directory is not the reason.
         raise Violation(
             f"the plugin does not run in a {kind} working directory",
@@ -385,6 +393,42 @@ def _in_folder(folder: str, command: list[str], action: str = "") -> list[str]:
     script = f'cd "$1" && {action}shift && exec "$@"'
     program = [os.path.abspath(word) if os.sep in word and os.path.exists(word) else word for word in command]
     return ["/bin/sh", "-c", script, "sh", folder, *program]
+
+
+@contract("life", severity=Severity.BETTER_NOT, source=_STOPPER)
+def leaves_no_temporary_file(bench: Bench) -> None:
+    """Temporary files and sockets are removed at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench.command = ["/usr/bin/env", f"TMPDIR={folder}", *bench.command]
+        with bench.start() as host:
+            bench.alive(host)
+        left = sorted(os.listdir(folder))
+    if left:
+        raise Violation(
+            "the plugin leaves temporary files behind",
+            sent="a start up to normal operation, then a stop",
+            got=f"{', '.join(left)} in the folder for temporary files",
+            node="each start of the node leaves more of them",
+            cure="remove them in Shutdown, or unlink them as soon as they are open",
+        )
+
+
+@contract("life", severity=Severity.STOPS, source="chains/manager.go")
+def chains_run_side_by_side(bench: Bench) -> None:
+    """A node runs a process for each chain of a VM: ports and lock files must not collide."""
+    with bench.alone() as first:
+        try:
+            with bench.start(chain_id=ID.of(b"vmsdk check: a second chain")) as second:
+                bench.alive(second)
+        except HostError as error:
+            raise Violation(
+                "a second chain of the VM does not start beside the first",
+                sent="a start up to normal operation, while another process of the plugin runs",
+                got=str(error),
+                node="only one of the VM's chains runs",
+                cure="let the system choose ports, and keep lock files in chain_data_dir",
+            ) from None
+        bench.alive(first)
 
 
 # Children -----------------------------------------------------------------------------------------
@@ -406,7 +450,7 @@ def _check_children(bench: Bench, sent: str, end: Callable[[Host], int | None]) 
     if not hasattr(os, "pidfd_open"):
         raise Skipped("only Linux can wait for a process that is not a child")
     with ExitStack() as resources:
-        with running(bench) as host:
+        with bench.alone() as host:
             bench.alive(host)
             watched = _watch(_family(host.process), resources)
             end(host)
@@ -485,7 +529,7 @@ def _await_ends(watched: dict[int, int], timeout_s: float) -> list[int]:
 @contract("life", severity=Severity.MISBEHAVES, source="vms/rpcchainvm/vm_client.go")
 def health_is_json(bench: Bench) -> None:
     """The node puts the health details into its own JSON response."""
-    with bench.start() as host:
+    with bench.chain() as host:
         try:
             host.chain.health()
         except CallFailed as error:
@@ -501,31 +545,17 @@ def health_is_json(bench: Bench) -> None:
 @contract("life", severity=Severity.MISBEHAVES, source="vms/rpcchainvm/vm_server.go")
 def calls_after_shutdown_return(bench: Bench) -> None:
     """A call after Shutdown may fail, but must not hang."""
-    with running(bench) as host:
+    with bench.alone() as host:
         host.chain.end_events()
         try:
-            bench.raw(host, "Shutdown", Empty(), _SHUTDOWN_TIMEOUT_S)
+            call(host, "Shutdown", Empty(), _SHUTDOWN_TIMEOUT_S)
             for method, request in (
                 ("Health", Empty()),
                 ("Version", Empty()),
+                ("Shutdown", Empty()),
                 ("AppGossip", pb.AppGossipMsg(node_id=bytes(20), msg=b"late")),
                 ("GetBlock", pb.GetBlockRequest(id=bytes(32))),
             ):
-                returns(bench, host, method, request)
+                returns(host, method, request)
         except (PluginGone, ClientClosed):
             pass  # A plugin may end by itself once it has shut down.
-
-
-def returns(bench: Bench, host: Host, method: str, request: Message) -> None:
-    """Call a method of a VM that is shut down. Raises `Violation` if it hangs."""
-    try:
-        bench.raw(host, method, request, _PROMPT_S)
-    except grpc.RpcError as error:
-        if call_failed(method, error).code == grpc.StatusCode.DEADLINE_EXCEEDED.name:
-            raise Violation(
-                f"{method} hangs after Shutdown",
-                sent=f"Shutdown, then {method}",
-                got=f"nothing for {_PROMPT_S:.0f} s",
-                node="a graceful stop waits for the call, so the process is killed",
-                cure="let calls fail once the VM is shut down",
-            ) from None

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.host.client import CHANNEL_OPTIONS
 from vmsdk.host.engine import call_failed
-from vmsdk.host.errors import HostError, PluginGone
+from vmsdk.host.errors import CallFailed, HostError, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.protocol import PROTOCOLS
 from vmsdk.state import State
-from vmsdk.testing.areas.handshake import dial
-from vmsdk.testing.areas.life import running
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
 from vmsdk.testing.run import resident_bytes
+from vmsdk.testing.wire import HELD_CALLS, PROMPT_S, attempt, call, check_prompt, dial, waits_held
 
 _SERVER = "vms/rpcchainvm/grpcutils/server.go"
 _CLIENT = "vms/rpcchainvm/vm_client.go"
 
-PROMPT_S = 10.0
-_HELD_CALLS = 16
 _AT_ONCE = 200
 _KIB, _MIB = 1024, 1024 * 1024
 _LARGE_TIMEOUT_S = 60.0
@@ -43,41 +41,16 @@ _GROWTH_BYTES = 32 * _MIB
 # A node pings an idle connection each 30 s; a server must allow pings each 5 s.
 _PING_S = 6
 _IDLE_S = 60.0
-
-
-@contextmanager
-def waits_held(host: Host, count: int = _HELD_CALLS) -> Iterator[None]:
-    """Keep *count* calls of WaitForEvent under way."""
-    host.chain.end_events()
-    calls = [host.client.WaitForEvent.start(Empty()) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for call in calls:
-            call.cancel()
-
-
-def check_prompt(bench: Bench, host: Host, method: str, during: str) -> None:
-    """Raise `Violation` if *method* does not return in time while the VM does something else."""
-    try:
-        bench.raw(host, method, Empty(), PROMPT_S)
-    except grpc.RpcError as error:
-        if call_failed(method, error).code == grpc.StatusCode.DEADLINE_EXCEEDED.name:
-            raise Violation(
-                f"{method} waits for other calls",
-                sent=f"{method} during {during}",
-                got=f"nothing for {PROMPT_S:.0f} s",
-                node="Health holds the chain's lock, and Gather the whole metrics page, for as long",
-                cure="calls that wait must not use up the server's threads, nor hold a lock",
-            ) from None
+_ROUNDS = 50
+_SAMPLES, _SAMPLE_S = 30, 0.1
 
 
 @contract("limits", severity=Severity.STOPS, source=_CLIENT, protocols=range(42, max(PROTOCOLS) + 1))
 def health_does_not_wait_for_events(bench: Bench) -> None:
     """Health and Version return while calls of WaitForEvent are waiting."""
-    with running(bench) as host, waits_held(host):
+    with bench.alone() as host, waits_held(host):
         for method in ("Health", "Version"):
-            check_prompt(bench, host, method, f"{_HELD_CALLS} calls of WaitForEvent")
+            check_prompt(host, method, f"{HELD_CALLS} calls of WaitForEvent")
 
 
 @contract("limits", severity=Severity.STOPS, source="vms/rpcchainvm/factory.go")
@@ -95,12 +68,12 @@ def version_returns_any_time(bench: Bench) -> None:
 
 def _check_version(bench: Bench, host: Host, when: str) -> None:
     try:
-        bench.raw(host, "Version", Empty(), PROMPT_S)
-    except grpc.RpcError as error:
+        call(host, "Version", Empty(), PROMPT_S)
+    except CallFailed as error:
         raise Violation(
             f"Version fails {when}",
             sent=f"Version {when}",
-            got=str(call_failed("Version", error)),
+            got=str(error),
             node="it can't register the VM",
             cure="return a constant",
         ) from None
@@ -109,15 +82,15 @@ def _check_version(bench: Bench, host: Host, when: str) -> None:
 @contract("limits", severity=Severity.STOPS, source=_SERVER)
 def many_calls_at_once(bench: Bench) -> None:
     """The number of calls under way is not limited, so no call may be refused."""
-    with running(bench) as host:
+    with bench.chain() as host:
         missing = pb.GetBlockRequest(id=bytes(32))
         calls: list[tuple[str, grpc.Future[Any]]] = []
         for _ in range(_AT_ONCE // 2):
             calls.append(("Version", host.client.Version.start(Empty(), _LARGE_TIMEOUT_S)))
             calls.append(("GetBlock", host.client.GetBlock.start(missing, _LARGE_TIMEOUT_S)))
-        for name, call in calls:
+        for name, under_way in calls:
             try:
-                call.result()
+                under_way.result()
             except grpc.RpcError as error:
                 raise Violation(
                     f"{name} fails when there are many calls at once",
@@ -144,21 +117,20 @@ def messages_of_64_mib(bench: Bench) -> None:
 
 
 def _parses(bench: Bench, size: int) -> None:
-    with running(bench) as host:
+    with bench.chain() as host:
         garbage = os.urandom(_KIB) * (size // _KIB)
         for method, request in (
             ("ParseBlock", pb.ParseBlockRequest(bytes=garbage)),
             ("BatchedParseBlock", pb.BatchedParseBlockRequest(request=[garbage])),
         ):
             try:
-                bench.raw(host, method, request, _LARGE_TIMEOUT_S)
-            except grpc.RpcError as error:
-                failed = call_failed(method, error)
-                if failed.code == grpc.StatusCode.RESOURCE_EXHAUSTED.name:
+                call(host, method, request, _LARGE_TIMEOUT_S)
+            except CallFailed as error:
+                if error.code == grpc.StatusCode.RESOURCE_EXHAUSTED.name:
                     raise Violation(
                         "the plugin's server refuses large messages",
                         sent=f"{method} with {size // _MIB} MiB",
-                        got=f"{failed.code}: {failed.details}",
+                        got=f"{error.code}: {error.details}",
                         node="a peer's large block fails; the node itself has no limit",
                         cure="set the server's and the channels' maximum message length to unlimited",
                     ) from None
@@ -171,7 +143,7 @@ def _parses(bench: Bench, size: int) -> None:
 @contract("limits", severity=Severity.MISBEHAVES, source=_SERVER)
 def bytes_that_are_not_grpc(bench: Bench) -> None:
     """A connection that sends anything but gRPC does no harm."""
-    with running(bench) as host:
+    with bench.chain() as host:
         for garbage in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", os.urandom(64 * _KIB)):
             with dial(host.client.address) as connection:
                 try:
@@ -184,15 +156,15 @@ def bytes_that_are_not_grpc(bench: Bench) -> None:
 @contract("limits", severity=Severity.MISBEHAVES, source="vms/rpcchainvm/vm_server.go")
 def requests_that_are_not_protobuf(bench: Bench) -> None:
     """A request that can't be decoded, or a method that doesn't exist, is an error of that call."""
-    with running(bench) as host:
+    with bench.chain() as host:
         for path in (*(method.path for method in VM.methods.values()), "/vm.VM/NoSuchMethod", "/no.such/M"):
-            call: Any = host.client.channel.unary_unary(path)
+            invoke: Any = host.client.channel.unary_unary(path)
             if path in (VM.Shutdown.path, VM.WaitForEvent.path):
                 continue  # An Empty may hold anything.
             if not host.process.alive:
                 raise PluginGone(path, host.process.exit_code)
             try:
-                call(b"\xff\xff\xff", timeout=PROMPT_S)
+                invoke(b"\xff\xff\xff", timeout=PROMPT_S)
             except ValueError:  # The channel is closed when the process ends.
                 raise PluginGone(path, host.process.exit_code) from None
             except grpc.RpcError as error:
@@ -218,7 +190,7 @@ def runs_out_of_descriptors(bench: Bench) -> None:
     bench.command = ["/bin/sh", "-c", f'ulimit -n {_DESCRIPTORS} && exec "$@"', "sh", *bench.command]
     with ExitStack() as resources:
         try:
-            host = resources.enter_context(running(bench))
+            host = resources.enter_context(bench.alone())
         except HostError:
             raise Skipped(f"the plugin does not start with {_DESCRIPTORS} file descriptors") from None
         sent = f"{_DESCRIPTORS} idle connections to a plugin with {_DESCRIPTORS} descriptors"
@@ -231,9 +203,9 @@ def runs_out_of_descriptors(bench: Bench) -> None:
             for _ in range(_ACCEPT_CALLS):
                 if len(os.listdir(f"/proc/{host.process.pid}/fd")) >= _DESCRIPTORS:
                     break
-                check_prompt(bench, host, "Version", sent)
+                check_prompt(host, "Version", sent)
             for method in ("Health", "Version"):
-                check_prompt(bench, host, method, sent)
+                check_prompt(host, method, sent)
         bench.alive(host)
         with grpc.insecure_channel(host.client.address, options=CHANNEL_OPTIONS) as channel:
             try:
@@ -251,7 +223,7 @@ def runs_out_of_descriptors(bench: Bench) -> None:
 @contract("limits", severity=Severity.MISBEHAVES, source="network/throttling/inbound_msg_throttler.go")
 def memory_stays_flat(bench: Bench) -> None:
     """What the VM refuses does not stay in memory."""
-    with running(bench) as host:
+    with bench.alone() as host:
         if not resident_bytes(host.process.pid):
             raise Skipped("this system does not say how much memory a process uses")
 
@@ -260,11 +232,11 @@ def memory_stays_flat(bench: Bench) -> None:
                 garbage = os.urandom(_CALL_BYTES)
                 try:
                     if number % 2:
-                        bench.raw(host, "ParseBlock", pb.ParseBlockRequest(bytes=garbage), PROMPT_S)
+                        call(host, "ParseBlock", pb.ParseBlockRequest(bytes=garbage), PROMPT_S)
                     else:
                         request = pb.AppGossipMsg(node_id=garbage[-20:], msg=garbage)
-                        bench.raw(host, "AppGossip", request, PROMPT_S)
-                except grpc.RpcError:
+                        call(host, "AppGossip", request, PROMPT_S)
+                except CallFailed:
                     pass  # Other checks say which of these may fail.
 
         send(_WARM_UP_CALLS)
@@ -279,6 +251,72 @@ def memory_stays_flat(bench: Bench) -> None:
             node="the system kills the plugin or the node in the end",
             cure="keep nothing of what is not valid, and bound every cache",
         )
+
+
+@contract("limits", severity=Severity.MISBEHAVES, source=_SERVER)
+def descriptors_stay_few(bench: Bench) -> None:
+    """Calls leave no open files, sockets or threads behind."""
+    with bench.chain() as host:
+        if not os.path.isdir("/proc/self/fd"):
+            raise Skipped("only on Linux")
+        block_id = host.chain.last_accepted.id
+        calls: list[tuple[str, Message]] = [
+            ("Health", Empty()),
+            ("GetBlock", pb.GetBlockRequest(id=block_id)),
+            ("GetAncestors", pb.GetAncestorsRequest(blk_id=block_id, max_blocks_num=1)),
+            ("ParseBlock", pb.ParseBlockRequest(bytes=b"garbage")),
+            ("AppGossip", pb.AppGossipMsg(node_id=bytes(20), msg=b"garbage")),
+            ("Gather", Empty()),
+        ]
+        counts = []
+        for _ in range(2):
+            for method, request in calls * _ROUNDS:
+                attempt(host, method, request)
+            counts.append((_count(host, "fd"), _count(host, "task")))
+    for before, after, what in zip(*counts, ("file descriptors", "threads"), strict=True):
+        if after - before >= _ROUNDS // 2:
+            raise Violation(
+                f"the plugin's {what} become more with each call",
+                sent=f"{_ROUNDS} times {', '.join(method for method, _ in calls)}",
+                got=f"{after} {what}, after {before}",
+                node="it has no chain any more once the plugin has reached its limit",
+                cure="close what each call opens, and end the threads that it starts",
+            )
+
+
+def _count(host: Host, what: str) -> int:
+    return len(os.listdir(f"/proc/{host.process.pid}/{what}"))
+
+
+@contract("limits", severity=Severity.BETTER_NOT, source="snow/engine/common/notifier.go")
+def idleness_costs_no_processor(bench: Bench) -> None:
+    """A chain without work leaves the processor alone."""
+    with bench.chain() as host:
+        if not os.path.isdir("/proc/self/fd"):
+            raise Skipped("only on Linux")
+        for _ in range(_SAMPLES):
+            if not _is_running(host):
+                return
+            host.process.wait(_SAMPLE_S)
+    raise Violation(
+        "the plugin is busy although there is nothing to do",
+        sent=f"nothing for {_SAMPLES * _SAMPLE_S:.0f} s",
+        got=f"a thread that was running each of the {_SAMPLES} times that we looked",
+        node="it competes with the plugin for the machine",
+        cure="wait for a condition or an event instead of asking again and again",
+    )
+
+
+def _is_running(host: Host) -> bool:
+    """Whether one of the plugin's threads uses the processor or waits for it."""
+    for stat in Path(f"/proc/{host.process.pid}/task").glob("*/stat"):
+        try:
+            state = stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        except OSError:
+            continue  # The thread has just ended.
+        if state == "R":
+            return True
+    return False
 
 
 @contract("limits", severity=Severity.STOPS, source="vms/rpcchainvm/grpcutils/client.go", slow=True)
@@ -297,7 +335,7 @@ def stays_connected_when_idle(bench: Bench) -> None:
         elif ready.is_set():
             broken.set()
 
-    with running(bench) as host, grpc.insecure_channel(host.client.address, options=options) as channel:
+    with bench.alone() as host, grpc.insecure_channel(host.client.address, options=options) as channel:
         channel.subscribe(observe, try_to_connect=True)
         if ready.wait(PROMPT_S) and broken.wait(_IDLE_S):
             raise Violation(

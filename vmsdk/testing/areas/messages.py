@@ -7,26 +7,25 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.errors import AppError
-from vmsdk.host.engine import call_failed
-from vmsdk.host.errors import PluginGone
+from vmsdk.host.appsender import SentError, SentResponse
+from vmsdk.host.errors import CallFailed, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.ids import NodeID
-from vmsdk.testing.areas.life import returns, running
 from vmsdk.testing.bench import Bench, short
 from vmsdk.testing.contract import Severity, Violation, contract
+from vmsdk.testing.wire import PROMPT_S, attempt, call, returns
 
 _CLIENT = "vms/rpcchainvm/vm_client.go"
 _HANDLER = "snow/networking/handler/handler.go"
 
-_PROMPT_S = 10.0
 _RESPONSE_TIMEOUT_S = 5.0
+_QUIET_S = 0.3
 _MIB = 1024 * 1024
 _IN_A_ROW = 1_000
 # A line or two for each bad message is what a developer may want to see.
@@ -36,17 +35,16 @@ _DEADLINE = Timestamp(seconds=4_000_000_000)
 _GARBAGE = (b"", b"\0", b"\xff" * 100, bytes(range(256)), b'{"garbage": [', os.urandom(1_000))
 
 
-def must_succeed(bench: Bench, host: Host, calls: Iterable[tuple[str, Message]], what: str) -> None:
+def must_succeed(host: Host, calls: Iterable[tuple[str, Message]], what: str) -> None:
     """Make *calls*, whose errors stop a chain. Raises `Violation` for the first error."""
     for method, request in calls:
         try:
-            bench.raw(host, method, request, _PROMPT_S)
-        except (grpc.RpcError, PluginGone) as error:
-            got = str(call_failed(method, error) if isinstance(error, grpc.RpcError) else error)
+            call(host, method, request, PROMPT_S)
+        except (CallFailed, PluginGone) as error:
             raise Violation(
                 f"{what} stops the chain",
                 sent=f"{method} with {_shown(request)}",
-                got=got,
+                got=str(error),
                 node=f'an error of {method} is fatal: "shutting down chain"',
                 cure="log what you can't handle, and return normally; answer a bad request with SendAppError",
             ) from None
@@ -85,17 +83,17 @@ def _failure(number: int, code: int, text: str) -> tuple[str, Message]:
 @contract("messages", severity=Severity.STOPS, source=_CLIENT)
 def gossip_may_be_garbage(bench: Bench) -> None:
     """Any peer can gossip any bytes; an error stops the chain."""
-    with running(bench) as host:
-        must_succeed(bench, host, map(_gossip, _GARBAGE), "gossip that is garbage")
+    with bench.chain() as host:
+        must_succeed(host, map(_gossip, _GARBAGE), "gossip that is garbage")
         bench.alive(host)
 
 
 @contract("messages", severity=Severity.STOPS, source=_CLIENT)
 def requests_may_be_garbage(bench: Bench) -> None:
     """Any peer can request anything; an error stops the chain."""
-    with running(bench) as host:
+    with bench.chain() as host:
         calls = [_request(data, 2 * number) for number, data in enumerate(_GARBAGE)]
-        must_succeed(bench, host, calls, "a request that is garbage")
+        must_succeed(host, calls, "a request that is garbage")
         bench.alive(host)
 
 
@@ -103,9 +101,9 @@ def requests_may_be_garbage(bench: Bench) -> None:
 def messages_of_1_mib(bench: Bench) -> None:
     """Messages of peers may have up to 2 MiB."""
     data = os.urandom(_MIB)
-    with running(bench) as host:
+    with bench.chain() as host:
         calls = (_gossip(data), _request(data, 2))
-        must_succeed(bench, host, calls, "a message of 1 MiB")
+        must_succeed(host, calls, "a message of 1 MiB")
         bench.alive(host)
 
 
@@ -113,13 +111,13 @@ def messages_of_1_mib(bench: Bench) -> None:
 def responses_may_be_unexpected(bench: Bench) -> None:
     """A response to no request, which a node drops, may be an error but does not end the plugin."""
     numbers = (0, 1, 2**31, 2**32 - 1)
-    calls = [call for number in numbers for call in (_response(b"late", number), _response(b"", number))]
+    calls = [each for number in numbers for each in (_response(b"late", number), _response(b"", number))]
     calls += [_failure(number, code, "") for number in numbers for code in (-1, 0, 1, -(2**31))]
-    with running(bench) as host:
+    with bench.chain() as host:
         for method, request in calls:
             try:
-                bench.raw(host, method, request, _PROMPT_S)
-            except grpc.RpcError:
+                call(host, method, request, PROMPT_S)
+            except CallFailed:
                 pass  # the node's own library for VMs in Go returns one
             except PluginGone as error:
                 raise Violation(
@@ -135,22 +133,22 @@ def responses_may_be_unexpected(bench: Bench) -> None:
 @contract("messages", severity=Severity.STOPS, source=_HANDLER)
 def requests_may_be_late(bench: Bench) -> None:
     """A request whose deadline has passed is not an error."""
-    with running(bench) as host:
+    with bench.chain() as host:
         deadlines = (Timestamp(), Timestamp(seconds=1), Timestamp(seconds=253_402_300_799, nanos=999_999_999))
         calls = [_request(b"late", 2 * number, deadline) for number, deadline in enumerate(deadlines)]
-        must_succeed(bench, host, calls, "a request after its deadline")
+        must_succeed(host, calls, "a request after its deadline")
         bench.alive(host)
 
 
 @contract("messages", severity=Severity.STOPS, source=_HANDLER)
 def many_messages_in_a_row(bench: Bench) -> None:
     """A peer may send any number of messages, and two are handled at once."""
-    with running(bench) as host, concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with bench.chain() as host, concurrent.futures.ThreadPoolExecutor(2) as pool:
 
         def send(half: int) -> None:
             numbers = range(half, _IN_A_ROW, 2)
             calls = (_gossip(b"%d" % n) if n % 4 < 2 else _request(b"%d" % n, 2 * n) for n in numbers)
-            must_succeed(bench, host, calls, "a burst of messages")
+            must_succeed(host, calls, "a burst of messages")
 
         for result in [pool.submit(send, half) for half in (0, 1)]:
             result.result()
@@ -160,20 +158,25 @@ def many_messages_in_a_row(bench: Bench) -> None:
 @contract("messages", severity=Severity.BETTER_NOT, source=_HANDLER)
 def garbage_does_not_flood_the_log(bench: Bench) -> None:
     """A peer must not be able to fill the validator's disk through the log."""
-    with running(bench) as host:
-        lines, characters = len(bench.log), sum(map(len, bench.log))
-        calls = (_gossip(b"garbage %d" % number) for number in range(_IN_A_ROW))
-        must_succeed(bench, host, calls, "gossip that is garbage")
-        bench.alive(host)
-        lines, characters = len(bench.log) - lines, sum(map(len, bench.log)) - characters
-    if lines > _LOG_LINES or characters > _LOG_CHARACTERS:
-        raise Violation(
-            "bad messages of peers flood the log",
-            sent=f"AppGossip with garbage, {_IN_A_ROW} times",
-            got=f"{lines} lines with {characters} characters",
-            node="it writes them to its log file",
-            cure="log one line, at debug level, for a message that you can't handle",
-        )
+    with bench.alone() as host:
+        for method in ("AppGossip", "ParseBlock"):
+            lines, characters = len(bench.log), sum(map(len, bench.log))
+            for number in range(_IN_A_ROW):
+                data = b"garbage %d" % number
+                if method == "ParseBlock":
+                    attempt(host, method, pb.ParseBlockRequest(bytes=data))
+                else:
+                    must_succeed(host, [_gossip(data)], "gossip that is garbage")
+            bench.alive(host)
+            lines, characters = len(bench.log) - lines, sum(map(len, bench.log)) - characters
+            if lines > _LOG_LINES or characters > _LOG_CHARACTERS:
+                raise Violation(
+                    "bad messages of peers flood the log",
+                    sent=f"{method} with garbage, {_IN_A_ROW} times",
+                    got=f"{lines} lines with {characters} characters",
+                    node="it writes them to its log file",
+                    cure="log one line, at debug level, for a message that you can't handle",
+                )
 
 
 # Requests -----------------------------------------------------------------------------------------
@@ -182,7 +185,7 @@ def garbage_does_not_flood_the_log(bench: Bench) -> None:
 @contract("messages", severity=Severity.BETTER_NOT, source="network/p2p/network.go")
 def requests_get_a_response(bench: Bench) -> None:
     """A peer that gets neither a response nor an error waits until its request times out."""
-    with bench.start() as host:
+    with bench.chain() as host:
         reply = host.services.network.request(PEER, b"garbage", timeout_s=2 * _RESPONSE_TIMEOUT_S)
         try:
             reply.result(_RESPONSE_TIMEOUT_S)
@@ -200,13 +203,36 @@ def requests_get_a_response(bench: Bench) -> None:
             ) from None
 
 
+@contract("messages", severity=Severity.BETTER_NOT, source="snow/networking/router/chain_router.go")
+def requests_get_one_response(bench: Bench) -> None:
+    """A request gets one response or one error, not both."""
+    number = 4_000_002  # No other check uses it.
+    with bench.chain() as host:
+        before = len(host.services.app_sender.sent)
+        must_succeed(host, [_request(b"garbage", number)], "a request that is garbage")
+        host.process.wait(_QUIET_S)  # A second one may come later.
+        replies = [
+            each
+            for each in host.services.app_sender.sent[before:]
+            if isinstance(each, SentResponse | SentError) and each.request_id == number
+        ]
+    if len(replies) > 1:
+        raise Violation(
+            "a request gets more than one response",
+            sent="AppRequest with 'garbage'",
+            got=", ".join(str(each) for each in replies),
+            node="the peer's node drops all but the first",
+            cure="call either SendAppResponse or SendAppError, once",
+        )
+
+
 @contract("messages", severity=Severity.STOPS, source="snow/networking/router/chain_router.go")
 def messages_before_normal_operation(bench: Bench) -> None:
     """Messages arrive as soon as the chain is created, before it has bootstrapped."""
     with bench.initialized() as host:
         node = pb.ConnectedRequest(node_id=PEER, name="avalanchego", major=1, minor=13, patch=5)
         calls = (("Connected", node), _gossip(b"early"), _request(b"early", 2), _disconnected(PEER))
-        must_succeed(bench, host, calls, "a message before normal operation")
+        must_succeed(host, calls, "a message before normal operation")
 
 
 @contract("messages", severity=Severity.STOPS, source=_CLIENT, protocols=range(35, 37))
@@ -221,8 +247,8 @@ def messages_of_other_chains(bench: Bench) -> None:
         ("CrossChainAppResponse", pb.CrossChainAppResponseMsg(**sender, request_id=3, response=b"late")),
         ("CrossChainAppRequestFailed", pb.CrossChainAppRequestFailedMsg(**sender, request_id=5)),
     )
-    with running(bench) as host:
-        must_succeed(bench, host, calls, "a message of another chain")
+    with bench.chain() as host:
+        must_succeed(host, calls, "a message of another chain")
         bench.alive(host)
 
 
@@ -232,12 +258,12 @@ def messages_of_other_chains(bench: Bench) -> None:
 @contract("messages", severity=Severity.STOPS, source="snow/networking/handler/handler.go")
 def peers_come_and_go(bench: Bench) -> None:
     """Connected and Disconnected may come for any node, in any order; an error stops the chain."""
-    with running(bench) as host:
+    with bench.chain() as host:
         own = host.config.identity.node_id
-        must_succeed(bench, host, (_connected(own), _connected(own)), "the node's own ID as a peer")
-        must_succeed(bench, host, (_disconnected(PEER),), "the end of a connection that the VM did not know")
+        must_succeed(host, (_connected(own), _connected(own)), "the node's own ID as a peer")
+        must_succeed(host, (_disconnected(PEER),), "the end of a connection that the VM did not know")
         again = (_connected(PEER), _connected(PEER), _disconnected(PEER), _disconnected(PEER))
-        must_succeed(bench, host, again, "a peer that connects or disconnects twice")
+        must_succeed(host, again, "a peer that connects or disconnects twice")
         bench.alive(host)
 
 
@@ -245,11 +271,11 @@ def peers_come_and_go(bench: Bench) -> None:
 def peers_are_many(bench: Bench) -> None:
     """A node has thousands of peers, of all versions and clients."""
     ids = [number.to_bytes(20, "big") for number in range(500)]
-    with running(bench) as host:
-        must_succeed(bench, host, map(_connected, ids), "the 500th peer")
+    with bench.chain() as host:
+        must_succeed(host, map(_connected, ids), "the 500th peer")
         odd = pb.ConnectedRequest(node_id=PEER, name="", major=0, minor=2**32 - 1, patch=2**32 - 1)
-        must_succeed(bench, host, [("Connected", odd)], "a peer with an odd version")
-        must_succeed(bench, host, map(_disconnected, ids), "the end of 500 connections")
+        must_succeed(host, [("Connected", odd)], "a peer with an odd version")
+        must_succeed(host, map(_disconnected, ids), "the end of 500 connections")
         bench.alive(host)
 
 
@@ -264,11 +290,11 @@ def _disconnected(node_id: bytes) -> tuple[str, Message]:
 @contract("messages", severity=Severity.MISBEHAVES, source=_HANDLER)
 def messages_after_shutdown(bench: Bench) -> None:
     """A message that arrives during Shutdown may fail, but must not hang."""
-    with running(bench) as host:
+    with bench.alone() as host:
         host.chain.end_events()
         try:
-            bench.raw(host, "Shutdown", Empty(), _PROMPT_S)
+            call(host, "Shutdown", Empty(), PROMPT_S)
             for method, request in (_gossip(b"late"), _request(b"late", 2), _response(b"late", 4)):
-                returns(bench, host, method, request)
+                returns(host, method, request)
         except PluginGone:
             pass  # It may end by itself once it has shut down.

@@ -15,10 +15,9 @@ from vmsdk.host.errors import CallFailed
 from vmsdk.host.metrics import InvalidMetrics
 from vmsdk.host.node import Host
 from vmsdk.protocol import PROTOCOLS
-from vmsdk.testing.areas.life import running
-from vmsdk.testing.areas.limits import PROMPT_S, check_prompt, waits_held
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Violation, contract
+from vmsdk.testing.wire import PROMPT_S, call, check_prompt, waits_held
 
 _CLIENT = "vms/rpcchainvm/vm_client.go"
 _GATHERER = "api/metrics/prefix_gatherer.go"
@@ -42,14 +41,14 @@ def gather(host: Host) -> list[metrics_pb2.MetricFamily]:
 @contract("metrics", severity=Severity.MISBEHAVES, source=_GATHERER)
 def are_valid(bench: Bench) -> None:
     """Every metric family is valid: one that is not breaks the node's whole metrics page."""
-    with running(bench) as host:
+    with bench.chain() as host:
         gather(host)
 
 
 @contract("metrics", severity=Severity.MISBEHAVES, source=_GATHERER)
 def are_valid_again(bench: Bench) -> None:
     """Metrics stay valid when they are gathered again, and counters never fall."""
-    with running(bench) as host:
+    with bench.chain() as host:
         before = _counters(gather(host))
         bench.alive(host)
         after = _counters(gather(host))
@@ -76,7 +75,7 @@ def _counters(families: list[metrics_pb2.MetricFamily]) -> dict[str, float]:
 @contract("metrics", severity=Severity.BETTER_NOT, source=_GATHERER)
 def histograms_add_up(bench: Bench) -> None:
     """The buckets of a histogram are cumulative: they rise with the bound, up to the count."""
-    with running(bench) as host:
+    with bench.chain() as host:
         families = gather(host)
     for family in families:
         for metric in family.metric:
@@ -98,12 +97,12 @@ def are_gathered_before_initialize(bench: Bench) -> None:
     """Up to protocol 37 the node gathers metrics as soon as the plugin has started."""
     with bench.connected() as host:
         try:
-            bench.raw(host, "Gather", Empty(), PROMPT_S)
-        except grpc.RpcError as error:
+            call(host, "Gather", Empty(), PROMPT_S)
+        except CallFailed as error:
             raise Violation(
                 "Gather fails before Initialize",
                 sent="Gather after the handshake",
-                got=str(call_failed("Gather", error)),
+                got=str(error),
                 node="its page of all metrics fails with status 500 until the chain is initialised",
                 cure="return no metrics before Initialize",
             ) from None
@@ -112,21 +111,21 @@ def are_gathered_before_initialize(bench: Bench) -> None:
 @contract("metrics", severity=Severity.MISBEHAVES, source=_CLIENT, protocols=range(42, max(PROTOCOLS) + 1))
 def do_not_wait_for_events(bench: Bench) -> None:
     """The node gathers without a deadline, so Gather must not wait for other calls."""
-    with running(bench) as host, waits_held(host):
-        check_prompt(bench, host, "Gather", "16 calls of WaitForEvent")
+    with bench.alone() as host, waits_held(host):
+        check_prompt(host, "Gather", "16 calls of WaitForEvent")
 
 
 @contract("metrics", severity=Severity.MISBEHAVES, source=_CLIENT)
 def are_gathered_at_once(bench: Bench) -> None:
     """Gather can run several times at once, beside the engine's calls."""
-    with running(bench) as host:
+    with bench.chain() as host:
         calls = [host.client.Gather.start(Empty(), PROMPT_S) for _ in range(8)]
         missing = [
             host.client.GetBlock.start(pb.GetBlockRequest(id=os.urandom(32)), PROMPT_S) for _ in range(8)
         ]
-        for call in calls:
+        for each in calls:
             try:
-                call.result()
+                each.result()
             except grpc.RpcError as error:
                 raise Violation(
                     "Gather fails when it runs twice at once",
@@ -135,19 +134,19 @@ def are_gathered_at_once(bench: Bench) -> None:
                     node="its page of all metrics fails with status 500",
                     cure="make the collection of metrics safe for threads",
                 ) from None
-        for each in missing:
-            each.exception()
+        for other in missing:
+            other.exception()
         gather(host)
 
 
 @contract("metrics", severity=Severity.BETTER_NOT, source=_GATHERER)
 def do_not_grow_with_peers(bench: Bench) -> None:
     """The number of series does not grow with the number of peers."""
-    with running(bench) as host:
+    with bench.chain() as host:
         before = _series(gather(host))
         for number in range(_PEERS):
             node_id = number.to_bytes(20, "big")
-            bench.raw(host, "AppGossip", pb.AppGossipMsg(node_id=node_id, msg=node_id), PROMPT_S)
+            call(host, "AppGossip", pb.AppGossipMsg(node_id=node_id, msg=node_id), PROMPT_S)
         grown = _series(gather(host)) - before
     if grown >= _PEERS:
         raise Violation(

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import Future
-from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from vmsdk._pb.vm import vm_pb2 as pb
-from vmsdk.errors import AppError
-from vmsdk.host.appnetwork import Peer, PeerRequest
+from vmsdk.host.appnetwork import Relay
 from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
 from vmsdk.host.statesync import Summary
@@ -73,7 +70,7 @@ def enabled_is_reported(bench: Bench) -> None:
 @contract("statesync", severity=Severity.MISBEHAVES, source=SERVER)
 def unsupported_is_reported(bench: Bench) -> None:
     """A VM without state sync returns `err = STATE_SYNC_NOT_IMPLEMENTED` from each method."""
-    with bench.start() as host:
+    with bench.chain() as host:
         if _is_implemented(host) and attempt(host, "GetLastStateSummary", Empty()) is not None:
             raise Skipped("the VM has state sync")
         methods = _methods()
@@ -101,7 +98,7 @@ def unsupported_is_reported(bench: Bench) -> None:
 @contract("statesync", severity=Severity.STOPS, source=SYNCER)
 def missing_summaries_are_not_found(bench: Bench) -> None:
     """A new chain has no ongoing and no unknown summary: `err = NOT_FOUND`."""
-    with bench.start() as host:
+    with bench.chain() as host:
         if not _is_implemented(host):
             raise Skipped("the VM has no state sync")
         methods = _methods()
@@ -120,7 +117,7 @@ def missing_summaries_are_not_found(bench: Bench) -> None:
 @contract("statesync", severity=Severity.MISBEHAVES, source=SERVER)
 def garbage_is_refused(bench: Bench) -> None:
     """Bytes that are not a summary are refused and do no harm."""
-    with bench.start() as host:
+    with bench.chain() as host:
         if not _is_implemented(host):
             raise Skipped("the VM has no state sync")
         for data in (b"", b"\x00", bytes(31), os.urandom(1024 * 1024)):
@@ -151,7 +148,7 @@ def _last(bench: Bench, host: Host) -> Summary:
 @contract("statesync", severity=Severity.MISBEHAVES, source=SERVER, needs_blocks=True)
 def summaries_parse_back(bench: Bench) -> None:
     """ParseStateSummary and GetStateSummary know what GetLastStateSummary returns."""
-    with bench.start() as host:
+    with bench.chain() as host:
         last = _last(bench, host)
         for method, found in (
             ("ParseStateSummary", host.chain.state_sync.parse(last.raw)),
@@ -188,7 +185,7 @@ def accepted_summary_is_synced(bench: Bench) -> None:
             chain.begin_events()
             chain.set_state(State.STATE_SYNCING)
             chain.open_messages()
-            chain.connect(Peer(_SERVING, on_request=lambda request: _relay(request, server)))
+            chain.connect(Relay(_SERVING, _SYNCING, lambda: server.services.network))
             mode = chain.state_sync.accept(chain.state_sync.parse(summary.raw))
             if mode not in list(StateSyncMode):
                 raise Violation(
@@ -218,15 +215,3 @@ def accepted_summary_is_synced(bench: Bench) -> None:
                     node="it bootstraps from genesis as if there had been no sync",
                     cure="return the summary's block as the last accepted one from SetState on",
                 )
-
-
-def _relay(request: PeerRequest, server: Host) -> None:
-    """Give the *server* a request of the syncing VM, and return its response."""
-
-    def respond(future: Future[Any]) -> None:
-        try:
-            request.respond(future.result())
-        except AppError as error:
-            request.fail(error.code, error.message)
-
-    server.services.network.request(_SYNCING, request.data).add_done_callback(respond)
