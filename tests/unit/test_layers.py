@@ -27,7 +27,7 @@ P2P = "Messages between peers are protobuf, but not gRPC"
 NETWORK = "Networks of real nodes know nothing of the VM's side of the wire"
 SERVICES = "Clients of the node know nothing of the VM"
 
-REQUIRED_BY_THE_WIRE_CONTRACT = {"services", "rpc", "runtime", "host", "p2p", "testing", "warp"}
+REQUIRED_BY_THE_WIRE_CONTRACT = {"services", "rpc", "runtime", "host", "p2p", "testing", "doctor", "warp"}
 FILE = "import os\n"
 
 # Importing import-linter takes longer than a run of it: one process does so once, and forks for

@@ -23,7 +23,7 @@ from typing_extensions import Self
 from vmsdk.host.errors import EndedBeforeHandshake, HandshakeFailed, ProtocolMismatch
 from vmsdk.host.runtime import RuntimeService
 from vmsdk.host.service import LoopbackServer
-from vmsdk.host.spawn import spawn
+from vmsdk.host.spawn import UNCHANGED, Surroundings, spawn
 from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
 
 _log = logging.getLogger("vmsdk.host")
@@ -105,6 +105,7 @@ class PluginProcess:
         stop_timeout_s: float = GRACEFUL_STOP_TIMEOUT_S,
         patient: bool = True,
         runtime: RuntimeService | None = None,
+        surroundings: Surroundings = UNCHANGED,
     ) -> None:
         self.argv = _argv(command)
         self.protocol = protocol
@@ -121,6 +122,7 @@ class PluginProcess:
         self._handshake_timeout_s = handshake_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._patient = patient
+        self._surroundings = surroundings
         self._runtime = runtime or RuntimeService(_protocol(protocol), self.argv[0])
         self._process: subprocess.Popen[bytes] | None = None
         # Makes the threads stop reading streams that a grandchild holds open.
@@ -170,7 +172,7 @@ class PluginProcess:
 
     def _live(self, environment: Mapping[str, str]) -> None:
         try:
-            process, self.exec_at_s = spawn(self.argv, environment)
+            process, self.exec_at_s = spawn(self.argv, environment, self._surroundings)
         except BaseException as error:  # noqa: BLE001 - raised again in start()
             self._start_error = error
             self._started.set()

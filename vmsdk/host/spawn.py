@@ -32,12 +32,46 @@ if order is None or os.getppid() != order["parent"]:
     sys.exit(1)
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+user, directory, umask, limits = order["surroundings"]
 try:
+    if directory is not None:
+        os.chdir(directory)
+    if umask is not None:
+        os.umask(umask)
+    if limits:
+        import resource
+        for number, limit in limits:
+            resource.setrlimit(number, limit)
+    if user is not None:
+        os.setgroups(user[2])
+        os.setgid(user[1])
+        os.setuid(user[0])
+        # A change of the user clears it.
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+        if os.getppid() != order["parent"]:
+            sys.exit(1)
     os.execve(order["argv"][0], order["argv"], order["environment"])
 except Exception as error:
     control.sendall((getattr(error, "strerror", None) or str(error)).encode())
     os._exit(127)
 """
+
+
+class Surroundings(NamedTuple):
+    """What a process inherits from its node; None is what this process has.
+
+    *limits* are numbers of `resource` and their soft and hard limits. Off Linux, *user* and
+    *limits* have no effect.
+    """
+
+    user: tuple[int, int, Sequence[int]] | None = None
+    """User ID, group ID, all groups. Only root can be another user."""
+    directory: str | None = None
+    umask: int | None = None
+    limits: Sequence[tuple[int, tuple[int, int]]] = ()
+
+
+UNCHANGED = Surroundings()
 
 
 class Spawned(NamedTuple):
@@ -47,7 +81,9 @@ class Spawned(NamedTuple):
     started_at_s: float
 
 
-def spawn(argv: Sequence[str], environment: Mapping[str, str]) -> Spawned:
+def spawn(
+    argv: Sequence[str], environment: Mapping[str, str], surroundings: Surroundings = UNCHANGED
+) -> Spawned:
     """Start ``argv[0]`` (a path) with exactly *environment*, no stdin, and pipes for stdout and
     stderr.
 
@@ -56,20 +92,27 @@ def spawn(argv: Sequence[str], environment: Mapping[str, str]) -> Spawned:
     """
     try:
         if _HAS_PARENT_DEATH_SIGNAL:
-            return _spawn_linux(argv, environment)
+            return _spawn_linux(argv, environment, surroundings)
         started_at_s = time.perf_counter()
-        return Spawned(_popen(argv, environment), started_at_s)
+        umask = -1 if surroundings.umask is None else surroundings.umask
+        process = _popen(argv, environment, directory=surroundings.directory, umask=umask)
+        return Spawned(process, started_at_s)
     except OSError as error:
         raise StartFailed(argv[0], error.strerror or str(error)) from None
 
 
-def _spawn_linux(argv: Sequence[str], environment: Mapping[str, str]) -> Spawned:
+def _spawn_linux(argv: Sequence[str], environment: Mapping[str, str], surroundings: Surroundings) -> Spawned:
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
             become = [sys.executable, "-I", "-S", "-c", _BECOME, str(theirs.fileno())]
             process = _popen(become, environment, pass_fds=(theirs.fileno(),))
-        order = {"parent": os.getpid(), "argv": list(argv), "environment": dict(environment)}
+        order = {
+            "parent": os.getpid(),
+            "argv": list(argv),
+            "environment": dict(environment),
+            "surroundings": surroundings,
+        }
         try:
             ready = ours.recv(1)
             started_at_s = time.perf_counter()
@@ -88,7 +131,11 @@ def _spawn_linux(argv: Sequence[str], environment: Mapping[str, str]) -> Spawned
 
 
 def _popen(
-    argv: Sequence[str], environment: Mapping[str, str], pass_fds: Sequence[int] = ()
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    pass_fds: Sequence[int] = (),
+    directory: str | None = None,
+    umask: int = -1,
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         argv,
@@ -98,4 +145,6 @@ def _popen(
         stderr=subprocess.PIPE,
         bufsize=0,
         pass_fds=pass_fds,
+        cwd=directory,
+        umask=umask,
     )

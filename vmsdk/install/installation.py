@@ -199,18 +199,23 @@ def _not_startable(target: SourceTarget, reason: str) -> InstallError:
     return InstallError(f"{target.text} does not start in an empty environment, as on a node: {reason}")
 
 
+def cache_of(python: Path) -> str | None:
+    """Return whose cache *python* is in, from which it vanishes: "uv", "pipx" or None."""
+    folders = python.parents
+    caches = [each.parent for each in folders if each.name.startswith(_UV_FOLDERS)]
+    if any(each.name == "uv" or (each / _TAG).exists() for each in caches):
+        return "uv"
+    return "pipx" if any((each.parent.name, each.name) in _PIPX_CACHES for each in folders) else None
+
+
 def _check_interpreter() -> None:
-    """Raise `InstallError` if this Python is in uv's or pipx's cache, from which it vanishes."""
-    folders = Path(sys.prefix).parents
-    for tool, is_cached in (
-        ("uv", any(each.name.startswith(_UV_FOLDERS) and (each.parent / _TAG).exists() for each in folders)),
-        ("pipx", any((each.parent.name, each.name) in _PIPX_CACHES for each in folders)),
-    ):
-        if is_cached:
-            raise InstallError(
-                f"this Python, {sys.prefix}, is in {tool}'s cache, and may be gone when the node starts the "
-                f"VM: use a virtual environment, or {tool} {'tool ' if tool == 'uv' else ''}install vmsdk"
-            )
+    """Raise `InstallError` if this Python is in uv's or pipx's cache."""
+    tool = cache_of(Path(sys.prefix))
+    if tool is not None:
+        raise InstallError(
+            f"this Python, {sys.prefix}, is in {tool}'s cache, and may be gone when the node starts the "
+            f"VM: use a virtual environment, or {tool} {'tool ' if tool == 'uv' else ''}install vmsdk"
+        )
 
 
 def added_path() -> tuple[str, ...]:

@@ -1,0 +1,370 @@
+"""`vmsdk doctor` names planted faults, in files and processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from tests.process.doctorfaults import FAULTS, VM, Fault, bare, executable, launcher, script
+from vmsdk import cli
+from vmsdk.doctor.directory import stem
+from vmsdk.doctor.symptom import diagnose
+from vmsdk.doctor.user import User
+
+DEADLINE_S = 20.0
+NOBODY = pwd.getpwuid(65534) if 65534 in {each.pw_uid for each in pwd.getpwall()} else None
+as_root = pytest.mark.skipif(os.geteuid() != 0 or NOBODY is None, reason="needs root, and a user nobody")
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Path:
+    """A plugin directory."""
+    path = tmp_path / "plugins"
+    path.mkdir()
+    return path
+
+
+class Report:
+    """What the command printed as JSON."""
+
+    def __init__(self, status: int, text: str) -> None:
+        self.json: dict[str, Any] = json.loads(text)
+        assert self.json["status"] == status
+        self.status = status
+        self.plugins = self.json["plugins"]
+        self.findings = [
+            *self.json["findings"],
+            *(found for each in self.plugins for found in each["findings"]),
+        ]
+
+    def coded(self, code: str) -> str:
+        """The findings with this code, as text."""
+        found = [each for each in self.findings if each["code"] == code]
+        assert found, self.findings
+        return json.dumps(found, ensure_ascii=False)
+
+
+@pytest.fixture
+def doctor(capsys: pytest.CaptureFixture[str]) -> Any:
+    def run(*arguments: str | Path) -> Report:
+        status = cli.main(["doctor", "--json", *map(str, arguments)])
+        return Report(status, capsys.readouterr().out)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(each, id=each.name, marks=[pytest.mark.slow] if each.slow else []) for each in FAULTS],
+)
+def test_names_a_planted_fault(
+    fault: Fault, plugins: Path, doctor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in fault.patience:
+        monkeypatch.setattr(f"vmsdk.doctor.start.{name}", seconds)
+    report = doctor(fault.plant(plugins) or plugins, *fault.options)
+    text = report.coded(fault.code)
+    assert [word for word in fault.words if word not in text] == [], text
+    assert report.status == fault.status, report.findings
+
+
+def test_a_file_that_is_still_being_copied(plugins: Path, doctor: Any) -> None:
+    path = executable(plugins / str(VM), Path("/bin/true").read_bytes())
+    with path.open("ab"):
+        assert "still writing" in doctor(plugins).coded("busy")
+
+
+# What is fine ------------------------------------------------------------------------------------
+
+
+def test_a_good_plugin_has_timings_and_no_finding(plugins: Path, doctor: Any) -> None:
+    launcher(plugins)
+    (plugins / ".hidden").touch()
+    (plugins / "folder").mkdir()
+    report = doctor(plugins)
+    (plugin,) = report.plugins
+    assert (report.status, plugin["findings"]) == (0, [])
+    assert (plugin["vm_id"], plugin["version"], plugin["protocol"]) == (str(VM), "1.0.0", 45)
+    assert set(plugin["timings_s"]) == {"handshake", "version", "shutdown", "end"}
+
+
+def test_one_faulty_plugin_does_not_hide_the_others(plugins: Path, doctor: Any) -> None:
+    launcher(plugins)
+    launcher(plugins, name="other")
+    executable(plugins / "SkB92YpWm4Q2ijQHH34cqbKkCZWszsiQgHVjtNeFF2HdvDQU", "#!/nowhere\n")
+    report = doctor(plugins)
+    assert [each["version"] for each in report.plugins].count("1.0.0") == 2
+    assert report.status == 1
+    assert "/nowhere" in report.coded("no-interpreter")
+
+
+def test_an_alias_in_the_nodes_configuration_is_a_name(plugins: Path, doctor: Any) -> None:
+    bare(plugins).rename(plugins / "ours")
+    configs = plugins.parent / "configs" / "vms"
+    configs.mkdir(parents=True)
+    (configs / "aliases.json").write_text(json.dumps({str(VM): ["ours"]}))
+    report = doctor(plugins)
+    assert (report.status, report.plugins[0]["findings"]) == (0, [])
+    assert report.plugins[0]["vm_id"] == str(VM)
+
+
+def test_a_program_that_was_just_built_may_have_any_name(tmp_path: Path, doctor: Any) -> None:
+    report = doctor(bare(tmp_path).rename(tmp_path / "myvm"))
+    assert report.status == 0
+    assert "mv " in report.coded("wrong-name")
+
+
+def test_a_start_can_be_left_out(plugins: Path, doctor: Any) -> None:
+    script(plugins, f"open({str(plugins / 'started')!r}, 'w')\n")
+    assert doctor(plugins, "--no-start").status == 0
+    assert not (plugins / "started").exists()
+
+
+def test_the_text_is_for_people(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (plugins / "README.md").touch()
+    assert cli.main(["doctor", str(plugins)]) == 1
+    text = capsys.readouterr().out
+    assert "error[wrong-name]: this file is not a plugin: its name is neither" in text
+    assert f"  --> {plugins / 'README.md'}\n" in text
+    assert '   = node: the node does not start: invalid vmID: "README"\n' in text
+    assert "0 plugins: 1 error, 0 warnings" in text
+    assert "\033" not in text
+
+
+def test_a_plugins_output_cannot_steer_the_terminal(
+    plugins: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    executable(plugins / str(VM), "#!/bin/sh\nprintf '\\033[2Jgone\\n'\nexit 3\n")
+    cli.main(["doctor", str(plugins)])
+    assert "\\x1b[2Jgone" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--node", "/nowhere/metalgo"),
+        ("--as", "no-such-user"),
+        ("--node", "999999999"),
+        ("--node", "https://x"),
+    ],
+)
+def test_wrong_usage_has_a_status_of_its_own(
+    arguments: tuple[str, str], plugins: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["doctor", str(plugins), *arguments]) == 2
+    assert arguments[1].rpartition("/")[2] in capsys.readouterr().err
+
+
+def test_without_a_path_it_looks_where_nodes_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, doctor: Any
+) -> None:
+    plugins = tmp_path / ".metalgo" / "plugins"
+    plugins.mkdir(parents=True)
+    launcher(plugins)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    report = doctor()
+    assert str(plugins) in report.json["paths"]
+    assert str(plugins / str(VM)) in [each["path"] for each in report.plugins]
+
+
+# The node ----------------------------------------------------------------------------------------
+
+
+def node(folder: Path, protocol: int) -> Path:
+    """A node that prints its version."""
+    return executable(
+        folder / "metalgo",
+        f"#!/bin/sh\necho 'metalgo/1.13.5 [database=v1.4.5, rpcchainvm={protocol}, go=1.23]'\n",
+    )
+
+
+def test_a_plugin_of_another_protocol_than_the_nodes(plugins: Path, doctor: Any) -> None:
+    bare(plugins)
+    report = doctor(plugins, "--node", node(plugins.parent, 43))
+    assert (report.status, report.json["node"]["protocol"]) == (1, 43)
+    assert "speaks protocol 45, and the node 43" in report.coded("protocol")
+
+
+def test_a_vm_that_asks_its_node_speaks_any_protocol_that_vmsdk_knows(plugins: Path, doctor: Any) -> None:
+    launcher(plugins)
+    assert doctor(plugins, "--node", node(plugins.parent, 43)).status == 0
+    assert "vmsdk" in doctor(plugins, "--node", node(plugins.parent, 99)).coded("protocol")
+
+
+def test_a_nodes_api_is_asked_for_the_protocol(plugins: Path, doctor: Any) -> None:
+    class API(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            result = {"version": "metalgo/1.13.5", "rpcProtocolVersion": "43"}
+            self.wfile.write(json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode())
+
+        def log_message(self, *args: object) -> None: ...
+
+    bare(plugins)
+    with HTTPServer(("127.0.0.1", 0), API) as server:
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        report = doctor(plugins, "--node", f"http://127.0.0.1:{server.server_port}")
+        thread.join()
+    assert "metalgo/1.13.5" in json.dumps(report.json["node"])
+    assert "the node 43" in report.coded("protocol")
+
+
+def test_a_process_lends_its_umask_directory_and_environment(
+    plugins: Path, tmp_path: Path, doctor: Any
+) -> None:
+    script(
+        plugins,
+        "import os\nprint('umask', oct(os.umask(0)), 'in', os.getcwd(), 'with',"
+        " os.environ['GRPC_OF_NODE'])\nsys.exit(3)\n",
+    )
+    command = "import os, sys; os.umask(0o27); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", command],
+        cwd=tmp_path,
+        env={"GRPC_OF_NODE": "7"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        report = doctor(plugins, "--node", str(process.pid))
+        process.communicate()
+    assert f"umask 0o27 in {tmp_path} with 7" in report.coded("exits")
+
+
+def test_limits_of_the_nodes_unit_are_the_plugins(plugins: Path, doctor: Any) -> None:
+    script(plugins, "import resource\nprint(resource.getrlimit(resource.RLIMIT_NOFILE))\nsys.exit(3)\n")
+    report = doctor(plugins, "--limit", "nofile=77", "--cwd", plugins, "--umask", "077")
+    assert "(77, 77)" in report.coded("exits")
+
+
+# Another user ------------------------------------------------------------------------------------
+
+
+@as_root
+def test_a_directory_that_the_user_cannot_list(plugins: Path, doctor: Any) -> None:
+    plugins.chmod(0o700)
+    for folder in plugins.parents:
+        if folder.owner() == "root" and str(folder).startswith("/tmp/"):
+            folder.chmod(0o755)
+    report = doctor(plugins, "--as", "nobody")
+    assert report.status == 1
+    assert "nobody can't list" in report.coded("unreadable")
+
+
+@as_root
+def test_a_source_that_the_user_cannot_read(plugins: Path, doctor: Any) -> None:
+    _open(plugins)
+    launcher(plugins)
+    (plugins.parent / "source" / "vm.py").chmod(0o600)
+    assert "nobody can't read" in doctor(plugins, "--as", "nobody").coded("unreadable")
+
+
+@as_root
+def test_a_plugin_runs_as_the_user(plugins: Path, doctor: Any) -> None:
+    _open(plugins)
+    executable(plugins / str(VM), "#!/bin/sh\necho i am $(/usr/bin/id -u) of $(/usr/bin/id -G)\nexit 3\n")
+    nobody = User.called("nobody")
+    report = doctor(plugins, "--as", "nobody")
+    assert f"i am {nobody.uid} of {nobody.gid}" in report.coded("exits")
+
+
+@as_root
+def test_a_limit_of_processes_counts_those_of_the_user(plugins: Path, doctor: Any) -> None:
+    report = doctor(plugins, "--as", "nobody", "--limit", "nproc=3")
+    assert "nobody has" in report.coded("thread-limit")
+
+
+def _open(plugins: Path) -> None:
+    """Let everyone into the test's own folders."""
+    base = Path(os.environ.get("TMPDIR", "/tmp"))
+    for folder in (plugins, *plugins.parents):
+        if folder.is_relative_to(base) and folder != base:
+            folder.chmod(0o755)
+
+
+# Its own processes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_its_children(number: signal.Signals, plugins: Path) -> None:
+    fifo = plugins.parent / "pids"
+    os.mkfifo(fifo)
+    executable(plugins / str(VM), f"#!/bin/sh\n/bin/sleep 600 & echo $$ $! > {fifo}\nwait\n")
+    with subprocess.Popen(
+        [sys.executable, "-m", "vmsdk", "doctor", plugins], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        pids = [int(each) for each in fifo.read_text().split()]
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 128 + number
+    assert errors == b""
+    assert [pid for pid in pids if os.path.exists(f"/proc/{pid}")] == []
+
+
+def test_an_error_of_its_own_is_reported_and_the_rest_goes_on(
+    plugins: Path, monkeypatch: pytest.MonkeyPatch, doctor: Any
+) -> None:
+    launcher(plugins)
+    monkeypatch.setattr("vmsdk.doctor.machine.findings", lambda *_, **__: 1 / 0)
+    report = doctor(plugins)
+    assert report.status == 3
+    assert "division by zero" in report.coded("internal")
+    assert report.plugins[0]["version"] == "1.0.0"
+
+
+# Words -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("a.tar.gz", "a.tar"), (".hidden", ""), ("a.", "a"), ("vm", "vm"), (".a.b", ".a")]
+)
+def test_a_node_drops_the_last_extension(name: str, expected: str) -> None:
+    assert stem(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("output", "code"),
+    [
+        (
+            "./vm: error while loading shared libraries: libfoo.so.1: cannot open shared object file",
+            "shared-library",
+        ),
+        ("./vm: /lib/libc.so.6: version `GLIBC_2.38' not found (required by ./vm)", "shared-library"),
+        ("panic: runtime error: index out of range", "crash"),
+        ("thread 'main' panicked at src/main.rs:3:5:", "crash"),
+        ("OSError: [Errno 24] Too many open files", "too-many-files"),
+        ("MemoryError", "memory"),
+        ("OSError: [Errno 30] Read-only file system: '/opt/x'", "read-only"),
+        ("PermissionError: [Errno 13] Permission denied: '/root/x'", "permission"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/opt/x'", "missing-file"),
+        ("RuntimeError: Could not determine home directory.", "environment"),
+        ("ImportError: /x.so: undefined symbol: PyFoo", "import-error"),
+        ("/bin/sh: 1: jq: not found", "command"),
+        ("OSError: [Errno 98] Address already in use", "port"),
+        ("vmsdk: Python is no longer at /opt/x. Install vm again: vmsdk install", "vmsdk"),
+        ("IndentationError: unexpected indent", "syntax-error"),
+    ],
+)
+def test_output_says_why(output: str, code: str) -> None:
+    found = diagnose(["some line", output, "another"])
+    assert found is not None
+    assert found.code == code
+    assert "{" not in found.what + found.cure
+
+
+def test_output_without_a_known_reason_says_nothing() -> None:
+    assert diagnose(["all is well", "bye"]) is None

@@ -1,0 +1,507 @@
+"""A plugin's file, looked at without running it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import re
+import shlex
+import stat
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from vmsdk.doctor.finding import Finding
+from vmsdk.doctor.user import User
+from vmsdk.errors import VMError
+from vmsdk.install.installation import cache_of
+from vmsdk.install.launcher import Changed, Written, recognise
+from vmsdk.install.plugindirectory import MAX_LAUNCHER_BYTES
+from vmsdk.target import SourceTarget, find
+
+# The kernel reads this much of a `#!` line (BINPRM_BUF_SIZE).
+_SHEBANG_BYTES = 256
+# Where env(1) looks for commands: a plugin has no PATH.
+_SEARCHED = ("/bin", "/usr/bin")
+_MACHINES = {3: "i386", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
+_PYTHON = re.compile(r"(?:python|pypy)[\d.]*")
+_PROXY = re.compile(rb"^\s*export\s+(?:https?|grpc|all)_proxy=", re.MULTILINE | re.IGNORECASE)
+# The line of a vmsdk launcher that starts Python.
+_EXEC = re.compile(r"^exec (.+) \"\$0\" \"\$@\"$", re.MULTILINE)
+# What people put into plugin directories by mistake, by its first bytes.
+_NO_PROGRAMS = (
+    (
+        b"version https://git-lfs",
+        "a Git LFS pointer, not the file itself",
+        "run git lfs pull, and copy it again",
+    ),
+    (b"<!DOCTYPE", "a web page, not a program", "download the plugin itself again"),
+    (b"<html", "a web page, not a program", "download the plugin itself again"),
+    (b"Not Found", "the text of a failed download", "download the plugin again"),
+    (b"\x1f\x8b", "a gzip archive", "unpack it, and put only the plugin's executable here"),
+    (b"BZh", "a bzip2 archive", "unpack it, and put only the plugin's executable here"),
+    (b"\xfd7zXZ", "an xz archive", "unpack it, and put only the plugin's executable here"),
+    (b"PK\x03\x04", "a zip archive", "unpack it, or give it a #! line and the permission to execute"),
+    (b"MZ", "a program for Windows", "build the plugin for this machine"),
+    (b"\xcf\xfa\xed\xfe", "a program for macOS", "build the plugin for this machine"),
+    (b"\xca\xfe\xba\xbe", "a program for macOS", "build the plugin for this machine"),
+    (
+        b"\xef\xbb\xbf",
+        "text that begins with a byte order mark, so the kernel finds no #!",
+        "save it as UTF-8 without BOM",
+    ),
+)
+
+
+class Shebang(NamedTuple):
+    """A `#!` line, as the kernel reads it."""
+
+    line: str
+    interpreter: str
+    argument: str
+
+    @property
+    def command(self) -> str | None:
+        """The command that `env` is to find; None if the interpreter isn't `env`."""
+        if os.path.basename(self.interpreter) != "env":
+            return None
+        words = self.argument.split()
+        return (words[1] if words[:1] == ["-S"] and len(words) > 1 else self.argument) or None
+
+    @property
+    def program(self) -> str | None:
+        """The path of what finally runs, if it can be found."""
+        if self.command is None:
+            return self.interpreter
+        places = (os.path.join(each, self.command) for each in _SEARCHED)
+        return next((each for each in places if os.access(each, os.X_OK)), None)
+
+
+class PluginFile:
+    """What can be seen of the plugin at *path*, for *user*."""
+
+    def __init__(self, path: Path, user: User) -> None:
+        self.path = path
+        self.user = user
+        self.launcher: Written | None = None
+        """Its settings, if vmsdk wrote it."""
+        self.changed = False
+        """Whether it was edited since vmsdk wrote it."""
+        self.head = b""
+        """Its first bytes; empty if it can't be read or is not a regular file."""
+        self.size = 0
+        self.mode: int | None = None
+        """That of what the path leads to; None if there is nothing."""
+        try:
+            status = path.stat()
+            self.mode, self.size = status.st_mode, status.st_size
+            if stat.S_ISREG(status.st_mode):
+                with path.open("rb") as file:
+                    self.head = file.read(MAX_LAUNCHER_BYTES + 1)
+            self.launcher = recognise(self.head) if len(self.head) <= MAX_LAUNCHER_BYTES else None
+        except Changed:
+            self.changed = True
+        except OSError:
+            pass
+
+    @property
+    def shebang(self) -> Shebang | None:
+        """Its `#!` line, if any."""
+        if not self.head.startswith(b"#!"):
+            return None
+        line = self.head[:_SHEBANG_BYTES].partition(b"\n")[0].decode("utf-8", "replace")
+        interpreter, _, argument = line[2:].strip(" \t").replace("\t", " ").partition(" ")
+        return Shebang(line, interpreter, argument.strip())
+
+    @property
+    def python(self) -> str | None:
+        """The path of the Python that runs it; None if it isn't Python, as far as can be seen."""
+        found = _EXEC.search(self.head.decode("utf-8", "replace")) if b"vmsdk-launcher" in self.head else None
+        if found is not None:
+            return next(iter(shlex.split(found[1])), None)
+        shebang = self.shebang
+        command = None if shebang is None else shebang.command or shebang.interpreter
+        if shebang is None or command is None or not _PYTHON.match(os.path.basename(command)):
+            return None
+        return shebang.program
+
+    @property
+    def source(self) -> SourceTarget | None:
+        """The VM's source file, if vmsdk wrote the plugin."""
+        if self.launcher is None or not self.launcher.target.startswith(os.sep):
+            return None
+        try:
+            found = find(self.launcher.target)
+        except (VMError, OSError):
+            return None
+        return found if isinstance(found, SourceTarget) else None
+
+    # What is wrong whether or not it starts -------------------------------------------------------
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what is wrong with it, or will be."""
+        if self.mode is None or not stat.S_ISREG(self.mode):
+            return
+        if self.changed:
+            yield Finding(
+                "note",
+                "changed",
+                str(self.path),
+                "this file was edited since vmsdk wrote it",
+                "vmsdk install neither replaces nor removes it: move it away to install the VM again",
+            )
+        yield from self._writable()
+        if self.shebang is not None and _PROXY.search(self.head) and b"no_proxy" not in self.head.lower():
+            what = "it sets a proxy for itself, which gRPC uses for the node's address, 127.0.0.1, as well"
+            yield Finding("warning", "proxy", str(self.path), what, "set no_proxy=127.0.0.1 as well")
+        yield from self._python_findings()
+        yield from self._source_findings()
+
+    def _writable(self) -> Iterator[Finding]:
+        source = self.source
+        for path in (self.path, None if source is None else source.file):
+            if path is not None and path.stat().st_mode & stat.S_IWOTH:
+                yield Finding(
+                    "warning",
+                    "world-writable",
+                    str(path),
+                    "every user of this machine can change this file, and so run code as the node's user",
+                    f"chmod o-w {_quote(path)}",
+                )
+
+    def _python_findings(self) -> Iterator[Finding]:
+        python = self.python
+        if python is None:
+            return
+        tool = cache_of(Path(python))
+        if tool is not None:
+            yield Finding(
+                "error",
+                "cached-interpreter",
+                str(self.path),
+                f"its Python, {python}, is in {tool}'s cache, and vanishes when {tool} cleans that up",
+                "make an environment that stays (python3 -m venv /opt/NAME), install vmsdk and the VM's "
+                "requirements there, and run its vmsdk install",
+            )
+        if self.launcher is not None and not os.path.exists(python):
+            cure = f"install the VM again with the Python that it has now: {self._install}"
+            yield _missing(str(self.path), "the Python that this plugin runs", python, cure)
+        for barrier in self.user.barriers([Path(python)], os.X_OK):
+            yield self._barrier(barrier, f"to run its Python, {python}")
+
+    def _source_findings(self) -> Iterator[Finding]:
+        if self.launcher is None or not self.launcher.target.startswith(os.sep):
+            return
+        source = self.source
+        if source is None or source.file is None:
+            file = self.launcher.target.rpartition(":")[0] or self.launcher.target
+            yield _missing(
+                str(self.path), "the VM's source", file, "install the VM again from where its source is now"
+            )
+            return
+        files = [source.file]
+        if source.root is not None:
+            files += sorted(source.code.glob("*.py" if source.code == source.root else "**/*.py"))
+        known = self.user.barriers([Path(self.python or "")], os.X_OK)
+        for barrier in (each for each in self.user.barriers(files) if each not in known):
+            yield self._barrier(barrier, f"to read the VM's source, {source.file}")
+
+    @property
+    def _install(self) -> str:
+        target = "TARGET" if self.launcher is None else _quote(self.launcher.target)
+        return f"vmsdk install {target} --plugin-dir {_quote(self.path.parent)}"
+
+    def _barrier(self, barrier: Path, purpose: str) -> Finding:
+        verb = "enter" if os.path.isdir(barrier) else "read"
+        mode = stat.filemode(barrier.stat().st_mode)
+        return Finding(
+            "error",
+            "unreadable",
+            str(barrier),
+            f"the user {self.user.name} can't {verb} {barrier} ({mode}) {purpose}",
+            f"give {self.user.name} access (chmod o+{'x' if verb == 'enter' else 'r'} {_quote(barrier)}), or"
+            " put Python and the VM where every user can read them, such as /opt, and install the VM from"
+            " there",
+            node="handshake failed: vm process not found",
+        )
+
+    # Why it can't be executed ---------------------------------------------------------------------
+
+    def exec_failure(self, reason: str) -> Finding:
+        """Return why the system could not execute it; *reason* is the system's own text."""
+        found = next(self._causes(reason), None) or (
+            "start-failed",
+            f"the system can't execute this file: {reason}",
+            "try it in a shell as the node's user",
+        )
+        code, what, cure = found
+        shebang = self.shebang
+        return Finding(
+            "error",
+            code,
+            f"{self.path}:1" if shebang is not None else str(self.path),
+            what,
+            cure,
+            () if shebang is None else (shebang.line,),
+            node=f"failed to start process: fork/exec {self.path}: {reason[:1].lower()}{reason[1:]}",
+        )
+
+    def _causes(self, reason: str) -> Iterator[tuple[str, str, str]]:
+        path, user = self.path, self.user
+        if self.mode is not None and not stat.S_ISREG(self.mode):
+            kind = "a directory" if stat.S_ISDIR(self.mode) else "a pipe, socket or device"
+            yield "not-a-file", f"this is {kind}, not a file", "put the plugin's executable in its place"
+        for barrier in user.barriers([path], os.X_OK):
+            if os.path.isdir(barrier):
+                yield (
+                    "unreadable",
+                    f"the user {user.name} can't enter {barrier}, which leads to this file",
+                    f"chmod o+x {_quote(barrier)}, or put the plugin elsewhere",
+                )
+            elif not barrier.stat().st_mode & 0o111:
+                yield from self._not_executable()
+            elif os.statvfs(barrier).f_flag & getattr(os, "ST_NOEXEC", 0):
+                yield from self._noexec()
+            else:
+                mode = stat.filemode(barrier.stat().st_mode)
+                yield (
+                    "not-executable",
+                    f"the user {user.name} may not execute this file ({mode})",
+                    f"chmod a+rx {_quote(path)}",
+                )
+        if self.mode is None:
+            yield from self._absence()
+            return
+        if not self.mode & 0o111:
+            yield from self._not_executable()
+        if reason == os.strerror(errno.EACCES) and os.statvfs(path).f_flag & getattr(os, "ST_NOEXEC", 0):
+            yield from self._noexec()
+        yield from self._interpreter_causes(reason)
+        if reason == os.strerror(errno.ENOEXEC):
+            yield from self._format_causes()
+        yield from _SYSTEM.get(reason, ())
+
+    def _not_executable(self) -> Iterator[tuple[str, str, str]]:
+        what, cure = "this file is not executable", f"chmod a+rx {_quote(self.path)}"
+        if (
+            self.path.suffix == ".py"
+            and b"ChainVM" in self.head + b"Chain"
+            and not self.head.startswith(b"#!")
+        ):
+            what = "this is Python source, which a node can't execute"
+            cure = f"vmsdk install {_quote(self.path)} --plugin-dir DIR"
+        yield "not-executable", what, cure
+
+    def _noexec(self) -> Iterator[tuple[str, str, str]]:
+        mount = self.path.resolve()
+        while not os.path.ismount(mount):
+            mount = mount.parent
+        yield (
+            "noexec",
+            f"the file system at {mount} is mounted noexec: nothing there can be executed",
+            f"put the plugin directory elsewhere (--plugin-dir), or: mount -o remount,exec {_quote(mount)}",
+        )
+
+    def _absence(self) -> Iterator[tuple[str, str, str]]:
+        if os.path.islink(self.path):
+            link, target = broken_link(self.path)
+            problem = "leads in a circle" if target is None else f"leads to {target}, which does not exist"
+            yield (
+                "broken-link",
+                f"the symbolic link {link} {problem}",
+                "install the plugin again, or remove the link",
+            )
+        for folder in reversed(self.path.absolute().parents):
+            if not os.path.lexists(folder):
+                yield (
+                    "missing",
+                    f"there is no directory {folder}",
+                    "check the path: ls " + _quote(folder.parent),
+                )
+                return
+        yield (
+            "missing",
+            "there is no such file",
+            f"check the path, and install the plugin: {self._install}",
+        )
+
+    def _interpreter_causes(self, reason: str) -> Iterator[tuple[str, str, str]]:
+        interpreter, named = self.elf_interpreter(), "its dynamic loader"
+        shebang = self.shebang
+        if shebang is not None:
+            interpreter, named = shebang.interpreter, "the interpreter of its #! line"
+            if interpreter.endswith("\r") or shebang.argument.endswith("\r") or shebang.line.endswith("\r"):
+                yield (
+                    "line-endings",
+                    (
+                        "its #! line ends in a carriage return, as on Windows, and the kernel takes that for "
+                        "part of the interpreter's name"
+                    ),
+                    f"convert the line ends: sed -i 's/\\r$//' {_quote(self.path)}",
+                )
+            if len(shebang.line) >= _SHEBANG_BYTES:
+                yield (
+                    "long-shebang",
+                    f"its #! line has over {_SHEBANG_BYTES - 1} bytes, which is the kernel's limit",
+                    _SHORTER,
+                )
+            if not interpreter:
+                yield (
+                    "no-interpreter",
+                    "its #! line names no interpreter",
+                    "write one, such as #!/usr/bin/env python3",
+                )
+            elif not os.path.isabs(interpreter):
+                yield (
+                    "no-interpreter",
+                    f"{named}, {interpreter}, is not an absolute path",
+                    "write the whole path",
+                )
+        if not interpreter:
+            return
+        if not os.path.exists(interpreter):
+            cure = (
+                "install it, or build the plugin for this system (a musl binary needs musl, or build it"
+                " static)"
+            )
+            if shebang is not None:
+                cure = "name one that exists, or install it"
+                if " " in shebang.line[2:].strip() and os.path.exists(shebang.line[2:].strip()):
+                    cure = "the kernel ends the path at its space: use a path without spaces"
+            missing = _missing("", named, interpreter, cure)
+            yield missing.code, missing.what, missing.cure
+        elif not os.path.isfile(interpreter):
+            yield (
+                "no-interpreter",
+                f"{named}, {interpreter}, is not a file",
+                "name the interpreter's executable",
+            )
+        elif not self.user.may(interpreter, os.X_OK):
+            barrier = next(iter(self.user.barriers([Path(interpreter)], os.X_OK)), interpreter)
+            yield (
+                "unreadable",
+                f"the user {self.user.name} can't execute {named}, {interpreter}",
+                f"chmod o+rx {_quote(barrier)}",
+            )
+
+    def _format_causes(self) -> Iterator[tuple[str, str, str]]:
+        head = self.head
+        if not self.size:
+            yield "empty", "this file is empty", "copy or install the plugin again (was the disk full?)"
+        if head.startswith(b"\x7fELF"):
+            built, here = self.elf_machine(), platform.machine()
+            if built != here:
+                yield (
+                    "architecture",
+                    f"this program is for {built}, and this machine is {here}",
+                    f"build it for {here}",
+                )
+            yield "format", "this program is damaged or cut short", "copy it again, and compare its checksum"
+        for magic, kind, cure in _NO_PROGRAMS:
+            if head.startswith(magic) or (head[:1] == b"<" and head.lower().startswith(magic.lower())):
+                yield "format", f"this is {kind}", cure
+        if b"\0" not in head[:1024]:
+            vm = b"vmsdk" in head and b"import" in head
+            install = f", or install the VM: vmsdk install {_quote(self.path)} --plugin-dir DIR" if vm else ""
+            yield (
+                "no-shebang",
+                "this script has no #! line, so the kernel can't execute it",
+                f"begin it with #!/usr/bin/env python3{install}",
+            )
+        yield (
+            "format",
+            "this is not a program that this system can execute",
+            f"build the plugin for {sys.platform} on {platform.machine()}",
+        )
+
+    # ELF ------------------------------------------------------------------------------------------
+
+    def elf_machine(self) -> str:
+        """Return the machine that the ELF file is built for."""
+        order = ">" if self.head[5:6] == b"\x02" else "<"
+        number = int.from_bytes(self.head[18:20], "big" if order == ">" else "little")
+        name = _MACHINES.get(number, f"machine {number}")
+        return "ppc64le" if name == "ppc64" and order == "<" else name
+
+    def elf_interpreter(self) -> str | None:
+        """Return the dynamic loader that the ELF file asks for; None if it is static."""
+        head = self.head
+        if not head.startswith(b"\x7fELF\x02") or len(head) < 64:
+            return None
+        order = ">" if head[5] == 2 else "<"
+        (offset,) = struct.unpack_from(f"{order}Q", head, 32)
+        size, count = struct.unpack_from(f"{order}HH", head, 54)
+        for index in range(count):
+            at = offset + index * size
+            if at + 40 > len(head):
+                return None
+            if struct.unpack_from(f"{order}I", head, at)[0] == 3:  # PT_INTERP
+                start, length = struct.unpack_from(f"{order}Q16xQ", head, at + 8)
+                return head[start : start + length].rstrip(b"\0").decode("utf-8", "replace") or None
+        return None
+
+
+_SHORTER = "use a shorter path, or a #!/bin/sh script that starts the program by exec"
+_BUSY = "wait until it is copied, or copy it beside and mv it here, which is atomic"
+_SYSTEM = {
+    os.strerror(errno.ETXTBSY): [("busy", "another process is still writing this file", _BUSY)],
+    os.strerror(errno.EAGAIN): [
+        (
+            "process-limit",
+            "the user has as many processes and threads as its limit allows",
+            "raise it (LimitNPROC= in the node's unit, ulimit -u, or the cgroup's pids.max)",
+        )
+    ],
+    os.strerror(errno.ENOMEM): [
+        ("memory", "there is not enough memory to start it", "free memory, or raise the limit")
+    ],
+    os.strerror(errno.ELOOP): [
+        (
+            "broken-link",
+            "the symbolic links to this file lead in a circle",
+            "remove them, and install the plugin again",
+        )
+    ],
+    os.strerror(errno.EACCES): [
+        (
+            "forbidden",
+            "the system forbids executing this file, although its permissions allow it",
+            "look for SELinux or AppArmor: ausearch -m avc, dmesg",
+        )
+    ],
+}
+
+
+def broken_link(path: Path) -> tuple[Path, Path | None]:
+    """Follow the links from *path*; return the last one, and where it leads: None in a circle."""
+    seen: list[Path] = []
+    while os.path.islink(path):
+        if path in seen:
+            return seen[-1], None
+        seen.append(path)
+        path = Path(os.path.normpath(path.parent / os.readlink(path)))
+    return (seen[-1] if seen else path), path
+
+
+def _missing(where: str, named: str, path: str, cure: str) -> Finding:
+    """Return the finding for a file that a plugin needs and that isn't there."""
+    what = f"{named}, {path}, does not exist"
+    place = next((each for each in (Path(path), *Path(path).parents) if os.path.islink(each)), None)
+    if place is not None:
+        link, target = broken_link(place)
+        if target is not None and not os.path.exists(target):
+            what += f": {link} is a symbolic link to {target}, which is gone"
+    if "source" in named:
+        return Finding(
+            "error", "no-source", where, what, cure, node="registering the VM fails: see vm-factory.log"
+        )
+    return Finding(
+        "error", "no-interpreter", where, what, cure, node="handshake failed: vm process not found"
+    )
+
+
+def _quote(path: Path | str) -> str:
+    return shlex.quote(str(path))

@@ -1,0 +1,82 @@
+"""What is wrong, where, and how to fix it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning", "note"]
+
+_COLUMNS = 100
+_COLOURS = {"error": "1;31", "warning": "1;33", "note": "1;36", "where": "1;34"}
+# A line of a plugin's output may be as long as it likes.
+_LONGEST_LINE = 300
+
+Paint = Callable[[str, str], str]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault, in words."""
+
+    severity: Severity
+    """An error keeps the plugin, or the node, from starting or ending as it should."""
+    code: str
+    """Its kind, such as `no-interpreter`, for scripts."""
+    where: str
+    """A path, perhaps with `:` and a line; or what else is at fault."""
+    what: str
+    cure: str = ""
+    detail: tuple[str, ...] = ()
+    """Lines that show it: source code, or the plugin's last output."""
+    node: str = ""
+    """What a node logs, or does."""
+
+    def to_json(self) -> dict[str, object]:
+        """Return its fields."""
+        return asdict(self)
+
+    def text(self, paint: Paint) -> str:
+        """Return it as lines, in the style of a compiler."""
+        lines = [
+            paint(self.severity, f"{self.severity}[{self.code}]") + f": {_clean(self.what)}",
+            f"  {paint('where', '-->')} {_clean(self.where)}",
+            *(f"   {paint('where', '|')} {_clean(each)}" for each in self.detail),
+        ]
+        for title, text in (("node", self.node), ("help", self.cure)):
+            if text:
+                indent = " " * (len(title) + 7)
+                wrapped = textwrap.wrap(
+                    _clean(text),
+                    _COLUMNS,
+                    subsequent_indent=indent,
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                    initial_indent=indent,
+                )
+                lines.append(f"   {paint('where', '=')} {title}: " + "\n".join(wrapped).lstrip())
+        return "\n".join(lines)
+
+
+def plain(kind: str, text: str) -> str:
+    """Return *text* without colour."""
+    return text
+
+
+def coloured(kind: str, text: str) -> str:
+    """Return *text* in the colour of *kind*, for a terminal."""
+    return f"\033[{_COLOURS[kind]}m{text}\033[0m"
+
+
+def worst(findings: Iterable[Finding]) -> Severity | None:
+    """Return the highest severity among *findings*."""
+    found = {each.severity for each in findings}
+    return next((each for each in ("error", "warning", "note") if each in found), None)
+
+
+def _clean(text: str) -> str:
+    """Escape what a terminal would act on: the text may come from a plugin."""
+    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return shown if len(shown) <= _LONGEST_LINE * 4 else f"{shown[:_LONGEST_LINE]}…"

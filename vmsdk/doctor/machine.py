@@ -1,0 +1,266 @@
+"""The machine that a node runs on: limits, temporary directory, disk, Python, proxies."""
+
+from __future__ import annotations
+
+import glob
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from vmsdk._version import __version__
+from vmsdk.doctor.finding import Finding
+from vmsdk.doctor.user import User
+from vmsdk.host.spawn import Surroundings
+from vmsdk.install.installation import cache_of
+
+# A vmsdk plugin under load has up to 50 threads, and this program has some itself.
+_THREADS = 64
+# A plugin's libraries, sockets and streams; SQLite or LevelDB need more.
+_FILES = 64
+_MIN_FREE_BYTES = 16 * 1024**2
+_MIN_DATA_BYTES = 512 * 1024**2
+_TEMPORARY = ("/tmp", "/var/tmp")
+_PROXIES = ("grpc_proxy", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+_UNLIMITED = -1
+
+
+def description() -> dict[str, str]:
+    """Return the versions of what vmsdk runs on."""
+    found = {"vmsdk": __version__, "Python": f"{sys.version.split()[0]} ({sys.executable})"}
+    for name in ("grpcio", "protobuf"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "missing"
+    missing = sorted(_missing_extras())
+    found["extras not installed"] = ", ".join(missing) if missing else "none"
+    return found
+
+
+def findings(
+    user: User, surroundings: Surroundings, environment: Mapping[str, str], path: Path | None
+) -> Iterator[Finding]:
+    """Yield what may keep a plugin of *user* at *path* from running, with these *surroundings*."""
+    yield from _limits(user, surroundings)
+    yield from _cgroup()
+    yield from _temporary(user)
+    yield from _disks([*map(Path, _TEMPORARY), *([] if path is None else [path])])
+    yield from _stale(user)
+    yield from _variables(environment)
+
+
+def own_findings() -> Iterator[Finding]:
+    """Yield what is wrong with the Python that runs vmsdk, from which plugins are installed."""
+    tool = cache_of(Path(sys.prefix))
+    if tool is not None:
+        yield Finding(
+            "warning",
+            "cached-interpreter",
+            sys.prefix,
+            f"this Python is in {tool}'s cache, and vmsdk install refuses it, since it vanishes",
+            "use a virtual environment: python3 -m venv DIR && DIR/bin/pip install vmsdk",
+        )
+
+
+def _limits(user: User, surroundings: Surroundings) -> Iterator[Finding]:
+    if sys.platform == "win32":
+        return
+    import resource
+
+    limits = dict(surroundings.limits)
+    files, _ = limits.get(resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE))
+    if files != _UNLIMITED and files < _FILES:
+        yield Finding(
+            "error",
+            "too-many-files",
+            "ulimit -n",
+            f"a plugin may open only {files} files: too few for a chain's connections and databases, if it"
+            " starts at all",
+            "raise the limit: LimitNOFILE=65536 in the node's unit, or ulimit -n 65536",
+        )
+    processes, _ = limits.get(resource.RLIMIT_NPROC, resource.getrlimit(resource.RLIMIT_NPROC))
+    used = _threads_of(user.uid)
+    if user.uid != 0 and processes != _UNLIMITED and processes - used < _THREADS:
+        yield Finding(
+            "error",
+            "thread-limit",
+            "ulimit -u",
+            f"the user {user.name} has {used} threads and may have {processes}; a plugin needs up to"
+            f" {_THREADS}",
+            "raise the limit: LimitNPROC= in the node's unit, or ulimit -u",
+        )
+    for name, number, unit in (
+        ("ulimit -d", resource.RLIMIT_DATA, "LimitDATA"),
+        ("ulimit -v", resource.RLIMIT_AS, "LimitAS"),
+    ):
+        size, _ = limits.get(number, resource.getrlimit(number))
+        if size != _UNLIMITED and size < _MIN_DATA_BYTES:
+            yield Finding(
+                "error",
+                "memory",
+                name,
+                f"a plugin may have only {size // 2**20} MiB of memory; a Python VM needs"
+                f" {_MIN_DATA_BYTES // 2**20}",
+                f"raise the limit: {unit}= in the node's unit, or {name}",
+            )
+
+
+def _threads_of(uid: int) -> int:
+    count = 0
+    for status in glob.glob("/proc/[0-9]*/status"):
+        try:
+            text = Path(status).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        owner, threads = (
+            re.search(r"^Uid:\s+(\d+)", text, re.MULTILINE),
+            re.search(r"^Threads:\s+(\d+)", text, re.MULTILINE),
+        )
+        if owner and threads and int(owner[1]) == uid:
+            count += int(threads[1])
+    return count
+
+
+def _cgroup() -> Iterator[Finding]:
+    try:
+        rows = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return
+    for row in rows:
+        _, controllers, path = row.split(":", 2)
+        if controllers not in ("", "pids"):
+            continue
+        folder = Path("/sys/fs/cgroup", controllers, path.lstrip("/"))
+        for each in (folder, *folder.parents):
+            try:
+                limit, current = (int((each / f"pids.{name}").read_text()) for name in ("max", "current"))
+            except (OSError, ValueError):  # not there, or "max"
+                continue
+            if limit - current < _THREADS:
+                yield Finding(
+                    "error",
+                    "thread-limit",
+                    str(each / "pids.max"),
+                    f"the cgroup has {current} threads and may have {limit}; a plugin needs up to {_THREADS}",
+                    "raise TasksMax= of the unit, or the container's limit of processes (--pids-limit)",
+                )
+                return
+
+
+def _temporary(user: User) -> Iterator[Finding]:
+    if not any(user.may(each, os.W_OK | os.X_OK) for each in _TEMPORARY):
+        yield Finding(
+            "warning",
+            "no-unix-socket",
+            " ".join(_TEMPORARY),
+            f"the user {user.name} can't write there, so a vmsdk plugin listens on TCP ports, which every"
+            " user can reach",
+            "chmod 1777 /tmp, or: vmsdk install --env TMPDIR=/run/vms",
+        )
+
+
+def _disks(paths: list[Path]) -> Iterator[Finding]:
+    for each in paths:
+        try:
+            disk = os.statvfs(each)
+        except OSError:
+            continue
+        free = disk.f_bavail * disk.f_frsize
+        if free < _MIN_FREE_BYTES or (disk.f_files and not disk.f_favail):
+            yield Finding(
+                "warning",
+                "disk-full",
+                str(each),
+                f"its file system has {free // 1024} KiB and {disk.f_favail} inodes left",
+                "free space: df -h, df -i",
+            )
+
+
+def _stale(user: User) -> Iterator[Finding]:
+    for each in _TEMPORARY:
+        stale = sum(not _is_locked(found, user.uid) for found in glob.glob(f"{each}/vmsdk-plugin-*"))
+        if stale:
+            yield Finding(
+                "note",
+                "stale-sockets",
+                f"{each}/vmsdk-plugin-*",
+                f"plugins that were killed have left their directories of sockets ({stale})",
+                "none needed: the next plugin of the same user removes them",
+            )
+
+
+def _is_locked(directory: str, uid: int) -> bool:
+    """Return whether the directory is in use, or not that user's."""
+    import fcntl
+
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return True
+    try:
+        if os.fstat(descriptor).st_uid != uid:
+            return True
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _variables(environment: Mapping[str, str]) -> Iterator[Finding]:
+    proxies = [name for name in _PROXIES if environment.get(name)]
+    if proxies:
+        yield Finding(
+            "note",
+            "proxy",
+            ", ".join(proxies),
+            "this environment has a proxy, which a node does not pass on to its plugins",
+            "a plugin that needs it must set it itself, with no_proxy=127.0.0.1: vmsdk install --env",
+        )
+    for name in ("GRPC_VERBOSITY", "GRPC_TRACE", "GODEBUG"):
+        if environment.get(name):
+            yield Finding(
+                "note",
+                "variable",
+                name,
+                f"{name}={environment[name]} is passed on to plugins",
+                "unset it if you don't need it",
+            )
+
+
+def _missing_extras() -> set[str]:
+    missing: set[str] = set()
+    try:
+        requirements = importlib.metadata.requires("vmsdk") or []
+    except importlib.metadata.PackageNotFoundError:
+        return missing
+    for each in requirements:
+        found = re.match(r"([\w.-]+).*\bextra\s*==\s*['\"]([\w.-]+)['\"]", each)
+        if found is None or found[1] == "vmsdk" or found[2] in ("test", "lint", "all"):
+            continue
+        try:
+            importlib.metadata.version(found[1])
+        except importlib.metadata.PackageNotFoundError:
+            missing.add(found[2])
+    return missing
+
+
+def usual_directories(home: str | None, environment: Mapping[str, str]) -> list[Path]:
+    """Return the plugin directories that nodes use by default and that exist."""
+    from vmsdk.doctor.node import plugin_directories
+
+    found = list(plugin_directories([], environment, Path.cwd()))
+    if home:
+        found += [Path(home, each, "plugins") for each in (".metalgo", ".avalanchego")]
+    return [each for each in dict.fromkeys(found) if os.path.isdir(each)]
+
+
+def nodes_on_path() -> list[str]:
+    """Return the nodes' executables on the PATH."""
+    return [found for name in ("metalgo", "avalanchego") if (found := shutil.which(name))]

@@ -1,0 +1,326 @@
+"""What a plugin's output says about why it failed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+# Frames in these are not the author's.
+_FOREIGN = (
+    *("site-packages", "dist-packages", "/lib/python", "<"),
+    *(f"/vmsdk/{each}" for each in ("rpc/", "runtime/", "serving.py", "target.py")),
+)
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?')
+_MESSAGE = re.compile(
+    r"(?P<kind>[A-Za-z_][\w.]*?(?:Error|Exception|Exit|Interrupt|Warning|NotFound))(?:: (?P<text>.*))?$"
+)
+_STACK = re.compile(r"^(?:Current thread|Thread|goroutine|Stack \(most recent|Fatal Python error|SIG[A-Z]+:)")
+_SHOWN = 8
+
+_VARIABLES = "a node gives its plugins AVALANCHE_VM_RUNTIME_ENGINE_ADDR, GRPC_… and GODEBUG, and nothing else"
+_SET = "don't need it, or set it in the plugin: vmsdk install --env NAME=VALUE, or a script that exports it"
+
+
+class Symptom(NamedTuple):
+    """One kind of trouble, by what a program prints. Texts have the groups of *pattern*."""
+
+    code: str
+    pattern: str
+    what: str
+    cure: str
+
+
+# The first that matches explains. `{python}` is the plugin's Python.
+_SYMPTOMS = tuple(
+    (symptom, re.compile(symptom.pattern, re.MULTILINE))
+    for symptom in (
+        Symptom(
+            "no-vmsdk",
+            r"No module named '?(?P<name>vmsdk|grpc|google)\b'?",
+            "the plugin's Python, {python}, has no module {name}",
+            "{python} -m pip install vmsdk; if the environment was moved or its Python upgraded, make it"
+            " anew",
+        ),
+        Symptom(
+            "missing-module",
+            r"ModuleNotFoundError: No module named '(?P<name>[^']+)'",
+            "the module {name} is missing where the node starts the VM",
+            "install the package that has it: {python} -m pip install {package}. What only PYTHONPATH or the"
+            " user's site-packages have, a plugin does not see",
+        ),
+        Symptom(
+            "shared-library",
+            r"(?P<name>\S+\.so[\w.]*): cannot open shared object file",
+            "the shared library {name} is missing",
+            "install the system's package that has it (LD_LIBRARY_PATH is not passed on)",
+        ),
+        Symptom(
+            "shared-library",
+            r"version `(?P<name>GLIBC\w*_[\d.]+)' not found",
+            "it was built on a newer system: this one's libc lacks {name}",
+            "build it on this system or an older one, or link it statically",
+        ),
+        Symptom(
+            "import-error",
+            r"VersionError: (?P<text>.*[Pp]rotobuf.*)|TypeError: Descriptors cannot be created directly",
+            "protobuf is too old for vmsdk: {text}",
+            "{python} -m pip install --upgrade protobuf",
+        ),
+        Symptom(
+            "memory",
+            r"failed to map segment from shared object",
+            "it gets no memory for a shared library, or may not execute it where it lies",
+            "raise the limit (LimitAS=, ulimit -v), or mount its file system without noexec",
+        ),
+        Symptom(
+            "import-error",
+            r"ImportError: (?P<text>.*(?:undefined symbol|wrong ELF class|invalid ELF header|incompatible"
+            r" architecture).*)",
+            "an extension module does not fit this Python or machine: {text}",
+            "install its package again with the plugin's Python: {python} -m pip install --force-reinstall"
+            " PACKAGE",
+        ),
+        Symptom(
+            "import-error",
+            r"ImportError: (?P<text>.+)",
+            "an import fails: {text}",
+            "check the versions that are installed: {python} -m pip check",
+        ),
+        Symptom(
+            "syntax-error",
+            r"(?P<kind>SyntaxError|IndentationError|TabError): (?P<text>.+)",
+            "{kind}: {text}",
+            "fix that line; if it is right, the plugin's Python is too old: {python} --version",
+        ),
+        Symptom(
+            "interpreter",
+            r"env: \W?(?P<name>[\w.+-]+)\W?: No such file or directory",
+            "env finds no {name}: a plugin has no PATH, so only /bin and /usr/bin are searched",
+            "write its absolute path into the #! line (with arguments: env -S)",
+        ),
+        Symptom(
+            "no-source",
+            r"can't open file '(?P<name>[^']+)'",
+            "Python can't open {name}",
+            "check that it exists, and that the node's user can read it",
+        ),
+        Symptom(
+            "command",
+            r"^(?:\S+: )*(?:line )?(?:\d+: )?(?P<name>[^\s:]+): (?:command |Permission )?(?:not"
+            r" found|denied)$",
+            "its script can't run {name}: a plugin has no PATH",
+            "write the absolute path of {name}, and check its permissions",
+        ),
+        Symptom(
+            "too-many-files",
+            r"Too many open files",
+            "it may not open as many files as it needs",
+            "raise the limit: LimitNOFILE= in the node's unit, or ulimit -n",
+        ),
+        Symptom(
+            "thread-limit",
+            r"can't start new thread|pthread_create failed|[Ff]ailed to create (?:new OS"
+            r" )?thread|newosproc|Resource temporarily unavailable",
+            "it can't start a thread: the user or the cgroup has reached its limit of threads",
+            "raise LimitNPROC= or TasksMax= in the node's unit (ulimit -u, the cgroup's pids.max); check"
+            " memory limits as well",
+        ),
+        Symptom(
+            "memory",
+            r"MemoryError|[Cc]annot allocate memory|out of memory",
+            "it gets no more memory",
+            "raise the limit: --memory-limit of vmsdk install, LimitAS=, LimitDATA= or MemoryMax= of the"
+            " node's unit",
+        ),
+        Symptom(
+            "disk-full",
+            r"No space left on device|Disk quota exceeded",
+            "a disk is full",
+            "free space: df -h, and df -i for inodes; the temporary directory counts as well",
+        ),
+        Symptom(
+            "read-only",
+            r"Read-only file system(?:: '(?P<name>[^']*)')?",
+            "it writes to a read-only file system: {name}",
+            "write below chain_data_dir, which Initialize gets",
+        ),
+        Symptom(
+            "environment",
+            r"KeyError: '(?P<name>[A-Z][A-Z0-9_]+)'",
+            f"it needs the variable {{name}}, but {_VARIABLES}",
+            _SET,
+        ),
+        Symptom(
+            "environment",
+            r"Could not determine home directory|(?P<name>\$?HOME) (?:is )?(?:not (?:set|defined)|unset)",
+            f"it needs HOME, but {_VARIABLES}",
+            _SET,
+        ),
+        Symptom(
+            "environment",
+            r"required env var missing",
+            "it does not find AVALANCHE_VM_RUNTIME_ENGINE_ADDR, which the node sets",
+            "let the script that starts it pass its environment on",
+        ),
+        Symptom(
+            "encoding",
+            r"Unicode(?:En|De)codeError: 'ascii'",
+            f"it uses ASCII for text, since {_VARIABLES}, so no LANG",
+            "name the encoding when opening files, or start Python with -X utf8",
+        ),
+        Symptom(
+            "proxy",
+            r"HTTP proxy|[Pp]roxy (?:CONNECT|connect|returned|server)|via proxy",
+            "a proxy keeps it from the node's address, which is 127.0.0.1",
+            "unset http_proxy and https_proxy for the plugin, or set no_proxy=127.0.0.1",
+        ),
+        Symptom(
+            "permission",
+            r"PermissionError: .*?(?:: '(?P<name>[^']+)')",
+            "its user has no permission for {name}",
+            "give the node's user access, or write below chain_data_dir, which Initialize gets",
+        ),
+        Symptom(
+            "missing-file",
+            r"FileNotFoundError: .*?: '(?P<name>[^/'][^']*)'",
+            "it looks for {name} in the working directory or on the PATH: a plugin works in the node's"
+            " directory, and has no PATH",
+            "use an absolute path, such as one relative to __file__",
+        ),
+        Symptom(
+            "missing-file",
+            r"FileNotFoundError: .*?: '(?P<name>/[^']*)'",
+            "it needs {name}, which does not exist",
+            "create it, or correct the path",
+        ),
+        Symptom(
+            "port",
+            r"[Aa]ddress already in use",
+            "a port that it wants is taken",
+            "listen on 127.0.0.1:0, and let the system choose",
+        ),
+        Symptom(
+            "not-a-vm",
+            r"(?P<text>there is no class derived from vmsdk\.ChainVM|the class \S+ lacks .+|has \d+ VMs"
+            r" .+|there is no class \S+; .+)",
+            "{text}",
+            "name the class when installing: vmsdk install FILE.py:CLASS",
+        ),
+        Symptom(
+            "no-source",
+            r"there is no (?:file|module) (?P<name>\S+)",
+            "the VM's source, {name}, does not exist",
+            "install the VM again from where it is now",
+        ),
+        Symptom(
+            "crash",
+            r"Fatal Python error: (?P<text>.+)",
+            "Python crashed: {text}",
+            "the stack shows the extension module that crashed: upgrade or rebuild it",
+        ),
+        Symptom(
+            "crash", r"^(?P<text>(?:panic|fatal error): .+)", "it crashed: {text}", "the stack shows where"
+        ),
+        Symptom(
+            "crash",
+            r"thread '.*' panicked at (?P<text>.+)",
+            "it panicked at {text}",
+            "the line is that of its source; RUST_BACKTRACE is not passed on",
+        ),
+        Symptom("vmsdk", r"^vmsdk: (?P<text>.+)", "{text}", ""),
+    )
+)
+
+
+class Diagnosis(NamedTuple):
+    """What the output says."""
+
+    code: str
+    what: str
+    cure: str
+    place: str
+    """The author's file and line, or empty."""
+    shown: tuple[str, ...]
+    """The lines that matter."""
+
+
+def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | None:
+    """Return what *output* says, or None if it says nothing known. *python* runs the plugin."""
+    # Logs may have a traceback in one line.
+    lines = [part for line in output for part in line.replace("\\n", "\n").split("\n")]
+    lines = [line.replace(" (its log has the traceback)", "") for line in lines]
+    text = "\n".join(lines)
+    place, source = _place(lines)
+    for symptom, pattern in _SYMPTOMS:
+        found = None
+        for found in pattern.finditer(text):  # noqa: B007 - the last one counts
+            pass
+        if found is not None:
+            values = {name: (value or "").strip() for name, value in found.groupdict().items()}
+            python = python or "python3"
+            package = values.get("name", "").partition(".")[0].replace("_", "-")
+            values |= {"python": shlex.quote(python), "package": shlex.quote(package or "PACKAGE")}
+            return Diagnosis(
+                symptom.code,
+                symptom.what.format_map(values),
+                symptom.cure.format_map(values),
+                place,
+                (source,) if source else tail(lines),
+            )
+    error = next((found for each in reversed(lines) if (found := _MESSAGE.search(each))), None)
+    if error is None or not place:
+        return None
+    what = f"{error['kind']}: {error['text'] or ''}".removesuffix(": ")
+    return Diagnosis(
+        "exception",
+        f"the VM's code raises {what}",
+        "fix the VM at that line",
+        place,
+        (source,) if source else tail(lines),
+    )
+
+
+def tail(lines: Sequence[str]) -> tuple[str, ...]:
+    """Return the last lines to show."""
+    return tuple(line for line in lines if line.strip())[-_SHOWN:]
+
+
+def stack(lines: Sequence[str]) -> tuple[str, ...]:
+    """Return the stack of the thread in the author's code, or of the one that was stopped.
+
+    It is what Python's faulthandler, Go or Rust print at the end; empty if there is none.
+    """
+    starts = [index for index, line in enumerate(lines) if _STACK.match(line)]
+    threads = [tuple(lines[a:b]) for a, b in zip(starts, [*starts, len(lines)][1:], strict=True)]
+    current = (each for each in threads if each[0].startswith("Current thread"))
+    chosen = next((each for each in threads if author_frame(each)), next(current, next(iter(threads), ())))
+    return tuple(line for line in chosen if line.strip())[: _SHOWN + 4]
+
+
+def author_frame(lines: Sequence[str]) -> str:
+    """Return the first frame of a stack (newest first) that is the author's, as `file:line`."""
+    found = (_FRAME.search(line) for line in lines)
+    return next(
+        (f"{each['file']}:{each['line']}" for each in found if each and not _is_foreign(each["file"])), ""
+    )
+
+
+def _place(lines: Sequence[str]) -> tuple[str, str]:
+    """Return the author's last frame in the last traceback as `file:line`, and its source line."""
+    place = source = ""
+    for index, line in enumerate(lines):
+        if "Traceback (most recent call last)" in line:
+            place = source = ""
+        frame = _FRAME.search(line)
+        if frame is not None and (not place or not _is_foreign(frame["file"])):
+            place = f"{frame['file']}:{frame['line']}"
+            following = lines[index + 1] if index + 1 < len(lines) else ""
+            source = "" if _FRAME.search(following) or _MESSAGE.match(following) else following.strip()
+    return place, source
+
+
+def _is_foreign(file: str) -> bool:
+    return any(each in file for each in _FOREIGN) or file.startswith(sys.base_prefix + "/lib/python")
