@@ -107,6 +107,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     try:
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            raise VMError("the current folder was deleted: cd to one that exists") from None
         if sys.platform == "win32":
             raise VMError(
                 "Windows has no users, permissions and signals as nodes know them: use Linux or macOS"
@@ -154,7 +158,7 @@ class _Doctor:
         self._guard("this machine", self._machine)
         paths = [self.args.path] if self.args.path is not None else self._usual_directories()
         for path in paths:
-            self._guard(str(path), partial(self._path, path.absolute()))
+            self._guard(str(path), partial(self._path, path))
         return self._finish(paths)
 
     def _machine(self) -> None:
@@ -185,6 +189,7 @@ class _Doctor:
         return list(dict.fromkeys(found))
 
     def _path(self, path: Path) -> None:
+        path = path.absolute()
         if not os.path.isdir(path) and (os.path.lexists(path) or os.path.isdir(path.parent)):
             self._single(path)
             return

@@ -103,7 +103,7 @@ class _Reception(RuntimeService):
             if self.called_at_s is None:
                 self.called_at_s = time.perf_counter()
                 self.was_bound = connects(request.addr)
-                self.streams = _redirected(self.process and self.process.pid)
+                self.streams = _redirected(None if self.process is None else self.process.pid)
                 self.version, self.address = request.protocol_version, request.addr
                 self._called.set()
         return Empty()

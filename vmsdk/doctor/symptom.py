@@ -15,10 +15,13 @@ _FOREIGN = (
 )
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?')
 _MESSAGE = re.compile(
-    r"(?P<kind>[A-Za-z_][\w.]*?(?:Error|Exception|Exit|Interrupt|Warning|NotFound))(?:: (?P<text>.*))?$"
+    r"(?<![\w.])(?P<kind>[A-Za-z_][\w.]*?(?:Error|Exception|Exit|Interrupt|Warning|NotFound))"
+    r"(?:: (?P<text>.*))?$"
 )
 _STACK = re.compile(r"^(?:Current thread|Thread|goroutine|Stack \(most recent|Fatal Python error|SIG[A-Z]+:)")
 _SHOWN = 8
+# What matters is at the beginning, and some patterns take quadratic time.
+_LONGEST_LINE = 500
 
 _VARIABLES = "a node gives its plugins AVALANCHE_VM_RUNTIME_ENGINE_ADDR, GRPC_… and GODEBUG, and nothing else"
 _SET = "don't need it, or set it in the plugin: vmsdk install --env NAME=VALUE, or a script that exports it"
@@ -251,7 +254,7 @@ def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | No
     """Return what *output* says, or None if it says nothing known. *python* runs the plugin."""
     # Logs may have a traceback in one line.
     lines = [part for line in output for part in line.replace("\\n", "\n").split("\n")]
-    lines = [line.replace(" (its log has the traceback)", "") for line in lines]
+    lines = [line[:_LONGEST_LINE].replace(" (its log has the traceback)", "") for line in lines]
     text = "\n".join(lines)
     place, source = _place(lines)
     for symptom, pattern in _SYMPTOMS:
