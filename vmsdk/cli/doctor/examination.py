@@ -1,4 +1,4 @@
-"""`vmsdk doctor`: why a plugin doesn't start on a node, and how to fix it."""
+"""One run of `vmsdk doctor`, and its report."""
 
 from __future__ import annotations
 
@@ -26,32 +26,7 @@ from vmsdk.errors import VMError
 from vmsdk.host.spawn import Surroundings
 from vmsdk.ids import ID
 
-NAME = "doctor"
-HELP = "find out why a plugin doesn't start on a node"
-DESCRIPTION = """\
-Play a node's first seconds with a plugin, in any language, or with a directory of plugins: read the names,
-start each with a node's environment, shake hands, ask for the version, shut down. Say what is wrong and how
-to fix it.
-
-  vmsdk doctor ~/.metalgo/plugins                     all plugins in a directory
-  vmsdk doctor ~/.metalgo/plugins/VM_ID               one of them
-  sudo vmsdk doctor ~/.metalgo/plugins --as metal     as the user who runs the node
-  vmsdk doctor DIR --node ./metalgo                   for this node: its executable, API URL or process ID
-  vmsdk doctor                                        this machine, and the plugin directories of its nodes
-
-Exit status: 0 if nothing is wrong (warnings and notes may be printed), 1 if a node would meet an error,
-2 for wrong usage, 3 for an error of vmsdk itself.
-"""
-
 _FAULTY_STATUS, _USAGE_STATUS, _ERROR_STATUS = 1, 2, 3
-_LIMIT_NAMES = {
-    "nofile": "NOFILE",
-    "nproc": "NPROC",
-    "as": "AS",
-    "data": "DATA",
-    "stack": "STACK",
-    "fsize": "FSIZE",
-}
 
 
 @dataclass
@@ -62,38 +37,6 @@ class _Plugin:
     vm: ID | None
     played: Played = field(default_factory=Played)
     findings: list[Finding] = field(default_factory=list)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.add_argument(
-        "path",
-        metavar="PLUGIN|PLUGIN-DIR",
-        nargs="?",
-        type=Path,
-        help="a plugin's file, or a plugin directory",
-    )
-    parser.add_argument(
-        "--node",
-        metavar="PATH|URL|PID",
-        help=(
-            "a node: its executable, its API (http://127.0.0.1:9650), or its process ID, whose user, umask,"
-            " limits, working directory and environment are then used"
-        ),
-    )
-    parser.add_argument("--as", dest="user", metavar="USER", help="start plugins as this user (needs root)")
-    parser.add_argument("--cwd", type=Path, metavar="DIR", help="the node's working directory (default: /)")
-    parser.add_argument("--umask", type=_octal, metavar="MASK", help="the node's umask (default: 022)")
-    parser.add_argument(
-        "--limit",
-        action="append",
-        default=[],
-        type=_limit,
-        metavar="NAME=N",
-        help=f"a limit of the node's unit: {', '.join(_LIMIT_NAMES)} (repeatable)",
-    )
-    parser.add_argument("--no-start", action="store_true", help="only look at files, and start nothing")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -368,27 +311,6 @@ def _own_limits() -> tuple[tuple[int, tuple[int, int]], ...]:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return limits
-
-
-def _octal(text: str) -> int:
-    try:
-        mask = int(text, 8)
-    except ValueError:
-        mask = -1
-    if not 0 <= mask <= 0o777:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a umask: use one such as 022")
-    return mask
-
-
-def _limit(text: str) -> tuple[int, tuple[int, int]]:
-    import resource
-
-    name, _, number = text.partition("=")
-    if name.lower() not in _LIMIT_NAMES or not number.isdecimal():
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a limit: use NAME=N, with a name of {', '.join(_LIMIT_NAMES)}"
-        )
-    return getattr(resource, f"RLIMIT_{_LIMIT_NAMES[name.lower()]}"), (int(number), int(number))
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
