@@ -128,8 +128,8 @@ class Upgrades(Mapping[str, Activation]):
             for name in changed:
                 self._must_be_future(name, before.get(name), self.get(name), height, time)
         for name in changed:
-            old, new = _when(before.get(name)), _when(self.get(name))
-            log.info("the upgrade %s activates %s (at the last start: %s)", name, new, old)
+            was = f" (at the last start: {before[name]})" if name in before else ""
+            log.info("the upgrade %s activates %s%s", name, _when(self.get(name)), was)
         if changed:
             database.put(STORED_KEY, self.encode())
 

@@ -302,7 +302,7 @@ def test_a_change_of_the_future_is_logged_and_remembered(caplog: pytest.LogCaptu
     assert not started(database, read(upgrade(height=30)), 10)
     assert not started(database, read(upgrade(height=30)), 10)
     assert caplog.messages == [
-        "the upgrade fees-v2 activates at height 20 (at the last start: never)",
+        "the upgrade fees-v2 activates at height 20",
         "the upgrade fees-v2 activates at height 30 (at the last start: at height 20)",
     ]
     assert "restore the activation of fees-v2 at height 30" in started(database, read(upgrade(height=20)), 30)
