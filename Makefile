@@ -14,13 +14,14 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 PYTEST = $(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist loadfile
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 NODE_TESTS := tests/interop tests/network
-SOURCES := vmsdk examples benchmarks tests proto
+SOURCES := vmsdk examples benchmarks tests proto docs
 RUN_READY := $(VENV)/.ready-to-run
 ALL_READY := $(VENV)/.ready-for-all
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-nodes check check-form check-lint check-types check-layers check-made format bench clean
+.PHONY: help run test test-slow test-nodes check check-form check-lint check-types check-layers check-made check-docs format docs docs-serve bench clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -58,10 +59,18 @@ check-made: $(ALL_READY)
 	$(BIN)/python proto/generate.py --check
 	$(BIN)/python -m tests.interop.compatibility --check
 
+check-docs: docs
+
 format: $(ALL_READY) ## format the sources as make check wants them
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python -m tests.interop.compatibility
+
+docs: $(ALL_READY) ## build the documentation site in build/site; a broken link is an error
+	$(MKDOCS) build --config-file docs/site/mkdocs.yml --strict
+
+docs-serve: $(ALL_READY) ## show the documentation on 127.0.0.1:8000 while you write it
+	$(MKDOCS) serve --config-file docs/site/mkdocs.yml
 
 bench: $(ALL_READY) ## measure vmsdk against bare grpcio
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.docs.given.chain import Nothing
 from tests.unit.chain.engine import Engine
 from tests.unit.test_readme import ROOT, blocks
 from vmsdk import ID, chain
@@ -55,19 +56,6 @@ def test_the_state() -> None:
     assert state.get(b"key") is None
     assert state.get_int(b"count") == 7
     assert state.events == [chain.Event(b"transfer", b"data")]
-
-
-class Nothing(chain.State):
-    """A state without keys."""
-
-    def lookup(self, key: bytes) -> None:
-        return None
-
-    def lookup_many(self, keys: list[bytes]) -> list[bytes | None]:
-        return [None] * len(keys)
-
-    def pairs(self, prefix: bytes, first: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return iter(())
 
 
 def test_the_table() -> None:
