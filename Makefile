@@ -19,9 +19,12 @@ NODE_TESTS := tests/interop tests/network
 SOURCES := vmsdk examples benchmarks tests proto docs
 RUN_READY := $(VENV)/.ready-to-run
 ALL_READY := $(VENV)/.ready-for-all
+RELEASE_READY := $(VENV)/.ready-to-release
+# The interpreters in which `make dist` tries the release.
+PYTHONS ?= $(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-nodes check check-form check-lint check-types check-layers check-made check-docs format docs docs-serve bench clean
+.PHONY: help run test test-slow test-nodes check check-form check-lint check-types check-layers check-made check-docs format docs docs-serve bench dist clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -75,6 +78,23 @@ docs-serve: $(ALL_READY) ## show the documentation on 127.0.0.1:8000 while you w
 bench: $(ALL_READY) ## measure vmsdk against bare grpcio
 	$(BIN)/python -m benchmarks $(ARGS)
 
+# The SBOM lists what an installation of the wheel brings.
+dist: $(RELEASE_READY) ## build the release in dist/: sdist, wheel and SBOM, checked and tried
+	rm -rf dist build/dist
+	$(BIN)/python -m pytest --quiet tests/unit/test_changelog.py
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	@set -e; for python in $(PYTHONS); do for file in dist/*.whl dist/*.tar.gz; do \
+	  $$python -m venv --clear build/dist; \
+	  build/dist/bin/python -m pip install --quiet --disable-pip-version-check $$file; \
+	  rm -rf build/my-chain; \
+	  (cd build && dist/bin/vmsdk new my-chain >/dev/null && dist/bin/python my-chain/my_chain.py --version); \
+	done; done
+	$(BIN)/cyclonedx-py environment build/dist --pyproject pyproject.toml --mc-type library \
+	  --output-reproducible --outfile dist/vmsdk-$$(build/dist/bin/vmsdk --version | cut -d' ' -f2).cdx.json
+	@cd dist && sha256sum * >SHA256SUMS && cat SHA256SUMS
+
 clean: ## remove the virtual environment and all caches
 	rm -rf $(VENV) .cache build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
@@ -91,6 +111,10 @@ $(BIN)/python:
 
 $(RUN_READY): $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(RELEASE_READY): $(ALL_READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint,release]'
 	@touch $@
 
 # It has all extras, so it is ready to run as well.
