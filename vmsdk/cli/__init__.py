@@ -21,7 +21,7 @@ from types import ModuleType
 from vmsdk._version import __version__
 from vmsdk.errors import MissingExtra, VMError
 
-_COMMANDS = ("new", "dev", "install", "doctor", "network", "version", "check")
+_COMMANDS = ("new", "dev", "install", "bundle", "doctor", "network", "version", "check")
 
 _DESCRIPTION = "Write blockchain virtual machines in Python and run them on MetalGo and AvalancheGo nodes."
 _EPILOG = """\

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vmsdk.address import TRANSPORTS
 from vmsdk.errors import VMError
+from vmsdk.ids import ID
 from vmsdk.install import Entry, Installed, PluginDirectory, install, uninstall
 from vmsdk.install.launcher import LOG_LEVELS, MIN_MEMORY_BYTES
 from vmsdk.install.reader import Reader, barriers, files_of
@@ -49,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--uninstall", action="store_true", help="remove the VM called NAME")
     action.add_argument("--list", action="store_true", help="show what is in the plugin directory")
+    add_launcher_arguments(parser)
+
+
+def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say how a node's file starts a VM."""
     version = parser.add_mutually_exclusive_group()
     version.add_argument("--protocol", type=int, metavar="N", help=f"the protocol version to speak, {RANGE}")
     version.add_argument(
@@ -102,12 +108,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.target is None:
         raise VMError("give the VM to install, such as vm.py")
-    if args.user is not None and os.geteuid() != 0:
-        raise VMError("--as needs root: only root can start the VM as another user")
-    if args.user is not None:
-        Reader.called(args.user)
-        # Changing the user takes a real fork, at which gRPC would print a line about its threads.
-        os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    check_user(args.user)
     installed = install(
         args.target,
         name=args.name,
@@ -124,11 +125,22 @@ def run(args: argparse.Namespace) -> int:
     launcher, node = installed.launcher, installed.node
     asked = "" if node is None else f", as {node.name} {node.version}"
     print(f"Installed {installed.application} as {installed.path}")
-    print(f"It speaks {_protocol(launcher.protocol, ask=launcher.ask_parent)}{asked}.")
+    print(f"It speaks {spoken(launcher.protocol, ask=launcher.ask_parent)}{asked}.")
     for warning in _warnings(installed, PluginDirectory(args.plugin_dir), args.user):
         print(f"Warning: {warning}")
-    print(_next(installed))
+    print(next_steps(installed.vm_id, launcher.name))
     return 0
+
+
+def check_user(name: str | None) -> None:
+    """Raise `VMError` if the VM can't be tried as the user *name*."""
+    if name is None:
+        return
+    if os.geteuid() != 0:
+        raise VMError("--as needs root: only root can start the VM as another user")
+    Reader.called(name)
+    # Changing the user takes a real fork, at which gRPC would print a line about its threads.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
 _NOT_A_VM = "not named after a VM's ID: unless the node's configuration has that alias, the node won't start"
@@ -148,21 +160,23 @@ def _warnings(installed: Installed, directory: PluginDirectory, user: str | None
         )
 
 
-def _protocol(protocol: int | None, *, ask: bool = True) -> str:
+def spoken(protocol: int | None, *, ask: bool = True) -> str:
+    """Return in words which protocol version a VM speaks."""
     if protocol is not None:
         return f"protocol {protocol}"
     return f"the protocol of the node that starts it, {RANGE}" if ask else f"protocol {DEFAULT_PROTOCOL}"
 
 
-def _next(installed: Installed) -> str:
+def next_steps(vm_id: ID, name: str) -> str:
+    """Return in words what to do with a new file in a plugin directory."""
     return f"""\
 Next:
   - Restart the node, which reads its plugin directory only at its start.
     (With --api-admin-enabled, admin.loadVMs at /ext/admin loads a new VM.)
-  - Create a blockchain with the VM ID {installed.vm_id} on your subnet.
+  - Create a blockchain with the VM ID {vm_id} on your subnet.
   - Have the node track the subnet: --track-subnets=SUBNET_ID
   - Optionally name the VM in the node's API, in configs/vms/aliases.json of its data directory:
-    {{"{installed.vm_id}": ["{installed.launcher.name}"]}}
+    {{"{vm_id}": ["{name}"]}}
 The node's logs show whether it works: logs/vm-factory.log at its start, then logs/CHAIN_ID.log."""
 
 
@@ -178,7 +192,7 @@ def _list(directory: PluginDirectory) -> int:
 def _describe(entry: Entry) -> str:
     if entry.launcher is not None:
         written = entry.launcher
-        protocol = _protocol(written.protocol, ask=written.ask_parent)
+        protocol = spoken(written.protocol, ask=written.ask_parent)
         return f"{written.name}: {entry.path.name}, {written.target}, {protocol}"
     if entry.vm_id is None:
         return f"{entry.path.name} is {_NOT_A_VM}"

@@ -11,7 +11,7 @@ import site
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -118,13 +118,13 @@ def install(
     )
     if name is None:
         with directory.staged(launcher.to_bytes()) as staged:
-            launcher = replace(launcher, name=_vm_name(staged, source))
+            launcher = replace(launcher, name=vm_name([staged], source))
     vm = vm_id(launcher.name)
     directory.check(vm)
     # pip compiles vmsdk, but a source tree isn't compiled if the node's user can't write there.
     compileall.compile_dir(Path(protocols.__file__).parent, quiet=2)
     with directory.staged(launcher.to_bytes()) as staged:
-        version = _try_start(staged, source, user)
+        version = try_start(staged, source, user)
         path = directory.replace(vm, staged)
     return Installed(path, vm, f"{launcher.name}/{version}", launcher, release)
 
@@ -159,13 +159,13 @@ def ask_node(node: Path) -> Release:
     return release
 
 
-def _vm_name(launcher: Path, target: SourceTarget) -> str:
-    """Return the name of the VM that *launcher* starts, which imports it."""
+def vm_name(command: Sequence[str | Path], target: SourceTarget) -> str:
+    """Return the name of the VM that *command* starts, which imports it. Raises `InstallError`."""
     # A file, since a command that the author's code has started may hold stderr open.
     with tempfile.TemporaryFile() as errors:
         try:
             done = subprocess.run(
-                [launcher, JSON_FLAG],
+                [*command, JSON_FLAG],
                 env={},
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -185,12 +185,17 @@ def _vm_name(launcher: Path, target: SourceTarget) -> str:
             raise _not_startable(target, f"exit status {done.returncode}\n{output}".strip()) from None
 
 
-def _try_start(launcher: Path, target: SourceTarget, user: str | None) -> str:
-    """Start and stop the VM as a node does, which also compiles its modules; return its version."""
+def try_start(
+    plugin: Path, target: SourceTarget, user: str | None, environment: Mapping[str, str] | None = None
+) -> str:
+    """Start and stop the VM as a node does, which also compiles its modules; return its version.
+
+    Raises `InstallError`.
+    """
     from vmsdk.runtime.trial import start_and_stop  # imports gRPC
 
     try:
-        return start_and_stop([str(launcher)], user)
+        return start_and_stop([str(plugin)], user, environment)
     except VMError as error:
         raise _not_startable(target, str(error)) from None
 

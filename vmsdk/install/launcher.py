@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 from vmsdk._version import __version__
 from vmsdk.address import TRANSPORTS, Transport
@@ -28,6 +28,8 @@ from vmsdk.errors import VMError
 from vmsdk.target import SourceTarget
 
 _CHECKSUM_LINE = re.compile(rb"^# vmsdk-launcher sha256:([0-9a-f]*)\n", re.MULTILINE)
+# Of a bundle: the fields of `Written` as JSON.
+BUNDLE_LINE = re.compile(rb"^# vmsdk-bundle (\{.*\})\n", re.MULTILINE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # An idle VM needs 130 MiB, mostly for the stacks of 13 threads. Under load it has up to 50 threads.
@@ -44,13 +46,16 @@ if [ ! -x {python} ]; then
   printf '%s\\n' {gone} >&2
   exit 127
 fi
-{limit}{exports}exec {python} {flags} "$0" "$@"
+{settings}exec {python} {flags} "$0" "$@"
 \'\'\'
 
+{python_code}"""
+
+_PYTHON_CODE = """\
 import sys
 
 if __name__ == "__main__":
-    sys.path[:1] = {path}  # in place of the plugin directory
+{path}
     from {entry} import launch
 
     launch(
@@ -62,7 +67,7 @@ else:  # in a process that the VM has started by multiprocessing
 """
 
 # A crash of an extension module leaves its stack in the log (faulthandler).
-_FLAGS = ("-X", "utf8", "-X", "faulthandler", "-u")
+FLAGS = ("-X", "utf8", "-X", "faulthandler", "-u")
 
 
 class InstallError(VMError):
@@ -144,8 +149,30 @@ class Launcher:
         elif not self.ask_parent:
             again += " --no-ask"
         gone = f"vmsdk: Python is no longer at {self.python}. Install {self.name} again: {again}"
+        path = f"    sys.path[:1] = {list(self.path)}  # in place of the plugin directory"
+        text = _TEXT.format(
+            name=self.name,
+            version=__version__,
+            python=shlex.quote(self.python),
+            flags=" ".join((*FLAGS, *self.flags)),
+            gone=shlex.quote(gone),
+            settings=self.settings(),
+            python_code=self.python_code(path),
+        )
+        return with_checksum(text.encode("utf-8"))
+
+    def settings(self) -> str:
+        """Return the shell's lines for the memory limit and the environment."""
+        limit = "" if self.memory_limit_bytes is None else f"ulimit -d {self.memory_limit_bytes // 1024}\n"
         exports = {"PYTHONHASHSEED": str(self.hash_seed), **self.environment}
-        arguments: dict[str, Any] = {
+        return limit + "".join(f"export {name}={shlex.quote(value)}\n" for name, value in exports.items())
+
+    def python_code(self, path: str, **others: object) -> str:
+        """Return the Python code.
+
+        *path* is its lines that set `sys.path`, *others* replace arguments.
+        """
+        arguments: dict[str, object] = {
             "name": self.name,
             "target": self.target.absolute,
             "module": self.target.module,
@@ -157,21 +184,12 @@ class Launcher:
             "log_level": self.log_level,
             "transport": self.transport,
             "install_command": self.install_command,
-        }
-        text = _TEXT.format(
-            name=self.name,
-            version=__version__,
-            python=shlex.quote(self.python),
-            path=list(self.path),
-            flags=" ".join((*_FLAGS, *self.flags)),
+        } | others
+        return _PYTHON_CODE.format(
+            path=path,
             entry=self.entry,
-            gone=shlex.quote(gone),
-            limit="" if self.memory_limit_bytes is None else f"ulimit -d {self.memory_limit_bytes // 1024}\n",
-            exports="".join(f"export {name}={shlex.quote(value)}\n" for name, value in exports.items()),
             arguments="".join(f"        {name}={value!r},\n" for name, value in arguments.items()),
         )
-        data = text.encode("utf-8")
-        return _CHECKSUM_LINE.sub(f"# vmsdk-launcher sha256:{_checksum(data)}\n".encode(), data, count=1)
 
 
 @dataclass(frozen=True)
@@ -198,11 +216,18 @@ def recognise(data: bytes) -> Written | None:
     if found[1].decode() != _checksum(data):
         raise Changed
     try:
+        if (bundle := BUNDLE_LINE.search(data)) is not None:
+            return Written(**json.loads(bundle[1]))
         calls = (each for each in ast.walk(ast.parse(data)) if isinstance(each, ast.Call) and each.keywords)
         given = {each.arg: each.value for each in next(calls).keywords}
         return Written(**{each.name: ast.literal_eval(given[each.name]) for each in fields(Written)})
-    except (SyntaxError, ValueError, LookupError, StopIteration):
+    except (SyntaxError, TypeError, ValueError, LookupError, StopIteration):
         return None
+
+
+def with_checksum(data: bytes) -> bytes:
+    """Return *data* with its checksum in the line for it."""
+    return _CHECKSUM_LINE.sub(f"# vmsdk-launcher sha256:{_checksum(data)}\n".encode(), data, count=1)
 
 
 def _checksum(data: bytes) -> str:

@@ -18,8 +18,10 @@ from vmsdk.install.launcher import Changed, InstallError, Written
 
 # Any user may run the node.
 MODE = 0o755
-# A launcher has about 1 KB, other plugins may have 50 MB.
+# A launcher has about 1 KB, a bundle 12 MB, and other plugins may have 50 MB.
 MAX_LAUNCHER_BYTES = 256 * 1024
+# A bundle names itself at its beginning.
+_HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -156,9 +158,16 @@ def _entry(path: Path) -> Entry:
     try:
         # A link is not ours, even if its target is.
         file = path.lstat()
-        is_candidate = stat.S_ISREG(file.st_mode) and file.st_size <= MAX_LAUNCHER_BYTES
+        is_candidate = stat.S_ISREG(file.st_mode) and (
+            file.st_size <= MAX_LAUNCHER_BYTES or launcher.BUNDLE_LINE.search(_head(path)) is not None
+        )
         return Entry(path, vm_id, launcher.recognise(path.read_bytes()) if is_candidate else None)
     except Changed:
         return Entry(path, vm_id, None, changed=True)
     except OSError:
         return Entry(path, vm_id, None)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES)

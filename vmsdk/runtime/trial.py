@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
@@ -31,16 +31,20 @@ _POLL_S = 0.05
 _OUTPUT_BYTES = 16 * 1024
 
 
-def start_and_stop(command: Sequence[str], user: str | None = None) -> str:
+def start_and_stop(
+    command: Sequence[str], user: str | None = None, environment: Mapping[str, str] | None = None
+) -> str:
     """Start *command* as a plugin, stop it, and return the VM's version.
 
-    Runs it as the operating system's user *user*, if given, which only root can do. Raises
-    `VMError`, with the end of the plugin's output, if it doesn't start or end as a node expects.
+    Runs it as the operating system's user *user*, if given, which only root can do, and with
+    *environment* besides what a node sets. Raises `VMError`, with the end of the plugin's output,
+    if it doesn't start or end as a node expects.
     """
     engine = _Engine()
     try:
         with tempfile.TemporaryFile() as output:
-            process = _spawn(command, engine.address, output, user)
+            variables = {**(environment or {}), ENGINE_ADDRESS_VARIABLE: engine.address}
+            process = _spawn(command, variables, output, user)
             try:
                 return _register(process, engine)
             except VMError as error:
@@ -55,7 +59,7 @@ def start_and_stop(command: Sequence[str], user: str | None = None) -> str:
 
 
 def _spawn(
-    command: Sequence[str], engine: str, output: IO[bytes], user: str | None
+    command: Sequence[str], environment: Mapping[str, str], output: IO[bytes], user: str | None
 ) -> subprocess.Popen[bytes]:
     identity: dict[str, Any] = {}
     if user is not None:
@@ -67,7 +71,7 @@ def _spawn(
     try:
         return subprocess.Popen(
             command,
-            env={ENGINE_ADDRESS_VARIABLE: engine},
+            env=environment,
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=output,

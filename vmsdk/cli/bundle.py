@@ -1,0 +1,110 @@
+"""`vmsdk bundle`: a VM with all that it imports, as one file for plugin directories."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from vmsdk.cli.install import add_launcher_arguments, check_user, next_steps, spoken
+from vmsdk.install import ask_node
+from vmsdk.install.bundle import bundle, has_python
+from vmsdk.install.contents import read_requirements
+from vmsdk.install.interpreter import NAME as PYTHON
+
+NAME = "bundle"
+HELP = "put a VM with all that it imports into one file for nodes"
+DESCRIPTION = """\
+Build one file from a VM, the packages that it imports and, with --python, Python itself. A node starts it
+like any plugin, on machines that have no virtual environment. The packages are those of this Python, in the
+versions that are installed. The VM is first started and stopped as on a node.
+
+  vmsdk bundle vm.py                                  into this folder, named by the VM's ID
+  vmsdk bundle vm.py --python -o tokens-plugin        with Python, into this file
+  vmsdk bundle vm.py --plugin-dir ~/.metalgo/plugins  into this machine's node
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("target", metavar="TARGET", help="the VM: vm.py, vm.py:Class, module or module:Class")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="the file to write, or an existing folder for it (default: .)",
+    )
+    place.add_argument("--plugin-dir", type=Path, metavar="DIR", help="write it into this plugin directory")
+    parser.add_argument(
+        "--python", action="store_true", help="put this Python inside, so that the node's machine needs none"
+    )
+    parser.add_argument(
+        "--with",
+        dest="requirements",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="put in this package, which the code doesn't import by name (repeatable)",
+    )
+    parser.add_argument(
+        "--requirements",
+        dest="files",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="put in the packages that FILE lists, one a line (repeatable)",
+    )
+    parser.add_argument(
+        "--include",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="PATH",
+        help="put in this file or folder of the VM's folder (repeatable)",
+    )
+    parser.add_argument(
+        "--unpack-dir",
+        metavar="DIR",
+        help="a folder of the node's user in which the file unpacks itself on the node's machine (default: "
+        "~/.cache, or a folder of that user in /var/tmp)",
+    )
+    parser.add_argument("--name", help="the VM's name, 1 to 32 ASCII characters (default: its class's)")
+    add_launcher_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command, and return its exit status."""
+    check_user(args.user)
+    built = bundle(
+        args.target,
+        output=args.output,
+        plugin_dir=args.plugin_dir,
+        python=args.python,
+        requirements=[*args.requirements, *(line for file in args.files for line in read_requirements(file))],
+        include=args.include,
+        unpack_dir=args.unpack_dir,
+        name=args.name,
+        user=args.user,
+        options={
+            "protocol": args.protocol if args.node is None else ask_node(args.node).protocol,
+            "ask_parent": not args.no_ask,
+            "memory_limit_bytes": args.memory_limit,
+            "log_level": args.log_level,
+            "transport": args.transport,
+            "environment": dict(args.env),
+        },
+    )
+    launcher = built.launcher
+    print(f"Built {built.application} as {built.path} ({built.size_bytes / 1e6:.1f} MB)")
+    print(f"SHA-256: {built.sha256}")
+    print(f"It contains {', '.join(built.code) or built.launcher.target}; {', '.join(built.packages)}.")
+    print(f"It speaks {spoken(launcher.protocol, ask=launcher.ask_parent)}, and needs {built.needs}.")
+    if not args.python and not has_python():
+        print(f"Warning: this machine has no {PYTHON} there. It was tried with {sys.executable}.")
+    if args.plugin_dir is None:
+        print(f"Copy it into the plugin directory of each node, as {built.vm_id}, with chmod 755.")
+    print(next_steps(built.vm_id, launcher.name))
+    return 0
