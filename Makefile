@@ -44,7 +44,7 @@ test-nodes: $(ALL_READY) ## test with the nodes' own Go code and with real nodes
 	@$(BIN)/python -m tests.network.build
 	$(PYTEST) $(NODE_TESTS) $(ARGS)
 
-check: check-form check-lint check-types check-layers check-made ## formatting, lint, types, layers, generated files
+check: check-form check-lint check-types check-layers check-made check-docs ## formatting, lint, types, layers, generated files, documentation
 
 check-form: $(ALL_READY)
 	$(BIN)/ruff format --check .

@@ -133,25 +133,3 @@ class Docstrings(griffe.Extension):
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring:
             obj.docstring.value = TERM.sub(r"\n\1\n:   ", obj.docstring.value)
-
-
-def on_config(config: MkDocsConfig) -> None:
-    """Leave pages that are not written yet out of the navigation."""
-    made = re.compile("project/|reference/commands")
-
-    def prune(nav: list[Any]) -> list[Any]:
-        kept = []
-        for each in nav:
-            if isinstance(each, dict):
-                ((name, value),) = each.items()
-                if isinstance(value, str) and made.match(value):
-                    kept.append(each)
-                elif isinstance(value, list):
-                    kept.append({name: prune(value)})
-                elif (ROOT / "docs" / value).exists():
-                    kept.append(each)
-            elif made.match(each) or (ROOT / "docs" / each).exists():
-                kept.append(each)
-        return kept
-
-    config.nav = prune(config.nav or [])

@@ -1,7 +1,8 @@
-"""All code in the documentation: Python is run, commands are parsed, data is read.
+"""All code in the documentation: Python is type-checked and run, commands are parsed, data is read.
 
-A block that can't be run has a comment above it, `<!-- not run: REASON -->`. What a page's code
-does is tested with the feature: in `test_tutorial.py` here, and in the tests that read a page.
+A block that can't be run has a comment above it, `<!-- not run: REASON -->`; Python is type-checked
+all the same. What a page's code does is tested with the feature: in `test_tutorial.py` here, and in
+the tests that read a page.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import io
 import json
 import re
 import shlex
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -74,6 +76,29 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, file.stem, module)
     spec.loader.exec_module(module)
+
+
+@pytest.mark.slow
+def test_python_is_well_typed(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    # The tutorial's code is changed step by step: test_tutorial.py runs it.
+    pages = [page for page in WITH_PYTHON if page.stem != "tutorial"]
+    modules = [write_module(page, tmp_path, run=False) for page in pages]
+    options = [
+        "--config-file=", "--check-untyped-defs", "--ignore-missing-imports", "--no-error-summary",
+        f"--cache-dir={tmp_path / 'cache'}",
+        *(f"--disable-error-code={code}" for code in ("no-redef", "misc", "operator", "func-returns-value")),
+    ]  # fmt: skip
+    ran = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, *map(str, modules)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode in (0, 1), ran.stdout + ran.stderr
+    errors = [line for line in ran.stdout.splitlines() if "page_" in line and " error: " in line]
+    assert not errors, "\n".join(errors)
 
 
 def commands(block: Block) -> Iterator[list[str]]:

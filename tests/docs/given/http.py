@@ -12,7 +12,7 @@ GreeterASGIApplication: Any = None
 
 
 class Service:
-    def __init__(self, vm: vmsdk.ChainVM) -> None: ...
+    def __init__(self, vm: Any = None) -> None: ...
 
     def ping(self) -> str:
         return "pong"
