@@ -92,7 +92,7 @@ dist: $(RELEASE_READY) ## build the release in dist/: sdist, wheel and SBOM, che
 	  (cd build && dist/bin/vmsdk new my-chain >/dev/null && dist/bin/python my-chain/my_chain.py --version); \
 	done; done
 	$(BIN)/cyclonedx-py environment build/dist --pyproject pyproject.toml --mc-type library \
-	  --output-reproducible --outfile dist/vmsdk-$$(build/dist/bin/vmsdk --version | cut -d' ' -f2).cdx.json
+	  --output-reproducible --output-file dist/vmsdk-$$(build/dist/bin/vmsdk --version | cut -d' ' -f2).cdx.json
 	@cd dist && sha256sum * >SHA256SUMS && cat SHA256SUMS
 
 clean: ## remove the virtual environment and all caches
