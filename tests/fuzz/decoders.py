@@ -79,7 +79,7 @@ class Service:
 SERVICE = JSONRPC("chain", Service())
 
 
-def no_report(what: str, error: BaseException, consequence: str) -> None:
+def no_report(what: str, error: BaseException, consequence: str) -> NoReturn:
     raise AssertionError(f"{what} was reported") from error
 
 
