@@ -11,7 +11,7 @@ import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from google.protobuf.message import DecodeError
 from wsproto import ConnectionType, WSConnection
