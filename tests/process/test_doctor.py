@@ -17,9 +17,9 @@ import pytest
 
 from tests.process.doctorfaults import FAULTS, VM, Fault, bare, executable, launcher, script
 from vmsdk import cli
-from vmsdk.doctor.directory import stem
 from vmsdk.doctor.symptom import diagnose
 from vmsdk.doctor.user import User
+from vmsdk.install.plugindirectory import stem
 
 DEADLINE_S = 20.0
 NOBODY = pwd.getpwuid(65534) if 65534 in {each.pw_uid for each in pwd.getpwall()} else None

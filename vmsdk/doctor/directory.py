@@ -16,6 +16,7 @@ from vmsdk.doctor.finding import Finding
 from vmsdk.doctor.user import User
 from vmsdk.errors import VMError
 from vmsdk.ids import ID, vm_id
+from vmsdk.install.plugindirectory import stem
 
 _ALIASES = Path("configs", "vms", "aliases.json")
 _NO_START = 'the node does not start: invalid vmID: "{}"'
@@ -23,11 +24,6 @@ _UNREADABLE = "the node does not start"
 _BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]{30,60}")
 _NAME = re.compile(r"[A-Za-z][\w-]{0,31}")
 _BUILT_IN = {vm_id(name): name for name in ("avm", "evm", "platformvm")}
-
-
-def stem(name: str) -> str:
-    """Return what a node takes for the VM's ID or alias: *name* without its last extension."""
-    return name[: name.rindex(".")] if "." in name else name
 
 
 def aliases(directory: Path) -> dict[str, ID]:

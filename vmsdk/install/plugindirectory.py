@@ -37,6 +37,14 @@ class Entry:
     """Whether it was edited since vmsdk wrote it."""
 
 
+def stem(name: str) -> str:
+    """Return what a node takes for the VM's ID or alias: *name* without its last extension.
+
+    A node skips the file if nothing is left, as of `.this`.
+    """
+    return name[: name.rindex(".")] if "." in name else name
+
+
 class PluginDirectory:
     """The plugin directory at *path*. Raises `InstallError` if there is none."""
 
@@ -59,12 +67,16 @@ class PluginDirectory:
         return self.path / str(vm_id)
 
     def entries(self) -> list[Entry]:
-        """Return its files, sorted by name, without folders, which nodes ignore.
+        """Return the files that a node looks at, sorted by name: not folders, but links to them.
 
         Raises `InstallError` if the directory can't be listed.
         """
         try:
-            return [_entry(each) for each in sorted(self.path.iterdir()) if not each.is_dir()]
+            return [
+                _entry(each)
+                for each in sorted(self.path.iterdir())
+                if stem(each.name) and (each.is_symlink() or not each.is_dir())
+            ]
         except OSError as error:
             raise InstallError(f"{self.path} can't be listed: {error.strerror or error}") from None
 
@@ -150,9 +162,8 @@ def _unwritable(path: Path, error: OSError) -> InstallError:
 
 
 def _entry(path: Path) -> Entry:
-    # Like a node, drop only the last extension.
     try:
-        vm_id = ID.from_string(path.stem)
+        vm_id = ID.from_string(stem(path.name))
     except VMError:
         vm_id = None
     try:

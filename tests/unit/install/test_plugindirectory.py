@@ -151,3 +151,16 @@ def test_a_launcher_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert entry.launcher.target == "/a/b.py:C"
     assert entry.launcher.protocol == 43
     assert not entry.launcher.ask_parent
+
+
+def test_the_files_are_those_that_a_node_looks_at(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for name in (".hidden", ".vmsdk.part", f"{VM}.old"):
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    entries = PluginDirectory(tmp_path).entries()
+    assert [(each.path.name, each.vm_id) for each in entries] == [
+        (".vmsdk.part", None),
+        ("link", None),
+        (f"{VM}.old", VM),
+    ]
