@@ -34,8 +34,8 @@ T = TypeVar("T")
 
 # After this time, a VM that hangs while it is reloaded is killed.
 RELOAD_GRACE_S = 5.0
-# Signals of one kind within this time are one request: `timeout` signals the command and then its
-# process group.
+# SIGTERMs within this time are one request: `timeout` signals the command and then its process
+# group. A terminal sends one SIGINT for each Ctrl-C.
 SAME_REQUEST_S = 0.1
 # How long to wait for the end of a killed VM.
 KILL_GRACE_S = 1.0
@@ -167,7 +167,9 @@ class Session:
         before = self._interrupted_at.get(number)
         self._interrupted_at[number] = now
         # Only a repeated signal is impatience: several programs may ask to stop, each in its way.
-        if self._interruptions and (before is None or now - before < SAME_REQUEST_S):
+        if self._interruptions and before is None:
+            return
+        if before is not None and number != signal.SIGINT and now - before < SAME_REQUEST_S:
             return
         self._interruptions += 1
         if self._life is None:
