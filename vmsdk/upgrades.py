@@ -30,6 +30,10 @@ STORED_KEY = b"vmsdk/upgrades"
 MAX_HEIGHT = 2**64 - 1
 
 _FILE = "the chain's upgrade file (upgrade.json)"
+_STORED = (
+    "the record of this node's last start (in the chain's database, not a file: remove the chain's data and "
+    "sync again)"
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _NAME_RULE = "1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or a digit"
 _UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
@@ -121,7 +125,7 @@ class Upgrades(Mapping[str, Activation]):
         it was added, moved or removed: the chain has been executed without it.
         """
         stored = database.get(STORED_KEY)
-        before = _read(stored or b"")
+        before = _read(stored or b"", _STORED)
         height, time = block.height, _time_of(block)
         changed = [name for name in {**before, **self} if before.get(name) != self.get(name)]
         if height or stored is not None:
@@ -140,7 +144,10 @@ class Upgrades(Mapping[str, Activation]):
         if old is not None and old.includes(height, time):
             cure = f"restore the activation of {name} {old}"
         elif new is not None and new.includes(height, time):
-            cure = f"schedule {name} after that block, on all nodes alike"
+            cure = (
+                f"schedule {name} after that block, on all nodes alike. If all others had it in time, "
+                "remove this node's data of the chain and sync again with the file"
+            )
         else:
             return
         raise UpgradesRefused(
@@ -199,7 +206,7 @@ def _when(activation: Activation | None) -> str:
 # Reading the file ---------------------------------------------------------------------------------
 
 
-def _read(data: bytes) -> dict[str, Activation]:
+def _read(data: bytes, source: str = _FILE) -> dict[str, Activation]:
     if not data:
         return {}
     import json
@@ -207,18 +214,18 @@ def _read(data: bytes) -> dict[str, Activation]:
     try:
         document = json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise UpgradesRefused(f"{_FILE} is not valid JSON: {error}") from None
+        raise UpgradesRefused(f"{source} is not valid JSON: {error}") from None
     if not isinstance(document, dict) or set(document) != {"upgrades"}:
         raise UpgradesRefused(
-            f'{_FILE} must be {{"upgrades": [...]}} without other keys, not {_shown(document)}'
+            f'{source} must be {{"upgrades": [...]}} without other keys, not {_shown(document)}'
         )
     entries = document["upgrades"]
     if not isinstance(entries, list):
-        raise UpgradesRefused(f'{_FILE}: "upgrades" must be an array, not {_shown(entries)}')
+        raise UpgradesRefused(f'{source}: "upgrades" must be an array, not {_shown(entries)}')
     found: dict[str, Activation] = {}
     latest: dict[bool, tuple[str, Activation]] = {}
     for number, entry in enumerate(entries, 1):
-        place = f"{_FILE}: upgrade {number}"
+        place = f"{source}: upgrade {number}"
         name, activation = _entry(place, entry)
         place += f" ({name})"
         if name in found:
@@ -262,14 +269,17 @@ def _entry(place: str, entry: object) -> tuple[str, Activation]:
 
 
 def _time(place: str, value: object) -> Timestamp:
+    hint = ""
     try:
         if isinstance(value, str) and _UTC.fullmatch(value):
-            return Timestamp.from_datetime(datetime.fromisoformat(f"{value[:-1]}+00:00"))
-        if type(value) is int and value >= 0:
+            time = Timestamp.from_datetime(datetime.fromisoformat(f"{value[:-1]}+00:00"))
+            if time.seconds >= 0:
+                return time
+            hint = " (which is before 1970)"
+        elif type(value) is int and value >= 0:
             return Timestamp(value)
     except (ValueError, InvalidInput):
         pass
-    hint = ""
     if type(value) is int and value > 100 * NANOSECONDS_PER_SECOND:
         hint = " (which look like milliseconds)"
     raise UpgradesRefused(

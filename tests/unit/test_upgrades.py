@@ -100,6 +100,8 @@ def test_a_time_may_be_unix_seconds_and_an_empty_file_schedules_nothing() -> Non
         ([upgrade(height=7.0)], "not 7.0"),
         ([upgrade(time=-5)], 'its time must be UTC, such as "2026-12-01T12:00:00Z", or Unix seconds, not -5'),
         ([upgrade(time=NOON.seconds * 1000)], "which look like milliseconds"),
+        ([upgrade(time="0001-01-01T00:00:00Z")], "which is before 1970"),
+        ([upgrade(time="1969-12-31T23:59:59Z")], "which is before 1970"),
         ([upgrade(time="2026-12-01 12:00")], "not '2026-12-01 12:00'"),
         ([upgrade(time="2026-12-01T12:00:00+01:00")], "must be UTC"),
         ([upgrade(time="2026-13-01T12:00:00Z")], "not '2026-13-01T12:00:00Z'"),
@@ -293,6 +295,19 @@ def test_an_activation_up_to_the_last_block_can_not_be_changed(before: Any, afte
     if text:
         assert f"the last accepted block has height 10 and time {NOON_TEXT}" in text
         assert "never" in text if None in (before, after) else "never" not in text
+
+
+def test_a_record_of_the_last_start_that_can_not_be_read_is_not_taken_for_the_file() -> None:
+    database = MemoryDatabase({STORED_KEY: b'{"upgrades": [{"name": "fees-v2", "time": -1}]}'})
+    text = started(database, read(), 10)
+    assert text.startswith("the record of this node's last start")
+    assert "remove the chain's data and sync again" in text
+    assert "upgrade.json" not in text
+
+
+def test_a_node_that_synced_without_the_file_is_told_to_sync_again() -> None:
+    text = started(MemoryDatabase(), read(upgrade(height=10)), 10)
+    assert "remove this node's data of the chain and sync again with the file" in text
 
 
 def test_a_change_of_the_future_is_logged_and_remembered(caplog: pytest.LogCaptureFixture) -> None:

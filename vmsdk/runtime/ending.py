@@ -144,6 +144,22 @@ class Signals:
         self._writer.close()
 
 
+def harmless(work: Callable[[], None]) -> Callable[[], None]:
+    """*work*, whose exceptions are logged, the first time, and must not end the process."""
+    logged = False
+
+    def guarded() -> None:
+        nonlocal logged
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - the main thread only waits for the end
+            if not logged:
+                logged = True
+                _log.exception("a regular task of vmsdk failed; the chain goes on")
+
+    return guarded
+
+
 def shut_down_in_time(shutdown: Callable[[], None]) -> bool:
     """Run *shutdown*, which logs its own errors; return whether it ends within 3 s."""
     ended = threading.Event()

@@ -17,7 +17,7 @@ from vmsdk.address import Addresses
 from vmsdk.errors import VMError
 from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST, protocol
 from vmsdk.runtime import children, logs
-from vmsdk.runtime.ending import Ending, Parent, Signals, shut_down_in_time
+from vmsdk.runtime.ending import Ending, Parent, Signals, harmless, shut_down_in_time
 from vmsdk.runtime.engine import INSTALL_COMMAND, engine_address
 from vmsdk.runtime.settings import Settings
 from vmsdk.runtime.version import JSON_FLAG, TEXT_FLAG, VersionChoice
@@ -170,6 +170,7 @@ def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], option
 def _serve(load: Callable[[], ChainVM], options: Options) -> None:
     parent, signals, settings = Parent(), Signals(), Settings(options.log_level)
 
+    @harmless
     def every_second() -> None:
         settings.refresh()
         logs.report_repetitions()

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from vmsdk.errors import VMError
 from vmsdk.runtime import logs
 from vmsdk.runtime.logrecords import FORMATTERS, level_number
 
@@ -83,41 +82,55 @@ class Settings:
             text = b"{}" if version is None else self._file.read_bytes()
             found = json.loads(text)
         except (OSError, ValueError, RecursionError) as error:
-            _log.warning("%s is ignored, since it can't be read as JSON: %s", self._file, error)
+            _say(logging.WARNING, "%s is ignored, since it can't be read as JSON: %s", self._file, error)
             return
         if not isinstance(found, dict):
-            _log.warning(
-                '%s is ignored: it must have a JSON object, such as {"log-level": "debug"}', self._file
+            _say(
+                logging.WARNING,
+                '%s is ignored: it must have a JSON object, such as {"log-level": "debug"}',
+                self._file,
             )
             return
         self._apply({**self._defaults, **found}, str(self._file))
 
     def _apply(self, found: Any, where: str) -> None:
         if not isinstance(found, dict):
-            _log.warning('%s is ignored: it must be an object, such as {"log-level": "debug"}', where)
+            _say(
+                logging.WARNING,
+                '%s is ignored: it must be an object, such as {"log-level": "debug"}',
+                where,
+            )
             return
         before = self._traced
         for name, value in found.items():
             apply = self._appliers.get(name)
             if apply is None:
-                _log.warning("%s: there is no setting %r: use %s", where, name, ", ".join(self._appliers))
+                known = ", ".join(self._appliers)
+                _say(logging.WARNING, "%s: there is no setting %r: use %s", where, name, known)
             elif value != self._values[name]:
                 try:
                     apply(value)
                 except ValueError as error:
-                    _log.warning("%s: %s keeps its value %s: %s", where, name, self._values[name], error)
+                    kept = self._values[name]
+                    _say(logging.WARNING, "%s: %s keeps its value %s: %s", where, name, kept, error)
                     continue
                 self._values[name] = value
-                _log.info("%s is now %s: %s", name, value, where)
+                _say(logging.INFO, "%s is now %s: %s", name, value, where)
         if self._traced != before:
             try:
                 self.trace_to(*self._traced)
-            except VMError as error:
-                _log.warning("%s: there are no traces: %s", where, error)
+            except Exception as error:  # noqa: BLE001 - a setting must not stop the chain
+                _say(logging.WARNING, "%s: there are no traces: %s", where, error)
 
     @property
     def _traced(self) -> tuple[str | None, float]:
         return self._values["trace-endpoint"], self._values["trace-ratio"]
+
+
+def _say(level: int, text: str, *values: object) -> None:
+    """Log what became of a setting, whatever the log level: the operator looks for it."""
+    line = _say.__code__.co_firstlineno
+    _log.handle(_log.makeRecord(_log.name, level, __file__, line, text, values, None))
 
 
 def _split(config: bytes) -> tuple[bytes, Any]:
@@ -151,7 +164,18 @@ def _set_format(value: Any) -> None:
 
 
 def _check_endpoint(value: Any) -> None:
-    if value is not None and not (isinstance(value, str) and value.startswith(("http://", "https://"))):
+    if value is None:
+        return
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+        usable = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+        if parts is not None:
+            _ = parts.port  # raises ValueError
+    except ValueError:
+        usable = False
+    if not usable:
         raise ValueError(f"{value!r} is not a collector's address, such as http://127.0.0.1:4317")
 
 

@@ -20,6 +20,8 @@ class NotedCall(NamedTuple):
 
 NOTED_CALLS: ContextVar[list[NotedCall] | None] = ContextVar("NOTED_CALLS", default=None)
 """Where to note calls of the database; None while nobody traces them."""
+MAX_NOTED = 1_000
+"""Calls that are noted of one call of the node, or request. Each becomes a span."""
 
 
 class DatabaseMetrics:
@@ -41,7 +43,7 @@ class DatabaseMetrics:
         ended_s = perf_counter()
         observer.observe(ended_s - began_s)
         noted = NOTED_CALLS.get()
-        if noted is not None:
+        if noted is not None and len(noted) < MAX_NOTED:
             noted.append(NotedCall(path, began_s, ended_s))
 
     def failed(self, path: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from vmsdk.runtime.ending import harmless
 from vmsdk.runtime.settings import Settings
 
 
@@ -69,3 +71,52 @@ def test_a_file_that_is_not_an_object_is_reported_once(
     settings.refresh()
     assert len(caplog.records) == 1
     assert str(tmp_path / "vmsdk.json") in caplog.text
+
+
+def refuse(endpoint: str | None, ratio: float) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.parametrize("endpoint", ["http://[::1:4317", "http://", "http://collector:99999", "ftp://x", 7])
+def test_what_is_no_address_is_not_used(
+    endpoint: object, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings("INFO")
+    settings.trace_to = refuse
+    settings.take(json.dumps({"vmsdk": {"trace-endpoint": endpoint}}).encode(), tmp_path)
+    [record] = caplog.records
+    assert f"{endpoint!r} is not a collector's address" in record.getMessage()
+
+
+def test_a_chain_starts_without_traces_whatever_is_wrong_with_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings("INFO")
+    settings.trace_to = refuse
+    settings.take(b'{"vmsdk": {"trace-endpoint": "http://127.0.0.1:4317"}}', tmp_path)
+    assert "there are no traces: can't start new thread" in caplog.text
+
+
+@pytest.mark.parametrize("level", ["debug", "warn", "error", "off"])
+def test_each_change_is_confirmed_at_any_level(
+    level: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = {"vmsdk": {"log-level": level, "trace-ratio": 0.5, "no-such": 1}}
+    Settings("INFO").take(json.dumps(config).encode(), tmp_path)
+    assert f"log-level is now {level}" in caplog.text
+    assert "trace-ratio is now 0.5" in caplog.text
+    assert "there is no setting 'no-such'" in caplog.text
+
+
+def test_a_regular_task_that_fails_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[int] = []
+
+    @harmless
+    def task() -> None:
+        calls.append(1)
+        raise ValueError("broken")
+
+    task()
+    task()
+    assert len(calls) == 2
+    assert len(caplog.records) == 1

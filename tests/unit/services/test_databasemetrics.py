@@ -1,0 +1,15 @@
+"""Which calls of a database are noted for a trace."""
+
+from __future__ import annotations
+
+from vmsdk.services.databasemetrics import MAX_NOTED, NOTED_CALLS, DatabaseMetrics, NotedCall
+
+
+def test_the_calls_noted_for_one_trace_are_bounded() -> None:
+    calls: list[NotedCall] = []
+    noting = NOTED_CALLS.set(calls)
+    metrics = DatabaseMetrics()
+    for _ in range(MAX_NOTED + 5):
+        metrics.ended("/rpcdb.Database/Get", 0.0)
+    NOTED_CALLS.reset(noting)
+    assert len(calls) == MAX_NOTED
