@@ -28,6 +28,8 @@ _CUT = "..."
 
 MAX_SIGNATURES = 1_000
 
+_USUAL_ROOTS = ("home", "root", "opt", "usr", "var", "tmp", "etc", "srv")
+
 _SENTINELS: tuple[tuple[type[Exception], vm_pb2.Error.ValueType], ...] = (
     (Closed, vm_pb2.ERROR_CLOSED),
     (NotFound, vm_pb2.ERROR_NOT_FOUND),
@@ -99,17 +101,25 @@ def text_of(error: BaseException) -> str:
 def without_paths(text: str) -> str:
     """*text* with only the last part of each absolute path of a file: `vm.py` for `/opt/vms/vm.py`.
 
-    A path begins with a directory that this machine has, so URLs and paths of HTTP stay.
+    A path begins with a directory that this machine has. So URLs stay, except those of files, and
+    paths of HTTP do unless they begin so, as `/tmp/x/y`.
     """
     return _directories().sub("", text) if "/" in text else text
 
 
 @cache
 def _directories() -> re.Pattern[str]:
-    roots = "|".join(map(re.escape, os.listdir("/")))
-    quoted = rf"""(?<=['"`])/(?:{roots})/(?:[^'"`/\n]+/)*(?=[^'"`/\n])"""
-    plain = rf"""(?<![\w./'"`-])/(?:{roots})/(?:[^\s'"`,;:()<>/]+/)*(?=[^\s'"`,;:()<>/])"""
-    return re.compile(f"{quoted}|{plain}")
+    try:
+        names = os.listdir("/")
+    except OSError:  # not allowed in this sandbox
+        names = list(_USUAL_ROOTS)
+    root = f"/(?:{'|'.join(map(re.escape, names))})/+"
+    quoted = rf"""(?<=['"`])/*{root}(?:[^'"`/\n]+/+)*(?=[^'"`/\n])"""
+    rest = r"""(?:[^\s'"`,;:()<>/]+/+)*(?=[^\s'"`,;:()<>/])"""
+    # Two slashes after a colon are a URL's. An option's letter may touch its path: -I/usr/include.
+    option = r"""(?:(?<=^-[A-Za-z])|(?<=[\s'"`]-[A-Za-z]))/*"""
+    starts = (r"""(?<![\w./'"`-])""", r"""(?<![\w./'"`:-])/+""", "(?<=file://)", option)
+    return re.compile("|".join((quoted, *(f"{start}{root}{rest}" for start in starts))))
 
 
 class FaultLog:

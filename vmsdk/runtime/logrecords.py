@@ -15,8 +15,9 @@ from typing import Any, TypeAlias
 BURST = 10
 """Equal records within `WINDOW_S` that are written; the others are counted."""
 WINDOW_S = 10.0
-# Ever new messages must not fill the memory.
+# Ever new messages must not fill the memory, nor long ones.
 MAX_REMEMBERED = 1_000
+MAX_REMEMBERED_CHARACTERS = 2_000
 
 LEVELS = {
     "verbo": 5,
@@ -36,8 +37,11 @@ _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 # json.dumps escapes the other control characters.
 _CONTROL = re.compile("[\x7f-\x9f]")
 
-_Key: TypeAlias = tuple[str, int, str, type[BaseException] | None]
-"""Logger, level, message and exception of a record."""
+_Key: TypeAlias = tuple[str, int, str, str, int, type[BaseException] | None]
+"""Logger, level, message, fields as JSON, digest and exception of a record.
+
+A long message is cut, without its fields. Then the digest stands for what is left out.
+"""
 
 _log = logging.getLogger("vmsdk")
 
@@ -186,7 +190,12 @@ class RecordHandler(logging.Handler):
 
     def _is_shown(self, record: logging.LogRecord) -> bool:
         exception = record.exc_info[0] if record.exc_info else None
-        key = (record.name, record.levelno, record.getMessage(), exception)
+        message, extra, digest = record.getMessage(), _fields(record), 0
+        fields = _json(extra) if extra else ""
+        if len(message) + len(fields) > MAX_REMEMBERED_CHARACTERS:
+            digest = hash((message, fields))
+            message, fields = f"{message[: MAX_REMEMBERED_CHARACTERS // 2]}...", ""
+        key = (record.name, record.levelno, message, fields, digest, exception)
         now_s = self._clock()
         seen = self._seen.get(key)
         if seen is not None and now_s - seen.began_s >= WINDOW_S:
@@ -203,9 +212,14 @@ class RecordHandler(logging.Handler):
     def _close(self, key: _Key) -> None:
         seen = self._seen.pop(key)
         if seen.count > BURST:
-            name, level, message, _ = key
+            name, level, message, fields, _, _ = key
             text = f"{message} (repeated {seen.count - BURST:,} more times)"
-            self._emit(logging.LogRecord(name, level, *seen.place, text, None, None))
+            record = logging.LogRecord(name, level, *seen.place, text, None, None)
+            if fields:
+                import json
+
+                vars(record).update(json.loads(fields))
+            self._emit(record)
 
 
 class _Repetition:

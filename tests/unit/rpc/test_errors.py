@@ -10,7 +10,7 @@ import pytest
 
 from vmsdk._pb.vm import vm_pb2
 from vmsdk.errors import Closed, InvalidBlock, NodeError, NotFound, StateSyncNotImplemented, VMError
-from vmsdk.rpc.errors import MAX_DETAILS_BYTES, sentinel_number, status, without_paths
+from vmsdk.rpc.errors import MAX_DETAILS_BYTES, _directories, sentinel_number, status, without_paths
 
 PRINTABLE = string.digits + string.ascii_letters + string.punctuation.replace("%", "") + " "
 
@@ -102,7 +102,16 @@ def test_vmsdks_own_errors_need_no_type() -> None:
         ("(/tmp/a/b.py, line 3)", "(b.py, line 3)"),
         ("unix:/tmp/vmsdk-plugin-1-ab/0.sock failed", "unix:0.sock failed"),
         ("path=/tmp/x/y", "path=y"),
-        ("file:///usr/lib/x", "file:///usr/lib/x"),
+        ("file:///usr/lib/x", "file://x"),
+        ("//usr/lib/x", "x"),
+        ("/usr//lib///x", "x"),
+        ("'//usr//lib/my x/y'", "'y'"),
+        ("-I/usr/include/x.h", "-Ix.h"),
+        ("['cc', '-L/usr/lib/x']", "['cc', '-Lx']"),
+        ("sub-a/usr/lib/x", "sub-a/usr/lib/x"),
+        ("cc -I/usr/include/x.h", "cc -Ix.h"),
+        ("GET /tmp/foo/bar", "GET bar"),
+        ("https://usr/lib/x", "https://usr/lib/x"),
         ("/tmp/dir/", "dir/"),
         ("/tmp", "/tmp"),
         ("/ext/bc/chain/rpc", "/ext/bc/chain/rpc"),
@@ -121,3 +130,19 @@ def test_paths_of_files_lose_their_directories_and_nothing_else_does(text: str, 
 def test_a_long_text_of_paths_is_trimmed_in_linear_time() -> None:
     for text in ("/tmp/" * 200_000, "'/tmp/" * 200_000, "/tmp/a" * 200_000, " /tmp/a" * 200_000):
         without_paths(text)
+    for text in ("/" * 200_000, "/tmp" + "/" * 200_000, " /tmp/a//" * 200_000, "'//" * 200_000):
+        without_paths(text)
+
+
+def test_paths_are_trimmed_on_a_machine_whose_root_can_not_be_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def deny(path: str) -> list[str]:
+        raise PermissionError(13, "Permission denied", path)
+
+    _directories.cache_clear()
+    monkeypatch.setattr("os.listdir", deny)
+    try:
+        assert without_paths("can't read /home/me/x") == "can't read x"
+    finally:
+        _directories.cache_clear()

@@ -117,6 +117,27 @@ def test_equal_records_are_counted_after_the_first_ten() -> None:
     assert written.messages()[12:] == ["hello"]
 
 
+def test_records_with_other_fields_are_not_equal() -> None:
+    written = Written()
+    for amount in range(20):
+        written.handler.handle(record("transfer", amount=amount))
+    for _ in range(12):
+        written.handler.handle(record("transfer", amount=0))
+    written.handler.report_repetitions(all_of_them=True)
+    assert len(written.lines) == 20 + 9 + 1
+    assert written.messages()[-1] == 'transfer (repeated 3 more times) {"amount": 0}'
+
+
+def test_long_messages_are_counted_but_not_kept() -> None:
+    written = Written()
+    for end in "ab":
+        for _ in range(12):
+            written.handler.handle(record("x" * 200_000 + end))
+    assert len(written.lines) == 20
+    written.handler.report_repetitions(all_of_them=True)
+    assert [len(line) < 2_000 for line in written.lines] == [False] * 20 + [True] * 2
+
+
 def test_a_record_after_the_window_reports_the_repetitions_before_it() -> None:
     written = Written()
     for _ in range(11):
