@@ -89,6 +89,6 @@ def with_method(source: str, method: str) -> str:
 def pytest_in(project: Path) -> str:
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=project, text=True, capture_output=True, check=False, timeout=TIMEOUT_S,
+        cwd=project, text=True, capture_output=True, check=False, timeout=4 * TIMEOUT_S,
     )  # fmt: skip
     return ran.stdout + ran.stderr
