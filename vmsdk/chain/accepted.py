@@ -254,7 +254,7 @@ class Snapshot(State):
 
     def __init__(self, accepted: AcceptedState, generation: int, opened_at: float) -> None:
         self._accepted = accepted
-        self.claims = accepted.claims
+        self.claims = {}
         self.generation = generation
         self.opened_at = opened_at
 

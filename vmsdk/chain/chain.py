@@ -601,7 +601,7 @@ def _sender_of(transaction: Any) -> Any:
 def _annotations_of(cls: type) -> Container[str]:
     try:
         return cls.__annotations__
-    except NameError:  # from Python 3.14 on, if one refers to what is defined later
+    except Exception:  # noqa: BLE001 - from Python 3.14 on, whatever the annotations evaluate
         return ()
 
 

@@ -51,16 +51,17 @@ class Execution:
 
     def genesis(self, state: State, data: bytes) -> None:
         """Fill the state of a new chain."""
-        with self._method("genesis"):
+        with self._method("genesis", state):
             _call(self._rules.genesis, state, data)
 
     def begin(self, state: State, header: Header) -> None:
         """Begin a block."""
-        with self._method("begin"):
+        with self._method("begin", state):
             _call(self._rules.begin, state, header)
 
     def run(self, state: State, transaction: Any, header: Header) -> bytes | None:
         """Execute one transaction. Raises what `execute` raises; *state* may be changed then."""
+        _forget_claims(state)
         self._running.method = "execute"
         try:
             result: object = self._rules.execute(state, transaction, header)
@@ -75,7 +76,7 @@ class Execution:
 
     def end(self, state: State, header: Header) -> None:
         """End a block."""
-        with self._method("end"):
+        with self._method("end", state):
             _call(self._rules.end, state, header)
 
     def block(self, base: State, block: Block, transactions: Sequence[Any]) -> Executed:
@@ -125,7 +126,8 @@ class Execution:
             )
 
     @contextmanager
-    def _method(self, name: str) -> Iterator[None]:
+    def _method(self, name: str, state: State) -> Iterator[None]:
+        _forget_claims(state)
         self._running.method = name
         try:
             yield
@@ -137,6 +139,17 @@ class _Running(threading.local):
     """The method of the rules that runs in this thread."""
 
     method = ""
+
+
+def _forget_claims(state: State) -> None:
+    """Let a method of the rules begin with no tables in use.
+
+    Tables that share keys are an error within one call: `execute` for one transaction, `begin`,
+    `end` or `genesis`. Nothing that ran before counts, neither in this process (snapshots,
+    admission, other blocks) nor in this block, where a builder also runs transactions that it then
+    leaves out. So the builder and all who verify come to the same verdict.
+    """
+    state.claims = {}
 
 
 def _call(method: Callable[..., object], *arguments: Any) -> None:

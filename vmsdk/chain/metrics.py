@@ -28,7 +28,9 @@ class ChainMetrics:
             "state",
             {"ready": ready, "parked": max(len(pool) - ready, 0)},
         )
-        yield family("gauge", "mempool_bytes", "Bytes of all waiting transactions", pool.size)
+        yield family(
+            "gauge", "mempool_bytes", "Memory of all waiting transactions, encoded and decoded", pool.size
+        )
         yield _families(
             "counter", "mempool_added_total", "Transactions that were added", "source", pool.added.copy()
         )

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property
 from itertools import islice
 from typing import Any, overload
 
@@ -26,10 +25,12 @@ class State(ABC):
     a `Table`. There are no floats, because they differ between machines.
     """
 
-    @cached_property
-    def claims(self) -> dict[bytes, tuple[Any, ...]]:
-        """The tables and counters that this state and those above it are used with, by prefix."""
-        return {}
+    claims: dict[bytes, tuple[Any, ...]] | None = None
+    """The tables and counters that this state is used with, by prefix; None if nobody notes them.
+
+    Each state has its own, and one that rules get is new for each call of theirs. So a clash
+    depends on that call alone, and not on what this process did before.
+    """
 
     @abstractmethod
     def lookup(self, key: bytes) -> bytes | None:
@@ -132,7 +133,7 @@ class Overlay(State):
 
     def __init__(self, parent: State, writes: dict[bytes, bytes | None] | None = None) -> None:
         self.parent = parent
-        self.claims = getattr(parent, "claims", {})
+        self.claims = {}
         self.writes: dict[bytes, bytes | None] = {} if writes is None else writes
         self.events: list[Event] = []
         self._sorted: list[bytes] | None = None
@@ -175,6 +176,7 @@ class Overlay(State):
     @contextmanager
     def nested(self) -> Iterator[Overlay]:
         overlay = Overlay(self)
+        overlay.claims = self.claims  # it belongs to the same call of the rules
         try:
             yield overlay
             self.absorb(overlay)

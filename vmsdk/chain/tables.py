@@ -24,7 +24,7 @@ from vmsdk.codec import MAX_STRING_BYTES
 from vmsdk.database import as_bytes
 from vmsdk.errors import InvalidEncoding, NotFound
 
-# Prefixes are compared for so many tables. Rules with more make them from their data.
+# Prefixes are compared for so many tables of one state. Rules with more make them from their data.
 MAX_CLAIMS = 256
 
 _K = TypeVar("_K")
@@ -35,7 +35,7 @@ class Table(Generic[_K, _V]):
     """The keys of a state that begin with *prefix*: the types of their rest and of their values.
 
     With a *default*, a missing key reads as that value. No table's prefix may begin with another's:
-    `of` raises `TypeError` for the second that is used.
+    `of` raises `TypeError` for the second that one call of the rules uses, or one snapshot.
 
     Raises `TypeError` for types that can't be encoded, `InvalidEncoding` for such a *default*.
     """
@@ -54,8 +54,9 @@ class Table(Generic[_K, _V]):
 
     def of(self, state: State) -> TableView[_K, _V]:
         """Return the table's entries in *state*."""
-        if state.claims.get(self.prefix) is not self._claim:
-            _claim(state, self.prefix, self._claim)
+        claims = state.claims
+        if claims is not None and claims.get(self.prefix) is not self._claim:
+            _claim(claims, self.prefix, self._claim)
         return TableView(self, state)
 
     def key(self, key: _K) -> bytes:
@@ -168,8 +169,9 @@ class Counter:
 
     def get(self, state: State) -> int:
         """Return the value."""
-        if state.claims.get(self.key) is not self._claim:
-            _claim(state, self.key, self._claim)
+        claims = state.claims
+        if claims is not None and claims.get(self.key) is not self._claim:
+            _claim(claims, self.key, self._claim)
         return state.get_int(self.key)
 
     def add(self, state: State, amount: int = 1) -> int:
@@ -179,17 +181,17 @@ class Counter:
         return value
 
 
-def _claim(state: State, prefix: bytes, claim: tuple[Any, ...]) -> None:
+def _claim(claims: dict[bytes, tuple[Any, ...]], prefix: bytes, claim: tuple[Any, ...]) -> None:
     """Note who uses the keys with *prefix*. Raises `TypeError` if another does."""
-    if len(state.claims) >= MAX_CLAIMS:
+    if len(claims) >= MAX_CLAIMS:
         return
-    for other_prefix, other in list(state.claims.items()):
+    for other_prefix, other in list(claims.items()):
         if other != claim and (prefix.startswith(other_prefix) or other_prefix.startswith(prefix)):
             raise TypeError(
                 f"{claim[0]} and {other[0]} are different, but share keys of the state: give each a prefix "
                 "that no other begins with"
             )
-    state.claims[prefix] = claim
+    claims[prefix] = claim
 
 
 def _key_parts(annotations: tuple[Any, ...], where: str) -> list[Encoding[Any]]:

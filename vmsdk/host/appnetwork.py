@@ -313,9 +313,14 @@ class AppNetwork:
         timeout_s: float | None,
     ) -> None:
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
-        with self._lock:
-            self._asked[sender, request_id] = settle
         timed_out = AppError(AppError.TIMED_OUT, "timed out")
+        with self._lock:
+            is_closed = self._closed
+            if not is_closed:
+                self._asked[sender, request_id] = settle
+        if is_closed:
+            settle(timed_out)
+            return
         self._at_timeout(lambda: self.send_reply(sender, request_id, timed_out), timeout_s)
         deadline_ns = now_ns() + int(timeout_s * 1e9)
         self._deliver(lambda receiver: receiver.app_request(sender, request_id, deadline_ns, request))

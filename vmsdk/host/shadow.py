@@ -29,7 +29,7 @@ NODE_ID = NodeID(b"the VM's shadow".ljust(20, b"."))
 _ELSEWHERE = "another hash seed, time zone and locale"
 
 MAX_WAITING_BLOCKS = 1_024
-"""With more, the VM waits for its shadow."""
+"""With more, the VM waits for its shadow, once that has started."""
 
 # Writes outside of blocks, such as pruning, happen at other times in the shadow. So a difference
 # counts if it is still there after so many blocks, or after a pause.
@@ -64,7 +64,9 @@ class Shadow:
         self._main_host = host
         self._report = report
         self._delay_s = delay_s
-        self._blocks: queue.Queue[tuple[float, Block, Values]] = queue.Queue(MAX_WAITING_BLOCKS)
+        # Without a bound until the two have met: for that the shadow needs the engine's lock, which
+        # an engine holds while it waits here.
+        self._blocks: queue.Queue[tuple[float, Block, Values]] = queue.Queue()
         self._stopping = threading.Event()
         self._main = host.services.database.space
         self._resources = ExitStack()
@@ -153,6 +155,7 @@ class Shadow:
             return None
         self._host.start()
         self._meet()
+        self._blocks.maxsize = MAX_WAITING_BLOCKS
         own = self._host.services.database.space
         if own.count() <= MAX_COMPARED_PAIRS and not self._blocks.qsize():
             mine, theirs = dict(self._main.items()), dict(own.items())

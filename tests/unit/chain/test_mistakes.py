@@ -414,6 +414,70 @@ def test_a_table_that_is_made_again_is_not_refused() -> None:
     produce(type("Mine", (Notes,), {"execute": execute})())
 
 
+def accept(engine: Engine, block: Any) -> None:
+    engine.prefer(block)
+    engine.accept(block)
+
+
+def test_a_table_that_a_handler_reads_with_does_not_count_for_blocks() -> None:
+    class Counts(Notes):
+        def execute(self, state: chain.State, tx: bytes, block: chain.Header) -> None:
+            ITEMS.of(state)[1] = 1
+
+    other, here = Engine(Counts()), Engine(Counts())
+    other.vm.submit(b"x")
+    block = other.build()
+    for prefix in (b"item", b"it", b""):
+        table = chain.Table(prefix, chain.U64, chain.U8)
+        with here.vm.snapshot() as state:
+            table.of(state)
+        with here.vm.snapshot(pending=True) as state:
+            table.of(state)
+        table.of(here.vm.accepted)
+    here.vm.submit(b"x")
+    accept(here, here.verify(block.raw))
+    here.vm.submit(b"y")
+    here.produce()
+
+
+class PerName(Notes):
+    """Has a table for each name. The name "q/r" shares keys with "q"."""
+
+    def begin(self, state: chain.State, block: chain.Header) -> None:
+        chain.Counter(b"t/q/r/").add(state)
+
+    def execute(self, state: chain.State, tx: bytes, block: chain.Header) -> None:
+        for name in tx.rstrip(b"!").split(b" "):
+            chain.Table(b"t/" + name + b"/", chain.U64, chain.U64).of(state)[1] = 1
+        if tx.endswith(b"!"):
+            raise chain.Invalid("no")
+
+
+def test_tables_that_other_transactions_use_do_not_count() -> None:
+    old, restarted = Engine(PerName()), Engine(PerName())
+    with pytest.raises(chain.Invalid):
+        old.vm.submit(b"q/r!")
+    with pytest.raises(TypeError, match="share keys"):
+        old.vm.submit(b"q/r q")
+    for builder, verifier in ((restarted, old), (old, restarted)):
+        for tx in (b"q", b"q/r"):
+            builder.vm.submit(b" ".join([tx] * (1 + builder.last.height)))
+        block = builder.build()
+        assert len(block.block.transactions) == 2
+        accept(verifier, verifier.verify(block.raw))
+        accept(builder, block)
+
+
+@pytest.mark.parametrize("error", [NameError, AttributeError, TypeError])
+def test_annotations_that_can_not_be_evaluated_are_passed_over(error: type[Exception]) -> None:
+    class Lazy(type(Notes)):  # type: ignore[misc]
+        @property
+        def __annotations__(cls) -> Any:  # type: ignore[override]  # as from Python 3.14 on
+            raise error("later")
+
+    assert Lazy("Mine", (Notes,), {})
+
+
 def test_a_prefix_is_bytes() -> None:
     prefix: Any = "a/"
     for made in (chain.Counter, lambda text: chain.Table(text, chain.U64, chain.U64)):
