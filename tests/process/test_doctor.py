@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import resource
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -17,9 +21,12 @@ import pytest
 
 from tests.process.doctorfaults import FAULTS, VM, Fault, bare, executable, launcher, script
 from vmsdk import cli
+from vmsdk.cli.doctor.examination import _own_limits
+from vmsdk.doctor.node import _release, limits_of, plugin_directories, running_nodes
 from vmsdk.doctor.symptom import diagnose
 from vmsdk.doctor.user import User
 from vmsdk.install.plugindirectory import stem
+from vmsdk.runtime.release import Release
 
 DEADLINE_S = 20.0
 NOBODY = pwd.getpwuid(65534) if 65534 in {each.pw_uid for each in pwd.getpwall()} else None
@@ -156,6 +163,8 @@ def test_a_plugins_output_cannot_steer_the_terminal(
         ("--as", "no-such-user"),
         ("--node", "999999999"),
         ("--node", "https://x"),
+        ("--node", "http://["),
+        ("--node", "http://localhost:x"),
     ],
 )
 def test_wrong_usage_has_a_status_of_its_own(
@@ -251,7 +260,128 @@ def test_limits_of_the_nodes_unit_are_the_plugins(plugins: Path, doctor: Any) ->
     assert "(77, 77)" in report.coded("exits")
 
 
+def test_a_limit_that_cannot_be_set_is_wrong_usage(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bare(plugins)
+    assert cli.main(["doctor", str(plugins), "--limit", f"nofile={2**62}"]) == 2
+    assert "hard limit" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["doctor", str(plugins), "--limit", f"as={2**63}"])
+    assert "too large" in capsys.readouterr().err
+
+
+def test_a_nodes_limits_that_cannot_be_set_are_lowered(
+    plugins: Path, doctor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(plugins)
+    limits = ((resource.RLIMIT_NOFILE, (1024, 2**62)),)
+    monkeypatch.setattr("vmsdk.doctor.node.limits_of", lambda pid: limits)
+    report = doctor(plugins, "--node", str(os.getpid()))
+    assert report.status == 0
+    assert "NOFILE" in report.coded("limit")
+
+
+@pytest.mark.parametrize("error", [PermissionError, ProcessLookupError])
+def test_limits_that_cannot_be_read_are_unknown(
+    error: type[OSError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(resource, "prlimit", refuse)
+    assert limits_of(os.getpid()) == ()
+
+
+def test_unlimited_files_as_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    _own_limits()
+
+
+def test_a_path_of_a_node_has_its_own_variables(tmp_path: Path) -> None:
+    def directory(given: str) -> Path:
+        environment = {"HOME": "/h", "DATA": "/d"}
+        return plugin_directories([f"--plugin-dir={given}"], environment, tmp_path, "/h")[0]
+
+    assert directory("~/p") == Path("/h/p")
+    assert directory("$DATA/${HOME}$NONE/p") == Path("/d/h/p")
+    assert directory("p") == tmp_path / "p"
+
+
 # Another user ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def someones_node(folder: Path, plugin_dir: Path | None) -> Iterator[int]:
+    """Run a program called metalgo as nobody."""
+    program = shutil.copy(os.path.realpath("/bin/sh"), folder / "metalgo")
+    arguments = [] if plugin_dir is None else [f"--plugin-dir={plugin_dir}"]
+    with subprocess.Popen(
+        ["sh", "-s", "--", *arguments],
+        executable=program,
+        stdin=subprocess.PIPE,
+        env={"HOME": str(folder)},
+        cwd="/",
+        user="nobody",
+        group=User.called("nobody").gid,
+        extra_groups=[],
+    ) as process:
+        yield process.pid
+        process.communicate()
+
+
+@as_root
+@pytest.mark.parametrize("default", [False, True])
+def test_root_starts_nothing_of_another_users_node(
+    default: bool, tmp_path: Path, doctor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins = tmp_path / ".metalgo" / "plugins"
+    plugins.mkdir(parents=True)
+    _open(plugins)
+    executable(plugins / str(VM), f"#!/bin/sh\n/usr/bin/id -u > {tmp_path}/started\nexit 3\n")
+    asked: list[Path] = []
+    monkeypatch.setattr("vmsdk.doctor.node.ask_node", asked.append)
+    monkeypatch.setenv("HOME", str(tmp_path / "empty"))
+    with someones_node(tmp_path, None if default else plugins) as pid:
+        assert pid in running_nodes()
+        monkeypatch.setattr("vmsdk.cli.doctor.examination.running_nodes", lambda: [pid])
+        report = doctor()
+        assert f"sudo vmsdk doctor --as nobody --node {pid}" in report.coded("other-user")
+        assert str(plugins) not in report.json["paths"]
+        assert not (tmp_path / "started").exists()
+        assert asked == []
+        (tmp_path / "started").touch()
+        (tmp_path / "started").chmod(0o666)
+        assert str(plugins) in doctor("--node", str(pid)).json["paths"]
+    assert int((tmp_path / "started").read_text()) == User.called("nobody").uid
+
+
+@as_root
+def test_another_users_node_is_asked_as_that_user(tmp_path: Path) -> None:
+    _open(tmp_path)
+    program = executable(
+        tmp_path / "metalgo",
+        '#!/bin/sh\necho "metalgo/$(/usr/bin/id -u).$(/usr/bin/id -G) [rpcchainvm=43]"\n',
+    )
+    nobody = User.called("nobody")
+    assert _release(program, nobody, named=False) is None
+    assert _release(program, nobody, named=True) == Release(f"metalgo/{nobody.uid}.{nobody.gid}", 43)
+
+
+@as_root
+def test_root_starts_nothing_in_another_users_home(
+    tmp_path: Path, doctor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins = tmp_path / ".metalgo" / "plugins"
+    plugins.mkdir(parents=True)
+    os.chown(plugins, User.called("nobody").uid, -1)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("vmsdk.cli.doctor.examination.running_nodes", list)
+    report = doctor()
+    assert str(plugins) in report.coded("other-user")
+    assert str(plugins) not in report.json["paths"]
 
 
 @as_root

@@ -158,8 +158,8 @@ def _temporary(user: User) -> Iterator[Finding]:
             "warning",
             "no-unix-socket",
             " ".join(_TEMPORARY),
-            f"the user {user.name} can't write there, so a vmsdk plugin listens on TCP ports, which every"
-            " user can reach",
+            f"the user {user.name} can't write there, so a vmsdk plugin listens on TCP ports, where it can"
+            " refuse other users' calls only on Linux",
             "chmod 1777 /tmp, or: vmsdk install --env TMPDIR=/run/vms",
         )
 
@@ -253,11 +253,9 @@ def _missing_extras() -> set[str]:
 
 def usual_directories(home: str | None, environment: Mapping[str, str]) -> list[Path]:
     """Return the plugin directories that nodes use by default and that exist."""
-    from vmsdk.doctor.node import plugin_directories
+    from vmsdk.doctor.node import default_directories, plugin_directories
 
-    found = list(plugin_directories([], environment, Path.cwd()))
-    if home:
-        found += [Path(home, each, "plugins") for each in (".metalgo", ".avalanchego")]
+    found = [*plugin_directories([], environment, Path.cwd(), home), *default_directories(home)]
     return [each for each in dict.fromkeys(found) if os.path.isdir(each)]
 
 

@@ -13,13 +13,26 @@ from urllib.parse import urlsplit
 from vmsdk.doctor.user import User
 from vmsdk.errors import VMError
 from vmsdk.host.spawn import UNCHANGED, Surroundings
-from vmsdk.install.installation import ask_node
+from vmsdk.install.installation import NODE_TIMEOUT_S, ask_node
 from vmsdk.network.client import JSONRPCClient
 from vmsdk.runtime.nodeprocess import NODE_NAMES
+from vmsdk.runtime.release import Command, Release
 
 _TIMEOUT_S = 10.0
-# What a plugin inherits from its node.
-_LIMITS = ("NOFILE", "NPROC", "AS", "DATA", "STACK", "FSIZE", "CPU", "CORE", "MEMLOCK")
+LIMITS = ("NOFILE", "NPROC", "AS", "DATA", "STACK", "FSIZE", "CPU", "CORE", "MEMLOCK")
+"""What a plugin inherits from its node, as in `resource.RLIMIT_…`."""
+# Becomes another user's program. In a session of its own, since a program that shares root's
+# terminal can type into it.
+_BECOME = """
+import os, sys
+uid, gid, *groups = map(int, sys.argv[2].split())
+os.chdir("/")
+os.setsid()
+os.setgroups(groups)
+os.setgid(gid)
+os.setuid(uid)
+os.execve(sys.argv[1], [sys.argv[1], "--version"], {})
+"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +54,7 @@ class Node:
 def find(text: str) -> Node:
     """Return the node *text*: a path, a command, a process ID, or a URL. Raises `VMError`."""
     if text.isdecimal() and not Path(text).exists():
-        return running(int(text))
+        return running(int(text), named=True)
     if "://" in text:
         return _asked(text)
     release = ask_node(Path(text))
@@ -49,18 +62,28 @@ def find(text: str) -> Node:
 
 
 def _asked(url: str) -> Node:
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.netloc:
-        raise VMError(f"{url} is not the URL of a node's API: use one such as http://127.0.0.1:9650")
-    info = JSONRPCClient(f"http://{parts.netloc}/ext/info", _TIMEOUT_S).call("info.getNodeVersion")
+    try:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.netloc or parts.port == 0:
+            raise ValueError
+        client = JSONRPCClient(f"http://{parts.netloc}/ext/info", _TIMEOUT_S)
+    except ValueError:
+        raise VMError(
+            f"{url} is not the URL of a node's API: use one such as http://127.0.0.1:9650"
+        ) from None
+    info = client.call("info.getNodeVersion")
     try:
         return Node(str(info["version"]), int(info["rpcProtocolVersion"]))
     except (KeyError, TypeError, ValueError):
         raise VMError(f"{url} does not say its protocol version: give the node's executable") from None
 
 
-def running(pid: int) -> Node:
-    """Return the running node with this process ID. Raises `VMError`."""
+def running(pid: int, *, named: bool) -> Node:
+    """Return the running node with this process ID. Raises `VMError`.
+
+    Anyone can call a program metalgo: another user's is run only as that user, and only if our user
+    has *named* the process. One in a container, which confines it, is not run outside of it.
+    """
     proc = Path("/proc") / str(pid)
     try:
         arguments = [os.fsdecode(each) for each in (proc / "cmdline").read_bytes().split(b"\0")[:-1]]
@@ -69,18 +92,25 @@ def running(pid: int) -> Node:
         environment = {name: value for name, _, value in entries if name}
         directory = os.readlink(proc / "cwd")
         executable = os.readlink(proc / "exe")
-    except FileNotFoundError:
+        contained = not os.path.samefile(proc / "root", "/")
+    except (FileNotFoundError, ProcessLookupError):
         raise VMError(f"there is no process {pid}") from None
     except PermissionError:
         raise VMError(
             f"the process {pid} can't be looked at: run vmsdk doctor as its user, or as root"
         ) from None
-    try:
-        release = ask_node(proc / "exe")
-        name, protocol = release.application, release.protocol
-    except VMError:  # a wrapper, or something that is not a node
-        name, protocol = os.path.basename(executable), None
     user = User.called(_field(status, "Uid").split()[0])
+    name, protocol = os.path.basename(executable).removesuffix(" (deleted)"), None
+    release = None if contained else _release(proc / "exe", user, named)
+    directories: tuple[Path, ...] = ()
+    if not contained:
+        home = environment.get("HOME") or user.home()
+        directories = tuple(
+            plugin_directories(arguments, environment, Path(directory), home)
+            or default_directories(home, name)
+        )
+    if release is not None:
+        name, protocol = release.application, release.protocol
     surroundings = Surroundings(None, directory, int(_field(status, "Umask") or "022", 8), limits_of(pid))
     return Node(
         name,
@@ -89,8 +119,23 @@ def running(pid: int) -> Node:
         user,
         surroundings,
         environment,
-        tuple(plugin_directories(arguments, environment, Path(directory))),
+        directories,
     )
+
+
+def _release(executable: Path, user: User, named: bool) -> Release | None:
+    """Ask a process's *executable*, as its *user*. Returns None if that can't be, or no node."""
+    me = os.geteuid()
+    try:
+        if user.uid == me:
+            return ask_node(executable)
+        if me != 0 or not named:
+            return None
+        who = " ".join(map(str, (user.uid, user.gid, *user.groups)))
+        command = Command(sys.executable, [sys.executable, "-I", "-S", "-c", _BECOME, str(executable), who])
+        return Release.parse(command.output(NODE_TIMEOUT_S, lambda text: Release.parse(text) is not None))
+    except (VMError, OSError):  # a wrapper, or something that is not a node
+        return None
 
 
 def running_nodes() -> Iterator[int]:
@@ -105,17 +150,29 @@ def running_nodes() -> Iterator[int]:
 
 
 def limits_of(pid: int) -> tuple[tuple[int, tuple[int, int]], ...]:
-    """Return the resource limits of a process (0: this one)."""
+    """Return the resource limits of a process (0: this one), or none if they can't be read."""
     if sys.platform != "linux":
         return ()
     import resource
 
-    numbers = [getattr(resource, f"RLIMIT_{name}") for name in _LIMITS]
-    return tuple((number, resource.prlimit(pid, number)) for number in numbers)
+    numbers = [getattr(resource, f"RLIMIT_{name}") for name in LIMITS]
+    try:
+        return tuple((number, resource.prlimit(pid, number)) for number in numbers)
+    except (PermissionError, ProcessLookupError):  # also root has no right to them in a container
+        return ()
 
 
-def plugin_directories(arguments: list[str], environment: Mapping[str, str], cwd: Path) -> Iterator[Path]:
-    """Yield the plugin directory that a node with these arguments uses, if it can be seen."""
+def default_directories(home: str | None, name: str = "") -> list[Path]:
+    """Return the plugin directories that exist in *home*, of the node called *name* or of all."""
+    names = [each for each in NODE_NAMES if each == name] or sorted(NODE_NAMES, reverse=True)
+    found = [Path(home, f".{each}", "plugins") for each in names] if home else []
+    return [each for each in found if os.path.isdir(each)]
+
+
+def plugin_directories(
+    arguments: list[str], environment: Mapping[str, str], cwd: Path, home: str | None
+) -> list[Path]:
+    """Return the plugin directory that a node was given; none if it uses the default."""
     for flag, variable, inside in (
         ("plugin-dir", "AVAGO_PLUGIN_DIR", ""),
         ("data-dir", "AVAGO_DATA_DIR", "plugins"),
@@ -127,8 +184,15 @@ def plugin_directories(arguments: list[str], environment: Mapping[str, str], cwd
             )
         given = given or environment.get(variable)
         if given:
-            yield cwd / os.path.expandvars(os.path.expanduser(given)) / inside
-            return
+            return [cwd / _expanded(given, environment, home or "") / inside]
+    return []
+
+
+def _expanded(text: str, environment: Mapping[str, str], home: str) -> str:
+    """Expand variables and ~ as the node does, whose environment is not ours."""
+    variables = {"HOME": home, **environment}
+    text = re.sub(r"^~(?=/|$)", lambda _: home, text)
+    return re.sub(r"\$(?:(\w+)|\{(\w+)\})", lambda found: variables.get(found[1] or found[2], ""), text)
 
 
 def _field(status: str, name: str) -> str:

@@ -404,8 +404,8 @@ class Start:
             self._find(
                 "warning",
                 "no-unix-socket",
-                f"no Unix socket can be made ({fallback}), so the VM listens on TCP, which every user can"
-                " reach",
+                f"no Unix socket can be made ({fallback}), so the VM listens on TCP, where it can refuse"
+                " other users' calls only on Linux",
                 "let the node's user write to /tmp, or: vmsdk install --env TMPDIR=/run/vms",
             )
         if not any(each.severity == "error" for each in self._played.findings) and any(

@@ -38,6 +38,15 @@ class User(NamedTuple):
         uid, gid = os.geteuid(), os.getegid()
         return cls(name_of(uid), uid, gid, (gid, *os.getgroups()))
 
+    def home(self) -> str | None:
+        """Return the home directory, if the user has one."""
+        import pwd
+
+        try:
+            return pwd.getpwuid(self.uid).pw_dir
+        except KeyError:
+            return None
+
     @contextmanager
     def acting(self) -> Iterator[None]:
         """Access files as this user inside the block. Only root can be another user."""

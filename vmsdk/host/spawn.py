@@ -43,6 +43,8 @@ try:
         for number, limit in limits:
             resource.setrlimit(number, limit)
     if user is not None:
+        # A program that shares root's terminal can type into it.
+        os.setsid()
         os.setgroups(user[2])
         os.setgid(user[1])
         os.setuid(user[0])

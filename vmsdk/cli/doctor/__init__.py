@@ -30,6 +30,8 @@ _LIMIT_NAMES = {
     "stack": "STACK",
     "fsize": "FSIZE",
 }
+_MAX_LIMIT = 2**63 - 1
+_MAX_DIGITS = len(str(_MAX_LIMIT))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,4 +91,7 @@ def _limit(text: str) -> tuple[int, tuple[int, int]]:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a limit: use NAME=N, with a name of {', '.join(_LIMIT_NAMES)}"
         )
+    # Longer ones may not even be parsed.
+    if len(number) > _MAX_DIGITS or int(number) > _MAX_LIMIT:
+        raise argparse.ArgumentTypeError(f"the limit {name} is too large: at most {_MAX_LIMIT}")
     return getattr(resource, f"RLIMIT_{_LIMIT_NAMES[name.lower()]}"), (int(number), int(number))

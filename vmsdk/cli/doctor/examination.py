@@ -19,7 +19,7 @@ from vmsdk.doctor import machine
 from vmsdk.doctor.directory import PluginFolder, aliases, vm_of, wrong_name
 from vmsdk.doctor.file import PluginFile
 from vmsdk.doctor.finding import Finding, coloured, plain, worst
-from vmsdk.doctor.node import Node, find, limits_of, running, running_nodes
+from vmsdk.doctor.node import LIMITS, Node, find, limits_of, running, running_nodes
 from vmsdk.doctor.start import Played, Start
 from vmsdk.doctor.user import User, name_of
 from vmsdk.errors import VMError
@@ -63,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
         if args.cwd is not None and not os.path.isdir(args.cwd):
             raise VMError(f"--cwd: {args.cwd} is not a directory")
         doctor = _Doctor(args, node, user)
-    except VMError as error:
+    except (VMError, ValueError) as error:
         print(f"vmsdk doctor: {error}", file=sys.stderr)
         return _USAGE_STATUS
     return doctor.run()
@@ -82,14 +82,21 @@ class _Doctor:
             if node is None or node.pid is None
             else node.surroundings
         )
+        for number, limit in args.limit:
+            hard = _hard_limit(number, limit[1])
+            if hard != limit[1]:
+                raise VMError(
+                    f"--limit: {limit[1]} is above this process's hard limit, {hard} (-1: unlimited)"
+                )
         me = User.current()
+        self.findings: list[Finding] = []
+        limits = {number: self._attainable(number, limit) for number, limit in inherited.limits}
         self.surroundings = Surroundings(
             None if user.uid == me.uid else (user.uid, user.gid, list(user.groups)),
             str(args.cwd.absolute()) if args.cwd is not None else inherited.directory,
             inherited.umask if args.umask is None else args.umask,
-            tuple({**dict(inherited.limits), **dict(args.limit)}.items()),
+            tuple({**limits, **dict(args.limit)}.items()),
         )
-        self.findings: list[Finding] = []
         self.plugins: list[_Plugin] = []
         self.crashed = False
         is_terminal = not args.json and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -98,8 +105,12 @@ class _Doctor:
     def run(self) -> int:
         """Examine everything, and print the report."""
         self._print(self._heading())
+        for each in self.findings:
+            self._print(each.text(self.paint))
         self._guard("this machine", self._machine)
-        paths = [self.args.path] if self.args.path is not None else self._usual_directories()
+        paths: list[Path] = [] if self.args.path is None else [self.args.path]
+        if self.args.path is None:
+            self._guard("the nodes", lambda: paths.extend(self._usual_directories()))
         for path in paths:
             self._guard(str(path), partial(self._path, path))
         return self._finish(paths)
@@ -112,10 +123,11 @@ class _Doctor:
         self._report(machine.findings(self.user, self.surroundings, self.environment, self.args.path))
 
     def _usual_directories(self) -> list[Path]:
-        found = [] if self.node is None else list(self.node.directories)
+        # With --node and --as, our user has chosen who runs the plugins of which node.
+        found = [] if self.node is None else self._of(self.node, chosen=self.args.user is not None)
         for pid in [] if self.node is not None else sorted(running_nodes()):
             try:
-                node = running(pid)
+                node = running(pid, named=False)
             except VMError as error:
                 self._print(f"node: process {pid}: {error}")
                 continue
@@ -123,13 +135,56 @@ class _Doctor:
                 f"node: {node.name}, process {pid}, user {node.user.name if node.user else '?'}: vmsdk doctor"
                 f" --node {pid}"
             )
-            found += node.directories
+            found += self._of(node, chosen=False)
         for path in machine.nodes_on_path():
             self._print(f"node: {path}: vmsdk doctor --node {path}")
-        found += machine.usual_directories(os.environ.get("HOME"), os.environ)
+        is_me = self.user.uid == os.geteuid()
+        home = os.environ.get("HOME") if is_me else self.user.home()
+        for usual in machine.usual_directories(home, os.environ):
+            owner = usual.stat().st_uid
+            if self.user.uid == 0 and owner != 0:  # sudo may keep HOME
+                self._report([self._not_started(str(usual), name_of(owner))])
+            else:
+                found.append(usual)
         if not found:
             self._print("no plugin directory found: name it, as in vmsdk doctor ~/.metalgo/plugins")
         return list(dict.fromkeys(found))
+
+    def _of(self, node: Node, *, chosen: bool) -> list[Path]:
+        """Return the plugin directories of *node*, whose plugins only its own user may run."""
+        if chosen or node.user is None or node.user.uid == self.user.uid:
+            return list(node.directories)
+        self._report([self._not_started(f"process {node.pid}", node.user.name, node.pid)])
+        return []
+
+    def _not_started(self, where: str, owner: str, pid: int | None = None) -> Finding:
+        return Finding(
+            "note",
+            "other-user",
+            where,
+            f"this belongs to the user {owner}, so nothing of it was started as {self.user.name}",
+            f"sudo vmsdk doctor --as {owner}" + ("" if pid is None else f" --node {pid}"),
+        )
+
+    def _attainable(self, number: int, limit: tuple[int, int]) -> tuple[int, int]:
+        """Return a node's *limit*, or ours if we have no right to set that."""
+        import resource
+
+        hard = _hard_limit(number, limit[1])
+        if hard == limit[1]:
+            return limit
+        soft = hard if _exceeds(limit[0], hard) else limit[0]
+        self.findings.append(
+            Finding(
+                "note",
+                "limit",
+                next(name for name in LIMITS if getattr(resource, f"RLIMIT_{name}") == number),
+                f"the node's limits {limit} are above this process's hard limit, so plugins were given"
+                f" {(soft, hard)} (-1: unlimited)",
+                "none needed; for the same limits: sudo vmsdk doctor",
+            )
+        )
+        return soft, hard
 
     def _path(self, path: Path) -> None:
         path = path.absolute()
@@ -308,9 +363,34 @@ def _own_limits() -> tuple[tuple[int, tuple[int, int]], ...]:
     if sys.platform != "win32":
         import resource
 
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # macOS refuses an unlimited number, and anything above a limit of its kernel.
+        wanted = 10_240 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+        if _exceeds(wanted, soft):
+            with suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return limits
+
+
+def _exceeds(limit: int, other: int) -> bool:
+    import resource
+
+    return other != resource.RLIM_INFINITY and (limit == resource.RLIM_INFINITY or limit > other)
+
+
+def _hard_limit(number: int, wanted: int) -> int:
+    """Return *wanted*, or the highest hard limit that this process may set if that is lower."""
+    import resource
+
+    soft, hard = resource.getrlimit(number)
+    if sys.platform != "linux" or not _exceeds(wanted, hard):
+        return wanted
+    try:
+        resource.setrlimit(number, (soft, wanted))  # some of root's processes may raise it
+    except (ValueError, OSError):
+        return hard
+    resource.setrlimit(number, (soft, hard))
+    return wanted
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
