@@ -178,7 +178,7 @@ def test_a_chain_that_has_ended_is_not_shown_as_running(command: Command) -> Non
     network = command.network("doomedvm")
     assert "failed" not in command.ok("status")
     network.client().call("timestampvm.proposeBlock", data="0x01")
-    lines_until(network.chain.log(network.nodes[0]), "FATAL")
+    lines_until(network.chain.log(network.nodes[0]), "shutting down chain")
     assert re.search("failed on node1: .*the disk is full", command.ok("status"))
     failures = json.loads(command.ok("status", "--json"))[0]["chains"][0]["failures"]
     assert "the disk is full" in failures["node1"]
@@ -192,7 +192,7 @@ def test_a_vm_stops_its_chain_from_a_call_whose_errors_a_node_ignores(
     network = make_network(RESIGNED, node=node.path, nodes=1)
     network.start()
     network.client().call("timestampvm.proposeBlock", data="0x01")
-    lines = lines_until(network.chain.log(network.nodes[0]), "FATAL")
+    lines = lines_until(network.chain.log(network.nodes[0]), "shutting down chain")
     assert any("shutting down chain" in line and "the rules have run out" in line for line in lines)
 
 

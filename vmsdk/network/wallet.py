@@ -153,12 +153,13 @@ class Wallet:
         ordered = sorted(validators, key=lambda validator: validator.node_id)
         subnet = Writer().fixed(subnet_id).fixed(chain_id).blob(b"").sequence(ordered, _write_validator)
         subnet.type_id(_SUBNET_AUTHORISATION).sequence((0,), Writer.u32)
-        cost = FEE + VALIDATOR_BALANCE * len(ordered)
-        return self._transaction(_CONVERT_SUBNET, utxos, subnet, authorisations=1, cost=cost)
+        balances = VALIDATOR_BALANCE * len(ordered)
+        return self._transaction(_CONVERT_SUBNET, utxos, subnet, authorisations=1, balances=balances)
 
     def _transaction(
-        self, type_id: int, utxos: Iterable[UTXO], rest: Writer, authorisations: int = 0, cost: int = FEE
+        self, type_id: int, utxos: Iterable[UTXO], rest: Writer, authorisations: int = 0, balances: int = 0
     ) -> Transaction:
+        cost = FEE + balances
         spent = _choose(utxos, cost)
         asset_id, change = spent[0].asset_id, sum(utxo.amount for utxo in spent) - cost
         writer = Writer(max_size=None).version(_CODEC_VERSION).type_id(type_id).u32(self._network_id)
