@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -51,12 +52,19 @@ def write(folder: Path) -> Path:
     return folder / "ourvm.py"
 
 
+def open_to_all(folder: Path) -> None:
+    """Let every user enter *folder*, which pytest made for this one."""
+    for each in (folder, *folder.parents):
+        if each == Path(tempfile.gettempdir()) or each == each.parent:
+            break
+        each.chmod(0o755)
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle, whose sources are gone."""
     folder = tmp_path_factory.mktemp("built")
-    os.chmod(folder, 0o755)
-    os.chmod(folder.parent, 0o755)
+    open_to_all(folder)
     source = write(folder / "source")
     done = bundle(str(source), output=folder)
     shutil.rmtree(source.parent)
@@ -100,8 +108,7 @@ def test_a_bundle_has_the_code_its_data_and_its_packages(built: Bundle, tmp_path
 def test_another_user_starts_it_from_a_folder_that_only_root_writes(built: Bundle, tmp_path: Path) -> None:
     home = tmp_path / "home"
     try:
-        for folder in (tmp_path, *tmp_path.parents[:2]):
-            folder.chmod(0o755)
+        open_to_all(tmp_path)
         variables = environment(home, "nobody")
         if has_python():
             del variables[PYTHON_VARIABLE]

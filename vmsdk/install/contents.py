@@ -267,7 +267,7 @@ def _data(tree: ast.AST, file: Path) -> Iterator[Path]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_name(node.value):
                 path = file.parent / node.value
-                if path != file and path.exists():
+                if path != file and path.is_file():  # a folder's name is often just a word
                     yield path
 
 

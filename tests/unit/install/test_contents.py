@@ -58,6 +58,9 @@ def test_files_that_a_module_names_beside_itself_go_in(project: Path) -> None:
     code = 'from pathlib import Path\nGENESIS = Path(__file__).parent / "data/genesis.json"\n'
     write(project, {"vm.py": code, "data/genesis.json": "{}", "data/other.json": "{}", "secret.pem": ""})
     assert contents().code == ["data/genesis.json", "vm.py"]
+    # The name of a folder may be any word, and the folder may hold secrets.
+    write(project, {"vm.py": code + 'API = {"keys": 1}\n', "keys/staker.key": ""})
+    assert contents().code == ["data/genesis.json", "vm.py"]
     assert contents(include=("data",)).code == ["data/genesis.json", "data/other.json", "vm.py"]
 
 

@@ -1,0 +1,92 @@
+"""The shell script of a bundle, with an archive of two files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from vmsdk.ids import vm_id
+from vmsdk.install.bundle import PYTHON_VARIABLE, UNPACK_DIR_VARIABLE, _with_archive
+from vmsdk.install.launcher import Launcher
+from vmsdk.target import SourceTarget, find
+
+from .plugin import PATIENCE_S
+
+Start = Callable[[], "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """The folder that the bundle unpacks itself into."""
+    return tmp_path / "unpacked"
+
+
+@pytest.fixture
+def start(tmp_path: Path, place: Path) -> Start:
+    """Start a bundle whose VM prints a line."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "start").write_text("import other\n", encoding="utf-8")
+    (tree / "start").chmod(0o755)
+    (tree / "other.py").write_text("print('started')\n", encoding="utf-8")
+    (tmp_path / "vm.py").write_text("import vmsdk\n", encoding="utf-8")
+    target = find(str(tmp_path / "vm.py"))
+    assert isinstance(target, SourceTarget)
+    launcher = Launcher(name="vm", target=target, python="")
+    bundle = tmp_path / "bundle"
+    bundle.write_bytes(_with_archive(launcher, vm_id("vm"), tree, python=False, unpack_dir=None))
+    bundle.chmod(0o755)
+    place.mkdir()
+
+    def start() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [bundle],
+            env={UNPACK_DIR_VARIABLE: str(place), PYTHON_VARIABLE: sys.executable},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+    return start
+
+
+@pytest.mark.parametrize("lost", ["start", "other.py", "all"])
+def test_a_copy_that_lost_files_is_unpacked_again(start: Start, place: Path, lost: str) -> None:
+    first = start()
+    (copy,) = (place / "vmsdk-bundles").iterdir()
+    shutil.rmtree(copy / "__pycache__", ignore_errors=True)
+    for name in ("start", "other.py") if lost == "all" else (lost,):
+        (copy / name).unlink()
+    with ThreadPoolExecutor(3) as pool:  # as a node does with three chains of this VM
+        starts = list(pool.map(lambda _: start(), range(3)))
+    assert [(each.stdout, each.stderr) for each in (first, *starts)] == [("started\n", "")] * 4
+    assert [*(place / "vmsdk-bundles").iterdir()] == [copy]
+
+
+def test_a_copy_that_is_whole_is_used_as_it_is(start: Start, place: Path) -> None:
+    start()
+    (copy,) = (place / "vmsdk-bundles").iterdir()
+    (copy / "written by the VM").touch()
+    assert start().stdout == "started\n"
+    assert (copy / "written by the VM").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can mount a folder")
+def test_a_folder_that_is_mounted_with_noexec_is_named(start: Start, place: Path) -> None:
+    command = ["mount", "-t", "tmpfs", "-o", "noexec", "none", str(place)]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a container can't mount")
+    try:
+        done = start()
+    finally:
+        subprocess.run(["umount", place], check=True)
+    assert done.returncode == 1
+    assert f"{place}/vmsdk-bundles is mounted with noexec" in done.stderr
