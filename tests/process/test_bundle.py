@@ -15,9 +15,19 @@ from pathlib import Path
 import pytest
 
 from vmsdk.errors import VMError
+from vmsdk.ids import vm_id
 from vmsdk.install import InstallError, PluginDirectory
-from vmsdk.install.bundle import PYTHON_VARIABLE, UNPACK_DIR_VARIABLE, Bundle, bundle, has_python
+from vmsdk.install.bundle import (
+    PYTHON_VARIABLE,
+    UNPACK_DIR_VARIABLE,
+    Bundle,
+    _with_archive,
+    bundle,
+    has_python,
+)
+from vmsdk.install.launcher import Launcher
 from vmsdk.runtime.trial import start_and_stop
+from vmsdk.target import SourceTarget, find
 
 from .installed import TIMESTAMP
 from .plugin import PATIENCE_S
@@ -71,6 +81,22 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return done
 
 
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A bundle of one file that does nothing, for what only the shell does."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "start").write_text("", encoding="utf-8")
+    (tree / "start").chmod(0o755)
+    target = find(str(TIMESTAMP))
+    assert isinstance(target, SourceTarget)
+    launcher = Launcher(name="vm", target=target, python="")
+    path = tmp_path / "small"
+    path.write_bytes(_with_archive(launcher, vm_id("vm"), tree, python=False, unpack_dir=None))
+    path.chmod(0o755)
+    return path
+
+
 def environment(folder: Path, user: str | None = None) -> dict[str, str]:
     """What a start needs besides a node's environment, to unpack below *folder*."""
     folder.mkdir(mode=0o755, exist_ok=True)
@@ -122,7 +148,7 @@ def test_another_user_starts_it_from_a_folder_that_only_root_writes(built: Bundl
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make folders of another user")
 @pytest.mark.parametrize("is_link", [False, True])
-def test_it_does_not_run_from_a_folder_of_another_user(built: Bundle, tmp_path: Path, is_link: bool) -> None:
+def test_it_does_not_run_from_a_folder_of_another_user(small: Path, tmp_path: Path, is_link: bool) -> None:
     variables = environment(tmp_path / "unpacked")
     place = tmp_path / "unpacked" / "vmsdk-bundles"
     if is_link:
@@ -131,25 +157,25 @@ def test_it_does_not_run_from_a_folder_of_another_user(built: Bundle, tmp_path: 
     else:
         place.mkdir()
         shutil.chown(place, "nobody")
-    done = version(built.path, variables)
+    done = version(small, variables)
     assert done.returncode == 1
     assert f"{place} can't be made, or belongs to someone else" in done.stderr
     assert "build it with --unpack-dir DIR" in done.stderr
 
 
-def test_two_first_starts_at_once_leave_one_copy(built: Bundle, tmp_path: Path) -> None:
+def test_two_first_starts_at_once_leave_one_copy(small: Path, tmp_path: Path) -> None:
     variables = environment(tmp_path / "unpacked")
     with ThreadPoolExecutor(3) as pool:
-        starts = list(pool.map(lambda _: version(built.path, variables), range(3)))
+        starts = list(pool.map(lambda _: version(small, variables), range(3)))
     assert [each.returncode for each in starts] == [0, 0, 0], [each.stderr for each in starts]
     assert len(unpacked(tmp_path / "unpacked")) == 1
 
 
 @pytest.mark.skipif(not HAS_TOOLS, reason="needs flock")
-def test_earlier_builds_are_removed_unless_they_run(built: Bundle, tmp_path: Path) -> None:
+def test_earlier_builds_are_removed_unless_they_run(small: Path, tmp_path: Path) -> None:
     variables = environment(tmp_path / "unpacked")
     place = tmp_path / "unpacked" / "vmsdk-bundles"
-    old, used, broken = (f"{built.vm_id}-0", f"{built.vm_id}-1", f".new-{built.vm_id}-2.3")
+    old, used, broken = (f"{vm_id('vm')}-0", f"{vm_id('vm')}-1", f".new-{vm_id('vm')}-2.3")
     for name in (old, used, broken, "another-0"):
         (place / name).mkdir(parents=True)
     with subprocess.Popen(
@@ -157,15 +183,15 @@ def test_earlier_builds_are_removed_unless_they_run(built: Bundle, tmp_path: Pat
     ) as user:
         assert user.stdout is not None
         user.stdout.readline()
-        assert version(built.path, variables).returncode == 0
+        assert version(small, variables).returncode == 0
         user.communicate()
     (new,) = set(unpacked(tmp_path / "unpacked")) - {used, "another-0"}
-    assert new.startswith(f"{built.vm_id}-")
+    assert new.startswith(f"{vm_id('vm')}-")
 
 
-def test_a_damaged_bundle_says_so_and_leaves_nothing(built: Bundle, tmp_path: Path) -> None:
+def test_a_damaged_bundle_says_so_and_leaves_nothing(small: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged"
-    damaged.write_bytes(built.path.read_bytes()[:-1000])
+    damaged.write_bytes(small.read_bytes()[:-100])
     damaged.chmod(0o755)
     done = version(damaged, environment(tmp_path / "unpacked"))
     assert done.returncode == 1
