@@ -128,7 +128,8 @@ def test_calls_that_wait_for_the_lock_find_the_chain_shut_down(serve: Serve, gat
     gate.opened.set()
     assert outcome(ending) == ""
     assert {outcome(each) for each in late.values()} == {"the chain is shut down"}
-    assert outcome(waiting) == "the wait was cancelled"
+    # The two calls were sent at once, and a server may begin with either.
+    assert outcome(waiting) in ("the wait was cancelled", "the chain is shut down")
     assert served.session.faults.counts() == {}
 
 
