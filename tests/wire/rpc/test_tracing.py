@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,6 +23,8 @@ from vmsdk._pb.vm import vm_pb2 as pb
 
 from .conftest import Serve, Served
 from .plainvm import PlainBlock, PlainVM, encode
+
+PATIENCE_S = 60
 
 
 class Collector(TraceServiceServicer):
@@ -149,3 +152,7 @@ def test_a_collector_that_is_down_fails_no_call(serve: Serve, caplog: pytest.Log
     served.session.trace_to("http://127.0.0.1:1", 1.0)
     run_a_block(served)
     served.session.trace_to(None, 1.0)
+    for thread in threading.enumerate():
+        if thread.name == "vmsdk-tracing":
+            thread.join(PATIENCE_S)  # the exporter logs its failure when it gives up, in whatever test runs
+            assert not thread.is_alive()
