@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import traceback
 from pathlib import Path
 
 from benchmarks.table import markdown
@@ -22,12 +23,16 @@ def main() -> int:
     for name in chosen:
         if name not in names:
             parser.error(f"there is no benchmark {name!r}: choose from {', '.join(names)}")
-    rows = []
+    rows, status = [], 0
     for name in chosen or names:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        rows.extend(importlib.import_module(f"benchmarks.{name}").run())
+        try:
+            rows.extend(importlib.import_module(f"benchmarks.{name}").run())
+        except Exception:  # noqa: BLE001 - the other figures took minutes
+            traceback.print_exc()
+            status = 1
     print(markdown(rows))
-    return 0
+    return status
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def run() -> list[Row]:
 def _asking(directory: Path) -> list[Row]:
     plugins = directory / "asking"
     plugins.mkdir()
-    path = install(str(TIMESTAMP), name="bench", plugin_dir=plugins)
+    path = install(str(TIMESTAMP), name="bench", plugin_dir=plugins).path
     node = FakeNode(directory / "metalgo", answer(contenders.PROTOCOL), delay_ms=NODE_ANSWERS_AFTER_MS)
     start = _initialised([str(node.path), str(path)])
 
@@ -137,10 +137,10 @@ def _entered(directory: Path) -> Callable[[], float]:
     source.write_text(TIMESTAMP.read_text(encoding="utf-8") + NOTES_ENTRY, encoding="utf-8")
     plugins, data = directory / "noting", directory / "data"
     plugins.mkdir()
-    path = install(f"{source}:NotingVM", name="noting", plugin_dir=plugins, protocol=contenders.PROTOCOL)
+    installed = install(f"{source}:NotingVM", name="noting", plugin_dir=plugins, protocol=contenders.PROTOCOL)
 
     def start_ms() -> float:
-        with Host([str(path)], protocol=contenders.PROTOCOL, chain_data_dir=data) as host:
+        with Host([str(installed.path)], protocol=contenders.PROTOCOL, chain_data_dir=data) as host:
             return (float((data / "entered").read_text()) - host.process.exec_at_s) * 1_000
 
     return start_ms
