@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left, insort
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from weakref import WeakSet
 
 from vmsdk.database import Batch, Database, DatabaseIterator, as_bytes
 from vmsdk.errors import Closed
+
+# With more than one change for so many keys, all are sorted rather than some moved.
+MANY_CHANGES = 100
 
 
 class MemoryDatabase(Database):
@@ -16,6 +20,9 @@ class MemoryDatabase(Database):
     def __init__(self, content: dict[bytes, bytes] | None = None) -> None:
         self._content = dict(content or {})
         self._keys = sorted(self._content)
+        self._changed: set[bytes] = set()
+        """Keys that may be missing in `_keys`, or there although they are deleted."""
+        self._iterators: WeakSet[_MemoryIterator] = WeakSet()
         self._lock = threading.RLock()
         self._closed = False
 
@@ -44,12 +51,17 @@ class MemoryDatabase(Database):
     def iterate(self, *, prefix: bytes = b"", start: bytes = b"") -> DatabaseIterator:
         with self._lock:
             self._check_open()
-            pairs = []
-            for key in self._keys[bisect_left(self._keys, max(prefix, start)) :]:
-                if not key.startswith(prefix):
-                    break
-                pairs.append((key, self._content[key]))
-        return _MemoryIterator(pairs)
+            self._sort()
+            iterator = _MemoryIterator(self._lock, self._pairs(max(prefix, start), prefix))
+            self._iterators.add(iterator)
+            return iterator
+
+    def _pairs(self, start: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for index in range(bisect_left(self._keys, start), len(self._keys)):
+            key = self._keys[index]
+            if not key.startswith(prefix):
+                break
+            yield key, self._content[key]
 
     def compact(self, start: bytes = b"", limit: bytes = b"") -> None:
         self._check_open()
@@ -69,14 +81,32 @@ class MemoryDatabase(Database):
     def _apply(self, operations: dict[bytes, bytes | None]) -> None:
         with self._lock:
             self._check_open()
+            if self._iterators:
+                for iterator in list(self._iterators):
+                    iterator.read()
+                self._iterators.clear()
             for key, value in operations.items():
+                if (value is None) == (key in self._content):
+                    self._changed.add(key)
                 if value is not None:
-                    if key not in self._content:
-                        insort(self._keys, key)
                     self._content[key] = value
-                elif key in self._content:
-                    del self._content[key]
-                    del self._keys[bisect_left(self._keys, key)]
+                else:
+                    self._content.pop(key, None)
+
+    def _sort(self) -> None:
+        """Bring `_keys` up to date, since an iterator needs them in order."""
+        if len(self._changed) > len(self._keys) // MANY_CHANGES:
+            kept = [key for key in self._keys if key not in self._changed]
+            self._keys = kept + sorted(self._changed & self._content.keys())
+            self._keys.sort()  # linear, since these are two sorted parts
+        else:
+            for key in self._changed:
+                index = bisect_left(self._keys, key)
+                if self._keys[index : index + 1] == [key]:
+                    del self._keys[index]
+                if key in self._content:
+                    self._keys.insert(index, key)
+        self._changed.clear()
 
 
 class _MemoryBatch(Batch):
@@ -89,11 +119,18 @@ class _MemoryBatch(Batch):
 
 
 class _MemoryIterator(DatabaseIterator):
-    def __init__(self, pairs: list[tuple[bytes, bytes]]) -> None:
-        self._pairs = iter(pairs)
+    def __init__(self, lock: threading.RLock, pairs: Iterator[tuple[bytes, bytes]]) -> None:
+        self._lock = lock
+        self._pairs = pairs
 
     def __next__(self) -> tuple[bytes, bytes]:
-        return next(self._pairs)
+        with self._lock:
+            return next(self._pairs)
+
+    def read(self) -> None:
+        """Read what is left, before it changes."""
+        self._pairs = iter(list(self._pairs))
 
     def release(self) -> None:
-        self._pairs = iter(())
+        with self._lock:
+            self._pairs = iter(())

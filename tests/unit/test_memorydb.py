@@ -63,6 +63,34 @@ def test_an_iterator_sees_what_was_there_when_it_was_made(db: MemoryDatabase) ->
     assert list(iterator) == [(b"a", b"A"), (b"a\0", b"A\0"), (b"ab", b"AB")]
 
 
+def test_an_iterator_reads_only_what_it_returns() -> None:
+    class Counting(dict[bytes, bytes]):
+        reads = 0
+
+        def __getitem__(self, key: bytes) -> bytes:
+            self.reads += 1
+            return super().__getitem__(key)
+
+    db = MemoryDatabase({b"%04d" % number: b"" for number in range(1_000)})
+    db._content = content = Counting(db._content)
+    with db.iterate() as pairs:
+        assert next(pairs) == (b"0000", b"")
+    assert content.reads == 1
+
+
+@pytest.mark.parametrize("count", [10, 5_000])
+def test_pairs_are_in_order_after_few_changes_and_after_many(count: int) -> None:
+    expected = {b"%06d" % number: b"" for number in range(2_000)}
+    db = MemoryDatabase(expected)
+    for number in range(count):
+        inserted, deleted = b"%06d" % (7_919 * number % 10_007), b"%06d" % (31 * number % 2_003)
+        db.put(inserted, b"new")
+        db.delete(deleted)
+        expected[inserted] = b"new"
+        expected.pop(deleted, None)
+    assert list(db.iterate()) == sorted(expected.items())
+
+
 def test_a_released_iterator_ends(db: MemoryDatabase) -> None:
     iterator = db.iterate()
     next(iterator)
