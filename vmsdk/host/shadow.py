@@ -10,7 +10,7 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -78,6 +78,7 @@ class Shadow:
             if host.config.chain_data_dir is not None:
                 shutil.copytree(host.config.chain_data_dir, files, ignore_dangling_symlinks=True)
         self._changes = self._main.record()
+        self._has_followed = False
         self._host = Host(
             ["/usr/bin/env", f"TZ={TIME_ZONE}", f"LC_ALL={LOCALE}", f"LANG={LOCALE}", *command],
             protocol=host.config.protocol.version,
@@ -102,6 +103,7 @@ class Shadow:
     def block(self, block: Block) -> None:
         """Note what an accepted block has changed, for the shadow to come to the same."""
         if not self._stopping.is_set():
+            self._has_followed = True
             changed = {key: now for key, (_, now) in self._changes.take().items()}
             self._blocks.put((time.monotonic() + self._delay_s, block, changed))
 
@@ -157,10 +159,13 @@ class Shadow:
         self._meet()
         self._blocks.maxsize = MAX_WAITING_BLOCKS
         own = self._host.services.database.space
-        if own.count() <= MAX_COMPARED_PAIRS and not self._blocks.qsize():
+        if own.count() <= MAX_COMPARED_PAIRS:
             mine, theirs = dict(self._main.items()), dict(own.items())
-            self._note(None, {key: mine.get(key) for key in mine.keys() | theirs.keys()})
-        recording = own.record()
+            # What has changed meanwhile may belong to a block, which comes here after `on_accept`.
+            keys = (mine.keys() | theirs.keys()) - self._changes.keys()
+            if not self._has_followed:
+                self._note(None, {key: mine.get(key) for key in keys}, theirs)
+        recording = own.record(before=True)
         while not self._stopping.is_set():
             if self._host.chain.engine.fault is not None:  # A message has stopped its chain.
                 raise self._host.chain.engine.fault
@@ -181,8 +186,12 @@ class Shadow:
                     f"block {block.height}, {block.id}, is refused by the VM's shadow, a second process "
                     f"under {_ELSEWHERE}: {error}. Other nodes would disagree as well"
                 )
-            before = recording.take()
-            self._note(block, {**{key: value for key, (value, _) in before.items()}, **changed})
+            written = recording.take()
+            self._note(
+                block,
+                {**{key: before for key, (before, _) in written.items()}, **changed},
+                {key: now for key, (_, now) in written.items()},
+            )
             for key in list(self._suspects):
                 first, age = self._suspects[key]
                 self._suspects[key] = first, age + 1
@@ -199,11 +208,12 @@ class Shadow:
         with suppress(HostError):  # The VM itself may be ending.
             main.chain.connect(Relay(own_id, main_id, lambda: own.services.network))
 
-    def _note(self, block: Block | None, expected: Values) -> None:
+    def _note(self, block: Block | None, expected: Values, known: Mapping[bytes, bytes | None]) -> None:
+        """Compare the shadow's values with those *expected*. Some of its own are *known*."""
         own = self._host.services.database.space
-        self._expected.update((key, expected[key]) for key in expected)
+        self._expected.update(expected)
         for key in expected.keys() | self._suspects.keys():
-            if own.get(key) == self._expected.get(key):
+            if (known[key] if key in known else own.get(key)) == self._expected.get(key):
                 self._suspects.pop(key, None)
             else:
                 self._suspects.setdefault(key, (block, 0))

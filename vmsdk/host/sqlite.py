@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from heapq import merge
 from pathlib import Path
@@ -28,6 +28,11 @@ _APPLICATION_ID = 0x766D736B
 # How much a Python loop over an iterator fetches at once.
 _READ_AHEAD_BYTES = 64 * 1024
 
+# IDs are written all over the tree. With SQLite's own 2 MB and 4 MB, a chain of some 10,000 blocks
+# reads most pages again, and syncs the file for every few large blocks.
+_CACHE_BYTES = 64 * 1024 * 1024
+_LOG_PAGES = 8_192
+
 _IN_MEMORY = ":memory:"
 
 
@@ -43,6 +48,7 @@ class SQLiteDatabase:
         self.path = path
         self._lock = threading.RLock()
         self._in_transaction = False
+        self._rollbacks = 0
         self._iterators: dict[bytes, set[SnapshotIterator]] = {}
         try:
             self._connection = sqlite3.connect(
@@ -70,6 +76,8 @@ class SQLiteDatabase:
         execute("PRAGMA journal_mode = WAL")
         # With a write-ahead log, NORMAL loses nothing when this process is killed.
         execute("PRAGMA synchronous = NORMAL")
+        execute(f"PRAGMA cache_size = -{_CACHE_BYTES // 1024}")
+        execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         execute("BEGIN IMMEDIATE")
         execute(_SCHEMA)
@@ -95,6 +103,7 @@ class SQLiteDatabase:
                 yield
             except BaseException:
                 self._connection.execute("ROLLBACK")
+                self._rollbacks += 1
                 raise
             else:
                 self._connection.execute("COMMIT")
@@ -120,10 +129,10 @@ class SQLiteDatabase:
     def __repr__(self) -> str:
         return f"<SQLiteDatabase {self.path or 'in memory'}>"
 
-    def _keep_for_iterators(self, space: bytes, key: bytes) -> None:
+    def _keep_for_iterators(self, space: bytes, keys: Iterable[bytes]) -> None:
         iterators = self._iterators.get(space)
-        if iterators:
-            waiting = [iterator for iterator in iterators if iterator._will_reach(key)]
+        for key in keys if iterators else ():
+            waiting = [iterator for iterator in iterators or () if iterator._will_reach(key)]
             if waiting:
                 value = self.space(space).get(key)
                 for iterator in waiting:
@@ -143,9 +152,11 @@ class KeySpace:
         self.name = name
         self._recordings: list[Recording] = []
 
-    def record(self) -> Recording:
-        """Record which keys are written from now on. Stop the recording when it is not needed."""
-        return Recording(self)
+    def record(self, *, before: bool = False) -> Recording:
+        """Record what is written from now on; with *before*, also what it replaces. Stop the
+        recording when it is not needed.
+        """
+        return Recording(self, before)
 
     def count(self) -> int:
         """The number of pairs."""
@@ -165,26 +176,28 @@ class KeySpace:
 
     def put(self, key: bytes, value: bytes) -> None:
         """Insert or overwrite *key*."""
-        self._execute("INSERT OR REPLACE INTO pairs VALUES (?, ?, ?)", key, value)
+        self.write([(key, value)], ())
 
     def delete(self, key: bytes) -> None:
         """Remove *key*. A missing key is not an error."""
-        self._execute("DELETE FROM pairs WHERE space = ? AND key = ?", key)
-
-    def _execute(self, statement: str, key: bytes, *values: bytes) -> None:
-        with self.database._lock:
-            self.database._keep_for_iterators(self.name, key)
-            for recording in self._recordings:
-                recording._note(key)
-            self.database._connection.execute(statement, (self.name, key, *values))
+        self.write((), [key])
 
     def write(self, puts: Iterable[tuple[bytes, bytes]], deletes: Iterable[bytes]) -> None:
         """Apply all *puts* in order, then all *deletes*, atomically."""
+        written: dict[bytes, bytes | None] = {**dict(puts), **dict.fromkeys(deletes)}
         with self.database.transaction():
-            for key, value in puts:
-                self.put(key, value)
-            for key in deletes:
-                self.delete(key)
+            self.database._keep_for_iterators(self.name, written)
+            for recording in self._recordings:
+                recording._note(written)
+            execute_many = self.database._connection.executemany
+            execute_many(
+                "INSERT OR REPLACE INTO pairs VALUES (?, ?, ?)",
+                [(self.name, key, value) for key, value in written.items() if value is not None],
+            )
+            execute_many(
+                "DELETE FROM pairs WHERE space = ? AND key = ?",
+                [(self.name, key) for key, value in written.items() if value is None],
+            )
 
     def iterate(self, *, prefix: bytes = b"", start: bytes = b"") -> SnapshotIterator:
         """Iterate in order over the present pairs whose key has *prefix* and is at least
@@ -202,30 +215,47 @@ class KeySpace:
 
 
 class Recording:
-    """The keys written in *space* since the last `take`, until `stop`."""
+    """What is written in *space* from one `take` to the next, until `stop`."""
 
-    def __init__(self, space: KeySpace) -> None:
+    def __init__(self, space: KeySpace, before: bool) -> None:
         self._space = space
-        self._before: dict[bytes, bytes | None] = {}
+        self._keeps_before = before
+        self._written: dict[bytes, tuple[bytes | None, bytes | None]] = {}
         with space.database._lock:
+            self._rollbacks = space.database._rollbacks
             space._recordings.append(self)
 
     def take(self) -> dict[bytes, tuple[bytes | None, bytes | None]]:
-        """Return the keys written since the last call, with their values before and now."""
+        """Return the keys written since the last call, with their values before (None unless
+        recorded) and now.
+        """
+        database = self._space.database
+        with database._lock:
+            written, self._written = self._written, {}
+            if self._rollbacks != database._rollbacks:
+                self._rollbacks = database._rollbacks
+                written = {key: (before, self._space.get(key)) for key, (before, _) in written.items()}
+        return written
+
+    def keys(self) -> set[bytes]:
+        """Return the keys written since the last `take`."""
         with self._space.database._lock:
-            before, self._before = self._before, {}
-            return {key: (value, self._space.get(key)) for key, value in before.items()}
+            return set(self._written)
 
     def stop(self) -> None:
         """Record no more. Harmless when repeated."""
         with self._space.database._lock:
             if self in self._space._recordings:
                 self._space._recordings.remove(self)
-            self._before = {}
+            self._written = {}
 
-    def _note(self, key: bytes) -> None:
-        if key not in self._before:
-            self._before[key] = self._space.get(key)
+    def _note(self, written: Mapping[bytes, bytes | None]) -> None:
+        for key, value in written.items():
+            before = None
+            if self._keeps_before:
+                noted = self._written.get(key)
+                before = self._space.get(key) if noted is None else noted[0]
+            self._written[key] = before, value
 
 
 class SnapshotIterator:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from vmsdk.host import shadow
+from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.ids import NodeID
 
 
@@ -26,24 +27,29 @@ class FakeHost:
             ),
         )
         self.handshake_timeout_s = 1
-        space = SimpleNamespace(
-            record=lambda: SimpleNamespace(take=dict, stop=lambda: None), count=lambda: 0, items=tuple
-        )
+        self.disk = SQLiteDatabase()
+        self.space = self.disk.space(b"chain")
         self.services = SimpleNamespace(
-            database=SimpleNamespace(space=space), network=SimpleNamespace(close=lambda: None)
+            database=SimpleNamespace(space=self.space), network=SimpleNamespace(close=lambda: None)
         )
+        self.looked = threading.Semaphore(0)
+        """Released each time that the shadow looks for a block."""
         self.accepted: list[object] = []
         self.chain = SimpleNamespace(
             last_accepted=SimpleNamespace(height=0),
             connect=self._connect,
             disconnect=lambda peer: None,
-            engine=SimpleNamespace(fault=None),
+            engine=self,
             parse_block=lambda raw: raw,
             verify=lambda block: None,
             accept=self.accepted.append,
         )
         self.process = SimpleNamespace(kill=lambda: None)
         self.kill = lambda: None
+
+    @property
+    def fault(self) -> None:
+        self.looked.release()
 
     def start(self) -> None:
         self._may_start.wait(30)
@@ -76,3 +82,30 @@ def test_a_shadow_that_starts_late_does_not_stop_the_engine(monkeypatch: pytest.
     finally:
         may_start.set()
         it.stop()
+        main.disk.close()
+        own.disk.close()
+
+
+@pytest.mark.parametrize("differs", [False, True])
+def test_what_a_block_has_written_whose_accept_hangs_is_not_a_difference(
+    differs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow, "PAUSE_S", 0)
+    lock, may_start = threading.RLock(), threading.Event()
+    main: Any = FakeHost(may_start=may_start, lock=lock)
+    own = FakeHost(may_start=may_start, lock=threading.RLock())
+    monkeypatch.setattr(shadow, "Host", lambda *_, **__: own)
+    main.space.put(b"genesis", b"1")
+    own.space.put(b"genesis", b"2" if differs else b"1")
+    reports: list[str] = []
+    it = shadow.Shadow(main, [], report=reports.append, delay_s=0)
+    main.space.put(b"block", b"1")  # by accept, which does not return
+    may_start.set()
+    for _ in range(1 if differs else 3):
+        assert own.looked.acquire(timeout=10)
+    if differs:
+        it._thread.join(10)
+    it.stop()
+    main.disk.close()
+    own.disk.close()
+    assert [b"genesis".hex() in report for report in reports] == [True] * differs

@@ -214,3 +214,36 @@ def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "node.db"
     with pytest.raises(DatabaseUnreadable, match=os.fspath(path)):
         SQLiteDatabase(path)
+
+
+def test_a_recording_has_each_key_once_with_what_it_was_and_is(space: KeySpace) -> None:
+    space.put(b"a", b"0")
+    recording, plain = space.record(before=True), space.record()
+    space.write([(b"a", b"1"), (b"b", b"1"), (b"a", b"2")], [b"b", b"missing"])
+    space.put(b"c", b"1")
+    space.delete(b"c")
+    assert recording.keys() == {b"a", b"b", b"c", b"missing"}
+    written = {b"a": (b"0", b"2"), b"b": (None, None), b"missing": (None, None), b"c": (None, None)}
+    assert recording.take() == written
+    assert plain.take() == {key: (None, now) for key, (_, now) in written.items()}
+    assert recording.take() == {}
+    recording.stop()
+    space.put(b"a", b"3")
+    assert recording.take() == {}
+    assert plain.take() == {b"a": (None, b"3")}
+
+
+def test_a_recording_of_what_was_rolled_back_has_the_present_values(
+    database: SQLiteDatabase, space: KeySpace
+) -> None:
+    space.put(b"a", b"0")
+    recording = space.record(before=True)
+
+    def fail_after_writing() -> None:
+        with database.transaction():
+            space.put(b"a", b"1")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_after_writing()
+    assert recording.take() == {b"a": (b"0", b"0")}
