@@ -60,7 +60,12 @@ class _Transactions:
 
 def transaction_gossip(network: Network, chain: Admitting) -> Gossip:
     """Gossip between the mempool of *chain* and those of other nodes, once it is started."""
-    gossip = Gossip(network, _Transactions(chain, network.ctx.log))
+    # A transaction that was accepted is still known, but peers have it from the block.
+    gossip = Gossip(
+        network,
+        _Transactions(chain, network.ctx.log),
+        is_wanted=lambda transaction_id: transaction_id in chain.pool,
+    )
 
     def admitted(pending: Pending) -> None:
         gossip.added(pending.id, pending.raw, push=pending.source != "peer")

@@ -79,7 +79,8 @@ class Items(Protocol):
 class Gossip(Handler):
     """Gossips *items* with the peers of *network*, from `start` to `stop`, in a thread of its own.
 
-    *id_of* returns the ID of an item, which may be any bytes.
+    *id_of* returns the ID of an item, which may be any bytes. An item is pushed again from time to
+    time while *is_wanted*, which is `Items.has` by default, is true of its ID.
     """
 
     def __init__(
@@ -89,11 +90,13 @@ class Gossip(Handler):
         *,
         handler_id: int = TX_GOSSIP,
         id_of: Callable[[bytes], ID] = ID.of,
+        is_wanted: Callable[[ID], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._network = network
         self._items = items
         self._id_of = id_of
+        self._is_wanted = is_wanted or items.has
         self._clock = clock
         self._log = network.ctx.log
         self._handler_id = handler_id
@@ -247,17 +250,19 @@ class Gossip(Handler):
     def step(self) -> float:
         """Send what is due. Return the seconds until more is, unless an item is added before."""
         now = self._clock()
-        while batch := self._batch(self._new, float("inf"), now):
+        while batch := self._batch(self._new, self._items.has, float("inf"), now):
             self._push(batch, PUSH_NODES, PUSH_STAKE_PERCENT)
         if now >= self._next_pull:
             self._next_pull = now + PULL_PERIOD_S
-            if batch := self._batch(self._pushed, now - REGOSSIP_PERIOD_S, now):
+            if batch := self._batch(self._pushed, self._is_wanted, now - REGOSSIP_PERIOD_S, now):
                 self._push(batch, REGOSSIP_NODES, 0)
             self._refill(now)
             self._pull()
         return self._next_pull - now
 
-    def _batch(self, queue: _Queue, before: float, now: float) -> list[bytes]:
+    def _batch(
+        self, queue: _Queue, is_wanted: Callable[[ID], bool], before: float, now: float
+    ) -> list[bytes]:
         """Take one message's items, queued at *before* at the latest. They are due again later."""
         batch: list[bytes] = []
         size = 0
@@ -268,7 +273,7 @@ class Gossip(Handler):
             if item is None:
                 return batch
             item_id, raw = item
-            if self._items.has(item_id):
+            if is_wanted(item_id):
                 batch.append(raw)
                 size += len(raw)
                 with self._lock:

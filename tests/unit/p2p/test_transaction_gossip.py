@@ -12,11 +12,12 @@ from vmsdk.context import Context
 from vmsdk.ids import ID
 from vmsdk.memorydb import MemoryDatabase
 from vmsdk.nodeservices import NodeServices
+from vmsdk.p2p.gossip import REGOSSIP_PERIOD_S
 from vmsdk.rpc.blockmemory import BlockMemory
 from vmsdk.state import State
 from vmsdk.timestamp import Timestamp
 
-from .nodes import OWN, VERSION, Node, node_id
+from .nodes import OWN, VERSION, Clock, Node, node_id
 
 PEER = node_id(1)
 
@@ -84,6 +85,21 @@ def test_an_accepted_transaction_is_not_taken_again(vm: Entries) -> None:
     assert vm.knows(ID.of(b"one"))
     vm.app_gossip(PEER, push(b"two"))
     assert [pending.raw for pending in vm.pool.all()] == [b"one"]
+
+
+def test_an_accepted_transaction_is_not_pushed_again(vm: Entries, node: Node) -> None:
+    gossip, clock = vm._gossip, Clock()
+    gossip._clock = clock
+    vm.connected(PEER, VERSION)
+    for raw in (b"accepted", b"waits"):
+        vm.submit(raw)
+    gossip.step()
+    vm.pool.remove(ID.of(b"accepted"), "accepted")
+    vm._recent[ID.of(b"accepted")] = None
+    clock.now += REGOSSIP_PERIOD_S
+    gossip._next_pull = clock.now
+    gossip.step()
+    assert [sent.message for sent in node.gossip] == [push(b"accepted", b"waits"), push(b"waits")]
 
 
 def test_a_bug_in_the_rules_costs_one_transaction_and_is_logged(
