@@ -17,15 +17,22 @@ def example(before: str = "") -> list[str]:
 
 def feed() -> list[str]:
     """The feed example, as `vmsdk.serve` runs it."""
-    code = (
-        f"sys.path.insert(0, {str(ROOT / 'examples' / 'feed')!r}); import vmsdk; from feedvm import FeedVM; "
-    )
-    return _python(code + f"vmsdk.serve(FeedVM(), protocol_version={PROTOCOL})")
+    return _in_folder("feed", "FeedVM")
+
+
+def tokens() -> list[str]:
+    """The tokens example, as `vmsdk.serve` runs it."""
+    return _in_folder("tokens", "TokensVM")
 
 
 def bare() -> list[str]:
     """The same chain on bare grpcio."""
     return _python(f"from benchmarks.barevm import BareVM; BareVM().run({PROTOCOL})")
+
+
+def _in_folder(name: str, vm: str) -> list[str]:
+    code = f"sys.path.insert(0, {str(ROOT / 'examples' / name)!r}); import vmsdk; from {name}vm import {vm}; "
+    return _python(code + f"vmsdk.serve({vm}(), protocol_version={PROTOCOL})")
 
 
 def _python(code: str) -> list[str]:

@@ -49,9 +49,10 @@ REQUESTS = {
     "json-rpc": _request("POST", "", BODY),
     "fastapi-def": _request("GET", "/api/blocks/last"),
     "fastapi-async": _request("GET", "/api/openapi.json"),
+    "snapshot": _request("GET", "/api/accounts/" + 20 * "00"),
 }
 """By kind: a method of the timestamp example; an endpoint of the feed example that runs in a
-thread; one on the event loop.
+thread; one on the event loop; one of the tokens example that reads two snapshots.
 """
 
 

@@ -16,15 +16,18 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from benchmarks import contenders
+from benchmarks.httpload import FullLoad
 from benchmarks.table import Row, compare, markdown
 from vmsdk.chain.checks import Checks
 from vmsdk.chain.keys import Ed25519Key
 from vmsdk.context import Context
+from vmsdk.host.node import Host
 from vmsdk.ids import ID
 from vmsdk.memorydb import MemoryDatabase
 from vmsdk.rpc.blockmemory import BlockMemory
@@ -160,17 +163,21 @@ def admission() -> Row:
     return compare(name, "/s", admit, signatures, rounds=ROUNDS)
 
 
-def snapshots() -> list[Row]:
-    """Reading accounts from snapshots while blocks of 100 transfers are verified and accepted."""
-    chain = Chain()
-    raws = []
-    builder = Chain()
-    for number in range(120):
+def blocks_of_100(count: int) -> list[bytes]:
+    """The first blocks of the chain, built elsewhere."""
+    builder, raws = Chain(), []
+    for number in range(count):
         for each in signed(100, first_nonce=number * 2):
             builder.vm.submit(each)
         raws.append(builder.build())
         builder.accept(builder.verify(raws[-1]))
     builder.vm.shutdown()
+    return raws
+
+
+def snapshots() -> Row:
+    """Reading accounts from snapshots while blocks of 100 transfers are verified and accepted."""
+    chain = Chain()
     ended, reads = threading.Event(), [0] * READERS
 
     def read(number: int) -> None:
@@ -181,29 +188,61 @@ def snapshots() -> list[Row]:
                     accounts[key.address]
             reads[number] += 10
 
-    def steps(blocks: list[bytes]) -> list[float]:
-        return [seconds(lambda: chain.accept(chain.verify(raw))) * 1e3 for raw in blocks]  # noqa: B023
+    def rate(work: Callable[[], object]) -> float:
+        before = sum(reads)
+        taken = seconds(work)
+        return (sum(reads) - before) / taken
 
-    idle = statistics.quantiles(steps(raws[:60]), n=100)[98]
+    def accept(raws: list[bytes]) -> None:
+        for raw in raws:
+            chain.accept(chain.verify(raw))
+
+    raws = blocks_of_100(120)
+    accept(raws[:20])
     readers = [threading.Thread(target=read, args=(number,)) for number in range(READERS)]
     for reader in readers:
         reader.start()
-    begun = perf_counter()
-    busy = statistics.quantiles(steps(raws[60:]), n=100)[98]
-    taken = perf_counter() - begun
+    idle = rate(lambda: ended.wait(2))
+    busy = rate(lambda: accept(raws[20:]))
     ended.set()
     for reader in readers:
         reader.join()
     chain.vm.shutdown()
+    return Row("snapshot reads while the chain accepts blocks, beside idle", busy, idle, "/s", busy / idle)
+
+
+# As a plugin --------------------------------------------------------------------------------------
+
+
+def engine_beside_snapshots() -> list[Row]:
+    """The engine's calls for blocks of 100 transfers, under full load of HTTP snapshot reads."""
+    raws = blocks_of_100(320)
+    with Host(contenders.tokens(), protocol=contenders.PROTOCOL, genesis=GENESIS, chain_id=CHAIN_ID) as host:
+        host.chain.end_events()
+        [address] = host.chain.handlers.values()
+        full_load = FullLoad("snapshot", address)
+
+        def p99_ms(raws: list[bytes]) -> float:
+            took = []
+            for raw in raws:
+                block = host.chain.parse_block(raw)
+                for call in (host.chain.verify, host.chain.accept):
+                    took.append(seconds(partial(call, block)) * 1e3)
+            return statistics.quantiles(took, n=100)[98]
+
+        p99_ms(raws[:20])
+        idle = p99_ms(raws[20:170])
+        with full_load.run():
+            busy = p99_ms(raws[170:])
     return [
-        Row("snapshot reads while the chain accepts blocks", sum(reads) / taken, 0, "/s", 0),
         Row(
-            "p99 of verifying and accepting a block of 100 transfers meanwhile, beside idle",
+            "p99 of an engine's verify or accept of 100 transfers under full load of reads, beside idle",
             busy,
             idle,
             "ms",
             busy / idle,
         ),
+        Row("snapshot reads by HTTP meanwhile", full_load.rates[0], 0, "/s", 0),
     ]
 
 
@@ -211,13 +250,13 @@ def snapshots() -> list[Row]:
 
 
 @contextmanager
-def dev() -> Iterator[str]:
+def dev(*options: str) -> Iterator[str]:
     """`vmsdk dev` with the token chain; the URL of its app."""
     with tempfile.TemporaryDirectory() as folder:
         genesis = Path(folder) / "genesis.json"
         genesis.write_bytes(GENESIS)
         command = [sys.executable, "-m", "vmsdk", "dev", str(FOLDER / "tokensvm.py"), "--port", "0"]
-        command += ["--genesis", str(genesis)]
+        command += ["--genesis", str(genesis), *options]
         with subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
@@ -244,9 +283,9 @@ def request(url: str, body: object = None) -> Any:
         return json.load(response)
 
 
-def through_dev() -> Row:
-    """From the first request until the last block is accepted."""
-    with dev() as url:
+def through_dev(*options: str) -> float:
+    """Transfers a second, from the first request until the last block is accepted."""
+    with dev(*options) as url:
         chain_id = ID.from_string(request(f"{url}/chain")["chain_id"])
         raws = [each.raw.hex() for each in signed(DEV_TRANSFERS, chain_id)]
         begun = perf_counter()
@@ -258,13 +297,27 @@ def through_dev() -> Row:
         last = f"{url}/transfers/{results[-1]['id']}"
         while request(last)["status"] != "accepted":
             pass
-        taken = perf_counter() - begun
-    return Row("transfers through vmsdk dev", DEV_TRANSFERS / taken, 0, "/s", 0)
+        return DEV_TRANSFERS / (perf_counter() - begun)
 
 
 def run() -> list[Row]:
     """Measure each in turn."""
-    return [verifying(), admission(), *snapshots(), through_dev()]
+    admitted = admission()
+    alone, shadowed = through_dev("--alone"), through_dev()
+    return [
+        verifying(),
+        admitted,
+        snapshots(),
+        *engine_beside_snapshots(),
+        Row(
+            "transfers through vmsdk dev --alone, beside checking their signatures",
+            alone,
+            admitted.floor,
+            "/s",
+            alone / admitted.floor,
+        ),
+        Row("transfers through vmsdk dev, beside --alone", shadowed, alone, "/s", shadowed / alone),
+    ]
 
 
 if __name__ == "__main__":
