@@ -86,10 +86,11 @@ class TokensVM(chain.Chain):
 
     def status_of(self, transfer_id: vmsdk.ID) -> dict[str, Any]:
         """Return what has become of a transfer. Raises `NotFound` for an unknown one."""
+        waits = transfer_id in self.pool  # looked up first, since it may be accepted meanwhile
         try:
             return {"status": "accepted", "height": self.receipt(transfer_id).height}
         except vmsdk.NotFound:
-            if transfer_id in self.pool:
+            if waits:
                 return {"status": "waiting"}
             reason = self.dropped(transfer_id)
             if reason is None:
