@@ -19,7 +19,7 @@ from vmsdk.chain.candidate import Candidate, ContextCandidate
 from vmsdk.chain.checks import Checks
 from vmsdk.chain.derived import Follower
 from vmsdk.chain.errors import Invalid
-from vmsdk.chain.execution import Executed, Execution
+from vmsdk.chain.execution import Executed, Execution, ForHandlers
 from vmsdk.chain.feed import Feed
 from vmsdk.chain.gossip import transaction_gossip
 from vmsdk.chain.history import History, LoggedEvent, Outcomes, Receipt
@@ -41,6 +41,7 @@ from vmsdk.vm import BuildBlockWithContext, GetAncestors
 # Transactions that peers may still gossip although they are in a block.
 MAX_RECENT_TRANSACTIONS = 65_536
 ANCESTORS_PER_READ = 64
+_LIMITS = b"mlimits"  # `Limits.rules` of the last start
 # Methods of `Chain` that an override must call.
 EXTENDED = (
     *("initialize", "set_state", "shutdown", "connected", "disconnected"),
@@ -70,6 +71,15 @@ class Chain(Rules, Networked, GetAncestors):
     limits: ClassVar[Limits] = Limits()
 
     upgrades: ClassVar[Sequence[str] | None] = ()
+
+    history = ForHandlers[History]()
+    """The accepted blocks and their receipts."""
+    accepted = ForHandlers[AcceptedState]()
+    """The state after the last accepted block."""
+    pool = ForHandlers[Mempool]()
+    """The transactions that wait."""
+    feed = ForHandlers[Feed[Block]]()
+    """The accepted blocks from any height on, stored ones and new ones."""
 
     _candidate: ClassVar[type[Candidate]] = Candidate
 
@@ -104,6 +114,20 @@ class Chain(Rules, Networked, GetAncestors):
         if execution is not None:
             execution.must_not_keep(name)
         super().__setattr__(name, value)
+
+    @property
+    def ctx(self) -> Context:
+        """The chain's surroundings. Rules see only what is the same on all nodes, and the log."""
+        attributes = vars(self)
+        if "ctx" not in attributes:
+            raise AttributeError(f"{type(self).__name__}.ctx is there once initialize is called")
+        ctx: Context = attributes["ctx"]
+        execution: Execution | None = attributes.get("_execution")
+        return ctx if execution is None else execution.context(ctx)
+
+    @ctx.setter
+    def ctx(self, ctx: Context) -> None:
+        vars(self)["ctx"] = ctx
 
     # What an author may write, besides the rules --------------------------------------------------
 
@@ -143,14 +167,16 @@ class Chain(Rules, Networked, GetAncestors):
                 fresh.append(pending)
         failures = self._checks.many([each.id for each in fresh], [each.transaction for each in fresh])
         refused: dict[bytes, Refused] = {}
-        for pending, failure in zip(fresh, failures, strict=True):
-            try:
-                if failure is not None:
-                    raise failure
-                self._add(pending)
-            except Refused as error:
-                refused[pending.id] = error
-        self.ctx.notify()
+        try:
+            for pending, failure in zip(fresh, failures, strict=True):
+                try:
+                    if failure is not None:
+                        raise failure
+                    self._add(pending)
+                except Refused as error:
+                    refused[pending.id] = error
+        finally:  # a bug in the rules ends the loop, but those before it wait
+            self.ctx.notify()
         return [refused.get(each, each) if isinstance(each, ID) else each for each in results]
 
     @contextmanager
@@ -293,8 +319,7 @@ class Chain(Rules, Networked, GetAncestors):
             max_per_sender=limits.mempool_per_sender,
             seconds=limits.mempool_seconds,
         )
-        self.feed: Feed[Block] = Feed(self.history.blocks, lambda: self.last.height)
-        """The accepted blocks from any height on, stored ones and new ones."""
+        self.feed = Feed(self.history.blocks, lambda: self.last.height)
         self.listeners: list[Callable[[Block], None]] = [self.feed.publish]
         """Called with each accepted block on the engine's thread. They must return at once."""
         self.admission_listeners: list[Callable[[Pending], None]] = []
@@ -344,6 +369,7 @@ class Chain(Rules, Networked, GetAncestors):
                     f"({error}), so no other node could follow the chain: keep the encoding of a chain's "
                     "transactions, and give new kinds another tag; or start with an empty database"
                 ) from None
+            self._compare_limits()
             return last
         state = Overlay(self.accepted)
         self._execution.genesis(state, genesis)
@@ -351,7 +377,15 @@ class Chain(Rules, Networked, GetAncestors):
         block = Block(Header(genesis_hash, height=0, timestamp=0), executed.effects, ())
         with self.accepted.commit(executed.state.writes) as batch:
             self.history.add(batch, block, executed.outcomes)
+            batch.put(_LIMITS, self.limits.rules)
         return block
+
+    def _compare_limits(self) -> None:
+        stored = self.ctx.db.get(_LIMITS)
+        if stored is not None and stored != self.limits.rules:
+            for warning in self.limits.changes(stored):
+                self.ctx.log.warning("%s.limits: %s", type(self).__name__, warning)
+            self.ctx.db.put(_LIMITS, self.limits.rules)
 
     def set_state(self, state: State) -> None:
         self._is_normal = state is State.NORMAL_OP
@@ -402,11 +436,12 @@ class Chain(Rules, Networked, GetAncestors):
                 found.append(block.raw)  # undecided
                 size += len(block.raw) + 4
                 block = self.ctx.get_block(block.parent_id)
-            height = block.height
+            height, length = block.height, len(block.raw) + 4
         except NotFound:
             return found
         while height >= 0 and len(found) < max_blocks:
-            count = min(ANCESTORS_PER_READ, max_blocks - len(found))
+            # As many as would fit if all were as large as the last one.
+            count = min(ANCESTORS_PER_READ, max_blocks - len(found), max(max_size - size, 0) // length + 1)
             raws = self.history.raw_before(height, count)
             for raw in raws:
                 size += len(raw) + 4
@@ -415,7 +450,7 @@ class Chain(Rules, Networked, GetAncestors):
                 found.append(raw)
             if len(raws) < count:
                 break
-            height -= count
+            height, length = height - count, len(raws[-1]) + 4
         return found
 
     # Building -------------------------------------------------------------------------------------

@@ -5,15 +5,26 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from vmsdk.chain.block import Block, Event, Header, effects_of
 from vmsdk.chain.errors import Invalid
 from vmsdk.chain.history import Outcomes
 from vmsdk.chain.rules import Rules
 from vmsdk.chain.state import Overlay, State
+from vmsdk.context import Context
 from vmsdk.errors import InvalidBlock, VMError
 from vmsdk.ids import ID
+
+# What rules may use of the context: what is the same on all nodes, the other chains, the log.
+RULES_CONTEXT = frozenset(
+    [
+        *("network_id", "subnet_id", "chain_id", "x_chain_id", "c_chain_id", "avax_asset_id"),
+        *("upgrades", "network_upgrades", "validators", "shared_memory", "log", "metrics"),
+    ]
+)
+
+_T = TypeVar("_T")
 
 
 class Executed:
@@ -113,9 +124,13 @@ class Execution:
         """Raise `VMError` if a rule runs in this thread, which must not use *call*."""
         if self._running.method:
             raise VMError(
-                f"{self._name}.{call} is for handlers, but {self._running.method} calls it: the "
+                f"{self._name}.{call} is for handlers, but {self._running.method} uses it: the "
                 "rules depend on their arguments alone"
             )
+
+    def context(self, ctx: Context) -> Context:
+        """*ctx*, or what a rule that runs in this thread may use of it."""
+        return _RulesContext(self, ctx) if self._running.method else ctx  # type: ignore[return-value]
 
     def must_not_keep(self, name: str) -> None:
         """Raise `VMError` if a rule runs in this thread, which must not set an attribute."""
@@ -133,6 +148,40 @@ class Execution:
             yield
         finally:
             self._running.method = ""
+
+
+class ForHandlers(Generic[_T]):
+    """An attribute of a chain that its rules must not read, because it differs between nodes."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, chain: Any, owner: type | None = None) -> _T:
+        if chain is None:
+            return self  # type: ignore[return-value]
+        attributes = vars(chain)
+        if "_execution" in attributes:  # from the end of `initialize` on
+            attributes["_execution"].must_not_run(self._name)
+        try:
+            return attributes[self._name]  # type: ignore[no-any-return]
+        except KeyError:
+            raise AttributeError(
+                f"{type(chain).__name__}.{self._name} is there once initialize has run"
+            ) from None
+
+    def __set__(self, chain: Any, value: _T) -> None:
+        vars(chain)[self._name] = value
+
+
+class _RulesContext:
+    def __init__(self, execution: Execution, ctx: Context) -> None:
+        self._execution = execution
+        self._ctx = ctx
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in RULES_CONTEXT:
+            self._execution.must_not_run(f"ctx.{name}")
+        return getattr(self._ctx, name)
 
 
 class _Running(threading.local):

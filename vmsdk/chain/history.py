@@ -29,6 +29,8 @@ _NO_RESULT = 0xFFFFFFFF
 
 # Pruned in one batch of this many blocks, so that an accepted block need not read what it replaces.
 PRUNE_BLOCKS = 128
+# Of these, so many are in memory at once: a block may have 2 MiB.
+PRUNE_READ_BLOCKS = 8
 
 
 @dataclass(frozen=True)
@@ -210,13 +212,14 @@ class History:
             if stop < oldest + PRUNE_BLOCKS:
                 continue
             with self._database.batch() as batch:
-                for block in self.blocks(oldest, stop - oldest):
-                    if block.height >= stop:
-                        break
-                    if marker == _OLDEST_BLOCK:
-                        batch.delete(_BLOCK + _u64(block.height))
-                        batch.delete(_HEIGHT + block.id)
-                    self._delete_receipts(batch, block)
+                for start in range(oldest, stop, PRUNE_READ_BLOCKS):
+                    for block in self.blocks(start, PRUNE_READ_BLOCKS):
+                        if block.height >= min(start + PRUNE_READ_BLOCKS, stop):
+                            break
+                        if marker == _OLDEST_BLOCK:
+                            batch.delete(_BLOCK + _u64(block.height))
+                            batch.delete(_HEIGHT + block.id)
+                        self._delete_receipts(batch, block)
                 batch.put(marker, _u64(stop))
 
     def _delete_receipts(self, batch: Batch, block: Block) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from vmsdk.chain.block import BLOCK_OVERHEAD_BYTES, TRANSACTION_OVERHEAD_BYTES
@@ -12,6 +14,11 @@ MAX_BLOCK_BYTES = 2 * MIB - 64 * 1024
 """What fits in a message between nodes, which holds 2 MiB, beside the node's own header and its
 certificate. Source: constants.DefaultMaxMessageSize in both nodes.
 """
+
+
+# Limits that are rules, and how they are stored.
+_RULES = ("block_bytes", "transaction_bytes")
+_STORED = struct.Struct(">2I")
 
 
 @dataclass(frozen=True)
@@ -83,3 +90,24 @@ class Limits:
                 f"mempool_bytes is {self.mempool_bytes}, below the {self.transaction_bytes} of "
                 "transaction_bytes"
             )
+
+    @property
+    def rules(self) -> bytes:
+        """`block_bytes` and `transaction_bytes`, each as a u32, big-endian."""
+        return _STORED.pack(*(getattr(self, name) for name in _RULES))
+
+    def changes(self, before: bytes) -> Iterator[str]:
+        """Yield a warning for each limit that differs from what `rules` was *before*."""
+        for name, old in zip(_RULES, _STORED.unpack(before), strict=True):
+            new = getattr(self, name)
+            if new > old:
+                yield (
+                    f"{name} was {old} before and is {new} now: update all validators before a block exceeds "
+                    "the old limit, because those with that limit refuse it"
+                )
+            elif new < old:
+                yield (
+                    f"{name} was {old} before and is {new} now, so new nodes refuse the older blocks that "
+                    f"exceed it: set it back to {old}, and refuse larger transactions in execute, from an "
+                    "upgrade on"
+                )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -69,6 +69,15 @@ def test_several_are_submitted_at_once_and_each_has_its_own_result(engine: Engin
     ]
     assert results[1:-1] == [vmsdk.ID.of(text) for text in (*texts, b"entry 7")]
     assert engine.produce().block.transactions == tuple(texts)
+
+
+def test_those_before_a_bug_in_the_rules_wait_and_the_node_hears_of_them() -> None:
+    engine = Engine(Fragile())
+    with pytest.raises(KeyError):
+        engine.vm.submit_many([b"good", b"bug", b"not reached"])
+    assert engine.notified
+    assert engine.produce().block.transactions == (b"good",)
+    engine.stop()
 
 
 def test_an_invalid_transaction_is_refused_with_its_details(engine: Engine) -> None:
@@ -167,6 +176,36 @@ def test_a_bug_in_the_rules_does_not_keep_the_others_of_a_rejected_block_away(
     assert entries(engine.vm) == [b"second", b"good"]
     for each in (engine, first, second):
         each.stop()
+
+
+class Recording(MemoryDatabase):
+    """Counts the bytes that are read together."""
+
+    read = 0
+
+    def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
+        found = super().get_many(keys)
+        self.read += sum(len(each or b"") for each in found)
+        return found
+
+
+def test_ancestors_of_large_blocks_are_not_read_in_vain() -> None:
+    database = Recording()
+    engine = Engine(Large(), database)
+    raws = []
+    for number in range(12):
+        engine.vm.submit(bytes([number]) * 50_000)
+        raws.append(engine.produce().raw)
+    database.read = 0
+    assert engine.vm.get_ancestors(engine.last.id, 100, 160_000, 10.0) == raws[:-4:-1]
+    assert database.read < 5 * 50_000
+    assert len(engine.vm.get_ancestors(engine.last.id, 100, 1 << 30, 10.0)) == 13
+    engine.stop()
+
+
+class Large(chain.Chain):
+    def execute(self, state: chain.State, tx: bytes, block: chain.Header) -> None:
+        state.put_int(b"length", len(tx))
 
 
 def test_work_is_what_no_ancestor_of_the_preferred_block_holds(engine: Engine) -> None:

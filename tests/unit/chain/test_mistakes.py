@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sqlite3
 from pathlib import Path
 from typing import Annotated, Any
@@ -156,6 +157,25 @@ def test_limits_that_can_not_work_are_refused(limits: dict[str, Any]) -> None:
         chain.Limits(**limits)
 
 
+def test_limits_that_nodes_must_share_are_compared_with_those_before(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database = MemoryDatabase()
+
+    def start(**limits: int) -> list[str]:
+        caplog.clear()
+        Engine(type("Mine", (Notes,), {"limits": chain.Limits(**limits)})(), database).stop()
+        return [record.getMessage() for record in caplog.records]
+
+    assert start() == start(mempool_transactions=7) == []
+    (lower,) = start(transaction_bytes=100)
+    assert "Mine.limits: transaction_bytes was 65536 before and is 100 now" in lower
+    assert "set it back to 65536" in lower
+    assert start(transaction_bytes=100) == []
+    (higher,) = start()
+    assert "transaction_bytes was 100 before and is 65536 now: update all validators" in higher
+
+
 def test_limits_of_another_type_are_refused() -> None:
     with pytest.raises(TypeError, match=r"Mine\.limits is \{'blocks': 5\}: set it to chain\.Limits\("):
         type("Mine", (Notes,), {"limits": {"blocks": 5}})
@@ -308,21 +328,51 @@ def test_a_nested_state_takes_no_writes_after_its_block() -> None:
     assert state.writes == {b"in time": b""}
 
 
+NOT_FOR_RULES = (
+    *("db", "node_id", "public_key", "chain_data_dir", "protocol_version", "services", "lock", "chain"),
+    *("notify", "get_block", "preferred", "processing", "sender", "aliases", "warp_signer"),
+)
+
+
 @pytest.mark.parametrize(
     ("call", "read"),
     [
         ("last", lambda vm: vm.last),
-        ("last", lambda vm: vm.feed.height),
+        ("feed", lambda vm: vm.feed.height),
         ("blocks", lambda vm: vm.blocks()),
         ("receipt", lambda vm: vm.receipt(vmsdk.ID.EMPTY)),
         ("events", lambda vm: vm.events(b"topic")),
         ("dropped", lambda vm: vm.dropped(vmsdk.ID.EMPTY)),
+        ("accepted", lambda vm: vm.accepted.get(b"count")),
+        ("history", lambda vm: vm.history.block_at(0)),
+        ("pool", lambda vm: len(vm.pool)),
+        *((f"ctx.{name}", operator.attrgetter(f"ctx.{name}")) for name in NOT_FOR_RULES),
     ],
 )
 def test_rules_can_not_read_what_differs_between_nodes(call: str, read: Any) -> None:
     vm = type("Mine", (Notes,), {"execute": lambda self, *_: read(self)})()
-    with pytest.raises(vmsdk.VMError, match=rf"Mine\.{call} is for handlers, but execute calls it"):
+    with pytest.raises(vmsdk.VMError, match=rf"Mine\.{call} is for handlers, but execute uses it"):
         produce(vm)
+
+
+def test_rules_read_of_the_context_what_is_the_same_on_all_nodes() -> None:
+    def execute(self: Any, state: chain.State, tx: bytes, block: chain.Header) -> None:
+        state[b"chain"] = self.ctx.chain_id
+        self.ctx.log.debug("upgrades: %s", self.ctx.upgrades)
+
+    engine = Engine(type("Mine", (Notes,), {"execute": execute})(), chain_id=vmsdk.ID(b"c" * 32))
+    engine.vm.submit(b"x")
+    engine.produce()
+    with engine.vm.snapshot() as state:
+        assert state[b"chain"] == engine.vm.ctx.chain_id == b"c" * 32
+    assert engine.vm.ctx.db is engine.database
+    engine.stop()
+
+
+def test_a_chain_that_has_not_begun_names_what_it_lacks() -> None:
+    for name in ("ctx", "pool", "feed", "history", "accepted"):
+        with pytest.raises(AttributeError, match=rf"Notes\.{name} is there once initialize"):
+            getattr(Notes(), name)
 
 
 @pytest.mark.parametrize("call", ["receipt", "dropped"])
