@@ -1,4 +1,4 @@
-"""A chain of short texts, which anybody can write and read."""
+"""A chain of short texts that anyone can write and read."""
 
 from __future__ import annotations
 
