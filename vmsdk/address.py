@@ -33,7 +33,7 @@ _log = logging.getLogger("vmsdk")
 
 
 class Listener(Protocol):
-    """A gRPC server, as far as its addresses are concerned."""
+    """The part of a gRPC server that binds addresses."""
 
     def add_insecure_port(self, address: str) -> int:
         """Listen at *address*; returns the port."""
@@ -42,8 +42,8 @@ class Listener(Protocol):
 class Addresses:
     """The addresses at which the servers of one plugin listen.
 
-    *transport* is "unix", "tcp", "tcp-any-user" (without a check who connects), or "auto": Unix
-    sockets, and where there can't be any, TCP and a warning.
+    *transport* is "unix", "tcp", "tcp-any-user" (without checking who connects), or "auto" (Unix
+    sockets if possible, otherwise TCP with a warning).
     """
 
     def __init__(self, transport: Transport = "auto") -> None:
@@ -59,7 +59,7 @@ class Addresses:
     def listen(self, server: Listener) -> str:
         """Have *server* listen at a new address; returns the address for the node.
 
-        Raises `VMError` if only a Unix socket will do and there is none, `RuntimeError` if no port
+        Raises `VMError` if a Unix socket is required and can't be made, `RuntimeError` if no port
         is free.
         """
         if self._directory is not None:
@@ -73,7 +73,7 @@ class Addresses:
         return f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
 
     def close(self) -> None:
-        """Remove the sockets; in a forked child, only let go of them. Harmless when repeated."""
+        """Remove the sockets; in a forked child, only release them. Idempotent."""
         if self._directory is not None:
             self._directory.close()
 
@@ -114,7 +114,7 @@ class SocketDirectory:
         raise OSError("; ".join(errors))
 
     def close(self) -> None:
-        """Remove it with its sockets; in a forked child, only let go of the lock."""
+        """Remove it with its sockets; in a forked child, only release the lock."""
         if self._descriptor >= 0:
             if os.getpid() == self._pid:
                 _empty(self.path, self._descriptor)
@@ -163,8 +163,8 @@ if sys.platform != "win32":
         raise OSError("other plugins keep removing it")
 
     def _locked(path: str) -> int | None:
-        """A descriptor of the directory that holds its lock; None if another start takes it for
-        stale.
+        """A descriptor of the directory that holds its lock; None if another starting plugin has
+        taken it for stale.
         """
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -204,4 +204,4 @@ def _empty(path: str, descriptor: int) -> None:
                 os.unlink(name, dir_fd=descriptor)
         os.rmdir(path)
     except OSError:
-        pass  # gone already, or holds what isn't ours
+        pass  # already gone, or has files that aren't ours

@@ -97,7 +97,7 @@ def public_key(secret_key: bytes) -> bytes:
 
 
 def sign(secret_key: bytes, message: bytes, *, domain: bytes = _MESSAGES) -> bytes:
-    """Return the 96-byte signature of *message*, which is signed as it is. Raises like
+    """Return the 96-byte signature of *message*, which is signed as is. Raises like
     `public_key`.
     """
     library = _library()
@@ -121,7 +121,7 @@ def verify(public_key: bytes, message: bytes, signature: bytes, *, domain: bytes
 
 
 def proof_of_possession(secret_key: bytes) -> bytes:
-    """Return the 96-byte proof that whoever registers a public key has its secret key."""
+    """Return the 96-byte proof that the owner of a public key has its secret key."""
     return sign(secret_key, public_key(secret_key), domain=_PROOFS_OF_POSSESSION)
 
 

@@ -1,4 +1,4 @@
-"""The surroundings of a chain: what a VM gets when it is initialised."""
+"""The context of a chain, which a VM gets when it is initialised."""
 
 from __future__ import annotations
 
@@ -121,10 +121,11 @@ def _nothing() -> None: ...
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Context:
-    """The chain's surroundings: its identity, its database and the node's services.
+    """A chain's identity, database, and access to the node's services.
 
-    vmsdk makes one for each chain. A test can make its own, and pass only what the test is about:
-    `Context()` has an empty `MemoryDatabase`, and raises a clear error where it would need a node.
+    vmsdk creates one for each chain. A test can create its own, with only the arguments that it
+    needs: `Context()` has an empty `MemoryDatabase`, and raises a clear error for anything that
+    needs a node.
     """
 
     network_id: int = 12345
@@ -145,10 +146,10 @@ class Context:
     x_chain_id: ID = ID.EMPTY
     c_chain_id: ID = ID.EMPTY
     avax_asset_id: ID = ID.EMPTY
-    """The network's own token, also where it is called METAL."""
+    """The asset ID of the network's token, AVAX or METAL."""
 
     chain_data_dir: Path = Path(os.devnull)
-    """An existing directory of this chain's own, for what does not fit in the database."""
+    """This chain's own directory, which exists, for data that does not fit in the database."""
 
     network_upgrades: NetworkUpgrades | None = None
     """When the network's rules change; None up to protocol 36."""
@@ -176,7 +177,7 @@ class Context:
     """Held during every engine call: an HTTP handler that takes it sees a consistent state."""
 
     chain: ChainView = field(default_factory=lambda: cast("ChainView", _Missing("chain")))
-    """What the properties `preferred` and `processing` and the method `get_block` read."""
+    """The source of `preferred`, `processing` and `get_block`."""
 
     notify: Callable[[], None] = _nothing
     """Report that `ChainVM.has_pending_work` may have changed. From any thread, as often as you

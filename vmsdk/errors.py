@@ -46,15 +46,15 @@ class NothingToBuild(VMError):
 
 
 class Refused(VMError):
-    """What a client asks for is refused. JSON-RPC sends its text to the client."""
+    """A client's request is refused. JSON-RPC sends the text to the client."""
 
 
 class AppError(VMError):
     """An application error between two peers: a signed 32-bit code with a text.
 
     Raised by `app_request`, it becomes the response to the peer. Passed to `app_request_failed`, it
-    says why this VM's request failed. Positive codes are free for applications. By convention the
-    others are those below; two of them are -1, and only the message tells these apart.
+    says why this VM's request failed. Positive codes are free for applications. The others are
+    listed below; two of them are -1 and differ only in the message.
     """
 
     TIMED_OUT = -1
@@ -99,11 +99,11 @@ class StateSyncNotImplemented(VMError):
         super().__init__("vm does not implement StateSyncableVM interface")
 
 
-# The end ---------------------------------------------------------------------------------------
+# Stopping the chain ------------------------------------------------------------------------------
 
 
 class Fatal(VMError):
-    """Stop this chain. Any method of a VM or a block may raise it.
+    """Stops this chain. Any method of a VM or a block may raise it.
 
     The node shuts the chain down and logs *reason*; the process stays until the node ends it.
     """
@@ -168,7 +168,7 @@ class InvalidEncoding(InvalidInput):
 
 
 class MissingExtra(VMError, ImportError):
-    """A part of vmsdk was used whose library is not installed. The text says how to install it."""
+    """A part of vmsdk needs a library that is not installed. The text shows how to install it."""
 
     def __init__(self, what: str, *, package: str, extra: str) -> None:
         self.what = what

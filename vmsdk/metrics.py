@@ -1,4 +1,4 @@
-"""What an author's metrics look like to vmsdk.
+"""The interface of an author's metrics.
 
 The shapes are those of `prometheus_client` (extra `metrics`): a `CollectorRegistry`, or any one of
 its collectors, can be registered as it is. vmsdk itself doesn't need that library.
@@ -41,7 +41,7 @@ class MetricFamily(Protocol):
 
 
 class Collector(Protocol):
-    """Gives metric families at each scrape: a `CollectorRegistry` or a collector."""
+    """Returns metric families at each scrape: a `CollectorRegistry` or a collector."""
 
     def collect(self) -> Iterable[Any]: ...
 
@@ -51,14 +51,14 @@ class Metrics(ABC):
 
     @abstractmethod
     def register(self, collector: Collector) -> None:
-        """Ask *collector* for its families at each scrape, from a thread of its own.
+        """Ask *collector* for its families at each scrape, in a separate thread.
 
         A family that the node would refuse (a bad name, a label twice, …) is left out and logged
         once: one bad family would make the node's whole metrics page fail.
         """
 
     def register_own(self, collector: Collector) -> None:
-        """Do the same for a part of vmsdk, whose families get `vmsdk_` in front instead of `vm_`.
+        """Do the same for a part of vmsdk, whose families get the prefix `vmsdk_` instead of `vm_`.
 
         *collector* is asked at once, so it must not block.
         """

@@ -170,7 +170,7 @@ DEFAULT_PROTOCOL = 45
 OLDEST = min(PROTOCOLS)
 NEWEST = max(PROTOCOLS)
 RANGE = f"{OLDEST} to {NEWEST}"
-"""For texts."""
+"""The range of versions, for messages."""
 
 
 def protocol(version: int) -> Protocol:

@@ -27,7 +27,7 @@ _PACKAGES = ("site-packages", "dist-packages")
 
 
 class TargetError(VMError):
-    """A target has no VM."""
+    """There is no VM at a target."""
 
     def __init__(self, target: str, problem: str) -> None:
         super().__init__(f"{target}: {problem}")

@@ -61,7 +61,7 @@ class Activation(NamedTuple):
 
 
 class Declares(Protocol):
-    """What a VM says of itself."""
+    """What a VM declares about itself."""
 
     @property
     def name(self) -> str: ...

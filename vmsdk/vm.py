@@ -45,7 +45,7 @@ class ChainVM(Interface):
     upgrades: ClassVar[Sequence[str] | None] = None
     """The names of all upgrades that the code knows, past ones included. vmsdk then reads the
     chain's upgrade file into `Context.upgrades`, and refuses one that names any other or changes
-    the past. With None, the file is the VM's own business.
+    the past. With None, the VM has to interpret the file itself.
     """
 
     ctx: Context

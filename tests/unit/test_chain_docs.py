@@ -72,5 +72,5 @@ def test_the_transaction() -> None:
     assert transfer.from_bytes(signed.raw) == signed
     assert signed.sequence == 3
     signed.check(ID(bytes(32)))
-    with pytest.raises(chain.Invalid, match="for another chain"):
+    with pytest.raises(chain.Invalid, match="another chain"):
         signed.check(ID(bytes([1]) * 32))

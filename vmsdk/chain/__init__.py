@@ -1,4 +1,4 @@
-"""The batteries: a chain from the rules of its transactions.
+"""A complete chain whose author writes only the rules.
 
     class GuestBook(chain.Chain):
         def execute(self, state, tx, block): ...

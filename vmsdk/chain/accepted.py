@@ -16,10 +16,10 @@ from vmsdk.database import Batch, Database
 from vmsdk.errors import VMError
 
 PREFIXES = (b"s", b"S")
-"""The state is under one of these. State sync writes a whole other one under the other."""
+"""The state has one of these prefixes. State sync writes a new state under the other one."""
 _PREFIX_KEY = b"mstate"  # which of them; missing for the first
 
-# What a cached pair takes beside its bytes, roughly.
+# The approximate memory of a cached pair, without its bytes.
 _PAIR_OVERHEAD_BYTES = 200
 
 
@@ -74,7 +74,7 @@ class AcceptedState(State):
             generation, prefix = self.generation, self.prefix
         value = self._database.get(prefix + key)
         with self._changed:
-            # A value read beside a commit may be the old one.
+            # A value read during a commit may be the old one.
             if generation == self.generation and not generation & 1:
                 self._remember(key, value)
         return value
@@ -124,7 +124,7 @@ class AcceptedState(State):
 
     @contextmanager
     def commit(self, writes: dict[bytes, bytes | None]) -> Iterator[Batch]:
-        """Apply *writes* in one batch, to which the `with` block adds what goes with them."""
+        """Apply *writes* in one batch, to which the `with` block can add more."""
         with self._changed:
             self._must_be_sound()
             self.generation += 1
@@ -157,13 +157,13 @@ class AcceptedState(State):
 
     @property
     def spare_prefix(self) -> bytes:
-        """The prefix under which `replace` expects another state."""
+        """The prefix under which `replace` expects the new state."""
         return PREFIXES[self.prefix == PREFIXES[0]]
 
     @contextmanager
     def replace(self) -> Iterator[Batch]:
-        """Go on with the state under `spare_prefix`, by one batch, to which the `with` block adds
-        what goes with it. Open snapshots end.
+        """Switch to the state under `spare_prefix` in one batch, to which the `with` block can add
+        more. Open snapshots end.
         """
         prefix = self.spare_prefix
         with self._changed:
@@ -259,7 +259,7 @@ class Snapshot(State):
         self.opened_at = opened_at
 
     def close(self) -> None:
-        """Let go of what is kept for this snapshot. Can be called repeatedly."""
+        """Release what is kept for this snapshot. Idempotent."""
         self._accepted._close(self)
 
     def _undone(self) -> list[dict[bytes, bytes | None]]:

@@ -1,5 +1,5 @@
-"""Admission of transactions: each is run on the accepted state and all that wait, before it
-waits.
+"""Admission of transactions: each is first executed on top of the accepted state and all waiting
+ones.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _log = logging.getLogger(__name__)
 
 # Pending snapshots freeze what they read; more layers than this are merged.
 MAX_LAYERS = 8
-# A transaction that was run beside a commit is run again, at most so often.
+# How often a transaction that ran during a commit is run again.
 MAX_ATTEMPTS = 10
-# Running all waiting transactions again takes at most one part in so many of the time.
+# Running all waiting transactions again takes at most 1/N of the time.
 REBUILD_SHARE = 10
-# The writes of so many blocks are compared with the pending ones; after more, all is run again.
+# The writes of this many blocks are compared with the pending ones; after more, all are run again.
 MAX_FOREIGN_BLOCKS = 16
-# Of all places, and of those of one sender, this part is for parked transactions.
+# Parked transactions may take 1/N of the mempool, and 1/N of one sender's share.
 PARKED_SHARE = 4
-# Pending writes of accepted transactions are dropped after at least so many admissions.
+# Pending writes of accepted transactions are dropped after at least this many admissions.
 MIN_ADMISSIONS = 4_096
 
 
 class Admission:
-    """Keeps the pending state: the accepted one plus all waiting transactions. Thread-safe.
+    """Keeps the pending state: the accepted state plus all waiting transactions. Thread-safe.
 
     Never takes the engine's lock. *run* executes one transaction on a state, *begin* what comes
     before the first of a block.
@@ -92,7 +92,7 @@ class Admission:
             if pending.id in self._pool:
                 return  # another thread has caught up already
             if self._replaces(pending):
-                # It runs in the place of the other when all are run again.
+                # It takes the other one's turn when all are run again.
                 self._pool.add(pending)
                 self._is_stale = True
                 return
@@ -228,7 +228,7 @@ class Admission:
                 state = self._try(pending)
             except NotYet:
                 if pending.sender is None:
-                    self._pool.remove(pending.id, "it waits for nothing that could come")
+                    self._pool.remove(pending.id, "the transactions that it waits for can't come any more")
                 else:
                     self._pool.park(pending, True)
             except Exception as error:  # noqa: BLE001 - the next build reports a bug in the rules

@@ -25,15 +25,15 @@ MAX_TIMESTAMP_MS = 253_402_300_799_999
 MAX_TOPIC_BYTES = 255
 
 BLOCK_OVERHEAD_BYTES = _PREFIX.size
-"""What a block has besides its transactions."""
+"""The bytes of a block without its transactions."""
 
 TRANSACTION_OVERHEAD_BYTES = _LENGTH.size
-"""What a block has besides the bytes of each transaction."""
+"""The bytes that each transaction takes in addition to its own."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the rules know of the block in which a transaction runs."""
+    """What the rules can see of the block in which a transaction runs."""
 
     parent_id: ID
     """32 bytes. The genesis block has the SHA-256 of the genesis data here."""
@@ -65,10 +65,10 @@ class Event:
 def as_topic(topic: bytes | str) -> bytes:
     """The bytes of an event's topic. Raises `ValueError` unless they are 1 to 255."""
     if not isinstance(topic, (bytes, str)):
-        raise TypeError(f"a topic is bytes or a str, and {topic!r} is a {type(topic).__name__}")
+        raise TypeError(f"a topic must be bytes or a str, not {topic!r} of type {type(topic).__name__}")
     encoded = topic.encode() if isinstance(topic, str) else topic
     if not 1 <= len(encoded) <= MAX_TOPIC_BYTES:
-        raise ValueError(f"a topic has 1 to {MAX_TOPIC_BYTES} bytes, and {topic!r} has {len(encoded)}")
+        raise ValueError(f"a topic must have 1 to {MAX_TOPIC_BYTES} bytes, but {topic!r} has {len(encoded)}")
     return encoded
 
 

@@ -1,4 +1,4 @@
-"""Builds blocks from the transactions that wait."""
+"""Builds blocks from waiting transactions."""
 
 from __future__ import annotations
 

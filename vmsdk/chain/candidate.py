@@ -13,7 +13,7 @@ from vmsdk.timestamp import Timestamp
 
 
 class Deciding(Protocol):
-    """What a candidate needs of its chain."""
+    """What a candidate needs from its chain."""
 
     def _verify(self, candidate: Candidate, p_chain_height: int | None) -> None: ...
     def _accept(self, candidate: Candidate) -> None: ...

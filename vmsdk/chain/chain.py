@@ -1,4 +1,4 @@
-"""A whole chain from one method, `execute`, that holds its rules."""
+"""A complete chain, except for its rules, which are in one method, `execute`."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ TAKEN = (
 
 
 class Chain(Rules, Networked, GetAncestors):
-    """A whole blockchain, except for its rules, which a subclass writes.
+    """A complete blockchain, except for its rules, which a subclass provides.
 
-    The node runs it as any `ChainVM`. `execute` is called at admission, when a block is built, when
-    it is verified, while the chain bootstraps, and in replays.
+    The node runs it like any `ChainVM`. `execute` is called at admission, when a block is built,
+    when it is verified, while the chain bootstraps, and in replays.
 
     HTTP handlers use `submit` and `snapshot`, and never need `Context.lock`.
     """
@@ -135,7 +135,7 @@ class Chain(Rules, Networked, GetAncestors):
         """Called after *block* is stored. An exception is logged, and never stops the chain."""
 
     def followers(self) -> Iterable[Follower[Block]]:
-        """Indexes of your own that follow the accepted blocks. Called once, by `initialize`."""
+        """Your own indexes, which follow the accepted blocks. Called once, by `initialize`."""
         return ()
 
     # What handlers use ----------------------------------------------------------------------------
@@ -144,13 +144,13 @@ class Chain(Rules, Networked, GetAncestors):
         """Add a transaction, decoded or as bytes, to the mempool, and return its ID. From any
         thread.
 
-        Raises `Invalid` if it breaks a rule, `MempoolFull` if there is no room. One that is waiting
-        already is not added again.
+        Raises `Invalid` if it breaks a rule, `MempoolFull` if there is no room. A transaction that
+        is already waiting is not added again.
         """
         return self.admit(self._raw_of(tx), "local")
 
     def submit_many(self, txs: Iterable[Any]) -> list[ID | Refused]:
-        """Submit several transactions, and check them on all cores. Returns for each its ID, or the
+        """Submit several transactions, and check them on all cores. Returns the ID of each, or the
         error that `submit` would raise.
         """
         if isinstance(txs, (bytes, str)):
@@ -210,7 +210,7 @@ class Chain(Rules, Networked, GetAncestors):
         return self.history.blocks(start, limit)
 
     def receipt(self, transaction_id: ID) -> Receipt:
-        """What became of a transaction. Raises `NotFound` unless it is in an accepted block."""
+        """The receipt of a transaction. Raises `NotFound` unless it is in an accepted block."""
         self._execution.must_not_run("receipt")
         return self.history.receipt(_as_id(transaction_id))
 
@@ -225,7 +225,7 @@ class Chain(Rules, Networked, GetAncestors):
         return self.history.events(as_topic(topic), start, stop, limit)
 
     def dropped(self, transaction_id: ID) -> str | None:
-        """Why a transaction has left the mempool; None if it has not, or if that is long ago."""
+        """Why a transaction has left the mempool; None if it has not, or left it long ago."""
         self._execution.must_not_run("dropped")
         return self.pool.reason(_as_id(transaction_id))
 
@@ -252,7 +252,7 @@ class Chain(Rules, Networked, GetAncestors):
             raise VMError("the chain is shutting down")
         try:
             raw = tx if isinstance(tx, bytes) else getattr(tx, "raw", None)
-        except InvalidEncoding as error:  # a client's value, which its field excludes
+        except InvalidEncoding as error:  # a value from a client that the field doesn't allow
             raise Invalid(str(error)) from None
         if isinstance(raw, bytes):
             return raw
@@ -366,7 +366,7 @@ class Chain(Rules, Networked, GetAncestors):
             except Invalid as error:
                 raise VMError(
                     f"the stored block at height {last.height} has a transaction that this code can't decode "
-                    f"({error}), so no other node could follow the chain: keep the encoding of a chain's "
+                    f"({error}), so no other node could follow the chain: keep the encoding of existing "
                     "transactions, and give new kinds another tag; or start with an empty database"
                 ) from None
             self._compare_limits()

@@ -6,7 +6,7 @@ A checkpoint is a directory with two files, the same on every node:
   of the keys, the lengths of key and value (4 bytes each), the key and the value.
 - `manifest`: the length of `state` (8 bytes), and the SHA-256 of each MiB of it.
 
-The SHA-256 of the manifest is the checkpoint's root, to which the nodes of a network agree in a
+The SHA-256 of the manifest is the checkpoint's root, which the nodes of a network agree on in a
 state summary.
 """
 
@@ -170,7 +170,7 @@ def write(directory: Path, block: Block, pairs: Iterable[tuple[bytes, bytes]]) -
         shutil.rmtree(directory, ignore_errors=True)
         temporary.rename(directory)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)  # others need the room on a full disk
+        shutil.rmtree(temporary, ignore_errors=True)  # the disk may be full
         raise
     sync_directory(directory.parent)
     return Checkpoint(directory, manifest)
@@ -208,13 +208,13 @@ def _write_files(directory: Path, block: Block, pairs: Iterable[tuple[bytes, byt
 
 
 def sync(file: io.RawIOBase | BinaryIO) -> None:
-    """Bring a file to the disk."""
+    """Flush a file to the disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def sync_directory(directory: Path) -> None:
-    """Bring the names in a directory to the disk."""
+    """Flush a directory to the disk."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -223,7 +223,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def request(root: bytes, index: int) -> bytes:
-    """The request for a chunk, or for the manifest."""
+    """Encode the request for a chunk, or for the manifest."""
     return _REQUEST.pack(root, index)
 
 

@@ -19,7 +19,7 @@ MIN_PER_THREAD = 16
 class Checks:
     """Runs *check* once for each transaction, and remembers those that passed. Thread-safe.
 
-    Many are checked on all cores, which helps where the library lets go of the GIL.
+    Many are checked on all cores, which helps if the library releases the GIL.
     """
 
     def __init__(self, check: Callable[[Any], None]) -> None:

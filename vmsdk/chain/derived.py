@@ -20,9 +20,10 @@ JOIN_TIMEOUT_S = 2.0
 class Follower(Interface, Generic[BlockT]):
     """An index of accepted blocks: an SQLite file, a search engine, statistics.
 
-    It runs in a thread of its own, from the block after its own `height` on. What it missed in a
-    crash is applied at the next start. An index that stores the block's data and the height in one
-    transaction has each block exactly once; one that can't must tolerate the last block twice.
+    It runs in its own thread, starting with the block after its own `height`. Blocks that it missed
+    because of a crash are applied at the next start. An index that stores the block's data and the
+    height in one transaction gets each block exactly once; any other must tolerate getting the last
+    block twice.
 
     An exception never stops the chain: it is logged, and the block is tried again, after 1 s at
     first and then after ever longer pauses of at most 60 s.
@@ -49,7 +50,7 @@ class Follower(Interface, Generic[BlockT]):
     def start(self, feed: Feed[BlockT], log: logging.Logger) -> None:
         """Follow *feed* until `stop`. `Chain` calls it when it is initialised."""
         if self._thread is not None:
-            raise VMError(f"{self._name} follows a chain already: make one object for each chain")
+            raise VMError(f"{self._name} already follows a chain: create one object for each chain")
         self._feed = feed
         self._log = log
         self._applied = -1
@@ -118,7 +119,7 @@ class Follower(Interface, Generic[BlockT]):
                 pause_s = FIRST_RETRY_S if is_new else min(2 * pause_s, MAX_RETRY_S)
                 failed_at, self._failure = self._applied, error
                 self._log.error(
-                    "%s failed at height %d: %r; it tries again in %g s, and the chain goes on",
+                    "%s failed at height %d: %r; trying again in %g s, and the chain goes on",
                     self._name,
                     self._applied + 1,
                     error,
@@ -164,7 +165,7 @@ class Follower(Interface, Generic[BlockT]):
                     f"{self._name}.apply of block {block.height} left height() at {height}: store the "
                     "height in the same transaction as the data"
                 )
-                self._log.error("%s; it follows the chain no longer", self._failure)
+                self._log.error("%s; it no longer follows the chain", self._failure)
                 return
             self._advance(height)
 

@@ -1,4 +1,4 @@
-"""A check that the rules of a chain come to the same on every machine, for its tests."""
+"""A check for tests: do the rules of a chain have the same results on every machine?"""
 
 from __future__ import annotations
 

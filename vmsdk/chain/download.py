@@ -35,13 +35,13 @@ RETRY_S = 5.0
 """How long a peer is left alone after a request that failed, for each failure in a row."""
 MAX_RETRY_S = 30.0
 GIVE_UP_S = 120.0
-"""How long a download goes on without getting anything."""
+"""How long a download waits for anything to arrive."""
 PROGRESS_S = 5.0
 """How often the log shows the progress."""
 
 
 class Requester(Protocol):
-    """What a download needs of `vmsdk.p2p.Client`."""
+    """What a download needs from `vmsdk.p2p.Client`."""
 
     def request(self, node_id: NodeID, request: bytes) -> Future[bytes]: ...
 
@@ -57,7 +57,7 @@ class _Peer:
 
 
 class Progress:
-    """Logs how far a task of known size is, every few seconds."""
+    """Logs the progress of a task of known size, every few seconds."""
 
     def __init__(self, log: logging.Logger, task: str, total: int, clock: Callable[[], float]) -> None:
         self._log = log
@@ -67,7 +67,7 @@ class Progress:
         self._logged_at = clock()
 
     def show(self, done: int) -> None:
-        """*done* of the total is done."""
+        """Report that *done* of the total is done."""
         now = self._clock()
         if now - self._logged_at >= PROGRESS_S:
             self._logged_at = now

@@ -43,13 +43,13 @@ _T = TypeVar("_T")
 
 
 class Fixed(NamedTuple):
-    """In `Annotated[bytes, Fixed(20)]`: exactly so many bytes."""
+    """In `Annotated[bytes, Fixed(20)]`: exactly this many bytes."""
 
     length: int
 
 
 class Max(NamedTuple):
-    """In `Annotated[str, Max(64)]`: at most so many bytes, or elements of a list."""
+    """In `Annotated[str, Max(64)]`: at most this many bytes, or elements of a list."""
 
     length: int
 
@@ -82,7 +82,7 @@ _INTEGERS = {8: "B", 16: "H", 32: "I", 64: "Q"}
 
 _FIXES = {
     float: "floats differ between machines: count an integer number of the smallest unit, such as U64",
-    int: "say how wide it is: U8, U16, U32, U64, U128, U256, I8, I16, I32 or I64",
+    int: "give its width: U8, U16, U32, U64, U128, U256, I8, I16, I32 or I64",
     bytes: "give its length, Annotated[bytes, Fixed(20)], or a bound, Annotated[bytes, Max(140)]",
     str: "give a bound in bytes of UTF-8: Annotated[str, Max(64)]",
     list: "give its element and a bound: Annotated[list[U64], Max(100)]",
@@ -517,7 +517,7 @@ class _Run:
                 packed[i] = pack(packed[i])
             return self._struct.pack(*packed)
         except _REFUSALS:
-            # One by one, the culprit raises an error that says what is wrong.
+            # One by one, so that the wrong value raises an error that explains what is wrong.
             return b"".join(
                 _Single(0, item, label).encode([value])
                 for item, label, value in zip(

@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 
 class Executed:
-    """What the transactions of a block have done, on top of its parent's state."""
+    """The result of a block's transactions on top of its parent's state."""
 
     def __init__(self, state: Overlay, outcomes: Outcomes, transactions: Sequence[Any] = ()) -> None:
         self.transactions = transactions
@@ -95,7 +95,7 @@ class Execution:
         header = block.header
         keys = [key for each in transactions for key in _keys_of(each)]
         if keys:
-            base.get_many(keys)  # in one call, into the cache
+            base.get_many(keys)  # fills the cache in one call
         state = Overlay(base)
         try:
             self.begin(state, header)
@@ -196,7 +196,7 @@ def _forget_claims(state: State) -> None:
     Tables that share keys are an error within one call: `execute` for one transaction, `begin`,
     `end` or `genesis`. Nothing that ran before counts, neither in this process (snapshots,
     admission, other blocks) nor in this block, where a builder also runs transactions that it then
-    leaves out. So the builder and all who verify come to the same verdict.
+    leaves out. So the builder and all verifiers get the same result.
     """
     state.claims = {}
 

@@ -26,12 +26,12 @@ MAX_REASON_BYTES = 123
 """Of the close of a WebSocket (RFC 6455, 5.5)."""
 
 # The IANA registry that extends RFC 6455, section 7.4.1. vmsdk's server closes with it as well, so
-# clients see one code, whichever of the two is first.
+# clients see the same code, whichever of the two is first.
 _RESTARTING = 1012
 
 
 class AcceptedBlock(Protocol):
-    """What the feed reads of a block."""
+    """What the feed needs from a block."""
 
     @property
     def height(self) -> int: ...
@@ -40,7 +40,7 @@ class AcceptedBlock(Protocol):
 
 
 class TextWebSocket(Protocol):
-    """What the feed uses of a FastAPI or Starlette `WebSocket`."""
+    """What the feed needs from a FastAPI or Starlette `WebSocket`."""
 
     async def accept(self) -> None: ...
     async def receive(self) -> MutableMapping[str, Any]: ...

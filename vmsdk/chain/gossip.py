@@ -18,7 +18,7 @@ from vmsdk.p2p.network import Network
 
 
 class Admitting(Protocol):
-    """What gossip needs of a chain. Safe to use from several threads."""
+    """What gossip needs from a chain. Thread-safe."""
 
     pool: Mempool
     """The transactions to gossip."""

@@ -1,4 +1,4 @@
-"""What is kept of accepted blocks: the blocks, the receipts of their transactions, and indexes."""
+"""Storage of accepted blocks, the receipts of their transactions, and indexes."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ PRUNE_READ_BLOCKS = 8
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What the transactions of one block returned and emitted."""
+    """The results and events of one block's transactions."""
 
     results: tuple[bytes | None, ...] = ()
-    """For each transaction what `execute` returned."""
+    """What `execute` returned for each transaction."""
 
     events: tuple[tuple[Event, ...], ...] = ()
-    """For each transaction its events; then those of `begin` and `end`."""
+    """The events of each transaction, then those of `begin` and `end`."""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a transaction."""
+    """The outcome of an accepted transaction."""
 
     transaction_id: ID
     block_id: ID
@@ -123,7 +123,7 @@ class History:
         return [raw for raw in takewhile(bool, found) if raw]
 
     def receipt(self, transaction_id: ID) -> Receipt:
-        """What became of a transaction, in the last block that has it.
+        """The receipt of a transaction, from the last block that contains it.
 
         Raises `NotFound` if no accepted block has it, or if its receipt is pruned.
         """

@@ -11,7 +11,7 @@ from vmsdk.chain.block import BLOCK_OVERHEAD_BYTES, TRANSACTION_OVERHEAD_BYTES
 MIB = 1024 * 1024
 
 MAX_BLOCK_BYTES = 2 * MIB - 64 * 1024
-"""What fits in a message between nodes, which holds 2 MiB, beside the node's own header and its
+"""What fits in a message between nodes, which holds 2 MiB, together with the node's header and
 certificate. Source: constants.DefaultMaxMessageSize in both nodes.
 """
 
@@ -23,24 +23,22 @@ _STORED = struct.Struct(">2I")
 
 @dataclass(frozen=True)
 class Limits:
-    """Set `Chain.limits` to change some: `limits = chain.Limits(transaction_bytes=140)`.
-
-    Raises `ValueError` for one that can't work.
+    """The limits of a chain. To change some, set `limits = chain.Limits(transaction_bytes=140)` on
+    the class. Raises `ValueError` for a value that can't work.
     """
 
     block_bytes: int = MAX_BLOCK_BYTES
-    """The size of a block, at most `MAX_BLOCK_BYTES`. A rule: every validator must have the
-    same.
+    """The size of a block, at most `MAX_BLOCK_BYTES`. Must be the same on all validators.
     """
 
     transaction_bytes: int = 64 * 1024
-    """The size of a transaction. A rule, too."""
+    """The size of a transaction. Must be the same on all validators."""
 
     future_ms: int = 10_000
     """How far ahead of this node's clock a block may be, in milliseconds."""
 
     build_seconds: float = 0.5
-    """How long building a block goes on adding transactions."""
+    """How long transactions are added to a block that is being built."""
 
     mempool_transactions: int = 16_384
     mempool_bytes: int = 64 * MIB
@@ -62,7 +60,7 @@ class Limits:
     blocks: int | None = None
     """How many accepted blocks to keep; None keeps all. Peers can't bootstrap from pruned ones."""
     receipts: int | None = None
-    """For how many blocks to keep receipts and events; None keeps all."""
+    """How many blocks to keep receipts and events for; None keeps all."""
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -1,4 +1,4 @@
-"""The transactions that wait for a block."""
+"""The transactions that are waiting for a block."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vmsdk.ids import ID
 
 # How many reasons of dropped transactions are remembered for clients that ask.
 MAX_REASONS = 10_000
-# What is followed from a decoded transaction: these and dataclasses, not what its chain shares.
+# The memory of a transaction includes items of these types and dataclasses, but not shared objects.
 _CONTAINERS = (dict, list, tuple, set, frozenset)
 _ATOMS = {bytes, int, str, bool}
 # Reasons that begin with one of these words are counted under it.
@@ -33,18 +33,18 @@ class Pending:
     transaction: Any
     """The decoded transaction."""
     sender: bytes | None = None
-    """Whose lane it is in; None for a transaction that follows no other."""
+    """The sender whose lane it is in; None for a transaction that depends on no other."""
     sequence: int = 0
-    """Its place in the lane."""
+    """Its position in the lane."""
     priority: int = 0
     """Higher goes first, and can replace a transaction of the same sender and sequence."""
     source: str = "local"
     """`local` or `peer`."""
     arrived_at: float = 0
     is_parked: bool = False
-    """Whether it waits for an earlier one of its sender."""
+    """Whether it is waiting for an earlier one from its sender."""
     size: int = field(init=False, repr=False)
-    """The bytes that it takes: `raw`, and the decoded transaction beside it."""
+    """The memory that it takes, in bytes: `raw` and the decoded transaction."""
     _number: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
@@ -90,7 +90,7 @@ class Mempool:
         self.added: Counter[str] = Counter()
         """How many transactions were added, by their source."""
         self.removed: Counter[str] = Counter()
-        """How many have left, by why: accepted, replaced, evicted, expired or invalid."""
+        """How many have left, by reason: accepted, replaced, evicted, expired or invalid."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -268,7 +268,7 @@ class Mempool:
         self.version += 1
 
     def expire(self) -> None:
-        """Remove what has waited for too long."""
+        """Remove transactions that have waited too long."""
         with self._lock:
             oldest_kept = self._clock() - self._seconds
             while self._by_id:
@@ -340,14 +340,14 @@ class Mempool:
 
 
 def _rank(pending: Pending) -> tuple[bool, int]:
-    """What is evicted first: a parked one has paid nothing for its priority."""
+    """The order of eviction. Parked ones go first: they have paid nothing for their priority."""
     return not pending.is_parked, pending.priority
 
 
 def _bytes_beside(raw: bytes, transaction: Any) -> int:
-    """The memory that a decoded transaction takes beside *raw*, with its fields and their items."""
+    """The memory of a decoded transaction without *raw*: its fields and their items."""
     values = getattr(transaction, "__dict__", {}).values()
-    if values and _ATOMS.issuperset(map(type, values)):  # most transactions, and this is quick
+    if values and _ATOMS.issuperset(map(type, values)):  # a shortcut for most transactions
         return sum(map(sys.getsizeof, values))
     total, seen, waiting = 0, {id(raw)}, [transaction]
     while waiting:

@@ -1,4 +1,4 @@
-"""What vmsdk measures of a chain's mempool, gossip and state."""
+"""The metrics of a chain's mempool, gossip and state."""
 
 from __future__ import annotations
 
@@ -24,18 +24,16 @@ class ChainMetrics:
         yield _families(
             "gauge",
             "mempool_transactions",
-            "Transactions that wait, ready for a block or parked behind earlier ones",
+            "Waiting transactions, ready for a block or parked behind earlier ones",
             "state",
             {"ready": ready, "parked": max(len(pool) - ready, 0)},
         )
         yield family(
             "gauge", "mempool_bytes", "Memory of all waiting transactions, encoded and decoded", pool.size
         )
+        yield _families("counter", "mempool_added_total", "Transactions added", "source", pool.added.copy())
         yield _families(
-            "counter", "mempool_added_total", "Transactions that were added", "source", pool.added.copy()
-        )
-        yield _families(
-            "counter", "mempool_removed_total", "Transactions that have left", "reason", pool.removed.copy()
+            "counter", "mempool_removed_total", "Transactions removed", "reason", pool.removed.copy()
         )
         items = {name: gossip[name] for name in ("received", "refused", "pushed")}
         yield _families(

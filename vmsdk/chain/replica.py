@@ -1,6 +1,6 @@
 """How a second process of a VM differs from the first, so that nondeterminism shows."""
 
-# A module of its own, because floors above and below `Chain` share it.
+# A separate module, because floors above and below `Chain` share it.
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of a chain: what its author writes."""
+"""The rules of a chain, which its author writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PARAMETERS = {
 
 
 class Rules(Interface):
-    """The methods of a chain that must come to the same on all nodes.
+    """The methods of a chain that must have the same result on all nodes.
 
     They run on several threads, and more than once for each transaction: they must depend on their
     arguments alone, and keep nothing on `self`.
@@ -41,13 +41,13 @@ class Rules(Interface):
             code, given = method.__code__, len(parameters) + 1
             if code.co_flags & _GENERATOR:
                 raise TypeError(
-                    f"{cls.__name__}.{name} contains `yield`, so a call of it runs nothing: write it as a "
+                    f"{cls.__name__}.{name} contains `yield`, so calling it runs nothing: write it as a "
                     "plain method"
                 )
             least = code.co_argcount - len(method.__defaults__ or ())
             if given < least or (given > code.co_argcount and not code.co_flags & _STAR_ARGUMENTS):
                 raise TypeError(
-                    f"{cls.__name__}.{name} is called with other arguments than it takes: write "
+                    f"{cls.__name__}.{name} does not take the arguments that it is called with: write "
                     f"`def {name}(self, {', '.join(parameters)})`"
                 )
 

@@ -35,8 +35,7 @@ class SQLiteFollower(Follower[BlockT]):
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """A connection that only reads, for a handler: in any thread, and never held up by the
-        follower."""
+        """A read-only connection for handlers, from any thread. The follower never blocks it."""
         db = sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro", uri=True)
         try:
             yield db

@@ -26,10 +26,9 @@ class State(ABC):
     """
 
     claims: dict[bytes, tuple[Any, ...]] | None = None
-    """The tables and counters that this state is used with, by prefix; None if nobody notes them.
-
-    Each state has its own, and one that rules get is new for each call of theirs. So a clash
-    depends on that call alone, and not on what this process did before.
+    """The tables and counters that this state is used with, by prefix; None if they are not
+    recorded. Each state has its own, and the rules get a new state for each call. So a clash
+    depends only on that call, and not on what this process did before.
     """
 
     @abstractmethod
@@ -53,7 +52,7 @@ class State(ABC):
     def emit(self, topic: bytes | str, data: bytes = b"") -> None:
         """Record an event in the transaction's receipt. *topic* has 1 to 255 bytes in UTF-8.
 
-        Nobody in the chain can read it back; clients find it by its topic and block height.
+        The rules can't read it back; clients find it by its topic and block height.
         """
         raise VMError("this state is read-only: it has no events")
 
@@ -100,8 +99,9 @@ class State(ABC):
     ) -> Iterator[tuple[bytes, bytes]]:
         """The pairs whose key begins with *prefix*, in ascending order of keys: at most *limit*.
 
-        Begins at the key *prefix* + *start*, or after it. Changes made during the iteration don't
-        show. Always give a *limit* where a client can ask: a scan takes as long as there are keys.
+        Starts at the key *prefix* + *start*, or the next one. Changes made during the iteration
+        don't show. Always pass a *limit* if clients can trigger the scan, which otherwise reads all
+        keys.
         """
         prefix = as_bytes(prefix)
         pairs = self.pairs(prefix, prefix + as_bytes(start))
@@ -119,12 +119,12 @@ class State(ABC):
     def put_int(self, key: bytes, value: int) -> None:
         """Store an integer, 0 to 2**256 - 1, in as many bytes as it needs, big-endian.
 
-        Raises `TypeError` for anything else than an int, `ValueError` if it is out of range.
+        Raises `TypeError` for anything but an int, `ValueError` if it is out of range.
         """
         if not isinstance(value, int):
-            raise TypeError(f"put_int stores integers, and {value!r} is a {type(value).__name__}")
+            raise TypeError(f"put_int stores integers, but {value!r} is of type {type(value).__name__}")
         if not 0 <= value < 1 << 8 * MAX_INT_BYTES:
-            raise ValueError(f"put_int stores 0 to 2**256 - 1, and {value} is out of range")
+            raise ValueError(f"put_int stores 0 to 2**256 - 1, but {value} is out of range")
         self.write(as_bytes(key), value.to_bytes((value.bit_length() + 7) // 8 or 1, "big"))
 
 
@@ -188,7 +188,7 @@ class Overlay(State):
         self.writes = _ENDED
 
     def absorb(self, overlay: Overlay) -> None:
-        """Take over the changes and events of *overlay*, in their order."""
+        """Add the changes and events of *overlay*, in order."""
         if self._sorted is None:
             self.writes.update(overlay.writes)
         else:
@@ -198,7 +198,7 @@ class Overlay(State):
 
 
 class _Ended(dict[bytes, "bytes | None"]):
-    """The writes of a state that nothing reads any more."""
+    """The writes of a state that is no longer in use."""
 
     def __setitem__(self, key: bytes, value: bytes | None) -> None:
         self.update()

@@ -38,16 +38,15 @@ class SyncableChain(Chain, StateSyncableVM):
             sync_every = 8192
 
     Every `sync_every` blocks, a node in normal operation writes the whole state into files in
-    `Context.chain_data_dir`, in the background, and keeps the last two sets. A node without blocks
-    downloads one, from several peers at once, and then bootstraps the blocks after it.
-
-    The blocks before it, their receipts and their events are not on such a node. So a `Follower`
-    that needs all of them can't follow there.
+    `Context.chain_data_dir`, in the background, and keeps the last two. A node without blocks
+    downloads one from several peers at once, and then bootstraps the blocks after it. Such a node
+    does not have the blocks before it, nor their receipts and events, so a `Follower` that needs
+    all blocks can't follow there.
     """
 
     sync_every: ClassVar[int] = 4096
-    """Blocks from one checkpoint to the next: the same on all nodes. A node that syncs must be done
-    before two more are written.
+    """Blocks between checkpoints; the same on all nodes. A sync must be done before two more
+    checkpoints are written.
     """
 
     _sync: Sync | None = None
@@ -162,7 +161,7 @@ class SyncableChain(Chain, StateSyncableVM):
         if self.ctx.db.get(_ONGOING) is not None:
             self.ctx.db.delete(_ONGOING)
 
-    # What the node calls --------------------------------------------------------------------------
+    # Called by the node ---------------------------------------------------------------------------
 
     def state_sync_enabled(self) -> bool:
         """Whether the chain has no blocks yet, or an earlier sync is unfinished."""

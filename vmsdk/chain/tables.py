@@ -24,7 +24,7 @@ from vmsdk.codec import MAX_STRING_BYTES
 from vmsdk.database import as_bytes
 from vmsdk.errors import InvalidEncoding, NotFound
 
-# Prefixes are compared for so many tables of one state. Rules with more make them from their data.
+# Prefixes are compared for this many tables of one state. Rules with more create them from data.
 MAX_CLAIMS = 256
 
 _K = TypeVar("_K")
@@ -182,7 +182,7 @@ class Counter:
 
 
 def _claim(claims: dict[bytes, tuple[Any, ...]], prefix: bytes, claim: tuple[Any, ...]) -> None:
-    """Note who uses the keys with *prefix*. Raises `TypeError` if another does."""
+    """Record who uses the keys with *prefix*. Raises `TypeError` if someone else does."""
     if len(claims) >= MAX_CLAIMS:
         return
     for other_prefix, other in list(claims.items()):

@@ -28,7 +28,7 @@ from vmsdk.chain.errors import Invalid
 from vmsdk.ids import ID
 
 Address = Bytes20
-"""Who owns and sends: 20 bytes, the beginning of the SHA-256 of a public key."""
+"""An account: the first 20 bytes of the SHA-256 of a public key."""
 
 _HEAD = struct.Struct(">HI")
 _VERSION = 0
@@ -110,8 +110,7 @@ class Signed(Transaction):
     """The base of transactions signed by their sender, with the keys of `vmsdk.chain.keys`.
 
     The signed message is `DOMAIN`, the chain's ID, and `raw` without the signature, so a
-    transaction is valid on one chain only. Nobody but the signer can alter its bytes and keep it
-    valid.
+    transaction is valid on one chain only. Only the signer can change its bytes and keep it valid.
     """
 
     DOMAIN: ClassVar[bytes] = b"vmsdk signed transaction\n"
@@ -140,7 +139,7 @@ class Signed(Transaction):
         self._must_be_signed()
         if not keys.verify(self.public_key, self._message(chain_id), self.signature):
             raise Invalid(
-                "the signature does not match: another key's, of other contents, or for another chain",
+                "the signature does not match: it is for another key, another content, or another chain",
                 sender=self.sender.hex(),
                 chain_id=str(chain_id),
             )

@@ -1,4 +1,4 @@
-"""What a VM author mounts for HTTP: ASGI apps, WSGI apps and JSON-RPC services."""
+"""HTTP handlers that a VM can mount: ASGI apps, WSGI apps and JSON-RPC services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an author may mount: recognises ASGI apps, WSGI apps and JSON-RPC services."""
+"""Recognises the apps that can be mounted: ASGI apps, WSGI apps and JSON-RPC services."""
 
 from __future__ import annotations
 

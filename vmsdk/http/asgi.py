@@ -1,4 +1,4 @@
-"""ASGI 3, the one interface that every mounted app has by the time it is served."""
+"""ASGI 3, to which every mounted app is converted before it is served."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
 Scope: TypeAlias = MutableMapping[str, Any]
-"""What a request, a WebSocket or a lifespan is about."""
+"""The scope of a request, a WebSocket or a lifespan."""
 
 Message: TypeAlias = MutableMapping[str, Any]
 """One event, from the server or to it."""
@@ -50,7 +50,7 @@ def report_to_log(what: str, error: BaseException, consequence: str) -> str:
 
 
 def internal_error(fault: str) -> str:
-    """What a client learns of an error of the author's code."""
+    """What a client is shown of an error in the author's code."""
     return f"internal error: see fault {fault} in the log of the chain"
 
 

@@ -135,7 +135,7 @@ class JSONRPC:
 
     @property
     def is_plain(self) -> bool:
-        """Whether no method is `async`, so that no event loop is needed."""
+        """Whether all methods are plain, so that no event loop is needed."""
         return not any(method.is_async for method in self._methods.values())
 
     # HTTP ----------------------------------------------------------------------------------------
@@ -181,7 +181,8 @@ class JSONRPC:
         # Browsers let any page open a WebSocket to any site.
         if origin and not self.origins & {origin, "*"} and origin.partition("://")[2] != host:
             reason = (
-                f"pages of {origin[:_MAX_ORIGIN]} may not call this service: JSONRPC(origins=...) admits them"
+                f"pages of {origin[:_MAX_ORIGIN]} may not call this service: "
+                "JSONRPC(origins=...) can admit them"
             )
             await refuse_websocket(scope, receive, send, reason, 403)
             return
@@ -245,7 +246,7 @@ class JSONRPC:
 
 
 class _Caller(NamedTuple):
-    """Where a request comes from."""
+    """The source of a request."""
 
     report: Report
     connection: Connection | None
@@ -363,7 +364,7 @@ def _refusal(method: str, content_type: bytes | None) -> Reply | None:
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:
-    """Read the body, no further than *limit* is exceeded; None if the client has left."""
+    """Read the body until it ends or exceeds *limit*; None if the client has left."""
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         body: bytes = message.get("body", b"")

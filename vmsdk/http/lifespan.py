@@ -20,12 +20,12 @@ class StartupFailed(VMError):
 
 
 def place(prefix: str | None) -> str:
-    """How messages name the place of an app."""
+    """How messages refer to the place of an app."""
     return "new_http_handler" if prefix is None else f"prefix {prefix!r}"
 
 
 def lifespan_name(prefix: str | None) -> str:
-    """What the task of an app's lifespan is called."""
+    """The name of the task of an app's lifespan."""
     return f"the lifespan of the app at {place(prefix)}"
 
 

@@ -1,4 +1,4 @@
-"""Where an app is mounted: a key of `create_handlers`, and what it makes of a request's path."""
+"""Where an app is mounted: a key of `create_handlers`, and how it splits a request's path."""
 
 from __future__ import annotations
 

@@ -16,11 +16,9 @@ Source: TypeAlias = "Callable[..., AsyncIterator[Any]] | None"
 
 
 class Subscriptions:
-    """`subscribe` and `unsubscribe` for the kinds of things that a service offers.
-
-    Each kind has a source: a function that returns an async iterator, such as an async generator,
-    and whose parameters are those that the client gives after the kind. A kind without a source
-    gets what `publish` sends::
+    """`subscribe` and `unsubscribe` for the kinds of subscriptions that a service offers. Each kind
+    has a source: a function that takes the client's parameters and returns an async iterator, such
+    as an async generator. Subscribers of a kind without a source get what `publish` sends::
 
         events = Subscriptions({"newHeads": feed.subscription(header), "newPendingTransactions":
         None}) JSONRPC( {"eth": service, "eth_subscribe": events.subscribe, "eth_unsubscribe":

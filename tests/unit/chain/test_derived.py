@@ -102,7 +102,7 @@ def test_a_block_that_fails_is_logged_and_tried_again_and_the_chain_goes_on(
     index.wait_for(3, DEADLINE_S)
     assert index.kept == [0, 1, 2, 3]
     [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert record.getMessage().startswith(f"Index failed at height 1: {error!r}; it tries again in ")
+    assert record.getMessage().startswith(f"Index failed at height 1: {error!r}; trying again in ")
     assert record.exc_info
     end(store, index)
 
@@ -192,7 +192,7 @@ def test_an_index_that_can_not_be_opened_yet_is_opened_later(store: Store) -> No
 
 def test_one_object_follows_one_chain(store: Store) -> None:
     index = follow(store, Index())
-    with pytest.raises(VMError, match="Index follows a chain already"):
+    with pytest.raises(VMError, match="Index already follows a chain"):
         index.start(store.feed, LOG)
     with pytest.raises(VMError, match="Index doesn't follow a chain yet"):
         Index().wait_for(0)

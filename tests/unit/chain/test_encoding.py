@@ -221,7 +221,7 @@ class AlsoOne:
     ("annotation", "text"),
     [
         (Outer, "Inner.ratio: float can't be encoded: floats differ"),
-        (int, "int can't be encoded: say how wide it is: U8"),
+        (int, "int can't be encoded: give its width: U8"),
         (bytes, "bytes can't be encoded: give its length"),
         (str, "str can't be encoded: give a bound"),
         (list[U8], "can't be encoded: give its element and a bound"),

@@ -259,7 +259,7 @@ def test_a_rule_that_yields_is_refused(name: str) -> None:
     def rule(self: Any, *arguments: Any) -> Any:
         yield
 
-    with pytest.raises(TypeError, match=rf"Mine\.{name} contains `yield`, so a call of it runs nothing"):
+    with pytest.raises(TypeError, match=rf"Mine\.{name} contains `yield`, so calling it runs nothing"):
         type("Mine", (Notes,), {name: rule})
 
 
@@ -406,7 +406,7 @@ def test_keys_that_are_not_a_list_of_bytes_are_named(keys: Any) -> None:
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda state: state.put_int(b"n", 1.5), r"put_int stores integers, and 1\.5 is a float"),
+        (lambda state: state.put_int(b"n", 1.5), r"put_int stores integers, but 1\.5 is of type float"),
         (lambda state: state.put_int(b"n", -1), "put_int stores 0 to 2"),
         (lambda state: state.__setitem__(b"n", 7), "keys and values are bytes, and 7 is"),
         (lambda state: state.__setitem__(b"n", None), "keys and values are bytes, and None is"),

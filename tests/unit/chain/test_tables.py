@@ -63,7 +63,7 @@ def test_none_can_be_a_value(state: State) -> None:
     ("key_type", "text"),
     [
         (float, "float can't be encoded: floats differ"),
-        (int, "say how wide it is"),
+        (int, "give its width"),
         (tuple[str, U8], "only the last item of a key may vary in length"),
         (U8 | None, "can't be a key"),
         (Annotated[list[U8], Max(2)], "can't be a key"),

@@ -124,7 +124,7 @@ def test_a_signature_comes_last_and_signs_domain_chain_and_the_rest(key: Private
 
 @KINDS
 def test_a_transaction_of_one_chain_is_invalid_on_another(key: PrivateKey) -> None:
-    with pytest.raises(Invalid, match="or for another chain") as caught:
+    with pytest.raises(Invalid, match="or another chain") as caught:
         TRANSFER.sign(key, CHAIN).check(OTHER_CHAIN)
     assert f"sender={key.address.hex()}" in str(caught.value)
 
