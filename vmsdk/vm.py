@@ -29,7 +29,7 @@ class NodeVersion(NamedTuple):
 
 
 class ChainVM(Interface):
-    """A blockchain virtual machine. One object serves one chain, in a process of its own.
+    """A blockchain virtual machine. One object serves one chain, in its own process.
 
     The node calls one engine method at a time, with `Context.lock` held; up to two `app_…` methods
     run at the same time as the engine. Methods that are not abstract have a working default. Those

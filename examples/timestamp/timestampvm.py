@@ -137,9 +137,7 @@ class Service:
         self._vm = vm
 
     def propose_block(self, data: str) -> dict[str, Any]:
-        """Propose up to 32 bytes, in hexadecimal, for a future block. Waiting duplicates are kept
-        once.
-        """
+        """Propose up to 32 bytes, in hexadecimal, for a future block. Duplicates wait only once."""
         try:
             content = bytes.fromhex(data.removeprefix("0x"))
         except ValueError as error:

@@ -24,9 +24,9 @@ Start = Annotated[int, Query(ge=0, le=MAX_HEIGHT)]
 
 
 class Chain(BaseModel):
-    """What a wallet must know."""
+    """What a wallet needs to know."""
 
-    chain_id: Annotated[str, Field(description="A part of what is signed")]
+    chain_id: Annotated[str, Field(description="Signatures include it")]
     height: int
     min_fee: int
 
@@ -77,7 +77,7 @@ class Block(BaseModel):
 
 
 class Status(BaseModel):
-    """What has become of a transfer."""
+    """The status of a transfer."""
 
     status: Literal["accepted", "waiting", "dropped"]
     height: int | None = None
@@ -119,7 +119,7 @@ def create_app(vm: TokensVM) -> FastAPI:
 
     @app.post("/transfers", status_code=status.HTTP_202_ACCEPTED, response_model=list[Submitted])
     def submit(transfers: Transfers) -> Any:
-        """Submit signed transfers. Each is refused, or waits for a block, by itself."""
+        """Submit signed transfers. Each is accepted for a block or refused independently."""
         return [
             {"error": str(each)} if isinstance(each, Refused) else {"id": str(each)}
             for each in vm.submit_many(map(bytes.fromhex, transfers.raw))

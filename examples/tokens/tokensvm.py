@@ -81,11 +81,11 @@ class TokensVM(chain.Chain):
         return {subpaths("/api"): create_app(self)}
 
     def info(self) -> dict[str, Any]:
-        """Return what a wallet must know of the chain."""
+        """Return what a wallet needs to know about the chain."""
         return {"chain_id": str(self.ctx.chain_id), "height": self.last.height, "min_fee": MIN_FEE}
 
     def status_of(self, transfer_id: vmsdk.ID) -> dict[str, Any]:
-        """Return what has become of a transfer. Raises `NotFound` for an unknown one."""
+        """Return the status of a transfer. Raises `NotFound` for an unknown one."""
         waits = transfer_id in self.pool  # looked up first, since it may be accepted meanwhile
         try:
             return {"status": "accepted", "height": self.receipt(transfer_id).height}

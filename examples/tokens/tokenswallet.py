@@ -1,4 +1,4 @@
-"""A wallet for the token chain: makes keys, signs transfers, sends them and looks at accounts.
+"""A wallet for the token chain: generates keys, signs and sends transfers, and shows accounts.
 
 python tokenswallet.py new me.pem
 python tokenswallet.py send me.pem 01ab…20 500
@@ -121,10 +121,10 @@ def _parser() -> argparse.ArgumentParser:
     transfer.add_argument("key", help="the sender's PEM file")
     transfer.add_argument("to", type=_address, help="the recipient's address")
     transfer.add_argument("amount", type=int)
-    transfer.add_argument("--fee", type=int, help="default: the least that the chain takes")
+    transfer.add_argument("--fee", type=int, help="default: the lowest that the chain accepts")
     for name, text in (("balance", "print a balance"), ("history", "list heights and IDs of transfers")):
         commands.add_parser(name, help=text).add_argument("address", type=_address)
-    commands.add_parser("status", help="print what has become of a transfer").add_argument("id")
+    commands.add_parser("status", help="print the status of a transfer").add_argument("id")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The plugin: a node starts it without arguments; `version` and `version-json` print what it is."""
+"""The plugin. A node starts it without arguments; `version` and `version-json` describe it."""
 
 from __future__ import annotations
 

@@ -370,7 +370,7 @@ def test_two_runs_do_not_share_their_data(tmp_path: Path) -> None:
         first.url()
         with Dev(TIMESTAMP_VM, folder=tmp_path) as second:
             assert second.wait() == 1
-            assert "another vmsdk dev uses the data in .vmsdk/timestampvm" in second.output
+            assert "another vmsdk dev is using the data in .vmsdk/timestampvm" in second.output
             assert "--data-dir" in second.output
         first.interrupt()
         assert first.wait() == 0

@@ -1,4 +1,4 @@
-"""The blocks of a chain: what they hold, and how they are encoded."""
+"""The blocks of a chain and their encoding."""
 
 from __future__ import annotations
 

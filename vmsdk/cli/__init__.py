@@ -27,16 +27,16 @@ _DESCRIPTION = "Write blockchain virtual machines in Python and run them on Meta
 _EPILOG = """\
 A TARGET is a VM: path/vm.py, path/vm.py:Class, package.module:Class, or a plugin's executable.
 
-  vmsdk new my-chain                make a project for a new VM
+  vmsdk new my-chain                create a project for a new VM
   vmsdk dev vm.py                   run it without a node, with HTTP on 127.0.0.1:9650
   vmsdk dev vm.py --reload          restart it whenever its code changes
-  vmsdk check vm.py                 check that it keeps the contract with the node
+  vmsdk check vm.py                 check it against the contract with the node
   vmsdk COMMAND --help              the options of a command
 """
 
 # The exit status of a command that Ctrl-C ended, as in a shell.
 _INTERRUPTED_STATUS = 130
-# Likewise of one that SIGPIPE ended.
+# The same for SIGPIPE.
 _BROKEN_PIPE_STATUS = 141
 _REQUIREMENT = re.compile(r"([\w.-]+).*\bextra\s*==\s*['\"]([\w.-]+)['\"]")
 

@@ -1,4 +1,4 @@
-"""`vmsdk bundle`: a VM with all that it imports, as one file for plugin directories."""
+"""`vmsdk bundle`: a VM and everything that it imports, as one file for plugin directories."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from vmsdk.install.contents import read_requirements
 from vmsdk.install.interpreter import NAME as PYTHON
 
 NAME = "bundle"
-HELP = "put a VM with all that it imports into one file for nodes"
+HELP = "bundle a VM and everything that it imports into one file"
 DESCRIPTION = """\
-Build one file from a VM, the packages that it imports and, with --python, Python itself. A node starts it
-like any plugin, on machines that have no virtual environment. The packages are those of this Python, in the
-versions that are installed. The VM is first started and stopped as on a node.
+Build a single file from a VM, the packages that it imports and, with --python, Python itself. A node starts
+it like any plugin, without a virtual environment. The packages are copied from this Python. First, the VM is
+started and stopped the way a node does it.
 
-  vmsdk bundle vm.py                                  into this folder, named by the VM's ID
+  vmsdk bundle vm.py                                  into this folder, named after the VM ID
   vmsdk bundle vm.py --python -o tokens-plugin        with Python, into this file
   vmsdk bundle vm.py --plugin-dir ~/.metalgo/plugins  into this machine's node
 """
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     place.add_argument("--plugin-dir", type=Path, metavar="DIR", help="write it into this plugin directory")
     parser.add_argument(
-        "--python", action="store_true", help="put this Python inside, so that the node's machine needs none"
+        "--python", action="store_true", help="include this Python, so that the node's machine needs none"
     )
     parser.add_argument(
         "--with",
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PACKAGE",
-        help="put in this package, which the code doesn't import by name (repeatable)",
+        help="include this package, which the code doesn't import by name (repeatable)",
     )
     parser.add_argument(
         "--requirements",
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="FILE",
-        help="put in the packages that FILE lists, one a line (repeatable)",
+        help="include the packages listed in FILE, one per line (repeatable)",
     )
     parser.add_argument(
         "--include",
@@ -63,12 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="PATH",
-        help="put in this file or folder of the VM's folder (repeatable)",
+        help="include this file or folder from the VM's folder (repeatable)",
     )
     parser.add_argument(
         "--unpack-dir",
         metavar="DIR",
-        help="a folder of the node's user in which the file unpacks itself on the node's machine (default: "
+        help="the folder in which the file unpacks itself; must belong to the node's user (default: "
         "~/.cache, or a folder of that user in /var/tmp)",
     )
     parser.add_argument("--name", help="the VM's name, 1 to 32 ASCII characters (default: its class's)")

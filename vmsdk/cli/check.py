@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NAME = "check"
 HELP = "check a plugin in any language against the contract with the node"
 DESCRIPTION = """\
-Check a plugin, in any language, against all of the contract with the node that can be seen from outside.
+Check a plugin, in any language, against the contract with the node, as far as it can be seen from outside.
 
   vmsdk check vm.py                                the VM in a file
   vmsdk check ./my-vm --genesis genesis.json       a plugin's executable
@@ -72,10 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     checks = parser.add_argument_group("the checks")
     checks.add_argument("--only", nargs="+", default=[], metavar="NAME|AREA", help="run these")
-    checks.add_argument("--skip", nargs="+", default=[], metavar="NAME|AREA", help="leave these out")
-    checks.add_argument(
-        "--slow", action="store_true", help="also those that take long, such as an idle minute"
-    )
+    checks.add_argument("--skip", nargs="+", default=[], metavar="NAME|AREA", help="skip these")
+    checks.add_argument("--slow", action="store_true", help="include the slow ones, such as an idle minute")
     checks.add_argument(
         "--jobs",
         type=_positive,

@@ -17,18 +17,18 @@ from vmsdk.install.reader import Reader, barriers, files_of
 from vmsdk.protocol import DEFAULT_PROTOCOL, RANGE
 
 NAME = "install"
-HELP = "put a VM into a node's plugin directory"
+HELP = "install a VM into a node's plugin directory"
 DESCRIPTION = """\
-Write the file by which a node starts a VM. Its name is the VM's ID, which is determined by the VM's name. It
-refers to this Python and to the VM's source where they are now, and uses none of this shell's environment.
-The VM is first started and stopped as on a node.
+Write the file that a node runs to start a VM. Its name is the VM ID, which is derived from the VM's name. It
+refers to this Python and the VM's source by their current paths, and uses nothing from this shell's
+environment. First, the VM is started and stopped the way a node does it.
 
   vmsdk install vm.py --plugin-dir ~/.metalgo/plugins
   vmsdk install --list --plugin-dir ~/.metalgo/plugins
   vmsdk install --uninstall --name myvm --plugin-dir ~/.metalgo/plugins
 
-By default the VM asks the node that starts it for its protocol version. With --protocol or --node the
-version is fixed, and the VM runs only on nodes of that version.
+By default, the VM asks the node that starts it for its protocol version. With --protocol or --node the
+version is fixed, and the VM runs only on nodes with that version.
 """
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -54,11 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say how a node's file starts a VM."""
+    """The arguments that control how the file starts the VM."""
     version = parser.add_mutually_exclusive_group()
     version.add_argument("--protocol", type=int, metavar="N", help=f"the protocol version to speak, {RANGE}")
     version.add_argument(
-        "--node", type=Path, metavar="PATH", help="speak the version of this node, which is asked now"
+        "--node", type=Path, metavar="PATH", help="speak the version that this node speaks now"
     )
     version.add_argument(
         "--no-ask", action="store_true", help=f"don't ask the node, and speak version {DEFAULT_PROTOCOL}"
@@ -76,9 +76,9 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
         "--transport",
         default="auto",
         choices=TRANSPORTS,
-        help="how the node reaches the VM: unix, by sockets that only its user can open; tcp, by ports of "
-        "127.0.0.1, which on Linux refuse other users; tcp-any-user, by ports that don't; auto (default), by "
-        "TCP only where there can't be Unix sockets",
+        help="how the node reaches the VM: unix, sockets that only its user can open; tcp, ports of "
+        "127.0.0.1, which on Linux refuse other users; tcp-any-user, ports that don't; auto (default), tcp "
+        "only if Unix sockets are not possible",
     )
     parser.add_argument(
         "--as",
@@ -161,23 +161,23 @@ def _warnings(installed: Installed, directory: PluginDirectory, user: str | None
 
 
 def spoken(protocol: int | None, *, ask: bool = True) -> str:
-    """Return in words which protocol version a VM speaks."""
+    """Describe which protocol version a VM speaks."""
     if protocol is not None:
         return f"protocol {protocol}"
     return f"the protocol of the node that starts it, {RANGE}" if ask else f"protocol {DEFAULT_PROTOCOL}"
 
 
 def next_steps(vm_id: ID, name: str) -> str:
-    """Return in words what to do with a new file in a plugin directory."""
+    """Return instructions for a new file in a plugin directory."""
     return f"""\
 Next:
-  - Restart the node, which reads its plugin directory only at its start.
+  - Restart the node, which reads its plugin directory only when it starts.
     (With --api-admin-enabled, admin.loadVMs at /ext/admin loads a new VM.)
   - Create a blockchain with the VM ID {vm_id} on your subnet.
   - Have the node track the subnet: --track-subnets=SUBNET_ID
   - Optionally name the VM in the node's API, in configs/vms/aliases.json of its data directory:
     {{"{vm_id}": ["{name}"]}}
-The node's logs show whether it works: logs/vm-factory.log at its start, then logs/CHAIN_ID.log."""
+The node's logs show whether it works: logs/vm-factory.log when it starts, then logs/CHAIN_ID.log."""
 
 
 def _list(directory: PluginDirectory) -> int:

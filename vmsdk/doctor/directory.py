@@ -42,7 +42,7 @@ def aliases(directory: Path) -> dict[str, ID]:
 
 
 def vm_of(path: Path, known: Mapping[str, ID]) -> ID | None:
-    """Return the VM that a node takes the file for; None if it is none. *known* are aliases."""
+    """Return the VM ID that a node derives from the file's name, or None. *known* are aliases."""
     name = stem(path.name)
     try:
         return known.get(name) or ID.from_string(name)
@@ -202,7 +202,7 @@ class PluginFolder:
 
 
 def wrong_name(file: PluginFile) -> Finding:
-    """Return what to do with a file whose name is not a VM's."""
+    """Return the cure for a file whose name is not a VM ID."""
     path, name = file.path, stem(file.path.name)
     node = _NO_START.format(name)
     executable = file.mode is not None and file.mode & 0o111 != 0

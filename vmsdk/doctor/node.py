@@ -1,4 +1,4 @@
-"""A node at hand: an executable, a running process, or the URL of its API."""
+"""An available node: an executable, a running process, or the URL of its API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vmsdk.runtime.release import Command, Release
 _TIMEOUT_S = 10.0
 LIMITS = ("NOFILE", "NPROC", "AS", "DATA", "STACK", "FSIZE", "CPU", "CORE", "MEMLOCK")
 """What a plugin inherits from its node, as in `resource.RLIMIT_…`."""
-# Becomes another user's program. In a session of its own, since a program that shares root's
+# Becomes another user's program. In its own session, since a program that shares root's
 # terminal can type into it.
 _BECOME = """
 import os, sys

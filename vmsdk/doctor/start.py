@@ -478,7 +478,7 @@ class Start:
         cure = (
             "its output shows why"
             if output
-            else f"it prints nothing: start it by hand, with an empty environment: env -i {self._where}"
+            else f"it prints nothing: start it yourself, with an empty environment: env -i {self._where}"
         )
         what = f"it ends {when} with {how}"
         if not exit_code:
@@ -491,7 +491,7 @@ class Start:
         self._find("error", "exits", what, cure, tail(output), node)
 
     def _hangs(self, what: str, code: str, node: str) -> None:
-        """Report a plugin that lives and does nothing, with the stack if it can be had."""
+        """Report a plugin that runs but does nothing, with the stack if possible."""
         _abort(self._process)
         self._process.kill()
         lines = stack(self._output())

@@ -1,4 +1,4 @@
-"""What a plugin's output says about why it failed."""
+"""Explains from a plugin's output why it failed."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ _SYMPTOMS = tuple(
 
 
 class Diagnosis(NamedTuple):
-    """What the output says."""
+    """An explanation of the output."""
 
     code: str
     what: str
@@ -251,7 +251,7 @@ class Diagnosis(NamedTuple):
 
 
 def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | None:
-    """Return what *output* says, or None if it says nothing known. *python* runs the plugin."""
+    """Return an explanation of *output*, or None if it is not known. *python* runs the plugin."""
     # Logs may have a traceback in one line.
     lines = [part for line in output for part in line.replace("\\n", "\n").split("\n")]
     lines = [line[:_LONGEST_LINE].replace(" (its log has the traceback)", "") for line in lines]

@@ -1,3 +1,1 @@
-"""The node's side of the plugin protocol, in Python: to develop VMs against, and to test them
-with.
-"""
+"""The node's side of the plugin protocol, in Python, for developing and testing VMs."""

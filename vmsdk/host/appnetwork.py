@@ -281,7 +281,7 @@ class AppNetwork:
             self._deliver(delivery)
 
     def close(self) -> None:
-        """Stop delivering. Harmless when repeated."""
+        """Stop delivering. Idempotent."""
         with self._lock:
             self._closed = True
             self._waiting.clear()

@@ -209,8 +209,7 @@ class Chain(Consensus):
         self.set_state(State.NORMAL_OP)
 
     def shutdown(self) -> None:
-        """Stop asking for events and shut the VM down, within a node's time limit. Harmless when
-        repeated.
+        """Stop asking for events and shut the VM down, within a node's time limit. Idempotent.
 
         If the VM fails or hangs, that is logged: a node then stops the process.
         """

@@ -1,6 +1,5 @@
-"""Steers a chain by hand: when blocks are made, what time it is, who validates, what fails.
-
-The names are those of anvil, which Ethereum developers use, where they fit.
+"""Manual control of a chain: makes blocks, sets the clock and the validators, injects failures.
+Where possible, names follow anvil, Ethereum's development node.
 """
 
 from __future__ import annotations
@@ -74,7 +73,8 @@ class _Snapshot:
 
 
 class Control:
-    """Makes the blocks of a chain, and does what developers ask for. Outlives the VM's processes.
+    """Makes the blocks of a chain, and carries out developers' requests. Outlives the VM's
+    processes.
 
     *clock* is that of the VM, None if it can't be set. *restart* ends the process, by SIGKILL if
     true, and starts another; it returns at once. Each process is announced by `prepare`, `begin`
@@ -143,7 +143,7 @@ class Control:
             thread.start()
 
     def end(self) -> None:
-        """Make no more blocks: the process is about to end. Harmless when repeated."""
+        """Make no more blocks: the process is about to end. Idempotent."""
         with self._changed:
             host, self._host = self._host, None
             self._changed.notify_all()
@@ -187,7 +187,7 @@ class Control:
         return made
 
     def set_automine(self, on: bool) -> None:
-        """Make a block whenever the VM has work, as at first, or don't."""
+        """Choose whether a block is made whenever the VM has work; at first, it is."""
         with self._changed:
             self._automine = on
             self._changed.notify_all()
@@ -197,7 +197,9 @@ class Control:
         return self._automine
 
     def set_interval_mining(self, seconds: float) -> None:
-        """Make a block each *seconds* if the VM has work, and automine no more; 0 ends that."""
+        """Make a block every *seconds* if the VM has work, instead of automining; 0 turns this
+        off.
+        """
         if not 0 <= seconds <= threading.TIMEOUT_MAX:
             raise ChainMisused(f"seconds is a number from 0 on, not {seconds:g}")
         with self._changed:
@@ -207,14 +209,14 @@ class Control:
             self._changed.notify_all()
 
     def get_interval_mining(self) -> float:
-        """Return the seconds between blocks; 0 if they are not made by time."""
+        """Return the seconds between blocks; 0 if interval mining is off."""
         return self._interval_s
 
     def propose(self, parent: ID | None = None) -> Block:
         """Build and verify a block, but don't decide it.
 
         Without *parent* it is built on the preferred block and becomes the preferred one; on
-        another *parent* it competes with the children of that.
+        another *parent* it competes with that block's children.
         """
         chain = self._chain()
         with chain.engine.lock:
@@ -284,7 +286,7 @@ class Control:
     # State ----------------------------------------------------------------------------------------
 
     def snapshot(self) -> int:
-        """Keep the database, the VM's files and the time. Returns a number for `revert`."""
+        """Save the database, the VM's files and the time. Returns a number for `revert`."""
         if len(self._snapshots) >= MAX_SNAPSHOTS:
             raise ChainMisused(f"there are {MAX_SNAPSHOTS} snapshots: revert to one, or start dev again")
         host = self._running()
@@ -349,7 +351,7 @@ class Control:
     # Peers ----------------------------------------------------------------------------------------
 
     def connect_peer(self, peer: NodeID) -> None:
-        """Connect a peer, which is silent."""
+        """Connect a peer, which sends nothing."""
         self._chain().connect(Peer(peer))
 
     def disconnect_peer(self, peer: NodeID) -> None:
@@ -371,7 +373,7 @@ class Control:
             raise ChainMisused(f"the VM responded with an error: {error}") from None
 
     def sent_messages(self) -> list[SentGossip | SentRequest]:
-        """Return what this process of the VM has sent to peers on its own account."""
+        """Return the messages that this process of the VM has sent to peers unasked."""
         return [each for each in self._running().services.app_sender.sent if isinstance(each, _SENT)]
 
     # Inside ---------------------------------------------------------------------------------------

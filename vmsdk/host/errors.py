@@ -107,7 +107,7 @@ class CallFailed(HostError):
 
 
 class InvalidResponse(CallFailed):
-    """The VM's response is one that a node refuses: a short ID, no timestamp, ..."""
+    """A node would refuse the VM's response: a short ID, no timestamp, ..."""
 
     def __init__(self, method: str, details: str) -> None:
         super().__init__(method, "OK", details)

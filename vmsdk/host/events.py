@@ -103,7 +103,7 @@ class Notifier:
             self._wake()
 
     def stop(self) -> None:
-        """Cancel the call and wait for the end of the loop. Harmless when repeated."""
+        """Cancel the call and wait for the end of the loop. Idempotent."""
         with self._condition:
             self._stopping = True
             self._wake()

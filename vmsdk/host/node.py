@@ -208,7 +208,7 @@ class Host:
     # Stop -----------------------------------------------------------------------------------------
 
     def stop(self) -> int | None:
-        """Stop like a node. Returns the exit code of the process. Harmless when repeated."""
+        """Stop like a node. Returns the exit code of the process. Idempotent."""
         self._stopping.set()
         if self._chain is not None:
             self._chain.shutdown()

@@ -250,8 +250,7 @@ class PluginProcess:
         return self._process is not None and not self._exited.is_set()
 
     def stop(self) -> int | None:
-        """Stop the process like a node: SIGTERM, 5 s, SIGKILL. Returns the exit code. Harmless when
-        repeated.
+        """Stop the process like a node: SIGTERM, 5 s, SIGKILL. Returns the exit code. Idempotent.
 
         On Windows, which has no SIGTERM, the process is killed at once.
         """
@@ -276,7 +275,7 @@ class PluginProcess:
     def _join(self) -> None:
         for thread in self._threads:
             thread.join(_LAST_OUTPUT_TIMEOUT_S)
-        # A grandchild may hold a pipe open for ever.
+        # A grandchild may hold a pipe open forever.
         self._give_up.close()
         for thread in self._threads:
             thread.join()

@@ -117,6 +117,6 @@ class LoopbackServer:
         self._server.start()
 
     def stop(self, grace_s: float | None = None) -> None:
-        """Stop at once, or give running calls up to *grace_s* to end. Harmless when repeated."""
+        """Stop at once, or give running calls up to *grace_s* to end. Idempotent."""
         self._server.stop(grace_s).wait()
         self._pool.shutdown(wait=True)

@@ -125,14 +125,14 @@ class NodeServices:
         return self
 
     def stop(self) -> None:
-        """Stop the servers and wait for messages under way to the VM. Harmless when repeated."""
+        """Stop the servers and wait for messages under way to the VM. Idempotent."""
         self.stop_servers()
         self.network.join()
         if self._owns_disk:
             self.disk.close()
 
     def stop_servers(self) -> None:
-        """Stop both servers at once, as a node does after `Shutdown`. Harmless when repeated."""
+        """Stop both servers at once, as a node does after `Shutdown`. Idempotent."""
         self.network.close()
         self._database_server.stop()
         self._server.stop()

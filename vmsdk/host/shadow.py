@@ -1,7 +1,7 @@
 """A second process of a VM, which gets each accepted block and each message as a peer does.
 
-A VM must come to the same state on every node. The shadow runs under another hash seed, time zone
-and locale, and a little later, so that a VM that depends on any of these comes to another state.
+A VM must arrive at the same state on every node. The shadow runs with another hash seed, time zone
+and locale, and a little later, so a VM that depends on any of these arrives at a different state.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ NODE_ID = NodeID(b"the VM's shadow".ljust(20, b"."))
 _ELSEWHERE = "another hash seed, time zone and locale"
 
 MAX_WAITING_BLOCKS = 1_024
-"""With more, the VM waits for its shadow, once that has started."""
+"""With more blocks waiting, the VM waits for its shadow, once the shadow has started."""
 
 # Writes outside of blocks, such as pruning, happen at other times in the shadow. So a difference
-# counts if it is still there after so many blocks, or after a pause.
+# counts if it is still there after this many blocks, or after a pause.
 PATIENCE_BLOCKS = 2
 PAUSE_S = 2.0
 
@@ -101,7 +101,7 @@ class Shadow:
         self._thread.start()
 
     def block(self, block: Block) -> None:
-        """Note what an accepted block has changed, for the shadow to come to the same."""
+        """Record what an accepted block has changed, to compare with the shadow."""
         if not self._stopping.is_set():
             self._has_followed = True
             changed = {key: now for key, (_, now) in self._changes.take().items()}

@@ -116,7 +116,7 @@ class SQLiteDatabase:
             self._connection.backup(other._connection)
 
     def close(self) -> None:
-        """Close the file; later use raises. Harmless when repeated."""
+        """Close the file; later use raises. Idempotent."""
         with self._lock:
             self._connection.close()
 
@@ -243,7 +243,7 @@ class Recording:
             return set(self._written)
 
     def stop(self) -> None:
-        """Record no more. Harmless when repeated."""
+        """Record no more. Idempotent."""
         with self._space.database._lock:
             if self in self._space._recordings:
                 self._space._recordings.remove(self)
@@ -299,7 +299,7 @@ class SnapshotIterator:
         return pairs
 
     def release(self) -> None:
-        """Make writers forget this iterator. Harmless when repeated."""
+        """Make writers forget this iterator. Idempotent."""
         with self._space.database._lock:
             self._space.database._iterators.get(self._space.name, set()).discard(self)
             self._kept = {}

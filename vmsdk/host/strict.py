@@ -1,4 +1,4 @@
-"""Checks what a network asks of a VM, but what a VM that runs alone can do without."""
+"""Checks the rules that matter on a network, but go unnoticed while a VM runs alone."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 MAX_BLOCK_BYTES = MAX_MESSAGE_BYTES - 64 * 1024
 
 MAX_UNASKED_BLOCKS = 100
-"""So many blocks in a row, without a request or message in between, ..."""
+"""This many blocks in a row, without a request or message in between, ..."""
 UNASKED_S = 10.0
-"""... within so many seconds look like work that never ends."""
+"""... within this many seconds look like work that never ends."""
 
 QUIET_S = 0.5
-"""After an accept, a VM may write in the background for so long, to prune for example."""
+"""After an accept, a VM may write in the background for this long, for example to prune."""
 
 # Reading a block back makes the VM load it, so only some accepted ones are read.
 _EACH_BLOCK_UP_TO = 8

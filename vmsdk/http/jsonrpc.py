@@ -62,10 +62,9 @@ class JSONRPC:
     two parts of a name: Ethereum's clients expect `_`, as in `eth_blockNumber`.
 
     Plain methods run in a thread, so they may use the node's database and `Context.lock`; `async`
-    methods run on the event loop and must not block it. Raise `JSONRPCError` to respond with an
-    error of your own. `NotFound`, `InvalidBlock` and `Refused` (such as `chain.Invalid`) become
-    -32000 with their text. Any other exception is a bug: the client gets -32603, and the log a
-    traceback.
+    methods run on the event loop and must not block it. Raise `JSONRPCError` to respond with your
+    own error. `NotFound`, `InvalidBlock` and `Refused` (such as `chain.Invalid`) become -32000 with
+    their text. Any other exception is a bug: the client gets -32603, and the log a traceback.
 
     Parameters are an array, an object (names match regardless of case and underscores), or an array
     of one object. Annotations of JSON types (`str`, `int`, `float`, `bool`, `list`, `dict`, `None`

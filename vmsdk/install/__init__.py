@@ -1,4 +1,4 @@
-"""Writes the file in a plugin directory by which a node starts a VM; lists and removes it."""
+"""Writes, lists and removes the files in a plugin directory that start VMs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bundle: a VM with all that it imports, in one file for the plugin directory.
+"""A bundle: a VM and everything that it imports, in one file for the plugin directory.
 
 The file is a shell script with an archive behind it. At its first start on a machine it unpacks
 itself into a folder of the user's, and then starts the VM from there as a launcher does. A node
@@ -198,7 +198,7 @@ def bundle(
     name: str | None = None,
     user: str | None = None,
 ) -> Bundle:
-    """Write the VM *target*, with all that it imports, into one file that a node can start.
+    """Write the VM *target*, and everything that it imports, into one file that a node can start.
 
     The file is *output*, or is in the folder *output* (by default, the current one) under the VM's
     ID, as in *plugin_dir*. The packages are those that are installed for this Python, in their

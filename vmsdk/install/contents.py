@@ -250,7 +250,7 @@ def _parse(file: Path) -> ast.AST:
             warnings.simplefilter("ignore")  # they are shown when the module is imported
             return ast.parse(file.read_bytes(), str(file))
     except (SyntaxError, ValueError):
-        return ast.Pass()  # likewise
+        return ast.Pass()  # the same
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:

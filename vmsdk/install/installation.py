@@ -65,9 +65,9 @@ def install(
     environment: Mapping[str, str] | None = None,
     user: str | None = None,
 ) -> Installed:
-    """Write the file in *plugin_dir* by which a node starts the VM *target*.
+    """Write the file in *plugin_dir* that a node runs to start the VM *target*.
 
-    The VM's ID derives from *name*, by default the `name` of its class. The protocol version is
+    The VM's ID is derived from *name*, by default the `name` of its class. The protocol version is
     *protocol*, or that of the node executable *node*, which is asked now. By default the VM asks
     the node that starts it, or speaks `vmsdk.protocol.DEFAULT_PROTOCOL` if *ask_parent* is false.
     *memory_limit_bytes* limits the process's data, *log_level* is the lowest level that it logs,
@@ -130,7 +130,7 @@ def install(
 
 
 def uninstall(name: str, plugin_dir: Path) -> Path:
-    """Remove the file by which nodes start the VM called *name*, and return its path.
+    """Remove the file that starts the VM called *name*, and return its path.
 
     A node that runs the VM keeps running it until the node restarts. Raises `InstallError` or
     `InvalidInput`.

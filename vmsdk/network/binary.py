@@ -1,4 +1,4 @@
-"""The node's binary: where it is, and what it speaks."""
+"""The node's executable: its location, and the protocol that it speaks."""
 
 from __future__ import annotations
 

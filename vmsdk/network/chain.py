@@ -1,4 +1,4 @@
-"""Chains: what one is made from, the plugin that runs it, and one as the nodes serve it."""
+"""Chains: their targets, the plugins that run them, and how the nodes serve them."""
 
 from __future__ import annotations
 

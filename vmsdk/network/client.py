@@ -36,8 +36,8 @@ class JSONRPCClient:
     def call(self, method: str, /, *positional: object, **named: object) -> Any:
         """Return the call's result as JSON gives it. Parameters are either positional or named.
 
-        Raises `CallFailed` if the method returns an error, `NodeUnreachable` if nobody responds in
-        JSON-RPC: the node is down, or serves nothing at the URL.
+        Raises `CallFailed` if the method returns an error, `NodeUnreachable` if there is no
+        JSON-RPC response: the node is down, or serves nothing at the URL.
         """
         if positional and named:
             raise TypeError(f"{method}: JSON-RPC parameters are either positional or named, not both")

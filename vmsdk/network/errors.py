@@ -1,4 +1,4 @@
-"""What goes wrong with local networks."""
+"""The errors of local networks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PluginFailed(NetworkError):
     """A node could not register a plugin, or could not create or run its chain."""
 
     def __init__(self, what: str, reason: str, lines: Sequence[str], log: Path) -> None:
-        """`what` says what failed, `reason` is the node's, `lines` are from the file `log`."""
+        """`what` names what failed, `reason` is the node's, `lines` are from the file `log`."""
         self.reason = reason
         self.lines = tuple(lines)
         super().__init__(with_lines(f"{what}: {reason}", lines, log))

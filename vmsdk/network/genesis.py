@@ -10,7 +10,7 @@ from vmsdk.bls import PUBLIC_KEY_BYTES
 from vmsdk.network.wallet import Validator
 
 NETWORK_ID = 88888
-"""One that nodes have no genesis for."""
+"""A network for which nodes have no built-in genesis."""
 SAMPLE = 20
 """How many units of weight a node asks about each block (its flag `snow-sample-size`)."""
 

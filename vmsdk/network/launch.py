@@ -1,4 +1,4 @@
-"""One start of a node: its command line, and how far it has come since."""
+"""One start of a node: its command line and its progress."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class Launch:
             raise logs.node_death(self.name, self.process.exit_code, main, output, self._path("main"))
 
     def too_late(self, chains: Iterable[ChainRecord], timeout_s: float) -> NetworkError:
-        """What to raise if the node or one of the chains isn't ready after `timeout_s`."""
+        """The error if the node or one of the chains isn't ready after `timeout_s`."""
         for chain in chains if self.uri and self.has_primary_network() else ():
             if not self.runs(chain):
                 lines = self._since_start(chain.name)[-logs.SHOWN_LINES :]

@@ -356,7 +356,7 @@ class LocalNetwork:
         return validators
 
     def _stopped(self, nodes: list[Node]) -> list[Node]:
-        """Stop the nodes: one that creates a chain while it gets validators may wait for ever."""
+        """Stop the nodes: one that creates a chain while it gets validators may wait forever."""
         self.stop()
         return nodes
 

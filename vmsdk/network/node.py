@@ -247,7 +247,7 @@ class Node:
         return True
 
     def too_late(self, timeout_s: float) -> NetworkError:
-        """What to raise if it isn't ready after `timeout_s`."""
+        """The error if it isn't ready after `timeout_s`."""
         return self._started().too_late(self._store.load().chains, timeout_s)
 
     def _started(self) -> Launch:

@@ -90,7 +90,9 @@ class Transaction:
 
     raw: bytes
     change: tuple[UTXO, ...]
-    """What it leaves, for a next one to spend before the P-chain has even seen this one."""
+    """Its change, which the next transaction can spend before the P-chain has even seen this
+    one.
+    """
 
     @property
     def id(self) -> ID:

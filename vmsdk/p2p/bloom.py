@@ -19,7 +19,7 @@ _MASK = (1 << 64) - 1
 
 
 class Filter:
-    """A set of 64-bit hashes that may contain more than was added. Not safe for threads."""
+    """A set of 64-bit hashes that may contain more than was added. Not thread-safe."""
 
     def __init__(self, seeds: Sequence[int], entries: bytes) -> None:
         self._seeds = tuple(seeds)

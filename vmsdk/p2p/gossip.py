@@ -1,8 +1,8 @@
 """Gossip: spreads the items of a set, such as a mempool's transactions, to all nodes of a chain.
 
 New items are pushed to validators at once, and again from time to time while they stay in the set.
-Once a second, one validator is asked for what this node lacks: the request holds a Bloom filter of
-what it has. The messages are those of AvalancheGo's `network/p2p/gossip`.
+Once a second, the node asks one validator for missing items; the request holds a Bloom filter of
+the items that it has. The messages are those of AvalancheGo's `network/p2p/gossip`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from vmsdk.p2p.throttler import SlidingWindow, throttled
 from vmsdk.timestamp import Timestamp
 
 TARGET_MESSAGE_BYTES = 64 * 1024
-"""Items are added to a message up to this size; a larger item gets a message of its own."""
+"""Items are added to a message up to this size; a larger item gets its own message."""
 STOP_TIMEOUT_S = 5.0
 PUSH_DELAY_S = 0.005
 """How long a new item waits for others to share its message."""
@@ -77,7 +77,7 @@ class Items(Protocol):
 
 
 class Gossip(Handler):
-    """Gossips *items* with the peers of *network*, from `start` to `stop`, in a thread of its own.
+    """Gossips *items* with the peers of *network*, from `start` to `stop`, in its own thread.
 
     *id_of* returns the ID of an item, which may be any bytes. An item is pushed again from time to
     time while *is_wanted*, which is `Items.has` by default, is true of its ID.
@@ -101,7 +101,7 @@ class Gossip(Handler):
         self._log = network.ctx.log
         self._handler_id = handler_id
         self._client = network.client(handler_id)
-        # Not held while *items* is called, which may call `added` with a lock of its own held.
+        # Not held while *items* is called, which may call `added` with its own lock held.
         self._lock = threading.Lock()
         self._new = _Queue()
         self._pushed = _Queue()
@@ -280,7 +280,9 @@ class Gossip(Handler):
                     self._pushed.put(item_id, raw, now)
 
     def _push(self, batch: list[bytes], nodes: int, stake_percent: int) -> None:
-        """Push to *nodes* validators and those with most stake; to peers if there are none."""
+        """Push to *nodes* validators and those with the most stake; without validators, to
+        peers.
+        """
         if self._is_alone():
             return
         own_id = self._network.ctx.node_id
@@ -297,7 +299,7 @@ class Gossip(Handler):
             self._log.debug("can't push gossip: %s", error)
 
     def _pull(self) -> None:
-        """Ask a validator for what this node lacks; a peer if there are no validators."""
+        """Ask a validator for missing items, or a peer if there are no validators."""
         if self._is_alone():
             return
         own_id = self._network.ctx.node_id

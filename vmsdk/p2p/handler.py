@@ -1,4 +1,4 @@
-"""Handlers: what a VM does with the messages of one protocol."""
+"""Handlers of the messages of one protocol."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SIGNATURE_REQUEST = 2
 class Handler(Interface):
     """Handles the requests and the gossip of one protocol. By default it refuses all of them.
 
-    Up to two messages are handled at the same time, beside the engine and without `Context.lock`. A
-    peer may send any bytes.
+    Up to two messages are handled at the same time, in parallel with the engine and without
+    `Context.lock`. A peer may send any bytes.
     """
 
     def app_request(self, node_id: NodeID, deadline: Timestamp, request: bytes) -> bytes:

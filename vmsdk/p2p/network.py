@@ -22,7 +22,7 @@ REQUEST_IDS = 1 << 32
 
 
 class Network:
-    """The handlers and the pending requests of one chain. Safe to use from several threads.
+    """The handlers and the pending requests of one chain. Thread-safe.
 
     Its methods `connected` to `app_gossip` are those of a `ChainVM`, which calls them; `Networked`
     does so for you.
@@ -39,7 +39,8 @@ class Network:
         self._lock = threading.Lock()
         self._handlers: dict[int, Handler] = {}
         self._pending: dict[int, Future[bytes]] = {}
-        # Go's library uses odd IDs, and leaves the even ones to VMs that send requests beside it.
+        # Go's library uses odd IDs, and leaves the even ones to VMs that also send requests without
+        # it.
         self._next_request_id = 1
         self._closed = False
 
@@ -145,7 +146,7 @@ class Network:
 
 
 class Client:
-    """Sends requests and gossip to one handler of the peers. Safe to use from several threads."""
+    """Sends requests and gossip to one handler of the peers. Thread-safe."""
 
     def __init__(self, network: Network, handler_id: int) -> None:
         self._network = network
@@ -189,7 +190,7 @@ class Networked(ChainVM):
 
     @cached_property
     def network(self) -> Network:
-        """Made at its first use, from `self.ctx`."""
+        """Created on first use, from `self.ctx`."""
         return Network(self.ctx)
 
     def connected(self, node_id: NodeID, version: NodeVersion) -> None:

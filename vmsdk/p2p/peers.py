@@ -19,7 +19,7 @@ RETRY_S = 5.0
 
 
 class Peers:
-    """The connected nodes that track this chain's subnet, this node included. Safe for threads."""
+    """The connected nodes that track this chain's subnet, this node included. Thread-safe."""
 
     def __init__(self) -> None:
         self._versions: dict[NodeID, NodeVersion] = {}
@@ -49,7 +49,7 @@ class Peers:
 
 
 class Validators:
-    """The validators of this chain's subnet, by the P-chain's current height. Safe for threads.
+    """The validators of this chain's subnet, by the P-chain's current height. Thread-safe.
 
     The set is fetched at its first use, and again when it is *max_age_s* old. If the node can't
     provide it, the old set stays. It is empty on networks without sybil protection.
@@ -86,7 +86,9 @@ class Validators:
         return random.sample(node_ids, min(limit, len(node_ids)))
 
     def top(self, percent: int) -> list[NodeID]:
-        """The validators with most stake that together hold *percent* of it, connected or not."""
+        """The validators with the most stake that together hold *percent* of it, connected or
+        not.
+        """
         weights = self._current()
         target = -(-sum(weights.values()) * percent // 100)
         chosen = []

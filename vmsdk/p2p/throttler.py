@@ -20,7 +20,7 @@ class SlidingWindow:
     """Counts each peer's messages over the last *period_s* seconds, as Go's library does.
 
     The count is that of the current period plus the part of the last period's that still overlaps.
-    *limit* may be a function, for a limit that changes. Safe to use from several threads.
+    *limit* may be a function, for a limit that changes. Thread-safe.
     """
 
     def __init__(

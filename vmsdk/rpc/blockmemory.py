@@ -1,4 +1,6 @@
-"""The blocks that vmsdk remembers, so that authors need not and a decision costs no read."""
+"""The blocks that vmsdk keeps in memory, so that a decision needs no read, nor code of the
+author's.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +107,7 @@ class BlockMemory(ChainView):
         return block_id, self._verified[block_id] if is_verified else block
 
     def remember_verified(self, block_id: bytes, block: Block) -> None:
-        """*block* is valid, and will be accepted or rejected."""
+        """Record that *block* is valid, and will be accepted or rejected."""
         self._verified[block_id] = block
         self._objects.pop(block_id, None)
 
@@ -116,16 +118,16 @@ class BlockMemory(ChainView):
         self._objects.pop(block_id, None)
 
     def prefer(self, block_id: bytes) -> None:
-        """The node prefers this block."""
+        """Record that the node prefers this block."""
         self._preferred_id = block_id
 
     def accepted(self, block_id: bytes, block: Block) -> None:
-        """*block* was accepted."""
+        """Record that *block* was accepted."""
         self.forget(block_id)
         self._last_accepted = block_id, block
 
     def forget(self, block_id: bytes) -> None:
-        """The block was decided."""
+        """Record that the block was decided."""
         self._verified.pop(block_id, None)
         self._objects.pop(block_id, None)
 

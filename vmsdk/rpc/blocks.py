@@ -159,7 +159,7 @@ class Blocks:
         return response
 
     def _status(self, block: Block) -> vm_pb2.Status.ValueType:
-        """What became of *block*, for nodes of protocol 35."""
+        """The status of *block*, for nodes of protocol 35."""
         if block.height > self._blocks.last_accepted_height:
             return vm_pb2.STATUS_PROCESSING
         try:

@@ -42,7 +42,7 @@ class Servicer(Protocol):
 
 
 class Dispatcher:
-    """Makes gRPC handlers of plain methods from request to response."""
+    """Makes gRPC handlers from plain methods that take a request and return a response."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

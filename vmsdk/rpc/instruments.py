@@ -1,4 +1,4 @@
-"""What vmsdk measures of a chain's RPCs, blocks and HTTP requests."""
+"""The metrics of a chain's RPCs, blocks and HTTP requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Instruments:
     def __init__(self, blocks: BlockMemory) -> None:
         self._memory = blocks
         self.tracer: Tracer | None = None
-        """What makes traces, if they are on."""
+        """Creates traces, if tracing is on."""
         self.rpcs = Durations("rpc_duration_seconds", "Time from a call's start to its response", "method")
         self.rpc_errors = Counts(
             "rpc_errors_total",

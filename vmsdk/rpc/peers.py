@@ -26,7 +26,7 @@ _NO_DEADLINE = Timestamp(MAX_SECONDS)
 
 
 class Peers:
-    """Passes what peers do to the VM, and contains the VM's faults."""
+    """Passes peers' connections and messages to the VM, and contains the VM's faults."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

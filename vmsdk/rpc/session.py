@@ -140,7 +140,7 @@ class Session:
                 call("shutdown", self.vm.shutdown)
 
     def serve_http(self, app: Any, *, prefix: str | None) -> str:
-        """Serve an HTTP app of the author's on a server of its own; returns its address for the
+        """Serve an HTTP app of the author's on its own server; returns its address for the
         node.
 
         Raises `TypeError` for a value that is not an app, and whatever the app's start-up raises.
@@ -158,7 +158,7 @@ class Session:
             return self._http.serve(app, prefix=prefix)
 
     def disconnect(self) -> None:
-        """Stop HTTP and let go of the node. Harmless when repeated."""
+        """Stop HTTP and close the connection to the node. Idempotent."""
         try:
             if self._http is not None:
                 self._http.close()
@@ -166,9 +166,7 @@ class Session:
             self.cut_off()
 
     def cut_off(self) -> None:
-        """End every call to the node, and refuse later ones. Harmless when repeated; from any
-        thread.
-        """
+        """End every call to the node, and refuse later ones. Idempotent and thread-safe."""
         self.stop_notifier()
         if self.node is not None:
             self.node.close()

@@ -39,7 +39,7 @@ _PYTHON = os.path.dirname(os.__file__) + os.sep
 
 
 class Watched:
-    """A piece of work under the watchdog's eyes, entered around it."""
+    """A context manager around a piece of work that the watchdog observes."""
 
     __slots__ = ("_calls", "_clock", "began_s", "name", "needs_lock", "reports", "thread")
 
@@ -62,7 +62,7 @@ class Watched:
 
 
 class Watchdog:
-    """A thread that reports work which takes long. Watching a call costs about a microsecond."""
+    """A thread that reports slow work. Watching a call costs about a microsecond."""
 
     def __init__(self, patience_s: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         """*patience_s* defaults to the environment's, else `PATIENCE_S`; 0 turns reports off.

@@ -1,4 +1,4 @@
-"""Brings what a plugin writes to the node's log: whole lines, in UTF-8, at once."""
+"""Sends a plugin's output to the node's log: in whole lines, in UTF-8, immediately."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 # A line that never ends is written in pieces of about this length, so that it doesn't fill the
 # memory, and isn't copied again at each write.
 MAX_PENDING_BYTES = 65_536
-# Control characters, C1 included, of which a client's text may have some: whoever reads the log in
-# a terminal would execute them.
+# Control characters, including C1. Text from clients may contain them, and the terminal in which
+# someone reads the log would execute them.
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|\xc2[\x80-\x9f]")
 
 

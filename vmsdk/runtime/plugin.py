@@ -86,7 +86,7 @@ def run(load: Callable[[], ChainVM], options: Options) -> None:
             return load()
         finally:
             if os.getpid() != pid:
-                os._exit(0)  # a child that the import forked: only the parent is a plugin
+                os._exit(0)  # a child that the import has forked: only the parent is a plugin
             # Python modules are still to be imported, even if the author's code removed their path.
             sys.path += [each for each in path if each not in sys.path]
             logs.reopen_descriptors()

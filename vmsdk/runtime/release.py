@@ -99,7 +99,7 @@ class Command:
         return _text(printed)
 
     def close(self) -> None:
-        """End the process. Harmless when repeated."""
+        """End the process. Idempotent."""
         if self._pid is None:
             return
         pid, self._pid = self._pid, None
@@ -128,7 +128,7 @@ class VersionQuestion:
         return Release.parse(self._command.output(timeout_s, lambda text: Release.parse(text) is not None))
 
     def close(self) -> None:
-        """End the process. Harmless when repeated."""
+        """End the process. Idempotent."""
         self._command.close()
 
 

@@ -1,4 +1,4 @@
-"""What a node's operator may set for a chain, also while it runs: its log and its traces."""
+"""The settings that an operator can change, even while the chain runs: logging and tracing."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Settings:
 
 
 def _say(level: int, text: str, *values: object) -> None:
-    """Log what became of a setting, whatever the log level: the operator looks for it."""
+    """Log the outcome of a change at any log level, because the operator looks for it."""
     line = _say.__code__.co_firstlineno
     _log.handle(_log.makeRecord(_log.name, level, __file__, line, text, values, None))
 

@@ -1,4 +1,4 @@
-"""Chooses the protocol version, which can't be negotiated: a node stops a plugin of another."""
+"""Chooses the protocol version. It can't be negotiated: a node stops a plugin with another one."""
 
 from __future__ import annotations
 

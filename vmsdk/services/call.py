@@ -77,7 +77,7 @@ class Pending(Generic[ResponseT]):
             raise node_error(self._path, error) from None
 
     def cancel(self) -> None:
-        """Give the response up. The node may execute the call all the same."""
+        """Give up on the response. The node may still execute the call."""
         self._future.cancel()
 
 

@@ -1,4 +1,4 @@
-"""What vmsdk measures of a chain's database."""
+"""The metrics of a chain's database."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class NotedCall(NamedTuple):
 
 
 NOTED_CALLS: ContextVar[list[NotedCall] | None] = ContextVar("NOTED_CALLS", default=None)
-"""Where to note calls of the database; None while nobody traces them."""
+"""Where to record calls of the database; None while they aren't traced."""
 MAX_NOTED = 1_000
-"""Calls that are noted of one call of the node, or request. Each becomes a span."""
+"""How many calls are recorded within one call of the node, or request. Each becomes a span."""
 
 
 class DatabaseMetrics:

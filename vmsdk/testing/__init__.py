@@ -1,4 +1,4 @@
-"""Checks of the plugin contract, and what authors test their VMs with.
+"""Tools for testing VMs, and the checks of the plugin contract.
 
 Names are imported from their modules when they are first used, so that this package needs neither
 pytest nor httpx.

@@ -43,7 +43,7 @@ NO_WORK = "no transaction: give --hook FILE or --request 'PATH JSON'"
 
 @dataclass
 class _Traits:
-    """What the checks have learned about the plugin."""
+    """What the checks have found out about the plugin."""
 
     builds_itself: bool | None = None
 
@@ -162,7 +162,7 @@ class Bench:
 
     @contextmanager
     def alone(self) -> Iterator[Host]:
-        """A chain in normal operation on a process of its own, which is killed at the end."""
+        """A chain in normal operation on its own process, which is killed at the end."""
         host = self.start()
         host.start()
         try:
@@ -218,7 +218,7 @@ class Bench:
         return [process for process in list(self._processes) if process.alive]
 
     def close(self) -> None:
-        """Kill the processes that still run, and close everything. Harmless when repeated."""
+        """Kill the processes that still run, and close everything. Idempotent."""
         for process in self.running:
             process.kill()
         self._processes.clear()
@@ -397,7 +397,7 @@ class Bench:
                         f"the plugin no longer responds to {method}",
                         sent=f"{method} with a deadline of {ALIVE_TIMEOUT_S:.0f} s",
                         got=error.code,
-                        node="it would report the chain as unhealthy, or wait for ever",
+                        node="it would report the chain as unhealthy, or wait forever",
                         cure="a bad request must not block or end the server",
                     ) from None
 

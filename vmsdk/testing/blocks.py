@@ -1,4 +1,4 @@
-"""The blocks that a test has seen, and what became of each."""
+"""The blocks that a test has seen, and their statuses."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Block:
 
     @property
     def status(self) -> str:
-        """What became of it: "processing", "accepted" or "rejected"; "built" or "parsed" if it was
-        never verified, "forgotten" if it was undecided at a restart.
+        """Its status: "processing", "accepted" or "rejected"; "built" or "parsed" if it was never
+        verified, "forgotten" if it was undecided at a restart.
         """
         return self._tree.status[self.id]
 
@@ -73,7 +73,7 @@ class BlockTree:
         return sorted(found, key=lambda block: block.height)
 
     def text(self, preferred: ID | None) -> str:
-        """Draw the tree, with what became of each block. *preferred* is marked."""
+        """Draw the tree with the status of each block. *preferred* is marked."""
         children: dict[ID, list[Block]] = {}
         for block in sorted(self.blocks.values(), key=lambda each: each.height):
             children.setdefault(block.parent_id, []).append(block)

@@ -57,13 +57,13 @@ _NANOSECONDS = 1_000_000_000
 
 
 class Chain:
-    """One chain on one node, which a test drives like the node's consensus.
+    """One chain on one node, which a test drives like the node's consensus engine.
 
     *vm* is the class of the VM, a function that makes one, or the command of a plugin. With
     *process*, a class runs as a plugin of its own process, as on a node; a command always does.
-    *genesis* and *upgrade* are bytes, text, or what becomes JSON. *issue* submits a transaction by
-    HTTP; without it, `submit` calls the VM's own method of that name. *fields* are those of
-    `vmsdk.host.config.ChainConfig`.
+    *genesis* and *upgrade* are bytes, text, or a value that is encoded as JSON. *issue* submits a
+    transaction by HTTP; without it, `submit` calls the VM's own method of that name. *fields* are
+    those of `vmsdk.host.config.ChainConfig`.
 
     As a context manager it starts, and stops like a node. Errors of the VM are those of
     `vmsdk.host.errors`.
@@ -114,7 +114,7 @@ class Chain:
         *summaries*.
         """
         if self._host is not None:
-            raise ChainMisused("the chain runs already: call restart()")
+            raise ChainMisused("the chain is already running: call restart()")
         options = {
             "database": self.disk,
             "chain_data_dir": self.data,
@@ -158,7 +158,7 @@ class Chain:
         self.in_process = not self._is_command
 
     def stop(self) -> None:
-        """Stop the VM like a node. Harmless when repeated."""
+        """Stop the VM like a node. Idempotent."""
         self._end(lambda host: host.stop())
 
     def kill(self) -> None:
@@ -392,7 +392,7 @@ class Chain:
                 break
         return found
 
-    # The surroundings -----------------------------------------------------------------------------
+    # The VM's environment -------------------------------------------------------------------------
 
     @property
     def time(self) -> float:
@@ -436,7 +436,7 @@ class Chain:
         process = self.host.process
         if not isinstance(process, LocalProcess):
             raise ChainMisused(
-                "the VM runs in a process of its own, so its object is out of reach: use its HTTP "
+                "the VM runs in its own process, so its object is out of reach: use its HTTP "
                 "interface, or mark the test as @pytest.mark.in_process"
             )
         return process.vm
@@ -538,7 +538,7 @@ class Chain:
 
             config, chain = self.host.config, self._chain
             if self.in_process:
-                chain.create_handlers()  # Late, since it takes longer than the rest of a start.
+                chain.create_handlers()  # Imported late, since it takes longer than the rest of a start.
             if chain.handlers_error is not None:
                 raise chain.handlers_error
             self._front = HTTPFront(config.protocol, config.identity.node_id)
@@ -558,7 +558,7 @@ class Chain:
     # For reports ----------------------------------------------------------------------------------
 
     def tree(self) -> str:
-        """Return the blocks as a tree of text, with what became of each."""
+        """Return the blocks as a tree, in text, with the status of each."""
         running = self._host if self.is_running else None
         return self._tree.text(None if running is None else running.chain.preference)
 

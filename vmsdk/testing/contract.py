@@ -1,4 +1,4 @@
-"""What a check of the plugin contract is, and what it finds."""
+"""The checks of the plugin contract: their definition and their findings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vmsdk.errors import VMError
 from vmsdk.protocol import PROTOCOLS
 
 Look: TypeAlias = Callable[[Any], None]
-"""Gets a `Bench`, which lies a floor above, and raises what it finds."""
+"""Takes a `Bench`, which is a floor above, and raises what it finds."""
 
 AREAS = (
     "handshake",

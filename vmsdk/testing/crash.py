@@ -1,4 +1,4 @@
-"""Runs a scenario again and again, with a crash of the VM at another moment each time."""
+"""Runs a scenario repeatedly, each time with a crash of the VM at a different point."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN_KEYS = 3
 
 
 class Inconsistent(AssertionError):
-    """After a crash at *point*, or without one (None), the chain is not what it must be."""
+    """The chain is inconsistent after a crash at *point*, or without a crash (None)."""
 
     def __init__(self, point: Point | None, reason: str, report: str = "") -> None:
         self.point = point
@@ -29,14 +29,14 @@ def crash_test(
     *,
     check: Callable[[Chain], object] = lambda chain: None,
 ) -> list[Point]:
-    """Run *scenario* once for each moment at which the VM can crash; returns these moments.
+    """Run *scenario* once for each point at which the VM can crash; returns these points.
 
     *make_chain* returns a new chain that is not started, like the fixture of that name. The VM
     crashes before and after each write to the database, and after each call of its node, the start
-    of the VM included. Then it is started again. The chain must have each block whose acceptance
-    had succeeded, and each block below its last one; a new VM that executes these blocks must have
-    stored the same; and *check* must pass, which may go on with the chain. Raises `Inconsistent`
-    for the first moment at which any of this fails.
+    of the VM included. Then it is started again. The chain must have each block that was accepted,
+    and each block below its last one; a new VM that executes these blocks must store the same data;
+    and *check* must pass, which may continue the chain. Raises `Inconsistent` for the first point
+    at which any of this fails.
     """
     with ExitStack() as resources:
         whole = resources.enter_context(make_chain())

@@ -1,4 +1,4 @@
-"""Steers a running `vmsdk dev` from Python."""
+"""Controls a running `vmsdk dev` from Python."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class DevClient:
         return reply["result"]
 
     def mine(self, blocks: int = 1, interval: float = 0) -> list[dict[str, Any]]:
-        """Make blocks now; the VM's clock moves by *interval* seconds in between."""
+        """Make blocks now, *interval* seconds apart by the VM's clock."""
         return list(self.call("dev_mine", blocks, interval))
 
     def set_automine(self, on: bool) -> None:
-        """Make a block whenever the VM has work, or don't."""
+        """Choose whether a block is made whenever the VM has work."""
         self.call("dev_setAutomine", on)
 
     def set_interval_mining(self, seconds: float) -> None:
-        """Make a block each *seconds*, and automine no more; 0 ends that."""
+        """Make a block every *seconds* instead of automining; 0 turns this off."""
         self.call("dev_setIntervalMining", seconds)
 
     def propose(self, parent: ID | None = None) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class DevClient:
         return int(self.call("dev_setTime", timestamp))
 
     def snapshot(self) -> str:
-        """Keep the chain's state. Returns the snapshot's number."""
+        """Save the chain's state. Returns the snapshot's number."""
         return str(self.call("dev_snapshot"))
 
     def revert(self, snapshot: str) -> None:
@@ -113,7 +113,7 @@ class DevClient:
         self.call("dev_setPChainHeight", height, minimum)
 
     def connect_peer(self, peer: NodeID) -> None:
-        """Connect a peer, which is silent."""
+        """Connect a peer, which sends nothing."""
         self.call("dev_connectPeer", str(peer))
 
     def disconnect_peer(self, peer: NodeID) -> None:

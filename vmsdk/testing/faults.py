@@ -24,7 +24,7 @@ DATABASE_WRITE = "database write"
 ENGINE_CALL = "engine call"
 SERVICE_CALL = "service call"
 _WRITES = {"Put", "Delete", "WriteBatch", "Apply"}
-# A held call goes on after this time, so that a forgotten release can't hang a test for ever.
+# A held call goes on after this time, so that a forgotten release can't hang a test forever.
 _MAX_HELD_S = 30.0
 _LOST = "the response was lost (injected)"
 _CANCELLED = "the node has cancelled the call (injected)"

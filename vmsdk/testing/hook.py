@@ -1,4 +1,4 @@
-"""How a chain under test is given transactions, which only its author knows how to make."""
+"""How a chain under test gets its transactions, which only its author knows how to make."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class _Context:
             return True
 
     def end(self) -> None:
-        """Call the callbacks: the call has ended or was cancelled. Harmless when repeated."""
+        """Call the callbacks: the call has ended or was cancelled. Idempotent."""
         with self._lock:
             callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
@@ -117,7 +117,7 @@ class LocalServer:
 class LocalChannel:
     """A channel to *server*. A call runs on the caller's thread.
 
-    Calls that are started with `future` run on a thread of their own if the server's methods may
+    Calls that are started with `future` run on their own thread if the server's methods may
     wait, else at once.
     """
 
@@ -133,7 +133,7 @@ class LocalChannel:
         return _LocalCall(self, path)
 
     def close(self) -> None:
-        """Cancel the running calls, and refuse later ones. Harmless when repeated."""
+        """Cancel the running calls, and refuse later ones. Idempotent."""
         with self._lock:
             self._closed = True
             running = list(self._running)
@@ -152,7 +152,7 @@ class LocalChannel:
                 self._running.discard(context)
                 closed = self._closed
             context.end()
-            if closed:  # Whatever the server says: nobody hears it.
+            if closed:  # Ignored, since nobody waits for the result.
                 raise ValueError(_CLOSED)
 
 
@@ -229,7 +229,7 @@ class LocalNodeServer(LoopbackServer):
         """Do nothing: channels call at any time."""
 
     def stop(self, grace_s: float | None = None) -> None:
-        """Accept no further channels. Harmless when repeated."""
+        """Accept no further channels. Idempotent."""
         self._open.pop(self.address, None)
 
 
@@ -290,7 +290,7 @@ class LocalProcess(PluginProcess):
         return was_alive
 
     def stop(self) -> int | None:
-        """End the VM's threads and its HTTP servers. Harmless when repeated."""
+        """End the VM's threads and its HTTP servers. Idempotent."""
         if self._server is None:
             return None
         with self._life:

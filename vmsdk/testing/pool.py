@@ -18,9 +18,9 @@ class SharedChain:
 
     def __init__(self, start: Callable[[Log], Host]) -> None:
         self.log: Log = lambda stream, line: None
-        """Gets the plugin's lines, for the check that uses it now."""
+        """Gets the plugin's output for the check that uses the chain now."""
         self.issue: Issue | None = None
-        """The hook's, which may know what it has sent to this chain."""
+        """The hook's function for this chain, which may remember what it has sent."""
         self.host = start(self._write)
 
     def _write(self, stream: str, line: str) -> None:

@@ -1,7 +1,5 @@
-"""The pytest plugin: the fixture `chain`, and what a failed test shows of it.
-
-pytest finds it by itself where vmsdk is installed. It imports nothing of vmsdk before a test asks
-for a chain.
+"""The pytest plugin: the fixture `chain`, and its report for a failed test. pytest finds the plugin
+automatically if vmsdk is installed. It imports nothing of vmsdk before a test asks for a chain.
 """
 
 from __future__ import annotations
@@ -24,10 +22,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--vm-process",
         action="store_true",
         default=None,
-        help="run each VM as a plugin, in a process of its own, instead of in pytest's",
+        help="run each VM as a plugin, in its own process, instead of in pytest's",
     )
     group.addoption("--vm-protocol", type=int, metavar="N", help="the version of the protocol to speak")
-    parser.addini("vm_process", "run each VM as a plugin in a process of its own", type="bool", default=False)
+    parser.addini("vm_process", "run each VM as a plugin in its own process", type="bool", default=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,13 +43,15 @@ def vm() -> Any:
 
 @pytest.fixture
 def genesis() -> Any:
-    """The genesis data: bytes, text, or what becomes JSON. Empty by default."""
+    """The genesis data: bytes, text, or a value that is encoded as JSON. Empty by default."""
     return b""
 
 
 @pytest.fixture
 def upgrade() -> Any:
-    """The chain's upgrade file: bytes, text, or what becomes JSON. Empty by default."""
+    """The chain's upgrade file: bytes, text, or a value that is encoded as JSON. Empty by
+    default.
+    """
     return b""
 
 

@@ -1,7 +1,6 @@
-"""A VM's class as a plugin: its process, and the line by which the test reaches the VM.
-
-On a node nobody but HTTP clients and peers can reach a VM. A test may also submit transactions and
-set the clock, over a connection that only its own process can make.
+"""A VM's class as a plugin process, with a connection from the test to the VM. On a node, only HTTP
+clients and peers can reach a VM. A test can also submit transactions and set the clock, over a
+connection that only its own process can make.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ CONNECT_TIMEOUT_S = 10.0
 
 
 class RemoteVM:
-    """The test's end of the line to a VM in a plugin process."""
+    """The test's end of the connection to a VM in a plugin process."""
 
     def __init__(self) -> None:
         self._key = os.urandom(_KEY_BYTES)
@@ -92,7 +91,7 @@ class RemoteVM:
         raise _error(kind, result)
 
     def close(self) -> None:
-        """Hang up. Harmless when repeated."""
+        """Hang up. Idempotent."""
         if self._line is not None:
             self._line.close()
         self._listener.close()
@@ -116,7 +115,7 @@ def _error(kind: str, text: str) -> Exception:
 
 
 def main(order: dict[str, Any]) -> None:
-    """Serve the VM that *order* names, and the line to the test. Runs in the plugin's process."""
+    """Serve the VM that *order* names, and the connection to the test, in the plugin's process."""
     if order["time_ns"] is not None:
         _set_time(order["time_ns"])
     found: Any = load_module(order["module"], order["file"])

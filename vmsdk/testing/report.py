@@ -1,4 +1,4 @@
-"""What a run of checks found: as text, as JUnit XML, as JSON."""
+"""The results of a run of checks, as text, JUnit XML or JSON."""
 
 from __future__ import annotations
 

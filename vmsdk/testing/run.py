@@ -1,4 +1,4 @@
-"""Runs checks, each in a thread of its own, and turns what they raise into verdicts."""
+"""Runs checks, each in its own thread, and turns what they raise into verdicts."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no SIGKILL
 
 
 class Verdict(enum.Enum):
-    """What became of a check."""
+    """The outcome of a check."""
 
     PASSED = "passed"
     VIOLATED = "violated"
@@ -87,7 +87,7 @@ def run_checks(
     """Run *checks*, *jobs* at a time, each on a fork of *bench*; returns their results in order.
 
     Checks that leave a chain as it was share it. One that fails on a chain that others have used is
-    run again on a chain of its own, and only that counts.
+    run again on its own chain, and only that counts.
 
     A plugin that takes longer than *timeout_s* in one check (slow ones: 5 times that) or has more
     memory than *memory_limit_bytes* is killed. The callbacks are called on the calling thread.
@@ -188,7 +188,7 @@ class _Run:
         return None
 
     def cancel(self) -> None:
-        """Kill the plugin until the check has ended, but don't wait for ever."""
+        """Kill the plugin until the check has ended, but don't wait forever."""
         deadline = time.monotonic() + _KILLED_TIMEOUT_S
         while self._thread.is_alive() and time.monotonic() < deadline:
             self._kill()  # again: a process may just have started
@@ -203,7 +203,7 @@ class _Run:
             return Violation(
                 f"the check was not done after {self._limit_s:.0f} s, so the plugin was killed",
                 got="no response, or many slow ones: see the end of its log",
-                node="it has no deadlines, so it would wait for ever",
+                node="it has no deadlines, so it would wait forever",
                 cure="find out what the plugin was waiting for",
             )
         memory = max((resident_bytes(process.pid) for process in self._bench.running), default=0)
@@ -284,7 +284,7 @@ def blame(error: BaseException) -> Violation | None:
                 f"{error.method} did not return",
                 sent=error.method,
                 got="nothing within the time limit",
-                node="it waits for ever",
+                node="it waits forever",
                 cure="find out what the plugin was waiting for",
             )
         hint = "; if the VM needs a genesis, give --genesis FILE" if error.method == "Initialize" else ""

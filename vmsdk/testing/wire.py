@@ -1,4 +1,4 @@
-"""Calls that go past the rules and caches of the host, as checks need them."""
+"""Calls that bypass the rules and caches of the host, for checks."""
 
 from __future__ import annotations
 

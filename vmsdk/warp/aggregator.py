@@ -33,7 +33,7 @@ class QuorumNotReached(VMError):
 
 
 class Aggregator:
-    """Asks validators for their signatures, through *network*. Safe to use from several threads."""
+    """Asks validators for their signatures, through *network*. Thread-safe."""
 
     def __init__(self, network: Network) -> None:
         self._client = network.client(SIGNATURE_REQUEST)
@@ -52,10 +52,10 @@ class Aggregator:
         """Return *message* with the signatures of validators that hold the quorum.
 
         Asks the heaviest validators first, up to 50 at the same time; verifies each signature, and
-        stops at the quorum. Raises `QuorumNotReached` once nobody is left to ask, or after
+        stops at the quorum. Raises `QuorumNotReached` once no validator is left to ask, or after
         *timeout_s*; `NodeError` if the node does not send the requests.
 
-        Blocks: call it in a thread of your own or in an HTTP handler, never in a `Handler` or with
+        Blocks: call it in your own thread or in an HTTP handler, never in a `Handler` or with
         `Context.lock` held. In async code, use `asyncio.to_thread`.
         """
         data = message.encode()

@@ -28,7 +28,7 @@ class SignatureHandler(Handler):
 
     `verify(message, justification)` returns None to allow a message: this validator then vouches
     for it. It raises `AppError` to refuse; `InvalidInput` and `NotFound` refuse, too.
-    *justification* is whatever the requester adds to help; it may be any bytes. The message always
+    *justification* is additional data from the requester; it may be any bytes. The message always
     has this network's and this chain's ID.
 
     The last 1,024 signatures are kept, and are returned again without calling *verify*.

@@ -22,7 +22,7 @@ _BIT_SET_SIGNATURE = 0  # the only type of signature
 
 @dataclass(frozen=True)
 class UnsignedMessage:
-    """The signed part of a message. Encoded it takes 42 bytes and those of the payload."""
+    """The signed part of a message. Its encoding has 42 bytes plus the payload."""
 
     network_id: int
     """32 bits; a message is valid on this network only."""

@@ -1,6 +1,5 @@
-"""Payloads: the two that nodes and other VMs understand, too.
-
-Source: vms/platformvm/warp/payload of AvalancheGo.
+"""The two payloads that nodes and other VMs also understand. Source: vms/platformvm/warp/payload of
+AvalancheGo.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Blocks: what they hold, and how they are encoded."""
+"""Blocks and their encoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The builder: keeps the transactions that wait, and fills blocks with them."""
+"""The builder: keeps waiting transactions, and fills blocks with them."""
 
 from __future__ import annotations
 
@@ -40,9 +40,8 @@ class Builder:
         return len(self.mempool) > len(held) or any(each.id not in held for each in self.mempool.all())
 
     def fill(self, state: Overlay, environment: Environment, held: Set[ID]) -> tuple[Transaction, ...]:
-        """Execute what waits on *state*, and return the transactions for a block.
-
-        Drops those that are invalid. *held* are in undecided blocks already.
+        """Execute waiting transactions on *state*, and return those for a block. Drops invalid
+        ones. *held* are in undecided blocks already.
         """
         taken: list[Transaction] = []
         for pending in self.mempool.all():

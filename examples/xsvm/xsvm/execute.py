@@ -17,7 +17,7 @@ from xsvm.warp import Verify
 
 @dataclass(frozen=True)
 class Environment:
-    """What the rules know besides the state."""
+    """What the rules need besides the state."""
 
     network_id: int
     """32 bits."""
@@ -51,7 +51,7 @@ def expects_context(block: Block) -> bool:
 
 
 def execute_transaction(state: State, environment: Environment, transaction: Transaction) -> None:
-    """Apply one transaction. Raises `Invalid`; the state is then to be dropped."""
+    """Apply one transaction. Raises `Invalid`; the caller must then drop the state."""
     unsigned = transaction.unsigned
     if isinstance(unsigned, Transfer):
         execute_transfer(state, environment, transaction.sender, unsigned)

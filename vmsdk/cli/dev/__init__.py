@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from vmsdk.target import Target
 
 NAME = "dev"
-HELP = "run a VM without a node: HTTP, stored blocks, restart on changes"
+HELP = "run a VM without a node, with HTTP, stored blocks and reloading"
 DESCRIPTION = """\
-Run a VM without a node. vmsdk plays the node: it starts the VM as a plugin process, builds and accepts a
-block whenever the VM has work, and serves the VM's HTTP like a node, under /ext/bc/<name>.
+Run a VM without a node. vmsdk stands in for the node: it starts the VM as a plugin process, builds and
+accepts a block whenever the VM has work, and serves the VM's HTTP under /ext/bc/<name>.
 
   vmsdk dev vm.py                          the VM in a file, with HTTP on 127.0.0.1:9650
   vmsdk dev vm.py:Coin --reload            one of several VMs; restart it when its code changes
@@ -29,12 +29,12 @@ block whenever the VM has work, and serves the VM's HTTP like a node, under /ext
   vmsdk dev ./my-vm --protocol 43          a plugin in any language, like a node of protocol 43
   vmsdk dev vm.py --debug                  stop at breakpoint(), with pdb in this terminal
 
-A second process of the VM, its shadow, gets each block as another node would, and must come to the same
-state; a difference is reported with its block. --alone turns it off. What a network would not accept of the
-VM is reported as well. POST /ext/dev steers the chain: docs/dev.md has the methods.
+A second process of the VM, its shadow, gets each block the way another node would, and must arrive at the
+same state; the first block at which the two differ is reported. --alone turns the shadow off. Anything else
+that a network would not accept is reported as well. POST /ext/dev controls the chain: see docs/dev.md.
 
-The chain is kept in .vmsdk/<name> in the current folder, with its genesis, until --reset.
-Ctrl-C stops the VM like a node does; a second Ctrl-C kills it.
+The chain is stored in .vmsdk/<name> in the current folder, with its genesis, until --reset.
+Ctrl-C stops the VM the way a node does; a second Ctrl-C kills it.
 """
 
 # Source: the node's default, http-port.
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     process.add_argument(
         "--alone",
         action="store_true",
-        help="don't run a second process of the VM that checks that it comes to the same state",
+        help="don't run the second process, which checks that the VM arrives at the same state",
     )
     process.add_argument(
         "--debug",

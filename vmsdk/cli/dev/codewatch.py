@@ -12,7 +12,7 @@ from vmsdk.target import SourceTarget, Target
 
 
 class CodeWatch:
-    """Calls *on_change* with changed files, on a thread of its own.
+    """Calls *on_change* with changed files, on its own thread.
 
     Watches the Python files below the folder of a source, or an executable. Calls *on_failure* once
     if the system can't watch them.
@@ -37,7 +37,7 @@ class CodeWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop watching. Harmless when repeated or not started."""
+        """Stop watching. Can be called repeatedly, and before `start`."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()

@@ -47,7 +47,7 @@ class DataDirectory:
         except OSError:
             self._lock.close()
             raise VMError(
-                f"another vmsdk dev uses the data in {self.path}: stop it, or choose another folder with "
+                f"another vmsdk dev is using the data in {self.path}: stop it, or choose another folder with "
                 "--data-dir"
             ) from None
 
@@ -72,7 +72,7 @@ class DataDirectory:
     def open(self, genesis: bytes | None) -> bytes:
         """Return the genesis of the kept chain, or *genesis* (default: empty) for a new one.
 
-        Removes what a VM that never started has left. Raises `VMError` if the kept chain has
+        Removes the leftovers of a VM that never started. Raises `VMError` if the kept chain has
         another genesis.
         """
         try:

@@ -61,7 +61,7 @@ class ChainHTTP:
         self._front.start()
 
     def stop(self) -> None:
-        """Hang up on all clients. Harmless when repeated."""
+        """Hang up on all clients. Idempotent."""
         self._front.stop()
 
     def open(self, chain: Chain) -> list[RouteRefused]:
@@ -83,7 +83,9 @@ class ChainHTTP:
             self._front.set_normal_op(self._ending, False)
 
     def close(self) -> None:
-        """Hang up on what the chain's process has left open. Harmless without a chain."""
+        """Close the connections that the chain's process has left open. Does nothing without a
+        chain.
+        """
         if self._ending is not None:
             self._front.remove_chain(self._ending)
             self._ending = None
@@ -160,7 +162,7 @@ def path_to_open(prefix: str) -> str:
 def example_calls(chain_url: str, prefixes: Sequence[str]) -> str:
     """Return commands to copy, one per line, for prefixes without variables.
 
-    Which of them are JSON-RPC services is unknown here, but a service is never a template.
+    Which of them are JSON-RPC services isn't known here, but a service is never a template.
     """
     paths = [path for path in map(path_to_open, prefixes) if "{" not in path]
     lines = [f"curl {chain_url}{path}" for path in paths[:1]]

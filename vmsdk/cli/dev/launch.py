@@ -73,7 +73,7 @@ class Starter:
     def name(self, show: Callable[[str, str], None] = lambda *_: None) -> str:
         """Import the source and return the VM's name. Raises `VMError` if that fails.
 
-        *show* is called with what an import that takes long writes: the stream's name, and a line.
+        *show* is called with the output of a slow import: the stream's name, and a line.
         """
         if not isinstance(self._target, SourceTarget):
             return self._target.name
@@ -102,7 +102,7 @@ class Starter:
         return str(json.loads(out)["name"])
 
     def cancel(self) -> None:
-        """Kill the process of `name`, and start no other. Thread-safe."""
+        """Kill the process of `name`, and start no other one. Thread-safe."""
         with self._lock:
             self._cancelled = True
             if self._process is not None:

@@ -40,7 +40,7 @@ _LAST_LINES = 10
 
 
 class Life:
-    """Starts the VM, has it build blocks, and stops it, on a thread of its own.
+    """Starts the VM, has it build blocks, and stops it, on its own thread.
 
     Calls *on_end* on that thread with the reason of the end, or None after `stop`. Removes the kept
     chain first if *reset* is true.

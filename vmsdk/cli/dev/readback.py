@@ -1,4 +1,4 @@
-"""Prepares a VM for `vmsdk dev`: reads its blocks back, moves its clock, lets it be debugged.
+"""Prepares a VM for `vmsdk dev`: reads its blocks back, moves its clock, enables debugging.
 
 A separate file because the VM's process imports nothing else of the command.
 """
@@ -25,7 +25,7 @@ DEBUG_VARIABLE = "GRPC_VMSDK_DEBUG"
 _TERMINAL = "/dev/tty"
 
 CLOCK_FILE = "clock"
-"""Beside the launcher: the clock's offset, see `vmsdk.host.control.Clock`."""
+"""The file next to the launcher with the clock's offset, see `vmsdk.host.control.Clock`."""
 
 
 def _follow_clock() -> None:

@@ -166,7 +166,8 @@ class Session:
         now = time.monotonic()
         before = self._interrupted_at.get(number)
         self._interrupted_at[number] = now
-        # Only a repeated signal is impatience: several programs may ask to stop, each in its way.
+        # Only a repeated signal means impatience: several programs may ask to stop, each in its own
+        # way.
         if self._interruptions and before is None:
             return
         if before is not None and number != signal.SIGINT and now - before < SAME_REQUEST_S:

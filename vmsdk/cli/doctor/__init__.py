@@ -8,9 +8,9 @@ from pathlib import Path
 NAME = "doctor"
 HELP = "find out why a plugin doesn't start on a node"
 DESCRIPTION = """\
-Play a node's first seconds with a plugin, in any language, or with a directory of plugins: read the names,
-start each with a node's environment, shake hands, ask for the version, shut down. Say what is wrong and how
-to fix it.
+Start a plugin, or all plugins in a directory, the way a node does: check the names, start each plugin with a
+node's environment, wait for the handshake, ask for the version, shut down. Explain what is wrong and how to
+fix it. Plugins may be written in any language.
 
   vmsdk doctor ~/.metalgo/plugins                     all plugins in a directory
   vmsdk doctor ~/.metalgo/plugins/VM_ID               one of them
@@ -18,8 +18,8 @@ to fix it.
   vmsdk doctor DIR --node ./metalgo                   for this node: its executable, API URL or process ID
   vmsdk doctor                                        this machine, and the plugin directories of its nodes
 
-Exit status: 0 if nothing is wrong (warnings and notes may be printed), 1 if a node would meet an error,
-2 for wrong usage, 3 for an error of vmsdk itself.
+Exit status: 0 if nothing is wrong (warnings and notes may be printed), 1 if a node would run into an
+error, 2 for wrong usage, 3 for an error in vmsdk itself.
 """
 
 _LIMIT_NAMES = {
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=N",
         help=f"a limit of the node's unit: {', '.join(_LIMIT_NAMES)} (repeatable)",
     )
-    parser.add_argument("--no-start", action="store_true", help="only look at files, and start nothing")
+    parser.add_argument("--no-start", action="store_true", help="only inspect files, and start nothing")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 

@@ -56,7 +56,7 @@ def _run(args: argparse.Namespace) -> int:
             raise VMError("the current folder was deleted: cd to one that exists") from None
         if sys.platform == "win32":
             raise VMError(
-                "Windows has no users, permissions and signals as nodes know them: use Linux or macOS"
+                "use Linux or macOS: Windows lacks the users, permissions and signals that nodes rely on"
             )
         node = None if args.node is None else find(args.node)
         user = _user(args.user, node)
@@ -223,7 +223,7 @@ class _Doctor:
                 "note",
                 "root",
                 str(directory),
-                f"this was examined as root, who may do everything; the directory belongs to {name}",
+                f"this was examined as root, who may access everything; the directory belongs to {name}",
                 f"if {name} runs the node: vmsdk doctor --as {name}",
             )
 

@@ -20,7 +20,7 @@ def add_commands(commands: Any) -> None:
         "restart",
         _restart,
         "restart a network, or one of its nodes",
-        "Identities, addresses and blocks stay, and changed code of the VM is used. "
+        "Identities, addresses and blocks stay, and changed code of the VM is loaded. "
         "Starts nodes that were killed.",
     )
     restart.add_argument("node", nargs="?", metavar="NODE", help="the node (default: all)")
@@ -34,7 +34,7 @@ def add_commands(commands: Any) -> None:
     add_chain.add_argument("target", metavar="TARGET", help=TARGET_HELP)
     add_chain.add_argument("--chain", default="", metavar="NAME", help="the chain's name (default: the VM's)")
     add_chain_arguments(add_chain)
-    summary, more = "end a node at once, as a power cut would", "`restart NODE` brings it back."
+    summary, more = "kill a node, like a power cut", "`restart NODE` brings it back."
     kill = selection.add_command(commands, "kill", _kill, summary, more)
     kill.add_argument("node", metavar="NODE", help="the node's name or ID")
     more = "Stops it and deletes its chains and blocks."

@@ -101,7 +101,7 @@ class Foreground:
 
     @contextmanager
     def _watching(self) -> Iterator[threading.Event]:
-        """Give an event that is set when the code of a chain's VM changes."""
+        """Yield an event that is set when the code of a chain's VM changes."""
         changed = threading.Event()
         targets = {chain.target for chain in self._network.chains} if self._reload else set()
         watches = [

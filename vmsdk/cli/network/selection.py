@@ -62,5 +62,5 @@ def directory(args: argparse.Namespace) -> Path:
 
 
 def network(args: argparse.Namespace) -> LocalNetwork:
-    """The network that the options name or mean. It prints what it does."""
+    """The network that the options select. It prints its progress."""
     return LocalNetwork.open(directory(args), progress=lambda text: print(f"{text} ...", flush=True))

@@ -69,7 +69,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--log-level",
         choices=("verbo", "debug", "info", "warn", "error"),
-        help="what nodes and the VM log (default: info)",
+        help="the log level of the nodes and the VM (default: info)",
     )
     parser.add_argument(
         "--flag",

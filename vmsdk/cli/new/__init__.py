@@ -14,10 +14,10 @@ from vmsdk.errors import VMError
 from vmsdk.ids import vm_id
 
 NAME = "new"
-HELP = "make a project for a new VM"
+HELP = "create a project for a new VM"
 DESCRIPTION = """\
-Make the folder NAME with a VM that runs, its tests, and the settings of pytest, ruff, mypy and CI. The VM is
-a chain of rules (vmsdk.chain); with --low-level, it is a ChainVM with blocks of its own.
+Create the folder NAME with a working VM, its tests, and the configuration of pytest, ruff, mypy and CI. The
+VM is built on vmsdk.chain; with --low-level, it is a ChainVM with its own blocks.
 """
 
 _TEMPLATE = Path(__file__).parent / "template"
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _values(name: str) -> dict[str, str]:
-    """The words that a template's files contain."""
+    """The values of the placeholders in a template."""
     module = name.replace("-", "_")
     if not _NAME.fullmatch(name):
         raise VMError(
@@ -58,7 +58,7 @@ def _values(name: str) -> dict[str, str]:
             "such as my-chain"
         )
     if keyword.iskeyword(module) or module in sys.stdlib_module_names or module in ("vmsdk", "tests"):
-        raise VMError(f"{name!r} cannot name a project: a module called {module} exists in every Python")
+        raise VMError(f"{name!r} cannot name a project: every Python has a module called {module}")
     try:
         plugin = vm_id(name)
     except ValueError as error:

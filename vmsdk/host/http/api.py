@@ -1,6 +1,4 @@
-"""What a node's API server does around the chains' handlers: its headers, its checks, its own
-responses.
-"""
+"""The node's API server around the chains' handlers: its headers, its checks, its own responses."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _OPTIONS: tuple[tuple[str, Any], ...] = (
     *CHANNEL_OPTIONS,
     ("grpc.max_metadata_size", _TRAILER_BYTES),
     ("grpc.absolute_max_metadata_size", _TRAILER_BYTES),
-    # Each handler has a connection of its own, which is closed with it.
+    # Each handler has its own connection, which is closed with it.
     ("grpc.use_local_subchannel_pool", 1),
 )
 
@@ -46,7 +46,7 @@ class Backend:
         self._is_closed = False
 
     async def close(self) -> None:
-        """Cancel running calls and disconnect. Harmless when repeated."""
+        """Cancel running calls and disconnect. Idempotent."""
         self._is_closed = True
         if self._channel is not None:
             await self._channel.close(None)
@@ -98,7 +98,7 @@ def _response_in(error: grpc.aio.AioRpcError) -> http_pb2.HandleSimpleHTTPRespon
 
 
 def _status_class() -> type[Message]:
-    """Make `google.rpc.Status` in a pool of its own, where it can't collide with another
+    """Make `google.rpc.Status` in its own pool, where it can't collide with another
     package's.
     """
     pool = descriptor_pool.DescriptorPool()

@@ -181,7 +181,7 @@ class Connection:
                 raise IOFailed(f"write tcp {self._ends}: write: broken pipe") from None
 
     def close(self) -> None:
-        """Close the connection once everything is sent. Harmless when repeated."""
+        """Close the connection once everything is sent. Idempotent."""
         self._is_closed = True
         self._on_end = None
         self.read_deadline.set_after(None)

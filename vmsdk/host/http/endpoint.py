@@ -1,4 +1,4 @@
-"""What the node's own endpoints get and return, and its metrics page."""
+"""The requests and responses of the node's own endpoints, and its metrics page."""
 
 from __future__ import annotations
 

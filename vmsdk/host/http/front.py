@@ -98,7 +98,7 @@ class HTTPFront:
             ) from None
 
     def stop(self) -> None:
-        """Hang up on all clients, cancel all calls, stop every server. Harmless when repeated."""
+        """Hang up on all clients, cancel all calls, stop every server. Idempotent."""
         with self._lifecycle:
             if self._loop is not None and self._stopped is not None and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._stopped.set)

@@ -118,7 +118,7 @@ class HijackedConnection:
         return writer_pb2.WriteResponse(written=len(request.payload))
 
     async def stop(self) -> None:
-        """Close the connection and stop the server. Harmless when repeated."""
+        """Close the connection and stop the server. Idempotent."""
         self._raw.close()
         await self.server.stop()
         self._on_stop(self)

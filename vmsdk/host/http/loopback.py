@@ -59,7 +59,7 @@ class LoopbackServer:
         await self._server.start()
 
     async def stop(self) -> None:
-        """Stop at once, cancelling running calls. Harmless when repeated."""
+        """Stop at once, cancelling running calls. Idempotent."""
         await self._server.stop(None)
 
 

@@ -1,4 +1,4 @@
-"""How much HTTP a plugin takes on, so that memory and file descriptors are left for the chain."""
+"""Limits on HTTP, so that memory and file descriptors are left for the chain."""
 
 from __future__ import annotations
 

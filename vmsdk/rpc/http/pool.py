@@ -24,7 +24,7 @@ MAX_THREADS = 16
 MAX_WAITING = 100
 """Threads that wait for a slow client, in addition."""
 HELD_AFTER_S = 0.005
-"""A thread that has been at one job for so long is not free: the next job gets another."""
+"""A thread that has been busy with one job for this long is not free: the next job gets another."""
 JOIN_TIMEOUT_S = 1.0
 
 

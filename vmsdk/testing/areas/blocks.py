@@ -72,7 +72,7 @@ def last_accepted_block_is_consistent(bench: Bench) -> None:
                 "the last accepted block is its own parent",
                 sent="Initialize",
                 got=f"last_accepted_parent_id {host.chain.last_accepted.id}",
-                node="it would walk from parent to parent for ever",
+                node="it would walk from parent to parent forever",
                 cure="give the genesis block a parent ID of 32 zero bytes",
             )
 
@@ -524,7 +524,7 @@ def siblings_are_decided_in_both_orders(bench: Bench) -> None:
             accepted.append(siblings[winner])
         accepted += bench.grow(host, 1)
         _check_heights(host, accepted)
-    # Another node never saw the rejected blocks, and must come to the same state.
+    # Another node never saw the rejected blocks, and must arrive at the same state.
     with bench.start() as peer:
         _accept(peer, *accepted)
 

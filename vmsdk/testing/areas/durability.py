@@ -1,4 +1,4 @@
-"""Durability: what restarts and kills leave of a chain."""
+"""Durability: what remains of a chain after restarts and kills."""
 
 from __future__ import annotations
 

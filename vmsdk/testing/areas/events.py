@@ -103,7 +103,7 @@ def _drain(host: Host) -> None:
                 "the VM reports work but builds no block",
                 sent="WaitForEvent, then BuildBlock",
                 got=f"BUILD_BLOCK, then {error}",
-                node="it asks again at once, for ever",
+                node="it asks again at once, forever",
                 cure="report work only while BuildBlock would build a block",
             ) from None
     raise Violation(

@@ -85,7 +85,7 @@ def binds_before_announcing(bench: Bench) -> None:
             "the announced address did not accept a connection during the handshake",
             sent=f"a TCP connection to {address}",
             got="the connection was refused",
-            node="its first calls fail or wait for ever",
+            node="its first calls fail or wait forever",
             cure="bind and listen on the port first, then call Initialize of vm.runtime.Runtime",
         )
 

@@ -89,7 +89,7 @@ class Handler:
                 f"the handler {self.prefix!r} fails for {what}",
                 sent=f"HandleSimple for {self.path}: {what}",
                 got=f"{failed.code}: {failed.details}",
-                node="the client gets status 500, or waits for ever",
+                node="the client gets status 500, or waits forever",
                 cure="serve http.HTTP at the handler's address, without limits for messages; "
                 "return errors as HTTP responses",
             ) from None
@@ -172,7 +172,7 @@ def handlers_are_served(bench: Bench) -> None:
                 "nothing listens at a handler's address",
                 sent=f"a TCP connection to {', '.join(dead)}",
                 got="it was refused",
-                node="a client's request waits for ever",
+                node="a client's request waits forever",
                 cure="start the handler's server before CreateHandlers returns",
             )
         for handler in found:

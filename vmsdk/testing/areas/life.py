@@ -84,7 +84,7 @@ def registers(bench: Bench) -> None:
                 "Version and Shutdown fail before Initialize",
                 sent="the handshake, then Version and Shutdown",
                 got=f"{failed.code}: {failed.details}",
-                node="it logs that the VM could not be registered, or waits for Version for ever",
+                node="it logs that the VM could not be registered, or waits for Version forever",
                 cure="let Version and Shutdown work without Initialize",
             ) from None
         except PluginGone:

@@ -202,7 +202,7 @@ def accepted_summary_is_synced(bench: Bench) -> None:
                     "a static sync does not report its end",
                     sent=f"StateSummaryAccept of a summary at height {summary.height}",
                     got=f"no STATE_SYNC_FINISHED for {SYNC_TIMEOUT_S:.0f} s",
-                    node="it waits for ever, and the chain never starts",
+                    node="it waits forever, and the chain never starts",
                     cure="return STATE_SYNC_FINISHED from WaitForEvent until the next SetState",
                 )
             tip = chain.set_state(State.BOOTSTRAPPING)
