@@ -209,7 +209,7 @@ class NodeError(VMError):
 
 
 class NodeTooOld(VMError):
-    """The node's protocol version lacks what was asked for."""
+    """The node's protocol version lacks the feature."""
 
     def __init__(self, what: str, *, needs: int, has: int) -> None:
         self.what = what
@@ -221,7 +221,7 @@ class NodeTooOld(VMError):
 
 
 class RemovedFromProtocol(VMError):
-    """What was asked for exists only in older protocol versions than the node's."""
+    """The feature exists only in protocol versions older than the node's."""
 
     def __init__(self, what: str, *, last: int, has: int) -> None:
         self.what = what

@@ -127,7 +127,7 @@ def create_app(vm: TokensVM) -> FastAPI:
 
     @app.get("/transfers/{transfer_id}", response_model=Status, response_model_exclude_none=True)
     def status_of(transfer_id: str) -> Any:
-        """What has become of a transfer."""
+        """The status of a transfer."""
         try:
             return vm.status_of(vmsdk.ID.from_string(transfer_id))
         except vmsdk.InvalidInput as error:

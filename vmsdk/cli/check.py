@@ -153,9 +153,9 @@ def _greet(
 ) -> tuple[str, Sequence[str]]:
     """Start the plugin, and set the bench's command and protocol.
 
-    If it doesn't come to normal operation, returns why, and the areas and checks that make sense
-    all the same. Raises `VMError` if it can't be executed, or speaks another protocol than the one
-    that the user wants.
+    If it doesn't come to normal operation, returns why, and the areas and checks that still make
+    sense. Raises `VMError` if it can't be executed, or speaks another protocol than the one that
+    the user wants.
     """
     from vmsdk.host.errors import (
         EndedBeforeHandshake,

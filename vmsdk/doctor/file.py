@@ -445,7 +445,7 @@ class PluginFile:
 
 
 _SHORTER = "use a shorter path, or a #!/bin/sh script that starts the program by exec"
-_BUSY = "wait until it is copied, or copy it beside and mv it here, which is atomic"
+_BUSY = "wait until it is copied, or copy it elsewhere on this disk and mv it here, which is atomic"
 _SYSTEM = {
     os.strerror(errno.ETXTBSY): [("busy", "another process is still writing this file", _BUSY)],
     os.strerror(errno.EAGAIN): [

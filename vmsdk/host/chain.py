@@ -120,7 +120,7 @@ class Chain(Consensus):
         response = self.engine.call(self.client.Initialize, request, fatal=True)
         block = self._checked_block(lambda: Block.last_accepted("Initialize", response))
         self._begin(block)
-        # A chain has no alias of its own during Initialize.
+        # A chain has no alias yet during Initialize.
         self.services.aliases.add(config.chain_id, str(config.chain_id))
         return block
 

@@ -62,7 +62,7 @@ class Strict:
         self._unasked_since_s = 0.0
 
     def heard(self) -> None:
-        """Note that the VM got a request or a message, and so may have work."""
+        """Record that the VM got a request or a message, and so may have work."""
         self._unasked_blocks = 0
 
     def began(self, last_accepted: Block) -> None:

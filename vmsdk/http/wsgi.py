@@ -153,7 +153,7 @@ class _Request:
             # The last chunk: the event loop sends it, without another change of threads.
             self._unsent.append(chunk)
             return
-        # PEP 3333: a chunk is passed on before the next one is asked for.
+        # PEP 3333: a chunk is passed on before the next one is requested.
         self._client.wait(self._send_chunk, chunk)
 
     async def _send_chunk(self, chunk: bytes) -> None:

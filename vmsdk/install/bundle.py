@@ -389,7 +389,7 @@ def _libc() -> str:
 
 @contextmanager
 def _written(path: Path, data: bytes) -> Iterator[Path]:
-    """Write *data* to an executable file beside *path*, to replace it."""
+    """Write *data* to an executable file next to *path*, to replace it."""
     try:
         with tempfile.TemporaryDirectory(prefix=".vmsdk-", dir=path.parent) as folder:
             os.chmod(folder, MODE)

@@ -262,7 +262,7 @@ def _imports(tree: ast.AST) -> Iterator[str]:
 
 
 def _data(tree: ast.AST, file: Path) -> Iterator[Path]:
-    """Yield the files beside *file* that it names, if it looks for files relative to itself."""
+    """Yield the files next to *file* that it names, if it looks for files relative to itself."""
     if any(isinstance(node, ast.Name) and node.id == "__file__" for node in ast.walk(tree)):
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_name(node.value):

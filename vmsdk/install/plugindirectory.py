@@ -95,8 +95,8 @@ class PluginDirectory:
     def staged(self, data: bytes) -> Iterator[Path]:
         """Write *data* to a temporary executable file that no node sees, for `replace`.
 
-        Moving it is atomic only within a file system. So it is in a folder beside the directory, or
-        inside it if the parent is another file system or not writable; nodes ignore folders.
+        Moving it is atomic only within a file system. So it is in a folder next to the directory,
+        or inside it if the parent is another file system or not writable; nodes ignore folders.
         """
         with self._folder() as folder:
             staged = Path(folder) / "launcher"

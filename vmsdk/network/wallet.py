@@ -147,7 +147,7 @@ class Wallet:
     def convert_subnet(
         self, utxos: Iterable[UTXO], subnet_id: ID, chain_id: ID, validators: Iterable[Validator]
     ) -> Transaction:
-        """A transaction that gives a subnet validators of its own (`ConvertSubnetToL1Tx`).
+        """A transaction that gives a subnet its own validators (`ConvertSubnetToL1Tx`).
 
         `chain_id` is the chain that could change them. A subnet can be converted once. Raises
         `NetworkError` if `utxos`, all of one asset, can't pay for it.

@@ -2,7 +2,7 @@
 
 Importing it imports gRPC in the way that serves calls fastest. From grpcio 1.80 on, a thread of the
 core reads a server's sockets and wakes the thread that waits for calls. Without the experiment of
-that name the waiting thread reads them itself, as before, and nobody needs to be woken.
+that name the waiting thread reads them itself, as before, and no thread needs to be woken.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Lane:
         return f"too many calls at once: {self.grown_limit} run and {self.queue_limit} wait, try again later"
 
     def has_room(self, now_s: float, running: int) -> bool:
-        """Whether one more call may run beside *running* others."""
+        """Whether one more call may run in parallel with *running* others."""
         if running < self.limit or running >= self.grown_limit:
             return running < self.limit
         me, held_since_s = threading.get_ident(), now_s - HELD_AFTER_S

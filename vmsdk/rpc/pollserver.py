@@ -281,7 +281,7 @@ class PollServer:
             self._end_if_done()
 
     def finished(self) -> None:
-        """A call has ended, and the core has let go of it."""
+        """A call has ended, and the core has released it."""
         with self._lock:
             self._calls -= 1
             self._end_if_done()
@@ -384,7 +384,7 @@ class PollServer:
             return call
 
     def _note_starved(self, lane: Lane) -> None:
-        """With the lock held: have whoever waits for calls look at *lane* again soon."""
+        """With the lock held: have the thread that waits for calls look at *lane* again soon."""
         if lane not in self._starved:
             self._starved.append(lane)
 

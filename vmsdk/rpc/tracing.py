@@ -138,7 +138,7 @@ class Tracer:
             _log.exception("a span was lost")
 
     def _parent(self, block_id: bytes) -> Any:
-        """The context whose spans are in the trace of a block, or in one of their own."""
+        """The context whose spans are in the trace of a block, or in their own one."""
         if not block_id:
             return self._context.Context()
         trace = self._api

@@ -66,7 +66,7 @@ class AppSenderClient(AppSender):
         targets = _distinct(node_ids)
         if not (targets or validators or non_validators or peers):
             raise InvalidInput(
-                "gossip without a target reaches nobody",
+                "gossip has no target",
                 "pass node_ids, or how many validators, non_validators or peers to send it to",
             )
         self._gossip(

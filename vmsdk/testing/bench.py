@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 HANDSHAKE_TIMEOUT_S = 20.0
 EVENT_TIMEOUT_S = 10.0
 ALIVE_TIMEOUT_S = 10.0
-# How long a VM in normal operation may take to find work of its own.
+# How long a VM in normal operation may take to find work by itself.
 _OWN_WORK_TIMEOUT_S = 2.0
 # After this, a VM is asked again whether there is work.
 _ASK_AGAIN_S = 1.0

@@ -63,7 +63,7 @@ class BlockTree:
         return self.add(found, status)
 
     def forget_undecided(self) -> None:
-        """Note that a restart has made the VM forget its undecided blocks."""
+        """Record that a restart has made the VM forget its undecided blocks."""
         for block_id in [each for each, status in self.status.items() if status == "processing"]:
             self.status[block_id] = "forgotten"
 

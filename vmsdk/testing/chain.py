@@ -60,7 +60,7 @@ class Chain:
     """One chain on one node, which a test drives like the node's consensus engine.
 
     *vm* is the class of the VM, a function that makes one, or the command of a plugin. With
-    *process*, a class runs as a plugin of its own process, as on a node; a command always does.
+    *process*, a class runs as a plugin in its own process, as on a node; a command always does.
     *genesis* and *upgrade* are bytes, text, or a value that is encoded as JSON. *issue* submits a
     transaction by HTTP; without it, `submit` calls the VM's own method of that name. *fields* are
     those of `vmsdk.host.config.ChainConfig`.
@@ -290,7 +290,7 @@ class Chain:
                 raise chain.engine.fault
             raise ChainMisused(
                 f"the VM has reported no work within {EVENT_TIMEOUT_S:g} s: does has_pending_work return "
-                "True, and was ctx.notify() called? To ask for a block all the same, build(wait=False)"
+                "True, and was ctx.notify() called? To build a block anyway, use build(wait=False)"
             )
         block = self._tree.add(chain.build_block(), "built")
         self.verify(block)

@@ -76,7 +76,9 @@ class Aggregator:
                     future.add_done_callback(partial(_put, responses, index, node_id))
                     pending += 1
             if not pending:
-                raise QuorumNotReached(signed_weight, total_weight, f"nobody is left to ask ({refusal})")
+                raise QuorumNotReached(
+                    signed_weight, total_weight, f"no validator is left to ask ({refusal})"
+                )
             try:
                 index, node_id, future = responses.get(timeout=max(0.0, deadline - time.monotonic()))
             except Empty:

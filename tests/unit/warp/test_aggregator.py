@@ -67,14 +67,14 @@ def test_the_quorum_may_be_met_exactly() -> None:
 def test_weight_without_a_key_counts_against_the_signers() -> None:
     subnet = Subnet(67, 33)
     validators = WarpValidatorSet(subnet.validators.validators[:1], 2 * 67)
-    with pytest.raises(QuorumNotReached, match="of 134 signed: nobody is left to ask"):
+    with pytest.raises(QuorumNotReached, match="of 134 signed: no validator is left to ask"):
         Aggregator(subnet.network).aggregate(UNSIGNED, validators)
 
 
 def test_a_refusal_is_passed_on() -> None:
     subnet = Subnet(1, 1)
     subnet.respond = dict.fromkeys(subnet.signers, refuse)
-    assert "0 of 2 signed: nobody is left to ask (NodeID-" in str(not_reached(subnet))
+    assert "0 of 2 signed: no validator is left to ask (NodeID-" in str(not_reached(subnet))
     assert "not accepted yet (application error 43)" in str(not_reached(subnet))
 
 

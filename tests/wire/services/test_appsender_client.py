@@ -59,7 +59,7 @@ def test_gossip_names_nodes_and_sample_sizes(services: NodeServices, sender: App
 def test_gossip_without_a_target_is_refused_and_nothing_is_sent(
     services: NodeServices, sender: AppSender
 ) -> None:
-    with pytest.raises(InvalidInput, match="without a target reaches nobody: pass node_ids"):
+    with pytest.raises(InvalidInput, match="gossip has no target: pass node_ids"):
         sender.send_app_gossip(b"news")
     assert not services.app_sender.calls
 

@@ -19,7 +19,7 @@ _FILES = "files"
 _GENESIS = "genesis"
 _CHAIN = "chain.json"
 _LOCK = "lock"
-# SQLite's files beside a database.
+# SQLite's files next to a database.
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 

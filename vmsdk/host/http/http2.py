@@ -150,7 +150,7 @@ class Stream:
         self.window_changed = asyncio.Event()
 
     def start(self, handler: Handler, write_timeout_s: float) -> None:
-        """Handle the request in a task of its own."""
+        """Handle the request in its own task."""
         loop = asyncio.get_running_loop()
         self.task = loop.create_task(self._run(handler))
         timer = loop.call_later(write_timeout_s, self._time_out)
@@ -189,7 +189,7 @@ class Stream:
 
 
 class HTTP2Body(Body):
-    """What the client has sent and nobody has read yet, limited by the flow-control window."""
+    """Data from the client that has not been read yet, limited by the flow-control window."""
 
     def __init__(self, connection: HTTP2Connection, stream_id: int) -> None:
         self.is_closed = False

@@ -52,7 +52,7 @@ class Capacity:
 
 
 def max_streams(descriptors: int) -> int:
-    """The limit of streams for a process that may open so many descriptors."""
+    """The limit of streams for a process that may open this many descriptors."""
     return max(1, min((descriptors - _RESERVED_DESCRIPTORS) // _DESCRIPTORS_EACH, _MAX_STREAMS))
 
 

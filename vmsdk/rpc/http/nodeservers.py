@@ -140,7 +140,8 @@ class HijackedConnection:
     """The server of one hijacked client connection. It outlives the Handle call that hijacked it.
 
     Used as the node's own plugins use it: `io.reader.Reader` first returns what the node had
-    already read from the socket, and `net.conn.Conn` writes without a buffer that nobody flushes.
+    already read from the socket, and `net.conn.Conn` writes without a buffer that would never be
+    flushed.
     """
 
     def __init__(self, address: str, protocol: Protocol) -> None:

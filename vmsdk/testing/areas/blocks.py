@@ -453,7 +453,7 @@ def preference_can_be_repeated(bench: Bench) -> None:
 
 @contract("blocks", severity=Severity.MISBEHAVES, source="snow/engine/snowman/engine.go", needs_blocks=True)
 def failed_build_is_harmless(bench: Bench) -> None:
-    """BuildBlock without work fails or builds, and the next block is built all the same."""
+    """BuildBlock without work fails or builds, and the next block can still be built."""
     with bench.chain() as host:
         attempt(host, "BuildBlock", pb.BuildBlockRequest())
         bench.alive(host)

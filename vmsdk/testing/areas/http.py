@@ -248,7 +248,7 @@ def clients_that_go_away(bench: Bench) -> None:
 
 @contract("http", severity=Severity.STOPS, source=_HANDLER)
 def requests_at_once(bench: Bench) -> None:
-    """Many HTTP requests run at once, beside the engine's calls."""
+    """Many HTTP requests run at once, in parallel with the engine's calls."""
     with bench.chain() as host, handlers(host) as found:
         calls = [handler.start() for handler in found for _ in range(4 * _AT_ONCE)]
         bench.alive(host)

@@ -422,7 +422,7 @@ def chains_run_side_by_side(bench: Bench) -> None:
                 bench.alive(second)
         except HostError as error:
             raise Violation(
-                "a second chain of the VM does not start beside the first",
+                "a second chain of the VM does not start while the first runs",
                 sent="a start up to normal operation, while another process of the plugin runs",
                 got=str(error),
                 node="only one of the VM's chains runs",

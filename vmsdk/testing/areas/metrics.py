@@ -117,7 +117,7 @@ def do_not_wait_for_events(bench: Bench) -> None:
 
 @contract("metrics", severity=Severity.MISBEHAVES, source=_CLIENT)
 def are_gathered_at_once(bench: Bench) -> None:
-    """Gather can run several times at once, beside the engine's calls."""
+    """Gather can run several times at once, in parallel with the engine's calls."""
     with bench.chain() as host:
         calls = [host.client.Gather.start(Empty(), PROMPT_S) for _ in range(8)]
         missing = [
