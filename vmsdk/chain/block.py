@@ -17,7 +17,6 @@ from vmsdk.ids import ID
 _PREFIX = struct.Struct(">H32sQQBQ32sI")
 _LENGTH = struct.Struct(">I")
 _VERSION = 0
-_MAX_U64 = (1 << 64) - 1
 
 MAX_TIMESTAMP_MS = 253_402_300_799_999
 """The end of the year 9999, the last moment that the protocol can carry."""

@@ -26,7 +26,6 @@ started and stopped the way a node does it.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
     parser.add_argument("target", metavar="TARGET", help="the VM: vm.py, vm.py:Class, module or module:Class")
     place = parser.add_mutually_exclusive_group()
     place.add_argument(
@@ -76,7 +75,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command, and return its exit status."""
     check_user(args.user)
     built = bundle(
         args.target,

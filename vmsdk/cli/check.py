@@ -44,7 +44,6 @@ _VIOLATED_STATUS, _USAGE_STATUS, _ERROR_STATUS = 1, 2, 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     parser.add_argument(
         "target",
         metavar="PLUGIN",
@@ -88,7 +87,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command, and return its exit status."""
     from vmsdk.testing.contract import all_checks
 
     try:

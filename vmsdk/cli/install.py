@@ -36,7 +36,6 @@ _SIZE = re.compile(r"(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
     parser.add_argument(
         "target", nargs="?", metavar="TARGET", help="the VM: vm.py, vm.py:Class, module or module:Class"
     )
@@ -97,7 +96,6 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command, and return its exit status."""
     if args.list:
         return _list(PluginDirectory(args.plugin_dir))
     if args.uninstall:

@@ -22,14 +22,12 @@ _NOT_SPOKEN_STATUS = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
     parser.add_argument(
         "--node", type=Path, metavar="PATH", help="the metalgo or avalanchego executable to ask"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; returns its exit status."""
     if args.node is None:
         print(f"vmsdk {__version__}, protocols {RANGE}, Python {platform.python_version()}")
         return 0

@@ -46,7 +46,6 @@ _FILE_NAME = re.compile(r"[^\s{}\[\]\"']+\.[A-Za-z]\w{1,5}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST
 
     parser.add_argument(
@@ -101,7 +100,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command, and return its exit status."""
     from vmsdk.cli.dev.session import Session
 
     return Session(Settings.of(args)).run()

@@ -35,7 +35,6 @@ _MAX_DIGITS = len(str(_MAX_LIMIT))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     parser.add_argument(
         "path",
         metavar="PLUGIN|PLUGIN-DIR",
@@ -67,7 +66,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command, and return its exit status."""
     from vmsdk.cli.doctor import examination  # imports gRPC
 
     return examination.run(args)

@@ -40,7 +40,6 @@ class _Plugin:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command, and return its exit status."""
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
         return _run(args)

@@ -28,7 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; returns its exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Logs may hold characters that the terminal can't show.
         sys.stdout.reconfigure(errors="backslashreplace")

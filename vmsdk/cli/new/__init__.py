@@ -26,7 +26,6 @@ _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
     parser.add_argument("name", metavar="NAME", help="the name of the VM, such as my-chain")
     parser.add_argument("--low-level", action="store_true", help="write the VM's own blocks and storage")
     parser.add_argument(
@@ -35,7 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; returns its exit status."""
     values = _values(args.name)
     project: Path = args.directory or Path(args.name)
     _write(project, "low-level" if args.low_level else "chain", values)
