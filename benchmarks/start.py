@@ -110,7 +110,7 @@ def _asking(directory: Path) -> list[Row]:
             0,
             "under 1,000 ms",
         ),
-        Row("exec to initialised, the node's answer known", known, 0, "ms", 0),
+        Row("exec to initialised, the node's version cached", known, 0, "ms", 0),
     ]
 
 

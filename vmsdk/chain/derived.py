@@ -14,7 +14,7 @@ from vmsdk.errors import VMError
 FIRST_RETRY_S = 1.0
 MAX_RETRY_S = 60.0
 JOIN_TIMEOUT_S = 2.0
-"""For a block that is being applied when the chain stops. A node kills a plugin after 5 s."""
+"""How long to wait for a block that is being applied. A node kills a plugin after 5 s."""
 
 
 class Follower(Interface, Generic[BlockT]):

@@ -202,7 +202,9 @@ class History:
         batch.put(_LAST, block.id)
 
     def prune(self, last_height: int) -> None:
-        """Delete what is no longer kept, once enough has accumulated, in one batch."""
+        """Delete blocks and receipts that are no longer kept, once enough have accumulated, in one
+        batch.
+        """
         for marker, keep in self._keep.items():
             if keep is None:
                 continue

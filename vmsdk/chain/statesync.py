@@ -155,7 +155,7 @@ class SyncableChain(Chain, StateSyncableVM):
             self._sync_worker.submit(self._logged, work, *arguments)
 
     def _clean_up(self) -> None:
-        """Delete what a sync has left over, finished or not."""
+        """Delete the leftovers of a sync, finished or not."""
         shutil.rmtree(self._directory / "download", ignore_errors=True)
         clear(self.ctx.db, self.accepted.spare_prefix, self._check_running)
         if self.ctx.db.get(_ONGOING) is not None:

@@ -79,7 +79,7 @@ class Transaction:
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Self:
-        """Decode a transaction. Raises `Invalid` unless *raw* is what its `raw` would be."""
+        """Decode a transaction. Raises `Invalid` unless *raw* is exactly its encoding."""
         if raw[: _HEAD.size] != _HEAD.pack(_VERSION, cls.tag):
             raise Invalid(
                 f"the bytes don't begin like a {cls.__name__}, with codec version {_VERSION} and its tag",
@@ -97,7 +97,7 @@ class Transaction:
 
     @cached_property
     def raw(self) -> bytes:
-        """The encoding. Raises `InvalidEncoding` if a field holds what its annotation excludes."""
+        """The encoding. Raises `InvalidEncoding` if a field's value doesn't fit its annotation."""
         return _HEAD.pack(_VERSION, self.tag) + self._encoding.encode(self)
 
     @cached_property

@@ -142,7 +142,7 @@ class PluginFile:
     # What is wrong whether or not it starts -------------------------------------------------------
 
     def findings(self) -> Iterator[Finding]:
-        """Yield what is wrong with it, or will be."""
+        """Yield present and future problems of the file."""
         if self.mode is None or not stat.S_ISREG(self.mode):
             return
         if self.changed:

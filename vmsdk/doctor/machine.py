@@ -55,7 +55,7 @@ def findings(
 
 
 def own_findings() -> Iterator[Finding]:
-    """Yield what is wrong with the Python that runs vmsdk, from which plugins are installed."""
+    """Yield findings about the Python that runs vmsdk, from which plugins are installed."""
     tool = cache_of(Path(sys.prefix))
     if tool is not None:
         yield Finding(

@@ -28,7 +28,7 @@ _SET = "don't need it, or set it in the plugin: vmsdk install --env NAME=VALUE, 
 
 
 class Symptom(NamedTuple):
-    """One kind of trouble, by what a program prints. Texts have the groups of *pattern*."""
+    """One kind of problem, recognised by output. Texts may contain the groups of *pattern*."""
 
     code: str
     pattern: str

@@ -124,7 +124,7 @@ class DatabaseService(NodeService):
         return pb.IteratorReleaseResponse(err=iterator.error)
 
     def release_iterators(self) -> None:
-        """Release what the VM left open. A node does it by stopping the server."""
+        """Release iterators that the VM left open. A node does so by stopping the server."""
         with self._iterators_lock:
             for iterator in self._iterators.values():
                 iterator.snapshot.release()

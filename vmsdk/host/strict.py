@@ -87,7 +87,9 @@ class Strict:
         self._writes.take()
 
     def built(self, block: Block) -> None:
-        """Check a block that the VM has built: its size, and what its bytes hold."""
+        """Check a block that the VM has built: its size, and that its bytes parse to the same
+        block.
+        """
         self._check_writes("built", block)
         if len(block.raw) > MAX_BLOCK_BYTES:
             self._broke(
@@ -129,7 +131,7 @@ class Strict:
             )
 
     def accepted(self, block: Block) -> None:
-        """Check what the VM stores of its accepted blocks."""
+        """Check that the VM has stored its accepted blocks."""
         parent, self._last_accepted = self._last_accepted, block
         self._own.put(_ACCEPTED, block.height.to_bytes(8, "big") + block.id)
         self._check_index(block.height, block.id)

@@ -328,7 +328,7 @@ def _run_all(calls: list[_Call | bytes]) -> list[bytes]:
 
 
 def _invalid(reason: str, call_id: Any = None) -> bytes:
-    """Return the response to what is not a request."""
+    """Return the response to an invalid request."""
     return failure(call_id, JSONRPCError(INVALID_REQUEST, f"invalid request: {reason}"))
 
 

@@ -38,7 +38,7 @@ class Entry:
 
 
 def stem(name: str) -> str:
-    """Return what a node takes for the VM's ID or alias: *name* without its last extension.
+    """Return *name* without its last extension, which a node takes for a VM's ID or alias.
 
     A node skips the file if nothing is left, as of `.this`.
     """

@@ -22,7 +22,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 _NODES_ALIASES = frozenset({"p", "x", "c", "platform", "avm", "evm"})
 _LOG_LEVELS = {"verbo": "DEBUG", "debug": "DEBUG", "trace": "DEBUG", "info": "INFO", "warn": "WARNING"}
-"""The level of a VM's log by the node's; ERROR for what is not here."""
+"""The VM's log level for each of the node's; ERROR for any other."""
 
 
 @dataclass(frozen=True)

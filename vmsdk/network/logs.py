@@ -34,7 +34,7 @@ _NODE_ID = re.compile(r'initializing node .*?"nodeID": "(?P<node_id>NodeID-\w+)"
 
 
 class LogFile:
-    """Reads what is added to a log file.
+    """Reads new lines of a log file.
 
     A node replaces a file of 8 MB by a new one; what was not read of the old one is skipped.
     """
@@ -47,7 +47,7 @@ class LogFile:
 
     @classmethod
     def at_end(cls, path: Path) -> Self:
-        """A reader of what is added from now on. The file need not exist yet."""
+        """A reader of lines that are added from now on. The file need not exist yet."""
         log = cls(path)
         try:
             status = path.stat()

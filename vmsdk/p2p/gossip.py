@@ -248,7 +248,9 @@ class Gossip(Handler):
                 self._stopped.wait(PUSH_DELAY_S)
 
     def step(self) -> float:
-        """Send what is due. Return the seconds until more is, unless an item is added before."""
+        """Send due items. Return the seconds until the next are due, unless one is added
+        earlier.
+        """
         now = self._clock()
         while batch := self._batch(self._new, self._items.has, float("inf"), now):
             self._push(batch, PUSH_NODES, PUSH_STAKE_PERCENT)

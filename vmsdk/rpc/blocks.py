@@ -49,16 +49,16 @@ class Blocks:
 
     def handlers(self) -> Iterator[Handler]:
         dispatch = Dispatcher(self._session)
-        yield dispatch.engine(VM.BuildBlock, self.build_block, answers=(NothingToBuild,))
-        yield dispatch.engine(VM.ParseBlock, self.parse_block, answers=_INVALID)
-        yield dispatch.engine(VM.BatchedParseBlock, self.batched_parse_block, answers=_INVALID)
+        yield dispatch.engine(VM.BuildBlock, self.build_block, expected=(NothingToBuild,))
+        yield dispatch.engine(VM.ParseBlock, self.parse_block, expected=_INVALID)
+        yield dispatch.engine(VM.BatchedParseBlock, self.batched_parse_block, expected=_INVALID)
         yield dispatch.engine(VM.GetBlock, self.get_block)
         yield dispatch.engine(VM.GetAncestors, self.get_ancestors)
         yield dispatch.engine(VM.GetBlockIDAtHeight, self.get_block_id_at_height)
         yield dispatch.engine(VM.SetPreference, self.set_preference)
-        yield dispatch.engine(VM.BlockVerify, self.verify, answers=_INVALID)
-        yield dispatch.engine(VM.BlockAccept, self.accept, answers=(NotVerified,))
-        yield dispatch.engine(VM.BlockReject, self.reject, answers=(NotVerified,))
+        yield dispatch.engine(VM.BlockVerify, self.verify, expected=_INVALID)
+        yield dispatch.engine(VM.BlockAccept, self.accept, expected=(NotVerified,))
+        yield dispatch.engine(VM.BlockReject, self.reject, expected=(NotVerified,))
 
     # Making and finding ---------------------------------------------------------------------------
 

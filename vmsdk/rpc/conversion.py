@@ -17,9 +17,7 @@ MAX_HEIGHT = 2**64 - 1
 
 
 class InvalidRequest(VMError):
-    """The node sent what the protocol does not allow. The text is the node's own where it has
-    one.
-    """
+    """The node's request violates the protocol. The text is the node's own if it has one."""
 
 
 # From the node -----------------------------------------------------------------------------------

@@ -52,11 +52,11 @@ class Dispatcher:
         method: Method[RequestT, ResponseT],
         behaviour: Callable[[RequestT], ResponseT],
         *,
-        answers: tuple[type[Exception], ...] = (),
+        expected: tuple[type[Exception], ...] = (),
     ) -> Handler:
         """A call of the chain's engine: one at a time, with the chain's lock, on a running chain.
 
-        Errors of the types *answers* are ordinary outcomes of this call. Any other is a fault of
+        Errors of the types *expected* are normal outcomes of this call. Any other is a fault of
         the VM.
         """
         session = self._session
@@ -76,8 +76,8 @@ class Dispatcher:
                     if session.fatal is not None or not session.initialized:
                         session.check_ready()
                     return behaviour(request)
-                except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
-                    self._abort(method, context, error, answers)
+                except BaseException as error:  # noqa: BLE001 - SystemExit too: every call needs a response
+                    self._abort(method, context, error, expected)
                 finally:
                     ended_s = perf_counter()
                     waited(locked_s - began_s)
@@ -92,7 +92,7 @@ class Dispatcher:
         method: Method[RequestT, ResponseT],
         behaviour: Callable[[RequestT], ResponseT],
         *,
-        answers: tuple[type[Exception], ...] = (),
+        expected: tuple[type[Exception], ...] = (),
     ) -> Handler:
         """A call that runs concurrently with all others, without the chain's lock."""
         watch = self._session.watchdog.watch
@@ -104,8 +104,8 @@ class Dispatcher:
             with watch(name):
                 try:
                     return behaviour(request)
-                except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
-                    self._abort(method, context, error, answers)
+                except BaseException as error:  # noqa: BLE001 - SystemExit too: every call needs a response
+                    self._abort(method, context, error, expected)
                 finally:
                     took(perf_counter() - began_s)
 
@@ -125,7 +125,7 @@ class Dispatcher:
                 return behaviour(request, context)
             except Cancelled:
                 context.abort(grpc.StatusCode.CANCELLED, "the wait was cancelled")
-            except BaseException as error:  # noqa: BLE001 - SystemExit too: every call must be answered
+            except BaseException as error:  # noqa: BLE001 - SystemExit too: every call needs a response
                 self._abort(method, context, error)
             finally:
                 took(perf_counter() - began_s)
@@ -137,11 +137,11 @@ class Dispatcher:
         method: Method[Any, Any],
         context: grpc.ServicerContext,
         error: BaseException,
-        answers: tuple[type[Exception], ...] = (),
+        expected: tuple[type[Exception], ...] = (),
     ) -> NoReturn:
         name = _name(method)
         count = self._session.instruments.rpc_errors.add
-        if isinstance(error, (*answers, NotReady, NotLoaded)) or error is self._session.fatal:
+        if isinstance(error, (*expected, NotReady, NotLoaded)) or error is self._session.fatal:
             count(name, "expected")
             if self._session.log.isEnabledFor(logging.DEBUG):
                 self._session.log.debug("%s: %s", name, details(error))

@@ -58,5 +58,5 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 def method_label(method: str) -> str:
-    """The label for a method that a client chose: `other` for what is not a usual one."""
+    """The label for a method that a client chose: `other` for an unusual one."""
     return method if method in _METHODS else "other"

@@ -32,7 +32,7 @@ class Lifecycle:
     def handlers(self) -> Iterator[Handler]:
         dispatch = Dispatcher(self._session)
         yield dispatch.free(VM.Version, self.version)
-        yield dispatch.free(VM.Initialize, self.initialize, answers=(UpgradesRefused,))
+        yield dispatch.free(VM.Initialize, self.initialize, expected=(UpgradesRefused,))
         yield dispatch.engine(VM.SetState, self.set_state)
         yield dispatch.free(VM.Shutdown, self.shutdown)
 

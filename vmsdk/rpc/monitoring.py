@@ -40,7 +40,7 @@ class Monitoring:
 
     def handlers(self) -> Iterator[Handler]:
         dispatch = Dispatcher(self._session)
-        yield dispatch.free(VM.Health, self.health, answers=(ChainStuck,))
+        yield dispatch.free(VM.Health, self.health, expected=(ChainStuck,))
         yield dispatch.free(VM.Gather, self.gather)
 
     def health(self, request: Empty) -> vm_pb2.HealthResponse:

@@ -72,7 +72,7 @@ class Peers:
                 node_id, request.request_id, error.code, without_paths(error.message)
             )
 
-        return self._answer("app_request", handle, respond, refuse)
+        return self._reply("app_request", handle, respond, refuse)
 
     def app_request_failed(self, request: vm_pb2.AppRequestFailedMsg) -> Empty:
         node_id = node_identifier(request.node_id)
@@ -113,7 +113,7 @@ class Peers:
                 chain_id, request.request_id, error.code, without_paths(error.message)
             )
 
-        return self._answer("cross_chain_app_request", handle, respond, refuse)
+        return self._reply("cross_chain_app_request", handle, respond, refuse)
 
     def cross_chain_app_request_failed(self, request: vm_pb2.CrossChainAppRequestFailedMsg) -> Empty:
         chain_id = identifier(request.chain_id)
@@ -142,7 +142,7 @@ class Peers:
         assert node is not None, "messages are handled only on an initialised chain"
         return node
 
-    def _answer(
+    def _reply(
         self,
         method: str,
         handle: Callable[[], bytes | None],
@@ -154,26 +154,26 @@ class Peers:
         """
         if not self._is_ready():
             return Empty()
-        answers: list[Callable[[], None]] = []
+        replies: list[Callable[[], None]] = []
         try:
             response = handle()
             if response is None:
                 return Empty()
-            answers.append(partial(respond, response))
+            replies.append(partial(respond, response))
         except Fatal:
             raise
         except AppError as error:
-            answers.append(partial(refuse, error))
+            replies.append(partial(refuse, error))
         except BaseException as error:  # noqa: BLE001 - an error here would stop the chain for good
             self._session.faults.record(method, error, "the peer gets an application error")
-        answers.append(partial(refuse, AppError(AppError.UNEXPECTED, "unexpected error")))
-        any(self._sent(method, answer) for answer in answers)
+        replies.append(partial(refuse, AppError(AppError.UNEXPECTED, "unexpected error")))
+        any(self._sent(method, reply) for reply in replies)
         return Empty()
 
-    def _sent(self, method: str, answer: Callable[[], None]) -> bool:
+    def _sent(self, method: str, reply: Callable[[], None]) -> bool:
         """Send a response. False if it can't be sent as the VM made it."""
         try:
-            answer()
+            reply()
         except NodeError as error:
             self._session.faults.record(method, error, "the peer may get no response")
         except Exception as error:  # noqa: BLE001 - an error here would stop the chain for good

@@ -221,7 +221,7 @@ class PollServer:
         )
 
     def _catch_up(self) -> None:
-        """Do what has become due, and what lacked a thread before."""
+        """Do work that has become due, or that had no thread before."""
         with self._lock:
             if _is_due(self._cancel_at_s):
                 self._cancel_all()

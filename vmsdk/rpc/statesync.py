@@ -28,7 +28,7 @@ class StateSync:
         yield dispatch.engine(VM.GetOngoingSyncStateSummary, self.get_ongoing_sync_state_summary)
         yield dispatch.engine(VM.GetLastStateSummary, self.get_last_state_summary)
         yield dispatch.engine(
-            VM.ParseStateSummary, self.parse_state_summary, answers=(InvalidBlock, InvalidInput)
+            VM.ParseStateSummary, self.parse_state_summary, expected=(InvalidBlock, InvalidInput)
         )
         yield dispatch.engine(VM.GetStateSummary, self.get_state_summary)
         yield dispatch.engine(VM.StateSummaryAccept, self.accept)

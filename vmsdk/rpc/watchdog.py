@@ -176,7 +176,7 @@ def _authorship(line: _Line) -> int:
 
 
 def _stacks(thread: int, task: str = "") -> list[_Stack]:
-    """What *thread* runs; if none of it is the author's, what its work on an event loop awaits.
+    """The stack of *thread*; if none of it is the author's, that of its work on an event loop.
 
     That is the task called *task*, or any task if *thread* runs the loop.
     """

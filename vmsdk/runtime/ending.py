@@ -145,7 +145,7 @@ class Signals:
 
 
 def harmless(work: Callable[[], None]) -> Callable[[], None]:
-    """*work*, whose exceptions are logged, the first time, and must not end the process."""
+    """Wrap *work* so that an exception is logged, the first time, and doesn't end the process."""
     logged = False
 
     def guarded() -> None:

@@ -21,9 +21,9 @@ class AliasReaderClient(AliasReader):
         self._aliases = Call(channel, Methods.Aliases)
 
     def lookup(self, alias: str) -> ID:
-        answer = self._lookup(pb.Alias(alias=alias)).id
+        found = self._lookup(pb.Alias(alias=alias)).id
         try:
-            return ID(answer)
+            return ID(found)
         except InvalidInput as error:
             raise self._lookup.malformed(str(error)) from None
 

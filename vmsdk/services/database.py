@@ -66,17 +66,17 @@ class DatabaseClient(Database):
 
     def __contains__(self, key: object) -> bool:
         response = self._guard.call(self._has_call, pb.HasRequest(key=as_bytes(key)))
-        self._guard.check_answer(response.err)
+        self._guard.check_response(response.err)
         return response.has
 
     def put(self, key: bytes, value: bytes) -> None:
         request = pb.PutRequest(key=as_bytes(key), value=as_bytes(value))
         self.metrics.wrote(len(key) + len(value))
-        self._guard.check_answer(self._guard.call(self._put_call, request).err)
+        self._guard.check_response(self._guard.call(self._put_call, request).err)
 
     def delete(self, key: bytes) -> None:
         request = pb.DeleteRequest(key=as_bytes(key))
-        self._guard.check_answer(self._guard.call(self._delete_call, request).err)
+        self._guard.check_response(self._guard.call(self._delete_call, request).err)
 
     def batch(self) -> DatabaseBatch:
         return DatabaseBatch(self)
@@ -86,7 +86,7 @@ class DatabaseClient(Database):
 
     def compact(self, start: bytes = b"", limit: bytes = b"") -> None:
         request = pb.CompactRequest(start=as_bytes(start), limit=as_bytes(limit))
-        self._guard.check_answer(self._guard.watch(self._compact_call, request).err)
+        self._guard.check_response(self._guard.watch(self._compact_call, request).err)
 
     def health_check(self) -> Any:
         self._guard.check()
@@ -101,7 +101,7 @@ class DatabaseClient(Database):
             raise Closed("the database is closed")
         self._guard.close()
         self._iterators.release_all()
-        self._guard.check_answer(self._guard.watch(self._close_call, pb.CloseRequest()).err)
+        self._guard.check_response(self._guard.watch(self._close_call, pb.CloseRequest()).err)
 
     def stop(self) -> None:
         """Stop the background thread, after the channel has been closed."""
@@ -115,7 +115,7 @@ class DatabaseClient(Database):
         if response.err:
             if response.err == pb.ERROR_NOT_FOUND:
                 return None
-            self._guard.check_answer(response.err)
+            self._guard.check_response(response.err)
         self.metrics.read(len(response.value))
         return response.value
 
@@ -127,7 +127,7 @@ class DatabaseClient(Database):
             ],
             deletes=[pb.DeleteRequest(key=key) for key, value in operations.items() if value is None],
         )
-        self._guard.check_answer(self._guard.call(self._batch_call, request).err)
+        self._guard.check_response(self._guard.call(self._batch_call, request).err)
 
 
 class DatabaseBatch(Batch):

@@ -63,7 +63,7 @@ class FailStop:
             if self._first_error is None:
                 self._first_error = str(error)
 
-    def check_answer(self, error: pb.Error.ValueType) -> None:
+    def check_response(self, error: pb.Error.ValueType) -> None:
         """Raise the exception for the `err` of a response. An unknown number is success, as for the
         node.
         """

@@ -147,13 +147,13 @@ class _Cursor:
         self._guard = guard
         self._forget = forget
         self._lock = threading.Lock()
-        self._answer: Pending[pb.IteratorNextResponse] | None = None
+        self._pending: Pending[pb.IteratorNextResponse] | None = None
         self._released = False
 
     def fetch(self) -> None:
         """Request the next page, without waiting for it."""
         try:
-            self._answer = self._next.start(self._request)
+            self._pending = self._next.start(self._request)
         except NodeError as error:
             self._guard.remember(error)
             raise
@@ -161,7 +161,7 @@ class _Cursor:
     def turn(self) -> list[tuple[bytes, bytes]]:
         """The next page; empty at the end, when the iterator is released too."""
         with self._lock:
-            if self._answer is None:  # released while it is being read: the database is being closed
+            if self._pending is None:  # released while it is being read: the database is being closed
                 self._guard.check()
                 raise Closed("the iterator was released")
             page = self._take()
@@ -186,12 +186,12 @@ class _Cursor:
                 pass
 
     def _take(self) -> list[tuple[bytes, bytes]]:
-        answer, self._answer = self._answer, None
-        if answer is None:
+        pending, self._pending = self._pending, None
+        if pending is None:
             return []
         metrics, began_s = self._guard.metrics, perf_counter()
         try:
-            page = [(pair.key, pair.value) for pair in answer.wait().data]
+            page = [(pair.key, pair.value) for pair in pending.wait().data]
         except NodeError as error:
             self._guard.remember(error)
             metrics.failed(self._next.path)
@@ -204,4 +204,4 @@ class _Cursor:
         self._released = True
         self._forget(self)
         response = self._guard.watch(self._release_call, pb.IteratorReleaseRequest(id=self._id))
-        self._guard.check_answer(response.err)
+        self._guard.check_response(response.err)

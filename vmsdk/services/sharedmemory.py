@@ -38,7 +38,7 @@ class SharedMemoryClient(SharedMemory):
         start_key: bytes = b"",
         limit: int,
     ) -> SharedPage:
-        answer = self._indexed(
+        response = self._indexed(
             pb.IndexedRequest(
                 peer_chain_id=ID(peer_chain_id),
                 traits=traits,
@@ -47,7 +47,7 @@ class SharedMemoryClient(SharedMemory):
                 limit=signed("the limit of a page", limit, bits=32),
             )
         )
-        return SharedPage(tuple(answer.values), answer.last_trait, answer.last_key)
+        return SharedPage(tuple(response.values), response.last_trait, response.last_key)
 
     def apply(self, requests: Mapping[ID, SharedRequests], *batches: Batch) -> None:
         for batch in batches:

@@ -1,4 +1,4 @@
-"""Checks a VM without a test: give it transactions, and it is put through what a node can do."""
+"""Checks a VM without a test: executes its transactions under everything that a node can do."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def check(
     only: Iterable[str] = (),
     **options: Any,
 ) -> list[str]:
-    """Put *vm* through what a node and its peers can do; returns the names of the checks.
+    """Put *vm* through everything that a node and its peers can do; returns the names of the
+    checks.
 
     *txs* are transactions that are valid in this order on a new chain: an iterable, a function that
     gets the chain (for its ID) and returns one, or a hypothesis strategy for one transaction, of

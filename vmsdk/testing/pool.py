@@ -1,4 +1,4 @@
-"""Chains that one check hands to the next, since a start is most of what a check costs."""
+"""Chains that checks share, because starting one takes most of a check's time."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from vmsdk.rpc.http.nodeservers import Chunk, ClientDisconnected, NodeReader, Re
 from vmsdk.rpc.http.response import InvalidResponse, Phase, Response, ResponseStream
 
 MAX_RESPONSE_BYTES = 256 * 1024 * 1024
-"""Of a HandleSimple call, whose response is one message, held in memory on both sides."""
+"""Limits HandleSimple calls, whose response is one message, held in memory on both sides."""
 
 # Over HTTP/1, a browser's EventSource gets nothing before its response ends, and reconnects when it
 # does. So the response ends soon after the first event, or before proxies time out.

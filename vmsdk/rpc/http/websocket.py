@@ -36,7 +36,7 @@ MAX_UNREAD = 64
 MAX_UNREAD_BYTES = 1024 * 1024
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""Of a message from the client; a larger one ends the connection with 1009."""
+"""Limits a message from the client; a larger one ends the connection with 1009."""
 
 READ_BYTES = 64 * 1024
 """Small enough that a chunk may expand a thousandfold."""
@@ -45,10 +45,10 @@ PING_INTERVAL_S = 30.0
 """A client that responds to neither of two pings, this far apart, is gone."""
 
 WRITE_TIMEOUT_S = 600.0
-"""For a client to take one message: enough for the largest at 28 KB a second."""
+"""How long a client may take to read one message: enough for the largest at 28 KB/s."""
 
 CLOSE_TIMEOUT_S = 5.0
-"""For the client to respond to our closing."""
+"""How long a client may take to respond to our close frame."""
 
 # Compressing less takes less time than a change of threads.
 _COMPRESS_IN_THREAD_BYTES = 64 * 1024

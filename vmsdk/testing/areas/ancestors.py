@@ -1,4 +1,4 @@
-"""GetAncestors, by which bootstrapping peers get blocks."""
+"""GetAncestors, with which bootstrapping peers fetch blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database: how a VM uses what the node serves it."""
+"""The database: how a VM uses the node's database service."""
 
 from __future__ import annotations
 

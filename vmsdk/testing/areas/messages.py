@@ -28,7 +28,7 @@ _RESPONSE_TIMEOUT_S = 5.0
 _QUIET_S = 0.3
 _MIB = 1024 * 1024
 _IN_A_ROW = 1_000
-# A line or two for each bad message is what a developer may want to see.
+# A developer may want to see a line or two for each bad message.
 _LOG_LINES, _LOG_CHARACTERS = 2 * _IN_A_ROW, 512 * _IN_A_ROW
 PEER = NodeID(b"peer" * 5)
 _DEADLINE = Timestamp(seconds=4_000_000_000)
@@ -46,7 +46,7 @@ def must_succeed(host: Host, calls: Iterable[tuple[str, Message]], what: str) ->
                 sent=f"{method} with {_shown(request)}",
                 got=str(error),
                 node=f'an error of {method} is fatal: "shutting down chain"',
-                cure="log what you can't handle, and return normally; answer a bad request with SendAppError",
+                cure="log what you can't handle, and return normally; respond to a bad request with SendAppError",
             ) from None
 
 
