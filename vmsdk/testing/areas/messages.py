@@ -46,7 +46,7 @@ def must_succeed(host: Host, calls: Iterable[tuple[str, Message]], what: str) ->
                 sent=f"{method} with {_shown(request)}",
                 got=str(error),
                 node=f'an error of {method} is fatal: "shutting down chain"',
-                cure="log what you can't handle, and return normally; respond to a bad request with SendAppError",
+                cure="log what you can't handle, and return normally; refuse a bad request with SendAppError",
             ) from None
 
 
