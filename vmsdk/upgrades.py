@@ -95,7 +95,7 @@ class Upgrades(Mapping[str, Activation]):
                 raise UpgradesRefused(
                     f"{_FILE} schedules {name!r} {activation}, which {vm.name} {vm.version} does not know "
                     f"(it knows {', '.join(map(repr, vm.upgrades)) or 'none'}): update the plugin. Without "
-                    "the new rules this node would part from the network"
+                    "the new rules this node would fork off the network"
                 )
         return table
 
@@ -151,8 +151,8 @@ class Upgrades(Mapping[str, Activation]):
         else:
             return
         raise UpgradesRefused(
-            f"{_FILE} changes the past. {name} activates {_when(new)}, where at this node's last start it "
-            f"was {_when(old)}, but the last accepted block has height {height} and time {time}: {cure}"
+            f"{_FILE} changes the past. {name} activates {_when(new)}. At this node's last start it was "
+            f"{_when(old)}, and the last accepted block has height {height} and time {time}: {cure}"
         )
 
     def encode(self) -> bytes:
