@@ -37,7 +37,7 @@ os.execve(sys.argv[1], [sys.argv[1], "--version"], {})
 
 @dataclass(frozen=True)
 class Node:
-    """What is known of a node."""
+    """What is known about a node."""
 
     name: str
     """As in `metalgo/1.13.5`."""
@@ -48,7 +48,7 @@ class Node:
     """What its plugins inherit, without the user."""
     environment: Mapping[str, str] | None = None
     directories: tuple[Path, ...] = field(default=())
-    """Its plugin directory, as far as its command line and environment say."""
+    """Its plugin directory, according to its command line and environment."""
 
 
 def find(text: str) -> Node:
@@ -81,8 +81,8 @@ def _asked(url: str) -> Node:
 def running(pid: int, *, named: bool) -> Node:
     """Return the running node with this process ID. Raises `VMError`.
 
-    Anyone can call a program metalgo: another user's is run only as that user, and only if our user
-    has *named* the process. One in a container, which confines it, is not run outside of it.
+    Anyone can name a program metalgo, so another user's is run only as that user, and only if our
+    user has *named* the process. A program confined to a container is not run outside of it.
     """
     proc = Path("/proc") / str(pid)
     try:

@@ -87,7 +87,7 @@ class Played:
 
 
 class _Reception(RuntimeService):
-    """Accepts any version, and looks whether the address is bound at that moment."""
+    """Accepts any version, and checks whether the address is bound at that moment."""
 
     def __init__(self) -> None:
         super().__init__(protocol(DEFAULT_PROTOCOL), "")
@@ -219,8 +219,8 @@ class Start:
                 "slow-start",
                 f"the handshake came {taken_s:.1f} s after the start; a node waits for"
                 f" {HANDSHAKE_TIMEOUT_S:.0f} s",
-                "shake hands first: import what is slow in Initialize, or use vmsdk install, whose launcher"
-                " imports the VM after the handshake",
+                "complete the handshake first: do slow imports in Initialize, or use vmsdk install, whose"
+                " launcher imports the VM after the handshake",
                 self._slow_imports(taken_s),
                 _NOT_FOUND if late else "nothing, as long as the machine is not busy",
             )
@@ -354,7 +354,7 @@ class Start:
                 "warning",
                 "slow-import",
                 f"the VM is ready {taken_s:.1f} s after the handshake: its imports are slow",
-                "import what is slow where it is used",
+                "move slow imports to where they are used",
                 self._slow_imports(taken_s),
                 "its start waits that long",
             )

@@ -189,7 +189,7 @@ def _convert(prefix: str, family: MetricFamily) -> pb.MetricFamily:
 
 
 def _check_name(families: Mapping[str, pb.MetricFamily], family: pb.MetricFamily) -> None:
-    """Raise if another family has this name, or one that this family takes besides."""
+    """Raise if another family has this name, or one that this family also takes."""
     name = family.name
     if name in families:
         raise UnusableMetric(name, "another family has the same name")

@@ -25,7 +25,7 @@ _GARBAGE = 200
 _WAITS = 100
 _QUIET_S = 0.3
 _BRANCH_BLOCKS = 3
-_NO_TRANSACTION = "the VM has taken no transaction: pass txs that are valid on a new chain"
+_NO_TRANSACTION = "the VM has accepted no transaction: pass txs that are valid on a new chain"
 _LARGE_BYTES = 1024 * 1024
 
 
@@ -185,7 +185,7 @@ class _Trial:
                 except HostError:
                     chain.faults.clear()
                     chain.restart()
-                    assert chain.last == parent, "a block is accepted whose write has failed"
+                    assert chain.last == parent, "a block whose write has failed is accepted"
                 else:
                     wrote = chain.faults.clear() < 3
                     assert not wrote, "accept succeeds although the write has failed"
@@ -194,7 +194,7 @@ class _Trial:
             check_replay(chain, self.chain())
 
     def replay(self) -> None:
-        """A process under another hash seed, time zone, locale and clock comes to the same."""
+        """A process with another hash seed, time zone, locale and clock has the same result."""
         with self.chain() as chain:
             self.grow(chain)
             other = self.chain(process=True)
@@ -203,7 +203,7 @@ class _Trial:
             check_replay(chain, other)
 
     def events(self) -> None:
-        """Work is reported although the node gives up waiting again and again; else nothing is."""
+        """Work is reported even if the node keeps giving up its wait, and nothing without work."""
         with self.chain() as chain:
             for number, _ in enumerate(self.work(chain)):
                 if number == 0:

@@ -1,4 +1,4 @@
-"""What goes wrong between a node and its VM: failed, lost and slow calls, and crashes."""
+"""Faults between a node and its VM: failed, lost and slow calls, and crashes."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Faults:
         """Kill the VM before or after the *number*-th call of *what*, counted from now.
 
         *what* is a method or "database write", "engine call", "service call". A crash after an
-        engine call comes before the node hears the response.
+        engine call comes before the node gets the response.
         """
         if what not in (DATABASE_WRITE, ENGINE_CALL, SERVICE_CALL):
             self._check(what)

@@ -45,7 +45,7 @@ class Service:
         return {"nonce": states.nonce(self._vm.accepted, _address(address))}
 
     def balance(self, address: str, asset_id: ID) -> dict[str, Any]:
-        """Return what an account owns of an asset."""
+        """Return an account's balance of an asset."""
         return {"balance": states.balance(self._vm.accepted, _address(address), asset_id)}
 
     def loan(self, chain_id: ID) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Service:
         return {"blockID": block_id, **self.block(block_id)}
 
     def block(self, block_id: ID) -> dict[str, Any]:
-        """Return an accepted block: in Base64 as from 1.14 on, and as JSON as before."""
+        """Return an accepted block, in Base64 (as since 1.14) and as JSON (as before)."""
         raw = states.get_block(self._vm.accepted, block_id)
         return {"blockBytes": _base64(raw), "block": _block(Block.from_bytes(raw))}
 

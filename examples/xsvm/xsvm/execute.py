@@ -85,7 +85,7 @@ def execute_export(state: State, environment: Environment, transaction: Transact
 
 
 def execute_import(state: State, environment: Environment, sender: bytes, imported: Import) -> None:
-    """Give an asset to whom the message names. Anyone may send it. Raises `Invalid`."""
+    """Give an asset to the receiver in the message. Anyone may send it. Raises `Invalid`."""
     if environment.p_chain_height is None:
         raise Invalid("an import needs a block with a P-chain height")
     try:

@@ -1,4 +1,4 @@
-"""The state: which keys there are, and what they hold.
+"""The keys of the state and their values.
 
 | key | value |
 |---|---|
@@ -70,12 +70,12 @@ def increment_nonce(state: State, address: bytes, given: int) -> None:
 
 
 def balance(state: State, address: bytes, asset_id: ID) -> int:
-    """Return what the account owns of an asset."""
+    """Return the account's balance of an asset."""
     return state.get_int(ADDRESSES + address + asset_id)
 
 
 def set_balance(state: State, address: bytes, asset_id: ID, amount: int) -> None:
-    """Set what the account owns of an asset."""
+    """Set the account's balance of an asset."""
     _set_amount(state, ADDRESSES + address + asset_id, amount)
 
 
@@ -98,17 +98,17 @@ def loan(state: State, chain_id: ID) -> int:
 
 
 def decrease_loan(state: State, chain_id: ID, amount: int) -> None:
-    """Note that *amount* returns. Raises `Invalid` if less was exported."""
+    """Record that *amount* returns. Raises `Invalid` if less was exported."""
     _decrease(state, CHAINS + chain_id, amount)
 
 
 def increase_loan(state: State, chain_id: ID, amount: int) -> None:
-    """Note that *amount* is exported. Raises `Invalid` if the sum would exceed 64 bits."""
+    """Record that *amount* is exported. Raises `Invalid` if the sum would exceed 64 bits."""
     _increase(state, CHAINS + chain_id, amount)
 
 
 def add_import(state: State, chain_id: ID, message_id: ID) -> None:
-    """Note that a message is imported. Raises `Invalid` if it was before."""
+    """Record that a message is imported. Raises `Invalid` if it already was."""
     key = CHAINS + chain_id + message_id
     if key in state:
         raise Invalid("duplicate import", message=message_id)

@@ -1,4 +1,4 @@
-"""Transactions: what they hold, how they are encoded, and who sent them."""
+"""Transactions, their encoding, and their senders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VERSION = b"\0\0"
 
 SIGNATURE_BYTES = 65
 CACHED_SENDERS = 4096
-"""A transaction comes twice: by itself, and in a block."""
+"""A transaction is seen twice: by itself, and in a block."""
 HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 """Half the order of secp256k1's group: the greatest `s` of a signature."""
 
@@ -81,7 +81,7 @@ class Import:
 
 @dataclass(frozen=True)
 class Payload:
-    """What the message of an export says. The sender and the nonce make it unique."""
+    """The content of an export's message. The sender and the nonce make it unique."""
 
     sender: Address
     nonce: U64

@@ -1,4 +1,4 @@
-"""The VM: blocks as the node's consensus handles them, on the parts of `vmsdk.chain`."""
+"""The VM, with its own blocks, on parts of `vmsdk.chain`."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_transactions_come_from_a_strategy_too() -> None:
 
 
 def test_a_vm_that_takes_no_transaction_is_not_checked_in_silence() -> None:
-    with pytest.raises(Failed, match="taken no transaction"):
+    with pytest.raises(Failed, match="accepted no transaction"):
         check(Notes, txs=[b""], only=["blocks"])
 
 
