@@ -286,7 +286,7 @@ class Start:
                 f"it announces {address!r}, where nothing listens",
                 'listen on "127.0.0.1:0", and announce 127.0.0.1 and the port that the system chose',
                 tail(self._output()),
-                "its start hangs: its calls wait for the plugin without end",
+                "its start hangs: its calls wait for the plugin forever",
             )
         if not reached:
             return False
@@ -338,7 +338,7 @@ class Start:
                 self._hangs(
                     f"does not respond to Version within {VERSION_TIMEOUT_S:.0f} s",
                     "no-response",
-                    "its start hangs: it waits without end",
+                    "its start hangs: it waits forever",
                 )
             else:
                 self._explain(

@@ -95,7 +95,7 @@ def _check_reported(host: Host, block: Block, what: str) -> None:
                 f"{method} reports {what} differently",
                 sent=f"{method} for {block!r}",
                 got=wrong,
-                node="it takes it for another block",
+                node="it treats it as another block",
                 cure="derive all fields of a block from its bytes alone",
             )
 
@@ -116,7 +116,7 @@ def unknown_block_is_not_found(bench: Bench) -> None:
                 "GetBlock of an unknown ID fails instead of reporting NOT_FOUND",
                 sent=f"GetBlock({unknown.hex()})",
                 got=f"the gRPC status {error.code}: {error.details}",
-                node="it takes this for a fault, and asks again each time",
+                node="it treats this as a fault, and asks again each time",
                 cure="return the status OK with err = ERROR_NOT_FOUND",
             ) from None
         if response != pb.GetBlockResponse(err=pb.ERROR_NOT_FOUND):
@@ -198,7 +198,7 @@ def garbage_is_refused(bench: Bench) -> None:
             for method, request in requests:
                 if attempt(host, method, request) is not None:
                     raise Violation(
-                        f"{method} takes garbage for a block",
+                        f"{method} accepts garbage as a block",
                         sent=f"{method} with {short(data)}",
                         got="the status OK",
                         node="any peer could send it blocks that do not exist",
@@ -247,7 +247,7 @@ def malformed_ids_are_refused(bench: Bench) -> None:
                 missing = (pb.GetBlockResponse(err=pb.ERROR_NOT_FOUND), pb.GetAncestorsResponse())
                 if response is not None and response not in missing:
                     raise Violation(
-                        f"{method} takes {len(value)} bytes for an ID",
+                        f"{method} accepts {len(value)} bytes as an ID",
                         sent=f"{method}({short(value)})",
                         got="the status OK",
                         node="it never sends such an ID, but other programs may",

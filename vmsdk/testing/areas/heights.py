@@ -42,7 +42,7 @@ def _check_missing(host: Host, height: int, why: str) -> None:
             "GetBlockIDAtHeight fails instead of reporting NOT_FOUND",
             sent=f"GetBlockIDAtHeight({height}), {why}",
             got=f"the gRPC status {error.code}: {error.details}",
-            node="it takes this for a fault of the VM",
+            node="it treats this as a fault of the VM",
             cure="return the status OK with err = ERROR_NOT_FOUND",
         ) from None
     if response.err != pb.ERROR_NOT_FOUND:

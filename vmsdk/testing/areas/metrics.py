@@ -58,7 +58,7 @@ def are_valid_again(bench: Bench) -> None:
             "a counter has fallen",
             sent="Gather twice",
             got=f"{fallen[0]}: {before[fallen[0]]}, then {after[fallen[0]]}",
-            node="it shows the value; Prometheus takes the fall for a restart and counts wrongly",
+            node="it shows the value; Prometheus treats the fall as a restart and counts wrongly",
             cure="use a gauge for what can fall",
         )
 

@@ -124,7 +124,7 @@ def garbage_is_refused(bench: Bench) -> None:
             response = attempt(host, "ParseStateSummary", pb.ParseStateSummaryRequest(bytes=data))
             if response is not None and not response.err:
                 raise Violation(
-                    "ParseStateSummary takes garbage for a summary",
+                    "ParseStateSummary accepts garbage as a summary",
                     sent=f"ParseStateSummary({short(data)})",
                     got=f"a summary at height {response.height}",
                     node="it may try to sync to a state that does not exist",
