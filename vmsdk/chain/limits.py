@@ -28,8 +28,7 @@ class Limits:
     """
 
     block_bytes: int = MAX_BLOCK_BYTES
-    """The size of a block, at most `MAX_BLOCK_BYTES`. Must be the same on all validators.
-    """
+    """The size of a block, at most `MAX_BLOCK_BYTES`. Must be the same on all validators."""
 
     transaction_bytes: int = 64 * 1024
     """The size of a transaction. Must be the same on all validators."""

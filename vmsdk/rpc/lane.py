@@ -18,8 +18,7 @@ else:
 
 
 HELD_AFTER_S = 0.005
-"""A call that runs for longer is presumed to wait, and to leave the processor to others.
-"""
+"""A call that runs for longer is presumed to wait, and to leave the processor to others."""
 
 
 def end_process(reason: str) -> NoReturn:

@@ -98,9 +98,7 @@ def _response_in(error: grpc.aio.AioRpcError) -> http_pb2.HandleSimpleHTTPRespon
 
 
 def _status_class() -> type[Message]:
-    """Make `google.rpc.Status` in its own pool, where it can't collide with another
-    package's.
-    """
+    """Make `google.rpc.Status` in its own pool, where it can't collide with another package's."""
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(any_pb2.DESCRIPTOR.serialized_pb)
     file = descriptor_pb2.FileDescriptorProto(
