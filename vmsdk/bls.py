@@ -89,17 +89,13 @@ def aggregate_signatures(signatures: Iterable[bytes]) -> bytes:
 
 
 def public_key(secret_key: bytes) -> bytes:
-    """Return the public key (48 bytes) of a secret key (32 bytes). Raises `ValueError` if it isn't
-    one.
-    """
+    """Return the public key (48 bytes) of a secret key (32 bytes). Raises `ValueError`."""
     library = _library()
     return bytes((library.G1Point() * _scalar(library, secret_key)).to_compressed_bytes())
 
 
 def sign(secret_key: bytes, message: bytes, *, domain: bytes = _MESSAGES) -> bytes:
-    """Return the 96-byte signature of *message*, which is signed as is. Raises like
-    `public_key`.
-    """
+    """Return the 96-byte signature of *message*, signed as is. Raises like `public_key`."""
     library = _library()
     point = library.G2Point.hash_to_curve(message, domain) * _scalar(library, secret_key)
     return bytes(point.to_compressed_bytes())
@@ -148,9 +144,7 @@ def _registered_key(library: Any, public_key: bytes) -> Any:
 
 
 def _signature(library: Any, signature: bytes) -> Any:
-    """Decode a signature. Raises `ValueError` if it isn't a point of the group, or not encoded as
-    nodes do.
-    """
+    """Decode a signature. Raises `ValueError` unless it is an encoded point of the group."""
     point = library.G2Point.from_compressed_bytes(signature)
     # The library ignores the other bits of an encoding that is flagged as infinity.
     if bytes(point.to_compressed_bytes()) != signature:

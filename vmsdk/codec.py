@@ -224,9 +224,7 @@ class Reader:
         return type_id
 
     def interface(self, types: Sequence[Callable[[Reader], _T]]) -> _T:
-        """Read the value of an interface. *types* has a function for each type, in the order of
-        their IDs.
-        """
+        """Read the value of an interface. *types* has a function for each type, by ID."""
         type_id = self.u32()
         if type_id >= len(types):
             self._unknown_type(type_id)
@@ -316,9 +314,7 @@ class Reader:
         return tuple(values)
 
     def mapping(self, read_key: Callable[[Reader], _K], read_value: Callable[[Reader], _V]) -> dict[_K, _V]:
-        """Read a map, whose encoded keys must be sorted: `reader.mapping(Reader.string,
-        Reader.u64)`.
-        """
+        """Read a map, sorted by encoded keys: `reader.mapping(Reader.string, Reader.u64)`."""
         values: dict[_K, _V] = {}
         previous: bytes | None = None
         for _ in range(self.count()):

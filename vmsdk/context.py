@@ -164,8 +164,7 @@ class Context:
     """The chain's database, which the node keeps."""
 
     services: NodeServices = field(default_factory=lambda: cast("NodeServices", _Missing("services")))
-    """The node's other services, each connected at its first use. The properties below name them.
-    """
+    """The node's other services, each connected at its first use: see the properties below."""
 
     metrics: Metrics = field(default_factory=lambda: cast("Metrics", _Unscraped()))
     """Where to register metrics for the node's metrics page."""
@@ -180,14 +179,10 @@ class Context:
     """The source of `preferred`, `processing` and `get_block`."""
 
     notify: Callable[[], None] = _nothing
-    """Report that `ChainVM.has_pending_work` may have changed. From any thread, as often as you
-    like.
-    """
+    """Report that `ChainVM.has_pending_work` may have changed. From any thread, at any rate."""
 
     state_sync_finished: Callable[[], None] = _nothing
-    """Report that state sync has ended. From any thread; vmsdk repeats it until the node has
-    received it.
-    """
+    """Report that state sync has ended, from any thread; repeated until the node receives it."""
 
     def get_block(self, block_id: ID) -> Any:
         """The block with this ID: from memory if it is undecided, else from the VM's `get_block`.
@@ -198,9 +193,7 @@ class Context:
 
     @property
     def preferred(self) -> Any:
-        """The block to build on: the tip that consensus prefers, or else the last accepted
-        block.
-        """
+        """The block to build on: the tip that consensus prefers, else the last accepted block."""
         return self.chain.preferred
 
     @property

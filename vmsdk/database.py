@@ -54,9 +54,7 @@ class Database(ABC):
 
     @abstractmethod
     def compact(self, start: bytes = b"", limit: bytes = b"") -> None:
-        """Ask the node to compact the range from *start* to *limit*. Empty means the first or last
-        key.
-        """
+        """Have the node compact the keys from *start* to *limit*; empty means the first or last."""
 
     @abstractmethod
     def health_check(self) -> Any:
@@ -156,9 +154,7 @@ class Batch(ABC):
 
     @abstractmethod
     def write(self) -> None:
-        """Apply all operations atomically. The batch keeps them: `clear` it before filling it
-        again.
-        """
+        """Apply all operations atomically. The batch keeps them until `clear`."""
 
     def __enter__(self) -> Self:
         return self
@@ -203,9 +199,7 @@ class DatabaseIterator(ABC):
 
 
 def as_bytes(value: object) -> bytes:
-    """*value*, a key or a value, which may be any bytes-like object. Raises `TypeError` for
-    anything else.
-    """
+    """*value*, a key or value, from any bytes-like object. Raises `TypeError` for anything else."""
     if type(value) is bytes:
         return value
     try:

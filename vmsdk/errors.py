@@ -58,8 +58,7 @@ class AppError(VMError):
     """
 
     TIMED_OUT = -1
-    """From this node, as "timed out": no response in time, peer not connected, or message not sent.
-    """
+    """From this node, as "timed out": no response in time, peer not connected, message not sent."""
     UNDEFINED = 0
     UNEXPECTED = -1
     """From a peer: its handler failed."""
@@ -178,9 +177,7 @@ class MissingExtra(VMError, ImportError):
 
 
 class NotLoaded(VMError):
-    """The code of the VM called *name* can't be imported where the node runs it. The log has the
-    traceback.
-    """
+    """The code of the VM called *name* can't be imported on the node; its log has the traceback."""
 
     def __init__(self, name: str, reason: str) -> None:
         self.name = name

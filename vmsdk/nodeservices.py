@@ -122,9 +122,7 @@ class SharedMemory(ABC):
 
     @abstractmethod
     def apply(self, requests: Mapping[ID, SharedRequests], *batches: Batch) -> None:
-        """Apply all removes, then all puts, of each peer chain, and *batches* of `ctx.db`: all or
-        nothing.
-        """
+        """Apply each peer chain's removes, then puts, and *batches* of `ctx.db`: all or nothing."""
 
 
 class AliasReader(ABC):

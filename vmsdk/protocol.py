@@ -64,9 +64,7 @@ class Protocol(NamedTuple):
 
     @property
     def http2_method(self) -> HTTP2Method | None:
-        """The method that returns the VM's header-routed HTTP handler (one name at 41, another from
-        42).
-        """
+        """The method that returns the VM's header-routed HTTP handler (new name from 42)."""
         if self.version >= 42:
             return "NewHTTPHandler"
         return "CreateHTTP2Handler" if self.version == 41 else None
@@ -83,16 +81,12 @@ class Protocol(NamedTuple):
 
     @property
     def text_io_errors(self) -> bool:
-        """Reader and connection services report errors as plain text (until 41), later as
-        messages.
-        """
+        """Reader and connection services report errors as text (until 41), later as messages."""
         return self.version <= 41
 
     @property
     def waits_for_events(self) -> bool:
-        """The node asks the VM for events by WaitForEvent (from 42); before, the VM calls
-        Notify.
-        """
+        """The node asks for events by WaitForEvent (from 42; before, the VM calls Notify)."""
         return self.version >= 42
 
     @property
@@ -106,9 +100,7 @@ class Protocol(NamedTuple):
         return self.version == 44
 
     def knows_upgrade(self, upgrade: str) -> bool:
-        """Initialize has the time of *upgrade*: fortuna, granite or helicon (older ones: from
-        37).
-        """
+        """Initialize has the time of *upgrade*: fortuna, granite, helicon (older ones: from 37)."""
         return self.version >= _UPGRADES[upgrade][0]
 
     def activates_upgrade(self, upgrade: str) -> bool:
@@ -118,16 +110,12 @@ class Protocol(NamedTuple):
 
     @property
     def proposervm_api(self) -> bool:
-        """The node adds its proposervm's own handler, by path and by header, to each chain's (from
-        44).
-        """
+        """The node adds its proposervm's handler, by path and header, to each chain (from 44)."""
         return self.version >= 44
 
     @property
     def plugin_metrics_prefix(self) -> str:
-        """What the node's metrics page puts between the VM's ID and its metric names (only in
-        35).
-        """
+        """What the node's metrics page puts between VM ID and metric names (only in 35)."""
         return "plugin_" if self.version <= 35 else ""
 
     @property
@@ -174,9 +162,7 @@ RANGE = f"{OLDEST} to {NEWEST}"
 
 
 def protocol(version: int) -> Protocol:
-    """The protocol with this number. Raises `UnsupportedProtocol` for one that vmsdk does not
-    speak.
-    """
+    """The protocol with this number. Raises `UnsupportedProtocol` if vmsdk does not speak it."""
     try:
         return PROTOCOLS[version]
     except KeyError:

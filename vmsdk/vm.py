@@ -73,9 +73,7 @@ class ChainVM(Interface):
         """
 
     def set_state(self, state: State) -> None:
-        """Called when the node enters another phase of the chain's life. Does nothing by
-        default.
-        """
+        """Called when the node enters another phase of the chain. Does nothing by default."""
 
     def shutdown(self) -> None:
         """Save what must survive, and release resources: the database is gone after this."""
@@ -117,9 +115,7 @@ class ChainVM(Interface):
 
     @abstractmethod
     def get_block_id_at_height(self, height: int) -> ID:
-        """The accepted block at *height*. Raise `NotFound` above the last accepted one, or if
-        pruned.
-        """
+        """The accepted block at *height*. Raise `NotFound` if there is none, or it is pruned."""
 
     # Events ---------------------------------------------------------------------------------------
 
@@ -151,9 +147,7 @@ class ChainVM(Interface):
         return {}
 
     def new_http_handler(self) -> Any:
-        """The handler for requests that name the chain in a header, or None (protocol 41 and
-        newer).
-        """
+        """The handler for requests that name the chain in a header, or None (from protocol 41)."""
         return None
 
     # Health ---------------------------------------------------------------------------------------
@@ -221,9 +215,7 @@ class GetAncestors(Interface):
 
 
 class CrossChainVM(Interface):
-    """Optional interface of a `ChainVM`: messages between chains of one node (protocols 35 and
-    36).
-    """
+    """Optional interface of a `ChainVM`: messages between a node's chains (protocols 35, 36)."""
 
     @abstractmethod
     def cross_chain_app_request(

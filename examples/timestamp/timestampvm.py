@@ -26,9 +26,7 @@ _LAST_ACCEPTED = b"last"
 
 @dataclass(frozen=True)
 class TimestampBlock(vmsdk.Block):
-    """32 bytes of parent, the height (u64), Unix seconds (i64), 32 bytes of data; all
-    big-endian.
-    """
+    """32 bytes of parent, the height (u64), Unix seconds (i64), 32 bytes of data; big-endian."""
 
     vm: TimestampVM = field(repr=False, compare=False)
     parent_id: vmsdk.ID

@@ -1,6 +1,4 @@
-"""The accepted state: the database below all undecided blocks, with a cache, and snapshots of
-it.
-"""
+"""The accepted state: the database below all undecided blocks, its cache, and snapshots."""
 
 from __future__ import annotations
 

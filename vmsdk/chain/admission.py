@@ -1,6 +1,4 @@
-"""Admission of transactions: each is first executed on top of the accepted state and all waiting
-ones.
-"""
+"""Admission of transactions: each is first executed on the accepted state and all waiting ones."""
 
 from __future__ import annotations
 

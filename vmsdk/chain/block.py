@@ -41,9 +41,7 @@ class Header:
     """0 for the genesis block, then one more than the parent's."""
 
     timestamp: int
-    """Milliseconds since 1970-01-01T00:00:00Z, never below the parent's: the only clock of the
-    rules.
-    """
+    """Milliseconds since 1970-01-01T00:00:00Z, not below the parent's: the rules' only clock."""
 
     p_chain_height: int | None = None
     """The height of the P-chain at which validator sets are looked up; None unless the chain is
@@ -132,9 +130,7 @@ class Block:
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Block:
-        """The block in *raw*, which may be any bytes. Raises `InvalidBlock` unless it is exactly
-        one.
-        """
+        """The block in *raw*, any bytes. Raises `InvalidBlock` unless it is exactly one."""
         if len(raw) < _PREFIX.size:
             raise InvalidBlock(f"{len(raw)} bytes are too few for a block's header of {_PREFIX.size}")
         version, parent_id, height, timestamp, has_p_chain, p_chain, effects, count = _PREFIX.unpack_from(raw)

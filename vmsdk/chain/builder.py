@@ -59,9 +59,7 @@ class Builder:
         )
 
     def build(self, tip: Candidate, base: State, header: Header) -> tuple[Block, Executed]:
-        """Build a block with this *header* on *tip*, whose state is *base*. Raises
-        `NothingToBuild`.
-        """
+        """Build a block with *header* on *tip*, whose state is *base*. Raises `NothingToBuild`."""
         state = Overlay(base)
         self._execution.begin(state, header)
         block_events, state.events = state.events, []

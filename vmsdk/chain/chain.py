@@ -236,9 +236,7 @@ class Chain(Rules, Networked, GetAncestors):
     # Admission ------------------------------------------------------------------------------------
 
     def admit(self, raw: bytes, source: str) -> ID:
-        """Add the transaction in *raw*, which may come from a peer. Raises `Invalid` or
-        `MempoolFull`.
-        """
+        """Add the transaction in *raw*, perhaps a peer's. Raises `Invalid` or `MempoolFull`."""
         pending = self._decoded(raw, source)
         if pending.id not in self.pool:
             self._checks.one(pending.id, pending.transaction)

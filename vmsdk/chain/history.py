@@ -99,18 +99,14 @@ class History:
         return self.block_at(self.height_of(block_id))
 
     def block_at(self, height: int) -> Block:
-        """The accepted block at *height*. Raises `NotFound` if there is none, or if it is
-        pruned.
-        """
+        """The accepted block at *height*. Raises `NotFound` if there is none or it is pruned."""
         raw = self._database.get(_BLOCK + _u64(height))
         if raw is None:
             raise NotFound(f"no accepted block at height {height}")
         return Block.from_bytes(raw)
 
     def blocks(self, start: int, limit: int) -> list[Block]:
-        """At most *limit* accepted blocks from height *start* on, in order. One scan of the
-        database.
-        """
+        """At most *limit* accepted blocks from height *start* on, by one scan of the database."""
         with self._database.iterate(prefix=_BLOCK, start=_BLOCK + _u64(max(start, 0))) as pairs:
             return [Block.from_bytes(raw) for _, raw in islice(pairs, as_limit(limit))]
 
@@ -173,9 +169,7 @@ class History:
     # Writing --------------------------------------------------------------------------------------
 
     def add(self, batch: Batch, block: Block, outcomes: Outcomes) -> None:
-        """Add *block*, its receipts and the indexes to *batch*, and make it the last accepted
-        one.
-        """
+        """Add *block*, its receipts and indexes to *batch*, and make it the last accepted one."""
         height = _u64(block.height)
         self._add_block(batch, block)
         for index, transaction_id in enumerate(block.transaction_ids):
@@ -202,9 +196,7 @@ class History:
         batch.put(_LAST, block.id)
 
     def prune(self, last_height: int) -> None:
-        """Delete blocks and receipts that are no longer kept, once enough have accumulated, in one
-        batch.
-        """
+        """Delete old blocks and receipts in one batch, once enough have accumulated."""
         for marker, keep in self._keep.items():
             if keep is None:
                 continue

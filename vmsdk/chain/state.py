@@ -44,9 +44,7 @@ class State(ABC):
         """The pairs whose key has *prefix* and is not below *first*, in order, as they are now."""
 
     def write(self, key: bytes, value: bytes | None) -> None:
-        """Set *key*, or delete it if *value* is None. Raises `VMError` if the state is
-        read-only.
-        """
+        """Set *key*, or delete it if *value* is None. Raises `VMError` if it is read-only."""
         raise VMError(f"this state is read-only: key 0x{key.hex()} can't be written")
 
     def emit(self, topic: bytes | str, data: bytes = b"") -> None:

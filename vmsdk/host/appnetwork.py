@@ -116,9 +116,7 @@ class Relay(Peer):
 
 
 class AppMessages:
-    """Delivers messages to the VM, without the chain's lock. Every error is fatal: raises
-    `ChainFatal`.
-    """
+    """Delivers messages to the VM, without the chain's lock. Any error raises `ChainFatal`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -229,9 +227,7 @@ class AppNetwork:
     # From the VM, by the service appsender.AppSender ----------------------------------------------
 
     def send_request(self, parties: Iterable[Party], request_id: int, request: bytes) -> None:
-        """Send a request of the VM to each distinct party. The VM gets one response or error from
-        each.
-        """
+        """Send a request of the VM to each distinct party. Each leads to one response or error."""
         for party in dict.fromkeys(parties):
             with self._lock:
                 self._outstanding[party, request_id] = time.monotonic() + self._timeout_s

@@ -1,6 +1,4 @@
-"""Blocks as a VM reports them to a node, with the checks that a node makes of the VM's
-responses.
-"""
+"""Blocks as a VM reports them to a node, with a node's checks of the VM's responses."""
 
 from __future__ import annotations
 

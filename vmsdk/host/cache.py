@@ -40,9 +40,7 @@ class SizedLRU(Generic[KeyT, ValueT]):
         return self._entries[key]
 
     def put(self, key: KeyT, value: ValueT) -> None:
-        """Add or replace an entry. An entry larger than the whole cache empties it, as in the
-        node.
-        """
+        """Add or replace an entry. One larger than the whole cache empties it, as in the node."""
         self.evict(key)
         size = self._size_of(key, value)
         if size > self._capacity:
@@ -102,9 +100,7 @@ class BlockCache:
         self._missing.put(block_id, None)
 
     def add_parsed(self, data: bytes, block: Block) -> Block:
-        """Add a block that the VM parsed from *data*; returns the cached block with its ID, if
-        any.
-        """
+        """Add a block parsed from *data*; returns the cached block with its ID, if any."""
         self._ids.put(data, block.id)
         return self.add_built(block)
 

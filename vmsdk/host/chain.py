@@ -138,9 +138,7 @@ class Chain(Consensus):
             _log.warning("the chain has no HTTP: %s", error)
 
     def set_state(self, state: State) -> Block:
-        """Set the VM's state; returns its last accepted block, which state sync may have
-        changed.
-        """
+        """Set the VM's state; returns its last accepted block, which a sync may have changed."""
         with self.engine.lock:
             response = self.engine.call(
                 self.client.SetState, pb.SetStateRequest(state=pb.State.ValueType(state)), fatal=True
@@ -246,9 +244,7 @@ class Chain(Consensus):
     # Events ---------------------------------------------------------------------------------------
 
     def next_event(self, timeout_s: float | None = None) -> Event | None:
-        """Wait for the VM's next event. Returns None after *timeout_s*, at shutdown or on a
-        fault.
-        """
+        """Wait for the VM's next event. Returns None after *timeout_s*, at shutdown or a fault."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             rest = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -299,9 +295,7 @@ class Chain(Consensus):
     # Inspection -----------------------------------------------------------------------------------
 
     def health(self) -> Any:
-        """Return the VM's health details, any JSON value. Raises `CallFailed` if it is
-        unhealthy.
-        """
+        """Return the VM's health details, any JSON value. Raises `CallFailed` if unhealthy."""
         details = self.engine.call(self.client.Health, Empty()).details
         try:
             return json.loads(details) if details else None
@@ -313,9 +307,7 @@ class Chain(Consensus):
         return self.engine.call(self.client.Version, Empty(), locked=False).version
 
     def gather(self) -> list[metrics_pb2.MetricFamily]:
-        """Return the VM's metrics as the node's metrics page shows them. Raises
-        `InvalidMetrics`.
-        """
+        """Return the VM's metrics as on the node's metrics page. Raises `InvalidMetrics`."""
         response = self.engine.call(self.client.Gather, Empty(), locked=False)
         aliases = self.services.aliases.names(self.config.chain_id)
         alias = aliases[0] if aliases else str(self.config.chain_id)

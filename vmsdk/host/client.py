@@ -139,9 +139,7 @@ class VMClient:
         self.WaitForEvent = _call(self, VM.WaitForEvent)
 
     def check_health(self, timeout: float | None = None) -> int:
-        """Ask the standard gRPC health service for the status: 1 is SERVING. Raises
-        `grpc.RpcError`.
-        """
+        """Ask the gRPC health service for the status: 1 is SERVING. Raises `grpc.RpcError`."""
         check = self.channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,

@@ -47,9 +47,7 @@ class ProposerFork:
             self._wrapped.add(last_accepted.id)
 
     def is_wrapped(self, block_id: ID) -> bool:
-        """Whether this block, processing or last accepted, is wrapped: its children get a P-chain
-        height.
-        """
+        """Whether a processing or last accepted block is wrapped: its children get a height."""
         return block_id in self._wrapped
 
     def add(self, block: Block, parent: Block) -> None:
@@ -169,9 +167,7 @@ class Consensus:
         max_bytes: int = ANCESTORS_MAX_BYTES,
         max_time_ns: int = ANCESTORS_MAX_TIME_NS,
     ) -> list[bytes]:
-        """Return the block, its parent, and so on, within the limits; empty if the VM has no such
-        block.
-        """
+        """Return the block, its parent, and so on, within the limits; empty if it is unknown."""
         request = pb.GetAncestorsRequest(
             blk_id=block_id,
             max_blocks_num=max_blocks,
@@ -238,9 +234,7 @@ class Consensus:
             self._fork.add(block, parent)
 
     def prefer(self, block_id: ID) -> None:
-        """Make the VM build on this block, which is processing or last accepted, unless it already
-        does.
-        """
+        """Make the VM build on this block, processing or last accepted, unless it does."""
         with self.engine.lock:
             if block_id not in self._blocks.verified and block_id != self.last_accepted.id:
                 raise ChainMisused(
@@ -297,9 +291,7 @@ class Consensus:
             self.ask_again()
 
     def produce(self, p_chain_height: PChainHeight = AUTO) -> Block:
-        """Run the whole cycle of a block on a chain with one validator: build, verify, prefer,
-        accept.
-        """
+        """Run a block's whole cycle with one validator: build, verify, prefer, accept."""
         with self.engine.lock:
             block = self.build_block(p_chain_height)
             self.verify(block, p_chain_height)
@@ -337,9 +329,7 @@ class Consensus:
             self.engine.call(self._client.BlockReject, pb.BlockRejectRequest(id=block.id), fatal=True)
 
     def _execute(self, block: Block) -> None:
-        """Verify and accept, as bootstrapping does: no preference, no rejection, any error is
-        fatal.
-        """
+        """Verify and accept, as bootstrapping does: without preference, and any error is fatal."""
         self.verify(block, fatal=True)
         self._accept(block)
 

@@ -197,9 +197,7 @@ class Control:
         return self._automine
 
     def set_interval_mining(self, seconds: float) -> None:
-        """Make a block every *seconds* if the VM has work, instead of automining; 0 turns this
-        off.
-        """
+        """Make a block every *seconds* if there is work, instead of automining; 0 stops."""
         if not 0 <= seconds <= threading.TIMEOUT_MAX:
             raise ChainMisused(f"seconds is a number from 0 on, not {seconds:g}")
         with self._changed:

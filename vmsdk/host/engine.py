@@ -1,6 +1,4 @@
-"""The node's engine: it calls the VM under the chain's lock and decides which errors stop the
-chain.
-"""
+"""The node's engine: calls the VM under the chain's lock, and stops the chain on fatal errors."""
 
 from __future__ import annotations
 

@@ -78,9 +78,7 @@ class ClientClosed(HostError):
 
 
 def ending(exit_code: int | None) -> str:
-    """Describe how a process ended: ` (SIGSEGV)`, ` (exit status 1)`, or nothing if it is
-    unknown.
-    """
+    """Describe how a process ended: ` (SIGSEGV)`, ` (exit status 1)`, or nothing if unknown."""
     if exit_code is None:
         return ""
     try:

@@ -133,9 +133,7 @@ class Host:
         self.process.at_exit(self._plugin_ended)
 
     def register(self) -> str:
-        """Start the plugin only to get its version, as a node does first: handshake, Version,
-        Shutdown.
-        """
+        """Start the plugin just for its version, as a node does first, and shut it down."""
         try:
             self._client = self._connect()
             self.process.at_exit(self._plugin_ended)

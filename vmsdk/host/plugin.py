@@ -301,9 +301,7 @@ class PluginProcess:
         return self.exit_code
 
     def at_exit(self, action: Callable[[int], None]) -> None:
-        """Call *action* with the exit code when the process has ended (at once, if it already
-        has).
-        """
+        """Call *action* with the exit code when the process has ended (at once, if it has)."""
         with self._signal_lock:
             if not self._exited.is_set() or self.exit_code is None:
                 self._at_exit.append(action)

@@ -53,15 +53,11 @@ class NodeService:
         """Makes each call. Tests replace it, to watch and to disturb."""
 
     def served(self) -> Iterable[str]:
-        """Return the methods that exist in the host's protocol version; others are
-        UNIMPLEMENTED.
-        """
+        """Return the methods in the host's protocol version; others are UNIMPLEMENTED."""
         return self.service.methods
 
     def fail_next(self, method: str, message: str = "injected fault", *, times: int = 1) -> None:
-        """Make the next *times* calls of *method* fail with UNKNOWN and *message*, without
-        effect.
-        """
+        """Make the next *times* calls of *method* fail with UNKNOWN, *message* and no effect."""
         if method not in self.service.methods:
             raise ValueError(f"{self.service.full_name} has no method {method!r}")
         with self._calls_lock:

@@ -78,18 +78,14 @@ class Mailbox:
         self._space: KeySpace = disk.space(b"shared/" + shared_space_id(sender, receiver) + side)
 
     def get(self, key: bytes) -> bytes:
-        """Return the value. Raises `NotFound`, also for a key that was removed before it was
-        put.
-        """
+        """Return the value. Raises `NotFound`, also for a key removed before it was put."""
         element = self._load(key)
         if element is None or not element.present:
             raise NotFound
         return element.value
 
     def put(self, key: bytes, value: bytes, traits: Sequence[bytes] = ()) -> None:
-        """Put *value*, unless *key* has been removed before. Raises `ServiceError` if *key* has a
-        value.
-        """
+        """Put *value* unless *key* was removed. Raises `ServiceError` if *key* has a value."""
         with self._space.database.transaction():
             element = self._load(key)
             if element is not None:
@@ -119,9 +115,7 @@ class Mailbox:
     def indexed(
         self, traits: Sequence[bytes], start_trait: bytes, start_key: bytes, limit: int
     ) -> tuple[list[bytes], bytes, bytes]:
-        """Return up to *limit* values by trait, newest first, and the trait and key of the last
-        one.
-        """
+        """Return up to *limit* values by trait, newest first, and the last one's trait and key."""
         keys: dict[bytes, None] = {}
         last_trait, last_key = start_trait, start_key
         for trait in sorted(traits):
@@ -138,9 +132,7 @@ class Mailbox:
         return [self.get(key) for key in keys], last_trait, last_key
 
     def _keys(self, trait: bytes, start_key: bytes) -> Iterator[bytes]:
-        """Yield the keys with *trait*, newest first, starting at *start_key* if it has the
-        trait.
-        """
+        """Yield the keys with *trait*, newest first, from *start_key* on if it has the trait."""
         start = _index_key(trait, _NEWEST)
         element = self._load(start_key)
         if element is not None and trait in element.traits:

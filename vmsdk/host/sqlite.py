@@ -278,9 +278,7 @@ class SnapshotIterator:
             space.database._iterators.setdefault(space.name, set()).add(self)
 
     def page(self, size: int) -> list[tuple[bytes, bytes]]:
-        """Return the next pairs, until their keys and values reach *size* bytes; empty at the
-        end.
-        """
+        """Return the next pairs, until keys and values reach *size* bytes; empty at the end."""
         database = self._space.database
         pairs: list[tuple[bytes, bytes]] = []
         with database._lock:

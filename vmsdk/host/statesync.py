@@ -23,9 +23,7 @@ class Summary:
 
 
 class StateSync:
-    """Gets state summaries from the VM and makes it accept one. Methods raise like
-    `Engine.call`.
-    """
+    """Gets state summaries from a VM and makes it accept one. Methods raise like `Engine.call`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -87,9 +87,7 @@ class Strict:
         self._writes.take()
 
     def built(self, block: Block) -> None:
-        """Check a block that the VM has built: its size, and that its bytes parse to the same
-        block.
-        """
+        """Check a block that the VM has built: its size, and that its bytes parse back to it."""
         self._check_writes("built", block)
         if len(block.raw) > MAX_BLOCK_BYTES:
             self._broke(

@@ -74,17 +74,13 @@ class ValidatorService(NodeService):
     def set_validators(
         self, subnet_id: ID, validators: Iterable[CurrentValidator], *, height: int | None = None
     ) -> None:
-        """Set the validators of *subnet_id* from P-chain height *height* on (default: the current
-        one).
-        """
+        """Set the validators of *subnet_id* from P-chain *height* on (default: the current one)."""
         with self._lock:
             since = self.current_height if height is None else height
             self._sets.setdefault(subnet_id, {})[since] = tuple(validators)
 
     def validators_at(self, height: int, subnet_id: ID) -> tuple[CurrentValidator, ...]:
-        """Return the set at *height*, empty for an unknown subnet. Raises `ServiceError` if too
-        high.
-        """
+        """Return the set at *height*, empty if unknown. Raises `ServiceError` if too high."""
         if height > self.current_height:
             raise ServiceError(
                 f"failed to fetch validator set at unfinalized height with SubnetID = {subnet_id}: "

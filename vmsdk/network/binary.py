@@ -25,8 +25,7 @@ VERSION_TIMEOUT_S = 20.0
 FILE_LIMIT = 10 * 1024 if sys.platform == "darwin" else 32 * 1024
 """What a node asks the system for by default (AvalancheGo, `utils/ulimit: DefaultFDLimit`)."""
 MIN_FILE_LIMIT = 512
-"""A node with one chain holds some 30 files and connections, and its databases up to 64 more each.
-"""
+"""A node with one chain has some 30 open files and connections, and up to 64 more per database."""
 
 
 @dataclass(frozen=True)

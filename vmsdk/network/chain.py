@@ -34,8 +34,7 @@ class NewChain:
     """
 
     target: str
-    """The VM: `path/vm.py`, `path/vm.py:Class`, `package.module:Class`, or a plugin's executable.
-    """
+    """The VM: `path/vm.py`, `path/vm.py:Class`, `package.module:Class`, or an executable."""
     name: str = ""
     """Letters, digits, `-` and `_`; by default the VM's name. The chain's URLs end with it."""
     vm_name: str = ""
@@ -122,7 +121,7 @@ class Chain:
 
 
 def check_name(what: str, name: str) -> None:
-    """Raise `NetworkError` unless `name` can be in a URL and a path. `what` is a network or a
+    """Raise `NetworkError` unless `name` fits in a URL and a path. `what` is a network or a
     chain.
     """
     if not _NAME.fullmatch(name):
@@ -130,9 +129,7 @@ def check_name(what: str, name: str) -> None:
 
 
 def default_name(target: Target) -> str:
-    """The VM's name: its class's (`vm.py:TimestampVM`: `timestampvm`), else its module's or
-    file's.
-    """
+    """The VM's name: its class's (`TimestampVM`: `timestampvm`), else its module's or file's."""
     if isinstance(target, ExecutableTarget):
         name = target.name
     else:

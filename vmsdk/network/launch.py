@@ -109,9 +109,7 @@ class Launch:
         return bool(self.uri)
 
     def name_chain(self, chain: ChainRecord) -> None:
-        """Serve the chain, even before it exists, at its name: the file of aliases affects no
-        URLs.
-        """
+        """Serve the chain at its name, even before it exists: the alias file affects no URLs."""
         endpoint, alias = f"bc/{chain.chain_id}", f"bc/{chain.name}"
         JSONRPCClient(f"{self.uri}/ext/admin", _CALL_TIMEOUT_S).call(
             "admin.alias", endpoint=endpoint, alias=alias
@@ -195,9 +193,7 @@ class Launch:
 
 
 def _environment(temporary: Path) -> dict[str, str]:
-    """This process's, with temporary files in the node's directory: each start leaves a
-    keystore.
-    """
+    """This process's, with temporary files in the node's directory: a start leaves a keystore."""
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     return {**os.environ, "TMPDIR": str(temporary)}

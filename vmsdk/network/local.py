@@ -99,9 +99,7 @@ class LocalNetwork:
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str], progress: Callable[[str], None] | None = None) -> Self:
-        """The network in the directory, running or not. Raises `NetworkNotFound` if there is
-        none.
-        """
+        """The network in the directory, running or not. Raises `NetworkNotFound`."""
         network = cls(directory=directory, progress=progress)
         network._store.load()
         return network

@@ -30,9 +30,7 @@ _METRIC = re.compile(r"(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<val
 
 
 class Node:
-    """A node by its name (`node1`). Its state is on the disk, where other processes may change
-    it.
-    """
+    """A node by its name (`node1`). Its state is on the disk; other processes may change it."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
@@ -379,9 +377,7 @@ def _has_reached(stage: Callable[[Node], bool], node: Node, progress: Callable[[
 
 
 def _await_mesh(store: Store, timeout_s: float) -> None:
-    """Wait until each node that runs is connected to each other: without peers it would go on
-    alone.
-    """
+    """Wait until all running nodes are connected: without peers, one would go on alone."""
     nodes = [node for record in store.load().nodes if (node := Node(store, record.name)).status == "running"]
     node_ids = {node.record.node_id for node in nodes}
     deadline = time.monotonic() + timeout_s

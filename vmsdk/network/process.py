@@ -22,9 +22,7 @@ _START_TOLERANCE_S = 2.0  # the system's clock may be set between two looks at a
 
 
 class Process:
-    """A process known by its ID and its start time, so that a reused ID is never mistaken for
-    it.
-    """
+    """A process known by its ID and its start time, so a reused ID is never mistaken for it."""
 
     def __init__(self, pid: int, started: float) -> None:
         """`started` is in Unix seconds, as the operating system has it."""

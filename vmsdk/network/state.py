@@ -50,12 +50,9 @@ class NodeRecord:
     pid: int | None = None
     """None while the node should not run."""
     started: float = 0.0
-    """The start of the process in Unix seconds, which distinguishes it from a later one with the
-    same ID.
-    """
+    """The start of the process in Unix seconds, to distinguish it from later ones with this ID."""
     plugin: str = ""
-    """An executable that runs the first chain's VM on this node, instead of what other nodes run.
-    """
+    """An executable that runs the first chain's VM on this node, unlike on the others."""
     weight: int = 0
     """Its weight as a validator of every chain; 0 if it isn't one."""
 
@@ -142,9 +139,7 @@ class Store:
         return self.directory / name
 
     def load(self) -> NetworkRecord:
-        """The record. Raises `NetworkNotFound` if there is none, `InvalidState` if it can't be
-        read.
-        """
+        """The record. Raises `NetworkNotFound`, or `InvalidState` if it can't be read."""
         try:
             text = self.path.read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
@@ -212,9 +207,7 @@ class Store:
         self.aliases_file.write_text(json.dumps(aliases), encoding="utf-8")
 
     def write_chain_config(self, chain_id: str, config: bytes | None, upgrade: bytes | None) -> None:
-        """Write the chain's configuration and upgrades for the nodes' next start; None changes
-        nothing.
-        """
+        """Write the chain's configuration and upgrades for the next start; None changes nothing."""
         folder = self.chain_config_dir / chain_id
         for file, content in (("config.json", config), ("upgrade.json", upgrade)):
             if content is not None:
@@ -248,9 +241,7 @@ class Store:
 
 
 def networks_dir() -> Path:
-    """Where networks are kept by default: `vmsdk/networks` under XDG_DATA_HOME or
-    ~/.local/share.
-    """
+    """The default place of networks: `vmsdk/networks` under XDG_DATA_HOME or ~/.local/share."""
     base = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
     return Path(base) / "vmsdk" / "networks"
 

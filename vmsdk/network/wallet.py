@@ -19,15 +19,11 @@ LOCAL_KEY = bytes.fromhex("56289e99c94b6912bfc12adc093c9b51124f0dc54ac7a766b2bc5
 LOCAL_ADDRESS = bytes.fromhex("3cb7d3842e8cee6a0ebd09f1fe884f6861e1b29c")
 """The address of `LOCAL_KEY`: 20 bytes, RIPEMD-160 of SHA-256 of the compressed public key."""
 FEE = 10**9
-"""One token. Fees are dynamic, and nodes accept more than they ask for: far less, on a local
-network.
-"""
+"""One token. Fees are dynamic, far lower on local networks, and nodes accept more."""
 VALIDATOR_BALANCE = 10 * 10**9
 """What a validator of a subnet starts with: it pays 512 a second, so this lasts 226 days."""
 MAX_GENESIS_BYTES = 255 * 1024
-"""A transaction has at most 256 KiB (AvalancheGo, `codec: defaultMaxSize`), on nodes before 1.14 64
-KiB.
-"""
+"""A transaction has at most 256 KiB (AvalancheGo, `codec: defaultMaxSize`); before 1.14, 64 KiB."""
 
 _CODEC_VERSION = 0
 _ADDRESS_LENGTH = 20
@@ -90,9 +86,7 @@ class Transaction:
 
     raw: bytes
     change: tuple[UTXO, ...]
-    """Its change, which the next transaction can spend before the P-chain has even seen this
-    one.
-    """
+    """Its change, which the next transaction can spend before the P-chain has seen this one."""
 
     @property
     def id(self) -> ID:

@@ -113,8 +113,7 @@ class Gossip(Handler):
         self._strangers = SlidingWindow(STRANGERS_PERIOD_S, MAX_STRANGERS_PULLS, clock=clock)
         self._refusals = SlidingWindow(REFUSALS_PERIOD_S, MAX_REFUSALS, clock=clock)
         self.counts: Counter[str] = Counter()
-        """How many items were received, refused and pushed, and how many pull requests were sent.
-        """
+        """How many items were received, refused and pushed, and pull requests sent."""
         self._started = False
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
@@ -248,9 +247,7 @@ class Gossip(Handler):
                 self._stopped.wait(PUSH_DELAY_S)
 
     def step(self) -> float:
-        """Send due items. Return the seconds until the next are due, unless one is added
-        earlier.
-        """
+        """Send due items. Return the seconds until the next are due, if none is added."""
         now = self._clock()
         while batch := self._batch(self._new, self._items.has, float("inf"), now):
             self._push(batch, PUSH_NODES, PUSH_STAKE_PERCENT)
@@ -282,9 +279,7 @@ class Gossip(Handler):
                     self._pushed.put(item_id, raw, now)
 
     def _push(self, batch: list[bytes], nodes: int, stake_percent: int) -> None:
-        """Push to *nodes* validators and those with the most stake; without validators, to
-        peers.
-        """
+        """Push to *nodes* validators and those with most stake; without validators, to peers."""
         if self._is_alone():
             return
         own_id = self._network.ctx.node_id

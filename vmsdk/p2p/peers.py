@@ -86,9 +86,7 @@ class Validators:
         return random.sample(node_ids, min(limit, len(node_ids)))
 
     def top(self, percent: int) -> list[NodeID]:
-        """The validators with the most stake that together hold *percent* of it, connected or
-        not.
-        """
+        """The validators with most stake that together hold *percent* of it, connected or not."""
         weights = self._current()
         target = -(-sum(weights.values()) * percent // 100)
         chosen = []

@@ -1,6 +1,4 @@
-"""The blocks that vmsdk keeps in memory, so that a decision needs no read, nor code of the
-author's.
-"""
+"""The blocks that vmsdk keeps in memory, so that a decision needs no read."""
 
 from __future__ import annotations
 
@@ -45,9 +43,7 @@ class BlockMemory(ChainView):
         return conversion.block("get_block", self._vm.get_block(block_id))
 
     def resolve(self, data: bytes) -> tuple[bytes, Block]:
-        """The ID and the block in *data*: the verified object if there is one, else one parsed
-        before.
-        """
+        """The ID and the block in *data*: the verified object, else one parsed before."""
         block_id = self._parsed.get(data)
         if block_id is not None:
             self._parsed.move_to_end(data)
@@ -76,9 +72,7 @@ class BlockMemory(ChainView):
 
     @property
     def processing(self) -> tuple[Block, ...]:
-        """Verified and undecided blocks in the order of their verification, which is parents
-        first.
-        """
+        """Verified and undecided blocks in the order of verification: parents first."""
         return tuple(self._verified.values())
 
     @property
@@ -89,9 +83,7 @@ class BlockMemory(ChainView):
     # Remembering ----------------------------------------------------------------------------------
 
     def remember_parsed(self, data: bytes, block: Block) -> tuple[bytes, Block]:
-        """Remember that *data* is *block*, unless that is verified already. Returns what `resolve`
-        does.
-        """
+        """Remember that *data* is *block*, if not verified already. Returns like `resolve`."""
         block_id = conversion.own_id(block)
         is_verified = block_id in self._verified
         if len(data) <= MAX_PARSED_BYTES:
@@ -112,9 +104,7 @@ class BlockMemory(ChainView):
         self._objects.pop(block_id, None)
 
     def refused(self, block_id: bytes) -> None:
-        """Drop the object whose verification failed: it may be half changed. The next one is parsed
-        anew.
-        """
+        """Drop an object whose verification failed, as it may be half changed."""
         self._objects.pop(block_id, None)
 
     def prefer(self, block_id: bytes) -> None:

@@ -51,9 +51,7 @@ def moment(message: TimestampMessage) -> Timestamp:
 
 
 def unusable(what: str, value: object, rule: str) -> VMError:
-    """The error for *value*, which an author's code returned or holds, and the *rule* that it
-    breaks.
-    """
+    """The error for an author's *value*, and the *rule* that it breaks."""
     return VMError(f"{what} {_shown(value)}: it must {rule}")
 
 
@@ -129,9 +127,7 @@ def height(thing: Block | StateSummary) -> int:
 
 
 def content(thing: Block | StateSummary) -> bytes:
-    """The bytes of a block or a summary. Raises `VMError`: protobuf would take None for no bytes at
-    all.
-    """
+    """The bytes of a block or a summary. Raises `VMError`: protobuf would encode None as empty."""
     value = _attribute(thing, "raw", rule := "be bytes")
     if not isinstance(value, bytes):
         raise unusable(f"{type(thing).__name__}.raw is", value, rule)
@@ -139,9 +135,7 @@ def content(thing: Block | StateSummary) -> bytes:
 
 
 def timestamp(block: Block) -> TimestampMessage:
-    """The block's time, which is present in a response even at 1970-01-01. Raises
-    `InvalidInput`.
-    """
+    """The block's time, present in a response even at 1970-01-01. Raises `InvalidInput`."""
     value: TimestampLike = _attribute(block, "timestamp", "be a Timestamp, a datetime or Unix seconds")  # type: ignore[assignment]
     at = Timestamp.of(value)
     return TimestampMessage(seconds=at.seconds, nanos=at.nanos)

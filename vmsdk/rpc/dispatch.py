@@ -1,6 +1,4 @@
-"""From a gRPC call to a method of a servicer and back, with the lock and the handling of
-exceptions.
-"""
+"""From a gRPC call to a servicer's method and back: the lock, and exceptions."""
 
 from __future__ import annotations
 

@@ -70,9 +70,7 @@ class Notifier:
         self._thread.start()
 
     def stop(self) -> None:
-        """Send nothing more. The event source must be closed before; blocks no longer than a
-        call.
-        """
+        """Send nothing more. Close the event source first; blocks no longer than a call."""
         self._stopped.set()
 
     def _run(self) -> None:

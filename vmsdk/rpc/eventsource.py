@@ -397,9 +397,7 @@ class EventSource:
             return self._hearings(event)
 
     def wait_until_heard(self, event: Event, hearings: int, timeout_s: float) -> None:
-        """Block until the node has acted on *event* since *hearings*, at most *timeout_s*
-        seconds.
-        """
+        """Block until the node has acted on *event* since *hearings*, at most *timeout_s*."""
         with self._condition:
             self._heard.wait_for(
                 lambda: (

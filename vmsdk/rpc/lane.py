@@ -22,9 +22,7 @@ HELD_AFTER_S = 0.005
 
 
 def end_process(reason: str) -> NoReturn:
-    """Log *reason* and end the process: a server that half works would keep the node waiting for
-    ever.
-    """
+    """Log *reason* and end the process: a half-working server would keep the node waiting."""
     try:
         logging.getLogger("vmsdk.rpc").critical("the process ends: %s", reason)
     finally:
@@ -48,20 +46,13 @@ class Lane:
         self.limit = limit
         """Calls that run at a time."""
         self.grown_limit = max(limit, grown_limit)
-        """The same, counting calls that have run for more than `HELD_AFTER_S`, which are presumed
-        to wait.
-        """
+        """The same, counting calls that are presumed to wait, after `HELD_AFTER_S`."""
         self.reserved = reserved
-        """Whether the server always keeps a thread for the lane, however busy its other lanes are.
-        """
+        """Whether the server always keeps a thread for the lane, even if others are busy."""
         self.cancellable = cancellable
-        """Whether a running call is notified when its client gives it up. That costs each call some
-        time.
-        """
+        """Whether a running call is notified when its client gives up, at some cost."""
         self.queue_limit = queue_limit
-        """Calls that wait for their turn; any more are refused with RESOURCE_EXHAUSTED. None: no
-        limit.
-        """
+        """Calls that may wait; more are refused with RESOURCE_EXHAUSTED. None: no limit."""
         self.waiting: OrderedDict[Any, None] = OrderedDict()
         """Calls that wait for their turn, the oldest first."""
         self.began_s: dict[int, float] = {}
@@ -82,9 +73,7 @@ class Lane:
 
 
 class LaneMethod(_RpcMethodHandler):
-    """A unary gRPC method that runs in a lane. Any server of grpcio takes it for an ordinary
-    method.
-    """
+    """A unary gRPC method that runs in a lane. grpcio's servers take it for an ordinary method."""
 
     request_streaming = False
     response_streaming = False

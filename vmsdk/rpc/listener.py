@@ -70,9 +70,7 @@ def bind(addresses: Addresses) -> tuple[Server, str]:
 
 
 def listen(server: Server, addresses: Addresses) -> str:
-    """Have *server* listen at a new address, and refuse other users' calls there; returns the
-    address.
-    """
+    """Have *server* listen at a new address, refusing other users' calls; returns the address."""
     address = addresses.listen(server)
     server.peers = peer_check(address, addresses.transport)
     return address
@@ -129,16 +127,12 @@ class PublicServer:
                 watch.start()
 
     def stop(self, grace: float | None) -> threading.Event:
-        """Take no more calls, and cancel those that run after *grace* seconds. The event is set at
-        the end.
-        """
+        """Take no more calls; cancel the rest after *grace* seconds, then set the event."""
         self._stopping.set()
         return self._server.stop(grace)
 
     def _watch(self, serving: threading.Thread) -> None:
-        """End the process when grpcio's only serving thread dies: no call would be served any
-        more.
-        """
+        """End the process when grpcio's only serving thread dies, since no call would be served."""
         serving.join()
         if not self._stopping.is_set():
             end_process("grpcio's serving thread has died, see its traceback")
@@ -177,9 +171,7 @@ class _Pooled(grpc.GenericRpcHandler):
 
 
 class _Pool(ThreadPoolExecutor):
-    """Its threads all run from the start: a `submit` that can't start one ends grpcio's serving
-    thread.
-    """
+    """Starts all threads at once: a `submit` that can't start one ends grpcio's serving thread."""
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads, thread_name_prefix="vmsdk-call")

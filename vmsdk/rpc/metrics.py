@@ -1,6 +1,4 @@
-"""The chain's metrics for the node: the author's, the process's and vmsdk's own, as protobuf
-families.
-"""
+"""The chain's metrics for the node: the author's, the process's and vmsdk's, in protobuf."""
 
 from __future__ import annotations
 

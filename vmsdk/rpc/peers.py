@@ -149,9 +149,7 @@ class Peers:
         respond: Callable[[bytes], None],
         refuse: Callable[[AppError], None],
     ) -> Empty:
-        """Run the handler of a request, and send the peer exactly one response, unless it comes
-        later.
-        """
+        """Run a request's handler, and send exactly one response, unless it comes later."""
         if not self._is_ready():
             return Empty()
         replies: list[Callable[[], None]] = []
@@ -182,9 +180,7 @@ class Peers:
         return True
 
     def _message(self, method: str, handle: Callable[[], object]) -> Empty:
-        """Run the handler of a message that needs no response. Too early or too late, it is
-        dropped.
-        """
+        """Run the handler of a message without a response. Too early or too late, it is dropped."""
         return self._contain(method, handle) if self._is_ready() else Empty()
 
     def _is_ready(self) -> bool:

@@ -314,9 +314,7 @@ class PollServer:
         self._bench.put(True)
 
     def _has_thread_for(self, lane: Lane) -> bool:
-        """With the lock held: whether *lane* may take a thread, so that the reserved lanes find
-        theirs.
-        """
+        """With the lock held: whether *lane* may take a thread and leave reserved ones theirs."""
         if lane.reserved:
             return True
         try:

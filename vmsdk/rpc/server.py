@@ -71,9 +71,7 @@ class VMServer:
         self._server.start()
 
     def stop(self, grace_s: float) -> None:
-        """Take no more calls, give those in flight *grace_s* seconds, then end. Returns when
-        ended.
-        """
+        """Take no more calls, give those in flight *grace_s* seconds, then end and return."""
         self.session.events.close()
         self._server.stop(grace_s).wait()
 

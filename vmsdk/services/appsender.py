@@ -16,9 +16,7 @@ from vmsdk.services.call import Call, signed, unsigned
 
 
 class AppSenderClient(AppSender):
-    """The app sender behind *channel*. An ID of the wrong length is refused here, and nothing is
-    sent.
-    """
+    """The app sender behind *channel*. IDs of the wrong length are refused before sending."""
 
     def __init__(self, channel: grpc.Channel, protocol: Protocol) -> None:
         self._protocol = protocol

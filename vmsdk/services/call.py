@@ -43,9 +43,7 @@ class Call(Generic[RequestT, ResponseT]):
             raise _channel_closed(self.path) from None
 
     def start(self, request: RequestT) -> Pending[ResponseT]:
-        """Send *request* and return at once. The caller must wait for the response, or cancel
-        it.
-        """
+        """Send *request* and return at once. The caller must wait for the response or cancel."""
         try:
             return Pending(self.path, self._start(request))
         except grpc.RpcError as error:

@@ -36,9 +36,7 @@ def connect(address: str) -> grpc.Channel:
 
 
 def target(address: str) -> str:
-    """*address* as a target of the C core. IP addresses get their own scheme, which needs no
-    resolver.
-    """
+    """*address* as a target of the C core. IP addresses get a scheme that needs no resolver."""
     if address.startswith("unix:/"):
         return address
     host, _, port = address.rpartition(":")

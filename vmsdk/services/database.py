@@ -131,9 +131,7 @@ class DatabaseClient(Database):
 
 
 class DatabaseBatch(Batch):
-    """A batch of a node's database. The node applies puts before deletes, so each key is sent
-    once.
-    """
+    """A batch of a node's database. Each key is sent once: the node applies puts before deletes."""
 
     def __init__(self, database: DatabaseClient) -> None:
         super().__init__()
@@ -143,7 +141,5 @@ class DatabaseBatch(Batch):
         self._database._write(self._operations)
 
     def check(self) -> None:
-        """Raise `DatabaseFailed` or `Closed` if the batch's database may not be written any
-        more.
-        """
+        """Raise `DatabaseFailed` or `Closed` if the database may not be written any more."""
         self._database.check()

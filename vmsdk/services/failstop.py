@@ -1,6 +1,4 @@
-"""The fail-stop guard of the chain's database: after the first failure nothing is read or
-written.
-"""
+"""The fail-stop guard of the chain's database: after a failure nothing is read or written."""
 
 from __future__ import annotations
 
@@ -64,9 +62,7 @@ class FailStop:
                 self._first_error = str(error)
 
     def check_response(self, error: pb.Error.ValueType) -> None:
-        """Raise the exception for the `err` of a response. An unknown number is success, as for the
-        node.
-        """
+        """Raise the exception for a response's `err`. An unknown number is success, as in nodes."""
         if error == pb.ERROR_CLOSED:
             raise Closed("the database is closed")
         if error == pb.ERROR_NOT_FOUND:

@@ -72,9 +72,7 @@ class Bench:
         self.upgrade = upgrade
         self.hook = hook
         self.log: list[str] = []
-        """The lines of the plugin's output in the check that runs. After 8 MiB, the older half is
-        dropped.
-        """
+        """The plugin's output in this check. After 8 MiB, the older half is dropped."""
         self._log_size = 0
         self._log_lock = threading.Lock()
         self.is_shared = False

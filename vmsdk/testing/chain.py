@@ -152,9 +152,7 @@ class Chain:
         return self
 
     def use_this_process(self) -> None:
-        """Run the VM in this process from the next start on, which is faster, unless it is a
-        command.
-        """
+        """Run the VM in this process from the next start on, unless it is a command."""
         self.in_process = not self._is_command
 
     def stop(self) -> None:
@@ -248,9 +246,7 @@ class Chain:
                 remote.close()
 
     def _begin(self, blocks: Iterable[bytes], summaries: Iterable[bytes]) -> None:
-        """Bring the VM to normal operation, connected to the chain's peers from the first moment
-        on.
-        """
+        """Bring the VM to normal operation, connected to the chain's peers from the beginning."""
         chain = self._chain
         chain.initialize()
         if not self.in_process:
@@ -326,9 +322,7 @@ class Chain:
         self._chain.prefer(block.id)
 
     def accept(self, block: Block) -> list[Block]:
-        """Accept *block*, after its undecided ancestors. Returns the blocks rejected, parents
-        first.
-        """
+        """Accept *block*, after its undecided ancestors. Returns those rejected, parents first."""
         path = [block]
         while path[0].parent_id != self._chain.last_accepted.id and path[0].height > 0:
             path.insert(0, path[0].parent)

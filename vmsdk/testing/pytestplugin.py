@@ -49,9 +49,7 @@ def genesis() -> Any:
 
 @pytest.fixture
 def upgrade() -> Any:
-    """The chain's upgrade file: bytes, text, or a value that is encoded as JSON. Empty by
-    default.
-    """
+    """The upgrade file: bytes, text, or a value that is encoded as JSON. Empty by default."""
     return b""
 
 

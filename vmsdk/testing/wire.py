@@ -78,9 +78,7 @@ def difference(block: Block, response: pb.ParseBlockResponse | pb.GetBlockRespon
 
 @contextmanager
 def storage() -> Iterator[dict[str, Any]]:
-    """A database and a folder that outlive the hosts started with them: options for
-    `Bench.start`.
-    """
+    """A database and a folder that outlive hosts started with them: options for `Bench.start`."""
     with SQLiteDatabase() as database, TemporaryDirectory(prefix="vmsdk-check-") as directory:
         yield {"database": database, "chain_data_dir": Path(directory)}
 

@@ -62,9 +62,7 @@ class BitSetSignature:
     """One signature by many validators, and which validators signed."""
 
     signers: bytes
-    """A big-endian number without leading zero bytes; bit i stands for validator i of the canonical
-    set.
-    """
+    """Big-endian, without leading zero bytes; bit i is validator i of the canonical set."""
     signature: bytes
     """The 96-byte aggregate of the signers' signatures."""
 
@@ -88,9 +86,7 @@ class BitSetSignature:
 
     @property
     def indices(self) -> list[int]:
-        """The signers' indices in the canonical set, in ascending order. Raises like
-        `bit_length`.
-        """
+        """The signers' indices in the canonical set, ascending. Raises like `bit_length`."""
         digits = f"{int.from_bytes(self.signers, 'big'):0{self.bit_length}b}"
         return [index for index, digit in enumerate(reversed(digits)) if digit == "1"]
 

@@ -1,6 +1,4 @@
-"""The Ping service and gRPC reflection, by gRPC and Connect, for requests that name the chain in a
-header.
-"""
+"""The Ping service and gRPC reflection, over gRPC and Connect, for header-routed requests."""
 
 from __future__ import annotations
 

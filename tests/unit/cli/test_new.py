@@ -49,9 +49,9 @@ def test_ruff_accepts_a_project(tmp_path: Path, options: list[str], name: str) -
         ("a--b", "use lower-case letters and digits"),
         ("../elsewhere", "use lower-case letters and digits"),
         ("", "use lower-case letters and digits"),
-        ("queue", "every Python has a module called queue"),
-        ("class", "every Python has a module called class"),
-        ("vmsdk", "a module called vmsdk exists"),
+        ("queue", "there already is a module called queue"),
+        ("class", "there already is a module called class"),
+        ("vmsdk", "there already is a module called vmsdk"),
         ("a" * 33, "a name is 1 to 32 ASCII characters"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmsdk.host.plugin import MAX_LINE_CHARACTERS, LogStream
@@ -29,6 +29,7 @@ def test_bytes_that_are_no_utf_8_are_replaced() -> None:
     assert lines_of(b"a\xffb\n\xc3") == ["a\ufffdb", "\ufffd"]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(exclude_characters="\r", exclude_categories=["Cs"])), st.data())
 def test_where_the_bytes_are_cut_does_not_matter(text: str, data: st.DataObject) -> None:
     encoded = text.encode()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmsdk.host.errors import DatabaseInUse, DatabaseUnreadable
@@ -72,6 +72,7 @@ def test_a_transaction_spans_key_spaces_and_inner_ones_are_part_of_it(
     assert space.items() == other.items() == []
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.binary(max_size=4), st.binary(max_size=4)),
     st.binary(max_size=2),
@@ -90,6 +91,7 @@ def test_iteration_is_in_byte_order_within_prefix_and_start(
 Operations = st.lists(st.tuples(st.integers(0, 5), st.none() | st.binary(max_size=2)), max_size=8)
 
 
+@settings(deadline=None)
 @given(before=Operations, between=st.lists(Operations, max_size=8), page=st.integers(1, 12))
 def test_an_iterator_shows_the_moment_it_was_made_whatever_is_written_between_its_pages(
     before: list[tuple[int, bytes | None]], between: list[list[tuple[int, bytes | None]]], page: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmsdk.errors import InvalidEncoding
@@ -26,6 +26,7 @@ def test_a_text_of_a_node_is_read_and_written() -> None:
     assert to_checked_hex(data) == GENESIS_UTXO
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=64))
 def test_what_is_written_is_read_back(data: bytes) -> None:
     assert from_checked_hex(to_checked_hex(data), "thing") == data

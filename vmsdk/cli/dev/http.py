@@ -83,9 +83,7 @@ class ChainHTTP:
             self._front.set_normal_op(self._ending, False)
 
     def close(self) -> None:
-        """Close the connections that the chain's process has left open. Does nothing without a
-        chain.
-        """
+        """Close what the chain's process has left open. Does nothing without a chain."""
         if self._ending is not None:
             self._front.remove_chain(self._ending)
             self._ending = None

@@ -35,9 +35,7 @@ _LAST_LINES_S = 1.0
 
 
 class Starter:
-    """Starts the processes of *target*, whose clock's offset is in *clock*. Close it when they have
-    ended.
-    """
+    """Starts the processes of *target*, whose clock's offset is in *clock*. Close it after them."""
 
     def __init__(
         self, target: Target, *, protocol: int, log_level: str, reload: bool, clock: Path, debug: int | None

@@ -98,9 +98,7 @@ class Screen:
         self._print(Text.assemble(("vm | ", "dim"), (line, style)))
 
     def shadow_line(self, stream: str, line: str) -> None:
-        """Show a line of the VM's shadow if it belongs to an error; most others repeat the VM's
-        own.
-        """
+        """Show a line of the VM's shadow if it belongs to an error; others repeat the VM's own."""
         match = _LEVEL.match(line)
         if match is not None:
             self._shadow_failed = match["level"] in _ERRORS

@@ -107,9 +107,7 @@ class Session:
         self._kill_at: float | None = None
 
     def run(self) -> int:
-        """Run until the end; returns the exit status. Raises `VMError` if the port is in use. Call
-        once.
-        """
+        """Run, and return the exit status. Raises `VMError` if the port is in use. Call once."""
         with self._inbox, self._showing_warnings():
             self._http.start()
             watch = self._watch() if self._settings.reload else None

@@ -33,9 +33,7 @@ class Foreground:
         self._died: set[str] = set()
 
     def run(self) -> int:
-        """Return after Ctrl-C, or when no node runs any more. The exit status is 1 if nodes
-        died.
-        """
+        """Return after Ctrl-C, or when no node runs. The exit status is 1 if nodes died."""
         try:
             show_network(self._network, console())
             hint = "Ctrl-C stops the network" + ("; a change of the code restarts it" if self._reload else "")

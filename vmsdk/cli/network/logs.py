@@ -97,9 +97,7 @@ def print_lines(label: str, lines: list[str], out: TextIO | None = None) -> None
 
 
 def _label_of(chain: Chain, node: Node, everything: list[tuple[Chain, Node]]) -> str:
-    """The label that distinguishes the lines of one log from the others'; empty if there is only
-    one.
-    """
+    """The label that distinguishes the lines of a log; empty if there is only one."""
     several_nodes = len({each.name for _, each in everything}) > 1
     several_chains = len({each.name for each, _ in everything}) > 1
     return " ".join([node.name] * several_nodes + [chain.name] * several_chains)

@@ -56,7 +56,7 @@ def _values(name: str) -> dict[str, str]:
             "such as my-chain"
         )
     if keyword.iskeyword(module) or module in sys.stdlib_module_names or module in ("vmsdk", "tests"):
-        raise VMError(f"{name!r} cannot name a project: every Python has a module called {module}")
+        raise VMError(f"{name!r} cannot name a project: there already is a module called {module}")
     try:
         plugin = vm_id(name)
     except ValueError as error:

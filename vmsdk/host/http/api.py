@@ -102,9 +102,7 @@ class API:
 
 
 def _is_allowed(host: str) -> bool:
-    """Accept IP addresses and `localhost`, like a node: a foreign page could point another name
-    here.
-    """
+    """Accept IP addresses and `localhost`, like a node: a foreign page could use another name."""
     name, colon, port = host.rpartition(":")
     if not colon or not port.isdecimal() or (":" in name and not name.startswith("[")):
         name = host

@@ -28,9 +28,7 @@ _OPTIONS: tuple[tuple[str, Any], ...] = (
 
 
 class BackendFailed(Exception):
-    """A call failed. The text is Go's; *response* is the HTTP response inside the error, if there
-    is one.
-    """
+    """A call failed. The text is Go's; *response* is the HTTP response in it, if any."""
 
     def __init__(self, text: str, response: http_pb2.HandleSimpleHTTPResponse | None = None) -> None:
         self.response = response

@@ -58,9 +58,7 @@ class Deadline:
             raise DeadlineExceeded(self._error_text)
 
     async def guard(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of *work*, or cancel it and raise `DeadlineExceeded` when the deadline
-        passes.
-        """
+        """Return the result of *work*; at the deadline, cancel it: `DeadlineExceeded`."""
         try:
             self.check()
         except DeadlineExceeded:
@@ -127,9 +125,7 @@ class Connection:
         protocol.on_end = self._end
 
     def on_end(self, call: Callable[[], object] | None) -> None:
-        """Set what is called when the client hangs up (at once, if it already has); None unsets
-        it.
-        """
+        """Set what is called when the client hangs up (at once, if it has); None unsets it."""
         self._on_end = call
         if call is not None and self.has_ended:
             call()
@@ -194,9 +190,7 @@ class Connection:
         self._writer.transport.abort()
 
     async def linger(self, seconds: float) -> None:
-        """Announce the end, then read on: closing while the client sends could destroy our last
-        bytes.
-        """
+        """Announce the end, then read on: closing while the client sends could lose our last."""
         self.read_deadline.set_after(seconds)
         try:
             self._writer.write_eof()

@@ -1,6 +1,4 @@
-"""The node's API server, with the chains' handlers behind it, on an event loop in its own
-thread.
-"""
+"""The node's API server, with the chains' handlers, on an event loop in its own thread."""
 
 from __future__ import annotations
 
@@ -131,15 +129,11 @@ class HTTPFront:
         self._in_loop(chain.close())
 
     def set_normal_op(self, chain_id: ID, is_normal_op: bool) -> None:
-        """Open the chain's handlers once it is done bootstrapping, or close them. Raises
-        `KeyError`.
-        """
+        """Open the chain's handlers after bootstrapping, or close them. Raises `KeyError`."""
         self._router.chain(chain_id).is_normal_op = is_normal_op
 
     def hijacked(self, chain_id: ID) -> int:
-        """Count the connections that the chain's VM has taken over and not closed. Raises
-        `KeyError`.
-        """
+        """Count the open connections that the chain's VM has taken over. Raises `KeyError`."""
         return len(self._router.chain(chain_id).hijacked)
 
     def __enter__(self) -> HTTPFront:

@@ -9,9 +9,7 @@ from typing import Any, TypeAlias
 from vmsdk._pb.http import http_pb2
 
 Header: TypeAlias = dict[str, list[str]]
-"""Values by name. A client's names are canonical (`Content-Type`), a VM's are as the VM spells
-them.
-"""
+"""Values by name. A client's names are canonical (`Content-Type`), a VM's as it spells them."""
 
 Line: TypeAlias = tuple[bytes, bytes]
 """The name and value of one header line."""
@@ -43,16 +41,12 @@ def first(header: Header, name: str) -> str:
 
 
 def elements(header: Header) -> list[http_pb2.Element]:
-    """Encode *header* for the wire. Raises `UnicodeEncodeError` if a client sent bytes that are not
-    UTF-8.
-    """
+    """Encode *header* for the wire. Raises `UnicodeEncodeError` if it isn't UTF-8."""
     return [http_pb2.Element(key=key, values=values) for key, values in header.items()]
 
 
 def update(header: Header, received: Iterable[Any]) -> None:
-    """Set what a VM sent as `http.Element` or `http.responsewriter.Header`; the last of a key
-    counts.
-    """
+    """Set what a VM sent as `http.Element` or `http.responsewriter.Header`; a key's last counts."""
     for element in received:
         header[element.key] = list(element.values)
 

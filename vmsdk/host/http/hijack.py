@@ -96,9 +96,7 @@ class HijackedConnection:
         return conn_pb2.WriteResponse(length=await self._raw.write(request.payload))
 
     async def close(self, request: Empty) -> Empty:
-        """Close the connection and stop the server, including this call: its response may be
-        lost.
-        """
+        """Close the connection and stop the server, even this call: its response may be lost."""
         self._raw.close()
         self._stopping = asyncio.ensure_future(self.stop())
         return Empty()

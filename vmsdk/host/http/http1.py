@@ -81,9 +81,7 @@ class HTTP1Connection:
             raise h11.RemoteProtocolError(str(error)) from None
 
     async def _handle(self, request: Request, writer: HTTP1Writer) -> None:
-        """Handle one request; the handler is cancelled if the client hangs up before the
-        response.
-        """
+        """Handle one request; cancel the handler if the client hangs up before the response."""
         task = asyncio.ensure_future(self._respond(request, writer))
         # A client may stop sending and still read: it gets what the node can send without waiting.
         self.raw.on_end(lambda: asyncio.get_running_loop().call_soon(task.cancel))
@@ -119,9 +117,7 @@ class HTTP1Connection:
 
 
 class HTTP1Body(Body):
-    """Reads from the connection only when asked to, so that a slow handler slows the client
-    down.
-    """
+    """Reads from the connection only on demand, so a slow handler slows the client down."""
 
     def __init__(self, connection: HTTP1Connection) -> None:
         self._connection = connection
@@ -139,9 +135,7 @@ class HTTP1Body(Body):
         self._is_closed = True
 
     async def discard(self, limit: int) -> bool:
-        """Read the rest; returns False if it exceeds *limit* bytes or the client waits for 100
-        Continue.
-        """
+        """Read the rest; False if it exceeds *limit* or the client waits for 100 Continue."""
         if self._connection.h11.they_are_waiting_for_100_continue:
             return False
         while chunk := await self._read(READ_BYTES):

@@ -1,6 +1,4 @@
-"""gRPC servers that a VM calls while it handles HTTP. They run on the event loop and need no
-threads.
-"""
+"""gRPC servers that a VM calls while it handles HTTP. They need no threads."""
 
 from __future__ import annotations
 
@@ -30,15 +28,11 @@ Services: TypeAlias = dict[type[Service], Mapping[str, Function]]
 """Functions by service and method name."""
 
 TakeOver: TypeAlias = Callable[[Connection, bytes], Awaitable[str]]
-"""Serves a connection that the VM takes over, and the bytes read ahead; returns the server's
-address.
-"""
+"""Serves a connection that the VM takes over, and bytes read ahead; returns the address."""
 
 
 class LoopbackServer:
-    """Serves *services*. `IOFailed` and `ValueError` become the gRPC status UNKNOWN with their
-    text.
-    """
+    """Serves *services*. `IOFailed` and `ValueError` become the status UNKNOWN with their text."""
 
     def __init__(self, services: Services) -> None:
         self._server = grpc.aio.server(options=SERVER_OPTIONS)

@@ -72,9 +72,7 @@ class Body(ABC):
 
     @abstractmethod
     async def read(self, limit: int) -> bytes:
-        """Read up to *limit* bytes as soon as there are any; empty at the end. Raises
-        `IOFailed`.
-        """
+        """Read up to *limit* bytes once there are any; empty at the end. Raises `IOFailed`."""
 
     @abstractmethod
     def close(self) -> None:
@@ -128,9 +126,7 @@ def make_request(
     authority: str = "",
     has_unknown_length: bool = False,
 ) -> Request:
-    """Make a request from the parts that HTTP/1 and HTTP/2 have in common. Raises
-    `MalformedURL`.
-    """
+    """Make a request from the parts common to HTTP/1 and HTTP/2. Raises `MalformedURL`."""
     url = parse_target(target)
     header = from_lines(lines)
     host = authority or header.get("Host", [""])[0]

@@ -26,9 +26,7 @@ def is_body_allowed(status: int) -> bool:
 
 
 def valid_status(status: int) -> int:
-    """Return *status*, or 500 if HTTP has no such status. Source:
-    grpcutils.EnsureValidResponseCode.
-    """
+    """Return *status*, or 500 if it doesn't exist. Source: grpcutils.EnsureValidResponseCode."""
     return status if 100 <= status <= 599 else 500
 
 
@@ -50,9 +48,7 @@ class ResponseWriter(ABC):
         self._is_started = False
 
     async def write_header(self, status: int) -> None:
-        """Set the status and freeze the headers. Only the first final status counts; 1xx are not
-        sent.
-        """
+        """Set the status and freeze the headers. The first final one counts; 1xx are not sent."""
         if self.hijacked or self.status or 100 <= status < 200:
             return
         self.status = status
@@ -95,9 +91,7 @@ class ResponseWriter(ABC):
         await self._send_end(self._trailers(), is_complete=is_complete)
 
     async def error(self, text: str, status: int) -> None:
-        """Respond with a line of plain text, like Go's `http.Error`; if a body has begun, append
-        it.
-        """
+        """Respond with a line of text, like Go's `http.Error`; append it if a body has begun."""
         self.header.pop("Content-Length", None)
         self.header["Content-Type"] = ["text/plain; charset=utf-8"]
         self.header["X-Content-Type-Options"] = ["nosniff"]

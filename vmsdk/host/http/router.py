@@ -48,9 +48,7 @@ _NO_PROPOSERVM = NodeReply(404, "this is a development host: it has no proposerv
 
 
 class Router:
-    """Holds the chains and the node's own endpoints. Chains may come and go while requests are
-    routed.
-    """
+    """Holds the chains and the node's own endpoints. Chains may come and go meanwhile."""
 
     def __init__(self, protocol: Protocol, endpoints: Mapping[str, Endpoint]) -> None:
         self._protocol = protocol

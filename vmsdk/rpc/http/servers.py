@@ -30,9 +30,7 @@ from vmsdk.rpc.peercheck import peer_check
 from vmsdk.rpc.priority import EnginePriority
 
 STARTUP_TIMEOUT_S = 60.0
-"""Limits an app's startup. The node, and the whole chain, wait for CreateHandlers without a
-limit.
-"""
+"""Limits an app's startup, for which the node, and the whole chain, wait without a limit."""
 START_TIMEOUT_S = STARTUP_TIMEOUT_S + 5.0
 
 # A node gives a plugin 5 s from SIGTERM to its end. The author's shutdown needs some of them.

@@ -42,9 +42,7 @@ def _verified(bench: Bench, host: Host) -> Block:
 
 
 class Writes:
-    """Counts the database writes of a host's VM from now on, and calls *before* with the number of
-    each.
-    """
+    """Counts database writes of a host's VM from now on, and calls *before* with each number."""
 
     def __init__(self, host: Host, before: Callable[[int], None] = lambda number: None) -> None:
         self.count = 0
