@@ -371,7 +371,9 @@ class GoodVM:
             raise ValueError("nothing to build")
         seconds = max(parent.seconds, int(time.time()))
         header = HEADER.pack(parent.height + 1, seconds, parent.id)
-        block = self.parse(header + b"".join(transactions))
+        return self.response_of(self.parse(header + b"".join(transactions)))
+
+    def response_of(self, block: Block) -> pb.BuildBlockResponse:
         return pb.BuildBlockResponse(
             id=block.id,
             parent_id=block.parent_id,

@@ -31,7 +31,7 @@ class Hangs(GoodVM):
 
 
 class Floods(GoodVM):
-    """Writes to its log as fast as it can, for ever."""
+    """Writes to its log as fast as it can, forever."""
 
     def Version(self, request: Empty) -> pb.VersionResponse:
         threading.Thread(target=self.flood, daemon=True).start()

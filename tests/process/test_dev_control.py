@@ -191,6 +191,7 @@ def test_messages_are_sent_as_a_peer(session: Session) -> None:
 
 WRONG: list[tuple[str, Any, int, str]] = [
     ("dev_nothing", [], -32601, "there is no method 'dev_nothing': use dev_mine, "),
+    ("evm_increaseTime", [1], -32601, "there is no method 'evm_increaseTime': use dev_increaseTime"),
     ("dev_mine", ["many"], -32602, "blocks is an integer, not 'many'; the parameters are (blocks, interval)"),
     ("dev_mine", [1, 2, 3], -32602, "too many positional arguments"),
     ("dev_mine", {"block": 1}, -32602, "got an unexpected keyword argument 'block'"),

@@ -47,6 +47,17 @@ def test_rules_that_depend_on_the_machine_are_found_at_their_first_block(source:
     assert dev.output.count("the VM's shadow") == 1
 
 
+def test_rules_that_depend_on_what_a_restart_loses_are_found_at_the_second_block(tmp_path: Path) -> None:
+    with Dev(PLUGINS / "fickle.py", "--genesis", "what a restart loses", folder=tmp_path) as dev:
+        url = dev.url()
+        call(url, "write", text="one")
+        dev.line(r"block +1\b")
+        call(url, "write", text="two")
+        dev.line(r"block 2, \S+, is refused by the VM's shadow, .*, restarted after block 1: ")
+        dev.interrupt()
+        assert dev.wait() == 0
+
+
 @pytest.mark.parametrize("source", ["randomness", "a uuid"])
 def test_rules_that_differ_each_time_are_found_without_a_shadow(source: str, tmp_path: Path) -> None:
     with Dev(PLUGINS / "fickle.py", "--alone", "--genesis", source, folder=tmp_path) as dev:

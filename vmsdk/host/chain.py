@@ -241,6 +241,13 @@ class Chain(Consensus):
         if self._notifier is not None:
             self._notifier.stop()
 
+    def resume_events(self) -> None:
+        """Ask for events again, after `end_events`."""
+        self.services.events.reopen()
+        if self._notifier is not None:
+            self._notifier = Notifier(self.client, self.services.events)
+            self._notifier.start()
+
     # Events ---------------------------------------------------------------------------------------
 
     def next_event(self, timeout_s: float | None = None) -> Event | None:

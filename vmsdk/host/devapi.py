@@ -57,7 +57,9 @@ def endpoint(control: Control) -> Endpoint:
     def find(name: str) -> Method:
         method = _METHODS.get(name)
         if method is None:
-            raise RPCError(f"there is no method {name!r}: use {', '.join(_METHODS)}", METHOD_NOT_FOUND)
+            meant = f"dev_{name.partition('_')[2]}"  # as for anvil's evm_mine
+            use = meant if meant in _METHODS else ", ".join(_METHODS)
+            raise RPCError(f"there is no method {name!r}: use {use}", METHOD_NOT_FOUND)
         return lambda params: _call(control, name, method, params)
 
     reply = jsonrpc.endpoint(find)

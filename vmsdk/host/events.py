@@ -52,10 +52,15 @@ class EventSlot:
             return event
 
     def close(self) -> None:
-        """Make every `take` return, now and later."""
+        """Make every `take` return, now and until `reopen`."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def reopen(self) -> None:
+        """Empty the slot, and let `take` wait again."""
+        with self._changed:
+            self._event, self._closed = None, False
 
 
 class MessengerService(NodeService):

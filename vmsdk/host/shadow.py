@@ -2,6 +2,7 @@
 
 A VM must arrive at the same state on every node. The shadow runs with another hash seed, time zone
 and locale, and a little later, so a VM that depends on any of these arrives at a different state.
+It also restarts now and then, so a VM that depends on what a restart loses does, too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from vmsdk.chain.replica import DELAY_S, LOCALE, TIME_ZONE
-from vmsdk.host.appnetwork import Relay
+from vmsdk.host.appnetwork import AppNetwork, Relay
 from vmsdk.host.block import Block
 from vmsdk.host.errors import CallFailed, HostError
 from vmsdk.host.identity import NodeIdentity
@@ -26,7 +27,6 @@ from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.ids import NodeID
 
 NODE_ID = NodeID(b"the VM's shadow".ljust(20, b"."))
-_ELSEWHERE = "another hash seed, time zone and locale"
 
 MAX_WAITING_BLOCKS = 1_024
 """With more blocks waiting, the VM waits for its shadow, once the shadow has started."""
@@ -71,34 +71,42 @@ class Shadow:
         self._main = host.services.database.space
         self._resources = ExitStack()
         directory = Path(self._resources.enter_context(TemporaryDirectory(prefix="vmsdk-shadow-")))
-        files = directory / "files"
-        disk = self._resources.enter_context(SQLiteDatabase())
+        self._files = directory / "files"
+        self._disk = self._resources.enter_context(SQLiteDatabase())
         if host.chain.last_accepted.height > 0:
-            host.services.disk.copy_to(disk)
+            host.services.disk.copy_to(self._disk)
             if host.config.chain_data_dir is not None:
-                shutil.copytree(host.config.chain_data_dir, files, ignore_dangling_symlinks=True)
+                shutil.copytree(host.config.chain_data_dir, self._files, ignore_dangling_symlinks=True)
         self._changes = self._main.record()
         self._has_followed = False
-        self._host = Host(
-            ["/usr/bin/env", f"TZ={TIME_ZONE}", f"LC_ALL={LOCALE}", f"LANG={LOCALE}", *command],
-            protocol=host.config.protocol.version,
-            database=disk,
-            chain_data_dir=files,
-            call_timeout_s=None,
-            handshake_timeout_s=host.handshake_timeout_s,
-            patient=False,
-            log=log,
-            identity=NodeIdentity(NODE_ID),
-            **{
-                name: getattr(host.config, name)
-                for name in ("genesis", "config", "upgrade", "chain_id", "vm_id", "alias")
-            },
-        )
+        self._command = command
+        self._log = log
+        self._restarted_after: Block | None = None
+        self._host = self._make_host()
         # For each key whose values differ: the block after which they did, and how many came since.
         self._suspects: dict[bytes, tuple[Block | None, int]] = {}
         self._expected: Values = {}
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
         self._thread.start()
+
+    def _make_host(self) -> Host:
+        config = self._main_host.config
+        variables = (f"TZ={TIME_ZONE}", f"LC_ALL={LOCALE}", f"LANG={LOCALE}")
+        return Host(
+            ["/usr/bin/env", *variables, *self._command],
+            protocol=config.protocol.version,
+            database=self._disk,
+            chain_data_dir=self._files,
+            call_timeout_s=None,
+            handshake_timeout_s=self._main_host.handshake_timeout_s,
+            patient=False,
+            log=self._log,
+            identity=NodeIdentity(NODE_ID),
+            **{
+                name: getattr(config, name)
+                for name in ("genesis", "config", "upgrade", "chain_id", "vm_id", "alias")
+            },
+        )
 
     def block(self, block: Block) -> None:
         """Record what an accepted block has changed, to compare with the shadow."""
@@ -122,7 +130,7 @@ class Shadow:
             self._host.services.network.close()
 
     def _empty(self) -> None:
-        """Let an engine go on that waits for the shadow."""
+        """Release an engine that waits for the shadow."""
         try:
             while True:
                 self._blocks.get_nowait()
@@ -156,7 +164,10 @@ class Shadow:
         if self._stopping.is_set():
             return None
         self._host.start()
-        self._meet()
+        self._meet_main()
+        with suppress(HostError):  # The VM itself may be ending.
+            main_id = self._main_host.config.identity.node_id
+            self._main_host.chain.connect(Relay(NODE_ID, main_id, self._network))
         self._blocks.maxsize = MAX_WAITING_BLOCKS
         own = self._host.services.database.space
         if own.count() <= MAX_COMPARED_PAIRS:
@@ -166,6 +177,7 @@ class Shadow:
             if not self._has_followed:
                 self._note(None, {key: mine.get(key) for key in keys}, theirs)
         recording = own.record(before=True)
+        followed = 0
         while not self._stopping.is_set():
             if self._host.chain.engine.fault is not None:  # A message has stopped its chain.
                 raise self._host.chain.engine.fault
@@ -183,8 +195,8 @@ class Shadow:
                 self._host.chain.accept(parsed)
             except CallFailed as error:
                 return (
-                    f"block {block.height}, {block.id}, is refused by the VM's shadow, a second process "
-                    f"under {_ELSEWHERE}: {error}. Other nodes would disagree as well"
+                    f"block {block.height}, {block.id}, is refused by the VM's shadow, {self._described}: "
+                    f"{error}. Other nodes would disagree as well"
                 )
             written = recording.take()
             self._note(
@@ -198,15 +210,38 @@ class Shadow:
             old = [key for key, (_, age) in self._suspects.items() if age > PATIENCE_BLOCKS]
             if old:
                 return self._difference(old)
+            followed += 1
+            if followed & (followed - 1) == 0:  # after block 1, 2, 4, 8, …
+                self._restart(block)
+                recording = self._host.services.database.space.record(before=True)
         return None
 
-    def _meet(self) -> None:
-        """Connect the two as peers."""
-        main, own = self._main_host, self._host
-        own_id, main_id = own.config.identity.node_id, main.config.identity.node_id
-        own.chain.connect(Relay(main_id, own_id, lambda: main.services.network))
-        with suppress(HostError):  # The VM itself may be ending.
-            main.chain.connect(Relay(own_id, main_id, lambda: own.services.network))
+    def _restart(self, block: Block) -> None:
+        """Stop the shadow, and start it again on its database and files."""
+        self._close_network()
+        self._host.stop()
+        self._restarted_after = block
+        self._host = self._make_host()
+        if not self._stopping.is_set():  # `stop` sets it before it looks for the process.
+            self._host.start()
+            self._meet_main()
+
+    def _meet_main(self) -> None:
+        """Connect the VM to its shadow as a peer."""
+        main = self._main_host
+        self._host.chain.connect(Relay(main.config.identity.node_id, NODE_ID, lambda: main.services.network))
+
+    def _network(self) -> AppNetwork | None:
+        """The shadow's network; None while it restarts."""
+        with suppress(HostError):
+            return self._host.services.network
+        return None
+
+    @property
+    def _described(self) -> str:
+        restarted = self._restarted_after
+        when = "" if restarted is None else f", restarted after block {restarted.height}"
+        return f"a second process under another hash seed, time zone and locale{when}"
 
     def _note(self, block: Block | None, expected: Values, known: Mapping[bytes, bytes | None]) -> None:
         """Compare the shadow's values with those *expected*. Some of its own are *known*."""
@@ -230,9 +265,9 @@ class Shadow:
         more = f"; and {len(keys) - MAX_SHOWN_KEYS} more keys" if len(keys) > MAX_SHOWN_KEYS else ""
         where = "the start" if block is None else f"block {block.height}, {block.id},"
         return (
-            f"after {where} the database differs from that of the VM's shadow, a second process under "
-            f"{_ELSEWHERE}: {shown}{more}. Other nodes would disagree as well: look for clocks, randomness, "
-            "sets, hash(), id(), floats and the locale"
+            f"after {where} the database differs from that of the VM's shadow, {self._described}: "
+            f"{shown}{more}. Other nodes would disagree as well: look for clocks, randomness, sets, hash(), "
+            "id(), floats, the locale, and state that is kept on self only"
         )
 
 

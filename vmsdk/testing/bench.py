@@ -76,7 +76,7 @@ class Bench:
         self._log_size = 0
         self._log_lock = threading.Lock()
         self.is_shared = False
-        """Whether this check got a chain that others have used."""
+        """Whether this check uses a chain that others have used before."""
         self._pool: Pool | None = None
         self._issue: Issue | None = None
         self._traits = _Traits()
@@ -101,7 +101,7 @@ class Bench:
 
     @property
     def has_work(self) -> bool:
-        """Whether blocks can be built, as far as it is known."""
+        """Whether blocks can be built, as far as known."""
         return self.hook is not None or self._traits.builds_itself is not False
 
     # Start and stop -------------------------------------------------------------------------------
@@ -144,18 +144,23 @@ class Bench:
             shared.log = self._keep
             self._processes.append(shared.host.process)
             self.is_shared, self._issue = True, shared.issue
-        host = shared.host
         try:
-            yield host
-        except BaseException:
-            host.kill()
+            yield shared.host
+        except Skipped:
+            self._give_back(shared)
             raise
+        except BaseException:
+            shared.host.kill()
+            raise
+        self._give_back(shared)
+
+    def _give_back(self, shared: SharedChain) -> None:
         if self._pool is None or not shared.clean():
-            host.kill()
+            shared.host.kill()
             return
-        shared.issue = self._issue
+        shared.issue, self._issue = self._issue, None
         self._close_clients()
-        self._processes.remove(host.process)
+        self._processes.remove(shared.host.process)
         self._pool.give(shared)
 
     @contextmanager
@@ -180,17 +185,17 @@ class Bench:
 
     @contextmanager
     def connected(self, **options: Any) -> Iterator[Host]:
-        """Start the plugin up to the handshake, without a call of the VM; stop it at the end."""
+        """Start the plugin up to the handshake, without a call of the VM; kill it at the end."""
         host = self.start(**options)
         try:
             host.connect()
             yield host
         finally:
-            host.stop()
+            host.kill()
 
     @contextmanager
     def initialized(self, **options: Any) -> Iterator[Host]:
-        """Start the plugin and initialise its VM, no further; stop it at the end."""
+        """Start the plugin and initialise its VM, no further; kill it at the end."""
         with self.connected(**options) as host:
             host.chain.initialize()
             yield host
@@ -331,12 +336,12 @@ class Bench:
         self.submit(host)
         return self.build_next(host)
 
-    def build_next(self, host: Host) -> Block:
+    def build_next(self, host: Host, timeout_s: float = EVENT_TIMEOUT_S) -> Block:
         """Wait for the event, and build a block.
 
-        A VM may refuse to build for a while, as some do within a second of the last block.
+        A VM may refuse to build for *timeout_s*, as some do within a second of the last block.
         """
-        deadline = time.monotonic() + EVENT_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
         while True:
             self.await_work(host)
             try:
@@ -358,6 +363,16 @@ class Bench:
             blocks.append(block)
         return blocks
 
+    def first_blocks(self, count: int) -> list[Block]:
+        """Return the blocks at the heights from 1 to *count* of a chain, which grows if need be."""
+        with self.chain() as host:
+            self.grow(host, max(0, count - host.chain.last_accepted.height))
+            ids = [host.chain.get_block_id_at_height(height) for height in range(1, count + 1)]
+            blocks = [None if block_id is None else host.chain.get_block(block_id) for block_id in ids]
+        if None in blocks:
+            raise Skipped("the VM does not find its blocks by height: see the checks of heights")
+        return [block for block in blocks if block is not None]
+
     def siblings(self, host: Host, count: int = 2) -> list[Block]:
         """Build and verify *count* blocks on the preferred one.
 
@@ -374,7 +389,7 @@ class Bench:
             if block.id not in found:
                 host.chain.verify(block)
                 found[block.id] = block
-                # A VM may build on the block verified last until it is told what to prefer.
+                # A VM may build on the block verified last until SetPreference is called.
                 parent = host.chain.preference
                 host.chain.prefer(block.id)
                 host.chain.prefer(parent)

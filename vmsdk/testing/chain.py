@@ -3,60 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import Any
 
 from typing_extensions import Self
 
-from vmsdk import timestamp
 from vmsdk.errors import VMError
-from vmsdk.host.appnetwork import Peer, PeerRequest, Relay
-from vmsdk.host.chain import Chain as HostChain
+from vmsdk.host.appnetwork import Peer
 from vmsdk.host.errors import ChainMisused, HostError
 from vmsdk.host.identity import DEFAULT_NODE_ID, NodeIdentity
-from vmsdk.host.node import Host
-from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.ids import ID, NodeID
-from vmsdk.protocol import DEFAULT_PROTOCOL
-from vmsdk.state import Event, State
+from vmsdk.state import Event
 from vmsdk.testing.blocks import Block, BlockTree
-from vmsdk.testing.faults import Faults, When, garbage
-from vmsdk.testing.hook import client
-from vmsdk.testing.local import LocalHost, LocalProcess
-from vmsdk.testing.remote import RemoteVM
-from vmsdk.vm import ChainVM
-
-if TYPE_CHECKING:
-    import httpx
-    from websockets.sync.client import ClientConnection
-
-    from vmsdk.host.http.front import HTTPFront
-
-VM: TypeAlias = "type[ChainVM] | Callable[[], ChainVM] | Sequence[str] | Path"
-"""A class, a function that makes the VM, or the command of a plugin."""
-Issue: TypeAlias = "Callable[[httpx.Client, Any], Any]"
-"""Submits a transaction by HTTP: gets a client at the chain's URL, and the transaction."""
+from vmsdk.testing.faults import garbage
+from vmsdk.testing.node import WAIT_TIMEOUT_S, Node, RelayTo
 
 EVENT_TIMEOUT_S = 5.0
 """How long `Chain.build` waits for the VM to report work."""
-WAIT_TIMEOUT_S = 10.0
-HANDSHAKE_TIMEOUT_S = 60.0
 _RECHECK_S = 0.05
-_WIRE_LINES = 60
-_LOG_LINES = 2_000
 _REPORTED_LINES = 40
-_NANOSECONDS = 1_000_000_000
 
 
-class Chain:
+class Chain(Node):
     """One chain on one node, which a test drives like the node's consensus engine.
 
     *vm* is the class of the VM, a function that makes one, or the command of a plugin. With
@@ -69,198 +40,22 @@ class Chain:
     `vmsdk.host.errors`.
     """
 
-    def __init__(
-        self,
-        vm: VM,
-        *,
-        genesis: bytes | str | dict[str, Any] | list[Any] = b"",
-        upgrade: bytes | str | dict[str, Any] | list[Any] = b"",
-        process: bool = False,
-        issue: Issue | None = None,
-        protocol: int = DEFAULT_PROTOCOL,
-        **fields: Any,
-    ) -> None:
-        self._given = vm
-        self._is_command = isinstance(vm, (str, Path, Sequence)) and not callable(vm)
-        self.in_process = not (process or self._is_command)
-        """Whether the VM runs in this process."""
-        self.genesis_data = _content(genesis)
-        self.upgrade = upgrade
-        """The chain's upgrade file, which the VM reads when it starts: set it before a restart."""
-        self._issue = issue
-        self._protocol = protocol
-        self._fields = fields
-        self._resources = ExitStack()
-        self.log: deque[str] = deque(maxlen=_LOG_LINES)
-        """The last lines that the VM has logged or printed, over all its lives."""
-        self.wire: deque[str] = deque(maxlen=_WIRE_LINES)
-        """The last calls: `->` of the VM by its node, `<-` of the node by its VM."""
-        self.faults = Faults(self._record)
-        """Makes calls fail, hang and get lost."""
-        self.environment: dict[str, str] = {}
-        """Variables for the process of a plugin, besides the few that a node's plugins get."""
-        self._host: Host | None = None
-        self._remote: RemoteVM | None = None
-        self._front: HTTPFront | None = None
-        self._tree = BlockTree(self.block)
-        self._peers: list[Chain] = []
-        self._connected: list[Chain] = []
-        self._delivered = threading.Condition()
-
     # Life -----------------------------------------------------------------------------------------
 
     def start(self, *, blocks: Iterable[bytes] = (), summaries: Iterable[bytes] = ()) -> Self:
         """Start the VM and bring the chain to normal operation. Peers offer *blocks* and
-        *summaries*.
+        *summaries*. Undecided blocks are forgotten, as by a node.
         """
-        if self._host is not None:
-            raise ChainMisused("the chain is already running: call restart()")
-        options = {
-            "database": self.disk,
-            "chain_data_dir": self.data,
-            "genesis": self.genesis_data,
-            "upgrade": _content(self.upgrade),
-            "protocol": self._protocol,
-            # A node gives a plugin 5 s, but a test must not depend on the machine's load.
-            "handshake_timeout_s": HANDSHAKE_TIMEOUT_S,
-            "patient": False,
-            "log": lambda _stream, line: self.log.append(line),
-            **self._fields,
-        }
-        if self.in_process:
-            host: Host = LocalHost(self._make_vm, **options)
-        else:
-            command: Any = self._given
-            if not self._is_command:
-                self._remote = RemoteVM()
-                command = self._remote.command(command, self._protocol, _Clock.moment)
-            if self.environment:
-                variables = (f"{name}={value}" for name, value in self.environment.items())
-                command = ["/usr/bin/env", *variables, *command]
-            host = Host(command, **options)
-        self._host = host
-        try:
-            host.connect()
-            self.faults.attach(host.client, host.services, self._crash)
-            if self._remote is not None:
-                self._remote.accept()
-            self._begin(blocks, summaries)
-        except BaseException:
-            self.stop()
-            raise
-        self._tree.note(host.chain.last_accepted, "accepted")
-        return self
-
-    def use_this_process(self) -> None:
-        """Run the VM in this process from the next start on, unless it is a command."""
-        self.in_process = not self._is_command
-
-    def stop(self) -> None:
-        """Stop the VM like a node. Idempotent."""
-        self._end(lambda host: host.stop())
-
-    def kill(self) -> None:
-        """Kill the VM, as by SIGKILL. Go on with `restart`."""
-        self._end(lambda host: host.kill())
-
-    def restart(self) -> None:
-        """Stop the VM, unless it has ended, and start it again on the same database and files.
-
-        Undecided blocks are forgotten, as by a node.
-        """
-        if self.is_running:
-            self.stop()
-        else:
-            self.kill()
+        super().start(blocks=blocks, summaries=summaries)
         self._tree.forget_undecided()
-        self.start()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the VM runs: neither stopped nor crashed, nor stopped by a fatal error."""
-        return self._host is not None and self._host.process.alive and self._host.chain.engine.fault is None
-
-    def crash_at(self, what: str, number: int = 1, when: When = "before") -> None:
-        """Make the VM crash before or after the *number*-th *what* from now: see
-        `Faults.crash_at`.
-
-        The call during which it crashes raises `HostError`. Go on with `restart`.
-        """
-        self.faults.crash_at(what, number, when)
+        self._tree.note(self._chain.last_accepted, "accepted")
+        return self
 
     def close(self) -> None:
         """Stop, and remove the chain's data and its peers."""
         for peer in self._peers:
             peer.close()
-        try:
-            self.stop()
-        finally:
-            self._resources.close()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @cached_property
-    def disk(self) -> SQLiteDatabase:
-        """The node's disk, in memory, which outlives the VM."""
-        return self._resources.enter_context(SQLiteDatabase())
-
-    @cached_property
-    def data(self) -> Path:
-        """The folder for the VM's files."""
-        return Path(self._resources.enter_context(TemporaryDirectory(prefix="vmsdk-testing-")))
-
-    def _make_vm(self) -> ChainVM:
-        given: Any = self._given
-        vm = given()
-        if not isinstance(vm, ChainVM):
-            raise TypeError(f"{given!r} made {vm!r}, which is not a vmsdk.ChainVM: return a VM, or its class")
-        return vm
-
-    def _crash(self) -> None:
-        """Kill the VM from within one of its calls."""
-        if self._host is not None:
-            self._host.process._kill()
-            self._host.process.wait(WAIT_TIMEOUT_S)
-
-    def _end(self, end: Callable[[Host], object]) -> None:
-        host, self._host = self._host, None
-        front, self._front = self._front, None
-        remote, self._remote = self._remote, None
-        try:
-            if "http" in self.__dict__:
-                self.__dict__.pop("http").close()
-            if front is not None:
-                front.stop()
-            if host is not None:
-                end(host)
-        finally:
-            if remote is not None:
-                remote.close()
-
-    def _begin(self, blocks: Iterable[bytes], summaries: Iterable[bytes]) -> None:
-        """Bring the VM to normal operation, connected to the chain's peers from the beginning."""
-        chain = self._chain
-        chain.initialize()
-        if not self.in_process:
-            chain.create_handlers()
-        syncing = chain.state_sync.enabled()
-        chain.begin_events()
-        chain.set_state(State.STATE_SYNCING if syncing else State.BOOTSTRAPPING)
-        chain.open_messages()
-        for other in self._connected:
-            chain.connect(_PeerOf(self, other))
-        if syncing:
-            chain.sync_state(summaries)
-        chain.bootstrap(blocks)
-        chain.begin_normal_operation()
+        super().close()
 
     # Blocks ---------------------------------------------------------------------------------------
 
@@ -298,6 +93,8 @@ class Chain:
 
         That is a second VM with the same state and no other transactions.
         """
+        if isinstance(txs, (bytes, str)) or not isinstance(txs, Iterable):
+            raise TypeError(f"txs is a list of transactions, not {txs!r}: for one, write [tx]")
         with self._validator(parent) as other:
             other.submit(*txs)
             raw = other._chain.build_block().raw
@@ -386,70 +183,6 @@ class Chain:
                 break
         return found
 
-    # The VM's environment -------------------------------------------------------------------------
-
-    @property
-    def time(self) -> float:
-        """The time in Unix seconds, by the clock that the VM reads.
-
-        It runs until it is set; then it stands still, and only a test moves it: `chain.time += 10`.
-        All VMs of a test share one clock.
-        """
-        return timestamp.now_ns() / _NANOSECONDS
-
-    @time.setter
-    def time(self, seconds: float) -> None:
-        moment = int(seconds * _NANOSECONDS)
-        _Clock.stop_at(moment)
-        self._resources.callback(_Clock.run)
-        for chain in (self, *self._connected):
-            if chain._remote is not None:
-                chain._remote.call("set_time", moment)
-
-    @property
-    def id(self) -> ID:
-        """The chain's ID, which signatures cover."""
-        return self.host.config.chain_id
-
-    @property
-    def node_id(self) -> NodeID:
-        """The ID of the node."""
-        identity: NodeIdentity | None = self._fields.get("identity")
-        return DEFAULT_NODE_ID if identity is None else identity.node_id
-
-    @property
-    def host(self) -> Host:
-        """The node. Raises `ChainMisused` while the VM is stopped."""
-        if self._host is None:
-            raise ChainMisused("the VM is stopped: call restart()")
-        return self._host
-
-    @property
-    def vm(self) -> Any:
-        """The VM itself, in this process only. Raises `ChainMisused` for a plugin."""
-        process = self.host.process
-        if not isinstance(process, LocalProcess):
-            raise ChainMisused(
-                "the VM runs in its own process, so its object is out of reach: use its HTTP "
-                "interface, or mark the test as @pytest.mark.in_process"
-            )
-        return process.vm
-
-    @contextmanager
-    def snapshot(self, *, pending: bool = False) -> Iterator[Any]:
-        """Open the last accepted state of a `vmsdk.chain.Chain`, in this process only."""
-        with self.vm.snapshot(pending=pending) as state:
-            yield state
-
-    @property
-    def stored(self) -> dict[bytes, bytes]:
-        """All that the VM has written to its database."""
-        return dict(self.host.services.database.space.items())
-
-    def health(self) -> Any:
-        """Return the VM's health details. Raises `CallFailed` if it is unhealthy."""
-        return self._chain.health()
-
     # Peers ----------------------------------------------------------------------------------------
 
     def peer(self, *, state_sync: bool = False) -> Chain:
@@ -469,7 +202,7 @@ class Chain:
         other._connected.append(self)
         self._connected.append(other)
         other.start(blocks=[block.raw for block in self.blocks() if block.height > 0], summaries=summaries)
-        self._chain.connect(_PeerOf(self, other))
+        self._chain.connect(RelayTo(other, self))
         return other
 
     def follow(self, other: Chain) -> None:
@@ -518,37 +251,6 @@ class Chain:
         chain.disconnect(stranger)
         chain.health()
 
-    # HTTP -----------------------------------------------------------------------------------------
-
-    @cached_property
-    def http(self) -> httpx.Client:
-        """A client at the chain's URL: `chain.http.get("/api/accounts")`."""
-        return client(self.url(), has_slash="/" in self._chain.handlers)
-
-    def url(self, path: str = "", *, scheme: str = "http") -> str:
-        """Return the URL of *path* within the chain."""
-        if self._front is None:
-            from vmsdk.host.http.front import HTTPFront
-
-            config, chain = self.host.config, self._chain
-            if self.in_process:
-                chain.create_handlers()  # Imported late, since it takes longer than the rest of a start.
-            if chain.handlers_error is not None:
-                raise chain.handlers_error
-            self._front = HTTPFront(config.protocol, config.identity.node_id)
-            self._front.start()
-            self._front.add_chain(config.chain_id, (), chain.handlers, chain.http_handler)
-            self._front.set_normal_op(config.chain_id, True)
-        return f"{scheme}://{self._front.address}/ext/bc/{self.host.config.chain_id}{path}"
-
-    @contextmanager
-    def websocket(self, path: str = "") -> Iterator[ClientConnection]:
-        """Open a WebSocket of the chain."""
-        from websockets.sync.client import connect
-
-        with connect(self.url(path, scheme="ws"), open_timeout=WAIT_TIMEOUT_S) as socket:
-            yield socket
-
     # For reports ----------------------------------------------------------------------------------
 
     def tree(self) -> str:
@@ -564,14 +266,13 @@ class Chain:
 
     # Inside ---------------------------------------------------------------------------------------
 
-    def _record(self, line: str) -> None:
-        self.wire.append(line)
-        with self._delivered:
-            self._delivered.notify_all()
+    @cached_property
+    def _tree(self) -> BlockTree:
+        return BlockTree(self.block)
 
-    @property
-    def _chain(self) -> HostChain:
-        return self.host.chain
+    @cached_property
+    def _peers(self) -> list[Chain]:
+        return []
 
     def _submit(self, tx: Any) -> Any:
         if self._issue is not None:
@@ -618,42 +319,3 @@ class Chain:
             yield other
         finally:
             other.close()
-
-
-class _PeerOf(Relay):
-    """*other* as *chain* sees it, whose faults disturb the messages."""
-
-    def __init__(self, chain: Chain, other: Chain) -> None:
-        super().__init__(
-            other.node_id, chain.node_id, lambda: other.host.services.network if other.is_running else None
-        )
-        self._faults = chain.faults
-
-    def app_request(self, request: PeerRequest) -> None:
-        self._faults.pass_on(lambda: super(_PeerOf, self).app_request(request))
-
-    def app_gossip(self, message: bytes) -> None:
-        self._faults.pass_on(lambda: super(_PeerOf, self).app_gossip(message))
-
-
-class _Clock:
-    """The clock of this process and of the plugins that its chains start."""
-
-    moment: ClassVar[int | None] = None
-    """Where it stands, in Unix nanoseconds; None if it runs."""
-
-    @classmethod
-    def stop_at(cls, moment: int) -> None:
-        cls.moment = moment
-        timestamp.set_clock(lambda: moment)
-
-    @classmethod
-    def run(cls) -> None:
-        cls.moment = None
-        timestamp.set_clock(time.time_ns)
-
-
-def _content(data: Any) -> bytes:
-    if isinstance(data, bytes):
-        return data
-    return (data if isinstance(data, str) else json.dumps(data)).encode()

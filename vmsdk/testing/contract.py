@@ -39,7 +39,7 @@ class Severity(enum.Enum):
     STOPS = "stops"
     """The node stops the chain, or the plugin."""
     MISBEHAVES = "misbehaves"
-    """The chain goes on, but wrongly."""
+    """The chain continues, but with wrong results."""
     BETTER_NOT = "better not"
     """Nothing breaks today."""
 

@@ -11,9 +11,10 @@ from vmsdk.chain.replica import HASH_SEED, LOCALE, TIME_ZONE
 from vmsdk.errors import Refused, VMError
 from vmsdk.host.errors import CallFailed, HostError
 from vmsdk.testing.blocks import Block
-from vmsdk.testing.chain import VM, Chain
+from vmsdk.testing.chain import Chain
 from vmsdk.testing.crash import check_blocks, check_replay, compare, crash_test
 from vmsdk.testing.faults import garbage
+from vmsdk.testing.node import VM
 from vmsdk.testing.remote import is_importable
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def check(
 
     *txs* are transactions that are valid in this order on a new chain: an iterable, a function that
     gets the chain (for its ID) and returns one, or a hypothesis strategy for one transaction, of
-    which *count* are drawn. Those that the VM refuses are left out. *only* selects checks by name.
+    which *count* are drawn. Those that the VM refuses are skipped. *only* selects checks by name.
     *options* are those of `Chain`. Raises `Failed`, with everything that was found.
     """
     trial = _Trial(vm, txs, count, {"genesis": genesis, **options})
@@ -152,7 +153,7 @@ class _Trial:
                 assert branch, _NO_TRANSACTION
                 winner = branch[-1] if branch_wins else other
                 chain.accept(winner)
-                assert chain.last == winner, f"{winner!r} was accepted, but the last one is {chain.last!r}"
+                assert chain.last == winner, f"{winner!r} was accepted, but is not the last: {chain.last!r}"
                 check_blocks(chain)
                 check_replay(chain, self.chain())
 
@@ -218,7 +219,7 @@ class _Trial:
                 assert chain.height <= 10_000, "the VM always reports work"
 
     def peers(self) -> None:
-        """Nodes whose messages come twice and in another order accept the same blocks."""
+        """Nodes accept the same blocks although messages arrive twice and out of order."""
         with self.chain() as chain:
             peer = chain.peer()
             chain.faults.scramble()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -23,6 +23,7 @@ When: TypeAlias = Literal["before", "after"]
 DATABASE_WRITE = "database write"
 ENGINE_CALL = "engine call"
 SERVICE_CALL = "service call"
+_KINDS = (DATABASE_WRITE, ENGINE_CALL, SERVICE_CALL)
 _WRITES = {"Put", "Delete", "WriteBatch", "Apply"}
 # A held call goes on after this time, so that a forgotten release can't hang a test forever.
 _MAX_HELD_S = 30.0
@@ -106,8 +107,7 @@ class Faults:
         *what* is a method or "database write", "engine call", "service call". A crash after an
         engine call comes before the node gets the response.
         """
-        if what not in (DATABASE_WRITE, ENGINE_CALL, SERVICE_CALL):
-            self._check(what)
+        self._check(what, _KINDS)
         if number < 1:
             raise ValueError(f"calls are counted from 1; {number} is not such a number")
         with self._lock:
@@ -145,6 +145,12 @@ class Faults:
         for service in services.all:
             service.around = self._service_call
             self._methods |= set(service.service.methods)
+        with self._lock:
+            # What was planned before there was a VM.
+            for method in self._planned:
+                self._check(method)
+            if self._crash is not None:
+                self._check(self._crash.what, _KINDS)
 
     def pass_on(self, deliver: Callable[[], None]) -> None:
         """Deliver a message of the VM's by calling *deliver*, once or as `scramble` says."""
@@ -153,12 +159,10 @@ class Faults:
         for each in (deliver, *again):
             each()
 
-    def _check(self, method: str) -> None:
-        if self._methods and method not in self._methods:
-            raise ValueError(
-                f"neither the VM nor the node has a method {method!r}: they have "
-                f"{', '.join(sorted(self._methods))}"
-            )
+    def _check(self, what: str, kinds: Sequence[str] = ()) -> None:
+        if self._methods and what not in (*self._methods, *kinds):
+            names = ", ".join([*kinds, *sorted(self._methods)])
+            raise ValueError(f"neither the VM nor the node has a method {what!r}: there are {names}")
 
     def _plan(self, method: str, fault: _Fault, times: int) -> None:
         self._check(method)

@@ -73,7 +73,7 @@ class RemoteVM:
         """Connect to the plugin. Call it after the handshake. Raises `TimeoutError`."""
         line = _connection(self._listener.accept()[0])
         if not hmac.compare_digest(line.recv_bytes(_KEY_BYTES), self._key):
-            raise ChainMisused("another process has connected in the place of the plugin")
+            raise ChainMisused("another process has connected in place of the plugin")
         self._line = line
 
     def call(self, method: str, argument: Any) -> Any:

@@ -146,6 +146,7 @@ class _Run:
         self._changed = changed
         self._began_s = time.monotonic()
         self._outcome: BaseException | None = None
+        self._ended = False
         self._killed: tuple[Violation, float] | None = None
         self._thread = threading.Thread(target=self._work, name=check.name, daemon=True)
         self._thread.start()
@@ -156,6 +157,7 @@ class _Run:
             self._bench = self._plugin.fork()
             outcome = self._look()
         self._outcome = outcome
+        self._ended = True
         self._changed.set()
 
     def _look(self) -> BaseException | None:
@@ -170,7 +172,8 @@ class _Run:
 
     def look(self) -> Result | None:
         """Return the result if the check has ended; kill its plugin if that is overdue."""
-        if not self._thread.is_alive():
+        if self._ended:
+            self._thread.join()
             return self._judge()
         now_s = time.monotonic()
         if self._killed is None:
@@ -303,7 +306,7 @@ def blame(error: BaseException) -> Violation | None:
 
 
 def resident_bytes(pid: int | None) -> int:
-    """Return the resident memory of a process; 0 where the system doesn't say."""
+    """Return the resident memory of a process; 0 if the system doesn't show it."""
     try:
         with open(f"/proc/{pid}/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

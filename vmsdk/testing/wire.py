@@ -76,6 +76,17 @@ def difference(block: Block, response: pb.ParseBlockResponse | pb.GetBlockRespon
     return next((f"{name} {got}, not {wanted}" for name, got, wanted in pairs if got != wanted), "")
 
 
+def wait_for_event(host: Host, timeout_s: float = PROMPT_S) -> int | None:
+    """Call WaitForEvent, within `events_ended`; None if it does not return."""
+    try:
+        return host.client.WaitForEvent.start(Empty(), timeout_s).result().message
+    except grpc.RpcError as error:
+        failure = call_failed("WaitForEvent", error)
+        if failure.code == grpc.StatusCode.DEADLINE_EXCEEDED.name:
+            return None
+        raise failure from None
+
+
 @contextmanager
 def storage() -> Iterator[dict[str, Any]]:
     """A database and a folder that outlive hosts started with them: options for `Bench.start`."""
@@ -84,15 +95,23 @@ def storage() -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
+def events_ended(host: Host) -> Iterator[None]:
+    """Stop the host's own calls of WaitForEvent, until the block ends without an error."""
+    host.chain.end_events()
+    yield
+    host.chain.resume_events()
+
+
+@contextmanager
 def waits_held(host: Host, count: int = HELD_CALLS) -> Iterator[None]:
     """Keep *count* calls of WaitForEvent under way."""
-    host.chain.end_events()
-    calls = [host.client.WaitForEvent.start(Empty()) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for each in calls:
-            each.cancel()
+    with events_ended(host):
+        calls = [host.client.WaitForEvent.start(Empty()) for _ in range(count)]
+        try:
+            yield
+        finally:
+            for each in calls:
+                each.cancel()
 
 
 def check_prompt(host: Host, method: str, during: str) -> None:

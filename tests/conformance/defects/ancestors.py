@@ -97,3 +97,14 @@ class AncestorsOfAcceptedBlocksOnly(GoodVM):
         if request.blk_id in self.undecided:
             return pb.GetAncestorsResponse()
         return super().GetAncestors(request)
+
+
+class AncestorsByHeight(GoodVM):
+    """GetAncestors looks up the blocks below in the height index, which has accepted ones only."""
+
+    found_by = "ancestors.undecided-blocks-have-ancestors"
+
+    def GetAncestors(self, request: pb.GetAncestorsRequest) -> pb.GetAncestorsResponse:
+        response = super().GetAncestors(request)
+        raws = [raw for raw in response.blks_bytes[1:] if self.parse(raw).id not in self.undecided]
+        return pb.GetAncestorsResponse(blks_bytes=[*response.blks_bytes[:1], *raws])

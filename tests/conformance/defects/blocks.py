@@ -258,7 +258,7 @@ class VerifyReturnsItsClock(GoodVM):
 
 
 class RemembersInvalidBlocks(GoodVM):
-    """A block that failed verification once is invalid for ever."""
+    """A block that failed verification once is invalid forever."""
 
     found_by = "blocks.failed-verification-can-be-retried"
 
@@ -461,3 +461,103 @@ class LimitedBatch(GoodVM):
 
     def BatchedParseBlock(self, request: pb.BatchedParseBlockRequest) -> pb.BatchedParseBlockResponse:
         return super().BatchedParseBlock(pb.BatchedParseBlockRequest(request=request.request[:256]))
+
+
+class ZeroIDIsGenesis(GoodVM):
+    """The parent of genesis is found: genesis itself."""
+
+    found_by = "blocks.unknown-block-is-not-found"
+
+    def find(self, block_id: bytes) -> Block | None:
+        return self.parse(self.genesis) if block_id == bytes(32) else super().find(block_id)
+
+
+class BuildsTheTipAgain(GoodVM):
+    """Without work BuildBlock returns the last accepted block."""
+
+    found_by = "blocks.failed-build-is-harmless"
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        if self.new_transactions():
+            return super().BuildBlock(request)
+        fields = self.last_accepted_fields()
+        return pb.BuildBlockResponse(
+            id=fields["last_accepted_id"],
+            parent_id=fields["last_accepted_parent_id"],
+            **{name: fields[name] for name in ("height", "timestamp", "bytes")},
+        )
+
+
+class BuildsNothing(GoodVM):
+    """Without work BuildBlock succeeds with an empty response."""
+
+    found_by = "blocks.failed-build-is-harmless"
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        return super().BuildBlock(request) if self.new_transactions() else pb.BuildBlockResponse()
+
+
+class DiesOfAnUnknownPreference(GoodVM):
+    """SetPreference of a block that it does not know ends the process."""
+
+    found_by = "blocks.unknown-preference-is-harmless"
+
+    def SetPreference(self, request: pb.SetPreferenceRequest) -> Empty:
+        if self.find(request.id) is None:
+            os._exit(1)
+        return super().SetPreference(request)
+
+
+class BlocksFromTheFuture(GoodVM):
+    """BlockVerify does not compare a block's time with the clock."""
+
+    found_by = "blocks.wrong-times-are-invalid"
+
+    def verify(self, block: Block) -> None:
+        self.undecided[block.id] = block
+
+
+class BlocksFromThePast(GoodVM):
+    """BlockVerify does not compare a block's time with its parent's."""
+
+    found_by = "blocks.wrong-times-are-invalid"
+
+    def verify(self, block: Block) -> None:
+        parent = self.find(block.parent_id)
+        if parent is None or block.height != parent.height + 1 or block.seconds > time.time() + 10:
+            raise ValueError("invalid")
+        self.undecided[block.id] = block
+
+
+class AcceptsTwice(GoodVM):
+    """BlockAccept finds accepted blocks as well, and counts each time."""
+
+    found_by = "blocks.accepted-block-is-not-accepted-again"
+
+    def take(self, block_id: bytes) -> Block:
+        block = self.find(block_id)
+        assert block is not None
+        self.undecided.pop(block_id, None)
+        return block
+
+    def writes(self, block: Block) -> dict[bytes, bytes]:
+        count = int.from_bytes(self.get(b"count") or b"", "big") + 1
+        return {**super().writes(block), b"count": count.to_bytes(8, "big")}
+
+
+class RejectedBlocksDoNotParse(GoodVM):
+    """ParseBlock refuses what was rejected before."""
+
+    found_by = "blocks.siblings-are-decided-in-both-orders"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.rejected: set[bytes] = set()
+
+    def reject(self, block: Block) -> None:
+        self.rejected.add(block.raw)
+
+    def ParseBlock(self, request: pb.ParseBlockRequest) -> pb.ParseBlockResponse:
+        if request.bytes in self.rejected:
+            raise ValueError("this block was rejected")
+        return super().ParseBlock(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -110,3 +111,15 @@ class AcceptInTwoWrites(GoodVM):
     def write(self, puts: dict[bytes, bytes]) -> None:
         super().write({b"last": puts.pop(b"last")})
         super().write(puts)
+
+
+class HurriesTheDatabase(GoodVM):
+    """It gives each write a second."""
+
+    found_by = "database.slow-write-is-awaited"
+
+    def write(self, puts: dict[bytes, bytes]) -> None:
+        began_s = time.monotonic()
+        super().write(puts)
+        if time.monotonic() - began_s > 1:
+            raise TimeoutError("the database did not respond in time")

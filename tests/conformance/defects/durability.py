@@ -148,3 +148,22 @@ class RestartReportsNoBytes(GoodVM):
     def last_accepted_fields(self) -> dict[str, Any]:
         fields = super().last_accepted_fields()
         return {**fields, "bytes": b""} if self.restarted else fields
+
+
+class AncestorsOnlyInMemory(GoodVM):
+    """GetAncestors knows the blocks that were accepted since the start."""
+
+    found_by = "durability.blocks-survive-a-restart"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.recent: dict[bytes, Block] = {}
+
+    def accept(self, block: Block) -> None:
+        super().accept(block)
+        self.recent[block.id] = block
+
+    def GetAncestors(self, request: pb.GetAncestorsRequest) -> pb.GetAncestorsResponse:
+        if request.blk_id not in self.recent and request.blk_id not in self.undecided:
+            return pb.GetAncestorsResponse()
+        return super().GetAncestors(request)

@@ -117,3 +117,44 @@ class CancelledWaitTakesTheEvent(GoodVM):
         for _ in range(50):
             self.events.put(None)
         return super().Shutdown(request)
+
+
+class IdleWaitFails(GoodVM):
+    """WaitForEvent is an error while there is no work."""
+
+    found_by = "events.wait-lasts-until-there-is-work"
+
+    def WaitForEvent(self, request: Empty, context: grpc.ServicerContext) -> pb.WaitForEventResponse:
+        if not self.has_work():
+            raise ValueError("no event")
+        return super().WaitForEvent(request, context)
+
+
+class IdleWaitTimesOut(GoodVM):
+    """WaitForEvent returns the unspecified event after a second without work."""
+
+    found_by = "events.wait-lasts-until-there-is-work"
+
+    def WaitForEvent(self, request: Empty, context: grpc.ServicerContext) -> pb.WaitForEventResponse:
+        with self.wake:
+            if not self.wake.wait_for(self.has_work, 1):
+                return pb.WaitForEventResponse()
+        return super().WaitForEvent(request, context)
+
+
+class ReportsWorkTwice(GoodVM):
+    """Each transaction is reported two times, even if the first block contains it."""
+
+    found_by = "events.wait-lasts-until-there-is-work"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.again = False
+
+    def has_work(self) -> bool:
+        return self.again or super().has_work()
+
+    def WaitForEvent(self, request: Empty, context: grpc.ServicerContext) -> pb.WaitForEventResponse:
+        response = super().WaitForEvent(request, context)
+        self.again = not self.again
+        return response

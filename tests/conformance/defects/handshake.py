@@ -91,7 +91,7 @@ class NeedsHome(GoodVM):
 
 
 class StaysWhenRefused(GoodVM):
-    """It tries for ever to find a node that speaks its protocol."""
+    """It tries forever to find a node that speaks its protocol."""
 
     found_by = "handshake.ends-when-refused"
 

@@ -59,7 +59,7 @@ class HeightsBySevens(GoodVM):
 class HeightIndexOnlyInMemory(GoodVM):
     """The height index is lost in a restart."""
 
-    found_by = "heights.accepted-blocks-are-found"
+    found_by = "durability.blocks-survive-a-restart"
 
     def __init__(self, protocol: int) -> None:
         super().__init__(protocol)
@@ -83,3 +83,16 @@ class HeightOfUndecidedBlocks(GoodVM):
     def verify(self, block: Block) -> None:
         super().verify(block)
         self.write({b"height" + struct.pack(">Q", block.height): block.id})
+
+
+class HeightIndexIsLate(GoodVM):
+    """A block gets into the height index when the next one is accepted."""
+
+    found_by = "heights.accepted-blocks-are-found"
+
+    def writes(self, block: Block) -> dict[bytes, bytes]:
+        puts = super().writes(block)
+        if block.height:
+            del puts[b"height" + struct.pack(">Q", block.height)]
+            puts[b"height" + struct.pack(">Q", block.height - 1)] = block.parent_id
+        return puts

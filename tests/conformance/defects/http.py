@@ -97,7 +97,7 @@ class EndsOnUnknownMethod(GoodVM):
 
 
 class HangsOnManyHeaders(GoodVM):
-    """It waits for ever when there are more than 100 headers."""
+    """It waits forever when there are more than 100 headers."""
 
     found_by = "http.odd-requests-get-a-response"
 
@@ -188,3 +188,39 @@ class EndsWithItsClient(GoodVM):
             context.add_callback(lambda: os._exit(1))
             threading.Event().wait(2)
         return super().respond(name, request, context)
+
+
+class WrongLength(GoodVM):
+    """Its Content-Length counts characters, not bytes."""
+
+    found_by = "http.handlers-are-served"
+
+    def HandleSimple(self, request: http_pb2.HandleSimpleHTTPRequest) -> http_pb2.HandleSimpleHTTPResponse:
+        response = super().HandleSimple(request)
+        text = "the height\N{RIGHT SINGLE QUOTATION MARK}s value"
+        response.body = text.encode()
+        response.headers.add(key="Content-Length", values=[str(len(text))])
+        return response
+
+
+class EndsOnALargeHeader(GoodVM):
+    """A header of more than 64 KiB ends the process."""
+
+    found_by = "http.odd-requests-get-a-response"
+
+    def HandleSimple(self, request: http_pb2.HandleSimpleHTTPRequest) -> http_pb2.HandleSimpleHTTPResponse:
+        if any(len(value) > 65_536 for header in request.request_headers for value in header.values):
+            os._exit(1)
+        return super().HandleSimple(request)
+
+
+class HandlerOnAllInterfaces(GoodVM):
+    """The server of its handlers can be reached from everywhere."""
+
+    found_by = "http.handlers-listen-on-loopback-only"
+
+    def CreateHandlers(self, request: Empty) -> pb.CreateHandlersResponse:
+        self.open = grpc.server(ThreadPoolExecutor(1))
+        port = self.open.add_insecure_port("0.0.0.0:0")
+        self.open.start()
+        return pb.CreateHandlersResponse(handlers=[pb.Handler(server_addr=f"127.0.0.1:{port}")])

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from types import FrameType
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -64,7 +65,7 @@ class EndsOnCtrlC(GoodVM):
 
 
 class IgnoresSigterm(GoodVM):
-    """It ignores SIGTERM for ever."""
+    """It ignores SIGTERM forever."""
 
     found_by = "life.ends-on-sigterm-after-shutdown"
 
@@ -347,3 +348,37 @@ class ShutdownWaitsForItself(GoodVM):
         if self.shut_down.is_set():
             threading.Event().wait()
         return super().Shutdown(request)
+
+
+class RefusesToBuildAfterSigterm(GoodVM):
+    """From SIGTERM on it builds no block, since the end must be near."""
+
+    found_by = "life.builds-after-signals"
+    is_ending = False
+
+    def announce(self) -> None:
+        before = signal.getsignal(signal.SIGTERM)
+
+        def end(number: int, frame: FrameType | None) -> None:
+            self.is_ending = True
+            if callable(before):
+                before(number, frame)
+
+        signal.signal(signal.SIGTERM, end)
+        super().announce()
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        if self.is_ending:
+            raise ValueError("the node is stopping")
+        return super().BuildBlock(request)
+
+
+class DiesOfItsUpgrade(GoodVM):
+    """It ends if it can't read its upgrades."""
+
+    found_by = "life.survives-a-bad-configuration"
+
+    def Initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
+        if request.upgrade_bytes and not request.upgrade_bytes.isascii():
+            os._exit(1)
+        return super().Initialize(request)

@@ -198,3 +198,53 @@ class Spins(GoodVM):
     def spin(self) -> None:
         while not self.shut_down.is_set():
             pass
+
+
+class KeepsRequests(GoodVM):
+    """It remembers all requests."""
+
+    found_by = "limits.memory-stays-flat"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.kept: list[bytes] = []
+
+    def AppRequest(self, request: pb.AppRequestMsg) -> Empty:
+        self.kept.append(request.request)
+        return super().AppRequest(request)
+
+
+class HealthKeepsItsResults(GoodVM):
+    """It remembers what Health has returned, with a copy of its tables."""
+
+    found_by = "limits.memory-stays-flat"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.kept: list[bytes] = []
+
+    def Health(self, request: Empty) -> pb.HealthResponse:
+        self.kept.append(os.urandom(262_144))
+        return super().Health(request)
+
+
+class LocksInTwoOrders(GoodVM):
+    """A transaction locks the mempool, then the chain; BuildBlock does so the other way round."""
+
+    found_by = "limits.calls-of-all-kinds-at-once"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.mempool = threading.Lock()
+
+    def respond(self, name: str, request: Any, context: grpc.ServicerContext) -> Any:
+        if name != "HandleSimple":
+            return super().respond(name, request, context)
+        with self.mempool:
+            threading.Event().wait(0.01)
+            return super().respond(name, request, context)
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        threading.Event().wait(0.01)
+        with self.mempool:
+            return super().BuildBlock(request)

@@ -7,11 +7,13 @@ import os
 import threading
 import traceback
 
+import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from tests.conformance.goodvm import GoodVM
 from vmsdk._pb.appsender import appsender_pb2
 from vmsdk._pb.appsender.appsender_grpc import AppSender
+from vmsdk._pb.http import http_pb2
 from vmsdk._pb.vm import vm_pb2 as pb
 
 
@@ -234,3 +236,27 @@ class RespondsTwice(GoodVM):
         response = appsender_pb2.SendAppResponseMsg(node_id=request.node_id, request_id=request.request_id)
         self.call(self.node, AppSender.SendAppResponse, response)
         return Empty()
+
+
+class DiesIfItCannotSend(GoodVM):
+    """An error that the node can't send ends the process."""
+
+    found_by = "messages.sends-may-fail"
+
+    def AppRequest(self, request: pb.AppRequestMsg) -> Empty:
+        try:
+            return super().AppRequest(request)
+        except grpc.RpcError:
+            os._exit(1)
+
+
+class RefusesWhatItCannotGossip(GoodVM):
+    """A transaction that can't be gossiped is an error for its client."""
+
+    found_by = "messages.sends-may-fail"
+
+    def HandleSimple(self, request: http_pb2.HandleSimpleHTTPRequest) -> http_pb2.HandleSimpleHTTPResponse:
+        if request.method == "POST":
+            gossip = appsender_pb2.SendAppGossipMsg(validators=1, msg=request.body)
+            self.call(self.node, AppSender.SendAppGossip, gossip)
+        return super().HandleSimple(request)

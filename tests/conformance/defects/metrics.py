@@ -149,3 +149,21 @@ class SeriesPerPeer(Measured):
 
     def families(self) -> list[metrics_pb2.MetricFamily]:
         return [counter("vm_messages", 1, peer=peer) for peer in self.peers]
+
+
+class ReservedLabel(Measured):
+    """A label has a name that Prometheus keeps for itself."""
+
+    found_by = "metrics.are-valid"
+
+    def families(self) -> list[metrics_pb2.MetricFamily]:
+        return [counter("vm_calls", 1, __name__="calls")]
+
+
+class ChainLabel(Measured):
+    """A label has the name of the one that the node adds."""
+
+    found_by = "metrics.are-valid"
+
+    def families(self) -> list[metrics_pb2.MetricFamily]:
+        return [counter("vm_calls", 1, chain="mine")]

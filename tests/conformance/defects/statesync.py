@@ -177,3 +177,26 @@ class SyncDoesNotMoveTheTip(SyncingVM):
         response = super().StateSummaryAccept(request)
         self.last_accepted = genesis
         return response
+
+
+class SyncFinishesOnce(SyncingVM):
+    """The end of a sync is reported once, whether the node hears it or not."""
+
+    found_by = "statesync.accepted-summary-is-synced"
+
+    def WaitForEvent(self, request: Empty, context: grpc.ServicerContext) -> pb.WaitForEventResponse:
+        response = super().WaitForEvent(request, context)
+        self.synced = False
+        return response
+
+
+class SyncIsLostWhenKilled(SyncingVM):
+    """The synced block is the last accepted one only in memory."""
+
+    found_by = "statesync.accepted-summary-is-synced"
+
+    def StateSummaryAccept(self, request: pb.StateSummaryAcceptRequest) -> pb.StateSummaryAcceptResponse:
+        genesis = self.last_accepted
+        response = super().StateSummaryAccept(request)
+        self.write({b"last": genesis})
+        return response

@@ -17,6 +17,7 @@ from vmsdk import chain
 from vmsdk.http import JSONRPC
 
 heard: list[str] = []
+accepted: list[vmsdk.ID] = []
 
 
 def _texts() -> set[str]:
@@ -35,6 +36,7 @@ SOURCES: dict[bytes, Any] = {
     b"a float's text": lambda: repr(sum(1 / (1 + int(each)) for each in _texts())),
     b"a locale": lambda: (locale.setlocale(locale.LC_ALL, ""), f"{1.5:n}"),
     b"gossip": lambda: int("gossip" in heard),
+    b"what a restart loses": lambda: len(accepted),
     b"a bug in gossip": lambda: "",
     b"death by gossip": lambda: "",
     b"nothing": lambda: "",
@@ -53,6 +55,9 @@ class Fickle(chain.Chain):
 
     def execute(self, state: chain.State, tx: bytes, block: chain.Header) -> None:
         state[b"found"] = str(SOURCES[state[b"source"]]()).encode()
+
+    def on_accept(self, block: chain.Block) -> None:
+        accepted.append(block.id)
 
     def app_gossip(self, node_id: vmsdk.NodeID, message: bytes) -> None:
         heard.append("gossip")

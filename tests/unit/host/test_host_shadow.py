@@ -45,7 +45,7 @@ class FakeHost:
             accept=self.accepted.append,
         )
         self.process = SimpleNamespace(kill=lambda: None)
-        self.kill = lambda: None
+        self.kill = self.stop = lambda: None
 
     @property
     def fault(self) -> None:

@@ -176,8 +176,36 @@ def test_a_vm_that_goes_on_after_a_crash_is_dead_all_the_same(make: Callable[...
 
 
 def test_a_crash_at_a_method_that_does_not_exist_is_refused(chain: Chain) -> None:
-    with pytest.raises(ValueError, match=r"'BuildBlok': they have .*BuildBlock"):
+    with pytest.raises(ValueError, match=r"'BuildBlok': there are database write, .*BuildBlock"):
         chain.crash_at("BuildBlok")
+
+
+def test_a_fault_that_is_planned_before_the_start_must_have_a_method_too(make: Callable[..., Chain]) -> None:
+    chain = make()
+    chain.faults.fail("database write")
+    with pytest.raises(ValueError, match="has a method 'database write'"):
+        chain.start()
+
+
+# Mistakes -----------------------------------------------------------------------------------------
+
+
+def test_a_vm_is_given_as_its_class() -> None:
+    with pytest.raises(TypeError, match=r"given the VM's class, .* not <.*Notes"):
+        Chain(Notes())  # type: ignore[arg-type]
+
+
+def test_a_fork_has_a_list_of_transactions(chain: Chain) -> None:
+    with pytest.raises(TypeError, match=r"not b'a': for one, write \[tx\]"):
+        chain.fork(chain.last, b"a")
+
+
+def test_a_genesis_that_is_not_json_is_named() -> None:
+    with pytest.raises(TypeError, match=r"genesis is bytes, text, or what becomes JSON: .*set"):
+        Chain(Notes, genesis={"accounts": {1, 2}})
+
+
+# Time ---------------------------------------------------------------------------------------------
 
 
 def test_the_clock_stands_still_once_it_is_set(make: Callable[..., Chain]) -> None:

@@ -180,8 +180,8 @@ def test_an_invalid_answer_to_initialize_stops_the_chain(
     start_chain: StartChain, change: dict[str, Any], text: str
 ) -> None:
     class SloppyVM(BareVM):
-        def tip(self) -> dict[str, Any]:
-            return {**super().tip(), **change}
+        def last_accepted_fields(self) -> dict[str, Any]:
+            return {**super().last_accepted_fields(), **change}
 
     with pytest.raises(ChainFatal, match=text):
         start_chain(SloppyVM()).initialize()
@@ -297,7 +297,7 @@ def test_a_verification_without_a_timestamp_counts_as_failed(start_chain: StartC
 
 def test_edge_43_in_protocol_35_a_block_without_status_is_refused(start_chain: StartChain) -> None:
     class StatuslessVM(BareVM):
-        def status(self, data: bytes) -> pb.Status.ValueType:
+        def status(self, block: Any) -> pb.Status.ValueType:
             return pb.STATUS_UNSPECIFIED
 
     for version, refused in ((35, True), (36, False)):
@@ -339,7 +339,7 @@ def test_edge_44_a_missing_block_that_was_parsed_since_comes_from_the_cache(vm: 
 
 def test_edge_45_set_state_with_processing_blocks_is_an_error(vm: BareVM, chain: Chain) -> None:
     block = processing(chain, chain.last_accepted, b"1")
-    vm.store(block.raw)
+    vm.accept(vm.parse(block.raw))
     with pytest.raises(ChainFatal, match="cannot set last accepted block with blocks processing: 1"):
         chain.set_state(State.NORMAL_OP)
 
@@ -494,8 +494,10 @@ class ContextVM(BareVM):
     def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
         parent = self.find(self.preferred)
         assert parent is not None
-        data = block_bytes(self.fields(parent)["height"] + 1, self.times.pop(0), self.preferred)
-        return pb.BuildBlockResponse(bytes=data, verify_with_context=True, **self.fields(data))
+        data = block_bytes(parent.height + 1, self.times.pop(0), self.preferred)
+        response = self.response_of(self.parse(data))
+        response.verify_with_context = True
+        return response
 
 
 def heights(vm: BareVM, method: str) -> list[int | None]:
@@ -598,18 +600,18 @@ class SyncingVM(BareVM):
         data = self.ongoing_summary
         if data is None:
             return pb.GetOngoingSyncStateSummaryResponse(err=pb.ERROR_NOT_FOUND)
-        height = self.fields(data)["height"]
+        height = self.parse(data).height
         return pb.GetOngoingSyncStateSummaryResponse(id=block_id(data), height=height, bytes=data)
 
     def ParseStateSummary(self, request: pb.ParseStateSummaryRequest) -> pb.ParseStateSummaryResponse:
         if len(request.bytes) < 48:
             raise ValueError("no summary")
-        fields = self.fields(request.bytes)
-        return pb.ParseStateSummaryResponse(id=fields["id"], height=fields["height"])
+        block = self.parse(request.bytes)
+        return pb.ParseStateSummaryResponse(id=block.id, height=block.height)
 
     def StateSummaryAccept(self, request: pb.StateSummaryAcceptRequest) -> pb.StateSummaryAcceptResponse:
         if self.mode != pb.StateSummaryAcceptResponse.MODE_SKIPPED:
-            self.store(request.bytes)
+            self.accept(self.parse(request.bytes))
             with self.wake:
                 self.synced = True
                 self.wake.notify_all()
@@ -774,6 +776,14 @@ def test_an_event_that_does_not_exist_takes_the_turn_and_is_skipped(start_chain:
     assert not vm.odd
     vm.propose(b"1")
     assert chain.produce().height == 1
+
+
+def test_events_can_be_resumed_after_their_end(vm: BareVM, chain: Chain) -> None:
+    chain.end_events()
+    vm.propose(b"1")
+    assert chain.next_event(DEADLINE_S) is None
+    chain.resume_events()
+    assert chain.next_event(DEADLINE_S) is Event.BUILD_BLOCK
 
 
 @pytest.mark.parametrize("version", [41, 42])

@@ -61,19 +61,19 @@ class ParsesNothing(BareVM):
 
 
 class Scribbles(BareVM):
-    def write(self, **changes: Any) -> None:
-        self._node(Database.WriteBatch, rpcdb_pb2.WriteBatchRequest(**changes))
+    def scribble(self, **changes: Any) -> None:
+        self.call(self.database, Database.WriteBatch, rpcdb_pb2.WriteBatchRequest(**changes))
 
 
 class WritesEarly(Scribbles):
     def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
-        self.write(puts=[rpcdb_pb2.PutRequest(key=b"early", value=b"")])
+        self.scribble(puts=[rpcdb_pb2.PutRequest(key=b"early", value=b"")])
         return super().BuildBlock(request)
 
 
 class Prunes(Scribbles):
     def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
-        self.write(deletes=[rpcdb_pb2.DeleteRequest(key=b"old")])
+        self.scribble(deletes=[rpcdb_pb2.DeleteRequest(key=b"old")])
         return super().BuildBlock(request)
 
 

@@ -42,8 +42,8 @@ def _ancestors(
 
 def _grown(bench: Bench, host: Host) -> list[bytes]:
     """Grow the chain by four blocks; returns the bytes of all, the newest first."""
-    genesis = host.chain.last_accepted
-    return [block.raw for block in reversed([genesis, *bench.grow(host, 4)])]
+    tip = host.chain.last_accepted
+    return [block.raw for block in reversed([tip, *bench.grow(host, 4)])]
 
 
 def _check(got: list[bytes], wanted: list[bytes], message: str, sent: str, cure: str) -> None:
@@ -70,7 +70,7 @@ def unknown_block_has_none(bench: Bench) -> None:
 @contract("ancestors", severity=Severity.MISBEHAVES, source=SOURCE, needs_blocks=True)
 def newest_comes_first(bench: Bench) -> None:
     """GetAncestors returns the block itself, then its parent, down to genesis."""
-    with bench.start() as host:
+    with bench.alone() as host:
         blocks = _grown(bench, host)
         _check(
             _ancestors(host, host.chain.last_accepted.id),
@@ -131,11 +131,11 @@ def first_block_is_returned_always(bench: Bench) -> None:
 @contract("ancestors", severity=Severity.MISBEHAVES, source=SOURCE, needs_blocks=True)
 def time_is_in_nanoseconds(bench: Bench) -> None:
     """`max_blocks_retrival_time` is in nanoseconds."""
-    with bench.start() as host:
+    with bench.chain() as host:
         blocks = _grown(bench, host)
         for time_ns, wanted in ((1, blocks[:1]), (AMPLE_TIME_NS, blocks)):
             _check(
-                _ancestors(host, host.chain.last_accepted.id, time_ns=time_ns),
+                _ancestors(host, host.chain.last_accepted.id, count=len(blocks), time_ns=time_ns),
                 wanted,
                 "GetAncestors takes its time limit in another unit than nanoseconds",
                 f"max_blocks_retrival_time = {time_ns}",
@@ -146,14 +146,16 @@ def time_is_in_nanoseconds(bench: Bench) -> None:
 @contract("ancestors", severity=Severity.MISBEHAVES, source=SOURCE, needs_blocks=True)
 def undecided_blocks_have_ancestors(bench: Bench) -> None:
     """GetAncestors of a verified block returns it and its ancestors."""
-    with bench.start() as host:
-        genesis = host.chain.last_accepted
-        block = bench.build(host)
-        host.chain.verify(block)
+    with bench.chain() as host:
+        blocks = [host.chain.last_accepted]
+        for _ in range(2):
+            blocks.append(bench.build(host))
+            host.chain.verify(blocks[-1])
+            host.chain.prefer(blocks[-1].id)
         _check(
-            _ancestors(host, block.id),
-            [block.raw, genesis.raw],
-            "GetAncestors does not know a verified block",
-            "the ID of a verified, undecided block",
+            _ancestors(host, blocks[-1].id, count=3),
+            [block.raw for block in reversed(blocks)],
+            "GetAncestors does not know verified blocks",
+            "the ID of a verified block on another one",
             "look up verified blocks too, until they are decided",
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import time
+from collections.abc import Iterator
 
 from google.protobuf.message import Message
 
@@ -23,6 +25,7 @@ FORK_DEPTH = 5
 _NEXT_SECOND_S = 1.0
 _MANY = 1_000
 _HEADER_BYTES = 256
+_FUTURE_S = 24 * 3600
 _FLIPS = 32
 
 
@@ -64,7 +67,7 @@ def genesis_is_the_same_on_every_node(bench: Bench) -> None:
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT)
 def last_accepted_block_is_consistent(bench: Bench) -> None:
     """Initialize, SetState, GetBlock and ParseBlock report the same last accepted block."""
-    with bench.start() as host:
+    with bench.alone() as host:
         # SetState has returned the block again: the host compares the IDs.
         _check_reported(host, host.chain.last_accepted, "the last accepted block")
         if host.chain.last_accepted.parent_id == host.chain.last_accepted.id:
@@ -108,25 +111,25 @@ def _name(error: int) -> str:
 def unknown_block_is_not_found(bench: Bench) -> None:
     """GetBlock of an unknown ID returns OK with `err = NOT_FOUND`."""
     with bench.chain() as host:
-        unknown = os.urandom(32)
-        try:
-            response = get(host, unknown)
-        except CallFailed as error:
-            raise Violation(
-                "GetBlock of an unknown ID fails instead of reporting NOT_FOUND",
-                sent=f"GetBlock({unknown.hex()})",
-                got=f"the gRPC status {error.code}: {error.details}",
-                node="it treats this as a fault, and asks again each time",
-                cure="return the status OK with err = ERROR_NOT_FOUND",
-            ) from None
-        if response != pb.GetBlockResponse(err=pb.ERROR_NOT_FOUND):
-            raise Violation(
-                "GetBlock of an unknown ID does not report NOT_FOUND",
-                sent=f"GetBlock({unknown.hex()})",
-                got=f"err {_name(response.err)} and {len(response.bytes)} bytes",
-                node="it goes on with a block that does not exist",
-                cure="return err = ERROR_NOT_FOUND, and no other field",
-            )
+        for unknown in (os.urandom(32), bytes(32)):  # The genesis block may have the second as its parent.
+            try:
+                response = get(host, unknown)
+            except CallFailed as error:
+                raise Violation(
+                    "GetBlock of an unknown ID fails instead of reporting NOT_FOUND",
+                    sent=f"GetBlock({unknown.hex()})",
+                    got=f"the gRPC status {error.code}: {error.details}",
+                    node="it treats this as a fault, and asks again each time",
+                    cure="return the status OK with err = ERROR_NOT_FOUND",
+                ) from None
+            if response != pb.GetBlockResponse(err=pb.ERROR_NOT_FOUND):
+                raise Violation(
+                    "GetBlock of an unknown ID does not report NOT_FOUND",
+                    sent=f"GetBlock({unknown.hex()})",
+                    got=f"err {_name(response.err)} and {len(response.bytes)} bytes",
+                    node="it continues with a block that does not exist",
+                    cure="return err = ERROR_NOT_FOUND, and no other field",
+                )
 
 
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
@@ -234,7 +237,7 @@ def other_bytes_are_another_block(bench: Bench) -> None:
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_SERVER)
 def malformed_ids_are_refused(bench: Bench) -> None:
     """An ID that is not 32 bytes long is refused and does no harm."""
-    with bench.start() as host:
+    with bench.chain() as host:
         for value in MALFORMED_IDS:
             requests: list[tuple[str, Message]] = [
                 ("GetBlock", pb.GetBlockRequest(id=value)),
@@ -255,6 +258,7 @@ def malformed_ids_are_refused(bench: Bench) -> None:
                     )
             # A VM is free to ignore it, as xsvm does.
             attempt(host, "SetPreference", pb.SetPreferenceRequest(id=value))
+        call(host, "SetPreference", pb.SetPreferenceRequest(id=host.chain.preference))
         bench.alive(host)
 
 
@@ -347,13 +351,11 @@ def build_follows_the_preference(bench: Bench) -> None:
 )
 def wrong_heights_and_parents_are_invalid(bench: Bench) -> None:
     """BlockVerify refuses a block whose height is not its parent's plus 1, or without a parent."""
-    with bench.start() as host:
+    with bench.chain() as host:
         known = bench.grow(host, 1)[0]
         block = bench.build(host)
-        for place in range(min(len(block.raw), _HEADER_BYTES)):
-            data = block.raw[:place] + bytes([block.raw[place] ^ 1]) + block.raw[place + 1 :]
-            parsed = attempt(host, "ParseBlock", pb.ParseBlockRequest(bytes=data))
-            if parsed is None or (parsed.parent_id, parsed.height) == (block.parent_id, block.height):
+        for data, parsed in _flipped(host, block):
+            if (parsed.parent_id, parsed.height) == (block.parent_id, block.height):
                 continue
             if attempt(host, "BlockVerify", pb.BlockVerifyRequest(bytes=data)) is None:
                 continue
@@ -366,6 +368,37 @@ def wrong_heights_and_parents_are_invalid(bench: Bench) -> None:
                 node="any peer can make it accept blocks that don't follow each other",
                 cure="verify that the parent is known, and that the height is the parent's plus 1",
             )
+
+
+def _flipped(host: Host, block: Block) -> Iterator[tuple[bytes, pb.ParseBlockResponse]]:
+    """Yield what parses of the copies of *block* that differ in one bit of a byte in its header."""
+    for place in range(min(len(block.raw), _HEADER_BYTES)):
+        data = block.raw[:place] + bytes([block.raw[place] ^ 1]) + block.raw[place + 1 :]
+        parsed = attempt(host, "ParseBlock", pb.ParseBlockRequest(bytes=data))
+        if parsed is not None:
+            yield data, parsed
+
+
+@contract("blocks", severity=Severity.BETTER_NOT, source="vms/proposervm/block.go", needs_blocks=True)
+def wrong_times_are_invalid(bench: Bench) -> None:
+    """BlockVerify refuses a block that is older than its parent, or a day ahead of the clock."""
+    with bench.chain() as host:
+        parent = bench.grow(host, 1)[0]
+        block = bench.build(host)
+        latest_s = int(time.time()) + _FUTURE_S
+        for data, parsed in _flipped(host, block):
+            early = parsed.timestamp.seconds < parent.timestamp.seconds
+            if not early and parsed.timestamp.seconds <= latest_s:
+                continue
+            if attempt(host, "BlockVerify", pb.BlockVerifyRequest(bytes=data)) is not None:
+                raise Violation(
+                    f"a block {'that is older than its parent' if early else 'from the future'} is valid",
+                    sent=f"BlockVerify of a block at {parsed.timestamp.ToJsonString()}, whose parent is at "
+                    f"{parent.timestamp}",
+                    got="the status OK",
+                    node="it leaves the time inside a block to the VM, so any validator can choose it",
+                    cure="verify that the time is not before the parent's, and at most some seconds ahead",
+                )
 
 
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
@@ -394,9 +427,8 @@ def verify_returns_the_timestamp(bench: Bench) -> None:
 @contract("blocks", severity=Severity.MISBEHAVES, source="vms/components/chain/state.go", needs_blocks=True)
 def failed_verification_can_be_retried(bench: Bench) -> None:
     """A block that failed verification is verified again later: nothing remembers the failure."""
-    with bench.start() as host:
-        first, second = bench.grow(host, 2)
-    with bench.start() as host:
+    first, second = bench.first_blocks(2)
+    with bench.alone() as host:
         orphan = pb.BlockVerifyRequest(bytes=second.raw)
         attempt(host, "BlockVerify", orphan)  # Its parent is missing.
         try:
@@ -435,10 +467,11 @@ def block_can_be_verified_twice(bench: Bench) -> None:
 @contract("blocks", severity=Severity.STOPS, source="vms/rpcchainvm/vm_server.go", needs_blocks=True)
 def preference_can_be_repeated(bench: Bench) -> None:
     """SetPreference takes the last accepted block and verified blocks, also twice."""
-    with bench.start() as host:
+    with bench.chain() as host:
         block = bench.build(host)
         host.chain.verify(block)
-        for block_id in (block.id, block.id, host.chain.last_accepted.id, block.id):
+        last = host.chain.last_accepted.id
+        for block_id in (block.id, block.id, last, block.id, last):
             try:
                 call(host, "SetPreference", pb.SetPreferenceRequest(id=block_id))
             except CallFailed as error:
@@ -451,17 +484,55 @@ def preference_can_be_repeated(bench: Bench) -> None:
                 ) from None
 
 
+@contract("blocks", severity=Severity.BETTER_NOT, source=VM_SERVER, needs_blocks=True)
+def unknown_preference_is_harmless(bench: Bench) -> None:
+    """SetPreference of an unknown block may fail, and the next block is built all the same."""
+    with bench.chain() as host:
+        for unknown in (os.urandom(32), bytes(32)):
+            attempt(host, "SetPreference", pb.SetPreferenceRequest(id=unknown))
+        bench.alive(host)
+        call(host, "SetPreference", pb.SetPreferenceRequest(id=host.chain.preference))
+        bench.grow(host, 1)
+
+
 @contract("blocks", severity=Severity.MISBEHAVES, source="snow/engine/snowman/engine.go", needs_blocks=True)
 def failed_build_is_harmless(bench: Bench) -> None:
     """BuildBlock without work fails or builds, and the next block can still be built."""
     with bench.chain() as host:
-        attempt(host, "BuildBlock", pb.BuildBlockRequest())
+        built = attempt(host, "BuildBlock", pb.BuildBlockRequest())
+        if built is not None and built.parent_id != host.chain.preference:
+            raise Violation(
+                "BuildBlock without work returns a block that does not extend the preferred one",
+                sent=f"BuildBlock without a transaction; {host.chain.preference} is preferred",
+                got=f"block {built.id.hex() or 'without an ID'} on {built.parent_id.hex() or 'no parent'}",
+                node="it drops the block",
+                cure="return an error if there is nothing to build",
+            )
         bench.alive(host)
         (block,) = bench.grow(host, 1)
         _check_reported(host, block, "an accepted block")
 
 
 # Deciding -----------------------------------------------------------------------------------------
+
+
+@contract("blocks", severity=Severity.BETTER_NOT, source=VM_SERVER, needs_blocks=True)
+def accepted_block_is_not_accepted_again(bench: Bench) -> None:
+    """BlockAccept of the last accepted block is an error, or changes nothing."""
+    with bench.chain() as host:
+        *_, block = blocks = bench.grow(host, 2)
+        before = dict(host.services.database.space.items())
+        attempt(host, "BlockAccept", pb.BlockAcceptRequest(id=block.id))
+        if dict(host.services.database.space.items()) != before:
+            raise Violation(
+                "a block that is accepted again changes the database",
+                sent=f"BlockAccept of {block!r} twice",
+                got="another database",
+                node="it accepts a block once; if it did so twice, nodes would differ",
+                cure="accept only a block that is verified and undecided",
+            )
+        _check_heights(host, blocks)
+        bench.grow(host, 1)
 
 
 def _accept(host: Host, *blocks: Block) -> None:
@@ -483,8 +554,7 @@ def _accept(host: Host, *blocks: Block) -> None:
 @contract("blocks", severity=Severity.STOPS, source="snow/engine/snowman/engine.go", needs_blocks=True)
 def peers_accept_each_others_blocks(bench: Bench) -> None:
     """A node accepts from their bytes the blocks that another built, also while bootstrapping."""
-    with bench.start() as host:
-        early, late = bench.grow(host, 2), bench.grow(host, 1)
+    *early, late = bench.first_blocks(3)
     bench.command = elsewhere(bench.command)
     with bench.start(blocks=[block.raw for block in early]) as peer:
         if peer.chain.last_accepted.id != early[-1].id:
@@ -496,13 +566,13 @@ def peers_accept_each_others_blocks(bench: Bench) -> None:
                 cure="derive the ID from the bytes alone: no hash seed, no process state",
             )
         try:
-            _accept(peer, *late)
+            _accept(peer, late)
         except InvalidResponse:
             raise
         except CallFailed as error:
             raise Violation(
                 "a node refuses a block that another node of the same chain accepted",
-                sent=f"{error.method} of {late[0]!r}, which another process built",
+                sent=f"{error.method} of {late!r}, which another process built",
                 got=f"{error.code}: {error.details}",
                 node="it falls behind the network for good",
                 cure="verify a block by its bytes and its parent's state, whoever built it",
@@ -514,7 +584,7 @@ def peers_accept_each_others_blocks(bench: Bench) -> None:
 )
 def siblings_are_decided_in_both_orders(bench: Bench) -> None:
     """Of two verified siblings either can be accepted, whichever was verified first."""
-    with bench.start() as host:
+    with bench.alone() as host:
         accepted = []
         for winner in (0, 1):
             siblings = bench.siblings(host)
@@ -522,10 +592,20 @@ def siblings_are_decided_in_both_orders(bench: Bench) -> None:
             host.chain.accept(siblings[winner])
             _check_reported(host, siblings[winner], "the accepted one of two siblings")
             accepted.append(siblings[winner])
+            loser = siblings[1 - winner]
+            wrong = difference(loser, parse(host, loser.raw), "ParseBlock")
+            if wrong:
+                raise Violation(
+                    "a rejected block parses to another block",
+                    sent=f"BlockReject of {loser!r}, then ParseBlock of its bytes",
+                    got=wrong,
+                    node="peers can send it the block at any time",
+                    cure="derive the block from its bytes alone",
+                )
         accepted += bench.grow(host, 1)
         _check_heights(host, accepted)
     # Another node never saw the rejected blocks, and must arrive at the same state.
-    with bench.start() as peer:
+    with bench.alone() as peer:
         _accept(peer, *accepted)
 
 

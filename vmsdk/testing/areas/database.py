@@ -14,7 +14,7 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk._pb.rpcdb import rpcdb_pb2
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.block import Block
-from vmsdk.host.errors import CallFailed, PluginGone
+from vmsdk.host.errors import CallFailed, HostError, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.host.service import ServiceError
 from vmsdk.testing.bench import Bench
@@ -30,6 +30,7 @@ ROUNDS = 4
 MAX_KILLS = 4
 _SETTLED_S = 5.0
 _QUIET_S = 0.3
+_SLOW_S = 2.0
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no SIGKILL
 
 
@@ -49,7 +50,12 @@ class Writes:
         self.changed = threading.Event()
         """Set by each write."""
         self._before = before
-        host.services.database.around = self._around
+        self._database = host.services.database
+        self._database.around, self._around_before = self._around, self._database.around
+
+    def end(self) -> None:
+        """Watch no longer."""
+        self._database.around = self._around_before
 
     def _around(self, method: str, request: Any, invoke: Callable[[], Any]) -> Any:
         if method in WRITES:
@@ -89,7 +95,7 @@ def iterators_are_released(bench: Bench) -> None:
 @contract("database", severity=Severity.BETTER_NOT, source="vms/components/chain/state.go", needs_blocks=True)
 def nothing_is_written_before_accept(bench: Bench) -> None:
     """Building, verifying and preferring a block leave the database as it was."""
-    with bench.start() as host:
+    with bench.chain() as host:
         bench.grow(host, 1)
         space = host.services.database.space
         bench.submit(host)
@@ -157,7 +163,7 @@ def failed_write_stops_the_vm(bench: Bench) -> None:
                     "BlockAccept succeeds although its database write failed",
                     sent=f"BlockAccept of {block!r}, whose first write fails with UNKNOWN",
                     got="the status OK",
-                    node="it goes on with a chain that lacks a block",
+                    node="it continues with a chain that lacks a block",
                     cure="let a failed write fail the call",
                 )
             if host.process.alive:
@@ -179,7 +185,7 @@ def failed_write_stops_the_vm(bench: Bench) -> None:
 @contract("database", severity=Severity.MISBEHAVES, source=DATABASE, needs_blocks=True)
 def closed_database_fails_the_accept(bench: Bench) -> None:
     """BlockAccept fails if the database reports in `err` that it is closed."""
-    with bench.start() as host:
+    with bench.alone() as host:
         block = _verified(bench, host)
         writes = Writes(host)
         host.services.database.Close(rpcdb_pb2.CloseRequest())
@@ -189,9 +195,29 @@ def closed_database_fails_the_accept(bench: Bench) -> None:
                 "BlockAccept succeeds although the database is closed",
                 sent=f"BlockAccept of {block!r}; each write returns err = ERROR_CLOSED",
                 got="the status OK",
-                node="it goes on with a chain that lacks a block",
+                node="it continues with a chain that lacks a block",
                 cure="look at err in the response to each database call",
             )
+
+
+@contract("database", severity=Severity.STOPS, source=DATABASE, needs_blocks=True)
+def slow_write_is_awaited(bench: Bench) -> None:
+    """A node's database may take seconds for a write, while it compacts its files."""
+    with bench.chain() as host:
+        block = _verified(bench, host)
+        writes = Writes(host, lambda number: time.sleep(_SLOW_S) if number == 1 else None)
+        try:
+            host.chain.accept(block)
+        except HostError as error:
+            raise Violation(
+                "BlockAccept fails because the database is slow",
+                sent=f"BlockAccept of {block!r}, whose first write takes {_SLOW_S:.0f} s",
+                got=str(error),
+                node="it stops the chain",
+                cure="give calls of the database no deadline",
+            ) from None
+        finally:
+            writes.end()
 
 
 @contract("database", severity=Severity.MISBEHAVES, source=CORRUPTIBLE, needs_blocks=True)
@@ -227,7 +253,7 @@ def failed_read_is_not_missing(bench: Bench) -> None:
 @contract("database", severity=Severity.BETTER_NOT, source="chains/manager.go", needs_blocks=True)
 def nothing_is_written_after_shutdown(bench: Bench) -> None:
     """After Shutdown has returned, the VM leaves the database alone."""
-    with bench.start() as host:
+    with bench.alone() as host:
         bench.grow(host, 1)
         host.chain.shutdown()
         writes = Writes(host)
@@ -273,7 +299,7 @@ def accept_is_atomic(bench: Bench) -> None:
 
 
 def _check_consistent(host: Host, bench: Bench, parent: Block, block: Block, when: str) -> None:
-    """Raise `Violation` unless *block* is either accepted or not, and the chain goes on."""
+    """Raise `Violation` unless *block* is either accepted or not, and the chain continues."""
     tip = host.chain.last_accepted
     at_height = host.chain.get_block_id_at_height(block.height)
     whole = {block.id: block.id, parent.id: None}
@@ -293,7 +319,7 @@ def _check_consistent(host: Host, bench: Bench, parent: Block, block: Block, whe
         bench.grow(host, 1)
     except CallFailed as error:
         raise Violation(
-            f"the chain does not go on {when}",
+            f"the chain does not continue {when}",
             sent=f"{error.method} after a restart",
             got=f"{error.code}: {error.details}",
             node="the chain is stuck until its database is removed",

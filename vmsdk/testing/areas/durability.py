@@ -49,6 +49,24 @@ def _check_tip(host: Host, blocks: list[Block], after: str) -> None:
                 node="it can't serve the block to its peers",
                 cure="write a block's bytes in the batch that accepts it",
             )
+        at_height = host.chain.get_block_id_at_height(block.height)
+        if at_height != block.id:
+            raise Violation(
+                f"the height index lacks an accepted block {after}",
+                sent=f"GetBlockIDAtHeight({block.height})",
+                got=f"{at_height}, not {block.id}",
+                node="it can't serve the block to peers, nor find where it stopped",
+                cure="write the block's ID by its height in the batch that accepts it, genesis included",
+            )
+    served = host.chain.get_ancestors(tip.id, max_blocks=len(blocks), max_time_ns=10**10)
+    if served != [block.raw for block in reversed(blocks)]:
+        raise Violation(
+            f"GetAncestors lacks accepted blocks {after}",
+            sent=f"GetAncestors of {tip!r} with at most {len(blocks)} blocks",
+            got=f"{len(served)} blocks, not the {len(blocks)} that are accepted",
+            node="it serves no blocks to bootstrapping peers",
+            cure="read ancestors from what BlockAccept has stored",
+        )
 
 
 @contract("durability", severity=Severity.STOPS, source=CHAIN_STATE)
@@ -63,7 +81,7 @@ def genesis_survives_a_restart(bench: Bench) -> None:
 
 @contract("durability", severity=Severity.MISBEHAVES, source=CHAIN_STATE, needs_blocks=True)
 def blocks_survive_a_restart(bench: Bench) -> None:
-    """Accepted blocks are there after a restart, and the chain goes on."""
+    """After a restart, accepted blocks are found by ID, by height and by GetAncestors."""
     with storage() as kept:
         with bench.start(**kept) as host:
             blocks = [host.chain.last_accepted, *bench.grow(host, 3)]
@@ -93,9 +111,8 @@ def blocks_survive_a_kill(bench: Bench) -> None:
 
 @contract("durability", severity=Severity.MISBEHAVES, source=CHAIN_STATE, needs_blocks=True)
 def bootstrapped_blocks_survive_a_kill(bench: Bench) -> None:
-    """Bootstrapping goes on after a SIGKILL where it was, and comes to the same block."""
-    with bench.start() as host:
-        blocks = bench.grow(host, 4)
+    """After a SIGKILL, bootstrapping continues where it stopped and reaches the same block."""
+    blocks = bench.first_blocks(4)
     with storage() as kept:
         with bench.connected(**kept) as host:
             genesis = host.chain.initialize()

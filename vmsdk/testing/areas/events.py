@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm import vm_pb2 as pb
-from vmsdk.host.engine import call_failed
 from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
 from vmsdk.state import Event
-from vmsdk.testing.bench import EVENT_TIMEOUT_S, Bench
+from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import attempt
+from vmsdk.testing.wire import PROMPT_S, attempt, events_ended, wait_for_event
 
 NOTIFIER = "snow/engine/common/notifier.go"
 # The first protocol whose nodes call WaitForEvent.
@@ -20,27 +18,18 @@ WAITS = range(42, 1000)
 CANCELLATIONS = 1000
 # A VM without work is watched this long.
 QUIET_S = 0.3
+# Some VMs end a call that waits in vain after a second.
+_IDLE_S = 1.2
 ENDLESS_BLOCKS = 20
 
 
-def _wait(host: Host, timeout_s: float = EVENT_TIMEOUT_S) -> int | None:
-    """Call WaitForEvent; None if nothing is reported."""
-    try:
-        return host.client.WaitForEvent.start(Empty(), timeout_s).result().message
-    except grpc.RpcError as error:
-        failure = call_failed("WaitForEvent", error)
-        if failure.code == grpc.StatusCode.DEADLINE_EXCEEDED.name:
-            return None
-        raise failure from None
-
-
 def _check_reported(host: Host, sent: str, cure: str) -> None:
-    message = _wait(host)
+    message = wait_for_event(host)
     if message is None:
         raise Violation(
             "the VM does not report work that it has",
             sent=sent,
-            got=f"nothing for {EVENT_TIMEOUT_S:.0f} s",
+            got=f"nothing for {PROMPT_S:.0f} s",
             node="it builds no block until something else happens",
             cure=cure,
         )
@@ -57,9 +46,8 @@ def _check_reported(host: Host, sent: str, cure: str) -> None:
 @contract("events", severity=Severity.STOPS, source=NOTIFIER, protocols=WAITS, needs_blocks=True)
 def work_is_reported_until_it_is_done(bench: Bench) -> None:
     """WaitForEvent returns BUILD_BLOCK while there is work, also if it did so before."""
-    with bench.start() as host:
+    with bench.chain() as host, events_ended(host):
         bench.submit(host)
-        host.chain.end_events()
         for sent in ("WaitForEvent while there is work", "WaitForEvent again, before a block was built"):
             _check_reported(host, sent, "look at the pending work at each call: a node may drop an event")
 
@@ -79,7 +67,7 @@ def work_is_reported_after_a_block(bench: Bench) -> None:
 @contract("events", severity=Severity.BETTER_NOT, source=NOTIFIER, needs_blocks=True)
 def no_work_is_not_reported(bench: Bench) -> None:
     """Without work there is no event, and the work ends with the last transaction."""
-    with bench.start() as host:
+    with bench.alone() as host:
         if bench.hook is None:
             raise Skipped("the VM builds blocks by itself")
         attempt(host, "BuildBlock", pb.BuildBlockRequest())  # What fails must not count as work.
@@ -115,11 +103,47 @@ def _drain(host: Host) -> None:
     )
 
 
+@contract("events", severity=Severity.BETTER_NOT, source=NOTIFIER, protocols=WAITS, needs_blocks=True)
+def wait_lasts_until_there_is_work(bench: Bench) -> None:
+    """WaitForEvent returns only while there is work, so not again after the last block."""
+    with bench.chain() as host:
+        if bench.hook is None:
+            raise Skipped("the VM builds blocks by itself")
+        _drain(host)
+        with events_ended(host):
+            _check_waiting(host, _IDLE_S, "before there is a transaction")
+            bench.submit(host)
+            _check_reported(
+                host, "WaitForEvent while there is work", "return BUILD_BLOCK while there is work"
+            )
+            host.chain.produce()
+            _check_waiting(host, QUIET_S, "after the block with the only transaction")
+
+
+def _check_waiting(host: Host, timeout_s: float, when: str) -> None:
+    try:
+        message = wait_for_event(host, timeout_s)
+    except CallFailed as error:
+        message, got = None, str(error)
+    else:
+        if message is None:
+            return
+        got = f"message {message}"
+    if message == pb.MESSAGE_BUILD_BLOCK and attempt(host, "BuildBlock", pb.BuildBlockRequest()) is not None:
+        return  # It has found work of its own.
+    raise Violation(
+        "WaitForEvent returns although there is no work",
+        sent=f"WaitForEvent {when}",
+        got=got,
+        node="it asks again after 0.1 s if the call failed, else tries in vain to build a block",
+        cure="wait until there is work or the call is cancelled",
+    )
+
+
 @contract("events", severity=Severity.STOPS, source=NOTIFIER, protocols=WAITS)
 def cancelled_waits_do_no_harm(bench: Bench) -> None:
     """A node cancels WaitForEvent at each change: a thousand times without harm."""
-    with bench.start() as host:
-        host.chain.end_events()
+    with bench.chain() as host, events_ended(host):
         for _ in range(CANCELLATIONS // 2):
             # The next call may arrive before the cancellation of the last.
             waits = [host.client.WaitForEvent.start(Empty()) for _ in range(2)]
@@ -132,18 +156,19 @@ def cancelled_waits_do_no_harm(bench: Bench) -> None:
 @contract("events", severity=Severity.STOPS, source=NOTIFIER, protocols=WAITS, needs_blocks=True)
 def cancelled_wait_takes_no_event(bench: Bench) -> None:
     """Work is reported to the call that waits, not to one that was cancelled."""
-    with bench.start() as host:
-        bench.grow(host, 1)
-        host.chain.end_events()
-        for _ in range(20):
-            wait = host.client.WaitForEvent.start(Empty())
-            host.client.Version(Empty())
-            wait.cancel()
+    with bench.chain() as host:
         if bench.hook is None:
             raise Skipped("the VM builds blocks by itself")
-        bench.submit(host)
-        _check_reported(
-            host,
-            "20 cancelled calls of WaitForEvent, a transaction, and another call",
-            "end a cancelled call without taking the event from the others",
-        )
+        bench.grow(host, 1)
+        _drain(host)
+        with events_ended(host):
+            for _ in range(20):
+                wait = host.client.WaitForEvent.start(Empty())
+                host.client.Version(Empty())
+                wait.cancel()
+            bench.submit(host)
+            _check_reported(
+                host,
+                "20 cancelled calls of WaitForEvent, a transaction, and another call",
+                "end a cancelled call without taking the event from the others",
+            )

@@ -22,7 +22,7 @@ from vmsdk.host.runtime import RuntimeService
 from vmsdk.protocol import protocol
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import CONNECT_TIMEOUT_S, call, connects
+from vmsdk.testing.wire import CALL_TIMEOUT_S, call, connects
 
 _RUNTIME = "vms/rpcchainvm/runtime/subprocess/runtime.go"
 _VM = "vms/rpcchainvm/vm.go"
@@ -184,7 +184,7 @@ def ends_when_refused(bench: Bench) -> None:
             "the plugin did not end when the node refused its protocol",
             sent="the error of a version mismatch, then SIGTERM",
             got="the process still ran after 5 s",
-            node="it kills the process; the plugin can't say what went wrong",
+            node="it kills the process; the plugin can't report what went wrong",
             cure="when the handshake fails, print the error and exit",
         )
 
@@ -289,7 +289,7 @@ def serves_the_health_service(bench: Bench) -> None:
     """External tools look at a plugin with the standard gRPC health service."""
     with bench.connected() as host:
         try:
-            status = host.client.check_health(CONNECT_TIMEOUT_S)
+            status = host.client.check_health(CALL_TIMEOUT_S)
         except grpc.RpcError as error:
             got = str(call_failed("Check", error))
         else:

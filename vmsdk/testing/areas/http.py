@@ -7,7 +7,7 @@ import os
 import select
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
@@ -34,6 +34,7 @@ _CLIENT = "vms/rpcchainvm/ghttp/http_client.go"
 _TIMEOUT_S = 10.0
 _MIB = 1024 * 1024
 _HEADERS = 1_000
+_LARGE_HEADER = 1_000_000  # Go's HTTP server takes a little more.
 _AT_ONCE = 16
 # How long a VM may be silent about an upgrade before the client goes away.
 _QUIET_S = 0.3
@@ -178,7 +179,9 @@ def handlers_are_served(bench: Bench) -> None:
         for handler in found:
             for method in ("GET", "POST", "OPTIONS"):
                 response = handler.request(method, what=f"a plain {method}")
-                if response is not None and not 100 <= response.code <= 599:
+                if response is None:
+                    continue
+                if not 100 <= response.code <= 599:
                     raise Violation(
                         f"the handler {handler.prefix!r} returns a status that does not exist",
                         sent=f"{method} {handler.path}",
@@ -186,6 +189,38 @@ def handlers_are_served(bench: Bench) -> None:
                         node="the client gets status 500 instead",
                         cure="set the code of every response, 200 if all is well",
                     )
+                length = _content_length(response)
+                if length not in (None, str(len(response.body))):
+                    raise Violation(
+                        f"the handler {handler.prefix!r} returns a Content-Length that is not its body's",
+                        sent=f"{method} {handler.path}",
+                        got=f"Content-Length: {length}, and {len(response.body)} bytes",
+                        node="it cuts the response, or closes the client's connection",
+                        cure="omit the header: the node sets it",
+                    )
+
+
+def _content_length(response: http_pb2.HandleSimpleHTTPResponse) -> str | None:
+    found = (header.values for header in response.headers if header.key.lower() == "content-length")
+    return next((values[0] for values in found if values), None)
+
+
+@contract("http", severity=Severity.MISBEHAVES, source=_VM_SERVER)
+def handlers_listen_on_loopback_only(bench: Bench) -> None:
+    """Calls of handlers are not authenticated, so other machines must not reach their servers."""
+    with bench.chain() as host:
+        addresses = set(host.chain.handlers.values()) | {host.chain.http_handler} - {""}
+        ports = {address.rpartition(":")[2] for address in addresses if not address.startswith("unix:")}
+        # Linux has all of 127.0.0.0/8: a server bound to 127.0.0.1 refuses 127.0.0.2.
+        exposed = sorted(port for port in ports if connects(f"127.0.0.2:{port}"))
+        if exposed:
+            raise Violation(
+                "a handler's server listens on all interfaces",
+                sent=f"a TCP connection to 127.0.0.2:{exposed[0]}",
+                got="it was accepted",
+                node="it notices nothing, but any machine in the network can call the VM",
+                cure='bind to "127.0.0.1", not to "0.0.0.0" or "[::]"',
+            )
 
 
 @contract("http", severity=Severity.BETTER_NOT, source=_CLIENT, protocols=range(42, 100))
@@ -209,7 +244,7 @@ def the_nodes_headers_are_kept(bench: Bench) -> None:
 
 @contract("http", severity=Severity.MISBEHAVES, source=_HANDLER)
 def odd_requests_get_a_response(bench: Bench) -> None:
-    """Unknown paths and methods, garbage and 1,000 headers get a response."""
+    """Unknown paths and methods, garbage, and many and large headers get a response."""
     many = {f"X-Header-{number}": "x" * 100 for number in range(_HEADERS)}
     with bench.chain() as host, handlers(host) as found:
         for handler in found:
@@ -219,6 +254,7 @@ def odd_requests_get_a_response(bench: Bench) -> None:
             handler.request("GET", "\n\0 \N{PILE OF POO}", what="a malformed URL")
             handler.request("GET", "/" + "x" * _MIB, what="a path of 1 MiB")
             handler.request("GET", headers=many, what=f"{_HEADERS} headers")
+            handler.request("GET", headers={"X-Header": "x" * _LARGE_HEADER}, what="a large header")
             for body in (b"", b"\xff\xfe", b"[" * 100_000, b'{"jsonrpc":"2.0","id":1,"method":7}'):
                 headers = {"Content-Type": "application/json"}
                 handler.request("POST", body=body, headers=headers, what="a body that is garbage")
@@ -322,11 +358,15 @@ def http2_gets_a_response(bench: Bench) -> None:
 
 @contract("http", severity=Severity.STOPS, source=_HANDLER)
 def streams_that_are_cut(bench: Bench) -> None:
-    """A client that hangs up during or after an upgrade does no harm."""
+    """A client that hangs up, or only half closes, during or after an upgrade does no harm."""
     with bench.chain() as host, handlers(host) as found:
         for handler in found:
             clients = [_upgrade(bench.url(host), handler, b"not a frame") for _ in range(_AT_ONCE)]
             select.select(clients, [], [], _QUIET_S)  # The VM has a request at least by now.
+            for client in clients:
+                with suppress(OSError):
+                    client.shutdown(socket.SHUT_WR)
+            handler.request("GET", what="a GET after WebSockets that were half closed")
             for client in clients:
                 client.close()
             handler.request("GET", what="a GET after WebSockets that were cut")

@@ -43,6 +43,7 @@ _FACTORY = "vms/rpcchainvm/factory.go"
 
 # How long to wait for an end that must not come.
 _QUIET_S = 0.3
+_REFUSES_S = 3.0
 _SHUTDOWN_TIMEOUT_S = 10.0
 _HELD_CALLS = 16
 _GARBAGE = b'\xff{"vmsdk check": \0'
@@ -108,7 +109,7 @@ def ignores_sigint_before_shutdown(bench: Bench) -> None:
 
 
 def _ignores(bench: Bench, number: signal.Signals) -> None:
-    with bench.alone() as host:
+    with bench.chain() as host:
         host.process.send_signal(number)
         exit_code = host.process.wait(_QUIET_S)
         if exit_code is not None:
@@ -120,6 +121,22 @@ def _ignores(bench: Bench, number: signal.Signals) -> None:
                 cure=f"ignore {number.name} until Shutdown has been called",
             )
         bench.alive(host)
+
+
+@contract("life", severity=Severity.STOPS, source=_VM, needs_blocks=True)
+def builds_after_signals(bench: Bench) -> None:
+    """SIGTERM or Ctrl-C while a block is built does not stop a plugin before Shutdown."""
+    with bench.chain() as host:
+        bench.submit(host)
+        bench.await_work(host)
+        building = host.client.BuildBlock.start(pb.BuildBlockRequest(), PROMPT_S)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            host.process.send_signal(number)
+        building.exception()  # It may fail, but the next one may not.
+        block = bench.build_next(host, _REFUSES_S)
+        host.chain.verify(block)
+        host.chain.prefer(block.id)
+        host.chain.accept(block)
 
 
 @contract("life", severity=Severity.MISBEHAVES, source=_STOPPER)
@@ -190,7 +207,7 @@ def ends_with_the_node(bench: Bench) -> None:
     with node.stdin, node.stdout:
         line = node.stdout.readline()
         if not line:
-            raise Skipped("the plugin does not start: other checks say why")
+            raise Skipped("the plugin does not start: see the other checks")
         with ExitStack() as resources:
             watched = _watch([int(line)], resources)
             node.kill()
@@ -266,8 +283,9 @@ def survives_a_bad_initialize(bench: Bench) -> None:
 
 @contract("life", severity=Severity.BETTER_NOT, source="vms/rpcchainvm/vm_server.go")
 def survives_a_bad_configuration(bench: Bench) -> None:
-    """A genesis or configuration that can't be read is an error, not the end of the process."""
-    for field, value in (("genesis", _GARBAGE), ("genesis", b""), ("config", _GARBAGE)):
+    """A genesis, configuration or upgrade that can't be read does not end the process."""
+    bad = (("genesis", _GARBAGE), ("genesis", b""), ("config", _GARBAGE), ("upgrade", _GARBAGE))
+    for field, value in bad:
         with bench.connected(**{field: value}) as host:
             try:
                 host.chain.initialize()
@@ -283,7 +301,7 @@ def _died(sent: str, error: PluginGone) -> Violation:
         sent=sent,
         got=str(error),
         node="it sees a broken connection instead of the error's text",
-        cure="return the error from the call, and go on serving",
+        cure="return the error from the call, and keep serving",
     )
 
 

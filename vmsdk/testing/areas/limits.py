@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk._pb.vm.vm_grpc import VM
@@ -35,9 +38,11 @@ _LARGE_TIMEOUT_S = 60.0
 _DESCRIPTORS = 128
 # How many calls the plugin gets to accept that many connections.
 _ACCEPT_CALLS = 1_000
-_WARM_UP_CALLS, _MEASURED_CALLS, _CALL_BYTES = 100, 1_000, 128 * _KIB
-# Half of what one of the two methods gets.
+_WARM_UP_CALLS, _MEASURED_CALLS, _CALL_BYTES = 100, 1_000, 256 * _KIB
+# Half of what one of the methods gets.
 _GROWTH_BYTES = 32 * _MIB
+_DEADLINE = Timestamp(seconds=4_000_000_000)
+_SUBMITTED, _BUILT, _BUILD_TIMEOUT_S = 10, 3, 10.0
 # A node pings an idle connection each 30 s; a server must allow pings each 5 s.
 _PING_S = 6
 _IDLE_S = 60.0
@@ -48,7 +53,7 @@ _SAMPLES, _SAMPLE_S = 30, 0.1
 @contract("limits", severity=Severity.STOPS, source=_CLIENT, protocols=range(42, max(PROTOCOLS) + 1))
 def health_does_not_wait_for_events(bench: Bench) -> None:
     """Health and Version return while calls of WaitForEvent are waiting."""
-    with bench.alone() as host, waits_held(host):
+    with bench.chain() as host, waits_held(host):
         for method in ("Health", "Version"):
             check_prompt(host, method, f"{HELD_CALLS} calls of WaitForEvent")
 
@@ -99,6 +104,54 @@ def many_calls_at_once(bench: Bench) -> None:
                     node="an error of an engine call stops the chain",
                     cure="queue calls instead of refusing them (maximum_concurrent_rpcs must not be set)",
                 ) from None
+
+
+@contract("limits", severity=Severity.STOPS, source=_CLIENT, needs_blocks=True)
+def calls_of_all_kinds_at_once(bench: Bench) -> None:
+    """Blocks are built while transactions, messages, Health and Gather arrive."""
+    calls: tuple[tuple[str, Message], ...] = (
+        ("AppGossip", pb.AppGossipMsg(node_id=bytes(20), msg=b"garbage")),
+        ("AppRequest", pb.AppRequestMsg(node_id=bytes(20), deadline=_DEADLINE, request=b"garbage")),
+        ("Gather", Empty()),
+        ("Health", Empty()),
+    )
+    done, one_at_a_time = threading.Event(), threading.Lock()  # A hook need not be thread-safe.
+    with ThreadPoolExecutor(len(calls) + 2) as pool, bench.chain() as host:
+
+        def submit(count: int = 1) -> None:
+            for _ in range(count):
+                with one_at_a_time:
+                    bench.submit(host)
+
+        def repeat(method: str, request: Message) -> None:
+            while not done.is_set():
+                attempt(host, method, request)
+
+        def build() -> None:
+            for _ in range(_BUILT):
+                submit()
+                block = bench.build_next(host)
+                host.chain.verify(block)
+                host.chain.prefer(block.id)
+                host.chain.accept(block)
+
+        submit()
+        others = [pool.submit(submit, _SUBMITTED), *(pool.submit(repeat, *each) for each in calls)]
+        try:
+            pool.submit(build).result(_BUILD_TIMEOUT_S)
+        except FutureTimeoutError:
+            raise Violation(
+                "the plugin builds no block while calls of other kinds arrive",
+                sent="transactions, AppGossip, AppRequest, Gather, Health and BuildBlock at once",
+                got=f"less than {_BUILT} blocks in {_BUILD_TIMEOUT_S:.0f} s",
+                node="it waits forever",
+                cure="take locks in the same order everywhere, and hold none during a call of the node",
+            ) from None
+        finally:
+            done.set()
+        for other in others:
+            other.result()
+        bench.alive(host)
 
 
 # Size ---------------------------------------------------------------------------------------------
@@ -216,26 +269,29 @@ def runs_out_of_descriptors(bench: Bench) -> None:
                     sent=f"{sent}; then they were closed, and one was opened",
                     got=f"no connection for {PROMPT_S:.0f} s",
                     node="if its connection breaks, it can't reach the plugin any more",
-                    cure="go on accepting when accept fails with EMFILE",
+                    cure="keep accepting connections after EMFILE",
                 ) from None
 
 
 @contract("limits", severity=Severity.MISBEHAVES, source="network/throttling/inbound_msg_throttler.go")
 def memory_stays_flat(bench: Bench) -> None:
-    """What the VM refuses does not stay in memory."""
-    with bench.alone() as host:
+    """What peers send does not stay in memory, nor what Health returns."""
+    with bench.chain() as host:
         if not resident_bytes(host.process.pid):
-            raise Skipped("this system does not say how much memory a process uses")
+            raise Skipped("this system does not show how much memory a process uses")
 
         def send(count: int) -> None:
             for number in range(count):
-                garbage = os.urandom(_CALL_BYTES)
+                data = os.urandom(_CALL_BYTES)
+                peer = data[-20:]
+                requests: tuple[tuple[str, Message], ...] = (
+                    ("ParseBlock", pb.ParseBlockRequest(bytes=data)),
+                    ("AppGossip", pb.AppGossipMsg(node_id=peer, msg=data)),
+                    ("AppRequest", pb.AppRequestMsg(node_id=peer, deadline=_DEADLINE, request=data)),
+                    ("Health", Empty()),
+                )
                 try:
-                    if number % 2:
-                        call(host, "ParseBlock", pb.ParseBlockRequest(bytes=garbage), PROMPT_S)
-                    else:
-                        request = pb.AppGossipMsg(node_id=garbage[-20:], msg=garbage)
-                        call(host, "AppGossip", request, PROMPT_S)
+                    call(host, *requests[number % len(requests)], PROMPT_S)
                 except CallFailed:
                     pass  # Other checks say which of these may fail.
 
@@ -245,8 +301,9 @@ def memory_stays_flat(bench: Bench) -> None:
         grown = resident_bytes(host.process.pid) - before
     if grown > _GROWTH_BYTES:
         raise Violation(
-            "the plugin's memory grows with what it refuses",
-            sent=f"{_MEASURED_CALLS} calls of ParseBlock and AppGossip with {_CALL_BYTES // _KIB} KiB each",
+            "the plugin's memory grows with each call",
+            sent=f"{_MEASURED_CALLS} calls of ParseBlock, AppGossip and AppRequest with "
+            f"{_CALL_BYTES // _KIB} KiB each, and of Health",
             got=f"{grown // _MIB} MiB more resident memory",
             node="the system kills the plugin or the node in the end",
             cure="keep nothing of what is not valid, and bound every cache",

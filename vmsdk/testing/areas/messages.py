@@ -1,10 +1,10 @@
-"""Application messages: whatever peers send, the chain goes on."""
+"""Application messages: nothing that peers send may stop the chain."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
@@ -16,9 +16,11 @@ from vmsdk.errors import AppError
 from vmsdk.host.appsender import SentError, SentResponse
 from vmsdk.host.errors import CallFailed, PluginGone
 from vmsdk.host.node import Host
+from vmsdk.host.service import ServiceError
 from vmsdk.ids import NodeID
 from vmsdk.testing.bench import Bench, short
 from vmsdk.testing.contract import Severity, Violation, contract
+from vmsdk.testing.hook import HookFailed
 from vmsdk.testing.wire import PROMPT_S, attempt, call, returns
 
 _CLIENT = "vms/rpcchainvm/vm_client.go"
@@ -158,7 +160,7 @@ def many_messages_in_a_row(bench: Bench) -> None:
 @contract("messages", severity=Severity.BETTER_NOT, source=_HANDLER)
 def garbage_does_not_flood_the_log(bench: Bench) -> None:
     """A peer must not be able to fill the validator's disk through the log."""
-    with bench.alone() as host:
+    with bench.chain() as host:
         for method in ("AppGossip", "ParseBlock"):
             lines, characters = len(bench.log), sum(map(len, bench.log))
             for number in range(_IN_A_ROW):
@@ -199,7 +201,7 @@ def requests_get_a_response(bench: Bench) -> None:
                 sent="AppRequest with 'garbage'",
                 got=f"nothing for {_RESPONSE_TIMEOUT_S:.0f} s",
                 node="the peer's request times out, and the peer counts this node as slow",
-                cure="call SendAppResponse or SendAppError for every request",
+                cure="call SendAppResponse or SendAppError forevery request",
             ) from None
 
 
@@ -224,6 +226,37 @@ def requests_get_one_response(bench: Bench) -> None:
             node="the peer's node drops all but the first",
             cure="call either SendAppResponse or SendAppError, once",
         )
+
+
+@contract("messages", severity=Severity.BETTER_NOT, source="vms/rpcchainvm/appsender/appsender_server.go")
+def sends_may_fail(bench: Bench) -> None:
+    """A message that the node can't send ends neither the plugin nor a client's request."""
+
+    def fail(method: str, request: Any, invoke: Callable[[], Any]) -> Any:
+        raise ServiceError("vmsdk check: the node can't send this")
+
+    with bench.chain() as host:
+        sender = host.services.app_sender
+        around, sender.around = sender.around, fail
+        try:
+            for data in (b"garbage", b""):
+                try:
+                    call(host, *_request(data, 2), PROMPT_S)
+                except CallFailed:
+                    pass  # as the node's own library for VMs in Go does
+            if bench.hook is not None:
+                bench.submit(host)
+        except HookFailed as error:
+            raise Violation(
+                "a transaction is refused because the node can't gossip it",
+                sent="a transaction, while SendAppGossip fails",
+                got=str(error),
+                node="nothing, but the client believes that its transaction is lost",
+                cure="log that a message can't be sent, and continue",
+            ) from None
+        finally:
+            sender.around = around
+        bench.alive(host)
 
 
 @contract("messages", severity=Severity.STOPS, source="snow/networking/router/chain_router.go")

@@ -111,7 +111,7 @@ def are_gathered_before_initialize(bench: Bench) -> None:
 @contract("metrics", severity=Severity.MISBEHAVES, source=_CLIENT, protocols=range(42, max(PROTOCOLS) + 1))
 def do_not_wait_for_events(bench: Bench) -> None:
     """The node gathers without a deadline, so Gather must not wait for other calls."""
-    with bench.alone() as host, waits_held(host):
+    with bench.chain() as host, waits_held(host):
         check_prompt(host, "Gather", "16 calls of WaitForEvent")
 
 

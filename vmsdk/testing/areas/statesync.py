@@ -17,12 +17,13 @@ from vmsdk.state import Event, State
 from vmsdk.statesync import StateSyncMode
 from vmsdk.testing.bench import Bench, short
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import attempt, call
+from vmsdk.testing.wire import attempt, call, events_ended, storage, wait_for_event
 
 SERVER = "vms/rpcchainvm/vm_server.go"
 SYNCER = "snow/engine/snowman/syncer/state_syncer.go"
 NOT_IMPLEMENTED = pb.ERROR_STATE_SYNC_NOT_IMPLEMENTED
 SYNC_TIMEOUT_S = 20.0
+_AGAIN_S = 5.0
 _MAX_BLOCKS = 8
 _SERVING = NodeID(b"\x01" * 20)
 _SYNCING = NodeID(b"\x02" * 20)
@@ -79,7 +80,7 @@ def unsupported_is_reported(bench: Bench) -> None:
             response = attempt(host, method, request)
             if response is None or response.err != NOT_IMPLEMENTED:
                 raise Violation(
-                    f"{method} does not say that the VM has no state sync",
+                    f"{method} does not report that the VM has no state sync",
                     sent=method,
                     got="an error" if response is None else f"err {response.err}",
                     node="it logs an error at each request of a syncing peer, or stops the chain",
@@ -176,9 +177,9 @@ def summaries_parse_back(bench: Bench) -> None:
 @contract("statesync", severity=Severity.STOPS, source=SYNCER, needs_blocks=True)
 def accepted_summary_is_synced(bench: Bench) -> None:
     """StateSummaryAccept returns a mode, and a static sync ends at the summary's block."""
-    with bench.start() as server:
+    with bench.alone() as server, storage() as kept:
         summary = _last(bench, server)
-        with bench.initialized() as host:
+        with bench.initialized(**kept) as host:
             chain = host.chain
             if not chain.state_sync.enabled():
                 raise Skipped("state sync is not enabled: give --config")
@@ -205,6 +206,16 @@ def accepted_summary_is_synced(bench: Bench) -> None:
                     node="it waits forever, and the chain never starts",
                     cure="return STATE_SYNC_FINISHED from WaitForEvent until the next SetState",
                 )
+            with events_ended(host):
+                waits = host.config.protocol.waits_for_events
+                if waits and wait_for_event(host, _AGAIN_S) != Event.STATE_SYNC_FINISHED:
+                    raise Violation(
+                        "the end of a sync is reported only once",
+                        sent="WaitForEvent again after STATE_SYNC_FINISHED",
+                        got="something else, or nothing",
+                        node="it may drop an event; then it waits forever, and the chain never starts",
+                        cure="return STATE_SYNC_FINISHED from WaitForEvent until the next SetState",
+                    )
             tip = chain.set_state(State.BOOTSTRAPPING)
             wanted = server.chain.get_block_id_at_height(summary.height)
             if tip.id != wanted:
@@ -214,4 +225,14 @@ def accepted_summary_is_synced(bench: Bench) -> None:
                     got=f"{tip!r}, not the summary's block {wanted}",
                     node="it bootstraps from genesis as if there had been no sync",
                     cure="return the summary's block as the last accepted one from SetState on",
+                )
+        with bench.initialized(**kept) as host:
+            again = host.chain.last_accepted
+            if again.id != wanted:
+                raise Violation(
+                    "a synced block is lost after a kill",
+                    sent="SetState(BOOTSTRAPPING) after STATE_SYNC_FINISHED, a kill, and Initialize",
+                    got=f"{again!r}, not the summary's block {wanted}",
+                    node="it syncs again from the start",
+                    cure="write the summary's block as the last accepted one, together with its state",
                 )
