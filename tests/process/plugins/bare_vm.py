@@ -58,7 +58,8 @@ class BareVM(GoodVM):
     def parse(self, data: bytes) -> Block:
         if len(data) < HEADER.size:
             raise ValueError("too short for a block")
-        return Block(data, *HEADER.unpack_from(data), data[HEADER.size :])
+        height, seconds, parent_id = HEADER.unpack_from(data)
+        return Block(data, height, seconds, parent_id, data[HEADER.size :])
 
     def verify(self, block: Block) -> None:
         if self.find(block.parent_id) is None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import strategies as st
 
 from vmsdk import chain as batteries
+from vmsdk.context import Context
 from vmsdk.testing import Failed, check
 from vmsdk.timestamp import now_ns
 
@@ -34,8 +35,12 @@ class Busy(Notes):
 class Remembering(Notes):
     """Writes when it verifies, and not when it accepts."""
 
+    def initialize(self, ctx: Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
+        self.database = ctx.db  # Rules can't use ctx.db itself.
+        super().initialize(ctx, genesis, upgrade, config)
+
     def begin(self, state: batteries.State, block: batteries.Header) -> None:
-        self.ctx.db.put(b"seen/" + block.parent_id, b"%d" % now_ns())
+        self.database.put(b"seen/" + block.parent_id, b"%d" % now_ns())
 
 
 def test_a_good_vm_passes() -> None:

@@ -273,7 +273,7 @@ def test_edge_39_a_block_can_be_verified_again_with_another_context(vm: BareVM, 
 def test_edge_40_a_failed_verification_is_not_remembered(vm: BareVM, chain: Chain) -> None:
     block = chain.parse_block(child(chain.last_accepted, b"1"))
     find = vm.find
-    vm.find = lambda wanted: None  # type: ignore[method-assign]
+    vm.find = lambda block_id: None  # type: ignore[method-assign]
     with pytest.raises(CallFailed, match="unknown parent"):
         chain.verify(block)
     assert chain.processing == []

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.chain.replica import HASH_SEED, LOCALE, TIME_ZONE
 from vmsdk.host.block import Block
-from vmsdk.host.errors import CallFailed, InvalidResponse
+from vmsdk.host.errors import CallFailed, InvalidResponse, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.testing.bench import Bench, short
 from vmsdk.testing.contract import Severity, Violation, contract
@@ -518,11 +518,14 @@ def failed_build_is_harmless(bench: Bench) -> None:
 
 @contract("blocks", severity=Severity.BETTER_NOT, source=VM_SERVER, needs_blocks=True)
 def accepted_block_is_not_accepted_again(bench: Bench) -> None:
-    """BlockAccept of the last accepted block is an error, or changes nothing."""
+    """BlockAccept of the last accepted block fails, or changes nothing."""
     with bench.chain() as host:
         *_, block = blocks = bench.grow(host, 2)
         before = dict(host.services.database.space.items())
-        attempt(host, "BlockAccept", pb.BlockAcceptRequest(id=block.id))
+        try:
+            attempt(host, "BlockAccept", pb.BlockAcceptRequest(id=block.id))
+        except PluginGone:
+            return  # As AvalancheGo's xsvm: a node accepts a block once.
         if dict(host.services.database.space.items()) != before:
             raise Violation(
                 "a block that is accepted again changes the database",

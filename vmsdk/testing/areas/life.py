@@ -133,6 +133,7 @@ def builds_after_signals(bench: Bench) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             host.process.send_signal(number)
         building.exception()  # It may fail, but the next one may not.
+        bench.submit(host)  # The VM may have forgotten what was in the block.
         block = bench.build_next(host, _REFUSES_S)
         host.chain.verify(block)
         host.chain.prefer(block.id)
