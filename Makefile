@@ -86,8 +86,8 @@ dist: $(RELEASE_READY) ## build the release in dist/: sdist, wheel and SBOM, che
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist/*.whl
 	@set -e; for python in $(PYTHONS); do for file in dist/*.whl dist/*.tar.gz; do \
-	  $$python -m venv --clear build/dist; \
-	  build/dist/bin/python -m pip install --quiet --disable-pip-version-check $$file; \
+	  $$python -m venv --clear --without-pip build/dist; \
+	  $(BIN)/python -m pip --python build/dist/bin/python install --quiet --disable-pip-version-check $$file; \
 	  rm -rf build/my-chain; \
 	  (cd build && dist/bin/vmsdk new my-chain >/dev/null && dist/bin/python my-chain/my_chain.py --version); \
 	done; done

@@ -10,6 +10,7 @@ from vmsdk.address import TRANSPORTS, Transport
 
 # Imports here delay the handshake of an installed plugin, for which the node waits 5 s.
 from vmsdk.runtime import plugin
+from vmsdk.runtime.logrecords import LogFormat
 
 if TYPE_CHECKING:
     from vmsdk.vm import ChainVM
@@ -21,6 +22,7 @@ def serve(
     protocol_version: int | None = None,
     ask_parent: bool = True,
     log_level: int | str = logging.INFO,
+    log_format: LogFormat = "plain",
     transport: Transport = "auto",
     slow_call_s: float | None = None,
 ) -> None:
@@ -28,7 +30,8 @@ def serve(
 
     *protocol_version* is one of `vmsdk.protocol.PROTOCOLS`. By default the node's executable is run
     with `--version`; if that fails, or *ask_parent* is false, the version is
-    `vmsdk.protocol.DEFAULT_PROTOCOL`. *log_level* is a level of `logging`. *transport* is how
+    `vmsdk.protocol.DEFAULT_PROTOCOL`. *log_level* is a level of `logging` or of a
+    node. *log_format* is "plain" or "json"; the chain's config may change both. *transport* is how
     the node reaches the VM: "unix", by sockets that only this user can open; "tcp", by ports of
     127.0.0.1, where on Linux the calls of other users are refused; "tcp-any-user", where they are
     not; or "auto", by TCP only where there can't be Unix sockets.
@@ -58,6 +61,7 @@ def serve(
         protocol_version,
         ask_parent,
         log_level,
+        log_format,
         transport=transport,
         slow_call_s=slow_call_s,
     )
@@ -76,6 +80,7 @@ def launch(
     protocol: int | None = None,
     ask_parent: bool = True,
     log_level: str = "INFO",
+    log_format: LogFormat = "plain",
     transport: Transport = "auto",
     prepare: Callable[[ChainVM], None] = lambda vm: None,
 ) -> None:
@@ -97,4 +102,5 @@ def launch(
         prepare(vm)
         return vm
 
-    plugin.run(load, plugin.Options(name, protocol, ask_parent, log_level, install_command, transport))
+    options = plugin.Options(name, protocol, ask_parent, log_level, log_format, install_command, transport)
+    plugin.run(load, options)

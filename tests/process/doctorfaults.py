@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsdk.ids import vm_id
-from vmsdk.install.launcher import Launcher
+from vmsdk.install.launcher import Launcher, with_checksum
+from vmsdk.install.plugindirectory import MAX_LAUNCHER_BYTES
 from vmsdk.target import SourceTarget
 
 VM = vm_id("timestampvm")
@@ -35,7 +36,7 @@ class Fault:
     options: tuple[str, ...] = ()
     slow: bool = False
     patience: tuple[tuple[str, float], ...] = ()
-    """Constants of `vmsdk.doctor.start` to shorten."""
+    """Timeouts of `Trial` to shorten."""
 
 
 def launcher(
@@ -220,6 +221,26 @@ def _bad_aliases(plugins: Path) -> None:
     file.write_text("{'vm': []}", encoding="utf-8")
 
 
+def _bundle(plugins: Path) -> None:
+    head = b'#!/bin/sh\n# vmsdk-bundle {"name": "timestampvm", "target": "timestampvm.py", "protocol": null, '
+    head += b'"ask_parent": true}\n# vmsdk-launcher sha256:\necho "No module named \'numpy\'"\nexit 1\n'
+    executable(plugins / "timestamp-plugin", with_checksum(head + bytes(MAX_LAUNCHER_BYTES)))
+
+
+def _bundle_without_a_module(plugins: Path) -> None:
+    _bundle(plugins)
+    (plugins / "timestamp-plugin").rename(plugins / str(VM))
+
+
+def _set_user(plugins: Path) -> None:
+    executable(plugins / str(VM), Path("/bin/false").read_bytes()).chmod(0o4755)
+
+
+def _nested(plugins: Path) -> None:
+    (plugins / "release").mkdir()
+    executable(plugins / "release" / str(VM), "#!/bin/sh\n")
+
+
 def _no_directory(plugins: Path) -> Path:
     return plugins.parent / "no" / "plugins"
 
@@ -280,6 +301,10 @@ FAULTS = [
     Fault("the VM's name", _renamed, "wrong-name", (str(VM), "mv ", "invalid vmID")),
     Fault("mistyped ID", _mistyped, "wrong-name", ("timestampvm", str(VM))),
     Fault("mistyped ID of another", lambda p: _into(p, str(VM)[:-1]), "wrong-name", ("checksum",)),
+    Fault("mistyped 0", lambda p: _into(p, "0" + str(VM)[1:]), "wrong-name", ("character 0",), slow=True),
+    Fault("space after the ID", lambda p: _into(p, f"{VM} "), "wrong-name", ("a space", "mv ")),
+    Fault("a bundle's own name", _bundle, "wrong-name", ("mv ", str(VM))),
+    Fault("plugin in a folder", _nested, "no-plugins", ("folder", "release", "mv "), 0),
     Fault("a copy", _copy, "wrong-name", ("copy", "move it out"), slow=True),
     Fault("a backup of the same VM", _duplicate, "duplicate", ("same VM", f"{VM}.bak")),
     Fault("stray file", _stray, "wrong-name", ("README.md", "not a plugin", "does not start")),
@@ -305,10 +330,15 @@ FAULTS = [
     Fault(
         "line ends of Windows", file("#!/bin/sh\r\nexit 0\r\n"), "line-endings", ("carriage return", "sed -i")
     ),
+    Fault("line ends of Windows, and env", file("#!/usr/bin/env sh\r\n"), "line-endings", ("carriage",)),
+    Fault("line ends of Windows below", file("#!/bin/sh\n:\r\nexit 1\r\n"), "line-endings", ("shell",)),
+    Fault("runs as its owner", _set_user, "setuid", ("its file's owner", "chmod ug-s")),
+    Fault("UTF-16", file("#!/bin/sh\n".encode("utf-16")), "format", ("UTF-16",)),
     Fault("byte order mark", file("\ufeff#!/bin/sh\n"), "format", ("byte order mark",)),
     Fault(
         "env without the command", file("#!/usr/bin/env python9.9\n"), "interpreter", ("python9.9", "PATH")
     ),
+    Fault("env with arguments", file("#!/usr/bin/env sh -e\n"), "interpreter", ("sh -e", "env -S")),
     Fault("another machine", _other_machine, "architecture", ("machine 8", "build it for")),
     Fault("cut short", _cut, "format", ("cut short",)),
     Fault("another libc", _musl, "no-interpreter", ("ld-musl", "does not exist")),
@@ -364,6 +394,8 @@ FAULTS = [
         "no-vmsdk",
         ("no module vmsdk", "pip install vmsdk"),
     ),
+    Fault("a bundle lacks a module", _bundle_without_a_module, "missing-module", ("numpy", "--with PACKAGE")),
+    Fault("a key is missing", source("{}['BTC']\n"), "exception", ("KeyError: 'BTC'", "vm.py:1"), slow=True),
     Fault("script without permission", file("#!/bin/sh\nexec /etc/passwd\n"), "command", ("/etc/passwd",)),
     # The start.
     Fault("ends at once", plain("print('bye')\n"), "exits", ("exit status 0", "vmsdk.serve", "bye")),
@@ -379,6 +411,7 @@ FAULTS = [
         "crash",
         ("SIGSEGV", "line 6"),
     ),
+    Fault("crash in its child", file("#!/bin/sh\nsh -c 'kill -SEGV $$'\nexit $?\n"), "exits", ("SIGSEGV",)),
     Fault("killed", file("#!/bin/sh\nkill -9 $$\n"), "crash", ("SIGKILL", "memory")),
     Fault(
         "disk full",
@@ -504,7 +537,15 @@ FAULTS = [
         "no-handshake",
         ("announce", "line 6"),
         slow=True,
-        patience=(("PATIENCE_S", 6.0),),
+        patience=(("patience_s", 6.0),),
+    ),
+    Fault(
+        "can't be aborted",
+        file("#!/bin/sh\ntrap '' ABRT\nwhile :; do /bin/sleep 1; done\n"),
+        "no-handshake",
+        ("announce",),
+        slow=True,
+        patience=(("patience_s", 0.5),),
     ),
     Fault("shakes hands late", own(before="time.sleep(6)"), "slow-start", ("6.", "waits for 5 s"), slow=True),
     Fault(
@@ -528,7 +569,7 @@ FAULTS = [
         "no-response",
         ("Version", "hangs"),
         slow=True,
-        patience=(("VERSION_TIMEOUT_S", 3.0),),
+        patience=(("version_timeout_s", 3.0),),
     ),
 ]
 

@@ -8,6 +8,7 @@ import pwd
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ import pytest
 from tests.process.doctorfaults import FAULTS, VM, Fault, bare, executable, launcher, script
 from vmsdk import cli
 from vmsdk.cli.doctor.examination import _own_limits
+from vmsdk.doctor import format as formats
+from vmsdk.doctor.announcement import is_local
 from vmsdk.doctor.node import _release, limits_of, plugin_directories, running_nodes
 from vmsdk.doctor.symptom import diagnose
 from vmsdk.doctor.user import User
@@ -29,6 +32,7 @@ from vmsdk.install.plugindirectory import stem
 from vmsdk.runtime.release import Release
 
 DEADLINE_S = 20.0
+TRUE = Path("/bin/true").read_bytes()
 NOBODY = pwd.getpwuid(65534) if 65534 in {each.pw_uid for each in pwd.getpwall()} else None
 as_root = pytest.mark.skipif(os.geteuid() != 0 or NOBODY is None, reason="needs root, and a user nobody")
 
@@ -78,7 +82,7 @@ def test_names_a_planted_fault(
     fault: Fault, plugins: Path, doctor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, seconds in fault.patience:
-        monkeypatch.setattr(f"vmsdk.doctor.start.{name}", seconds)
+        monkeypatch.setattr(f"vmsdk.doctor.trial.Trial.{name}", seconds)
     report = doctor(fault.plant(plugins) or plugins, *fault.options)
     text = report.coded(fault.code)
     assert [word for word in fault.words if word not in text] == [], text
@@ -404,6 +408,20 @@ def test_a_source_that_the_user_cannot_read(plugins: Path, doctor: Any) -> None:
 
 
 @as_root
+def test_packages_that_the_user_cannot_read(plugins: Path, doctor: Any) -> None:
+    _open(plugins)
+    python = plugins.parent / "venv" / "bin" / "python"
+    packages = plugins.parent / "venv" / "lib" / "python3" / "site-packages"
+    python.parent.mkdir(parents=True)
+    python.symlink_to("/bin/sh")
+    (packages / "vmsdk").mkdir(parents=True)
+    (packages / "vmsdk" / "__init__.py").touch()
+    packages.chmod(0o700)
+    launcher(plugins, python=str(python))
+    assert "to read the packages of its Python" in doctor(plugins, "--as", "nobody").coded("unreadable")
+
+
+@as_root
 def test_a_plugin_runs_as_the_user(plugins: Path, doctor: Any) -> None:
     _open(plugins)
     executable(plugins / str(VM), "#!/bin/sh\necho i am $(/usr/bin/id -u) of $(/usr/bin/id -G)\nexit 3\n")
@@ -485,6 +503,25 @@ def test_a_node_drops_the_last_extension(name: str, expected: str) -> None:
         ("ImportError: /x.so: undefined symbol: PyFoo", "import-error"),
         ("/bin/sh: 1: jq: not found", "command"),
         ("OSError: [Errno 98] Address already in use", "port"),
+        ("RuntimeError: Failed to bind to address 127.0.0.1:80", "port"),
+        ("env: 'python3 -u': No such file or directory", "interpreter"),
+        ("env: can't execute 'python9': No such file or directory", "interpreter"),
+        ("/p/vm: line 2: /opt/vm: cannot execute: required file not found", "command"),
+        ("/p/vm: 2: exec: /opt/vm: Exec format error", "command"),
+        ("/p/vm: line 2: RPC_URL: unbound variable", "environment"),
+        ("/p/vm: 2: RPC_URL: parameter not set", "environment"),
+        ("Error: JAVA_HOME is not set", "environment"),
+        ("/usr/bin/python3: No module named numpy", "missing-module"),
+        ("vm: /lib/libfoo.so.1: cannot open shared object file: Permission denied", "permission"),
+        ("Error loading shared library libfoo.so.1: No such file or directory", "shared-library"),
+        ("ImportError: /x.so: version `GLIBCXX_3.4.32' not found", "shared-library"),
+        ("ImportError: /x.so: cannot allocate memory in static TLS block", "import-error"),
+        ("ImportError: cannot import name 'cygrpc' from 'grpc._cython'", "import-error"),
+        ("IO error: lock /d/LOCK: Resource temporarily unavailable", "locked"),
+        ("sqlite3.OperationalError: database is locked", "locked"),
+        ("sh: 1: Cannot fork", "thread-limit"),
+        ("OSError: [Errno 27] File too large", "file-size"),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", "memory"),
         ("vmsdk: Python is no longer at /opt/x. Install vm again: vmsdk install", "vmsdk"),
         ("IndentationError: unexpected indent", "syntax-error"),
     ],
@@ -494,6 +531,55 @@ def test_output_says_why(output: str, code: str) -> None:
     assert found is not None
     assert found.code == code
     assert "{" not in found.what + found.cure
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("ModuleNotFoundError: No module named '_sqlite3'", "a part of Python itself"),
+        ("ModuleNotFoundError: No module named 'yaml'", "install PyYAML"),
+        ("ImportError: cannot import name 'x' from 'a' (most likely due to a circular import)", "each other"),
+    ],
+)
+def test_output_says_how_to_mend_it(output: str, words: str) -> None:
+    found = diagnose([output])
+    assert found is not None
+    assert words in f"{found.what} {found.cure}"
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"(\xb5/\xfd" + bytes(80), "zstd"),
+        (b"!<arch>\ndebian-binary" + bytes(80), "Debian package"),
+        (b"vm/".ljust(257, b"\0") + b"ustar", "tar archive"),
+        (b'{"message": "Not Found"}', "JSON"),
+        (b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + b"\x04\0>\0" + bytes(60), "core dump"),
+        (TRUE[:16] + b"\x01" + TRUE[17:64], "object file"),
+    ],
+)
+def test_what_is_not_a_program_is_named(head: bytes, words: str) -> None:
+    assert words in next(formats.causes(head, Path("vm")))[1]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_program_of_32_bits_names_its_loader(order: str) -> None:
+    ident = b"\x7fELF\x01" + (b"\x01" if order == "<" else b"\x02") + bytes(10)
+    head = ident + struct.pack(f"{order}2H5I3H", 2, 3, 1, 0, 52, 0, 0, 52, 32, 1) + bytes(6)
+    loader = struct.pack(f"{order}5I", 3, 84, 0, 0, 19) + bytes(12) + b"/lib/ld-linux.so.2\0"
+    assert formats.elf_interpreter(head + loader) == "/lib/ld-linux.so.2"
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("localhost:80", True), ("[::1]:80", True), ("unix:/s", True), ("10.0.0.1:80", False), ("x:80", False)],
+)
+def test_whether_an_address_is_of_this_machine(address: str, expected: bool) -> None:
+    assert is_local(address) is expected
+
+
+def test_a_user_needs_no_name() -> None:
+    assert User.called("4000000000") == ("4000000000", 4000000000, 4000000000, (4000000000,))
 
 
 def test_output_without_a_known_reason_says_nothing() -> None:

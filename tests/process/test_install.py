@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -383,6 +384,15 @@ def test_the_log_level_is_that_of_the_installation(
     assert "INFO" not in lines.text
 
 
+def test_the_log_is_json_from_the_first_line_on(
+    environment: Environment, plugins: Path, source: Path, lines: Lines
+) -> None:
+    source.write_text(HEAD + CLASS + "print('early')\n", encoding="utf-8")
+    installed = environment.install(source, plugins, "--log-format", "json", "--log-level", "warn")
+    host_of(installed, lines).register()
+    assert json.loads(lines.wait_for("early"))["logger"] == "stdout"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's data against a limit")
 def test_a_vm_that_wants_more_memory_than_it_may_have_gets_an_error_and_lives(
     environment: Environment, plugins: Path, source: Path, lines: Lines
@@ -484,6 +494,7 @@ def test_a_protocol_that_vmsdk_does_not_speak_is_named(plugins: Path) -> None:
         ({"environment": {"A": "\0"}}, "contains a zero byte"),
         ({"environment": {"A": "\udcff"}}, "is not valid UTF-8"),
         ({"log_level": "LOUD"}, "'LOUD' is not a log level"),
+        ({"log_format": "xml"}, "'xml' is not a log format: use plain or json"),
         ({"transport": "pigeon"}, "'pigeon' is not a transport"),
         ({"memory_limit_bytes": 1000}, "is too low"),
     ],

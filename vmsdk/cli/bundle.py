@@ -91,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
             "ask_parent": not args.no_ask,
             "memory_limit_bytes": args.memory_limit,
             "log_level": args.log_level,
+            "log_format": args.log_format,
             "transport": args.transport,
             "environment": dict(args.env),
         },

@@ -12,9 +12,10 @@ from vmsdk.address import TRANSPORTS
 from vmsdk.errors import VMError
 from vmsdk.ids import ID
 from vmsdk.install import Entry, Installed, PluginDirectory, install, uninstall
-from vmsdk.install.launcher import LOG_LEVELS, MIN_MEMORY_BYTES
+from vmsdk.install.launcher import MIN_MEMORY_BYTES
 from vmsdk.install.reader import Reader, barriers, files_of
 from vmsdk.protocol import DEFAULT_PROTOCOL, RANGE
+from vmsdk.runtime.logrecords import FORMATTERS, LEVELS
 
 NAME = "install"
 HELP = "install a VM into a node's plugin directory"
@@ -69,7 +70,14 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
         help="limit the memory for the VM's data, such as 2G (Linux; includes thread stacks of 8M each)",
     )
     parser.add_argument(
-        "--log-level", default="INFO", type=str.upper, choices=LOG_LEVELS, help="(default: INFO)"
+        "--log-level",
+        default="INFO",
+        type=str.upper,
+        metavar="LEVEL",
+        help=f"the lowest level that is logged: {', '.join(LEVELS)} (default: info)",
+    )
+    parser.add_argument(
+        "--log-format", default="plain", choices=FORMATTERS, help="plain (default), or json as nodes have it"
     )
     parser.add_argument(
         "--transport",
@@ -116,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
         ask_parent=not args.no_ask,
         memory_limit_bytes=args.memory_limit,
         log_level=args.log_level,
+        log_format=args.log_format,
         transport=args.transport,
         environment=dict(args.env),
         user=args.user,

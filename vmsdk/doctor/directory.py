@@ -22,6 +22,7 @@ _ALIASES = Path("configs", "vms", "aliases.json")
 _NO_START = 'the node does not start: invalid vmID: "{}"'
 _UNREADABLE = "the node does not start"
 _BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]{30,60}")
+_NOT_BASE58 = re.compile(r"[0OIl]")
 _NAME = re.compile(r"[A-Za-z][\w-]{0,31}")
 _BUILT_IN = {vm_id(name): name for name in ("avm", "evm", "platformvm")}
 
@@ -147,13 +148,13 @@ class PluginFolder:
                 self.plugins.append((path, vm))
                 yield from self._renamed(path, vm)
         if not self.plugins and not self.findings:
-            yield Finding(
-                "note",
-                "no-plugins",
-                str(self.path),
-                "there is no plugin in this directory",
-                f"vmsdk install TARGET --plugin-dir {_quote(self.path)}",
-            )
+            inside = next((each for each in sorted(self.path.glob("*/*")) if vm_of(each, {})), None)
+            what = "there is no plugin in this directory"
+            cure = f"vmsdk install TARGET --plugin-dir {_quote(self.path)}"
+            if inside is not None:
+                what += f": {inside} is in a folder, and a node ignores folders"
+                cure = f"mv {_quote(inside)} {_quote(self.path)}"
+            yield Finding("note", "no-plugins", str(self.path), what, cure)
 
     def _folder(self, path: Path, vm: ID | None) -> Iterator[Finding]:
         if vm is not None:
@@ -212,6 +213,9 @@ def wrong_name(file: PluginFile) -> Finding:
     original = None if copied is None or copied[0] == name else vm_of(Path(copied[0]), {})
     if os.path.islink(path) and os.path.isdir(path):
         what, cure = "this is a symbolic link to a folder, which a node takes for a plugin", "remove the link"
+    elif original is not None and not name[len(str(original)) :].strip():
+        what = "its name is a VM ID with a space or line end after it"
+        cure = f"mv {_quote(path)} {_quote(path.with_name(str(original)))}"
     elif original is not None:
         what, cure = (
             f"its name is a VM ID with something added, like that of a copy of {original}",
@@ -220,11 +224,11 @@ def wrong_name(file: PluginFile) -> Finding:
     elif file.launcher is not None:
         what = f"its name is not the ID of its VM, {called}"
         cure = f"mv {_quote(path)} {_quote(path.with_name(str(vm_id(called))))}"
-    elif _BASE58.fullmatch(name):
-        what, cure = (
-            "its name looks like a VM ID, but its checksum is wrong: it was mistyped or cut",
-            "compare it with the ID of the chain's VM, and rename the file",
-        )
+    elif _BASE58.fullmatch(_NOT_BASE58.sub("1", name)):
+        wrong = _NOT_BASE58.search(name)
+        why = "its checksum is wrong" if wrong is None else f"no ID has the character {wrong[0]}"
+        what = f"its name looks like a VM ID, but {why}: it was mistyped or cut"
+        cure = "compare it with the ID of the chain's VM, and rename the file"
     elif _NAME.fullmatch(called) and (executable or not os.path.exists(path)):
         what = f"its name is not a VM ID; the VM called {called} has the ID {vm_id(called)}"
         cure = (

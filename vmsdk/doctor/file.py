@@ -4,56 +4,31 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
 import re
 import shlex
 import stat
-import struct
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from vmsdk.doctor import format as formats
 from vmsdk.doctor.finding import Finding
 from vmsdk.doctor.user import User
 from vmsdk.errors import VMError
 from vmsdk.install.installation import cache_of
-from vmsdk.install.launcher import Changed, Written, recognise
-from vmsdk.install.plugindirectory import MAX_LAUNCHER_BYTES
+from vmsdk.install.launcher import BUNDLE_LINE, Changed, Written
+from vmsdk.install.plugindirectory import MAX_LAUNCHER_BYTES, written
 from vmsdk.target import SourceTarget, find
 
 # The kernel reads this much of a `#!` line (BINPRM_BUF_SIZE).
 _SHEBANG_BYTES = 256
 # Where env(1) looks for commands: a plugin has no PATH.
 _SEARCHED = ("/bin", "/usr/bin")
-_MACHINES = {3: "i386", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
+_SHELLS = ("sh", "ash", "bash", "dash", "ksh", "zsh")
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*")
 _PROXY = re.compile(rb"^\s*export\s+(?:https?|grpc|all)_proxy=", re.MULTILINE | re.IGNORECASE)
 # The line of a vmsdk launcher that starts Python.
 _EXEC = re.compile(r"^exec (.+) \"\$0\" \"\$@\"$", re.MULTILINE)
-# What people put into plugin directories by mistake, by its first bytes.
-_NO_PROGRAMS = (
-    (
-        b"version https://git-lfs",
-        "a Git LFS pointer, not the file itself",
-        "run git lfs pull, and copy it again",
-    ),
-    (b"<!DOCTYPE", "a web page, not a program", "download the plugin itself again"),
-    (b"<html", "a web page, not a program", "download the plugin itself again"),
-    (b"Not Found", "the text of a failed download", "download the plugin again"),
-    (b"\x1f\x8b", "a gzip archive", "unpack it, and put only the plugin's executable here"),
-    (b"BZh", "a bzip2 archive", "unpack it, and put only the plugin's executable here"),
-    (b"\xfd7zXZ", "an xz archive", "unpack it, and put only the plugin's executable here"),
-    (b"PK\x03\x04", "a zip archive", "unpack it, or give it a #! line and the permission to execute"),
-    (b"MZ", "a program for Windows", "build the plugin for this machine"),
-    (b"\xcf\xfa\xed\xfe", "a program for macOS", "build the plugin for this machine"),
-    (b"\xca\xfe\xba\xbe", "a program for macOS", "build the plugin for this machine"),
-    (
-        b"\xef\xbb\xbf",
-        "text that begins with a byte order mark, so the kernel finds no #!",
-        "save it as UTF-8 without BOM",
-    ),
-)
 
 
 class Shebang(NamedTuple):
@@ -89,19 +64,17 @@ class PluginFile:
         self.launcher: Written | None = None
         """Its settings, if vmsdk wrote it."""
         self.changed = False
-        """Whether it was edited since vmsdk wrote it."""
+        """Whether it isn't as vmsdk wrote it."""
         self.head = b""
         """Its first bytes; empty if it can't be read or is not a regular file."""
-        self.size = 0
         self.mode: int | None = None
         """That of what the path leads to; None if there is nothing."""
         try:
-            status = path.stat()
-            self.mode, self.size = status.st_mode, status.st_size
-            if stat.S_ISREG(status.st_mode):
+            self.mode = path.stat().st_mode
+            if stat.S_ISREG(self.mode):
                 with path.open("rb") as file:
                     self.head = file.read(MAX_LAUNCHER_BYTES + 1)
-            self.launcher = recognise(self.head) if len(self.head) <= MAX_LAUNCHER_BYTES else None
+            self.launcher = written(path)
         except Changed:
             self.changed = True
         except OSError:
@@ -129,6 +102,11 @@ class PluginFile:
         return shebang.program
 
     @property
+    def is_bundle(self) -> bool:
+        """Whether `vmsdk bundle` wrote it."""
+        return BUNDLE_LINE.search(self.head) is not None
+
+    @property
     def source(self) -> SourceTarget | None:
         """The VM's source file, if vmsdk wrote the plugin."""
         if self.launcher is None or not self.launcher.target.startswith(os.sep):
@@ -150,10 +128,12 @@ class PluginFile:
                 "note",
                 "changed",
                 str(self.path),
-                "this file was edited since vmsdk wrote it",
-                "vmsdk install neither replaces nor removes it: move it away to install the VM again",
+                "this file is not as vmsdk wrote it: it was edited, or damaged when it was copied",
+                "move it away, which vmsdk install does not, and copy or install it again",
             )
         yield from self._writable()
+        yield from self._set_id()
+        yield from self._line_endings()
         if self.shebang is not None and _PROXY.search(self.head) and b"no_proxy" not in self.head.lower():
             what = "it sets a proxy for itself, which gRPC uses for the node's address, 127.0.0.1, as well"
             yield Finding("warning", "proxy", str(self.path), what, "set no_proxy=127.0.0.1 as well")
@@ -172,6 +152,26 @@ class PluginFile:
                     f"chmod o-w {_quote(path)}",
                 )
 
+    def _set_id(self) -> Iterator[Finding]:
+        bits = (self.mode or 0) & (stat.S_ISUID | stat.S_ISGID)
+        if bits and self.shebang is None:  # the kernel ignores them for scripts
+            what = "its setuid or setgid bit is set, so it runs as its file's owner, not as the node's user"
+            yield Finding("warning", "setuid", str(self.path), what, f"chmod ug-s {_quote(self.path)}")
+
+    def _line_endings(self) -> Iterator[Finding]:
+        shebang = self.shebang
+        if shebang is None:
+            return
+        names = {os.path.basename(each) for each in (shebang.interpreter, shebang.command or "")}
+        if shebang.line.endswith("\r"):
+            what = "its #! line ends in a carriage return, as on Windows, which Unix takes for part of a name"
+        elif names.intersection(_SHELLS) and b"\r\n" in self.head and not self.is_bundle:
+            what = "its lines end in carriage returns, as on Windows, which a shell takes for parts of words"
+        else:
+            return
+        cure = f"convert the line ends: sed -i 's/\\r$//' {_quote(self.path)}"
+        yield Finding("error", "line-endings", f"{self.path}:1", what, cure, (shebang.line,))
+
     def _python_findings(self) -> Iterator[Finding]:
         python = self.python
         if python is None:
@@ -189,8 +189,14 @@ class PluginFile:
         if self.launcher is not None and not os.path.exists(python):
             cure = f"install the VM again with the Python that it has now: {self._install}"
             yield _missing(str(self.path), "the Python that this plugin runs", python, cure)
-        for barrier in self.user.barriers([Path(python)], os.X_OK):
+        found = self.user.barriers([Path(python)], os.X_OK)
+        for barrier in found:
             yield self._barrier(barrier, f"to run its Python, {python}")
+        prefix = Path(python).parent.parent
+        packages = prefix.glob("lib/python*/site-packages/vmsdk/__init__.py")
+        for barrier in self.user.barriers([prefix / "pyvenv.cfg", *packages]):
+            if barrier not in found:
+                yield self._barrier(barrier, f"to read the packages of its Python, {python}")
 
     def _source_findings(self) -> Iterator[Finding]:
         if self.launcher is None or not self.launcher.target.startswith(os.sep):
@@ -281,7 +287,7 @@ class PluginFile:
             yield from self._noexec()
         yield from self._interpreter_causes(reason)
         if reason == os.strerror(errno.ENOEXEC):
-            yield from self._format_causes()
+            yield from formats.causes(self.head, self.path)
         yield from _SYSTEM.get(reason, ())
 
     def _not_executable(self) -> Iterator[tuple[str, str, str]]:
@@ -329,19 +335,10 @@ class PluginFile:
         )
 
     def _interpreter_causes(self, reason: str) -> Iterator[tuple[str, str, str]]:
-        interpreter, named = self.elf_interpreter(), "its dynamic loader"
+        interpreter, named = formats.elf_interpreter(self.head), "its dynamic loader"
         shebang = self.shebang
         if shebang is not None:
             interpreter, named = shebang.interpreter, "the interpreter of its #! line"
-            if interpreter.endswith("\r") or shebang.argument.endswith("\r") or shebang.line.endswith("\r"):
-                yield (
-                    "line-endings",
-                    (
-                        "its #! line ends in a carriage return, as on Windows, and the kernel takes that for "
-                        "part of the interpreter's name"
-                    ),
-                    f"convert the line ends: sed -i 's/\\r$//' {_quote(self.path)}",
-                )
             if len(shebang.line) >= _SHEBANG_BYTES:
                 yield (
                     "long-shebang",
@@ -386,62 +383,6 @@ class PluginFile:
                 f"the user {self.user.name} can't execute {named}, {interpreter}",
                 f"chmod o+rx {_quote(barrier)}",
             )
-
-    def _format_causes(self) -> Iterator[tuple[str, str, str]]:
-        head = self.head
-        if not self.size:
-            yield "empty", "this file is empty", "copy or install the plugin again (was the disk full?)"
-        if head.startswith(b"\x7fELF"):
-            built, here = self.elf_machine(), platform.machine()
-            if built != here:
-                yield (
-                    "architecture",
-                    f"this program is for {built}, and this machine is {here}",
-                    f"build it for {here}",
-                )
-            yield "format", "this program is damaged or cut short", "copy it again, and compare its checksum"
-        for magic, kind, cure in _NO_PROGRAMS:
-            if head.startswith(magic) or (head[:1] == b"<" and head.lower().startswith(magic.lower())):
-                yield "format", f"this is {kind}", cure
-        if b"\0" not in head[:1024]:
-            vm = b"vmsdk" in head and b"import" in head
-            install = f", or install the VM: vmsdk install {_quote(self.path)} --plugin-dir DIR" if vm else ""
-            yield (
-                "no-shebang",
-                "this script has no #! line, so the kernel can't execute it",
-                f"begin it with #!/usr/bin/env python3{install}",
-            )
-        yield (
-            "format",
-            "this is not a program that this system can execute",
-            f"build the plugin for {sys.platform} on {platform.machine()}",
-        )
-
-    # ELF ------------------------------------------------------------------------------------------
-
-    def elf_machine(self) -> str:
-        """Return the machine that the ELF file is built for."""
-        order = ">" if self.head[5:6] == b"\x02" else "<"
-        number = int.from_bytes(self.head[18:20], "big" if order == ">" else "little")
-        name = _MACHINES.get(number, f"machine {number}")
-        return "ppc64le" if name == "ppc64" and order == "<" else name
-
-    def elf_interpreter(self) -> str | None:
-        """Return the dynamic loader that the ELF file asks for; None if it is static."""
-        head = self.head
-        if not head.startswith(b"\x7fELF\x02") or len(head) < 64:
-            return None
-        order = ">" if head[5] == 2 else "<"
-        (offset,) = struct.unpack_from(f"{order}Q", head, 32)
-        size, count = struct.unpack_from(f"{order}HH", head, 54)
-        for index in range(count):
-            at = offset + index * size
-            if at + 40 > len(head):
-                return None
-            if struct.unpack_from(f"{order}I", head, at)[0] == 3:  # PT_INTERP
-                start, length = struct.unpack_from(f"{order}Q16xQ", head, at + 8)
-                return head[start : start + length].rstrip(b"\0").decode("utf-8", "replace") or None
-        return None
 
 
 _SHORTER = "use a shorter path, or a #!/bin/sh script that starts the program by exec"

@@ -20,8 +20,10 @@ from vmsdk.install.installation import cache_of
 
 # A vmsdk plugin under load has up to 50 threads, and this program has some itself.
 _THREADS = 64
-# A plugin's libraries, sockets and streams; SQLite or LevelDB need more.
-_FILES = 64
+# A plugin's libraries, sockets and streams.
+_MIN_FILES = 64
+# With the connections of clients, and a database of its own. macOS gives 256.
+_FILES = 256
 _MIN_FREE_BYTES = 16 * 1024**2
 _MIN_DATA_BYTES = 512 * 1024**2
 _TEMPORARY = ("/tmp", "/var/tmp")
@@ -76,7 +78,7 @@ def _limits(user: User, surroundings: Surroundings) -> Iterator[Finding]:
     files, _ = limits.get(resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE))
     if files != _UNLIMITED and files < _FILES:
         yield Finding(
-            "error",
+            "error" if files < _MIN_FILES else "warning",
             "too-many-files",
             "ulimit -n",
             f"a plugin may open only {files} files: too few for a chain's connections and databases, if it"

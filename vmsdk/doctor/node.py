@@ -99,7 +99,10 @@ def running(pid: int, *, named: bool) -> Node:
         raise VMError(
             f"the process {pid} can't be looked at: run vmsdk doctor as its user, or as root"
         ) from None
-    user = User.called(_field(status, "Uid").split()[0])
+    gid, groups = int(_field(status, "Gid").split()[0]), map(int, _field(status, "Groups").split())
+    user = User.called(_field(status, "Uid").split()[0])._replace(
+        gid=gid, groups=tuple(dict.fromkeys((gid, *groups)))
+    )
     name, protocol = os.path.basename(executable).removesuffix(" (deleted)"), None
     release = None if contained else _release(proc / "exe", user, named)
     directories: tuple[Path, ...] = ()
@@ -196,5 +199,5 @@ def _expanded(text: str, environment: Mapping[str, str], home: str) -> str:
 
 
 def _field(status: str, name: str) -> str:
-    found = re.search(rf"^{name}:\s*(.*)$", status, re.MULTILINE)
+    found = re.search(rf"^{name}:[ \t]*(.*)$", status, re.MULTILINE)
     return "" if found is None else found[1]

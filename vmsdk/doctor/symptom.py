@@ -25,6 +25,19 @@ _LONGEST_LINE = 500
 
 _VARIABLES = "a node gives its plugins AVALANCHE_VM_RUNTIME_ENGINE_ADDR, GRPC_… and GODEBUG, and nothing else"
 _SET = "don't need it, or set it in the plugin: vmsdk install --env NAME=VALUE, or a script that exports it"
+# Packages whose modules are called otherwise.
+_PACKAGES = {
+    "Crypto": "pycryptodome",
+    "dotenv": "python-dotenv",
+    "jwt": "PyJWT",
+    "nacl": "PyNaCl",
+    "yaml": "PyYAML",
+    "zmq": "pyzmq",
+}
+_COMMAND = (
+    "its script can't run {name}: a plugin has no PATH",
+    "write the absolute path of {name}, and check that it exists and its permissions",
+)
 
 
 class Symptom(NamedTuple):
@@ -49,21 +62,39 @@ _SYMPTOMS = tuple(
         ),
         Symptom(
             "missing-module",
-            r"ModuleNotFoundError: No module named '(?P<name>[^']+)'",
+            r"No module named '?(?P<name>_(?:bz2|ctypes|curses|hashlib|lzma|sqlite3|ssl|uuid)|distutils)\b",
+            "the plugin's Python, {python}, has no {name}, a part of Python itself that pip can't install",
+            "use another Python, such as the system's, or build this one with the library that {name} needs",
+        ),
+        Symptom(
+            "missing-module",
+            r"No module named '?(?P<name>\w[\w.]*)",
             "the module {name} is missing where the node starts the VM",
             "install the package that has it: {python} -m pip install {package}. What only PYTHONPATH or the"
             " user's site-packages have, a plugin does not see",
         ),
         Symptom(
+            "permission",
+            r"(?P<name>\S+\.so[\w.]*): cannot open shared object file: Permission denied",
+            "its user can't read the shared library {name}",
+            "give the node's user access: chmod o+r, and o+x for its folders",
+        ),
+        Symptom(
             "shared-library",
-            r"(?P<name>\S+\.so[\w.]*): cannot open shared object file",
+            r"(?P<name>\S+\.so[\w.]*): (?:cannot open shared object file|No such file)",
             "the shared library {name} is missing",
             "install the system's package that has it (LD_LIBRARY_PATH is not passed on)",
         ),
         Symptom(
+            "import-error",
+            r"(?P<name>\S+\.so[\w.]*): cannot allocate memory in static TLS block",
+            "the shared library {name} is loaded too late for its thread-local data",
+            "import the module that needs it first",
+        ),
+        Symptom(
             "shared-library",
-            r"version `(?P<name>GLIBC\w*_[\d.]+)' not found",
-            "it was built on a newer system: this one's libc lacks {name}",
+            r"version `(?P<name>[A-Z]\w*_[\w.]+)' not found",
+            "it was built on a newer system: this one's libraries lack {name}",
             "build it on this system or an older one, or link it statically",
         ),
         Symptom(
@@ -75,16 +106,22 @@ _SYMPTOMS = tuple(
         Symptom(
             "memory",
             r"failed to map segment from shared object",
-            "it gets no memory for a shared library, or may not execute it where it lies",
+            "it can't load a shared library: there is no memory, or the file system is mounted noexec",
             "raise the limit (LimitAS=, ulimit -v), or mount its file system without noexec",
         ),
         Symptom(
             "import-error",
             r"ImportError: (?P<text>.*(?:undefined symbol|wrong ELF class|invalid ELF header|incompatible"
-            r" architecture).*)",
+            r" architecture|file too short|cannot import name 'cygrpc').*)",
             "an extension module does not fit this Python or machine: {text}",
             "install its package again with the plugin's Python: {python} -m pip install --force-reinstall"
             " PACKAGE",
+        ),
+        Symptom(
+            "import-error",
+            r"ImportError: (?P<text>.+circular import.*)",
+            "two modules import each other: {text}",
+            "import one of them inside the function that uses it",
         ),
         Symptom(
             "import-error",
@@ -100,8 +137,8 @@ _SYMPTOMS = tuple(
         ),
         Symptom(
             "interpreter",
-            r"env: \W?(?P<name>[\w.+-]+)\W?: No such file or directory",
-            "env finds no {name}: a plugin has no PATH, so only /bin and /usr/bin are searched",
+            r"env: (?:can't execute )?\W?(?P<name>[\w./+ -]+)\W?: (?:No such file|Permission denied)",
+            "env can't run {name}: a plugin has no PATH, so only /bin and /usr/bin are searched",
             "write its absolute path into the #! line (with arguments: env -S)",
         ),
         Symptom(
@@ -114,27 +151,38 @@ _SYMPTOMS = tuple(
             "command",
             r"^(?:\S+: )*(?:line )?(?:\d+: )?(?P<name>[^\s:]+): (?:command |Permission )?(?:not"
             r" found|denied)$",
-            "its script can't run {name}: a plugin has no PATH",
-            "write the absolute path of {name}, and check its permissions",
+            *_COMMAND,
+        ),
+        Symptom(
+            "command",
+            r"^(?:\S+: (?:line )?\d+: )(?:exec: )?(?P<name>/[^\s:]+): "
+            r"(?:cannot execute\b.*|Exec format error|No such file or directory)$",
+            *_COMMAND,
         ),
         Symptom(
             "too-many-files",
             r"Too many open files",
-            "it may not open as many files as it needs",
+            "it can't open as many files as it needs",
             "raise the limit: LimitNOFILE= in the node's unit, or ulimit -n",
+        ),
+        Symptom(
+            "locked",
+            r"(?:\b[Ll]ock \S+|\bLOCK\b|lockf?\b).{0,60}Resource temporarily unavailable|database is locked",
+            "another process uses its database",
+            "stop that process: fuser FILE names it; two plugins need two folders",
         ),
         Symptom(
             "thread-limit",
             r"can't start new thread|pthread_create failed|[Ff]ailed to create (?:new OS"
-            r" )?thread|newosproc|Resource temporarily unavailable",
+            r" )?thread|newosproc|[Cc]annot fork|Resource temporarily unavailable",
             "it can't start a thread: the user or the cgroup has reached its limit of threads",
             "raise LimitNPROC= or TasksMax= in the node's unit (ulimit -u, the cgroup's pids.max); check"
             " memory limits as well",
         ),
         Symptom(
             "memory",
-            r"MemoryError|[Cc]annot allocate memory|out of memory",
-            "it gets no more memory",
+            r"MemoryError|[Cc]annot allocate memory|out of memory|std::bad_alloc",
+            "it runs out of memory",
             "raise the limit: --memory-limit of vmsdk install, LimitAS=, LimitDATA= or MemoryMax= of the"
             " node's unit",
         ),
@@ -145,6 +193,12 @@ _SYMPTOMS = tuple(
             "free space: df -h, and df -i for inodes; the temporary directory counts as well",
         ),
         Symptom(
+            "file-size",
+            r"File too large",
+            "it writes a file beyond the limit",
+            "raise the limit: LimitFSIZE= in the node's unit, or ulimit -f",
+        ),
+        Symptom(
             "read-only",
             r"Read-only file system(?:: '(?P<name>[^']*)')?",
             "it writes to a read-only file system: {name}",
@@ -152,13 +206,20 @@ _SYMPTOMS = tuple(
         ),
         Symptom(
             "environment",
-            r"KeyError: '(?P<name>[A-Z][A-Z0-9_]+)'",
+            r"\bos(?:\.py|>)\", line \d+, in __getitem__\n(?:.*\n){0,2}?.*KeyError: '(?P<name>[^']+)'",
             f"it needs the variable {{name}}, but {_VARIABLES}",
             _SET,
         ),
         Symptom(
             "environment",
-            r"Could not determine home directory|(?P<name>\$?HOME) (?:is )?(?:not (?:set|defined)|unset)",
+            r"(?P<name>\b\w*HOME)\W? (?:(?:environment )?variable )?(?:is )?(?:not (?:set|defined)|unset)"
+            r"|\b(?P<other>[A-Z_][A-Z0-9_]*): (?:unbound variable|parameter (?:null or )?not set)",
+            f"it needs the variable {{name}}{{other}}, but {_VARIABLES}",
+            _SET,
+        ),
+        Symptom(
+            "environment",
+            r"Could not determine home directory",
             f"it needs HOME, but {_VARIABLES}",
             _SET,
         ),
@@ -201,8 +262,8 @@ _SYMPTOMS = tuple(
         ),
         Symptom(
             "port",
-            r"[Aa]ddress already in use",
-            "a port that it wants is taken",
+            r"[Aa]ddress already in use|[Ff]ailed to bind to address|bind: permission denied",
+            "the port that it wants is in use, or reserved for root",
             "listen on 127.0.0.1:0, and let the system choose",
         ),
         Symptom(
@@ -264,7 +325,8 @@ def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | No
         if found is not None:
             values = {name: (value or "").strip() for name, value in found.groupdict().items()}
             python = python or "python3"
-            package = values.get("name", "").partition(".")[0].replace("_", "-")
+            package = values.get("name", "").partition(".")[0]
+            package = _PACKAGES.get(package, package.replace("_", "-"))
             values |= {"python": shlex.quote(python), "package": shlex.quote(package or "PACKAGE")}
             return Diagnosis(
                 symptom.code,

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from vmsdk.errors import VMError
 
+_MAX_UID = 2**32 - 2
+
 
 class User(NamedTuple):
     """A user of the operating system."""
@@ -22,12 +24,17 @@ class User(NamedTuple):
 
     @classmethod
     def called(cls, name: str) -> User:
-        """Return the user with this name or number. Raises `VMError` if there is none."""
+        """Return the user with this name or number. Raises `VMError` if there is none.
+
+        A number needs no entry in the password database, as in a container.
+        """
         import pwd
 
         try:
             entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
         except (KeyError, OverflowError):
+            if name.isdecimal() and int(name) <= _MAX_UID:
+                return cls(name, int(name), int(name), (int(name),))
             raise VMError(f"there is no user {name} on this machine") from None
         groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
         return cls(entry.pw_name, entry.pw_uid, entry.pw_gid, tuple(groups))

@@ -117,9 +117,9 @@ find_dir() {{
   fi
   first_error=$(unpack "$first" 2>&1) && ready "$first" && return
   second_error=$(unpack "$second" 2>&1) && ready "$second" && return
-  say "$vm can't be unpacked, as this user has no folder for it:"
   printf '%s\n' "$first_error" "$second_error" | uniq >&2
-  say "build it with --unpack-dir DIR, a folder that belongs to the user who runs the node"
+  say "$vm can't be unpacked, as this user has no folder for it (see above): build it with --unpack-dir" \
+    "DIR, a folder that belongs to the user who runs the node"
   exit 1
 }}
 {unpack_dir_default}find_dir

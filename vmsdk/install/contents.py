@@ -149,8 +149,11 @@ class Contents:
             is_link = editable and file.parent.suffix != ".dist-info"
             if not (is_record or is_link or ".." in file.parts or "__pycache__" in file.parts):
                 self.files[f"{PACKAGES}/{file.as_posix()}"] = Path(str(distribution.locate_file(file)))
-        if editable and distribution.name == "vmsdk":
-            self._add_source(Path(__file__).parents[1], PACKAGES)
+        if editable:
+            names = [each for each, providers in self._providers.items() if distribution.name in providers]
+            for name in names or [distribution.name.replace("-", "_")]:
+                if (place := _installed_source(name)) is not None:
+                    self._add_source(place, PACKAGES)
 
 
 def read_requirements(path: Path) -> list[str]:
@@ -231,7 +234,10 @@ def _module_in(root: Path, name: str) -> Path | None:
 
 def _installed_source(name: str) -> Path | None:
     """Return the place of a module in a source tree, as after an editable install."""
-    spec = importlib.util.find_spec(name)
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # such as __main__
+        return None
     if spec is None or spec.origin is None or not spec.has_location:
         return None
     place = Path(spec.origin)

@@ -22,6 +22,7 @@ from vmsdk.errors import VMError
 from vmsdk.ids import ID, vm_id
 from vmsdk.install.launcher import InstallError, Launcher
 from vmsdk.install.plugindirectory import PluginDirectory
+from vmsdk.runtime.logrecords import LogFormat
 from vmsdk.runtime.release import Release, VersionQuestion
 from vmsdk.runtime.version import JSON_FLAG
 from vmsdk.target import SourceTarget
@@ -61,6 +62,7 @@ def install(
     ask_parent: bool = True,
     memory_limit_bytes: int | None = None,
     log_level: str = "INFO",
+    log_format: LogFormat = "plain",
     transport: Transport = "auto",
     environment: Mapping[str, str] | None = None,
     user: str | None = None,
@@ -71,6 +73,7 @@ def install(
     *protocol*, or that of the node executable *node*, which is asked now. By default the VM asks
     the node that starts it, or speaks `vmsdk.protocol.DEFAULT_PROTOCOL` if *ask_parent* is false.
     *memory_limit_bytes* limits the process's data, *log_level* is the lowest level that it logs,
+    *log_format* is "plain" or "json",
     *transport* is how the node reaches it (see `vmsdk.address`), *environment* has its variables.
 
     The file runs the interpreter that runs this function, and needs nothing from this process's
@@ -98,6 +101,7 @@ def install(
         )
     environment = dict(environment or {})
     options = [f"--log-level={log_level}"] if log_level != "INFO" else []
+    options += [f"--log-format={log_format}"] if log_format != "plain" else []
     options += [f"--transport={transport}"] if transport != "auto" else []
     options += [f"--memory-limit={memory_limit_bytes}"] if memory_limit_bytes is not None else []
     options += [f"--env={variable}={value}" for variable, value in environment.items()]
@@ -112,6 +116,7 @@ def install(
         protocol=protocol,
         ask_parent=ask_parent,
         log_level=log_level,
+        log_format=log_format,
         transport=transport,
         memory_limit_bytes=memory_limit_bytes,
         environment=environment,

@@ -25,13 +25,13 @@ from dataclasses import dataclass, field, fields
 from vmsdk._version import __version__
 from vmsdk.address import TRANSPORTS, Transport
 from vmsdk.errors import VMError
+from vmsdk.runtime.logrecords import LogFormat, check_format, level_number
 from vmsdk.target import SourceTarget
 
 _CHECKSUM_LINE = re.compile(rb"^# vmsdk-launcher sha256:([0-9a-f]*)\n", re.MULTILINE)
 # Of a bundle: the fields of `Written` as JSON.
 BUNDLE_LINE = re.compile(rb"^# vmsdk-bundle (\{.*\})\n", re.MULTILINE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # An idle VM needs 130 MiB, mostly for the stacks of 13 threads. Under load it has up to 50 threads.
 MIN_MEMORY_BYTES = 512 * 1024**2
 _RESERVED = ("PYTHONHASHSEED", "AVALANCHE_VM_RUNTIME_ENGINE_ADDR")
@@ -93,7 +93,8 @@ class Launcher:
     ask_parent: bool = True
     """Whether to ask the node for its version."""
     log_level: str = "INFO"
-    """A level of `logging`."""
+    """A level of `logging` or of a node."""
+    log_format: LogFormat = "plain"
     transport: Transport = "auto"
     """How the node reaches the VM."""
     memory_limit_bytes: int | None = None
@@ -115,8 +116,11 @@ class Launcher:
                 value.encode("utf-8")
             except UnicodeEncodeError:
                 raise InstallError(f"{what} {value!r} is not valid UTF-8: rename it") from None
-        if self.log_level not in LOG_LEVELS:
-            raise InstallError(f"{self.log_level!r} is not a log level: use {', '.join(LOG_LEVELS)}")
+        try:
+            level_number(self.log_level)
+            check_format(self.log_format)
+        except ValueError as error:
+            raise InstallError(str(error)) from None
         if self.transport not in TRANSPORTS:
             raise InstallError(f"{self.transport!r} is not a transport: use {', '.join(TRANSPORTS)}")
         if self.memory_limit_bytes is not None and self.memory_limit_bytes < MIN_MEMORY_BYTES:
@@ -182,6 +186,7 @@ class Launcher:
             "protocol": self.protocol,
             "ask_parent": self.ask_parent,
             "log_level": self.log_level,
+            "log_format": self.log_format,
             "transport": self.transport,
             "install_command": self.install_command,
         } | others

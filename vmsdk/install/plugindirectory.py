@@ -161,6 +161,18 @@ def _unwritable(path: Path, error: OSError) -> InstallError:
     return InstallError(f"{path} can't be changed: {error.strerror or error}")
 
 
+def written(path: Path) -> Written | None:
+    """Parse the launcher or bundle at *path*. Returns None if it isn't one.
+
+    Raises `Changed`, or `OSError` if it can't be read.
+    """
+    file = path.stat()
+    is_candidate = stat.S_ISREG(file.st_mode) and (
+        file.st_size <= MAX_LAUNCHER_BYTES or launcher.BUNDLE_LINE.search(_head(path)) is not None
+    )
+    return launcher.recognise(path.read_bytes()) if is_candidate else None
+
+
 def _entry(path: Path) -> Entry:
     try:
         vm_id = ID.from_string(stem(path.name))
@@ -168,11 +180,7 @@ def _entry(path: Path) -> Entry:
         vm_id = None
     try:
         # A link is not ours, even if its target is.
-        file = path.lstat()
-        is_candidate = stat.S_ISREG(file.st_mode) and (
-            file.st_size <= MAX_LAUNCHER_BYTES or launcher.BUNDLE_LINE.search(_head(path)) is not None
-        )
-        return Entry(path, vm_id, launcher.recognise(path.read_bytes()) if is_candidate else None)
+        return Entry(path, vm_id, None if path.is_symlink() else written(path))
     except Changed:
         return Entry(path, vm_id, None, changed=True)
     except OSError:

@@ -21,8 +21,6 @@ from vmsdk.target import ExecutableTarget, Target, find
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 _NODES_ALIASES = frozenset({"p", "x", "c", "platform", "avm", "evm"})
-_LOG_LEVELS = {"verbo": "DEBUG", "debug": "DEBUG", "trace": "DEBUG", "info": "INFO", "warn": "WARNING"}
-"""The VM's log level for each of the node's; ERROR for any other."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +167,6 @@ def place(target: Target, name: str, plugin_dir: Path, protocol: int, flags: dic
         link.symlink_to(target.file)
     else:
         # A node gives its plugins no environment, so the level of the log is in the file.
-        level = _LOG_LEVELS.get(flags.get("log-level", "info").lower(), "ERROR")
+        level = flags.get("log-level", "info").upper()
         install(target.text, name=name, plugin_dir=plugin_dir, protocol=protocol, log_level=level)
     return vm

@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 BURST = 10
 """Equal records within `WINDOW_S` that are written; the others are counted."""
@@ -37,6 +37,8 @@ _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 # json.dumps escapes the other control characters.
 _CONTROL = re.compile("[\x7f-\x9f]")
 
+LogFormat: TypeAlias = Literal["plain", "json"]
+
 _Key: TypeAlias = tuple[str, int, str, str, int, type[BaseException] | None]
 """Logger, level, message, fields as JSON, digest and exception of a record.
 
@@ -49,8 +51,8 @@ _log = logging.getLogger("vmsdk")
 def level_number(name: str) -> int:
     """The level called *name* by a node or by `logging`, in any case. Raises `ValueError`."""
     key = name.lower()
-    number = LEVELS.get(_ALIASES.get(key, key))
-    if number is None:
+    number = LEVELS.get(_ALIASES.get(key, key), logging.getLevelName(name))
+    if not isinstance(number, int):
         raise ValueError(f"{name!r} is not a log level: use {', '.join(LEVELS)}")
     return number
 
@@ -102,6 +104,12 @@ class JSONFormatter(PlainFormatter):
 
 
 FORMATTERS: dict[str, type[PlainFormatter]] = {"plain": PlainFormatter, "json": JSONFormatter}
+
+
+def check_format(name: object) -> None:
+    """Raise `ValueError` unless *name* is in `FORMATTERS`."""
+    if not isinstance(name, str) or name not in FORMATTERS:
+        raise ValueError(f"{name!r} is not a log format: use {' or '.join(FORMATTERS)}")
 
 
 def json_line(logger: str) -> Callable[[bytes], bytes]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # A line that never ends is written in pieces of about this length, so that it doesn't fill the
 # memory, and isn't copied again at each write.
 MAX_PENDING_BYTES = 65_536
+OWN_LOGGING = "the VM's own code configures logging, and with it the format"
 # Control characters, including C1. Text from clients may contain them, and the terminal in which
 # someone reads the log would execute them.
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|\xc2[\x80-\x9f]")
@@ -124,13 +125,15 @@ _handler = RecordHandler(_stderr.emit)
 _copies: dict[int, int] = {}
 
 
-def open_streams(level: int | str = logging.INFO) -> None:
+def open_streams(level: int | str = logging.INFO, log_format: str = "plain") -> None:
     """Direct stdout, stderr, logging, warnings and uncaught exceptions of this process to the
     node's log.
 
-    Leaves logging alone if the author has configured it already. Raises `ValueError` if *level* is
-    unknown.
+    Leaves logging alone if the author has configured it already. Raises `ValueError` if *level* or
+    *log_format* is unknown.
     """
+    number = logrecords.level_number(level) if isinstance(level, str) else level
+    logrecords.check_format(log_format)
     # gRPC's C core reads it when imported, and would report every closed connection. A node that is
     # started with the variable passes it on.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -145,9 +148,11 @@ def open_streams(level: int | str = logging.INFO) -> None:
     sys.stdout = LineStream(_stdout)
     sys.stderr = LineStream(_stderr)
     root = logging.getLogger()
-    root.setLevel(level)
+    root.setLevel(number)
     if not root.handlers:
         root.addHandler(_handler)
+    if log_format != "plain" and not set_format(log_format):
+        logging.getLogger("vmsdk").warning("log_format has no effect: %s", OWN_LOGGING)
     logging.captureWarnings(True)
     logrecords.log_uncaught_exceptions()
     if not faulthandler.is_enabled():

@@ -19,6 +19,7 @@ from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST, protocol
 from vmsdk.runtime import children, logs
 from vmsdk.runtime.ending import Ending, Parent, Signals, harmless, shut_down_in_time
 from vmsdk.runtime.engine import INSTALL_COMMAND, engine_address
+from vmsdk.runtime.logrecords import LogFormat
 from vmsdk.runtime.settings import Settings
 from vmsdk.runtime.version import JSON_FLAG, TEXT_FLAG, VersionChoice
 
@@ -52,6 +53,7 @@ class Options(NamedTuple):
     ask_parent: bool = True
     """Whether to ask the node for its version."""
     log_level: int | str = logging.INFO
+    log_format: LogFormat = "plain"
     install_command: str = INSTALL_COMMAND
     """The command that installs the VM, without the protocol version."""
     transport: Transport = "auto"
@@ -92,7 +94,7 @@ def run(load: Callable[[], ChainVM], options: Options) -> None:
             logs.reopen_descriptors()
 
     try:
-        logs.open_streams(options.log_level)
+        logs.open_streams(options.log_level, options.log_format)
         if not _printed_version(load_here, options):
             _serve(load_here, options)
         elif any(not each.daemon for each in threading.enumerate() if each is not threading.main_thread()):
@@ -168,7 +170,7 @@ def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], option
 
 
 def _serve(load: Callable[[], ChainVM], options: Options) -> None:
-    parent, signals, settings = Parent(), Signals(), Settings(options.log_level)
+    parent, signals, settings = Parent(), Signals(), Settings(options.log_level, options.log_format)
 
     @harmless
     def every_second() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from vmsdk.runtime import logs
-from vmsdk.runtime.logrecords import FORMATTERS, level_number
+from vmsdk.runtime.logrecords import check_format, level_number
 
 # json and pathlib are imported later: the node waits 5 s for the handshake.
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ _log = logging.getLogger("vmsdk")
 class Settings:
     """The settings of a chain: from its config, and from a file that is read when it changes."""
 
-    def __init__(self, log_level: int | str) -> None:
-        """*log_level* holds until something else is set."""
+    def __init__(self, log_level: int | str, log_format: str = "plain") -> None:
+        """*log_level* and *log_format* hold until something else is set."""
         self._values: dict[str, Any] = {
             "log-level": log_level,
-            "log-format": "plain",
+            "log-format": log_format,
             "trace-endpoint": None,
             "trace-ratio": 1.0,
         }
@@ -157,10 +157,9 @@ def _set_level(value: Any) -> None:
 
 
 def _set_format(value: Any) -> None:
-    if not isinstance(value, str) or value not in FORMATTERS:
-        raise ValueError(f"{value!r} is not a log format: use {' or '.join(FORMATTERS)}")
+    check_format(value)
     if not logs.set_format(value):
-        raise ValueError("the VM's own code configures logging, and with it the format")
+        raise ValueError(logs.OWN_LOGGING)
 
 
 def _check_endpoint(value: Any) -> None:

@@ -52,6 +52,8 @@ def test_ruff_accepts_a_project(tmp_path: Path, options: list[str], name: str) -
         ("queue", "there already is a module called queue"),
         ("class", "there already is a module called class"),
         ("vmsdk", "there already is a module called vmsdk"),
+        ("grpc", "there already is a module called grpc"),
+        ("evm", "it is a VM of the node itself"),
         ("a" * 33, "a name is 1 to 32 ASCII characters"),
     ],
 )

@@ -133,6 +133,21 @@ def test_a_package_that_is_installed_as_editable_is_put_in_from_its_sources(
     found = contents("vm/vm.py")
     assert "site-packages/shared/__init__.py" in found.files
     assert "wsproto" in found.distributions
+    # As setuptools leaves it: with the names of its modules, and none of their files.
+    installed = {
+        "METADATA": "Name: shared\nVersion: 1\n",
+        "direct_url.json": '{"url": "file:///elsewhere", "dir_info": {"editable": true}}',
+        "top_level.txt": "shared\n",
+        "RECORD": "shared-1.dist-info/METADATA,,\n",
+    }
+    write(project, {f"packages/shared-1.dist-info/{name}": text for name, text in installed.items()})
+    monkeypatch.syspath_prepend(str(project / "packages"))
+    assert "site-packages/shared/__init__.py" in contents("vm/vm.py").files
+
+
+def test_a_name_that_is_no_file_is_not_looked_for(project: Path) -> None:
+    write(project, {"vm.py": HEAD + "import __main__, nosuchmodule\n"})
+    assert contents().code == ["vm.py"]
 
 
 def test_requirements_are_read_from_a_file_of_pips(tmp_path: Path) -> None:

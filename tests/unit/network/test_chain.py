@@ -127,7 +127,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("flags", "level"), [({}, "INFO"), ({"log-level": "debug"}, "DEBUG"), ({"log-level": "off"}, "ERROR")]
+    ("flags", "level"), [({}, "INFO"), ({"log-level": "debug"}, "DEBUG"), ({"log-level": "off"}, "OFF")]
 )
 def test_a_vm_logs_from_the_nodes_level_on(flags: dict[str, str], level: str, tmp_path: Path) -> None:
     example = Path(__file__).resolve().parents[3] / "examples" / "timestamp" / "timestampvm.py"

@@ -20,7 +20,8 @@ from vmsdk.doctor.directory import PluginFolder, aliases, vm_of, wrong_name
 from vmsdk.doctor.file import PluginFile
 from vmsdk.doctor.finding import Finding, coloured, plain, worst
 from vmsdk.doctor.node import LIMITS, Node, find, limits_of, running, running_nodes
-from vmsdk.doctor.start import Played, Start
+from vmsdk.doctor.start import Start
+from vmsdk.doctor.trial import Played, Trial
 from vmsdk.doctor.user import User, name_of
 from vmsdk.errors import VMError
 from vmsdk.host.spawn import Surroundings
@@ -232,12 +233,11 @@ class _Doctor:
         self.plugins.append(plugin)
         starts = file.mode is not None and not self.args.no_start
         if starts:
-            plugin.played = Start(
-                file, self.surroundings, self.environment, None if self.node is None else self.node.protocol
-            ).play()
+            trial = Trial(file, self.surroundings, self.environment)
+            plugin.played = Start(trial, None if self.node is None else self.node.protocol).play()
             known = {each.code for each in plugin.findings if each.severity == "error"}
             # What files show explains why it didn't start.
-            explained = bool(known & {"no-interpreter", "no-source", "unreadable"})
+            explained = bool(known & {"no-interpreter", "no-source", "unreadable", "line-endings"})
             plugin.findings += [
                 each
                 for each in plugin.played.findings

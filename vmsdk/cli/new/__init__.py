@@ -22,6 +22,8 @@ VM is built on vmsdk.chain; with --low-level, it is a ChainVM with its own block
 
 _TEMPLATE = Path(__file__).parent / "template"
 _SUFFIX = ".tmpl"
+_TAKEN = ("conftest", "google", "grpc", "pytest", "tests", "vmsdk")
+_BUILT_IN = ("avm", "evm", "platformvm")
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
 
@@ -55,8 +57,10 @@ def _values(name: str) -> dict[str, str]:
             f"{name!r} cannot name a project: use lower-case letters and digits, with - or _ between words, "
             "such as my-chain"
         )
-    if keyword.iskeyword(module) or module in sys.stdlib_module_names or module in ("vmsdk", "tests"):
+    if keyword.iskeyword(module) or module in sys.stdlib_module_names or module in _TAKEN:
         raise VMError(f"{name!r} cannot name a project: there already is a module called {module}")
+    if name in _BUILT_IN:
+        raise VMError(f"{name!r} cannot name a project: it is a VM of the node itself")
     try:
         plugin = vm_id(name)
     except ValueError as error:

@@ -1,0 +1,234 @@
+"""A process of a plugin that is tried, and the words for what it did."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from vmsdk.doctor.announcement import Reception, abort
+from vmsdk.doctor.file import PluginFile
+from vmsdk.doctor.finding import Finding, Severity
+from vmsdk.doctor.symptom import Diagnosis, author_frame, diagnose, stack, tail
+from vmsdk.host.client import VMClient
+from vmsdk.host.errors import HandshakeFailed, PluginGone, StartFailed, ending
+from vmsdk.host.plugin import HANDSHAKE_TIMEOUT_S, Log, PluginProcess
+from vmsdk.host.spawn import Surroundings
+
+NOT_FOUND = "handshake failed: vm process not found"
+"""What a node logs if the plugin doesn't announce itself."""
+# Half of the node's limit: a busy machine needs the rest.
+SLOW_S = HANDSHAKE_TIMEOUT_S / 2
+# A program in Go prints the reason first, and then hundreds of lines.
+_FIRST_LINES = 50
+# Imports that take less are not worth a line.
+_SHORT_US = 100_000
+_IMPORT_TIME = re.compile(r"^import time:\s*(\d+) \|\s*(\d+) \| *(\S+)$")
+_SHELL_STATUSES = {126: "a command in it can't be executed", 127: "a command in it is not found"}
+_EXHAUSTED = ("thread-limit", "memory", "too-many-files", "disk-full")
+_CONTENTS = ("missing-module", "no-vmsdk", "import-error")
+_ENDINGS = {
+    "SIGKILL": (
+        "the system or a user killed it, perhaps for lack of memory: look into dmesg for the OOM killer"
+    ),
+    "SIGTERM": (
+        "a node stops a plugin that closes stdout or stderr: leave both open, and don't fork into the"
+        " background"
+    ),
+    "SIGSYS": "a sandbox (seccomp, SystemCallFilter=) forbids a system call that it makes",
+    "SIGILL": "it uses instructions that this processor lacks: build it for an older one",
+    "SIGXFSZ": "it writes a file beyond the limit (ulimit -f, LimitFSIZE=)",
+    "SIGXCPU": "it used more processor time than the limit allows (ulimit -t, LimitCPU=)",
+}
+
+
+@dataclass
+class Played:
+    """What happened."""
+
+    findings: list[Finding] = field(default_factory=list)
+    timings_s: dict[str, float] = field(default_factory=dict)
+    """Seconds for each step: handshake, version, shutdown, end."""
+    protocol: int | None = None
+    """The protocol version that the plugin announced."""
+    version: str | None = None
+    """What the VM returns as its version."""
+    address: str | None = None
+
+
+class Trial:
+    """The plugin *file* as a process with *surroundings* and *environment*, not started yet."""
+
+    patience_s = 15.0
+    """How long to wait for the handshake, so as to say how slow it is: a node waits 5 s."""
+    version_timeout_s = 30.0
+    """How long to wait for the version: a node has no limit."""
+
+    def __init__(self, file: PluginFile, surroundings: Surroundings, environment: Mapping[str, str]) -> None:
+        self.file = file
+        self.played = Played()
+        self.reception = Reception()
+        self._surroundings = surroundings
+        self._environment = environment
+        self._first: list[str] = []
+        self.process = self._plugin(self.reception, log=self._keep)
+
+    def _plugin(
+        self,
+        reception: Reception,
+        *,
+        more: str = "",
+        patience_s: float | None = None,
+        log: Log | None = None,
+    ) -> PluginProcess:
+        path = str(self.file.path)
+        reception.process = PluginProcess(
+            ["/usr/bin/env", more, path] if more else [path],
+            log=log,
+            environment=self._environment,
+            handshake_timeout_s=self.patience_s if patience_s is None else patience_s,
+            patient=False,
+            runtime=reception,
+            surroundings=self._surroundings,
+        )
+        return reception.process
+
+    def _keep(self, stream: str, line: str) -> None:
+        if len(self._first) < _FIRST_LINES:
+            self._first.append(line)
+
+    def output(self) -> list[str]:
+        """Return the first and the last lines that it printed."""
+        last = list(self.process.output)
+        return last if self._first == last[: len(self._first)] else [*self._first, *last]
+
+    def find(
+        self,
+        severity: Severity,
+        code: str,
+        what: str,
+        cure: str,
+        detail: Sequence[str] = (),
+        node: str = "",
+        where: str = "",
+    ) -> None:
+        """Add a finding about it."""
+        place = where or str(self.file.path)
+        self.played.findings.append(Finding(severity, code, place, what, cure, tuple(detail), node))
+
+    def _diagnosis(self, *more: str) -> Diagnosis | None:
+        found = diagnose([*self.output(), *more], self.file.python)
+        if found is not None and self.file.is_bundle and found.code in _CONTENTS:
+            return found._replace(cure="build the bundle again, and name the package: --with PACKAGE")
+        return found
+
+    def explain(self, code: str, what: str, node: str, *more: str, cure: str = "") -> None:
+        """Report an error by what its output and *more* say; if that is nothing, by *what*."""
+        found = self._diagnosis(*more)
+        if found is None:
+            self.find("error", code, what, cure or "its output shows why", tail(self.output()), node)
+        else:
+            self.find("error", found.code, found.what, found.cure, found.shown, node, found.place)
+
+    def ended(self, exit_code: int | None, when: str) -> None:
+        """Report that the process ended by itself."""
+        output = self.output()
+        node = NOT_FOUND if self.played.protocol is None else "its calls fail: see vm-factory.log"
+        found = self._diagnosis()
+        how = ending(exit_code).strip(" ()")
+        if exit_code is not None and exit_code < 0:
+            lines = stack(output)
+            cure = _ENDINGS.get(
+                how,
+                (
+                    "the stack shows where"
+                    if lines
+                    else "it printed no stack: run it under a debugger, or Python with -X faulthandler"
+                ),
+            )
+            if found is not None and found.code in _EXHAUSTED:
+                cure = f"{found.what}: {found.cure}"
+            what = f"it is killed by {how} {when}"
+            self.find("error", "crash", what, cure, lines or tail(output), node, author_frame(lines))
+            return
+        if found is not None:
+            self.find("error", found.code, found.what, found.cure, found.shown, node, found.place)
+            return
+        cure = (
+            "its output shows why"
+            if output
+            else f"it prints nothing: start it yourself, with an empty environment: env -i {self.file.path}"
+        )
+        what = f"it ends {when} with {how}"
+        if not exit_code:
+            cure = (
+                'serve the VM at the end of the script: if __name__ == "__main__": vmsdk.serve(MyVM()); '
+                "don't fork into the background"
+            )
+        elif exit_code in _SHELL_STATUSES:
+            what += f": {_SHELL_STATUSES[exit_code]}"
+        elif (killed := ending(128 - exit_code).strip(" ()")).startswith("SIG"):
+            what += f": what its script runs is killed by {killed}"
+            cure = _ENDINGS.get(killed, cure)
+        self.find("error", "exits", what, cure, tail(output), node)
+
+    def hangs(self, what: str, code: str, node: str) -> None:
+        """Report a process that runs and does nothing, with the stack if it can be had."""
+        abort(self.process)
+        self.process.kill()
+        lines = stack(self.output())
+        if not lines and self.file.python is not None:
+            # With a Python that prints its stack when it is aborted.
+            lines = stack(self._again("PYTHONFAULTHANDLER=1", SLOW_S))
+        cure = (
+            "the stack shows where it waits"
+            if lines
+            else "find out where it waits: py-spy dump, gdb -p, or SIGQUIT for Go"
+        )
+        detail = lines or tail(self.output())
+        self.find("error", code, f"it runs, but {what}", cure, detail, node, author_frame(lines))
+
+    def slow_imports(self, taken_s: float) -> tuple[str, ...]:
+        """Start it again, with a Python that prints the time of its imports; return the slowest.
+
+        *taken_s* is what the first start took.
+        """
+        spent_us: Counter[str] = Counter()
+
+        def count(stream: str, line: str) -> None:
+            found = _IMPORT_TIME.match(line)
+            if found is not None:
+                spent_us[found[3].partition(".")[0]] += int(found[1])
+
+        if self.file.python is not None:
+            self._again("PYTHONPROFILEIMPORTTIME=1", self.version_timeout_s, count)
+        slowest = [
+            f"import {name}: {us / 1e6:.1f} s" for name, us in spent_us.most_common(3) if us > _SHORT_US
+        ]
+        rest_s = taken_s - spent_us.total() / 1e6
+        if spent_us and rest_s > SLOW_S:
+            slowest.append(f"code outside of imports: {rest_s:.1f} s")
+        return tuple(slowest)
+
+    def _again(self, variable: str, patience_s: float, log: Log | None = None) -> list[str]:
+        """Start it with *variable* as well, wait for its version up to *patience_s*, and abort it.
+
+        Returns what it printed.
+        """
+        process = self._plugin(Reception(), more=variable, patience_s=patience_s, log=log)
+        try:
+            client = VMClient(process.start(), wait=process.wait)
+            try:
+                client.Version(Empty(), patience_s)
+            finally:
+                client.close()
+        except (HandshakeFailed, StartFailed, PluginGone, grpc.RpcError):
+            pass
+        finally:
+            abort(process)
+            process.kill()
+        return list(process.output)
