@@ -22,6 +22,9 @@ SERVED = "import sys\nsys.path[:0] = {paths!r}\n" + GOOD
 
 Plant = Callable[[Path], Path | None]
 
+# libc itself is a program as well.
+LIBRARY = next(Path("/usr/lib").glob("*-linux-*/libz.so.1")).read_bytes()
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -365,6 +368,7 @@ FAULTS = [
         ("cannot import name", "vm.py:1"),
         slow=True,
     ),
+    Fault("zero byte", source("import vmsdk\n\0"), "syntax-error", ("null bytes", "source/vm.py"), slow=True),
     Fault("syntax error", source("def f(:\n    pass\n"), "syntax-error", ("SyntaxError", "vm.py:1")),
     Fault("error at import", source("\n1 / 0\n"), "exception", ("ZeroDivisionError", "vm.py:2")),
     Fault(
@@ -412,6 +416,7 @@ FAULTS = [
         ("SIGSEGV", "line 6"),
     ),
     Fault("crash in its child", file("#!/bin/sh\nsh -c 'kill -SEGV $$'\nexit $?\n"), "exits", ("SIGSEGV",)),
+    Fault("a shared library", file(LIBRARY), "crash", ("SIGSEGV", "build a program")),
     Fault("killed", file("#!/bin/sh\nkill -9 $$\n"), "crash", ("SIGKILL", "memory")),
     Fault(
         "disk full",
@@ -433,6 +438,8 @@ FAULTS = [
         options=("--limit", "nofile=12"),
         slow=True,
     ),
+    Fault("no stack", lambda p: None, "memory", ("64 KiB of stack",), options=("--limit", "stack=65536")),
+    Fault("no files", lambda p: None, "file-size", ("0 KiB in a file",), options=("--limit", "fsize=0")),
     Fault(
         "address refused",
         own(announce="announce('127.0.0.1:1')"),

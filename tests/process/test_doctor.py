@@ -408,6 +408,24 @@ def test_a_source_that_the_user_cannot_read(plugins: Path, doctor: Any) -> None:
 
 
 @as_root
+@pytest.mark.parametrize(
+    ("before", "code", "words"),
+    [
+        (":", "no-loopback", "can't connect to itself"),
+        ("mount --bind {0} {0} && mount -o remount,bind,noexec {0}", "noexec", "the file system at {0} "),
+    ],
+)
+def test_a_machine_of_its_own(before: str, code: str, words: str, plugins: Path) -> None:
+    executable(plugins / str(VM), "#!/bin/sh\nexit 1\n")
+    command = f'{before.format(plugins)} && exec "$0" -m vmsdk doctor --json {plugins}'
+    unshare = ["unshare", "--net", "--mount", "sh", "-c"]
+    if subprocess.run([*unshare, before.format(plugins)], capture_output=True, check=False).returncode != 0:
+        pytest.skip("a container can't have namespaces of its own")
+    done = subprocess.run([*unshare, command, sys.executable], capture_output=True, check=False)
+    assert words.format(plugins) in Report(done.returncode, done.stdout.decode()).coded(code)
+
+
+@as_root
 def test_packages_that_the_user_cannot_read(plugins: Path, doctor: Any) -> None:
     _open(plugins)
     python = plugins.parent / "venv" / "bin" / "python"
@@ -520,6 +538,7 @@ def test_a_node_drops_the_last_extension(name: str, expected: str) -> None:
         ("IO error: lock /d/LOCK: Resource temporarily unavailable", "locked"),
         ("sqlite3.OperationalError: database is locked", "locked"),
         ("sh: 1: Cannot fork", "thread-limit"),
+        ("locale.Error: unsupported locale setting", "locale"),
         ("OSError: [Errno 27] File too large", "file-size"),
         ("terminate called after throwing an instance of 'std::bad_alloc'", "memory"),
         ("vmsdk: Python is no longer at /opt/x. Install vm again: vmsdk install", "vmsdk"),

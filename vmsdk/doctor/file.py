@@ -303,7 +303,8 @@ class PluginFile:
 
     def _noexec(self) -> Iterator[tuple[str, str, str]]:
         mount = self.path.resolve()
-        while not os.path.ismount(mount):
+        # A bind mount is not seen by its device.
+        while not os.path.ismount(mount) and os.statvfs(mount.parent).f_flag & getattr(os, "ST_NOEXEC", 0):
             mount = mount.parent
         yield (
             "noexec",

@@ -43,7 +43,7 @@ class Finding:
         lines = [
             paint(self.severity, f"{self.severity}[{self.code}]") + f": {_clean(self.what)}",
             f"  {paint('where', '-->')} {_clean(self.where)}",
-            *(f"   {paint('where', '|')} {_clean(each)}" for each in self.detail),
+            *(f"   {paint('where', '|')} {_clean(each)[:_LONGEST_LINE]}" for each in self.detail),
         ]
         for title, text in (("node", self.node), ("help", self.cure)):
             if text:
@@ -78,5 +78,4 @@ def worst(findings: Iterable[Finding]) -> Severity | None:
 
 def _clean(text: str) -> str:
     """Escape what a terminal would act on: the text may come from a plugin."""
-    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-    return shown if len(shown) <= _LONGEST_LINE * 4 else f"{shown[:_LONGEST_LINE]}…"
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

@@ -12,7 +12,7 @@ from typing import Literal
 
 _MACHINES = {3: "i386", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
 # Values of e_type.
-_OBJECT, _CORE = 1, 4
+_OBJECT, _SHARED, _CORE = 1, 3, 4
 _UNPACK = "unpack it, and put only the plugin's executable here"
 _REBUILD = "build the plugin for this machine"
 _ENCODING = "save it as UTF-8 without BOM"
@@ -96,6 +96,12 @@ def _elf_machine(head: bytes) -> str:
     number = int.from_bytes(head[18:20], order)
     name = _MACHINES.get(number, f"machine {number}")
     return "ppc64le" if name == "ppc64" and order == "little" else name
+
+
+def is_library(head: bytes) -> bool:
+    """Return whether an ELF file may be a shared library, or is a static program like one."""
+    kind = int.from_bytes(head[16:18], _order(head))
+    return head.startswith(b"\x7fELF") and kind == _SHARED and elf_interpreter(head) is None
 
 
 def elf_interpreter(head: bytes) -> str | None:

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import re
 import shutil
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,9 +27,11 @@ _MIN_FILES = 64
 _FILES = 256
 _MIN_FREE_BYTES = 16 * 1024**2
 _MIN_DATA_BYTES = 512 * 1024**2
+_MIN_STACK_BYTES = _MIN_FILE_BYTES = 1024**2
 _TEMPORARY = ("/tmp", "/var/tmp")
 _PROXIES = ("grpc_proxy", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 _UNLIMITED = -1
+_CONNECT_TIMEOUT_S = 2.0
 
 
 def description() -> dict[str, str]:
@@ -49,6 +52,7 @@ def findings(
 ) -> Iterator[Finding]:
     """Yield what may keep a plugin of *user* at *path* from running, with these *surroundings*."""
     yield from _limits(user, surroundings)
+    yield from _loopback()
     yield from _cgroup()
     yield from _temporary(user)
     yield from _disks([*map(Path, _TEMPORARY), *([] if path is None else [path])])
@@ -96,18 +100,19 @@ def _limits(user: User, surroundings: Surroundings) -> Iterator[Finding]:
             f" {_THREADS}",
             "raise the limit: LimitNPROC= in the node's unit, or ulimit -u",
         )
-    for name, number, unit in (
-        ("ulimit -d", resource.RLIMIT_DATA, "LimitDATA"),
-        ("ulimit -v", resource.RLIMIT_AS, "LimitAS"),
+    for name, number, unit, code, what, least in (
+        ("ulimit -d", resource.RLIMIT_DATA, "LimitDATA", "memory", "of memory", _MIN_DATA_BYTES),
+        ("ulimit -v", resource.RLIMIT_AS, "LimitAS", "memory", "of memory", _MIN_DATA_BYTES),
+        ("ulimit -s", resource.RLIMIT_STACK, "LimitSTACK", "memory", "of stack", _MIN_STACK_BYTES),
+        ("ulimit -f", resource.RLIMIT_FSIZE, "LimitFSIZE", "file-size", "in a file", _MIN_FILE_BYTES),
     ):
         size, _ = limits.get(number, resource.getrlimit(number))
-        if size != _UNLIMITED and size < _MIN_DATA_BYTES:
+        if size != _UNLIMITED and size < least:
             yield Finding(
                 "error",
-                "memory",
+                code,
                 name,
-                f"a plugin may have only {size // 2**20} MiB of memory; a Python VM needs"
-                f" {_MIN_DATA_BYTES // 2**20}",
+                f"a plugin may have only {size // 1024:,} KiB {what}; a Python VM needs {least // 1024:,}",
                 f"raise the limit: {unit}= in the node's unit, or {name}",
             )
 
@@ -152,6 +157,20 @@ def _cgroup() -> Iterator[Finding]:
                     "raise TasksMax= of the unit, or the container's limit of processes (--pids-limit)",
                 )
                 return
+
+
+def _loopback() -> Iterator[Finding]:
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), _CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        yield Finding(
+            "error",
+            "no-loopback",
+            "127.0.0.1",
+            f"this machine can't connect to itself, as plugins do with their node: {error.strerror or error}",
+            "ip link set lo up, and let the firewall pass what comes from lo",
+        )
 
 
 def _temporary(user: User) -> Iterator[Finding]:

@@ -86,13 +86,18 @@ class Start:
         self._played.timings_s["handshake"] = taken_s
         if taken_s > SLOW_S:
             late = taken_s > HANDSHAKE_TIMEOUT_S
+            cure = (
+                "complete the handshake first: do slow imports in Initialize, or use vmsdk install, whose"
+                " launcher imports the VM after the handshake"
+            )
+            if self._file.launcher is not None:
+                cure = "look for a busy machine or a slow disk: vmsdk itself takes that long"
             self._trial.find(
                 "error" if late else "warning",
                 "slow-start",
                 f"the handshake came {taken_s:.1f} s after the start; a node waits for"
                 f" {HANDSHAKE_TIMEOUT_S:.0f} s",
-                "complete the handshake first: do slow imports in Initialize, or use vmsdk install, whose"
-                " launcher imports the VM after the handshake",
+                cure,
                 self._trial.slow_imports(taken_s),
                 NOT_FOUND if late else "nothing, as long as the machine is not busy",
             )
@@ -156,7 +161,8 @@ class Start:
                 "error",
                 "address-refused",
                 f"it announces {address!r}, where nothing listens",
-                'listen on "127.0.0.1:0", and announce 127.0.0.1 and the port that the system chose',
+                'listen on "127.0.0.1:0", and announce 127.0.0.1 and the port that the system chose, as in'
+                " 127.0.0.1:4000",
                 tail(self._trial.output()),
                 "its start hangs: its calls wait for the plugin forever",
             )

@@ -35,8 +35,8 @@ _PACKAGES = {
     "zmq": "pyzmq",
 }
 _COMMAND = (
-    "its script can't run {name}: a plugin has no PATH",
-    "write the absolute path of {name}, and check that it exists and its permissions",
+    "its script can't run {name}",
+    "write its absolute path, as a plugin has no PATH, and check that it exists and may be executed",
 )
 
 
@@ -236,6 +236,12 @@ _SYMPTOMS = tuple(
             "name the encoding when opening files, or start Python with -X utf8",
         ),
         Symptom(
+            "locale",
+            r"unsupported locale setting",
+            f"it wants a locale that this machine does not have; {_VARIABLES}, so no LANG",
+            "set no locale, or install it: apt install locales, locale-gen",
+        ),
+        Symptom(
             "proxy",
             r"HTTP proxy|[Pp]roxy (?:CONNECT|connect|returned|server)|via proxy",
             "a proxy keeps it from the node's address, which is 127.0.0.1",
@@ -369,7 +375,7 @@ def author_frame(lines: Sequence[str]) -> str:
     """Return the first frame of a stack (newest first) that is the author's, as `file:line`."""
     found = (_FRAME.search(line) for line in lines)
     return next(
-        (f"{each['file']}:{each['line']}" for each in found if each and not _is_foreign(each["file"])), ""
+        (f"{each['file']}:{each['line']}" for each in found if each and not is_foreign(each["file"])), ""
     )
 
 
@@ -380,12 +386,13 @@ def _place(lines: Sequence[str]) -> tuple[str, str]:
         if "Traceback (most recent call last)" in line:
             place = source = ""
         frame = _FRAME.search(line)
-        if frame is not None and (not place or not _is_foreign(frame["file"])):
+        if frame is not None and (not place or not is_foreign(frame["file"])):
             place = f"{frame['file']}:{frame['line']}"
             following = lines[index + 1] if index + 1 < len(lines) else ""
             source = "" if _FRAME.search(following) or _MESSAGE.match(following) else following.strip()
     return place, source
 
 
-def _is_foreign(file: str) -> bool:
+def is_foreign(file: str) -> bool:
+    """Return whether the file is not the author's, but of Python or of a package."""
     return any(each in file for each in _FOREIGN) or file.startswith(sys.base_prefix + "/lib/python")

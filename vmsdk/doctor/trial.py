@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
+from vmsdk.doctor import format as formats
 from vmsdk.doctor.announcement import Reception, abort
 from vmsdk.doctor.file import PluginFile
 from vmsdk.doctor.finding import Finding, Severity
-from vmsdk.doctor.symptom import Diagnosis, author_frame, diagnose, stack, tail
+from vmsdk.doctor.symptom import Diagnosis, author_frame, diagnose, is_foreign, stack, tail
 from vmsdk.host.client import VMClient
 from vmsdk.host.errors import HandshakeFailed, PluginGone, StartFailed, ending
 from vmsdk.host.plugin import HANDSHAKE_TIMEOUT_S, Log, PluginProcess
@@ -31,6 +32,7 @@ _IMPORT_TIME = re.compile(r"^import time:\s*(\d+) \|\s*(\d+) \| *(\S+)$")
 _SHELL_STATUSES = {126: "a command in it can't be executed", 127: "a command in it is not found"}
 _EXHAUSTED = ("thread-limit", "memory", "too-many-files", "disk-full")
 _CONTENTS = ("missing-module", "no-vmsdk", "import-error")
+_IN_SOURCE = ("syntax-error", "exception")
 _ENDINGS = {
     "SIGKILL": (
         "the system or a user killed it, perhaps for lack of memory: look into dmesg for the OOM killer"
@@ -124,6 +126,9 @@ class Trial:
         found = diagnose([*self.output(), *more], self.file.python)
         if found is not None and self.file.is_bundle and found.code in _CONTENTS:
             return found._replace(cure="build the bundle again, and name the package: --with PACKAGE")
+        source = self.file.source
+        if found is not None and found.code in _IN_SOURCE and source and is_foreign(found.place):
+            return found._replace(place=str(source.file), shown=())
         return found
 
     def explain(self, code: str, what: str, node: str, *more: str, cure: str = "") -> None:
@@ -150,6 +155,8 @@ class Trial:
                     else "it printed no stack: run it under a debugger, or Python with -X faulthandler"
                 ),
             )
+            if how == "SIGSEGV" and not lines and formats.is_library(self.file.head):
+                cure = "if it is a shared library (go build -buildmode=c-shared), build a program instead"
             if found is not None and found.code in _EXHAUSTED:
                 cure = f"{found.what}: {found.cure}"
             what = f"it is killed by {how} {when}"
