@@ -13,7 +13,10 @@ JOBS ?= 2
 ARGS ?=
 
 BIN := $(VENV)/bin
-PYTEST = $(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist loadfile
+PYTEST = $(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist $(DIST)
+# By files, so that a file's fixtures are made once. The long tests are handed out one by one.
+DIST = loadfile
+test-slow test-nodes: DIST = worksteal
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 NODE_TESTS := tests/interop tests/network
 SOURCES := vmsdk examples benchmarks tests proto docs

@@ -20,7 +20,7 @@ from vmsdk.host.node import Host
 
 from .garbage import extreme, requests
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 # None of these statuses means that the plugin has failed.
 RESPONSES = {
     grpc.StatusCode.OK,

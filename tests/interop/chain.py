@@ -16,8 +16,15 @@ class Chain:
 
     def __init__(self, host: GoHost, plugin: Path, config: bytes = b"") -> None:
         self.host = host
-        self.genesis = host.run(plugin, GENESIS, config)
+        self.last = host.run(plugin, GENESIS, config)
         self.handlers: Handlers = host.create_handlers()
+
+    def reset(self) -> None:
+        """Forget everything but the accepted blocks, for the next test."""
+        self.ask("forget")
+        self.host.configure_sender()
+        self.last = self.host.last_accepted()
+        self.host.set_preference(self.last.id)
 
     def ask(self, method: str, **params: Any) -> Any:
         """Calls a method of the VM's service."""

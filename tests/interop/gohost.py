@@ -23,7 +23,7 @@ from .nodes import NODES, Node
 from .processes import OtherProcess, overloaded
 
 CALL_TIMEOUT_S = 60.0
-EVENT_TIMEOUT_S = 10.0
+EVENT_TIMEOUT_S = 30.0
 LOG_TAIL_LINES = 40
 
 # The node gives a plugin 5 s. Where a machine has more to do than it can, that is no fault of the

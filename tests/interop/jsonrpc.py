@@ -8,6 +8,8 @@ import httpx
 
 from .gohost import Handlers
 
+TIMEOUT_S = 30.0
+
 
 class JSONRPCError(Exception):
     """The chain answered with an error."""
@@ -25,7 +27,7 @@ def request(method: str, params: dict[str, Any] | None = None) -> dict[str, Any]
 
 def call(handlers: Handlers, method: str, prefix: str = "", /, **params: Any) -> Any:
     """The result of a call; `JSONRPCError` if it has none."""
-    response = httpx.post(handlers.url(prefix), json=request(method, params))
+    response = httpx.post(handlers.url(prefix), json=request(method, params), timeout=TIMEOUT_S)
     response.raise_for_status()
     answer = response.json()
     if answer.get("error"):

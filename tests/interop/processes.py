@@ -10,7 +10,7 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class OtherProcess:

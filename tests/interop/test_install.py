@@ -15,7 +15,8 @@ from .jsonrpc import call
 from .nodes import NEWEST, NODES
 from .pyplugin import REPOSITORY
 
-START_LIMIT_MS = 1000
+SLOW_MS = 300
+"""What the host takes to report its version if its file's name ends in -slow."""
 ATTEMPTS = 3
 
 
@@ -45,24 +46,12 @@ def test_a_vm_installed_once_runs_on_every_node(plugin: Path) -> None:
             host.shutdown()
 
 
-def test_asking_a_slow_node_leaves_the_start_under_a_second(plugin: Path, tmp_path: Path) -> None:
-    took_ms = []
-    for attempt in range(ATTEMPTS):
-        # Another file each time: what a node has said once is not asked again.
-        slow = tmp_path / f"{attempt}-slow"
-        shutil.copy(build("host", NODES["43"]), slow)
-        with GoHost("43", slow) as host:
-            found = host.call("launch", plugin=str(plugin), count=1)
-            took_ms += found["initialized"]
-    assert min(took_ms) > 300, "the slow node was not asked"
-    assert min(took_ms) < START_LIMIT_MS
-
-
-def test_what_a_node_has_said_is_not_asked_again(plugin: Path, tmp_path: Path) -> None:
+def test_a_slow_node_is_asked_once(plugin: Path, tmp_path: Path) -> None:
+    # Another file than the tests before had: what a node has said once is not asked again.
     slow = tmp_path / "node-slow"
     shutil.copy(build("host", NEWEST), slow)
     with GoHost(NEWEST, slow) as host:
         first, *later = host.call("launch", plugin=str(plugin), count=1 + ATTEMPTS)["handshake"]
-    assert first > 300
+    assert first > SLOW_MS
     # The first start includes the wait for the node's response.
     assert min(later) < first

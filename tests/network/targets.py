@@ -22,7 +22,7 @@ BROKEN = f"{_HERE / 'vms' / 'broken_import.py'}:BrokenVM"
 ARCHIVE = f"{_HERE / 'vms' / 'archive.py'}:ArchiveVM"
 SHORT = _HERE.parent / "process" / "plugins" / "short.py"
 WAITING = f"{_HERE / 'vms' / 'waiting.py'}:WaitingVM"
-LOG_TIMEOUT_S = 20.0
+LOG_TIMEOUT_S = 60.0
 LOG_POLL_S = 0.02
 
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from vmsdk.network import LocalNetwork, NodeBinary
 
 from .targets import TIMESTAMP, last_block, propose
@@ -34,12 +32,21 @@ def propose_at_each(network: LocalNetwork) -> None:
         assert len(tips) == 1
 
 
-@pytest.mark.parametrize("count", [3, 5])
-def test_the_first_node_is_killed_and_comes_back(
-    node: NodeBinary, make_network: MakeNetwork, count: int
+def test_the_first_of_three_nodes_is_killed_and_comes_back(
+    node: NodeBinary, make_network: MakeNetwork
 ) -> None:
-    network = make_network(TIMESTAMP, node=node.path, nodes=count)
+    kill_the_first_and_restart_all(make_network(TIMESTAMP, node=node.path, nodes=3))
+
+
+def test_the_first_of_five_nodes_is_killed_and_comes_back(
+    any_node: NodeBinary, make_network: MakeNetwork
+) -> None:
+    kill_the_first_and_restart_all(make_network(TIMESTAMP, node=any_node.path, nodes=5))
+
+
+def kill_the_first_and_restart_all(network: LocalNetwork) -> None:
     network.start()
+    count = len(network.nodes)
     assert_full_mesh(network)
     propose_at_each(network)
 

@@ -1,10 +1,13 @@
 """A new plugin is rolled out over five validators, one at a time, while transfers go on: the recipe
 of docs/upgrades.md.
+
+    VMSDK_TRANSFERS=200 python -m pytest tests/network/test_rollout.py
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,8 +29,8 @@ HERE = Path(__file__).resolve().parent
 EXAMPLE = HERE.parents[1] / "examples" / "tokens"
 VERSIONS = HERE / "vms" / "rollout.py"
 RECIPIENT = bytes(19) + b"\1"
-TRANSFERS = 200
-BURST = 40
+TRANSFERS = int(os.environ.get("VMSDK_TRANSFERS", "50"))
+BURST = TRANSFERS // 5
 FEE = 10
 BALANCE = 1_000_000
 TIMEOUT_S = 120.0

@@ -31,7 +31,7 @@ MODULES = (
     "logging to stdout",
 )
 # Only a failing test waits that long.
-END_S = 10.0
+END_S = 60.0
 ENDED = "the node shut the chain down"
 KILLED = "subprocess was killed"
 

@@ -21,7 +21,7 @@ from vmsdk.network import LocalNetwork, NewChain, NodeBinary
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tokens"
 TARGET = f"{EXAMPLE / 'tokensvm.py'}:TokensVM"
-TRANSFERS = int(os.environ.get("VMSDK_TRANSFERS", "600"))
+TRANSFERS = int(os.environ.get("VMSDK_TRANSFERS", "300"))
 SENDERS = 6
 BURST = 50
 AMOUNT = 3

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import psutil
 from typing_extensions import Self
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 TIMESTAMP_VM = Path(__file__).resolve().parents[2] / "examples" / "timestamp" / "timestampvm.py"
 
 

@@ -554,7 +554,7 @@ FAULTS = [
         slow=True,
         patience=(("patience_s", 0.5),),
     ),
-    Fault("shakes hands late", own(before="time.sleep(6)"), "slow-start", ("6.", "waits for 5 s"), slow=True),
+    Fault("shakes hands late", own(before="time.sleep(6)"), "slow-start", ("waits for 5 s",), slow=True),
     Fault(
         "ignores SIGTERM",
         own(before="signal.signal(signal.SIGTERM, signal.SIG_IGN)"),

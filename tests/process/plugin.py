@@ -15,7 +15,7 @@ from vmsdk.protocol import DEFAULT_PROTOCOL
 PLUGINS = Path(__file__).parent / "plugins"
 ROOT = Path(__file__).parents[2]
 # Only a failing test waits that long.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def lively(**orders: Any) -> list[str]:
@@ -84,10 +84,9 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def gone_after_s(pid: int, limit_s: float) -> float:
-    """How long the process went on, in seconds; fails when that is more than *limit_s*."""
-    begun = time.monotonic()
+def await_end(pid: int) -> None:
+    """Wait until the process has ended."""
+    deadline_s = time.monotonic() + PATIENCE_S
     while alive(pid):
-        assert time.monotonic() - begun < limit_s, f"process {pid} still runs after {limit_s} s"
+        assert time.monotonic() < deadline_s, f"process {pid} still runs"
         threading.Event().wait(0.02)
-    return time.monotonic() - begun

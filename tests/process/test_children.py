@@ -21,7 +21,7 @@ from vmsdk.install import install
 from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.target import find
 
-from .plugin import PATIENCE_S, ROOT, Lines, gone_after_s
+from .plugin import PATIENCE_S, ROOT, Lines, await_end
 
 pytestmark = pytest.mark.slow
 
@@ -124,7 +124,7 @@ def test_a_pool_of_processes_computes_and_ends_with_the_chain(start: Any, method
         assert host.process.pid not in workers
     assert host.process.exit_code == 0
     for pid in workers:
-        gone_after_s(pid, 5.0)
+        await_end(pid)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -133,7 +133,7 @@ def test_workers_end_with_a_plugin_that_is_killed(start: Any, method: str) -> No
         workers = {pid for pid, _ in host.chain.health()["health"]["squares"]}
         host.kill()
         for pid in workers:
-            gone_after_s(pid, 5.0)
+            await_end(pid)
 
 
 def test_a_forked_pool_is_terminated_in_time(start: Any) -> None:
@@ -146,7 +146,7 @@ def test_a_signal_for_a_child_does_not_reach_the_plugin(start: Any) -> None:
     with start(SOURCE, b"fork") as host:
         pid, _ = host.chain.health()["health"]["squares"][0]
         os.kill(pid, signal.SIGTERM)
-        gone_after_s(pid, 5.0)
+        await_end(pid)
         assert host.chain.version() == "1.0.0"
     assert not [line for line in host.process.output if "ignoring signal" in line]
 

@@ -27,7 +27,7 @@ from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.state import State
 
 PLUGINS = Path(__file__).parent / "plugins"
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 def host(version: int = 45, *manners: str, script: str = "bare_vm.py", **fields: Any) -> Host:

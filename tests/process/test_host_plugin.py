@@ -21,7 +21,7 @@ from vmsdk.host.errors import EndedBeforeHandshake, HandshakeFailed, ProtocolMis
 from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, PluginProcess
 
 PLUGINS = Path(__file__).parent / "plugins"
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 def command(script: str, *arguments: str) -> list[str]:
@@ -65,7 +65,7 @@ def await_end_of(pid: int) -> None:
 def test_a_plugin_is_given_what_a_node_gives_it() -> None:
     lines = Lines()
     nodes = {"GRPC_VERBOSITY": "error", "GODEBUG": "x=1", "PATH": "/bin", "LANG": "C", "MY_GRPC_X": "1"}
-    process = PluginProcess(command("surroundings.py"), log=lines, handshake_timeout_s=1, environment=nodes)
+    process = PluginProcess(command("surroundings.py"), log=lines, patient=False, environment=nodes)
     told = surroundings(process, lines)
     environment = told["environment"]
     assert isinstance(environment, dict)
@@ -84,7 +84,7 @@ def test_no_signal_is_ignored_at_the_plugins_start() -> None:
     lines = Lines()
     script = 'while read -r line; do case $line in SigIgn*) echo "$line";; esac; done < /proc/self/status'
     with pytest.raises(HandshakeFailed):
-        PluginProcess(["/bin/sh", "-c", script], log=lines, handshake_timeout_s=0.5).start()
+        PluginProcess(["/bin/sh", "-c", script], log=lines, patient=False).start()
     # Not so signals 32 and 33: glibc's own, which nobody can send, and which its posix_spawn
     # ignores for good (GNU make uses that, and we are its children's children).
     plugin_ignores = int(lines.next()[1].split()[1], 16)
@@ -107,7 +107,7 @@ def test_a_plugin_is_an_executable_path_and_nothing_else(tmp_path: Path) -> None
     plugin.chmod(0o700)
     lines = Lines()
     with pytest.raises(HandshakeFailed):
-        PluginProcess(plugin, log=lines, handshake_timeout_s=0.5).start()
+        PluginProcess(plugin, log=lines, patient=False).start()
     assert lines.next() == ("stdout", str([str(plugin)]))
 
 
@@ -120,7 +120,7 @@ def test_edge_3_at_the_handshake_the_plugin_takes_connections() -> None:
         assert client.Version(Empty(), timeout=DEADLINE_S).version == "bare/1.0.0"
         client.close()
         assert process.handshake_s is not None
-        assert 0 < process.handshake_s < HANDSHAKE_TIMEOUT_S
+        assert process.handshake_s > 0
 
 
 def test_edge_4_a_mismatch_is_reported_with_both_versions_and_the_plugin_ends() -> None:
@@ -153,11 +153,11 @@ def test_edge_6_a_plugin_that_never_announces_itself_is_stopped_at_the_timeout()
 
 
 def test_edge_7_a_crash_is_noticed_only_at_the_timeout_and_its_last_words_are_kept() -> None:
-    process = PluginProcess(command("crashes.py"), handshake_timeout_s=1)
+    process = PluginProcess(command("crashes.py"), handshake_timeout_s=3)
     began = time.monotonic()
     with pytest.raises(EndedBeforeHandshake) as caught:
         process.start()
-    assert time.monotonic() - began >= 1
+    assert time.monotonic() - began >= 3
     assert str(caught.value) == (
         "handshake failed: vm process not found: the plugin process ended (exit status 1); "
         "the plugin's last lines:\n  genesis of a failure"
@@ -273,7 +273,7 @@ def test_both_streams_are_shown_by_lines() -> None:
     process = PluginProcess(
         command("chatty.py"),
         log=lambda stream, line: lines.append((stream, line)),
-        handshake_timeout_s=1,
+        patient=False,
     )
     with pytest.raises(HandshakeFailed):
         process.start()
@@ -288,7 +288,7 @@ def test_a_log_that_fails_does_not_block_the_plugin() -> None:
     def broken(stream: str, line: str) -> None:
         raise ValueError("no room")
 
-    process = PluginProcess(command("chatty.py"), log=broken, handshake_timeout_s=1)
+    process = PluginProcess(command("chatty.py"), log=broken, patient=False)
     with pytest.raises(HandshakeFailed):
         process.start()
     assert process.exit_code == 3
@@ -296,7 +296,7 @@ def test_a_log_that_fails_does_not_block_the_plugin() -> None:
 
 def test_a_grandchild_that_holds_the_streams_does_not_hold_the_host() -> None:
     lines = Lines()
-    process = PluginProcess(command("parent.py"), log=lines, handshake_timeout_s=1)
+    process = PluginProcess(command("parent.py"), log=lines, patient=False)
     with pytest.raises(HandshakeFailed):
         process.start()
     assert process.exit_code == 0

@@ -22,7 +22,7 @@ from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.target import TargetError
 
 from .installed import TIMESTAMP, Environment
-from .plugin import PATIENCE_S, ROOT, Lines, alive, gone_after_s
+from .plugin import PATIENCE_S, ROOT, Lines, alive, await_end
 
 # A VM that derives from the example, for tests to add to.
 HEAD = """
@@ -238,7 +238,7 @@ def test_code_that_fails_on_the_node_is_the_nodes_error_and_one_traceback_in_the
             host.chain.initialize()
         assert host.process.alive
         assert host.process.send_signal(signal.SIGTERM)  # without a Shutdown
-        assert host.process.wait(5) == 0
+        assert host.process.wait(PATIENCE_S) == 0
     finally:
         assert host.stop() == 0
     assert message in str(initialize.value)
@@ -276,7 +276,7 @@ def test_an_import_that_hangs_does_not_outlive_the_node(
     assert alive(pid)
     os.kill(node.pid, signal.SIGKILL)
     node.wait(PATIENCE_S)
-    gone_after_s(pid, 5.0)
+    await_end(pid)
     node.stdin.close()
     node.stdout.close()
 

@@ -21,7 +21,7 @@ from vmsdk.host.node import Host
 from vmsdk.host.plugin import ENGINE_ADDRESS_KEY, PluginProcess
 from vmsdk.protocol import RANGE
 
-from .plugin import PATIENCE_S, PLUGINS, Lines, alive, gone_after_s, lively
+from .plugin import PATIENCE_S, PLUGINS, Lines, alive, await_end, lively
 
 
 def run_by_hand(**environment: str) -> subprocess.CompletedProcess[str]:
@@ -157,7 +157,7 @@ def test_edge_10_sigterm_after_shutdown_ends_it_with_0_and_sigint_does_not(
         lines.wait_for("ignoring signal: interrupt")
         assert process.alive
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 0
+        assert process.wait(PATIENCE_S) == 0
         channel.close()
     lines.wait_for("runtime engine: received shutdown signal: terminated")
     lines.wait_for("vm server: graceful termination success")
@@ -178,7 +178,7 @@ def test_calls_in_flight_end_before_the_process_does(lines: Lines, tmp_path: Pat
         gate.touch()
         assert call.result(PATIENCE_S).height == 0
         shutdown.result(PATIENCE_S)
-        assert host.process.wait(5) == 0
+        assert host.process.wait(PATIENCE_S) == 0
 
 
 def test_edge_13_the_registration_launch_is_a_clean_life(lines: Lines) -> None:
@@ -195,7 +195,7 @@ def test_edge_26_a_vm_that_raises_in_initialize_leaves_its_error_and_one_traceba
         host.chain.initialize()
     assert host.process.alive
     assert host.process.send_signal(signal.SIGTERM)  # without a Shutdown
-    assert host.process.wait(5) == 0
+    assert host.process.wait(PATIENCE_S) == 0
     host.stop()
     assert lines.text.count("Traceback (most recent call last)") == 1
 
@@ -250,7 +250,7 @@ def test_edge_18_a_vm_that_writes_after_the_nodes_servers_stopped_still_exits(li
     host.services.stop_servers()
     shutdown = host.client.Shutdown.start(Empty())
     terminate(host, lines)
-    assert host.process.wait(5) == 0
+    assert host.process.wait(PATIENCE_S) == 0
     shutdown.cancel()
     host.kill()
 
@@ -261,7 +261,7 @@ def test_edge_11_a_shutdown_that_hangs_does_not_outlive_sigterm(lines: Lines) ->
     host.chain.initialize()
     shutdown = host.client.Shutdown.start(Empty())
     terminate(host, lines)
-    assert host.process.wait(5) is not None
+    assert host.process.wait(PATIENCE_S) is not None
     shutdown.cancel()
     host.kill()
 
@@ -291,7 +291,7 @@ def test_edge_12_a_node_that_is_killed_leaves_no_orphan(tmp_path: Path, orders: 
     assert alive(pid)
     os.kill(node.pid, signal.SIGKILL)
     node.wait(PATIENCE_S)
-    gone_after_s(pid, 5.0)
+    await_end(pid)
     # Its own shutdown was called first.
     assert told.read_text(encoding="utf-8") == "shut down"
     node.stdin.close()

@@ -13,7 +13,7 @@ import pytest
 
 from vmsdk.host.node import Host
 
-from .plugin import PATIENCE_S, PLUGINS, gone_after_s, lively
+from .plugin import PATIENCE_S, PLUGINS, await_end, lively
 from .test_life import NODE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Unix sockets for gRPC")
@@ -169,5 +169,5 @@ def test_a_plugin_whose_node_is_killed_leaves_no_sockets(hang_at_shutdown: bool)
         pid = int(node.stdout.readline())
         assert len(list(Path("/tmp").glob(f"vmsdk-plugin-{pid}-*"))) == 1
         node.send_signal(signal.SIGKILL)
-        gone_after_s(pid, 5.0)
+        await_end(pid)
         assert list(Path("/tmp").glob(f"vmsdk-plugin-{pid}-*")) == []

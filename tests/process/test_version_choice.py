@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,33 +119,6 @@ def test_a_node_whose_file_was_replaced_while_it_runs_is_asked_itself(
     upgrading.start()
     assert is_taken(node, wrapper, protocol=43, log=lines)
     upgrading.join()
-
-
-def test_a_node_that_takes_300_ms_to_report_its_version_delays_the_start_by_no_more(
-    launcher: Path, tmp_path: Path, lines: Lines
-) -> None:
-    tries = []
-    for _ in range(8):
-        prompt = FakeNode(tmp_path / "prompt" / "metalgo", answer(45))
-        prompt_s = initialized_after_s(started_by(prompt, launcher, protocol=45, log=lines))
-        slow = FakeNode(tmp_path / "slow" / "metalgo", answer(45), delay_ms=300)
-        slow_s = initialized_after_s(started_by(slow, launcher, protocol=45, log=lines))
-        # Twice, since nothing else on the machine stands still.
-        if slow_s < 2 * (prompt_s + 0.3):
-            return
-        tries.append((prompt_s, slow_s))
-    pytest.fail(f"seconds without and with the delay: {tries}")
-
-
-def initialized_after_s(host: Host) -> float:
-    """How long it takes from the exec until the VM has answered Initialize."""
-    begun_s = time.perf_counter()
-    try:
-        host.connect()
-        host.chain.initialize()
-        return time.perf_counter() - begun_s
-    finally:
-        host.stop()
 
 
 # Asked once ---------------------------------------------------------------------------------------

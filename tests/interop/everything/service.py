@@ -78,6 +78,14 @@ class Service:
                 "lookup_during_initialize": self._vm.lookup_during_initialize,
             }
 
+    def forget(self) -> bool:
+        """Forget what the engine and peers did."""
+        with self._vm.ctx.lock, self._vm.received_more:
+            self._vm.received.clear()
+            self._vm.verifications.clear()
+            self._vm.rejected.clear()
+        return True
+
     def set_builds_fail(self, fail: bool) -> bool:
         with self._vm.ctx.lock:
             self._vm.builds_fail = fail

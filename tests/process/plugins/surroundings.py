@@ -8,8 +8,6 @@ import contextlib
 import ctypes
 import json
 import os
-import signal
-import sys
 from pathlib import Path
 
 
@@ -40,5 +38,3 @@ print(
         }
     )
 )
-sys.stdout.flush()
-signal.pause()

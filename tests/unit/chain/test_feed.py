@@ -16,7 +16,7 @@ from vmsdk.chain import feed as feed_module
 from vmsdk.chain.feed import Feed
 from vmsdk.errors import NotFound
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pytest
 
 from vmsdk.network.process import Process, end_processes_in
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 # A node with a plugin: both run until they are killed, and tell when they are there.
 PARENT = """

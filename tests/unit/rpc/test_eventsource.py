@@ -30,7 +30,7 @@ from vmsdk.vm import ChainVM
 
 ONE = ID(bytes([1]) * 32)
 # Long enough for any machine; only a failing test waits that long.
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 LITTLE_S = 0.001
 LATER_S = UNHEARD_S + LITTLE_S
 

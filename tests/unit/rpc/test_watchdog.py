@@ -13,7 +13,7 @@ import pytest
 
 from vmsdk.rpc.watchdog import PATIENCE_S, PATIENCE_VARIABLE, REMINDER, Watchdog, lock_holder
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 class Clock:

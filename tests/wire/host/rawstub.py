@@ -9,7 +9,7 @@ import pytest
 
 from vmsdk._pb._service import Service
 
-DEADLINE_S = 10
+DEADLINE_S = 60
 
 
 class RawStub:

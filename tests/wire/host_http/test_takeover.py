@@ -71,7 +71,7 @@ def client(front: HTTPFront, request: bytes = UPGRADE) -> Iterator[socket.socket
 
 def eventually(condition: Callable[[], bool]) -> None:
     """Wait until *condition* holds, or fail after 20 s."""
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + 60
     poll = threading.Event()
     while not condition():
         assert time.monotonic() < deadline_s, "it never came to be"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests import transport
-from tests.wire.http.node import Caller
+from tests.wire.http.node import DEADLINE_S, Caller
 from vmsdk.host.http import HTTPFront
 from vmsdk.ids import ID, NodeID
 from vmsdk.protocol import NEWEST, protocol
@@ -84,5 +84,5 @@ def serve(caplog: pytest.LogCaptureFixture) -> Iterator[Serve]:
     gc.collect()
     left = {thread for thread in threading.enumerate() if thread not in before and "AnyIO" not in thread.name}
     for thread in left:
-        thread.join(5)
+        thread.join(DEADLINE_S)
     assert not [thread for thread in left if thread.is_alive()]

@@ -23,7 +23,7 @@ from vmsdk._pb.net.conn.conn_grpc import Conn
 from vmsdk.rpc.listener import SERVER_OPTIONS
 from vmsdk.services.channel import connect
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 PATH = "/ext/bc/2Z/x"
 
 

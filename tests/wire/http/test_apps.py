@@ -23,7 +23,7 @@ from tests.wire.http.apps import answering
 from tests.wire.http.conftest import CHAIN, Serve, Served
 from vmsdk.http import JSONRPC, subpaths
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 VERSIONS = [39, 41, 43, 45]
 HTTP2_BY_PATH = [43, 45]
 

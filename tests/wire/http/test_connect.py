@@ -24,7 +24,7 @@ from connectrpc.errors import ConnectError
 from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.server import ConnectASGIApplication, Endpoint
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 ROUTES = [(41, "chain-id"), (43, "avalanche-api-route"), (45, "avalanche-api-route")]
 
 

@@ -22,7 +22,7 @@ from vmsdk.errors import NotFound
 from vmsdk.http import JSONRPC, Connection, JSONRPCError, Subscription, Subscriptions, subpaths
 from vmsdk.http import connection as connection_module
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 VERSIONS = [39, 41, 43, 45]
 
 

@@ -24,7 +24,7 @@ from tests.wire.http.conftest import Serve, Served
 from vmsdk.http import WSGI, subpaths
 from vmsdk.rpc.http import websocket as websocket_module
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 VERSIONS = [39, 41, 43, 45]
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 

@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 from xsvm.ping import MESSAGES, PingApplication
 
 ROUTE = "avalanche-api-route"
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 @pytest.mark.parametrize("version", [43, 45])

@@ -23,7 +23,7 @@ from vmsdk.rpc.session import Session
 from vmsdk.state import State
 from vmsdk.vm import ChainVM
 
-CALL_TIMEOUT_S = PATIENCE_S = 10.0
+CALL_TIMEOUT_S = PATIENCE_S = 60.0
 
 
 class Served:

@@ -26,7 +26,7 @@ from .conftest import Served
 from .plainvm import PlainBlock, PlainVM, encode
 
 # Only a failing test waits that long.
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 # How long a test waits to see that nothing comes.
 QUIET_S = 0.01
 LIVES = 3

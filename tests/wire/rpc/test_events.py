@@ -18,7 +18,7 @@ from vmsdk.statesync import StateSyncMode
 from .conftest import Serve, Served, refused
 from .plainvm import PlainVM
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 # How long a test waits to see that nothing comes.
 QUIET_S = 0.2
 

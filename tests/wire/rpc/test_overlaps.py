@@ -16,7 +16,7 @@ from vmsdk.state import State
 from .conftest import Serve, Served, refused
 from .plainvm import PlainBlock, PlainVM
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class Gate:

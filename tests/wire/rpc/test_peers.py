@@ -20,7 +20,7 @@ from .conftest import Serve, Served, refused
 from .plainvm import PlainVM
 
 PEER = NodeID(bytes([7]) * 20)
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 MESSAGES: dict[str, tuple[str, Any]] = {
     "connected": ("Connected", pb.ConnectedRequest(node_id=PEER, name="avalanchego", major=1, minor=14)),

@@ -20,7 +20,7 @@ from vmsdk.rpc.listener import PublicServer, Server
 from vmsdk.rpc.monitoring import HealthService
 from vmsdk.rpc.pollserver import PollServer
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 MIB = 1 << 20
 
 Behaviour = Callable[[bytes, Any], bytes]

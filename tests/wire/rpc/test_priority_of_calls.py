@@ -14,7 +14,7 @@ from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.ids import NodeID
 
 PEER = NodeID(bytes([7]) * 20)
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 def test_a_call_of_the_engine_is_announced_before_it_begins(

@@ -16,7 +16,7 @@ from vmsdk._pb._service import Method
 Behaviour: TypeAlias = "Callable[[Any, grpc.ServicerContext], Any]"
 Script: TypeAlias = "Mapping[Method[Any, Any], Behaviour]"
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1))
 
 

@@ -13,7 +13,7 @@ import pytest
 from vmsdk.rpc.http.loopthread import LoopBlocked, LoopThread
 from vmsdk.rpc.priority import SWITCH_INTERVAL_S, EnginePriority, HTTPWork
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from vmsdk.rpc.http.capacity import Full
 from vmsdk.rpc.http.pool import Pool
 from vmsdk.rpc.priority import EnginePriority
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 def with_pool(use: Callable[[Pool], Awaitable[Any]], clock: Callable[[], float] = time.monotonic) -> Any:
