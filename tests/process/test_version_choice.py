@@ -24,9 +24,21 @@ from .plugin import PATIENCE_S, ROOT, Lines, alive
 pytestmark = [needs_compiler, pytest.mark.slow]
 
 
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Environment, Path]:
+    """The timestamp example, installed once."""
+    folder = tmp_path_factory.mktemp("installed")
+    environment, plugins = Environment(folder / "venv"), folder / "plugins"
+    plugins.mkdir()
+    return environment, environment.install(TIMESTAMP, plugins)
+
+
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    return Environment(tmp_path / "venv")
+def environment(installed: tuple[Environment, Path]) -> Environment:
+    """An environment where nothing is noted yet."""
+    environment, _ = installed
+    shutil.rmtree(environment.answers.parent, ignore_errors=True)
+    return environment
 
 
 @pytest.fixture
@@ -37,8 +49,8 @@ def plugins(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def launcher(environment: Environment, plugins: Path) -> Path:
-    return environment.install(TIMESTAMP, plugins)
+def launcher(environment: Environment, installed: tuple[Environment, Path]) -> Path:
+    return installed[1]
 
 
 @pytest.fixture
