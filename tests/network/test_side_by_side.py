@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +19,29 @@ from .targets import CHATTY, TIMESTAMP, data_of, last_block, lines_until, propos
 MakeNetwork = Callable[..., LocalNetwork]
 
 
+@pytest.fixture(scope="module")
+def shared(any_node: NodeBinary) -> Iterator[LocalNetwork]:
+    """A network for the tests that leave it as good as they find it."""
+    with LocalNetwork(TIMESTAMP, node=any_node.path) as network:
+        yield network
+
+
+@pytest.fixture(scope="module")
+def running(any_node: NodeBinary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """The command, with a network that runs, for the tests that leave it alone."""
+    command = Command(tmp_path_factory.mktemp("home"), any_node)
+    try:
+        command.ok("start", TIMESTAMP, "--detach")
+        yield command
+    finally:
+        command.clean()
+
+
 def test_two_networks_of_one_vm_do_not_know_of_each_other(
-    any_node: NodeBinary, make_network: MakeNetwork
+    any_node: NodeBinary, make_network: MakeNetwork, shared: LocalNetwork
 ) -> None:
-    first, second = make_network(TIMESTAMP, node=any_node.path), make_network(TIMESTAMP, node=any_node.path)
+    first, second = make_network(TIMESTAMP, node=any_node.path), shared
     first.start()
-    second.start()
     propose(first, first.nodes[0], b"in the first")
     propose(second, second.nodes[0], b"in the second")
     assert data_of(last_block(first, first.nodes[0])) == b"in the first"
@@ -153,9 +170,8 @@ def test_another_source_of_the_same_name_is_not_taken_for_the_network_that_is_th
     assert command.network("timestampvm").chain.target == f"{copy}:TimestampVM"
 
 
-def test_one_vms_name_is_not_given_to_two_sources(any_node: NodeBinary, make_network: MakeNetwork) -> None:
-    network = make_network(TIMESTAMP, node=any_node.path)
-    network.start()
+def test_one_vms_name_is_not_given_to_two_sources(shared: LocalNetwork) -> None:
+    network = shared
     plugin = next((network.directory / "plugins").iterdir())
     content = plugin.read_bytes()
     with pytest.raises(NetworkError, match=r"choose another name for the VM"):
@@ -202,47 +218,46 @@ def test_a_chain_is_added_by_the_command(command: Command) -> None:
     assert command.ok("logs", "--chain", "second", "-n", 1)
 
 
-def test_names_that_are_not_there_are_told_with_those_that_are(command: Command) -> None:
+def test_a_network_that_is_not_there_is_told(command: Command) -> None:
     for arguments in (["status", "--name", "none"], ["clean", "--name", "none"], ["stop"], ["start"]):
         done = command.run(*arguments)
         assert done.returncode == 1
         assert "there is no network in" in done.stderr
-    command.ok("start", TIMESTAMP, "--detach")
+
+
+def test_names_that_are_not_there_are_told_with_those_that_are(running: Command) -> None:
     for wrong, words in [
         (["kill", "node7"], "no node 'node7'; it has node1"),
         (["logs", "--chain", "none"], "no chain 'none'; it has timestampvm"),
         (["start", "--nodes", "3"], "is running"),
     ]:
-        done = command.run(*wrong)
+        done = running.run(*wrong)
         assert (done.returncode, words in done.stderr) == (1, True), done.stderr
 
 
-def test_a_reader_of_logs_may_leave(command: Command) -> None:
-    command.ok("start", TIMESTAMP, "--detach")
+def test_a_reader_of_logs_may_leave(running: Command) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as closed:
-        done = command.run("logs", "-f", stdout=closed)
+        done = running.run("logs", "-f", stdout=closed)
     assert (done.returncode, done.stderr) == (141, "")
 
 
-def test_an_executable_is_a_plugin_in_any_language(any_node: NodeBinary, make_network: MakeNetwork) -> None:
-    python = make_network(TIMESTAMP, node=any_node.path)
-    python.start()
-    plugin = next((python.directory / "plugins").iterdir())
+def test_an_executable_is_a_plugin_in_any_language(
+    any_node: NodeBinary, make_network: MakeNetwork, shared: LocalNetwork
+) -> None:
+    plugin = next((shared.directory / "plugins").iterdir())
     network = make_network(NewChain(str(plugin), "by-file"), node=any_node.path)
     network.start()
-    assert network.chain.vm_id == python.chain.vm_id
+    assert network.chain.vm_id == shared.chain.vm_id
     propose(network, network.nodes[0], b"by a file")
 
 
 @pytest.mark.parametrize("slow_start", [1, 2], ids=["registration", "chain"])
 def test_a_plugin_that_is_too_slow_once_is_given_a_second_chance(
-    any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path, slow_start: int
+    any_node: NodeBinary, make_network: MakeNetwork, shared: LocalNetwork, tmp_path: Path, slow_start: int
 ) -> None:
-    fast = make_network(TIMESTAMP, node=any_node.path)
-    fast.start()
-    plugin = next((fast.directory / "plugins").iterdir())
+    plugin = next((shared.directory / "plugins").iterdir())
     starts, slow = tmp_path / "starts", tmp_path / plugin.name
     slow.write_text(
         f"#!/bin/sh\necho >> {starts}\n"

@@ -186,10 +186,21 @@ def test_go_and_python_validators_agree_on_one_chain(node: NodeBinary, make_netw
     chain.await_all(*chain.network.nodes)
 
 
-@pytest.mark.parametrize(("source", "target"), [("python", "go"), ("go", "python"), ("python", "python2")])
+@pytest.mark.parametrize(("source", "target"), [("python", "go"), ("go", "python")])
 def test_gos_tool_moves_an_asset_to_another_subnet_and_back(
     source: str, target: str, node: NodeBinary, make_network: MakeNetwork
 ) -> None:
+    move_there_and_back(source, target, node, make_network)
+
+
+def test_gos_tool_moves_an_asset_between_two_chains_in_python(
+    any_node: NodeBinary, make_network: MakeNetwork
+) -> None:
+    move_there_and_back("python", "python2", any_node, make_network)
+
+
+def move_there_and_back(source: str, target: str, node: NodeBinary, make_network: MakeNetwork) -> None:
+    """Export an asset, import it on the other chain, and return it."""
     go_plugin = str(build(XSVM, NODES[str(node.protocol)]))
     genesis = Genesis(LATELY, (Allocation(LOCAL_ADDRESS, SUPPLY),)).raw
     kinds = [go_plugin if name == "go" else TARGET for name in (source, target)]
