@@ -112,7 +112,7 @@ def test_a_plugin_is_an_executable_path_and_nothing_else(tmp_path: Path) -> None
 
 
 def test_edge_3_at_the_handshake_the_plugin_takes_connections() -> None:
-    with PluginProcess(command("bare_vm.py", "45"), protocol=45) as process:
+    with PluginProcess(command("bare_vm.py", "45"), protocol=45, stop_timeout_s=0.3) as process:
         assert process.address is not None
         client = VMClient(process.address)
         from google.protobuf.empty_pb2 import Empty

@@ -208,6 +208,7 @@ def test_edge_8_a_vm_that_closes_its_stdout_is_stopped(lines: Lines) -> None:
     host.kill()
 
 
+@pytest.mark.slow
 def test_edge_14_pings_on_an_idle_connection_are_not_abuse(lines: Lines) -> None:
     # A node pings every 30 s; as fast as the server allows, so that the test is short, for four
     # pings: with gRPC's own defaults the third or fourth ends the connection.
@@ -216,7 +217,7 @@ def test_edge_14_pings_on_an_idle_connection_are_not_abuse(lines: Lines) -> None
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
     ]
-    with plugin(lines) as process:
+    with plugin(lines, stop_timeout_s=0.1) as process:
         channel = grpc.insecure_channel(process.address or "", options=options)
         version: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/vm.VM/Version")
         version(b"", timeout=PATIENCE_S, wait_for_ready=True)
