@@ -191,7 +191,7 @@ class _Running(threading.local):
 
 
 def _forget_claims(state: State) -> None:
-    """Let a method of the rules begin with no tables in use.
+    """Start a method of the rules with no tables in use.
 
     Tables that share keys are an error within one call: `execute` for one transaction, `begin`,
     `end` or `genesis`. Nothing that ran before counts, neither in this process (snapshots,

@@ -178,7 +178,7 @@ class Mempool:
         self.version += 1
 
     def _rank(self, pending: Pending) -> None:
-        """Note when *pending* is to be evicted."""
+        """Record when *pending* is to be evicted."""
         heapq.heappush(self._worst, (_rank(pending), -pending._number, pending.id))
         if len(self._worst) > 2 * len(self._by_id) + 64:
             self._worst = [(_rank(each), -each._number, each.id) for each in self._by_id.values()]

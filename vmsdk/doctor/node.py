@@ -127,7 +127,7 @@ def running(pid: int, *, named: bool) -> Node:
 
 
 def _release(executable: Path, user: User, named: bool) -> Release | None:
-    """Ask a process's *executable*, as its *user*. Returns None if that can't be, or no node."""
+    """Ask a process's *executable* for its version, as its *user*. None if that fails."""
     me = os.geteuid()
     try:
         if user.uid == me:

@@ -150,7 +150,7 @@ class Start:
         )
 
     def _address(self, address: str) -> bool:
-        """Judge what it announced. Returns whether it can be reached."""
+        """Check the announced address. Returns whether it can be reached."""
         deadline_s = time.monotonic() + _LATE_S
         while not (reached := connects(address)) and time.monotonic() < deadline_s:
             time.sleep(_POLL_S)

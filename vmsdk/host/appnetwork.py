@@ -243,7 +243,7 @@ class AppNetwork:
             self._run(partial(peer.app_request, asked))
 
     def send_reply(self, party: Party, request_id: int, reply: Reply) -> None:
-        """Hand on the VM's reply to *party*. It is dropped unless *party* waits for it."""
+        """Forward the VM's reply to *party*. It is dropped unless *party* waits for it."""
         with self._lock:
             settle = self._asked.pop((party, request_id), None)
         if settle is not None:

@@ -28,7 +28,7 @@ CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.enable_http_proxy", 0),
 )
 Around = Callable[[str, Message, Callable[[], Message]], Message]
-"""Gets the name of a method, the request, and what makes the call; returns the response."""
+"""Takes a method's name, the request, and a function that calls; returns the response."""
 
 # A dying process breaks its connections first. Its end is noticed within this time.
 DEATH_NOTICE_S = 0.5
@@ -99,7 +99,7 @@ class VMClient:
         self.timeout_s = timeout_s
         self.channel = channel or grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
         self.around: Around = lambda name, request, invoke: invoke()
-        """Makes each call that waits for its response. Tests replace it, to watch and disturb."""
+        """Makes each call that waits for its response. Tests replace it, to disturb calls."""
         self._gone: PluginGone | None = None
         self._closed = False
         self.Initialize = _call(self, VM.Initialize)

@@ -27,7 +27,7 @@ _WORKERS = 8
 
 
 Around = Callable[[str, Any, Callable[[], Any]], Any]
-"""Gets the name of a method, the request, and what makes the call; returns the response."""
+"""Takes a method's name, the request, and a function that calls; returns the response."""
 
 
 class ServiceError(Exception):
@@ -50,7 +50,7 @@ class NodeService:
         self._faults: dict[str, deque[str]] = {}
         self._calls_lock = threading.Lock()
         self.around: Around = lambda name, request, invoke: invoke()
-        """Makes each call. Tests replace it, to watch and to disturb."""
+        """Makes each call. Tests replace it, to disturb calls."""
 
     def served(self) -> Iterable[str]:
         """Return the methods in the host's protocol version; others are UNIMPLEMENTED."""

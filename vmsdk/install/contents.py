@@ -36,8 +36,8 @@ _COMMENT = re.compile(r"(^|\s)(#| --).*")
 class Contents:
     """The files of a bundle, from what is installed for this Python.
 
-    *requirements* are put in besides what the VM's code imports and its pyproject.toml lists,
-    *include* besides its modules: files or folders below the VM's folder.
+    These are what the VM's code imports and its pyproject.toml lists, *requirements*, and
+    *include*: files or folders below the VM's folder.
 
     Raises `InstallError` if something isn't installed or isn't there.
     """

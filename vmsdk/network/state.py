@@ -84,7 +84,7 @@ class NetworkRecord:
     """What the node prints, such as `avalanchego/1.14.2`."""
     protocol: int
     flags: dict[str, str] = field(default_factory=dict)
-    """Flags for every node besides our own."""
+    """Additional flags for every node."""
     nodes: list[NodeRecord] = field(default_factory=list)
     chains: list[ChainRecord] = field(default_factory=list)
 

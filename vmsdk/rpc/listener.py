@@ -139,7 +139,7 @@ class PublicServer:
 
 
 class _Pooled(grpc.GenericRpcHandler):
-    """Has grpcio run each lane in its own pool."""
+    """Makes grpcio run each lane in its own pool."""
 
     def __init__(self, inner: grpc.GenericRpcHandler, server: PublicServer) -> None:
         self._inner = inner

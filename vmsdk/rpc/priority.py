@@ -33,7 +33,7 @@ class EnginePriority:
         self.http = HTTPWork(self)
 
     def announce(self) -> None:
-        """Note that an engine call has arrived, and is about to enter."""
+        """Record that an engine call has arrived, and is about to enter."""
         self._announced_until_s = self._clock() + ANNOUNCED_S
 
     def __enter__(self) -> None:

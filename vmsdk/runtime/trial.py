@@ -37,8 +37,8 @@ def start_and_stop(
     """Start *command* as a plugin, stop it, and return the VM's version.
 
     Runs it as the operating system's user *user*, if given, which only root can do, and with
-    *environment* besides what a node sets. Raises `VMError`, with the end of the plugin's output,
-    if it doesn't start or end as a node expects.
+    *environment* in addition to what a node sets. Raises `VMError`, with the end of the plugin's
+    output, if it doesn't start or end as a node expects.
     """
     engine = _Engine()
     try:

@@ -19,7 +19,7 @@ SERVER_ERROR = -32000
 _log = logging.getLogger(__name__)
 
 Method: TypeAlias = Callable[[Any], Any]
-"""Gets the parameters as they came (None if there are none); returns what becomes the result."""
+"""Takes the parameters as received (None without any); returns the result."""
 Find: TypeAlias = Callable[[str], Method]
 """Returns the method of a name. Raises `RPCError`."""
 

@@ -106,7 +106,7 @@ def size_is_limited(bench: Bench) -> None:
             _check(
                 _ancestors(host, host.chain.last_accepted.id, size=limit),
                 blocks[:count],
-                "GetAncestors ignores the limit of bytes, or the 4 bytes that each block needs besides",
+                "GetAncestors ignores the limit of bytes, or the 4 extra bytes of each block",
                 f"max_blocks_size = {limit}; 3 blocks need {size}",
                 "add len(bytes) + 4 for each block, and stop when the sum would exceed max_blocks_size",
             )
