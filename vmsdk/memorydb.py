@@ -10,7 +10,7 @@ from weakref import WeakSet
 from vmsdk.database import Batch, Database, DatabaseIterator, as_bytes
 from vmsdk.errors import Closed
 
-# With more than one change for so many keys, all are sorted rather than some moved.
+# With more than one change per this many keys, all are sorted instead of moving some.
 MANY_CHANGES = 100
 
 

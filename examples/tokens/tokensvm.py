@@ -86,7 +86,7 @@ class TokensVM(chain.Chain):
 
     def status_of(self, transfer_id: vmsdk.ID) -> dict[str, Any]:
         """Return the status of a transfer. Raises `NotFound` for an unknown one."""
-        waits = transfer_id in self.pool  # looked up first, since it may be accepted meanwhile
+        waits = transfer_id in self.pool  # looked up first, since it may be accepted in between
         try:
             return {"status": "accepted", "height": self.receipt(transfer_id).height}
         except vmsdk.NotFound:

@@ -77,7 +77,7 @@ class Chain(Rules, Networked, GetAncestors):
     accepted = ForHandlers[AcceptedState]()
     """The state after the last accepted block."""
     pool = ForHandlers[Mempool]()
-    """The transactions that wait."""
+    """The waiting transactions."""
     feed = ForHandlers[Feed[Block]]()
     """The accepted blocks from any height on, stored ones and new ones."""
 
@@ -117,7 +117,7 @@ class Chain(Rules, Networked, GetAncestors):
 
     @property
     def ctx(self) -> Context:
-        """The chain's surroundings. Rules see only what is the same on all nodes, and the log."""
+        """The chain's context. Rules see only what is the same on all nodes, and the log."""
         attributes = vars(self)
         if "ctx" not in attributes:
             raise AttributeError(f"{type(self).__name__}.ctx is there once initialize is called")

@@ -29,7 +29,7 @@ _NO_RESULT = 0xFFFFFFFF
 
 # Pruned in one batch of this many blocks, so that an accepted block need not read what it replaces.
 PRUNE_BLOCKS = 128
-# Of these, so many are in memory at once: a block may have 2 MiB.
+# How many of these are in memory at once: a block may have 2 MiB.
 PRUNE_READ_BLOCKS = 8
 
 

@@ -172,7 +172,7 @@ class Shadow:
         own = self._host.services.database.space
         if own.count() <= MAX_COMPARED_PAIRS:
             mine, theirs = dict(self._main.items()), dict(own.items())
-            # What has changed meanwhile may belong to a block, which comes here after `on_accept`.
+            # Changes since then may belong to a block, which comes here after `on_accept`.
             keys = (mine.keys() | theirs.keys()) - self._changes.keys()
             if not self._has_followed:
                 self._note(None, {key: mine.get(key) for key in keys}, theirs)
