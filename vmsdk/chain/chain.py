@@ -120,7 +120,7 @@ class Chain(Rules, Networked, GetAncestors):
         """The chain's context. Rules see only what is the same on all nodes, and the log."""
         attributes = vars(self)
         if "ctx" not in attributes:
-            raise AttributeError(f"{type(self).__name__}.ctx is there once initialize is called")
+            raise AttributeError(f"{type(self).__name__}.ctx is not set before initialize is called")
         ctx: Context = attributes["ctx"]
         execution: Execution | None = attributes.get("_execution")
         return ctx if execution is None else execution.context(ctx)

@@ -166,7 +166,7 @@ class ForHandlers(Generic[_T]):
             return attributes[self._name]  # type: ignore[no-any-return]
         except KeyError:
             raise AttributeError(
-                f"{type(chain).__name__}.{self._name} is there once initialize has run"
+                f"{type(chain).__name__}.{self._name} is not set before initialize has run"
             ) from None
 
     def __set__(self, chain: Any, value: _T) -> None:

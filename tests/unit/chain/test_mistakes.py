@@ -371,7 +371,7 @@ def test_rules_read_of_the_context_what_is_the_same_on_all_nodes() -> None:
 
 def test_a_chain_that_has_not_begun_names_what_it_lacks() -> None:
     for name in ("ctx", "pool", "feed", "history", "accepted"):
-        with pytest.raises(AttributeError, match=rf"Notes\.{name} is there once initialize"):
+        with pytest.raises(AttributeError, match=rf"Notes\.{name} is not set before initialize"):
             getattr(Notes(), name)
 
 
