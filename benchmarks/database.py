@@ -59,10 +59,10 @@ def run() -> list[Row]:
 
         put_all_in_a_batch()
         return [
-            _compare("get, beside a bare stub", get_each, get_each_by_the_stub, "at least 0.95"),
-            _compare("get_many, beside one get a key", lambda: database.get_many(keys), get_each),
-            _compare("iterate, beside one get a key", iterate, get_each),
-            _compare("a batch, beside one put a key", put_all_in_a_batch, put_each),
+            _compare("get vs. a bare stub", get_each, get_each_by_the_stub, "at least 0.95"),
+            _compare("get_many vs. one get per key", lambda: database.get_many(keys), get_each),
+            _compare("iterate vs. one get per key", iterate, get_each),
+            _compare("a batch vs. one put per key", put_all_in_a_batch, put_each),
         ]
 
 

@@ -103,14 +103,14 @@ def run() -> list[Row]:
             contender.cycles_per_second()
         rows = [
             compare(
-                "ParseBlock, beside a bare grpcio handler",
+                "ParseBlock vs. a bare grpcio handler",
                 "/s",
                 ours.parses_per_second,
                 floor.parses_per_second,
                 goal="at least 1.3",
             ),
             compare(
-                "whole block cycles, beside a bare grpcio VM",
+                "whole block cycles vs. a bare grpcio VM",
                 "/s",
                 ours.cycles_per_second,
                 floor.cycles_per_second,

@@ -125,14 +125,14 @@ def under_load(name: str, kind: str, host: Host) -> Iterator[Row]:
             return engine.p99_ms()
 
     yield compare(
-        f"p99 of an engine call under full load of {name}, beside the idle one",
+        f"p99 of an engine call under full load of {name} vs. the idle one",
         "ms",
         loaded_ms,
         engine.p99_ms,
         goal="at most 3",
         rounds=ENGINE_ROUNDS,
     )
-    yield Row(f"requests of {name} meanwhile", statistics.median(full_load.rates), 0, "/s", 0)
+    yield Row(f"requests of {name} at the same time", statistics.median(full_load.rates), 0, "/s", 0)
 
 
 def run() -> list[Row]:
@@ -145,7 +145,7 @@ def run() -> list[Row]:
                 requests_per_second(each)
             rows.append(
                 compare(
-                    "requests of a JSON-RPC method, beside a bare grpcio handler",
+                    "requests of a JSON-RPC method vs. a bare grpcio handler",
                     "/s",
                     lambda: requests_per_second(address),
                     lambda: requests_per_second(bare),

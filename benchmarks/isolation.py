@@ -29,8 +29,8 @@ def run() -> list[Row]:
     rows = []
     with ExitStack() as stack:
         checked, unchecked, unix = (_calls(stack, each) for each in ("tcp", "tcp-any-user", "unix"))
-        rows.append(compare("calls over TCP, the user checked, beside no check", "/s", checked, unchecked))
-        rows.append(compare("calls over TCP, the user checked, beside a Unix socket", "/s", checked, unix))
+        rows.append(compare("calls over TCP, the user checked vs. no check", "/s", checked, unchecked))
+        rows.append(compare("calls over TCP, the user checked vs. a Unix socket", "/s", checked, unix))
     if sys.platform.startswith("linux"):
         for others in (0, CONNECTIONS):
             with _connections(others) as (port, peer):

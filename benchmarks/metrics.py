@@ -23,7 +23,7 @@ def run() -> list[Row]:
             contender.cycles_per_second()
         return [
             compare(
-                "whole block cycles with metrics, beside none",
+                "whole block cycles with metrics vs. none",
                 "/s",
                 ours.cycles_per_second,
                 floor.cycles_per_second,

@@ -49,32 +49,32 @@ def run() -> list[Row]:
         ]
         rows = [
             compare(
-                "installed: exec to the VM's initialize, beside a process that imports grpc and ends",
+                "installed: exec to the VM's initialize vs. a process that imports grpc and ends",
                 "ms",
                 _entered(Path(directory)),
                 _import_grpc_and_end_ms,
                 goal="at most 1.5",
             ),
             compare(
-                "installed: exec to handshake, beside import grpc",
+                "installed: exec to handshake vs. import grpc",
                 "ms",
                 _handshake(installed),
                 _import_grpc_ms,
             ),
             compare(
-                "installed: exec to handshake, beside a bare grpcio VM",
+                "installed: exec to handshake vs. a bare grpcio VM",
                 "ms",
                 _handshake(installed),
                 _handshake(contenders.bare()),
             ),
             compare(
-                "installed: exec to initialised, beside a bare grpcio VM",
+                "installed: exec to initialised vs. a bare grpcio VM",
                 "ms",
                 _initialised(installed),
                 _initialised(contenders.bare()),
             ),
             compare(
-                "script: exec to handshake, beside a bare grpcio VM",
+                "script: exec to handshake vs. a bare grpcio VM",
                 "ms",
                 _handshake(contenders.example()),
                 _handshake(contenders.bare()),

@@ -38,7 +38,7 @@ def run() -> list[Row]:
             contender.cycles_per_second()
         return [
             compare(
-                "whole block cycles with every trace sent, beside none",
+                "whole block cycles with every trace sent vs. none",
                 "/s",
                 ours.cycles_per_second,
                 floor.cycles_per_second,

@@ -116,7 +116,7 @@ def block_of(transfers: list[Transfer]) -> bytes:
 
 
 def verifying() -> Row:
-    """A block of 5,000 transfers, beside checking their signatures as the chain does."""
+    """A block of 5,000 transfers vs. checking their signatures as the chain does."""
     transfers = signed(BLOCK_TRANSFERS)
     raw = block_of(transfers)
     encodings = [each.raw for each in transfers]
@@ -135,12 +135,12 @@ def verifying() -> Row:
         checks.close()
         return taken * 1e3
 
-    name = f"verifying a block of {BLOCK_TRANSFERS} transfers, beside checking their signatures"
+    name = f"verifying a block of {BLOCK_TRANSFERS} transfers vs. checking their signatures"
     return compare(name, "ms", whole, signatures, goal="at most 1.8", rounds=ROUNDS)
 
 
 def admission() -> Row:
-    """Admitting transfers, beside checking their signatures by one thread."""
+    """Admitting transfers vs. checking their signatures by one thread."""
     transfers = signed(BLOCK_TRANSFERS)
     encodings = [each.raw for each in transfers]
 
@@ -159,7 +159,7 @@ def admission() -> Row:
 
         return len(fresh) / seconds(check)
 
-    name = "admission of transfers, beside checking their signatures"
+    name = "admission of transfers vs. checking their signatures"
     return compare(name, "/s", admit, signatures, rounds=ROUNDS)
 
 
@@ -208,7 +208,7 @@ def snapshots() -> Row:
     for reader in readers:
         reader.join()
     chain.vm.shutdown()
-    return Row("snapshot reads while the chain accepts blocks, beside idle", busy, idle, "/s", busy / idle)
+    return Row("snapshot reads while the chain accepts blocks vs. idle", busy, idle, "/s", busy / idle)
 
 
 # As a plugin --------------------------------------------------------------------------------------
@@ -236,13 +236,13 @@ def engine_beside_snapshots() -> list[Row]:
             busy = p99_ms(raws[170:])
     return [
         Row(
-            "p99 of an engine's verify or accept of 100 transfers under full load of reads, beside idle",
+            "p99 of an engine's verify or accept of 100 transfers under full load of reads vs. idle",
             busy,
             idle,
             "ms",
             busy / idle,
         ),
-        Row("snapshot reads by HTTP meanwhile", full_load.rates[0], 0, "/s", 0),
+        Row("snapshot reads by HTTP at the same time", full_load.rates[0], 0, "/s", 0),
     ]
 
 
@@ -310,13 +310,13 @@ def run() -> list[Row]:
         snapshots(),
         *engine_beside_snapshots(),
         Row(
-            "transfers through vmsdk dev --alone, beside checking their signatures",
+            "transfers through vmsdk dev --alone vs. checking their signatures",
             alone,
             admitted.floor,
             "/s",
             alone / admitted.floor,
         ),
-        Row("transfers through vmsdk dev, beside --alone", shadowed, alone, "/s", shadowed / alone),
+        Row("transfers through vmsdk dev vs. --alone", shadowed, alone, "/s", shadowed / alone),
     ]
 
 

@@ -52,7 +52,7 @@ def run() -> list[Row]:
 
     return [
         compare(
-            "a warp message of 5 validators verified, beside the pairing check alone",
+            "a warp message of 5 validators verified vs. the pairing check alone",
             "ms",
             verify_ms,
             check_ms,
