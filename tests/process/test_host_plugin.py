@@ -181,6 +181,16 @@ def test_edge_8_a_healthy_plugin_that_closes_a_stream_gets_sigterm(descriptor: s
     process.stop()
 
 
+def test_edge_8_a_plugin_that_closes_its_streams_to_end_keeps_its_status(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vmsdk.host.plugin.ENDING_S", DEADLINE_S)
+    process = PluginProcess(["/bin/sh", "-c", "exec >&- 2>&-; /bin/sleep 0.2; exit 7"], patient=False)
+    with pytest.raises(EndedBeforeHandshake):
+        process.start()
+    assert process.exit_code == 7
+
+
 def test_edge_8_and_sigkill_if_it_ignores_that() -> None:
     process = PluginProcess(command("bare_vm.py", "45", "close1", "deaf"), stop_timeout_s=0.3)
     process.start()

@@ -38,6 +38,8 @@ _INHERITED_PREFIXES = ("GRPC_", "GODEBUG")
 _REMEMBERED_LINES = 200
 # How long output is read after the process has ended, if another process holds its pipes open.
 _LAST_OUTPUT_TIMEOUT_S = 1.0
+# A process that ends closes its streams a moment before.
+ENDING_S = 0.5
 _READ_BYTES = 64 * 1024
 # A longer line is shown in pieces, so that output without line breaks can't fill the memory.
 MAX_LINE_CHARACTERS = 64 * 1024
@@ -221,6 +223,7 @@ class PluginProcess:
                 lines.feed(data)
         lines.end()
         # A node takes a plugin that closes a stream for dead, and stops it.
+        self._exited.wait(ENDING_S)
         self.stop()
 
     def _show(self, stream: str, line: str) -> None:
