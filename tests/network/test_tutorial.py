@@ -25,7 +25,7 @@ def test_the_chain_of_the_tutorial_on_three_nodes(command: Command, tmp_path: Pa
     start, *others = STEPS
     del start[start.index("--node") :]  # the fixture's
     printed = command.ok(*(str(project / each) if each.endswith(".py") else each for each in start))
-    assert len(re.findall(r"http://\S+/ext/bc/my_chain", printed)) == 3
+    assert len(re.findall(r"http://\S+/ext/bc/my-chain", printed)) == 3
     for step in others:
         command.ok(*step)
     assert not list(command.networks.iterdir())

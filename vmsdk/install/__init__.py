@@ -7,6 +7,7 @@ from vmsdk.install.installation import (
     added_path,
     ask_node,
     install,
+    name_of,
     uninstall,
 )
 from vmsdk.install.launcher import InstallError, Launcher
@@ -21,5 +22,6 @@ __all__ = [
     "added_path",
     "ask_node",
     "install",
+    "name_of",
     "uninstall",
 ]

@@ -164,6 +164,18 @@ def ask_node(node: Path) -> Release:
     return release
 
 
+def name_of(source: SourceTarget) -> str:
+    """Return the name of the VM in *source*, which is imported as on a node. Raises
+    `InstallError`.
+    """
+    python = os.path.abspath(sys.executable)
+    launcher = Launcher(name=source.module, target=source, python=python, path=added_path())
+    with tempfile.TemporaryDirectory(prefix="vmsdk-name-") as folder:
+        file = Path(folder, "launcher")
+        file.write_bytes(launcher.to_bytes())
+        return vm_name(["/bin/sh", file], source)
+
+
 def vm_name(command: Sequence[str | Path], target: SourceTarget) -> str:
     """Return the name of the VM that *command* starts, which imports it. Raises `InstallError`."""
     # A file, since a command that the author's code has started may hold stderr open.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from vmsdk.errors import VMError
 from vmsdk.ids import ID, vm_id
-from vmsdk.install import PluginDirectory, install
+from vmsdk.install import PluginDirectory, install, name_of
 from vmsdk.network.client import JSONRPCClient
 from vmsdk.network.errors import NetworkError, PluginFailed
 from vmsdk.network.logs import end_of_chain
@@ -27,8 +28,9 @@ _NODES_ALIASES = frozenset({"p", "x", "c", "platform", "avm", "evm"})
 class NewChain:
     """A chain to create.
 
-    Raises `TargetError` if there is no such VM, `InvalidInput` or `NetworkError` for a name that
-    is not allowed, and `NetworkError` for a genesis that is too long.
+    Without *vm_name*, the VM's source is imported in a process of its own. Raises `TargetError` if
+    there is no such VM, `InstallError` if it can't be imported, `InvalidInput` or `NetworkError`
+    for a name that is not allowed, and `NetworkError` for a genesis that is too long.
     """
 
     target: str
@@ -36,7 +38,9 @@ class NewChain:
     name: str = ""
     """Letters, digits, `-` and `_`; by default the VM's name. The chain's URLs end with it."""
     vm_name: str = ""
-    """1 to 32 ASCII characters, which give the VM's ID; by default taken from the target."""
+    """1 to 32 ASCII characters, which give the VM's ID; by default the class's name, as in
+    `vmsdk install` and `vmsdk dev`.
+    """
     genesis: bytes = b""
     """What `initialize` gets, at most 255 KiB."""
     config: bytes | None = None
@@ -49,7 +53,7 @@ class NewChain:
         object.__setattr__(self, "target", absolute(found))
         vm_name = self.vm_name or default_name(found)
         object.__setattr__(self, "vm_name", vm_name)
-        object.__setattr__(self, "name", self.name or vm_name)
+        object.__setattr__(self, "name", self.name or url_name(vm_name))
         id_of(found, vm_name)
         check_name("chain", self.name)
         if self.name.lower() in _NODES_ALIASES:
@@ -126,13 +130,15 @@ def check_name(what: str, name: str) -> None:
         raise NetworkError(f"a {what} cannot be called {name!r}: use up to 64 letters, digits, - and _")
 
 
+@cache
 def default_name(target: Target) -> str:
-    """The VM's name: its class's (`TimestampVM`: `timestampvm`), else its module's or file's."""
-    if isinstance(target, ExecutableTarget):
-        name = target.name
-    else:
-        name = (target.attribute or target.module).rpartition(".")[2]
-    return _NOT_IN_NAMES.sub("-", name).strip("-").lower()[: ID.LENGTH]
+    """The VM's name: that of its class, or of an executable's file. Raises `InstallError`."""
+    return target.name if isinstance(target, ExecutableTarget) else name_of(target)
+
+
+def url_name(vm_name: str) -> str:
+    """The name of a chain of this VM that has no other."""
+    return _NOT_IN_NAMES.sub("-", vm_name).strip("-_")
 
 
 def absolute(target: Target) -> str:

@@ -9,45 +9,54 @@ from typing import Any
 import pytest
 
 from vmsdk.errors import InvalidInput
+from vmsdk.install import InstallError
 from vmsdk.network import LocalNetwork, NewChain
 from vmsdk.network.chain import default_name, place
 from vmsdk.network.errors import NetworkError
 from vmsdk.target import TargetError, find
 
+NAMED = """
+from vmsdk import chain
+
+class Notes(chain.Chain):
+    name = "my notes"
+
+    def execute(self, state, tx, block): ...
+"""
+
 
 @pytest.mark.parametrize(
     ("target", "name"),
     [
-        ("vm.py:TimestampVM", "timestampvm"),
-        ("vm.py", "vm"),
-        ("my vm.py", "my-vm"),
-        ("json.decoder:CounterVM", "countervm"),
-        ("json.decoder", "decoder"),
         ("./plugin", "plugin"),
         ("./tGas3T58KzdjcJ2iKSyiYsWiqYctRXaPTqBCA11BqEkNg8kPc", "timestampvm"),
-        ("vm.py:Outer.Inner", "inner"),
     ],
 )
-def test_a_name_comes_from_the_class_or_else_the_file(target: str, name: str, folder: Path) -> None:
+def test_the_name_of_an_executable_comes_from_its_file(target: str, name: str, folder: Path) -> None:
     assert default_name(find(target)) == name
 
 
+def test_the_name_of_a_vm_is_that_of_its_class_as_in_install_and_dev(folder: Path) -> None:
+    (folder / "notes.py").write_text(NAMED)
+    new = NewChain("notes.py")
+    assert (new.vm_name, new.name) == ("my notes", "my-notes")
+
+
+def test_a_vm_that_can_not_be_imported_has_no_name(folder: Path) -> None:
+    (folder / "broken.py").write_text("import a_module_that_is_not_there")
+    with pytest.raises(InstallError, match="No module named 'a_module_that_is_not_there'"):
+        NewChain("broken.py")
+
+
 def test_the_chain_is_called_like_the_vm_unless_it_is_named() -> None:
-    assert (NewChain("json.decoder:TimestampVM").name, NewChain("json.decoder:TimestampVM").vm_name) == (
-        "timestampvm",
-        "timestampvm",
-    )
-    assert (NewChain("json.decoder:VM", "mine").name, NewChain("json.decoder:VM", "mine").vm_name) == (
-        "mine",
-        "vm",
-    )
-    assert NewChain("json.decoder:VM", vm_name="other").name == "other"
+    assert NewChain("json.decoder:VM", vm_name="vm").name == "vm"
+    assert NewChain("json.decoder:VM", "mine", vm_name="vm").name == "mine"
 
 
 @pytest.mark.parametrize("name", ["-a", "a b", "a/b", "..", "é", "a" * 65])
 def test_a_name_that_cannot_be_in_a_url_is_refused(name: str) -> None:
     with pytest.raises(NetworkError, match="letters, digits"):
-        NewChain("json.decoder:VM", name)
+        NewChain("json.decoder:VM", name, vm_name="vm")
 
 
 @pytest.mark.parametrize("name", ["é", "a" * 33])
@@ -59,26 +68,27 @@ def test_a_name_that_no_vm_can_have_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["P", "c", "X", "platform"])
 def test_the_name_of_a_chain_of_every_node_is_refused(name: str) -> None:
     with pytest.raises(NetworkError, match="every node has a chain of that name"):
-        NewChain("json.decoder:VM", name)
+        NewChain("json.decoder:VM", name, vm_name="vm")
 
 
 def test_a_genesis_longer_than_nodes_take_is_refused_before_anything_starts() -> None:
-    NewChain("json.decoder:VM", genesis=bytes(255 * 1024))
+    NewChain("json.decoder:VM", vm_name="vm", genesis=bytes(255 * 1024))
     with pytest.raises(NetworkError, match=r"261121 bytes, .* at most 261120"):
-        NewChain("json.decoder:VM", genesis=bytes(255 * 1024 + 1))
+        NewChain("json.decoder:VM", vm_name="vm", genesis=bytes(255 * 1024 + 1))
 
 
 def test_a_genesis_is_known_again_by_its_hash() -> None:
-    assert NewChain("json.decoder:VM", genesis=b"g").genesis_hash == hashlib.sha256(b"g").hexdigest()
+    new = NewChain("json.decoder:VM", vm_name="vm", genesis=b"g")
+    assert new.genesis_hash == hashlib.sha256(b"g").hexdigest()
 
 
 @pytest.mark.parametrize("target", ["vm.py:VM", "vm.py", "./plugin"])
 def test_a_file_means_the_same_from_everywhere(target: str, folder: Path) -> None:
-    assert NewChain(target).target == str(folder / target)
+    assert NewChain(target, vm_name="vm").target == str(folder / target)
 
 
 def test_a_module_is_named_as_it_was_given() -> None:
-    assert NewChain("json.decoder:VM").target == "json.decoder:VM"
+    assert NewChain("json.decoder:VM", vm_name="vm").target == "json.decoder:VM"
 
 
 def test_a_file_that_is_not_there_is_told() -> None:
@@ -137,4 +147,4 @@ def test_a_vm_logs_from_the_nodes_level_on(flags: dict[str, str], level: str, tm
 
 def test_two_chains_of_one_name_are_refused() -> None:
     with pytest.raises(NetworkError, match=r"two chains .* 'vm'"):
-        LocalNetwork("json.decoder:VM", "json.encoder:VM")
+        LocalNetwork(*(NewChain(target, vm_name="vm") for target in ("json.decoder:VM", "json.encoder:VM")))

@@ -15,7 +15,7 @@ from vmsdk.cli.network.foreground import Foreground, stopping_on_sigterm
 from vmsdk.cli.network.logs import ChainLogs
 from vmsdk.cli.network.status import console, show_network
 from vmsdk.network import LocalNetwork, NewChain
-from vmsdk.network.chain import absolute, default_name
+from vmsdk.network.chain import absolute, default_name, url_name
 from vmsdk.network.errors import NetworkError, NetworkNotFound
 from vmsdk.network.local import executable
 from vmsdk.network.node import READY_TIMEOUT_S
@@ -97,7 +97,7 @@ def add_chain_arguments(parser: argparse.ArgumentParser) -> None:
         "--vm-name",
         default="",
         metavar="NAME",
-        help="the VM's name, which determines its ID (default: the class's, in lower case)",
+        help="the VM's name, which determines its ID (default: the class's)",
     )
     parser.add_argument("--genesis", type=Path, metavar="FILE", help="the chain's genesis (default: empty)")
     parser.add_argument(
@@ -134,7 +134,8 @@ def _network(args: argparse.Namespace) -> LocalNetwork:
         Store(where).load()
         chains = []
     else:
-        name = args.name or args.vm_name or default_name(find(args.target))
+        args.vm_name = args.vm_name or default_name(find(args.target))
+        name = args.name or url_name(args.vm_name)
         where = where or networks_dir() / name
         chains = [new_chain(args, name)]
     network = LocalNetwork(
