@@ -51,6 +51,12 @@ ODDITIES = {
     "faulthandler": "import faulthandler\nfaulthandler.enable()",
     "logging": "import logging\nlogging.basicConfig(level=logging.DEBUG, force=True)",
     "logging to stdout": "import logging, sys\nlogging.basicConfig(stream=sys.stdout, force=True)",
+    "logging.config": (
+        "import logging.config, signal\nlogging.config.dictConfig({'version': 1})\n"
+        "signal.signal(signal.SIGTERM, print)"
+    ),
+    "handler of SIGPIPE": "import signal\nsignal.signal(signal.SIGPIPE, signal.SIG_DFL)",
+    "alarm": "import signal\nsignal.alarm(600)",
     "gRPC": "import grpc\ngrpc.insecure_channel('127.0.0.1:1')",
     "limits": "import resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))",
     "recursion": "import sys\nsys.setrecursionlimit(50_000)",

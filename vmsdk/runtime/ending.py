@@ -80,7 +80,10 @@ class Signals:
         self.catch()
 
     def catch(self) -> None:
-        """Replace the handlers of both signals, and log those that the author's code has set."""
+        """Replace the handlers of both signals, and log those that the author's code has set.
+
+        Undoes what else would end the process by a signal.
+        """
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         # The handler does nothing, since it may interrupt a print. Python writes each signal's
@@ -93,6 +96,13 @@ class Signals:
                     signal.Signals(number).name,
                 )
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        if signal.getsignal(signal.SIGPIPE) is signal.SIG_DFL:
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+            _log.warning("SIGPIPE is ignored again: a connection that breaks must not end the chain")
+        if signal.getsignal(signal.SIGALRM) is signal.SIG_DFL and any(
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        ):
+            _log.warning("the alarm that the VM's code has set is cancelled: it would end the chain")
 
     def allow_shutdown(self) -> None:
         """Let SIGTERM end the plugin from now on. Thread-safe."""

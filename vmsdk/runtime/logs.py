@@ -182,6 +182,13 @@ def say(line: str) -> None:
     _stdout.write(f"{line}\n".encode("utf-8", "backslashreplace"))
 
 
+def enable_loggers(*names: str) -> None:
+    """Enable vmsdk's loggers and *names*: `logging.config` disables each that exists already."""
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and (name in names or name.partition(".")[0] == "vmsdk"):
+            logger.disabled = False
+
+
 def reopen_descriptors() -> None:
     """Reopen stdin, stdout and stderr if the author's imports have closed them. Called once.
 

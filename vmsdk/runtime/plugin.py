@@ -92,6 +92,7 @@ def run(load: Callable[[], ChainVM], options: Options) -> None:
             # Python modules are still to be imported, even if the author's code removed their path.
             sys.path += [each for each in path if each not in sys.path]
             logs.reopen_descriptors()
+            logs.enable_loggers()
 
     try:
         logs.open_streams(options.log_level, options.log_format)
@@ -175,6 +176,7 @@ def _serve(load: Callable[[], ChainVM], options: Options) -> None:
     @harmless
     def every_second() -> None:
         settings.refresh()
+        logs.enable_loggers(server.session.log.name)
         logs.report_repetitions()
 
     with ExitStack() as cleanup:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import io
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from vmsdk.runtime.logs import MAX_PENDING_BYTES, LineBuffer, LineStream
+from vmsdk.runtime.logs import MAX_PENDING_BYTES, LineBuffer, LineStream, enable_loggers
 
 
 @pytest.fixture
@@ -112,3 +113,12 @@ def test_a_forked_child_has_a_lock_of_its_own_and_none_of_the_unfinished_lines(
         buffer.forget()
         stream.write("of the child\n")
     assert read(reader) == b"of the child\n"
+
+
+def test_the_loggers_of_vmsdk_stay_enabled_and_others_as_they_are() -> None:
+    names = ("vmsdk.anything", "my.chain", "my.other")
+    loggers = [logging.getLogger(name) for name in names]
+    for logger in loggers:
+        logger.disabled = True
+    enable_loggers("my.chain")
+    assert [logger.disabled for logger in loggers] == [False, False, True]
