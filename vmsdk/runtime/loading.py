@@ -10,14 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from typing_extensions import override
-
-from vmsdk.block import Block
-from vmsdk.context import Context
 from vmsdk.errors import NotLoaded, VMError
-from vmsdk.ids import ID
 from vmsdk.runtime.ending import POLL_S, Parent
 from vmsdk.vm import ChainVM
 
@@ -76,37 +71,9 @@ class NotLoadedVM(ChainVM):
         self._error = error
         self.__dict__["name"] = name
 
-    def _fail(self) -> NoReturn:
+    def _fail(self, *_: Any, **__: Any) -> NoReturn:
         raise self._error
 
-    @property
-    def version(self) -> str:  # type: ignore[override]  # the first thing that a node asks of a new plugin
-        self._fail()
-
-    @override
-    def initialize(self, ctx: Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
-        self._fail()
-
-    @override
-    def last_accepted(self) -> ID:
-        self._fail()
-
-    @override
-    def get_block(self, block_id: ID) -> Block:
-        self._fail()
-
-    @override
-    def parse_block(self, data: bytes) -> Block:
-        self._fail()
-
-    @override
-    def build_block(self) -> Block:
-        self._fail()
-
-    @override
-    def set_preference(self, block_id: ID) -> None:
-        self._fail()
-
-    @override
-    def get_block_id_at_height(self, height: int) -> ID:
-        self._fail()
+    version = property(_fail)  # type: ignore[assignment]  # the first thing that a node asks of a new plugin
+    initialize = last_accepted = get_block = parse_block = build_block = _fail
+    set_preference = get_block_id_at_height = _fail
