@@ -10,14 +10,15 @@ from vmsdk.ids import ID
 from vmsdk.timestamp import TimestampLike
 
 _ASYNC = 0x0080 | 0x0200
-"""`inspect.CO_COROUTINE` and `CO_ASYNC_GENERATOR`, without the cost of importing `inspect`."""
+_STAR_ARGUMENTS = 0x04
+"""Flags of `inspect` (CO_COROUTINE, CO_ASYNC_GENERATOR, CO_VARARGS), which is slow to import."""
 
 
 class Interface(ABC):  # noqa: B024 - abstract methods are what its subclasses declare
     """The base of every class whose methods vmsdk calls for the node.
 
-    Raises `TypeError` for a subclass that writes one of them with `async def`: nothing would await
-    it, and a block would pass unverified.
+    Raises `TypeError` for a subclass that writes one of them with `async def` (nothing would await
+    it, and a block would pass unverified), as a property, or with other arguments.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -31,6 +32,46 @@ class Interface(ABC):  # noqa: B024 - abstract methods are what its subclasses d
                     f"{cls.__name__}.{name} is async, but vmsdk calls it from a plain thread and never "
                     f"awaits it: write `def {name}` without `async`"
                 )
+        if not cls.__module__.startswith("vmsdk."):
+            for interface in (base for base in bases if Interface in base.__bases__):
+                _must_match(cls, interface)
+
+
+def _must_match(cls: type, interface: type) -> None:
+    for name, declared in vars(interface).items():
+        written = next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
+        if written is declared or name[0] == "_":
+            continue
+        if isinstance(declared, property) and isinstance(written, types.FunctionType):
+            raise TypeError(f"{cls.__name__}.{name} is a method: write @property above it")
+        if not isinstance(declared, types.FunctionType):
+            continue
+        if not callable(getattr(cls, name)):
+            kind = type(written).__name__
+            raise TypeError(f"{cls.__name__}.{name} is a {kind}, but vmsdk calls it: make it a method")
+        if isinstance(written, types.FunctionType):
+            parameters = declared.__code__.co_varnames[: declared.__code__.co_argcount]
+            code, given = written.__code__, len(parameters)
+            least = code.co_argcount - len(written.__defaults__ or ())
+            if given < least or (given > code.co_argcount and not code.co_flags & _STAR_ARGUMENTS):
+                raise TypeError(
+                    f"{cls.__name__}.{name} does not take the arguments that it is called with: write "
+                    f"`def {name}({', '.join(parameters)})`"
+                )
+
+
+def must_derive(cls: type, *interfaces: type) -> None:
+    """Raise `TypeError` if *cls* has a method of one of these optional interfaces, but does not
+    derive from it: vmsdk would never call it.
+    """
+    for interface in interfaces:
+        abstract: frozenset[str] = getattr(interface, "__abstractmethods__", frozenset())
+        strays = [] if issubclass(cls, interface) else sorted(abstract & vars(cls).keys())
+        if strays and not cls.__module__.startswith("vmsdk."):
+            raise TypeError(
+                f"{cls.__name__}.{strays[0]} is never called, because {cls.__name__} does not derive from "
+                f"vmsdk.{interface.__name__}: add that to its bases, or rename the method"
+            )
 
 
 class Block(Interface):
@@ -51,6 +92,10 @@ class Block(Interface):
     accepted, or rejected because a sibling was accepted. In between, vmsdk keeps the object that
     was verified, so `verify` can store its results in the block for `accept` to use.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        must_derive(cls, VerifyWithContext)
 
     if TYPE_CHECKING:
         # For type checkers only: at run time, properties would stop subclasses from assigning these

@@ -84,7 +84,7 @@ class Database(ABC):
         """The value of *key*. Raises `NotFound`, which is also a `KeyError`."""
         value = self._get(key)
         if value is None:
-            raise NotFound(f"no key 0x{key.hex()} in the database")
+            raise NotFound(f"no key {key!r:.200} in the database")
         return value
 
     def __setitem__(self, key: bytes, value: bytes) -> None:

@@ -76,6 +76,15 @@ class SourceTarget:
         missing = sorted(getattr(found, "__abstractmethods__", ()))
         if missing:
             raise self._error(f"the class {found.__name__} lacks {', '.join(missing)}")
+        try:
+            inspect.signature(found).bind()
+        except ValueError:
+            pass  # written in C
+        except TypeError as error:
+            raise self._error(
+                f"{found.__name__}.__init__ takes arguments ({error}), but vmsdk passes none: give them "
+                "defaults. A chain's settings reach `initialize` as config"
+            ) from None
         return found
 
     def _error(self, problem: str) -> TargetError:

@@ -48,6 +48,10 @@ class Timestamp(_Fields):
     __slots__ = ()
 
     def __new__(cls, seconds: int, nanos: int = 0) -> Timestamp:
+        if not isinstance(seconds, int) or not isinstance(nanos, int):
+            raise InvalidInput(
+                "invalid timestamp", f"({seconds!r:.50}, {nanos!r:.50}) are not whole numbers: use int(...)"
+            )
         if not MIN_SECONDS <= seconds <= MAX_SECONDS:
             raise InvalidInput(
                 "invalid timestamp", f"{seconds} s since 1970 lies outside the years 1 to 9999"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+import types
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
-from vmsdk.block import Block, Interface
+from vmsdk.block import Block, Interface, must_derive
 from vmsdk.context import Context
 from vmsdk.errors import AppError
 from vmsdk.ids import ID, NodeID
 from vmsdk.state import Event, State
+from vmsdk.statesync import StateSyncableVM
 from vmsdk.timestamp import Timestamp
 
 
@@ -26,6 +28,18 @@ class NodeVersion(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.name}/{self.major}.{self.minor}.{self.patch}"
+
+
+class _NoContext:
+    """What `ChainVM.ctx` is until vmsdk sets it."""
+
+    def __get__(self, vm: object, kind: type) -> Any:
+        if vm is None:
+            return self
+        raise AttributeError(
+            f"{kind.__name__}.ctx is set when the node starts the chain: use it in `initialize` or later, "
+            "not in `__init__`"
+        )
 
 
 class ChainVM(Interface):
@@ -48,7 +62,7 @@ class ChainVM(Interface):
     the past. With None, the VM has to interpret the file itself.
     """
 
-    ctx: Context
+    ctx: Context = cast(Context, _NoContext())
     """Set by vmsdk before `initialize` is called."""
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -59,6 +73,13 @@ class ChainVM(Interface):
             from vmsdk.upgrades import check_names
 
             check_names(cls.__name__, cls.upgrades)
+        must_derive(
+            cls, StateSyncableVM, BuildBlockWithContext, BatchedParseBlock, GetAncestors, CrossChainVM
+        )
+        for name, value in vars(cls).items():
+            meant = _MEANT.get(name.lower().replace("_", ""), name)
+            if meant not in vars(cls) and isinstance(value, types.FunctionType) and name[0] != "_":
+                raise TypeError(f"{cls.__name__}.{name} is never called: vmsdk calls `{meant}`")
 
     # A chain's life ------------------------------------------------------------------------------
 
@@ -230,3 +251,8 @@ class CrossChainVM(Interface):
     @abstractmethod
     def cross_chain_app_response(self, chain_id: ID, request_id: int, response: bytes) -> None:
         """Like `ChainVM.app_response`, from another chain."""
+
+
+_MEANT = {name.replace("_", ""): name for name, value in vars(ChainVM).items() if callable(value)}
+_MEANT["createhandler"] = "create_handlers"
+"""The methods by what authors write for them, in lower case: `createHandlers`, `create_handler`."""

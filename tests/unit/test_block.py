@@ -157,3 +157,21 @@ def test_other_methods_may_be_async() -> None:
         def accept(self) -> None: ...
 
     assert Mine()
+
+
+def test_a_property_that_is_written_as_a_method_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"^Mine\.should_verify_with_context is a method: write @property"):
+        type("Mine", (VerifyWithContext,), {"should_verify_with_context": lambda self: True})
+
+
+def test_verify_with_context_needs_its_interface_as_a_base() -> None:
+    methods = {name: lambda self, *_: None for name in ("verify", "accept", "verify_with_context")}
+    with pytest.raises(TypeError, match=r"^Mine\.verify_with_context is never called, .*VerifyWithContext"):
+        type("Mine", (Block,), methods)
+
+
+@pytest.mark.parametrize("method", ["verify", "accept", "reject"])
+def test_a_method_with_other_arguments_is_refused(method: str) -> None:
+    body = {"verify": lambda self: None, "accept": lambda self: None, method: lambda self, vm: None}
+    with pytest.raises(TypeError, match=rf"^Mine\.{method} .*: write `def {method}\(self\)`$"):
+        type("Mine", (Block,), body)

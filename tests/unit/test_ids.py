@@ -5,6 +5,7 @@ test holds.
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 
@@ -111,3 +112,18 @@ def test_a_name_that_no_vm_can_have_is_refused(name: str) -> None:
         vm_id(name)
     assert repr(name) in str(caught.value)
     assert "1 to 32 ASCII characters" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (X_TEXT, rf"ID\('{X_TEXT}'\) takes 32 bytes: use ID\.from_string"),
+        ("x" * 32, r"ID\('xxx.* takes 32 bytes: use ID\.from_string"),
+        (7, r"ID\(7\) takes 32 bytes"),
+        (None, r"ID\(None\) takes 32 bytes"),
+        ([0] * 32, r"ID\(\[0, 0.* takes 32 bytes"),
+    ],
+)
+def test_an_id_is_made_from_bytes(value: Any, text: str) -> None:
+    with pytest.raises(TypeError, match=f"^{text}"):
+        ID(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -78,3 +79,9 @@ def test_nanoseconds_are_less_than_a_second(nanos: int) -> None:
 def test_anything_else_is_no_time(value: object) -> None:
     with pytest.raises(InvalidInput, match="not a Timestamp, a datetime or an int"):
         Timestamp.of(value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("values", [(1.7e9,), (1, 0.5), ("2026-01-01",), (None,)])
+def test_seconds_and_nanoseconds_are_whole_numbers(values: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"not whole numbers: use int\(\.\.\.\)"):
+        Timestamp(*values)

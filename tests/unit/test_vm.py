@@ -91,7 +91,7 @@ def test_a_request_that_nobody_handles_is_refused_as_the_go_sdk_refuses_it() -> 
 @pytest.mark.parametrize("power", [BatchedParseBlock, BuildBlockWithContext, CrossChainVM, GetAncestors])
 def test_a_power_is_recognised_by_its_class_and_must_be_complete(power: type) -> None:
     assert not isinstance(SmallestVM(), power)
-    methods = {name: lambda self: None for name in power.__abstractmethods__}  # type: ignore[attr-defined]
+    methods = {name: lambda self, *_: None for name in power.__abstractmethods__}  # type: ignore[attr-defined]
     assert isinstance(type("Powerful", (SmallestVM, power), methods)(), power)
     with pytest.raises(TypeError, match="abstract"):
         type("Powerless", (SmallestVM, power), {})()
@@ -109,3 +109,85 @@ def test_an_async_method_is_refused_when_the_class_is_made(method: str) -> None:
 
     with pytest.raises(TypeError, match=rf"^Mine\.{method} is async"):
         type("Mine", (SmallestVM,), {method: never_awaited})
+
+
+@pytest.mark.parametrize(
+    ("method", "function", "cure"),
+    [
+        ("initialize", lambda self, genesis: None, r"initialize\(self, ctx, genesis, upgrade, config\)"),
+        ("parse_block", lambda data: None, r"parse_block\(self, data\)"),
+        ("set_state", lambda self: None, r"set_state\(self, state\)"),
+        ("wait_for_event", lambda self: None, r"wait_for_event\(self, cancelled\)"),
+        ("shutdown", lambda self, reason: None, r"shutdown\(self\)"),
+        (
+            "app_request",
+            lambda self, node_id, request: None,
+            r"app_request\(self, node_id, request_id, deadline, request\)",
+        ),
+    ],
+)
+def test_a_method_with_other_arguments_is_refused(method: str, function: object, cure: str) -> None:
+    with pytest.raises(TypeError, match=rf"^Mine\.{method} .*: write `def {cure}`"):
+        type("Mine", (SmallestVM,), {method: function})
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda *arguments: None, lambda self, state, more=1: None, staticmethod(lambda state: None)],
+)
+def test_a_method_that_can_be_called_as_declared_is_not(function: object) -> None:
+    type("Mine", (SmallestVM,), {"set_state": function})
+
+
+def test_arguments_of_an_optional_interface_are_checked_too() -> None:
+    methods = {"build_block_with_context": lambda self: None}
+    with pytest.raises(TypeError, match=r"write `def build_block_with_context\(self, p_chain_height\)`"):
+        type("Mine", (SmallestVM, BuildBlockWithContext), methods)
+
+
+@pytest.mark.parametrize("value", [property(lambda self: ID.EMPTY), ID.EMPTY, None])
+def test_a_property_or_value_in_place_of_a_method_is_refused(value: object) -> None:
+    with pytest.raises(TypeError, match=r"^Mine\.last_accepted is a \w+, .*: make it a method$"):
+        type("Mine", (SmallestVM,), {"last_accepted": value})
+
+
+@pytest.mark.parametrize(
+    ("method", "interface"),
+    [
+        ("state_sync_enabled", "StateSyncableVM"),
+        ("build_block_with_context", "BuildBlockWithContext"),
+        ("batched_parse_block", "BatchedParseBlock"),
+        ("get_ancestors", "GetAncestors"),
+        ("cross_chain_app_request", "CrossChainVM"),
+    ],
+)
+def test_a_method_of_an_optional_interface_needs_it_as_a_base(method: str, interface: str) -> None:
+    with pytest.raises(TypeError, match=rf"^Mine\.{method} is never called, .* vmsdk\.{interface}: add"):
+        type("Mine", (SmallestVM,), {method: lambda self: None})
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("createHandlers", "create_handlers"),
+        ("create_handler", "create_handlers"),
+        ("hasPendingWork", "has_pending_work"),
+        ("healthcheck", "health_check"),
+    ],
+)
+def test_a_method_in_another_spelling_is_refused(written: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=rf"^Mine\.{written} is never called: vmsdk calls `{meant}`$"):
+        type("Mine", (SmallestVM,), {written: lambda self: None})
+
+
+def test_a_vm_may_have_methods_of_its_own() -> None:
+    own = ("get_blocks", "_create_handler", "upgrade", "connect", "on_shutdown")
+    type("Mine", (SmallestVM,), {name: lambda self: None for name in own})
+
+
+def test_a_context_that_is_used_too_early_is_named() -> None:
+    with pytest.raises(AttributeError, match=r"^SmallestVM\.ctx is set when .*: use it in `initialize`"):
+        _ = SmallestVM().ctx
+    vm = SmallestVM()
+    vm.ctx = context = Context()
+    assert vm.ctx is context

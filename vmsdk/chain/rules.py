@@ -10,17 +10,8 @@ from vmsdk.block import Interface
 from vmsdk.chain.block import Header
 from vmsdk.chain.state import State
 
-_STAR_ARGUMENTS = 0x04
 _GENERATOR = 0x20
-"""`inspect.CO_VARARGS` and `CO_GENERATOR`, without the cost of importing `inspect`."""
-
-_PARAMETERS = {
-    "execute": ("state", "tx", "block"),
-    "genesis": ("state", "data"),
-    "check": ("tx",),
-    "begin": ("state", "block"),
-    "end": ("state", "block"),
-}
+"""`inspect.CO_GENERATOR`, without the cost of importing `inspect`."""
 
 
 class Rules(Interface):
@@ -29,26 +20,17 @@ class Rules(Interface):
     They run on several threads, and more than once for each transaction: they must depend on their
     arguments alone, and keep nothing on `self`.
 
-    Raises `TypeError` for a subclass whose methods take other arguments, or are generators.
+    Raises `TypeError` for a subclass whose methods are generators.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for name, parameters in _PARAMETERS.items():
+        for name in ("execute", "genesis", "check", "begin", "end"):
             method = vars(cls).get(name)
-            if not isinstance(method, types.FunctionType):
-                continue
-            code, given = method.__code__, len(parameters) + 1
-            if code.co_flags & _GENERATOR:
+            if isinstance(method, types.FunctionType) and method.__code__.co_flags & _GENERATOR:
                 raise TypeError(
                     f"{cls.__name__}.{name} contains `yield`, so calling it runs nothing: write it as a "
                     "plain method"
-                )
-            least = code.co_argcount - len(method.__defaults__ or ())
-            if given < least or (given > code.co_argcount and not code.co_flags & _STAR_ARGUMENTS):
-                raise TypeError(
-                    f"{cls.__name__}.{name} does not take the arguments that it is called with: write "
-                    f"`def {name}(self, {', '.join(parameters)})`"
                 )
 
     @abstractmethod

@@ -94,6 +94,8 @@ class JSONRPC:
         max_body_bytes: int = MAX_BODY_BYTES,
         max_depth: int = MAX_DEPTH,
     ) -> None:
+        if not isinstance(services, (str, Mapping)):
+            raise TypeError(f'JSONRPC({services!r}): give its methods a name first: JSONRPC("name", service)')
         if isinstance(origins, str):
             raise TypeError(f"JSONRPC(origins={origins!r}): pass a list, such as [{origins!r}]")
         self.separator = separator
@@ -111,6 +113,10 @@ class JSONRPC:
             return
         if isinstance(service, type):
             raise TypeError(f"JSONRPC({name!r}, {service.__name__}): that is the class; pass an instance")
+        if type(service).__module__ == "builtins":
+            raise TypeError(
+                f"JSONRPC({name!r}, {service!r}): no public methods; pass an object or a function"
+            )
         if isinstance(service, ChainVM):
             raise TypeError(
                 f"JSONRPC({name!r}, {type(service).__name__}): that is the VM, and every client could "
@@ -123,7 +129,9 @@ class JSONRPC:
             for each in names:
                 self._add_method(each, method)
         if len(self._methods) == before:
-            raise TypeError(f"JSONRPC({name!r}, {service!r}): the object has no public methods to serve")
+            raise TypeError(
+                f"JSONRPC({name!r}, {service!r}): no public methods; pass an object or a function"
+            )
 
     def _add_method(self, name: str, method: RPCMethod) -> None:
         other = self._methods.setdefault(name, method)

@@ -33,6 +33,10 @@ class JSONRPCError(VMError):
     """
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:
+        if not isinstance(code, int) or not isinstance(message, str):
+            raise TypeError(
+                f"JSONRPCError({code!r}, {message!r}) takes a code, an int, then a message, a str"
+            )
         self.code = code
         self.message = message
         self.data = data

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from vmsdk.block import Block
 from vmsdk.context import ChainView
-from vmsdk.errors import InvalidBlock, InvalidInput
+from vmsdk.errors import InvalidBlock, InvalidInput, NotFound, VMError
 from vmsdk.ids import ID
 from vmsdk.rpc import conversion
 from vmsdk.vm import ChainVM
@@ -40,7 +40,13 @@ class BlockMemory(ChainView):
         last_accepted = self._last_accepted
         if last_accepted is not None and last_accepted[0] == block_id:
             return last_accepted[1]
-        return conversion.block("get_block", self._vm.get_block(block_id))
+        return self._load(block_id)
+
+    def _load(self, block_id: ID) -> Block:
+        block = conversion.block("get_block", conversion.found("get_block", self._vm.get_block, block_id))
+        if conversion.own_id(block) != block_id:
+            raise conversion.unusable("get_block returned a block whose ID is", block.id, f"be {block_id}")
+        return block
 
     def resolve(self, data: bytes) -> tuple[bytes, Block]:
         """The ID and the block in *data*: the verified object, else one parsed before."""
@@ -69,6 +75,12 @@ class BlockMemory(ChainView):
         """The block that the node prefers, which is undecided, or else the last accepted one."""
         block = self._verified.get(self._preferred_id)
         return self.load_last_accepted() if block is None else block
+
+    @property
+    def tip(self) -> Block | None:
+        """The same, if it can be had without asking the VM."""
+        last_id, last = self._last_accepted or (b"", None)
+        return self._verified.get(self._preferred_id, last if last_id == self._preferred_id else None)
 
     @property
     def processing(self) -> tuple[Block, ...]:
@@ -125,11 +137,11 @@ class BlockMemory(ChainView):
         """The VM's last accepted block, asked for each time, since state sync moves it."""
         block_id = conversion.block_id("last_accepted", self._vm.last_accepted(), "")
         if self._last_accepted is None or self._last_accepted[0] != block_id:
-            found = self._vm.get_block(block_id)
-            block = conversion.block("get_block", found)
-            if block.id != block_id:
-                raise conversion.unusable(
-                    "get_block returned a block whose ID is", block.id, f"be {block_id}"
-                )
-            self._last_accepted = block_id, block
+            try:
+                self._last_accepted = block_id, self._load(block_id)
+            except NotFound as error:
+                raise VMError(
+                    f"get_block does not find {block_id}, which last_accepted returns ({error}): store a "
+                    "block before it is the last accepted one, in a batch that is written"
+                ) from error
         return self._last_accepted[1]

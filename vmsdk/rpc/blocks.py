@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -13,9 +13,9 @@ from vmsdk.block import Block, VerifyWithContext
 from vmsdk.errors import InvalidBlock, InvalidInput, NotFound, NothingToBuild, VMError
 from vmsdk.ids import ID
 from vmsdk.rpc import conversion
-from vmsdk.rpc.conversion import InvalidRequest, call, identifier
+from vmsdk.rpc.conversion import InvalidRequest, call, identifier, shown, truth, unusable
 from vmsdk.rpc.dispatch import Dispatcher, Handler
-from vmsdk.rpc.errors import SENTINELS, details, sentinel_number
+from vmsdk.rpc.errors import SENTINELS, described, details, sentinel_number
 from vmsdk.rpc.session import Session
 from vmsdk.vm import BatchedParseBlock, BuildBlockWithContext, GetAncestors
 
@@ -77,15 +77,25 @@ class Blocks:
                 timestamp=conversion.timestamp(block),
                 verify_with_context=_wants_context(block),
             )
+            self._check_place(response)
+            self._blocks.remember_parsed(response.bytes, block)
+            _check_id(response.id, block)
         except BaseException as error:
             self._events.build_failed()
             if isinstance(error, NothingToBuild):
                 self._report_idle()
             raise
-        self._blocks.remember_parsed(response.bytes, block)
         self._built = response.id
         self._events.built(response.id)
         return response
+
+    def _check_place(self, built: vm_pb2.BuildBlockResponse) -> None:
+        tip = self._blocks.tip
+        if tip is not None and (built.parent_id, built.height) != (tip.id, tip.height + 1):
+            raise VMError(
+                f"build_block returned a block of height {built.height} on {ID(built.parent_id)}, but the "
+                f"preferred block is {tip.id} at height {tip.height}: build on ctx.preferred, one higher"
+            )
 
     def _report_idle(self) -> None:
         """Report a VM that has work but builds nothing, which would otherwise never show."""
@@ -118,18 +128,26 @@ class Blocks:
         return vm_pb2.BatchedParseBlockResponse(response=[self._parsed(*each) for each in found])
 
     def _parse_all(self, vm: BatchedParseBlock, data: list[bytes]) -> list[tuple[bytes, Block]]:
+        returned: object = vm.batched_parse_block(tuple(data))
+        if not isinstance(returned, Iterable):
+            raise unusable("batched_parse_block returned", returned, "return a list of blocks")
         blocks = [
-            conversion.block("batched_parse_block, for one input,", each, "InvalidBlock")
-            for each in vm.batched_parse_block(tuple(data))
+            conversion.block("batched_parse_block, for one input,", each, "InvalidBlock") for each in returned
         ]
         if len(blocks) != len(data):
             raise VMError(
                 f"batched_parse_block returned {len(blocks)} blocks for {len(data)} inputs: "
                 "it must return one for each, in their order"
             )
+        for own, block in zip(data, blocks, strict=True):
+            if (raw := conversion.content(block)) != own and raw in data:
+                raise VMError(
+                    f"batched_parse_block returned block {block.id} for another block's bytes: keep the order"
+                )
         return [self._blocks.remember_parsed(*each) for each in zip(data, blocks, strict=True)]
 
     def _parsed(self, block_id: bytes, block: Block) -> vm_pb2.ParseBlockResponse:
+        conversion.content(block)  # not sent, but needed once the block is accepted
         response = vm_pb2.ParseBlockResponse(
             id=block_id,
             parent_id=conversion.parent_id(block),
@@ -174,7 +192,8 @@ class Blocks:
         self, request: vm_pb2.GetBlockIDAtHeightRequest
     ) -> vm_pb2.GetBlockIDAtHeightResponse:
         try:
-            found = self._vm.get_block_id_at_height(request.height)
+            method = self._vm.get_block_id_at_height
+            found = conversion.found("get_block_id_at_height", method, request.height)
         except SENTINELS as error:
             return vm_pb2.GetBlockIDAtHeightResponse(blk_id=ID.EMPTY, err=sentinel_number(error))
         block_id = conversion.block_id("get_block_id_at_height", found)
@@ -187,11 +206,11 @@ class Blocks:
         time_ns = request.max_blocks_retrival_time
         try:
             if isinstance(self._vm, GetAncestors):
-                found = self._vm.get_ancestors(block_id, *limits, time_ns / 1e9)
+                found = _ancestors(self._vm.get_ancestors(block_id, *limits, time_ns / 1e9))
             else:
                 found = self._walk(block_id, *limits, time_ns)
         except NotFound:
-            found = ()
+            found = []
         return vm_pb2.GetAncestorsResponse(blks_bytes=found)
 
     def _walk(self, block_id: ID, max_blocks: int, max_size: int, max_time_ns: int) -> list[bytes]:
@@ -229,6 +248,7 @@ class Blocks:
         is_own = block_id == self._built
         try:
             _verify(block, request)
+            _check_id(block_id, block)
             response = vm_pb2.BlockVerifyResponse(timestamp=conversion.timestamp(block))
         except BaseException as error:
             self._blocks.refused(block_id)
@@ -247,8 +267,31 @@ class Blocks:
         block_id, block = self._undecided(request.id, "accept")
         call(f"{type(block).__name__}.accept", block.accept)
         self._blocks.accepted(block_id, block)
+        if self._session.checks_storage:
+            self._session.checks_storage = False
+            self._check_storage(block_id, block)
         self._events.changed()
         return Empty()
+
+    def _check_storage(self, block_id: ID, block: Block) -> None:
+        """Log what the VM does not find again of the first block that it accepts."""
+        vm, height = self._vm, block.height
+        for text, look, expected in (
+            ("last_accepted()", vm.last_accepted, block_id),
+            (f"get_block_id_at_height({height})", lambda: vm.get_block_id_at_height(height), block_id),
+            (f"get_block({block_id}).raw", lambda: vm.get_block(block_id).raw, block.raw),
+        ):
+            try:
+                result: object = look()
+                result = None if result == expected else shown(result)
+            except Exception as error:  # noqa: BLE001 - the author's code; the block is accepted all the same
+                result = f"an exception, {described(error)}"
+            if result is not None:
+                self._session.log.error(
+                    "block %s at height %d is accepted, but %s gives %s: store the block, its ID by height, "
+                    "and that it is the last one, in one batch that `accept` writes",
+                    *(block_id, height, text, result),
+                )
 
     def reject(self, request: vm_pb2.BlockRejectRequest) -> Empty:
         block_id, block = self._undecided(request.id, "reject")
@@ -265,11 +308,31 @@ class Blocks:
                 "the node wants to %s block %s, which is not verified or already decided", verb, block_id
             )
             raise NotVerified
+        _check_id(block_id, block)
         return block_id, block
 
 
+def _check_id(block_id: bytes, block: Block) -> None:
+    """Raise `VMError` if the ID of *block* is not what the node knows."""
+    if conversion.own_id(block) != block_id:
+        raise VMError(
+            f"{type(block).__name__}.id was {ID(block_id)} and is {block.id} now: a block's ID must not "
+            "change. Compute it from the bytes, change no block, and make an object for each"
+        )
+
+
+def _ancestors(returned: object) -> list[bytes]:
+    found = list(returned) if isinstance(returned, Iterable) else [None]
+    for each in found:
+        if not isinstance(each, bytes):
+            raise unusable("get_ancestors returned", returned, "return a list of the blocks' bytes")
+    return found
+
+
 def _wants_context(block: Block) -> bool:
-    return isinstance(block, VerifyWithContext) and bool(block.should_verify_with_context)
+    if not isinstance(block, VerifyWithContext):
+        return False
+    return truth(f"{type(block).__name__}.should_verify_with_context", block.should_verify_with_context)
 
 
 def _verify(block: Block, request: vm_pb2.BlockVerifyRequest) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp as TimestampMessage
 
@@ -11,9 +12,12 @@ from vmsdk.block import Block
 from vmsdk.errors import InvalidInput, VMError
 from vmsdk.ids import ID, NodeID
 from vmsdk.statesync import StateSummary
-from vmsdk.timestamp import Timestamp, TimestampLike
+from vmsdk.timestamp import Timestamp
 
 MAX_HEIGHT = 2**64 - 1
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class InvalidRequest(VMError):
@@ -52,7 +56,7 @@ def moment(message: TimestampMessage) -> Timestamp:
 
 def unusable(what: str, value: object, rule: str) -> VMError:
     """The error for an author's *value*, and the *rule* that it breaks."""
-    return VMError(f"{what} {_shown(value)}: it must {rule}")
+    return VMError(f"{what} {shown(value)}: it must {rule}")
 
 
 def block(method: str, value: object, otherwise: str = "NotFound") -> Block:
@@ -75,6 +79,30 @@ def block_id(method: str, value: object, otherwise: str = "NotFound") -> ID:
         return ID(value)
     rule = "return an ID of 32 bytes" + (f", or raise {otherwise}" if otherwise else "")
     raise unusable(f"{method} returned", value, rule)
+
+
+def truth(method: str, value: object) -> bool:
+    """Whether *value*, which *method* returned, is true. Raises `VMError` for None, a method that
+    was not called, and a generator.
+    """
+    if value is None or callable(value) or hasattr(value, "__next__") or hasattr(value, "__await__"):
+        raise unusable(f"{method} returned", value, "return True or False")
+    return bool(value)
+
+
+def found(method: str, function: Callable[[T], R], key: T) -> R:
+    """What *function* finds for *key*. Raises `NotFound`, as the author's code does, and `VMError`
+    for another `LookupError`, which may be meant so.
+    """
+    try:
+        return function(key)
+    except VMError:
+        raise
+    except LookupError as error:
+        kind = type(error).__name__
+        raise VMError(
+            f"{method} raised {kind}: {error}. For what there isn't, raise vmsdk.NotFound"
+        ) from error
 
 
 def call(method: str, function: Callable[..., object], *arguments: object) -> None:
@@ -115,7 +143,7 @@ def own_id(thing: Block | StateSummary) -> bytes:
 
 def parent_id(block: Block) -> bytes:
     """The parent's ID: 32 bytes. Raises `VMError`."""
-    return _id(block, "parent_id")
+    return _id(block, "parent_id", " (of a genesis block: vmsdk.ID.EMPTY)")
 
 
 def height(thing: Block | StateSummary) -> int:
@@ -135,14 +163,27 @@ def content(thing: Block | StateSummary) -> bytes:
 
 
 def timestamp(block: Block) -> TimestampMessage:
-    """The block's time, present in a response even at 1970-01-01. Raises `InvalidInput`."""
-    value: TimestampLike = _attribute(block, "timestamp", "be a Timestamp, a datetime or Unix seconds")  # type: ignore[assignment]
-    at = Timestamp.of(value)
+    """The block's time, present in a response even at 1970-01-01. Raises like `moment_of`."""
+    at = moment_of(block)
     return TimestampMessage(seconds=at.seconds, nanos=at.nanos)
 
 
-def _id(thing: object, name: str) -> bytes:
-    value = _attribute(thing, name, rule := "be 32 bytes, an ID")
+def moment_of(block: Block) -> Timestamp:
+    """The block's time. Raises `InvalidInput` for a number out of range, which a peer may have
+    sent, else `VMError`.
+    """
+    rule = "be a Timestamp, a datetime with a time zone, or an int of Unix seconds"
+    value: Any = _attribute(block, "timestamp", rule)
+    try:
+        return Timestamp.of(value)
+    except InvalidInput as error:
+        if isinstance(value, int):
+            raise InvalidInput(f"{type(block).__name__}.timestamp", str(error)) from None
+        raise unusable(f"{type(block).__name__}.timestamp is", value, rule) from None
+
+
+def _id(thing: object, name: str, cure: str = "") -> bytes:
+    value = _attribute(thing, name, rule := f"be 32 bytes, an ID{cure}")
     if not isinstance(value, bytes) or len(value) != ID.LENGTH:
         raise unusable(f"{type(thing).__name__}.{name} is", value, rule)
     return value
@@ -159,11 +200,13 @@ def _attribute(thing: object, name: str, rule: str) -> object:
         raise VMError(f"{type(thing).__name__}.{name} is missing: it must {rule}") from None
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """*value* for an error's text, cut to 100 characters."""
     if isinstance(value, bytes):
         return str(value) if isinstance(value, ID) else f"{len(value)} bytes"
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001 - an author's __repr__ may do anything
         text = f"a {type(value).__name__}"
+    text = re.sub(r" at 0x[0-9a-f]+", "", text)
     return text if len(text) <= 100 else text[:97] + "..."

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
-from vmsdk.rpc.conversion import unusable
+from vmsdk.rpc.conversion import truth, unusable
 from vmsdk.rpc.errors import FaultLog
 from vmsdk.rpc.watchdog import Watchdog
 from vmsdk.state import Event, State
@@ -304,7 +305,9 @@ class EventSource:
             self._author_waits = event is None
         if event is None:
             try:
-                returned = self._vm.wait_for_event(wait.cancelled)
+                returned: Any = self._vm.wait_for_event(wait.cancelled)
+                if returned is not None and returned not in list(Event):
+                    raise unusable("wait_for_event returned", returned, "return a vmsdk.Event, or None")
                 event = None if returned is None else Event(returned)
             finally:
                 with self._condition:
@@ -379,10 +382,7 @@ class EventSource:
         """What the VM reports, with the chain's lock held. A fault counts as no work."""
         self._asking = threading.get_ident()
         try:
-            pending: object = self._vm.has_pending_work()
-            if pending is None:  # a forgotten `return`, after which no block would ever be built
-                raise unusable("has_pending_work returned", None, "return True or False")
-            return bool(pending)
+            return truth("has_pending_work", self._vm.has_pending_work())
         except BaseException as error:  # noqa: BLE001 - the author's code; the chain must go on
             self._faults.record("has_pending_work", error, "this counts as no work")
             return False

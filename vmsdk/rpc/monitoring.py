@@ -13,6 +13,7 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.errors import VMError
+from vmsdk.rpc.conversion import unusable
 from vmsdk.rpc.dispatch import Dispatcher, Handler
 from vmsdk.rpc.lane import Lane, LaneMethod
 from vmsdk.rpc.session import Session
@@ -58,7 +59,12 @@ class Monitoring:
             }
         finally:
             session.lock.release()
-        text = json.dumps(report, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        try:
+            text = json.dumps(report, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise unusable(
+                "health_check returned", report["health"], f"return a JSON value ({error})"
+            ) from None
         return vm_pb2.HealthResponse(details=text.translate(_ESCAPES).encode("ascii"))
 
     def gather(self, request: Empty) -> vm_pb2.GatherResponse:

@@ -14,7 +14,7 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.errors import AppError, Fatal, NodeError
-from vmsdk.rpc.conversion import call, identifier, moment, node_identifier
+from vmsdk.rpc.conversion import call, identifier, moment, node_identifier, unusable
 from vmsdk.rpc.dispatch import Dispatcher, Handler
 from vmsdk.rpc.errors import without_paths
 from vmsdk.rpc.session import Session
@@ -157,6 +157,8 @@ class Peers:
             response = handle()
             if response is None:
                 return Empty()
+            if not isinstance(response, bytes):
+                raise unusable(f"{method} returned", response, "return bytes, or None to respond later")
             replies.append(partial(respond, response))
         except Fatal:
             raise

@@ -71,6 +71,9 @@ class Session:
         self.initialized = False
         self.fatal: Fatal | None = None
         """Why the author stopped the chain."""
+        self.checks_storage = True
+        """Whether to check what is stored of the next accepted block: the first, unless it syncs.
+        """
         self.shutdown_begun = threading.Event()
         self._ended = False
         self._ending = threading.Lock()
@@ -152,7 +155,8 @@ class Session:
             from vmsdk.rpc.http import HTTPServers
 
             self._http = HTTPServers(
-                self.protocol, self.log, self.priority, self._addresses, self.faults, self.instruments
+                *(self.protocol, self.log, self.priority, self._addresses, self.faults, self.instruments),
+                self.watchdog,
             )
         with self.watchdog.watch(lifespan_name(prefix)):
             return self._http.serve(app, prefix=prefix)

@@ -38,7 +38,8 @@ class StateSync:
         if not isinstance(vm, StateSyncableVM):
             return vm_pb2.StateSyncEnabledResponse(enabled=False)
         try:
-            return vm_pb2.StateSyncEnabledResponse(enabled=bool(vm.state_sync_enabled()))
+            enabled = conversion.truth("state_sync_enabled", vm.state_sync_enabled())
+            return vm_pb2.StateSyncEnabledResponse(enabled=enabled)
         except SENTINELS as error:
             return vm_pb2.StateSyncEnabledResponse(err=sentinel_number(error))
 
@@ -80,10 +81,14 @@ class StateSync:
 
     def get_state_summary(self, request: vm_pb2.GetStateSummaryRequest) -> vm_pb2.GetStateSummaryResponse:
         try:
-            found = self._syncable().get_state_summary(request.height)
+            method = self._syncable().get_state_summary
+            found = conversion.found("get_state_summary", method, request.height)
         except SENTINELS as error:
             return vm_pb2.GetStateSummaryResponse(err=sentinel_number(error))
         summary = conversion.summary("get_state_summary", found)
+        if summary.height != request.height:
+            what = f"get_state_summary({request.height}) returned a summary whose height is"
+            raise conversion.unusable(what, summary.height, f"be {request.height}, or raise NotFound")
         return vm_pb2.GetStateSummaryResponse(
             id=conversion.own_id(summary), bytes=conversion.content(summary)
         )
@@ -91,12 +96,21 @@ class StateSync:
     def accept(self, request: vm_pb2.StateSummaryAcceptRequest) -> vm_pb2.StateSummaryAcceptResponse:
         try:
             found = self._syncable().parse_state_summary(request.bytes)
-            mode = StateSyncMode(conversion.summary("parse_state_summary", found, "InvalidBlock").accept())
+            summary = conversion.summary("parse_state_summary", found, "InvalidBlock")
+            height = conversion.height(summary)
+            mode: object = summary.accept()
         except SENTINELS as error:
             return vm_pb2.StateSummaryAcceptResponse(
                 mode=vm_pb2.StateSummaryAcceptResponse.MODE_SKIPPED, err=sentinel_number(error)
             )
+        if not isinstance(mode, StateSyncMode):
+            kind = type(summary).__name__
+            raise conversion.unusable(f"{kind}.accept returned", mode, "return a vmsdk.StateSyncMode")
         self._session.events.syncing(mode)
+        self._session.checks_storage = mode is not StateSyncMode.DYNAMIC
+        text = "state sync to height %d: %s%s"
+        until = ", until ctx.state_sync_finished()" if mode is StateSyncMode.STATIC else ""
+        self._session.log.info(text, height, mode.name, until)
         return vm_pb2.StateSummaryAcceptResponse(mode=vm_pb2.StateSummaryAcceptResponse.Mode.ValueType(mode))
 
     def _syncable(self) -> StateSyncableVM:

@@ -41,15 +41,16 @@ _PYTHON = os.path.dirname(os.__file__) + os.sep
 class Watched:
     """A context manager around a piece of work that the watchdog observes."""
 
-    __slots__ = ("_calls", "_clock", "began_s", "name", "needs_lock", "reports", "thread")
+    __slots__ = ("_calls", "_clock", "began_s", "name", "needs_lock", "once", "reports", "thread")
 
     def __init__(
-        self, calls: dict[Watched, None], name: str, clock: Callable[[], float], *, needs_lock: bool
+        self, calls: dict[Watched, None], name: str, clock: Callable[[], float], needs_lock: bool, once: bool
     ) -> None:
         self._calls = calls
         self._clock = clock
         self.name = name
         self.needs_lock = needs_lock
+        self.once = once
         self.reports = 0
 
     def __enter__(self) -> None:
@@ -74,6 +75,7 @@ class Watchdog:
         """The chain's lock, once there is a chain."""
         self._clock = clock
         self._calls: dict[Watched, None] = {}
+        self._reported: set[str] = set()
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -85,9 +87,12 @@ class Watchdog:
         """End the thread soon."""
         self._stopped.set()
 
-    def watch(self, name: str, *, needs_lock: bool = False) -> Watched:
-        """Enter the result around work called *name*. *needs_lock*: it takes the chain's lock."""
-        return Watched(self._calls, name, self._clock, needs_lock=needs_lock)
+    def watch(self, name: str, *, needs_lock: bool = False, once: bool = False) -> Watched:
+        """Enter the result around work called *name*. *needs_lock*: it takes the chain's lock.
+
+        With *once*, only the first work of this name that takes long is reported: clients cause it.
+        """
+        return Watched(self._calls, name, self._clock, needs_lock, once)
 
     def check(self) -> None:
         """Report each piece of work once when it exceeds the patience, and once more much later."""
@@ -97,7 +102,9 @@ class Watchdog:
             due_s = (self.patience_s, self.patience_s * REMINDER, float("inf"))[call.reports]
             if ran_s >= due_s:
                 call.reports += 1
-                self._report(call, ran_s)
+                if not call.once or call.name not in self._reported:
+                    self._reported.add(call.name)
+                    self._report(call, ran_s)
 
     def _report(self, call: Watched, ran_s: float) -> None:
         holder = lock_holder(self.lock) if call.needs_lock else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 
 import grpc
@@ -29,16 +30,19 @@ class AppSenderClient(AppSender):
         self._cross_chain_error = Call(channel, Methods.SendCrossChainAppError)
 
     def send_app_request(self, node_ids: Iterable[NodeID], request_id: int, request: bytes) -> None:
+        targets = _distinct(node_ids)
+        if not targets:
+            raise InvalidInput("a request to no node gets no response", "pass the ID of one at least")
         self._request(
             pb.SendAppRequestMsg(
-                node_ids=_distinct(node_ids), request_id=_request_id(request_id), request=request
+                node_ids=targets, request_id=_request_id(request_id), request=_message(request)
             )
         )
 
     def send_app_response(self, node_id: NodeID, request_id: int, response: bytes) -> None:
         self._response(
             pb.SendAppResponseMsg(
-                node_id=NodeID(node_id), request_id=_request_id(request_id), response=response
+                node_id=NodeID(node_id), request_id=_request_id(request_id), response=_message(response)
             )
         )
 
@@ -73,7 +77,7 @@ class AppSenderClient(AppSender):
                 validators=unsigned("the number of validators", validators, bits=64),
                 non_validators=unsigned("the number of non-validators", non_validators, bits=64),
                 peers=unsigned("the number of peers", peers, bits=64),
-                msg=message,
+                msg=_message(message),
             )
         )
 
@@ -81,7 +85,7 @@ class AppSenderClient(AppSender):
         self._require_cross_chain("SendCrossChainAppRequest")
         self._cross_chain_request(
             pb.SendCrossChainAppRequestMsg(
-                chain_id=ID(chain_id), request_id=_request_id(request_id), request=request
+                chain_id=ID(chain_id), request_id=_request_id(request_id), request=_message(request)
             )
         )
 
@@ -89,7 +93,7 @@ class AppSenderClient(AppSender):
         self._require_cross_chain("SendCrossChainAppResponse")
         self._cross_chain_response(
             pb.SendCrossChainAppResponseMsg(
-                chain_id=ID(chain_id), request_id=_request_id(request_id), response=response
+                chain_id=ID(chain_id), request_id=_request_id(request_id), response=_message(response)
             )
         )
 
@@ -110,7 +114,9 @@ class AppSenderClient(AppSender):
 
 
 def _distinct(node_ids: Iterable[NodeID]) -> list[bytes]:
-    """Each node once, in the order given. Raises `InvalidInput`."""
+    """Each node once, in the order given. Raises `InvalidInput` or `TypeError`."""
+    if isinstance(node_ids, (bytes, str)):
+        raise TypeError(f"node_ids is {node_ids!r}: pass a list of node IDs, such as [node_id]")
     return list(dict.fromkeys(NodeID(node_id) for node_id in node_ids))
 
 
@@ -120,3 +126,10 @@ def _request_id(value: int) -> int:
 
 def _error_code(value: int) -> int:
     return signed("an application error's code", value, bits=32)
+
+
+def _message(value: object) -> bytes:
+    """*value*, which a peer gets. Raises `TypeError` unless it is bytes."""
+    if not isinstance(value, bytes):
+        raise TypeError(f"a message is bytes, not {reprlib.repr(value)}: encode it")
+    return value

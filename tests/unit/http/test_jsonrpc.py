@@ -146,9 +146,22 @@ def test_the_vm_itself_is_refused_with_the_cure(services: Any) -> None:
         JSONRPC(*services)
 
 
-def test_an_object_without_methods_is_refused() -> None:
-    with pytest.raises(TypeError, match="no public methods"):
-        JSONRPC("chain", object())
+@pytest.mark.parametrize("service", [object(), "text", {"get": 1}, None, 7, b"x"])
+def test_an_object_without_methods_is_refused(service: object) -> None:
+    with pytest.raises(TypeError, match="no public methods; pass an object or a function"):
+        JSONRPC("chain", service)
+
+
+def test_a_service_without_a_name_is_refused_with_the_cure() -> None:
+    unnamed: Any = Chain()
+    with pytest.raises(TypeError, match=r'give its methods a name first: JSONRPC\("name", service\)'):
+        JSONRPC(unnamed)
+
+
+@pytest.mark.parametrize("arguments", [("too many", -1), ("text",), (-1, 7), ("1", "text")])
+def test_an_error_takes_a_code_and_then_a_message(arguments: Any) -> None:
+    with pytest.raises(TypeError, match="code"):
+        JSONRPCError(*(arguments if len(arguments) == 2 else (*arguments, "")))
 
 
 def test_two_methods_of_one_wire_name_are_refused() -> None:

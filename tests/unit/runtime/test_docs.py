@@ -48,7 +48,7 @@ def test_an_authors_metrics_are_registered() -> None:
 
     kind = names["MyVM"]
     # The rest of the VM is not shown.
-    vm = type("Whole", (kind,), dict.fromkeys(kind.__abstractmethods__))()
+    vm = type("Whole", (kind,), dict.fromkeys(kind.__abstractmethods__, lambda *_: None))()
     vm.initialize(Context(metrics=page), b"", b"", b"")
     vm.transfers.inc()
     assert [family.name for family in page.registered.collect()] == ["transfers"]

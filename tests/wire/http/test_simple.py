@@ -19,6 +19,7 @@ from tests.wire.http.node import DEADLINE_S, PATH, Caller, as_dict
 from vmsdk.http import JSONRPC
 from vmsdk.protocol import NEWEST, OLDEST, protocol
 from vmsdk.rpc.http import HTTPServers
+from vmsdk.rpc.watchdog import Watchdog
 
 INTERNAL_ERROR = re.compile(rb"internal error: see fault [0-9a-f]{8} in the log of the chain\n")
 ALL = range(OLDEST, NEWEST + 1)
@@ -359,3 +360,32 @@ def test_a_call_after_close_is_refused_and_close_may_be_repeated() -> None:
         caller.simple()
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     caller.close()
+
+
+def test_a_method_that_hangs_is_reported_once_with_its_line(caplog: pytest.LogCaptureFixture) -> None:
+    now_s = [0.0]
+    watchdog = Watchdog(3, clock=lambda: now_s[0])
+    entered, release = threading.Semaphore(0), threading.Event()
+
+    def hang() -> None:
+        entered.release()
+        release.wait(DEADLINE_S)
+
+    servers = HTTPServers(protocol(NEWEST), logging.getLogger("chain"), watchdog=watchdog)
+    caller = Caller(servers.serve(JSONRPC({"hang": hang}), prefix="/x"))
+    body = b'{"jsonrpc":"2.0","method":"hang","id":1}'
+    calls = []
+    for _ in range(2):
+        headers = {"Content-Type": ["application/json"]}
+        calls.append(caller.begin_simple("POST", body=body, request_headers=headers))
+        assert entered.acquire(timeout=DEADLINE_S)
+        now_s[0] += 4
+        watchdog.check()
+    release.set()
+    assert [call.result().code for call in calls] == [200, 200]
+    servers.close()
+    caller.close()
+    (report,) = (each.getMessage() for each in caplog.records if "has been running" in each.getMessage())
+    assert re.match(
+        r"a JSON-RPC method at /x has been running for 4 s at \S+test_simple\.py:\d+ in hang", report
+    )

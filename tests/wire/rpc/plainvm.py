@@ -12,6 +12,9 @@ import vmsdk
 from vmsdk.block import VerifyWithContext
 from vmsdk.timestamp import TimestampLike
 
+TIME_RULE = "be a Timestamp, a datetime with a time zone, or an int of Unix seconds"
+"""What a block's `timestamp` must do, in the errors about it."""
+
 _HEADER = struct.Struct(">32sQ")
 
 

@@ -57,6 +57,8 @@ class QuickSyncVM(BusyVM, vmsdk.StateSyncableVM):
 
 
 class QuickSummary(vmsdk.StateSummary):
+    height = 1
+
     def __init__(self, vm: QuickSyncVM) -> None:
         self._vm = vm
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -10,10 +11,10 @@ from google.protobuf.empty_pb2 import Empty
 
 import vmsdk
 from tests.wire.rpc.conftest import Serve, Served, refused
-from tests.wire.rpc.plainvm import ContextBlock, PlainBlock, PlainVM, encode
+from tests.wire.rpc.plainvm import TIME_RULE, ContextBlock, PlainBlock, PlainVM, encode
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.codec import Reader
-from vmsdk.host.appsender import SentRequest
+from vmsdk.host.appsender import SentError, SentRequest
 
 
 def parse(served: Served, data: bytes) -> pb.ParseBlockResponse:
@@ -177,7 +178,376 @@ def test_an_object_whose_verify_failed_is_not_verified_again(serve: Serve) -> No
     assert [block.fate for block in objects] == [["verified"], ["verified"]]
 
 
+@pytest.mark.parametrize(
+    ("attribute", "value", "text"),
+    [
+        ("id", "00" * 32, "Odd.id is '0000"),
+        ("id", bytes(20), "Odd.id is 20 bytes: it must be 32 bytes, an ID"),
+        ("id", None, "Odd.id is None: it must be 32 bytes, an ID"),
+        (
+            "parent_id",
+            None,
+            "Odd.parent_id is None: it must be 32 bytes, an ID (of a genesis block: vmsdk.ID.EMPTY)",
+        ),
+        ("height", "1", "Odd.height is '1': it must be a whole number from 0 to 2**64 - 1"),
+        ("height", -1, "Odd.height is -1: it must be a whole number from 0 to 2**64 - 1"),
+        ("raw", bytearray(b"x"), "Odd.raw is bytearray(b'x'): it must be bytes"),
+        ("raw", None, "Odd.raw is None: it must be bytes"),
+        ("timestamp", 1.5, f"Odd.timestamp is 1.5: it must {TIME_RULE}"),
+        ("timestamp", "now", f"Odd.timestamp is 'now': it must {TIME_RULE}"),
+        ("timestamp", None, f"Odd.timestamp is None: it must {TIME_RULE}"),
+        (
+            "timestamp",
+            datetime(2026, 1, 1),
+            f"Odd.timestamp is datetime.datetime(2026, 1, 1, 0, 0): it must {TIME_RULE}",
+        ),
+        (
+            "timestamp",
+            10**18,
+            "Odd.timestamp: invalid timestamp: 1000000000000000000 s since 1970 lies outside",
+        ),
+    ],
+)
+@pytest.mark.parametrize("method", ["build_block", "parse_block", "get_block"])
+def test_an_unusable_attribute_of_a_block_is_named(
+    serve: Serve, method: str, attribute: str, value: Any, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Odd(PlainBlock): ...
+
+    vm = PlainVM()
+    served = serve(vm)
+    block = Odd(vm.genesis.id, 1)
+    object.__setattr__(block, "__dict__", {**vars(block), "id": block.id, "raw": block.raw, attribute: value})
+    setattr(vm, method, lambda *_: block)
+    asked = vmsdk.ID.of(encode(vm.genesis.id, 1))
+    calls: dict[str, Any] = {
+        "build_block": lambda: build(served),
+        "parse_block": lambda: parse(served, b"x"),
+        "get_block": lambda: served.client.GetBlock(pb.GetBlockRequest(id=asked)),
+    }
+    assert text in refused(calls[method])[1]
+    if value != 10**18:  # a peer may have sent that
+        assert text in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "returned", "rule"),
+    [
+        ("build_block", None, "return a vmsdk.Block, or raise NothingToBuild"),
+        ("build_block", b"block", "return a vmsdk.Block, or raise NothingToBuild"),
+        ("parse_block", (1, 2), "return a vmsdk.Block, or raise InvalidBlock"),
+        ("get_block", None, "return a vmsdk.Block, or raise NotFound"),
+        ("get_block_id_at_height", "2Z", "return an ID of 32 bytes, or raise NotFound"),
+        ("get_block_id_at_height", None, "return an ID of 32 bytes, or raise NotFound"),
+        ("create_handlers", None, "return a mapping of paths to apps"),
+        ("health_check", {1, 2}, "return a JSON value (Object of type set is not JSON serializable)"),
+        ("health_check", float("nan"), "return a JSON value ("),
+    ],
+)
+def test_a_result_of_another_type_is_named(serve: Serve, method: str, returned: Any, rule: str) -> None:
+    vm = PlainVM(**{method: lambda *_: returned})
+    served = serve(vm) if method != "get_block" else serve(vm, run=False)
+    if method == "get_block":
+        text = refused(served.initialize)[1]
+    else:
+        client = served.client
+        calls: dict[str, Any] = {
+            "build_block": lambda: build(served),
+            "parse_block": lambda: parse(served, b"x"),
+            "get_block_id_at_height": lambda: client.GetBlockIDAtHeight(pb.GetBlockIDAtHeightRequest()),
+            "create_handlers": lambda: client.CreateHandlers(Empty()),
+            "health_check": lambda: client.Health(Empty()),
+        }
+        text = refused(calls[method])[1]
+    assert text.startswith(f"{method} returned ")
+    assert rule in text
+
+
+def test_another_block_than_the_one_asked_for_is_refused(serve: Serve) -> None:
+    vm = PlainVM()
+    served = serve(vm)
+    asked = vm.child().id
+    vm.get_block = lambda block_id: vm.genesis  # type: ignore[method-assign]
+    text = refused(lambda: served.client.GetBlock(pb.GetBlockRequest(id=asked)))[1]
+    assert text == f"get_block returned a block whose ID is {vm.genesis.id}: it must be {asked}"
+
+
+@pytest.mark.parametrize("error", [KeyError("b"), IndexError("list index out of range")])
+def test_a_lookup_error_names_not_found(serve: Serve, error: Exception) -> None:
+    def missing(*_: object) -> Any:
+        raise error
+
+    vm = PlainVM()
+    served = serve(vm)
+    vm.get_block = vm.get_block_id_at_height = missing  # type: ignore[method-assign]
+    kind = type(error).__name__
+    for name, call in (
+        ("get_block", lambda: served.client.GetBlock(pb.GetBlockRequest(id=bytes(32)))),
+        (
+            "get_block_id_at_height",
+            lambda: served.client.GetBlockIDAtHeight(pb.GetBlockIDAtHeightRequest(height=9)),
+        ),
+    ):
+        text = refused(call)[1]
+        assert text == f"{name} raised {kind}: {error}. For what there isn't, raise vmsdk.NotFound"
+
+
+def test_a_last_accepted_block_that_is_not_stored_is_named(serve: Serve) -> None:
+    vm = PlainVM()
+    vm.accepted.clear()
+    text = refused(serve(vm, run=False).initialize)[1]
+    assert text.startswith(f"get_block does not find {vm.genesis.id}, which last_accepted returns")
+    assert "in a batch that is written" in text
+
+
+@pytest.mark.parametrize(("parent", "height"), [("genesis", 2), ("genesis", 0), ("other", 1)])
+def test_a_block_in_the_wrong_place_is_not_built(serve: Serve, parent: str, height: int) -> None:
+    vm = PlainVM()
+    served = serve(vm)
+    served.client.SetPreference(pb.SetPreferenceRequest(id=vm.genesis.id))
+    parent_id = vm.genesis.id if parent == "genesis" else vmsdk.ID.of(b"other")
+    vm.to_build.append(vm.make(parent_id, height))
+    assert refused(lambda: build(served))[1] == (
+        f"build_block returned a block of height {height} on {parent_id}, but the preferred block is "
+        f"{vm.genesis.id} at height 0: build on ctx.preferred, one higher"
+    )
+
+
+class Restless(PlainBlock):
+    """Its bytes change with its time, and its ID with its bytes."""
+
+    @property
+    def raw(self) -> bytes:  # type: ignore[override]
+        return encode(self.parent_id, self.height, str(self.timestamp).encode())
+
+    @property
+    def id(self) -> vmsdk.ID:  # type: ignore[override]
+        return vmsdk.ID.of(self.raw)
+
+
+@pytest.mark.parametrize("step", ["verify", "accept", "reject"])
+def test_a_block_that_changes_is_refused(serve: Serve, step: str) -> None:
+    vm = PlainVM()
+    served = serve(vm)
+    block = Restless(vm.genesis.id, 1)
+    vm.to_build.append(block)
+    built = build(served)
+    old = vmsdk.ID(built.id)
+
+    def change() -> None:
+        block.timestamp = 7
+
+    if step == "verify":
+        vars(block)["verify"] = change
+        text = refused(lambda: verify(served, built.bytes))[1]
+    else:
+        verify(served, built.bytes)
+        change()
+        name = step.capitalize()
+        request = getattr(pb, f"Block{name}Request")(id=old)
+        text = refused(lambda: getattr(served.client, f"Block{name}")(request))[1]
+    assert text.startswith(f"Restless.id was {old} and is {block.id} now: a block's ID must not change")
+    assert block.fate in ([], ["verified"])
+
+
+def test_a_block_whose_id_is_made_up_each_time_is_not_built(serve: Serve) -> None:
+    ids = (vmsdk.ID.of(bytes([number])) for number in range(256))
+
+    class Random(PlainBlock):
+        @property
+        def id(self) -> vmsdk.ID:  # type: ignore[override]
+            return next(ids)
+
+    vm = PlainVM()
+    served = serve(vm)
+    vm.to_build.append(Random(vm.genesis.id, 1))
+    assert "Random.id was " in refused(lambda: build(served))[1]
+
+
+def accept_one(served: Served) -> None:
+    block = served.vm.child()  # type: ignore[attr-defined]
+    verify(served, block.raw)
+    served.client.BlockAccept(pb.BlockAcceptRequest(id=block.id))
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "text"),
+    [
+        ("last", "last_accepted() gives {genesis}"),
+        ("blocks", "get_block({block}).raw gives an exception, NotFound: no block {block}"),
+        ("heights", "get_block_id_at_height(1) gives an exception, NotFound: no block at height 1"),
+    ],
+)
+def test_what_accept_does_not_store_is_named_once(
+    serve: Serve, caplog: pytest.LogCaptureFixture, forgotten: str, text: str
+) -> None:
+    vm = PlainVM()
+    served = serve(vm)
+    block = vm.child()
+    if forgotten == "last":
+        vm.last_accepted = lambda: vm.genesis.id  # type: ignore[method-assign]
+    elif forgotten == "blocks":
+        vm.get_block = lambda block_id: vm.accepted.get(vmsdk.ID.EMPTY) or missing(block_id)  # type: ignore[method-assign]
+    else:
+        vm.get_block_id_at_height = missing_at  # type: ignore[method-assign]
+    for _ in range(2):
+        accept_one(served)
+    reports = [record.getMessage() for record in caplog.records if "is accepted, but" in record.getMessage()]
+    assert len(reports) == 1
+    assert f"block {block.id} at height 1 is accepted, but " in reports[0]
+    assert text.format(genesis=vm.genesis.id, block=block.id) in reports[0]
+
+
+def missing(block_id: vmsdk.ID) -> Any:
+    raise vmsdk.NotFound(f"no block {block_id}")
+
+
+def missing_at(height: int) -> Any:
+    raise vmsdk.NotFound(f"no block at height {height}")
+
+
+def test_nothing_is_said_of_a_vm_that_stores_its_blocks(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    accept_one(serve(PlainVM()))
+    assert "is accepted, but" not in caplog.text
+
+
+# Optional interfaces ------------------------------------------------------------------------------
+
+
+class ManyVM(PlainVM, vmsdk.BatchedParseBlock, vmsdk.GetAncestors, vmsdk.StateSyncableVM):
+    """Returns what a test says."""
+
+    def batched_parse_block(self, data: Any) -> Any: ...
+    def get_ancestors(self, block_id: Any, max_blocks: Any, max_size: Any, max_seconds: Any) -> Any: ...
+    def state_sync_enabled(self) -> Any: ...
+    def get_ongoing_sync_state_summary(self) -> Any: ...
+    def get_last_state_summary(self) -> Any: ...
+    def parse_state_summary(self, data: bytes) -> Any: ...
+    def get_state_summary(self, height: int) -> Any: ...
+
+
+class Summary(vmsdk.StateSummary):
+    id, height, raw = vmsdk.ID.of(b"summary"), 7, b"summary"
+
+    def __init__(self, result: object) -> None:
+        self.result = result
+
+    def accept(self) -> Any:
+        return self.result
+
+
+MANY_CALLS: dict[str, Any] = {
+    "batched_parse_block": lambda client: client.BatchedParseBlock(
+        pb.BatchedParseBlockRequest(request=[b"x"])
+    ),
+    "get_ancestors": lambda client: client.GetAncestors(pb.GetAncestorsRequest(blk_id=bytes(32))),
+    "state_sync_enabled": lambda client: client.StateSyncEnabled(Empty()),
+    "get_ongoing_sync_state_summary": lambda client: client.GetOngoingSyncStateSummary(Empty()),
+    "get_last_state_summary": lambda client: client.GetLastStateSummary(Empty()),
+    "parse_state_summary": lambda client: client.ParseStateSummary(pb.ParseStateSummaryRequest()),
+    "get_state_summary": lambda client: client.GetStateSummary(pb.GetStateSummaryRequest(height=3)),
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "returned", "rule"),
+    [
+        ("batched_parse_block", None, "return a list of blocks"),
+        ("batched_parse_block", [b"x"], "return a vmsdk.Block, or raise InvalidBlock"),
+        ("get_ancestors", None, "return a list of the blocks' bytes"),
+        ("get_ancestors", [PlainBlock(vmsdk.ID.EMPTY, 0)], "return a list of the blocks' bytes"),
+        ("get_ancestors", b"one", "return a list of the blocks' bytes"),
+        ("state_sync_enabled", None, "return True or False"),
+        ("get_ongoing_sync_state_summary", None, "return a vmsdk.StateSummary, or raise NotFound"),
+        ("get_last_state_summary", b"", "return a vmsdk.StateSummary, or raise NotFound"),
+        ("parse_state_summary", None, "return a vmsdk.StateSummary, or raise InvalidBlock"),
+        ("get_state_summary", Summary(None), "be 3, or raise NotFound"),
+    ],
+)
+def test_a_result_of_an_optional_interface_is_named(
+    serve: Serve, method: str, returned: Any, rule: str
+) -> None:
+    served = serve(ManyVM(**{method: lambda *_: returned}))
+    text = refused(lambda: MANY_CALLS[method](served.client))[1]
+    assert method in text
+    assert text.endswith(f"it must {rule}")
+
+
+def test_blocks_of_a_batch_in_another_order_are_refused(serve: Serve) -> None:
+    vm = ManyVM()
+    blocks = [vm.child(body) for body in (b"a", b"b")]
+    vm.batched_parse_block = lambda data: blocks[::-1]  # type: ignore[method-assign]
+    request = pb.BatchedParseBlockRequest(request=[block.raw for block in blocks])
+    text = refused(lambda: serve(vm).client.BatchedParseBlock(request))[1]
+    assert text.startswith("batched_parse_block returned block ")
+    assert text.endswith("for another block's bytes: keep the order")
+
+
+@pytest.mark.parametrize("result", [None, True, "STATIC", 3.0])
+def test_a_summary_must_say_how_the_vm_syncs(serve: Serve, result: object) -> None:
+    served = serve(ManyVM(parse_state_summary=lambda data: Summary(result)))
+    text = refused(lambda: served.client.StateSummaryAccept(pb.StateSummaryAcceptRequest()))[1]
+    assert text == f"Summary.accept returned {result!r}: it must return a vmsdk.StateSyncMode"
+
+
+def test_a_sync_for_which_the_node_waits_is_logged(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    served = serve(ManyVM(parse_state_summary=lambda data: Summary(vmsdk.StateSyncMode.STATIC)))
+    served.client.StateSummaryAccept(pb.StateSummaryAcceptRequest())
+    assert "state sync to height 7: STATIC, until ctx.state_sync_finished()" in caplog.text
+
+
+def test_whether_to_verify_with_context_is_not_a_method(serve: Serve) -> None:
+    class Asking(ContextBlock):
+        should_verify_with_context = staticmethod(lambda: True)  # type: ignore[assignment]
+
+    served = serve(PlainVM(parse_block=lambda data: Asking(vmsdk.ID.EMPTY, 1)))
+    text = refused(lambda: parse(served, b"x"))[1]
+    assert text.startswith("Asking.should_verify_with_context returned <function")
+    assert text.endswith("it must return True or False")
+
+
+# Peers --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("response", ["text", 7, True, bytearray(b"x"), [b"x"]])
+def test_a_response_to_a_peer_that_is_not_bytes_is_named(
+    serve: Serve, response: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = serve(PlainVM(app_request=lambda *_: response))
+    served.client.AppRequest(pb.AppRequestMsg(node_id=bytes(20), request_id=1))
+    assert f"app_request returned {response!r}: it must return bytes, or None to respond later" in caplog.text
+    assert served.services.app_sender.wait_for(SentError).code == -1
+
+
 # Work ---------------------------------------------------------------------------------------------
+
+
+def generator() -> Any:
+    yield True
+
+
+@pytest.mark.parametrize("value", [None, PlainVM.has_pending_work, generator()])
+def test_work_that_is_neither_there_nor_not_is_named(
+    serve: Serve, caplog: pytest.LogCaptureFixture, value: object
+) -> None:
+    served = serve(PlainVM(has_pending_work=lambda: value))
+    refused(lambda: build(served))
+    assert f"has_pending_work returned {value!r}".partition(" at 0x")[0] in caplog.text
+    assert "it must return True or False" in caplog.text
+
+
+@pytest.mark.parametrize("value", ["BUILD_BLOCK", 7, False])
+def test_an_event_that_is_not_one_is_named(serve: Serve, value: object) -> None:
+    class Eventful(PlainVM):
+        def wait_for_event(self, cancelled: Any) -> Any:
+            return value
+
+    served = serve(Eventful())
+    text = refused(lambda: served.client.WaitForEvent(Empty()))[1]
+    assert text == f"wait_for_event returned {value!r}: it must return a vmsdk.Event, or None"
 
 
 def test_a_vm_that_has_work_and_builds_nothing_is_reported_once(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,36 @@ def test_gossip_without_a_target_is_refused_and_nothing_is_sent(
 ) -> None:
     with pytest.raises(InvalidInput, match="gossip has no target: pass node_ids"):
         sender.send_app_gossip(b"news")
+    assert not services.app_sender.calls
+
+
+def test_a_request_to_no_node_is_refused_and_nothing_is_sent(
+    services: NodeServices, sender: AppSender
+) -> None:
+    with pytest.raises(InvalidInput, match="to no node gets no response"):
+        sender.send_app_request([], 1, b"question")
+    assert not services.app_sender.calls
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message", "text"),
+    [
+        (ALICE, b"", r"node_ids is NodeID.*: pass a list of node IDs, such as \[node_id\]"),
+        (str(ALICE), b"", r"node_ids is 'NodeID-.*: pass a list of node IDs"),
+        ([str(ALICE)], b"", r"NodeID\('NodeID-.*'\) takes 20 bytes: use NodeID\.from_string"),
+        ([ALICE], "text", "a message is bytes, not 'text': encode it"),
+        ([ALICE], None, "a message is bytes, not None: encode it"),
+    ],
+)
+def test_what_is_not_bytes_is_named_and_nothing_is_sent(
+    services: NodeServices, sender: AppSender, nodes: Any, message: Any, text: str
+) -> None:
+    for send in (
+        lambda: sender.send_app_request(nodes, 1, message),
+        lambda: sender.send_app_gossip(message, node_ids=nodes),
+    ):
+        with pytest.raises(TypeError, match=f"^{text}"):
+            send()
     assert not services.app_sender.calls
 
 

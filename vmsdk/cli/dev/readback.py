@@ -17,7 +17,7 @@ from typing import Any
 from vmsdk import serving
 from vmsdk.block import Block
 from vmsdk.errors import InvalidBlock
-from vmsdk.timestamp import Timestamp, set_clock
+from vmsdk.timestamp import set_clock
 from vmsdk.vm import ChainVM
 
 DEBUG_VARIABLE = "GRPC_VMSDK_DEBUG"
@@ -47,19 +47,24 @@ def _read_back_blocks(vm: ChainVM) -> None:
 
 
 def _read_back(vm: ChainVM, name: str, build: Callable[..., Block], *arguments: int) -> Block:
-    built = build(*arguments)
-    if not isinstance(getattr(built, "raw", None), bytes):
-        return built  # Not a block: the runtime explains what is wrong.
+    from vmsdk.rpc import conversion  # Imported by now, unlike at the start.
+
+    built = conversion.block(name, build(*arguments), "NothingToBuild")
     try:
-        parsed = vm.parse_block(built.raw)
+        parsed = conversion.block("parse_block", vm.parse_block(conversion.content(built)), "InvalidBlock")
     except InvalidBlock as error:
         raise ValueError(
             f"parse_block refuses the bytes of the block that {name} returned: {error}"
         ) from None
-    for field in ("id", "parent_id", "height", "timestamp", "raw"):
-        ours, theirs = getattr(built, field), getattr(parsed, field)
-        if field == "timestamp":
-            ours, theirs = Timestamp.of(ours), Timestamp.of(theirs)
+    readers: dict[str, Callable[[Block], object]] = {
+        "id": conversion.own_id,
+        "parent_id": conversion.parent_id,
+        "height": conversion.height,
+        "timestamp": conversion.moment_of,
+        "raw": conversion.content,
+    }
+    for field, read in readers.items():
+        ours, theirs = read(built), read(parsed)
         if ours != theirs:
             raise ValueError(
                 f"{name} returned a block whose {field} is {ours!r}, but parse_block reads {theirs!r} from "

@@ -28,6 +28,7 @@ from vmsdk.rpc.instruments import Instruments
 from vmsdk.rpc.listener import SERVER_OPTIONS, listen
 from vmsdk.rpc.peercheck import peer_check
 from vmsdk.rpc.priority import EnginePriority
+from vmsdk.rpc.watchdog import Watchdog
 
 STARTUP_TIMEOUT_S = 60.0
 """Limits an app's startup, for which the node, and the whole chain, wait without a limit."""
@@ -54,6 +55,7 @@ class HTTPServers:
         addresses: Addresses | None = None,
         faults: FaultLog | None = None,
         instruments: Instruments | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         """*priority* is what engine calls enter, so that HTTP gives way to them.
 
@@ -63,6 +65,7 @@ class HTTPServers:
         self._priority = priority or EnginePriority()
         self._faults = faults or FaultLog(log)
         self._instruments = instruments
+        self._watchdog = watchdog or Watchdog()
         self._protocol = protocol
         self._log = log
         self._lock = threading.Lock()
@@ -91,6 +94,7 @@ class HTTPServers:
                     self._faults,
                     self._log,
                     self._instruments,
+                    self._watchdog,
                 )
                 self._front = _Front(self._loop.loop, self._protocol, self._addresses, shared)
             with self._priority.lent():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from vmsdk.rpc.http.pool import Pool
 from vmsdk.rpc.http.target import Target
 from vmsdk.rpc.instruments import Instruments, method_label
 from vmsdk.rpc.priority import EnginePriority
+from vmsdk.rpc.watchdog import Watchdog
 from vmsdk.services.databasemetrics import NOTED_CALLS, NotedCall
 
 # How long an app has to notice that its client has left, before it is cancelled.
@@ -41,6 +42,7 @@ class Shared:
     faults: FaultLog
     log: logging.Logger
     instruments: Instruments | None = None
+    watchdog: Watchdog = field(default_factory=Watchdog)
 
 
 class Site:

@@ -34,6 +34,7 @@ class ThreadedServer:
         self._site = site
         self._service = service
         self._loop = loop
+        self._name = f"a JSON-RPC method at {site.route}"
         self._stopped = threading.Event()
         queue_limit = site.shared.capacity.requests.limit
         methods = HTTPMethods(self._handle_simple, self._handle, site.shared.log)
@@ -59,7 +60,8 @@ class ThreadedServer:
     def _handle_simple(
         self, request: http_pb2.HandleSimpleHTTPRequest, context: grpc.ServicerContext
     ) -> http_pb2.HandleSimpleHTTPResponse:
-        return _finish(respond(self._app, request, _at_once, self._site))
+        with self._site.shared.watchdog.watch(self._name, once=True):
+            return _finish(respond(self._app, request, _at_once, self._site))
 
     def _handle(self, request: http_pb2.HTTPRequest, context: grpc.ServicerContext) -> http_pb2.HTTPResponse:
         result = asyncio.run_coroutine_threadsafe(self._service.handle(request), self._loop)
