@@ -83,5 +83,7 @@ def _cure_for_uncallable(app: object) -> str:
         return "leave the prefix out if there is nothing to mount"
     if isinstance(app, (str, bytes, int, float, list, tuple, set, Mapping)) or inspect.ismodule(app):
         return "mount an ASGI app, a WSGI app, or a vmsdk.http.JSONRPC service"
+    if inspect.iscoroutine(app):
+        return "nothing awaits it: make the app in a plain function"
     name = type(app).__name__.lower()
     return f'to serve its methods by JSON-RPC, mount vmsdk.http.JSONRPC("{name}", ...) around it'

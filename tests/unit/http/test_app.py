@@ -68,6 +68,11 @@ def none() -> None: ...
 async def async_two(a: Any, b: Any) -> None: ...
 
 
+def closed(coroutine: Any) -> Any:
+    coroutine.close()
+    return coroutine
+
+
 @pytest.mark.parametrize(
     ("app", "cure"),
     [
@@ -83,6 +88,7 @@ async def async_two(a: Any, b: Any) -> None: ...
         ("module:app", "mount an ASGI app"),
         ({}, "mount an ASGI app"),
         (types.ModuleType("x"), "mount an ASGI app"),
+        (closed(async_two(1, 2)), "make the app in a plain function"),
     ],
 )
 def test_what_is_no_app_is_named_with_its_prefix_and_the_cure(app: Any, cure: str) -> None:
