@@ -24,9 +24,10 @@ class _FixedBytes(bytes):
     __slots__ = ()
 
     def __new__(cls, value: bytes) -> Self:
-        if not isinstance(value, (bytes, bytearray, memoryview)):
-            cure = f": use {cls.__name__}.from_string" if isinstance(value, str) else ""
-            raise TypeError(f"{cls.__name__}({value!r:.{_MAX_QUOTED}}) takes {cls.LENGTH} bytes{cure}")
+        given: object = value
+        if not isinstance(given, (bytes, bytearray, memoryview)):
+            cure = f": use {cls.__name__}.from_string" if isinstance(given, str) else ""
+            raise TypeError(f"{cls.__name__}({given!r:.{_MAX_QUOTED}}) takes {cls.LENGTH} bytes{cure}")
         if len(value) != cls.LENGTH:
             raise InvalidInput(f"invalid hash length: expected {cls.LENGTH} bytes but got {len(value)}")
         return super().__new__(cls, value)

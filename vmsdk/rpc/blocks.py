@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -276,11 +277,12 @@ class Blocks:
     def _check_storage(self, block_id: ID, block: Block) -> None:
         """Log what the VM does not find again of the first block that it accepts."""
         vm, height = self._vm, block.height
-        for text, look, expected in (
+        looks: tuple[tuple[str, Callable[[], object], object], ...] = (
             ("last_accepted()", vm.last_accepted, block_id),
             (f"get_block_id_at_height({height})", lambda: vm.get_block_id_at_height(height), block_id),
             (f"get_block({block_id}).raw", lambda: vm.get_block(block_id).raw, block.raw),
-        ):
+        )
+        for text, look, expected in looks:
             try:
                 result: object = look()
                 result = None if result == expected else shown(result)
@@ -321,11 +323,10 @@ def _check_id(block_id: bytes, block: Block) -> None:
         )
 
 
-def _ancestors(returned: object) -> list[bytes]:
+def _ancestors(returned: object) -> list[Any]:
     found = list(returned) if isinstance(returned, Iterable) else [None]
-    for each in found:
-        if not isinstance(each, bytes):
-            raise unusable("get_ancestors returned", returned, "return a list of the blocks' bytes")
+    if not all(isinstance(each, bytes) for each in found):
+        raise unusable("get_ancestors returned", returned, "return a list of the blocks' bytes")
     return found
 
 

@@ -74,6 +74,6 @@ class NotLoadedVM(ChainVM):
     def _fail(self, *_: Any, **__: Any) -> NoReturn:
         raise self._error
 
-    version = property(_fail)  # type: ignore[assignment]  # the first thing that a node asks of a new plugin
+    version = property(_fail)  # the first thing that a node asks of a new plugin
     initialize = last_accepted = get_block = parse_block = build_block = _fail
     set_preference = get_block_id_at_height = _fail

@@ -115,8 +115,9 @@ class AppSenderClient(AppSender):
 
 def _distinct(node_ids: Iterable[NodeID]) -> list[bytes]:
     """Each node once, in the order given. Raises `InvalidInput` or `TypeError`."""
-    if isinstance(node_ids, (bytes, str)):
-        raise TypeError(f"node_ids is {node_ids!r}: pass a list of node IDs, such as [node_id]")
+    given: object = node_ids
+    if isinstance(given, (bytes, str)):
+        raise TypeError(f"node_ids is {given!r}: pass a list of node IDs, such as [node_id]")
     return list(dict.fromkeys(NodeID(node_id) for node_id in node_ids))
 
 

@@ -279,7 +279,7 @@ def test_a_lookup_error_names_not_found(serve: Serve, error: Exception) -> None:
 
     vm = PlainVM()
     served = serve(vm)
-    vm.get_block = vm.get_block_id_at_height = missing  # type: ignore[method-assign]
+    vars(vm).update(get_block=missing, get_block_id_at_height=missing)
     kind = type(error).__name__
     for name, call in (
         ("get_block", lambda: served.client.GetBlock(pb.GetBlockRequest(id=bytes(32)))),
@@ -317,11 +317,11 @@ class Restless(PlainBlock):
     """Its bytes change with its time, and its ID with its bytes."""
 
     @property
-    def raw(self) -> bytes:  # type: ignore[override]
+    def raw(self) -> bytes:
         return encode(self.parent_id, self.height, str(self.timestamp).encode())
 
     @property
-    def id(self) -> vmsdk.ID:  # type: ignore[override]
+    def id(self) -> vmsdk.ID:
         return vmsdk.ID.of(self.raw)
 
 
@@ -355,7 +355,7 @@ def test_a_block_whose_id_is_made_up_each_time_is_not_built(serve: Serve) -> Non
 
     class Random(PlainBlock):
         @property
-        def id(self) -> vmsdk.ID:  # type: ignore[override]
+        def id(self) -> vmsdk.ID:
             return next(ids)
 
     vm = PlainVM()

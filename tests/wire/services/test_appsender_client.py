@@ -86,10 +86,11 @@ def test_a_request_to_no_node_is_refused_and_nothing_is_sent(
 def test_what_is_not_bytes_is_named_and_nothing_is_sent(
     services: NodeServices, sender: AppSender, nodes: Any, message: Any, text: str
 ) -> None:
-    for send in (
+    sends: list[Callable[[], None]] = [
         lambda: sender.send_app_request(nodes, 1, message),
         lambda: sender.send_app_gossip(message, node_ids=nodes),
-    ):
+    ]
+    for send in sends:
         with pytest.raises(TypeError, match=f"^{text}"):
             send()
     assert not services.app_sender.calls
