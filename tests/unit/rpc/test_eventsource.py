@@ -49,7 +49,7 @@ class Work(ChainVM):
         raise NotImplementedError
 
     parse_block: Any = get_block
-    build_block: Any = get_block
+    build_block: Any = last_accepted
 
     def set_preference(self, block_id: ID) -> None: ...
     def get_block_id_at_height(self, height: int) -> ID:
