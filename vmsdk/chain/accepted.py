@@ -56,6 +56,8 @@ class AcceptedState(State):
         self._failure: BaseException | None = None
         self.generation = 0
         """Odd while a commit is under way, and two more after it."""
+        self.changes = 0
+        """One more when the values of a commit can be looked up, before they are stored."""
         self._open: set[Snapshot] = set()
         # For each commit since the oldest open snapshot: its generation, and the values before it.
         self._undo: deque[tuple[int, dict[bytes, bytes | None]]] = deque()
@@ -111,10 +113,11 @@ class AcceptedState(State):
 
     def _settled(self) -> int:
         self._changed.wait_for(lambda: self._failure is not None or not self.generation & 1)
-        self._must_be_sound()
+        self.must_be_sound()
         return self.generation
 
-    def _must_be_sound(self) -> None:
+    def must_be_sound(self) -> None:
+        """Raise `VMError` if a commit has failed."""
         if self._failure is not None:
             raise VMError(f"the chain has ended, because a block could not be stored: {self._failure}")
 
@@ -124,7 +127,7 @@ class AcceptedState(State):
     def commit(self, writes: dict[bytes, bytes | None]) -> Iterator[Batch]:
         """Apply *writes* in one batch, to which the `with` block can add more."""
         with self._changed:
-            self._must_be_sound()
+            self.must_be_sound()
             self.generation += 1
             # Snapshots that open from here on wait for the end of the commit.
             is_watched = bool(self._open)
@@ -135,6 +138,7 @@ class AcceptedState(State):
                     self._undo.append((self.generation, before))
                 for key, value in writes.items():
                     self._remember(key, value)
+                self.changes += 1
             with self._database.batch() as batch:
                 for key, value in writes.items():
                     if value is None:
@@ -165,7 +169,7 @@ class AcceptedState(State):
         """
         prefix = self.spare_prefix
         with self._changed:
-            self._must_be_sound()
+            self.must_be_sound()
             self.generation += 1
         try:
             with self._database.batch() as batch:
@@ -180,6 +184,7 @@ class AcceptedState(State):
             self._cached_bytes = 0
             self._open.clear()
             self.generation += 1
+            self.changes += 1
             self._trim()
             self._changed.notify_all()
 

@@ -145,16 +145,21 @@ class Admission:
 
     def _try(self, pending: Pending) -> Overlay:
         """Run a transaction on the pending state, which is not changed."""
-        for _ in range(MAX_ATTEMPTS):
-            generation = self._accepted.settled()
+        accepted = self._accepted
+        for attempt in range(MAX_ATTEMPTS):
+            generation, changes = accepted.settled() if attempt else accepted.generation, accepted.changes
             state = Overlay(self._top)
             failure: Exception | None = None
             try:
                 self._run(state, pending.transaction)
             except Exception as error:  # noqa: BLE001 - raised below, unless it is due to a commit
                 failure = error
-            if self._accepted.generation == generation:
+            # While a commit is written, lookups have its values, but scans don't: that matters only
+            # if the transaction seems invalid. Else it need not wait for the database.
+            is_settled = accepted.generation == generation and not generation & 1
+            if accepted.changes == changes and (failure is None or is_settled):
                 break
+        accepted.must_be_sound()
         if failure is not None:
             raise failure
         return state

@@ -10,6 +10,7 @@ import pytest
 
 import vmsdk
 from vmsdk import chain
+from vmsdk.memorydb import MemoryDatabase
 
 from .engine import Engine
 
@@ -224,6 +225,42 @@ def test_the_sender_of_an_evicted_transaction_can_send_another(engine: Engine) -
     assert next_nonce(engine, b"39") == 0
     engine.vm.submit(b"39 0 2")
     assert "evicted" in engine.vm.dropped(vmsdk.ID.of(b"38 0 1"))
+
+
+class Gated(MemoryDatabase):
+    """Its writes wait until the gate opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.writing = threading.Event(), threading.Event()
+        self.gate.set()
+
+    def _apply(self, operations: dict[bytes, bytes | None]) -> None:
+        self.writing.set()
+        assert self.gate.wait(30)
+        super()._apply(operations)
+
+
+def test_a_valid_transaction_does_not_wait_for_a_block_that_is_being_written() -> None:
+    database = Gated()
+    engine = Engine(Nonces(), database)
+    engine.vm.submit(b"A 0 0")
+    block = engine.build()
+    database.gate.clear()
+    database.writing.clear()
+    accepting = threading.Thread(target=engine.accept, args=(block,))
+    accepting.start()
+    assert database.writing.wait(30)
+    try:
+        engine.vm.submit(b"A 1 0")
+        assert accepting.is_alive()
+    finally:
+        database.gate.set()
+        accepting.join()
+    with pytest.raises(chain.Invalid, match="too low"):
+        engine.vm.submit(b"A -1 0")
+    assert transactions(engine.produce()) == [b"A 1 0"]
+    engine.stop()
 
 
 def test_a_gap_in_a_lane_costs_one_empty_build(engine: Engine) -> None:
