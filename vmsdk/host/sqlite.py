@@ -28,10 +28,8 @@ _APPLICATION_ID = 0x766D736B
 # How much a Python loop over an iterator fetches at once.
 _READ_AHEAD_BYTES = 64 * 1024
 
-# IDs are written all over the tree. With SQLite's own 2 MB and 4 MB, a chain of some 10,000 blocks
-# reads most pages again, and syncs the file for every few large blocks.
-_CACHE_BYTES = 64 * 1024 * 1024
-_LOG_PAGES = 8_192
+# Each transaction in memory takes SQLite some time for every page that the database has.
+_PAGE_BYTES_IN_MEMORY = 16 * 1024
 
 _IN_MEMORY = ":memory:"
 
@@ -67,6 +65,8 @@ class SQLiteDatabase:
 
     def _prepare(self) -> None:
         execute = self._connection.execute
+        if self.path is None:
+            execute(f"PRAGMA page_size = {_PAGE_BYTES_IN_MEMORY}")
         # One process at a time: no shared-memory file, and no locking for each call.
         execute("PRAGMA locking_mode = EXCLUSIVE")
         (application_id,) = execute("PRAGMA application_id").fetchone()
@@ -76,8 +76,6 @@ class SQLiteDatabase:
         execute("PRAGMA journal_mode = WAL")
         # With a write-ahead log, NORMAL loses nothing when this process is killed.
         execute("PRAGMA synchronous = NORMAL")
-        execute(f"PRAGMA cache_size = -{_CACHE_BYTES // 1024}")
-        execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         execute("BEGIN IMMEDIATE")
         execute(_SCHEMA)
@@ -113,6 +111,11 @@ class SQLiteDatabase:
     def copy_to(self, other: SQLiteDatabase) -> None:
         """Make *other* hold the same pairs as this database."""
         with self._lock, other._lock:
+            if other.path is None:  # its pages must have the size of these
+                other._connection.close()
+                other._connection = sqlite3.connect(_IN_MEMORY, isolation_level=None, check_same_thread=False)
+                (page_bytes,) = self._connection.execute("PRAGMA page_size").fetchone()
+                other._connection.execute(f"PRAGMA page_size = {page_bytes}")
             self._connection.backup(other._connection)
 
     def close(self) -> None:

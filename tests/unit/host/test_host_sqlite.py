@@ -170,6 +170,20 @@ def test_a_file_keeps_its_content(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_copy_in_memory_of_a_file_can_be_copied_back(tmp_path: Path) -> None:
+    with SQLiteDatabase(tmp_path / "node.db") as file, SQLiteDatabase() as first, SQLiteDatabase() as second:
+        space = file.space(b"s")
+        space.put(b"k", b"before")
+        first.space(b"s").put(b"other", b"content")
+        file.copy_to(first)
+        first.copy_to(second)
+        space.write([(b"k", b"after"), (b"l", b"after")], [])
+        second.space(b"s").put(b"m", b"in memory")
+        second.copy_to(file)
+        assert space.items() == [(b"k", b"before"), (b"m", b"in memory")]
+        assert first.space(b"s").items() == [(b"k", b"before")]
+
+
 def test_what_was_written_survives_a_sigkill(tmp_path: Path) -> None:
     path = tmp_path / "node.db"
     writer = f"""
