@@ -76,9 +76,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checks.add_argument(
         "--jobs",
         type=_positive,
-        default=min(os.cpu_count() or 1, MAX_DEFAULT_JOBS),
+        default=min((os.cpu_count() or 1) + 1, MAX_DEFAULT_JOBS),  # Some only wait.
         metavar="N",
-        help=f"how many run at once; default: as many as there are cores, at most {MAX_DEFAULT_JOBS}",
+        help=f"how many run at once; default: one more than there are cores, at most {MAX_DEFAULT_JOBS}",
     )
     checks.add_argument("--list", action="store_true", help="list the checks and exit")
     report = parser.add_argument_group("the report")
