@@ -21,6 +21,7 @@ SOURCES = (
     "an address",
     "a float's text",
     "a locale",
+    "a directory",
     "gossip",
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import locale
+import os
 import random
 import sys
 import time
@@ -16,6 +17,7 @@ import vmsdk
 from vmsdk import chain
 from vmsdk.http import JSONRPC
 
+HERE = Path(__file__).parent
 heard: list[str] = []
 accepted: list[vmsdk.ID] = []
 
@@ -36,6 +38,7 @@ SOURCES: dict[bytes, Any] = {
     b"a float's text": lambda: repr(sum(1 / (1 + int(each)) for each in _texts())),
     b"a locale": lambda: (locale.setlocale(locale.LC_ALL, ""), f"{1.5:n}"),
     b"gossip": lambda: int("gossip" in heard),
+    b"a directory": lambda: ([*os.listdir(HERE)], [*HERE.glob("*.py")]),
     b"what a restart loses": lambda: len(accepted),
     b"a bug in gossip": lambda: "",
     b"death by gossip": lambda: "",

@@ -66,7 +66,9 @@ class Starter:
             ),
         )
         self.command = _write(Path(folder) / "launcher", launcher)
-        self.shadow_command = _write(Path(folder) / "shadow", replace(launcher, hash_seed=HASH_SEED))
+        environment = {**launcher.environment, readback.SHADOW_VARIABLE: "1"}
+        shadow = replace(launcher, hash_seed=HASH_SEED, environment=environment)
+        self.shadow_command = _write(Path(folder) / "shadow", shadow)
 
     def name(self, show: Callable[[str, str], None] = lambda *_: None) -> str:
         """Import the source and return the VM's name. Raises `VMError` if that fails.

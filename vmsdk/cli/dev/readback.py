@@ -1,4 +1,5 @@
-"""Prepares a VM for `vmsdk dev`: reads its blocks back, moves its clock, enables debugging.
+"""Prepares a VM for `vmsdk dev`: reads its blocks back, moves its clock, enables debugging, makes
+its shadow list directories backwards.
 
 A separate file because the VM's process imports nothing else of the command.
 """
@@ -23,6 +24,9 @@ from vmsdk.vm import ChainVM
 DEBUG_VARIABLE = "GRPC_VMSDK_DEBUG"
 """The port for debuggers, or 0 for pdb in the terminal. Set only with `--debug`."""
 _TERMINAL = "/dev/tty"
+
+SHADOW_VARIABLE = "GRPC_VMSDK_SHADOW"
+"""Set for the shadow only."""
 
 CLOCK_FILE = "clock"
 """The file next to the launcher with the clock's offset, see `vmsdk.host.control.Clock`."""
@@ -73,8 +77,46 @@ def _read_back(vm: ChainVM, name: str, build: Callable[..., Block], *arguments: 
     return parsed
 
 
+class _Backwards:
+    """The entries of a directory like `os.scandir`, but the last one first."""
+
+    def __init__(self, entries: list[os.DirEntry[Any]]) -> None:
+        self._entries = entries
+
+    def __iter__(self) -> _Backwards:
+        return self
+
+    def __next__(self) -> os.DirEntry[Any]:
+        if not self._entries:
+            raise StopIteration
+        return self._entries.pop()
+
+    def __enter__(self) -> _Backwards:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._entries.clear()
+
+
+def _list_directories_backwards() -> None:
+    """Reverse the order of directories, which depends on a node's file system."""
+    listdir, scandir = os.listdir, os.scandir
+
+    def entries(path: Any = ".") -> Any:
+        with scandir(path) as found:
+            return _Backwards(list(found))
+
+    os.listdir = lambda path=None: listdir(path)[::-1]
+    os.scandir = entries
+
+
 def launch(**settings: Any) -> None:
     """Serve the VM: for the launcher, in place of `vmsdk.serving.launch`."""
+    if SHADOW_VARIABLE in os.environ:
+        _list_directories_backwards()
     port = os.environ.get(DEBUG_VARIABLE)
     if port == "0":
         sys.breakpointhook = _debug_in_terminal
