@@ -109,7 +109,7 @@ def _list_directories_backwards() -> None:
         with scandir(path) as found:
             return _Backwards(list(found))
 
-    os.listdir = lambda path=None: listdir(path)[::-1]
+    os.listdir = lambda path=None: listdir(path)[::-1]  # type: ignore[assignment]
     os.scandir = entries
 
 
