@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from vmsdk.errors import VMError
@@ -53,8 +52,8 @@ class NewChain:
         object.__setattr__(self, "target", absolute(found))
         vm_name = self.vm_name or default_name(found)
         object.__setattr__(self, "vm_name", vm_name)
-        object.__setattr__(self, "name", self.name or url_name(vm_name))
         id_of(found, vm_name)
+        object.__setattr__(self, "name", self.name or url_name(vm_name))
         check_name("chain", self.name)
         if self.name.lower() in _NODES_ALIASES:
             raise NetworkError(f"a chain cannot be called {self.name!r}: every node has a chain of that name")
@@ -130,15 +129,25 @@ def check_name(what: str, name: str) -> None:
         raise NetworkError(f"a {what} cannot be called {name!r}: use up to 64 letters, digits, - and _")
 
 
-@cache
 def default_name(target: Target) -> str:
-    """The VM's name: that of its class, or of an executable's file. Raises `InstallError`."""
-    return target.name if isinstance(target, ExecutableTarget) else name_of(target)
+    """The VM's name: that of its class, or made of an executable's file name. Raises
+    `InstallError`.
+    """
+    if isinstance(target, ExecutableTarget):
+        # A file may be called anything, so what no VM can be called is left out.
+        return _NOT_IN_NAMES.sub("-", target.name).strip("-").lower()[: ID.LENGTH]
+    return name_of(target)
 
 
 def url_name(vm_name: str) -> str:
-    """The name of a chain of this VM that has no other."""
-    return _NOT_IN_NAMES.sub("-", vm_name).strip("-_")
+    """The name of a chain of this VM that has no other. Raises `NetworkError` if none is left."""
+    name = _NOT_IN_NAMES.sub("-", vm_name).strip("-_")
+    if not name:
+        raise NetworkError(
+            f"the VM's name {vm_name!r} has no letter or digit for the chain's URL: "
+            "name the chain with --name, or NewChain(name=…)"
+        )
+    return name
 
 
 def absolute(target: Target) -> str:

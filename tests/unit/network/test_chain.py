@@ -36,6 +36,33 @@ def test_the_name_of_an_executable_comes_from_its_file(target: str, name: str, f
     assert default_name(find(target)) == name
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("a-plugin-with-a-rather-long-file-name-v1.2.3", "a-plugin-with-a-rather-long-file"),
+        ("plügin", "pl-gin"),
+        ("My Plugin", "my-plugin"),
+    ],
+)
+def test_an_executable_may_be_called_what_no_vm_can_be(file: str, name: str, folder: Path) -> None:
+    (folder / file).touch()
+    (folder / file).chmod(0o755)
+    new = NewChain(f"./{file}")
+    assert (new.vm_name, new.name) == (name, name)
+
+
+def test_a_name_is_read_again_when_the_source_has_changed(folder: Path) -> None:
+    for name in ("first", "second"):
+        (folder / "notes.py").write_text(NAMED.replace("my notes", name))
+        assert NewChain("notes.py").vm_name == name
+
+
+def test_a_vm_whose_name_has_no_letter_needs_a_name_for_its_chain() -> None:
+    with pytest.raises(NetworkError, match=r"the VM's name '__' has no letter or digit .* --name"):
+        NewChain("json.decoder:VM", vm_name="__")
+    assert NewChain("json.decoder:VM", "mine", vm_name="__").name == "mine"
+
+
 def test_the_name_of_a_vm_is_that_of_its_class_as_in_install_and_dev(folder: Path) -> None:
     (folder / "notes.py").write_text(NAMED)
     new = NewChain("notes.py")
