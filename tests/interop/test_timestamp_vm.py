@@ -5,6 +5,7 @@ vmsdk.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,6 +157,46 @@ def test_of_two_branches_one_is_accepted_and_the_other_is_rejected(
     assert shared.last_accepted().id == left.id
     assert shared.get_block_id_at_height(left.height) == left.id
     assert accept_next(shared, handlers, b"after the fork").parent_id == left.id
+
+
+@pytest.mark.parametrize(
+    ("more_height", "more_seconds"),
+    [(2, 100), (1, 1 << 36), (1, -1)],
+    ids=["wrong height", "far in the future", "before its parent"],
+)
+def test_an_invalid_block_is_refused_and_the_chain_goes_on(
+    shared: GoHost, handlers: Handlers, more_height: int, more_seconds: int
+) -> None:
+    parent = accept_next(shared, handlers, b"parent")  # its time is not the genesis block's, 0
+    bad = shared.parse(
+        encoded(
+            parent,
+            height=parent.height + more_height,
+            seconds=parent.seconds + more_seconds,
+            data=b"bad",
+        )
+    )
+    with pytest.raises(GoHostError):
+        shared.verify(bad.id)
+    assert accept_next(shared, handlers, b"good").parent_id == parent.id
+
+
+@pytest.mark.parametrize("seconds", [-1, 253_402_300_800, -(2**63)])
+def test_a_time_that_the_wire_cannot_carry_is_not_a_block(shared: GoHost, seconds: int) -> None:
+    with pytest.raises(GoHostError, match=r"is (not )?within 0 and 253402300799"):
+        shared.parse(encoded(shared.last_accepted(), seconds=seconds))
+
+
+def test_a_block_ten_seconds_ahead_is_the_last_that_is_valid(shared: GoHost) -> None:
+    parent = shared.last_accepted()
+    # Whole seconds pass between here and the plugin's own clock, so the limit is tried from both
+    # sides of a margin.
+    near = shared.parse(encoded(parent, seconds=int(time.time()) + 8))
+    far = shared.parse(encoded(parent, seconds=int(time.time()) + 70))
+    shared.verify(near.id)
+    shared.reject(near.id)
+    with pytest.raises(GoHostError):
+        shared.verify(far.id)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff" * 7, bytes(79), bytes(81)], ids=["none", "few", "79", "81"])
