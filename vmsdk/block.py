@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from abc import ABC, abstractmethod
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from vmsdk.ids import ID
@@ -60,18 +61,23 @@ def _must_match(cls: type, interface: type) -> None:
                 )
 
 
+@cache  # asked for each block
 def must_derive(cls: type, *interfaces: type) -> None:
     """Raise `TypeError` if *cls* has a method of one of these optional interfaces, but does not
     derive from it: vmsdk would never call it.
+
+    Not for a class that only others derive from, since those may add the interface.
     """
     for interface in interfaces:
+        if issubclass(cls, interface):
+            continue
         abstract: frozenset[str] = getattr(interface, "__abstractmethods__", frozenset())
-        strays = [] if issubclass(cls, interface) else sorted(abstract & vars(cls).keys())
-        if strays and not cls.__module__.startswith("vmsdk."):
-            raise TypeError(
-                f"{cls.__name__}.{strays[0]} is never called, because {cls.__name__} does not derive from "
-                f"vmsdk.{interface.__name__}: add that to its bases, or rename the method"
-            )
+        for name in sorted(abstract & vars(cls).keys()):
+            if not any(name in vars(base) for base in cls.__mro__[1:]):  # a base may call its own method
+                raise TypeError(
+                    f"{cls.__name__}.{name} is never called, because {cls.__name__} does not derive from "
+                    f"vmsdk.{interface.__name__}: add that to its bases, or rename the method"
+                )
 
 
 class Block(Interface):
@@ -92,10 +98,6 @@ class Block(Interface):
     accepted, or rejected because a sibling was accepted. In between, vmsdk keeps the object that
     was verified, so `verify` can store its results in the block for `accept` to use.
     """
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        must_derive(cls, VerifyWithContext)
 
     if TYPE_CHECKING:
         # For type checkers only: at run time, properties would stop subclasses from assigning these

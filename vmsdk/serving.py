@@ -46,7 +46,7 @@ def serve(
 
     With `--version` or `--version-json` as the process's only argument, prints that and returns.
     """
-    from vmsdk.vm import ChainVM
+    from vmsdk.vm import ChainVM, check_interfaces
 
     given: object = vm
     if not isinstance(given, ChainVM):
@@ -54,6 +54,7 @@ def serve(
         raise TypeError(
             f"serve() takes an object of a class derived from vmsdk.ChainVM{called}, not {given!r}"
         )
+    check_interfaces(type(vm))
     if transport not in TRANSPORTS:
         raise ValueError(f"transport is {transport!r}, but must be one of {', '.join(TRANSPORTS)}")
     options = plugin.Options(

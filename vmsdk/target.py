@@ -18,7 +18,7 @@ from types import ModuleType
 
 from vmsdk.errors import VMError
 from vmsdk.ids import ID
-from vmsdk.vm import ChainVM
+from vmsdk.vm import ChainVM, check_interfaces
 
 _MODULE_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _PACKAGE_FILE = "__init__.py"
@@ -76,6 +76,7 @@ class SourceTarget:
         missing = sorted(getattr(found, "__abstractmethods__", ()))
         if missing:
             raise self._error(f"the class {found.__name__} lacks {', '.join(missing)}")
+        check_interfaces(found)
         try:
             inspect.signature(found).bind()
         except ValueError:

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from vmsdk.block import Block, VerifyWithContext
+from vmsdk.block import Block, VerifyWithContext, must_derive
 from vmsdk.ids import ID
 
 PARENT = ID.of(b"parent")
@@ -166,8 +166,10 @@ def test_a_property_that_is_written_as_a_method_is_refused() -> None:
 
 def test_verify_with_context_needs_its_interface_as_a_base() -> None:
     methods = {name: lambda self, *_: None for name in ("verify", "accept", "verify_with_context")}
+    mine = type("Mine", (Block,), methods)
     with pytest.raises(TypeError, match=r"^Mine\.verify_with_context is never called, .*VerifyWithContext"):
-        type("Mine", (Block,), methods)
+        must_derive(mine, VerifyWithContext)
+    must_derive(type("Below", (mine, VerifyWithContext), {}), VerifyWithContext)
 
 
 @pytest.mark.parametrize("method", ["verify", "accept", "reject"])

@@ -54,6 +54,12 @@ def source(text: str) -> SourceTarget:
 # Sources ------------------------------------------------------------------------------------------
 
 
+def test_a_method_of_an_optional_interface_that_is_no_base_is_refused(folder: Path) -> None:
+    write("vm.py", "Coin", text="    def get_ancestors(self, *arguments): ...\n")
+    with pytest.raises(TypeError, match=r"^Coin\.get_ancestors is never called, .* vmsdk\.GetAncestors"):
+        source("vm.py").load()
+
+
 def test_a_file_with_one_vm_needs_no_class(folder: Path) -> None:
     write("chains/vm.py", "Coin")
     found = source("chains/vm.py")

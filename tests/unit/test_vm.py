@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
 from vmsdk.block import Block
+from vmsdk.chain import Chain
 from vmsdk.context import Context
 from vmsdk.errors import AppError
 from vmsdk.ids import ID, NodeID
@@ -19,6 +21,7 @@ from vmsdk.vm import (
     CrossChainVM,
     GetAncestors,
     NodeVersion,
+    check_interfaces,
 )
 
 REQUIRED = {
@@ -162,8 +165,28 @@ def test_a_property_or_value_in_place_of_a_method_is_refused(value: object) -> N
     ],
 )
 def test_a_method_of_an_optional_interface_needs_it_as_a_base(method: str, interface: str) -> None:
+    mine = type("Mine", (SmallestVM,), {method: lambda self: None})
     with pytest.raises(TypeError, match=rf"^Mine\.{method} is never called, .* vmsdk\.{interface}: add"):
-        type("Mine", (SmallestVM,), {method: lambda self: None})
+        check_interfaces(mine)
+
+
+def test_the_interface_of_a_method_may_be_added_by_a_class_below() -> None:
+    middle = type("Middle", (SmallestVM,), {"get_ancestors": lambda self, *_: []})
+    check_interfaces(type("Mine", (middle, GetAncestors), {}))
+
+
+def test_a_method_that_chain_calls_itself_needs_no_interface() -> None:
+    class Mine(Chain):
+        def execute(self, state: Any, tx: Any, block: Any) -> None: ...
+        def build_block_with_context(self, p_chain_height: int | None) -> Any:
+            return super().build_block_with_context(p_chain_height)
+
+    check_interfaces(Mine)
+
+
+def test_a_helper_that_an_authors_own_base_calls_is_not_a_misspelling() -> None:
+    base = type("Base", (SmallestVM,), {"create_handlers": lambda self: self.create_handler()})
+    type("Mine", (base,), {"create_handler": lambda self: {}})
 
 
 @pytest.mark.parametrize(

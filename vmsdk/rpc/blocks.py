@@ -10,7 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
-from vmsdk.block import Block, VerifyWithContext
+from vmsdk.block import Block, VerifyWithContext, must_derive
 from vmsdk.errors import InvalidBlock, InvalidInput, NotFound, NothingToBuild, VMError
 from vmsdk.ids import ID
 from vmsdk.rpc import conversion
@@ -332,6 +332,7 @@ def _ancestors(returned: object) -> list[Any]:
 
 def _wants_context(block: Block) -> bool:
     if not isinstance(block, VerifyWithContext):
+        must_derive(type(block), VerifyWithContext)
         return False
     return truth(f"{type(block).__name__}.should_verify_with_context", block.should_verify_with_context)
 

@@ -499,6 +499,15 @@ def test_a_sync_for_which_the_node_waits_is_logged(serve: Serve, caplog: pytest.
     assert "state sync to height 7: STATIC, until ctx.state_sync_finished()" in caplog.text
 
 
+def test_a_block_with_a_method_that_is_never_called_is_refused(serve: Serve) -> None:
+    class Stray(PlainBlock):
+        def verify_with_context(self, p_chain_height: int) -> None: ...
+
+    served = serve(PlainVM(parse_block=lambda data: Stray(vmsdk.ID.EMPTY, 1)))
+    text = refused(lambda: parse(served, b"x"))[1]
+    assert "Stray.verify_with_context is never called" in text
+
+
 def test_whether_to_verify_with_context_is_not_a_method(serve: Serve) -> None:
     class Asking(ContextBlock):
         should_verify_with_context = staticmethod(lambda: True)  # type: ignore[assignment]
