@@ -14,12 +14,13 @@ import pytest
 
 from vmsdk.ids import vm_id
 from vmsdk.install.bundle import PYTHON_VARIABLE, UNPACK_DIR_VARIABLE, _with_archive
+from vmsdk.install.interpreter import EXECUTABLE
 from vmsdk.install.launcher import Launcher
 from vmsdk.target import SourceTarget, find
 
 from .plugin import PATIENCE_S
 
-Start = Callable[[], "subprocess.CompletedProcess[str]"]
+Start = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
@@ -41,11 +42,17 @@ def start(tmp_path: Path, place: Path) -> Start:
     assert isinstance(target, SourceTarget)
     launcher = Launcher(name="vm", target=target, python="")
     bundle = tmp_path / "bundle"
-    bundle.write_bytes(_with_archive(launcher, vm_id("vm"), tree, python=False, unpack_dir=None))
-    bundle.chmod(0o755)
     place.mkdir()
+    for python, path in ((False, bundle), (True, tmp_path / "with-python")):
+        if python:
+            executable = tree / EXECUTABLE
+            executable.parent.mkdir(parents=True)
+            executable.write_text(f'#!/bin/sh\nunset LD_LIBRARY_PATH\nexec {sys.executable} "$@"\n')
+            executable.chmod(0o755)
+        path.write_bytes(_with_archive(launcher, vm_id("vm"), tree, python=python, unpack_dir=None))
+        path.chmod(0o755)
 
-    def start() -> subprocess.CompletedProcess[str]:
+    def start(bundle: Path = bundle) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [bundle],
             env={UNPACK_DIR_VARIABLE: str(place), PYTHON_VARIABLE: sys.executable},
@@ -77,6 +84,14 @@ def test_a_copy_that_is_whole_is_used_as_it_is(start: Start, place: Path) -> Non
     (copy / "written by the VM").touch()
     assert start().stdout == "started\n"
     assert (copy / "written by the VM").exists()
+
+
+def test_bundles_with_and_without_python_leave_each_others_copy(
+    start: Start, place: Path, tmp_path: Path
+) -> None:
+    starts = (start(), start(tmp_path / "with-python"))
+    assert [(each.stdout, each.stderr) for each in starts] == [("started\n", "")] * 2
+    assert len([*(place / "vmsdk-bundles").iterdir()]) == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can mount a folder")

@@ -92,7 +92,7 @@ unpack() (
   ! command -v flock >/dev/null || flock 7
   mv "$new/$id" "$1/" 2>/dev/null || whole "$1/$id" ||
     {{ mv "$1/$id" "$new/damaged" && mv "$new/$id" "$1/"; }} || exit 1
-  for old in "$1/{vm_id}-"* "$1/.new-{vm_id}-"*; do
+  for old in "$1/{build}-"* "$1/.new-{build}-"*; do
     case $old in "$1/$id" | "$new") continue ;; esac
     [ ! -d "$old" ] || flock -xn "$old" rm -rf "$old" 2>/dev/null
   done
@@ -334,6 +334,8 @@ def _archive(tree: Path) -> bytes:
 
 def _with_archive(launcher: Launcher, vm: ID, tree: Path, *, python: bool, unpack_dir: str | None) -> bytes:
     archive = _archive(tree)
+    # With Python inside and without are two bundles, which must not remove each other's copy.
+    build = f"python-{vm}" if python else str(vm)
     written = {
         "name": launcher.name,
         "target": launcher.target.absolute,
@@ -362,8 +364,8 @@ def _with_archive(launcher: Launcher, vm: ID, tree: Path, *, python: bool, unpac
         quoted_name=shlex.quote(launcher.name),
         version=__version__,
         written=json.dumps(written),
-        folder=f"{vm}-{hashlib.sha256(archive).hexdigest()[:16]}",
-        vm_id=vm,
+        folder=f"{build}-{hashlib.sha256(archive).hexdigest()[:16]}",
+        build=build,
         starter=_STARTER,
         count=sum(each.is_file() and "__pycache__" not in each.parts for each in tree.rglob("*")),
         system=shlex.quote(_system()),

@@ -150,10 +150,21 @@ class Contents:
             if not (is_record or is_link or ".." in file.parts or "__pycache__" in file.parts):
                 self.files[f"{PACKAGES}/{file.as_posix()}"] = Path(str(distribution.locate_file(file)))
         if editable:
-            names = [each for each, providers in self._providers.items() if distribution.name in providers]
-            for name in names or [distribution.name.replace("-", "_")]:
-                if (place := _installed_source(name)) is not None:
-                    self._add_source(place, PACKAGES)
+            self._add_editable(distribution)
+
+    def _add_editable(self, distribution: metadata.Distribution) -> None:
+        names = [each for each, providers in self._providers.items() if distribution.name in providers]
+        # setuptools installs a module __editable___…_finder, which knows the places.
+        names = [each for each in names if not each.startswith("__editable__")]
+        sources = map(_installed_source, names or [distribution.name.replace("-", "_")])
+        places = [each for each in sources if each is not None]
+        if not places:  # such as a namespace package, which has no file of its own
+            raise InstallError(
+                f"{distribution.name} is installed as editable, and its files are not found: pip install its "
+                "folder without -e"
+            )
+        for place in places:
+            self._add_source(place, PACKAGES)
 
 
 def read_requirements(path: Path) -> list[str]:

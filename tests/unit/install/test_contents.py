@@ -145,6 +145,24 @@ def test_a_package_that_is_installed_as_editable_is_put_in_from_its_sources(
     assert "site-packages/shared/__init__.py" in contents("vm/vm.py").files
 
 
+def test_an_editable_package_whose_files_are_not_found_is_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = {
+        "METADATA": "Name: ours-shared\nVersion: 1\n",
+        "direct_url.json": '{"url": "file:///elsewhere", "dir_info": {"editable": true}}',
+        "top_level.txt": "ours\n",
+        "RECORD": "ours_shared-1.dist-info/METADATA,,\n__editable___ours_shared_finder.py,,\n",
+    }
+    files = {f"packages/ours_shared-1.dist-info/{name}": text for name, text in installed.items()}
+    # A namespace package: its folder has no __init__.py.
+    write(project, {**files, "elsewhere/ours/shared/__init__.py": "", "vm/vm.py": "import ours.shared\n"})
+    monkeypatch.syspath_prepend(str(project / "packages"))
+    monkeypatch.syspath_prepend(str(project / "elsewhere"))
+    with pytest.raises(InstallError, match="ours-shared is installed as editable, and its files are not"):
+        contents("vm/vm.py")
+
+
 def test_a_name_that_is_no_file_is_not_looked_for(project: Path) -> None:
     write(project, {"vm.py": HEAD + "import __main__, nosuchmodule\n"})
     assert contents().code == ["vm.py"]
