@@ -89,7 +89,10 @@ def aggregate_signatures(signatures: Iterable[bytes]) -> bytes:
 
 
 def public_key(secret_key: bytes) -> bytes:
-    """Return the public key (48 bytes) of a secret key (32 bytes). Raises `ValueError`."""
+    """Return the public key (48 bytes) of a secret key (32 bytes).
+
+    Raises `ValueError` if it isn't a secret key.
+    """
     library = _library()
     return bytes((library.G1Point() * _scalar(library, secret_key)).to_compressed_bytes())
 
@@ -144,7 +147,10 @@ def _registered_key(library: Any, public_key: bytes) -> Any:
 
 
 def _signature(library: Any, signature: bytes) -> Any:
-    """Decode a signature. Raises `ValueError` unless it is an encoded point of the group."""
+    """Decode a signature.
+
+    Raises `ValueError` if it isn't a point of the group, or not encoded as nodes do.
+    """
     point = library.G2Point.from_compressed_bytes(signature)
     # The library ignores the other bits of an encoding that is flagged as infinity.
     if bytes(point.to_compressed_bytes()) != signature:

@@ -224,7 +224,9 @@ class Reader:
         return type_id
 
     def interface(self, types: Sequence[Callable[[Reader], _T]]) -> _T:
-        """Read the value of an interface. *types* has a function for each type, by ID."""
+        """Read the value of an interface. *types* has a function for each type, in the order of
+        their IDs.
+        """
         type_id = self.u32()
         if type_id >= len(types):
             self._unknown_type(type_id)

@@ -179,7 +179,9 @@ class Context:
     """The source of `preferred`, `processing` and `get_block`."""
 
     notify: Callable[[], None] = _nothing
-    """Report that `ChainVM.has_pending_work` may have changed. From any thread, at any rate."""
+    """Report that `ChainVM.has_pending_work` may have changed: from any thread, as often as
+    needed.
+    """
 
     state_sync_finished: Callable[[], None] = _nothing
     """Report that state sync has ended, from any thread; repeated until the node receives it."""

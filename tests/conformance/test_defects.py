@@ -6,15 +6,18 @@ import importlib
 import os
 import pkgutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.conformance import defects
 from tests.conformance.goodvm import GoodVM, command
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import all_checks
+from vmsdk.testing.contract import Skipped, all_checks
 from vmsdk.testing.hook import Hook
 from vmsdk.testing.run import Verdict, run_checks
+from vmsdk.testing.wire import events_ended
 
 # A defect may leave a connection half-open, whose socket is garbage that any later test collects.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -67,6 +70,34 @@ def test_the_good_vm_passes(area: str, protocol: int) -> None:
     checks = [check for check in CHECKS.values() if check.area == area and not check.slow]
     results = run_checks(bench(protocol), [check for check in checks if protocol in check.protocols])
     assert [result for result in results if result.verdict not in (Verdict.PASSED, Verdict.SKIPPED)] == []
+
+
+@pytest.mark.slow
+def test_a_vm_that_builds_by_itself_needs_no_hook_from_the_first_check_on() -> None:
+    names = ("events.work-is-reported-until-it-is-done", "heights.accepted-blocks-are-found")
+    alone = Bench(command(45, "events:BuildsByItself"), protocol=45)
+    results = run_checks(alone, [CHECKS[name] for name in names])
+    assert [(result.verdict, result.why) for result in results] == [(Verdict.PASSED, "")] * len(names)
+
+
+@pytest.mark.slow
+def test_a_vm_that_prunes_in_the_background_passes() -> None:
+    check = CHECKS["blocks.accepted-block-is-not-accepted-again"]
+    (result,) = run_checks(bench(45, "blocks:PrunesLater"), [check])
+    assert result.verdict is Verdict.PASSED, result
+
+
+def test_a_check_that_is_skipped_gives_the_events_back() -> None:
+    calls: list[str] = []
+    host: Any = SimpleNamespace(
+        process=SimpleNamespace(alive=True),
+        chain=SimpleNamespace(
+            end_events=lambda: calls.append("end"), resume_events=lambda: calls.append("resume")
+        ),
+    )
+    with pytest.raises(Skipped), events_ended(host):
+        raise Skipped("no transaction")
+    assert calls == ["end", "resume"]
 
 
 @pytest.mark.slow

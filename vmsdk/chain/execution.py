@@ -191,7 +191,7 @@ class _Running(threading.local):
 
 
 def _forget_claims(state: State) -> None:
-    """Start a method of the rules with no tables in use.
+    """Forget the tables in use, before a method of the rules runs.
 
     Tables that share keys are an error within one call: `execute` for one transaction, `begin`,
     `end` or `genesis`. Nothing that ran before counts, neither in this process (snapshots,

@@ -47,7 +47,10 @@ class ProposerFork:
             self._wrapped.add(last_accepted.id)
 
     def is_wrapped(self, block_id: ID) -> bool:
-        """Whether a processing or last accepted block is wrapped: its children get a height."""
+        """Whether a processing or last accepted block is wrapped.
+
+        If so, its children get a P-chain height.
+        """
         return block_id in self._wrapped
 
     def add(self, block: Block, parent: Block) -> None:

@@ -57,7 +57,9 @@ class NodeService:
         return self.service.methods
 
     def fail_next(self, method: str, message: str = "injected fault", *, times: int = 1) -> None:
-        """Make the next *times* calls of *method* fail with UNKNOWN, *message* and no effect."""
+        """Make the next *times* calls of *method* fail with UNKNOWN and *message*, without being
+        executed.
+        """
         if method not in self.service.methods:
             raise ValueError(f"{self.service.full_name} has no method {method!r}")
         with self._calls_lock:

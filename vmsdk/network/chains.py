@@ -74,7 +74,10 @@ class Chains:
         return births
 
     def create(self, births: Iterable[Birth], pchain: PChain) -> None:
-        """Create what was planned. Raises `NetworkError` if the P-chain refuses."""
+        """Create what was planned; nodes run it then.
+
+        Raises `NetworkError` if the P-chain refuses.
+        """
         for birth in births:
             self._progress(f"creating the chain {birth.name}")
             pchain.commit(birth.subnet, "create a subnet")

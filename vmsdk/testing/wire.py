@@ -19,13 +19,16 @@ from vmsdk.host.engine import call_failed
 from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
 from vmsdk.host.sqlite import SQLiteDatabase
-from vmsdk.testing.contract import Violation
+from vmsdk.host.strict import QUIET_S
+from vmsdk.testing.contract import Skipped, Violation
 
 # Longer than a node's, since a busy machine is not the plugin's fault.
 CALL_TIMEOUT_S = 20.0
 PROMPT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
 HELD_CALLS = 16
+# How often a database is looked at until it no longer changes.
+MAX_LOOKS = 10
 NO_RESPONSE = (grpc.StatusCode.DEADLINE_EXCEEDED.name, grpc.StatusCode.UNAVAILABLE.name)
 
 
@@ -96,10 +99,28 @@ def storage() -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def events_ended(host: Host) -> Iterator[None]:
-    """Stop the host's own calls of WaitForEvent, until the block ends without an error."""
+    """Stop the host's own calls of WaitForEvent until the end of the block."""
     host.chain.end_events()
-    yield
-    host.chain.resume_events()
+    try:
+        yield
+    finally:  # Also if the check is skipped: another one may use the chain.
+        if host.process.alive:
+            host.chain.resume_events()
+
+
+def quiet_database(host: Host) -> dict[bytes, bytes]:
+    """Return what the VM has stored, once its writes in the background have ended.
+
+    Raises `Skipped` if they do not end.
+    """
+    space = host.services.database.space
+    pairs = dict(space.items())
+    for _ in range(MAX_LOOKS):
+        host.process.wait(QUIET_S)
+        before, pairs = pairs, dict(space.items())
+        if pairs == before:
+            return pairs
+    raise Skipped("the VM never stops writing to its database")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from typing import Any
 
@@ -517,6 +518,18 @@ class BlocksFromTheFuture(GoodVM):
         self.undecided[block.id] = block
 
 
+class BlocksFromBeyondTheYear9999(BlocksFromTheFuture):
+    """Nor does ParseBlock limit the time to what a datetime can hold."""
+
+    found_by = "blocks.wrong-times-are-invalid"
+
+    def parse(self, data: bytes) -> Block:
+        height, seconds, parent_id = HEADER.unpack_from(data)
+        if seconds >= 2**63:
+            raise ValueError("invalid")
+        return Block(data, height, seconds, parent_id, data[HEADER.size :])
+
+
 class BlocksFromThePast(GoodVM):
     """BlockVerify does not compare a block's time with its parent's."""
 
@@ -543,6 +556,18 @@ class AcceptsTwice(GoodVM):
     def writes(self, block: Block) -> dict[bytes, bytes]:
         count = int.from_bytes(self.get(b"count") or b"", "big") + 1
         return {**super().writes(block), b"count": count.to_bytes(8, "big")}
+
+
+class PrunesLater(GoodVM):
+    """No defect: it prunes in the background, which delays a second BlockAccept."""
+
+    def BlockAccept(self, request: pb.BlockAcceptRequest) -> Empty:
+        if request.id == self.last_accepted:
+            self.pruning.join()
+        response = super().BlockAccept(request)
+        self.pruning: threading.Timer = threading.Timer(0.3, self.write, [{b"pruned": request.id}])
+        self.pruning.start()
+        return response
 
 
 class RejectedBlocksDoNotParse(GoodVM):

@@ -224,7 +224,7 @@ class HealthKeepsItsResults(GoodVM):
         self.kept: list[bytes] = []
 
     def Health(self, request: Empty) -> pb.HealthResponse:
-        self.kept.append(os.urandom(262_144))
+        self.kept.append(os.urandom(32_768))
         return super().Health(request)
 
 

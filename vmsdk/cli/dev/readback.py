@@ -109,8 +109,13 @@ def _list_directories_backwards() -> None:
         with scandir(path) as found:
             return _Backwards(list(found))
 
-    os.listdir = lambda path=None: listdir(path)[::-1]  # type: ignore[assignment]
-    os.scandir = entries
+    def names(path: Any = None) -> Any:
+        return listdir(path)[::-1]
+
+    for original, backwards in ((listdir, names), (scandir, entries)):
+        if original in os.supports_fd:  # If not, shutil would remove trees in a less safe way.
+            os.supports_fd.add(backwards)
+    os.listdir, os.scandir = names, entries
 
 
 def launch(**settings: Any) -> None:

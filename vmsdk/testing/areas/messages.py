@@ -201,7 +201,7 @@ def requests_get_a_response(bench: Bench) -> None:
                 sent="AppRequest with 'garbage'",
                 got=f"nothing for {_RESPONSE_TIMEOUT_S:.0f} s",
                 node="the peer's request times out, and the peer counts this node as slow",
-                cure="call SendAppResponse or SendAppError forevery request",
+                cure="call SendAppResponse or SendAppError for every request",
             ) from None
 
 
