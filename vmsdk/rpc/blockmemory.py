@@ -77,10 +77,16 @@ class BlockMemory(ChainView):
         return self.load_last_accepted() if block is None else block
 
     @property
-    def tip(self) -> Block | None:
-        """The same, if it can be had without asking the VM."""
+    def preferred_id(self) -> bytes:
+        """The ID of the block that the node prefers; empty before it has named one."""
+        return self._preferred_id
+
+    def known(self, block_id: bytes) -> Block | None:
+        """The undecided or last accepted block with this ID, if it can be had without asking the
+        VM.
+        """
         last_id, last = self._last_accepted or (b"", None)
-        return self._verified.get(self._preferred_id, last if last_id == self._preferred_id else None)
+        return self._verified.get(block_id, last if last_id == block_id else None)
 
     @property
     def processing(self) -> tuple[Block, ...]:

@@ -27,6 +27,9 @@ ANCESTOR_OVERHEAD_BYTES = 4
 # vmsdk's readers and verifiers raise InvalidInput: garbage from a peer is not a fault of the VM.
 _INVALID = (InvalidBlock, InvalidInput)
 
+# A property may encode or hash a whole block, so only this many are read just to check them.
+CHECKED_PROPERTIES = 100
+
 
 class NotVerified(VMError):
     """The node decides a block that is not verified, or already decided. The text is a Go VM's."""
@@ -47,6 +50,8 @@ class Blocks:
         self._built: bytes = b""
         """The ID of the block that was built last and not verified yet."""
         self._is_reported = False
+        self._other_parent_is_reported = False
+        self._checks_left = CHECKED_PROPERTIES
 
     def handlers(self) -> Iterator[Handler]:
         dispatch = Dispatcher(self._session)
@@ -79,8 +84,9 @@ class Blocks:
                 verify_with_context=_wants_context(block),
             )
             self._check_place(response)
-            self._blocks.remember_parsed(response.bytes, block)
-            _check_id(response.id, block)
+            block_id, _ = self._blocks.remember_parsed(response.bytes, block)
+            if block_id != response.id:
+                raise _changed(response.id, block)
         except BaseException as error:
             self._events.build_failed()
             if isinstance(error, NothingToBuild):
@@ -91,11 +97,20 @@ class Blocks:
         return response
 
     def _check_place(self, built: vm_pb2.BuildBlockResponse) -> None:
-        tip = self._blocks.tip
-        if tip is not None and (built.parent_id, built.height) != (tip.id, tip.height + 1):
+        parent = self._blocks.known(built.parent_id)
+        if parent is not None and built.height != parent.height + 1:
             raise VMError(
-                f"build_block returned a block of height {built.height} on {ID(built.parent_id)}, but the "
-                f"preferred block is {tip.id} at height {tip.height}: build on ctx.preferred, one higher"
+                f"build_block returned a block of height {built.height} on {ID(built.parent_id)}, whose "
+                f"height is {parent.height}: it must be one higher"
+            )
+        preferred = self._blocks.preferred_id
+        # The node takes such a block, which competes with the preferred one.
+        if preferred and built.parent_id != preferred and not self._other_parent_is_reported:
+            self._other_parent_is_reported = True
+            self._session.log.warning(
+                "build_block returned a block on %s, but the preferred block is %s: build on ctx.preferred",
+                ID(built.parent_id),
+                ID(preferred),
             )
 
     def _report_idle(self) -> None:
@@ -140,15 +155,17 @@ class Blocks:
                 f"batched_parse_block returned {len(blocks)} blocks for {len(data)} inputs: "
                 "it must return one for each, in their order"
             )
+        inputs = set(data)
         for own, block in zip(data, blocks, strict=True):
-            if (raw := conversion.content(block)) != own and raw in data:
+            if self._checks(block, "raw") and (raw := conversion.content(block)) != own and raw in inputs:
                 raise VMError(
                     f"batched_parse_block returned block {block.id} for another block's bytes: keep the order"
                 )
         return [self._blocks.remember_parsed(*each) for each in zip(data, blocks, strict=True)]
 
     def _parsed(self, block_id: bytes, block: Block) -> vm_pb2.ParseBlockResponse:
-        conversion.content(block)  # not sent, but needed once the block is accepted
+        if self._checks(block, "raw"):
+            conversion.content(block)  # not sent, but needed once the block is accepted
         response = vm_pb2.ParseBlockResponse(
             id=block_id,
             parent_id=conversion.parent_id(block),
@@ -249,7 +266,7 @@ class Blocks:
         is_own = block_id == self._built
         try:
             _verify(block, request)
-            _check_id(block_id, block)
+            self._check_id(block_id, block)
             response = vm_pb2.BlockVerifyResponse(timestamp=conversion.timestamp(block))
         except BaseException as error:
             self._blocks.refused(block_id)
@@ -276,11 +293,17 @@ class Blocks:
 
     def _check_storage(self, block_id: ID, block: Block) -> None:
         """Log what the VM does not find again of the first block that it accepts."""
-        vm, height = self._vm, block.height
+        vm = self._vm
+        try:
+            height, raw = block.height, block.raw
+        except Exception as error:  # noqa: BLE001 - the author's code; the block is accepted all the same
+            text = "block %s is accepted, but its height or its bytes can't be read any more: %s"
+            self._session.log.error(text, block_id, described(error))
+            return
         looks: tuple[tuple[str, Callable[[], object], object], ...] = (
             ("last_accepted()", vm.last_accepted, block_id),
             (f"get_block_id_at_height({height})", lambda: vm.get_block_id_at_height(height), block_id),
-            (f"get_block({block_id}).raw", lambda: vm.get_block(block_id).raw, block.raw),
+            (f"get_block({block_id}).raw", lambda: vm.get_block(block_id).raw, raw),
         )
         for text, look, expected in looks:
             try:
@@ -310,17 +333,28 @@ class Blocks:
                 "the node wants to %s block %s, which is not verified or already decided", verb, block_id
             )
             raise NotVerified
-        _check_id(block_id, block)
+        self._check_id(block_id, block)
         return block_id, block
 
+    def _check_id(self, block_id: bytes, block: Block) -> None:
+        """Raise `VMError` if the ID of *block* is not what the node knows."""
+        if self._checks(block, "id") and conversion.own_id(block) != block_id:
+            raise _changed(block_id, block)
 
-def _check_id(block_id: bytes, block: Block) -> None:
-    """Raise `VMError` if the ID of *block* is not what the node knows."""
-    if conversion.own_id(block) != block_id:
-        raise VMError(
-            f"{type(block).__name__}.id was {ID(block_id)} and is {block.id} now: a block's ID must not "
-            "change. Compute it from the bytes, change no block, and make an object for each"
-        )
+    def _checks(self, block: Block, name: str) -> bool:
+        """Whether to check an attribute again: always if that costs nothing."""
+        if isinstance(getattr(type(block), name, None), property):
+            if not self._checks_left:
+                return False
+            self._checks_left -= 1
+        return True
+
+
+def _changed(block_id: bytes, block: Block) -> VMError:
+    return VMError(
+        f"{type(block).__name__}.id was {ID(block_id)} and is {block.id} now: a block's ID must not "
+        "change. Compute it from the bytes, change no block, and make an object for each"
+    )
 
 
 def _ancestors(returned: object) -> list[Any]:

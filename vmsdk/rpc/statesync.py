@@ -103,9 +103,11 @@ class StateSync:
             return vm_pb2.StateSummaryAcceptResponse(
                 mode=vm_pb2.StateSummaryAcceptResponse.MODE_SKIPPED, err=sentinel_number(error)
             )
-        if not isinstance(mode, StateSyncMode):
+        # A mode's number will do, but True does not mean SKIPPED.
+        if isinstance(mode, bool) or not isinstance(mode, int) or mode not in list(StateSyncMode):
             kind = type(summary).__name__
             raise conversion.unusable(f"{kind}.accept returned", mode, "return a vmsdk.StateSyncMode")
+        mode = StateSyncMode(mode)
         self._session.events.syncing(mode)
         self._session.checks_storage = mode is not StateSyncMode.DYNAMIC
         text = "state sync to height %d: %s%s"

@@ -96,11 +96,14 @@ class Signals:
                     signal.Signals(number).name,
                 )
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        if signal.getsignal(signal.SIGPIPE) is signal.SIG_DFL:
+        # Windows has neither of these signals.
+        if hasattr(signal, "SIGPIPE") and signal.getsignal(signal.SIGPIPE) is signal.SIG_DFL:
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
             _log.warning("SIGPIPE is ignored again: a connection that breaks must not end the chain")
-        if signal.getsignal(signal.SIGALRM) is signal.SIG_DFL and any(
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        if (
+            hasattr(signal, "SIGALRM")
+            and signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+            and any(signal.setitimer(signal.ITIMER_REAL, 0))
         ):
             _log.warning("the alarm that the VM's code has set is cancelled: it would end the chain")
 

@@ -15,6 +15,7 @@ from tests.wire.rpc.plainvm import TIME_RULE, ContextBlock, PlainBlock, PlainVM,
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.codec import Reader
 from vmsdk.host.appsender import SentError, SentRequest
+from vmsdk.rpc.blocks import CHECKED_PROPERTIES
 
 
 def parse(served: Served, data: bytes) -> pb.ParseBlockResponse:
@@ -300,16 +301,34 @@ def test_a_last_accepted_block_that_is_not_stored_is_named(serve: Serve) -> None
     assert "in a batch that is written" in text
 
 
-@pytest.mark.parametrize(("parent", "height"), [("genesis", 2), ("genesis", 0), ("other", 1)])
-def test_a_block_in_the_wrong_place_is_not_built(serve: Serve, parent: str, height: int) -> None:
+@pytest.mark.parametrize("height", [0, 2])
+def test_a_block_at_the_wrong_height_is_not_built(serve: Serve, height: int) -> None:
     vm = PlainVM()
     served = serve(vm)
-    served.client.SetPreference(pb.SetPreferenceRequest(id=vm.genesis.id))
-    parent_id = vm.genesis.id if parent == "genesis" else vmsdk.ID.of(b"other")
-    vm.to_build.append(vm.make(parent_id, height))
+    vm.to_build.append(vm.make(vm.genesis.id, height))
     assert refused(lambda: build(served))[1] == (
-        f"build_block returned a block of height {height} on {parent_id}, but the preferred block is "
-        f"{vm.genesis.id} at height 0: build on ctx.preferred, one higher"
+        f"build_block returned a block of height {height} on {vm.genesis.id}, whose height is 0: "
+        "it must be one higher"
+    )
+
+
+def test_a_vm_that_builds_on_its_last_accepted_block_is_warned_once(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    vm = PlainVM()
+    served = serve(vm)
+    preferred = vm.child(b"preferred")
+    verify(served, preferred.raw)
+    served.client.SetPreference(pb.SetPreferenceRequest(id=preferred.id))
+    for body in (b"a", b"b"):
+        vm.to_build.append(vm.child(body))
+        assert build(served).height == 1
+    assert (
+        caplog.text.count(
+            f"build_block returned a block on {vm.genesis.id}, but the preferred block is {preferred.id}: "
+            "build on ctx.preferred"
+        )
+        == 1
     )
 
 
@@ -406,6 +425,50 @@ def missing_at(height: int) -> Any:
     raise vmsdk.NotFound(f"no block at height {height}")
 
 
+def test_bytes_that_can_not_be_read_after_accept_do_not_fail_it(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Emptied(PlainBlock):
+        @property
+        def raw(self) -> bytes:
+            if "accepted" in self.fate:
+                raise ValueError("dropped")
+            return encode(self.parent_id, self.height)
+
+    vm = PlainVM()
+    block = Emptied(vm.genesis.id, 1)
+    vm.made[block.id] = block
+    served = serve(vm)
+    verify(served, block.raw)
+    served.client.BlockAccept(pb.BlockAcceptRequest(id=block.id))
+    assert f"block {block.id} is accepted, but its height or its bytes can't be read any more" in caplog.text
+
+
+def test_a_property_is_not_read_again_and_again_to_check_it(serve: Serve) -> None:
+    reads: list[str] = []
+
+    class Computed(PlainBlock):
+        @property
+        def raw(self) -> bytes:
+            reads.append("raw")
+            return encode(self.parent_id, self.height, self.body)
+
+        @property
+        def id(self) -> vmsdk.ID:
+            reads.append("id")
+            return vmsdk.ID.of(encode(self.parent_id, self.height, self.body))
+
+    vm = PlainVM(parse_block=lambda data: Computed(vm.genesis.id, 1, data))
+    served = serve(vm)
+    for number in range(CHECKED_PROPERTIES):
+        parse(served, b"%d" % number)
+    reads.clear()
+    parse(served, b"x")
+    verify(served, b"x")
+    served.client.BlockAccept(pb.BlockAcceptRequest(id=vmsdk.ID.of(encode(vm.genesis.id, 1, b"x"))))
+    assert reads.count("id") == 1
+
+
 def test_nothing_is_said_of_a_vm_that_stores_its_blocks(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -485,11 +548,17 @@ def test_blocks_of_a_batch_in_another_order_are_refused(serve: Serve) -> None:
     assert text.endswith("for another block's bytes: keep the order")
 
 
-@pytest.mark.parametrize("result", [None, True, "STATIC", 3.0])
+@pytest.mark.parametrize("result", [None, True, "STATIC", 3.0, 4])
 def test_a_summary_must_say_how_the_vm_syncs(serve: Serve, result: object) -> None:
     served = serve(ManyVM(parse_state_summary=lambda data: Summary(result)))
     text = refused(lambda: served.client.StateSummaryAccept(pb.StateSummaryAcceptRequest()))[1]
     assert text == f"Summary.accept returned {result!r}: it must return a vmsdk.StateSyncMode"
+
+
+def test_the_number_of_a_mode_is_as_good_as_the_mode(serve: Serve) -> None:
+    served = serve(ManyVM(parse_state_summary=lambda data: Summary(2)))
+    response = served.client.StateSummaryAccept(pb.StateSummaryAcceptRequest())
+    assert response.mode == pb.StateSummaryAcceptResponse.MODE_STATIC
 
 
 def test_a_sync_for_which_the_node_waits_is_logged(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
