@@ -11,7 +11,7 @@ from vmsdk.database import Batch, Database, DatabaseIterator, as_bytes
 from vmsdk.errors import Closed
 
 # With more than one change per this many keys, all are sorted instead of moving some.
-MANY_CHANGES = 100
+MANY_CHANGES = 1_000
 
 
 class MemoryDatabase(Database):

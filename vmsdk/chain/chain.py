@@ -33,7 +33,7 @@ from vmsdk.chain.transactions import must_extend, parser
 from vmsdk.context import Context
 from vmsdk.errors import InvalidBlock, InvalidEncoding, NotFound, Refused, VMError
 from vmsdk.ids import ID
-from vmsdk.p2p.network import Networked
+from vmsdk.p2p.network import Network, Networked
 from vmsdk.state import State
 from vmsdk.timestamp import now_ns
 from vmsdk.vm import BuildBlockWithContext, GetAncestors
@@ -41,7 +41,7 @@ from vmsdk.vm import BuildBlockWithContext, GetAncestors
 # Transactions that peers may still gossip although they are in a block.
 MAX_RECENT_TRANSACTIONS = 65_536
 ANCESTORS_PER_READ = 64
-_LIMITS = b"mlimits"  # `Limits.rules` of the last start
+_LIMITS = b"mlimits"  # `Limits.rules`, each the highest that it has been
 # Methods of `Chain` that an override must call.
 EXTENDED = (
     *("initialize", "set_state", "shutdown", "connected", "disconnected"),
@@ -72,6 +72,8 @@ class Chain(Rules, Networked, GetAncestors):
 
     upgrades: ClassVar[Sequence[str] | None] = ()
 
+    config = ForHandlers[bytes]()
+    """The node's own configuration of the chain."""
     history = ForHandlers[History]()
     """The accepted blocks and their receipts."""
     accepted = ForHandlers[AcceptedState]()
@@ -80,6 +82,10 @@ class Chain(Rules, Networked, GetAncestors):
     """The waiting transactions."""
     feed = ForHandlers[Feed[Block]]()
     """The accepted blocks from any height on, stored ones and new ones."""
+    listeners = ForHandlers["list[Callable[[Block], None]]"]()
+    """Called with each accepted block on the engine's thread. They must return at once."""
+    admission_listeners = ForHandlers["list[Callable[[Pending], None]]"]()
+    """Called with each transaction that was admitted, on the thread that brought it."""
 
     _candidate: ClassVar[type[Candidate]] = Candidate
 
@@ -128,6 +134,14 @@ class Chain(Rules, Networked, GetAncestors):
     @ctx.setter
     def ctx(self, ctx: Context) -> None:
         vars(self)["ctx"] = ctx
+
+    @property
+    def network(self) -> Network:
+        """The peers, and what is sent to them."""
+        execution: Execution | None = vars(self).get("_execution")
+        if execution is not None:
+            execution.must_not_run("network")
+        return super().network
 
     # What an author may write, besides the rules --------------------------------------------------
 
@@ -318,10 +332,8 @@ class Chain(Rules, Networked, GetAncestors):
             seconds=limits.mempool_seconds,
         )
         self.feed = Feed(self.history.blocks, lambda: self.last.height)
-        self.listeners: list[Callable[[Block], None]] = [self.feed.publish]
-        """Called with each accepted block on the engine's thread. They must return at once."""
-        self.admission_listeners: list[Callable[[Pending], None]] = []
-        """Called with each transaction that was admitted, on the thread that brought it."""
+        self.listeners = [self.feed.publish]
+        self.admission_listeners = []
         self._gossip = transaction_gossip(self.network, self)
         ctx.metrics.register_own(ChainMetrics(self.pool, self.accepted, self._gossip))
         self._execution = Execution(self, ctx.chain_id)
@@ -379,11 +391,15 @@ class Chain(Rules, Networked, GetAncestors):
         return block
 
     def _compare_limits(self) -> None:
+        limits = self.limits
         stored = self.ctx.db.get(_LIMITS)
-        if stored is not None and stored != self.limits.rules:
-            for warning in self.limits.changes(stored):
-                self.ctx.log.warning("%s.limits: %s", type(self).__name__, warning)
-            self.ctx.db.put(_LIMITS, self.limits.rules)
+        before = limits.rules if stored is None else stored  # earlier code did not store them
+        for warning in limits.changes(before):
+            self.ctx.log.warning("%s.limits: %s", type(self).__name__, warning)
+        # Never lower: the older blocks remain, and so does the warning.
+        highest = limits.highest(before)
+        if highest != stored:
+            self.ctx.db.put(_LIMITS, highest)
 
     def set_state(self, state: State) -> None:
         self._is_normal = state is State.NORMAL_OP
@@ -407,6 +423,7 @@ class Chain(Rules, Networked, GetAncestors):
     # Blocks ---------------------------------------------------------------------------------------
 
     def last_accepted(self) -> ID:
+        self._execution.must_not_run("last_accepted")
         return self._last.id
 
     def get_block(self, block_id: ID) -> Candidate:
@@ -431,8 +448,10 @@ class Chain(Rules, Networked, GetAncestors):
         try:
             block = self.ctx.get_block(block_id)
             while block.height > self._last.height and len(found) < max_blocks:
-                found.append(block.raw)  # undecided
                 size += len(block.raw) + 4
+                if found and (size > max_size or time.monotonic() > deadline):
+                    return found
+                found.append(block.raw)  # undecided
                 block = self.ctx.get_block(block.parent_id)
             height, length = block.height, len(block.raw) + 4
         except NotFound:
@@ -454,6 +473,7 @@ class Chain(Rules, Networked, GetAncestors):
     # Building -------------------------------------------------------------------------------------
 
     def has_pending_work(self) -> bool:
+        self._execution.must_not_run("has_pending_work")
         return self._builder.has_work()
 
     def build_block(self) -> Candidate:

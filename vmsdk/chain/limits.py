@@ -93,6 +93,10 @@ class Limits:
         """`block_bytes` and `transaction_bytes`, each as a u32, big-endian."""
         return _STORED.pack(*(getattr(self, name) for name in _RULES))
 
+    def highest(self, before: bytes) -> bytes:
+        """Like `rules`, with each limit that was higher *before* at its earlier value."""
+        return _STORED.pack(*map(max, _STORED.unpack(self.rules), _STORED.unpack(before)))
+
     def changes(self, before: bytes) -> Iterator[str]:
         """Yield a warning for each limit that differs from what `rules` was *before*."""
         for name, old in zip(_RULES, _STORED.unpack(before), strict=True):

@@ -189,6 +189,22 @@ class Recording(MemoryDatabase):
         return found
 
 
+def test_undecided_ancestors_keep_to_the_limits_as_well() -> None:
+    engine = Engine(Large())
+    raws = []
+    for number in range(4):
+        engine.vm.submit(bytes([number]) * 50_000)
+        block = engine.build()
+        engine.prefer(block)
+        raws.append(block.raw)
+    for size, count in ((1, 1), (60_000, 1), (110_000, 2), (210_000, 5)):
+        found = engine.vm.get_ancestors(block.id, 100, size, 10.0)
+        assert len(found) == count
+        assert found[:4] == raws[: -count - 1 : -1]
+    assert engine.vm.get_ancestors(block.id, 100, 210_000, -1.0) == raws[-1:]
+    engine.stop()
+
+
 def test_ancestors_of_large_blocks_are_not_read_in_vain() -> None:
     database = Recording()
     engine = Engine(Large(), database)

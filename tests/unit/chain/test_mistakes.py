@@ -171,9 +171,21 @@ def test_limits_that_nodes_must_share_are_compared_with_those_before(
     (lower,) = start(transaction_bytes=100)
     assert "Mine.limits: transaction_bytes was 65536 before and is 100 now" in lower
     assert "set it back to 65536" in lower
-    assert start(transaction_bytes=100) == []
-    (higher,) = start()
-    assert "transaction_bytes was 100 before and is 65536 now: update all validators" in higher
+    assert start(transaction_bytes=100) == [lower]  # the older blocks are still there
+    assert start() == []
+    (higher,) = start(transaction_bytes=70_000)
+    assert "transaction_bytes was 65536 before and is 70000 now: update all validators" in higher
+    assert start(transaction_bytes=70_000) == []
+
+
+def test_limits_are_stored_for_a_chain_of_earlier_code(caplog: pytest.LogCaptureFixture) -> None:
+    database = MemoryDatabase()
+    Engine(Notes(), database).stop()
+    database.delete(b"mlimits")
+    Engine(Notes(), database).stop()
+    Engine(type("Mine", (Notes,), {"limits": chain.Limits(transaction_bytes=100)})(), database).stop()
+    (record,) = caplog.records
+    assert "transaction_bytes was 65536 before and is 100 now" in record.getMessage()
 
 
 def test_limits_of_another_type_are_refused() -> None:
@@ -346,6 +358,11 @@ NOT_FOR_RULES = (
         ("accepted", lambda vm: vm.accepted.get(b"count")),
         ("history", lambda vm: vm.history.block_at(0)),
         ("pool", lambda vm: len(vm.pool)),
+        ("config", lambda vm: vm.config),
+        ("network", lambda vm: vm.network.peers),
+        ("listeners", lambda vm: vm.listeners),
+        ("last_accepted", lambda vm: vm.last_accepted()),
+        ("has_pending_work", lambda vm: vm.has_pending_work()),
         *((f"ctx.{name}", operator.attrgetter(f"ctx.{name}")) for name in NOT_FOR_RULES),
     ],
 )
