@@ -103,6 +103,14 @@ def test_a_deterministic_vm_is_left_alone_also_over_a_restart(tmp_path: Path) ->
         assert "shadow" not in dev.output
 
 
+def test_a_chain_that_prunes_is_left_alone(tmp_path: Path) -> None:
+    with Dev(PLUGINS / "pruning.py", folder=tmp_path) as dev:
+        dev.line(r"shadow \| .*all blocks are here")
+        dev.interrupt()
+        assert dev.wait() == 0
+    assert "Other nodes" not in dev.output
+
+
 def test_alone_there_is_no_shadow(tmp_path: Path) -> None:
     with Dev(PLUGINS / "fickle.py", "--alone", "--genesis", "a hash", folder=tmp_path) as dev:
         call(dev.url(), "write", text="one")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from vmsdk.chain.replica import DELAY_S, LOCALE, TIME_ZONE
 from vmsdk.host.appnetwork import AppNetwork, Relay
@@ -32,7 +33,7 @@ MAX_WAITING_BLOCKS = 1_024
 """With more blocks waiting, the VM waits for its shadow, once the shadow has started."""
 
 # Writes outside of blocks, such as pruning, happen at other times in the shadow. So a difference
-# counts if it is still there after this many blocks, or after a pause.
+# counts if it is still there after a while. Some blocks alone may take only a few milliseconds.
 PATIENCE_BLOCKS = 2
 PAUSE_S = 2.0
 
@@ -42,6 +43,15 @@ MAX_SHOWN_KEYS = 3
 MAX_SHOWN_BYTES = 48
 
 Values = dict[bytes, "bytes | None"]
+
+
+class Suspect(NamedTuple):
+    """Since when the values of a key differ."""
+
+    block: Block | None
+    followed: int
+    """How many blocks the shadow had accepted then."""
+    time: float
 
 
 class Shadow:
@@ -83,8 +93,8 @@ class Shadow:
         self._log = log
         self._restarted_after: Block | None = None
         self._host = self._make_host()
-        # For each key whose values differ: the block after which they did, and how many came since.
-        self._suspects: dict[bytes, tuple[Block | None, int]] = {}
+        self._suspects: dict[bytes, Suspect] = {}
+        self._followed = 0
         self._expected: Values = {}
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
         self._thread.start()
@@ -177,15 +187,15 @@ class Shadow:
             if not self._has_followed:
                 self._note(None, {key: mine.get(key) for key in keys}, theirs)
         recording = own.record(before=True)
-        followed = 0
         while not self._stopping.is_set():
             if self._host.chain.engine.fault is not None:  # A message has stopped its chain.
                 raise self._host.chain.engine.fault
             try:
                 due, block, changed = self._blocks.get(timeout=PAUSE_S)
             except queue.Empty:
-                if self._suspects:
-                    return self._difference(list(self._suspects))
+                lasting = self._lasting(list(self._suspects))
+                if lasting:
+                    return self._difference(lasting)
                 continue
             if self._stopping.wait(max(0.0, due - time.monotonic())):
                 return None
@@ -198,20 +208,17 @@ class Shadow:
                     f"block {block.height}, {block.id}, is refused by the VM's shadow, {self._described}: "
                     f"{error}. Other nodes would disagree as well"
                 )
-            written = recording.take()
-            self._note(
-                block,
-                {**{key: before for key, (before, _) in written.items()}, **changed},
-                {key: now for key, (_, now) in written.items()},
-            )
-            for key in list(self._suspects):
-                first, age = self._suspects[key]
-                self._suspects[key] = first, age + 1
-            old = [key for key, (_, age) in self._suspects.items() if age > PATIENCE_BLOCKS]
-            if old:
-                return self._difference(old)
-            followed += 1
-            if followed & (followed - 1) == 0:  # after block 1, 2, 4, 8, …
+            self._followed += 1
+            # What is written meanwhile would be compared now, and be recorded for the next block.
+            with self._disk.transaction():
+                written = recording.take()
+                # What only the shadow has written should be as before, unless that differed.
+                before = {key: old for key, (old, _) in written.items() if key not in self._suspects}
+                self._note(block, {**before, **changed}, {key: now for key, (_, now) in written.items()})
+            lasting = self._lasting(self._old())
+            if lasting:
+                return self._difference(lasting)
+            if self._followed & (self._followed - 1) == 0:  # after block 1, 2, 4, 8, …
                 self._restart(block)
                 recording = self._host.services.database.space.record(before=True)
         return None
@@ -251,13 +258,28 @@ class Shadow:
             if (known[key] if key in known else own.get(key)) == self._expected.get(key):
                 self._suspects.pop(key, None)
             else:
-                self._suspects.setdefault(key, (block, 0))
+                self._suspects.setdefault(key, Suspect(block, self._followed, time.monotonic()))
         self._expected = {key: self._expected[key] for key in self._suspects if key in self._expected}
+
+    def _old(self) -> list[bytes]:
+        followed, latest = self._followed - PATIENCE_BLOCKS, time.monotonic() - PAUSE_S
+        suspects = self._suspects.items()
+        return [key for key, since in suspects if since.followed <= followed and since.time <= latest]
+
+    def _lasting(self, keys: list[bytes]) -> list[bytes]:
+        """Return those of *keys* that differ still: also from what the VM has written since."""
+        own = self._host.services.database.space
+        lasting = []
+        for key in keys:
+            value = own.get(key)
+            if value != self._expected.get(key) and value != self._main.get(key):
+                lasting.append(key)
+        return lasting
 
     def _difference(self, keys: list[bytes]) -> str:
         own = self._host.services.database.space
-        block = self._suspects[keys[0]][0]
-        keys = sorted(key for key in keys if self._suspects[key][0] is block)
+        block = self._suspects[keys[0]].block
+        keys = sorted(key for key in keys if self._suspects[key].block is block)
         shown = "; ".join(
             f"key {_shown(key)} is {_shown(self._expected.get(key))} here, {_shown(own.get(key))} there"
             for key in keys[:MAX_SHOWN_KEYS]

@@ -109,3 +109,48 @@ def test_what_a_block_has_written_whose_accept_hangs_is_not_a_difference(
     main.disk.close()
     own.disk.close()
     assert [b"genesis".hex() in report for report in reports] == [True] * differs
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "patience_s", "reported"),
+    [(1, 2, 60, False), (2, 1, 60, False), (1, 6, 60, False), (1, 9, 60, False), (1, 9, 0, True)],
+)
+def test_what_is_pruned_at_another_block_is_a_difference_only_after_a_while(
+    here: int, there: int, patience_s: float, reported: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow, "PAUSE_S", patience_s)
+    may_start = threading.Event()
+    main: Any = FakeHost(may_start=may_start, lock=threading.RLock())
+    own = FakeHost(may_start=may_start, lock=threading.RLock())
+    monkeypatch.setattr(shadow, "Host", lambda *_, **__: own)
+
+    def accept(height: int) -> None:
+        own.accepted.append(height)
+        if height == there:
+            own.space.delete(b"pruned")
+
+    own.chain.accept = accept
+    main.space.put(b"pruned", b"value")
+    own.space.put(b"pruned", b"value")
+    reports: list[str] = []
+    it = shadow.Shadow(main, [], report=reports.append, delay_s=0)
+    for height in range(1, 8):
+        if height == here:
+            main.space.delete(b"pruned")
+        block: Any = SimpleNamespace(raw=height, height=height, id=height)
+        it.block(block)
+    may_start.set()
+    if reported:
+        it._thread.join(10)
+    else:
+        for _ in range(8):
+            assert own.looked.acquire(timeout=10)
+        assert list(it._suspects) == [b"pruned"] * (there == 9)
+        it._stopping.set()
+        it._blocks.put((0.0, block, {}))  # wakes it
+        it._thread.join(10)
+    it.stop()
+    main.disk.close()
+    own.disk.close()
+    assert [report.startswith("after block 1, ") for report in reports] == [True] * reported
+    assert own.accepted == list(range(1, 4 if reported else 8))
