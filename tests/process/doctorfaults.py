@@ -15,6 +15,7 @@ import pytest
 from vmsdk.ids import vm_id
 from vmsdk.install.launcher import Launcher, with_checksum
 from vmsdk.install.plugindirectory import MAX_LAUNCHER_BYTES
+from vmsdk.runtime.logrecords import LogFormat
 from vmsdk.target import SourceTarget
 
 VM = vm_id("timestampvm")
@@ -42,7 +43,12 @@ class Fault:
 
 
 def launcher(
-    plugins: Path, source: str = GOOD, *, name: str = "timestampvm", python: str = sys.executable
+    plugins: Path,
+    source: str = GOOD,
+    *,
+    name: str = "timestampvm",
+    python: str = sys.executable,
+    log_format: LogFormat = "plain",
 ) -> Path:
     """Install the VM *source* as vmsdk does, without trying it."""
     folder = plugins.parent / "source"
@@ -53,7 +59,12 @@ def launcher(
     path = plugins / str(vm_id(name))
     paths = tuple(each for each in sys.path if each)
     made = Launcher(
-        name=name, target=target, python=python, path=paths, install_command="vmsdk install vm.py"
+        name=name,
+        target=target,
+        python=python,
+        path=paths,
+        install_command="vmsdk install vm.py",
+        log_format=log_format,
     )
     return executable(path, made.to_bytes())
 
@@ -112,8 +123,10 @@ while not ended:
 """
 
 
-def bare(plugins: Path, *, before: str = "", announce: str = "announce(address)") -> Path:
-    return script(plugins, BARE.format(before=before, announce=announce))
+def bare(
+    plugins: Path, *, before: str = "", announce: str = "announce(address)", name: str = str(VM)
+) -> Path:
+    return script(plugins, BARE.format(before=before, announce=announce), name=name)
 
 
 def _broken_link(plugins: Path) -> None:

@@ -25,11 +25,13 @@ from vmsdk import cli
 from vmsdk.cli.doctor.examination import _own_limits
 from vmsdk.doctor import format as formats
 from vmsdk.doctor.announcement import is_local
+from vmsdk.doctor.finding import Finding, plain
 from vmsdk.doctor.node import _release, limits_of, plugin_directories, running_nodes
 from vmsdk.doctor.symptom import diagnose
 from vmsdk.doctor.user import User
 from vmsdk.host.plugin import HANDSHAKE_TIMEOUT_S
 from vmsdk.install.plugindirectory import stem
+from vmsdk.runtime.logrecords import LogFormat, readable
 from vmsdk.runtime.release import Release
 
 DEADLINE_S = 60.0
@@ -606,6 +608,83 @@ def test_whether_an_address_is_of_this_machine(address: str, expected: bool) -> 
 
 def test_a_user_needs_no_name() -> None:
     assert User.called("4000000000") == ("4000000000", 4000000000, 4000000000, (4000000000,))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[11-27|05:00:00.000] INFO main: No module named 'uvloop', falling back to asyncio",
+        "INFO uvloop: No module named 'uvloop'",
+        "ModuleNotFoundError: No module named 'uvloop', falling back to asyncio",
+        "info: HOME is not set, using default",
+        "warning: JAVA_HOME not set",
+    ],
+)
+def test_what_a_process_prints_and_goes_on_is_no_reason(line: str) -> None:
+    assert diagnose([line, "bye"]) is None
+
+
+def test_an_unset_variable_is_a_reason_in_an_error_or_at_the_end() -> None:
+    for lines in (["Error: JAVA_HOME is not set", *["later"] * 20], ["starting", "JAVA_HOME is not set"]):
+        found = diagnose(lines)
+        assert found is not None
+        assert found.code == "environment"
+    assert diagnose(["JAVA_HOME is not set", *["later"] * 20]) is None
+
+
+def test_the_name_of_a_library_is_a_whole_word_of_limited_length() -> None:
+    words = "libx.so.1: cannot open shared object file"
+    found = diagnose([f"ImportError: {words}"])
+    assert found is not None
+    assert found.what == "the shared library libx.so.1 is missing"
+    # With a limit, the time to find none is linear in what is printed.
+    assert diagnose(["x.so" * 120 + words]) is None
+
+
+def test_texts_of_a_plugin_are_cut() -> None:
+    text = Finding("error", "not-loaded", "vm", "x" * 100_000, "y" * 100_000, node="z" * 100_000).text(plain)
+    assert len(text) < 7_000
+
+
+LOGGED = "import os\nimport vmsdk\nTOKEN = os.environ['MY_TOKEN']\n"
+
+
+@pytest.mark.parametrize("log_format", ["plain", "json"])
+def test_a_failure_is_explained_in_each_format_of_the_log(
+    plugins: Path, doctor: Any, log_format: LogFormat
+) -> None:
+    launcher(plugins, LOGGED, log_format=log_format)
+    text = doctor(plugins).coded("environment")
+    assert "MY_TOKEN" in text
+    assert "vm.py:3" in text
+
+
+def test_a_record_in_json_is_read_as_a_plain_one() -> None:
+    stack = "Traceback (most recent call last):\n  File \"vm.py\", line 3\nKeyError: 'A'"
+    record = {"level": "error", "logger": "vm", "msg": "it fails", "stacktrace": stack}
+    assert readable(json.dumps(record)) == ["ERROR vm: it fails", *stack.splitlines()]
+    assert readable(json.dumps({"level": "info", "logger": "stderr", "msg": "panic: x"})) == ["panic: x"]
+    for line in ('{"level": "error", "msg": "cu', '{"a": 1}', "{", "[1]", "", "text"):
+        assert readable(line) == [line]
+
+
+SCRIPT = b'#!/bin/sh\ntail -n +5 "$0" >/dev/null\ncat >/dev/null <<E\nan answer\r\nE\n'
+
+
+@pytest.mark.parametrize("more", [b"", b"exit 0\nPK\x03\x04\0\0a\r\nb\xff\r\n"])
+def test_line_ends_in_the_data_of_a_script_are_no_fault(plugins: Path, doctor: Any, more: bytes) -> None:
+    path = plugins / str(VM)
+    path.write_bytes(SCRIPT + f"exec {bare(plugins, name='python')}\n".encode() + more)
+    path.chmod(0o755)
+    report = doctor(path)
+    assert (report.status, report.plugins[0]["findings"]) == (0, [])
+
+
+def test_the_line_ends_of_a_payload_are_left_alone(plugins: Path, doctor: Any) -> None:
+    executable(plugins / str(VM), b"#!/bin/sh\n:\r\nexit 1\r\n\0\xff\r\n")
+    text = doctor(plugins).coded("line-endings")
+    assert "sed" not in text
+    assert "leave what follows it" in text
 
 
 def test_output_without_a_known_reason_says_nothing() -> None:

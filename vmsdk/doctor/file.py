@@ -160,17 +160,35 @@ class PluginFile:
 
     def _line_endings(self) -> Iterator[Finding]:
         shebang = self.shebang
-        if shebang is None:
+        if shebang is not None and shebang.line.endswith("\r"):
+            what = "its #! line ends in a carriage return, as on Windows, which Unix takes for part of a name"
+            yield self._line_ending(1, what, shebang.line)
+
+    def start_findings(self) -> Iterator[Finding]:
+        """Yield what explains that it does not start, if it doesn't: others have it, and start."""
+        shebang = self.shebang
+        if shebang is None or shebang.line.endswith("\r"):
             return
         names = {os.path.basename(each) for each in (shebang.interpreter, shebang.command or "")}
-        if shebang.line.endswith("\r"):
-            what = "its #! line ends in a carriage return, as on Windows, which Unix takes for part of a name"
-        elif names.intersection(_SHELLS) and b"\r\n" in self.head and not self.is_bundle:
+        second = self._text.split("\n")[1:2]
+        if names.intersection(_SHELLS) and second and second[0].endswith("\r"):
             what = "its lines end in carriage returns, as on Windows, which a shell takes for parts of words"
-        else:
-            return
+            yield self._line_ending(2, what, second[0])
+
+    def _line_ending(self, number: int, what: str, line: str) -> Finding:
         cure = f"convert the line ends: sed -i 's/\\r$//' {_quote(self.path)}"
-        yield Finding("error", "line-endings", f"{self.path}:1", what, cure, (shebang.line,))
+        if len(self._text.encode("utf-8")) < self.path.stat().st_size:
+            cure = "convert the line ends of its text, and leave what follows it, or build it again on Unix"
+        return Finding("error", "line-endings", f"{self.path}:{number}", what, cure, (line,))
+
+    @property
+    def _text(self) -> str:
+        """What is text of the first bytes: an archive may follow a script."""
+        head = self.head.partition(b"\0")[0]
+        try:
+            return head.decode("utf-8")
+        except UnicodeDecodeError as error:
+            return head[: error.start].decode("utf-8")
 
     def _python_findings(self) -> Iterator[Finding]:
         python = self.python

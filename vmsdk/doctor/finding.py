@@ -13,6 +13,8 @@ _COLUMNS = 100
 _COLOURS = {"error": "1;31", "warning": "1;33", "note": "1;36", "where": "1;34"}
 # A line of a plugin's output may be as long as it likes.
 _LONGEST_LINE = 300
+# So may an error's text that it returns.
+_LONGEST_TEXT = 2_000
 
 Paint = Callable[[str, str], str]
 
@@ -41,7 +43,7 @@ class Finding:
     def text(self, paint: Paint) -> str:
         """Return it as lines, in the style of a compiler."""
         lines = [
-            paint(self.severity, f"{self.severity}[{self.code}]") + f": {_clean(self.what)}",
+            paint(self.severity, f"{self.severity}[{self.code}]") + f": {_clean(_cut(self.what))}",
             f"  {paint('where', '-->')} {_clean(self.where)}",
             *(f"   {paint('where', '|')} {_clean(each)[:_LONGEST_LINE]}" for each in self.detail),
         ]
@@ -49,7 +51,7 @@ class Finding:
             if text:
                 indent = " " * (len(title) + 7)
                 wrapped = textwrap.wrap(
-                    _clean(text),
+                    _clean(_cut(text)),
                     _COLUMNS,
                     subsequent_indent=indent,
                     break_long_words=False,
@@ -74,6 +76,10 @@ def worst(findings: Iterable[Finding]) -> Severity | None:
     """Return the highest severity among *findings*."""
     found = {each.severity for each in findings}
     return next((each for each in ("error", "warning", "note") if each in found), None)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
 
 
 def _clean(text: str) -> str:

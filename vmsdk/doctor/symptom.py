@@ -22,6 +22,17 @@ _STACK = re.compile(r"^(?:Current thread|Thread|goroutine|Stack \(most recent|Fa
 _SHOWN = 8
 # What matters is at the beginning, and some patterns take quadratic time.
 _LONGEST_LINE = 500
+# A shared library, from the beginning of its word, as each other one would take a time of its own.
+_LIBRARY = r"(?<!\S)(?P<name>\S{1,300}?\.so(?:\.\w+)*): "
+# Python's message ends so, and one about a fallback does not.
+_END_OF_MODULE = r"'?\.?(?:; .+ is not a package)?$"
+# What stands before a message that is no reason to end, and in one that is.
+_HARMLESS = re.compile(
+    r"(?:^|[\s\[<|=\"])(?:debug|info|notice|trace|verbo|warn(?:ing)?)(?=[\s\]>|:\"])", re.IGNORECASE
+)
+_SERIOUS = re.compile(r"(?:error|exception|fatal|panic|critical)\b", re.IGNORECASE)
+# A process that ends says why in the last lines.
+_LAST_LINES = 5
 
 _VARIABLES = "a node gives its plugins AVALANCHE_VM_RUNTIME_ENGINE_ADDR, GRPC_… and GODEBUG, and nothing else"
 _SET = "don't need it, or set it in the plugin: vmsdk install --env NAME=VALUE, or a script that exports it"
@@ -47,6 +58,9 @@ class Symptom(NamedTuple):
     pattern: str
     what: str
     cure: str
+    wide: bool = False
+    """Whether a process may print this and go on. Then it counts in a line that is called an error,
+    or one of the last, but not in one that is called a warning or less."""
 
 
 # The first that matches explains. `{python}` is the plugin's Python.
@@ -55,39 +69,43 @@ _SYMPTOMS = tuple(
     for symptom in (
         Symptom(
             "no-vmsdk",
-            r"No module named '?(?P<name>vmsdk|grpc|google)\b'?",
+            r"No module named '?(?P<name>vmsdk|grpc|google)\b(?:\.[\w.]*)?" + _END_OF_MODULE,
             "the plugin's Python, {python}, has no module {name}",
             "{python} -m pip install vmsdk; if the environment was moved or its Python upgraded, make it"
             " anew",
+            wide=True,
         ),
         Symptom(
             "missing-module",
-            r"No module named '?(?P<name>_(?:bz2|ctypes|curses|hashlib|lzma|sqlite3|ssl|uuid)|distutils)\b",
+            r"No module named '?(?P<name>_(?:bz2|ctypes|curses|hashlib|lzma|sqlite3|ssl|uuid)|distutils)\b"
+            r"(?:\.[\w.]*)?" + _END_OF_MODULE,
             "the plugin's Python, {python}, has no {name}, a part of Python itself that pip can't install",
             "use another Python, such as the system's, or build this one with the library that {name} needs",
+            wide=True,
         ),
         Symptom(
             "missing-module",
-            r"No module named '?(?P<name>\w[\w.]*)",
+            r"No module named '?(?P<name>\w[\w.]*)" + _END_OF_MODULE,
             "the module {name} is missing where the node starts the VM",
             "install the package that has it: {python} -m pip install {package}. What only PYTHONPATH or the"
             " user's site-packages have, a plugin does not see",
+            wide=True,
         ),
         Symptom(
             "permission",
-            r"(?P<name>\S+\.so[\w.]*): cannot open shared object file: Permission denied",
+            _LIBRARY + "cannot open shared object file: Permission denied",
             "its user can't read the shared library {name}",
             "give the node's user access: chmod o+r, and o+x for its folders",
         ),
         Symptom(
             "shared-library",
-            r"(?P<name>\S+\.so[\w.]*): (?:cannot open shared object file|No such file)",
+            _LIBRARY + "(?:cannot open shared object file|No such file)",
             "the shared library {name} is missing",
             "install the system's package that has it (LD_LIBRARY_PATH is not passed on)",
         ),
         Symptom(
             "import-error",
-            r"(?P<name>\S+\.so[\w.]*): cannot allocate memory in static TLS block",
+            _LIBRARY + "cannot allocate memory in static TLS block",
             "the shared library {name} is loaded too late for its thread-local data",
             "import the module that needs it first",
         ),
@@ -216,12 +234,14 @@ _SYMPTOMS = tuple(
             r"|\b(?P<other>[A-Z_][A-Z0-9_]*): (?:unbound variable|parameter (?:null or )?not set)",
             f"it needs the variable {{name}}{{other}}, but {_VARIABLES}",
             _SET,
+            wide=True,
         ),
         Symptom(
             "environment",
             r"Could not determine home directory",
             f"it needs HOME, but {_VARIABLES}",
             _SET,
+            wide=True,
         ),
         Symptom(
             "environment",
@@ -326,8 +346,9 @@ def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | No
     place, source = _place(lines)
     for symptom, pattern in _SYMPTOMS:
         found = None
-        for found in pattern.finditer(text):  # noqa: B007 - the last one counts
-            pass
+        for each in pattern.finditer(text):
+            if not symptom.wide or _counts(each):
+                found = each  # the last one
         if found is not None:
             values = {name: (value or "").strip() for name, value in found.groupdict().items()}
             python = python or "python3"
@@ -352,6 +373,16 @@ def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | No
         place,
         (source,) if source else tail(lines),
     )
+
+
+def _counts(found: re.Match[str]) -> bool:
+    """Return whether a match of a wide pattern may be why the process ended."""
+    text = found.string
+    before = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
+    if _HARMLESS.search(before):
+        return False
+    following = text[found.end() :].split("\n")[1:]
+    return bool(_SERIOUS.search(before)) or sum(bool(each.strip()) for each in following) < _LAST_LINES
 
 
 def tail(lines: Sequence[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -19,6 +19,7 @@ from vmsdk.host.client import VMClient
 from vmsdk.host.errors import HandshakeFailed, PluginGone, StartFailed, ending
 from vmsdk.host.plugin import HANDSHAKE_TIMEOUT_S, Log, PluginProcess
 from vmsdk.host.spawn import Surroundings
+from vmsdk.runtime.logrecords import readable
 
 NOT_FOUND = "handshake failed: vm process not found"
 """What a node logs if the plugin doesn't announce itself."""
@@ -104,9 +105,10 @@ class Trial:
             self._first.append(line)
 
     def output(self) -> list[str]:
-        """Return the first and the last lines that it printed."""
+        """Return the first and the last lines that it printed, those in JSON as in plain."""
         last = list(self.process.output)
-        return last if self._first == last[: len(self._first)] else [*self._first, *last]
+        lines = last if self._first == last[: len(self._first)] else [*self._first, *last]
+        return _readable(lines)
 
     def find(
         self,
@@ -238,4 +240,8 @@ class Trial:
         finally:
             abort(process)
             process.kill()
-        return list(process.output)
+        return _readable(process.output)
+
+
+def _readable(lines: Iterable[str]) -> list[str]:
+    return [each for line in lines for each in readable(line)]

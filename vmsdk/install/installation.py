@@ -22,7 +22,7 @@ from vmsdk.errors import VMError
 from vmsdk.ids import ID, vm_id
 from vmsdk.install.launcher import InstallError, Launcher
 from vmsdk.install.plugindirectory import PluginDirectory
-from vmsdk.runtime.logrecords import LogFormat
+from vmsdk.runtime.logrecords import LogFormat, readable
 from vmsdk.runtime.release import Release, VersionQuestion
 from vmsdk.runtime.version import JSON_FLAG
 from vmsdk.target import SourceTarget
@@ -218,7 +218,9 @@ def try_start(
 
 
 def _not_startable(target: SourceTarget, reason: str) -> InstallError:
-    return InstallError(f"{target.text} does not start in an empty environment, as on a node: {reason}")
+    # With --log-format json, what it printed is JSON.
+    text = "\n".join(each for line in reason.splitlines() for each in readable(line))
+    return InstallError(f"{target.text} does not start in an empty environment, as on a node: {text}")
 
 
 def cache_of(python: Path) -> str | None:

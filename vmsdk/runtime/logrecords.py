@@ -123,6 +123,24 @@ def json_line(logger: str) -> Callable[[bytes], bytes]:
     return formatted
 
 
+def readable(line: str) -> list[str]:
+    """The lines of a record in JSON, as in the plain format; a line that is none, as it is."""
+    import json
+
+    try:
+        entry = json.loads(line) if line.startswith("{") else None
+    except ValueError:  # such as one that was cut
+        entry = None
+    if not isinstance(entry, dict) or not isinstance(entry.get("msg"), str):
+        return [line]
+    text, logger = entry["msg"], entry.get("logger", "")
+    if logger not in ("stdout", "stderr"):  # printed lines have no level
+        level = str(entry.get("level", "")).upper()
+        text = f"{level} {logger}: {text}" if logger else f"{level} {text}"
+    more = (entry.get(each) for each in ("error", "stacktrace"))
+    return "\n".join([text, *(each for each in more if isinstance(each, str))]).splitlines() or [""]
+
+
 def _node_level(number: int) -> str:
     found = "verbo"
     for name, lowest in LEVELS.items():

@@ -243,6 +243,8 @@ class _Doctor:
                 for each in plugin.played.findings
                 if not (explained and each.severity == "error" and plugin.played.version is None)
             ]
+            if plugin.played.version is None and not explained:
+                plugin.findings += file.start_findings()
         elif file.mode is None:
             plugin.findings.append(file.exec_failure(os.strerror(2)))
         self._print(f"\n{self._summary(plugin)}")
