@@ -33,9 +33,12 @@ MAX_WAITING_BLOCKS = 1_024
 """With more blocks waiting, the VM waits for its shadow, once the shadow has started."""
 
 # Writes outside of blocks, such as pruning, happen at other times in the shadow. So a difference
-# counts if it is still there after a while. Some blocks alone may take only a few milliseconds.
+# counts if it is still there after this many blocks, and then in a shadow that gets no blocks for
+# some seconds (blocks that come fast leave it no time to prune); or after a pause.
 PATIENCE_BLOCKS = 2
+PATIENCE_S = 10.0
 PAUSE_S = 2.0
+POLL_S = 0.05
 
 MAX_COMPARED_PAIRS = 100_000
 """Larger databases are not compared as a whole when the shadow starts."""
@@ -51,7 +54,6 @@ class Suspect(NamedTuple):
     block: Block | None
     followed: int
     """How many blocks the shadow had accepted then."""
-    time: float
 
 
 class Shadow:
@@ -215,7 +217,7 @@ class Shadow:
                 # What only the shadow has written should be as before, unless that differed.
                 before = {key: old for key, (old, _) in written.items() if key not in self._suspects}
                 self._note(block, {**before, **changed}, {key: now for key, (_, now) in written.items()})
-            lasting = self._lasting(self._old())
+            lasting = self._outlasting()
             if lasting:
                 return self._difference(lasting)
             if self._followed & (self._followed - 1) == 0:  # after block 1, 2, 4, 8, …
@@ -258,13 +260,18 @@ class Shadow:
             if (known[key] if key in known else own.get(key)) == self._expected.get(key):
                 self._suspects.pop(key, None)
             else:
-                self._suspects.setdefault(key, Suspect(block, self._followed, time.monotonic()))
+                self._suspects.setdefault(key, Suspect(block, self._followed))
         self._expected = {key: self._expected[key] for key in self._suspects if key in self._expected}
 
-    def _old(self) -> list[bytes]:
-        followed, latest = self._followed - PATIENCE_BLOCKS, time.monotonic() - PAUSE_S
-        suspects = self._suspects.items()
-        return [key for key, since in suspects if since.followed <= followed and since.time <= latest]
+    def _outlasting(self) -> list[bytes]:
+        """Return the keys that have differed for some blocks, and still do after an idle time."""
+        latest = self._followed - PATIENCE_BLOCKS
+        keys = [key for key, since in self._suspects.items() if since.followed <= latest]
+        deadline = time.monotonic() + PATIENCE_S
+        while keys := self._lasting(keys):
+            if time.monotonic() >= deadline or self._stopping.wait(POLL_S):
+                break
+        return keys
 
     def _lasting(self, keys: list[bytes]) -> list[bytes]:
         """Return those of *keys* that differ still: also from what the VM has written since."""

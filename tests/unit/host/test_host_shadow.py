@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -111,46 +112,74 @@ def test_what_a_block_has_written_whose_accept_hangs_is_not_a_difference(
     assert [b"genesis".hex() in report for report in reports] == [True] * differs
 
 
-@pytest.mark.parametrize(
-    ("here", "there", "patience_s", "reported"),
-    [(1, 2, 60, False), (2, 1, 60, False), (1, 6, 60, False), (1, 9, 60, False), (1, 9, 0, True)],
-)
-def test_what_is_pruned_at_another_block_is_a_difference_only_after_a_while(
-    here: int, there: int, patience_s: float, reported: bool, monkeypatch: pytest.MonkeyPatch
+class Idle(threading.Event):
+    """Notices when the shadow is left idle."""
+
+    def __init__(self, react: Callable[[], None]) -> None:
+        super().__init__()
+        self._react = react
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if timeout:
+            self._react()
+        return self.is_set()
+
+
+@pytest.mark.parametrize("here", [1, 2, 3])
+@pytest.mark.parametrize("there", [1, 2, 3, None])
+def test_what_is_pruned_at_another_block_is_no_difference(
+    here: int, there: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shadow, "PAUSE_S", patience_s)
+    """With None, when the shadow gets no more blocks."""
+    assert _follow(here, there, monkeypatch) == ([], [], 8)
+
+
+def test_what_is_not_pruned_is_a_difference_also_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadow, "PATIENCE_S", 0)
+    (report,), suspects, accepted = _follow(1, 9, monkeypatch)
+    assert report.startswith("after block 1, ")
+    assert (suspects, accepted) == ([b"pruned"], 3)
+
+
+def _follow(
+    here: int, there: int | None, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[str], list[bytes], int]:
+    """Let a shadow follow blocks 1 to 8. The VM prunes at block *here*, the shadow at *there*."""
+    monkeypatch.setattr(shadow, "PAUSE_S", 0.1)
     may_start = threading.Event()
     main: Any = FakeHost(may_start=may_start, lock=threading.RLock())
     own = FakeHost(may_start=may_start, lock=threading.RLock())
     monkeypatch.setattr(shadow, "Host", lambda *_, **__: own)
 
+    def prune() -> None:
+        own.space.delete(b"pruned")
+
     def accept(height: int) -> None:
         own.accepted.append(height)
         if height == there:
-            own.space.delete(b"pruned")
+            prune()
 
     own.chain.accept = accept
     main.space.put(b"pruned", b"value")
     own.space.put(b"pruned", b"value")
     reports: list[str] = []
-    it = shadow.Shadow(main, [], report=reports.append, delay_s=0)
-    for height in range(1, 8):
+
+    def report(text: str) -> None:
+        reports.append(text)
+        own.looked.release()
+
+    it = shadow.Shadow(main, [], report=report, delay_s=0)
+    it._stopping = Idle((lambda: None) if there else prune)
+    for height in range(1, 9):
         if height == here:
             main.space.delete(b"pruned")
         block: Any = SimpleNamespace(raw=height, height=height, id=height)
         it.block(block)
     may_start.set()
-    if reported:
-        it._thread.join(10)
-    else:
-        for _ in range(8):
+    for _ in range(9):
+        if not reports:
             assert own.looked.acquire(timeout=10)
-        assert list(it._suspects) == [b"pruned"] * (there == 9)
-        it._stopping.set()
-        it._blocks.put((0.0, block, {}))  # wakes it
-        it._thread.join(10)
     it.stop()
     main.disk.close()
     own.disk.close()
-    assert [report.startswith("after block 1, ") for report in reports] == [True] * reported
-    assert own.accepted == list(range(1, 4 if reported else 8))
+    return reports, list(it._suspects), len(own.accepted)
