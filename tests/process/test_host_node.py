@@ -169,6 +169,22 @@ def test_a_failed_start_leaves_nothing_behind(tmp_path: Path) -> None:
     SQLiteDatabase(path).close()
 
 
+def test_a_process_that_is_killed_while_it_starts_has_not_failed_to_shut_down(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = host()
+    connect = running.connect
+
+    def connect_and_kill() -> None:
+        connect()
+        running.process.kill()
+
+    monkeypatch.setattr(running, "connect", connect_and_kill)
+    with pytest.raises(HostError):
+        running.start()
+    assert "shut down" not in caplog.text
+
+
 def test_a_database_in_use_is_named(tmp_path: Path) -> None:
     path = tmp_path / "node.db"
     database = SQLiteDatabase(path)

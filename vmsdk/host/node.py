@@ -110,7 +110,11 @@ class Host:
             self.connect()
             self.chain.start(self._blocks, self._summaries)
         except BaseException:
-            self.stop()
+            # A VM whose process has ended, perhaps because it was killed, can't be shut down.
+            if self.process.alive:
+                self.stop()
+            else:
+                self.kill()
             raise
         return self
 

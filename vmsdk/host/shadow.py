@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -131,8 +132,8 @@ class Shadow:
         """End the shadow's process at once: what waits is not compared."""
         self._stopping.set()
         self._close_network()
-        self._host.process.kill()
         while self._thread.is_alive():
+            self._host.process.kill()  # Each time, since a new process may just be starting.
             self._empty()
             self._thread.join(0.05)
 
@@ -168,7 +169,8 @@ class Shadow:
             if not was_stopping:
                 with suppress(HostError):
                     self._main_host.chain.disconnect(NODE_ID)
-        if text is not None and not was_stopping:
+        # Ctrl-C reaches the shadow as well, and ends it if it is just starting.
+        if text is not None and not was_stopping and self._host.process.exit_code != -signal.SIGINT:
             self._report(text)
 
     def _live(self) -> str | None:
@@ -226,14 +228,20 @@ class Shadow:
         return None
 
     def _restart(self, block: Block) -> None:
-        """Stop the shadow, and start it again on its database and files."""
+        """Kill the shadow like a crash, and start it again on its database and files."""
         self._close_network()
-        self._host.stop()
+        self._host.kill()
         self._restarted_after = block
         self._host = self._make_host()
-        if not self._stopping.is_set():  # `stop` sets it before it looks for the process.
+        if self._stopping.is_set():
+            return
+        try:
             self._host.start()
-            self._meet_main()
+        except HostError as error:
+            raise HostError(
+                f"restarted after block {block.height}, it does not start again: {error}"
+            ) from None
+        self._meet_main()
 
     def _meet_main(self) -> None:
         """Connect the VM to its shadow as a peer."""

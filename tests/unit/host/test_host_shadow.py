@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from vmsdk.host import shadow
+from vmsdk.host.errors import HostError
 from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.ids import NodeID
 
@@ -45,7 +47,7 @@ class FakeHost:
             verify=lambda block: None,
             accept=self.accepted.append,
         )
-        self.process = SimpleNamespace(kill=lambda: None)
+        self.process = SimpleNamespace(kill=lambda: None, exit_code=None)
         self.kill = self.stop = lambda: None
 
     @property
@@ -85,6 +87,90 @@ def test_a_shadow_that_starts_late_does_not_stop_the_engine(monkeypatch: pytest.
         it.stop()
         main.disk.close()
         own.disk.close()
+
+
+class Unwilling(FakeHost):
+    """A host whose VM does not start."""
+
+    def start(self) -> None:
+        raise HostError("no memory")
+
+
+def test_a_shadow_that_does_not_start_again_says_that_it_was_restarted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_start, reported = threading.Event(), threading.Event()
+    may_start.set()
+    main: Any = FakeHost(may_start=may_start, lock=threading.RLock())
+    first = FakeHost(may_start=may_start, lock=threading.RLock())
+    hosts = [first, Unwilling(may_start=may_start, lock=threading.RLock())]
+    left = iter(hosts)
+    monkeypatch.setattr(shadow, "Host", lambda *_, **__: next(left))
+    killed: list[object] = []
+    first.kill = lambda: killed.append(first)  # Not stopped, which may take a VM a while.
+    reports: list[str] = []
+
+    def report(text: str) -> None:
+        reports.append(text)
+        reported.set()
+
+    it = shadow.Shadow(main, [], report=report, delay_s=0)
+    block: Any = SimpleNamespace(raw=b"raw", height=1, id=b"")
+    it.block(block)
+    try:
+        assert reported.wait(10)
+        assert "has ended: restarted after block 1, it does not start again: no memory" in reports[0]
+        assert killed == [first]
+    finally:
+        it.stop()
+        for host in (main, *hosts):
+            host.disk.close()
+
+
+def test_a_shadow_that_ends_by_ctrl_c_while_it_starts_is_not_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    main: Any = FakeHost(may_start=threading.Event(), lock=threading.RLock())
+    own = Unwilling(may_start=threading.Event(), lock=threading.RLock())
+    own.process.exit_code = -signal.SIGINT
+    monkeypatch.setattr(shadow, "Host", lambda *_, **__: own)
+    reports: list[str] = []
+    it = shadow.Shadow(main, [], report=reports.append, delay_s=0)
+    it._thread.join(10)
+    it.stop()
+    assert reports == []
+    main.disk.close()
+    own.disk.close()
+
+
+class Slow(FakeHost):
+    """A host whose process appears when it has been killed once already, and whose VM hangs."""
+
+    was_killed = False
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.kills = threading.Semaphore(0)
+        self.process.kill = self.kills.release
+        self.starting = threading.Event()
+
+    def start(self) -> None:
+        self.starting.set()
+        self.was_killed = self.kills.acquire(timeout=10) and self.kills.acquire(timeout=10)
+        raise HostError("killed")
+
+
+def test_a_shadow_that_is_just_starting_is_stopped_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_start = threading.Event()
+    main: Any = FakeHost(may_start=may_start, lock=threading.RLock())
+    own = Slow(may_start=may_start, lock=threading.RLock())
+    monkeypatch.setattr(shadow, "Host", lambda *_, **__: own)
+    it = shadow.Shadow(main, [], report=print, delay_s=0)
+    assert own.starting.wait(10)
+    it.stop()
+    assert own.was_killed
+    main.disk.close()
+    own.disk.close()
 
 
 @pytest.mark.parametrize("differs", [False, True])
