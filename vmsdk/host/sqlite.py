@@ -29,7 +29,8 @@ _APPLICATION_ID = 0x766D736B
 _READ_AHEAD_BYTES = 64 * 1024
 
 # Each transaction in memory takes SQLite some time for every page that the database has.
-_PAGE_BYTES_IN_MEMORY = 16 * 1024
+# A file has the same pages, since a copy in memory takes them over.
+_PAGE_BYTES = 16 * 1024
 
 _IN_MEMORY = ":memory:"
 
@@ -65,8 +66,7 @@ class SQLiteDatabase:
 
     def _prepare(self) -> None:
         execute = self._connection.execute
-        if self.path is None:
-            execute(f"PRAGMA page_size = {_PAGE_BYTES_IN_MEMORY}")
+        execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # of a new database; others keep theirs
         # One process at a time: no shared-memory file, and no locking for each call.
         execute("PRAGMA locking_mode = EXCLUSIVE")
         (application_id,) = execute("PRAGMA application_id").fetchone()
@@ -99,12 +99,12 @@ class SQLiteDatabase:
             self._in_transaction = True
             try:
                 yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                self._rollbacks += 1
-                raise
-            else:
                 self._connection.execute("COMMIT")
+            except BaseException:
+                self._rollbacks += 1
+                if self._connection.in_transaction:  # SQLite ends it by itself if the disk is full
+                    self._connection.execute("ROLLBACK")
+                raise
             finally:
                 self._in_transaction = False
 

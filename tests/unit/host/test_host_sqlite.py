@@ -184,6 +184,13 @@ def test_a_copy_in_memory_of_a_file_can_be_copied_back(tmp_path: Path) -> None:
         assert first.space(b"s").items() == [(b"k", b"before")]
 
 
+def test_a_copy_in_memory_of_a_file_has_the_pages_of_a_database_in_memory(tmp_path: Path) -> None:
+    with SQLiteDatabase(tmp_path / "node.db") as file, SQLiteDatabase() as copy, SQLiteDatabase() as fresh:
+        file.copy_to(copy)
+        sizes = {each._connection.execute("PRAGMA page_size").fetchone() for each in (copy, fresh)}
+    assert len(sizes) == 1
+
+
 def test_what_was_written_survives_a_sigkill(tmp_path: Path) -> None:
     path = tmp_path / "node.db"
     writer = f"""
@@ -263,3 +270,40 @@ def test_a_recording_of_what_was_rolled_back_has_the_present_values(
     with pytest.raises(RuntimeError):
         fail_after_writing()
     assert recording.take() == {b"a": (b"0", b"0")}
+
+
+def test_a_recording_of_what_could_not_be_committed_has_the_present_values(
+    database: SQLiteDatabase, space: KeySpace
+) -> None:
+    space.put(b"a", b"0")
+    recording = space.record()
+    for statement in (
+        "PRAGMA foreign_keys = ON",
+        "CREATE TABLE parent (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE child (id REFERENCES parent DEFERRABLE INITIALLY DEFERRED)",
+    ):
+        database._connection.execute(statement)
+
+    def write() -> None:
+        with database.transaction():
+            space.put(b"a", b"1")
+            database._connection.execute("INSERT INTO child VALUES (7)")  # COMMIT refuses it
+
+    with pytest.raises(sqlite3.IntegrityError):
+        write()
+    assert recording.take() == {b"a": (None, b"0")}
+    space.put(b"a", b"2")
+    assert recording.take() == {b"a": (None, b"2")}
+
+
+def test_a_full_disk_is_named_and_leaves_the_database_usable(
+    database: SQLiteDatabase, space: KeySpace
+) -> None:
+    space.put(b"a", b"0")
+    recording = space.record()
+    database._connection.execute("PRAGMA max_page_count = 20")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        space.put(b"a", bytes(1_000_000))
+    assert recording.take() == {b"a": (None, b"0")}
+    space.put(b"a", b"2")
+    assert space.get(b"a") == b"2"
