@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.shared import Shared
 from vmsdk import ID
 
 from . import jsonrpc
@@ -37,17 +39,24 @@ def plugin(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def running(node: Node, plugin: Path) -> Iterator[Chain]:
+def chains(node: Node, plugin: Path) -> Iterator[Shared[Chain]]:
+    with Shared(lambda: running_chain(node, plugin)) as shared:
+        yield shared
+
+
+@contextlib.contextmanager
+def running_chain(node: Node, plugin: Path) -> Iterator[Chain]:
     with GoHost(node) as host:
         yield Chain(host, plugin)
         host.shutdown()
 
 
 @pytest.fixture
-def chain(running: Chain) -> Chain:
+def chain(chains: Shared[Chain], request: pytest.FixtureRequest) -> Iterator[Chain]:
     """One chain for most of this file: of earlier tests it has nothing but their blocks."""
-    running.reset()
-    return running
+    with chains.lent(request.session) as chain:
+        chain.reset()
+        yield chain
 
 
 @pytest.fixture

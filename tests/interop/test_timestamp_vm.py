@@ -4,6 +4,7 @@ vmsdk.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.shared import Shared
 from vmsdk import ID
 
 from . import jsonrpc
@@ -45,18 +47,37 @@ def plugin(request: pytest.FixtureRequest, node: Node, tmp_path_factory: pytest.
 
 
 @pytest.fixture(scope="module")
-def shared(node: Node, plugin: Path) -> Iterator[GoHost]:
-    """A host with a chain for the tests that leave it as good as they find it."""
+def chains(node: Node, plugin: Path) -> Iterator[Shared[tuple[GoHost, Handlers]]]:
+    with Shared(lambda: running_chain(node, plugin)) as shared:
+        yield shared
+
+
+@contextlib.contextmanager
+def running_chain(node: Node, plugin: Path) -> Iterator[tuple[GoHost, Handlers]]:
     with GoHost(node) as host:
         host.run(plugin, GENESIS)
-        yield host
+        yield host, host.create_handlers()
         host.shutdown()
 
 
-@pytest.fixture(scope="module")
-def handlers(shared: GoHost) -> Handlers:
+@pytest.fixture
+def chain(
+    chains: Shared[tuple[GoHost, Handlers]], request: pytest.FixtureRequest
+) -> Iterator[tuple[GoHost, Handlers]]:
+    with chains.lent(request.session) as chain:
+        yield chain
+
+
+@pytest.fixture
+def shared(chain: tuple[GoHost, Handlers]) -> GoHost:
+    """A host with a chain for the tests that leave it as good as they find it."""
+    return chain[0]
+
+
+@pytest.fixture
+def handlers(chain: tuple[GoHost, Handlers]) -> Handlers:
     """What the shared chain serves."""
-    return shared.create_handlers()
+    return chain[1]
 
 
 def encoded(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.shared import Shared
 from vmsdk.network import LocalNetwork, NewChain, NodeBinary
 from vmsdk.network.errors import NetworkError, NetworkNotFound
 
@@ -20,9 +21,15 @@ MakeNetwork = Callable[..., LocalNetwork]
 
 
 @pytest.fixture(scope="module")
-def shared(any_node: NodeBinary) -> Iterator[LocalNetwork]:
+def networks(any_node: NodeBinary) -> Iterator[Shared[LocalNetwork]]:
+    with Shared(lambda: LocalNetwork(TIMESTAMP, node=any_node.path)) as shared:
+        yield shared
+
+
+@pytest.fixture
+def shared(networks: Shared[LocalNetwork], request: pytest.FixtureRequest) -> Iterator[LocalNetwork]:
     """A network for the tests that leave it as good as they find it."""
-    with LocalNetwork(TIMESTAMP, node=any_node.path) as network:
+    with networks.lent(request.session) as network:
         yield network
 
 

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.shared import Shared
 from vmsdk.network import LocalNetwork, NodeBinary
 
 from .conftest import Command, processes_in
 from .targets import TIMESTAMP, data_of, last_block, propose
 
+Started = tuple[Command, str]
+"""The command, and what it printed when it started three nodes."""
+
 
 @pytest.fixture(scope="module")
-def started(node: NodeBinary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Command, str]]:
-    """The command, and what it printed when it started three nodes."""
-    command = Command(tmp_path_factory.mktemp("home"), node)
+def networks(node: NodeBinary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared[Started]]:
+    with Shared(lambda: three_nodes(node, tmp_path_factory.mktemp("home"))) as shared:
+        yield shared
+
+
+@contextlib.contextmanager
+def three_nodes(node: NodeBinary, home: Path) -> Iterator[Started]:
+    command = Command(home, node)
     try:
         yield command, command.ok("start", TIMESTAMP, "--nodes", 3, "--detach")
     finally:
@@ -27,7 +38,13 @@ def started(node: NodeBinary, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
-def command(started: tuple[Command, str]) -> Command:
+def started(networks: Shared[Started], request: pytest.FixtureRequest) -> Iterator[Started]:
+    with networks.lent(request.session) as started:
+        yield started
+
+
+@pytest.fixture
+def command(started: Started) -> Command:
     return started[0]
 
 
@@ -51,7 +68,7 @@ def curl(url: str, method: str, params: dict[str, str]) -> dict[str, object]:
     return result
 
 
-def test_the_command_prints_where_everything_is(started: tuple[Command, str]) -> None:
+def test_the_command_prints_where_everything_is(started: Started) -> None:
     command, printed = started
     network = command.network("timestampvm")
     chain = network.chain
@@ -62,7 +79,7 @@ def test_the_command_prints_where_everything_is(started: tuple[Command, str]) ->
 
 
 def test_a_block_proposed_by_curl_at_a_printed_url_is_read_back_at_each(
-    started: tuple[Command, str], network: LocalNetwork
+    started: Started, network: LocalNetwork
 ) -> None:
     urls = [word for word in started[1].split() if word.endswith("/ext/bc/timestampvm")]
     assert len(urls) == 3
