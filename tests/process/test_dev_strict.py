@@ -13,7 +13,6 @@ CARELESS = PLUGINS / "careless.py"
 BROKEN = "a network would not accept this: "
 
 DEFECTS = {
-    "heights by seven": "block 7 follows block 0: .* Set the height to the parent's plus 1",
     "no height index": r"GetBlockIDAtHeight\(1\) returns nothing, but block 1 is accepted.* Store the ID",
     "writes in verify": r"wrote to its database while it verified block 1 \(keys 0x68616c6620646f6e65\)",
     "big blocks": r"block 1 has \d+ bytes: nodes send each other at most 2097152 bytes",
@@ -32,6 +31,14 @@ def test_a_broken_rule_is_named_once_with_its_cure(defect: str, tmp_path: Path) 
         dev.interrupt()
         assert dev.wait() == 0
     assert dev.output.count(BROKEN) == 1
+
+
+def test_a_height_that_jumps_is_refused_where_the_block_is_built(tmp_path: Path) -> None:
+    with Dev(CARELESS, "--alone", "--genesis", "heights by seven", folder=tmp_path) as dev:
+        call(dev.url(), "timestampvm.proposeBlock", data="0x01")
+        dev.line(r"build_block returned a block of height 7 on \S+, whose height is 0: it must be one higher")
+        dev.interrupt()
+        assert dev.wait() == 0
 
 
 def test_a_good_vm_breaks_no_rule_also_over_a_restart(tmp_path: Path) -> None:

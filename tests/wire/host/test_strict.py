@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.process.plugins.bare_vm import BareVM
+from tests.process.plugins.bare_vm import BareVM, block_bytes
 from vmsdk._pb.rpcdb import rpcdb_pb2
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database
 from vmsdk._pb.vm import vm_pb2 as pb
@@ -55,6 +55,14 @@ class ParsesOtherwise(BareVM):
         return response
 
 
+class Jumps(BareVM):
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        parent = self.find(self.preferred)
+        assert parent is not None
+        data = block_bytes(parent.height + 7, parent.seconds + 1, parent.id, self.pending.pop(0))
+        return self.response_of(self.parse(data))
+
+
 class ParsesNothing(BareVM):
     def ParseBlock(self, request: pb.ParseBlockRequest) -> pb.ParseBlockResponse:
         raise ValueError("what is that?")
@@ -81,6 +89,7 @@ class Prunes(Scribbles):
     ("vm", "rule"),
     [
         (ParsesOtherwise(), "the height of block 1 is 1 when built, and 2 when parsed: other nodes get only"),
+        (Jumps(), "block 7 follows block 0: nodes find blocks by height, and expect each to be one above"),
         (ParsesNothing(), "the VM can't parse block 1, which it built (ParseBlock: what is that?): other"),
         (WritesEarly(), "the VM wrote to its database while it built block 1 (keys 0x6561726c79): until it"),
     ],
