@@ -69,11 +69,15 @@ class GoPeer:
             messages.append(line)
 
     def close(self) -> None:
-        """End the program: it fails if it ended before."""
+        """End the program: it fails if it ended before, or does not end."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        status = self._process.wait()
+        try:
+            status = self._process.wait(LINE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
         self._reader.join()
         self._process.stdout.close()
         assert status == 0
