@@ -90,8 +90,13 @@ class BlockMemory(ChainView):
 
     @property
     def processing(self) -> tuple[Block, ...]:
-        """Verified and undecided blocks in the order of verification: parents first."""
-        return tuple(self._verified.values())
+        """Verified and undecided blocks in the order of verification: parents first.
+
+        A node may verify a block and never decide it. Once another is accepted at its height, it
+        can't be accepted any more, and is left out.
+        """
+        last_height = -1 if self._last_accepted is None else self._last_accepted[1].height
+        return tuple(block for block in self._verified.values() if block.height > last_height)
 
     @property
     def last_accepted_height(self) -> int:

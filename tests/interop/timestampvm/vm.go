@@ -132,12 +132,12 @@ func (vm *vm) hasWork() bool {
 	return ok
 }
 
-// nextProposal is the oldest proposal that no undecided block holds: a rejected block gives its own back.
-// Callers hold the lock.
+// nextProposal is the oldest proposal that no undecided block holds: a rejected block gives its own back, and
+// so does one that the node never decides, once another is accepted at its height. Callers hold the lock.
 func (vm *vm) nextProposal() ([dataSize]byte, bool) {
 	held := make(map[[dataSize]byte]bool, len(vm.verified))
 	for _, b := range vm.verified {
-		held[b.data] = true
+		held[b.data] = held[b.data] || b.height > vm.last.height
 	}
 	for _, data := range vm.mempool {
 		if !held[data] {

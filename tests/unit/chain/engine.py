@@ -64,11 +64,12 @@ class Engine:
     def accept(self, block: Any) -> list[Any]:
         """Accept a block on the last accepted one, and reject what conflicts with it."""
         assert block.parent_id == self.last.id
+        undecided = [other for other in self.memory.processing if other is not block]
         block.accept()
         self.memory.accepted(block.id, block)
         self.last = block
         rejected: list[Any] = []
-        for other in self.memory.processing:
+        for other in undecided:
             if self._conflicts(other):
                 rejected.append(other)
         for other in rejected:

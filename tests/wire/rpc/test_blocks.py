@@ -629,6 +629,8 @@ def test_processing_blocks_are_those_verified_and_undecided_with_parents_first(s
         verify(served, block)
     assert list(vm.ctx.processing) == [parent, child, sibling]
     accept(served, parent.id)
+    # Its sibling is left out at once: a node may never reject it.
+    assert list(vm.ctx.processing) == [child]
     served.client.BlockReject(pb.BlockRejectRequest(id=sibling.id))
     assert list(vm.ctx.processing) == [child]
 
