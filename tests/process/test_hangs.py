@@ -84,7 +84,7 @@ class Stuck(Stuck):
 INVALID = """
     def build_block(self):
         block = super().build_block()
-        return TimestampBlock(self, block.parent_id, block.height + 1, block.timestamp, block.data)
+        return TimestampBlock(self, block.parent_id, block.height, block.timestamp + 1_000, block.data)
 """
 
 
@@ -189,6 +189,6 @@ def test_a_forgotten_notify(tmp_path: Path) -> None:
 def test_an_invalid_block_of_ones_own(tmp_path: Path) -> None:
     with Dev(stuck(tmp_path, INVALID), folder=tmp_path) as dev:
         call(dev.url(), "timestampvm.proposeBlock", data="01")
-        dev.line(r"ERROR .*build_block made block \S+ at height 2, which its own verify refuses: ")
+        dev.line(r"ERROR .*build_block made block \S+ at height 1, which its own verify refuses: ")
         dev.interrupt()
         assert dev.wait() == 0

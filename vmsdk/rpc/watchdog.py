@@ -111,7 +111,8 @@ class Watchdog:
         if holder is None or holder == call.thread:
             stacks = _stacks(call.thread, call.name)
             _warn(stacks, "%s has been running for %.0f s%s", call.name, ran_s, _places(stacks))
-        elif all(other.thread != holder for other in list(self._calls)):  # or that call is reported itself
+        elif all(other.thread != holder or other.once for other in list(self._calls)):
+            # Another holder is reported itself.
             text = "%s has been waiting for ctx.lock for %.0f s, held by %s"
             _warn(_stacks(holder), text, call.name, ran_s, described(holder))
 
