@@ -79,7 +79,7 @@ class ChainView(ABC):
     @property
     @abstractmethod
     def processing(self) -> Sequence[Any]:
-        """Verified and undecided blocks, parents first."""
+        """Verified and undecided blocks above the last accepted one, parents first."""
 
 
 class _Missing:

@@ -93,7 +93,8 @@ class BlockMemory(ChainView):
         """Verified and undecided blocks in the order of verification: parents first.
 
         A node may verify a block and never decide it. Once another is accepted at its height, it
-        can't be accepted any more, and is left out.
+        can't be accepted any more, and is left out. It stays known, as a late BlockReject that
+        finds nothing would stop the chain.
         """
         last_height = -1 if self._last_accepted is None else self._last_accepted[1].height
         return tuple(block for block in self._verified.values() if block.height > last_height)
