@@ -38,7 +38,7 @@ MOMENTS = ("import", "initialize", "BOOTSTRAPPING", "NORMAL_OP", "shutdown")
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_moment_without_threads_is_survived_or_ends_the_process(moment: str, times: int) -> None:
     lines = Lines()
-    host = Host(lively(short_of_threads=[moment, times]), log=lines, call_timeout_s=PATIENCE_S)
+    host = Host(lively(short_of_threads=[moment, times]), log=lines, call_timeout_s=PATIENCE_S, patient=False)
     try:
         host.start()
         genesis = host.client.GetBlock(pb.GetBlockRequest(id=host.chain.last_accepted.id))
@@ -103,12 +103,15 @@ def order(host: Host, text: str) -> None:
 
 
 def use(host: Host, number: int) -> None:
-    """All that a node does with a chain. Any of it may fail during the shortage."""
+    """All that a node does with a chain. Any of it may fail during the shortage, and calls that do
+    not belong to the engine may wait until its end.
+    """
+    gossip = pb.AppGossipMsg(node_id=bytes(20), msg=b"%d" % number)
     for call in (
         lambda: host.client.ParseBlock(pb.ParseBlockRequest(bytes=b"%d" % number)),
-        lambda: host.client.Gather(Empty()),
+        lambda: host.client.Gather.start(Empty(), SHORTAGE_S).result(),
         lambda: host.client.Health(Empty()),
-        lambda: host.client.AppGossip(pb.AppGossipMsg(node_id=bytes(20), msg=b"%d" % number)),
+        lambda: host.client.AppGossip.start(gossip, SHORTAGE_S).result(),
         lambda: request(host, "/app", timeout_s=SHORTAGE_S),
         lambda: propose(host, b"%d" % number, SHORTAGE_S),
     ):

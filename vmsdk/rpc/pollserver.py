@@ -39,6 +39,11 @@ HANGS_AFTER_S = 0.5
 MAX_OTHER_CALLS = 8
 """Concurrent calls of methods that are not in a lane."""
 
+UNRESERVED_AT_START = 2
+"""The threads for calls in other lanes that are started at once, so that WaitForEvent and one more
+call get their threads even when the system has none left.
+"""
+
 _NOTHING = nullcontext()
 
 _log = logging.getLogger("vmsdk.rpc")
@@ -74,7 +79,7 @@ class PollServer:
 
     A few threads share one queue. The one that gets a call runs it; another takes the queue over,
     so that one thread is always waiting for calls. All that the reserved lanes may need are started
-    at once, and the rest when calls overlap.
+    at once, with a few for the others, and the rest when calls overlap.
     """
 
     def __init__(
@@ -119,7 +124,7 @@ class PollServer:
         self._starved: list[Lane] = []
         try:
             with self._lock:
-                for _ in range(self._keep_free):
+                for _ in range(self._keep_free + (UNRESERVED_AT_START if reserved else 0)):
                     self._start_thread()
         except BaseException:
             self._end()

@@ -241,10 +241,10 @@ class LocksInTwoOrders(GoodVM):
         if name != "HandleSimple":
             return super().respond(name, request, context)
         with self.mempool:
-            threading.Event().wait(0.01)
+            threading.Event().wait(0.05)
             return super().respond(name, request, context)
 
     def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
-        threading.Event().wait(0.01)
+        threading.Event().wait(0.05)
         with self.mempool:
             return super().BuildBlock(request)

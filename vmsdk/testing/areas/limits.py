@@ -44,12 +44,14 @@ _HEALTH_TIMES = 8
 # Half of what one of the methods gets.
 _GROWTH_BYTES = 32 * _MIB
 _DEADLINE = Timestamp(seconds=4_000_000_000)
-_SUBMITTED, _BUILT, _BUILD_TIMEOUT_S = 10, 3, 10.0
+_SUBMITTED, _BUILT, _BUILD_TIMEOUT_S = 100, 3, 10.0
 # A node pings an idle connection each 30 s; a server must allow pings each 5 s.
 _PING_S = 6
 _IDLE_S = 60.0
 _ROUNDS = 50
 _SAMPLES, _SAMPLE_S = 30, 0.1
+# So often that chance, such as a thread that is handed the GIL just then, does not explain it.
+_IDLE_SAMPLES = 5
 
 
 @contract("limits", severity=Severity.STOPS, source=_CLIENT, protocols=range(42, max(PROTOCOLS) + 1))
@@ -120,10 +122,15 @@ def calls_of_all_kinds_at_once(bench: Bench) -> None:
     done, one_at_a_time = threading.Event(), threading.Lock()  # A hook need not be thread-safe.
     with ThreadPoolExecutor(len(calls) + 2) as pool, bench.chain() as host:
 
-        def submit(count: int = 1) -> None:
-            for _ in range(count):
-                with one_at_a_time:
-                    bench.submit(host)
+        def submit() -> None:
+            with one_at_a_time:
+                bench.submit(host)
+
+        def submit_many() -> None:
+            for _ in range(_SUBMITTED):
+                if done.is_set():
+                    return
+                submit()
 
         def repeat(method: str, request: Message) -> None:
             while not done.is_set():
@@ -138,7 +145,7 @@ def calls_of_all_kinds_at_once(bench: Bench) -> None:
                 host.chain.accept(block)
 
         submit()
-        others = [pool.submit(submit, _SUBMITTED), *(pool.submit(repeat, *each) for each in calls)]
+        others = [pool.submit(submit_many), *(pool.submit(repeat, *each) for each in calls)]
         try:
             pool.submit(build).result(_BUILD_TIMEOUT_S)
         except FutureTimeoutError:
@@ -357,14 +364,16 @@ def idleness_costs_no_processor(bench: Bench) -> None:
     with bench.chain() as host:
         if not os.path.isdir("/proc/self/fd"):
             raise Skipped("only on Linux")
+        idle = 0
         for _ in range(_SAMPLES):
-            if not _is_running(host):
+            idle += not _is_running(host)
+            if idle == _IDLE_SAMPLES:
                 return
             host.process.wait(_SAMPLE_S)
     raise Violation(
         "the plugin is busy although there is nothing to do",
         sent=f"nothing for {_SAMPLES * _SAMPLE_S:.0f} s",
-        got=f"a thread that was running each of the {_SAMPLES} times that we looked",
+        got=f"a thread was running nearly each of the {_SAMPLES} times that we looked",
         node="it competes with the plugin for the machine",
         cure="wait for a condition or an event instead of asking again and again",
     )
