@@ -462,13 +462,16 @@ def test_without_a_free_thread_a_call_is_served_later_and_reserved_lanes_at_once
         raise RuntimeError("can't start new thread")
 
     gate = Gate()
-    polling.add("gate", gate, Lane("gate", limit=4))
+    polling.add("gate", gate, Lane("gate", limit=6))
     polling.add("echo", echo, Lane("echo", reserved=True))
     assert polling.call("echo") == b""
     real = threading.Thread.start
     monkeypatch.setattr(
         threading.Thread, "start", lambda self: refuse(self) if self.name == "vmsdk-grpc" else real(self)
     )
+    early = [polling.start("gate", b"early") for _ in range(pollserver.UNRESERVED_AT_START)]
+    for _ in early:
+        gate.wait()
     calls = [polling.start("gate", b"late") for _ in range(3)]
     for _ in range(5):  # it is tried again and again
         assert refusals.acquire(timeout=PATIENCE_S)
@@ -478,7 +481,7 @@ def test_without_a_free_thread_a_call_is_served_later_and_reserved_lanes_at_once
     for _ in calls:
         gate.wait()
     gate.opened.set()
-    assert [call.result(PATIENCE_S) for call in calls] == [b"late"] * 3
+    assert [call.result(PATIENCE_S) for call in early + calls] == [b"early"] * len(early) + [b"late"] * 3
 
 
 def test_a_thread_that_cannot_go_on_ends_the_process() -> None:
@@ -508,7 +511,7 @@ def test_its_threads_end_with_it_started_or_not() -> None:
     others = set(threading.enumerate())
     started, unstarted = PollServer(reserved=2), PollServer(reserved=2)
     threads = set(threading.enumerate()) - others
-    assert len(threads) == 6
+    assert len(threads) == 2 * (3 + pollserver.UNRESERVED_AT_START)
     started.add_insecure_port("127.0.0.1:0")
     unstarted.add_insecure_port("127.0.0.1:0")
     started.start()
