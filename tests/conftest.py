@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import websockets.sync.client
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
 from tests.interop.results import RESULTS_VARIABLE, ResultsRecorder
 
@@ -18,6 +20,13 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 # programs under test would ignore the SIGINT that tests send them.
 if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine may take longer than the 5 and 10 s after which these clients give up.
+for _name in ("connect", "read", "write", "pool"):
+    setattr(DEFAULT_TIMEOUT_CONFIG, _name, 60.0)
+_options = websockets.sync.client.connect.__kwdefaults__
+assert _options is not None
+_options["open_timeout"] = 60.0
 
 
 def pytest_configure(config: pytest.Config) -> None:

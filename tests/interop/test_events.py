@@ -88,7 +88,7 @@ def test_a_cancelled_wait_takes_no_event_with_it(chain: Chain, host: GoHost) -> 
         assert host.wait_for_event() == BUILD_BLOCK
         chain.decide(host.build())
         # The wait has ended one way or the other; where nodes are told, it may have taken an event.
-        waiting.exception(10)
+        waiting.exception(60)
     assert quiet(host)
     assert host.last_accepted().height == 10
 
@@ -123,7 +123,7 @@ def test_every_wait_of_many_that_overlap_ends_when_cancelled(chain: Chain, host:
     for waiting in waits:
         host.cancel(waiting)
     for waiting in waits:
-        assert isinstance(waiting.exception(10), GoHostError)
+        assert isinstance(waiting.exception(60), GoHostError)
     assert host.health()["health"] == {"height": 0}
     chain.propose(b"after all of them")
     assert host.wait_for_event() == BUILD_BLOCK

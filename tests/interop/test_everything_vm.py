@@ -236,7 +236,7 @@ def test_an_event_wait_ends_with_the_shutdown(new_host: GoHost, plugin: Path) ->
     waiting = new_host.submit("wait_for_event")
     new_host.shutdown()
     with pytest.raises(GoHostError, match=r"(?i)cancell?ed"):
-        waiting.result(10)
+        waiting.result(60)
 
 
 # State sync

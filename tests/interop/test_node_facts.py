@@ -19,7 +19,7 @@ from .pyplugin import raw_plugin
 from .rawplugin import ODD_ID
 
 GENESIS = b"genesis"
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 # Long against a call (1 ms), short against a reader's patience.
 NO_ANSWER_S = 1.0
 

@@ -274,10 +274,10 @@ def test_an_event_tells_of_work_and_waits_while_there_is_none(host: GoHost, plug
     waiting = host.submit("wait_for_event")
     host.cancel(waiting)
     with pytest.raises(GoHostError, match=r"(?i)cancell?ed"):
-        waiting.result(10)
+        waiting.result(60)
     waiting = host.submit("wait_for_event")
     propose(handlers, b"work")
-    assert waiting.result(10) == {"message": BUILD_BLOCK}
+    assert waiting.result(60) == {"message": BUILD_BLOCK}
     assert host.build().height == 1
 
 
@@ -340,7 +340,7 @@ def test_a_plugin_that_is_killed_fails_the_call_in_flight(host: GoHost, plugin: 
     host.signal(signal.SIGKILL)
     if node.protocol >= 42:
         with pytest.raises(GoHostError, match="Unavailable"):
-            waiting.result(10)
+            waiting.result(60)
     host.wait_exited()
     assert host.run(plugin, GENESIS).height == 0
 

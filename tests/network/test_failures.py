@@ -47,8 +47,16 @@ def nothing_left_in(directory: Path) -> Iterator[None]:
 
 @pytest.fixture
 def somebodys_port() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener.getsockname()[1]
+    """A port that is taken, after one that is free."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            try:
+                socket.create_server(("127.0.0.1", port - 1)).close()
+            except OSError:
+                continue
+            yield port
+            return
 
 
 def executable(directory: Path, content: str) -> str:

@@ -39,7 +39,7 @@ class Fault:
     options: tuple[str, ...] = ()
     slow: bool = False
     patience: tuple[tuple[str, float], ...] = ()
-    """Timeouts of `Trial` to shorten."""
+    """Time limits of `vmsdk.doctor` to set."""
 
 
 def launcher(
@@ -565,7 +565,7 @@ FAULTS = [
         "no-handshake",
         ("announce", "line 6"),
         slow=True,
-        patience=(("patience_s", 6.0),),
+        patience=(("trial.Trial.patience_s", 6.0),),
     ),
     Fault(
         "can't be aborted",
@@ -573,9 +573,16 @@ FAULTS = [
         "no-handshake",
         ("announce",),
         slow=True,
-        patience=(("patience_s", 0.5),),
+        patience=(("trial.Trial.patience_s", 0.5),),
     ),
-    Fault("shakes hands late", own(before="time.sleep(6)"), "slow-start", ("waits for 5 s",), slow=True),
+    Fault(
+        "shakes hands late",
+        own(before="time.sleep(1.1)"),
+        "slow-start",
+        ("waits for 1 s",),
+        slow=True,
+        patience=(("start.SLOW_S", 0.5), ("start.HANDSHAKE_TIMEOUT_S", 1.0)),
+    ),
     Fault(
         "ignores SIGTERM",
         own(before="signal.signal(signal.SIGTERM, signal.SIG_IGN)"),
@@ -590,6 +597,7 @@ FAULTS = [
         ("code outside of imports",),
         0,
         slow=True,
+        patience=(("start.HANDSHAKE_TIMEOUT_S", 5.0), ("trial.SLOW_S", 0.5)),
     ),
     Fault(
         "hangs in Version",
@@ -597,7 +605,7 @@ FAULTS = [
         "no-response",
         ("Version", "hangs"),
         slow=True,
-        patience=(("version_timeout_s", 3.0),),
+        patience=(("trial.Trial.version_timeout_s", 3.0),),
     ),
 ]
 

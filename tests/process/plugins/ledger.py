@@ -77,7 +77,7 @@ class Service:
             assert state.get(b"last") == (expected[-1] if expected else None)
         recent = vm.events("entry", vm.last.height - RECENT_BLOCKS)
         assert [each.event.data for each in recent] == expected[len(expected) - len(recent) :]
-        vm.index.wait_for(vm.last.height, timeout=20)
+        vm.index.wait_for(vm.last.height, timeout=60)
         with vm.index.read() as db:
             rows = db.execute("SELECT height, entry FROM entries ORDER BY rowid").fetchall()
         assert rows == indexed, f"{len(rows)} rows in the index, {len(indexed)} in the blocks"

@@ -30,7 +30,7 @@ def test_taking_waits_for_an_event() -> None:
     thread = threading.Thread(target=lambda: taken.append(slot.take(10)))
     thread.start()
     slot.offer(1)
-    thread.join(10)
+    thread.join(60)
     assert taken == [1]
 
 
@@ -40,6 +40,6 @@ def test_closing_wakes_whoever_waits_now_or_later() -> None:
     thread = threading.Thread(target=lambda: taken.append(slot.take()))
     thread.start()
     slot.close()
-    thread.join(10)
+    thread.join(60)
     assert taken == [None]
     assert slot.take() is None

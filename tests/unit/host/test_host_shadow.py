@@ -55,7 +55,7 @@ class FakeHost:
         self.looked.release()
 
     def start(self) -> None:
-        self._may_start.wait(30)
+        self._may_start.wait(60)
 
     def _connect(self, peer: object) -> None:
         with self._lock:
@@ -81,7 +81,7 @@ def test_a_shadow_that_starts_late_does_not_stop_the_engine(monkeypatch: pytest.
     engine = threading.Thread(target=accept, daemon=True)
     engine.start()
     try:
-        assert all_noted.wait(10)
+        assert all_noted.wait(60)
     finally:
         may_start.set()
         it.stop()
@@ -118,7 +118,7 @@ def test_a_shadow_that_does_not_start_again_says_that_it_was_restarted(
     block: Any = SimpleNamespace(raw=b"raw", height=1, id=b"")
     it.block(block)
     try:
-        assert reported.wait(10)
+        assert reported.wait(60)
         assert "has ended: restarted after block 1, it does not start again: no memory" in reports[0]
         assert killed == [first]
     finally:
@@ -136,7 +136,7 @@ def test_a_shadow_that_ends_by_ctrl_c_while_it_starts_is_not_reported(
     monkeypatch.setattr(shadow, "Host", lambda *_, **__: own)
     reports: list[str] = []
     it = shadow.Shadow(main, [], report=reports.append, delay_s=0)
-    it._thread.join(10)
+    it._thread.join(60)
     it.stop()
     assert reports == []
     main.disk.close()
@@ -156,7 +156,7 @@ class Slow(FakeHost):
 
     def start(self) -> None:
         self.starting.set()
-        self.was_killed = self.kills.acquire(timeout=10) and self.kills.acquire(timeout=10)
+        self.was_killed = self.kills.acquire(timeout=60) and self.kills.acquire(timeout=60)
         raise HostError("killed")
 
 
@@ -166,7 +166,7 @@ def test_a_shadow_that_is_just_starting_is_stopped_all_the_same(monkeypatch: pyt
     own = Slow(may_start=may_start, lock=threading.RLock())
     monkeypatch.setattr(shadow, "Host", lambda *_, **__: own)
     it = shadow.Shadow(main, [], report=print, delay_s=0)
-    assert own.starting.wait(10)
+    assert own.starting.wait(60)
     it.stop()
     assert own.was_killed
     main.disk.close()
@@ -189,9 +189,9 @@ def test_what_a_block_has_written_whose_accept_hangs_is_not_a_difference(
     main.space.put(b"block", b"1")  # by accept, which does not return
     may_start.set()
     for _ in range(1 if differs else 3):
-        assert own.looked.acquire(timeout=10)
+        assert own.looked.acquire(timeout=60)
     if differs:
-        it._thread.join(10)
+        it._thread.join(60)
     it.stop()
     main.disk.close()
     own.disk.close()
@@ -264,7 +264,7 @@ def _follow(
     may_start.set()
     for _ in range(9):
         if not reports:
-            assert own.looked.acquire(timeout=10)
+            assert own.looked.acquire(timeout=60)
     it.stop()
     main.disk.close()
     own.disk.close()

@@ -426,7 +426,7 @@ def test_messages_are_handled_and_sent_from_start_to_stop() -> None:
     chain.gossip.start()
     chain.gossip.start()
     chain.submit(b"one")
-    assert chain.node.gossiped.wait(10)
+    assert chain.node.gossiped.wait(60)
     assert chain.network.app_request(PEER, 2, DEADLINE, b"\0" + pull_request()) == push(b"one")
     chain.gossip.stop()
     assert gossip_threads() == 0
@@ -446,9 +446,9 @@ def test_a_fault_of_the_set_is_reported_and_gossip_goes_on(caplog: pytest.LogCap
     chain.items.has = fail_once  # type: ignore[method-assign]
     chain.submit(b"one")
     chain.gossip.start()
-    assert failed.wait(10)
+    assert failed.wait(60)
     chain.submit(b"two")
-    assert chain.node.gossiped.wait(10)
+    assert chain.node.gossiped.wait(60)
     chain.gossip.stop()
     assert "a bug in the set" in caplog.text
 

@@ -63,7 +63,7 @@ def test_transactions_are_exchanged_from_normal_operation_on(vm: Entries, node: 
     vm.set_state(State.NORMAL_OP)
     vm.connected(PEER, VERSION)
     vm.submit(b"submitted")
-    assert node.gossiped.wait(10)
+    assert node.gossiped.wait(60)
     assert node.gossip[0].message == push(b"submitted")
     vm.app_gossip(PEER, push(b"bad one", b"pushed", b"submitted"))
     assert [pending.raw for pending in vm.pool.all()] == [b"submitted", b"pushed"]

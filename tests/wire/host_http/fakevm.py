@@ -141,7 +141,7 @@ class FakeVM:
 
     def run(self, work: Any) -> Any:
         """The result of the coroutine *work* on the VM's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)
 
     def stop(self) -> None:
         self.run(self._server.stop(None))

@@ -33,7 +33,7 @@ REQUEST = b"GET /ext/bc/fake HTTP/1.1\r\nHost: localhost\r\n\r\n"
 def exchange(front: HTTPFront, *parts: bytes) -> bytes:
     """All that the front answers to a client that sends *parts*."""
     host, port = front.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as sock:
+    with socket.create_connection((host, int(port)), timeout=60) as sock:
         for part in parts:
             sock.sendall(part)
         received = b""
@@ -129,7 +129,7 @@ def test_a_body_cut_short_never_reaches_the_vm(vm: FakeVM, start_front: StartFro
     accesses: list[tuple[str, str, int]] = []
     front = start_front(on_access=lambda *access: accesses.append(access))
     host, port = front.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as sock:
+    with socket.create_connection((host, int(port)), timeout=60) as sock:
         sock.sendall(REQUEST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"))
         assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         sock.sendall(b"cut")
@@ -139,7 +139,7 @@ def test_a_body_cut_short_never_reaches_the_vm(vm: FakeVM, start_front: StartFro
 
 def test_a_client_that_stops_sending_still_gets_the_nodes_own_responses(start_front: StartFront) -> None:
     host, port = start_front().address.split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as sock:
+    with socket.create_connection((host, int(port)), timeout=60) as sock:
         sock.sendall(REQUEST.replace(b"/ext/bc/fake", b"/no"))
         sock.shutdown(socket.SHUT_WR)
         assert sock.makefile("rb").read().startswith(b"HTTP/1.1 404")
@@ -156,7 +156,7 @@ def test_a_response_that_comes_too_late_is_not_sent(
         passed.set()
 
     async def slow(request: Any, context: Any) -> Any:
-        assert await asyncio.to_thread(passed.wait, 20)
+        assert await asyncio.to_thread(passed.wait, 60)
         return await respond(200, b"late")(request, context)
 
     monkeypatch.setattr(Deadline, "_pass", watched)
@@ -285,18 +285,18 @@ def test_removing_the_chain_answers_the_requests_that_run(
         await asyncio.Event().wait()
 
     def ask() -> None:
-        with httpx.Client(http1=not http2, http2=http2, trust_env=False, timeout=20) as client:
+        with httpx.Client(http1=not http2, http2=http2, trust_env=False, timeout=60) as client:
             answered.append(client.get(f"http://{front.address}/ext/bc/fake", headers=headers))
 
     vm.simple = vm.handle = hang
     asking = threading.Thread(target=ask)
     asking.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     front.remove_chain(CHAIN)
     asking.join()
     assert answered[0].status_code == 500
     assert answered[0].text == ("rpc error: code = Canceled desc = grpc: the client connection is closing\n")
-    assert vm.cancelled.wait(10)
+    assert vm.cancelled.wait(60)
 
 
 def test_stopping_cancels_what_runs_and_leaves_no_thread_or_descriptor(vm: FakeVM) -> None:
@@ -314,14 +314,14 @@ def test_stopping_cancels_what_runs_and_leaves_no_thread_or_descriptor(vm: FakeV
         front.add_chain(CHAIN, ["fake"], {"": vm.address})
         front.set_normal_op(CHAIN, True)
         host, port = front.address.split(":")
-        clients = [socket.create_connection((host, int(port)), timeout=20) for _ in range(4)]
+        clients = [socket.create_connection((host, int(port)), timeout=60) for _ in range(4)]
         for index, client in enumerate(clients):
             client.sendall(REQUEST if index % 2 else REQUEST.replace(b"\r\n\r\n", b"\r\nUpgrade: x\r\n\r\n"))
         for _ in clients:
-            assert entered.acquire(timeout=10)
+            assert entered.acquire(timeout=60)
         vm.cancelled.clear()
         front.stop()
-        assert vm.cancelled.wait(10)
+        assert vm.cancelled.wait(60)
         for client in clients:
             assert client.recv(1) == b""
             client.close()

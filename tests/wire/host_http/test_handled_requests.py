@@ -27,7 +27,7 @@ class Client:
     def __init__(
         self, front: HTTPFront, method: str = "GET", body: bytes | None = None, **headers: str
     ) -> None:
-        self._connection = http.client.HTTPConnection(front.address, timeout=20)
+        self._connection = http.client.HTTPConnection(front.address, timeout=60)
         self._connection.request(method, "/ext/bc/fake?q=1", body, {**UPGRADE, **headers})
 
     def response(self) -> http.client.HTTPResponse:
@@ -136,12 +136,12 @@ def test_edge_90_an_unflushed_chunk_waits_for_the_end(vm: FakeVM, start_front: S
 
     vm.handle = handle
     client = Client(start_front())
-    assert written.wait(10)
+    assert written.wait(60)
     sock = client._connection.sock
     sock.setblocking(False)
     with pytest.raises(BlockingIOError):
         sock.recv(1)
-    sock.settimeout(20)
+    sock.settimeout(60)
     vm._loop.call_soon_threadsafe(go_on.set)
     response = client.response()
     assert (response.headers["Content-Length"], response.read()) == ("5", b"small")
@@ -191,7 +191,7 @@ def test_an_informational_status_uses_the_chance_up(vm: FakeVM, start_front: Sta
     front = start_front()
     vm.handle = handle
     host, port = front.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as sock, sock.makefile("rb") as lines:
+    with socket.create_connection((host, int(port)), timeout=60) as sock, sock.makefile("rb") as lines:
         sock.sendall(
             b"GET /ext/bc/fake HTTP/1.1\r\nHost: localhost\r\nUpgrade: x\r\nConnection: close\r\n\r\n"
         )
@@ -254,7 +254,7 @@ def test_permission_to_send_the_body_is_given_at_the_first_read(vm: FakeVM, star
 
     vm.handle = handle
     host, port = start_front().address.split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as sock, sock.makefile("rb") as lines:
+    with socket.create_connection((host, int(port)), timeout=60) as sock, sock.makefile("rb") as lines:
         sock.sendall(
             b"POST /ext/bc/fake HTTP/1.1\r\nHost: localhost\r\nUpgrade: x\r\nContent-Length: 4\r\n"
             b"Connection: close\r\nExpect: 100-continue\r\n\r\n"
@@ -348,7 +348,7 @@ def test_trailers_follow_the_body(vm: FakeVM, start_front: StartFront) -> None:
 
     vm.handle = handle
     host, port = start_front().address.split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as sock, sock.makefile("rb") as lines:
+    with socket.create_connection((host, int(port)), timeout=60) as sock, sock.makefile("rb") as lines:
         sock.sendall(
             b"GET /ext/bc/fake HTTP/1.1\r\nHost: localhost\r\nUpgrade: x\r\nConnection: close\r\n\r\n"
         )
@@ -362,7 +362,7 @@ def test_trailers_follow_the_body(vm: FakeVM, start_front: StartFront) -> None:
         return {"Trailer": ["X-Sum"], "X-Sum": ["42"]}
 
     vm.handle = announcing
-    with socket.create_connection((host, int(port)), timeout=20) as sock, sock.makefile("rb") as lines:
+    with socket.create_connection((host, int(port)), timeout=60) as sock, sock.makefile("rb") as lines:
         sock.sendall(
             b"GET /ext/bc/fake HTTP/1.1\r\nHost: localhost\r\nUpgrade: x\r\nConnection: close\r\n\r\n"
         )
@@ -379,10 +379,10 @@ def test_a_client_that_hangs_up_cancels_the_call(vm: FakeVM, start_front: StartF
 
     vm.handle = handle
     client = Client(start_front())
-    assert entered.wait(10)
+    assert entered.wait(60)
     assert not vm.cancelled.is_set()
     client.close()
-    assert vm.cancelled.wait(10)
+    assert vm.cancelled.wait(60)
 
 
 def test_a_slow_client_slows_the_writer_down(vm: FakeVM, start_front: StartFront) -> None:
@@ -400,7 +400,7 @@ def test_a_slow_client_slows_the_writer_down(vm: FakeVM, start_front: StartFront
 
     vm.handle = handle
     client = Client(start_front())
-    assert stalled.wait(20)
+    assert stalled.wait(60)
     assert len(progress) < 400
     assert len(client.response().read()) == 400 * 65_536
     client.close()

@@ -28,7 +28,7 @@ ROUTED = {"Avalanche-Api-Route": str(CHAIN)}
 
 def http2(front: HTTPFront, **options: Any) -> httpx.Client:
     return httpx.Client(
-        http1=False, http2=True, base_url=f"http://{front.address}", trust_env=False, timeout=20, **options
+        http1=False, http2=True, base_url=f"http://{front.address}", trust_env=False, timeout=60, **options
     )
 
 
@@ -82,7 +82,7 @@ def test_edge_94_until_protocol_40_only_an_upgrade_goes_by_handle(
 @pytest.mark.parametrize("version", [35, 40])
 def test_until_protocol_40_clear_text_http_2_is_refused(start_front: StartFront, version: int) -> None:
     host, port = start_front(version).address.split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as sock:
+    with socket.create_connection((host, int(port)), timeout=60) as sock:
         sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         assert sock.makefile("rb").readline() == b"HTTP/1.1 400 Bad Request\r\n"
 
@@ -135,7 +135,7 @@ def test_streams_on_one_connection_run_at_once(vm: FakeVM, start_front: StartFro
 
     async def run() -> list[str]:
         async with httpx.AsyncClient(
-            http1=False, http2=True, base_url=f"http://{front.address}", trust_env=False, timeout=20
+            http1=False, http2=True, base_url=f"http://{front.address}", trust_env=False, timeout=60
         ) as client:
             responses = await asyncio.gather(*(client.get(f"/ext/bc/fake?{i}") for i in range(20)))
         return [response.text for response in responses]
@@ -175,7 +175,7 @@ class FrameClient:
 
     def __init__(self, front: HTTPFront) -> None:
         host, port = front.address.split(":")
-        self._sock = socket.create_connection((host, int(port)), timeout=20)
+        self._sock = socket.create_connection((host, int(port)), timeout=60)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
         self.h2.initiate_connection()
         self._host = front.address
@@ -210,7 +210,7 @@ class FrameClient:
 
 @pytest.fixture
 def frames(start_front: StartFront) -> Iterator[FrameClient]:
-    client = FrameClient(start_front(write_timeout_s=2.0))
+    client = FrameClient(start_front())
     yield client
     client.close()
 
@@ -249,10 +249,10 @@ def test_a_stream_that_the_client_resets_cancels_the_call(vm: FakeVM, frames: Fr
 
     vm.handle = handle
     stream_id = frames.request("/ext/bc/fake")
-    assert entered.wait(10)
+    assert entered.wait(60)
     frames.h2.reset_stream(stream_id)
     frames.flush()
-    assert vm.cancelled.wait(10)
+    assert vm.cancelled.wait(60)
     vm.handle = write_hello  # the connection lives on
     frames.request("/ext/bc/fake")
     assert frames.until(h2.events.StreamEnded)
@@ -267,22 +267,28 @@ def test_a_client_that_hangs_up_cancels_its_calls(vm: FakeVM, frames: FrameClien
 
     vm.handle = handle
     frames.request("/ext/bc/fake")
-    assert entered.wait(10)
+    assert entered.wait(60)
     frames.close()
-    assert vm.cancelled.wait(10)
+    assert vm.cancelled.wait(60)
 
 
-def test_a_response_that_takes_too_long_is_reset(vm: FakeVM, frames: FrameClient) -> None:
+def test_a_response_that_takes_too_long_is_reset(vm: FakeVM, start_front: StartFront) -> None:
     async def handle(exchange: Exchange) -> None:
         await exchange.write(b"begun")
         await exchange.flush()
         await asyncio.Event().wait()
 
     vm.handle = handle
-    frames.request("/ext/bc/fake")
-    events = frames.until(h2.events.StreamReset)
-    assert any(isinstance(event, h2.events.DataReceived) for event in events)
-    assert vm.cancelled.wait(10)
+    events: list[h2.events.Event] = []
+    timeout_s = 0.2
+    # On a busy machine, the time may be over before the response begins.
+    while not any(isinstance(event, h2.events.DataReceived) for event in events):
+        frames = FrameClient(start_front(write_timeout_s=timeout_s))
+        frames.request("/ext/bc/fake")
+        events = frames.until(h2.events.StreamReset)
+        frames.close()
+        timeout_s *= 4
+    assert vm.cancelled.wait(60)
 
 
 def test_an_answer_before_the_body_was_read_ends_the_stream(vm: FakeVM, frames: FrameClient) -> None:
@@ -343,17 +349,17 @@ ROUTING = (("avalanche-api-route", str(CHAIN)),)
 
 def test_a_grpc_client_calls_a_service_of_the_vms_author(grpc_channel: grpc.Channel) -> None:
     once: grpc.UnaryUnaryMultiCallable[bytes, bytes] = grpc_channel.unary_unary("/greeter.Greeter/Once")
-    assert once(b"Ada", metadata=ROUTING, timeout=20) == b"hello Ada"
+    assert once(b"Ada", metadata=ROUTING, timeout=60) == b"hello Ada"
 
 
 def test_a_grpc_client_receives_a_stream(grpc_channel: grpc.Channel) -> None:
     stream: grpc.UnaryStreamMultiCallable[bytes, bytes] = grpc_channel.unary_stream("/greeter.Greeter/Stream")
-    assert list(stream(b"Ada", metadata=ROUTING, timeout=20)) == [b"hello Ada", b"bye Ada"]
+    assert list(stream(b"Ada", metadata=ROUTING, timeout=60)) == [b"hello Ada", b"bye Ada"]
 
 
 def test_a_grpc_client_receives_the_status_of_a_failure(grpc_channel: grpc.Channel) -> None:
     refuse: grpc.UnaryUnaryMultiCallable[bytes, bytes] = grpc_channel.unary_unary("/greeter.Greeter/Refuse")
     with pytest.raises(grpc.RpcError) as caught:
-        refuse(b"Ada", metadata=ROUTING, timeout=20)
+        refuse(b"Ada", metadata=ROUTING, timeout=60)
     error: Any = caught.value
     assert (error.code(), error.details()) == (grpc.StatusCode.NOT_FOUND, "no such name")

@@ -52,9 +52,9 @@ def test_a_failing_database_is_an_error(serve: Serve) -> None:
 def test_edge_16_the_health_service_serves_the_whole_and_knows_nothing_else(serve: Serve) -> None:
     served = serve(PlainVM(), run=False)
     stub: Any = health_pb2_grpc.HealthStub(served.client.channel)
-    answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
+    answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=60)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    code, _ = refused(lambda: stub.Check(health_pb2.HealthCheckRequest(service="vm.VM"), timeout=10))
+    code, _ = refused(lambda: stub.Check(health_pb2.HealthCheckRequest(service="vm.VM"), timeout=60))
     assert code is grpc.StatusCode.NOT_FOUND
 
 
@@ -65,7 +65,7 @@ def test_the_health_service_can_be_watched(serve: Serve) -> None:
         ("", health_pb2.HealthCheckResponse.SERVING),
         ("vm.VM", health_pb2.HealthCheckResponse.SERVICE_UNKNOWN),
     ):
-        watch = stub.Watch(health_pb2.HealthCheckRequest(service=service), timeout=10)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service=service), timeout=60)
         assert next(watch).status == status
         watch.cancel()
 
@@ -102,7 +102,7 @@ def test_a_request_that_waits_for_the_lock_ends_with_the_chain(serve: Serve) -> 
             return [b"here"]
 
         def shutdown(self) -> None:
-            assert begun.wait(10)
+            assert begun.wait(60)
 
     served = serve(Waiting())
     address = served.client.CreateHandlers(Empty()).handlers[0].server_addr
@@ -121,9 +121,9 @@ def test_a_request_that_waits_for_the_lock_ends_with_the_chain(serve: Serve) -> 
             HTTP.HandleSimple.request.SerializeToString,
             HTTP.HandleSimple.response.FromString,
         )
-        request = call.future(http_pb2.HandleSimpleHTTPRequest(method="GET", url="/"), timeout=10)
-        shutdown.result(10)
-        request.exception(10)
+        request = call.future(http_pb2.HandleSimpleHTTPRequest(method="GET", url="/"), timeout=60)
+        shutdown.result(60)
+        request.exception(60)
     assert seen == [True]
 
 

@@ -271,7 +271,7 @@ def test_a_malformed_message_is_a_grpc_error_and_one_line_in_the_log(
     served = serve(PlainVM())
     caplog.clear()
     call: Any = served.client.channel.unary_unary("/vm.VM/ParseBlock")
-    code, _ = refused(lambda: call(b"\xff\xff\xff", timeout=10))
+    code, _ = refused(lambda: call(b"\xff\xff\xff", timeout=60))
     assert code is grpc.StatusCode.INTERNAL
     [record] = caplog.records
     assert record.getMessage().startswith("ParseBlock: the node sent a malformed message: ")

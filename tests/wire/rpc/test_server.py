@@ -22,7 +22,7 @@ def test_a_vm_whose_name_is_not_text_is_served_all_the_same() -> None:
     listener, address = bind(transport.addresses())
     server = VMServer(Seven(), protocol(NEWEST), listener, addresses=transport.addresses())
     server.start()
-    client = VMClient(address, timeout_s=10)
+    client = VMClient(address, timeout_s=60)
     try:
         assert client.Version(Empty()).version == "0.0.1-plain"
     finally:

@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 
 import vmsdk
 from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk.rpc import tracing
 
 from .conftest import Serve, Served
 from .plainvm import PlainBlock, PlainVM, encode
@@ -52,8 +53,10 @@ def values(attributes: Any) -> dict[str, str]:
 
 
 @pytest.fixture
-def collector() -> Iterator[tuple[Collector, str]]:
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Collector, str]]:
     """A collector, and its address."""
+    for name in ("FLUSH_S", "EXPORT_TIMEOUT_S"):
+        monkeypatch.setattr(tracing, name, PATIENCE_S)
     server = grpc.server(ThreadPoolExecutor(2))
     kept = Collector()
     add_TraceServiceServicer_to_server(kept, server)  # type: ignore[no-untyped-call]

@@ -32,6 +32,6 @@ def test_a_vm_answers_the_methods_of_its_protocol_version_and_no_others(serve: S
     answered = set()
     for method in METHODS:
         call: Any = served.client.channel.unary_unary(f"/vm.VM/{method}")
-        if call.future(b"", timeout=10, wait_for_ready=True).code() is not grpc.StatusCode.UNIMPLEMENTED:
+        if call.future(b"", timeout=60, wait_for_ready=True).code() is not grpc.StatusCode.UNIMPLEMENTED:
             answered.add(method)
     assert answered == {method for method in METHODS if exists(method, version)}

@@ -35,8 +35,8 @@ T = TypeVar("T")
 # After this time, a VM that hangs while it is reloaded is killed.
 RELOAD_GRACE_S = 5.0
 # SIGTERMs within this time are one request: `timeout` signals the command and then its process
-# group. A terminal sends one SIGINT for each Ctrl-C.
-SAME_REQUEST_S = 0.1
+# group, and both may run late on a busy machine. A terminal sends one SIGINT for each Ctrl-C.
+SAME_REQUEST_S = 1.0
 # How long to wait for the end of a killed VM.
 KILL_GRACE_S = 1.0
 
