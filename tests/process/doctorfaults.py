@@ -589,6 +589,7 @@ FAULTS = [
         "ignores-sigterm",
         ("SIGTERM", "kills"),
         slow=True,
+        patience=(("trial.Trial.stop_timeout_s", 0.5),),
     ),
     Fault(
         "slow import",

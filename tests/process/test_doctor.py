@@ -50,8 +50,10 @@ def plugins(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Don't warn of a slow start, but for faults that say what is slow."""
-    for name in ("start.SLOW_S", "start.HANDSHAKE_TIMEOUT_S", "trial.Trial.patience_s"):
-        monkeypatch.setattr(f"vmsdk.doctor.{name}", DEADLINE_S)
+    for name in ("SLOW_S", "HANDSHAKE_TIMEOUT_S"):
+        monkeypatch.setattr(f"vmsdk.doctor.start.{name}", DEADLINE_S)
+    for name in ("patience_s", "stop_timeout_s"):
+        monkeypatch.setattr(f"vmsdk.doctor.trial.Trial.{name}", DEADLINE_S)
 
 
 class Report:

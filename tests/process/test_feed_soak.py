@@ -126,7 +126,6 @@ def test_requests_and_200_websockets_at_once_leave_nothing_behind() -> None:
     assert "Traceback" not in feed.lines.text
 
 
-@pytest.mark.timeout(300)
 def test_500_idle_websockets_stop_neither_the_chain_nor_the_other_handlers() -> None:
     with Feed(45, runs=False) as feed:
 

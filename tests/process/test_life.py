@@ -271,7 +271,7 @@ NODE = """
 import sys
 sys.path.insert(0, {root!r})
 from vmsdk.host.node import Host
-host = Host({command!r})
+host = Host({command!r}, handshake_timeout_s=60)
 host.start()
 print(host.process.pid, flush=True)
 sys.stdin.read()

@@ -71,13 +71,11 @@ def report(names: Path) -> str:
     return mypy(*RIGHT, *WRONG, names)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("program", RIGHT, ids=lambda path: path.stem)
 def test_a_right_program_is_accepted(report: str, program: Path) -> None:
     assert [line for line in report.splitlines() if program.name in line] == []
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("program", WRONG, ids=lambda path: path.stem)
 def test_each_mistake_of_a_wrong_program_is_found(report: str, program: Path) -> None:
     found = Counter({finding: n for finding, n in findings(report).items() if finding[0] == program.name})
@@ -85,6 +83,5 @@ def test_each_mistake_of_a_wrong_program_is_found(report: str, program: Path) ->
     assert found
 
 
-@pytest.mark.timeout(300)
 def test_every_exported_name_is_known_to_type_checkers(report: str, names: Path) -> None:
     assert [line for line in report.splitlines() if names.name in line] == []

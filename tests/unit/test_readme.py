@@ -45,7 +45,10 @@ def guestbook(tmp_path: Path) -> Path:
 @pytest.fixture
 def chain(guestbook: Path) -> Iterator[Host]:
     with Host(
-        [sys.executable, "-W", "error", str(guestbook)], protocol=DEFAULT_PROTOCOL, genesis=b"welcome"
+        [sys.executable, "-W", "error", str(guestbook)],
+        protocol=DEFAULT_PROTOCOL,
+        genesis=b"welcome",
+        handshake_timeout_s=60,
     ) as host:
         yield host
 
@@ -82,14 +85,18 @@ def test_the_vm_with_blocks_of_its_own_runs_from_genesis_to_a_block_that_survive
     command = [sys.executable, "-W", "error", str(guestbook)]
     database = tmp_path / "chain.db"
     entry = struct.Struct(">32sQQ")
-    with Host(command, protocol=DEFAULT_PROTOCOL, genesis=b"welcome", database=database) as host:
+    with Host(
+        command, protocol=DEFAULT_PROTOCOL, genesis=b"welcome", handshake_timeout_s=60, database=database
+    ) as host:
         genesis = host.chain.last_accepted
         assert genesis.raw == entry.pack(ID.EMPTY, 0, 0) + b"welcome"
         block = host.chain.parse_block(entry.pack(genesis.id, 1, 1_700_000_000) + "Grüezi".encode())
         host.chain.verify(block)
         host.chain.prefer(block.id)
         host.chain.accept(block)
-    with Host(command, protocol=DEFAULT_PROTOCOL, genesis=b"welcome", database=database) as host:
+    with Host(
+        command, protocol=DEFAULT_PROTOCOL, genesis=b"welcome", handshake_timeout_s=60, database=database
+    ) as host:
         assert host.chain.last_accepted.raw == block.raw
         assert host.chain.get_block_id_at_height(0) == genesis.id
 

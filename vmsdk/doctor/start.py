@@ -17,7 +17,7 @@ from vmsdk.doctor.trial import NOT_FOUND, SLOW_S, Played, Trial
 from vmsdk.host.client import VMClient
 from vmsdk.host.engine import call_failed
 from vmsdk.host.errors import HandshakeFailed, PluginGone, StartFailed
-from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, PluginProcess
+from vmsdk.host.plugin import HANDSHAKE_TIMEOUT_S, PluginProcess
 from vmsdk.protocol import PROTOCOLS, RANGE
 
 SHUTDOWN_TIMEOUT_S = 10.0
@@ -264,11 +264,11 @@ class Start:
         began_s = time.perf_counter()
         exit_code = process.stop()
         self._played.timings_s["end"] = taken_s = time.perf_counter() - began_s
-        if exit_code == -signal.SIGKILL and taken_s >= GRACEFUL_STOP_TIMEOUT_S:
+        if exit_code == -signal.SIGKILL and taken_s >= self._trial.stop_timeout_s:
             self._trial.find(
                 "error",
                 "ignores-sigterm",
-                f"it does not end within {GRACEFUL_STOP_TIMEOUT_S:.0f} s of Shutdown and SIGTERM",
+                f"it does not end within {self._trial.stop_timeout_s:g} s of Shutdown and SIGTERM",
                 "end the process at SIGTERM once Shutdown was called: don't block the signal, and join no"
                 " thread that never ends",
                 tail(process.output),

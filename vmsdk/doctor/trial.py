@@ -17,7 +17,7 @@ from vmsdk.doctor.finding import Finding, Severity
 from vmsdk.doctor.symptom import Diagnosis, author_frame, diagnose, is_foreign, stack, tail
 from vmsdk.host.client import VMClient
 from vmsdk.host.errors import HandshakeFailed, PluginGone, StartFailed, ending
-from vmsdk.host.plugin import HANDSHAKE_TIMEOUT_S, Log, PluginProcess
+from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, Log, PluginProcess
 from vmsdk.host.spawn import Surroundings
 from vmsdk.runtime.logrecords import readable
 
@@ -70,6 +70,8 @@ class Trial:
     """How long to wait for the handshake, so as to say how slow it is: a node waits 5 s."""
     version_timeout_s = 30.0
     """How long to wait for the version: a node has no limit."""
+    stop_timeout_s = GRACEFUL_STOP_TIMEOUT_S
+    """How long it may take to end after SIGTERM."""
 
     def __init__(self, file: PluginFile, surroundings: Surroundings, environment: Mapping[str, str]) -> None:
         self.file = file
@@ -94,6 +96,7 @@ class Trial:
             log=log,
             environment=self._environment,
             handshake_timeout_s=self.patience_s if patience_s is None else patience_s,
+            stop_timeout_s=self.stop_timeout_s,
             patient=False,
             runtime=reception,
             surroundings=self._surroundings,

@@ -79,7 +79,7 @@ class AppSenderService(NodeService):
         return [name for name in self.service.methods if cross_chain or "CrossChain" not in name]
 
     def wait_for(
-        self, kind: type[SentT], matches: Callable[[SentT], bool] = lambda _: True, *, timeout_s: float = 10
+        self, kind: type[SentT], matches: Callable[[SentT], bool] = lambda _: True, *, timeout_s: float = 60
     ) -> SentT:
         """Wait for the first message of this kind that *matches*. Raises `TimeoutError`."""
 

@@ -30,8 +30,9 @@ CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
 Around = Callable[[str, Message, Callable[[], Message]], Message]
 """Takes a method's name, the request, and a function that calls; returns the response."""
 
-# A dying process breaks its connections first. Its end is noticed within this time.
-DEATH_NOTICE_S = 0.5
+# A dying process breaks its connections first. Its end is noticed within this time, also on a busy
+# machine.
+DEATH_NOTICE_S = 2.0
 
 
 class Call(Generic[RequestT, ResponseT]):

@@ -19,7 +19,7 @@ MAX_BLOCK_BYTES = MAX_MESSAGE_BYTES - 64 * 1024
 
 MAX_UNASKED_BLOCKS = 100
 """This many blocks in a row, without a request or message in between, ..."""
-UNASKED_S = 10.0
+UNASKED_S = 30.0
 """... within this many seconds look like work that never ends."""
 
 QUIET_S = 0.5

@@ -9,7 +9,7 @@ import sys
 
 from vmsdk.host.plugin import PluginProcess
 
-process = PluginProcess(sys.argv[1:])
+process = PluginProcess(sys.argv[1:], handshake_timeout_s=60)
 process.start()
 print(process.pid, flush=True)
 signal.pause()

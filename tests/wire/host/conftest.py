@@ -33,7 +33,7 @@ def start_services(resources: ExitStack) -> Callable[..., NodeServices]:
     `ChainConfig`.
     """
 
-    def start(version: int = 45, *, app_timeout_s: float = 5.0, **fields: Any) -> NodeServices:
+    def start(version: int = 45, *, app_timeout_s: float = DEADLINE_S, **fields: Any) -> NodeServices:
         config = ChainConfig(protocol=protocol(version), **fields)
         return resources.enter_context(NodeServices(config, app_timeout_s=app_timeout_s))
 

@@ -29,13 +29,13 @@ from vmsdk.host.errors import (
     ending,
 )
 from vmsdk.host.node import Host
-from vmsdk.host.plugin import HANDSHAKE_TIMEOUT_S
 from vmsdk.host.shadow import Shadow
 from vmsdk.ids import ID, vm_id
 from vmsdk.target import SourceTarget
 
 # A node allows 5 s, but a developer's machine may be slow or busy.
 SOURCE_HANDSHAKE_TIMEOUT_S = 60.0
+EXECUTABLE_HANDSHAKE_TIMEOUT_S = 30.0
 _LAST_LINES = 10
 
 
@@ -168,7 +168,7 @@ class Life:
             handshake_timeout_s=(
                 SOURCE_HANDSHAKE_TIMEOUT_S
                 if isinstance(settings.target, SourceTarget)
-                else HANDSHAKE_TIMEOUT_S
+                else EXECUTABLE_HANDSHAKE_TIMEOUT_S
             ),
             patient=False,
         )
