@@ -94,6 +94,29 @@ def test_bundles_with_and_without_python_leave_each_others_copy(
     assert len([*(place / "vmsdk-bundles").iterdir()]) == 2
 
 
+def test_unpacking_goes_on_when_the_node_gives_up(start: Start, place: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    tar = tmp_path / "tools" / "tar"
+    tar.parent.mkdir()
+    tar.write_text(f'#!/bin/sh\nread -r line < {gate}\nexec {shutil.which("tar")} "$@"\n')
+    tar.chmod(0o755)
+    path = os.environ.get("PATH", os.defpath)
+    variables = {UNPACK_DIR_VARIABLE: str(place), "PATH": f"{tar.parent}:{path}"}
+    alive, held = os.pipe()
+    with subprocess.Popen([tmp_path / "bundle"], env=variables, pass_fds=[held]) as process:
+        os.close(held)
+        with gate.open("w") as opened:  # as soon as tar waits there
+            process.terminate()
+            process.wait(PATIENCE_S)
+            opened.write("\n")
+    with open(alive, "rb") as file:
+        assert file.read() == b""  # at the end of the last process
+    (copy,) = (place / "vmsdk-bundles").iterdir()
+    assert sorted(each.name for each in copy.iterdir()) == ["other.py", "start"]
+    assert start().stdout == "started\n"
+
+
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can mount a folder")
 def test_a_folder_that_is_mounted_with_noexec_is_named(start: Start, place: Path) -> None:
     command = ["mount", "-t", "tmpfs", "-o", "noexec", "none", str(place)]

@@ -26,7 +26,7 @@ from vmsdk.cli.doctor.examination import _own_limits
 from vmsdk.doctor import format as formats
 from vmsdk.doctor.announcement import is_local
 from vmsdk.doctor.finding import Finding, plain
-from vmsdk.doctor.node import _release, limits_of, plugin_directories, running_nodes
+from vmsdk.doctor.node import _release, is_hidden, limits_of, plugin_directories, running_nodes
 from vmsdk.doctor.symptom import diagnose
 from vmsdk.doctor.user import User
 from vmsdk.install.plugindirectory import stem
@@ -267,6 +267,24 @@ def test_a_process_lends_its_umask_directory_and_environment(
         report = doctor(plugins, "--node", str(process.pid))
         process.communicate()
     assert f"umask 0o27 in {tmp_path} with 7" in report.coded("exits")
+
+
+@as_root
+def test_a_directory_that_the_nodes_unit_hides(plugins: Path, doctor: Any) -> None:
+    launcher(plugins)
+    hide = f"mount -t tmpfs none {plugins.parent} && echo hidden; exec cat"
+    with subprocess.Popen(["unshare", "-m", "sh", "-c", hide], stdin=-1, stdout=-1) as process:
+        assert process.stdout is not None
+        if process.stdout.readline() != b"hidden\n":
+            process.communicate()
+            pytest.skip("a container can't mount")
+        try:
+            text = doctor(plugins, "--no-start", "--node", str(process.pid)).coded("hidden")
+            assert not is_hidden(process.pid, Path("/usr/bin"))
+        finally:
+            process.communicate()
+    assert "ProtectHome=" in text
+    assert not is_hidden(process.pid, plugins)
 
 
 def test_limits_of_the_nodes_unit_are_the_plugins(plugins: Path, doctor: Any) -> None:
@@ -554,6 +572,11 @@ def test_a_node_drops_the_last_extension(name: str, expected: str) -> None:
         ("terminate called after throwing an instance of 'std::bad_alloc'", "memory"),
         ("vmsdk: Python is no longer at /opt/x. Install vm again: vmsdk install", "vmsdk"),
         ("IndentationError: unexpected indent", "syntax-error"),
+        ("vm: symbol lookup error: vm: undefined symbol: XML_Parse", "shared-library"),
+        ("Error relocating /opt/vm: __strdup: symbol not found", "shared-library"),
+        ("/p/vm: 2: source: not found", "interpreter"),
+        ("/p/vm: 2: set: Illegal option -o pipefail", "interpreter"),
+        ("ValueError: numpy.dtype size changed, may indicate binary incompatibility.", "import-error"),
     ],
 )
 def test_output_says_why(output: str, code: str) -> None:
@@ -568,6 +591,11 @@ def test_output_says_why(output: str, code: str) -> None:
     [
         ("ModuleNotFoundError: No module named '_sqlite3'", "a part of Python itself"),
         ("ModuleNotFoundError: No module named 'yaml'", "install PyYAML"),
+        ("ModuleNotFoundError: No module named 'imp'", "another version of Python"),
+        ("ModuleNotFoundError: No module named 'vmsdk.chain.fees'", "no module vmsdk.chain.fees"),
+        ("ModuleNotFoundError: No module named 'grpc_health'", "install --upgrade vmsdk"),
+        ("ImportError: cannot import name 'Enum' from 'enum' (/opt/vm/enum.py)", "rename it"),
+        ("AttributeError: partially initialized module 'enum' has no attribute 'Enum'", "called enum.py"),
         ("ImportError: cannot import name 'x' from 'a' (most likely due to a circular import)", "each other"),
     ],
 )
@@ -624,6 +652,30 @@ def test_a_user_needs_no_name() -> None:
 )
 def test_what_a_process_prints_and_goes_on_is_no_reason(line: str) -> None:
     assert diagnose([line, "bye"]) is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [
+            "Error processing line 1 of /opt/venv/lib/python3.11/site-packages/hook.pth:",
+            "",
+            "  Traceback (most recent call last):",
+            "  ModuleNotFoundError: No module named 'hook'",
+            "",
+            "Remainder of file ignored",
+        ],
+        [
+            "Error in sitecustomize; set PYTHONVERBOSE for traceback:",
+            "ModuleNotFoundError: No module named 'hook'",
+        ],
+    ],
+)
+def test_what_python_prints_about_hooks_of_its_start_is_no_reason(lines: list[str]) -> None:
+    assert diagnose([*lines, "bye"]) is None
+    found = diagnose([*lines, "ModuleNotFoundError: No module named 'numpy'"])
+    assert found is not None
+    assert "numpy" in found.what
 
 
 def test_an_unset_variable_is_a_reason_in_an_error_or_at_the_end() -> None:

@@ -152,6 +152,20 @@ def running_nodes() -> Iterator[int]:
             yield int(proc.name)
 
 
+def is_hidden(pid: int, path: Path) -> bool:
+    """Return whether the mounts of the process show nothing, or something else, at *path*."""
+    root = f"/proc/{pid}/root"
+    try:
+        if not os.path.samefile(root, "/"):  # a container, whose paths are others
+            return False
+        real = os.path.realpath(path)  # a link would lead out of the process's mounts
+        return not os.path.samefile(root + real, real)
+    except (FileNotFoundError, NotADirectoryError):
+        return path.exists() and os.path.isdir(root)
+    except OSError:
+        return False
+
+
 def limits_of(pid: int) -> tuple[tuple[int, tuple[int, int]], ...]:
     """Return the resource limits of a process (0: this one), or none if they can't be read."""
     if sys.platform != "linux":

@@ -34,6 +34,20 @@ _SERIOUS = re.compile(r"(?:error|exception|fatal|panic|critical)\b", re.IGNORECA
 # A process that ends says why in the last lines.
 _LAST_LINES = 5
 
+# Modules of this version of Python and of other ones.
+_STANDARD = "|".join(
+    sorted(
+        sys.stdlib_module_names
+        | {"asynchat", "asyncore", "cgi", "distutils", "imp", "pipes", "smtpd", "telnetlib", "tomllib"}
+    )
+)
+# Python prints this about packages that hook into its start, and goes on.
+_AT_START = re.compile(
+    r"^Error processing line \d+ of .+\n(?:.*\n)*?Remainder of file ignored$"
+    r"|^Error in (?:site|user)customize; .+\n.*$",
+    re.MULTILINE,
+)
+
 _VARIABLES = "a node gives its plugins AVALANCHE_VM_RUNTIME_ENGINE_ADDR, GRPC_… and GODEBUG, and nothing else"
 _SET = "don't need it, or set it in the plugin: vmsdk install --env NAME=VALUE, or a script that exports it"
 # Packages whose modules are called otherwise.
@@ -68,19 +82,24 @@ _SYMPTOMS = tuple(
     (symptom, re.compile(symptom.pattern, re.MULTILINE))
     for symptom in (
         Symptom(
+            "interpreter",
+            r"Fatal Python error: init_fs_encoding|No module named '?encodings'?$",
+            "Python does not find its standard library",
+            "don't set PYTHONHOME or PYTHONPATH for the plugin; if Python itself was moved, install it again",
+        ),
+        Symptom(
             "no-vmsdk",
-            r"No module named '?(?P<name>vmsdk|grpc|google)\b(?:\.[\w.]*)?" + _END_OF_MODULE,
+            r"No module named '?(?P<name>(?:vmsdk|grpc|grpc_health|google)(?:\.[\w.]*)?)" + _END_OF_MODULE,
             "the plugin's Python, {python}, has no module {name}",
-            "{python} -m pip install vmsdk; if the environment was moved or its Python upgraded, make it"
-            " anew",
+            "{python} -m pip install --upgrade vmsdk; if the environment was moved or its Python upgraded,"
+            " make it anew",
             wide=True,
         ),
         Symptom(
             "missing-module",
-            r"No module named '?(?P<name>_(?:bz2|ctypes|curses|hashlib|lzma|sqlite3|ssl|uuid)|distutils)\b"
-            r"(?:\.[\w.]*)?" + _END_OF_MODULE,
+            rf"No module named '?(?P<name>{_STANDARD})(?:\.[\w.]*)?" + _END_OF_MODULE,
             "the plugin's Python, {python}, has no {name}, a part of Python itself that pip can't install",
-            "use another Python, such as the system's, or build this one with the library that {name} needs",
+            "use another version of Python that has it, or build this one with the library that {name} needs",
             wide=True,
         ),
         Symptom(
@@ -122,6 +141,12 @@ _SYMPTOMS = tuple(
             "{python} -m pip install --upgrade protobuf",
         ),
         Symptom(
+            "shared-library",
+            r"symbol lookup error: (?P<text>.+)|Error relocating (?P<other>.+: symbol not found)",
+            "its shared libraries don't fit together: {text}{other}",
+            "look for an old library in LD_LIBRARY_PATH (env -i ldd -r FILE), or build it on this system",
+        ),
+        Symptom(
             "memory",
             r"failed to map segment from shared object",
             "it can't load a shared library: there is no memory, or the file system is mounted noexec",
@@ -134,6 +159,20 @@ _SYMPTOMS = tuple(
             "an extension module does not fit this Python or machine: {text}",
             "install its package again with the plugin's Python: {python} -m pip install --force-reinstall"
             " PACKAGE",
+        ),
+        Symptom(
+            "import-error",
+            r"(?P<text>(?:module compiled against (?:ABI|API) version|numpy\.dtype size changed|The (?:grpc "
+            r"package installed is at|installed pydantic-core) version).+)",
+            "two installed packages don't fit together: {text}",
+            "{python} -m pip check, then upgrade both",
+        ),
+        Symptom(
+            "import-error",
+            rf"cannot import name '\w+' from '(?P<name>{_STANDARD})' \((?!.*/lib/python)[^)]+\)"
+            rf"|partially initialized module '(?P<other>{_STANDARD})' has no attribute",
+            "a file of the VM called {name}{other}.py hides that module of Python's standard library",
+            "rename it",
         ),
         Symptom(
             "import-error",
@@ -164,6 +203,13 @@ _SYMPTOMS = tuple(
             r"can't open file '(?P<name>[^']+)'",
             "Python can't open {name}",
             "check that it exists, and that the node's user can read it",
+        ),
+        Symptom(
+            "interpreter",
+            r": (?P<name>source|declare|shopt|pushd|popd|mapfile|\[\[): not found$|"
+            r": (?P<text>set: Illegal option -o pipefail|Bad substitution)$",
+            "its script is written for bash, and /bin/sh is another shell here: {name}{text}",
+            "begin it with #!/bin/bash",
         ),
         Symptom(
             "command",
@@ -342,8 +388,8 @@ def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | No
     # Logs may have a traceback in one line.
     lines = [part for line in output for part in line.replace("\\n", "\n").split("\n")]
     lines = [line[:_LONGEST_LINE].replace(" (its log has the traceback)", "") for line in lines]
-    text = "\n".join(lines)
-    place, source = _place(lines)
+    text = _AT_START.sub("", "\n".join(lines))
+    place, source = _place(text.split("\n"))
     for symptom, pattern in _SYMPTOMS:
         found = None
         for each in pattern.finditer(text):

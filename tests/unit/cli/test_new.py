@@ -32,6 +32,14 @@ def test_a_project_is_a_vm_of_its_name(
         assert Path("my-chain", path) in written
 
 
+@pytest.mark.parametrize(("name", "options"), [("note", []), ("block", ["--low-level"])])
+def test_the_class_has_a_name_of_its_own(tmp_path: Path, name: str, options: list[str]) -> None:
+    assert cli.main(["new", name, "--directory", str(tmp_path), *options]) == 0
+    target = find(str(tmp_path / f"{name}.py"))
+    assert isinstance(target, SourceTarget)
+    assert target.load().__name__ == f"{name.capitalize()}Chain"
+
+
 @pytest.mark.parametrize("options", KINDS, ids=["chain", "low-level"])
 @pytest.mark.parametrize("name", ["x", "a-chain-of-names-that-fills-a-vm"])
 def test_ruff_accepts_a_project(tmp_path: Path, options: list[str], name: str) -> None:
@@ -53,6 +61,7 @@ def test_ruff_accepts_a_project(tmp_path: Path, options: list[str], name: str) -
         ("class", "there already is a module called class"),
         ("vmsdk", "there already is a module called vmsdk"),
         ("grpc", "there already is a module called grpc"),
+        ("typing-extensions", "there already is a module called typing_extensions"),
         ("evm", "it is a VM of the node itself"),
         ("a" * 33, "a name is 1 to 32 ASCII characters"),
     ],

@@ -19,7 +19,7 @@ from vmsdk.doctor import machine
 from vmsdk.doctor.directory import PluginFolder, aliases, vm_of, wrong_name
 from vmsdk.doctor.file import PluginFile
 from vmsdk.doctor.finding import Finding, coloured, plain, worst
-from vmsdk.doctor.node import LIMITS, Node, find, limits_of, running, running_nodes
+from vmsdk.doctor.node import LIMITS, Node, find, is_hidden, limits_of, running, running_nodes
 from vmsdk.doctor.start import Start
 from vmsdk.doctor.trial import Played, Trial
 from vmsdk.doctor.user import User, name_of
@@ -188,6 +188,8 @@ class _Doctor:
 
     def _path(self, path: Path) -> None:
         path = path.absolute()
+        if self.node is not None and self.node.pid is not None and is_hidden(self.node.pid, path):
+            self._report([_hidden(path, self.node.pid)])
         if not os.path.isdir(path) and (os.path.lexists(path) or os.path.isdir(path.parent)):
             self._single(path)
             return
@@ -342,6 +344,19 @@ class _Doctor:
     def _print(self, text: str) -> None:
         if not self.args.json:
             print(text, flush=True)
+
+
+def _hidden(path: Path, pid: int) -> Finding:
+    return Finding(
+        "error",
+        "hidden",
+        str(path),
+        f"the node, process {pid}, does not see this, or sees something else in its place: its unit hides"
+        " it (ProtectHome=, PrivateTmp=, InaccessiblePaths=), or it was mounted after the node's start",
+        "use a plugin directory that the node sees, such as /var/lib/metalgo/plugins (--plugin-dir), change"
+        " the unit, or restart the node",
+        node="the plugin directory is not found, or looks empty",
+    )
 
 
 def _user(name: str | None, node: Node | None) -> User:

@@ -22,7 +22,13 @@ VM is built on vmsdk.chain; with --low-level, it is a ChainVM with its own block
 
 _TEMPLATE = Path(__file__).parent / "template"
 _SUFFIX = ".tmpl"
-_TAKEN = ("conftest", "google", "grpc", "pytest", "tests", "vmsdk")
+# Modules of the project itself, and of what vmsdk and its tests import.
+_TAKEN = frozenset(
+    "anyio conftest cryptography ecdsa google grpc grpc_health h11 h2 httpx nacl opentelemetry packaging pluggy "
+    "prometheus_client psutil pytest rich tests typing_extensions vmsdk watchfiles websockets wsproto".split()
+)
+# Classes that a template has already.
+_CLASSES = ("Annotated", "Any", "Block", "Note")
 _BUILT_IN = ("avm", "evm", "platformvm")
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
@@ -61,6 +67,7 @@ def _values(name: str) -> dict[str, str]:
         raise VMError(f"{name!r} cannot name a project: there already is a module called {module}")
     if name in _BUILT_IN:
         raise VMError(f"{name!r} cannot name a project: it is a VM of the node itself")
+    class_name = "".join(word.capitalize() for word in module.split("_"))
     try:
         plugin = vm_id(name)
     except ValueError as error:
@@ -68,7 +75,7 @@ def _values(name: str) -> dict[str, str]:
     return {
         "name": name,
         "module": module,
-        "class_name": "".join(word.capitalize() for word in module.split("_")),
+        "class_name": class_name + "Chain" * (class_name in _CLASSES),
         "vm_id": str(plugin),
         "vmsdk_version": __version__,
     }
