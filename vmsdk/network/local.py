@@ -271,7 +271,7 @@ class LocalNetwork:
             return self.find_chain(new.name)
 
     def wait_for_height(
-        self, height: int, *, chain: Chain | None = None, nodes: Iterable[Node] = (), timeout_s: float = 30.0
+        self, height: int, *, chain: Chain | None = None, nodes: Iterable[Node] = (), timeout_s: float = 60.0
     ) -> None:
         """Wait until nodes (by default all that run) have accepted a block of that height.
 

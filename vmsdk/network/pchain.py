@@ -12,8 +12,8 @@ from vmsdk.network.client import JSONRPCClient
 from vmsdk.network.errors import CallFailed, NetworkError
 from vmsdk.network.wallet import UTXO, Transaction
 
-COMMIT_TIMEOUT_S = 30.0
-"""A lone node commits in some 10 ms, five nodes in about a second."""
+COMMIT_TIMEOUT_S = 60.0
+"""A lone node commits in some 10 ms, five nodes in about a second, but the machine may be busy."""
 CHECKSUM_LENGTH = 4
 
 _POLL_S = 0.01
