@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from vmsdk.host.errors import (
     ProtocolMismatch,
     ending,
 )
+from vmsdk.host.http import RouteRefused
 from vmsdk.host.node import Host
 from vmsdk.host.shadow import Shadow
 from vmsdk.ids import ID, vm_id
@@ -126,7 +127,7 @@ class Life:
                 self._control.prepare(host)
                 host.chain.start()
                 data.keep(genesis)
-                self._announce(name, data, host.chain)
+                refused = self._http.open(host.chain)
                 if not self._settings.alone:
                     self._shadow = Shadow(
                         host,
@@ -136,6 +137,8 @@ class Life:
                     )
                 host.chain.on_accepted = self._accepted
                 self._control.begin(host, self._build_failed)
+                # Last, as whoever reads the URL may use `/ext/dev` at once.
+                self._announce(name, data, host.chain, refused)
                 self._over.wait()
                 return None if self._stopping.is_set() else self._what_ended(host)
             finally:
@@ -198,10 +201,11 @@ class Life:
             self._screen.warning(text)
         self._last_failure = text
 
-    def _announce(self, name: str, data: DataDirectory, chain: Chain) -> None:
+    def _announce(
+        self, name: str, data: DataDirectory, chain: Chain, refused: Sequence[RouteRefused]
+    ) -> None:
         if self._stopping.is_set():
             return
-        refused = self._http.open(chain)
         for each in refused:
             self._screen.warning(f"HTTP: {each}")
         prefixes = sorted(chain.handlers.keys() - {each.prefix for each in refused})
