@@ -169,7 +169,7 @@ _SYMPTOMS = tuple(
         ),
         Symptom(
             "import-error",
-            rf"cannot import name '\w+' from '(?P<name>{_STANDARD})' \((?!.*/lib/python)[^)]+\)"
+            rf"cannot import name '\w+' from '(?P<name>{_STANDARD})' \((?!.*/lib/python)/[^)]+\)"
             rf"|partially initialized module '(?P<other>{_STANDARD})' has no attribute",
             "a file of the VM called {name}{other}.py hides that module of Python's standard library",
             "rename it",
