@@ -112,7 +112,7 @@ class Watchdog:
             stacks = _stacks(call.thread, call.name)
             _warn(stacks, "%s has been running for %.0f s%s", call.name, ran_s, _places(stacks))
         elif all(other.thread != holder or other.once for other in list(self._calls)):
-            # Another holder is reported itself.
+            # A holder that is watched is reported itself, unless it was reported before.
             text = "%s has been waiting for ctx.lock for %.0f s, held by %s"
             _warn(_stacks(holder), text, call.name, ran_s, described(holder))
 

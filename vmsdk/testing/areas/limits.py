@@ -373,7 +373,7 @@ def idleness_costs_no_processor(bench: Bench) -> None:
     raise Violation(
         "the plugin is busy although there is nothing to do",
         sent=f"nothing for {_SAMPLES * _SAMPLE_S:.0f} s",
-        got=f"a thread was running nearly each of the {_SAMPLES} times that we looked",
+        got=f"a thread was running {_SAMPLES - idle} of the {_SAMPLES} times that we looked",
         node="it competes with the plugin for the machine",
         cure="wait for a condition or an event instead of asking again and again",
     )
