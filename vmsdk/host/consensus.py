@@ -249,9 +249,9 @@ class Consensus:
             self._preference = block_id
             self.ask_again()
 
-    def accept(self, block: Block) -> list[Block]:
+    def accept(self, block: Block, *, rejects: bool = True) -> list[Block]:
         """Accept a processing child of the last accepted block, and reject all that conflict with
-        it.
+        it, unless *rejects* is False: a node may leave them undecided forever.
 
         If the preferred block was rejected, *block* is preferred. Returns the rejected blocks in
         the order of rejection: parents first.
@@ -262,7 +262,7 @@ class Consensus:
                     f"can't accept {block!r}: it is not a processing child of {self.last_accepted!r}"
                 )
             self._accept(block)
-            rejected = self._after(block.parent_id)
+            rejected = self._after(block.parent_id) if rejects else []
             self._reject(rejected)
             if self.preference not in self._blocks.verified:
                 self.prefer(block.id)

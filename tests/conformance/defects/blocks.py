@@ -586,3 +586,13 @@ class RejectedBlocksDoNotParse(GoodVM):
         if request.bytes in self.rejected:
             raise ValueError("this block was rejected")
         return super().ParseBlock(request)
+
+
+class HoldsUndecidedTransactions(GoodVM):
+    """What an undecided block contains is not built, even if the block is never decided."""
+
+    found_by = "blocks.blocks-may-stay-undecided"
+
+    def new_transactions(self) -> list[bytes]:
+        held = {each for block in self.undecided.values() for each in block.transactions}
+        return [transaction for transaction in super().new_transactions() if transaction not in held]

@@ -99,8 +99,13 @@ class WritesAfterShutdown(GoodVM):
 
     def Shutdown(self, request: Empty) -> Empty:
         self.shut_down.set()
-        threading.Timer(0.05, lambda: self.write({b"clean": b"yes"})).start()
+        threading.Thread(target=self.write_on, daemon=True).start()
         return Empty()
+
+    def write_on(self) -> None:
+        while True:
+            self.write({b"clean": b"yes"})
+            threading.Event().wait(0.05)
 
 
 class AcceptInTwoWrites(GoodVM):

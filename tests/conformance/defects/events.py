@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import queue
+import threading
 import time
+from collections import deque
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -111,20 +112,29 @@ class CancelledWaitTakesTheEvent(GoodVM):
 
     def __init__(self, protocol: int) -> None:
         super().__init__(protocol)
-        self.events: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.events = 0
+        self.calls: deque[threading.Event] = deque()
 
     def changed(self) -> None:
-        if self.has_work() or self.shut_down.is_set():
-            self.events.put(None)
+        with self.wake:
+            if not self.has_work():
+                return
+            if self.calls:
+                self.calls.popleft().set()
+            else:
+                self.events += 1
 
     def WaitForEvent(self, request: Empty, context: grpc.ServicerContext) -> pb.WaitForEventResponse:
-        self.events.get()
+        call = threading.Event()
+        with self.wake:
+            if self.events:
+                self.events -= 1
+                call.set()
+            else:
+                self.calls.append(call)
+        while not call.wait(1) and not self.shut_down.is_set():
+            pass
         return pb.WaitForEventResponse(message=pb.MESSAGE_BUILD_BLOCK)
-
-    def Shutdown(self, request: Empty) -> Empty:
-        for _ in range(50):
-            self.events.put(None)
-        return super().Shutdown(request)
 
 
 class IdleWaitFails(GoodVM):

@@ -42,9 +42,9 @@ class DeadPrefix(GoodVM):
 
     def CreateHandlers(self, request: Empty) -> pb.CreateHandlersResponse:
         response = super().CreateHandlers(request)
-        with socket.socket() as unused:
-            unused.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{unused.getsockname()[1]}"
+        self.unused = socket.socket()
+        self.unused.bind(("127.0.0.1", 0))  # So that no other process gets the port.
+        address = f"127.0.0.1:{self.unused.getsockname()[1]}"
         response.handlers.add(prefix="/admin", server_addr=address)
         return response
 
@@ -140,7 +140,7 @@ class FewRequests(OwnServer):
     limits: ClassVar[dict[str, Any]] = {"maximum_concurrent_rpcs": 4}
 
     def HandleSimple(self, request: http_pb2.HandleSimpleHTTPRequest) -> http_pb2.HandleSimpleHTTPResponse:
-        threading.Event().wait(0.02)
+        threading.Event().wait(0.1)
         return super().HandleSimple(request)
 
 

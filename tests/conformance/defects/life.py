@@ -153,9 +153,9 @@ class ClosesStdout(GoodVM):
 
     found_by = "life.keeps-its-streams"
 
-    def announce(self) -> None:
-        super().announce()
+    def Initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
         os.close(1)
+        return super().Initialize(request)
 
 
 class RedirectsStderr(GoodVM):
@@ -257,9 +257,9 @@ class LeavesAForkedChild(GoodVM):
     found_by = "life.leaves-no-child-when-killed"
 
     def announce(self) -> None:
-        super().announce()
         code = f"import os; os.fork(); {SLEEPER[-1]}"
         subprocess.Popen([*SLEEPER[:-1], code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        super().announce()
 
 
 class HealthIsText(GoodVM):

@@ -45,7 +45,7 @@ class RefusesCalls(GoodVM):
             raise RuntimeError("too many calls")
         try:
             if name == "GetBlock":
-                threading.Event().wait(0.02)
+                threading.Event().wait(0.5)
             return super().respond(name, request, context)
         finally:
             self.room.release()

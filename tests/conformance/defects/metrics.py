@@ -128,7 +128,7 @@ class NotThreadSafe(GoodVM):
         if not self.collecting.acquire(blocking=False):
             raise RuntimeError("dictionary changed size during iteration")
         try:
-            threading.Event().wait(0.05)
+            threading.Event().wait(0.2)
             return self.Gather(request)
         finally:
             self.collecting.release()

@@ -14,8 +14,9 @@ from vmsdk.chain.replica import HASH_SEED, LOCALE, TIME_ZONE
 from vmsdk.host.block import Block
 from vmsdk.host.errors import CallFailed, InvalidResponse, PluginGone
 from vmsdk.host.node import Host
-from vmsdk.testing.bench import Bench, short
-from vmsdk.testing.contract import Severity, Violation, contract
+from vmsdk.state import Event
+from vmsdk.testing.bench import EVENT_TIMEOUT_S, Bench, short
+from vmsdk.testing.contract import Severity, Skipped, Violation, contract
 from vmsdk.testing.wire import attempt, call, difference, get, parse, quiet_database, storage
 
 VM_CLIENT = "vms/rpcchainvm/vm_client.go"
@@ -26,6 +27,8 @@ _NEXT_SECOND_S = 1.0
 _MANY = 1_000
 _HEADER_BYTES = 256
 _FUTURE_S = 24 * 3600
+# How long a VM may take to find the work of a rejected block.
+_AGAIN_S = 2.0
 _FLIPS = 32
 
 
@@ -354,7 +357,7 @@ def wrong_heights_and_parents_are_invalid(bench: Bench) -> None:
     with bench.chain() as host:
         known = bench.grow(host, 1)[0]
         block = bench.build(host)
-        for data, parsed in _flipped(host, block):
+        for data, parsed in _changed(host, block):
             if (parsed.parent_id, parsed.height) == (block.parent_id, block.height):
                 continue
             if attempt(host, "BlockVerify", pb.BlockVerifyRequest(bytes=data)) is None:
@@ -370,13 +373,15 @@ def wrong_heights_and_parents_are_invalid(bench: Bench) -> None:
             )
 
 
-def _flipped(host: Host, block: Block) -> Iterator[tuple[bytes, pb.ParseBlockResponse]]:
-    """Yield what parses of the copies of *block* that differ in one bit of a byte in its header."""
-    for place in range(min(len(block.raw), _HEADER_BYTES)):
-        data = block.raw[:place] + bytes([block.raw[place] ^ 1]) + block.raw[place + 1 :]
-        parsed = attempt(host, "ParseBlock", pb.ParseBlockRequest(bytes=data))
-        if parsed is not None:
-            yield data, parsed
+def _changed(host: Host, block: Block) -> Iterator[tuple[bytes, pb.ParseBlockResponse]]:
+    """Yield what parses of the copies of *block* in which one byte of the header is another one."""
+    for place, byte in enumerate(block.raw[:_HEADER_BYTES]):
+        # Without its lowest bit that is set, it is less on every day.
+        for other in {byte ^ 1, byte & (byte - 1)} - {byte}:
+            data = block.raw[:place] + bytes([other]) + block.raw[place + 1 :]
+            parsed = attempt(host, "ParseBlock", pb.ParseBlockRequest(bytes=data))
+            if parsed is not None:
+                yield data, parsed
 
 
 @contract("blocks", severity=Severity.BETTER_NOT, source="vms/proposervm/block.go", needs_blocks=True)
@@ -386,7 +391,7 @@ def wrong_times_are_invalid(bench: Bench) -> None:
         parent = bench.grow(host, 1)[0]
         block = bench.build(host)
         latest_s = int(time.time()) + _FUTURE_S
-        for data, parsed in _flipped(host, block):
+        for data, parsed in _changed(host, block):
             early = parsed.timestamp.seconds < parent.timestamp.seconds
             if not early and parsed.timestamp.seconds <= latest_s:
                 continue
@@ -643,6 +648,47 @@ def forks_of_five_blocks_are_decided(bench: Bench) -> None:
                     node="its chain differs from the network's",
                     cure="write the last accepted ID when a block is accepted, never when one is rejected",
                 )
+
+
+@contract(
+    "blocks", severity=Severity.BETTER_NOT, source="vms/proposervm/post_fork_block.go", needs_blocks=True
+)
+def blocks_may_stay_undecided(bench: Bench) -> None:
+    """A node may never decide a block that it has verified: its transactions are built again."""
+    with bench.alone() as host:
+        for rejects in (True, False):
+            winner, _ = bench.siblings(host)
+            host.chain.prefer(winner.id)
+            host.chain.accept(winner, rejects=rejects)
+            # Whether a VM builds a transaction again is its own affair, but both cases are equal.
+            if _builds_again(host, _AGAIN_S if rejects else EVENT_TIMEOUT_S):
+                continue
+            if rejects:
+                raise Skipped("the VM does not build the transactions of a rejected block again")
+            raise Violation(
+                "the transactions of a block that is never decided are lost",
+                sent=f"BlockVerify of two siblings, and BlockAccept of {winner!r}; the other is not rejected",
+                got=f"no block for {EVENT_TIMEOUT_S:.0f} s; after BlockReject there was one",
+                node="it may never reject a block whose sibling it has accepted",
+                cure="hold no transaction for an undecided block once another is accepted at its height",
+            )
+        bench.grow(host, 2)
+
+
+def _builds_again(host: Host, timeout_s: float) -> bool:
+    """Whether the VM builds a block, without a new transaction."""
+    deadline = time.monotonic() + timeout_s
+    while (rest_s := deadline - time.monotonic()) > 0:
+        if host.chain.next_event(min(rest_s, _NEXT_SECOND_S)) is Event.BUILD_BLOCK:
+            try:
+                host.chain.produce()
+                return True
+            except InvalidResponse:
+                raise
+            except CallFailed:
+                continue  # The event may be older than the accepted block, or the VM not ready yet.
+        host.chain.ask_again()
+    return False
 
 
 def _check_heights(host: Host, blocks: list[Block]) -> None:

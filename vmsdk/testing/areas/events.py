@@ -17,10 +17,10 @@ NOTIFIER = "snow/engine/common/notifier.go"
 # The first protocol whose nodes call WaitForEvent.
 WAITS = range(42, 1000)
 CANCELLATIONS = 1000
-# A VM without work is watched this long.
-QUIET_S = 0.3
+# A VM without work is watched this long, also on a busy machine.
+QUIET_S = 1.0
 # Some VMs end a call that waits in vain after a second.
-_IDLE_S = 1.2
+_IDLE_S = 2.0
 ENDLESS_BLOCKS = 20
 
 

@@ -26,8 +26,11 @@ from vmsdk.testing.wire import CALL_TIMEOUT_S, call, connects
 
 _RUNTIME = "vms/rpcchainvm/runtime/subprocess/runtime.go"
 _VM = "vms/rpcchainvm/vm.go"
-# How long to wait for what must not come.
-_QUIET_S = 0.3
+# How long to wait for a second announcement, which must not come.
+_QUIET_S = 1.0
+_HARMLESS_TIMEOUT_S = 1.0  # WaitForEvent takes all of it.
+# The machine may be busy at one of them.
+_STARTS = 2
 # A plugin gives its own call of the node 5 s.
 _LONELY_END_S = 10.0
 
@@ -35,24 +38,27 @@ _LONELY_END_S = 10.0
 @contract("handshake", severity=Severity.STOPS, source=_RUNTIME)
 def announces_in_time(bench: Bench) -> None:
     """A plugin that does not call the node within 5 s of its start is stopped."""
-    with bench.announced(handshake_timeout_s=6 * HANDSHAKE_TIMEOUT_S) as process:
-        taken_s = process.handshake_s or 0.0
-    if taken_s > HANDSHAKE_TIMEOUT_S:
-        raise Violation(
-            "the plugin announced itself too late",
-            sent="nothing: the process was started",
-            got=f"the handshake after {taken_s:.1f} s",
-            node='it stops the plugin after 5 s: "handshake failed: vm process not found"',
-            cure="make the handshake first, and load data in Initialize",
-        )
+    for _ in range(_STARTS):
+        with bench.announced(handshake_timeout_s=6 * HANDSHAKE_TIMEOUT_S) as process:
+            taken_s = process.handshake_s or 0.0
+        if taken_s <= HANDSHAKE_TIMEOUT_S:
+            return
+    raise Violation(
+        "the plugin announced itself too late",
+        sent=f"nothing: the process was started, {_STARTS} times",
+        got=f"the handshake after {taken_s:.1f} s",
+        node='it stops the plugin after 5 s: "handshake failed: vm process not found"',
+        cure="make the handshake first, and load data in Initialize",
+    )
 
 
 class _Watcher(RuntimeService):
-    """Tries the plugin's address during the announcement, and waits for a second announcement."""
+    """Tries the plugin's address during the announcement; waits *quiet_s* for a second one."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, quiet_s: float = 0.0) -> None:
         super().__init__(protocol(bench.protocol), bench.command[0])
         self.was_bound = False
+        self._quiet_s = quiet_s
         self._again = threading.Event()
 
     @property
@@ -70,7 +76,7 @@ class _Watcher(RuntimeService):
     def wait(self, timeout_s: float) -> bool:
         called = super().wait(timeout_s)
         if called:
-            self._again.wait(_QUIET_S)
+            self._again.wait(self._quiet_s)
         return called
 
 
@@ -93,7 +99,7 @@ def binds_before_announcing(bench: Bench) -> None:
 @contract("handshake", severity=Severity.BETTER_NOT, source=_RUNTIME)
 def announces_once(bench: Bench) -> None:
     """Only the first announcement counts; the node closes the service after it."""
-    watcher = _Watcher(bench)
+    watcher = _Watcher(bench, _QUIET_S)
     with bench.announced(runtime=watcher):
         pass
     if watcher.announcements > 1:
@@ -264,7 +270,7 @@ def serves_its_protocol(bench: Bench) -> None:
             if name in ("CreateHTTP2Handler", "NewHTTPHandler") and name != spoken.http2_method:
                 continue
             try:
-                call(host, name, _harmless(name, method.request), timeout_s=_QUIET_S)
+                call(host, name, _harmless(name, method.request), timeout_s=_HARMLESS_TIMEOUT_S)
             except CallFailed as error:
                 if error.code == grpc.StatusCode.UNIMPLEMENTED.name:
                     missing.append(name)

@@ -38,6 +38,8 @@ _LARGE_HEADER = 1_000_000  # Go's HTTP server takes a little more.
 _AT_ONCE = 16
 # How long a VM may be silent about an upgrade before the client goes away.
 _QUIET_S = 0.3
+# How long it may take to notice that clients went away.
+_NOTICE_S = 1.0
 # A response that a Go VM puts into the error of a call is in its trailers, twice.
 _OPTIONS: tuple[tuple[str, Any], ...] = (*CHANNEL_OPTIONS, ("grpc.max_metadata_size", 16 * _MIB))
 _DETAILS_KEY = "grpc-status-details-bin"
@@ -370,7 +372,7 @@ def streams_that_are_cut(bench: Bench) -> None:
             for client in clients:
                 client.close()
             handler.request("GET", what="a GET after WebSockets that were cut")
-        host.process.wait(_QUIET_S)  # The VM may notice a little later.
+        host.process.wait(_NOTICE_S)
         bench.alive(host)
 
 

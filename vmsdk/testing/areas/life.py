@@ -132,6 +132,7 @@ def builds_after_signals(bench: Bench) -> None:
         building = host.client.BuildBlock.start(pb.BuildBlockRequest(), PROMPT_S)
         for number in (signal.SIGTERM, signal.SIGINT):
             host.process.send_signal(number)
+        host.process.wait(_QUIET_S)  # The VM may notice a little later.
         building.exception()  # It may fail, but the next one may not.
         bench.submit(host)  # The VM may have forgotten what was in the block.
         block = bench.build_next(host, _REFUSES_S)
