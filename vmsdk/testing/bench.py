@@ -164,9 +164,12 @@ class Bench:
         self._pool.give(shared)
 
     @contextmanager
-    def alone(self) -> Iterator[Host]:
-        """A chain in normal operation on its own process, which is killed at the end."""
-        host = self.start()
+    def alone(self, **options: Any) -> Iterator[Host]:
+        """A chain in normal operation on its own process, which is killed at the end.
+
+        *options* are those of `start`.
+        """
+        host = self.start(**options)
         host.start()
         try:
             yield host

@@ -565,7 +565,7 @@ def peers_accept_each_others_blocks(bench: Bench) -> None:
     """A node accepts from their bytes the blocks that another built, also while bootstrapping."""
     *early, late = bench.first_blocks(3)
     bench.command = elsewhere(bench.command)
-    with bench.start(blocks=[block.raw for block in early]) as peer:
+    with bench.alone(blocks=[block.raw for block in early]) as peer:
         if peer.chain.last_accepted.id != early[-1].id:
             raise Violation(
                 "a bootstrapping node accepts other blocks than those that were built",
@@ -639,7 +639,7 @@ def forks_of_five_blocks_are_decided(bench: Bench) -> None:
                 host.chain.accept(block)
                 _check_reported(host, block, "an accepted block")
             _check_heights(host, winners)
-        with bench.start(**kept) as host:
+        with bench.alone(**kept) as host:
             if host.chain.last_accepted.id != winners[-1].id:
                 raise Violation(
                     "after a fork and a restart another block is the last accepted one",

@@ -178,7 +178,7 @@ def failed_write_stops_the_vm(bench: Bench) -> None:
                         node="its disk gets a state that no other node has",
                         cure="after a failed write, fail each later one without sending it",
                     )
-        with bench.start(**kept) as host:
+        with bench.alone(**kept) as host:
             _check_consistent(host, bench, first, block, "after a failed write and a restart")
 
 
@@ -232,7 +232,7 @@ def failed_read_is_not_missing(bench: Bench) -> None:
     with storage() as kept:
         with bench.start(**kept) as host:
             first, _ = bench.grow(host, 2)
-        with bench.start(**kept) as host:
+        with bench.alone(**kept) as host:
             host.services.database.around = fail
             requests = {
                 "GetBlock": pb.GetBlockRequest(id=first.id),
@@ -272,15 +272,13 @@ def accept_is_atomic(bench: Bench) -> None:
     """A kill at any write of BlockAccept leaves the block accepted, or not at all."""
     for number in range(1, MAX_KILLS + 1):
         with storage() as kept:
-            host = bench.start(**kept)
+            with bench.alone(**kept) as host:
 
-            def kill(count: int, host: Host = host, number: int = number) -> None:
-                if count == number:
-                    host.process.send_signal(_KILL)
-                    raise ServiceError("vmsdk check: killed before this write")
+                def kill(count: int, host: Host = host, number: int = number) -> None:
+                    if count == number:
+                        host.process.send_signal(_KILL)
+                        raise ServiceError("vmsdk check: killed before this write")
 
-            try:
-                host.start()
                 (first,) = bench.grow(host, 1)
                 block = _verified(bench, host)
                 writes = Writes(host, kill)
@@ -292,9 +290,7 @@ def accept_is_atomic(bench: Bench) -> None:
                 else:
                     if writes.count < number:
                         return
-            finally:
-                host.kill()
-            with bench.start(**kept) as host:
+            with bench.alone(**kept) as host:
                 _check_consistent(host, bench, first, block, f"after a kill at write {number} of its accept")
 
 

@@ -75,7 +75,7 @@ def genesis_survives_a_restart(bench: Bench) -> None:
     with storage() as kept:
         with bench.start(**kept) as host:
             blocks = [host.chain.last_accepted]
-        with bench.start(**kept) as host:
+        with bench.alone(**kept) as host:
             _check_tip(host, blocks, "after a restart")
 
 
@@ -88,7 +88,7 @@ def blocks_survive_a_restart(bench: Bench) -> None:
         with bench.start(**kept) as host:
             _check_tip(host, blocks, "after a restart")
             blocks += bench.grow(host, 1)
-        with bench.start(**kept) as host:
+        with bench.alone(**kept) as host:
             _check_tip(host, blocks, "after a second restart")
 
 
@@ -96,14 +96,10 @@ def blocks_survive_a_restart(bench: Bench) -> None:
 def blocks_survive_a_kill(bench: Bench) -> None:
     """A block that BlockAccept has returned for is there after a SIGKILL."""
     with storage() as kept:
-        host = bench.start(**kept)
-        try:
-            host.start()
+        with bench.alone(**kept) as host:
             blocks = [host.chain.last_accepted]
             blocks += bench.grow(host, 2)
-        finally:
-            host.kill()
-        with bench.start(**kept) as host:
+        with bench.alone(**kept) as host:
             _check_tip(host, blocks, "after a kill")
             blocks += bench.grow(host, 1)
             _check_tip(host, blocks, "after a kill")
@@ -132,16 +128,12 @@ def bootstrapped_blocks_survive_a_kill(bench: Bench) -> None:
 def undecided_blocks_are_forgotten(bench: Bench) -> None:
     """A verified block leaves no trace after a kill, so that it can be verified again."""
     with storage() as kept:
-        host = bench.start(**kept)
-        try:
-            host.start()
+        with bench.alone(**kept) as host:
             blocks = [host.chain.last_accepted, *bench.grow(host, 1)]
             undecided = bench.build(host)
             host.chain.verify(undecided)
             host.chain.prefer(undecided.id)
-        finally:
-            host.kill()
-        with bench.start(**kept) as host:
+        with bench.alone(**kept) as host:
             _check_tip(host, blocks, "after a kill with an undecided block")
             try:
                 host.chain.verify(host.chain.parse_block(undecided.raw))
@@ -160,15 +152,11 @@ def undecided_blocks_are_forgotten(bench: Bench) -> None:
 def rejected_blocks_are_forgotten(bench: Bench) -> None:
     """A rejected block leaves no trace: the accepted sibling is the last block after a kill."""
     with storage() as kept:
-        host = bench.start(**kept)
-        try:
-            host.start()
+        with bench.alone(**kept) as host:
             blocks = [host.chain.last_accepted]
             first, second = bench.siblings(host)
             host.chain.prefer(first.id)
             host.chain.prefer(second.id)
             host.chain.accept(first)
-        finally:
-            host.kill()
-        with bench.start(**kept) as host:
+        with bench.alone(**kept) as host:
             _check_tip(host, [*blocks, first], "after a sibling was rejected and the VM killed")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm import vm_pb2 as pb
@@ -22,6 +24,8 @@ QUIET_S = 1.0
 # Some VMs end a call that waits in vain after a second.
 _IDLE_S = 2.0
 ENDLESS_BLOCKS = 20
+# A VM may build a block each second, with or without transactions.
+_TICK_S = 0.8
 
 
 def _check_reported(host: Host, sent: str, cure: str) -> None:
@@ -93,6 +97,7 @@ def no_work_is_not_reported(bench: Bench) -> None:
 
 def _drain(host: Host) -> None:
     """Build blocks until no more work is reported. Raises `Violation` if that never ends."""
+    began_s = time.monotonic()
     for _ in range(ENDLESS_BLOCKS):
         if host.chain.next_event(QUIET_S) is not Event.BUILD_BLOCK:
             return
@@ -109,6 +114,8 @@ def _drain(host: Host) -> None:
                 node="it asks again at once, forever",
                 cure="report work only while BuildBlock would build a block",
             ) from None
+    if time.monotonic() - began_s > ENDLESS_BLOCKS * _TICK_S:
+        return  # Its work comes from a clock.
     raise Violation(
         "the VM's work never ends",
         sent=f"{ENDLESS_BLOCKS} times BuildBlock, without a transaction",

@@ -240,9 +240,9 @@ def _run_alone(bench: Bench, environment: dict[str, str]) -> None:
     )
 
 
-@contract("handshake", severity=Severity.STOPS, source="vms/registry/vm_getter.go")
+@contract("handshake", severity=Severity.BETTER_NOT, source="vms/registry/vm_getter.go")
 def version_before_initialize(bench: Bench) -> None:
-    """A node asks for the version first, without initialising the VM."""
+    """A node asks for the version first, without initialising the VM, and shows it to its users."""
     with bench.connected() as host:
         if not call(host, "Version", Empty()).version:
             raise Violation(
@@ -259,7 +259,7 @@ def serves_its_protocol(bench: Bench) -> None:
     """Every method of the announced protocol version exists."""
     spoken = protocol(bench.protocol)
     missing = []
-    with bench.start() as host:
+    with bench.alone() as host:
         for name, method in VM.methods.items():
             if name in ("Initialize", "Shutdown", "SetState"):
                 continue  # The host has just called them, or will.

@@ -237,7 +237,7 @@ def starts_again_after_sigkill(bench: Bench) -> None:
         last_accepted = host.chain.last_accepted.id
         host.kill()
         try:
-            with bench.start(database=database, chain_data_dir=data) as host:
+            with bench.alone(database=database, chain_data_dir=data) as host:
                 again = host.chain.last_accepted.id
         except HostError as error:
             raise Violation(
@@ -438,7 +438,7 @@ def chains_run_side_by_side(bench: Bench) -> None:
     """A node runs a process for each chain of a VM: ports and lock files must not collide."""
     with bench.alone() as first:
         try:
-            with bench.start(chain_id=ID.of(b"vmsdk check: a second chain")) as second:
+            with bench.alone(chain_id=ID.of(b"vmsdk check: a second chain")) as second:
                 bench.alive(second)
         except HostError as error:
             raise Violation(
