@@ -376,7 +376,7 @@ def wrong_heights_and_parents_are_invalid(bench: Bench) -> None:
 def _changed(host: Host, block: Block) -> Iterator[tuple[bytes, pb.ParseBlockResponse]]:
     """Yield what parses of the copies of *block* in which one byte of the header is another one."""
     for place, byte in enumerate(block.raw[:_HEADER_BYTES]):
-        # Without its lowest bit that is set, it is less on every day.
+        # Clearing the lowest set bit makes a time earlier, whatever the date is.
         for other in {byte ^ 1, byte & (byte - 1)} - {byte}:
             data = block.raw[:place] + bytes([other]) + block.raw[place + 1 :]
             parsed = attempt(host, "ParseBlock", pb.ParseBlockRequest(bytes=data))
@@ -660,7 +660,7 @@ def blocks_may_stay_undecided(bench: Bench) -> None:
             winner, _ = bench.siblings(host)
             host.chain.prefer(winner.id)
             host.chain.accept(winner, rejects=rejects)
-            # Whether a VM builds a transaction again is its own affair, but both cases are equal.
+            # The first round shows whether the VM builds what was rejected again.
             if _builds_again(host, _AGAIN_S if rejects else EVENT_TIMEOUT_S):
                 continue
             if rejects:

@@ -24,7 +24,7 @@ QUIET_S = 1.0
 # Some VMs end a call that waits in vain after a second.
 _IDLE_S = 2.0
 ENDLESS_BLOCKS = 20
-# A VM may build a block each second, with or without transactions.
+# A VM may build a block each second, even without transactions.
 _TICK_S = 0.8
 
 
@@ -115,7 +115,7 @@ def _drain(host: Host) -> None:
                 cure="report work only while BuildBlock would build a block",
             ) from None
     if time.monotonic() - began_s > ENDLESS_BLOCKS * _TICK_S:
-        return  # Its work comes from a clock.
+        return  # It builds on a timer.
     raise Violation(
         "the VM's work never ends",
         sent=f"{ENDLESS_BLOCKS} times BuildBlock, without a transaction",

@@ -29,7 +29,7 @@ _VM = "vms/rpcchainvm/vm.go"
 # How long to wait for a second announcement, which must not come.
 _QUIET_S = 1.0
 _HARMLESS_TIMEOUT_S = 1.0  # WaitForEvent takes all of it.
-# The machine may be busy at one of them.
+# The machine may be busy during one of them.
 _STARTS = 2
 # A plugin gives its own call of the node 5 s.
 _LONELY_END_S = 10.0
@@ -137,8 +137,8 @@ def announces_a_loopback_address(bench: Bench) -> None:
 @contract("handshake", severity=Severity.MISBEHAVES, source=_VM)
 def listens_on_loopback_only(bench: Bench) -> None:
     """Calls are not authenticated, so other machines must not reach the plugin."""
-    with bench.announced() as process:
-        port = (process.address or "").rpartition(":")[2]
+    with bench.chain() as host:
+        port = host.client.address.rpartition(":")[2]
         if not port.isdecimal():
             raise Skipped("the plugin listens on a Unix socket")
         # Linux has all of 127.0.0.0/8: a server bound to 127.0.0.1 refuses 127.0.0.2.
@@ -293,7 +293,7 @@ def _harmless(name: str, request: type[Message]) -> Message:
 @contract("handshake", severity=Severity.BETTER_NOT, source="vms/rpcchainvm/vm.go")
 def serves_the_health_service(bench: Bench) -> None:
     """External tools look at a plugin with the standard gRPC health service."""
-    with bench.connected() as host:
+    with bench.chain() as host:
         try:
             status = host.client.check_health(CALL_TIMEOUT_S)
         except grpc.RpcError as error:
