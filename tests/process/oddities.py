@@ -33,7 +33,12 @@ ODDITIES = {
     ),
     "duplicated stdout": "import os, sys\nos.write(os.dup(sys.stdout.fileno()), b'x\\n')",
     "no stdout": "import sys\nprint('the module is done', flush=True)\nsys.stdout = None",
-    "event loop policy": "import asyncio\nasyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())",
+    "event loop policy": (  # as of uvloop, whose loops are no selector loops
+        "import asyncio\n"
+        "class Policy(asyncio.DefaultEventLoopPolicy):\n"
+        "    def new_event_loop(self): raise SystemError\n"
+        "asyncio.set_event_loop_policy(Policy())"
+    ),
     "warnings": "import warnings\nwarnings.simplefilter('always')\nwarnings.warn('odd')",
     "sys.path": "import sys\nsys.path.insert(0, '/nowhere')\nsys.path.append('')",
     "thread": "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()",
@@ -47,7 +52,11 @@ ODDITIES = {
     "command": "import subprocess, sys\nsubprocess.run([sys.executable, '-c', ''], check=True)",
     "chdir": "import os, tempfile\nos.chdir(tempfile.mkdtemp())\nos.rmdir(os.getcwd())",
     "locale": "import locale\nlocale.setlocale(locale.LC_ALL, '')",
-    "atexit": "import atexit\natexit.register(print, 'bye')",
+    "atexit": "import atexit, os\natexit.register(print, 'bye')\natexit.register(os._exit, 0)",
+    "profiler": (
+        "import signal\nsignal.signal(signal.SIGPROF, lambda *_: None)\n"
+        "signal.setitimer(signal.ITIMER_PROF, 0.01, 0.01)"
+    ),
     "faulthandler": "import faulthandler\nfaulthandler.enable()",
     "logging": "import logging\nlogging.basicConfig(level=logging.DEBUG, force=True)",
     "logging to stdout": "import logging, sys\nlogging.basicConfig(stream=sys.stdout, force=True)",
@@ -71,7 +80,7 @@ ODDITIES = {
     "command that stays": (
         "import subprocess\nsubprocess.Popen(['/bin/sleep', '20'], stdout=subprocess.DEVNULL)"
     ),
-    "empty sys.path": "import sys\nsys.path.clear()",
+    "empty sys.path": "import sys\nsys.path.clear()\nsys.path = tuple(sys.path)",
     "warnings as errors": "import warnings\nwarnings.simplefilter('error')",
     "no environment": "import os\nos.environ.clear()",
     "pool of processes": (

@@ -52,6 +52,21 @@ ASYNC_LIFESPAN = """
         await receive()
         await asyncio.Event().wait()
 """
+WSGI_APP = """
+    def create_handlers(self):
+        return {"/app": self.view}
+
+    def view(self, environ, start_response):
+        self.wait_here()
+"""
+ASYNC_APP = """
+    def create_handlers(self):
+        return {"/app": self.endpoint}
+
+    async def endpoint(self, scope, receive, send):
+        if scope["type"] == "http":
+            self.wait_here()
+"""
 INITIALIZE = """
     def initialize(self, *given):
         self.{how}()
@@ -156,6 +171,24 @@ def test_a_lifespan_that_awaits(tmp_path: Path) -> None:
     with Dev(stuck(tmp_path, ASYNC_LIFESPAN), folder=tmp_path, environment=PATIENCE) as dev:
         dev.line(r"the lifespan of the app at .* has been running for \d+ s at .*vm\.py:\d+ in starting")
         press_twice(dev)
+
+
+@pytest.mark.parametrize(
+    ("app", "named"),
+    [
+        (WSGI_APP, "the app at prefix '/app'"),
+        (ASYNC_APP, "a coroutine that blocks the event loop of all HTTP apps"),
+    ],
+)
+def test_an_app(tmp_path: Path, app: str, named: str) -> None:
+    with Dev(stuck(tmp_path, app), folder=tmp_path, environment=PATIENCE) as dev:
+        url = dev.url()
+        client = threading.Thread(target=lambda: _ignoring_the_end(url, b""), daemon=True)
+        client.start()
+        dev.line(rf"WARN .*: {named} has been running for \d+ s at .*vm\.py:\d+ in wait_here")
+        dev.interrupt()
+        assert dev.wait() == 0
+        client.join()
 
 
 @pytest.mark.parametrize("how", WAYS)

@@ -14,6 +14,7 @@ from vmsdk._pb.io.prometheus.client import metrics_pb2 as pb
 from vmsdk.errors import VMError
 from vmsdk.metrics import Collector, MetricFamily, Metrics, MetricSample
 from vmsdk.rpc.errors import FaultLog, details
+from vmsdk.rpc.watchdog import described
 
 # As in a Go VM. The node puts `avalanche_<vm id>_` (or `metal_…`) in front.
 AUTHOR_PREFIX = "vm_"
@@ -106,7 +107,8 @@ class MetricsPage(Metrics):
                 ended.set()
 
         try:
-            threading.Thread(target=collect, name="vmsdk-metrics", daemon=True).start()
+            thread = threading.Thread(target=collect, name="vmsdk-metrics", daemon=True)
+            thread.start()
         except (RuntimeError, MemoryError) as error:
             self._log.warning("this scrape has no metrics of the VM: %s", error)
             return {}
@@ -114,8 +116,10 @@ class MetricsPage(Metrics):
         if ended.wait(COLLECT_S):
             return families
         self._log.warning(
-            "a metrics collector takes longer than %g s: scrapes leave the VM's metrics out until it returns",
+            "a metrics collector takes longer than %g s, in %s: scrapes leave the VM's metrics out until it "
+            "returns",
             COLLECT_S,
+            described(thread.ident or 0),
         )
         return {}
 

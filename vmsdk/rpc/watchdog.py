@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 3.0
 """A call that takes longer is reported."""
+MAX_PATIENCE_S = 1_000_000
 REMINDER = 10
 """It is reported again after this many times as long."""
 PATIENCE_VARIABLE = "GRPC_VMSDK_SLOW_CALL_S"
@@ -39,7 +40,7 @@ _PYTHON = os.path.dirname(os.__file__) + os.sep
 
 
 class Watched:
-    """A context manager around a piece of work that the watchdog observes."""
+    """A context manager around a piece of work that the watchdog observes. It can be reused."""
 
     __slots__ = ("_calls", "_clock", "began_s", "name", "needs_lock", "once", "reports", "thread")
 
@@ -51,9 +52,9 @@ class Watched:
         self.name = name
         self.needs_lock = needs_lock
         self.once = once
-        self.reports = 0
 
     def __enter__(self) -> None:
+        self.reports = 0
         self.thread = threading.get_ident()
         self.began_s = self._clock()
         self._calls[self] = None
@@ -75,7 +76,7 @@ class Watchdog:
         """The chain's lock, once there is a chain."""
         self._clock = clock
         self._calls: dict[Watched, None] = {}
-        self._reported: set[str] = set()
+        self._reported: set[tuple[str, str]] = set()
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -90,7 +91,7 @@ class Watchdog:
     def watch(self, name: str, *, needs_lock: bool = False, once: bool = False) -> Watched:
         """Enter the result around work called *name*. *needs_lock*: it takes the chain's lock.
 
-        With *once*, only the first work of this name that takes long is reported: clients cause it.
+        With *once*, each function of the author's is reported only once: clients call it.
         """
         return Watched(self._calls, name, self._clock, needs_lock, once)
 
@@ -102,19 +103,23 @@ class Watchdog:
             due_s = (self.patience_s, self.patience_s * REMINDER, float("inf"))[call.reports]
             if ran_s >= due_s:
                 call.reports += 1
-                if not call.once or call.name not in self._reported:
-                    self._reported.add(call.name)
-                    self._report(call, ran_s)
+                self._report(call, ran_s)
 
     def _report(self, call: Watched, ran_s: float) -> None:
         holder = lock_holder(self.lock) if call.needs_lock else None
         if holder is None or holder == call.thread:
             stacks = _stacks(call.thread, call.name)
-            _warn(stacks, "%s has been running for %.0f s%s", call.name, ran_s, _places(stacks))
+            functions = set(map(_function, stacks))
+            if not call.once or functions - self._reported:
+                self._reported |= functions
+                _warn(stacks, "%s has been running for %.0f s%s", call.name, ran_s, _places(stacks))
         elif all(other.thread != holder or other.once for other in list(self._calls)):
             # A holder that is watched is reported itself, unless it was reported before.
-            text = "%s has been waiting for ctx.lock for %.0f s, held by %s"
-            _warn(_stacks(holder), text, call.name, ran_s, described(holder))
+            stacks, hint = _stacks(holder), ""
+            if not any(map(_authorship, (line for stack in stacks for line in stack))):
+                hint = ", which runs none of the VM's code: was it acquired without `with ctx.lock:`?"
+            text = "%s has been waiting for ctx.lock for %.0f s, held by %s%s"
+            _warn(stacks, text, call.name, ran_s, described(holder), hint)
 
     def _run(self) -> None:
         while True:
@@ -145,10 +150,16 @@ def described(thread: int) -> str:
 def _patience_s() -> float:
     text = os.environ.get(PATIENCE_VARIABLE) or str(PATIENCE_S)
     try:
-        return float(text)
+        patience_s = float(text)
     except ValueError:
-        _log.warning("%s=%s is not a number of seconds: using %g", PATIENCE_VARIABLE, text, PATIENCE_S)
-        return PATIENCE_S
+        patience_s = -1
+    if 0 <= patience_s <= MAX_PATIENCE_S:
+        return patience_s
+    _log.warning(
+        "%s=%s is not a number of seconds up to %d: using %g",
+        *(PATIENCE_VARIABLE, text, MAX_PATIENCE_S, PATIENCE_S),
+    )
+    return PATIENCE_S
 
 
 def _warn(stacks: list[_Stack], text: str, *values: object) -> None:
@@ -173,6 +184,12 @@ def _places(stacks: list[_Stack]) -> str:
     )
 
 
+def _function(stack: _Stack) -> tuple[str, str]:
+    """The file and name of the outermost function that looks most like the author's."""
+    code = max(stack, key=_authorship)[0].f_code if stack else None
+    return (code.co_filename, code.co_name) if code is not None else ("", "")
+
+
 def _authorship(line: _Line) -> int:
     """2 for the author's own code, 1 for an installed package, 0 for vmsdk and Python."""
     file = line[0].f_code.co_filename
@@ -186,7 +203,7 @@ def _authorship(line: _Line) -> int:
 def _stacks(thread: int, task: str = "") -> list[_Stack]:
     """The stack of *thread*; if none of it is the author's, that of its work on an event loop.
 
-    That is the task called *task*, or any task if *thread* runs the loop.
+    That is the task called *task*, or without a name any task if *thread* runs the loop.
     """
     frames = sys._current_frames()
     own, _ = _running(frames.get(thread))
@@ -195,7 +212,7 @@ def _stacks(thread: int, task: str = "") -> list[_Stack]:
     found = []
     for ident, frame in frames.items():
         running, loop = _running(frame)
-        tasks = [each for each in _tasks(loop) if ident == thread or each.get_name() == task]
+        tasks = [each for each in _tasks(loop) if (each.get_name() == task if task else ident == thread)]
         # A task that blocks the loop is not suspended anywhere.
         if tasks and any(map(_authorship, running)):
             return [running]

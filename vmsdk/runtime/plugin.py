@@ -90,7 +90,7 @@ def run(load: Callable[[], ChainVM], options: Options) -> None:
             if os.getpid() != pid:
                 os._exit(0)  # a child that the import has forked: only the parent is a plugin
             # Python modules are still to be imported, even if the author's code removed their path.
-            sys.path += [each for each in path if each not in sys.path]
+            sys.path = [*sys.path, *(each for each in path if each not in sys.path)]
             logs.reopen_descriptors()
             logs.enable_loggers()
 
@@ -98,8 +98,11 @@ def run(load: Callable[[], ChainVM], options: Options) -> None:
         logs.open_streams(options.log_level, options.log_format)
         if not _printed_version(load_here, options):
             _serve(load_here, options)
-        elif any(not each.daemon for each in threading.enumerate() if each is not threading.main_thread()):
-            os._exit(0)  # the author's code has started a thread that would never end
+        else:
+            # Threads, timers and exit handlers of the author's code must not change the outcome.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
     finally:
         _is_started = False
 
@@ -274,6 +277,8 @@ def _connect(
 
 def _end(server: VMServer, ending: Ending, addresses: Addresses) -> None:
     session = server.session
+    for kind in (signal.ITIMER_PROF, signal.ITIMER_VIRTUAL):
+        signal.setitimer(kind, 0)  # the author's code may use it, and Python drops its handlers at exit
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, ALARM_S)
     for delay_s, action in ((CUT_OFF_S, session.cut_off), (LAST_RESORT_S, lambda: _leave(addresses, 0))):

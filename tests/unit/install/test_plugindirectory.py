@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from vmsdk.cli import main
 from vmsdk.ids import vm_id
 from vmsdk.install.launcher import InstallError, Launcher
 from vmsdk.install.plugindirectory import PluginDirectory
@@ -138,6 +139,18 @@ def test_a_huge_file_and_one_that_can_not_be_read_are_not_ours(tmp_path: Path) -
         ("pipe", None),
         (str(VM), None),
     ]
+
+
+def test_a_directory_that_can_not_be_listed_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(path: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied", str(path))  # as for a user who is not root
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    for arguments in (["--list"], ["--uninstall", "--name", "test"]):
+        assert main(["install", *arguments, "--plugin-dir", str(tmp_path)]) == 1
+        assert capsys.readouterr().err == f"vmsdk install: {tmp_path} can't be listed: Permission denied\n"
 
 
 def test_a_launcher_is_read_back_as_it_was_written(tmp_path: Path) -> None:

@@ -139,6 +139,22 @@ def test_a_call_that_waits_for_a_watched_one_is_not_reported_beside_it(
     assert report.getMessage().startswith("BuildBlock has been running for 3 s")
 
 
+def test_a_lock_that_was_never_released_is_reported_with_the_cure(
+    watchdog: Watchdog, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    lock: Any = watchdog.lock
+    thread = threading.Thread(target=lock.acquire)
+    thread.start()
+    thread.join(WAIT_S)
+    with watchdog.watch("ParseBlock", needs_lock=True):
+        clock.now_s += PATIENCE_S
+        watchdog.check()
+    (report,) = reports(caplog)
+    assert report.getMessage().endswith(
+        "which runs none of the VM's code: was it acquired without `with ctx.lock:`?"
+    )
+
+
 @contextmanager
 def running_loop(author: Author, name: str, work: Coroutine[Any, Any, None]) -> Iterator[None]:
     """Run *work* as a task of an event loop in a thread, as HTTP apps run."""
@@ -229,10 +245,13 @@ def test_the_thread_reports_by_itself(author: Author, caplog: pytest.LogCaptureF
         logging.getLogger("vmsdk.watchdog").removeHandler(handler)
 
 
-@pytest.mark.parametrize(("text", "patience_s"), [("", 3.0), ("0.5", 0.5), ("0", 0.0), ("soon", 3.0)])
+@pytest.mark.parametrize(
+    ("text", "patience_s"),
+    [("", 3.0), ("0.5", 0.5), ("0", 0.0), ("soon", 3.0), ("inf", 3.0), ("nan", 3.0), ("-1", 3.0)],
+)
 def test_the_environment_sets_the_patience(
     text: str, patience_s: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(PATIENCE_VARIABLE, text)
     assert Watchdog().patience_s == patience_s
-    assert bool(reports(caplog)) is (text == "soon")
+    assert bool(reports(caplog)) is (text in ("soon", "inf", "nan", "-1"))

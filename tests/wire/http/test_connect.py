@@ -5,6 +5,7 @@ node's HTTP front.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -253,6 +254,20 @@ def test_a_client_that_leaves_a_stream_ends_the_method_that_waits_for_it(serve: 
 def test_compressed_requests_are_understood(serve: Serve, echo: Echo, compression: Any) -> None:
     with Client(serve, EchoApplication(echo)) as client:
         assert client.call("unary_unary", b"ab" * 10_000, compression=compression) == b"ba" * 10_000
+
+
+@pytest.mark.parametrize("lost", [1, 8, 20])
+def test_a_compressed_message_that_is_cut_short_is_refused(serve: Serve, echo: Echo, lost: int) -> None:
+    served = serve({}, header_routed=EchoApplication(echo))
+    whole = gzip.compress(message(b"ab" * 10_000).SerializeToString())
+    headers = {
+        "avalanche-api-route": str(CHAIN),
+        "content-type": "application/proto",
+        "content-encoding": "gzip",
+    }
+    url = f"{served.origin}/echo.Echo/unary_unary"
+    assert httpx.post(url, headers=headers, content=whole).status_code == 200
+    assert httpx.post(url, headers=headers, content=whole[:-lost]).status_code == 400
 
 
 def test_a_message_over_the_limit_is_refused_also_when_it_only_expands_to_it(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -83,6 +84,7 @@ def test_hanging_collectors_stop_nothing_else_and_leave_vmsdks_own_metrics(
     hanging.wait()
     assert not hanging.begun.acquire(blocking=False)
     assert caplog.text.count("a metrics collector takes longer than") == 1
+    assert re.search(r"in thread vmsdk-metrics at \S+test_starvation\.py:\d+ in __call__:", caplog.text)
     served.client.Shutdown(Empty())
 
 

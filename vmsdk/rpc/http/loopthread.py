@@ -8,12 +8,10 @@ import logging
 import selectors
 import threading
 from collections.abc import Coroutine
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 ResultT = TypeVar("ResultT")
-
-_NOTHING = nullcontext()
 
 
 class LoopBlocked(Exception):
@@ -29,7 +27,7 @@ class LoopBlocked(Exception):
 class _Selector(selectors.DefaultSelector):
     """Where a loop waits for its next callbacks, which it runs between two calls of `select`."""
 
-    def __init__(self, around: AbstractContextManager[object]) -> None:
+    def __init__(self, around: tuple[AbstractContextManager[object], ...]) -> None:
         super().__init__()
         self._around = around
         self._is_inside = False
@@ -37,7 +35,8 @@ class _Selector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self._leave()
         ready = super().select(timeout)
-        self._around.__enter__()
+        for each in self._around:
+            each.__enter__()
         self._is_inside = True
         return ready
 
@@ -48,15 +47,14 @@ class _Selector(selectors.DefaultSelector):
     def _leave(self) -> None:
         if self._is_inside:
             self._is_inside = False
-            self._around.__exit__(None, None, None)
+            for each in reversed(self._around):
+                each.__exit__(None, None, None)
 
 
 class LoopThread:
     """Runs an event loop in a daemon thread, from construction to `finish`."""
 
-    def __init__(
-        self, name: str, log: logging.Logger, around: AbstractContextManager[object] = _NOTHING
-    ) -> None:
+    def __init__(self, name: str, log: logging.Logger, *around: AbstractContextManager[object]) -> None:
         """The loop enters *around* for each run of the callbacks that are ready."""
         self.loop = asyncio.SelectorEventLoop(_Selector(around))
         self._log = log

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
@@ -27,6 +27,8 @@ HELD_AFTER_S = 0.005
 """A thread that has been busy with one job for this long is not free: the next job gets another."""
 JOIN_TIMEOUT_S = 1.0
 
+_UNWATCHED: AbstractContextManager[object] = nullcontext()
+
 
 class Pool:
     """Two daemon threads and a queue. A thread whose job takes long is replaced until the job ends.
@@ -41,7 +43,8 @@ class Pool:
     ) -> None:
         self._priority = priority
         self._clock = clock
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[Callable[[], None], AbstractContextManager[object]] | None]
+        self._jobs = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: tuple[_Thread, ...] = ()
         self._starved = threading.Event()
@@ -51,15 +54,21 @@ class Pool:
         self._watcher = threading.Thread(target=self._watch, name="vmsdk-http-pool", daemon=True)
         self._watcher.start()
 
-    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def run(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        watched: AbstractContextManager[object] = _UNWATCHED,
+    ) -> Any:
         """Call *function* in a thread; on the loop only. Raises `Closed`.
 
-        Cancelling it does not stop a function that already runs.
+        Cancelling it does not stop a function that already runs. *watched* is entered while it
+        runs, except while it is `waiting`.
         """
         if self._closed.is_set():
             raise Closed("the HTTP servers are closed")
         future: Future[Any] = Future()
-        self._jobs.put(partial(_run, future, partial(copy_context().run, function, *arguments)))
+        self._jobs.put((partial(_run, future, partial(copy_context().run, function, *arguments)), watched))
         self._watch_if_starved()
         return await asyncio.wrap_future(future)
 
@@ -75,9 +84,11 @@ class Pool:
                 raise Full("slow clients", MAX_WAITING)
             thread.waits = True
         self._watch_if_starved()
+        thread.watched.__exit__(None, None, None)
         try:
             yield
         finally:
+            thread.watched.__enter__()
             thread.waits = False
 
     def close(self) -> None:
@@ -96,12 +107,13 @@ class Pool:
 
     def work(self, thread: _Thread) -> None:
         """Do jobs, in *thread*."""
-        while (job := self._jobs.get()) is not None:
+        while (taken := self._jobs.get()) is not None:
+            job, thread.watched = taken
             thread.began_s = self._clock()
             self._watch_if_starved()
-            with self._priority.http:
+            with self._priority.http, thread.watched:
                 job()
-            del job  # Or what it holds would live until the next one.
+            del taken, job  # Or what it holds would live until the next one.
             thread.began_s = None
             if self._retire(thread):
                 return
@@ -146,6 +158,7 @@ class _Thread(threading.Thread):
         super().__init__(target=pool.work, args=(self,), name="vmsdk-http-worker", daemon=True)
         self.began_s: float | None = None  # None while it has no job.
         self.waits = False  # For a client.
+        self.watched = _UNWATCHED
 
 
 def _run(future: Future[Any], function: Callable[[], Any]) -> None:

@@ -86,7 +86,10 @@ class HTTPServers:
             if self._closed:
                 raise Closed("the HTTP servers are closed")
             if self._loop is None or self._front is None:
-                self._loop = LoopThread("vmsdk-http", self._log, self._priority.http)
+                watched = self._watchdog.watch(
+                    "a coroutine that blocks the event loop of all HTTP apps", once=True
+                )
+                self._loop = LoopThread("vmsdk-http", self._log, self._priority.http, watched)
                 shared = Shared(
                     Pool(self._priority),
                     Capacity(),

@@ -115,7 +115,7 @@ class HTTPService:
         if isinstance(site.app, JSONRPC):
             try:
                 with shared.capacity.requests.take():
-                    return await respond(site.app, request, shared.pool.run, site)
+                    return await respond(site.app, request, site.run_in_thread, site)
             except Full as error:
                 return _text(503, str(error))
         scope = site.scope(

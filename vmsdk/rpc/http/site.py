@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -75,11 +76,16 @@ class Site:
             "query_string": target.query_string,
             "root_path": root,
             "state": self.lifespan.state.copy(),
-            RUN_IN_THREAD: self.shared.pool.run,
+            RUN_IN_THREAD: self.run_in_thread,
             WAITING: self.shared.pool.waiting,
             REPORT: self.report,
             **rest,
         }
+
+    async def run_in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call the app's blocking code in the pool. Raises `Closed`."""
+        watched = self.shared.watchdog.watch(f"the app at {self._place}", once=True)
+        return await self.shared.pool.run(function, *arguments, watched=watched)
 
     # Requests -------------------------------------------------------------------------------------
 
