@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -100,6 +101,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"Built {built.application} as {built.path} ({built.size_bytes / 1e6:.1f} MB)")
     print(f"SHA-256: {built.sha256}")
     print(f"It contains {', '.join(built.code) or built.launcher.target}; {', '.join(built.packages)}.")
+    for folder, module in built.left_out:
+        include = shlex.quote(str(folder))
+        print(f"It does not contain {folder}, which {module.name} names. To add it: --include {include}")
     print(f"It speaks {spoken(launcher.protocol, ask=launcher.ask_parent)}, and needs {built.needs}.")
     if not args.python and not has_python():
         print(f"Warning: this machine has no {PYTHON} there. It was tried with {sys.executable}.")

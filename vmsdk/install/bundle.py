@@ -172,6 +172,8 @@ class Bundle:
     """Of the file, in hexadecimal digits."""
     code: list[str]
     """The files of the VM's code, relative to its folder."""
+    left_out: list[tuple[Path, Path]]
+    """Folders that a module names next to itself and that aren't in, with the module."""
     packages: list[str]
     """The packages, as in `grpcio 1.85.3`."""
     needs: str
@@ -269,6 +271,7 @@ def bundle(
         len(data),
         hashlib.sha256(data).hexdigest(),
         contents.code,
+        contents.left_out,
         sorted(f"{each.name} {each.version}" for each in contents.distributions.values()),
         f"{_system()} with " + (_libc() if python else f"{interpreter.NAME} in {', '.join(PYTHON_FOLDERS)}"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -12,8 +13,11 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from importlib import metadata
+from importlib.machinery import PathFinder
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from vmsdk.errors import MissingExtra
 from vmsdk.install.launcher import InstallError
@@ -29,7 +33,14 @@ PACKAGES = "site-packages"
 # The extras that work inside a VM. They are put in if they are installed.
 _EXTRAS = ("keys", "metrics", "otel", "warp", "websocket")
 # They hold the places and times of an installation.
-_RECORDS = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json")
+_RECORDS = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json")
+# Functions of importlib, importlib.resources and pkgutil whose first argument is a module's name.
+_OF_MODULES = (
+    *("__import__", "import_module", "find_spec", "files", "get_data", "open_binary", "open_text"),
+    *("read_binary", "read_text"),
+)
+# Functions of importlib.metadata whose argument is a package's name.
+_OF_PACKAGES = ("distribution", "metadata", "requires", "version")
 _COMMENT = re.compile(r"(^|\s)(#| --).*")
 
 
@@ -39,7 +50,7 @@ class Contents:
     These are what the VM's code imports and its pyproject.toml lists, *requirements*, and
     *include*: files or folders below the VM's folder.
 
-    Raises `InstallError` if something isn't installed or isn't there.
+    Raises `InstallError` if something isn't installed, isn't there or can't be read.
     """
 
     def __init__(self, source: SourceTarget, requirements: Iterable[str], include: Iterable[Path]) -> None:
@@ -48,19 +59,45 @@ class Contents:
         self.distributions: dict[str, metadata.Distribution] = {}
         """The installed packages, by name."""
         self._source = source
-        self._providers = metadata.packages_distributions()
+        self._providers = _providers()
         self._seen: set[str | tuple[str, frozenset[str]]] = set()
-        self._require_vmsdk()
-        for text in (*requirements, *_project_requirements(source)):
-            self._require(_requirement(text), source.text)
-        self._add_module(source.module.partition(".")[0])
-        for path in include:
-            self._include(path)
+        self._named: dict[Path, Path] = {}  # folders, and the module that names each
+        importlib.invalidate_caches()
+        try:
+            self._add(requirements, include)
+        except OSError as error:
+            raise InstallError(f"{error.filename} can't be read: {error.strerror or error}") from None
 
     @property
     def code(self) -> list[str]:
         """The files of the VM's code, relative to its folder."""
         return sorted(name.partition("/")[2] for name in self.files if name.startswith(f"{CODE}/"))
+
+    @property
+    def left_out(self) -> list[tuple[Path, Path]]:
+        """Folders that a module names next to itself and that aren't in, with the module."""
+        within = {folder for file in self.files.values() for folder in file.parents}
+        return sorted(each for each in self._named.items() if each[0] not in within)
+
+    def _add(self, requirements: Iterable[str], include: Iterable[Path]) -> None:
+        source = self._source
+        self._require_vmsdk()
+        project, listed = _project(source)
+        for text in (*requirements, *listed):
+            if _applies(requirement := _requirement(text), (), base=True):
+                self._require(requirement, source.text)
+        if source.file is not None and source.file.parent == source.root:
+            self._seen.add(source.module)
+            self._add_source(source.file, CODE)
+        else:
+            self._add_module(source.module.partition(".")[0])
+        if project is not None and _is_recorded(_distribution(project)):
+            # Its code is in. It may look for its own version, and its metadata lists what it needs.
+            self._require(_requirement(project), source.text, with_files=False)
+        for path in include:
+            self._include(path)
+        for distribution in self.distributions.values():
+            self._check_editable(distribution)
 
     # Code ----------------------------------------------------------------------------------------
 
@@ -69,14 +106,19 @@ class Contents:
         if name in self._seen or name in sys.stdlib_module_names:
             return
         self._seen.add(name)
-        root = self._source.root
-        if root is not None and (place := _module_in(root, name)) is not None:
-            self._add_source(place, CODE)
-        elif name in self._providers:
-            for distribution in self._providers[name]:
-                self._require(_requirement(distribution), self._source.text)
-        elif (place := _installed_source(name)) is not None:
-            self._add_source(place, PACKAGES)
+        providers = self._providers.get(name, {})
+        places = _places(name, self._source.root)
+        for place in places:
+            if place.parent == self._source.root:
+                self._add_source(place, CODE)
+            elif place.parent not in providers.values():
+                self._add_source(place, PACKAGES)
+                for distribution in metadata.distributions():
+                    if place.is_relative_to(_editable_folder(distribution) or os.devnull):
+                        self._require(_requirement(distribution.name), self._source.text)
+        for provider, folder in providers.items():
+            if not places or any(place.parent == folder for place in places):
+                self._require(_requirement(provider), self._source.text)
 
     def _add_source(self, place: Path, folder: str) -> None:
         """Add a module's file or a package's folder, as they are in a source tree."""
@@ -90,9 +132,15 @@ class Contents:
                 tree = _parse(file)
                 for name in _imports(tree):
                     self._add_module(name)
+                for name in _arguments(tree, _OF_PACKAGES):
+                    if (found := _distribution(name)) is not None:
+                        self._require(_requirement(found.name), self._source.text)
                 if place.is_file() and folder == CODE:
                     for path in _data(tree, file):
-                        self._include(path)
+                        if path.is_dir():
+                            self._named[path] = file
+                        else:
+                            self._include(path)
 
     def _include(self, path: Path) -> None:
         root = self._source.root
@@ -116,55 +164,51 @@ class Contents:
             if all(map(_is_installed, needed)):
                 self._require(_requirement(f"vmsdk[{extra}]"), "a VM")
 
-    def _require(self, requirement: Requirement, by: str) -> None:
+    def _require(self, requirement: Requirement, by: str, *, with_files: bool = True) -> None:
         """Add the installed package *requirement*, which *by* needs, and all that it needs."""
-        key = (requirement.name.lower().replace("_", "-"), frozenset(requirement.extras))
+        key = (_canonical(requirement.name), frozenset(requirement.extras))
         if key in self._seen:
             return
         self._seen.add(key)
         cure = f"pip install {shlex.quote(str(requirement))}"
-        try:
-            found = metadata.distribution(requirement.name)
-        except metadata.PackageNotFoundError:
-            raise InstallError(f"{by} needs {requirement}, which is not installed here: {cure}") from None
+        found = _distribution(requirement.name)
+        if found is None:
+            raise InstallError(f"{by} needs {requirement}, which is not installed here: {cure}")
         if not requirement.specifier.contains(found.version, prereleases=True):
             raise InstallError(f"{by} needs {requirement}, but {found.version} is installed here: {cure}")
-        self._add_distribution(found)
+        self._add_distribution(found, with_files=with_files)
         for text in found.requires or []:
             if _applies(needed := _requirement(text), tuple(requirement.extras), base=True):
                 self._require(needed, found.name)
 
-    def _add_distribution(self, distribution: metadata.Distribution) -> None:
+    def _add_distribution(self, distribution: metadata.Distribution, *, with_files: bool) -> None:
         if distribution.name in self.distributions:
             return
         self.distributions[distribution.name] = distribution
-        if distribution.files is None:
+        if not _is_recorded(distribution):
             raise InstallError(
                 f"{distribution.name} was not installed by pip, so its files are unknown: make a virtual "
                 f"environment, and pip install {distribution.name} and vmsdk there"
             )
-        editable = _is_editable(distribution)
-        for file in distribution.files:
-            is_record = file.parent.suffix == ".dist-info" and file.name in _RECORDS
-            is_link = editable and file.parent.suffix != ".dist-info"
-            if not (is_record or is_link or ".." in file.parts or "__pycache__" in file.parts):
+        is_editable = _editable_folder(distribution) is not None
+        for file in distribution.files or ():
+            is_metadata = file.parts[0].endswith(".dist-info")
+            is_record = is_metadata and file.name in _RECORDS
+            is_code = is_metadata or (with_files and not is_editable)
+            if is_code and not (is_record or ".." in file.parts or "__pycache__" in file.parts):
                 self.files[f"{PACKAGES}/{file.as_posix()}"] = Path(str(distribution.locate_file(file)))
-        if editable:
-            self._add_editable(distribution)
+        if is_editable and with_files:
+            for name in _top_level(distribution) or [_canonical(distribution.name).replace("-", "_")]:
+                self._add_module(name)
 
-    def _add_editable(self, distribution: metadata.Distribution) -> None:
-        names = [each for each, providers in self._providers.items() if distribution.name in providers]
-        # setuptools installs a module __editable___…_finder, which knows the places.
-        names = [each for each in names if not each.startswith("__editable__")]
-        sources = map(_installed_source, names or [distribution.name.replace("-", "_")])
-        places = [each for each in sources if each is not None]
-        if not places:  # such as a namespace package, which has no file of its own
+    def _check_editable(self, distribution: metadata.Distribution) -> None:
+        """Raise `InstallError` if *distribution* is editable, and nothing of its folder is in."""
+        folder = _editable_folder(distribution)
+        if folder is not None and not any(file.is_relative_to(folder) for file in self.files.values()):
             raise InstallError(
-                f"{distribution.name} is installed as editable, and its files are not found: pip install its "
-                "folder without -e"
+                f"{distribution.name} is installed as editable, and its modules are not found: pip install "
+                f"{folder} without -e"
             )
-        for place in places:
-            self._add_source(place, PACKAGES)
 
 
 def read_requirements(path: Path) -> list[str]:
@@ -191,14 +235,12 @@ def _requirement(text: str) -> Requirement:
         raise InstallError(f"{text!r} is not a requirement such as coincurve>=20: {error}") from None
 
 
-def _project_requirements(source: SourceTarget) -> list[str]:
-    """Return what the pyproject.toml of the VM's project lists, without the project itself."""
-    if source.root is None:
-        return []
-    folders = (source.root, *source.root.parents)
+def _project(source: SourceTarget) -> tuple[str | None, list[str]]:
+    """Return the name in the pyproject.toml of the VM's project, and the dependencies."""
+    folders = () if source.root is None else (source.root, *source.root.parents)
     file = next((each for folder in folders if (each := folder / "pyproject.toml").is_file()), None)
     if file is None:
-        return []
+        return None, []
     try:
         import tomllib
     except ModuleNotFoundError:  # Python 3.10
@@ -210,9 +252,10 @@ def _project_requirements(source: SourceTarget) -> list[str]:
         project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
     except (OSError, ValueError) as error:
         raise InstallError(f"{file} can't be read: {error}") from None
-    return [
-        each for each in project.get("dependencies", []) if _requirement(each).name != project.get("name")
-    ]
+    name = project.get("name")
+    needed = project.get("dependencies", [])
+    # A project may list itself, with extras.
+    return name, [each for each in needed if _canonical(_requirement(each).name) != _canonical(name or "")]
 
 
 def _applies(requirement: Requirement, extras: Iterable[str], *, base: bool) -> bool:
@@ -229,36 +272,81 @@ def _is_installed(requirement: Requirement) -> bool:
         return False
 
 
-def _is_editable(distribution: metadata.Distribution) -> bool:
-    origin = distribution.read_text("direct_url.json")
-    return origin is not None and bool(json.loads(origin).get("dir_info", {}).get("editable"))
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _module_in(root: Path, name: str) -> Path | None:
-    """Return the file of the module or the folder of the package *name* in *root*."""
-    if (root / name / "__init__.py").is_file():
-        return root / name
-    if (root / f"{name}.py").is_file():
-        return root / f"{name}.py"
-    return root / name if any((root / name).glob("*.py")) else None
+def _distribution(name: str) -> metadata.Distribution | None:
+    """Return the installed package, or else what else has its metadata, such as its source tree."""
+    found = list(metadata.distributions(name=name)) if name else []
+    return next(filter(_is_recorded, found), found[0] if found else None)
 
 
-def _installed_source(name: str) -> Path | None:
-    """Return the place of a module in a source tree, as after an editable install."""
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # such as __main__
+def _is_recorded(distribution: metadata.Distribution | None) -> bool:
+    return distribution is not None and distribution.read_text("RECORD") is not None
+
+
+def _editable_folder(distribution: metadata.Distribution) -> Path | None:
+    """Return the source tree that *distribution* is installed from if it is editable."""
+    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+    if not origin.get("dir_info", {}).get("editable"):
         return None
-    if spec is None or spec.origin is None or not spec.has_location:
-        return None
+    return Path(os.path.realpath(unquote(urlsplit(origin["url"]).path)))
+
+
+def _top_level(distribution: metadata.Distribution) -> set[str]:
+    """Return the modules and top-level packages of *distribution*."""
+    names = set((distribution.read_text("top_level.txt") or "").split())
+    # Not by `files`, which takes five times as long.
+    for line in (distribution.read_text("RECORD") or "").splitlines():
+        top, slash, _ = line.partition(",")[0].strip('"').partition("/")
+        names.add(top if slash else inspect.getmodulename(top) or "")
+    # setuptools installs a module __editable___…_finder, which knows the places.
+    return {each for each in names if each.isidentifier() and not each.startswith("__editable__")}
+
+
+def _providers() -> dict[str, dict[str, Path]]:
+    """Return the packages that provide each module, with the folders that they are installed in."""
+    # metadata.packages_distributions knows only some of them on Python 3.10.
+    found: dict[str, dict[str, Path]] = {}
+    for distribution in metadata.distributions():
+        for name in _top_level(distribution):
+            folder = Path(str(distribution.locate_file("")))
+            found.setdefault(name, {}).setdefault(distribution.name, folder)
+    return found
+
+
+def _places(name: str, root: Path | None) -> list[Path]:
+    """Return the file of a module, the folder of a package, or those of a namespace package."""
+    spec = PathFinder.find_spec(name, [*([] if root is None else [str(root)]), *sys.path])
+    if spec is None or spec.origin is None:
+        try:
+            found = importlib.util.find_spec(name)  # by the finders of editable packages
+        except (ImportError, ValueError):  # such as __main__
+            found = None
+        spec = found if spec is None or (found is not None and found.origin is not None) else spec
+    if spec is None:
+        return []
+    if spec.origin is None:
+        return [Path(each) for each in spec.submodule_search_locations or () if os.path.isdir(each)]
+    if not spec.has_location:
+        return []
     place = Path(spec.origin)
-    return place.parent if place.name == "__init__.py" else place
+    if not place.is_file():
+        raise InstallError(f"{name} is imported from {place}, which is in an archive: unpack it")
+    return [place if spec.submodule_search_locations is None else place.parent]
 
 
-def _files_in(folder: Path) -> Iterator[Path]:
-    for path, folders, names in os.walk(folder):
-        folders[:] = [each for each in folders if each != "__pycache__" and not each.startswith(".")]
-        yield from (Path(path, name) for name in names if not name.startswith("."))
+def _files_in(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """Yield the files of *folder*, and of folders in it, which may be links."""
+    above |= {os.path.realpath(folder)}
+    for place in folder.iterdir():
+        if place.name.startswith(".") or place.name == "__pycache__":
+            continue
+        if not place.is_dir():
+            yield place
+        elif os.path.realpath(place) not in above:
+            yield from _files_in(place, above)
 
 
 def _parse(file: Path) -> ast.AST:
@@ -266,7 +354,7 @@ def _parse(file: Path) -> ast.AST:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are shown when the module is imported
             return ast.parse(file.read_bytes(), str(file))
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError):
         return ast.Pass()  # the same
 
 
@@ -276,16 +364,47 @@ def _imports(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             yield node.module.partition(".")[0]
+    yield from (each.partition(".")[0] for each in _arguments(tree, _OF_MODULES))
+
+
+def _arguments(tree: ast.AST, functions: tuple[str, ...]) -> Iterator[str]:
+    """Yield the first argument of each call of one of *functions*, if it is a literal."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "id", getattr(node.func, "attr", "")) in functions
+        ):
+            match node.args:
+                case [ast.Constant(value=str(text)), *_]:
+                    yield text
 
 
 def _data(tree: ast.AST, file: Path) -> Iterator[Path]:
-    """Yield the files next to *file* that it names, if it looks for files relative to itself."""
+    """Yield what *file* names next to itself, if it looks for files relative to itself."""
     if any(isinstance(node, ast.Name) and node.id == "__file__" for node in ast.walk(tree)):
         for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_name(node.value):
-                path = file.parent / node.value
-                if path != file and path.is_file():  # a folder's name is often just a word
+            if isinstance(node, ast.expr) and _is_name(text := _path_text(node)):
+                path = file.parent / text
+                is_folder = path.is_dir() and not isinstance(node, ast.Constant)  # often just a word
+                if path != file and (path.is_file() or is_folder):
                     yield path
+
+
+def _path_text(node: ast.expr) -> str:
+    """Return the end of a path: "data/x" of HERE / "data" / "x" and join(HERE, "data", "x")."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.BinOp(left=left, op=ast.Div(), right=right):
+            parts = [left, right]
+        case ast.Call(func=ast.Attribute(value=left, attr="joinpath"), args=args):
+            parts = [left, *args]
+        case ast.Call(args=parts):
+            pass
+        case _:
+            return ""
+    texts = takewhile(bool, map(_path_text, reversed(parts)))
+    return "/".join(reversed([*texts]))
 
 
 def _is_name(text: str) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -125,42 +128,124 @@ def test_a_package_whose_files_are_unknown_is_refused(project: Path, monkeypatch
         contents(requirements=("fromdebian",))
 
 
+def editable(project: Path, name: str, folder: str, top_level: str) -> dict[str, str]:
+    """What an editable installation of *folder* leaves: metadata, and no module."""
+    found = {
+        "METADATA": f"Name: {name}\nVersion: 1\nRequires-Dist: pluggy\n",
+        "direct_url.json": json.dumps({"url": (project / folder).as_uri(), "dir_info": {"editable": True}}),
+        "top_level.txt": top_level,
+        "RECORD": "".join(
+            f"{name}-1.dist-info/{each},,\n" for each in ("METADATA", "direct_url.json", "top_level.txt")
+        )
+        + f"__editable___{name}_finder.py,,\n",
+    }
+    return {f"packages/{name}-1.dist-info/{each}": text for each, text in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("top_level", "package"),
+    [
+        pytest.param("shared\n", "shared", id="setuptools"),
+        pytest.param("", "shared", id="hatchling"),
+        pytest.param("", "other", id="of another name"),
+        pytest.param("", "ours/part", id="namespace package"),
+    ],
+)
 def test_a_package_that_is_installed_as_editable_is_put_in_from_its_sources(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, monkeypatch: pytest.MonkeyPatch, top_level: str, package: str
 ) -> None:
-    write(project, {"elsewhere/shared/__init__.py": "import wsproto\n", "vm/vm.py": "import shared\n"})
-    monkeypatch.syspath_prepend(str(project / "elsewhere"))
+    installed = editable(project, "shared", "else where", top_level)
+    write(project, {**installed, f"else where/src/{package}/__init__.py": "import wsproto\n"})
+    write(project, {"vm/vm.py": f"import {package.replace('/', '.')}, ours.mine\n", "vm/ours/mine.py": ""})
+    monkeypatch.syspath_prepend(str(project / "packages"))
+    monkeypatch.syspath_prepend(str(project / "else where/src"))
     found = contents("vm/vm.py")
-    assert "site-packages/shared/__init__.py" in found.files
-    assert "wsproto" in found.distributions
-    # As setuptools leaves it: with the names of its modules, and none of their files.
-    installed = {
-        "METADATA": "Name: shared\nVersion: 1\n",
-        "direct_url.json": '{"url": "file:///elsewhere", "dir_info": {"editable": true}}',
-        "top_level.txt": "shared\n",
-        "RECORD": "shared-1.dist-info/METADATA,,\n",
-    }
-    write(project, {f"packages/shared-1.dist-info/{name}": text for name, text in installed.items()})
-    monkeypatch.syspath_prepend(str(project / "packages"))
-    assert "site-packages/shared/__init__.py" in contents("vm/vm.py").files
+    assert f"site-packages/{package}/__init__.py" in found.files
+    assert "site-packages/shared-1.dist-info/METADATA" in found.files
+    assert not [each for each in found.files if "direct_url" in each or "finder" in each]
+    assert {"shared", "pluggy", "wsproto"} <= set(found.distributions)
+    assert found.code == ["ours/mine.py", "vm.py"]
 
 
-def test_an_editable_package_whose_files_are_not_found_is_refused(
+def test_an_editable_package_whose_modules_are_not_found_is_refused(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installed = {
-        "METADATA": "Name: ours-shared\nVersion: 1\n",
-        "direct_url.json": '{"url": "file:///elsewhere", "dir_info": {"editable": true}}',
-        "top_level.txt": "ours\n",
-        "RECORD": "ours_shared-1.dist-info/METADATA,,\n__editable___ours_shared_finder.py,,\n",
-    }
-    files = {f"packages/ours_shared-1.dist-info/{name}": text for name, text in installed.items()}
-    # A namespace package: its folder has no __init__.py.
-    write(project, {**files, "elsewhere/ours/shared/__init__.py": "", "vm/vm.py": "import ours.shared\n"})
+    write(project, {**editable(project, "shared", "elsewhere", ""), "vm/vm.py": HEAD})
     monkeypatch.syspath_prepend(str(project / "packages"))
-    monkeypatch.syspath_prepend(str(project / "elsewhere"))
-    with pytest.raises(InstallError, match="ours-shared is installed as editable, and its files are not"):
-        contents("vm/vm.py")
+    cure = f"shared is installed as editable, and its modules are not found: pip install {project}/elsewhere "
+    with pytest.raises(InstallError, match=cure):
+        contents("vm/vm.py", ("shared",))
+
+
+def test_the_project_itself_goes_in_with_its_metadata(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(project, {**editable(project, "shared", "vm", ""), "vm/vm.py": HEAD})
+    listed = '[project]\nname = "Shared"\ndependencies = ["shared[fast]", "absent; python_version < \'3\'"]\n'
+    write(project, {"vm/pyproject.toml": listed})
+    assert "shared" not in contents("vm/vm.py").distributions  # it is not installed
+    monkeypatch.syspath_prepend(str(project / "packages"))
+    found = contents("vm/vm.py")
+    assert {"shared", "pluggy"} <= set(found.distributions)
+    assert "site-packages/shared-1.dist-info/METADATA" in found.files
+    assert found.code == ["vm.py"]
+
+
+# Each in a module of its own, with the files that it needs.
+WAYS = {
+    "import ours.chain.vm": ["ours/chain/vm.py", "ours/x.txt"],  # a namespace package
+    "import importlib as i\ni.import_module('called.b')": ["called/b.py"],
+    "from importlib.resources import files\nfiles('assets')": ["assets/x.json"],
+    "import fast": [f"fast{EXTENSION_SUFFIXES[0]}"],
+    "__file__\nHERE / 'data' / 'x.json'": ["data/x.json"],
+    "__file__\nos.path.join(HERE, 'join', 'x.json')": ["join/x.json"],
+    "__file__\nHERE.joinpath('joined').joinpath('x')": ["joined/x"],
+}
+
+
+def test_whichever_way_the_code_names_a_file_it_goes_in(project: Path) -> None:
+    modules = {f"m{number}.py": code for number, code in enumerate(WAYS)}
+    needed = [file for files in WAYS.values() for file in files]
+    write(project, modules | dict.fromkeys([*needed, "unnamed.py", "data/unnamed", "grpc/notes.txt"], ""))
+    write(project, {"vm.py": HEAD + f"import grpc, {', '.join(name[:-3] for name in modules)}\n"})
+    assert contents().code == sorted([*modules, *needed, "vm.py"])
+
+
+@pytest.mark.parametrize("name", ["secrets.py", "vm.v2.py", "ünï-vm.py"])
+def test_a_target_may_have_any_name(project: Path, name: str) -> None:
+    write(project, {name: HEAD + "import helper\n", "helper.py": ""})
+    assert contents(name).code == sorted(["helper.py", name])
+
+
+def test_linked_folders_of_a_package_go_in_once_each(project: Path) -> None:
+    write(project, {"vm/__init__.py": HEAD, "data/x.json": ""})
+    (project / "vm" / "data").symlink_to(project / "data")
+    (project / "data" / "back").symlink_to(project / "vm")
+    assert contents("vm/__init__.py").code == ["vm/__init__.py", "vm/data/x.json"]
+
+
+def test_a_folder_that_the_code_names_is_reported(project: Path) -> None:
+    write(project, {"vm.py": HEAD + "__file__\nHERE / 'data'\nHERE / 'all'\n'keys'\n", "keys/a": ""})
+    write(project, {"data/a.json": "", "all/b.json": ""})
+    assert contents(include=("all",)).left_out == [(project / "data", project / "vm.py")]
+
+
+def test_a_module_in_an_archive_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(project, {"vm.py": HEAD + "import zipped_module\n"})
+    with ZipFile(project / "lib.zip", "w") as archive:
+        archive.writestr("zipped_module.py", "")
+    monkeypatch.syspath_prepend(str(project / "lib.zip"))
+    with pytest.raises(
+        InstallError, match=r"zipped_module is imported from .*, which is in an archive: unpa"
+    ):
+        contents()
+
+
+def test_a_file_that_cannot_be_read_is_named(project: Path) -> None:
+    write(project, {"vm.py": HEAD + "import helper\n"})
+    (project / "helper").mkdir()
+    (project / "helper" / "loop.py").symlink_to("loop.py")
+    (project / "helper" / "__init__.py").touch()
+    with pytest.raises(InstallError, match=f"{project}/helper/loop.py can't be read: Too many levels"):
+        contents()
 
 
 def test_a_name_that_is_no_file_is_not_looked_for(project: Path) -> None:
