@@ -8,14 +8,16 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 9650
-# How many tests run at once: two, as some give a process the 5 s that a node gives it.
-JOBS ?= 2
+# How many tests run at once. They wait for processes half of the time, so two cores take more than two;
+# but some give a process the 5 s that a node gives it.
+JOBS ?= 3
 ARGS ?=
 
 BIN := $(VENV)/bin
 PYTEST = $(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist $(DIST)
-# By files, so that a file's fixtures are made once. The long tests are handed out one by one.
-DIST = loadfile
+# By files, so that a file's fixtures are made once; the processes first, and what is short last. The long
+# tests are handed out one by one.
+DIST = loadfile --no-loadscope-reorder
 test-slow test-nodes: DIST = worksteal
 # Bytecode that is kept saves a third of each plugin's start. Some container images ask for none.
 unexport PYTHONDONTWRITEBYTECODE

@@ -122,7 +122,8 @@ def cached_venv(name: str, requirements: str) -> Path:
             listed = directory / "requirements.txt"
             listed.write_text(requirements, "utf-8")
             pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
-            subprocess.run([*pip, "install", "--quiet", "-r", str(listed)], check=True)
+            # --no-compile: most of it is never imported.
+            subprocess.run([*pip, "install", "--quiet", "--no-compile", "-r", str(listed)], check=True)
             complete.touch()
     return python
 

@@ -14,7 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OUT_OF_DATE = "vmsdk/_pb/ is out of date: run `python proto/generate.py`"
 
-pytestmark = pytest.mark.timeout(600)  # the first run fills the cache
+# The first run installs the compiler.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def cached_python(name: str, requirements: str) -> Path:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import metadata
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
@@ -16,6 +18,21 @@ from vmsdk.install.contents import Contents, read_requirements
 from vmsdk.target import SourceTarget, find
 
 HEAD = "import vmsdk\n"
+PROVIDERS: dict[tuple[str, ...], Any] = {}
+"""The packages that a path provides, by that path. Reading them takes half a second."""
+
+
+@pytest.fixture(autouse=True)
+def _read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = metadata.packages_distributions
+
+    def packages_distributions() -> Any:
+        path = tuple(sys.path)
+        if path not in PROVIDERS:
+            PROVIDERS[path] = read()
+        return PROVIDERS[path]
+
+    monkeypatch.setattr(metadata, "packages_distributions", packages_distributions)
 
 
 @pytest.fixture
