@@ -1,4 +1,4 @@
-"""Thousands of requests and 200 WebSockets at once leave the plugin with the threads, descriptors
+"""A thousand requests and 200 WebSockets at once leave the plugin with the threads, descriptors
 and servers it had.
 
     VMSDK_REQUESTS=10000 python -m pytest tests/process/test_feed_soak.py
@@ -21,7 +21,7 @@ from .plugin import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
-REQUESTS = int(os.environ.get("VMSDK_REQUESTS", "3000"))
+REQUESTS = int(os.environ.get("VMSDK_REQUESTS", "1000"))
 AT_ONCE = 40
 WEBSOCKETS = 200
 IDLE_WEBSOCKETS = 500
