@@ -6,8 +6,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tokensapi import create_app
-
 import vmsdk
 from vmsdk import chain
 from vmsdk.http import subpaths
@@ -78,6 +76,8 @@ class TokensVM(chain.Chain):
     # HTTP -----------------------------------------------------------------------------------------
 
     def create_handlers(self) -> dict[str, Any]:
+        from tokensapi import create_app  # the wallet, which imports this file, needs no FastAPI
+
         return {subpaths("/api"): create_app(self)}
 
     def info(self) -> dict[str, Any]:
