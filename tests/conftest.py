@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import signal
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import websockets.sync.client
-from httpx._config import DEFAULT_TIMEOUT_CONFIG
+from httpx._config import DEFAULT_TIMEOUT_CONFIG, create_ssl_context
+from httpx._transports import default as _transports
 
 from tests.interop.results import RESULTS_VARIABLE, ResultsRecorder
 
@@ -28,6 +30,10 @@ for _name in ("connect", "read", "write", "pool"):
 _options = websockets.sync.client.connect.__kwdefaults__
 assert _options is not None
 _options["open_timeout"] = 60.0
+
+# No test speaks TLS, but each client of httpx reads the authorities' certificates, which takes
+# 50 ms.
+vars(_transports)["create_ssl_context"] = functools.cache(create_ssl_context)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -40,6 +41,26 @@ WAITS = """
 while not Path(os.environ["GATE"]).exists():
     threading.Event().wait(0.01)
 """
+
+
+class Example(NamedTuple):
+    """The example, installed for tests that only start it."""
+
+    environment: Environment
+    file: Path
+    output: str
+    """What the command printed."""
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
+    folder = tmp_path_factory.mktemp("example")
+    environment, plugins = Environment(folder / "venv"), folder / "node" / "plugins"
+    plugins.mkdir(parents=True)
+    done = environment.vmsdk("install", TIMESTAMP, "--name", "timestampvm", "--plugin-dir", plugins)
+    assert (done.returncode, done.stderr) == (0, "")
+    (file,) = plugins.iterdir()
+    return Example(environment, file, done.stdout)
 
 
 @pytest.fixture
@@ -76,23 +97,20 @@ def host_of(installed: Path, lines: Lines) -> Host:
 # What is written ----------------------------------------------------------------------------------
 
 
-def test_there_is_one_executable_file_called_by_the_vms_id(environment: Environment, plugins: Path) -> None:
-    installed = environment.install(TIMESTAMP, plugins, name="timestampvm")
-    assert installed.name == str(vm_id("timestampvm"))
-    assert installed.is_file()
-    assert not installed.is_symlink()
-    assert stat.S_IMODE(installed.stat().st_mode) == 0o755
+def test_there_is_one_executable_file_called_by_the_vms_id(example: Example) -> None:
+    assert example.file.name == str(vm_id("timestampvm"))
+    assert example.file.is_file()
+    assert not example.file.is_symlink()
+    assert stat.S_IMODE(example.file.stat().st_mode) == 0o755
+    plugins = example.file.parent
     assert [each.name for each in plugins.parent.iterdir()] == ["plugins"]
 
 
-def test_the_command_says_what_it_did_and_what_to_do_next(environment: Environment, plugins: Path) -> None:
-    done = environment.vmsdk("install", TIMESTAMP, "--name", "timestampvm", "--plugin-dir", plugins)
-    assert done.returncode == 0
-    assert done.stderr == ""
+def test_the_command_says_what_it_did_and_what_to_do_next(example: Example) -> None:
     vm = str(vm_id("timestampvm"))
-    assert f"Installed timestampvm/1.0.0 as {plugins / vm}" in done.stdout
+    assert f"Installed timestampvm/1.0.0 as {example.file}" in example.output
     for hint in ("Restart the node", "--track-subnets", f'{{"{vm}": ["timestampvm"]}}', "vm-factory.log"):
-        assert hint in done.stdout
+        assert hint in example.output
 
 
 def test_the_name_is_the_classes_unless_another_is_given(
@@ -122,41 +140,32 @@ def test_installing_again_takes_the_place_of_the_first(
     assert host_of(second, lines).register() == "2.0.0"
 
 
-def test_the_same_settings_give_the_same_file(environment: Environment, plugins: Path) -> None:
-    first = environment.install(TIMESTAMP, plugins).read_bytes()
-    assert environment.install(TIMESTAMP, plugins).read_bytes() == first
+def test_the_same_settings_give_the_same_file(example: Example) -> None:
+    first = example.file.read_bytes()
+    assert example.environment.install(TIMESTAMP, example.file.parent).read_bytes() == first
 
 
 # How it starts ------------------------------------------------------------------------------------
 
 
-def test_it_starts_where_nothing_of_the_environment_is_left(
-    environment: Environment, plugins: Path, lines: Lines
+def test_it_starts_in_the_process_that_the_node_started_with_nothing_of_the_environment_left(
+    example: Example, lines: Lines
 ) -> None:
-    installed = environment.install(TIMESTAMP, plugins)
-    with host_of(installed, lines) as host:
+    with host_of(example.file, lines) as host:
         assert host.chain.version() == "1.0.0"
-        variables = Path(f"/proc/{host.process.pid}/environ").read_bytes().split(b"\0")
-        names = {variable.partition(b"=")[0].decode() for variable in variables if variable}
-        # Nodes pass on GRPC_...; PWD is what some shells add.
-        names = {name for name in names if not name.startswith("GRPC_")} - {"PWD"}
-        assert names == {"AVALANCHE_VM_RUNTIME_ENGINE_ADDR", "PYTHONHASHSEED"}
+        process = Path(f"/proc/{host.process.pid}")
+        command = process.joinpath("cmdline").read_bytes().split(b"\0")
+        variables = process.joinpath("environ").read_bytes().split(b"\0")
+    assert command[0].decode() == str(example.environment.python)
+    assert str(example.file).encode() in command
+    names = {variable.partition(b"=")[0].decode() for variable in variables if variable}
+    # Nodes pass on GRPC_...; PWD is what some shells add.
+    names = {name for name in names if not name.startswith("GRPC_")} - {"PWD"}
+    assert names == {"AVALANCHE_VM_RUNTIME_ENGINE_ADDR", "PYTHONHASHSEED"}
 
 
-def test_the_process_that_the_node_started_is_the_one_that_serves(
-    environment: Environment, plugins: Path, lines: Lines
-) -> None:
-    installed = environment.install(TIMESTAMP, plugins)
-    with host_of(installed, lines) as host:
-        command = Path(f"/proc/{host.process.pid}/cmdline").read_bytes().split(b"\0")
-        assert command[0].decode() == str(environment.python)
-        assert str(installed).encode() in command
-
-
-def test_the_registration_launch_is_a_clean_life(
-    environment: Environment, plugins: Path, lines: Lines
-) -> None:
-    host = host_of(environment.install(TIMESTAMP, plugins), lines)
+def test_the_registration_launch_is_a_clean_life(example: Example, lines: Lines) -> None:
+    host = host_of(example.file, lines)
     assert host.register() == "1.0.0"
     assert host.process.exit_code == 0
     assert "Traceback" not in lines.text
@@ -204,6 +213,16 @@ def test_the_handshake_does_not_wait_for_the_authors_imports(
         assert host.stop() == 0
 
 
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The file of a VM, and the file in the plugin directory that starts it."""
+    folder = tmp_path_factory.mktemp("ours")
+    plugins, source = folder / "plugins", folder / "ourvm.py"
+    plugins.mkdir()
+    source.write_text(HEAD + CLASS, encoding="utf-8")
+    return source, install(str(source), name="ours", plugin_dir=plugins).path
+
+
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
@@ -217,9 +236,9 @@ def test_the_handshake_does_not_wait_for_the_authors_imports(
     ids=["missing module", "syntax", "exit", "no VM", "constructor", "serve"],
 )
 def test_code_that_fails_on_the_node_is_the_nodes_error_and_one_traceback_in_the_log(
-    environment: Environment, plugins: Path, source: Path, mistake: str, message: str
+    ours: tuple[Path, Path], mistake: str, message: str
 ) -> None:
-    installed = environment.install(source, plugins, name="ours")
+    source, installed = ours
     source.write_text(HEAD + CLASS + mistake, encoding="utf-8")
 
     registration = Lines()
