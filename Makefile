@@ -8,10 +8,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 9650
-# How many tests run at once. They wait for processes half of the time, and the slow ones longer, so two
-# cores take more than two; but some give a process the 5 s that a node gives it.
+# How many tests run at once. They wait for processes half of the time, so two cores take more than two;
+# but some give a process the 5 s that a node gives it.
 JOBS ?= 3
-test-slow: JOBS = 4
 ARGS ?=
 
 BIN := $(VENV)/bin
