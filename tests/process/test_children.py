@@ -34,9 +34,20 @@ def square(number):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     return os.getpid(), number * number
 
+def notify():
+    try:
+        PoolVM.notify()
+    except Exception as error:
+        return str(error)
+
 class PoolVM(TimestampVM):
     def initialize(self, ctx, genesis, upgrade, config):
         super().initialize(ctx, genesis, upgrade, config)
+        child = os.fork()
+        if child == 0:
+            return
+        PoolVM.notify = staticmethod(ctx.notify)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
         context = multiprocessing.get_context(config.decode())
         self.pool = ProcessPoolExecutor(2, mp_context=context)
 
@@ -53,7 +64,7 @@ POOL = """
 
     def health_check(self):
         with multiprocessing.get_context("fork").Pool(2) as pool:
-            return {"squares": pool.map(square, range(4))}
+            return {"squares": pool.map(square, range(4)), "notified": pool.apply(notify)}
 """
 
 
@@ -139,7 +150,9 @@ def test_workers_end_with_a_plugin_that_is_killed(start: Any, method: str) -> No
 def test_a_forked_pool_is_terminated_in_time(start: Any) -> None:
     with start(SOURCE + POOL, b"spawn") as host:
         for _ in range(3):
-            assert [square for _, square in host.chain.health()["health"]["squares"]] == [0, 1, 4, 9]
+            health = host.chain.health()["health"]
+            assert [square for _, square in health["squares"]] == [0, 1, 4, 9]
+            assert health["notified"].startswith("ctx.notify() has no effect in a child process")
 
 
 def test_a_signal_for_a_child_does_not_reach_the_plugin(start: Any) -> None:

@@ -472,15 +472,22 @@ def test_a_target_that_is_not_there_is_named(plugins: Path) -> None:
     assert "there is no module missing_module in" in refused("missing_module", plugins, TargetError)
 
 
-@pytest.mark.parametrize("log_format", ["plain", "json"])
+@pytest.mark.parametrize(
+    ("mistake", "error", "log_format"),
+    [
+        ("os.environ['PATH']\n", "KeyError: 'PATH'", "plain"),
+        ("os.environ['PATH']\n", "KeyError: 'PATH'", "json"),
+        ("os.closerange(3, 256)\n", "don't call os.closerange", "plain"),
+    ],
+)
 def test_a_vm_that_would_not_start_on_the_node_is_not_installed(
-    plugins: Path, source: Path, log_format: str
+    plugins: Path, source: Path, mistake: str, error: str, log_format: str
 ) -> None:
-    source.write_text(HEAD + CLASS + "os.environ['PATH']\n", encoding="utf-8")
+    source.write_text(HEAD + CLASS + mistake, encoding="utf-8")
     message = refused(source, plugins, InstallError, log_format=log_format)
     assert '{"' not in message
     assert "as on a node" in message
-    assert "KeyError: 'PATH'" in message
+    assert error in message
     assert "ourvm.py" in message
 
 

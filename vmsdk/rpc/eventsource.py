@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from vmsdk.errors import VMError
 from vmsdk.rpc.conversion import truth, unusable
 from vmsdk.rpc.errors import FaultLog
 from vmsdk.rpc.watchdog import Watchdog
@@ -156,6 +158,7 @@ class EventSource:
         self._asking: int | None = None
         self._author_waits = False
         self._late: Event | None = None
+        self._pid = os.getpid()
 
     # What happens to the chain --------------------------------------------------------------------
 
@@ -163,6 +166,8 @@ class EventSource:
         """Handle the author's report that there may be work."""
         if self._asking == threading.get_ident():
             return  # from inside has_pending_work, whose result says it: asking again would never end
+        if os.getpid() != self._pid:
+            raise VMError("ctx.notify() has no effect in a child process: call it in the plugin's process")
         with self._condition:
             if self._failures:
                 self._failures = 0

@@ -28,6 +28,8 @@ PATIENCE_VARIABLE = "GRPC_VMSDK_SLOW_CALL_S"
 """Sets the patience in seconds; 0 turns reports off. A node passes only GRPC_ variables on."""
 _CHECKS = 4
 """How often the thread looks within the patience."""
+_ANYIO = "AnyIO worker thread"
+"""The name of the threads in which Starlette and FastAPI run plain functions."""
 _MAX_FRAMES = 30
 _MAX_STACKS = 3
 
@@ -76,6 +78,8 @@ class Watchdog:
         """The chain's lock, once there is a chain."""
         self._clock = clock
         self._calls: dict[Watched, None] = {}
+        self._anyio: dict[int, tuple[FrameType, Watched]] = {}
+        """Functions of the author's that run in threads of anyio's, which doesn't watch them."""
         self._reported: set[tuple[str, str]] = set()
         self._stopped = threading.Event()
 
@@ -98,12 +102,32 @@ class Watchdog:
     def check(self) -> None:
         """Report each piece of work once when it exceeds the patience, and once more much later."""
         now_s = self._clock()
+        self._look_at_anyio(now_s)
         for call in list(self._calls):
             ran_s = now_s - call.began_s
             due_s = (self.patience_s, self.patience_s * REMINDER, float("inf"))[call.reports]
             if ran_s >= due_s:
                 call.reports += 1
                 self._report(call, ran_s)
+
+    def _look_at_anyio(self, now_s: float) -> None:
+        """Watch what runs in threads of anyio's from the first time that it is seen."""
+        threads = [each.ident for each in threading.enumerate() if each.name == _ANYIO]
+        frames = sys._current_frames() if threads else {}
+        seen = {}
+        for thread in threads:
+            stack, _ = _running(frames.get(thread or 0))
+            outermost = next((line[0] for line in stack if _authorship(line) == 2), None)
+            if thread is not None and outermost is not None:
+                seen[thread] = outermost
+        for thread, (frame, call) in list(self._anyio.items()):
+            if seen.get(thread) is not frame:
+                del self._anyio[thread], self._calls[call]
+        for thread in seen.keys() - self._anyio.keys():
+            call = self.watch("a plain function of an HTTP app", once=True)
+            call.reports, call.thread, call.began_s = 0, thread, now_s
+            self._calls[call] = None
+            self._anyio[thread] = seen[thread], call
 
     def _report(self, call: Watched, ran_s: float) -> None:
         holder = lock_holder(self.lock) if call.needs_lock else None

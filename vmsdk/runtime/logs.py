@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import re
+import select
 import sys
 import threading
 from collections.abc import Callable
@@ -95,7 +96,10 @@ class LineBuffer(io.BufferedIOBase):
         with self._lock:
             try:
                 while left:
-                    left = left[os.write(self._descriptor, left) :]
+                    try:
+                        left = left[os.write(self._descriptor, left) :]
+                    except BlockingIOError:  # asyncio.connect_write_pipe(…, sys.stdout) causes it
+                        select.select((), (self._descriptor,), ())
             except OSError:
                 pass
 
@@ -195,6 +199,15 @@ def reopen_descriptors() -> None:
     Otherwise the next socket would be one of them, and get what is printed.
     """
     for descriptor, copy in _copies.items():
+        try:
+            os.fstat(copy)
+        except OSError:
+            # The node's calls would wait forever.
+            say(
+                "vmsdk: the VM's code has closed files that it did not open, and with them the sockets to "
+                "the node: don't call os.closerange or become a daemon in a plugin. The process ends"
+            )
+            os._exit(1)
         try:
             os.fstat(descriptor)
         except OSError:

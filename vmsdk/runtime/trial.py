@@ -100,8 +100,14 @@ def _register(process: subprocess.Popen[bytes], engine: _Engine) -> str:
             request_serializer=VM.Shutdown.request.SerializeToString,
             response_deserializer=VM.Shutdown.response.FromString,
         )
+        done = threading.Event()
+        call = version.future(Empty(), timeout=IMPORT_TIMEOUT_S, wait_for_ready=True)
+        call.add_done_callback(lambda _: done.set())
+        while not done.wait(_POLL_S):
+            if process.poll() is not None:  # the call would go on trying to connect
+                raise VMError(_ending(process.returncode))
         try:
-            found = version(Empty(), timeout=IMPORT_TIMEOUT_S, wait_for_ready=True).version
+            found = call.result().version
             shutdown(Empty(), timeout=STOP_TIMEOUT_S)
         except grpc.RpcError as error:
             raise VMError(_failure(process, error)) from None

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,20 @@ def test_a_line_that_never_ends_is_written_in_pieces(tmp_path: Path) -> None:
         for _ in range(3):
             stream.write("x" * (MAX_PENDING_BYTES // 2))
         assert (tmp_path / "log").stat().st_size > MAX_PENDING_BYTES
+
+
+def test_nothing_is_lost_where_the_authors_code_has_made_the_full_pipe_non_blocking(
+    pipe: tuple[int, LineStream],
+) -> None:
+    reader, stream = pipe
+    os.set_blocking(stream.fileno(), False)
+    os.set_blocking(reader, True)
+    text = "x" * 1_000_000 + "\n"
+    with ThreadPoolExecutor(1) as pool, os.fdopen(reader, "rb", closefd=False) as source:
+        line = pool.submit(source.readline)
+        stream.write(text)
+        stream.write("\n")  # ends a line that has lost its own end
+        assert line.result() == text.encode()
 
 
 def test_what_is_not_unicode_is_written_escaped(pipe: tuple[int, LineStream]) -> None:

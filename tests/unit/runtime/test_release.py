@@ -44,6 +44,7 @@ def test_each_form_of_the_answer_is_understood(answer: str, release: Release) ->
         "metalgo [rpcchainvm=43]",
         "metalgo/1.13.5 [notrpcchainvm=43]",
         "metalgo/1.13.5 [" + "x, " * 100_000,
+        "/" * 1_000_000,
     ],
 )
 def test_nothing_else_is(answer: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
+from fastapi import FastAPI
 
 from tests.wire.http.apps import answering, telling_scope
 from tests.wire.http.conftest import Mount
@@ -379,11 +380,14 @@ def hanging_apps(hang: Callable[[], None]) -> dict[str, Any]:
             hang()
             await respond(send, 200, [], b"")
 
+    fastapi = FastAPI()
+    fastapi.post("/{rest:path}")(hang)
     return {
         "a JSON-RPC method at /plain": JSONRPC({"hang": hang}),
         "the app at prefix '/mixed'": JSONRPC({"hang": hang, "wait": waiting}),
         "the app at prefix '/wsgi'": WSGI(wsgi),
         "a coroutine that blocks the event loop of all HTTP apps": asgi,
+        "a plain function of an HTTP app": fastapi,
     }
 
 
@@ -405,6 +409,7 @@ def test_code_that_hangs_is_reported_once_with_its_line(kind: str, caplog: pytes
     for _ in range(2):
         call = caller.begin_simple("POST", body=body, request_headers=headers)
         assert entered.acquire(timeout=DEADLINE_S)
+        watchdog.check()
         now_s[0] += 4
         watchdog.check()
         released.release()

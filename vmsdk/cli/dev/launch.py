@@ -21,6 +21,7 @@ from typing import IO
 from vmsdk.chain.replica import HASH_SEED
 from vmsdk.cli.dev import readback
 from vmsdk.errors import VMError
+from vmsdk.host.errors import ending
 from vmsdk.host.plugin import inherited
 from vmsdk.install import Launcher, added_path
 from vmsdk.rpc.watchdog import PATIENCE_VARIABLE
@@ -98,7 +99,10 @@ class Starter:
         reader.join(_LAST_LINES_S)
         if process.returncode != 0 or not out:
             output = "".join(lines).rstrip().removeprefix("vmsdk: ")
-            raise VMError(output or f"{self._target.text}: the import ended the process without a message")
+            how = ending(process.returncode)
+            raise VMError(
+                output or f"{self._target.text}: the import ended the process{how}, without a message"
+            )
         return str(json.loads(out)["name"])
 
     def cancel(self) -> None:
