@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from vmsdk.errors import InvalidBlock
 from vmsdk.ids import ID
@@ -30,8 +31,7 @@ TRANSACTION_OVERHEAD_BYTES = _LENGTH.size
 """The bytes that each transaction takes in addition to its own."""
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What the rules can see of the block in which a transaction runs."""
 
     parent_id: ID
@@ -49,8 +49,7 @@ class Header:
     """
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """What `State.emit` records: an entry of a receipt."""
 
     topic: bytes
@@ -61,6 +60,8 @@ class Event:
 
 def as_topic(topic: bytes | str) -> bytes:
     """The bytes of an event's topic. Raises `ValueError` unless they are 1 to 255."""
+    if type(topic) is bytes and 0 < len(topic) <= MAX_TOPIC_BYTES:  # almost always
+        return topic
     if not isinstance(topic, (bytes, str)):
         raise TypeError(f"a topic must be bytes or a str, not {topic!r} of type {type(topic).__name__}")
     encoded = topic.encode() if isinstance(topic, str) else topic

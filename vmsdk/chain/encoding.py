@@ -192,7 +192,7 @@ def record(cls: type[Any], last: Sequence[str] = (), outer: tuple[type[Any], ...
         parts: Sequence[Any] = get(value)
         return parts
 
-    def make(values: list[Any]) -> Any:
+    def make(values: Sequence[Any]) -> Any:
         return cls(**dict(zip(names, values)))  # noqa: B905
 
     labels = [f"{cls.__name__}.{name}" for name in names]
@@ -444,7 +444,7 @@ def _product(
     parts: Sequence[Encoding[Any]],
     labels: Sequence[str],
     parts_of: Callable[[Any], Sequence[Any]],
-    make: Callable[[list[Any]], _T],
+    make: Callable[[Sequence[Any]], _T],
 ) -> Encoding[_T]:
     """Encode several values, one after the other; *labels* name them in errors.
 
@@ -458,12 +458,16 @@ def _product(
             steps[-1] = _Run(steps[-1].start, [*steps[-1].items, part], labels)
         else:
             steps.append(_Run(index, [part], labels))
+    if len(steps) == 1 and isinstance(steps[0], _Run):
+        run = steps[0]
+        return Encoding(
+            lambda value: run.encode(parts_of(value)),
+            lambda data, offset: (make(run.values(data, offset)), offset + run.size),
+        )
     encode_steps, read_steps = [step.encode for step in steps], [step.read for step in steps]
 
     def encode(value: _T) -> bytes:
         values = parts_of(value)
-        if len(encode_steps) == 1:
-            return encode_steps[0](values)
         return b"".join([encode_step(values) for encode_step in encode_steps])
 
     def read(data: bytes, offset: int) -> tuple[_T, int]:
@@ -507,14 +511,17 @@ class _Run:
         self._labels = labels[start : start + len(items)]
         self._stop = start + len(items)
         self._struct = struct.Struct(">" + "".join(item.code for item in items))
+        self.size = self._struct.size
         self._packs = [(i, item.pack) for i, item in enumerate(items) if item.pack]
-        self._unpacks = [(i, item.unpack) for i, item in enumerate(items, start) if item.unpack]
+        self._unpacks = [(i, item.unpack) for i, item in enumerate(items) if item.unpack]
 
     def encode(self, values: Sequence[Any]) -> bytes:
-        packed = list(values[self.start : self._stop])
+        packed = values[self.start : self._stop]
         try:
-            for i, pack in self._packs:
-                packed[i] = pack(packed[i])
+            if self._packs:
+                packed = list(packed)
+                for i, pack in self._packs:
+                    packed[i] = pack(packed[i])
             return self._struct.pack(*packed)
         except _REFUSALS:
             # One by one, so that the wrong value raises an error that explains what is wrong.
@@ -526,16 +533,23 @@ class _Run:
             )
 
     def read(self, data: bytes, offset: int, values: list[Any]) -> int:
-        end = offset + self._struct.size
-        if end > len(data):
-            raise _too_short(data, offset, self._struct.size, " and ".join(self._labels))
-        values += self._struct.unpack_from(data, offset)
+        values += self.values(data, offset)
+        return offset + self.size
+
+    def values(self, data: bytes, offset: int) -> Sequence[Any]:
+        try:
+            packed = self._struct.unpack_from(data, offset)
+        except struct.error:
+            raise _too_short(data, offset, self.size, " and ".join(self._labels)) from None
+        if not self._unpacks:
+            return packed
+        values = list(packed)
         for i, unpack in self._unpacks:
             try:
                 values[i] = unpack(values[i])
             except InvalidEncoding as error:
-                raise _labelled(error, self._labels[i - self.start]) from None
-        return end
+                raise _labelled(error, self._labels[i]) from None
+        return values
 
 
 def _labelled(error: InvalidEncoding, label: str) -> InvalidEncoding:

@@ -11,7 +11,7 @@ import os
 import random
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -32,7 +32,7 @@ from vmsdk.timestamp import Timestamp
 TARGET_MESSAGE_BYTES = 64 * 1024
 """Items are added to a message up to this size; a larger item gets its own message."""
 STOP_TIMEOUT_S = 5.0
-PUSH_DELAY_S = 0.005
+PUSH_DELAY_S = 0.025
 """How long a new item waits for others to share its message."""
 REFILL_PERIOD_S = 30.0
 """How often the filter is rebuilt: an item that it contains by mistake is pulled in the end."""
@@ -107,6 +107,7 @@ class Gossip(Handler):
         self._pushed = _Queue()
         self._filter = Filter.sized(MIN_FILTER_ITEMS, FALSE_POSITIVES)
         self._salt = os.urandom(ID.LENGTH)
+        self._unfiltered: deque[ID] = deque(maxlen=MAX_QUEUED_ITEMS)  # added since the last pull
         self._is_filled = False  # by the first step: a node that is alone needs no filter
         self._next_refill = self._next_pull = clock()
         self._pulls = SlidingWindow(PULL_THROTTLING_PERIOD_S, self._pull_limit, clock=clock)
@@ -150,9 +151,9 @@ class Gossip(Handler):
 
         Returns at once, from any thread.
         """
+        if self._is_filled:
+            self._unfiltered.append(item_id)
         with self._lock:
-            if self._is_filled:
-                self._filter.add(hash_of(item_id, self._salt))
             if push and item_id not in self._pushed:
                 self._new.put(item_id, raw, self._clock())
         if push and not self._wake.is_set():
@@ -306,8 +307,7 @@ class Gossip(Handler):
         # Go's library samples itself too, so a peer expects no more pulls than that leaves.
         if not sample or sample[0] == own_id:
             return
-        with self._lock:
-            request = PullGossipRequest(salt=self._salt, filter=bytes(self._filter))
+        request = PullGossipRequest(salt=self._salt, filter=bytes(self._filter))
         try:
             response = self._client.request(sample[0], request.SerializeToString())
         except VMError as error:
@@ -321,18 +321,21 @@ class Gossip(Handler):
         return len(peers) <= (self._network.ctx.node_id in peers)
 
     def _refill(self, now: float) -> None:
-        """Rebuild the filter if it is too full or too old, with another salt."""
+        """Add new items to the filter; rebuild one that is too full or old, with another salt."""
+        while self._unfiltered:
+            item_id = self._unfiltered.popleft()
+            # Peers have an item that is known but not wanted, such as an accepted transaction.
+            if self._is_wanted(item_id) or not self._items.has(item_id):
+                self._filter.add(hash_of(item_id, self._salt))
         if now < self._next_refill and self._filter.count <= self._filter.capacity(MAX_FALSE_POSITIVES):
             return
         self._is_filled = True
         raws = self._items.raws()
-        salt = os.urandom(ID.LENGTH)
+        self._salt = os.urandom(ID.LENGTH)
         # Larger than it need be now: until it is rebuilt, items are added to it.
-        filled = Filter.sized(max(2 * len(raws), MIN_FILTER_ITEMS), FALSE_POSITIVES)
+        self._filter = Filter.sized(max(2 * len(raws), MIN_FILTER_ITEMS), FALSE_POSITIVES)
         for raw in raws:
-            filled.add(hash_of(self._id_of(raw), salt))
-        with self._lock:
-            self._filter, self._salt = filled, salt
+            self._filter.add(hash_of(self._id_of(raw), self._salt))
         self._next_refill = now + REFILL_PERIOD_S
 
 

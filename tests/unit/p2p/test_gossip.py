@@ -45,12 +45,17 @@ class Set:
 class Chain:
     """A chain of one validator, PEER, this node, and a STRANGER."""
 
-    def __init__(self, raws: Iterable[bytes] = (), validators: Iterable[NodeID] = (PEER,)) -> None:
+    def __init__(
+        self,
+        raws: Iterable[bytes] = (),
+        validators: Iterable[NodeID] = (PEER,),
+        is_wanted: Callable[[ID], bool] | None = None,
+    ) -> None:
         self.clock = Clock()
         self.node = Node(dict.fromkeys(validators, 1))
         self.network = Network(self.node.context(), clock=self.clock)
         self.items = Set(raws)
-        self.gossip = Gossip(self.network, self.items, clock=self.clock)
+        self.gossip = Gossip(self.network, self.items, is_wanted=is_wanted, clock=self.clock)
         for peer in (PEER, STRANGER, OWN):
             self.network.connected(peer, VERSION)
 
@@ -231,6 +236,20 @@ def test_items_added_later_are_in_the_filter() -> None:
     pull = chain.pulled()
     for raw in (b"submitted", b"pushed"):
         assert hash_of(ID.of(raw), pull.salt) in Filter.from_bytes(pull.filter)
+
+
+def test_an_item_that_is_known_but_not_wanted_is_not_in_the_filter_and_a_refused_one_is() -> None:
+    accepted = ID.of(b"accepted")
+    chain = Chain(is_wanted=lambda item_id: item_id != accepted)
+    chain.step()
+    chain.pulled()
+    chain.submit(b"accepted")
+    chain.gossip.app_gossip(PEER, push(b"bad"))
+    chain.step(1)
+    pull = chain.pulled()
+    known = Filter.from_bytes(pull.filter)
+    assert hash_of(accepted, pull.salt) not in known
+    assert hash_of(ID.of(b"bad"), pull.salt) in known
 
 
 def test_the_filter_gets_a_new_salt_in_time_and_forgets_what_has_left() -> None:
