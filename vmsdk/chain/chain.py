@@ -167,7 +167,7 @@ class Chain(Rules, Networked, GetAncestors):
         """Submit several transactions, and check them on all cores. Returns the ID of each, or the
         error that `submit` would raise.
         """
-        if isinstance(txs, (bytes, str)):
+        if isinstance(txs, (bytes, str)) or not isinstance(txs, Iterable):
             raise TypeError(f"{type(self).__name__}.submit_many takes several transactions: pass a list")
         results: list[ID | Refused] = []
         fresh: list[Pending] = []
@@ -296,7 +296,12 @@ class Chain(Rules, Networked, GetAncestors):
         if pending.id not in self.pool:
             self._admission.admit(pending)
             for listener in self.admission_listeners:
-                listener(pending)
+                try:
+                    listener(pending)
+                except Exception:
+                    self.ctx.log.exception(
+                        "%s failed for transaction %s, which waits for a block", _name(listener), pending.id
+                    )
 
     def knows(self, transaction_id: ID) -> bool:
         """Whether the transaction is waiting, or was accepted not long ago. From any thread."""

@@ -58,8 +58,9 @@ class PrivateKey(ABC):
     """
 
     def __init__(self, secret: bytes) -> None:
-        if len(secret) != 32:
-            raise InvalidInput(f"a private key has 32 bytes, not {len(secret)}")
+        if not isinstance(secret, bytes) or len(secret) != 32:  # shown without the secret
+            given = len(secret) if isinstance(secret, bytes) else f"a {type(secret).__name__}"
+            raise InvalidInput(f"a private key has 32 bytes, not {given}")
         self._secret = secret
 
     @classmethod
@@ -81,12 +82,19 @@ class PrivateKey(ABC):
         return self._secret.hex()
 
     def to_pem(self, password: bytes | None = None) -> bytes:
-        """Return the secret as PEM (PKCS #8), encrypted if *password* is given."""
+        """Return the secret as PEM (PKCS #8), encrypted if *password* is given.
+
+        Raises `InvalidInput` for an empty password, rather than leave the secret unencrypted.
+        """
+        if password is not None and (not isinstance(password, bytes) or not password):
+            raise InvalidInput("the password must be bytes, at least one: None leaves the key unencrypted")
         serialization = _cryptography().serialization
         pem: bytes = self._pem_key().private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
-            serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption(),
+            serialization.NoEncryption()
+            if password is None
+            else serialization.BestAvailableEncryption(password),
         )
         return pem
 

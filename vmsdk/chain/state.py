@@ -214,7 +214,7 @@ _ENDED = _Ended()
 def as_limit(limit: int) -> int:
     """A number of items, as `islice` takes it. Raises `ValueError` unless it is one."""
     if not isinstance(limit, int) or limit < 0:
-        raise ValueError(f"limit is {limit}: give 0 or more")
+        raise ValueError(f"limit is {limit!r}: give a whole number, 0 or more")
     return min(limit, sys.maxsize)
 
 

@@ -81,6 +81,8 @@ class Transaction:
     def from_bytes(cls, raw: bytes) -> Self:
         """Decode a transaction. Raises `Invalid` unless *raw* is exactly its encoding."""
         if raw[: _HEAD.size] != _HEAD.pack(_VERSION, cls.tag):
+            if not isinstance(raw, bytes):
+                raise TypeError(f"{cls.__name__}.from_bytes takes bytes, not a {type(raw).__name__}")
             raise Invalid(
                 f"the bytes don't begin like a {cls.__name__}, with codec version {_VERSION} and its tag",
                 tag=cls.tag,
@@ -127,7 +129,9 @@ class Signed(Transaction):
 
     def sign(self, key: keys.PrivateKey, chain_id: ID) -> Self:
         """Return the same transaction, signed by *key* for the chain *chain_id*."""
-        if not isinstance(chain_id, bytes):
+        if not isinstance(key, keys.PrivateKey):
+            raise TypeError(f"{type(self).__name__}.sign takes a private key, not a {type(key).__name__}")
+        if not isinstance(chain_id, bytes) or len(chain_id) != ID.LENGTH:
             raise TypeError(
                 f"chain_id is {chain_id!r}, not an ID: for its text, use vmsdk.ID.from_string(text)"
             )

@@ -137,6 +137,12 @@ def test_a_key_survives_hex_pem_and_a_file(
     assert keys.load(path, password).to_hex() == key.to_hex()
 
 
+def test_an_empty_password_does_not_leave_a_key_unencrypted(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="the password must be bytes, at least one"):
+        Ed25519Key.generate().save(tmp_path / "key.pem", b"")
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_key_needs_the_right_password() -> None:
     pem = Ed25519Key.generate().to_pem(b"secret")
     for password in (None, b"other"):

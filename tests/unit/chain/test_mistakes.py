@@ -400,7 +400,7 @@ def test_the_text_of_an_id_is_not_an_id(call: str) -> None:
     engine.stop()
 
 
-@pytest.mark.parametrize("txs", [b"one", "one"])
+@pytest.mark.parametrize("txs", [b"one", "one", None])
 def test_submit_many_takes_several(txs: Any) -> None:
     engine = Engine(Notes())
     with pytest.raises(TypeError, match=r"Notes\.submit_many takes several transactions: pass a list"):
@@ -429,8 +429,8 @@ def test_keys_that_are_not_a_list_of_bytes_are_named(keys: Any) -> None:
         (lambda state: state.__setitem__(b"n", None), "keys and values are bytes, and None is"),
         (lambda state: state.__setitem__("n", b""), "keys and values are bytes, and 'n' is"),
         (lambda state: state.emit("t", "data"), "keys and values are bytes, and 'data' is"),
-        (lambda state: list(state.scan(limit=-1)), "limit is -1: give 0 or more"),
-        (lambda state: list(state.scan(limit=1.5)), "limit is 1.5: give 0 or more"),
+        (lambda state: list(state.scan(limit=-1)), "limit is -1: give a whole number, 0 or more"),
+        (lambda state: list(state.scan(limit=1.5)), "limit is 1.5: give a whole number, 0 or more"),
     ],
 )
 def test_a_wrong_value_for_the_state_is_shown(write: Any, message: str) -> None:
@@ -644,13 +644,33 @@ def test_a_chain_of_transactions_of_another_encoding_is_refused() -> None:
             engine.stop()
 
 
-def test_the_text_of_a_chains_id_signs_nothing() -> None:
+def test_only_a_private_key_and_a_chains_id_sign() -> None:
     class Vote(chain.Signed):
         choice: chain.U8
 
-    text: Any = str(vmsdk.ID.EMPTY)
-    with pytest.raises(TypeError, match=r"chain_id is '1111.*ID\.from_string\(text\)"):
-        Vote(1).sign(keys.Ed25519Key.generate(), text)
+    key: Any = keys.Ed25519Key.generate()
+    for chain_id in (str(vmsdk.ID.EMPTY), b"short"):
+        with pytest.raises(TypeError, match=r"chain_id is b?'(1111|short).*ID\.from_string\(text\)"):
+            Vote(1).sign(key, chain_id)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"Vote\.sign takes a private key, not a bytes"):
+        Vote(1).sign(key.public_key, vmsdk.ID.EMPTY)
+    text: Any = "a text"
+    with pytest.raises(TypeError, match=r"Vote\.from_bytes takes bytes, not a str"):
+        Vote.from_bytes(text)
+
+
+def test_a_listener_that_fails_keeps_no_transaction_from_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    engine = Engine(Notes())
+
+    def fails(pending: Any) -> None:
+        raise ZeroDivisionError
+
+    engine.vm.admission_listeners.append(fails)
+    assert engine.vm.submit_many([b"one", b"two"]) == [vmsdk.ID.of(b"one"), vmsdk.ID.of(b"two")]
+    assert engine.vm.submit(b"three") in engine.vm.pool
+    assert engine.notified > 1
+    assert caplog.text.count("fails failed for transaction") == 3
+    engine.stop()
 
 
 def test_an_index_that_ends_the_transaction_is_named(tmp_path: Path) -> None:
