@@ -31,6 +31,8 @@ _HARMLESS = re.compile(
     r"(?:^|[\s\[<|=\"])(?:debug|info|notice|trace|verbo|warn(?:ing)?)(?=[\s\]>|:\"])", re.IGNORECASE
 )
 _SERIOUS = re.compile(r"(?:error|exception|fatal|panic|critical)\b", re.IGNORECASE)
+# The end of a traceback, whatever the exception is called.
+_RAISED = re.compile(r"^(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<text>.*))?$")
 # A process that ends says why in the last lines.
 _LAST_LINES = 5
 
@@ -53,9 +55,15 @@ _SET = "don't need it, or set it in the plugin: vmsdk install --env NAME=VALUE, 
 # Packages whose modules are called otherwise.
 _PACKAGES = {
     "Crypto": "pycryptodome",
+    "Cryptodome": "pycryptodomex",
+    "OpenSSL": "pyOpenSSL",
+    "attr": "attrs",
+    "dateutil": "python-dateutil",
     "dotenv": "python-dotenv",
     "jwt": "PyJWT",
     "nacl": "PyNaCl",
+    "pkg_resources": "setuptools<81",
+    "sha3": "safe-pysha3",
     "yaml": "PyYAML",
     "zmq": "pyzmq",
 }
@@ -181,6 +189,60 @@ _SYMPTOMS = tuple(
             "import one of them inside the function that uses it",
         ),
         Symptom(
+            "no-vmsdk",
+            r"cannot import name '(?P<name>\w+)' from 'vmsdk|module 'vmsdk' has no attribute '(?P<other>\w+)",
+            "the plugin's vmsdk has no {name}{other}: it is older than the VM, or a file next to the VM is"
+            " called vmsdk.py",
+            "{python} -m pip install --upgrade vmsdk, or rename the file",
+        ),
+        Symptom(
+            "missing-module",
+            r"PackageNotFoundError: (?:No package metadata was found for )?(?P<name>[\w.-]+)$"
+            r"|DistributionNotFound: The '(?P<other>[^']+)'",
+            "the package {name}{other} is not installed for {python}",
+            "{python} -m pip install {package}; if it is the VM's own, its folder in place of its name",
+        ),
+        Symptom(
+            "missing-module",
+            r"ZoneInfoNotFoundError: '?(?P<name>.*?)'?$",
+            "this machine has no table of time zones: {name}",
+            "{python} -m pip install tzdata, or use UTC",
+        ),
+        Symptom(
+            "bytecode",
+            r"bad magic number in|marshal data",
+            "compiled Python code is damaged, or of another version of Python",
+            "delete the __pycache__ folders and .pyc files of the VM and its packages",
+        ),
+        Symptom(
+            "import-error",
+            r"attempted relative import",
+            "the VM's file belongs to a package, and is imported without it",
+            "give its folder an __init__.py, or install it as a module: vmsdk install PACKAGE.MODULE",
+        ),
+        Symptom(
+            "processor",
+            r"CPU ISA level is lower than required|built with baseline optimizations|microarchitecture"
+            r" support",
+            "it is built for a newer processor than this machine's",
+            "build or install it for this processor, such as with GOAMD64=v1 or -march=x86-64",
+        ),
+        Symptom(
+            "sandbox",
+            r"Address family not supported",
+            "it may not use this kind of socket",
+            "add AF_UNIX, AF_INET and AF_INET6 to RestrictAddressFamilies= in the node's unit; if it uses"
+            " IPv6, this machine may have none",
+        ),
+        Symptom(
+            "sandbox",
+            r"(?:PermissionError|OSError): \[Errno 1\] Operation not permitted$"
+            r"|cannot enable executable stack|write\+execute memory",
+            "the system's security settings forbid what it does",
+            "see SystemCallFilter=, CapabilityBoundingSet= and MemoryDenyWriteExecute= in the node's unit;"
+            " dmesg shows what SELinux and AppArmor forbid",
+        ),
+        Symptom(
             "import-error",
             r"ImportError: (?P<text>.+)",
             "an import fails: {text}",
@@ -222,6 +284,12 @@ _SYMPTOMS = tuple(
             r"^(?:\S+: (?:line )?\d+: )(?:exec: )?(?P<name>/[^\s:]+): "
             r"(?:cannot execute\b.*|Exec format error|No such file or directory)$",
             *_COMMAND,
+        ),
+        Symptom(
+            "watches",
+            r"inotify (?:watch|instance) limit reached|OS file watch limit reached",
+            "its user watches as many files for changes as the system allows",
+            "sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=1024",
         ),
         Symptom(
             "too-many-files",
@@ -315,6 +383,19 @@ _SYMPTOMS = tuple(
         ),
         Symptom(
             "permission",
+            r"unable to open database file|attempt to write a readonly database",
+            "it can't write its SQLite file: the folder doesn't exist, or file or folder belong to another"
+            " user",
+            "use an absolute path below chain_data_dir, which Initialize gets",
+        ),
+        Symptom(
+            "permission",
+            r"No usable temporary directory",
+            "it can't write to any temporary directory",
+            "let the node's user write to /tmp, or set PrivateTmp=yes in its unit; df -h: is the disk full?",
+        ),
+        Symptom(
+            "permission",
             r"PermissionError: .*?(?:: '(?P<name>[^']+)')",
             "its user has no permission for {name}",
             "give the node's user access, or write below chain_data_dir, which Initialize gets",
@@ -331,6 +412,40 @@ _SYMPTOMS = tuple(
             r"FileNotFoundError: .*?: '(?P<name>/[^']*)'",
             "it needs {name}, which does not exist",
             "create it, or correct the path",
+        ),
+        Symptom(
+            "environment",
+            r"uid not found|No username set in the environment",
+            "it asks for its user's name, and the user has no entry in /etc/passwd, nor does a node set USER",
+            "don't ask (getpass.getuser, os.getlogin), or add the user: useradd",
+        ),
+        Symptom(
+            "disk",
+            r"(?P<text>\[Errno 5\] .+|\[Errno 116\] .+)|Stale file handle",
+            "a disk or a network mount fails: {text}",
+            "see the output of dmesg; check the disk, or mount it again",
+            wide=True,
+        ),
+        Symptom(
+            "network",
+            r"gaierror|failure in name resolution|Name or service not known|[Cc]ould not resolve host",
+            "it can't look up the name of a host",
+            "let the VM start without it; the node's unit may forbid it (IPAddressDeny=, PrivateNetwork=)",
+            wide=True,
+        ),
+        Symptom(
+            "network",
+            r"CERTIFICATE_VERIFY_FAILED",
+            f"it can't verify a server's certificate; {_VARIABLES}, so no SSL_CERT_FILE",
+            "install the system's ca-certificates, or vmsdk install --env SSL_CERT_FILE=PATH",
+            wide=True,
+        ),
+        Symptom(
+            "network",
+            r"Error: (?P<text>.*[Cc]onnection refused.*)",
+            "a service that it connects to does not run: {text}",
+            "let the VM start without that service, and connect later; or start it before the node",
+            wide=True,
         ),
         Symptom(
             "port",
@@ -409,6 +524,9 @@ def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | No
                 (source,) if source else tail(lines),
             )
     error = next((found for each in reversed(lines) if (found := _MESSAGE.search(each))), None)
+    if error is None:
+        last = max((index for index, line in enumerate(lines) if _FRAME.search(line)), default=len(lines))
+        error = next((found for each in lines[last + 1 :] if (found := _RAISED.match(each))), None)
     if error is None or not place:
         return None
     what = f"{error['kind']}: {error['text'] or ''}".removesuffix(": ")
