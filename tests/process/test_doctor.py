@@ -26,6 +26,7 @@ from vmsdk.cli.doctor.examination import _own_limits
 from vmsdk.doctor import format as formats
 from vmsdk.doctor.announcement import is_local
 from vmsdk.doctor.finding import Finding, plain
+from vmsdk.doctor.machine import _missing_extras
 from vmsdk.doctor.node import _release, is_hidden, limits_of, plugin_directories, running_nodes
 from vmsdk.doctor.symptom import diagnose
 from vmsdk.doctor.user import User
@@ -657,6 +658,13 @@ def test_a_program_of_32_bits_names_its_loader(order: str) -> None:
 )
 def test_whether_an_address_is_of_this_machine(address: str, expected: bool) -> None:
     assert is_local(address) is expected
+
+
+def test_an_extra_lacks_only_what_this_python_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    markers = ("python_version < '3.1' and extra == 'bundle'", "extra == 'keys'", "extra == 'docs'")
+    listed = [f"nosuch-package>=2; {each}" for each in markers]
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: listed)
+    assert _missing_extras() == {"keys"}
 
 
 def test_a_user_needs_no_name() -> None:

@@ -349,8 +349,8 @@ class PluginFile:
                 return
         yield (
             "missing",
-            "there is no such file",
-            f"check the path, and install the plugin: {self._install}",
+            "there is no such file or directory",
+            f"install the plugin: {self._install}; or make the directory: mkdir -p {_quote(self.path)}",
         )
 
     def _interpreter_causes(self, reason: str) -> Iterator[tuple[str, str, str]]:

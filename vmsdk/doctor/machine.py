@@ -263,7 +263,10 @@ def _missing_extras() -> set[str]:
         return missing
     for each in requirements:
         found = re.match(r"([\w.-]+).*\bextra\s*==\s*['\"]([\w.-]+)['\"]", each)
-        if found is None or found[1] == "vmsdk" or found[2] in ("test", "lint", "all"):
+        if found is None or found[1] == "vmsdk" or found[2] in ("all", "docs", "lint", "release", "test"):
+            continue
+        version = re.search(r"\bpython_version\s*(<|>=)\s*['\"]3\.(\d+)['\"]", each)
+        if version is not None and (sys.version_info[1] < int(version[2])) != (version[1] == "<"):
             continue
         try:
             importlib.metadata.version(found[1])
