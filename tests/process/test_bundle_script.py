@@ -117,6 +117,24 @@ def test_unpacking_goes_on_when_the_node_gives_up(start: Start, place: Path, tmp
     assert start().stdout == "started\n"
 
 
+def test_a_full_disk_does_not_fill_the_log(start: Start, place: Path, tmp_path: Path) -> None:
+    tar = tmp_path / "tools" / "tar"
+    tar.parent.mkdir()
+    tar.write_text(
+        "#!/bin/sh\nfor file in 1 2 3 4 5 6 7 8 9; do echo $file: No space left; done >&2\nexit 2\n"
+    )
+    tar.chmod(0o755)
+    path = os.environ.get("PATH", os.defpath)
+    variables = {UNPACK_DIR_VARIABLE: str(place), "PATH": f"{tar.parent}:{path}"}
+    done = subprocess.run(
+        [tmp_path / "bundle"], env=variables, capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 1
+    assert "1: No space left" in done.stderr
+    assert "3: No space left" not in done.stderr
+    assert f"can't be unpacked into {place}" in done.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can mount a folder")
 def test_a_folder_that_is_mounted_with_noexec_is_named(start: Start, place: Path) -> None:
     command = ["mount", "-t", "tmpfs", "-o", "noexec", "none", str(place)]

@@ -85,7 +85,9 @@ unpack() (
   mkdir -p "$new/$id" || exit 1
   exec 8<"$new"
   share 8
-  tail -n +{lines} "$0" | tar -xzof - -C "$new/$id" || {{ say "$0 can't be unpacked into $1"; exit 1; }}
+  # On a full disk, tar prints a line for each file.
+  errors=$(tail -n +{lines} "$0" | tar -xzof - -C "$new/$id" 2>&1) ||
+    {{ printf '%s\n' "$errors" | head -n 2 >&2; say "$0 can't be unpacked into $1"; exit 1; }}
   [ -x "$new/$id/{starter}" ] || {{ say "$1 is mounted with noexec"; exit 1; }}
   # One at a time, so that no start replaces the folder that another has just put there.
   exec 7<"$1"

@@ -184,9 +184,13 @@ def _convert(prefix: str, family: MetricFamily) -> pb.MetricFamily:
             continue
         _add_sample(metrics, family, kind, sample)
     converted.metric.extend(metrics.values())
-    if kind == pb.HISTOGRAM:
-        for metric in converted.metric:
+    for metric in converted.metric:
+        if kind == pb.HISTOGRAM:
             metric.histogram.bucket.sort(key=lambda bucket: bucket.upper_bound)
+        lines = [each.upper_bound for each in metric.histogram.bucket]
+        lines += [each.quantile for each in metric.summary.quantile]
+        if len(set(lines)) < len(lines):
+            raise UnusableMetric(family.name, "two of its buckets or quantiles are the same")
     return converted
 
 

@@ -77,7 +77,9 @@ def refuse(endpoint: str | None, ratio: float) -> None:
     raise RuntimeError("can't start new thread")
 
 
-@pytest.mark.parametrize("endpoint", ["http://[::1:4317", "http://", "http://collector:99999", "ftp://x", 7])
+@pytest.mark.parametrize(
+    "endpoint", ["http://[::1:4317", "http://", "http://x:99999", "ftp://x", "http://x\ny", 7]
+)
 def test_what_is_no_address_is_not_used(
     endpoint: object, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -105,6 +105,12 @@ def test_a_registry_of_prometheus_client_is_told_whole(serve: Serve) -> None:
     "family",
     [
         Family("bad name", [Sample("bad name")]),
+        Family(
+            "twice", [Sample("twice_bucket", labels={"le": each}) for each in ("1", "1.0")], type="histogram"
+        ),
+        Family(
+            "twice", [Sample("twice", labels={"quantile": each}) for each in ("1", "1.0")], type="summary"
+        ),
         Family("9lives", [Sample("9lives")], type="made-up"),
         Family("twice", [Sample("twice"), Sample("twice", 2.0)]),
         Family("chained", [Sample("chained", labels={"chain": "C"})]),
