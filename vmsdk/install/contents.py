@@ -114,7 +114,7 @@ class Contents:
             elif place.parent not in providers.values():
                 self._add_source(place, PACKAGES)
                 for distribution in metadata.distributions():
-                    if place.is_relative_to(_editable_folder(distribution) or os.devnull):
+                    if _is_below(place, _editable_folder(distribution)):
                         self._require(_requirement(distribution.name), self._source.text)
         for provider, folder in providers.items():
             if not places or any(place.parent == folder for place in places):
@@ -204,7 +204,7 @@ class Contents:
     def _check_editable(self, distribution: metadata.Distribution) -> None:
         """Raise `InstallError` if *distribution* is editable, and nothing of its folder is in."""
         folder = _editable_folder(distribution)
-        if folder is not None and not any(file.is_relative_to(folder) for file in self.files.values()):
+        if folder is not None and not any(_is_below(file, folder) for file in self.files.values()):
             raise InstallError(
                 f"{distribution.name} is installed as editable, and its modules are not found: pip install "
                 f"{folder} without -e"
@@ -291,7 +291,11 @@ def _editable_folder(distribution: metadata.Distribution) -> Path | None:
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     if not origin.get("dir_info", {}).get("editable"):
         return None
-    return Path(os.path.realpath(unquote(urlsplit(origin["url"]).path)))
+    return Path(unquote(urlsplit(origin["url"]).path))
+
+
+def _is_below(place: Path, folder: Path | None) -> bool:
+    return folder is not None and place.resolve().is_relative_to(folder.resolve())
 
 
 def _top_level(distribution: metadata.Distribution) -> set[str]:
@@ -311,7 +315,7 @@ def _providers() -> dict[str, dict[str, Path]]:
     found: dict[str, dict[str, Path]] = {}
     for distribution in metadata.distributions():
         for name in _top_level(distribution):
-            folder = Path(str(distribution.locate_file("")))
+            folder = Path(os.path.abspath(str(distribution.locate_file(""))))
             found.setdefault(name, {}).setdefault(distribution.name, folder)
     return found
 

@@ -175,7 +175,8 @@ def test_a_package_that_is_installed_as_editable_is_put_in_from_its_sources(
     write(project, {**installed, f"else where/src/{package}/__init__.py": "import wsproto\n"})
     write(project, {"vm/vm.py": f"import {package.replace('/', '.')}, ours.mine\n", "vm/ours/mine.py": ""})
     monkeypatch.syspath_prepend(str(project / "packages"))
-    monkeypatch.syspath_prepend(str(project / "else where/src"))
+    (project / "link").symlink_to(project / "else where")
+    monkeypatch.syspath_prepend(str(project / "link/src"))
     found = contents("vm/vm.py")
     assert f"site-packages/{package}/__init__.py" in found.files
     assert "site-packages/shared-1.dist-info/METADATA" in found.files
