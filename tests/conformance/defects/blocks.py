@@ -121,6 +121,17 @@ class TimeIsRounded(GoodVM):
         return response
 
 
+class NeedsContextIfBuilt(GoodVM):
+    """Only the node that built a block verifies it with a P-chain height."""
+
+    found_by = "blocks.built-block-parses-back"
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        response = super().BuildBlock(request)
+        response.verify_with_context = True
+        return response
+
+
 class VerifiedBlockIsNotFound(GoodVM):
     """GetBlock looks only into the database."""
 

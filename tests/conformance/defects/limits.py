@@ -12,6 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
 
 from tests.conformance.goodvm import UNLIMITED, GoodVM
+from vmsdk._pb.http import http_pb2
 from vmsdk._pb.vm import vm_pb2 as pb
 
 
@@ -177,13 +178,13 @@ class LeaksDescriptors(GoodVM):
 
 
 class LeaksThreads(GoodVM):
-    """Each message starts a thread that does not end."""
+    """Each HTTP request starts a thread that does not end."""
 
     found_by = "limits.descriptors-stay-few"
 
-    def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
+    def HandleSimple(self, request: http_pb2.HandleSimpleHTTPRequest) -> http_pb2.HandleSimpleHTTPResponse:
         threading.Thread(target=threading.Event().wait, daemon=True).start()
-        return Empty()
+        return super().HandleSimple(request)
 
 
 class Spins(GoodVM):
@@ -201,7 +202,7 @@ class Spins(GoodVM):
 
 
 class KeepsRequests(GoodVM):
-    """It remembers all requests."""
+    """It remembers all HTTP requests."""
 
     found_by = "limits.memory-stays-flat"
 
@@ -209,9 +210,9 @@ class KeepsRequests(GoodVM):
         super().__init__(protocol)
         self.kept: list[bytes] = []
 
-    def AppRequest(self, request: pb.AppRequestMsg) -> Empty:
-        self.kept.append(request.request)
-        return super().AppRequest(request)
+    def HandleSimple(self, request: http_pb2.HandleSimpleHTTPRequest) -> http_pb2.HandleSimpleHTTPResponse:
+        self.kept.append(request.body)
+        return super().HandleSimple(request)
 
 
 class HealthKeepsItsResults(GoodVM):
@@ -224,7 +225,7 @@ class HealthKeepsItsResults(GoodVM):
         self.kept: list[bytes] = []
 
     def Health(self, request: Empty) -> pb.HealthResponse:
-        self.kept.append(os.urandom(32_768))
+        self.kept.append(os.urandom(65_536))
         return super().Health(request)
 
 

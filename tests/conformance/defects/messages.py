@@ -40,6 +40,17 @@ class EndByGossip(GoodVM):
         return Empty()
 
 
+class EchoesGossip(GoodVM):
+    """All gossip is sent on, whatever it is."""
+
+    found_by = "messages.gossip-is-not-echoed"
+
+    def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
+        gossip = appsender_pb2.SendAppGossipMsg(msg=request.msg, validators=10)
+        self.call(self.node, AppSender.SendAppGossip, gossip)
+        return Empty()
+
+
 class DeathByRequest(GoodVM):
     """A request of an unknown kind is an error."""
 

@@ -117,7 +117,7 @@ def size_is_limited(bench: Bench) -> None:
             )
 
 
-@contract("ancestors", severity=Severity.MISBEHAVES, source=SOURCE, needs_blocks=True)
+@contract("ancestors", severity=Severity.BETTER_NOT, source=SOURCE, needs_blocks=True)
 def first_block_is_returned_always(bench: Bench) -> None:
     """GetAncestors returns the block itself even if no byte or no time is left."""
     with bench.chain() as host:

@@ -165,7 +165,10 @@ def built_block_parses_back(bench: Bench) -> None:
     """The bytes of a built block parse to the block that BuildBlock returned."""
     with bench.chain() as host:
         block = bench.build(host)
-        wrong = difference(block, parse(host, block.raw), "ParseBlock")
+        parsed = parse(host, block.raw)
+        wrong = difference(block, parsed, "ParseBlock")
+        if not wrong and parsed.verify_with_context != block.verify_with_context:
+            wrong = f"verify_with_context {parsed.verify_with_context}, not {block.verify_with_context}"
         if wrong:
             raise Violation(
                 "a built block parses to another block",

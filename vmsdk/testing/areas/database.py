@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
@@ -270,32 +271,37 @@ def nothing_is_written_after_shutdown(bench: Bench) -> None:
 @contract("database", severity=Severity.MISBEHAVES, source="vms/components/chain/state.go", needs_blocks=True)
 def accept_is_atomic(bench: Bench) -> None:
     """A kill at any write of BlockAccept leaves the block accepted, or not at all."""
-    for number in range(1, MAX_KILLS + 1):
-        with storage() as kept:
-            with bench.alone(**kept) as host:
+    with storage() as kept, ExitStack() as resources:
+        host = resources.enter_context(bench.alone(**kept))
+        (parent,) = bench.grow(host, 1)
+        for number in range(1, MAX_KILLS + 1):
 
-                def kill(count: int, host: Host = host, number: int = number) -> None:
-                    if count == number:
-                        host.process.send_signal(_KILL)
-                        raise ServiceError("vmsdk check: killed before this write")
+            def kill(count: int, host: Host = host, number: int = number) -> None:
+                if count == number:
+                    host.process.send_signal(_KILL)
+                    raise ServiceError("vmsdk check: killed before this write")
 
-                (first,) = bench.grow(host, 1)
-                block = _verified(bench, host)
-                writes = Writes(host, kill)
-                try:
-                    call(host, "BlockAccept", pb.BlockAcceptRequest(id=block.id))
-                except (CallFailed, PluginGone):
-                    if writes.count < number:
-                        raise
-                else:
-                    if writes.count < number:
-                        return
-            with bench.alone(**kept) as host:
-                _check_consistent(host, bench, first, block, f"after a kill at write {number} of its accept")
+            block = _verified(bench, host)
+            writes = Writes(host, kill)
+            try:
+                call(host, "BlockAccept", pb.BlockAcceptRequest(id=block.id))
+            except (CallFailed, PluginGone):
+                if writes.count < number:
+                    raise
+            else:
+                if writes.count < number:
+                    return
+            resources.close()
+            host = resources.enter_context(bench.alone(**kept))
+            when = f"after a kill at write {number} of its accept"
+            parent = _check_consistent(host, bench, parent, block, when)
 
 
-def _check_consistent(host: Host, bench: Bench, parent: Block, block: Block, when: str) -> None:
-    """Raise `Violation` unless *block* is either accepted or not, and the chain continues."""
+def _check_consistent(host: Host, bench: Bench, parent: Block, block: Block, when: str) -> Block:
+    """Raise `Violation` unless *block* is either accepted or not, and the chain continues.
+
+    Returns the block that is accepted then.
+    """
     tip = host.chain.last_accepted
     at_height = host.chain.get_block_id_at_height(block.height)
     whole = {block.id: block.id, parent.id: None}
@@ -312,7 +318,7 @@ def _check_consistent(host: Host, bench: Bench, parent: Block, block: Block, whe
             host.chain.verify(host.chain.parse_block(block.raw))
             host.chain.prefer(block.id)
             host.chain.accept(block)
-        bench.grow(host, 1)
+        return bench.grow(host, 1)[0]
     except CallFailed as error:
         raise Violation(
             f"the chain does not continue {when}",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from vmsdk.host.errors import CallFailed, HostError, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.protocol import PROTOCOLS
 from vmsdk.state import State
+from vmsdk.testing.areas.http import Handler, handlers
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
 from vmsdk.testing.run import resident_bytes
@@ -38,10 +40,10 @@ _LARGE_TIMEOUT_S = 60.0
 _DESCRIPTORS = 128
 # How many calls the plugin gets to accept that many connections.
 _ACCEPT_CALLS = 1_000
-_WARM_UP_CALLS, _MEASURED_CALLS, _CALL_BYTES = 100, 1_000, 256 * _KIB
+_WARM_UP_CALLS, _MEASURED_CALLS, _CALL_BYTES = 100, 800, 256 * _KIB
 # Health is cheap, and may keep less in each call.
-_HEALTH_TIMES = 8
-# Half of what one of the methods gets.
+_HEALTH_TIMES = 5
+# Two thirds of what one of the methods gets.
 _GROWTH_BYTES = 32 * _MIB
 _DEADLINE = Timestamp(seconds=4_000_000_000)
 _SUBMITTED, _BUILT, _BUILD_TIMEOUT_S = 100, 3, 10.0
@@ -282,10 +284,19 @@ def runs_out_of_descriptors(bench: Bench) -> None:
                 ) from None
 
 
+@contextmanager
+def _a_handler(host: Host) -> Iterator[Handler | None]:
+    if not host.chain.handlers:
+        yield None
+        return
+    with handlers(host) as found:
+        yield found[0]
+
+
 @contract("limits", severity=Severity.MISBEHAVES, source="network/throttling/inbound_msg_throttler.go")
 def memory_stays_flat(bench: Bench) -> None:
-    """What peers send does not stay in memory, nor what Health returns."""
-    with bench.chain() as host:
+    """What peers and HTTP clients send does not stay in memory, nor what Health returns."""
+    with bench.chain() as host, _a_handler(host) as handler:
         if not resident_bytes(host.process.pid):
             raise Skipped("this system does not show how much memory a process uses")
 
@@ -305,6 +316,8 @@ def memory_stays_flat(bench: Bench) -> None:
                         call(host, method, request, PROMPT_S)
                     except CallFailed:
                         pass  # Other checks say which of these may fail.
+                if handler is not None and method == "Health":
+                    handler.start(body=data).exception()
 
         send(_WARM_UP_CALLS)
         for _ in range(2):  # A cache with a bound fills up, and grows no more.
@@ -315,8 +328,9 @@ def memory_stays_flat(bench: Bench) -> None:
                 return
         raise Violation(
             "the plugin's memory grows with each call",
-            sent=f"{_MEASURED_CALLS // 4} calls each of ParseBlock, AppGossip and AppRequest with "
-            f"{_CALL_BYTES // _KIB} KiB, and {_MEASURED_CALLS // 4 * _HEALTH_TIMES} of Health; all twice",
+            sent=f"{_MEASURED_CALLS // 4} calls each of ParseBlock, AppGossip, AppRequest and HTTP "
+            f"GET with {_CALL_BYTES // _KIB} KiB, and {_MEASURED_CALLS // 4 * _HEALTH_TIMES} of Health; "
+            "all twice",
             got=f"{grown // _MIB} MiB more resident memory, also the second time",
             node="the system kills the plugin or the node in the end",
             cure="keep nothing of what is not valid, and bound every cache",
@@ -326,7 +340,7 @@ def memory_stays_flat(bench: Bench) -> None:
 @contract("limits", severity=Severity.MISBEHAVES, source=_SERVER)
 def descriptors_stay_few(bench: Bench) -> None:
     """Calls leave no open files, sockets or threads behind."""
-    with bench.chain() as host:
+    with bench.chain() as host, _a_handler(host) as handler:
         if not os.path.isdir("/proc/self/fd"):
             raise Skipped("only on Linux")
         block_id = host.chain.last_accepted.id
@@ -342,12 +356,15 @@ def descriptors_stay_few(bench: Bench) -> None:
         for _ in range(2):
             for method, request in calls * _ROUNDS:
                 attempt(host, method, request)
+            if handler is not None:
+                for _ in range(_ROUNDS):
+                    handler.start().exception()
             counts.append((_count(host, "fd"), _count(host, "task")))
     for before, after, what in zip(*counts, ("file descriptors", "threads"), strict=True):
         if after - before >= _ROUNDS // 2:
             raise Violation(
                 f"the plugin's {what} become more with each call",
-                sent=f"{_ROUNDS} times {', '.join(method for method, _ in calls)}",
+                sent=f"{_ROUNDS} times {', '.join(method for method, _ in calls)}, HTTP GET",
                 got=f"{after} {what}, after {before}",
                 node="it has no chain any more once the plugin has reached its limit",
                 cure="close what each call opens, and end the threads that it starts",

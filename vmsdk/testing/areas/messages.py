@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.errors import AppError
-from vmsdk.host.appsender import SentError, SentResponse
+from vmsdk.host.appsender import SentError, SentGossip, SentResponse
 from vmsdk.host.errors import CallFailed, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.host.service import ServiceError
@@ -30,6 +30,7 @@ _RESPONSE_TIMEOUT_S = 5.0
 _QUIET_S = 0.3
 _MIB = 1024 * 1024
 _IN_A_ROW = 1_000
+_SAME_GOSSIP = 20
 # A developer may want to see a line or two for each bad message.
 _LOG_LINES, _LOG_CHARACTERS = 2 * _IN_A_ROW, 512 * _IN_A_ROW
 PEER = NodeID(b"peer" * 5)
@@ -88,6 +89,27 @@ def gossip_may_be_garbage(bench: Bench) -> None:
     with bench.chain() as host:
         must_succeed(host, map(_gossip, _GARBAGE), "gossip that is garbage")
         bench.alive(host)
+
+
+@contract("messages", severity=Severity.MISBEHAVES, source="network/p2p/gossip/gossip.go")
+def gossip_is_not_echoed(bench: Bench) -> None:
+    """Gossip that the VM knows is not passed on again, or nodes send it to each other forever."""
+    data = os.urandom(100)
+    with bench.chain() as host:
+        before = len(host.services.app_sender.sent)
+        must_succeed(host, [_gossip(data)] * _SAME_GOSSIP, "gossip that is repeated")
+        host.process.wait(_QUIET_S)  # The VM may pass it on later.
+        sent = host.services.app_sender.sent[before:]
+    echoes = sum(isinstance(each, SentGossip) and data in each.message for each in sent)
+    # A VM to which any bytes are a transaction passes it on once, or now and then.
+    if echoes > _SAME_GOSSIP // 2:
+        raise Violation(
+            "the VM passes on gossip that it has seen already",
+            sent=f"the same AppGossip of {len(data)} bytes, {_SAME_GOSSIP} times",
+            got=f"SendAppGossip with these bytes, {echoes} times",
+            node="nodes send the message to each other forever, each to several others",
+            cure="pass on only what is valid and new",
+        )
 
 
 @contract("messages", severity=Severity.STOPS, source=_CLIENT)
