@@ -26,6 +26,9 @@ from vmsdk.testing.contract import Skipped, Violation
 CALL_TIMEOUT_S = 20.0
 PROMPT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
+# Garbage that ends a parser which recurses, or which allocates the length that it reads.
+DEEP = b"[" * 100_000
+HUGE = b"\0\0" + b"\x7f\xff\xff\xff" * 16
 HELD_CALLS = 16
 # How often a database is looked at until it no longer changes.
 MAX_LOOKS = 10

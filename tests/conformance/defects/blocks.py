@@ -171,12 +171,12 @@ class HashesOnlyTheHeader(GoodVM):
 
 
 class DiesOfGarbage(GoodVM):
-    """A peer's bytes end the process."""
+    """A peer's bytes end the process: it reserves the length that they begin with."""
 
     found_by = "blocks.garbage-is-refused"
 
     def parse(self, data: bytes) -> Block:
-        if len(data) < HEADER.size:
+        if int.from_bytes(data[2:6], "big") == 2**31 - 1:
             os._exit(1)
         return super().parse(data)
 

@@ -28,15 +28,13 @@ class DeathByGossip(GoodVM):
 
 
 class EndByGossip(GoodVM):
-    """Gossip that is not text ends the process."""
+    """Gossip that is nested deeply ends the process, as an overflow of the stack does."""
 
     found_by = "messages.gossip-may-be-garbage"
 
     def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
-        try:
-            request.msg.decode()
-        except UnicodeDecodeError:
-            os._exit(3)
+        if request.msg.startswith(b"[" * 10_000):
+            os._exit(139)
         return Empty()
 
 

@@ -17,7 +17,7 @@ from vmsdk.host.node import Host
 from vmsdk.state import Event
 from vmsdk.testing.bench import EVENT_TIMEOUT_S, Bench, short
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import attempt, call, difference, get, parse, quiet_database, storage
+from vmsdk.testing.wire import DEEP, HUGE, attempt, call, difference, get, parse, quiet_database, storage
 
 VM_CLIENT = "vms/rpcchainvm/vm_client.go"
 VM_SERVER = "vms/rpcchainvm/vm_server.go"
@@ -36,11 +36,6 @@ def elsewhere(command: list[str]) -> list[str]:
     """Return a command that runs *command* under another hash seed, time zone and locale."""
     variables = (f"TZ={TIME_ZONE}", f"LC_ALL={LOCALE}", f"PYTHONHASHSEED={HASH_SEED}")
     return ["/usr/bin/env", *variables, *command]
-
-
-def garbage() -> list[bytes]:
-    """Return bytes that are not a block: none, one, almost an ID, and 1 MiB at random."""
-    return [b"", b"\x00", bytes(31), random.Random(1).randbytes(1024 * 1024)]
 
 
 # Genesis and reading ------------------------------------------------------------------------------
@@ -198,7 +193,7 @@ def verified_and_accepted_blocks_are_found(bench: Bench) -> None:
 def garbage_is_refused(bench: Bench) -> None:
     """Bytes that are not a block are refused and do no harm."""
     with bench.chain() as host:
-        for data in garbage():
+        for data in (b"", b"\x00", bytes(31), random.Random(1).randbytes(1024 * 1024)):
             requests: list[tuple[str, Message]] = [
                 ("ParseBlock", pb.ParseBlockRequest(bytes=data)),
                 ("BatchedParseBlock", pb.BatchedParseBlockRequest(request=[data])),
@@ -213,6 +208,8 @@ def garbage_is_refused(bench: Bench) -> None:
                         node="any peer could send it blocks that do not exist",
                         cure="parse strictly: check the length, each field, and that nothing follows",
                     )
+        for data in (DEEP, HUGE):
+            attempt(host, "ParseBlock", pb.ParseBlockRequest(bytes=data))
         bench.alive(host)
         _check_reported(host, host.chain.last_accepted, "the last accepted block")
 

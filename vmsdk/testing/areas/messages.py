@@ -21,7 +21,7 @@ from vmsdk.ids import NodeID
 from vmsdk.testing.bench import Bench, short
 from vmsdk.testing.contract import Severity, Violation, contract
 from vmsdk.testing.hook import HookFailed
-from vmsdk.testing.wire import PROMPT_S, attempt, call, returns
+from vmsdk.testing.wire import DEEP, HUGE, PROMPT_S, attempt, call, returns
 
 _CLIENT = "vms/rpcchainvm/vm_client.go"
 _HANDLER = "snow/networking/handler/handler.go"
@@ -35,7 +35,7 @@ _SAME_GOSSIP = 20
 _LOG_LINES, _LOG_CHARACTERS = 2 * _IN_A_ROW, 512 * _IN_A_ROW
 PEER = NodeID(b"peer" * 5)
 _DEADLINE = Timestamp(seconds=4_000_000_000)
-_GARBAGE = (b"", b"\0", b"\xff" * 100, bytes(range(256)), b'{"garbage": [', os.urandom(1_000))
+_GARBAGE = (b"", b"\0", b"\xff" * 100, bytes(range(256)), b'{"garbage": [', DEEP, HUGE, os.urandom(1_000))
 
 
 def must_succeed(host: Host, calls: Iterable[tuple[str, Message]], what: str) -> None:
