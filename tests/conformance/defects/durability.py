@@ -133,6 +133,18 @@ class WritesAfterBootstrapping(GoodVM):
         return response
 
 
+class HeightOffByOneAfterRestart(GoodVM):
+    """Initialize counts the height of the tip once more, and SetState does not."""
+
+    found_by = "durability.blocks-survive-a-restart"
+
+    def Initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
+        response = super().Initialize(request)
+        if response.height:
+            response.height += 1
+        return response
+
+
 class RestartReportsNoBytes(GoodVM):
     """After a restart, Initialize and SetState know the tip's ID and height, but not its bytes."""
 

@@ -15,7 +15,7 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk._pb.rpcdb import rpcdb_pb2
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.block import Block
-from vmsdk.host.errors import CallFailed, HostError, PluginGone
+from vmsdk.host.errors import CallFailed, ChainFatal, HostError, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.host.service import ServiceError
 from vmsdk.testing.bench import Bench
@@ -32,6 +32,7 @@ MAX_KILLS = 4
 _SETTLED_S = 5.0
 _QUIET_S = 1.0
 _SLOW_S = 2.0
+_IN_ONE_BATCH = "write the block, the state, the height index and the last accepted ID in one batch"
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no SIGKILL
 
 
@@ -292,8 +293,17 @@ def accept_is_atomic(bench: Bench) -> None:
                 if writes.count < number:
                     return
             resources.close()
-            host = resources.enter_context(bench.alone(**kept))
             when = f"after a kill at write {number} of its accept"
+            try:
+                host = resources.enter_context(bench.alone(**kept))
+            except ChainFatal as error:
+                raise Violation(
+                    f"the chain does not start {when}",
+                    sent=f"BlockAccept of {block!r}, and a restart",
+                    got=str(error),
+                    node="the chain is stuck until its database is removed",
+                    cure=_IN_ONE_BATCH,
+                ) from None
             parent = _check_consistent(host, bench, parent, block, when)
 
 
@@ -311,7 +321,7 @@ def _check_consistent(host: Host, bench: Bench, parent: Block, block: Block, whe
             sent=f"BlockAccept of {block!r}, and a restart",
             got=f"last accepted {tip!r}, and {at_height} at height {block.height}",
             node="it serves a block that is not accepted, or stops the chain",
-            cure="write the block, the state, the height index and the last accepted ID in one batch",
+            cure=_IN_ONE_BATCH,
         )
     try:
         if tip.id == parent.id:
@@ -325,5 +335,5 @@ def _check_consistent(host: Host, bench: Bench, parent: Block, block: Block, whe
             sent=f"{error.method} after a restart",
             got=f"{error.code}: {error.details}",
             node="the chain is stuck until its database is removed",
-            cure="write the block, the state, the height index and the last accepted ID in one batch",
+            cure=_IN_ONE_BATCH,
         ) from None

@@ -88,7 +88,7 @@ def blocks_survive_a_restart(bench: Bench) -> None:
         with bench.start(**kept) as host:
             _check_tip(host, blocks, "after a restart")
             blocks += bench.grow(host, 1)
-        with bench.alone(**kept) as host:
+        with bench.initialized(**kept) as host:  # What Initialize returns: above, SetState has replaced it.
             _check_tip(host, blocks, "after a second restart")
 
 
