@@ -422,11 +422,3 @@ class Bench:
             raise host.chain.engine.fault
         if not host.process.alive:
             raise PluginGone(None, host.process.exit_code)
-
-
-def short(data: bytes) -> str:
-    """Describe bytes in a message: their number, and the first ones in hexadecimal."""
-    if not data:
-        return "0 bytes"
-    more = "…" if len(data) > 16 else ""
-    return f"{len(data)} bytes {data[:16].hex()}{more}"

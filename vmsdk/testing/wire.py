@@ -77,8 +77,8 @@ def difference(block: Block, response: pb.ParseBlockResponse | pb.GetBlockRespon
     ]
     if isinstance(response, pb.ParseBlockResponse):
         pairs.insert(0, ("id", response.id.hex(), block.id.hex()))
-    else:
-        pairs.insert(0, ("bytes", response.bytes.hex()[:64], block.raw.hex()[:64]))
+    elif response.bytes != block.raw:
+        return f"{short(response.bytes)}, not the block's {short(block.raw)}"
     return next((f"{name} {got}, not {wanted}" for name, got, wanted in pairs if got != wanted), "")
 
 
@@ -194,3 +194,11 @@ def connects(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def short(data: bytes) -> str:
+    """Describe bytes in a message: their number, and the first ones in hexadecimal."""
+    if not data:
+        return "0 bytes"
+    more = "…" if len(data) > 16 else ""
+    return f"{len(data)} bytes {data[:16].hex()}{more}"

@@ -143,6 +143,18 @@ class VerifiedBlockIsNotFound(GoodVM):
         return super().GetBlock(request)
 
 
+class CutsStoredBlocks(GoodVM):
+    """GetBlock returns all but the last byte of an accepted block."""
+
+    found_by = "blocks.verified-and-accepted-blocks-are-found"
+
+    def GetBlock(self, request: pb.GetBlockRequest) -> pb.GetBlockResponse:
+        response = super().GetBlock(request)
+        if response.height and request.id not in self.undecided:
+            response.bytes = response.bytes[:-1]
+        return response
+
+
 class LenientParse(GoodVM):
     """Whatever follows a block is ignored."""
 

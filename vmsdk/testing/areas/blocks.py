@@ -15,9 +15,20 @@ from vmsdk.host.block import Block
 from vmsdk.host.errors import CallFailed, InvalidResponse, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.state import Event
-from vmsdk.testing.bench import EVENT_TIMEOUT_S, Bench, short
+from vmsdk.testing.bench import EVENT_TIMEOUT_S, Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import DEEP, HUGE, attempt, call, difference, get, parse, quiet_database, storage
+from vmsdk.testing.wire import (
+    DEEP,
+    HUGE,
+    attempt,
+    call,
+    difference,
+    get,
+    parse,
+    quiet_database,
+    short,
+    storage,
+)
 
 VM_CLIENT = "vms/rpcchainvm/vm_client.go"
 VM_SERVER = "vms/rpcchainvm/vm_server.go"

@@ -6,9 +6,9 @@ from vmsdk.host.block import Block
 from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
 from vmsdk.state import State
-from vmsdk.testing.bench import Bench, short
+from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Violation, contract
-from vmsdk.testing.wire import difference, get, storage
+from vmsdk.testing.wire import difference, get, short, storage
 
 CHAIN_STATE = "vms/components/chain/state.go"
 PROPOSERVM = "vms/proposervm/vm.go"

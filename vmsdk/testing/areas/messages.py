@@ -18,10 +18,10 @@ from vmsdk.host.errors import CallFailed, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.host.service import ServiceError
 from vmsdk.ids import NodeID
-from vmsdk.testing.bench import Bench, short
+from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Violation, contract
 from vmsdk.testing.hook import HookFailed
-from vmsdk.testing.wire import DEEP, HUGE, PROMPT_S, attempt, call, returns
+from vmsdk.testing.wire import DEEP, HUGE, PROMPT_S, attempt, call, returns, short
 
 _CLIENT = "vms/rpcchainvm/vm_client.go"
 _HANDLER = "snow/networking/handler/handler.go"

@@ -15,9 +15,9 @@ from vmsdk.host.statesync import Summary
 from vmsdk.ids import NodeID
 from vmsdk.state import Event, State
 from vmsdk.statesync import StateSyncMode
-from vmsdk.testing.bench import Bench, short
+from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import attempt, call, events_ended, storage, wait_for_event
+from vmsdk.testing.wire import attempt, call, events_ended, short, storage, wait_for_event
 
 SERVER = "vms/rpcchainvm/vm_server.go"
 SYNCER = "snow/engine/snowman/syncer/state_syncer.go"
