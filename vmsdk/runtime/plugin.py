@@ -10,7 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from vmsdk.address import Addresses
@@ -100,8 +100,9 @@ def run(load: Callable[[], ChainVM], options: Options) -> None:
             _serve(load_here, options)
         else:
             # Threads, timers and exit handlers of the author's code must not change the outcome.
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in sys.stdout, sys.stderr:
+                with suppress(AttributeError, OSError, ValueError):  # replaced or closed by that code
+                    stream.flush()
             os._exit(0)
     finally:
         _is_started = False
