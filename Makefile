@@ -8,8 +8,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 9650
-# How many tests run at once. They wait for processes half of the time, so two cores take more than two;
-# but some give a process the 5 s that a node gives it.
+# How many tests run at once. They often wait for processes, so two cores can run more than two; but some
+# give a process the 5 s that a node gives it.
 JOBS ?= 3
 ARGS ?=
 
