@@ -318,7 +318,8 @@ def own(**holes: str) -> Plant:
 FAULTS = [
     # The directory and its names.
     Fault("directory missing", _no_directory, "no-directory", ("does not exist", "mkdir -p")),
-    Fault("plugin missing", _no_plugin, "missing", ("there is no such file or", "mkdir -p")),
+    Fault("plugin missing", _no_plugin, "missing", ("there is no such file or", "vmsdk install")),
+    Fault("directory missing by its name", lambda p: p / "more", "missing", ("mkdir -p",)),
     Fault("broken link", _broken_link, "broken-link", ("gone", "does not exist")),
     Fault("circle of links", _circle, "broken-link", ("circle",)),
     Fault("directory in place of a file", _directory, "not-a-file", ("directory", "/vm the plugin?")),

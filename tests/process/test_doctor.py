@@ -582,6 +582,8 @@ def test_a_node_drops_the_last_extension(name: str, expected: str) -> None:
         ("zoneinfo._common.ZoneInfoNotFoundError: 'No time zone found with key A/B'", "missing-module"),
         ("ImportError: bad magic number in 'helper': b'\\xcb'", "bytecode"),
         ("EOFError: marshal data too short", "bytecode"),
+        ("ValueError: bad marshal data (unknown type code)", "bytecode"),
+        ("pkg_resources.DistributionNotFound: The 'vm>=1' distribution was not found", "missing-module"),
         ("AttributeError: module 'vmsdk' has no attribute 'Chains'", "no-vmsdk"),
         ("ImportError: cannot import name 'Chains' from 'vmsdk' (/x/__init__.py)", "no-vmsdk"),
         ("/p/vm: CPU ISA level is lower than required", "processor"),
@@ -595,6 +597,7 @@ def test_a_node_drops_the_last_extension(name: str, expected: str) -> None:
         ("FileNotFoundError: [Errno 2] No usable temporary directory found in ['/tmp']", "permission"),
         ("KeyError: 'getpwuid(): uid not found: 54321'", "environment"),
         ("OSError: [Errno 5] Input/output error: '/opt/x'", "disk"),
+        ("cp: Stale file handle", "disk"),
         ("socket.gaierror: [Errno -3] Temporary failure in name resolution", "network"),
         ("ssl.SSLError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", "network"),
         ("redis.exceptions.ConnectionError: Error 111 connecting to x. Connection refused.", "network"),
@@ -605,6 +608,10 @@ def test_output_says_why(output: str, code: str) -> None:
     assert found is not None
     assert found.code == code
     assert "{" not in found.what + found.cure
+    assert not found.what.endswith(": ")
+
+
+TRACEBACK = 'Traceback (most recent call last):\n  File "/opt/vm.py", line 2, in f\n    x()\n'
 
 
 @pytest.mark.parametrize(
@@ -620,7 +627,10 @@ def test_output_says_why(output: str, code: str) -> None:
         ("ImportError: cannot import name 'x' from 'a' (most likely due to a circular import)", "each other"),
         ("ImportError: attempted relative import with no known parent package", "__init__.py"),
         ("ModuleNotFoundError: No module named 'pkg_resources'", "install 'setuptools<81'"),
-        ('  File "/opt/vm.py", line 2, in f\n    x()\nstruct.error: too short', "raises struct.error: too"),
+        ("PackageNotFoundError: No package metadata was found for ruamel.yaml", "install ruamel.yaml"),
+        ("OSError: [Errno 116] Stale file handle: '/opt/x'", "mount fails: [Errno 116] Stale file handle"),
+        (f"{TRACEBACK}struct.error: too short", "raises struct.error: too short"),
+        (f"{TRACEBACK}Stop", "raises Stop"),
     ],
 )
 def test_output_says_how_to_mend_it(output: str, words: str) -> None:
@@ -679,6 +689,10 @@ def test_a_user_needs_no_name() -> None:
         "ModuleNotFoundError: No module named 'uvloop', falling back to asyncio",
         "info: HOME is not set, using default",
         "warning: JAVA_HOME not set",
+        "WARN: [Errno 97] Address family not supported by protocol",
+        "json: cannot unmarshal data of the genesis",
+        f"{TRACEBACK}ready",
+        TRACEBACK.partition("\n")[2] + "Ready: yes",
     ],
 )
 def test_what_a_process_prints_and_goes_on_is_no_reason(line: str) -> None:

@@ -87,7 +87,7 @@ class PrivateKey(ABC):
         Raises `InvalidInput` for an empty password, rather than leave the secret unencrypted.
         """
         if password is not None and (not isinstance(password, bytes) or not password):
-            raise InvalidInput("the password must be bytes, at least one: None leaves the key unencrypted")
+            raise InvalidInput("the password must be non-empty bytes; pass None to leave the key unencrypted")
         serialization = _cryptography().serialization
         pem: bytes = self._pem_key().private_bytes(
             serialization.Encoding.PEM,

@@ -15,9 +15,10 @@ from vmsdk.doctor import format as formats
 from vmsdk.doctor.finding import Finding
 from vmsdk.doctor.user import User
 from vmsdk.errors import VMError
+from vmsdk.ids import ID
 from vmsdk.install.installation import cache_of
 from vmsdk.install.launcher import BUNDLE_LINE, Changed, Written
-from vmsdk.install.plugindirectory import MAX_LAUNCHER_BYTES, written
+from vmsdk.install.plugindirectory import MAX_LAUNCHER_BYTES, stem, written
 from vmsdk.target import SourceTarget, find
 
 # The kernel reads this much of a `#!` line (BINPRM_BUF_SIZE).
@@ -347,11 +348,10 @@ class PluginFile:
                     "check the path: ls " + _quote(folder.parent),
                 )
                 return
-        yield (
-            "missing",
-            "there is no such file or directory",
-            f"install the plugin: {self._install}; or make the directory: mkdir -p {_quote(self.path)}",
-        )
+        cure = f"install the plugin: {self._install}"
+        if not _is_vm_id(stem(self.path.name)):
+            cure += f"; or make the directory: mkdir -p {_quote(self.path)}"
+        yield "missing", "there is no such file or directory", cure
 
     def _interpreter_causes(self, reason: str) -> Iterator[tuple[str, str, str]]:
         interpreter, named = formats.elf_interpreter(self.head), "its dynamic loader"
@@ -465,3 +465,11 @@ def _missing(where: str, named: str, path: str, cure: str) -> Finding:
 
 def _quote(path: Path | str) -> str:
     return shlex.quote(str(path))
+
+
+def _is_vm_id(name: str) -> bool:
+    try:
+        ID.from_string(name)
+    except VMError:
+        return False
+    return True

@@ -31,8 +31,9 @@ _HARMLESS = re.compile(
     r"(?:^|[\s\[<|=\"])(?:debug|info|notice|trace|verbo|warn(?:ing)?)(?=[\s\]>|:\"])", re.IGNORECASE
 )
 _SERIOUS = re.compile(r"(?:error|exception|fatal|panic|critical)\b", re.IGNORECASE)
-# The end of a traceback, whatever the exception is called.
-_RAISED = re.compile(r"^(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<text>.*))?$")
+_TRACEBACK = "Traceback (most recent call last)"
+# The end of a traceback, whatever the exception is called, but not any word.
+_RAISED = re.compile(r"^(?=\S*[.:A-Z])(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<text>.*))?$")
 # A process that ends says why in the last lines.
 _LAST_LINES = 5
 
@@ -197,9 +198,9 @@ _SYMPTOMS = tuple(
         ),
         Symptom(
             "missing-module",
-            r"PackageNotFoundError: (?:No package metadata was found for )?(?P<name>[\w.-]+)$"
-            r"|DistributionNotFound: The '(?P<other>[^']+)'",
-            "the package {name}{other} is not installed for {python}",
+            r"(?:PackageNotFoundError: (?:No package metadata was found for )?|DistributionNotFound: The ')"
+            r"(?P<dist>[^'\s]+)(?:'|$)",
+            "the package {dist} is not installed for {python}",
             "{python} -m pip install {package}; if it is the VM's own, its folder in place of its name",
         ),
         Symptom(
@@ -210,7 +211,7 @@ _SYMPTOMS = tuple(
         ),
         Symptom(
             "bytecode",
-            r"bad magic number in|marshal data",
+            r"bad magic number in '|\bbad marshal data|\bmarshal data too short",
             "compiled Python code is damaged, or of another version of Python",
             "delete the __pycache__ folders and .pyc files of the VM and its packages",
         ),
@@ -233,6 +234,7 @@ _SYMPTOMS = tuple(
             "it may not use this kind of socket",
             "add AF_UNIX, AF_INET and AF_INET6 to RestrictAddressFamilies= in the node's unit; if it uses"
             " IPv6, this machine may have none",
+            wide=True,
         ),
         Symptom(
             "sandbox",
@@ -513,18 +515,18 @@ def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | No
         if found is not None:
             values = {name: (value or "").strip() for name, value in found.groupdict().items()}
             python = python or "python3"
-            package = values.get("name", "").partition(".")[0]
-            package = _PACKAGES.get(package, package.replace("_", "-"))
+            module = values.get("name", "").partition(".")[0]
+            package = values.get("dist") or _PACKAGES.get(module, module.replace("_", "-"))
             values |= {"python": shlex.quote(python), "package": shlex.quote(package or "PACKAGE")}
             return Diagnosis(
                 symptom.code,
-                symptom.what.format_map(values),
+                symptom.what.format_map(values).removesuffix(": "),
                 symptom.cure.format_map(values),
                 place,
                 (source,) if source else tail(lines),
             )
     error = next((found for each in reversed(lines) if (found := _MESSAGE.search(each))), None)
-    if error is None:
+    if error is None and any(_TRACEBACK in line for line in lines):
         last = max((index for index, line in enumerate(lines) if _FRAME.search(line)), default=len(lines))
         error = next((found for each in lines[last + 1 :] if (found := _RAISED.match(each))), None)
     if error is None or not place:
@@ -578,7 +580,7 @@ def _place(lines: Sequence[str]) -> tuple[str, str]:
     """Return the author's last frame in the last traceback as `file:line`, and its source line."""
     place = source = ""
     for index, line in enumerate(lines):
-        if "Traceback (most recent call last)" in line:
+        if _TRACEBACK in line:
             place = source = ""
         frame = _FRAME.search(line)
         if frame is not None and (not place or not is_foreign(frame["file"])):

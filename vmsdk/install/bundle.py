@@ -118,8 +118,10 @@ find_dir() {{
     exit 1
   fi
   first_error=$(unpack "$first" 2>&1) && ready "$first" && return
-  second_error=$(unpack "$second" 2>&1) && ready "$second" && return
-  printf '%s\n' "$first_error" "$second_error" | uniq >&2
+  second_error=$first_error
+  [ "$first" = "$second" ] || {{ second_error=$(unpack "$second" 2>&1) && ready "$second" && return; }}
+  printf '%s\n' "$first_error" >&2
+  [ "$first_error" = "$second_error" ] || printf '%s\n' "$second_error" >&2
   say "$vm can't be unpacked, as this user has no folder for it (see above): build it with --unpack-dir" \
     "DIR, a folder that belongs to the user who runs the node"
   exit 1

@@ -35,10 +35,10 @@ _EXTRAS = ("keys", "metrics", "otel", "warp", "websocket")
 # They hold the places and times of an installation.
 _RECORDS = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json")
 # Functions of importlib, importlib.resources and pkgutil whose first argument is a module's name.
-_OF_MODULES = (
-    *("__import__", "import_module", "find_spec", "files", "get_data", "open_binary", "open_text"),
-    *("read_binary", "read_text"),
-)
+_OF_MODULES = ("__import__", "import_module", "find_spec")
+# The ones with a common name, which count only in a module that imports one of these packages.
+_OF_RESOURCES = ("files", "get_data", "open_binary", "open_text", "read_binary", "read_text")
+_RESOURCES = {"importlib", "importlib_resources", "pkgutil"}
 # Functions of importlib.metadata whose argument is a package's name.
 _OF_PACKAGES = ("distribution", "metadata", "requires", "version")
 _COMMENT = re.compile(r"(^|\s)(#| --).*")
@@ -61,6 +61,7 @@ class Contents:
         self._source = source
         self._providers = _providers()
         self._seen: set[str | tuple[str, frozenset[str]]] = set()
+        self._places: list[Path] = []  # the files and folders that are in as source trees
         self._named: dict[Path, Path] = {}  # folders, and the module that names each
         importlib.invalidate_caches()
         try:
@@ -90,26 +91,31 @@ class Contents:
             self._seen.add(source.module)
             self._add_source(source.file, CODE)
         else:
-            self._add_module(source.module.partition(".")[0])
+            self._add_module(source.module.partition(".")[0], None)
         if project is not None and _is_recorded(_distribution(project)):
             # Its code is in. It may look for its own version, and its metadata lists what it needs.
             self._require(_requirement(project), source.text, with_files=False)
         for path in include:
             self._include(path)
         for distribution in self.distributions.values():
-            self._check_editable(distribution)
+            # The project may be installed from another checkout.
+            if _canonical(distribution.name) != _canonical(project or ""):
+                self._check_editable(distribution)
 
     # Code ----------------------------------------------------------------------------------------
 
-    def _add_module(self, name: str) -> None:
-        """Add the top-level module *name* and what it imports."""
+    def _add_module(self, name: str, by: Path | None) -> None:
+        """Add the top-level module *name*, which the module *by* imports, and what it imports."""
         if name in self._seen or name in sys.stdlib_module_names:
             return
         self._seen.add(name)
         providers = self._providers.get(name, {})
         places = _places(name, self._source.root)
         for place in places:
-            if place.parent == self._source.root:
+            if place.is_dir() and not any(inspect.getmodulename(each) for each in _files_in(place)):
+                if by is not None:
+                    self._named[place] = by  # not a package: it may hold keys
+            elif place.parent == self._source.root:
                 self._add_source(place, CODE)
             elif place.parent not in providers.values():
                 self._add_source(place, PACKAGES)
@@ -122,6 +128,7 @@ class Contents:
 
     def _add_source(self, place: Path, folder: str) -> None:
         """Add a module's file or a package's folder, as they are in a source tree."""
+        self._places.append(place)
         files = sorted(_files_in(place)) if place.is_dir() else [place]
         for file in files:
             self.files[f"{folder}/{file.relative_to(place.parent).as_posix()}"] = file
@@ -131,7 +138,7 @@ class Contents:
             if file.suffix == ".py":
                 tree = _parse(file)
                 for name in _imports(tree):
-                    self._add_module(name)
+                    self._add_module(name, file)
                 for name in _arguments(tree, _OF_PACKAGES):
                     if (found := _distribution(name)) is not None:
                         self._require(_requirement(found.name), self._source.text)
@@ -199,12 +206,12 @@ class Contents:
                 self.files[f"{PACKAGES}/{file.as_posix()}"] = Path(str(distribution.locate_file(file)))
         if is_editable and with_files:
             for name in _top_level(distribution) or [_canonical(distribution.name).replace("-", "_")]:
-                self._add_module(name)
+                self._add_module(name, None)
 
     def _check_editable(self, distribution: metadata.Distribution) -> None:
         """Raise `InstallError` if *distribution* is editable, and nothing of its folder is in."""
         folder = _editable_folder(distribution)
-        if folder is not None and not any(_is_below(file, folder) for file in self.files.values()):
+        if folder is not None and not any(_is_below(place, folder) for place in self._places):
             raise InstallError(
                 f"{distribution.name} is installed as editable, and its modules are not found: pip install "
                 f"{folder} without -e"
@@ -277,7 +284,7 @@ def _canonical(name: str) -> str:
 
 
 def _distribution(name: str) -> metadata.Distribution | None:
-    """Return the installed package, or else what else has its metadata, such as its source tree."""
+    """Return the installed package, or whatever else has its metadata, such as its source tree."""
     found = list(metadata.distributions(name=name)) if name else []
     return next(filter(_is_recorded, found), found[0] if found else None)
 
@@ -362,13 +369,16 @@ def _parse(file: Path) -> ast.AST:
         return ast.Pass()  # the same
 
 
-def _imports(tree: ast.AST) -> Iterator[str]:
+def _imports(tree: ast.AST) -> list[str]:
+    found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module.partition(".")[0]
-    yield from (each.partition(".")[0] for each in _arguments(tree, _OF_MODULES))
+            found.append(node.module)
+    tops = [each.partition(".")[0] for each in found]
+    functions = _OF_MODULES if _RESOURCES.isdisjoint(tops) else _OF_MODULES + _OF_RESOURCES
+    return [*tops, *(each.partition(".")[0] for each in _arguments(tree, functions))]
 
 
 def _arguments(tree: ast.AST, functions: tuple[str, ...]) -> Iterator[str]:

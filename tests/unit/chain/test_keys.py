@@ -138,7 +138,7 @@ def test_a_key_survives_hex_pem_and_a_file(
 
 
 def test_an_empty_password_does_not_leave_a_key_unencrypted(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="the password must be bytes, at least one"):
+    with pytest.raises(InvalidInput, match="the password must be non-empty bytes; pass None"):
         Ed25519Key.generate().save(tmp_path / "key.pem", b"")
     assert not any(tmp_path.iterdir())
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from importlib import metadata
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Any
 from zipfile import ZipFile
 
 import pytest
@@ -18,21 +16,6 @@ from vmsdk.install.contents import Contents, read_requirements
 from vmsdk.target import SourceTarget, find
 
 HEAD = "import vmsdk\n"
-PROVIDERS: dict[tuple[str, ...], Any] = {}
-"""The packages that a path provides, by that path. Reading them takes half a second."""
-
-
-@pytest.fixture(autouse=True)
-def _read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = metadata.packages_distributions
-
-    def packages_distributions() -> Any:
-        path = tuple(sys.path)
-        if path not in PROVIDERS:
-            PROVIDERS[path] = read()
-        return PROVIDERS[path]
-
-    monkeypatch.setattr(metadata, "packages_distributions", packages_distributions)
 
 
 @pytest.fixture
@@ -185,12 +168,13 @@ def test_a_package_that_is_installed_as_editable_is_put_in_from_its_sources(
     assert found.code == ["ours/mine.py", "vm.py"]
 
 
+@pytest.mark.parametrize("folder", ["elsewhere", "packages"])  # such as with a .venv inside it
 def test_an_editable_package_whose_modules_are_not_found_is_refused(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
-    write(project, {**editable(project, "shared", "elsewhere", ""), "vm/vm.py": HEAD})
+    write(project, {**editable(project, "shared", folder, ""), "vm/vm.py": HEAD})
     monkeypatch.syspath_prepend(str(project / "packages"))
-    cure = f"shared is installed as editable, and its modules are not found: pip install {project}/elsewhere "
+    cure = f"shared is installed as editable, and its modules are not found: pip install {project}/{folder} "
     with pytest.raises(InstallError, match=cure):
         contents("vm/vm.py", ("shared",))
 
@@ -205,13 +189,17 @@ def test_the_project_itself_goes_in_with_its_metadata(project: Path, monkeypatch
     assert {"shared", "pluggy"} <= set(found.distributions)
     assert "site-packages/shared-1.dist-info/METADATA" in found.files
     assert found.code == ["vm.py"]
+    # Another checkout of it, in which it looks for its version.
+    code = HEAD + "from importlib.metadata import version\nversion('shared')\n"
+    write(project, {"other/vm.py": code, "other/pyproject.toml": listed})
+    assert contents("other/vm.py").code == ["vm.py"]
 
 
 # Each in a module of its own, with the files that it needs.
 WAYS = {
     "import ours.chain.vm": ["ours/chain/vm.py", "ours/x.txt"],  # a namespace package
     "import importlib as i\ni.import_module('called.b')": ["called/b.py"],
-    "from importlib.resources import files\nfiles('assets')": ["assets/x.json"],
+    "from importlib.resources import files\nfiles('assets')": ["assets/__init__.py", "assets/x.json"],
     "import fast": [f"fast{EXTENSION_SUFFIXES[0]}"],
     "__file__\nHERE / 'data' / 'x.json'": ["data/x.json"],
     "__file__\nos.path.join(HERE, 'join', 'x.json')": ["join/x.json"],
@@ -244,6 +232,15 @@ def test_a_folder_that_the_code_names_is_reported(project: Path) -> None:
     write(project, {"vm.py": HEAD + "__file__\nHERE / 'data'\nHERE / 'all'\n'keys'\n", "keys/a": ""})
     write(project, {"data/a.json": "", "all/b.json": ""})
     assert contents(include=("all",)).left_out == [(project / "data", project / "vm.py")]
+
+
+def test_a_folder_without_modules_is_left_out_though_its_name_is_like_an_import(project: Path) -> None:
+    write(project, {"vm.py": HEAD + "store.get_data('keys')\n", "keys/validator.pem": "", "tools/x.py": ""})
+    assert (contents().code, contents().left_out) == (["vm.py"], [])
+    write(project, {"vm.py": HEAD + "import pkgutil, tools\npkgutil.get_data('keys', 'validator.pem')\n"})
+    assert contents().code == ["tools/x.py", "vm.py"]
+    assert contents().left_out == [(project / "keys", project / "vm.py")]
+    assert contents(include=("keys",)).code == ["keys/validator.pem", "tools/x.py", "vm.py"]
 
 
 def test_a_module_in_an_archive_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
