@@ -101,6 +101,10 @@ def test_names_a_planted_fault(
     assert report.status == fault.status, report.findings
 
 
+def test_no_directory_is_to_be_made_in_place_of_a_plugin(plugins: Path, doctor: Any) -> None:
+    assert "mkdir" not in doctor(plugins / str(VM)).coded("missing")
+
+
 def test_a_file_that_is_still_being_copied(plugins: Path, doctor: Any) -> None:
     path = executable(plugins / str(VM), Path("/bin/true").read_bytes())
     with path.open("ab"):
