@@ -44,7 +44,8 @@ def serve(
     started the process, the node can't be reached, or it speaks another protocol version. Raises
     `VMError` if a plugin already runs, and `TypeError` if *vm* is not a VM.
 
-    With `--version` or `--version-json` as the process's only argument, prints that and returns.
+    With `--version` or `--version-json` as the process's only argument, prints that and ends the
+    process.
     """
     from vmsdk.vm import ChainVM, check_interfaces
 

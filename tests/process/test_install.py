@@ -478,6 +478,11 @@ def test_a_target_that_is_not_there_is_named(plugins: Path) -> None:
         ("os.environ['PATH']\n", "KeyError: 'PATH'", "plain"),
         ("os.environ['PATH']\n", "KeyError: 'PATH'", "json"),
         ("os.closerange(3, 256)\n", "don't call os.closerange", "plain"),
+        (
+            "os.closerange(3, 256)\nFILES = [open(os.devnull) for _ in range(9)]\n",
+            "don't call os.closerange",
+            "plain",
+        ),
     ],
 )
 def test_a_vm_that_would_not_start_on_the_node_is_not_installed(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
@@ -164,7 +163,6 @@ class Dispatcher:
         instruments = self._session.instruments
         name = _name(method)
         parse = method.request.FromString
-        pid = os.getpid()
 
         def decode(data: bytes) -> RequestT | None:
             try:
@@ -176,15 +174,10 @@ class Dispatcher:
 
         def traceable(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
             tracer = instruments.tracer
-            try:
-                if tracer is None:
-                    return handle(request, context)
-                response: ResponseT = tracer.call(name, handle, request, context)
-                return response
-            finally:
-                if os.getpid() != pid:  # it would write to the plugin's sockets
-                    log.error("%s: a process that the VM has forked returns: end it with os._exit", name)
-                    os._exit(1)
+            if tracer is None:
+                return handle(request, context)
+            response: ResponseT = tracer.call(name, handle, request, context)
+            return response
 
         behaviour = traceable if is_traced else handle
         return Handler(name, behaviour, decode, method.response.SerializeToString, comes_first)

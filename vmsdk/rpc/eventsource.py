@@ -11,7 +11,7 @@ from typing import Any
 from vmsdk.errors import VMError
 from vmsdk.rpc.conversion import truth, unusable
 from vmsdk.rpc.errors import FaultLog
-from vmsdk.rpc.watchdog import Watchdog
+from vmsdk.rpc.watchdog import Watchdog, end_if_forked
 from vmsdk.state import Event, State
 from vmsdk.statesync import StateSyncMode
 from vmsdk.vm import ChainVM
@@ -309,12 +309,14 @@ class EventSource:
             event, self._late = self._late, None
             self._author_waits = event is None
         if event is None:
+            pid = os.getpid()
             try:
                 returned: Any = self._vm.wait_for_event(wait.cancelled)
                 if returned is not None and returned not in list(Event):
                     raise unusable("wait_for_event returned", returned, "return a vmsdk.Event, or None")
                 event = None if returned is None else Event(returned)
             finally:
+                end_if_forked(pid, "wait_for_event")
                 with self._condition:
                     self._author_waits = False
                     self._condition.notify_all()

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import pairwise
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ _CHECKS = 4
 """How often the thread looks within the patience."""
 _ANYIO = "AnyIO worker thread"
 """The name of the threads in which Starlette and FastAPI run plain functions."""
+_FRAMEWORKS = ("anyio", "starlette", "fastapi")
 _MAX_FRAMES = 30
 _MAX_STACKS = 3
 
@@ -39,12 +41,14 @@ _Stack = list[_Line]
 """The outermost frame first."""
 _VMSDK = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _PYTHON = os.path.dirname(os.__file__) + os.sep
+_IDLE = ("pool.py", "pollserver.py", "loopthread.py", "eventsource.py")
+"""Where threads of vmsdk's wait for work."""
 
 
 class Watched:
     """A context manager around a piece of work that the watchdog observes. It can be reused."""
 
-    __slots__ = ("_calls", "_clock", "began_s", "name", "needs_lock", "once", "reports", "thread")
+    __slots__ = ("_calls", "_clock", "began_s", "name", "needs_lock", "once", "pid", "reports", "thread")
 
     def __init__(
         self, calls: dict[Watched, None], name: str, clock: Callable[[], float], needs_lock: bool, once: bool
@@ -57,11 +61,13 @@ class Watched:
 
     def __enter__(self) -> None:
         self.reports = 0
+        self.pid = os.getpid()
         self.thread = threading.get_ident()
         self.began_s = self._clock()
         self._calls[self] = None
 
     def __exit__(self, *failure: object) -> None:
+        end_if_forked(self.pid, self.name)
         del self._calls[self]
 
 
@@ -71,8 +77,9 @@ class Watchdog:
     def __init__(self, patience_s: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         """*patience_s* defaults to the environment's, else `PATIENCE_S`; 0 turns reports off.
 
-        *clock* returns seconds.
+        *clock* returns seconds. Raises `ValueError` if *patience_s* is out of range.
         """
+        check_patience(patience_s)
         self.patience_s = _patience_s() if patience_s is None else patience_s
         self.lock: object = None
         """The chain's lock, once there is a chain."""
@@ -80,7 +87,7 @@ class Watchdog:
         self._calls: dict[Watched, None] = {}
         self._anyio: dict[int, tuple[FrameType, Watched]] = {}
         """Functions of the author's that run in threads of anyio's, which doesn't watch them."""
-        self._reported: set[tuple[str, str]] = set()
+        self._reported: set[tuple[tuple[str, str], ...]] = set()
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -116,10 +123,15 @@ class Watchdog:
         frames = sys._current_frames() if threads else {}
         seen = {}
         for thread in threads:
-            stack, _ = _running(frames.get(thread or 0))
-            outermost = next((line[0] for line in stack if _authorship(line) == 2), None)
-            if thread is not None and outermost is not None:
-                seen[thread] = outermost
+            frame = frames.get(thread or 0)
+            if thread is None or frame is None or not any(map(_authorship, _running(frame)[0])):
+                continue
+            stack = list(traceback.walk_stack(frame))
+            called = [inner[0] for inner, outer in pairwise(stack) if _package(outer) == "anyio"]
+            if called:
+                # What the thread's loop has called: each function, and each step of a generator,
+                # has another frame there.
+                seen[thread] = called[-1]
         for thread, (frame, call) in list(self._anyio.items()):
             if seen.get(thread) is not frame:
                 del self._anyio[thread], self._calls[call]
@@ -133,14 +145,15 @@ class Watchdog:
         holder = lock_holder(self.lock) if call.needs_lock else None
         if holder is None or holder == call.thread:
             stacks = _stacks(call.thread, call.name)
-            functions = set(map(_function, stacks))
+            functions = set(map(_functions, stacks))
             if not call.once or functions - self._reported:
                 self._reported |= functions
                 _warn(stacks, "%s has been running for %.0f s%s", call.name, ran_s, _places(stacks))
         elif all(other.thread != holder or other.once for other in list(self._calls)):
             # A holder that is watched is reported itself, unless it was reported before.
             stacks, hint = _stacks(holder), ""
-            if not any(map(_authorship, (line for stack in stacks for line in stack))):
+            lines = [line for stack in stacks for line in stack]
+            if not any(map(_authorship, lines)) and _is_idle(lines):
                 hint = ", which runs none of the VM's code: was it acquired without `with ctx.lock:`?"
             text = "%s has been waiting for ctx.lock for %.0f s, held by %s%s"
             _warn(stacks, text, call.name, ran_s, described(holder), hint)
@@ -171,19 +184,34 @@ def described(thread: int) -> str:
     return f"thread {names.get(thread, thread)}{_places(_stacks(thread))}"
 
 
+def end_if_forked(pid: int, name: str) -> None:
+    """End a child that a call of *name* has forked in process *pid*, and from which it returns.
+
+    It would write to the plugin's sockets.
+    """
+    if os.getpid() != pid:
+        _log.error("%s: a process that the VM has forked returns: end it with os._exit", name)
+        os._exit(1)
+
+
+def check_patience(patience_s: float | None) -> None:
+    """Raise `ValueError` if *patience_s* is neither None nor a number that threads can wait."""
+    if patience_s is not None and not 0 <= patience_s <= MAX_PATIENCE_S:
+        raise ValueError(f"slow_call_s is {patience_s!r}, but must be from 0 to {MAX_PATIENCE_S}")
+
+
 def _patience_s() -> float:
     text = os.environ.get(PATIENCE_VARIABLE) or str(PATIENCE_S)
     try:
         patience_s = float(text)
+        check_patience(patience_s)
     except ValueError:
-        patience_s = -1
-    if 0 <= patience_s <= MAX_PATIENCE_S:
-        return patience_s
-    _log.warning(
-        "%s=%s is not a number of seconds up to %d: using %g",
-        *(PATIENCE_VARIABLE, text, MAX_PATIENCE_S, PATIENCE_S),
-    )
-    return PATIENCE_S
+        _log.warning(
+            "%s=%s is not a number of seconds up to %d: using %g",
+            *(PATIENCE_VARIABLE, text, MAX_PATIENCE_S, PATIENCE_S),
+        )
+        return PATIENCE_S
+    return patience_s
 
 
 def _warn(stacks: list[_Stack], text: str, *values: object) -> None:
@@ -208,16 +236,29 @@ def _places(stacks: list[_Stack]) -> str:
     )
 
 
-def _function(stack: _Stack) -> tuple[str, str]:
-    """The file and name of the outermost function that looks most like the author's."""
-    code = max(stack, key=_authorship)[0].f_code if stack else None
-    return (code.co_filename, code.co_name) if code is not None else ("", "")
+def _functions(stack: _Stack) -> tuple[tuple[str, str], ...]:
+    """The file and name of the outermost function that looks most like the author's, and of the
+    innermost: the outermost may be a decorator of many.
+    """
+    found = [max(each, key=_authorship)[0].f_code for each in (stack, stack[::-1]) if each]
+    return tuple((code.co_filename, code.co_name) for code in found)
+
+
+def _package(line: _Line) -> str:
+    return str(line[0].f_globals.get("__name__")).partition(".")[0]
+
+
+def _is_idle(stack: _Stack) -> bool:
+    """Whether vmsdk's code has nothing to do in *stack*."""
+    files = [line[0].f_code.co_filename for line in stack]
+    own = [file for file in files if file.startswith(_VMSDK)]
+    return not own or os.path.basename(own[-1]) in _IDLE
 
 
 def _authorship(line: _Line) -> int:
-    """2 for the author's own code, 1 for an installed package, 0 for vmsdk and Python."""
+    """2 for the author's own code, 1 for an installed package, 0 for what calls them."""
     file = line[0].f_code.co_filename
-    if file.startswith(("<frozen", _VMSDK)):
+    if file.startswith(("<frozen", _VMSDK)) or _package(line) in _FRAMEWORKS:
         return 0
     if "site-packages" in file or "dist-packages" in file:
         return 1

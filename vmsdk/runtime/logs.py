@@ -126,7 +126,8 @@ class LineStream(io.TextIOWrapper):
 _stdout = LineBuffer(1, "<stdout>")
 _stderr = LineBuffer(2, "<stderr>")
 _handler = RecordHandler(_stderr.emit)
-_copies: dict[int, int] = {}
+_copies: dict[int, tuple[int, os.stat_result]] = {}
+"""Duplicates of stdin, stdout and stderr, and which files they are."""
 
 
 def open_streams(level: int | str = logging.INFO, log_format: str = "plain") -> None:
@@ -146,7 +147,7 @@ def open_streams(level: int | str = logging.INFO, log_format: str = "plain") -> 
         sys.stdout.flush()
     for descriptor in {0, 1, 2} - _copies.keys():
         try:
-            _copies[descriptor] = os.dup(descriptor)
+            _copies[descriptor] = (copy := os.dup(descriptor)), os.fstat(copy)
         except OSError:
             pass  # closed from the start
     sys.stdout = LineStream(_stdout)
@@ -198,10 +199,12 @@ def reopen_descriptors() -> None:
 
     Otherwise the next socket would be one of them, and get what is printed.
     """
-    for descriptor, copy in _copies.items():
+    for descriptor, (copy, known) in _copies.items():
         try:
-            os.fstat(copy)
+            is_ours = os.path.samestat(os.fstat(copy), known)
         except OSError:
+            is_ours = False
+        if not is_ours:  # the author's code may have opened another file with this number
             # The node's calls would wait forever.
             say(
                 "vmsdk: the VM's code has closed files that it did not open, and with them the sockets to "

@@ -170,7 +170,7 @@ def _check_endpoint(value: Any) -> None:
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
         usable = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
-        usable = usable and len(value.split()) == 1  # urlsplit drops line ends
+        usable = usable and value.split() == [value]  # urlsplit drops line ends
         if parts is not None:
             _ = parts.port  # raises ValueError
     except ValueError:

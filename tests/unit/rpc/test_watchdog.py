@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
+import vmsdk
 from vmsdk.rpc.watchdog import PATIENCE_S, PATIENCE_VARIABLE, REMINDER, Watchdog, lock_holder
 
 WAIT_S = 60.0
@@ -155,6 +160,30 @@ def test_a_lock_that_was_never_released_is_reported_with_the_cure(
     )
 
 
+@pytest.mark.parametrize(("file", "is_idle"), [("rpc/http/pool.py", True), ("rpc/initialize.py", False)])
+def test_the_cure_is_not_given_while_code_of_vmsdk_holds_the_lock(
+    file: str,
+    is_idle: bool,
+    watchdog: Watchdog,
+    clock: Clock,
+    author: Author,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scope: dict[str, Any] = {"lock": watchdog.lock, "begun": author.begun, "released": author.released}
+    source = f"def work():\n with lock:\n  begun.release()\n  released.wait({WAIT_S})"
+    exec(compile(source, str(Path(vmsdk.__file__).parent / file), "exec"), scope)
+    thread = threading.Thread(target=scope["work"], daemon=True)
+    thread.start()
+    assert author.begun.acquire(timeout=WAIT_S)
+    with watchdog.watch("ParseBlock", needs_lock=True):
+        clock.now_s += PATIENCE_S
+        watchdog.check()
+    author.released.set()
+    thread.join(WAIT_S)
+    (report,) = reports(caplog)
+    assert report.getMessage().endswith("`with ctx.lock:`?") is is_idle
+
+
 @contextmanager
 def running_loop(author: Author, name: str, work: Coroutine[Any, Any, None]) -> Iterator[None]:
     """Run *work* as a task of an event loop in a thread, as HTTP apps run."""
@@ -255,3 +284,66 @@ def test_the_environment_sets_the_patience(
     monkeypatch.setenv(PATIENCE_VARIABLE, text)
     assert Watchdog().patience_s == patience_s
     assert bool(reports(caplog)) is (text in ("soon", "inf", "nan", "-1"))
+
+
+@pytest.mark.parametrize("patience_s", [float("inf"), float("nan"), -1])
+def test_an_impossible_patience_is_refused(patience_s: float) -> None:
+    with pytest.raises(ValueError, match="slow_call_s is"):
+        Watchdog(patience_s)
+
+
+def test_a_generator_of_an_http_app_is_not_reported_while_it_goes_on(
+    watchdog: Watchdog, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(3):
+            clock.now_s += PATIENCE_S
+            watchdog.check()
+            yield b"chunk"
+
+    async def read() -> list[bytes]:
+        return [each async for each in iterate_in_threadpool(chunks())]
+
+    assert asyncio.run(read()) == 3 * [b"chunk"]
+    assert not reports(caplog)
+
+
+def test_a_function_of_an_installed_http_app_is_reported(
+    watchdog: Watchdog, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    installed: dict[str, Any] = {"watchdog": watchdog, "clock": clock}
+    source = f"def work():\n watchdog.check()\n clock.now_s += {PATIENCE_S}\n watchdog.check()"
+    exec(compile(source, "/usr/lib/python3/site-packages/vm.py", "exec"), installed)
+    asyncio.run(run_in_threadpool(installed["work"]))
+    (report,) = reports(caplog)
+    assert report.getMessage().endswith(" for 3 s at /usr/lib/python3/site-packages/vm.py:4 in work")
+
+
+def test_functions_behind_one_decorator_are_reported_each_once(
+    watchdog: Watchdog, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def hang() -> None:
+        clock.now_s += PATIENCE_S
+        watchdog.check()
+
+    def hang_too() -> None:
+        clock.now_s += PATIENCE_S
+        watchdog.check()
+
+    for function in (hang, hang_too, hang):
+        with watchdog.watch("a JSON-RPC method", once=True):
+            function()
+    assert [each.getMessage().rpartition(" ")[2] for each in reports(caplog)] == ["hang", "hang_too"]
+
+
+def test_a_forked_child_that_comes_back_from_a_call_ends() -> None:
+    program = """\
+import os
+from vmsdk.rpc.watchdog import Watchdog
+with Watchdog().watch("the app at /x"):
+    child = os.fork()
+print("returned", child and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout == "returned 1\n"
+    assert "the app at /x: a process that the VM has forked returns: end it with os._exit" in done.stderr
