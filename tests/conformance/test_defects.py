@@ -81,9 +81,16 @@ def test_a_vm_that_builds_by_itself_needs_no_hook_from_the_first_check_on() -> N
 
 
 @pytest.mark.slow
-def test_a_vm_that_prunes_in_the_background_passes() -> None:
-    check = CHECKS["blocks.accepted-block-is-not-accepted-again"]
-    (result,) = run_checks(bench(45, "blocks:PrunesLater"), [check])
+@pytest.mark.parametrize(
+    ("vm", "check"),
+    [
+        ("blocks:PrunesLater", "blocks.accepted-block-is-not-accepted-again"),
+        ("http:Streams", "limits.descriptors-stay-few"),
+        ("http:Streams", "limits.memory-stays-flat"),
+    ],
+)
+def test_a_vm_without_a_defect_passes(vm: str, check: str) -> None:
+    (result,) = run_checks(bench(45, vm), [CHECKS[check]])
     assert result.verdict is Verdict.PASSED, result
 
 

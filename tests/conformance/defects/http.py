@@ -107,6 +107,17 @@ class HangsOnManyHeaders(GoodVM):
         return super().HandleSimple(request)
 
 
+class Streams(GoodVM):
+    """No defect: the response to each request is endless."""
+
+    def respond(self, name: str, request: Any, context: grpc.ServicerContext) -> Any:
+        if name == "HandleSimple":
+            ended = threading.Event()
+            context.add_callback(ended.set)
+            ended.wait()
+        return super().respond(name, request, context)
+
+
 class OwnServer(GoodVM):
     """It serves HTTP on a server of its own, which has *limits*."""
 
