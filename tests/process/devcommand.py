@@ -168,8 +168,8 @@ def request(url: str, body: bytes | None = None, method: str | None = None) -> t
             body,
             {"content-type": "application/json"},
         )
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        with connection.getresponse() as answer:
+            return answer.status, answer.read()
     finally:
         connection.close()
 

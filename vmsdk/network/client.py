@@ -74,8 +74,8 @@ def request(
     try:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         connection.request(method, path, body, headers)
-        response = connection.getresponse()
-        return response.status, response.read()
+        with connection.getresponse() as response:
+            return response.status, response.read()
     except (OSError, http.client.HTTPException) as error:
         raise NodeUnreachable(f"http://{address}{path}", str(error) or type(error).__name__) from error
     finally:

@@ -313,8 +313,7 @@ def upgrades_get_a_response(bench: Bench) -> None:
     """A request for a WebSocket arrives by Handle, and gets status 101 or an error."""
     with bench.chain() as host, handlers(host) as found:
         for handler in found:
-            with _upgrade(bench.url(host), handler) as client:
-                response = http.client.HTTPResponse(client)
+            with _upgrade(bench.url(host), handler) as client, http.client.HTTPResponse(client) as response:
                 try:
                     response.begin()
                 except (OSError, http.client.HTTPException) as error:
