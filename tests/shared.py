@@ -1,4 +1,4 @@
-"""What the tests of a module share is made anew after one of them has failed."""
+"""What the tests of a module share is made anew after one of them has failed or used it up."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Shared(Generic[T]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end()
+        self.end()
 
     @contextmanager
     def lent(self, session: pytest.Session) -> Iterator[T]:
@@ -35,8 +35,11 @@ class Shared(Generic[T]):
         failed_before = session.testsfailed
         yield self._things[0]
         if session.testsfailed > failed_before:
-            self._end()
+            self.end()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """For a test that uses the thing up: tests may run in any order, as pytest-xdist moves them
+        from worker to worker.
+        """
         self._things.clear()
         self._stack.close()

@@ -196,7 +196,8 @@ def test_logs_shows_the_chains_log_of_one_node_or_of_all(command: Command, netwo
     assert "node/node.go" in command.ok("logs", "node1", "--log", "node", "-n", 500)
 
 
-def test_cleaning_leaves_nothing(command: Command, network: LocalNetwork) -> None:
+def test_cleaning_leaves_nothing(command: Command, network: LocalNetwork, networks: Shared[Started]) -> None:
     command.ok("clean")
+    networks.end()
     assert not network.directory.exists()
     assert processes_in(network.directory) == []

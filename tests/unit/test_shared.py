@@ -1,4 +1,4 @@
-"""A test that fails takes with it what it shares with the next."""
+"""A test that fails, or uses it up, takes with it what it shares with the next."""
 
 from __future__ import annotations
 
@@ -37,13 +37,17 @@ def test_second(thing):
     assert thing == ["first"]
     raise ValueError("the second")
 
-def test_third(thing):
+def test_third(thing, shared):
     assert made == [["first", "ended"], []]
+    shared.end()
+
+def test_fourth(thing):
+    assert made == [["first", "ended"], ["ended"], []]
 """
 
 
-def test_what_tests_share_is_made_anew_after_one_has_failed(pytester: pytest.Pytester) -> None:
+def test_what_tests_share_is_made_anew_after_one_has_failed_or_used_it_up(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS)
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:xdist")
-    result.assert_outcomes(passed=2, failed=1)
+    result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(["*ValueError: the second"])
