@@ -249,7 +249,7 @@ def _package(line: _Line) -> str:
 
 
 def _is_idle(stack: _Stack) -> bool:
-    """Whether vmsdk's code has nothing to do in *stack*."""
+    """Whether none of vmsdk's code works in *stack*: at most it waits for something to do."""
     files = [line[0].f_code.co_filename for line in stack]
     own = [file for file in files if file.startswith(_VMSDK)]
     return not own or os.path.basename(own[-1]) in _IDLE

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
+from operator import eq
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -78,7 +80,11 @@ def difference(block: Block, response: pb.ParseBlockResponse | pb.GetBlockRespon
     if isinstance(response, pb.ParseBlockResponse):
         pairs.insert(0, ("id", response.id.hex(), block.id.hex()))
     elif response.bytes != block.raw:
-        return f"{short(response.bytes)}, not the block's {short(block.raw)}"
+        same = sum(1 for _ in takewhile(bool, map(eq, response.bytes, block.raw)))
+        return (
+            f"{len(response.bytes)} bytes, not the block's {len(block.raw)}: from byte {same} on "
+            f"{short(response.bytes[same:])}, not {short(block.raw[same:])}"
+        )
     return next((f"{name} {got}, not {wanted}" for name, got, wanted in pairs if got != wanted), "")
 
 
