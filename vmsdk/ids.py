@@ -57,7 +57,7 @@ class ID(_FixedBytes):
     @classmethod
     def of(cls, data: bytes) -> Self:
         """The usual ID for *data*: its SHA-256."""
-        return cls(hashlib.sha256(data).digest())
+        return bytes.__new__(cls, hashlib.sha256(data).digest())  # whose length is right
 
     def __str__(self) -> str:
         return cb58.encode(self)

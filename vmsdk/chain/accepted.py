@@ -52,7 +52,8 @@ class AcceptedState(State):
         self._snapshot_seconds = snapshot_seconds
         self._snapshot_commits = snapshot_commits
         self._clock = clock
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._failure: BaseException | None = None
         self.generation = 0
         """Odd while a commit is under way, and two more after it."""
@@ -65,7 +66,7 @@ class AcceptedState(State):
     # Reading --------------------------------------------------------------------------------------
 
     def lookup(self, key: bytes) -> bytes | None:
-        with self._changed:
+        with self._lock:
             if key in self._cache:
                 self.hits += 1
                 self._cache.move_to_end(key)
@@ -73,14 +74,14 @@ class AcceptedState(State):
             self.misses += 1
             generation, prefix = self.generation, self.prefix
         value = self._database.get(prefix + key)
-        with self._changed:
+        with self._lock:
             # A value read during a commit may be the old one.
             if generation == self.generation and not generation & 1:
                 self._remember(key, value)
         return value
 
     def lookup_many(self, keys: list[bytes]) -> list[bytes | None]:
-        with self._changed:
+        with self._lock:
             generation, prefix = self.generation, self.prefix
             found = {key: self._cache[key] for key in keys if key in self._cache}
             self.hits += len(found)
@@ -89,7 +90,7 @@ class AcceptedState(State):
             self.misses += len(missing)
             values = self._database.get_many([prefix + key for key in missing])
             found.update(zip(missing, values, strict=True))
-            with self._changed:
+            with self._lock:
                 if generation == self.generation and not generation & 1:
                     for key in missing:
                         self._remember(key, found[key])
@@ -108,7 +109,7 @@ class AcceptedState(State):
 
     def settled(self) -> int:
         """The present generation, once no commit is under way. Raises if a commit has failed."""
-        with self._changed:
+        with self._lock:
             return self._settled()
 
     def _settled(self) -> int:
@@ -126,14 +127,14 @@ class AcceptedState(State):
     @contextmanager
     def commit(self, writes: dict[bytes, bytes | None]) -> Iterator[Batch]:
         """Apply *writes* in one batch, to which the `with` block can add more."""
-        with self._changed:
+        with self._lock:
             self.must_be_sound()
             self.generation += 1
             # Snapshots that open from here on wait for the end of the commit.
             is_watched = bool(self._open)
         try:
             before = self._before(writes) if is_watched else None
-            with self._changed:
+            with self._lock:
                 if before is not None:
                     self._undo.append((self.generation, before))
                 for key, value in writes.items():
@@ -149,7 +150,7 @@ class AcceptedState(State):
         except BaseException as error:
             self._fail(error)
             raise
-        with self._changed:
+        with self._lock:
             self.generation += 1
             self._expire()
             self._changed.notify_all()
@@ -168,7 +169,7 @@ class AcceptedState(State):
         more. Open snapshots end.
         """
         prefix = self.spare_prefix
-        with self._changed:
+        with self._lock:
             self.must_be_sound()
             self.generation += 1
         try:
@@ -178,7 +179,7 @@ class AcceptedState(State):
         except BaseException as error:
             self._fail(error)
             raise
-        with self._changed:
+        with self._lock:
             self.prefix = prefix
             self._cache.clear()
             self._cached_bytes = 0
@@ -189,7 +190,7 @@ class AcceptedState(State):
             self._changed.notify_all()
 
     def _fail(self, error: BaseException) -> None:
-        with self._changed:
+        with self._lock:
             self._failure = error
             self._changed.notify_all()
 
@@ -209,7 +210,7 @@ class AcceptedState(State):
 
         Raises `SnapshotUnavailable` if too many are open.
         """
-        with self._changed:
+        with self._lock:
             generation = self._settled()
             self._expire()
             if len(self._open) >= self._max_snapshots:
@@ -221,7 +222,7 @@ class AcceptedState(State):
             return snapshot
 
     def _close(self, snapshot: Snapshot) -> None:
-        with self._changed:
+        with self._lock:
             self._open.discard(snapshot)
             self._trim()
 
@@ -266,7 +267,7 @@ class Snapshot(State):
         self._accepted._close(self)
 
     def _undone(self) -> list[dict[bytes, bytes | None]]:
-        with self._accepted._changed:
+        with self._accepted._lock:
             return self._accepted._undone(self)
 
     # The present value is read first: a commit that overwrites it has recorded the old one before.

@@ -100,16 +100,22 @@ _OTHERWISE = (
 class Encoding(Generic[_T]):
     """How the values of one type are encoded. Made by `encoding_of`."""
 
-    __slots__ = ("encode", "read")
+    __slots__ = ("decode", "encode", "read")
 
-    def __init__(self, encode: Callable[[_T], bytes], read: Callable[[bytes, int], tuple[_T, int]]) -> None:
+    def __init__(
+        self,
+        encode: Callable[[_T], bytes],
+        read: Callable[[bytes, int], tuple[_T, int]],
+        decode: Callable[[bytes], _T] | None = None,
+    ) -> None:
         self.encode = encode
         """Encode a value. Raises `InvalidEncoding` if it isn't of the annotated type."""
         self.read = read
         """Decode the value at an offset: returns the value and the offset of its end."""
+        self.decode = decode or self._decode
+        """Decode all of the data. Raises `InvalidEncoding` if it isn't exactly one value."""
 
-    def decode(self, data: bytes) -> _T:
-        """Decode all of *data*. Raises `InvalidEncoding` if it isn't exactly one value."""
+    def _decode(self, data: bytes) -> _T:
         value, end = self.read(data, 0)
         if end != len(data):
             raise InvalidEncoding(f"{len(data)} bytes, but the value ends at byte {end}")
@@ -192,15 +198,18 @@ def record(cls: type[Any], last: Sequence[str] = (), outer: tuple[type[Any], ...
         parts: Sequence[Any] = get(value)
         return parts
 
+    positional = sum(not field.kw_only for field in fields)
+    keywords = names[positional:]
+
     def make(values: Sequence[Any]) -> Any:
-        return cls(**dict(zip(names, values)))  # noqa: B905
+        return cls(*values[:positional], **dict(zip(keywords, values[positional:])))  # noqa: B905
 
     labels = [f"{cls.__name__}.{name}" for name in names]
     return _product(
         [_compile(hints[name], label, (*outer, cls)) for name, label in zip(names, labels, strict=True)],
         labels,
         parts_of,
-        make if any(field.kw_only for field in fields) else lambda values: cls(*values),
+        make if keywords else lambda values: cls(*values),
     )
 
 
@@ -291,7 +300,14 @@ def _fixed(length: int, cls: type[Any]) -> Item[Any]:
             raise ValueError
         return value
 
-    return Item(f"{length}s", f"{length} bytes", pack, None if cls is bytes else cls)
+    item = Item(f"{length}s", f"{length} bytes", pack, None if cls is bytes else cls)
+    copy = item.encode
+
+    def encode(value: bytes) -> bytes:
+        return value if type(value) is bytes and len(value) == length else copy(value)
+
+    item.encode = encode
+    return item
 
 
 def _pack_bool(value: bool) -> bool:
@@ -459,11 +475,7 @@ def _product(
         else:
             steps.append(_Run(index, [part], labels))
     if len(steps) == 1 and isinstance(steps[0], _Run):
-        run = steps[0]
-        return Encoding(
-            lambda value: run.encode(parts_of(value)),
-            lambda data, offset: (make(run.values(data, offset)), offset + run.size),
-        )
+        return steps[0].alone(parts_of, make)
     encode_steps, read_steps = [step.encode for step in steps], [step.read for step in steps]
 
     def encode(value: _T) -> bytes:
@@ -514,6 +526,31 @@ class _Run:
         self.size = self._struct.size
         self._packs = [(i, item.pack) for i, item in enumerate(items) if item.pack]
         self._unpacks = [(i, item.unpack) for i, item in enumerate(items) if item.unpack]
+
+    def alone(
+        self, parts_of: Callable[[Any], Sequence[Any]], make: Callable[[Sequence[Any]], _T]
+    ) -> Encoding[_T]:
+        """Return the encoding of a product that has no other parts."""
+
+        def read(data: bytes, offset: int) -> tuple[_T, int]:
+            return make(self.values(data, offset)), offset + self.size
+
+        if self._packs or self._unpacks:
+            return Encoding(lambda value: self.encode(parts_of(value)), read)
+        pack, unpack, size = self._struct.pack, self._struct.unpack, self.size
+
+        def encode(value: Any) -> bytes:
+            values = parts_of(value)
+            try:
+                return pack(*values)
+            except _REFUSALS:
+                return self.encode(values)
+
+        def decode(data: bytes) -> _T:
+            return make(unpack(data)) if len(data) == size else encoding._decode(data)
+
+        encoding = Encoding(encode, read, decode)
+        return encoding
 
     def encode(self, values: Sequence[Any]) -> bytes:
         packed = values[self.start : self._stop]

@@ -281,8 +281,9 @@ class Mempool:
 
     def parked_after(self, pending: Pending) -> list[Pending]:
         """The parked transactions of the same sender that come later, in their order."""
-        own = () if pending.sender is None else (pending.sender,)
-        return [each for each in self.parked(own) if each.sequence > pending.sequence]
+        if pending.sender is None or pending.sender not in self._parked_by:
+            return []
+        return [each for each in self.parked((pending.sender,)) if each.sequence > pending.sequence]
 
     def _count_parked(self, sender: bytes | None, change: int) -> None:
         self._parked += change

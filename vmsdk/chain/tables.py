@@ -114,12 +114,13 @@ class TableView(Generic[_K, _V]):
 
     def __getitem__(self, key: _K) -> _V:
         """Return the value of *key*, or the table's default. Raises `NotFound` if it has none."""
-        value = self._state.lookup(self._table.key(key))
+        table = self._table
+        value = self._state.lookup(table.key(key))
         if value is None:
-            value = self._table.default
+            value = table.default
             if value is None:
-                raise NotFound(f"{self._table} has no entry {key!r}, and no default")
-        return self._table.value(key, value)
+                raise NotFound(f"{table} has no entry {key!r}, and no default")
+        return table.value(key, value)
 
     def get(self, key: _K) -> _V | None:
         """Return the value of *key*, or the table's default, or None."""
