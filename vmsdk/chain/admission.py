@@ -35,7 +35,8 @@ class Admission:
     """Keeps the pending state: the accepted state plus all waiting transactions. Thread-safe.
 
     Never takes the engine's lock. *run* executes one transaction on a state, *begin* what comes
-    before the first of a block.
+    before the first of a block. What the waiting transactions write takes at most *max_written*
+    bytes.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class Admission:
         accepted: AcceptedState,
         pool: Mempool,
         *,
+        max_written: int = 64 * 1024 * 1024,
         begin: Callable[[State], None],
-        run: Callable[[State, Any], object],
+        run: Callable[[Overlay, Any], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._accepted = accepted
@@ -61,6 +63,8 @@ class Admission:
         # engine's thread fills it.
         self._foreign: deque[tuple[KeysView[bytes], set[Any]]] = deque()
         self._admitted = 0
+        self._max_written = max_written
+        self._written = 0  # by the transactions admitted since all were last run again
         self._losses = 0  # of the mempool, when the pending state was last looked at
 
     # The engine's thread --------------------------------------------------------------------------
@@ -101,6 +105,11 @@ class Admission:
                     raise
                 self._park(pending, error)
                 return
+            try:
+                self._must_have_room(state)
+            except MempoolFull:
+                self._is_stale = True  # those in accepted blocks may be counted still
+                raise
             self._pool.add(pending)
             self._absorb(state)
             self._admitted += 1
@@ -141,7 +150,15 @@ class Admission:
 
     def _absorb(self, state: Overlay) -> None:
         self._top.absorb(state)
+        self._written += state.written
         state.end()
+
+    def _must_have_room(self, state: Overlay) -> None:
+        if self._written + state.written > self._max_written:
+            raise MempoolFull(
+                f"the waiting transactions write {self._written} bytes, and there is room for "
+                f"{self._max_written}, but this one writes {state.written}: try again later"
+            )
 
     def _try(self, pending: Pending) -> Overlay:
         """Run a transaction on the pending state, which is not changed."""
@@ -181,8 +198,11 @@ class Admission:
                 continue
             try:
                 state = self._try(pending)
+                self._must_have_room(state)
             except NotYet:
                 waiting.add(pending.sender)
+            except MempoolFull as error:
+                self._pool.remove(pending.id, f"evicted: {error}")
             except Exception as error:  # noqa: BLE001 - not the fault of the caller's transaction
                 reason = str(error)
                 if not isinstance(error, Invalid):
@@ -220,7 +240,7 @@ class Admission:
         self._layers = []
         self._top = Overlay(self._accepted)
         self._begin(self._top)
-        self._admitted = 0
+        self._admitted = self._written = 0
 
     def _rebuild(self) -> None:
         """Run all waiting transactions again, and drop those that have become invalid."""
@@ -229,11 +249,14 @@ class Admission:
         for pending in (*self._pool.ordered(), *self._pool.parked()):
             try:
                 state = self._try(pending)
+                self._must_have_room(state)
             except NotYet:
                 if pending.sender is None:
                     self._pool.remove(pending.id, "the transactions that it waits for can't come any more")
                 else:
                     self._pool.park(pending, True)
+            except MempoolFull as error:
+                self._pool.remove(pending.id, f"evicted: {error}")
             except Exception as error:  # noqa: BLE001 - the next build reports a bug in the rules
                 self._pool.remove(pending.id, f"no longer valid: {error}")
             else:

@@ -62,7 +62,7 @@ class Builder:
         """Build a block with *header* on *tip*, whose state is *base*. Raises `NothingToBuild`."""
         state = Overlay(base)
         self._execution.begin(state, header)
-        block_events, state.events = state.events, []
+        block_events, state.events, state.written = state.events, [], 0
         taken, transactions, results, events = self._fill(state, header, tip)
         if not taken:
             raise NothingToBuild
@@ -117,6 +117,12 @@ class Builder:
                     "execute failed for transaction %s, which is dropped: a bug in the rules", pending.id
                 )
                 self._drop(pending, "execute failed: a bug in the chain's rules")
+                continue
+            if state.written + attempt.written > self._limits.written_bytes:
+                stopped_lanes.add(pending.sender)
+                misfits += 1
+                if misfits > MAX_MISFITS:
+                    break
                 continue
             room -= size
             taken.append(pending.raw)

@@ -341,11 +341,12 @@ class Chain(Rules, Networked, GetAncestors):
         self.admission_listeners = []
         self._gossip = transaction_gossip(self.network, self)
         ctx.metrics.register_own(ChainMetrics(self.pool, self.accepted, self._gossip))
-        self._execution = Execution(self, ctx.chain_id)
+        self._execution = Execution(self, ctx.chain_id, limits.written_bytes)
         self._checks = Checks(self._execution.check)
         self._admission = Admission(
             self.accepted,
             self.pool,
+            max_written=limits.mempool_bytes,
             begin=lambda state: self._execution.begin(state, self._next_header(self._last)),
             run=lambda state, tx: self._execution.run(state, tx, self._next_header(self._last)),
         )

@@ -42,8 +42,9 @@ class Executed:
 class Execution:
     """Runs the methods of *rules*, on any thread."""
 
-    def __init__(self, rules: Rules, chain_id: ID) -> None:
+    def __init__(self, rules: Rules, chain_id: ID, written_bytes: int) -> None:
         self._rules = rules
+        self._written_bytes = written_bytes
         self._chain_id = chain_id
         self._name = type(rules).__name__
         self._running = _Running()
@@ -70,15 +71,26 @@ class Execution:
         with self._method("begin", state):
             _call(self._rules.begin, state, header)
 
-    def run(self, state: State, transaction: Any, header: Header) -> bytes | None:
-        """Execute one transaction. Raises what `execute` raises; *state* may be changed then."""
+    def run(self, state: Overlay, transaction: Any, header: Header) -> bytes | None:
+        """Execute one transaction. Raises what `execute` raises, and `Invalid` if it writes too
+        much; *state* may be changed then.
+        """
         _forget_claims(state)
+        before = state.written
         self._running.method = "execute"
         try:
             result: object = self._rules.execute(state, transaction, header)
         finally:
             self._running.method = ""
         if result is None or type(result) is bytes:
+            if result:
+                state.written += len(result)
+            if state.written - before > self._written_bytes:
+                raise Invalid(
+                    f"a transaction writes at most {self._written_bytes} bytes of keys, values, events and "
+                    "results (chain.Limits.written_bytes)",
+                    written=state.written - before,
+                )
             return result
         raise TypeError(
             f"{self._name}.execute returned {result!r}: return None, or bytes for the receipt; "
@@ -101,7 +113,7 @@ class Execution:
             self.begin(state, header)
         except Invalid as error:
             raise InvalidBlock(f"{self._name}.begin refuses it: {error}") from None
-        block_events, state.events = state.events, []
+        block_events, state.events, state.written = state.events, [], 0
         results: list[bytes | None] = []
         events: list[tuple[Event, ...]] = []
         for index, transaction in enumerate(transactions):
@@ -111,6 +123,8 @@ class Execution:
                 raise InvalidBlock(
                     f"transaction {index}, {block.transaction_ids[index]}, is invalid: {error}"
                 ) from None
+            if state.written > self._written_bytes:
+                raise InvalidBlock(f"its transactions write more than {self._written_bytes} bytes")
             events.append(tuple(state.events))
             state.events = []
         try:

@@ -17,8 +17,8 @@ certificate. Source: constants.DefaultMaxMessageSize in both nodes.
 
 
 # Limits that are rules, and how they are stored.
-_RULES = ("block_bytes", "transaction_bytes")
-_STORED = struct.Struct(">2I")
+_RULES = ("block_bytes", "transaction_bytes", "written_bytes")
+_STORED = struct.Struct(">3I")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class Limits:
     transaction_bytes: int = 64 * 1024
     """The size of a transaction. Must be the same on all validators."""
 
+    written_bytes: int = 16 * MIB
+    """What the transactions of a block write together: keys and values, events, results. One that
+    writes more alone is invalid. Must be the same on all validators.
+    """
+
     future_ms: int = 10_000
     """How far ahead of this node's clock a block may be, in milliseconds."""
 
@@ -41,7 +46,7 @@ class Limits:
 
     mempool_transactions: int = 16_384
     mempool_bytes: int = 64 * MIB
-    """The memory of waiting transactions, encoded and decoded."""
+    """The memory of waiting transactions, encoded and decoded; what they write has the same limit."""
     mempool_per_sender: int = 4_096
     mempool_seconds: float = 600
     """How long a transaction waits for a block before it expires."""
@@ -82,6 +87,8 @@ class Limits:
                 f"transaction_bytes is {self.transaction_bytes}, but a block of {self.block_bytes} bytes "
                 f"has room for a transaction of {room}"
             )
+        if self.written_bytes >= 1 << 32:
+            raise ValueError(f"written_bytes is {self.written_bytes}: set it to less than 2**32")
         if self.mempool_bytes < self.transaction_bytes:
             raise ValueError(
                 f"mempool_bytes is {self.mempool_bytes}, below the {self.transaction_bytes} of "
@@ -90,16 +97,16 @@ class Limits:
 
     @property
     def rules(self) -> bytes:
-        """`block_bytes` and `transaction_bytes`, each as a u32, big-endian."""
+        """The limits that all validators must share, each as a u32, big-endian."""
         return _STORED.pack(*(getattr(self, name) for name in _RULES))
 
     def highest(self, before: bytes) -> bytes:
         """Like `rules`, with each limit that was higher *before* at its earlier value."""
-        return _STORED.pack(*map(max, _STORED.unpack(self.rules), _STORED.unpack(before)))
+        return _STORED.pack(*map(max, _STORED.unpack(self.rules), self._unpack(before)))
 
     def changes(self, before: bytes) -> Iterator[str]:
         """Yield a warning for each limit that differs from what `rules` was *before*."""
-        for name, old in zip(_RULES, _STORED.unpack(before), strict=True):
+        for name, old in zip(_RULES, self._unpack(before), strict=True):
             new = getattr(self, name)
             if new > old:
                 yield (
@@ -112,3 +119,7 @@ class Limits:
                     f"exceed it: set it back to {old}, and refuse larger transactions in execute, from an "
                     "upgrade on"
                 )
+
+    def _unpack(self, before: bytes) -> tuple[int, ...]:
+        # Earlier code stored fewer of them.
+        return _STORED.unpack(before + self.rules[len(before) :])

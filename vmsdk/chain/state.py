@@ -134,6 +134,8 @@ class Overlay(State):
         self.claims = {}
         self.writes: dict[bytes, bytes | None] = {} if writes is None else writes
         self.events: list[Event] = []
+        self.written = 0
+        """The bytes of events, and of all keys and values written, also of those overwritten."""
         self._sorted: list[bytes] | None = None
 
     def lookup(self, key: bytes) -> bytes | None:
@@ -167,9 +169,12 @@ class Overlay(State):
         if self._sorted is not None and key not in self.writes:
             insort(self._sorted, key)
         self.writes[key] = value
+        self.written += len(key) if value is None else len(key) + len(value)
 
     def emit(self, topic: bytes | str, data: bytes = b"") -> None:
-        self.events.append(Event(as_topic(topic), as_bytes(data)))
+        event = Event(as_topic(topic), as_bytes(data))
+        self.events.append(event)
+        self.written += len(event[0]) + len(event[1])
 
     @contextmanager
     def nested(self) -> Iterator[Overlay]:
@@ -191,8 +196,11 @@ class Overlay(State):
             self.writes.update(overlay.writes)
         else:
             for key, value in overlay.writes.items():
-                self.write(key, value)
+                if key not in self.writes:
+                    insort(self._sorted, key)
+                self.writes[key] = value
         self.events += overlay.events
+        self.written += overlay.written
 
 
 class _Ended(dict[bytes, "bytes | None"]):

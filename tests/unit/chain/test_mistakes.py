@@ -137,6 +137,8 @@ def test_rules_can_not_use_what_is_for_handlers(method: str, call: str) -> None:
         {"block_bytes": BLOCK_OVERHEAD_BYTES + TRANSACTION_OVERHEAD_BYTES + 9, "transaction_bytes": 10},
         {"transaction_bytes": 0},
         {"transaction_bytes": 1.5},
+        {"written_bytes": 0},
+        {"written_bytes": 1 << 32},
         {"future_ms": -1},
         {"build_seconds": 0},
         {"mempool_transactions": 0},
@@ -186,6 +188,19 @@ def test_limits_are_stored_for_a_chain_of_earlier_code(caplog: pytest.LogCapture
     Engine(type("Mine", (Notes,), {"limits": chain.Limits(transaction_bytes=100)})(), database).stop()
     (record,) = caplog.records
     assert "transaction_bytes was 65536 before and is 100 now" in record.getMessage()
+
+
+def test_limits_that_earlier_code_did_not_store_count_as_unchanged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database = MemoryDatabase()
+    Engine(Notes(), database).stop()
+    database[b"mlimits"] = database[b"mlimits"][:8]
+    Engine(type("Mine", (Notes,), {"limits": chain.Limits(written_bytes=100_000)})(), database).stop()
+    assert caplog.records == []
+    Engine(type("Mine", (Notes,), {"limits": chain.Limits(written_bytes=99_000)})(), database).stop()
+    (record,) = caplog.records
+    assert "written_bytes was 100000 before and is 99000 now" in record.getMessage()
 
 
 def test_limits_of_another_type_are_refused() -> None:

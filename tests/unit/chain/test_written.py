@@ -1,0 +1,102 @@
+"""What transactions may write: a limit for each block, and for all that wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import vmsdk
+from tests.unit.chain.engine import Engine
+from vmsdk import chain
+from vmsdk.chain.block import Block, Header
+
+KIB = 1024
+MIB = 1024 * 1024
+
+
+class Heap(chain.Chain):
+    """A transaction is a letter, the place that it writes to, and a length, what it writes there."""
+
+    version = "1.0.0"
+
+    def execute(self, state: chain.State, tx: bytes, block: chain.Header) -> bytes | None:
+        place, length = tx[:1], int(tx[1:])
+        if place == b"s":
+            state[tx] = bytes(length)
+        elif place == b"e":
+            state.emit("heap", bytes(length))
+        elif place == b"n":
+            with state.nested() as inner:
+                inner[tx] = bytes(length // 2)
+                inner.emit("heap", bytes(length // 2))
+        elif place == b"m":
+            for number in range(length // KIB):
+                state[tx + b"%d" % number] = bytes(KIB)
+        else:
+            state[tx] = b""
+            return bytes(length)
+        return None
+
+
+class SmallHeap(Heap):
+    limits = chain.Limits(written_bytes=10 * KIB, transaction_bytes=100, mempool_bytes=35 * KIB)
+
+
+@pytest.mark.parametrize("place", [b"s", b"e", b"n", b"m", b"r"])
+def test_a_transaction_that_writes_too_much_is_invalid(place: bytes) -> None:
+    engine = Engine(Heap())
+    message = r"at most 16777216 bytes of keys, values, events and results \(chain\.Limits\.written_bytes\)"
+    with pytest.raises(chain.Invalid, match=message):
+        engine.vm.submit(place + b"70000000")
+    assert len(engine.vm.pool) == 0
+    engine.vm.submit(place + b"1000000")
+    engine.accept(engine.build())
+    engine.stop()
+
+
+def test_a_block_that_writes_too_much_is_invalid() -> None:
+    engine = Engine(SmallHeap())
+    generous = Engine(type("Generous", (Heap,), {})())
+    generous.vm.submit(b"s11000")
+    for raw in (generous.build().raw, _block(generous, [b"s6000", b"e6000"])):
+        with pytest.raises(vmsdk.InvalidBlock, match=r"writes? (at most|more than) 10240 bytes"):
+            engine.verify(raw)
+    generous.stop()
+    engine.stop()
+
+
+def test_what_does_not_fit_in_one_block_is_in_the_next() -> None:
+    engine = Engine(SmallHeap())
+    for tx in (b"s6000", b"e6001", b"r6002"):
+        engine.vm.submit(tx)
+    found = []
+    for _ in range(3):
+        block = engine.build()
+        found.append(block.block.transactions)
+        engine.accept(block)
+    assert found == [(b"s6000",), (b"e6001",), (b"r6002",)]
+    assert not engine.vm.has_pending_work()
+    engine.stop()
+
+
+def test_what_waiting_transactions_write_is_bounded() -> None:
+    engine = Engine(SmallHeap())
+    for number in range(3):
+        engine.vm.submit(b"s%d" % (10_000 + number))
+    with pytest.raises(chain.MempoolFull, match=r"write 300\d\d bytes, and there is room for 35840"):
+        engine.vm.submit(b"s9000")
+    assert len(engine.vm.pool) == 3
+    engine.accept(engine.build())
+    engine.vm.submit(b"s9000")
+    engine.stop()
+
+
+def _block(engine: Engine, transactions: list[bytes]) -> bytes:
+    """The bytes of a block that *engine* would build of *transactions*."""
+    vm: Any = engine.vm
+    parent = vm.last
+    header = Header(parent.id, parent.height + 1, parent.timestamp)
+    empty = Block(header, bytes(32), tuple(transactions))
+    executed = vm._execution.block(vm.accepted, empty, transactions)
+    return Block(header, executed.effects, tuple(transactions)).raw
