@@ -46,7 +46,9 @@ class Limits:
 
     mempool_transactions: int = 16_384
     mempool_bytes: int = 64 * MIB
-    """The memory of waiting transactions, encoded and decoded; what they write has the same limit."""
+    """The memory of waiting transactions, encoded and decoded. The same limit is for what they
+    write.
+    """
     mempool_per_sender: int = 4_096
     mempool_seconds: float = 600
     """How long a transaction waits for a block before it expires."""

@@ -16,7 +16,7 @@ MIB = 1024 * 1024
 
 
 class Heap(chain.Chain):
-    """A transaction is a letter, the place that it writes to, and a length, what it writes there."""
+    """A transaction is a letter, what to write, and its length."""
 
     version = "1.0.0"
 
