@@ -46,7 +46,7 @@ class Admission:
         *,
         max_written: int = 64 * 1024 * 1024,
         begin: Callable[[State], None],
-        run: Callable[[Overlay, Any], object],
+        run: Callable[[Overlay, Pending], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._accepted = accepted
@@ -168,7 +168,7 @@ class Admission:
             state = Overlay(self._top)
             failure: Exception | None = None
             try:
-                self._run(state, pending.transaction)
+                self._run(state, pending)
             except Exception as error:  # noqa: BLE001 - raised below, unless it is due to a commit
                 failure = error
             # While a commit is written, lookups have its values, but scans don't: that matters only

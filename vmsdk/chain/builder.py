@@ -100,7 +100,7 @@ class Builder:
                 continue
             attempt = Overlay(state)
             try:
-                result = self._execution.run(attempt, pending.transaction, header)
+                result = self._execution.run(attempt, pending.transaction, pending.raw, header)
             except NotYet:
                 unbuildable.add(pending.id)
                 stopped_lanes.add(pending.sender)

@@ -341,14 +341,16 @@ class Chain(Rules, Networked, GetAncestors):
         self.admission_listeners = []
         self._gossip = transaction_gossip(self.network, self)
         ctx.metrics.register_own(ChainMetrics(self.pool, self.accepted, self._gossip))
-        self._execution = Execution(self, ctx.chain_id, limits.written_bytes)
+        self._execution = Execution(self, self.transaction, ctx.chain_id, limits.written_bytes)
         self._checks = Checks(self._execution.check)
         self._admission = Admission(
             self.accepted,
             self.pool,
             max_written=limits.mempool_bytes,
             begin=lambda state: self._execution.begin(state, self._next_header(self._last)),
-            run=lambda state, tx: self._execution.run(state, tx, self._next_header(self._last)),
+            run=lambda state, pending: self._execution.run(
+                state, pending.transaction, pending.raw, self._next_header(self._last)
+            ),
         )
         self._builder = Builder(ctx, limits, self._execution, self.pool, self._admission, lambda: self._last)
         self._recent: OrderedDict[bytes, None] = OrderedDict()

@@ -91,6 +91,7 @@ _FIXES = {
     set: "a set has no order: use a sorted tuple, Annotated[tuple[U64, ...], Max(100)]",
     frozenset: "a set has no order: use a sorted tuple, Annotated[tuple[U64, ...], Max(100)]",
 }
+_IMMUTABLE = (int, bool, str, types.NoneType)
 _OTHERWISE = (
     "use sized integers (U64), bool, an enum, bytes, str, tuple or list with a bound, ID, NodeID, "
     "dataclasses of these, X | None or A | B"
@@ -211,6 +212,25 @@ def record(cls: type[Any], last: Sequence[str] = (), outer: tuple[type[Any], ...
         parts_of,
         make if keywords else lambda values: cls(*values),
     )
+
+
+def is_immutable(annotation: Any) -> bool:
+    """Whether values of this type never change: no lists, no dataclasses that aren't frozen."""
+    origin = get_origin(annotation)
+    if origin is not None:
+        # Of the items; the marks of an Annotated are no types.
+        kinds = [each for each in get_args(annotation) if isinstance(each, type) or get_origin(each)]
+        return origin is not list and all(map(is_immutable, kinds))
+    if dataclasses.is_dataclass(annotation):
+        cls: Any = annotation
+        try:
+            hints = get_type_hints(annotation, include_extras=True)
+        except Exception:  # noqa: BLE001 - a class of the author's own, whatever its annotations are
+            return False
+        kinds = [hints[each.name] for each in dataclasses.fields(annotation)]
+        return bool(cls.__dataclass_params__.frozen) and all(map(is_immutable, kinds))
+    is_plain = isinstance(annotation, type) and issubclass(annotation, (bytes, enum.Enum))
+    return is_plain or annotation in _IMMUTABLE
 
 
 def tagged(kinds: Sequence[type[Any]], where: str) -> dict[int, type[Any]]:

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from vmsdk.chain.block import Block, Event, Header, effects_of
+from vmsdk.chain.encoding import is_immutable
 from vmsdk.chain.errors import Invalid
 from vmsdk.chain.history import Outcomes
 from vmsdk.chain.rules import Rules
 from vmsdk.chain.state import Overlay, State
+from vmsdk.chain.transactions import parser
 from vmsdk.context import Context
 from vmsdk.errors import InvalidBlock, VMError
 from vmsdk.ids import ID
@@ -23,6 +25,9 @@ RULES_CONTEXT = frozenset(
         *("upgrades", "network_upgrades", "validators", "shared_memory", "log", "metrics"),
     ]
 )
+
+# Raised by rules, these would end a thread or the process.
+_ENDS = (SystemExit, GeneratorExit)
 
 _T = TypeVar("_T")
 
@@ -42,8 +47,10 @@ class Executed:
 class Execution:
     """Runs the methods of *rules*, on any thread."""
 
-    def __init__(self, rules: Rules, chain_id: ID, written_bytes: int) -> None:
+    def __init__(self, rules: Rules, transaction: Any, chain_id: ID, written_bytes: int) -> None:
         self._rules = rules
+        # What one execution does to a transaction must not show in another one.
+        self._decode = None if is_immutable(transaction) else parser(transaction)
         self._written_bytes = written_bytes
         self._chain_id = chain_id
         self._name = type(rules).__name__
@@ -71,15 +78,19 @@ class Execution:
         with self._method("begin", state):
             _call(self._rules.begin, state, header)
 
-    def run(self, state: Overlay, transaction: Any, header: Header) -> bytes | None:
-        """Execute one transaction. Raises what `execute` raises, and `Invalid` if it writes too
-        much; *state* may be changed then.
+    def run(self, state: Overlay, transaction: Any, raw: bytes, header: Header) -> bytes | None:
+        """Execute one transaction, decoded from *raw*. Raises what `execute` raises, and `Invalid`
+        if it writes too much; *state* may be changed then.
         """
         _forget_claims(state)
         before = state.written
+        if self._decode is not None:
+            transaction = self._decode(raw)
         self._running.method = "execute"
         try:
             result: object = self._rules.execute(state, transaction, header)
+        except _ENDS as error:
+            raise _bug(self._rules.execute, error) from error
         finally:
             self._running.method = ""
         if result is None or type(result) is bytes:
@@ -118,7 +129,7 @@ class Execution:
         events: list[tuple[Event, ...]] = []
         for index, transaction in enumerate(transactions):
             try:
-                results.append(self.run(state, transaction, header))
+                results.append(self.run(state, transaction, block.transactions[index], header))
             except Invalid as error:
                 raise InvalidBlock(
                     f"transaction {index}, {block.transaction_ids[index]}, is invalid: {error}"
@@ -217,13 +228,23 @@ def _forget_claims(state: State) -> None:
 
 def _call(method: Callable[..., object], *arguments: Any) -> None:
     """Call an author's method that returns nothing."""
-    result = method(*arguments)
+    try:
+        result = method(*arguments)
+    except _ENDS as error:
+        raise _bug(method, error) from error
     if result is not None:
-        name = getattr(method, "__qualname__", repr(method))
         raise TypeError(
-            f"{name} returned {result!r}, but its result is not used: raise Invalid to refuse a "
+            f"{_name(method)} returned {result!r}, but its result is not used: raise Invalid to refuse a "
             "transaction, and write to the state to change it"
         )
+
+
+def _bug(method: Callable[..., object], error: BaseException) -> RuntimeError:
+    return RuntimeError(f"{_name(method)} raised {error!r}: raise Invalid to refuse a transaction")
+
+
+def _name(method: Callable[..., object]) -> str:
+    return getattr(method, "__qualname__", repr(method))
 
 
 def _keys_of(transaction: Any) -> Iterable[bytes]:

@@ -701,3 +701,52 @@ def test_an_index_that_ends_the_transaction_is_named(tmp_path: Path) -> None:
     with pytest.raises(vmsdk.VMError, match=r"Index\.add has ended the transaction, .*: leave out commit"):
         index.apply(chain.Block(chain.Header(vmsdk.ID.EMPTY, 1, 0), bytes(32), (b"x",)))
     index.close()
+
+
+class Basket(chain.Transaction):
+    items: Annotated[list[chain.U64], chain.Max(9)]
+
+
+class Purse:
+    """A transaction of an author's own class, which can be changed."""
+
+    def __init__(self, coins: int) -> None:
+        self.items = [coins]
+        self.raw = b"%d" % coins
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Purse:
+        return cls(int(raw))
+
+
+@pytest.mark.parametrize("tx", [Basket([1, 2, 3]), Purse(3)])
+def test_what_execute_does_to_a_transaction_does_not_show_in_another_execution(tx: Any) -> None:
+    class Taking(chain.Chain):
+        version = "1.0.0"
+        transaction = type(tx)
+
+        def execute(self, state: chain.State, tx: Any, block: chain.Header) -> None:
+            state.put_int(b"taken", tx.items.pop())
+
+    engine, other = Engine(Taking()), Engine(Taking())
+    engine.vm.submit(tx)
+    with engine.vm.snapshot(pending=True) as state:
+        assert state.get_int(b"taken") == 3
+    block = engine.build()
+    other.verify(block.raw)  # refuses other effects
+    engine.accept(block)
+    with engine.vm.snapshot() as state:
+        assert state.get_int(b"taken") == 3
+    engine.stop()
+    other.stop()
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit])
+@pytest.mark.parametrize("name", ["execute", "check", "begin", "end"])
+def test_a_rule_that_would_end_the_thread_is_a_bug(name: str, error: type[BaseException]) -> None:
+    def rule(self: Any, *arguments: Any) -> None:
+        raise error("enough")
+
+    vm = type("Ending", (Notes,), {name: rule})()
+    with pytest.raises(RuntimeError, match=rf"rule raised {error.__name__}\('enough'\): raise Invalid to"):
+        produce(vm)
