@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from typing_extensions import Self
 
+from vmsdk.chain.state import as_height
 from vmsdk.errors import NotFound
 
 WINDOW_BLOCKS = 256
@@ -103,9 +104,13 @@ class Feed(Generic[BlockT]):
         no block has come for *timeout* seconds (0 reads what is there). Raises `NotFound` where
         blocks are no longer stored.
         """
-        if start is not None and start < 0:
+        if start is None:
+            start = self.height + 1
+        elif as_height(start) != start:
             raise NotFound(f"no block has height {start}")
-        return Reader(self, self.height + 1 if start is None else start, timeout)
+        if timeout is not None and not isinstance(timeout, (int, float)):
+            raise TypeError(f"timeout is {timeout!r}: give a number of seconds, or None to wait for ever")
+        return Reader(self, start, timeout)
 
     def subscription(self, convert: Callable[[BlockT], Any]) -> Callable[..., AsyncIterator[Any]]:
         """A source for `vmsdk.http.Subscriptions`: `convert(block)`, a JSON value, for each block.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 
 from vmsdk.chain.block import Block, Event
-from vmsdk.chain.state import as_limit
+from vmsdk.chain.state import as_height, as_limit
 from vmsdk.database import Batch, Database
 from vmsdk.errors import InvalidInput, NotFound
 from vmsdk.ids import ID
@@ -107,7 +107,7 @@ class History:
 
     def blocks(self, start: int, limit: int) -> list[Block]:
         """At most *limit* accepted blocks from height *start* on, by one scan of the database."""
-        with self._database.iterate(prefix=_BLOCK, start=_BLOCK + _u64(max(start, 0))) as pairs:
+        with self._database.iterate(prefix=_BLOCK, start=_BLOCK + _u64(as_height(start))) as pairs:
             return [Block.from_bytes(raw) for _, raw in islice(pairs, as_limit(limit))]
 
     def raw_before(self, height: int, count: int) -> list[bytes]:
@@ -139,9 +139,9 @@ class History:
     def events(self, topic: bytes, start: int, stop: int, limit: int) -> list[LoggedEvent]:
         """At most *limit* events of *topic* in the blocks from height *start* to *stop* - 1."""
         found: list[LoggedEvent] = []
-        limit = as_limit(limit)
+        limit, stop = as_limit(limit), as_height(stop, "stop")
         prefix = _TOPIC + bytes([len(topic)]) + topic
-        with self._database.iterate(prefix=prefix, start=prefix + _u64(max(start, 0))) as pairs:
+        with self._database.iterate(prefix=prefix, start=prefix + _u64(as_height(start))) as pairs:
             for key, _ in pairs:
                 height = int(_U64.unpack(key[len(prefix) :])[0])
                 if height >= stop or len(found) >= limit:

@@ -14,6 +14,8 @@ from vmsdk.chain.block import Event, as_topic
 from vmsdk.database import as_bytes
 from vmsdk.errors import NotFound, VMError
 
+MAX_HEIGHT = 2**64 - 1
+
 MAX_INT_BYTES = 32
 """`State.put_int` takes integers below 2**256."""
 
@@ -224,6 +226,13 @@ def as_limit(limit: int) -> int:
     if not isinstance(limit, int) or limit < 0:
         raise ValueError(f"limit is {limit!r}: give a whole number, 0 or more")
     return min(limit, sys.maxsize)
+
+
+def as_height(height: int, what: str = "start") -> int:
+    """The height of a block, 0 to 2**64 - 1, or the nearest one. Raises `TypeError` for no int."""
+    if not isinstance(height, int):
+        raise TypeError(f"{what} is {height!r}: give the height of a block, a whole number")
+    return min(max(height, 0), MAX_HEIGHT)
 
 
 def merge(

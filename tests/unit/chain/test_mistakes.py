@@ -750,3 +750,29 @@ def test_a_rule_that_would_end_the_thread_is_a_bug(name: str, error: type[BaseEx
     vm = type("Ending", (Notes,), {name: rule})()
     with pytest.raises(RuntimeError, match=rf"rule raised {error.__name__}\('enough'\): raise Invalid to"):
         produce(vm)
+
+
+@pytest.mark.parametrize("start", ["1", 1.5, b"1"])
+def test_a_height_is_a_whole_number(start: Any) -> None:
+    engine = Engine(Notes())
+    vm = engine.vm
+    with pytest.raises(TypeError, match=r"start is .*: give the height of a block"):
+        vm.blocks(start)
+    with pytest.raises(TypeError, match=r"start is .*: give the height of a block"):
+        vm.events("topic", start)
+    with pytest.raises(TypeError, match=r"stop is .*: give the height of a block"):
+        vm.events("topic", 0, start)
+    with pytest.raises(TypeError, match=r"start is .*: give the height of a block"):
+        vm.feed.blocks(start)
+    with pytest.raises(TypeError, match=r"timeout is '1': give a number of seconds"):
+        vm.feed.blocks(0, timeout="1")
+    engine.stop()
+
+
+def test_heights_that_no_block_has_are_not_errors() -> None:
+    engine = Engine(Notes())
+    assert engine.vm.blocks(2**70) == engine.vm.events("topic", 2**70, 2**80) == []
+    assert [block.height for block in engine.vm.blocks(-(2**70))] == [0]
+    with pytest.raises(vmsdk.NotFound, match=f"no block has height {2**70}"):
+        engine.vm.feed.blocks(2**70)
+    engine.stop()
