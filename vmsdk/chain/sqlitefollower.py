@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -17,10 +18,15 @@ from vmsdk.errors import VMError
 _HEIGHT = "CREATE TABLE IF NOT EXISTS vmsdk_follower (id INTEGER PRIMARY KEY CHECK (id = 0), height INTEGER)"
 
 
+# The files that followers of this process have open.
+_in_use: set[tuple[int, int]] = set()
+
+
 class SQLiteFollower(Follower[BlockT]):
     """An index in the SQLite file at *path*, such as `ctx.chain_data_dir / "index.db"`.
 
-    Each block and the height are one transaction, so the index has each block exactly once.
+    Each block and the height are one transaction, so the index has each block exactly once. Each
+    follower needs its own file. One that is deleted or replaced meanwhile is filled again.
     """
 
     schema: ClassVar[str]
@@ -36,32 +42,66 @@ class SQLiteFollower(Follower[BlockT]):
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A read-only connection for handlers, from any thread. The follower never blocks it."""
-        db = sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro", uri=True)
+        try:
+            db = sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro", uri=True)
+        except sqlite3.OperationalError as error:
+            raise sqlite3.OperationalError(f"{error}: {self.path}") from None
         try:
             yield db
         finally:
             db.close()
 
     def open(self) -> None:
-        db = sqlite3.connect(self.path, isolation_level=None)
         try:
+            db = sqlite3.connect(self.path, isolation_level=None)
+        except sqlite3.OperationalError as error:
+            raise VMError(f"{self._name} can't open {self.path}: {error}; is its folder there?") from error
+        try:
+            identity = self._on_disk()
+            if identity is None or identity in _in_use:
+                raise VMError(
+                    f"{self.path} is the file of another follower, which may not have stopped yet: give each "
+                    f"follower its own file, {self._name} as well"
+                )
             db.execute("PRAGMA journal_mode = WAL")  # Readers don't wait for the writer.
             db.execute("PRAGMA synchronous = NORMAL")  # A power failure may lose blocks, which are replayed.
             db.executescript(f"{self.schema}; {_HEIGHT}")
             db.execute("INSERT OR IGNORE INTO vmsdk_follower VALUES (0, -1)")
+        except sqlite3.DatabaseError as error:
+            db.close()
+            raise VMError(
+                f"{self._name} can't use {self.path}: {error}; if the file is damaged, delete it, and it is "
+                "filled again"
+            ) from error
         except BaseException:
             db.close()
             raise
-        self._db = db
+        self._db, self._identity = db, identity
+        _in_use.add(identity)
 
     def close(self) -> None:
+        _in_use.discard(self._identity)
         self._db.close()
+
+    def _on_disk(self) -> tuple[int, int] | None:
+        """Which file is at the path now."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def height(self) -> int:
         height: int = self._db.execute("SELECT height FROM vmsdk_follower").fetchone()[0]
         return height
 
     def apply(self, block: BlockT) -> None:
+        if self._on_disk() != self._identity:
+            db, identity = self._db, self._identity
+            self.open()
+            _in_use.discard(identity)
+            db.close()
+            raise VMError(f"{self.path} was deleted or replaced while it was open: it is filled again")
         with self._db:
             self._db.execute("BEGIN")
             self.add(self._db, block)

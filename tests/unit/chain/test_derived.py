@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -239,3 +240,53 @@ def test_a_reader_of_sqlite_can_not_write(store: Store, tmp_path: Path) -> None:
     with index.read() as db, pytest.raises(sqlite3.OperationalError, match="readonly"):
         db.execute("DELETE FROM sizes")
     end(store, index)
+
+
+def test_two_followers_do_not_share_a_file(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = follow(store, Sizes(tmp_path / "index.db"))
+    first.wait_for(2, DEADLINE_S)
+    os.link(tmp_path / "index.db", tmp_path / "same.db")
+    second = Sizes(tmp_path / "same.db")
+    with pytest.raises(VMError, match=r"same\.db is the file of another follower.*its own file, Sizes as"):
+        second.open()
+    end(store, first)
+    second.open()  # the other one has ended
+    assert second.height() == 2
+    second.close()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_deleted_while_it_is_open_is_filled_again(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture, replaced: bool
+) -> None:
+    path = tmp_path / "index.db"
+    index = follow(store, Sizes(path))
+    index.wait_for(2, DEADLINE_S)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    if replaced:
+        path.touch()
+    store.accept()
+    index.wait_for(3, DEADLINE_S)
+    assert [height for height, _ in rows(index)] == [0, 1, 2, 3]
+    assert "index.db was deleted or replaced while it was open: it is filled again" in caplog.text
+    end(store, index)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing/index.db", "can't open .*missing/index.db: .*; is its folder there"),
+        ("damaged.db", "can't use .*damaged.db: file is not a database; if the file is damaged, delete it"),
+    ],
+)
+def test_a_file_that_can_not_be_used_is_named(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "damaged.db").write_bytes(b"damaged " * 1_000)
+    index = Sizes(tmp_path / name)
+    with pytest.raises(VMError, match=message):
+        index.open()
+    nowhere = Sizes(tmp_path / "nowhere.db").read()
+    with pytest.raises(sqlite3.OperationalError, match=r"unable to open database file: .*nowhere\.db"):
+        nowhere.__enter__()
