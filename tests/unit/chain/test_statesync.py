@@ -429,7 +429,17 @@ def test_a_lying_peer_is_dropped(
     def manifest_only(sender: NodeID, data: bytes) -> bytes:
         return honest(sender, data) if data[-4:] == b"\xff" * 4 else b""
 
-    liars = [network.add(number, each) for number, each in enumerate((lie, cut, manifest_only), 10)]
+    def swap(sender: NodeID, data: bytes) -> bytes:
+        return honest(sender, data if data[-4:] == b"\xff" * 4 else data[:-1] + bytes([data[-1] ^ 1]))
+
+    def lengthen(sender: NodeID, data: bytes) -> bytes:
+        return honest(sender, data) + bytes(8 * 1024 * 1024)
+
+    def other_manifest(sender: NodeID, data: bytes) -> bytes:
+        return (2**63).to_bytes(8, "big") + bytes(32)
+
+    lies = (lie, cut, manifest_only, swap, lengthen, other_manifest)
+    liars = [network.add(number, each) for number, each in enumerate(lies, 10)]
     client.start(begins=False)
     client.sync(summary)
     assert content(client.vm) == server.at_checkpoint
