@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vmsdk.cli.dev.launch import Starter
-from vmsdk.host.control import Clock
+from vmsdk.host.clock import Clock
 from vmsdk.host.node import Host
 from vmsdk.install import install
 from vmsdk.protocol import DEFAULT_PROTOCOL

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -114,10 +113,12 @@ def _missing_extra(error: ModuleNotFoundError, command: str | None) -> VMError |
     """Return what to install if the missing module belongs to one of vmsdk's extras."""
     if isinstance(error, VMError):
         return error
+    from importlib import metadata  # a third of the time that a command takes to start
+
     package = (error.name or "").partition(".")[0].replace("_", "-")
     try:
-        requirements = importlib.metadata.requires("vmsdk") or []
-    except importlib.metadata.PackageNotFoundError:
+        requirements = metadata.requires("vmsdk") or []
+    except metadata.PackageNotFoundError:
         requirements = []  # vmsdk runs from its sources.
     extras = [
         match[2]

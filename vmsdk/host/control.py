@@ -4,14 +4,10 @@ Where possible, names follow anvil, Ethereum's development node.
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from vmsdk.errors import VMError
@@ -19,57 +15,21 @@ from vmsdk.host.appnetwork import REQUEST_TIMEOUT_S, Peer
 from vmsdk.host.appsender import SentGossip, SentRequest
 from vmsdk.host.block import Block
 from vmsdk.host.chain import Chain
+from vmsdk.host.clock import Clock
 from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, ClientClosed, HostError, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.host.service import ServiceError
-from vmsdk.host.sqlite import SQLiteDatabase
+from vmsdk.host.snapshots import Snapshot, Snapshots
 from vmsdk.ids import ID, NodeID
 from vmsdk.nodeservices import CurrentValidator
 from vmsdk.state import Event
 from vmsdk.timestamp import Timestamp
 
 MAX_MINED_BLOCKS = 10_000
-MAX_SNAPSHOTS = 64
 MAX_SECONDS = 10**10
 RESTART_TIMEOUT_S = 60.0
 DEFAULT_WEIGHT = 100
 """The weight of a validator that is given without one."""
-
-
-class Clock:
-    """The VM's clock: the machine's, moved by an offset that its processes read from *file*.
-
-    *file* has the offset in nanoseconds: 8 bytes, big-endian, signed.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.set_offset(0)
-
-    @property
-    def offset_ns(self) -> int:
-        """How far ahead of the machine's clock it is."""
-        return int.from_bytes(self.file.read_bytes(), "big", signed=True)
-
-    def set_offset(self, offset_ns: int) -> None:
-        """Move the clock. Raises `ChainMisused` if the time would be out of range."""
-        if not 0 <= time.time_ns() + offset_ns < 2**62:
-            raise ChainMisused(
-                f"the clock can't be moved by {offset_ns // 10**9} s: the time is out of range"
-            )
-        with self.file.open("r+b" if self.file.exists() else "wb") as file:
-            file.write(offset_ns.to_bytes(8, "big", signed=True))
-
-    def now(self) -> Timestamp:
-        """The time that the VM sees."""
-        return Timestamp.from_unix_ns(time.time_ns() + self.offset_ns)
-
-
-@dataclass(frozen=True)
-class _Snapshot:
-    disk: SQLiteDatabase
-    files: Path
-    offset_ns: int
 
 
 class Control:
@@ -93,10 +53,8 @@ class Control:
         self._to_reject = 0
         self._heights = (0, 0)
         self._validators: list[CurrentValidator] | None = None
-        self._snapshots: dict[int, _Snapshot] = {}
-        self._last_snapshot = 0
-        self._reverting: _Snapshot | None = None
-        self._resources = ExitStack()
+        self._snapshots = Snapshots()
+        self._reverting: Snapshot | None = None
         self._threads: list[threading.Thread] = []
         self._on_build_failed: Callable[[HostError], None] = lambda error: None
 
@@ -105,14 +63,8 @@ class Control:
     def restore(self, database: Path, files: Path) -> None:
         """Bring back the snapshot to revert to, if there is one. Call it before the host starts."""
         snapshot, self._reverting = self._reverting, None
-        if snapshot is None:
-            return
-        with SQLiteDatabase(database) as disk:
-            snapshot.disk.copy_to(disk)
-        shutil.rmtree(files, ignore_errors=True)
-        shutil.copytree(snapshot.files, files)
-        if self._clock is not None:
-            self._clock.set_offset(snapshot.offset_ns)
+        if snapshot is not None:
+            snapshot.restore(database, files, self._clock)
 
     def prepare(self, host: Host) -> None:
         """Set the validators and heights that the VM will see. Call it before the chain starts."""
@@ -161,9 +113,7 @@ class Control:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for snapshot in self._snapshots.values():
-            snapshot.disk.close()
-        self._resources.close()
+        self._snapshots.close()
 
     # Blocks ---------------------------------------------------------------------------------------
 
@@ -285,28 +235,13 @@ class Control:
 
     def snapshot(self) -> int:
         """Save the database, the VM's files and the time. Returns a number for `revert`."""
-        if len(self._snapshots) >= MAX_SNAPSHOTS:
-            raise ChainMisused(f"there are {MAX_SNAPSHOTS} snapshots: revert to one, or start dev again")
-        host = self._running()
-        folder = self._resources.enter_context(TemporaryDirectory(prefix="vmsdk-snapshot-"))
-        files, disk = Path(folder) / "files", SQLiteDatabase()
-        with host.chain.engine.lock:
-            host.services.disk.copy_to(disk)
-            assert host.config.chain_data_dir is not None, "a host that has started has a folder"
-            shutil.copytree(host.config.chain_data_dir, files, ignore_dangling_symlinks=True)
-        self._last_snapshot += 1
-        offset_ns = 0 if self._clock is None else self._clock.offset_ns
-        self._snapshots[self._last_snapshot] = _Snapshot(disk, files, offset_ns)
-        return self._last_snapshot
+        return self._snapshots.save(self._running(), self._clock)
 
     def revert(self, id: int) -> None:
         """Go back to a snapshot, with a new process of the VM. Forgets it and all later ones."""
-        if id not in self._snapshots:
-            raise ChainMisused(f"there is no snapshot {id:#x}: a snapshot can be reverted to once")
+        self._snapshots.check(id)
         self._running()
-        self._reverting = self._snapshots[id]
-        for later in [each for each in self._snapshots if each >= id]:
-            del self._snapshots[later]
+        self._reverting = self._snapshots.take(id)
         self._again(kill=True)
 
     def kill(self) -> None:

@@ -29,7 +29,7 @@ SHADOW_VARIABLE = "GRPC_VMSDK_SHADOW"
 """Set for the shadow only."""
 
 CLOCK_FILE = "clock"
-"""The file next to the launcher with the clock's offset, see `vmsdk.host.control.Clock`."""
+"""The file next to the launcher with the clock's offset, see `vmsdk.host.clock.Clock`."""
 
 
 def _follow_clock() -> None:

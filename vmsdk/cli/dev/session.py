@@ -24,7 +24,8 @@ from vmsdk.cli.dev.http import ChainHTTP
 from vmsdk.cli.dev.life import Life
 from vmsdk.cli.dev.screen import Screen
 from vmsdk.host import devapi
-from vmsdk.host.control import Clock, Control
+from vmsdk.host.clock import Clock
+from vmsdk.host.control import Control
 from vmsdk.target import SourceTarget
 
 if TYPE_CHECKING:

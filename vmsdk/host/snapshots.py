@@ -1,0 +1,75 @@
+"""Saved states of a chain: the node's database, the VM's files and the time."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from vmsdk.host.clock import Clock
+from vmsdk.host.errors import ChainMisused
+from vmsdk.host.node import Host
+from vmsdk.host.sqlite import SQLiteDatabase
+
+MAX_SNAPSHOTS = 64
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One saved state."""
+
+    disk: SQLiteDatabase
+    files: Path
+    offset_ns: int
+
+    def restore(self, database: Path, files: Path, clock: Clock | None) -> None:
+        """Bring the state back, once, while no process of the VM runs."""
+        with self.disk, SQLiteDatabase(database) as disk:
+            self.disk.copy_to(disk)
+        shutil.rmtree(files, ignore_errors=True)
+        shutil.copytree(self.files, files)
+        if clock is not None:
+            clock.set_offset(self.offset_ns)
+
+
+class Snapshots:
+    """The snapshots of a chain, by number. Each can be taken out once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Snapshot] = {}
+        self._last = 0
+        self._resources = ExitStack()
+
+    def save(self, host: Host, clock: Clock | None) -> int:
+        """Save the state of *host*'s chain, and return the snapshot's number."""
+        if len(self._kept) >= MAX_SNAPSHOTS:
+            raise ChainMisused(f"there are {MAX_SNAPSHOTS} snapshots: revert to one, or start dev again")
+        folder = self._resources.enter_context(TemporaryDirectory(prefix="vmsdk-snapshot-"))
+        files, disk = Path(folder) / "files", SQLiteDatabase()
+        with host.chain.engine.lock:
+            host.services.disk.copy_to(disk)
+            assert host.config.chain_data_dir is not None, "a host that has started has a folder"
+            shutil.copytree(host.config.chain_data_dir, files, ignore_dangling_symlinks=True)
+        self._last += 1
+        self._kept[self._last] = Snapshot(disk, files, 0 if clock is None else clock.offset_ns)
+        return self._last
+
+    def check(self, number: int) -> None:
+        """Raise `ChainMisused` if there is no such snapshot."""
+        if number not in self._kept:
+            raise ChainMisused(f"there is no snapshot {number:#x}: a snapshot can be reverted to once")
+
+    def take(self, number: int) -> Snapshot:
+        """Return a snapshot, and forget it and all later ones."""
+        chosen = self._kept.pop(number)
+        for later in [each for each in self._kept if each > number]:
+            self._kept.pop(later).disk.close()
+        return chosen
+
+    def close(self) -> None:
+        """Forget all snapshots."""
+        for snapshot in self._kept.values():
+            snapshot.disk.close()
+        self._resources.close()
