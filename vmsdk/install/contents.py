@@ -97,9 +97,9 @@ class Contents:
             self._require(_requirement(project), source.text, with_files=False)
         for path in include:
             self._include(path)
-        for distribution in self.distributions.values():
+        for package, distribution in self.distributions.items():
             # The project may be installed from another checkout.
-            if _canonical(distribution.name) != _canonical(project or ""):
+            if _canonical(package) != _canonical(project or ""):
                 self._check_editable(distribution)
 
     # Code ----------------------------------------------------------------------------------------
@@ -162,11 +162,10 @@ class Contents:
 
     def _require_vmsdk(self) -> None:
         self._require(_requirement("vmsdk"), "a VM")
+        optional = [_requirement(text) for text in metadata.requires("vmsdk") or []]
         for extra in _EXTRAS:
             needed = [
-                each
-                for text in metadata.requires("vmsdk") or []
-                if (each := _requirement(text)).marker is not None and _applies(each, (extra,), base=False)
+                each for each in optional if each.marker is not None and _applies(each, (extra,), base=False)
             ]
             if all(map(_is_installed, needed)):
                 self._require(_requirement(f"vmsdk[{extra}]"), "a VM")
@@ -183,19 +182,22 @@ class Contents:
             raise InstallError(f"{by} needs {requirement}, which is not installed here: {cure}")
         if not requirement.specifier.contains(found.version, prereleases=True):
             raise InstallError(f"{by} needs {requirement}, but {found.version} is installed here: {cure}")
-        self._add_distribution(found, with_files=with_files)
+        name = found.name
+        self._add_distribution(name, found, with_files=with_files)
         for text in found.requires or []:
             if _applies(needed := _requirement(text), tuple(requirement.extras), base=True):
-                self._require(needed, found.name)
+                self._require(needed, name)
 
-    def _add_distribution(self, distribution: metadata.Distribution, *, with_files: bool) -> None:
-        if distribution.name in self.distributions:
+    def _add_distribution(
+        self, package: str, distribution: metadata.Distribution, *, with_files: bool
+    ) -> None:
+        if package in self.distributions:
             return
-        self.distributions[distribution.name] = distribution
+        self.distributions[package] = distribution
         if not _is_recorded(distribution):
             raise InstallError(
-                f"{distribution.name} was not installed by pip, so its files are unknown: make a virtual "
-                f"environment, and pip install {distribution.name} and vmsdk there"
+                f"{package} was not installed by pip, so its files are unknown: make a virtual "
+                f"environment, and pip install {package} and vmsdk there"
             )
         is_editable = _editable_folder(distribution) is not None
         for file in distribution.files or ():
@@ -205,7 +207,7 @@ class Contents:
             if is_code and not (is_record or ".." in file.parts or "__pycache__" in file.parts):
                 self.files[f"{PACKAGES}/{file.as_posix()}"] = Path(str(distribution.locate_file(file)))
         if is_editable and with_files:
-            for name in _top_level(distribution) or [_canonical(distribution.name).replace("-", "_")]:
+            for name in _top_level(distribution) or [_canonical(package).replace("-", "_")]:
                 self._add_module(name, None)
 
     def _check_editable(self, distribution: metadata.Distribution) -> None:
@@ -321,9 +323,10 @@ def _providers() -> dict[str, dict[str, Path]]:
     # metadata.packages_distributions knows only some of them on Python 3.10.
     found: dict[str, dict[str, Path]] = {}
     for distribution in metadata.distributions():
+        package = distribution.name  # which parses its metadata each time
+        folder = Path(os.path.abspath(str(distribution.locate_file(""))))
         for name in _top_level(distribution):
-            folder = Path(os.path.abspath(str(distribution.locate_file(""))))
-            found.setdefault(name, {}).setdefault(distribution.name, folder)
+            found.setdefault(name, {}).setdefault(package, folder)
     return found
 
 
