@@ -18,7 +18,7 @@ HELP = "bundle a VM and everything that it imports into one file"
 DESCRIPTION = """\
 Build a single file from a VM, the packages that it imports and, with --python, Python itself. A node starts
 it like any plugin, without a virtual environment. The packages are copied from this Python. First, the VM is
-started and stopped the way a node does it.
+started and stopped as a node would do it.
 
   vmsdk bundle vm.py                                  into this folder, named after the VM ID
   vmsdk bundle vm.py --python -o tokens-plugin        with Python, into this file

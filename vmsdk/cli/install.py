@@ -22,7 +22,7 @@ HELP = "install a VM into a node's plugin directory"
 DESCRIPTION = """\
 Write the file that a node runs to start a VM. Its name is the VM ID, which is derived from the VM's name. It
 refers to this Python and the VM's source by their current paths, and uses nothing from this shell's
-environment. First, the VM is started and stopped the way a node does it.
+environment. First, the VM is started and stopped as a node would do it.
 
   vmsdk install vm.py --plugin-dir ~/.metalgo/plugins
   vmsdk install --list --plugin-dir ~/.metalgo/plugins
