@@ -26,7 +26,7 @@ from vmsdk.http import WSGI, subpaths
 from vmsdk.rpc.http import websocket as websocket_module
 
 DEADLINE_S = 60.0
-VERSIONS = [39, 41, 43, 45]
+VERSIONS = [39, 41, 45]  # HTTP is the same from 42 on
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 
