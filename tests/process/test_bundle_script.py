@@ -52,10 +52,11 @@ def start(tmp_path: Path, place: Path) -> Start:
         path.write_bytes(_with_archive(launcher, vm_id("vm"), tree, python=python, unpack_dir=None))
         path.chmod(0o755)
 
-    def start(bundle: Path = bundle) -> subprocess.CompletedProcess[str]:
+    def start(bundle: Path = bundle, path: str | None = None) -> subprocess.CompletedProcess[str]:
+        variables = {UNPACK_DIR_VARIABLE: str(place), PYTHON_VARIABLE: sys.executable}
         return subprocess.run(
             [bundle],
-            env={UNPACK_DIR_VARIABLE: str(place), PYTHON_VARIABLE: sys.executable},
+            env=variables if path is None else variables | {"PATH": path},
             capture_output=True,
             encoding="utf-8",
             timeout=PATIENCE_S,
@@ -115,6 +116,27 @@ def test_unpacking_goes_on_when_the_node_gives_up(start: Start, place: Path, tmp
     (copy,) = (place / "vmsdk-bundles").iterdir()
     assert sorted(each.name for each in copy.iterdir()) == ["other.py", "start"]
     assert start().stdout == "started\n"
+
+
+@pytest.mark.parametrize("when", ["before it is opened", "before it is locked"])
+def test_a_new_copy_that_another_start_removes_is_made_again(
+    start: Start, place: Path, tmp_path: Path, when: str
+) -> None:
+    """Each start removes what it finds unlocked, and so may take a copy that has just been made."""
+    name = "mkdir" if when == "before it is opened" else "flock"
+    tool, once = tmp_path / "tools" / name, tmp_path / "once"
+    tool.parent.mkdir()
+    tool.write_text(
+        f'#!/bin/sh\n[ {name} = flock ] || {shutil.which("mkdir")} "$@"\n'
+        f"for new in {place}/vmsdk-bundles/.new-*; do\n"
+        f'  [ ! -d "$new" ] || [ -e {once} ] || {{ rm -rf "$new" && touch {once}; }}\n'
+        "done\n"
+    )
+    tool.chmod(0o755)
+    path = os.environ.get("PATH", os.defpath)
+    started = start(path=f"{tool.parent}:{path}")
+    assert (started.stdout, started.stderr) == ("started\n", "")
+    assert once.exists()
 
 
 def test_a_full_disk_does_not_fill_the_log(start: Start, place: Path, tmp_path: Path) -> None:

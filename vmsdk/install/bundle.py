@@ -82,9 +82,12 @@ unpack() (
   new=$1/.new-$id.$$
   rm -rf "$new"
   trap 'rm -rf "$new"' EXIT
-  mkdir -p "$new/$id" || exit 1
-  exec 8<"$new"
-  share 8
+  # Another start may remove it before it is locked.
+  for try in 1 2 3 4 5 6 7 8 9; do
+    mkdir -p "$new/$id" || exit 1
+    {{ command exec 8<"$new" && share 8; }} 2>/dev/null
+    [ ! -d "$new/$id" ] || break
+  done
   # On a full disk, tar prints a line for each file.
   errors=$(tail -n +{lines} "$0" | tar -xzof - -C "$new/$id" 2>&1) ||
     {{ printf '%s\n' "$errors" | head -n 2 >&2; say "$0 can't be unpacked into $1"; exit 1; }}
