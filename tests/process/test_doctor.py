@@ -25,10 +25,10 @@ from vmsdk import cli
 from vmsdk.cli.doctor.examination import _own_limits
 from vmsdk.doctor import format as formats
 from vmsdk.doctor.announcement import is_local
+from vmsdk.doctor.diagnosis import diagnose
 from vmsdk.doctor.finding import Finding, plain
 from vmsdk.doctor.machine import _missing_extras
 from vmsdk.doctor.node import _release, is_hidden, limits_of, plugin_directories, running_nodes
-from vmsdk.doctor.symptom import diagnose
 from vmsdk.doctor.user import User
 from vmsdk.install.plugindirectory import stem
 from vmsdk.runtime.logrecords import LogFormat, readable

@@ -11,8 +11,8 @@ from google.protobuf.empty_pb2 import Empty
 
 from vmsdk.doctor.announcement import connects, is_local
 from vmsdk.doctor.descendants import adopted
+from vmsdk.doctor.diagnosis import diagnose, tail
 from vmsdk.doctor.finding import worst
-from vmsdk.doctor.symptom import diagnose, tail
 from vmsdk.doctor.trial import NOT_FOUND, SLOW_S, Played, Trial
 from vmsdk.host.client import VMClient
 from vmsdk.host.engine import call_failed

@@ -1,42 +1,15 @@
-"""Explains from a plugin's output why it failed."""
+"""The kinds of problems that a plugin's output shows."""
 
 from __future__ import annotations
 
 import re
-import shlex
 import sys
-from collections.abc import Sequence
 from typing import NamedTuple
 
-# Frames in these are not the author's.
-_FOREIGN = (
-    *("site-packages", "dist-packages", "/lib/python", "<"),
-    *(f"/vmsdk/{each}" for each in ("rpc/", "runtime/", "serving.py", "target.py")),
-)
-_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?')
-_MESSAGE = re.compile(
-    r"(?<![\w.])(?P<kind>[A-Za-z_][\w.]*?(?:Error|Exception|Exit|Interrupt|Warning|NotFound))"
-    r"(?:: (?P<text>.*))?$"
-)
-_STACK = re.compile(r"^(?:Current thread|Thread|goroutine|Stack \(most recent|Fatal Python error|SIG[A-Z]+:)")
-_SHOWN = 8
-# What matters is at the beginning, and some patterns take quadratic time.
-_LONGEST_LINE = 500
-# A shared library, from the beginning of its word, as each other one would take a time of its own.
+# A shared library. It is matched from the beginning of a word only, which takes linear time.
 _LIBRARY = r"(?<!\S)(?P<name>\S{1,300}?\.so(?:\.\w+)*): "
 # Python's message ends so, and one about a fallback does not.
 _END_OF_MODULE = r"'?\.?(?:; .+ is not a package)?$"
-# What stands before a message that is no reason to end, and in one that is.
-_HARMLESS = re.compile(
-    r"(?:^|[\s\[<|=\"])(?:debug|info|notice|trace|verbo|warn(?:ing)?)(?=[\s\]>|:\"])", re.IGNORECASE
-)
-_SERIOUS = re.compile(r"(?:error|exception|fatal|panic|critical)\b", re.IGNORECASE)
-_TRACEBACK = "Traceback (most recent call last)"
-# The end of a traceback, whatever the exception is called, but not any word.
-_RAISED = re.compile(r"^(?=\S*[.:A-Z])(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<text>.*))?$")
-# A process that ends says why in the last lines.
-_LAST_LINES = 5
-
 # Modules of this version of Python and of other ones.
 _STANDARD = "|".join(
     sorted(
@@ -44,30 +17,8 @@ _STANDARD = "|".join(
         | {"asynchat", "asyncore", "cgi", "distutils", "imp", "pipes", "smtpd", "telnetlib", "tomllib"}
     )
 )
-# Python prints this about packages that hook into its start, and goes on.
-_AT_START = re.compile(
-    r"^Error processing line \d+ of .+\n(?:.*\n)*?Remainder of file ignored$"
-    r"|^Error in (?:site|user)customize; .+\n.*$",
-    re.MULTILINE,
-)
-
 _VARIABLES = "a node gives its plugins AVALANCHE_VM_RUNTIME_ENGINE_ADDR, GRPC_… and GODEBUG, and nothing else"
 _SET = "don't need it, or set it in the plugin: vmsdk install --env NAME=VALUE, or a script that exports it"
-# Packages whose modules are called otherwise.
-_PACKAGES = {
-    "Crypto": "pycryptodome",
-    "Cryptodome": "pycryptodomex",
-    "OpenSSL": "pyOpenSSL",
-    "attr": "attrs",
-    "dateutil": "python-dateutil",
-    "dotenv": "python-dotenv",
-    "jwt": "PyJWT",
-    "nacl": "PyNaCl",
-    "pkg_resources": "setuptools<81",
-    "sha3": "safe-pysha3",
-    "yaml": "PyYAML",
-    "zmq": "pyzmq",
-}
 _COMMAND = (
     "its script can't run {name}",
     "write its absolute path, as a plugin has no PATH, and check that it exists and may be executed",
@@ -87,7 +38,7 @@ class Symptom(NamedTuple):
 
 
 # The first that matches explains. `{python}` is the plugin's Python.
-_SYMPTOMS = tuple(
+SYMPTOMS = tuple(
     (symptom, re.compile(symptom.pattern, re.MULTILINE))
     for symptom in (
         Symptom(
@@ -101,7 +52,7 @@ _SYMPTOMS = tuple(
             r"No module named '?(?P<name>(?:vmsdk|grpc|grpc_health|google)(?:\.[\w.]*)?)" + _END_OF_MODULE,
             "the plugin's Python, {python}, has no module {name}",
             "{python} -m pip install --upgrade vmsdk; if the environment was moved or its Python upgraded,"
-            " make it anew",
+            " create it again",
             wide=True,
         ),
         Symptom(
@@ -115,8 +66,8 @@ _SYMPTOMS = tuple(
             "missing-module",
             r"No module named '?(?P<name>\w[\w.]*)" + _END_OF_MODULE,
             "the module {name} is missing where the node starts the VM",
-            "install the package that has it: {python} -m pip install {package}. What only PYTHONPATH or the"
-            " user's site-packages have, a plugin does not see",
+            "install the package that has it: {python} -m pip install {package}. A plugin does not see"
+            " what is only on PYTHONPATH or in the user's site-packages",
             wide=True,
         ),
         Symptom(
@@ -486,110 +437,3 @@ _SYMPTOMS = tuple(
         Symptom("vmsdk", r"^vmsdk: (?P<text>.+)", "{text}", ""),
     )
 )
-
-
-class Diagnosis(NamedTuple):
-    """An explanation of the output."""
-
-    code: str
-    what: str
-    cure: str
-    place: str
-    """The author's file and line, or empty."""
-    shown: tuple[str, ...]
-    """The lines that matter."""
-
-
-def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | None:
-    """Return an explanation of *output*, or None if it is not known. *python* runs the plugin."""
-    # Logs may have a traceback in one line.
-    lines = [part for line in output for part in line.replace("\\n", "\n").split("\n")]
-    lines = [line[:_LONGEST_LINE].replace(" (its log has the traceback)", "") for line in lines]
-    text = _AT_START.sub("", "\n".join(lines))
-    place, source = _place(text.split("\n"))
-    for symptom, pattern in _SYMPTOMS:
-        found = None
-        for each in pattern.finditer(text):
-            if not symptom.wide or _counts(each):
-                found = each  # the last one
-        if found is not None:
-            values = {name: (value or "").strip() for name, value in found.groupdict().items()}
-            python = python or "python3"
-            module = values.get("name", "").partition(".")[0]
-            package = values.get("dist") or _PACKAGES.get(module, module.replace("_", "-"))
-            values |= {"python": shlex.quote(python), "package": shlex.quote(package or "PACKAGE")}
-            return Diagnosis(
-                symptom.code,
-                symptom.what.format_map(values).removesuffix(": "),
-                symptom.cure.format_map(values),
-                place,
-                (source,) if source else tail(lines),
-            )
-    error = next((found for each in reversed(lines) if (found := _MESSAGE.search(each))), None)
-    if error is None and any(_TRACEBACK in line for line in lines):
-        last = max((index for index, line in enumerate(lines) if _FRAME.search(line)), default=len(lines))
-        error = next((found for each in lines[last + 1 :] if (found := _RAISED.match(each))), None)
-    if error is None or not place:
-        return None
-    what = f"{error['kind']}: {error['text'] or ''}".removesuffix(": ")
-    return Diagnosis(
-        "exception",
-        f"the VM's code raises {what}",
-        "fix the VM at that line",
-        place,
-        (source,) if source else tail(lines),
-    )
-
-
-def _counts(found: re.Match[str]) -> bool:
-    """Return whether a match of a wide pattern may be why the process ended."""
-    text = found.string
-    before = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
-    if _HARMLESS.search(before):
-        return False
-    following = text[found.end() :].split("\n")[1:]
-    return bool(_SERIOUS.search(before)) or sum(bool(each.strip()) for each in following) < _LAST_LINES
-
-
-def tail(lines: Sequence[str]) -> tuple[str, ...]:
-    """Return the last lines to show."""
-    return tuple(line for line in lines if line.strip())[-_SHOWN:]
-
-
-def stack(lines: Sequence[str]) -> tuple[str, ...]:
-    """Return the stack of the thread in the author's code, or of the one that was stopped.
-
-    It is what Python's faulthandler, Go or Rust print at the end; empty if there is none.
-    """
-    starts = [index for index, line in enumerate(lines) if _STACK.match(line)]
-    threads = [tuple(lines[a:b]) for a, b in zip(starts, [*starts, len(lines)][1:], strict=True)]
-    current = (each for each in threads if each[0].startswith("Current thread"))
-    chosen = next((each for each in threads if author_frame(each)), next(current, next(iter(threads), ())))
-    return tuple(line for line in chosen if line.strip())[: _SHOWN + 4]
-
-
-def author_frame(lines: Sequence[str]) -> str:
-    """Return the first frame of a stack (newest first) that is the author's, as `file:line`."""
-    found = (_FRAME.search(line) for line in lines)
-    return next(
-        (f"{each['file']}:{each['line']}" for each in found if each and not is_foreign(each["file"])), ""
-    )
-
-
-def _place(lines: Sequence[str]) -> tuple[str, str]:
-    """Return the author's last frame in the last traceback as `file:line`, and its source line."""
-    place = source = ""
-    for index, line in enumerate(lines):
-        if _TRACEBACK in line:
-            place = source = ""
-        frame = _FRAME.search(line)
-        if frame is not None and (not place or not is_foreign(frame["file"])):
-            place = f"{frame['file']}:{frame['line']}"
-            following = lines[index + 1] if index + 1 < len(lines) else ""
-            source = "" if _FRAME.search(following) or _MESSAGE.match(following) else following.strip()
-    return place, source
-
-
-def is_foreign(file: str) -> bool:
-    """Return whether the file is not the author's, but of Python or of a package."""
-    return any(each in file for each in _FOREIGN) or file.startswith(sys.base_prefix + "/lib/python")

@@ -12,9 +12,10 @@ from google.protobuf.empty_pb2 import Empty
 
 from vmsdk.doctor import format as formats
 from vmsdk.doctor.announcement import Reception, abort
+from vmsdk.doctor.diagnosis import Diagnosis, diagnose, tail
 from vmsdk.doctor.file import PluginFile
 from vmsdk.doctor.finding import Finding, Severity
-from vmsdk.doctor.symptom import Diagnosis, author_frame, diagnose, is_foreign, stack, tail
+from vmsdk.doctor.frames import author_frame, is_foreign, stack
 from vmsdk.host.client import VMClient
 from vmsdk.host.errors import HandshakeFailed, PluginGone, StartFailed, ending
 from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, Log, PluginProcess
