@@ -17,14 +17,8 @@ import pytest
 from vmsdk.errors import VMError
 from vmsdk.ids import vm_id
 from vmsdk.install import InstallError, PluginDirectory
-from vmsdk.install.bundle import (
-    PYTHON_VARIABLE,
-    UNPACK_DIR_VARIABLE,
-    Bundle,
-    _with_archive,
-    bundle,
-    has_python,
-)
+from vmsdk.install.bundle import Bundle, bundle, has_python
+from vmsdk.install.bundlescript import PYTHON_VARIABLE, UNPACK_DIR_VARIABLE, with_archive
 from vmsdk.install.launcher import Launcher
 from vmsdk.runtime.trial import start_and_stop
 from vmsdk.target import SourceTarget, find
@@ -92,7 +86,7 @@ def small(tmp_path: Path) -> Path:
     assert isinstance(target, SourceTarget)
     launcher = Launcher(name="vm", target=target, python="")
     path = tmp_path / "small"
-    path.write_bytes(_with_archive(launcher, vm_id("vm"), tree, python=False, unpack_dir=None))
+    path.write_bytes(with_archive(launcher, vm_id("vm"), tree, python=False, unpack_dir=None))
     path.chmod(0o755)
     return path
 

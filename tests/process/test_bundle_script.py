@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from vmsdk.ids import vm_id
-from vmsdk.install.bundle import PYTHON_VARIABLE, UNPACK_DIR_VARIABLE, _with_archive
+from vmsdk.install.bundlescript import PYTHON_VARIABLE, UNPACK_DIR_VARIABLE, with_archive
 from vmsdk.install.interpreter import EXECUTABLE
 from vmsdk.install.launcher import Launcher
 from vmsdk.target import SourceTarget, find
@@ -49,7 +49,7 @@ def start(tmp_path: Path, place: Path) -> Start:
             executable.parent.mkdir(parents=True)
             executable.write_text(f'#!/bin/sh\nunset LD_LIBRARY_PATH\nexec {sys.executable} "$@"\n')
             executable.chmod(0o755)
-        path.write_bytes(_with_archive(launcher, vm_id("vm"), tree, python=python, unpack_dir=None))
+        path.write_bytes(with_archive(launcher, vm_id("vm"), tree, python=python, unpack_dir=None))
         path.chmod(0o755)
 
     def start(bundle: Path = bundle, path: str | None = None) -> subprocess.CompletedProcess[str]:
