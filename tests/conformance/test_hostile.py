@@ -43,7 +43,7 @@ def test_a_plugin_that_hangs_is_killed() -> None:
 
 
 def test_a_plugin_that_never_announces_itself_is_killed() -> None:
-    assert "not done after 6 s" in message_of(result_of("Silent", timeout_s=6))
+    assert "not done after 1 s" in message_of(result_of("Silent", timeout_s=1))
 
 
 def test_a_plugin_that_exits_is_at_fault() -> None:
