@@ -22,13 +22,13 @@ import pytest
 
 from tests.process.doctorfaults import FAULTS, VM, Fault, bare, executable, launcher, script
 from vmsdk import cli
-from vmsdk.cli.doctor.examination import _own_limits
 from vmsdk.doctor import format as formats
 from vmsdk.doctor.announcement import is_local
 from vmsdk.doctor.diagnosis import diagnose
 from vmsdk.doctor.finding import Finding, plain
+from vmsdk.doctor.limits import limits_of, own_limits
 from vmsdk.doctor.machine import _missing_extras
-from vmsdk.doctor.node import _release, is_hidden, limits_of, plugin_directories, running_nodes
+from vmsdk.doctor.node import _release, is_hidden, plugin_directories, running_nodes
 from vmsdk.doctor.user import User
 from vmsdk.install.plugindirectory import stem
 from vmsdk.runtime.logrecords import LogFormat, readable
@@ -335,7 +335,7 @@ def test_unlimited_files_as_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
     monkeypatch.setattr(resource, "setrlimit", refuse)
-    _own_limits()
+    own_limits()
 
 
 def test_a_path_of_a_node_has_its_own_variables(tmp_path: Path) -> None:

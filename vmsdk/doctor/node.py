@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from vmsdk.doctor.limits import limits_of
 from vmsdk.doctor.user import User
 from vmsdk.errors import VMError
 from vmsdk.host.spawn import UNCHANGED, Surroundings
@@ -19,8 +20,6 @@ from vmsdk.runtime.nodeprocess import NODE_NAMES
 from vmsdk.runtime.release import Command, Release
 
 _TIMEOUT_S = 10.0
-LIMITS = ("NOFILE", "NPROC", "AS", "DATA", "STACK", "FSIZE", "CPU", "CORE", "MEMLOCK")
-"""What a plugin inherits from its node, as in `resource.RLIMIT_…`."""
 # Becomes another user's program. In its own session, since a program that shares root's
 # terminal can type into it.
 _BECOME = """
@@ -164,19 +163,6 @@ def is_hidden(pid: int, path: Path) -> bool:
         return path.exists() and os.path.isdir(root)
     except OSError:
         return False
-
-
-def limits_of(pid: int) -> tuple[tuple[int, tuple[int, int]], ...]:
-    """Return the resource limits of a process (0: this one), or none if they can't be read."""
-    if sys.platform != "linux":
-        return ()
-    import resource
-
-    numbers = [getattr(resource, f"RLIMIT_{name}") for name in LIMITS]
-    try:
-        return tuple((number, resource.prlimit(pid, number)) for number in numbers)
-    except (PermissionError, ProcessLookupError):  # also root has no right to them in a container
-        return ()
 
 
 def default_directories(home: str | None, name: str = "") -> list[Path]:

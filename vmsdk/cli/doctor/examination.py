@@ -19,7 +19,8 @@ from vmsdk.doctor import machine
 from vmsdk.doctor.directory import PluginFolder, aliases, vm_of, wrong_name
 from vmsdk.doctor.file import PluginFile
 from vmsdk.doctor.finding import Finding, coloured, plain, worst
-from vmsdk.doctor.node import LIMITS, Node, find, is_hidden, limits_of, running, running_nodes
+from vmsdk.doctor.limits import LIMITS, exceeds, hard_limit, own_limits
+from vmsdk.doctor.node import Node, find, is_hidden, running, running_nodes
 from vmsdk.doctor.start import Start
 from vmsdk.doctor.trial import Played, Trial
 from vmsdk.doctor.user import User, name_of
@@ -78,12 +79,12 @@ class _Doctor:
         self.user = user
         self.environment = os.environ if node is None or node.environment is None else node.environment
         inherited = (
-            Surroundings(directory="/", umask=0o022, limits=_own_limits())
+            Surroundings(directory="/", umask=0o022, limits=own_limits())
             if node is None or node.pid is None
             else node.surroundings
         )
         for number, limit in args.limit:
-            hard = _hard_limit(number, limit[1])
+            hard = hard_limit(number, limit[1])
             if hard != limit[1]:
                 raise VMError(
                     f"--limit: {limit[1]} is above this process's hard limit, {hard} (-1: unlimited)"
@@ -170,10 +171,10 @@ class _Doctor:
         """Return a node's *limit*, or ours if we have no right to set that."""
         import resource
 
-        hard = _hard_limit(number, limit[1])
+        hard = hard_limit(number, limit[1])
         if hard == limit[1]:
             return limit
-        soft = hard if _exceeds(limit[0], hard) else limit[0]
+        soft = hard if exceeds(limit[0], hard) else limit[0]
         self.findings.append(
             Finding(
                 "note",
@@ -371,42 +372,6 @@ def _user(name: str | None, node: Node | None) -> User:
             return me
         raise VMError(f"--as {name} needs root: sudo vmsdk doctor --as {name}")
     return user
-
-
-def _own_limits() -> tuple[tuple[int, tuple[int, int]], ...]:
-    """Return this process's limits, and raise its own of open files: it needs some itself."""
-    limits = limits_of(0)
-    if sys.platform != "win32":
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        # macOS refuses an unlimited number, and anything above a limit of its kernel.
-        wanted = 10_240 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
-        if _exceeds(wanted, soft):
-            with suppress(ValueError, OSError):
-                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return limits
-
-
-def _exceeds(limit: int, other: int) -> bool:
-    import resource
-
-    return other != resource.RLIM_INFINITY and (limit == resource.RLIM_INFINITY or limit > other)
-
-
-def _hard_limit(number: int, wanted: int) -> int:
-    """Return *wanted*, or the highest hard limit that this process may set if that is lower."""
-    import resource
-
-    soft, hard = resource.getrlimit(number)
-    if sys.platform != "linux" or not _exceeds(wanted, hard):
-        return wanted
-    try:
-        resource.setrlimit(number, (soft, wanted))  # some of root's processes may raise it
-    except (ValueError, OSError):
-        return hard
-    resource.setrlimit(number, (soft, hard))
-    return wanted
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
