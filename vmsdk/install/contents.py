@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import inspect
 import json
@@ -10,17 +9,16 @@ import os
 import re
 import shlex
 import sys
-import warnings
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from importlib.machinery import PathFinder
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from vmsdk.errors import MissingExtra
 from vmsdk.install.launcher import InstallError
+from vmsdk.install.sourcecode import arguments, data, imports, parse
 from vmsdk.target import SourceTarget
 
 if TYPE_CHECKING:
@@ -34,11 +32,6 @@ PACKAGES = "site-packages"
 _EXTRAS = ("keys", "metrics", "otel", "warp", "websocket")
 # They hold the places and times of an installation.
 _RECORDS = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json")
-# Functions of importlib, importlib.resources and pkgutil whose first argument is a module's name.
-_OF_MODULES = ("__import__", "import_module", "find_spec")
-# The ones with a common name, which count only in a module that imports one of these packages.
-_OF_RESOURCES = ("files", "get_data", "open_binary", "open_text", "read_binary", "read_text")
-_RESOURCES = {"importlib", "importlib_resources", "pkgutil"}
 # Functions of importlib.metadata whose argument is a package's name.
 _OF_PACKAGES = ("distribution", "metadata", "requires", "version")
 _COMMENT = re.compile(r"(^|\s)(#| --).*")
@@ -136,14 +129,14 @@ class Contents:
             return  # what it needs is in its metadata
         for file in files:
             if file.suffix == ".py":
-                tree = _parse(file)
-                for name in _imports(tree):
+                tree = parse(file)
+                for name in imports(tree):
                     self._add_module(name, file)
-                for name in _arguments(tree, _OF_PACKAGES):
+                for name in arguments(tree, _OF_PACKAGES):
                     if (found := _distribution(name)) is not None:
                         self._require(_requirement(found.name), self._source.text)
                 if place.is_file() and folder == CODE:
-                    for path in _data(tree, file):
+                    for path in data(tree, file):
                         if path.is_dir():
                             self._named[path] = file
                         else:
@@ -361,68 +354,3 @@ def _files_in(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Pat
             yield place
         elif os.path.realpath(place) not in above:
             yield from _files_in(place, above)
-
-
-def _parse(file: Path) -> ast.AST:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they are shown when the module is imported
-            return ast.parse(file.read_bytes(), str(file))
-    except (SyntaxError, ValueError, RecursionError):
-        return ast.Pass()  # the same
-
-
-def _imports(tree: ast.AST) -> list[str]:
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            found.append(node.module)
-    tops = [each.partition(".")[0] for each in found]
-    functions = _OF_MODULES if _RESOURCES.isdisjoint(tops) else _OF_MODULES + _OF_RESOURCES
-    return [*tops, *(each.partition(".")[0] for each in _arguments(tree, functions))]
-
-
-def _arguments(tree: ast.AST, functions: tuple[str, ...]) -> Iterator[str]:
-    """Yield the first argument of each call of one of *functions*, if it is a literal."""
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Call)
-            and getattr(node.func, "id", getattr(node.func, "attr", "")) in functions
-        ):
-            match node.args:
-                case [ast.Constant(value=str(text)), *_]:
-                    yield text
-
-
-def _data(tree: ast.AST, file: Path) -> Iterator[Path]:
-    """Yield what *file* names next to itself, if it looks for files relative to itself."""
-    if any(isinstance(node, ast.Name) and node.id == "__file__" for node in ast.walk(tree)):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.expr) and _is_name(text := _path_text(node)):
-                path = file.parent / text
-                is_folder = path.is_dir() and not isinstance(node, ast.Constant)  # often just a word
-                if path != file and (path.is_file() or is_folder):
-                    yield path
-
-
-def _path_text(node: ast.expr) -> str:
-    """Return the end of a path: "data/x" of HERE / "data" / "x" and join(HERE, "data", "x")."""
-    match node:
-        case ast.Constant(value=str(text)):
-            return text
-        case ast.BinOp(left=left, op=ast.Div(), right=right):
-            parts = [left, right]
-        case ast.Call(func=ast.Attribute(value=left, attr="joinpath"), args=args):
-            parts = [left, *args]
-        case ast.Call(args=parts):
-            pass
-        case _:
-            return ""
-    texts = takewhile(bool, map(_path_text, reversed(parts)))
-    return "/".join(reversed([*texts]))
-
-
-def _is_name(text: str) -> bool:
-    return text.isprintable() and not {"", ".", ".."} & set(text.split("/")) and len(text) < 256
