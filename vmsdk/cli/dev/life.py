@@ -17,6 +17,7 @@ from vmsdk.cli.dev.screen import Screen
 from vmsdk.errors import VMError
 from vmsdk.host.block import Block
 from vmsdk.host.chain import Chain
+from vmsdk.host.client import DEATH_NOTICE_S
 from vmsdk.host.control import Control
 from vmsdk.host.errors import (
     ChainFatal,
@@ -230,7 +231,7 @@ class Life:
 
     def _what_ended(self, host: Host) -> str:
         """Return why the chain ended."""
-        if self._fault is not None and host.process.exit_code is None:
+        if self._fault is not None and host.process.wait(DEATH_NOTICE_S) is None:
             return self._explain(self._fault)
         return self._died("the VM died")
 
