@@ -35,6 +35,44 @@ class RelativePrefix(GoodVM):
         return pb.CreateHandlersResponse(handlers=[pb.Handler(prefix="rpc", server_addr=self.address)])
 
 
+class PrefixWithQuery(GoodVM):
+    """The prefix has a query, which is no part of the path that a node compares."""
+
+    found_by = "http.prefixes-are-routes"
+    prefix: ClassVar[str] = "/rpc?version=1"
+
+    def CreateHandlers(self, request: Empty) -> pb.CreateHandlersResponse:
+        return pb.CreateHandlersResponse(handlers=[pb.Handler(prefix=self.prefix, server_addr=self.address)])
+
+
+class PrefixWithFragment(PrefixWithQuery):
+    """The prefix has a fragment, which a client never sends."""
+
+    found_by = "http.prefixes-are-routes"
+    prefix = "/rpc#v1"
+
+
+class PrefixWithTwoSlashes(PrefixWithQuery):
+    """The prefix has an empty segment; a node redirects requests for it to the path without."""
+
+    found_by = "http.prefixes-are-routes"
+    prefix = "//rpc"
+
+
+class PrefixWithEscape(PrefixWithQuery):
+    """The prefix is escaped, but a node unescapes paths before it compares them."""
+
+    found_by = "http.prefixes-are-routes"
+    prefix = "/my%20rpc"
+
+
+class PrefixWithHost(PrefixWithQuery):
+    """The prefix is a whole URL."""
+
+    found_by = "http.prefixes-are-routes"
+    prefix = "http://127.0.0.1/rpc"
+
+
 class DeadPrefix(GoodVM):
     """Nothing listens at the address of one of its handlers."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import socket
 import subprocess
 import threading
+from pathlib import Path
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -38,18 +40,40 @@ _LONELY_END_S = 10.0
 @contract("handshake", severity=Severity.STOPS, source=_RUNTIME)
 def announces_in_time(bench: Bench) -> None:
     """A plugin that does not call the node within 5 s of its start is stopped."""
+    taken_s, waited_s = [], []
     for _ in range(_STARTS):
         with bench.announced(handshake_timeout_s=6 * HANDSHAKE_TIMEOUT_S) as process:
-            taken_s = process.handshake_s or 0.0
-        if taken_s <= HANDSHAKE_TIMEOUT_S:
-            return
+            taken_s.append(process.handshake_s or 0.0)
+            waited_s.append(_seconds_without_processor(process.pid))
+        if taken_s[-1] <= HANDSHAKE_TIMEOUT_S:
+            break
+    # A fast start after a slow one excuses the plugin only if the machine kept it waiting.
+    if taken_s[-1] > HANDSHAKE_TIMEOUT_S:
+        sent = f"nothing: the process was started, {_STARTS} times"
+    elif taken_s[0] - waited_s[0] > HANDSHAKE_TIMEOUT_S:
+        sent = f"nothing: the process was started; a second start took {taken_s[-1]:.1f} s"
+    else:
+        return
     raise Violation(
         "the plugin announced itself too late",
-        sent=f"nothing: the process was started, {_STARTS} times",
-        got=f"the handshake after {taken_s:.1f} s",
+        sent=sent,
+        got=f"the handshake after {taken_s[0]:.1f} s",
         node='it stops the plugin after 5 s: "handshake failed: vm process not found"',
-        cure="make the handshake first, and load data in Initialize",
+        cure="make the handshake first; load data, and prepare what later starts use, in Initialize",
     )
+
+
+def _seconds_without_processor(pid: int | None) -> float:
+    """Return how long the threads of a process were ready to run while others ran.
+
+    Infinite if the system doesn't show it, so that the plugin gets the benefit of the doubt.
+    """
+    try:
+        # Linux, Documentation/scheduler/sched-stats.rst: the second number is in nanoseconds.
+        waits = [path.read_text().split()[1] for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    except (OSError, IndexError):
+        return math.inf
+    return sum(map(int, waits)) / 1e9 if waits else math.inf
 
 
 class _Watcher(RuntimeService):

@@ -146,6 +146,7 @@ def prefixes_are_routes(bench: Bench) -> None:
     """A prefix is empty or a path that begins with a slash; the node serves no other."""
     # Its libraries belong to an extra.
     try:
+        from vmsdk.host.http.request import parse_target
         from vmsdk.host.http.routes import ChainRoutes
     except ModuleNotFoundError as error:
         raise MissingExtra("HTTP routes", package=error.name or "h11", extra="testing") from None
@@ -162,6 +163,21 @@ def prefixes_are_routes(bench: Bench) -> None:
                 node=f"it logs an error: {refused}",
                 cure='begin the prefix with a slash, such as "/rpc", or leave it empty',
             )
+        for prefix in host.chain.handlers:
+            # A template with {variables} has no path of its own.
+            if "{" in prefix:
+                continue
+            base = routes.bases[0]
+            url = parse_target((base + prefix).partition("#")[0])
+            if url.clean_path != url.path or url.path != base + prefix:
+                raise Violation(
+                    f"no client reaches the handler {prefix!r}",
+                    sent="CreateHandlers",
+                    got=f"the prefix {prefix!r}, while a request for it is one for the path "
+                    f"{url.clean_path.removeprefix(base)!r}",
+                    node="it compares prefixes with the path alone, unescaped and without repeated slashes",
+                    cure='return a plain path such as "/rpc", without query, fragment, escapes, dots or "//"',
+                )
 
 
 @contract("http", severity=Severity.MISBEHAVES, source=_VM_SERVER)
