@@ -95,13 +95,15 @@ class Chain(Node):
         """
         if isinstance(txs, (bytes, str)) or not isinstance(txs, Iterable):
             raise TypeError(f"txs is a list of transactions, not {txs!r}: for one, write [tx]")
-        with self._validator(parent) as other:
+        with self._validator(_checked(parent)) as other:
             other.submit(*txs)
             raw = other._chain.build_block().raw
         return self.verify(raw)
 
     def parse(self, raw: bytes) -> Block:
         """Parse the bytes of a block. Raises `CallFailed` if the VM refuses them."""
+        if not isinstance(raw, bytes):
+            raise TypeError(f"parse takes the bytes of a block, such as block.raw, not {raw!r}")
         return self._tree.add(self._chain.parse_block(raw), "parsed")
 
     def verify(self, block: Block | bytes) -> Block:
@@ -109,18 +111,20 @@ class Chain(Node):
 
         Raises `CallFailed` if the VM refuses it.
         """
-        known = self.parse(block if isinstance(block, bytes) else block.raw)
+        if isinstance(block, ID) or not isinstance(block, bytes):
+            block = _checked(block).raw
+        known = self.parse(block)
         self._chain.verify(known.found)
         self._tree.note(known.found, "processing")
         return known
 
     def prefer(self, block: Block) -> None:
         """Make the VM build on *block*."""
-        self._chain.prefer(block.id)
+        self._chain.prefer(_checked(block).id)
 
     def accept(self, block: Block) -> list[Block]:
         """Accept *block*, after its undecided ancestors. Returns those rejected, parents first."""
-        path = [block]
+        path = [_checked(block)]
         while path[0].parent_id != self._chain.last_accepted.id and path[0].height > 0:
             path.insert(0, path[0].parent)
         rejected: list[Block] = []
@@ -168,6 +172,8 @@ class Chain(Node):
 
     def block_at(self, height: int) -> Block:
         """Return the accepted block at *height*, by the VM's index. Raises `LookupError`."""
+        if not 0 <= height < 1 << 64:
+            raise LookupError(f"there is no block at height {height}: heights have 64 bits, without a sign")
         block_id = self._chain.get_block_id_at_height(height)
         if block_id is None:
             raise LookupError(f"there is no accepted block at height {height}")
@@ -319,3 +325,14 @@ class Chain(Node):
             yield other
         finally:
             other.close()
+
+
+def _checked(block: object) -> Block:
+    """Return *block*. Raises `TypeError` for its ID or its bytes, which tests confuse with it."""
+    if isinstance(block, Block):
+        return block
+    if isinstance(block, bytes):  # An ID is bytes, too.
+        cure = "for an ID, write chain.block(block_id); for its bytes, chain.parse(raw)"
+    else:
+        cure = "chain.build, fork, parse and block return one"
+    raise TypeError(f"this takes a block, not {block!r}: {cure}")

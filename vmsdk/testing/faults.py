@@ -7,7 +7,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -108,8 +108,10 @@ class Faults:
         engine call comes before the node gets the response.
         """
         self._check(what, _KINDS)
-        if number < 1:
-            raise ValueError(f"calls are counted from 1; {number} is not such a number")
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"calls are counted from 1; {number!r} is not such a number")
+        if when not in get_args(When):
+            raise ValueError(f'a crash comes "before" or "after" a call, not {when!r}')
         with self._lock:
             self._crash = Point(what, self.reached[what] + number, when)
 
@@ -166,6 +168,8 @@ class Faults:
 
     def _plan(self, method: str, fault: _Fault, times: int) -> None:
         self._check(method)
+        if times < 1:
+            raise ValueError(f"a fault happens once or more often, not {times} times")
         with self._lock:
             self._planned.setdefault(method, deque()).extend([fault] * times)
 

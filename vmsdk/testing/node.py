@@ -47,6 +47,7 @@ WAIT_TIMEOUT_S = 10.0
 HANDSHAKE_TIMEOUT_S = 60.0
 _WIRE_LINES = 60
 _LOG_LINES = 2_000
+_LAST_SECOND = 253_402_300_799
 _NANOSECONDS = 1_000_000_000
 
 
@@ -255,6 +256,11 @@ class Node:
 
     @time.setter
     def time(self, seconds: float) -> None:
+        if not isinstance(seconds, (int, float)) or not 0 <= seconds <= _LAST_SECOND:
+            raise ValueError(
+                f"chain.time is in Unix seconds, from 0 to {_LAST_SECOND} (the year 9999), not {seconds!r}: "
+                "of a datetime, take its timestamp()"
+            )
         moment = int(seconds * _NANOSECONDS)
         _Clock.stop_at(moment)
         self._resources.callback(_Clock.run)

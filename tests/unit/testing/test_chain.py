@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -198,6 +199,54 @@ def test_a_vm_is_given_as_its_class() -> None:
 def test_a_fork_has_a_list_of_transactions(chain: Chain) -> None:
     with pytest.raises(TypeError, match=r"not b'a': for one, write \[tx\]"):
         chain.fork(chain.last, b"a")
+
+
+@pytest.mark.parametrize("number", [0, -1, "3"])
+def test_crashes_are_counted_from_one(chain: Chain, number: Any) -> None:
+    with pytest.raises(ValueError, match=f"calls are counted from 1; {number!r} is not"):
+        chain.crash_at("database write", number)
+
+
+def test_a_crash_comes_before_or_after_a_call(chain: Chain) -> None:
+    with pytest.raises(ValueError, match='a crash comes "before" or "after" a call, not \'during\''):
+        chain.crash_at("database write", 1, "during")  # type: ignore[arg-type]
+
+
+def test_a_fault_that_never_happens_is_refused(chain: Chain) -> None:
+    with pytest.raises(ValueError, match="once or more often, not 0 times"):
+        chain.faults.fail("WriteBatch", times=0)
+
+
+@pytest.mark.parametrize("verb", ["verify", "accept", "prefer", "fork"])
+def test_a_verb_that_takes_a_block_explains_how_to_get_it_from_an_id(chain: Chain, verb: str) -> None:
+    others = ([b"a"],) if verb == "fork" else ()
+    with pytest.raises(
+        TypeError, match=r"takes a block, not ID.*: for an ID, write chain\.block\(block_id\)"
+    ):
+        getattr(chain, verb)(chain.last.id, *others)
+
+
+@pytest.mark.parametrize("verb", ["accept", "prefer"])
+def test_a_verb_that_takes_a_block_explains_how_to_get_it_from_bytes(chain: Chain, verb: str) -> None:
+    with pytest.raises(TypeError, match=r"for its bytes, chain\.parse\(raw\)"):
+        getattr(chain, verb)(chain.last.raw)
+
+
+def test_only_bytes_are_parsed(chain: Chain) -> None:
+    with pytest.raises(TypeError, match=r"parse takes the bytes of a block, such as block\.raw, not 'x'"):
+        chain.parse("x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("height", [-1, 1 << 64])
+def test_a_height_that_can_not_be_has_no_block(chain: Chain, height: int) -> None:
+    with pytest.raises(LookupError, match=f"there is no block at height {height}"):
+        chain.block_at(height)
+
+
+@pytest.mark.parametrize("seconds", [-1, "now", float("nan"), 253_402_300_800])
+def test_a_time_that_can_not_be_is_refused(chain: Chain, seconds: float) -> None:
+    with pytest.raises(ValueError, match=r"chain\.time is in Unix seconds, .*take its timestamp\(\)"):
+        chain.time = seconds
 
 
 def test_a_genesis_that_is_not_json_is_named() -> None:
