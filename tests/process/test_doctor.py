@@ -151,6 +151,13 @@ def test_a_program_that_was_just_built_may_have_any_name(tmp_path: Path, doctor:
     assert "mv " in report.coded("wrong-name")
 
 
+def test_closed_output_leaves_the_exit_status(plugins: Path) -> None:
+    executable(plugins / str(VM), "#!/bin/sh\nexit 1\n")
+    command = ["sh", "-c", f'exec "$0" -m vmsdk doctor {plugins} >&-', sys.executable]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_a_start_can_be_left_out(plugins: Path, doctor: Any) -> None:
     script(plugins, f"open({str(plugins / 'started')!r}, 'w')\n")
     assert doctor(plugins, "--no-start").status == 0
@@ -446,6 +453,7 @@ def test_a_source_that_the_user_cannot_read(plugins: Path, doctor: Any) -> None:
     ("before", "code", "words"),
     [
         (":", "no-loopback", "can't connect to itself"),
+        ("mount -t tmpfs tmpfs /dev", "no-device", "can't read /dev/urandom"),
         ("mount --bind {0} {0} && mount -o remount,bind,noexec {0}", "noexec", "the file system at {0} "),
     ],
 )
@@ -650,6 +658,12 @@ def test_output_says_how_to_mend_it(output: str, words: str) -> None:
         (b"!<arch>\ndebian-binary" + bytes(80), "Debian package"),
         (b"vm/".ljust(257, b"\0") + b"ustar", "tar archive"),
         (b'{"message": "Not Found"}', "JSON"),
+        (b"\xca\xfe\xba\xbe\0\0\0\x41" + bytes(80), "class of Java"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b"SQLite format 3\0", "SQLite"),
+        (b"\xa7\r\r\n" + bytes(12), "compiled Python"),
+        (bytes(200), "zero bytes"),
+        (b"\x7fELF", "cut short"),
         (b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + b"\x04\0>\0" + bytes(60), "core dump"),
         (TRUE[:16] + b"\x01" + TRUE[17:64], "object file"),
     ],

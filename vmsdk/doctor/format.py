@@ -13,8 +13,12 @@ from typing import Literal
 _MACHINES = {3: "i386", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
 # Values of e_type.
 _OBJECT, _SHARED, _CORE = 1, 3, 4
+# That of 32 bits, which is the shorter one.
+_ELF_HEADER_BYTES = 52
 _UNPACK = "unpack it, and put only the plugin's executable here"
 _REBUILD = "build the plugin for this machine"
+_EXECUTABLE = "put the plugin's executable here"
+_COPY = "copy it again, and compare its checksum"
 _ENCODING = "save it as UTF-8 without BOM"
 # What people put into plugin directories by mistake, by its first bytes.
 _NO_PROGRAMS = (
@@ -24,7 +28,7 @@ _NO_PROGRAMS = (
     (b"<?xml", "XML, as of a failed download", "download the plugin again"),
     (b"{", "JSON, as of a failed download", "download the plugin again"),
     (b"Not Found", "the text of a failed download", "download the plugin again"),
-    (b"-----BEGIN", "a key or a certificate", "put the plugin's executable here"),
+    (b"-----BEGIN", "a key or a certificate", _EXECUTABLE),
     (b"\x1f\x8b", "a gzip archive", _UNPACK),
     (b"BZh", "a bzip2 archive", _UNPACK),
     (b"\xfd7zXZ", "an xz archive", _UNPACK),
@@ -36,7 +40,10 @@ _NO_PROGRAMS = (
     (b"\0asm", "WebAssembly", _REBUILD),
     (b"MZ", "a program for Windows", _REBUILD),
     (b"\xcf\xfa\xed\xfe", "a program for macOS", _REBUILD),
-    (b"\xca\xfe\xba\xbe", "a program for macOS", _REBUILD),
+    (b"\xca\xfe\xba\xbe\0\0\0", "a program for macOS or a class of Java", _REBUILD),
+    (b"%PDF-", "a PDF document", _EXECUTABLE),
+    (b"\x89PNG", "an image", _EXECUTABLE),
+    (b"SQLite format 3", "a database of SQLite", _EXECUTABLE),
     (b"\xef\xbb\xbf", "text that begins with a byte order mark, so the kernel finds no #!", _ENCODING),
     (b"\xff\xfe", "text in UTF-16, so the kernel finds no #!", _ENCODING),
     (b"\xfe\xff", "text in UTF-16, so the kernel finds no #!", _ENCODING),
@@ -51,6 +58,8 @@ def causes(head: bytes, path: Path) -> Iterator[tuple[str, str, str]]:
     """
     if not head:
         yield "empty", "this file is empty", "copy or install the plugin again (was the disk full?)"
+    elif not any(head):
+        yield "format", "this file begins with zero bytes: it is damaged, or its copy is not complete", _COPY
     if head.startswith(b"\x7fELF"):
         yield from _elf_causes(head)
     for magic, kind, cure in _NO_PROGRAMS:
@@ -58,6 +67,9 @@ def causes(head: bytes, path: Path) -> Iterator[tuple[str, str, str]]:
             yield "format", f"this is {kind}", cure
     if head[_TAR] == b"ustar":
         yield "format", "this is a tar archive", _UNPACK
+    if head[2:4] == b"\r\n" and b"\0" in head[:16]:
+        cure = "vmsdk install its source, the .py file, or begin a script with a #! line"
+        yield "format", "this is compiled Python (.pyc), which a node can't execute", cure
     if b"\0" not in head[:1024]:
         vm = b"vmsdk" in head and b"import" in head
         cure = "begin it with a #! line, such as #!/usr/bin/env python3"
@@ -72,10 +84,13 @@ def causes(head: bytes, path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _elf_causes(head: bytes) -> Iterator[tuple[str, str, str]]:
+    damaged = "format", "this program is damaged or cut short", _COPY
+    if len(head) < _ELF_HEADER_BYTES:
+        yield damaged
     built, here = _elf_machine(head), platform.machine()
     kind = int.from_bytes(head[16:18], _order(head))
     if kind == _CORE:
-        yield "format", "this is the core dump of a crashed program", "put the plugin's executable here"
+        yield "format", "this is the core dump of a crashed program", _EXECUTABLE
     if built != here:
         yield (
             "architecture",
@@ -84,7 +99,7 @@ def _elf_causes(head: bytes) -> Iterator[tuple[str, str, str]]:
         )
     if kind == _OBJECT:
         yield "format", "this is an object file, not a program", "link it: cc without -c, go build -o FILE ."
-    yield "format", "this program is damaged or cut short", "copy it again, and compare its checksum"
+    yield damaged
 
 
 def _order(head: bytes) -> Literal["big", "little"]:

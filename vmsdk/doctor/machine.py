@@ -28,6 +28,7 @@ _FILES = 256
 _MIN_FREE_BYTES = 16 * 1024**2
 _MIN_DATA_BYTES = 512 * 1024**2
 _MIN_STACK_BYTES = _MIN_FILE_BYTES = 1024**2
+_DEVICES = ("/dev/null", "/dev/urandom")
 _TEMPORARY = ("/tmp", "/var/tmp")
 _PROXIES = ("grpc_proxy", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 _UNLIMITED = -1
@@ -53,6 +54,7 @@ def findings(
     """Yield what may keep a plugin of *user* at *path* from running, with these *surroundings*."""
     yield from _limits(user, surroundings)
     yield from _loopback()
+    yield from _devices(user)
     yield from _cgroup()
     yield from _temporary(user)
     yield from _disks([*map(Path, _TEMPORARY), *([] if path is None else [path])])
@@ -171,6 +173,19 @@ def _loopback() -> Iterator[Finding]:
             f"this machine can't connect to itself, as plugins do with their node: {error.strerror or error}",
             "ip link set lo up, and let the firewall pass what comes from lo",
         )
+
+
+def _devices(user: User) -> Iterator[Finding]:
+    # gRPC ends the process without the second one, this program's too, so this comes first.
+    for each in _DEVICES:
+        if not user.may(each, os.R_OK):
+            yield Finding(
+                "error",
+                "no-device",
+                each,
+                f"the user {user.name} can't read {each}, without which Python or gRPC ends the plugin",
+                "in a chroot: mount --rbind /dev ROOT/dev; in a unit: PrivateDevices=yes has it",
+            )
 
 
 def _temporary(user: User) -> Iterator[Finding]:

@@ -100,8 +100,9 @@ class _Doctor:
         )
         self.plugins: list[_Plugin] = []
         self.crashed = False
-        is_terminal = not args.json and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        self.paint = coloured if is_terminal else plain
+        # Standard output is None if the caller has closed it, to use only the exit status.
+        is_terminal = sys.stdout is not None and sys.stdout.isatty()
+        self.paint = coloured if is_terminal and not args.json and not os.environ.get("NO_COLOR") else plain
 
     def run(self) -> int:
         """Examine everything, and print the report."""
@@ -234,7 +235,9 @@ class _Doctor:
         file = PluginFile(path, self.user)
         plugin = _Plugin(path, vm, findings=[*findings, *file.findings()])
         self.plugins.append(plugin)
-        starts = file.mode is not None and not self.args.no_start
+        # Without its devices, gRPC would end this program as well.
+        can_start = not any(each.code == "no-device" for each in self.findings)
+        starts = file.mode is not None and can_start and not self.args.no_start
         if starts:
             trial = Trial(file, self.surroundings, self.environment)
             plugin.played = Start(trial, None if self.node is None else self.node.protocol).play()
