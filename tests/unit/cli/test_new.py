@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_ruff_accepts_a_project(tmp_path: Path, options: list[str], name: str) -
         ("../elsewhere", "use lower-case letters and digits"),
         ("", "use lower-case letters and digits"),
         ("queue", "there already is a module called queue"),
-        ("class", "there already is a module called class"),
+        ("class", "it is a keyword of Python, so can't be imported"),
         ("vmsdk", "there already is a module called vmsdk"),
         ("grpc", "there already is a module called grpc"),
         ("typing-extensions", "there already is a module called typing_extensions"),
@@ -84,6 +85,15 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert cli.main(["new", "my-chain", "--directory", str(tmp_path)]) == 1
     assert "is not empty: choose another --directory" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("plant", [Path.touch, lambda path: path.symlink_to("nowhere")], ids=["file", "link"])
+def test_what_is_not_a_folder_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], plant: Callable[[Path], None]
+) -> None:
+    plant(tmp_path / "taken")
+    assert cli.main(["new", "my-chain", "--directory", str(tmp_path / "taken")]) == 1
+    assert "taken is not a folder: choose another --directory" in capsys.readouterr().err
 
 
 def test_a_folder_that_can_not_be_made_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import keyword
+import os
 import re
 import sys
 from pathlib import Path
@@ -64,7 +65,9 @@ def _values(name: str) -> dict[str, str]:
             f"{name!r} cannot name a project: use lower-case letters and digits, with - or _ between words, "
             "such as my-chain"
         )
-    if keyword.iskeyword(module) or module in sys.stdlib_module_names or module in _TAKEN:
+    if keyword.iskeyword(module):
+        raise VMError(f"{name!r} cannot name a project: it is a keyword of Python, so can't be imported")
+    if module in sys.stdlib_module_names or module in _TAKEN:
         raise VMError(f"{name!r} cannot name a project: there already is a module called {module}")
     if name in _BUILT_IN:
         raise VMError(f"{name!r} cannot name a project: it is a VM of the node itself")
@@ -85,6 +88,8 @@ def _values(name: str) -> dict[str, str]:
 def _write(project: Path, kind: str, values: dict[str, str]) -> None:
     """Write the files into a folder that is new or empty. Raises `VMError` if it can't."""
     try:
+        if os.path.lexists(project) and not project.is_dir():
+            raise VMError(f"{project} is not a folder: choose another --directory, or another name")
         if project.is_dir() and any(project.iterdir()):
             raise VMError(f"{project} is not empty: choose another --directory, or another name")
         for folder in (_TEMPLATE / "common", _TEMPLATE / kind):
