@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -71,11 +72,15 @@ class Settings:
         try:
             status = self._file.stat()
             version: object = status.st_mtime_ns, status.st_size, status.st_ino
+            usable = stat.S_ISREG(status.st_mode)
         except OSError:
-            version = None
+            version, usable = None, True
         if version == self._version:
             return
         self._version = version
+        if not usable:  # reading a pipe would wait for its writer
+            _say(logging.WARNING, "%s is ignored, since it is not a regular file", self._file)
+            return
         import json
 
         try:
@@ -141,7 +146,15 @@ def _split(config: bytes) -> tuple[bytes, Any]:
 
     try:
         whole = json.loads(config)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        # The VM may have a format of its own, but a member for vmsdk is only ever one of an object.
+        if config.lstrip().startswith(b"{"):
+            _say(
+                logging.WARNING,
+                "member %r of the chain's config is ignored, since the config can't be read as JSON: %s",
+                MEMBER,
+                error,
+            )
         return config, {}
     if not isinstance(whole, dict) or MEMBER not in whole:
         return config, {}

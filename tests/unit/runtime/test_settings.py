@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,10 +30,7 @@ def root_level() -> Iterator[None]:
         b'["vmsdk"]',
         b'"vmsdk"',
         b'{"about": "vmsdk" }',
-        b'{"vmsdk": ',
         b'\xff"vmsdk"',
-        b'{"vmsdk":' + b"[" * 100_000,
-        b'{"n": ' + b"9" * 5_000 + b', "vmsdk": {}}',
     ],
     ids=lambda config: repr(config[:20]),
 )
@@ -41,6 +39,40 @@ def test_a_config_without_settings_is_left_as_it_is(
 ) -> None:
     assert Settings("INFO").take(config, tmp_path) == config
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        b'{"vmsdk": ',
+        b'\n{"vmsdk": {"log-level": "debug",}}',
+        b'{"vmsdk":' + b"[" * 100_000,
+        b'{"n": ' + b"9" * 5_000 + b', "vmsdk": {}}',
+    ],
+    ids=lambda config: repr(config[:20]),
+)
+def test_settings_in_broken_json_are_missed_aloud(
+    config: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert Settings("INFO").take(config, tmp_path) == config
+    [record] = caplog.records
+    assert "'vmsdk' of the chain's config is ignored, since the config can't be read" in record.getMessage()
+
+
+def test_a_pipe_in_place_of_the_file_is_not_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "vmsdk.json"
+    os.mkfifo(file)
+    settings = Settings("INFO")
+    settings.take(b"", tmp_path)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{file} is ignored, since it is not a regular file"
+    ]
+    file.unlink()
+    file.write_text('{"log-level": "error"}')
+    settings.refresh()
+    assert logging.getLogger().level == logging.ERROR
 
 
 def test_the_settings_are_taken_out_of_the_config(tmp_path: Path) -> None:
