@@ -212,7 +212,9 @@ def _read(data: bytes, source: str = _FILE) -> dict[str, Activation]:
     import json
 
     try:
-        document = json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
+        document = json.loads(
+            data.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_no_constant
+        )
     except (ValueError, RecursionError) as error:
         raise UpgradesRefused(f"{source} is not valid JSON: {error}") from None
     if not isinstance(document, dict) or set(document) != {"upgrades"}:

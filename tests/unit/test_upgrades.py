@@ -76,6 +76,10 @@ def test_a_time_may_be_unix_seconds_and_an_empty_file_schedules_nothing() -> Non
     assert read(upgrade(time=NOON.seconds)) == read(upgrade(time=NOON_TEXT))
     assert not Upgrades.of(Tokens(), b"")
     assert not read()
+    # Saved on Windows, with a byte order mark.
+    assert "fees-v2" in Upgrades.of(
+        Tokens(), '\ufeff{"upgrades": [{"name": "fees-v2", "height": 1}]}'.encode()
+    )
 
 
 @pytest.mark.parametrize(
