@@ -34,8 +34,16 @@ class Collector(TraceServiceServicer):
     def __init__(self) -> None:
         self.spans: list[Any] = []
         self.resources: list[dict[str, str]] = []
+        self.asked = threading.Event()
+        self.responds = threading.Event()
+        self.responds.set()
+        self.refuses = False
 
     def Export(self, request: Any, context: Any) -> Any:
+        self.asked.set()
+        self.responds.wait(PATIENCE_S)
+        if self.refuses:
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many spans")
         for resource in request.resource_spans:
             self.resources.append(values(resource.resource.attributes))
             for scope in resource.scope_spans:
@@ -149,12 +157,50 @@ def test_nothing_is_sent_while_tracing_is_off_or_the_ratio_is_zero(
     assert kept.spans == []
 
 
+def test_a_collector_that_does_not_respond_stops_no_call_nor_the_end(
+    serve: Serve, collector: tuple[Collector, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, address = collector
+    kept.responds.clear()
+    monkeypatch.setattr(tracing, "FLUSH_S", 0.1)
+    served = serve(TracedVM())
+    served.session.trace_to(address, 1.0)
+    try:
+        run_a_block(served)
+        served.session.trace_to(None, 1.0)  # at the plugin's end as well
+        assert any(thread.name == "vmsdk-tracing" for thread in threading.enumerate())  # it wasn't waited for
+        assert kept.asked.wait(PATIENCE_S)
+        assert not kept.spans
+        served.client.Health(Empty())
+    finally:
+        kept.responds.set()
+    _wait_for_exporters()
+
+
+def test_a_collector_that_refuses_fails_no_call(
+    serve: Serve, collector: tuple[Collector, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "opentelemetry")
+    kept, address = collector
+    kept.refuses = True
+    served = serve(TracedVM())
+    served.session.trace_to(address, 1.0)
+    run_a_block(served)
+    served.session.trace_to(None, 1.0)
+    assert kept.asked.is_set()
+    assert not kept.spans
+
+
 def test_a_collector_that_is_down_fails_no_call(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "opentelemetry")
     served = serve(TracedVM())
     served.session.trace_to("http://127.0.0.1:1", 1.0)
     run_a_block(served)
     served.session.trace_to(None, 1.0)
+    _wait_for_exporters()
+
+
+def _wait_for_exporters() -> None:
     for thread in threading.enumerate():
         if thread.name == "vmsdk-tracing":
             thread.join(PATIENCE_S)  # the exporter logs its failure when it gives up, in whatever test runs
