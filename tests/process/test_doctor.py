@@ -158,9 +158,11 @@ def test_closed_output_leaves_the_exit_status(plugins: Path) -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
-def test_a_start_can_be_left_out(plugins: Path, doctor: Any) -> None:
+def test_a_start_can_be_left_out(plugins: Path, doctor: Any, capsys: pytest.CaptureFixture[str]) -> None:
     script(plugins, f"open({str(plugins / 'started')!r}, 'w')\n")
     assert doctor(plugins, "--no-start").status == 0
+    cli.main(["doctor", str(plugins), "--no-start"])
+    assert f"{VM}: not started" in capsys.readouterr().out
     assert not (plugins / "started").exists()
 
 

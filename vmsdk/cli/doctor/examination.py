@@ -270,8 +270,9 @@ class _Doctor:
 
     def _summary(self, plugin: _Plugin) -> str:
         played = plugin.played
-        ok = worst(plugin.findings) != "error"
-        words = [f"{plugin.path.name}: {'ok' if ok else 'faulty'}"]
+        faulty = worst(plugin.findings) == "error"
+        state = "faulty" if faulty else "ok" if played.timings_s else "not started"
+        words = [f"{plugin.path.name}: {state}"]
         words += [] if played.version is None else [f"version {played.version or '(empty)'}"]
         words += [] if played.protocol is None else [f"protocol {played.protocol}"]
         times = ", ".join(f"{name} {taken_s:.2f} s" for name, taken_s in played.timings_s.items())
