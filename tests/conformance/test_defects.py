@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import pkgutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,11 +21,17 @@ from vmsdk.testing.hook import Hook
 from vmsdk.testing.run import Verdict, run_checks
 from vmsdk.testing.wire import events_ended
 
-# A defect may leave a connection half-open, whose socket is garbage that any later test collects.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 HOOK = Hook.from_file(Path(__file__).parent / "hooks" / "goodvm.py")
 CHECKS = {check.name: check for check in all_checks()}
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """A defect may leave a connection half-open: its socket must not be garbage of a later test."""
+    yield
+    gc.collect()
 
 
 def planted() -> dict[str, type[GoodVM]]:
