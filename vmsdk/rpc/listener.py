@@ -89,7 +89,6 @@ def make_server(*, reserved: int = 0, around: AbstractContextManager[object] = _
     try:
         from vmsdk.rpc import pollserver
 
-        pollserver.check_core()
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         _log.warning(
             "gRPC is served by grpcio's own server, which is slower: grpcio %s is not what vmsdk "
@@ -99,7 +98,7 @@ def make_server(*, reserved: int = 0, around: AbstractContextManager[object] = _
             error,
         )
         return PublicServer(around)
-    return pollserver.PollServer(SERVER_OPTIONS, reserved=reserved, around=around)
+    return pollserver.PollServer(reserved=reserved, around=around)
 
 
 class PublicServer:

@@ -1,41 +1,41 @@
-"""A gRPC server whose threads take calls out of the core's queue and run them on the spot.
+"""A gRPC server whose threads take calls from their connections and run them on the spot.
 
 grpcio's own server takes a call in one thread, hands it to another, and wakes that one again for
-the message and for the end. Here the thread that gets the message runs the method and sends the
-whole response (docs/performance.md has the figures).
-
-It stands on `grpc._cython.cygrpc`, the private module on which grpcio's own server is built. No
-other file knows that module; `vmsdk.rpc.listener` uses grpcio's server when `check_core` finds it
-changed.
+the message and for the end. Here the thread that reads a call runs its method and sends the whole
+response (docs/performance.md has the figures).
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import select
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import Context
-from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple, NoReturn
 
 import grpc
-from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
+from vmsdk.rpc import http2
 from vmsdk.rpc.errors import text_of, without_paths
+from vmsdk.rpc.http2 import Broken, Connection, Stream
 from vmsdk.rpc.lane import HELD_AFTER_S, Lane, end_process
 from vmsdk.rpc.peercheck import REFUSAL, PeerCheck
 
 POLLERS = 2
 """How many threads wait for calls: while one runs a call, another takes the next one."""
 CATCH_UP_S = 0.2
-"""How often idle threads look for due work. The core wakes them this often anyway, by its monotonic
-clock, so changes of the wall clock don't matter.
-"""
+"""How often idle threads look for due work."""
 HANGS_AFTER_S = 0.5
 """How long a stop waits for a method whose call it has cancelled."""
+BACKLOG = 128
+"""Connections that wait to be taken."""
 MAX_OTHER_CALLS = 8
 """Concurrent calls of methods that are not in a lane."""
 
@@ -49,31 +49,6 @@ _NOTHING = nullcontext()
 _log = logging.getLogger("vmsdk.rpc")
 
 
-def check_core() -> None:
-    """Raise unless the private module has what this file uses. Takes a few microseconds."""
-    server, queue = cygrpc.Server((), False), cygrpc.CompletionQueue()
-    server.register_completion_queue(queue)
-    if queue.poll(0.0).completion_type != cygrpc.CompletionType.queue_timeout:
-        raise AttributeError("poll")
-    cygrpc.SendInitialMetadataOperation(None, 0)
-    cygrpc.SendMessageOperation(b"", 0)
-    cygrpc.SendStatusFromServerOperation(None, 0, b"", 0)
-    for owner, names in (
-        (cygrpc.ReceiveMessageOperation(0), "message"),
-        (cygrpc.ReceiveCloseOnServerOperation(0), "cancelled"),
-        (cygrpc.Server, "start request_call add_http2_port shutdown cancel_all_calls destroy"),
-        (cygrpc.CompletionQueue, "shutdown"),
-        (cygrpc.Call, "start_server_batch cancel peer"),
-        (cygrpc.CallDetails, "method deadline"),
-        (cygrpc.RequestCallEvent, "tag success call call_details invocation_metadata"),
-        (cygrpc.BatchOperationEvent, "tag batch_operations"),
-        (cygrpc.CompletionType, "queue_shutdown"),
-    ):
-        for name in names.split():
-            getattr(owner, name)
-    server.destroy()
-
-
 class PollServer:
     """A server for unary and response-streaming methods, created and used like `grpc.server`.
 
@@ -84,7 +59,6 @@ class PollServer:
 
     def __init__(
         self,
-        options: Sequence[tuple[str, Any]] = (),
         *,
         reserved: int = 0,
         around: AbstractContextManager[object] = _NOTHING,
@@ -95,9 +69,12 @@ class PollServer:
 
         Raises `RuntimeError` when no thread can be started.
         """
-        self._queue = cygrpc.CompletionQueue()
-        self._server = cygrpc.Server(tuple(options), False)
-        self._server.register_completion_queue(self._queue)
+        self._epoll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._wake, select.EPOLLIN | select.EPOLLET)
+        self._listeners: dict[int, socket.socket] = {}
+        self._connections: dict[int, Connection] = {}
+        self._ready: deque[ServedCall] = deque()
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._others = Lane("others", limit=MAX_OTHER_CALLS)
         self._around = around
@@ -108,12 +85,10 @@ class PollServer:
         self._ended = threading.Event()
         self._is_serving = False
         self._is_stopping = False
-        self._is_shut = False
         self._is_ended = False
         self._cancel_at_s: float | None = None
         self._give_up_at_s: float | None = None
-        self._armed = 0
-        self._calls = 0
+        self._calls: set[ServedCall] = set()
         # Threads: each waits for calls, runs one, or waits on the bench until it is needed.
         self._bench: SimpleQueue[bool] = SimpleQueue()
         self._benched = 0
@@ -136,22 +111,23 @@ class PollServer:
 
     def add_insecure_port(self, address: str) -> int:
         """Listen at *address*; returns the port. Raises `RuntimeError` when it can't be bound."""
-        port: int = self._server.add_http2_port(address.encode())
-        if not port:
-            raise RuntimeError(f"can't listen at {address}: it is taken, or not an address of this machine")
+        try:
+            listener, port = _listen(address)
+        except (OSError, ValueError) as error:
+            raise RuntimeError(
+                f"can't listen at {address}: it is taken, or not an address of this machine ({error})"
+            ) from None
+        self._listeners[listener.fileno()] = listener
         return port
 
     def start(self) -> None:
         """Start serving calls."""
         with self._lock:
-            self._start()
-
-    def _start(self) -> None:
-        self._server.start()
-        self._is_serving = True
-        self._arm()
-        for _ in range(POLLERS):
-            self._call_up()
+            self._is_serving = True
+            for each in self._listeners:
+                self._epoll.register(each, select.EPOLLIN | select.EPOLLONESHOT)
+            for _ in range(POLLERS):
+                self._call_up()
 
     def stop(self, grace: float | None) -> threading.Event:
         """Take no more calls, and cancel those that run after *grace* seconds.
@@ -162,26 +138,32 @@ class PollServer:
         with self._lock:
             if self._is_ended:
                 return self._ended
-            if not self._is_serving:
-                self._start()  # the core closes its ports only when it has served
             if not self._is_stopping:
                 self._is_stopping = True
-                self._server.shutdown(self._queue, self._shut)
+                for each in self._listeners.values():
+                    each.close()
+                for connection in [*self._connections.values()]:
+                    with suppress(Broken):
+                        connection.leave()
             if grace:
                 cancel_at_s = time.monotonic() + grace
                 self._cancel_at_s = min(cancel_at_s, self._cancel_at_s or cancel_at_s)
+                cancelled: list[ServedCall] = []
             else:
-                self._cancel_all()
+                cancelled = self._all_to_cancel()
+            self._end_if_done()
+        for call in cancelled:
+            call.cancel()
+        os.eventfd_write(self._wake, 1)
         return self._ended
 
-    def _cancel_all(self) -> None:
-        """With the lock held: cancel every call."""
+    def _all_to_cancel(self) -> list[ServedCall]:
+        """With the lock held: the calls to cancel, now that it is time."""
         self._cancel_at_s = None
-        if not self._is_shut:
-            self._server.cancel_all_calls()
         self._give_up_at_s = time.monotonic() + HANGS_AFTER_S
+        return [*self._calls]
 
-    # The queue ------------------------------------------------------------------------------------
+    # Connections ----------------------------------------------------------------------------------
 
     def _run_thread(self) -> None:
         try:
@@ -197,18 +179,18 @@ class PollServer:
 
     def _poll(self) -> bool:
         """Handle events until enough other threads do (true) or the server has ended (false)."""
-        poll = self._queue.poll
-        timeout, shutdown = cygrpc.CompletionType.queue_timeout, cygrpc.CompletionType.queue_shutdown
         while True:
-            event = poll(time.time() + (HELD_AFTER_S if self._starved else CATCH_UP_S))
-            if event.completion_type == shutdown:
-                return False
-            if event.completion_type != timeout:
+            if not self._ready:
+                due_s = HELD_AFTER_S if self._starved else CATCH_UP_S
+                for descriptor, _ in self._epoll.poll(due_s, 1):
+                    with self._around:
+                        self._handle(descriptor)
+            else:
                 with self._around:
-                    event.tag(event)
-            # An event kept while waiting for the next would keep its call alive.
-            event = None
-            if self._has_more_to_do:
+                    self._run_ready()
+            if self._is_ended:
+                return False
+            if self._starved or self._is_stopping:
                 self._catch_up()
             if self._polling > POLLERS:
                 with self._lock:
@@ -217,24 +199,83 @@ class PollServer:
                         self._benched += 1
                         return True
 
-    @property
-    def _has_more_to_do(self) -> bool:
-        return (
-            bool(self._starved)
-            or self._armed < POLLERS
-            or (self._is_stopping and (_is_due(self._cancel_at_s) or _is_due(self._give_up_at_s)))
-        )
+    def _handle(self, descriptor: int) -> None:
+        connection = self._connections.get(descriptor)
+        if connection is not None:
+            self._receive(connection)
+        elif descriptor in self._listeners:
+            self._welcome(self._listeners[descriptor])
+
+    def _welcome(self, listener: socket.socket) -> None:
+        """Take a new connection."""
+        try:
+            sock, address = listener.accept()
+        except OSError:
+            return self._watch(listener)
+        peer = "unix:"
+        if listener.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            peer = f"ipv4:{address[0]}:{address[1]}"
+        connection = Connection(sock, peer)
+        with self._lock:
+            if self._is_stopping:
+                connection.close()
+                return None
+            self._connections[sock.fileno()] = connection
+            self._epoll.register(sock.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
+        return self._watch(listener)
+
+    def _watch(self, source: Any) -> None:
+        """Have the next thread that is free look at it."""
+        events = select.EPOLLIN | select.EPOLLONESHOT
+        if isinstance(source, Connection) and source.has_pending:
+            events |= select.EPOLLOUT
+        with suppress(OSError, ValueError):
+            self._epoll.modify(source.fileno(), events)
+
+    def _receive(self, connection: Connection) -> None:
+        descriptor = connection.fileno()
+        ready = []
+        for stream in connection.receive():
+            call = stream.call or self._accept(stream)
+            if call is None:
+                continue
+            if stream.is_reset:
+                call.closed()
+            elif stream.is_complete:
+                ready.append(call)
+        if connection.is_closed:
+            self._connections.pop(descriptor, None)
+        else:
+            self._watch(connection)
+        if not ready:
+            return
+        if len(ready) > 1:
+            self._ready.extend(ready[1:])
+            os.eventfd_write(self._wake, 1)
+        ready[0].receive()
+
+    def _run_ready(self) -> None:
+        try:
+            call = self._ready.popleft()
+        except IndexError:
+            return
+        if self._ready:
+            os.eventfd_write(self._wake, 1)
+        call.receive()
 
     def _catch_up(self) -> None:
         """Do work that has become due, or that had no thread before."""
+        cancelled: list[ServedCall] = []
         with self._lock:
             if _is_due(self._cancel_at_s):
-                self._cancel_all()
+                cancelled = self._all_to_cancel()
             if _is_due(self._give_up_at_s):
                 self._give_up_at_s = None
                 self._ended.set()
-            self._arm()
             starved = len(self._starved)
+        for call in cancelled:
+            call.cancel()
         # One by one: a call may hold this thread for long, and the other lanes are then left to
         # others.
         for _ in range(starved):
@@ -243,36 +284,27 @@ class PollServer:
             if lane is not None:
                 self._run_waiting(lane)
 
-    def _arm(self) -> None:
-        """With the lock held: ask the core for more calls."""
-        while self._armed < POLLERS and self._is_serving and not self._is_stopping:
-            self._server.request_call(self._queue, self._queue, self._accept)
-            self._armed += 1
-
-    def _accept(self, event: Any) -> None:
-        """A call has arrived, without its message yet."""
+    def _accept(self, stream: Stream) -> ServedCall | None:
+        """A call has arrived, perhaps without its message yet. None if it is refused."""
+        path = next((value for name, value in stream.headers if name == b":path"), b"")
+        stream.call = call = ServedCall(self, stream)
         with self._lock:
-            self._armed -= 1
-            if not event.success:
-                self._end_if_done()
-                return
-            self._calls += 1
-            self._arm()
-        call = ServedCall(self, event)
-        if self.peers is not None and not self.peers.admits(event.call.peer().decode()):
+            self._calls.add(call)
+        if self.peers is not None and not self.peers.admits(stream.connection.peer):
             call.refuse(grpc.StatusCode.PERMISSION_DENIED, REFUSAL)
-            return
-        method = event.call_details.method.decode("utf-8", "replace")
+            return None
+        method = path.decode("utf-8", "replace")
         try:
-            handler = self._find(_Details(method, event.invocation_metadata))
+            handler = self._find(_Details(method, call.invocation_metadata()))
         except Exception:  # noqa: BLE001 - the call needs a response
             _log.exception("%s: looking for its handler failed", method)
             call.refuse(grpc.StatusCode.UNKNOWN, "Error in service handler!")
-            return
+            return None
         if handler is None or handler.request_streaming:
             call.refuse(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
-        else:
-            call.receive(handler, getattr(handler, "lane", self._others))
+            return None
+        call.handler, call.lane = handler, getattr(handler, "lane", self._others)
+        return call
 
     def _find(self, details: _Details) -> Any:
         for each in self._handlers:
@@ -280,25 +312,25 @@ class PollServer:
                 return handler
         return None
 
-    def _shut(self, event: object) -> None:
+    def finished(self, call: ServedCall) -> None:
+        """A call has ended."""
         with self._lock:
-            self._is_shut = True
-            self._end_if_done()
-
-    def finished(self) -> None:
-        """A call has ended, and the core has released it."""
-        with self._lock:
-            self._calls -= 1
-            self._end_if_done()
+            self._calls.discard(call)
+            if self._is_stopping:
+                self._end_if_done()
 
     def _end_if_done(self) -> None:
-        if self._is_shut and not self._calls and not self._armed:
-            self._queue.shutdown()
+        if not self._calls and not self._is_ended:
             self._end()
 
     def _end(self) -> None:
         self._is_ended = True
-        self._server.destroy()
+        for listener in self._listeners.values():
+            listener.close()
+        for connection in [*self._connections.values()]:
+            connection.close()
+        if not self._threads:
+            self._ended.set()
         for _ in range(self._benched):
             self._bench.put(False)
         self._benched = 0
@@ -426,18 +458,20 @@ class _Aborted(Exception):
 class ServedCall:
     """One call, which its method gets as the context."""
 
-    def __init__(self, server: PollServer, event: Any) -> None:
+    __slots__ = (
+        "_callbacks", "_code", "_has_ended", "_is_aborted", "_lock", "_request", "_server", "_stream",
+        "_text", "_trailing_metadata", "handler", "is_cancelled", "lane",
+    )
+
+    def __init__(self, server: PollServer, stream: Stream) -> None:
         self._server = server
-        self._call = event.call
-        self._deadline_s: float = event.call_details.deadline
-        self._metadata = event.invocation_metadata
+        self._stream = stream
         self._lock = threading.Lock()
-        self._due = 0
-        self._closes = True
-        self._has_begun_response = False
+        self.handler: Any = None
+        self.lane: Any = None
         self.is_cancelled = False
         self._is_aborted = False
-        self._is_finished = False
+        self._has_ended = False
         self._callbacks: list[Callable[[], None]] | None = []
         self._code: grpc.StatusCode | None = None
         self._text = b""
@@ -446,14 +480,22 @@ class ServedCall:
 
     # For the server -------------------------------------------------------------------------------
 
-    def receive(self, handler: Any, lane: Lane) -> None:
-        """Ask for the message, and run the call when it is there."""
-        self.lane = lane
-        self._handler = handler
-        if lane.cancellable:
-            self._closes = False
-            self._start((cygrpc.ReceiveCloseOnServerOperation(0),), self._closed)
-        self._start((cygrpc.ReceiveMessageOperation(0),), self._received)
+    def receive(self) -> None:
+        """Run the call, whose message is there, or have it wait for its lane."""
+        try:
+            data = http2.request(self._stream)
+        except ValueError as error:
+            self.refuse(grpc.StatusCode.UNIMPLEMENTED, str(error))
+            return
+        decode = self.handler.request_deserializer
+        try:
+            self._request = data if decode is None else decode(data)
+        except Exception:  # noqa: BLE001 - the call needs a response
+            _log.exception("a message can't be decoded")
+        if self._request is None:
+            self.refuse(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+        else:
+            self._server.run(self)
 
     def run(self) -> None:
         """Run the method and send its response."""
@@ -463,10 +505,10 @@ class ServedCall:
             return
         message = None
         try:
-            if self._handler.response_streaming:
+            if self.handler.response_streaming:
                 Context().run(self._send_all, request)
             else:
-                response = Context().run(self._handler.unary_unary, request, self)
+                response = Context().run(self.handler.unary_unary, request, self)
                 message = self._encode(response)
         except BaseException as error:  # noqa: BLE001 - SystemExit too: this thread serves other calls
             if not self._is_aborted:
@@ -477,6 +519,22 @@ class ServedCall:
         """End the call without a message."""
         self._code, self._text = code, text.encode()
         self._finish(None)
+
+    def closed(self) -> None:
+        """The client has left."""
+        if self.lane is None or self.lane.cancellable:
+            self.is_cancelled = True
+            self._run_callbacks()
+        if self.lane is None or not self._stream.is_complete:
+            self._server.finished(self)
+        elif self.is_cancelled:
+            self._server.withdraw(self)
+
+    def cancel(self) -> None:
+        """End the call for the client; its method may go on."""
+        with suppress(Broken):
+            self._stream.connection.cancel(self._stream)
+        self.closed()
 
     # For the method -------------------------------------------------------------------------------
 
@@ -494,13 +552,10 @@ class ServedCall:
             return True
 
     def is_active(self) -> bool:
-        return not (self.is_cancelled or self._is_finished)
-
-    def time_remaining(self) -> float:
-        return max(self._deadline_s - time.time(), 0.0)
+        return not (self.is_cancelled or self._has_ended)
 
     def invocation_metadata(self) -> Any:
-        return self._metadata
+        return tuple(http2.metadata(self._stream.headers))
 
     def set_trailing_metadata(self, metadata: Any) -> None:
         self._trailing_metadata = metadata
@@ -517,55 +572,19 @@ class ServedCall:
     def details(self) -> bytes:
         return self._text
 
-    # The core -------------------------------------------------------------------------------------
-
-    def _start(self, operations: Sequence[Any], tag: Callable[[Any], None]) -> None:
-        with self._lock:
-            self._due += 1
-        self._start_batch(operations, tag)
-
-    def _start_batch(self, operations: Sequence[Any], tag: Callable[[Any], None]) -> None:
-        if error := self._call.start_server_batch(operations, tag):
-            raise RuntimeError(f"the gRPC core refused to go on with a call: error {error}")
-
-    def _received(self, event: Any) -> None:
-        data = event.batch_operations[0].message()
-        self._ended_batch()
-        if data is None:
-            self.refuse(grpc.StatusCode.UNIMPLEMENTED, "the method takes exactly one message")
-            return
-        decode = self._handler.request_deserializer
-        try:
-            self._request = data if decode is None else decode(data)
-        except Exception:  # noqa: BLE001 - the call needs a response
-            _log.exception("a message can't be decoded")
-            self._request = None
-        if self._request is None:
-            self.refuse(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
-        else:
-            self._server.run(self)
-
-    def _closed(self, event: Any) -> None:
-        if event.batch_operations[0].cancelled():
-            self.is_cancelled = True
-            self._run_callbacks()
-            self._server.withdraw(self)
-        self._ended_batch()
+    # The response ---------------------------------------------------------------------------------
 
     def _send_all(self, request: Any) -> None:
-        for response in self._handler.unary_stream(request, self):
-            sent = threading.Event()
-            self._start(self._first_operations(self._encode(response)), partial(self._sent, sent))
-            sent.wait()
+        for response in self.handler.unary_stream(request, self):
+            try:
+                self._stream.connection.send(self._stream, self._encode(response))
+            except Broken:
+                return
             if not self.is_active():
                 return
 
-    def _sent(self, sent: threading.Event, event: object) -> None:
-        self._ended_batch()
-        sent.set()
-
     def _encode(self, response: Any) -> bytes:
-        encode = self._handler.response_serializer
+        encode = self.handler.response_serializer
         data: bytes = response if encode is None else encode(response)
         return data
 
@@ -574,45 +593,24 @@ class ServedCall:
         text = f"Exception calling application: {without_paths(text_of(error) or type(error).__name__)}"
         self._code, self._text = grpc.StatusCode.UNKNOWN, text.encode("utf-8", "replace")
 
-    def _first_operations(self, message: bytes | None) -> list[Any]:
-        operations = []
-        if not self._has_begun_response:
-            self._has_begun_response = True
-            operations.append(cygrpc.SendInitialMetadataOperation(None, 0))
-        if message is not None:
-            operations.append(cygrpc.SendMessageOperation(message, 0))
-        return operations
-
     def _finish(self, message: bytes | None) -> None:
-        """Send all that is left of the response in one batch."""
-        with self._lock:
-            self._due += 1
-            self._is_finished = True
+        """Send all that is left of the response."""
+        self._has_ended = True
         try:
-            code = 0 if self._code is None else self._code.value[0]
-            status = cygrpc.SendStatusFromServerOperation(self._trailing_metadata, code, self._text, 0)
-            operations = [*self._first_operations(message), status]
-            if self._closes:
-                operations.append(cygrpc.ReceiveCloseOnServerOperation(0))
-            self._start_batch(operations, self._sent_status)
+            last: Any = ()
+            if self._code is not None or self._text or self._trailing_metadata:
+                code = 0 if self._code is None else self._code.value[0]
+                last = http2.trailers(code, self._text, self._trailing_metadata)
+            if not self._stream.is_reset:
+                self._stream.connection.respond(self._stream, message, last)
+        except Broken:
+            pass  # the client has left
         except Exception as error:  # noqa: BLE001 - one bad response must not end the server
             _log.error("the response of a gRPC call can't be sent", exc_info=error)
-            self._call.cancel(grpc.StatusCode.INTERNAL.value[0], "the response can't be sent")
-            self._ended_batch()
-
-    def _sent_status(self, event: object) -> None:
-        self._ended_batch()
-
-    def _ended_batch(self) -> None:
-        with self._lock:
-            self._due -= 1
-            is_over = self._is_finished and not self._due
-        if is_over:
-            # Not left to the garbage collector: the server ends only when the core holds no call
-            # any more.
-            self._call = None
-            self._run_callbacks()
-            self._server.finished()
+            with suppress(Broken):
+                self._stream.connection.cancel(self._stream)
+        self._run_callbacks()
+        self._server.finished(self)
 
     def _run_callbacks(self) -> None:
         with self._lock:
@@ -622,3 +620,23 @@ class ServedCall:
                 callback()
             except Exception:  # noqa: BLE001 - the other callbacks must run too
                 _log.exception("a callback at the end of a gRPC call failed")
+
+
+def _listen(address: str) -> tuple[socket.socket, int]:
+    """A socket that listens at *address*, and its port."""
+    path = address.removeprefix("unix:")
+    if path != address:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        where: Any = path
+    else:
+        host, _, port = address.rpartition(":")
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        where = (host, int(port))
+    try:
+        listener.bind(where)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener, 0 if path != address else listener.getsockname()[1]

@@ -72,7 +72,7 @@ class Rig:
 
 
 def make(kind: str, **how: Any) -> Server:
-    return PublicServer(**how) if kind == "public" else PollServer(listener.SERVER_OPTIONS, **how)
+    return PublicServer(**how) if kind == "public" else PollServer(**how)
 
 
 @pytest.fixture(params=["polling", "public"])
@@ -86,7 +86,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
 @pytest.fixture
 def polling() -> Iterator[Rig]:
     """The fast server, with a thread in reserve."""
-    rig = Rig(PollServer(listener.SERVER_OPTIONS, reserved=1))
+    rig = Rig(PollServer(reserved=1))
     yield rig
     rig.close()
 
@@ -496,7 +496,7 @@ def test_a_thread_that_cannot_go_on_ends_the_process() -> None:
         reasons.append(reason)
         failed.set()
 
-    server = PollServer(listener.SERVER_OPTIONS, on_failure=fail)
+    server = PollServer(on_failure=fail)
     rig = Rig(server)
     server.add_generic_rpc_handlers([Broken()])
     call = rig.start("any")
@@ -524,9 +524,9 @@ def test_its_threads_end_with_it_started_or_not() -> None:
 
 
 def test_a_port_that_is_taken_is_an_error_that_names_it() -> None:
-    first = PollServer(listener.SERVER_OPTIONS)
+    first = PollServer()
     port = first.add_insecure_port("127.0.0.1:0")
-    second = PollServer(listener.SERVER_OPTIONS)
+    second = PollServer()
     with pytest.raises(RuntimeError, match=f"127.0.0.1:{port}"):
         second.add_insecure_port(f"127.0.0.1:{port}")
     first.stop(None)

@@ -1,0 +1,223 @@
+"""HPACK (RFC 7541): the headers of HTTP/2, as a gRPC server reads and writes them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TypeAlias
+
+Header: TypeAlias = tuple[bytes, bytes]
+
+TABLE_BYTES = 4096
+"""The dynamic table's limit until the client has our settings. Source: RFC 7540, 6.5.2."""
+ENTRY_BYTES = 32
+"""What an entry counts beside its name and value. Source: RFC 7541, 4.1."""
+MAX_LIST_BYTES = 16 << 10
+"""How long a call's headers may be: their names and values, and `ENTRY_BYTES` each."""
+MAX_KNOWN_BLOCKS = 256
+MAX_KNOWN_TEXTS = 1024
+
+# RFC 7541, appendix A. The first has the index 1.
+_STATIC: tuple[Header, ...] = tuple(
+    (name.encode(), value.replace("_", " ").encode())
+    for name, _, value in (
+        entry.partition("=")
+        for entry in [":authority", ":method=GET", ":method=POST", ":path=/", ":path=/index.html", ":scheme=http", ":scheme=https", ":status=200", ":status=204", ":status=206", ":status=304", ":status=400", ":status=404", ":status=500", "accept-charset", "accept-encoding=gzip,_deflate", "accept-language", "accept-ranges", "accept", "access-control-allow-origin", "age", "allow", "authorization", "cache-control", "content-disposition", "content-encoding", "content-language", "content-length", "content-location", "content-range", "content-type", "cookie", "date", "etag", "expect", "expires", "from", "host", "if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "last-modified", "link", "location", "max-forwards", "proxy-authenticate", "proxy-authorization", "range", "referer", "refresh", "retry-after", "server", "set-cookie", "strict-transport-security", "transfer-encoding", "user-agent", "vary", "via", "www-authenticate"]
+    )
+)
+
+# RFC 7541, appendix B: the length of each byte's code in bits, and at the end that of the end of a
+# text. Codes of one length ascend with their bytes, and follow those of the lengths before.
+_CODE_BITS = bytes.fromhex(
+    "0d171c1c1c1c1c1c1c181e1c1c1e1c1c1c1c1c1c1c1c1e1c1c1c1c1c1c1c1c1c060a0a0c0d06080b0a0a080b08060606"
+    "0505050606060606060607080f060c0a0d06070707070707070707070707070707070707070707070807080d130d0e06"
+    "0f05060506050606060507070606060506070605050607070707070f0b0e0d1c14161414161616171617171717171817"
+    "181816171817171717151617161717181615141616171715171616181516171715151615171617171416161617161617"
+    "1a1a1413161716191a1a1a1b1b1a181913151a1b1b1a1b1815151a1a1c1b1b1b14181415161515171616191918181a17"
+    "1a1b1a1a1b1b1b1b1b1c1b1b1b1b1b1a1e"
+)
+_END_OF_TEXT = 256
+
+
+def _huffman_codes() -> dict[tuple[int, int], int]:
+    """The byte of each code, which is found by its length in bits and its bits."""
+    codes = {}
+    code = length = 0
+    for symbol in sorted(range(len(_CODE_BITS)), key=lambda symbol: (_CODE_BITS[symbol], symbol)):
+        code <<= _CODE_BITS[symbol] - length
+        length = _CODE_BITS[symbol]
+        codes[length, code] = symbol
+        code += 1
+    return codes
+
+
+_HUFFMAN = _huffman_codes()
+_LONGEST_CODE_BITS = 30
+
+
+class HPACKError(ValueError):
+    """A block of headers that breaks RFC 7541, or is too long."""
+
+
+class Decoder:
+    """Decodes the blocks of headers of one connection, in their order.
+
+    A client that is allowed no dynamic table sends the same block in each call of a method. What
+    such a block means is remembered.
+    """
+
+    def __init__(self) -> None:
+        self._entries: deque[Header] = deque()
+        self._bytes = 0
+        self._limit = TABLE_BYTES
+        self._known: dict[bytes, tuple[Header, ...]] = {}
+
+    def decode(self, block: bytes) -> tuple[Header, ...]:
+        """The headers in *block*. Raises `HPACKError`; the connection is of no use then."""
+        headers = self._known.get(block)
+        if headers is None:
+            headers = tuple(self._headers(block))
+            if not self._limit:
+                if len(self._known) >= MAX_KNOWN_BLOCKS:
+                    self._known.clear()
+                self._known[block] = headers
+        return headers
+
+    def _headers(self, block: bytes) -> Iterable[Header]:
+        reader = _Reader(block)
+        size = 0
+        while not reader.is_at_end:
+            first = reader.peek()
+            if first & 0x80:
+                header = self._entry(reader.number(7))
+            elif first & 0xE0 == 0x20:
+                self._resize(reader.number(5))
+                continue
+            else:
+                is_kept = bool(first & 0x40)
+                index = reader.number(6 if is_kept else 4)
+                name = self._entry(index)[0] if index else reader.text()
+                header = (name, reader.text())
+                if is_kept:
+                    self._keep(header)
+            size += _size(header)
+            if size > MAX_LIST_BYTES:
+                raise HPACKError(f"more than {MAX_LIST_BYTES} bytes of headers")
+            yield header
+
+    def _entry(self, index: int) -> Header:
+        if 0 < index <= len(_STATIC):
+            return _STATIC[index - 1]
+        try:
+            return self._entries[index - len(_STATIC) - 1] if index else _no_entry(index)
+        except IndexError:
+            return _no_entry(index)
+
+    def _keep(self, header: Header) -> None:
+        self._entries.appendleft(header)
+        self._bytes += _size(header)
+        self._evict()
+
+    def _resize(self, limit: int) -> None:
+        if limit > TABLE_BYTES:
+            raise HPACKError(f"a table of {limit} bytes, where {TABLE_BYTES} are allowed")
+        self._limit = limit
+        self._evict()
+
+    def _evict(self) -> None:
+        while self._bytes > self._limit:
+            self._bytes -= _size(self._entries.pop())
+
+
+def encode(headers: Iterable[Header]) -> bytes:
+    """A block of headers that leaves the client's dynamic table as it is."""
+    return b"".join(
+        b"\x00" + _number(len(name), 7) + name + _number(len(value), 7) + value for name, value in headers
+    )
+
+
+def _size(header: Header) -> int:
+    return len(header[0]) + len(header[1]) + ENTRY_BYTES
+
+
+def _no_entry(index: int) -> Header:
+    raise HPACKError(f"there is no entry {index}")
+
+
+def _number(value: int, bits: int) -> bytes:
+    """*value* as it begins in the low *bits* of a byte (RFC 7541, 5.1)."""
+    most = (1 << bits) - 1
+    if value < most:
+        return bytes((value,))
+    data = bytearray((most,))
+    value -= most
+    while value >= 0x80:
+        data.append(value & 0x7F | 0x80)
+        value >>= 7
+    data.append(value)
+    return bytes(data)
+
+
+class _Reader:
+    """Reads a block from its beginning to its end."""
+
+    def __init__(self, block: bytes) -> None:
+        self._block = block
+        self._at = 0
+
+    @property
+    def is_at_end(self) -> bool:
+        return self._at >= len(self._block)
+
+    def peek(self) -> int:
+        """The next byte, which stays the next."""
+        if self.is_at_end:
+            raise HPACKError("the block ends in the middle of a header")
+        return self._block[self._at]
+
+    def number(self, bits: int) -> int:
+        """A number that begins in the low *bits* of the next byte."""
+        most = (1 << bits) - 1
+        value = self.peek() & most
+        self._at += 1
+        if value < most:
+            return value
+        for shift in (0, 7, 14, 21):
+            more = self.peek()
+            self._at += 1
+            value += (more & 0x7F) << shift
+            if not more & 0x80:
+                return value
+        raise HPACKError("a number of more than four bytes")
+
+    def text(self) -> bytes:
+        is_huffman = bool(self.peek() & 0x80)
+        length = self.number(7)
+        data = self._block[self._at : self._at + length]
+        if len(data) < length:
+            raise HPACKError("the block ends in the middle of a text")
+        self._at += length
+        return _from_huffman(data) if is_huffman else data
+
+
+@lru_cache(MAX_KNOWN_TEXTS)
+def _from_huffman(data: bytes) -> bytes:
+    text = bytearray()
+    code = length = 0
+    for byte in data:
+        for shift in range(7, -1, -1):
+            code = code << 1 | byte >> shift & 1
+            length += 1
+            symbol = _HUFFMAN.get((length, code))
+            if symbol is not None:
+                if symbol == _END_OF_TEXT:
+                    raise HPACKError("a Huffman code for the end of the text")
+                text.append(symbol)
+                code = length = 0
+        if length > _LONGEST_CODE_BITS:
+            raise HPACKError("a Huffman code that does not exist")
+    # Up to seven bits of the end's code fill the last byte.
+    if length > 7 or code != (1 << length) - 1:
+        raise HPACKError("a Huffman code is cut off")
+    return bytes(text)
