@@ -50,7 +50,7 @@ class Lane:
         self.reserved = reserved
         """Whether the server always keeps a thread for the lane, even if others are busy."""
         self.cancellable = cancellable
-        """Whether a running call is notified when its client gives up, at some cost."""
+        """Whether a call ends, and its method is notified, when its client gives up."""
         self.queue_limit = queue_limit
         """Calls that may wait; more are refused with RESOURCE_EXHAUSTED. None: no limit."""
         self.waiting: OrderedDict[Any, None] = OrderedDict()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -86,19 +87,12 @@ def make_server(*, reserved: int = 0, around: AbstractContextManager[object] = _
     if os.environ.get(SERVER_VARIABLE) == PUBLIC:
         _log.info("%s=%s: gRPC is served by grpcio's own server", SERVER_VARIABLE, PUBLIC)
         return PublicServer(around)
-    try:
-        from vmsdk.rpc import pollserver
-
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        _log.warning(
-            "gRPC is served by grpcio's own server, which is slower: grpcio %s is not what vmsdk "
-            "knows: %s: %s",
-            grpc.__version__,
-            type(error).__name__,
-            error,
-        )
+    if sys.platform != "linux":
+        _log.info("gRPC is served by grpcio's own server: the faster one needs Linux")
         return PublicServer(around)
-    return pollserver.PollServer(reserved=reserved, around=around)
+    from vmsdk.rpc.pollserver import PollServer
+
+    return PollServer(reserved=reserved, around=around)
 
 
 class PublicServer:

@@ -18,13 +18,15 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import Context
 from queue import SimpleQueue
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
+from weakref import WeakSet
 
 import grpc
 
-from vmsdk.rpc import http2
+from vmsdk.http2 import frames
+from vmsdk.http2.hpack import Header
+from vmsdk.http2.server import Broken, Connection, Stream
 from vmsdk.rpc.errors import text_of, without_paths
-from vmsdk.rpc.http2 import Broken, Connection, Stream
 from vmsdk.rpc.lane import HELD_AFTER_S, Lane, end_process
 from vmsdk.rpc.peercheck import REFUSAL, PeerCheck
 
@@ -36,6 +38,8 @@ HANGS_AFTER_S = 0.5
 """How long a stop waits for a method whose call it has cancelled."""
 BACKLOG = 128
 """Connections that wait to be taken."""
+SHORTAGE_S = 0.05
+"""How long a connection waits while the system has nothing to take it with."""
 MAX_OTHER_CALLS = 8
 """Concurrent calls of methods that are not in a lane."""
 
@@ -45,6 +49,8 @@ call get their threads even when the system has none left.
 """
 
 _NOTHING = nullcontext()
+_NEXT = select.EPOLLIN | select.EPOLLONESHOT
+"""Wake one thread, once."""
 
 _log = logging.getLogger("vmsdk.rpc")
 
@@ -52,9 +58,9 @@ _log = logging.getLogger("vmsdk.rpc")
 class PollServer:
     """A server for unary and response-streaming methods, created and used like `grpc.server`.
 
-    A few threads share one queue. The one that gets a call runs it; another takes the queue over,
-    so that one thread is always waiting for calls. All that the reserved lanes may need are started
-    at once, with a few for the others, and the rest when calls overlap.
+    A few threads wait for all connections. The one that gets a call runs it, and another goes on
+    waiting, so that there is always one. All that the reserved lanes may need are started at once,
+    with a few for the others, and the rest when calls overlap.
     """
 
     def __init__(
@@ -69,7 +75,9 @@ class PollServer:
 
         Raises `RuntimeError` when no thread can be started.
         """
+        _servers.add(self)
         self._epoll = select.epoll()
+        # Written to when a thread should look: at calls that are ready, or that the server ends.
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN | select.EPOLLET)
         self._listeners: dict[int, socket.socket] = {}
@@ -125,7 +133,7 @@ class PollServer:
         with self._lock:
             self._is_serving = True
             for each in self._listeners:
-                self._epoll.register(each, select.EPOLLIN | select.EPOLLONESHOT)
+                self._epoll.register(each, _NEXT)
             for _ in range(POLLERS):
                 self._call_up()
 
@@ -140,25 +148,23 @@ class PollServer:
                 return self._ended
             if not self._is_stopping:
                 self._is_stopping = True
-                for each in self._listeners.values():
-                    each.close()
-                for connection in [*self._connections.values()]:
+                self._stop_listening()
+                for connection in self._connections.values():
                     with suppress(Broken):
                         connection.leave()
+            cancelled: list[ServedCall] = []
             if grace:
                 cancel_at_s = time.monotonic() + grace
                 self._cancel_at_s = min(cancel_at_s, self._cancel_at_s or cancel_at_s)
-                cancelled: list[ServedCall] = []
             else:
                 cancelled = self._all_to_cancel()
             self._end_if_done()
         for call in cancelled:
             call.cancel()
-        os.eventfd_write(self._wake, 1)
         return self._ended
 
     def _all_to_cancel(self) -> list[ServedCall]:
-        """With the lock held: the calls to cancel, now that it is time."""
+        """With the lock held: the calls that run, for the caller to cancel without the lock."""
         self._cancel_at_s = None
         self._give_up_at_s = time.monotonic() + HANGS_AFTER_S
         return [*self._calls]
@@ -174,20 +180,16 @@ class PollServer:
         finally:
             with self._lock:
                 self._threads -= 1
-                if not self._threads:
-                    self._ended.set()
+                if self._is_ended:
+                    self._end_if_left()
 
     def _poll(self) -> bool:
         """Handle events until enough other threads do (true) or the server has ended (false)."""
         while True:
-            if not self._ready:
-                due_s = HELD_AFTER_S if self._starved else CATCH_UP_S
-                for descriptor, _ in self._epoll.poll(due_s, 1):
-                    with self._around:
-                        self._handle(descriptor)
-            else:
+            due_s = HELD_AFTER_S if self._starved else CATCH_UP_S
+            for descriptor, _ in self._epoll.poll(due_s, 1):
                 with self._around:
-                    self._run_ready()
+                    self._handle(descriptor)
             if self._is_ended:
                 return False
             if self._starved or self._is_stopping:
@@ -200,69 +202,82 @@ class PollServer:
                         return True
 
     def _handle(self, descriptor: int) -> None:
-        connection = self._connections.get(descriptor)
-        if connection is not None:
+        if (connection := self._connections.get(descriptor)) is not None:
             self._receive(connection)
-        elif descriptor in self._listeners:
-            self._welcome(self._listeners[descriptor])
+        elif (listener := self._listeners.get(descriptor)) is not None:
+            self._welcome(listener)
+        elif self._ready:
+            self._run_ready()
 
     def _welcome(self, listener: socket.socket) -> None:
         """Take a new connection."""
         try:
             sock, address = listener.accept()
+        except BlockingIOError:
+            pass
         except OSError:
-            return self._watch(listener)
-        peer = "unix:"
-        if listener.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            peer = f"ipv4:{address[0]}:{address[1]}"
-        connection = Connection(sock, peer)
+            self._ended.wait(SHORTAGE_S)  # such as no descriptor being left
+        else:
+            peer = "unix:"
+            if listener.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                peer = f"ipv4:{address[0]}:{address[1]}"
+            sock.setblocking(True)
+            connection = Connection(sock, peer)
+            with self._lock:
+                if self._is_stopping:
+                    connection.close()
+                else:
+                    self._connections[connection.descriptor] = connection
+                    self._epoll.register(connection.descriptor, _NEXT)
         with self._lock:
-            if self._is_stopping:
-                connection.close()
-                return None
-            self._connections[sock.fileno()] = connection
-            self._epoll.register(sock.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
-        return self._watch(listener)
-
-    def _watch(self, source: Any) -> None:
-        """Have the next thread that is free look at it."""
-        events = select.EPOLLIN | select.EPOLLONESHOT
-        if isinstance(source, Connection) and source.has_pending:
-            events |= select.EPOLLOUT
-        with suppress(OSError, ValueError):
-            self._epoll.modify(source.fileno(), events)
+            if not self._is_stopping:
+                self._epoll.modify(listener.fileno(), _NEXT)
 
     def _receive(self, connection: Connection) -> None:
-        descriptor = connection.fileno()
+        """Read what a connection has, leave it to the next thread, and run the first call."""
         ready = []
         for stream in connection.receive():
-            call = stream.call or self._accept(stream)
-            if call is None:
-                continue
+            call: ServedCall = stream.call or self._accept(stream)
             if stream.is_reset:
-                call.closed()
-            elif stream.is_complete:
+                call.left()
+            if stream.is_complete and not call.has_arrived:
+                call.has_arrived = True
                 ready.append(call)
-        if connection.is_closed:
-            self._connections.pop(descriptor, None)
-        else:
-            self._watch(connection)
-        if not ready:
-            return
+        with self._lock:
+            if self._is_ended:
+                return
+            if connection.is_ended:
+                self._part_with(connection)
+            else:
+                events = _NEXT | select.EPOLLOUT if connection.has_pending else _NEXT
+                self._epoll.modify(connection.descriptor, events)
         if len(ready) > 1:
             self._ready.extend(ready[1:])
-            os.eventfd_write(self._wake, 1)
-        ready[0].receive()
+            self._wake_one()
+        if ready:
+            ready[0].arrived()
+
+    def _part_with(self, connection: Connection) -> None:
+        """With the lock held: forget a connection, before its number is another's."""
+        del self._connections[connection.descriptor]
+        # A forked child may still have the socket, and would keep it registered.
+        self._epoll.unregister(connection.descriptor)
+        connection.close()
 
     def _run_ready(self) -> None:
         try:
             call = self._ready.popleft()
         except IndexError:
-            return
+            return  # another thread was first
         if self._ready:
-            os.eventfd_write(self._wake, 1)
-        call.receive()
+            self._wake_one()
+        call.arrived()
+
+    def _wake_one(self) -> None:
+        with self._lock:
+            if not self._is_ended:
+                os.eventfd_write(self._wake, 1)
 
     def _catch_up(self) -> None:
         """Do work that has become due, or that had no thread before."""
@@ -284,26 +299,25 @@ class PollServer:
             if lane is not None:
                 self._run_waiting(lane)
 
-    def _accept(self, stream: Stream) -> ServedCall | None:
-        """A call has arrived, perhaps without its message yet. None if it is refused."""
-        path = next((value for name, value in stream.headers if name == b":path"), b"")
+    def _accept(self, stream: Stream) -> ServedCall:
+        """The call of a new stream, whose message may not be there yet. It may be refused."""
         stream.call = call = ServedCall(self, stream)
         with self._lock:
             self._calls.add(call)
         if self.peers is not None and not self.peers.admits(stream.connection.peer):
             call.refuse(grpc.StatusCode.PERMISSION_DENIED, REFUSAL)
-            return None
-        method = path.decode("utf-8", "replace")
+            return call
+        details = _Details(stream)
         try:
-            handler = self._find(_Details(method, call.invocation_metadata()))
+            handler = self._find(details)
         except Exception:  # noqa: BLE001 - the call needs a response
-            _log.exception("%s: looking for its handler failed", method)
+            _log.exception("%s: looking for its handler failed", details.method)
             call.refuse(grpc.StatusCode.UNKNOWN, "Error in service handler!")
-            return None
+            return call
         if handler is None or handler.request_streaming:
             call.refuse(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
-            return None
-        call.handler, call.lane = handler, getattr(handler, "lane", self._others)
+        else:
+            call.handler, call.lane = handler, getattr(handler, "lane", self._others)
         return call
 
     def _find(self, details: _Details) -> Any:
@@ -324,16 +338,41 @@ class PollServer:
             self._end()
 
     def _end(self) -> None:
+        """With the lock held: there are no calls any more, and there will be none."""
         self._is_ended = True
-        for listener in self._listeners.values():
-            listener.close()
+        self._stop_listening()
         for connection in [*self._connections.values()]:
-            connection.close()
-        if not self._threads:
-            self._ended.set()
+            self._part_with(connection)
         for _ in range(self._benched):
             self._bench.put(False)
         self._benched = 0
+        self._end_if_left()
+
+    def _end_if_left(self) -> None:
+        """With the lock held: end for good when the last thread has left."""
+        if self._threads:
+            os.eventfd_write(self._wake, 1)  # one thread wakes the next
+        elif not self._epoll.closed:
+            self._epoll.close()
+            os.close(self._wake)
+            self._ended.set()
+
+    def release(self) -> None:
+        """In a forked child: close its copies of the sockets, which would otherwise outlive this
+        process. No thread of the server is there.
+        """
+        for listener in self._listeners.values():
+            listener.close()
+        for connection in self._connections.values():
+            connection.release()
+        if not self._epoll.closed:
+            self._epoll.close()
+            os.close(self._wake)
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners.values():
+            listener.close()
+        self._listeners.clear()
 
     # The threads ----------------------------------------------------------------------------------
 
@@ -440,15 +479,33 @@ class PollServer:
             return None
 
 
+class _Finished:
+    """Stands for calls that have ended."""
+
+    has_arrived = True
+
+    def left(self) -> None:
+        pass
+
+
+_FINISHED = _Finished()
+
+
 def _is_due(at_s: float | None) -> bool:
     return at_s is not None and time.monotonic() >= at_s
 
 
-class _Details(NamedTuple):
+class _Details:
     """What a generic handler receives: the attributes of `grpc.HandlerCallDetails`."""
 
-    method: str
-    invocation_metadata: Any
+    def __init__(self, stream: Stream) -> None:
+        self._headers = stream.headers
+        path = next((value for name, value in stream.headers if name == b":path"), b"")
+        self.method = path.decode("utf-8", "replace")
+
+    @property
+    def invocation_metadata(self) -> Any:
+        return tuple(frames.metadata(self._headers))
 
 
 class _Aborted(Exception):
@@ -458,20 +515,19 @@ class _Aborted(Exception):
 class ServedCall:
     """One call, which its method gets as the context."""
 
-    __slots__ = (
-        "_callbacks", "_code", "_has_ended", "_is_aborted", "_lock", "_request", "_server", "_stream",
-        "_text", "_trailing_metadata", "handler", "is_cancelled", "lane",
-    )
-
     def __init__(self, server: PollServer, stream: Stream) -> None:
         self._server = server
         self._stream = stream
+        self._connection = stream.connection
         self._lock = threading.Lock()
         self.handler: Any = None
+        """The method; None if the call is refused."""
         self.lane: Any = None
+        self.has_arrived = False
+        """Whether its message has been there."""
         self.is_cancelled = False
         self._is_aborted = False
-        self._has_ended = False
+        self._is_finished = False
         self._callbacks: list[Callable[[], None]] | None = []
         self._code: grpc.StatusCode | None = None
         self._text = b""
@@ -480,13 +536,16 @@ class ServedCall:
 
     # For the server -------------------------------------------------------------------------------
 
-    def receive(self) -> None:
-        """Run the call, whose message is there, or have it wait for its lane."""
+    def arrived(self) -> None:
+        """Run the call, or have it wait for its lane."""
+        if self.handler is None:
+            return
         try:
-            data = http2.request(self._stream)
+            data = self._stream.message()
         except ValueError as error:
             self.refuse(grpc.StatusCode.UNIMPLEMENTED, str(error))
             return
+        self._stream.data = b""
         decode = self.handler.request_deserializer
         try:
             self._request = data if decode is None else decode(data)
@@ -496,6 +555,22 @@ class ServedCall:
             self.refuse(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
         else:
             self._server.run(self)
+
+    def left(self) -> None:
+        """The client has left."""
+        if self.lane is None or self.lane.cancellable:
+            self.is_cancelled = True
+            self._run_callbacks()
+            if self.lane is not None:
+                self._server.withdraw(self)
+        if not self._stream.is_complete:
+            self._server.finished(self)  # it can't arrive any more
+
+    def cancel(self) -> None:
+        """End the call for its client. A method that runs goes on."""
+        with suppress(Broken):
+            self._connection.cancel(self._stream)
+        self.left()
 
     def run(self) -> None:
         """Run the method and send its response."""
@@ -520,22 +595,6 @@ class ServedCall:
         self._code, self._text = code, text.encode()
         self._finish(None)
 
-    def closed(self) -> None:
-        """The client has left."""
-        if self.lane is None or self.lane.cancellable:
-            self.is_cancelled = True
-            self._run_callbacks()
-        if self.lane is None or not self._stream.is_complete:
-            self._server.finished(self)
-        elif self.is_cancelled:
-            self._server.withdraw(self)
-
-    def cancel(self) -> None:
-        """End the call for the client; its method may go on."""
-        with suppress(Broken):
-            self._stream.connection.cancel(self._stream)
-        self.closed()
-
     # For the method -------------------------------------------------------------------------------
 
     def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
@@ -552,10 +611,10 @@ class ServedCall:
             return True
 
     def is_active(self) -> bool:
-        return not (self.is_cancelled or self._has_ended)
+        return not (self.is_cancelled or self._is_finished)
 
     def invocation_metadata(self) -> Any:
-        return tuple(http2.metadata(self._stream.headers))
+        return tuple(frames.metadata(self._stream.headers))
 
     def set_trailing_metadata(self, metadata: Any) -> None:
         self._trailing_metadata = metadata
@@ -577,7 +636,7 @@ class ServedCall:
     def _send_all(self, request: Any) -> None:
         for response in self.handler.unary_stream(request, self):
             try:
-                self._stream.connection.send(self._stream, self._encode(response))
+                self._connection.send(self._stream, self._encode(response))
             except Broken:
                 return
             if not self.is_active():
@@ -595,22 +654,25 @@ class ServedCall:
 
     def _finish(self, message: bytes | None) -> None:
         """Send all that is left of the response."""
-        self._has_ended = True
+        self._is_finished = True
         try:
-            last: Any = ()
-            if self._code is not None or self._text or self._trailing_metadata:
-                code = 0 if self._code is None else self._code.value[0]
-                last = http2.trailers(code, self._text, self._trailing_metadata)
             if not self._stream.is_reset:
-                self._stream.connection.respond(self._stream, message, last)
+                self._connection.respond(self._stream, message, self._status())
         except Broken:
             pass  # the client has left
         except Exception as error:  # noqa: BLE001 - one bad response must not end the server
             _log.error("the response of a gRPC call can't be sent", exc_info=error)
             with suppress(Broken):
-                self._stream.connection.cancel(self._stream)
+                self._connection.cancel(self._stream)
         self._run_callbacks()
+        self._stream.call = _FINISHED  # not a cycle for the garbage collector
         self._server.finished(self)
+
+    def _status(self) -> Iterable[Header]:
+        if self._code is None and not self._text and not self._trailing_metadata:
+            return ()
+        code = 0 if self._code is None else self._code.value[0]
+        return frames.trailers(code, self._text, self._trailing_metadata)
 
     def _run_callbacks(self) -> None:
         with self._lock:
@@ -620,6 +682,17 @@ class ServedCall:
                 callback()
             except Exception:  # noqa: BLE001 - the other callbacks must run too
                 _log.exception("a callback at the end of a gRPC call failed")
+
+
+_servers: WeakSet[PollServer] = WeakSet()
+
+
+def _release_in_child() -> None:
+    for server in _servers:
+        server.release()
+
+
+os.register_at_fork(after_in_child=_release_in_child)
 
 
 def _listen(address: str) -> tuple[socket.socket, int]:

@@ -19,12 +19,19 @@ MAX_KNOWN_BLOCKS = 256
 MAX_KNOWN_TEXTS = 1024
 
 # RFC 7541, appendix A. The first has the index 1.
+_STATIC_TEXT = """
+:authority :method=GET :method=POST :path=/ :path=/index.html :scheme=http :scheme=https :status=200
+:status=204 :status=206 :status=304 :status=400 :status=404 :status=500 accept-charset
+accept-encoding=gzip,_deflate accept-language accept-ranges accept access-control-allow-origin age
+allow authorization cache-control content-disposition content-encoding content-language
+content-length content-location content-range content-type cookie date etag expect expires from host
+if-match if-modified-since if-none-match if-range if-unmodified-since last-modified link location
+max-forwards proxy-authenticate proxy-authorization range referer refresh retry-after server
+set-cookie strict-transport-security transfer-encoding user-agent vary via www-authenticate
+"""
 _STATIC: tuple[Header, ...] = tuple(
     (name.encode(), value.replace("_", " ").encode())
-    for name, _, value in (
-        entry.partition("=")
-        for entry in [":authority", ":method=GET", ":method=POST", ":path=/", ":path=/index.html", ":scheme=http", ":scheme=https", ":status=200", ":status=204", ":status=206", ":status=304", ":status=400", ":status=404", ":status=500", "accept-charset", "accept-encoding=gzip,_deflate", "accept-language", "accept-ranges", "accept", "access-control-allow-origin", "age", "allow", "authorization", "cache-control", "content-disposition", "content-encoding", "content-language", "content-length", "content-location", "content-range", "content-type", "cookie", "date", "etag", "expect", "expires", "from", "host", "if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "last-modified", "link", "location", "max-forwards", "proxy-authenticate", "proxy-authorization", "range", "referer", "refresh", "retry-after", "server", "set-cookie", "strict-transport-security", "transfer-encoding", "user-agent", "vary", "via", "www-authenticate"]
-    )
+    for name, _, value in (entry.partition("=") for entry in _STATIC_TEXT.split())
 )
 
 # RFC 7541, appendix B: the length of each byte's code in bits, and at the end that of the end of a
@@ -40,8 +47,12 @@ _CODE_BITS = bytes.fromhex(
 _END_OF_TEXT = 256
 
 
-def _huffman_codes() -> dict[tuple[int, int], int]:
-    """The byte of each code, which is found by its length in bits and its bits."""
+_Code: TypeAlias = tuple[int, int]
+"""How many bits a code has, and which."""
+
+
+def _huffman_codes() -> dict[_Code, int]:
+    """The byte of each code."""
     codes = {}
     code = length = 0
     for symbol in sorted(range(len(_CODE_BITS)), key=lambda symbol: (_CODE_BITS[symbol], symbol)):
@@ -52,8 +63,22 @@ def _huffman_codes() -> dict[tuple[int, int], int]:
     return codes
 
 
+def _beginnings(codes: dict[_Code, int]) -> list[_Code | None]:
+    """For each byte, the length and the symbol of the code that it begins with; None for codes that
+    are longer.
+    """
+    found: list[_Code | None] = [None] * 256
+    for (length, code), symbol in codes.items():
+        if length <= 8:
+            first = code << 8 - length
+            found[first : first + (1 << 8 - length)] = [(length, symbol)] * (1 << 8 - length)
+    return found
+
+
 _HUFFMAN = _huffman_codes()
-_LONGEST_CODE_BITS = 30
+_SHORT = _beginnings(_HUFFMAN)
+_SHORTEST_LONG_BITS = 10
+_LONGEST_BITS = 30
 
 
 class HPACKError(ValueError):
@@ -204,20 +229,40 @@ class _Reader:
 @lru_cache(MAX_KNOWN_TEXTS)
 def _from_huffman(data: bytes) -> bytes:
     text = bytearray()
-    code = length = 0
+    rest = bits = 0  # what is not decoded yet, and how much it is
     for byte in data:
-        for shift in range(7, -1, -1):
-            code = code << 1 | byte >> shift & 1
-            length += 1
-            symbol = _HUFFMAN.get((length, code))
-            if symbol is not None:
-                if symbol == _END_OF_TEXT:
-                    raise HPACKError("a Huffman code for the end of the text")
-                text.append(symbol)
-                code = length = 0
-        if length > _LONGEST_CODE_BITS:
-            raise HPACKError("a Huffman code that does not exist")
-    # Up to seven bits of the end's code fill the last byte.
-    if length > 7 or code != (1 << length) - 1:
-        raise HPACKError("a Huffman code is cut off")
+        rest = rest << 8 | byte
+        bits += 8
+        while bits >= 8:
+            length, symbol = _SHORT[rest >> bits - 8] or _long_code(rest, bits)
+            if not length:
+                break
+            text.append(symbol)
+            bits -= length
+            rest &= (1 << bits) - 1
+    # The last code may be shorter than a byte. Up to seven ones fill the last byte.
+    while bits and rest != (1 << bits) - 1:
+        found = _SHORT[rest << 8 - bits] if bits < 8 else None
+        if found is None or found[0] > bits:
+            raise HPACKError("a Huffman code is cut off")
+        text.append(found[1])
+        bits -= found[0]
+        rest &= (1 << bits) - 1
+    if bits > 7:
+        raise HPACKError("more than a byte of padding")
     return bytes(text)
+
+
+def _long_code(rest: int, bits: int) -> _Code:
+    """The length and the symbol of the code of more than a byte that *rest* begins with; 0 and 0
+    if there are not enough bits yet.
+    """
+    for length in range(_SHORTEST_LONG_BITS, min(bits, _LONGEST_BITS) + 1):
+        symbol = _HUFFMAN.get((length, rest >> bits - length))
+        if symbol is not None:
+            if symbol == _END_OF_TEXT:
+                raise HPACKError("a Huffman code for the end of a text, in it")
+            return length, symbol
+    if bits > _LONGEST_BITS:
+        raise HPACKError("a Huffman code that does not exist")
+    return 0, 0

@@ -1,0 +1,475 @@
+"""The server's side of a connection."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from vmsdk.http2 import frames
+from vmsdk.http2.frames import (
+    ACK,
+    DEFAULT_WINDOW_BYTES,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_BYTES,
+    HEAD_BYTES,
+    MAX_WINDOW_BYTES,
+    PREFACE,
+    Fault,
+    frame,
+)
+from vmsdk.http2.hpack import MAX_LIST_BYTES, Decoder, Header, HPACKError, encode
+
+READ_BYTES = 64 << 10
+MAX_PENDING_BYTES = 64 << 10
+"""Acknowledgements for a client that doesn't read; with more, its connection ends."""
+MAX_BLOCK_BYTES = 64 << 10
+"""The encoded headers of a call."""
+MAX_EMPTY_FRAMES = 1_000
+"""Frames in a row that bring nothing."""
+
+_RESPONSE = encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
+_OK = encode([(b"grpc-status", b"0")])
+# Without a dynamic table, the calls of a method begin with the same bytes. All windows are as large
+# as can be: what a message may need is limited by whoever reads it.
+_GREETING = frames.settings(
+    [
+        (frames.HEADER_TABLE_SIZE, 0),
+        (frames.INITIAL_WINDOW_SIZE, MAX_WINDOW_BYTES),
+        (frames.MAX_HEADER_LIST_SIZE, MAX_LIST_BYTES),
+    ]
+) + frame(frames.WINDOW_UPDATE, 0, 0, frames.number(MAX_WINDOW_BYTES - DEFAULT_WINDOW_BYTES))
+
+
+class Broken(Exception):
+    """The client has left, or its connection is gone."""
+
+
+class Stream:
+    """A call, as far as the client has sent it."""
+
+    __slots__ = (
+        "call",
+        "connection",
+        "data",
+        "has_begun_response",
+        "headers",
+        "id",
+        "is_complete",
+        "is_reset",
+        "window",
+    )
+
+    def __init__(self, connection: Connection, number: int, headers: tuple[Header, ...], window: int) -> None:
+        self.connection = connection
+        self.id = number
+        self.headers = headers
+        self.data: bytes | bytearray = b""
+        self.is_complete = False
+        """Whether the client has sent all of it."""
+        self.is_reset = False
+        """Whether the client has left."""
+        self.window = window
+        """How many bytes of the response the client takes."""
+        self.has_begun_response = False
+        self.call: Any = None
+        """For the server that owns the connection."""
+
+    def message(self) -> bytes:
+        """The call's message. Raises `ValueError` unless there is exactly one, as it is."""
+        data = self.data
+        if len(data) >= frames.message_head.size:
+            is_compressed, length = frames.message_head.unpack_from(data)
+            if is_compressed:
+                raise ValueError("compressed messages are not supported")
+            if length == len(data) - frames.message_head.size:
+                return bytes(memoryview(data)[frames.message_head.size :])
+        raise ValueError("the method takes exactly one message")
+
+
+class Connection:
+    """A client's connection. One thread at a time may receive; any may respond.
+
+    Takes over *sock*, which is in blocking mode.
+    """
+
+    def __init__(self, sock: socket.socket, peer: str) -> None:
+        self._socket = sock
+        self.descriptor = sock.fileno()
+        self.peer = peer
+        """The client's address as gRPC writes it."""
+        self.is_ended = False
+        """Whether nothing more can be received."""
+        self._streams: dict[int, Stream] = {}
+        self._last_stream = 0
+        self._is_leaving = False
+        # Received so far.
+        self._decoder = Decoder()
+        self._unread = b""
+        self._has_greeted = False
+        self._block: tuple[int, int, bytearray] | None = None
+        self._taken_bytes = 0
+        self._empty_frames = 0
+        # What the client takes; guarded by the condition.
+        self._windows = threading.Condition(threading.Lock())
+        self._window = DEFAULT_WINDOW_BYTES
+        self._stream_window = DEFAULT_WINDOW_BYTES
+        self._frame_bytes = FRAME_BYTES
+        # Held while the socket is used, so that it isn't closed meanwhile, and frames don't mix.
+        self._receiving = threading.Lock()
+        self._sending = threading.Lock()
+        self._pending: deque[bytes] = deque()
+        self._acknowledge(_GREETING)
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether acknowledgements wait for the client to read."""
+        return bool(self._pending)
+
+    # Receiving ------------------------------------------------------------------------------------
+
+    def receive(self) -> Sequence[Stream]:
+        """Read what has arrived. Returns the calls that are new, complete or reset by it.
+
+        At the end of the connection, `is_ended` is true, and all calls are reset.
+        """
+        changed: dict[int, Stream] = {}
+        try:
+            self._flush()
+            with self._receiving:
+                data = self._socket.recv(READ_BYTES, socket.MSG_DONTWAIT)
+            if not data:
+                raise Broken
+            self._unread = self._unread + data if self._unread else data
+            self._read_frames(changed)
+        except BlockingIOError:
+            pass  # another thread has read it
+        except (OSError, Broken):
+            self.end()
+        except Fault as fault:
+            self._give_up(fault.code, str(fault))
+        except HPACKError as error:
+            self._give_up(frames.COMPRESSION_ERROR, str(error))
+        if self.is_ended:
+            changed.update(self._streams)
+        return [*changed.values()]
+
+    def _read_frames(self, changed: dict[int, Stream]) -> None:
+        data, at = self._unread, 0
+        if not self._has_greeted:
+            if not PREFACE.startswith(data[: len(PREFACE)]):
+                raise Broken  # not HTTP/2, so there is no use in a GOAWAY
+            if len(data) < len(PREFACE):
+                return
+            at = len(PREFACE)
+            self._has_greeted = True
+        while len(data) - at >= HEAD_BYTES:
+            high, low, kind, flags, number = frames.head.unpack_from(data, at)
+            end = at + HEAD_BYTES + (high << 8 | low)
+            if end - at - HEAD_BYTES > FRAME_BYTES:
+                raise Fault(frames.FRAME_SIZE_ERROR, f"a frame of {high << 8 | low} bytes")
+            if end > len(data):
+                break
+            self._take(kind, flags, number & frames.STREAM_BITS, data[at + HEAD_BYTES : end], changed)
+            at = end
+        self._unread = data[at:]
+
+    def _take(self, kind: int, flags: int, number: int, payload: bytes, changed: dict[int, Stream]) -> None:
+        if self._block is not None and kind != frames.CONTINUATION:
+            raise Fault(frames.PROTOCOL_ERROR, "another frame amid headers")
+        if not payload:
+            self._empty_frames += 1
+            if self._empty_frames > MAX_EMPTY_FRAMES:
+                raise Fault(frames.ENHANCE_YOUR_CALM, f"{self._empty_frames} empty frames in a row")
+        elif kind in (frames.DATA, frames.HEADERS):
+            self._empty_frames = 0
+        if kind == frames.DATA:
+            self._take_data(flags, number, payload, changed)
+        elif kind == frames.HEADERS:
+            self._take_headers(flags, number, payload, changed)
+        elif kind == frames.CONTINUATION:
+            self._take_continuation(flags, number, payload, changed)
+        elif kind == frames.RST_STREAM:
+            _check(payload, 4, number, is_of_a_stream=True)
+            self._take_reset(number, changed)
+        elif kind == frames.WINDOW_UPDATE:
+            _check(payload, 4, number, is_of_a_stream=bool(number))
+            self._widen(number, int.from_bytes(payload, "big") & frames.STREAM_BITS)
+        elif kind == frames.PING:
+            _check(payload, 8, number, is_of_a_stream=False)
+            if not flags & ACK:
+                self._acknowledge(frame(frames.PING, ACK, 0, payload))
+        elif kind == frames.SETTINGS:
+            self._take_settings(flags, number, payload)
+        elif kind == frames.PRIORITY:
+            _check(payload, 5, number, is_of_a_stream=True)
+        elif kind == frames.PUSH_PROMISE:
+            raise Fault(frames.PROTOCOL_ERROR, "a client can't push")
+        # GOAWAY: the client makes no more calls, and ends the connection itself. Other types are to
+        # be ignored.
+
+    def _take_headers(self, flags: int, number: int, payload: bytes, changed: dict[int, Stream]) -> None:
+        if not number & 1:
+            raise Fault(frames.PROTOCOL_ERROR, f"headers of stream {number}")
+        if flags & frames.PADDED:
+            payload = frames.without_padding(payload)
+        if flags & frames.HAS_PRIORITY:
+            if len(payload) < 5:
+                raise Fault(frames.FRAME_SIZE_ERROR, "headers without the priority that they announce")
+            payload = payload[5:]
+        if flags & END_HEADERS:
+            self._take_block(flags, number, payload, changed)
+        else:
+            self._block = (number, flags, bytearray(payload))
+
+    def _take_continuation(self, flags: int, number: int, payload: bytes, changed: dict[int, Stream]) -> None:
+        if self._block is None or self._block[0] != number:
+            raise Fault(frames.PROTOCOL_ERROR, "a continuation of no headers")
+        _, first_flags, block = self._block
+        block += payload
+        if len(block) > MAX_BLOCK_BYTES:
+            raise Fault(frames.ENHANCE_YOUR_CALM, f"headers of more than {MAX_BLOCK_BYTES} bytes")
+        if flags & END_HEADERS:
+            self._block = None
+            self._take_block(first_flags, number, bytes(block), changed)
+
+    def _take_block(self, flags: int, number: int, block: bytes, changed: dict[int, Stream]) -> None:
+        headers = self._decoder.decode(block)
+        stream = self._streams.get(number)
+        if stream is not None:
+            if stream.is_complete or not flags & END_STREAM:
+                raise Fault(frames.PROTOCOL_ERROR, f"unexpected headers of stream {number}")
+        elif number <= self._last_stream:
+            return  # of a call that has ended here
+        else:
+            self._last_stream = number
+            if self._is_leaving:
+                self._acknowledge(_reset(number, frames.REFUSED_STREAM))
+                return
+            with self._windows:
+                stream = self._streams[number] = Stream(self, number, headers, self._stream_window)
+        stream.is_complete = bool(flags & END_STREAM)
+        changed[number] = stream
+
+    def _take_data(self, flags: int, number: int, payload: bytes, changed: dict[int, Stream]) -> None:
+        if not 0 < number <= self._last_stream:
+            raise Fault(frames.PROTOCOL_ERROR, f"data of stream {number}, which has not begun")
+        self._taken_bytes += len(payload)
+        if self._taken_bytes > MAX_WINDOW_BYTES // 2:
+            self._acknowledge(frame(frames.WINDOW_UPDATE, 0, 0, frames.number(self._taken_bytes)))
+            self._taken_bytes = 0
+        if flags & frames.PADDED:
+            payload = frames.without_padding(payload)
+        stream = self._streams.get(number)
+        if stream is None:
+            return  # of a call that has ended here
+        if stream.is_complete:
+            raise Fault(frames.STREAM_CLOSED, f"data of stream {number} after its end")
+        if not stream.data:
+            stream.data = payload
+        elif isinstance(stream.data, bytearray):
+            stream.data += payload
+        else:
+            stream.data = bytearray(stream.data + payload)
+        if flags & END_STREAM:
+            stream.is_complete = True
+            changed[number] = stream
+
+    def _take_reset(self, number: int, changed: dict[int, Stream]) -> None:
+        if number > self._last_stream:
+            raise Fault(frames.PROTOCOL_ERROR, f"the end of stream {number}, which has not begun")
+        stream = self._streams.get(number)
+        if stream is not None:
+            self._drop(stream)
+            changed[number] = stream
+
+    def _widen(self, number: int, more: int) -> None:
+        if number > self._last_stream:
+            raise Fault(frames.PROTOCOL_ERROR, f"a window of stream {number}, which has not begun")
+        with self._windows:
+            stream = self._streams.get(number)
+            if number == 0:
+                self._window = window = self._window + more
+            elif stream is not None:
+                stream.window = window = stream.window + more
+            else:
+                return
+            if not more or window > MAX_WINDOW_BYTES:
+                raise Fault(frames.FLOW_CONTROL_ERROR, f"a window of {more} more bytes")
+            self._windows.notify_all()
+
+    def _take_settings(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            raise Fault(frames.PROTOCOL_ERROR, "settings of a stream")
+        if len(payload) % frames.setting.size or (flags & ACK and payload):
+            raise Fault(frames.FRAME_SIZE_ERROR, f"settings of {len(payload)} bytes")
+        if flags & ACK:
+            return
+        with self._windows:
+            for setting, value in frames.setting.iter_unpack(payload):
+                if setting == frames.INITIAL_WINDOW_SIZE:
+                    if value > MAX_WINDOW_BYTES:
+                        raise Fault(frames.FLOW_CONTROL_ERROR, f"windows of {value} bytes")
+                    for stream in [*self._streams.values()]:
+                        stream.window += value - self._stream_window
+                    self._stream_window = value
+                elif setting == frames.MAX_FRAME_SIZE:
+                    if not FRAME_BYTES <= value < 1 << 24:
+                        raise Fault(frames.PROTOCOL_ERROR, f"frames of {value} bytes")
+                    self._frame_bytes = value
+            self._windows.notify_all()
+        self._acknowledge(frame(frames.SETTINGS, ACK, 0, b""))
+
+    def _drop(self, stream: Stream) -> None:
+        """Have *stream* end without a response."""
+        with self._windows:
+            stream.is_reset = True
+            self._streams.pop(stream.id, None)
+            self._windows.notify_all()
+
+    # Sending --------------------------------------------------------------------------------------
+
+    def send(self, stream: Stream, message: bytes) -> None:
+        """Send one message of a response. Waits until the client takes it.
+
+        Raises `Broken` if the client has left.
+        """
+        self._send(self._last_frames(stream, message))
+
+    def respond(self, stream: Stream, message: bytes | None, status: Iterable[Header] = ()) -> None:
+        """Send what is left of a response: its message, if any, and *status*, by default that all
+        is well. Waits and raises like `send`.
+        """
+        end = encode(status) if status else _OK
+        data = b"" if message is None else self._last_frames(stream, message)
+        if not stream.has_begun_response:
+            stream.has_begun_response = True
+            end = _RESPONSE + end
+        data += frame(frames.HEADERS, END_HEADERS | END_STREAM, stream.id, end)
+        if not stream.is_complete:
+            data += _reset(stream.id, frames.NO_ERROR)  # the rest need not be sent
+        self._streams.pop(stream.id, None)
+        self._send(data)
+
+    def cancel(self, stream: Stream) -> None:
+        """End a call without a response. Raises `Broken`."""
+        self._drop(stream)
+        self._acknowledge(_reset(stream.id, frames.CANCEL))
+
+    def leave(self) -> None:
+        """Take no more calls. Raises `Broken`."""
+        self._is_leaving = True
+        self._acknowledge(self._goaway(frames.NO_ERROR, ""))
+
+    def _last_frames(self, stream: Stream, message: bytes) -> bytes:
+        """The last frames of a message, when those before have been sent."""
+        data = b""
+        if not stream.has_begun_response:
+            stream.has_begun_response = True
+            data = frame(frames.HEADERS, END_HEADERS, stream.id, _RESPONSE)
+        rest = memoryview(frames.message_head.pack(0, len(message)) + message)
+        while True:
+            room = self._take_room(stream, len(rest))
+            data += frame(frames.DATA, 0, stream.id, rest[:room])
+            rest = rest[room:]
+            if not rest:
+                return data
+            self._send(data)
+            data = b""
+
+    def _take_room(self, stream: Stream, wanted: int) -> int:
+        """How many bytes may be sent at once, *wanted* at most. Waits until there is room."""
+        with self._windows:
+            while True:
+                if stream.is_reset or self.is_ended:
+                    raise Broken
+                room = min(wanted, self._window, stream.window, self._frame_bytes)
+                if room > 0:
+                    self._window -= room
+                    stream.window -= room
+                    return room
+                self._windows.wait()
+
+    def _send(self, data: bytes) -> None:
+        try:
+            with self._sending:
+                if self._pending:
+                    data = b"".join(self._pending) + data
+                    self._pending.clear()
+                self._socket.sendall(data)
+        except OSError:
+            raise Broken from None  # whoever receives finds the connection ended
+        if self._pending:
+            self._flush()
+
+    def _acknowledge(self, data: bytes) -> None:
+        """Send without waiting. Whoever receives must not depend on a client that doesn't read."""
+        self._pending.append(data)
+        self._flush()
+        if self._pending and sum(map(len, tuple(self._pending))) > MAX_PENDING_BYTES:
+            raise Broken
+
+    def _flush(self) -> None:
+        # A thread that sends meanwhile looks at what is pending when it has done.
+        while self._pending and self._sending.acquire(blocking=False):
+            try:
+                data = b"".join(self._pending)
+                sent = self._socket.send(data, socket.MSG_DONTWAIT)
+                self._pending.clear()
+                if sent < len(data):
+                    self._pending.append(data[sent:])
+                    return
+            except BlockingIOError:
+                return
+            except OSError:
+                self._pending.clear()  # whoever receives finds the connection ended
+            finally:
+                self._sending.release()
+
+    # The end --------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Receive nothing more, reset all calls, and have nobody wait for the client any more."""
+        with self._windows:
+            self.is_ended = True
+            for stream in [*self._streams.values()]:
+                stream.is_reset = True
+            self._windows.notify_all()
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the client was first
+
+    def close(self) -> None:
+        """End, and release the socket."""
+        self.end()
+        # Its number may soon be another socket's.
+        with self._receiving, self._sending:
+            self._socket.close()
+
+    def release(self) -> None:
+        """In a forked child: close this process's copy of the socket."""
+        self._socket.close()
+
+    def _give_up(self, code: int, text: str) -> None:
+        self._pending.append(self._goaway(code, text))
+        self._flush()
+        self.end()
+
+    def _goaway(self, code: int, text: str) -> bytes:
+        payload = frames.number(self._last_stream) + frames.number(code) + text.encode()
+        return frame(frames.GOAWAY, 0, 0, payload)
+
+
+def _check(payload: bytes, length: int, number: int, *, is_of_a_stream: bool) -> None:
+    if len(payload) != length:
+        raise Fault(frames.FRAME_SIZE_ERROR, f"a frame of {len(payload)} bytes, which has {length}")
+    if bool(number) != is_of_a_stream:
+        raise Fault(frames.PROTOCOL_ERROR, f"a frame of stream {number}")
+
+
+def _reset(number: int, code: int) -> bytes:
+    return frame(frames.RST_STREAM, 0, number, frames.number(code))
