@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -102,28 +102,36 @@ class Decoder:
         """The headers in *block*. Raises `HPACKError`; the connection is of no use then."""
         headers = self._known.get(block)
         if headers is None:
-            headers = tuple(self._headers(block))
+            try:
+                headers = tuple(self._headers(block))
+            except IndexError:
+                raise HPACKError("a block is cut off") from None
             if not self._limit:
                 if len(self._known) >= MAX_KNOWN_BLOCKS:
                     self._known.clear()
                 self._known[block] = headers
         return headers
 
-    def _headers(self, block: bytes) -> Iterable[Header]:
-        reader = _Reader(block)
-        size = 0
-        while not reader.is_at_end:
-            first = reader.peek()
+    def _headers(self, block: bytes) -> Iterator[Header]:
+        at = size = 0
+        while at < len(block):
+            first = block[at]
             if first & 0x80:
-                header = self._entry(reader.number(7))
+                index, at = _number(block, at, 0x7F)
+                header = self._entry(index)
             elif first & 0xE0 == 0x20:
-                self._resize(reader.number(5))
+                limit, at = _number(block, at, 0x1F)
+                self._resize(limit)
                 continue
             else:
                 is_kept = bool(first & 0x40)
-                index = reader.number(6 if is_kept else 4)
-                name = self._entry(index)[0] if index else reader.text()
-                header = (name, reader.text())
+                index, at = _number(block, at, 0x3F if is_kept else 0x0F)
+                if index:
+                    name = self._entry(index)[0]
+                else:
+                    name, at = _text(block, at)
+                value, at = _text(block, at)
+                header = (name, value)
                 if is_kept:
                     self._keep(header)
             size += _size(header)
@@ -134,10 +142,9 @@ class Decoder:
     def _entry(self, index: int) -> Header:
         if 0 < index <= len(_STATIC):
             return _STATIC[index - 1]
-        try:
-            return self._entries[index - len(_STATIC) - 1] if index else _no_entry(index)
-        except IndexError:
-            return _no_entry(index)
+        if not 0 < index - len(_STATIC) <= len(self._entries):
+            raise HPACKError(f"there is no entry {index}")
+        return self._entries[index - len(_STATIC) - 1]
 
     def _keep(self, header: Header) -> None:
         self._entries.appendleft(header)
@@ -156,9 +163,9 @@ class Decoder:
 
 
 def encode(headers: Iterable[Header]) -> bytes:
-    """A block of headers that leaves the client's dynamic table as it is."""
+    """A block of headers that leaves the receiver's dynamic table as it is."""
     return b"".join(
-        b"\x00" + _number(len(name), 7) + name + _number(len(value), 7) + value for name, value in headers
+        b"\x00" + _encoded_length(name) + name + _encoded_length(value) + value for name, value in headers
     )
 
 
@@ -166,17 +173,12 @@ def _size(header: Header) -> int:
     return len(header[0]) + len(header[1]) + ENTRY_BYTES
 
 
-def _no_entry(index: int) -> Header:
-    raise HPACKError(f"there is no entry {index}")
-
-
-def _number(value: int, bits: int) -> bytes:
-    """*value* as it begins in the low *bits* of a byte (RFC 7541, 5.1)."""
-    most = (1 << bits) - 1
-    if value < most:
+def _encoded_length(text: bytes) -> bytes:
+    value = len(text)
+    if value < 0x7F:
         return bytes((value,))
-    data = bytearray((most,))
-    value -= most
+    data = bytearray((0x7F,))
+    value -= 0x7F
     while value >= 0x80:
         data.append(value & 0x7F | 0x80)
         value >>= 7
@@ -184,46 +186,35 @@ def _number(value: int, bits: int) -> bytes:
     return bytes(data)
 
 
-class _Reader:
-    """Reads a block from its beginning to its end."""
+# Below, an IndexError means that the block is cut off.
 
-    def __init__(self, block: bytes) -> None:
-        self._block = block
-        self._at = 0
 
-    @property
-    def is_at_end(self) -> bool:
-        return self._at >= len(self._block)
+def _number(block: bytes, at: int, most: int) -> tuple[int, int]:
+    """The number in the low bits of a byte, which hold up to *most*, and in those after it; and
+    where it ends. RFC 7541, 5.1.
+    """
+    value = block[at] & most
+    at += 1
+    if value < most:
+        return value, at
+    for shift in (0, 7, 14, 21):
+        more = block[at]
+        at += 1
+        value += (more & 0x7F) << shift
+        if not more & 0x80:
+            return value, at
+    raise HPACKError("a number of more than four bytes")
 
-    def peek(self) -> int:
-        """The next byte, which stays the next."""
-        if self.is_at_end:
-            raise HPACKError("the block ends in the middle of a header")
-        return self._block[self._at]
 
-    def number(self, bits: int) -> int:
-        """A number that begins in the low *bits* of the next byte."""
-        most = (1 << bits) - 1
-        value = self.peek() & most
-        self._at += 1
-        if value < most:
-            return value
-        for shift in (0, 7, 14, 21):
-            more = self.peek()
-            self._at += 1
-            value += (more & 0x7F) << shift
-            if not more & 0x80:
-                return value
-        raise HPACKError("a number of more than four bytes")
-
-    def text(self) -> bytes:
-        is_huffman = bool(self.peek() & 0x80)
-        length = self.number(7)
-        data = self._block[self._at : self._at + length]
-        if len(data) < length:
-            raise HPACKError("the block ends in the middle of a text")
-        self._at += length
-        return _from_huffman(data) if is_huffman else data
+def _text(block: bytes, at: int) -> tuple[bytes, int]:
+    """A name or a value, and where it ends. RFC 7541, 5.2."""
+    is_huffman = block[at] & 0x80
+    length, at = _number(block, at, 0x7F)
+    end = at + length
+    if end > len(block):
+        raise IndexError
+    data = block[at:end]
+    return (_from_huffman(data) if is_huffman else data), end
 
 
 @lru_cache(MAX_KNOWN_TEXTS)
