@@ -102,6 +102,8 @@ class PublicServer:
         self.around = around
         self._server = grpc.server(_Pool(PUBLIC_THREADS), options=SERVER_OPTIONS)
         self.add_insecure_port = self._server.add_insecure_port
+        self.receiving = _NOTHING
+        """Not entered: grpcio's threads read."""
         self.peers: PeerCheck | None = None
         """Who may call, if not everybody."""
         self._stopping = threading.Event()

@@ -87,6 +87,8 @@ class PollServer:
         self._others = Lane("others", limit=MAX_OTHER_CALLS)
         self._around = around
         self._on_failure = on_failure
+        self.receiving: AbstractContextManager[object] = _NOTHING
+        """Entered while a thread reads what has arrived."""
         self.peers: PeerCheck | None = None
         """Who may call, if not everybody."""
         self._lock = threading.Lock()
@@ -237,13 +239,14 @@ class PollServer:
     def _receive(self, connection: Connection) -> None:
         """Read what a connection has, leave it to the next thread, and run the first call."""
         ready = []
-        for stream in connection.receive():
-            call: ServedCall = stream.call or self._accept(stream)
-            if stream.is_reset:
-                call.left()
-            if stream.is_complete and not call.has_arrived:
-                call.has_arrived = True
-                ready.append(call)
+        with self.receiving:
+            for stream in connection.receive():
+                call: ServedCall = stream.call or self._accept(stream)
+                if stream.is_reset:
+                    call.left()
+                if stream.is_complete and not call.has_arrived:
+                    call.has_arrived = True
+                    ready.append(call)
         with self._lock:
             if self._is_ended:
                 return

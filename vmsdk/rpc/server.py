@@ -54,6 +54,7 @@ class VMServer:
         """
         self._server = server
         self.session = Session(vm, protocol, log or logging.getLogger(str(vm.name)), addresses, watchdog)
+        server.receiving = self.session.priority
         servicers: tuple[Servicer, ...] = (
             Lifecycle(self.session, on_shutdown, configure),
             Blocks(self.session),
