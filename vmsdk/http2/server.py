@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from vmsdk.http2 import frames
@@ -25,7 +25,7 @@ from vmsdk.http2.hpack import MAX_LIST_BYTES, Decoder, Header, HPACKError, encod
 
 READ_BYTES = 64 << 10
 MAX_PENDING_BYTES = 64 << 10
-"""Acknowledgements for a client that doesn't read; with more, its connection ends."""
+"""What waits for a client that doesn't read; with more, its connection ends."""
 MAX_BLOCK_BYTES = 64 << 10
 """The encoded headers of a call."""
 MAX_EMPTY_FRAMES = 1_000
@@ -96,11 +96,19 @@ class Connection:
     Takes over *sock*, which is in blocking mode.
     """
 
-    def __init__(self, sock: socket.socket, peer: str) -> None:
+    def __init__(
+        self, sock: socket.socket, peer: str, on_pending: Callable[[Connection], object] = lambda _: None
+    ) -> None:
+        """*on_pending* is called when something can't be sent because the client doesn't read:
+        `receive` sends it once the socket is writable.
+        """
         self._socket = sock
+        self._on_pending = on_pending
         self.descriptor = sock.fileno()
         self.peer = peer
         """The client's address as gRPC writes it."""
+        self.is_received_from = False
+        """For the server: whether a thread receives, or handles what it has received."""
         self.is_ended = False
         """Whether nothing more can be received."""
         self._streams: dict[int, Stream] = {}
@@ -118,15 +126,15 @@ class Connection:
         self._window = DEFAULT_WINDOW_BYTES
         self._stream_window = DEFAULT_WINDOW_BYTES
         self._frame_bytes = FRAME_BYTES
-        # Held while the socket is used, so that it isn't closed meanwhile, and frames don't mix.
+        # Held while the socket is used, so that it isn't closed meanwhile and frames don't mix.
         self._receiving = threading.Lock()
         self._sending = threading.Lock()
         self._pending: deque[bytes] = deque()
-        self._acknowledge(_GREETING)
+        self._enqueue(_GREETING)
 
     @property
     def has_pending(self) -> bool:
-        """Whether acknowledgements wait for the client to read."""
+        """Whether something waits for the client to read."""
         return bool(self._pending)
 
     # Receiving ------------------------------------------------------------------------------------
@@ -136,11 +144,14 @@ class Connection:
 
         At the end of the connection, `is_ended` is true, and all calls are reset.
         """
+        with self._receiving:
+            return [*self._received().values()]
+
+    def _received(self) -> dict[int, Stream]:
         changed: dict[int, Stream] = {}
         try:
             self._flush()
-            with self._receiving:
-                data = self._socket.recv(READ_BYTES, socket.MSG_DONTWAIT)
+            data = self._socket.recv(READ_BYTES, socket.MSG_DONTWAIT)
             if not data:
                 raise Broken
             self._unread = self._unread + data if self._unread else data
@@ -155,7 +166,7 @@ class Connection:
             self._give_up(frames.COMPRESSION_ERROR, str(error))
         if self.is_ended:
             changed.update(self._streams)
-        return [*changed.values()]
+        return changed
 
     def _read_frames(self, changed: dict[int, Stream]) -> None:
         data, at = self._unread, 0
@@ -201,7 +212,7 @@ class Connection:
         elif kind == frames.PING:
             _check(payload, 8, number, is_of_a_stream=False)
             if not flags & ACK:
-                self._acknowledge(frame(frames.PING, ACK, 0, payload))
+                self._enqueue(frame(frames.PING, ACK, 0, payload))
         elif kind == frames.SETTINGS:
             self._take_settings(flags, number, payload)
         elif kind == frames.PRIORITY:
@@ -247,7 +258,7 @@ class Connection:
         else:
             self._last_stream = number
             if self._is_leaving:
-                self._acknowledge(_reset(number, frames.REFUSED_STREAM))
+                self._enqueue(_reset(number, frames.REFUSED_STREAM))
                 return
             with self._windows:
                 stream = self._streams[number] = Stream(self, number, headers, self._stream_window)
@@ -259,7 +270,7 @@ class Connection:
             raise Fault(frames.PROTOCOL_ERROR, f"data of stream {number}, which has not begun")
         self._taken_bytes += len(payload)
         if self._taken_bytes > MAX_WINDOW_BYTES // 2:
-            self._acknowledge(frame(frames.WINDOW_UPDATE, 0, 0, frames.number(self._taken_bytes)))
+            self._enqueue(frame(frames.WINDOW_UPDATE, 0, 0, frames.number(self._taken_bytes)))
             self._taken_bytes = 0
         if flags & frames.PADDED:
             payload = frames.without_padding(payload)
@@ -321,7 +332,7 @@ class Connection:
                         raise Fault(frames.PROTOCOL_ERROR, f"frames of {value} bytes")
                     self._frame_bytes = value
             self._windows.notify_all()
-        self._acknowledge(frame(frames.SETTINGS, ACK, 0, b""))
+        self._enqueue(frame(frames.SETTINGS, ACK, 0, b""))
 
     def _drop(self, stream: Stream) -> None:
         """Have *stream* end without a response."""
@@ -352,17 +363,21 @@ class Connection:
         if not stream.is_complete:
             data += _reset(stream.id, frames.NO_ERROR)  # the rest need not be sent
         self._streams.pop(stream.id, None)
-        self._send(data)
+        if message is None:
+            self._send_soon(data)  # a refusal must not hold up whoever receives
+        else:
+            self._send(data)
 
     def cancel(self, stream: Stream) -> None:
         """End a call without a response. Raises `Broken`."""
         self._drop(stream)
-        self._acknowledge(_reset(stream.id, frames.CANCEL))
+        self._send_soon(_reset(stream.id, frames.CANCEL))
 
     def leave(self) -> None:
         """Take no more calls. Raises `Broken`."""
-        self._is_leaving = True
-        self._acknowledge(self._goaway(frames.NO_ERROR, ""))
+        if not self._is_leaving:
+            self._is_leaving = True
+            self._send_soon(self._goaway(frames.NO_ERROR, ""))
 
     def _last_frames(self, stream: Stream, message: bytes) -> bytes:
         """The last frames of a message, when those before have been sent."""
@@ -396,38 +411,49 @@ class Connection:
     def _send(self, data: bytes) -> None:
         try:
             with self._sending:
-                if self._pending:
-                    data = b"".join(self._pending) + data
-                    self._pending.clear()
-                self._socket.sendall(data)
+                self._socket.sendall(self._taken_pending() + data)
         except OSError:
             raise Broken from None  # whoever receives finds the connection ended
         if self._pending:
             self._flush()
 
-    def _acknowledge(self, data: bytes) -> None:
-        """Send without waiting. Whoever receives must not depend on a client that doesn't read."""
+    def _send_soon(self, data: bytes) -> None:
+        """Send without waiting for a client that doesn't read."""
+        self._enqueue(data)
+        if self._pending:
+            self._on_pending(self)
+
+    def _enqueue(self, data: bytes) -> None:
+        """Send as much as the socket takes at once. Whoever receives looks after the rest."""
         self._pending.append(data)
         self._flush()
         if self._pending and sum(map(len, tuple(self._pending))) > MAX_PENDING_BYTES:
+            self.end()
             raise Broken
 
     def _flush(self) -> None:
         # A thread that sends meanwhile looks at what is pending when it has done.
         while self._pending and self._sending.acquire(blocking=False):
+            data = self._taken_pending()
             try:
-                data = b"".join(self._pending)
-                sent = self._socket.send(data, socket.MSG_DONTWAIT)
-                self._pending.clear()
-                if sent < len(data):
-                    self._pending.append(data[sent:])
-                    return
+                data = data[self._socket.send(data, socket.MSG_DONTWAIT) :]
             except BlockingIOError:
-                return
+                pass
             except OSError:
-                self._pending.clear()  # whoever receives finds the connection ended
+                data = b""  # whoever receives finds the connection ended
             finally:
+                if data:
+                    self._pending.appendleft(data)
                 self._sending.release()
+            if data:
+                return
+
+    def _taken_pending(self) -> bytes:
+        """With the lock held: all that is pending. Other threads may be adding to it."""
+        taken = []
+        while self._pending:
+            taken.append(self._pending.popleft())
+        return b"".join(taken)
 
     # The end --------------------------------------------------------------------------------------
 

@@ -151,9 +151,7 @@ class PollServer:
             if not self._is_stopping:
                 self._is_stopping = True
                 self._stop_listening()
-                for connection in self._connections.values():
-                    with suppress(Broken):
-                        connection.leave()
+            connections = [*self._connections.values()]
             cancelled: list[ServedCall] = []
             if grace:
                 cancel_at_s = time.monotonic() + grace
@@ -161,6 +159,9 @@ class PollServer:
             else:
                 cancelled = self._all_to_cancel()
             self._end_if_done()
+        for connection in connections:
+            with suppress(Broken):
+                connection.leave()
         for call in cancelled:
             call.cancel()
         return self._ended
@@ -225,19 +226,23 @@ class PollServer:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 peer = f"ipv4:{address[0]}:{address[1]}"
             sock.setblocking(True)
-            connection = Connection(sock, peer)
+            connection = Connection(sock, peer, self._watch)
             with self._lock:
                 if self._is_stopping:
                     connection.close()
                 else:
                     self._connections[connection.descriptor] = connection
-                    self._epoll.register(connection.descriptor, _NEXT)
+                    self._epoll.register(connection.descriptor, _events(connection))
         with self._lock:
             if not self._is_stopping:
                 self._epoll.modify(listener.fileno(), _NEXT)
 
     def _receive(self, connection: Connection) -> None:
         """Read what a connection has, leave it to the next thread, and run the first call."""
+        with self._lock:
+            if connection.is_received_from:
+                return
+            connection.is_received_from = True
         ready = []
         with self.receiving:
             for stream in connection.receive():
@@ -247,19 +252,25 @@ class PollServer:
                 if stream.is_complete and not call.has_arrived:
                     call.has_arrived = True
                     ready.append(call)
-        with self._lock:
-            if self._is_ended:
-                return
-            if connection.is_ended:
-                self._part_with(connection)
-            else:
-                events = _NEXT | select.EPOLLOUT if connection.has_pending else _NEXT
-                self._epoll.modify(connection.descriptor, events)
+        connection.is_received_from = False
+        self._watch(connection)
         if len(ready) > 1:
             self._ready.extend(ready[1:])
             self._wake_one()
         if ready:
             ready[0].arrived()
+
+    def _watch(self, connection: Connection) -> None:
+        """Wake one thread when there is something to receive or to send; forget a connection that
+        has ended.
+        """
+        with self._lock:
+            if self._connections.get(connection.descriptor) is not connection or connection.is_received_from:
+                pass  # forgotten, or to be watched again by the thread that receives
+            elif connection.is_ended:
+                self._part_with(connection)
+            else:
+                self._epoll.modify(connection.descriptor, _events(connection))
 
     def _part_with(self, connection: Connection) -> None:
         """With the lock held: forget a connection, before its number is another's."""
@@ -492,6 +503,10 @@ class _Finished:
 
 
 _FINISHED = _Finished()
+
+
+def _events(connection: Connection) -> int:
+    return _NEXT | select.EPOLLOUT if connection.has_pending else _NEXT
 
 
 def _is_due(at_s: float | None) -> bool:

@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -443,11 +444,34 @@ def test_a_client_that_reads_nothing_ends_its_connection_and_holds_nobody_up(
     client: Client, address: str
 ) -> None:
     with pytest.raises(OSError, match=r"Broken pipe|reset"):
-        flood(client.socket, PingFrame(0, b"flooding").serialize() * 1_000)
+        send_all(client.socket, repeat(PingFrame(0, b"flooding").serialize() * 1_000))
     other = Client(address)
     other.call(1)
     expect_echo(other, 1)
     other.close()
+
+
+def test_refusals_hold_nobody_up_though_their_client_reads_nothing(client: Client, address: str) -> None:
+    wild = [client, Client(address), Client(address)]
+    for each in wild:
+        calls = (each.headers(stream, b"/test/nothing").serialize() for stream in range(1, 1_000_000, 2))
+        with pytest.raises(OSError, match=r"Broken pipe|reset"):
+            send_all(each.socket, calls)
+    other = Client(address)
+    other.call(1)
+    expect_echo(other, 1)
+    for each in (*wild, other):
+        each.close()
+
+
+def test_a_refusal_reaches_a_client_that_reads_late(client: Client) -> None:
+    client.socket.setblocking(False)
+    count = 0
+    while count < 700 and sends(client.socket, client.headers(2 * count + 1, b"/test/nothing").serialize()):
+        count += 1
+    client.socket.settimeout(PATIENCE_S)
+    refused = [client.next().stream_id for _ in range(2 * count)]  # each with a RST_STREAM
+    assert sorted(refused) == sorted(2 * [*range(1, 2 * count, 2)])
 
 
 def test_acknowledgements_wait_for_a_client_that_reads_late(client: Client) -> None:
@@ -462,9 +486,9 @@ def test_acknowledgements_wait_for_a_client_that_reads_late(client: Client) -> N
     expect_echo(client, 1)
 
 
-def flood(sock: socket.socket, data: bytes) -> None:
-    while True:
-        sock.sendall(data)
+def send_all(sock: socket.socket, pieces: Iterable[bytes]) -> None:
+    for piece in pieces:
+        sock.sendall(piece)
 
 
 def sends(sock: socket.socket, data: bytes) -> bool:
@@ -531,9 +555,9 @@ server.start()
 sys.stdin.readline()
 child = os.fork()
 if not child:
-    print(len(os.listdir("/proc/self/fd")), flush=True)
+    os.write(1, b"%d\\n" % len(os.listdir("/proc/self/fd")))
     time.sleep(600)
-print(child, flush=True)
+os.write(1, b"%d\\n" % child)
 os._exit(0) if sys.stdin.readline() else None
 """
 
