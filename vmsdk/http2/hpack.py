@@ -17,6 +17,8 @@ MAX_LIST_BYTES = 16 << 10
 """How long a call's headers may be: their names and values, and `ENTRY_BYTES` each."""
 MAX_KNOWN_BLOCKS = 256
 MAX_KNOWN_TEXTS = 1024
+MAX_KNOWN_BYTES = 1024
+"""Longer blocks and texts are decoded each time."""
 
 # RFC 7541, appendix A. The first has the index 1.
 _STATIC_TEXT = """
@@ -106,7 +108,7 @@ class Decoder:
                 headers = tuple(self._headers(block))
             except IndexError:
                 raise HPACKError("a block is cut off") from None
-            if not self._limit:
+            if not self._limit and len(block) <= MAX_KNOWN_BYTES:
                 if len(self._known) >= MAX_KNOWN_BLOCKS:
                     self._known.clear()
                 self._known[block] = headers
@@ -214,10 +216,11 @@ def _text(block: bytes, at: int) -> tuple[bytes, int]:
     if end > len(block):
         raise IndexError
     data = block[at:end]
-    return (_from_huffman(data) if is_huffman else data), end
+    if not is_huffman:
+        return data, end
+    return (_known_text if length <= MAX_KNOWN_BYTES else _from_huffman)(data), end
 
 
-@lru_cache(MAX_KNOWN_TEXTS)
 def _from_huffman(data: bytes) -> bytes:
     text = bytearray()
     rest = bits = 0  # what is not decoded yet, and how much it is
@@ -242,6 +245,9 @@ def _from_huffman(data: bytes) -> bytes:
     if bits > 7:
         raise HPACKError("more than a byte of padding")
     return bytes(text)
+
+
+_known_text = lru_cache(MAX_KNOWN_TEXTS)(_from_huffman)
 
 
 def _long_code(rest: int, bits: int) -> _Code:

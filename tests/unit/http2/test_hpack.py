@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from vmsdk.http2.hpack import (
     ENTRY_BYTES,
+    MAX_KNOWN_BYTES,
     MAX_LIST_BYTES,
     TABLE_BYTES,
     Decoder,
     Header,
     HPACKError,
     _from_huffman,
+    _known_text,
     encode,
 )
 
@@ -96,6 +98,14 @@ def test_a_list_of_headers_has_a_limit_though_its_block_is_short() -> None:
     Decoder().decode(first + b"\xbe" * (MAX_LIST_BYTES // TABLE_BYTES - 1))
     with pytest.raises(HPACKError, match=f"more than {MAX_LIST_BYTES} bytes"):
         Decoder().decode(first + b"\xbe" * (MAX_LIST_BYTES // TABLE_BYTES))
+
+
+def test_long_texts_are_not_remembered() -> None:
+    decoder, before = Decoder(), _known_text.cache_info().currsize
+    decoder.decode(b"\x20")
+    block = hpack.Encoder().encode([(b"name", b"0" * 2 * MAX_KNOWN_BYTES)])
+    assert decoder.decode(block) is not decoder.decode(block)
+    assert _known_text.cache_info().currsize <= before + 1  # the name
 
 
 def test_a_block_is_remembered_only_while_there_is_no_table() -> None:
