@@ -57,6 +57,8 @@ class Lane:
         """Calls that wait for their turn, the oldest first."""
         self.began_s: dict[int, float] = {}
         """When each thread began its call."""
+        self.finishing = 0
+        """How many of these calls only have their response sent, whose clients may call again."""
 
     @property
     def refusal(self) -> str:

@@ -335,6 +335,12 @@ class PollServer:
                 return handler
         return None
 
+    def finishing(self, call: ServedCall) -> None:
+        """The method of *call* has ended."""
+        with self._lock:
+            call.is_finishing = True
+            call.lane.finishing += 1
+
     def finished(self, call: ServedCall) -> None:
         """A call has ended."""
         with self._lock:
@@ -424,7 +430,7 @@ class PollServer:
         if lane.queue_limit is None:
             return
         with self._lock:
-            is_refused = len(lane.waiting) > lane.queue_limit and self._has_taken(call)
+            is_refused = len(lane.waiting) > lane.queue_limit + lane.finishing and self._has_taken(call)
         if is_refused:
             call.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, lane.refusal)
 
@@ -443,7 +449,7 @@ class PollServer:
         call = self._begin(lane)
         while call is not None:
             call.run()
-            call = self._next(lane)
+            call = self._next(lane, call)
 
     def _begin(self, lane: Lane) -> ServedCall | None:
         """A waiting call that this thread is to run, while another waits for calls."""
@@ -471,10 +477,11 @@ class PollServer:
         if lane not in self._starved:
             self._starved.append(lane)
 
-    def _next(self, lane: Lane) -> ServedCall | None:
+    def _next(self, lane: Lane, ended: ServedCall) -> ServedCall | None:
         """The next waiting call; without one, this thread waits for events again."""
         me, now_s = threading.get_ident(), time.monotonic()
         with self._lock:
+            lane.finishing -= ended.is_finishing
             if lane.waiting and lane.has_room(now_s, len(lane.began_s) - 1):
                 lane.began_s[me] = now_s
                 call: ServedCall = lane.waiting.popitem(last=False)[0]

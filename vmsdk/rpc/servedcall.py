@@ -45,6 +45,9 @@ class Server(Protocol):
     def withdraw(self, call: ServedCall) -> None:
         """End *call* if it waits."""
 
+    def finishing(self, call: ServedCall) -> None:
+        """The method of *call* has ended."""
+
     def finished(self, call: ServedCall) -> None:
         """*call* has ended."""
 
@@ -62,6 +65,8 @@ class ServedCall:
         self.lane: Any = None
         self.has_arrived = False
         """Whether its message has been there."""
+        self.is_finishing = False
+        """Whether its method has ended, and its response is sent."""
         self.is_cancelled = False
         self._is_aborted = False
         self._is_finished = False
@@ -125,6 +130,7 @@ class ServedCall:
         except BaseException as error:  # noqa: BLE001 - SystemExit too: this thread serves other calls
             if not self._is_aborted:
                 self._fail(error)
+        self._server.finishing(self)
         self._finish(message)
 
     def refuse(self, code: grpc.StatusCode, text: str) -> None:

@@ -32,7 +32,11 @@ class Methods(grpc.GenericRpcHandler):
 
     def __init__(self) -> None:
         self.methods: dict[str, Any] = {}
-        self.lanes = (Lane("two", limit=2), Lane("short", limit=1, queue_limit=1))
+        self.lanes = (
+            Lane("two", limit=2),
+            Lane("short", limit=1, queue_limit=1),
+            Lane("none", queue_limit=0),
+        )
 
     def add(self, name: str, behaviour: Behaviour, lane: Lane | None = None, **how: Any) -> None:
         decode, encode = how.get("decode", bytes), how.get("encode", bytes)
@@ -219,6 +223,11 @@ def test_a_lane_refuses_calls_beyond_its_queue(rig: Rig) -> None:
     gate.opened.set()
     assert running.result(PATIENCE_S) == b"runs"
     assert sorted(call.code() is grpc.StatusCode.OK for call in rest) == [False, False, True]
+
+
+def test_a_full_lane_takes_the_next_call_as_soon_as_a_response_is_there(rig: Rig) -> None:
+    rig.add("echo", echo, rig.methods.lanes[2])
+    assert [rig.call("echo", b"%d" % number) for number in range(500)] == [b"%d" % n for n in range(500)]
 
 
 def test_responses_are_streamed_until_the_client_leaves(rig: Rig) -> None:
