@@ -11,7 +11,7 @@ from vmsdk._pb.vm.runtime.runtime_pb2 import InitializeRequest
 from vmsdk.errors import VMError
 from vmsdk.protocol import PROTOCOLS, RANGE, Protocol
 from vmsdk.runtime.engine import ENGINE_ADDRESS_VARIABLE, INSTALL_COMMAND
-from vmsdk.services.channel import connect
+from vmsdk.services.channel import connect_by_grpcio
 
 # Source: defaultHandshakeTimeout in the node's vms/rpcchainvm/runtime/runtime.go.
 HANDSHAKE_TIMEOUT_S = 5.0
@@ -42,7 +42,7 @@ class Handshake:
         self._protocol = protocol
         self._source = source
         try:
-            self._channel = connect(engine)
+            self._channel = connect_by_grpcio(engine)
         except ValueError as error:
             raise unreachable(engine, str(error)) from None
         initialize = self._channel.unary_unary(

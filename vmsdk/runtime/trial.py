@@ -19,7 +19,7 @@ from vmsdk._pb.vm.runtime.runtime_pb2 import InitializeRequest
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.errors import VMError
 from vmsdk.runtime.engine import ENGINE_ADDRESS_VARIABLE
-from vmsdk.services.channel import connect
+from vmsdk.services.channel import connect_by_grpcio
 
 # A node waits 5 s, but the first start compiles every module.
 HANDSHAKE_TIMEOUT_S = 60.0
@@ -89,7 +89,7 @@ def _register(process: subprocess.Popen[bytes], engine: _Engine) -> str:
             raise VMError(_ending(process.returncode))
         if time.monotonic() > deadline_s:
             raise VMError(f"no handshake within {HANDSHAKE_TIMEOUT_S:.0f} s")
-    with connect(engine.plugin_address) as channel:
+    with connect_by_grpcio(engine.plugin_address) as channel:
         version = channel.unary_unary(
             VM.Version.path,
             request_serializer=VM.Version.request.SerializeToString,

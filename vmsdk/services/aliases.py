@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import grpc
-
 from vmsdk._pb.aliasreader import aliasreader_pb2 as pb
 from vmsdk._pb.aliasreader.aliasreader_grpc import AliasReader as Methods
 from vmsdk.errors import InvalidInput
 from vmsdk.ids import ID
 from vmsdk.nodeservices import AliasReader
 from vmsdk.services.call import Call
+from vmsdk.services.channel import Channel
 
 
 class AliasReaderClient(AliasReader):
     """The alias reader behind *channel*."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._lookup = Call(channel, Methods.Lookup)
         self._primary_alias = Call(channel, Methods.PrimaryAlias)
         self._aliases = Call(channel, Methods.Aliases)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterable
 
-import grpc
-
 from vmsdk._pb.appsender import appsender_pb2 as pb
 from vmsdk._pb.appsender.appsender_grpc import AppSender as Methods
 from vmsdk.errors import InvalidInput, RemovedFromProtocol
@@ -14,12 +12,13 @@ from vmsdk.ids import ID, NodeID
 from vmsdk.nodeservices import AppSender
 from vmsdk.protocol import Protocol
 from vmsdk.services.call import Call, signed, unsigned
+from vmsdk.services.channel import Channel
 
 
 class AppSenderClient(AppSender):
     """The app sender behind *channel*. IDs of the wrong length are refused before sending."""
 
-    def __init__(self, channel: grpc.Channel, protocol: Protocol) -> None:
+    def __init__(self, channel: Channel, protocol: Protocol) -> None:
         self._protocol = protocol
         self._request = Call(channel, Methods.SendAppRequest)
         self._response = Call(channel, Methods.SendAppResponse)

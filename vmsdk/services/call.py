@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Generic
 
@@ -9,9 +10,7 @@ import grpc
 
 from vmsdk._pb._service import Method, RequestT, ResponseT
 from vmsdk.errors import InvalidInput, NodeError
-
-# Source: grpcio's Channel.close(), the text of the calls that it cancels.
-_CLOSED_WHILE_WAITING = "Channel closed!"
+from vmsdk.services.channel import CLOSED, Channel, UnaryCall
 
 
 class Call(Generic[RequestT, ResponseT]):
@@ -23,15 +22,15 @@ class Call(Generic[RequestT, ResponseT]):
 
     __slots__ = ("_call", "_start", "path")
 
-    def __init__(self, channel: grpc.Channel, method: Method[RequestT, ResponseT]) -> None:
+    def __init__(self, channel: Channel, method: Method[RequestT, ResponseT]) -> None:
         self.path = method.path
         stub = channel.unary_unary(
             method.path,
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
         )
-        self._call = partial(stub, wait_for_ready=True)
-        self._start = partial(stub.future, wait_for_ready=True)
+        self._call: Callable[[RequestT], ResponseT] = partial(stub, wait_for_ready=True)
+        self._start: Callable[[RequestT], UnaryCall] = partial(stub.future, wait_for_ready=True)
 
     def __call__(self, request: RequestT) -> ResponseT:
         """Call the method and return the response."""
@@ -39,8 +38,6 @@ class Call(Generic[RequestT, ResponseT]):
             return self._call(request)
         except grpc.RpcError as error:
             raise node_error(self.path, error) from None
-        except ValueError:
-            raise _channel_closed(self.path) from None
 
     def start(self, request: RequestT) -> Pending[ResponseT]:
         """Send *request* and return at once. The caller must wait for the response or cancel."""
@@ -48,8 +45,6 @@ class Call(Generic[RequestT, ResponseT]):
             return Pending(self.path, self._start(request))
         except grpc.RpcError as error:
             raise node_error(self.path, error) from None
-        except ValueError:
-            raise _channel_closed(self.path) from None
 
     def malformed(self, reason: str) -> NodeError:
         """The error for a response that breaks the protocol."""
@@ -63,16 +58,17 @@ class Pending(Generic[ResponseT]):
 
     __slots__ = ("_future", "_path")
 
-    def __init__(self, path: str, future: grpc.Future[ResponseT]) -> None:
+    def __init__(self, path: str, future: UnaryCall) -> None:
         self._path = path
         self._future = future
 
     def wait(self) -> ResponseT:
         """Wait for the response and return it. Raises `NodeError`."""
         try:
-            return self._future.result()
+            response: ResponseT = self._future.result()
         except grpc.RpcError as error:
             raise node_error(self._path, error) from None
+        return response
 
     def cancel(self) -> None:
         """Give up on the response. The node may still execute the call."""
@@ -82,7 +78,7 @@ class Pending(Generic[ResponseT]):
 def node_error(path: str, error: grpc.RpcError) -> NodeError:
     """The `NodeError` for *error*, which grpcio raised for a call of *path*."""
     code, details = error.code(), error.details() or ""
-    if code is grpc.StatusCode.CANCELLED and details == _CLOSED_WHILE_WAITING:
+    if code is grpc.StatusCode.CANCELLED and details == CLOSED:
         return _channel_closed(path)
     return NodeError(path, code.name, details)
 

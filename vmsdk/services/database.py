@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from time import perf_counter
 from typing import Any
 
-import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
@@ -16,17 +15,18 @@ from vmsdk._pb.rpcdb.rpcdb_grpc import Database as Methods
 from vmsdk.database import Batch, Database, DatabaseIterator, as_bytes
 from vmsdk.errors import Closed, NodeError
 from vmsdk.services.call import Call, Pending
+from vmsdk.services.channel import Channel
 from vmsdk.services.failstop import FailStop
 from vmsdk.services.iterator import Iterators
 
-GET_MANY_WINDOW = 64
-"""Reads of one `get_many` in flight at a time. More are no faster (benchmarks/database.py)."""
+GET_MANY_WINDOW = 16
+"""Reads of one `get_many` in flight at a time. Each has a connection of its own."""
 
 
 class DatabaseClient(Database):
     """The database behind *channel*. After the first failed operation it refuses all others."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._guard = FailStop()
         self.metrics = self._guard.metrics
         self._iterators = Iterators(channel, self._guard)

@@ -9,13 +9,12 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import TypeAlias
 
-import grpc
-
 from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database as Methods
 from vmsdk.database import DatabaseIterator
 from vmsdk.errors import Closed, NodeError, NotFound
 from vmsdk.services.call import Call, Pending
+from vmsdk.services.channel import Channel
 from vmsdk.services.failstop import FailStop
 
 _GivenUp: TypeAlias = "SimpleQueue[_Cursor | threading.Event | None]"
@@ -29,7 +28,7 @@ class Iterators:
     nothing may wait and no call may start.
     """
 
-    def __init__(self, channel: grpc.Channel, guard: FailStop) -> None:
+    def __init__(self, channel: Channel, guard: FailStop) -> None:
         self._guard = guard
         self._create = Call(channel, Methods.NewIteratorWithStartAndPrefix)
         self._next = Call(channel, Methods.IteratorNext)

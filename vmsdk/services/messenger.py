@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import grpc
-
 from vmsdk._pb.messenger import messenger_pb2 as pb
 from vmsdk._pb.messenger.messenger_grpc import Messenger as Methods
 from vmsdk.errors import NodeError
 from vmsdk.services.call import Call
+from vmsdk.services.channel import Channel
 from vmsdk.state import Event
 
 # Source: the node's vms/rpcchainvm/messenger/messenger_server.go, until protocol 41.
@@ -17,7 +16,7 @@ QUEUE_FULL = "full message queue"
 class MessengerClient:
     """The messenger behind *channel*."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._notify = Call(channel, Methods.Notify)
 
     def notify(self, event: Event) -> bool:

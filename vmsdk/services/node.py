@@ -6,10 +6,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import grpc
-
 from vmsdk.protocol import Protocol
-from vmsdk.services.channel import connect
+from vmsdk.services.channel import Channel, connect
 from vmsdk.services.database import DatabaseClient
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ class NodeConnection:
         db_server_addr: str,
         server_addr: str,
         protocol: Protocol,
-        connect: Callable[[str], grpc.Channel] = connect,
+        connect: Callable[[str], Channel] = connect,
     ) -> None:
         self._database_channel = connect(db_server_addr)
         self._services_channel = connect(server_addr)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import grpc
-
 from vmsdk._pb.sharedmemory import sharedmemory_pb2 as pb
 from vmsdk._pb.sharedmemory.sharedmemory_grpc import SharedMemory as Methods
 from vmsdk.database import Batch
 from vmsdk.ids import ID
 from vmsdk.nodeservices import SharedMemory, SharedPage, SharedRequests
 from vmsdk.services.call import Call, signed
+from vmsdk.services.channel import Channel
 from vmsdk.services.database import DatabaseBatch
 
 
 class SharedMemoryClient(SharedMemory):
     """The shared memory behind *channel*."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._get = Call(channel, Methods.Get)
         self._indexed = Call(channel, Methods.Indexed)
         self._apply = Call(channel, Methods.Apply)

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
-import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.validatorstate import validator_state_pb2 as pb
@@ -25,6 +24,7 @@ from vmsdk.nodeservices import (
 )
 from vmsdk.protocol import Protocol
 from vmsdk.services.call import Call, unsigned
+from vmsdk.services.channel import Channel
 
 # Sources: the caches of the node's own VM library, snow/validators of protocol 45.
 CACHED_HEIGHTS = 8
@@ -42,7 +42,7 @@ class ValidatorStateClient(ValidatorState):
     changes. A response with an ID or a key of the wrong length is a `NodeError`.
     """
 
-    def __init__(self, channel: grpc.Channel, protocol: Protocol) -> None:
+    def __init__(self, channel: Channel, protocol: Protocol) -> None:
         self._protocol = protocol
         self._minimum_height = Call(channel, Methods.GetMinimumHeight)
         self._current_height = Call(channel, Methods.GetCurrentHeight)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import grpc
-
 from vmsdk._pb.warp import message_pb2 as pb
 from vmsdk._pb.warp.message_grpc import Signer as Methods
 from vmsdk.bls import SIGNATURE_BYTES
 from vmsdk.ids import ID
 from vmsdk.nodeservices import WarpSigner
 from vmsdk.services.call import Call, unsigned
+from vmsdk.services.channel import Channel
 
 
 class WarpSignerClient(WarpSigner):
     """The warp signer behind *channel*."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._sign = Call(channel, Methods.Sign)
 
     def sign(self, network_id: int, source_chain_id: ID, payload: bytes) -> bytes:

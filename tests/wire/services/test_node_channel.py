@@ -13,7 +13,7 @@ from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database
 from vmsdk.errors import NodeError
 from vmsdk.services.call import Call
-from vmsdk.services.channel import connect
+from vmsdk.services.channel import Channel, UnaryMethod, connect
 
 HELLO = {Database.Get: answers(pb.GetResponse(value=b"hello"))}
 
@@ -24,11 +24,11 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def get(channel: grpc.Channel) -> bytes:
+def get(channel: Channel) -> bytes:
     return Call(channel, Database.Get)(pb.GetRequest(key=b"key")).value
 
 
-def get_by_start(channel: grpc.Channel) -> bytes:
+def get_by_start(channel: Channel) -> bytes:
     return Call(channel, Database.Get).start(pb.GetRequest(key=b"key")).wait().value
 
 
@@ -48,7 +48,7 @@ def failure(call: Future[bytes]) -> NodeError:
 
 @pytest.mark.parametrize("ask", [get, get_by_start])
 def test_a_call_waits_for_a_server_that_is_not_there_yet(
-    pool: ThreadPoolExecutor, ask: Callable[[grpc.Channel], bytes]
+    pool: ThreadPoolExecutor, ask: Callable[[Channel], bytes]
 ) -> None:
     with ScriptedNode(HELLO) as node, socket.socket() as door:
         door.bind(("127.0.0.1", 0))  # refuses connections until it listens
@@ -70,8 +70,8 @@ def test_a_call_waits_for_a_server_that_is_not_there_yet(
                     thread.join(DEADLINE_S)
 
 
-def wait_until_connecting_has_failed(channel: grpc.Channel) -> None:
-    impatient: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(Database.Get.path)
+def wait_until_connecting_has_failed(channel: Channel) -> None:
+    impatient: UnaryMethod = channel.unary_unary(Database.Get.path)
     with pytest.raises(grpc.RpcError) as refused:
         impatient(b"", wait_for_ready=False)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -137,7 +137,7 @@ def test_a_node_that_stops_fails_the_call_in_flight(pool: ThreadPoolExecutor) ->
 
 @pytest.mark.parametrize("ask", [get, get_by_start])
 def test_closing_the_channel_wakes_a_call_that_waits_for_an_answer(
-    pool: ThreadPoolExecutor, ask: Callable[[grpc.Channel], bytes]
+    pool: ThreadPoolExecutor, ask: Callable[[Channel], bytes]
 ) -> None:
     forever = threading.Event()
     with ScriptedNode({Database.Get: answers_after(forever)}) as node:
@@ -153,7 +153,7 @@ def test_closing_the_channel_wakes_a_call_that_waits_for_an_answer(
 
 @pytest.mark.parametrize("ask", [get, get_by_start])
 def test_closing_the_channel_wakes_a_call_that_waits_for_a_node_that_is_gone(
-    pool: ThreadPoolExecutor, ask: Callable[[grpc.Channel], bytes]
+    pool: ThreadPoolExecutor, ask: Callable[[Channel], bytes]
 ) -> None:
     channel = connect_to_a_node_that_is_gone()
     call = pool.submit(ask, channel)
@@ -163,7 +163,7 @@ def test_closing_the_channel_wakes_a_call_that_waits_for_a_node_that_is_gone(
     assert failure(call).code == "UNAVAILABLE"
 
 
-def connect_to_a_node_that_is_gone() -> grpc.Channel:
+def connect_to_a_node_that_is_gone() -> Channel:
     with ScriptedNode(HELLO) as node:
         channel = connect(node.address)
         assert get(channel) == b"hello"
