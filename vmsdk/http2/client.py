@@ -29,6 +29,9 @@ MAX_BLOCK_BYTES = 64 << 10
 MAX_EMPTY_FRAMES = 1_000
 """Frames of a call in a row that bring nothing."""
 
+# Without this flag, on Windows, what arrives between two calls is taken in the next one.
+_DONT_WAIT: int | None = getattr(socket, "MSG_DONTWAIT", None)
+
 _GREETING = (
     PREFACE
     + frames.settings(
@@ -100,13 +103,11 @@ class ClientConnection:
         """Take what has arrived since the last call, and tell whether there may be another one."""
         if not self._is_ended or not self._is_sent or self._stream > frames.STREAM_BITS - 2:
             return False
+        if _DONT_WAIT is None:
+            return self._last_stream is None
         try:
-            self._socket.setblocking(False)
-            try:
-                while self._last_stream is None:
-                    self._wait()
-            finally:
-                self._socket.setblocking(True)
+            while self._last_stream is None:
+                self._wait(_DONT_WAIT)
         except BlockingIOError:
             return self._last_stream is None
         except (OSError, ValueError, Fault, Gone):
@@ -187,9 +188,9 @@ class ClientConnection:
 
     # Receiving ------------------------------------------------------------------------------------
 
-    def _wait(self) -> None:
+    def _wait(self, flags: int = 0) -> None:
         """Take at least some bytes, and the frames that are whole with them."""
-        data = self._socket.recv(READ_BYTES)
+        data = self._socket.recv(READ_BYTES, flags)
         if not data:
             raise Gone("the server closed the connection")
         self._unread = self._unread[self._at :] + data if self._at < len(self._unread) else data

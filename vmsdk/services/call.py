@@ -38,6 +38,8 @@ class Call(Generic[RequestT, ResponseT]):
             return self._call(request)
         except grpc.RpcError as error:
             raise node_error(self.path, error) from None
+        except ValueError:  # of a channel within this process (vmsdk.testing)
+            raise _channel_closed(self.path) from None
 
     def start(self, request: RequestT) -> Pending[ResponseT]:
         """Send *request* and return at once. The caller must wait for the response or cancel."""
@@ -45,6 +47,8 @@ class Call(Generic[RequestT, ResponseT]):
             return Pending(self.path, self._start(request))
         except grpc.RpcError as error:
             raise node_error(self.path, error) from None
+        except ValueError:  # of a channel within this process (vmsdk.testing)
+            raise _channel_closed(self.path) from None
 
     def malformed(self, reason: str) -> NodeError:
         """The error for a response that breaks the protocol."""

@@ -49,7 +49,7 @@ MAX_IDLE = 32
 CLOSED = "Channel closed!"
 """The text of calls that `Channel.close` ends, as of grpcio's."""
 
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_CODES = {b"%d" % code.value[0]: code for code in grpc.StatusCode}
 # Source: doc/http-grpc-status-mapping.md of gRPC.
 _CODES_OF_HTTP = {
     b"400": grpc.StatusCode.INTERNAL,
@@ -368,9 +368,7 @@ def _message(headers: tuple[Header, ...], trailers: tuple[Header, ...], data: by
             code, f"a response without a gRPC status; its HTTP status is {http.decode('latin-1')}"
         )
     if status != b"0":
-        code = (
-            _CODES.get(int(status), grpc.StatusCode.UNKNOWN) if status.isdigit() else grpc.StatusCode.UNKNOWN
-        )
+        code = _CODES.get(status, grpc.StatusCode.UNKNOWN)
         raise CallFailed(code, _text(found.get(b"grpc-message", b"")))
     try:
         is_compressed, length = message_head.unpack_from(data)
