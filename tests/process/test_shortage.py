@@ -25,7 +25,7 @@ from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.block import Block
 from vmsdk.host.errors import HostError, PluginGone
 from vmsdk.host.node import Host
-from vmsdk.services.channel import connect
+from vmsdk.services.channel import connect_by_grpcio
 
 from .plugin import PATIENCE_S, PLUGINS, Lines, lively
 
@@ -146,7 +146,7 @@ class Accepted:
 def request(host: Host, prefix: str, body: bytes = b"", timeout_s: float = PATIENCE_S) -> Any:
     """One HTTP request over a connection of its own."""
     kind = http_pb2.Element(key="Content-Type", values=["application/json"])
-    with connect(host.chain.handlers[prefix]) as channel:
+    with connect_by_grpcio(host.chain.handlers[prefix]) as channel:
         call = channel.unary_unary(
             HTTP.HandleSimple.path,
             request_serializer=HTTP.HandleSimple.request.SerializeToString,
