@@ -58,6 +58,16 @@ class Peer:
                 if flags & END_STREAM:
                     return stream
 
+    def finish(self) -> None:
+        """Leave in good order: closed with bytes unread, a socket takes back what it has sent."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+            while self.file.read(1 << 16):
+                pass
+        except OSError:
+            pass  # the client has closed it with bytes unread
+        self.file.close()
+
     def send(self, *parts: bytes) -> None:
         self.sock.sendall(b"".join(parts))
 
@@ -74,26 +84,44 @@ def serving(*scripts: Callable[[Peer], None]) -> Iterator[Channel]:
     """A channel to a server that treats its first connection by the first script, and so on."""
     errors: list[BaseException] = []
 
+    def run(script: Callable[[Peer], None], sock: socket.socket) -> None:
+        with sock:
+            peer = Peer(sock)
+            try:
+                script(peer)
+            except (EOFError, OSError):
+                pass
+            except BaseException as error:  # noqa: BLE001 - the test raises it
+                errors.append(error)
+            finally:
+                peer.finish()
+
     def serve() -> None:
+        threads = []
         for script in scripts:
             sock, _ = listener.accept()
-            with sock:
-                peer = Peer(sock)
-                try:
-                    script(peer)
-                except (EOFError, OSError):
-                    pass
-                except BaseException as error:  # noqa: BLE001 - the test raises it
-                    errors.append(error)
-                finally:
-                    peer.file.close()
+            if stop.is_set():
+                sock.close()
+                break
+            threads.append(threading.Thread(target=run, args=(script, sock), daemon=True))
+            threads[-1].start()
+        for thread in threads:
+            thread.join(DEADLINE_S)
+        assert not any(thread.is_alive() for thread in threads)
 
+    stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        with connect(f"127.0.0.1:{listener.getsockname()[1]}") as channel:
-            yield channel
-        thread.join(DEADLINE_S)
+        try:
+            with connect(f"127.0.0.1:{address[1]}") as channel:
+                yield channel
+        finally:
+            stop.set()
+            socket.create_connection(address).close()  # for scripts without a connection
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive()
     assert not errors
 
 
