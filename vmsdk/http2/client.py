@@ -24,6 +24,8 @@ from vmsdk.http2.hpack import MAX_LIST_BYTES, Decoder, Header
 READ_BYTES = 64 << 10
 SEND_BYTES = 256 << 10
 """How much of a long request is sent in one piece."""
+REFILL_BYTES = MAX_WINDOW_BYTES // 2
+"""After how much data the server may send as much more on the connection."""
 MAX_BLOCK_BYTES = 64 << 10
 """The encoded headers of a response."""
 MAX_EMPTY_FRAMES = 1_000
@@ -140,6 +142,9 @@ class ClientConnection:
         self.is_unread = True
 
     def _send(self, left: memoryview) -> None:
+        # It reads only when there is no room. A server that stopped reading until the client reads
+        # would wait for ever, but until it has the request it sends a few frames of a few bytes,
+        # which the socket's buffer holds; and the node's server reads and writes in two goroutines.
         while left:
             pieces = []
             size = 0
@@ -241,7 +246,7 @@ class ClientConnection:
 
     def _take_data(self, flags: int, stream: int, payload: bytes) -> None:
         self._taken_bytes += len(payload)
-        if self._taken_bytes > MAX_WINDOW_BYTES // 2:
+        if self._taken_bytes >= REFILL_BYTES:
             self._socket.sendall(frame(frames.WINDOW_UPDATE, 0, 0, frames.number(self._taken_bytes)))
             self._taken_bytes = 0
         if flags & frames.PADDED:

@@ -217,6 +217,9 @@ class Channel:
                 return None  # for want of descriptors
             connection = ClientConnection(sock)
             with self._lock:
+                if self._closing.is_set():
+                    connection.close()
+                    raise CallFailed(grpc.StatusCode.CANCELLED, CLOSED)
                 self._connections.add(connection)
             try:
                 sock.settimeout(CONNECT_TIMEOUT_S)

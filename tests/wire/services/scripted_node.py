@@ -21,11 +21,11 @@ OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1))
 
 
 class ScriptedNode:
-    """Answers each method by its function, on a port of its own; a function may return raw
-    bytes.
+    """Answers each method by its function, on a port of its own, or where *listen* says; a function
+    may return raw bytes.
     """
 
-    def __init__(self, methods: Script) -> None:
+    def __init__(self, methods: Script, listen: str = "127.0.0.1:0") -> None:
         self._changed = threading.Condition()
         self.requests: list[tuple[str, Any]] = []
         """Method name and request of every call, in the order of arrival."""
@@ -37,8 +37,8 @@ class ScriptedNode:
             self._server.add_generic_rpc_handlers(
                 [grpc.method_handlers_generic_handler(service, {name: handler})]
             )
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
-        self.address = f"127.0.0.1:{self.port}"
+        self.port = self._server.add_insecure_port(listen)
+        self.address = f"{listen.removesuffix(':0')}:{self.port}" if listen.endswith(":0") else listen
 
     def __enter__(self) -> Self:
         self._server.start()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import select
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +22,8 @@ from tests.wire.services.scripted_node import DEADLINE_S, ScriptedNode, answers
 from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database
 from vmsdk.errors import NodeError
-from vmsdk.http2 import frames
-from vmsdk.http2.frames import END_HEADERS, END_STREAM, PREFACE, frame
+from vmsdk.http2 import client, frames
+from vmsdk.http2.frames import ACK, END_HEADERS, END_STREAM, MAX_WINDOW_BYTES, PREFACE, frame
 from vmsdk.http2.hpack import encode
 from vmsdk.services.call import Call
 from vmsdk.services.channel import Channel, connect
@@ -81,7 +88,9 @@ class Peer:
 
 @contextmanager
 def serving(*scripts: Callable[[Peer], None]) -> Iterator[Channel]:
-    """A channel to a server that treats its first connection by the first script, and so on."""
+    """A channel to a server that treats its first connection by the first script, and so on. There
+    calls fail on any more.
+    """
     errors: list[BaseException] = []
 
     def run(script: Callable[[Peer], None], sock: socket.socket) -> None:
@@ -98,11 +107,13 @@ def serving(*scripts: Callable[[Peer], None]) -> Iterator[Channel]:
 
     def serve() -> None:
         threads = []
-        for script in scripts:
+        left = [*scripts]
+        while True:
             sock, _ = listener.accept()
             if stop.is_set():
                 sock.close()
                 break
+            script = left.pop(0) if left else refuse_to_speak
             threads.append(threading.Thread(target=run, args=(script, sock), daemon=True))
             threads[-1].start()
         for thread in threads:
@@ -119,7 +130,7 @@ def serving(*scripts: Callable[[Peer], None]) -> Iterator[Channel]:
                 yield channel
         finally:
             stop.set()
-            socket.create_connection(address).close()  # for scripts without a connection
+            socket.create_connection(address).close()
             thread.join(DEADLINE_S)
             assert not thread.is_alive()
     assert not errors
@@ -131,14 +142,39 @@ def get(channel: Channel, key: bytes = b"key") -> bytes:
 
 def healthy(peer: Peer) -> None:
     peer.greet()
+    answer_all(peer)
+
+
+def answer_all(peer: Peer) -> None:
     while True:
         peer.answer(peer.take_request())
 
 
-def failing(reply: Callable[[Peer, int], None]) -> Callable[[Peer], None]:
+def expect_the_end(peer: Peer) -> None:
+    while True:
+        assert peer.read()[0] != frames.HEADERS, "another call on a connection that is of no use"
+
+
+def ignore_all(peer: Peer) -> None:
+    peer.file.read()
+
+
+def leave(peer: Peer) -> None:
+    pass
+
+
+def refuse_to_speak(peer: Peer) -> None:
+    peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    peer.file.read()
+
+
+def failing(
+    reply: Callable[[Peer, int], None], then: Callable[[Peer], None] = expect_the_end
+) -> Callable[[Peer], None]:
     def script(peer: Peer) -> None:
         peer.greet()
         reply(peer, peer.take_request())
+        then(peer)
 
     return script
 
@@ -148,47 +184,45 @@ def test_calls_share_a_connection() -> None:
         assert [get(channel) for _ in range(3)] == [b"hello"] * 3
 
 
+def sends(kind: int, flags: int, payload: bytes) -> Callable[[Peer, int], None]:
+    return lambda peer, stream: peer.send(frame(kind, flags, stream, payload))
+
+
+def endless_headers(peer: Peer, stream: int) -> None:
+    peer.send(
+        frame(frames.HEADERS, 0, stream, b""), *[frame(frames.CONTINUATION, 0, stream, bytes(16_000))] * 5
+    )
+
+
 @pytest.mark.parametrize(
-    ("reply", "code"),
+    ("reply", "then", "code"),
     [
-        (lambda peer, stream: None, "UNAVAILABLE"),
-        (lambda peer, stream: peer.send(frame(frames.HEADERS, END_HEADERS, stream, HEADERS)), "UNAVAILABLE"),
-        (lambda peer, stream: peer.send(frame(frames.RST_STREAM, 0, stream, frames.number(2))), "INTERNAL"),
-        (lambda peer, stream: peer.send(frame(frames.RST_STREAM, 0, stream, frames.number(8))), "CANCELLED"),
-        (lambda peer, stream: peer.send(b"\xff" * 100), "INTERNAL"),
-        (lambda peer, stream: peer.send(frame(frames.DATA, 0, stream, DATA)), "INTERNAL"),
-        (lambda peer, stream: peer.send(frame(frames.HEADERS, END_HEADERS, stream, b"\xff")), "INTERNAL"),
-        (lambda peer, stream: peer.send(frame(frames.HEADERS, 0, stream, bytes(9)) * 2), "INTERNAL"),
+        (lambda peer, stream: None, leave, "UNAVAILABLE"),
+        (sends(frames.HEADERS, END_HEADERS, HEADERS), leave, "UNAVAILABLE"),
+        (sends(frames.RST_STREAM, 0, frames.number(2)), expect_the_end, "INTERNAL"),
+        (sends(frames.RST_STREAM, 0, frames.number(8)), expect_the_end, "CANCELLED"),
+        (lambda peer, stream: peer.send(b"\xff" * 100), expect_the_end, "INTERNAL"),
+        (sends(frames.DATA, 0, DATA), expect_the_end, "INTERNAL"),
+        (sends(frames.HEADERS, END_HEADERS, b"\xff"), expect_the_end, "INTERNAL"),
         (
-            lambda peer, stream: peer.send(
-                frame(frames.HEADERS, 0, stream, b""), frame(frames.CONTINUATION, 0, stream, bytes(16000)) * 5
-            ),
+            lambda peer, stream: peer.send(frame(frames.HEADERS, 0, stream, bytes(9)) * 2),
+            expect_the_end,
             "INTERNAL",
         ),
-        (
-            lambda peer, stream: peer.send(
-                frame(frames.HEADERS, BOTH, stream, encode([(b":status", b"503")]))
-            ),
-            "UNAVAILABLE",
-        ),
-        (
-            lambda peer, stream: peer.send(
-                frame(frames.HEADERS, BOTH, stream, HEADERS + encode([(b"grpc-status", b"x")]))
-            ),
-            "UNKNOWN",
-        ),
-        (
-            lambda peer, stream: peer.send(frame(frames.HEADERS, BOTH, stream, HEADERS + OK)),
-            "INTERNAL",
-        ),
+        (endless_headers, expect_the_end, "INTERNAL"),
+        (sends(frames.HEADERS, BOTH, encode([(b":status", b"503")])), answer_all, "UNAVAILABLE"),
+        (sends(frames.HEADERS, BOTH, HEADERS + encode([(b"grpc-status", b"x")])), answer_all, "UNKNOWN"),
+        (sends(frames.HEADERS, BOTH, HEADERS + OK), answer_all, "INTERNAL"),
     ],
     ids=[
         "leaves", "leaves amid a response", "resets", "cancels", "garbage", "data first", "bad headers",
         "a frame amid headers", "headers without end", "HTTP 503", "a bad status", "no message",
     ],
 )  # fmt: skip
-def test_a_fault_fails_the_call_which_is_not_repeated(reply: Callable[[Peer, int], None], code: str) -> None:
-    with serving(failing(reply), healthy) as channel:
+def test_a_fault_fails_the_call_which_is_not_repeated(
+    reply: Callable[[Peer, int], None], then: Callable[[Peer], None], code: str
+) -> None:
+    with serving(failing(reply, then), healthy) as channel:
         with pytest.raises(NodeError) as caught:
             get(channel)
         assert caught.value.code == code
@@ -217,16 +251,58 @@ def test_a_call_that_is_refused_twice_fails() -> None:
     assert caught.value.code == "UNAVAILABLE"
 
 
-def test_an_idle_connection_that_has_ended_is_replaced() -> None:
-    def answer_once(peer: Peer) -> None:
-        peer.greet()
-        peer.answer(peer.take_request())
-
-    def answer_and_leave(peer: Peer) -> None:
-        answer_once(peer)
+def test_an_idle_connection_whose_server_leaves_is_replaced() -> None:
+    def answer_once(peer: Peer, stream: int) -> None:
+        peer.answer(stream)
         peer.send(frame(frames.GOAWAY, 0, 0, struct.pack(">II", 1, 0)))
 
-    with serving(answer_and_leave, healthy) as channel:
+    with serving(failing(answer_once, ignore_all), healthy) as channel:
+        assert get(channel) == b"hello"
+        assert get(channel) == b"hello"
+
+
+def wait_until_readable(channel: Channel) -> None:
+    (connection,) = channel._connections
+    assert select.select([connection._socket], [], [], DEADLINE_S)[0]
+
+
+def test_an_idle_connection_that_the_server_has_closed_is_replaced() -> None:
+    with serving(failing(Peer.answer, leave), healthy) as channel:
+        assert get(channel) == b"hello"
+        wait_until_readable(channel)
+        assert get(channel) == b"hello"
+
+
+def test_what_an_idle_connection_has_got_is_taken_before_the_next_call() -> None:
+    answered = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        peer.answer(peer.take_request())
+        answered.wait(DEADLINE_S)
+        peer.send(frame(frames.PING, 0, 0, b"12345678") + frames.settings([(frames.INITIAL_WINDOW_SIZE, 4)]))
+        found = []
+        while (seen := peer.read())[0] != frames.HEADERS:
+            found.append(seen[:2])
+        assert found == [(frames.PING, ACK), (frames.SETTINGS, ACK)]
+        assert peer.read() == (frames.DATA, 0, seen[2], bytes(1) + frames.number(5)[:3])
+        peer.send(frame(frames.WINDOW_UPDATE, 0, seen[2], frames.number(1 << 16)))
+        peer.answer(peer.take_request())
+
+    with serving(script) as channel:
+        assert get(channel) == b"hello"
+        answered.set()
+        wait_until_readable(channel)
+        assert get(channel) == b"hello"
+
+
+def test_a_call_ends_well_on_a_connection_that_the_server_is_leaving() -> None:
+    def announce_and_answer(peer: Peer, stream: int) -> None:
+        peer.send(frame(frames.GOAWAY, 0, 0, struct.pack(">II", (1 << 31) - 1, 0)))
+        peer.send(frame(frames.GOAWAY, 0, 0, struct.pack(">II", stream, 0)))
+        peer.answer(stream)
+
+    with serving(failing(announce_and_answer), healthy) as channel:
         assert get(channel) == b"hello"
         assert get(channel) == b"hello"
 
@@ -273,12 +349,48 @@ def test_a_request_keeps_to_windows_of_one_byte() -> None:
         assert get(channel, key) == b"hello"
 
 
-def test_a_server_that_speaks_something_else_fails_the_call() -> None:
-    def script(peer: Peer) -> None:
-        peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        peer.file.read()
+def test_a_request_has_frames_as_long_as_the_server_takes() -> None:
+    key = bytes(60_000)
 
-    with serving(script) as channel, pytest.raises(NodeError, match="does not speak HTTP/2") as caught:
+    def script(peer: Peer) -> None:
+        peer.greet((frames.MAX_FRAME_SIZE, 50_000))
+        while (seen := peer.read())[0] != frames.DATA:
+            pass
+        assert len(seen[3]) == 50_000
+        peer.answer(peer.take_request())
+
+    with serving(script) as channel:
+        assert get(channel, key) == b"hello"
+
+
+def test_the_connections_window_is_refilled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "REFILL_BYTES", 1_000)
+    value = bytes(8_000)
+    message = pb.GetResponse(value=value).SerializeToString()
+    data = struct.pack(">BI", 0, len(message)) + message
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        stream = peer.take_request()
+        peer.send(frame(frames.HEADERS, END_HEADERS, stream, HEADERS))
+        left = data
+        while left:
+            peer.send(frame(frames.DATA, frames.PADDED, stream, b"\0" + left[:999]))
+            left = left[999:]
+            if left:
+                kind, _, updated, payload = peer.read()
+                assert (kind, updated, payload) == (frames.WINDOW_UPDATE, 0, frames.number(1_000))
+        peer.send(frame(frames.HEADERS, BOTH, stream, OK))
+
+    with serving(script) as channel:
+        assert get(channel) == value
+
+
+def test_a_server_that_speaks_something_else_fails_the_call() -> None:
+    with (
+        serving(refuse_to_speak) as channel,
+        pytest.raises(NodeError, match="does not speak HTTP/2") as caught,
+    ):
         get(channel)
     assert caught.value.code == "UNAVAILABLE"
 
@@ -326,3 +438,208 @@ def test_many_threads_call_at_once() -> None:
         for thread in threads:
             thread.join(DEADLINE_S)
         assert found == [b"hello"] * 800
+
+
+# Calls that are given up ----------------------------------------------------------------------
+
+
+def failure(call: Future[bytes]) -> NodeError:
+    error = call.exception(DEADLINE_S)
+    assert isinstance(error, NodeError)
+    return error
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(64) as pool:
+        yield pool
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals don't interrupt calls")
+def test_an_interrupted_call_takes_its_connection_with_it() -> None:
+    main = threading.get_ident()
+    interrupted = threading.Event()
+
+    def interrupt(number: int, stack: object) -> None:
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+
+    def signal_until_it_leaves(peer: Peer, stream: int) -> None:
+        while not interrupted.is_set():  # a signal just before the system call doesn't end that
+            signal.pthread_kill(main, signal.SIGINT)
+            interrupted.wait(0.1)
+        expect_the_end(peer)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with serving(failing(signal_until_it_leaves), healthy) as channel:
+            with pytest.raises(KeyboardInterrupt):
+                get(channel)
+            assert not channel._connections
+            assert get(channel) == b"hello"
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_closing_ends_an_attempt_to_connect(pool: ThreadPoolExecutor) -> None:
+    greeted = threading.Event()
+
+    def say_nothing(peer: Peer) -> None:
+        assert peer.file.read(len(PREFACE)) == PREFACE
+        greeted.set()
+        peer.file.read()
+
+    with serving(say_nothing) as channel:
+        call = pool.submit(get, channel)
+        assert greeted.wait(DEADLINE_S)
+        channel.close()
+        assert "connection to the node was closed" in str(failure(call))
+
+
+def test_closing_ends_a_request_that_the_server_does_not_read(pool: ThreadPoolExecutor) -> None:
+    begun = threading.Event()
+    closed = threading.Event()
+
+    def read_the_headers(peer: Peer) -> None:
+        peer.greet((frames.INITIAL_WINDOW_SIZE, MAX_WINDOW_BYTES))
+        peer.send(frame(frames.WINDOW_UPDATE, 0, 0, frames.number(1 << 30)))
+        while peer.read()[0] != frames.HEADERS:
+            pass
+        begun.set()
+        closed.wait(DEADLINE_S)
+
+    with serving(read_the_headers) as channel:
+        call = pool.submit(get, channel, bytes(64 << 20))
+        assert begun.wait(DEADLINE_S)
+        channel.close()
+        error = failure(call)
+        closed.set()
+    assert "connection to the node was closed" in str(error)
+
+
+def test_closing_ends_all_of_many_calls(pool: ThreadPoolExecutor) -> None:
+    forever = threading.Event()
+
+    def wait(request: pb.GetRequest, context: object) -> pb.GetResponse:
+        forever.wait(DEADLINE_S)
+        return pb.GetResponse()
+
+    with ScriptedNode({Database.Get: wait}) as node:
+        channel = connect(node.address)
+        calls = [pool.submit(get, channel) for _ in range(40)]
+        started = [Call(channel, Database.Get).start(pb.GetRequest(key=b"key")) for _ in range(8)]
+        node.wait_for_calls("Get", 48)
+        channel.close()
+        for call in calls:
+            assert failure(call).code == "UNAVAILABLE"
+        for each in started:
+            with pytest.raises(NodeError, match="connection to the node was closed"):
+                each.wait()
+        assert not channel._connections
+        forever.set()
+
+
+def test_the_connection_of_a_dropped_call_is_closed() -> None:
+    left = threading.Event()
+
+    def expect_to_be_left(peer: Peer, stream: int) -> None:
+        with pytest.raises(EOFError):
+            expect_the_end(peer)
+        left.set()
+
+    with serving(failing(expect_to_be_left), healthy) as channel:
+        pending = Call(channel, Database.Get).start(pb.GetRequest(key=b"key"))
+        del pending
+        gc.collect()
+        assert left.wait(DEADLINE_S)
+        assert get(channel) == b"hello"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_child_forked_amid_a_call_has_its_own_connections(pool: ThreadPoolExecutor) -> None:
+    arrived = threading.Event()
+    forked = threading.Event()
+
+    def answer_late(peer: Peer, stream: int) -> None:
+        arrived.set()
+        forked.wait(DEADLINE_S)
+        peer.answer(stream)
+        answer_all(peer)
+
+    with serving(failing(answer_late), healthy) as channel:
+        call = pool.submit(get, channel)
+        assert arrived.wait(DEADLINE_S)
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                status = 0 if get(channel) == b"hello" and len(channel._connections) == 1 else 2
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert not call.done()
+        forked.set()
+        assert call.result(DEADLINE_S) == b"hello"
+
+
+SHORTAGE = """
+import os, resource, sys, threading
+from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
+from vmsdk._pb.rpcdb.rpcdb_grpc import Database
+from vmsdk.services.call import Call
+from vmsdk.services.channel import connect
+
+channel = connect(sys.argv[1])
+call = Call(channel, Database.Get)
+taken = []
+waits = []
+
+class Closing(threading.Event):
+    def wait(self, timeout=None):
+        waits.append(timeout)
+        while taken:
+            os.close(taken.pop())
+        return super().wait(timeout)
+
+channel._closing = Closing()
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+try:
+    while True:
+        taken.append(os.dup(0))
+except OSError:
+    pass
+value = call(pb.GetRequest(key=b"key")).value
+print(value, len(waits))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+def test_a_call_waits_for_a_descriptor() -> None:
+    with ScriptedNode({Database.Get: answers(pb.GetResponse(value=b"hello"))}) as node:
+        done = subprocess.run(
+            [sys.executable, "-c", SHORTAGE, node.address],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+    assert (done.stdout, done.stderr) == ("b'hello' 1\n", "")
+
+
+@pytest.mark.parametrize("family", ["unix", "unix://", "IPv6"])
+def test_unix_sockets_and_IPv6(family: str, tmp_path: Path) -> None:
+    hello = {Database.Get: answers(pb.GetResponse(value=b"hello"))}
+    if family == "IPv6":
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError:
+            pytest.skip("there is no IPv6")
+        listen = "[::1]:0"
+    elif not hasattr(socket, "AF_UNIX"):
+        pytest.skip("there are no Unix sockets")
+    else:
+        listen = f"unix:{'//' if family == 'unix://' else ''}{tmp_path}/node"
+    with ScriptedNode(hello, listen) as node, connect(node.address) as channel:
+        assert get(channel) == b"hello"
