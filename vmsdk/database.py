@@ -17,8 +17,8 @@ class Database(ABC):
     """A mapping of bytes to bytes, private to the chain. Any key is legal, even an empty one.
 
     An empty value is a value: `b"" in db` is true after `db.put(b"", b"")`. Every read or write is
-    a call to the node and takes about 200 µs: prefer `get_many`, one batch per block, and
-    `iterate`.
+    a call to the node and takes a fraction of a millisecond: prefer `get_many`, one batch per
+    block, and `iterate`.
 
     Every method raises `Closed` after `close`, `DatabaseFailed` after any operation has failed, and
     `NodeError` if the node can't be reached. All methods are thread-safe.

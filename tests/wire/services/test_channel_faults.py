@@ -39,6 +39,7 @@ class Peer:
     """The server's end of a connection."""
 
     def __init__(self, sock: socket.socket) -> None:
+        sock.settimeout(DEADLINE_S)
         self.sock = sock
         self.file = sock.makefile("rb")
         self.stream = 0
@@ -246,7 +247,10 @@ def test_a_call_that_is_refused_twice_fails() -> None:
     def refuse(peer: Peer, stream: int) -> None:
         peer.send(frame(frames.RST_STREAM, 0, stream, frames.number(7)))
 
-    with serving(failing(refuse), failing(refuse)) as channel, pytest.raises(NodeError) as caught:
+    with (
+        serving(failing(refuse), failing(refuse)) as channel,
+        pytest.raises(NodeError, match="refused the call") as caught,
+    ):
         get(channel)
     assert caught.value.code == "UNAVAILABLE"
 
@@ -302,9 +306,17 @@ def test_a_call_ends_well_on_a_connection_that_the_server_is_leaving() -> None:
         peer.send(frame(frames.GOAWAY, 0, 0, struct.pack(">II", stream, 0)))
         peer.answer(stream)
 
-    with serving(failing(announce_and_answer), healthy) as channel:
+    later = []
+
+    def note_and_answer(peer: Peer, stream: int) -> None:
+        later.append(stream)
+        peer.answer(stream)
+
+    with serving(failing(announce_and_answer), failing(note_and_answer)) as channel:
         assert get(channel) == b"hello"
+        assert later == []
         assert get(channel) == b"hello"
+        assert later == [1]
 
 
 def test_a_response_of_many_kinds_of_frames() -> None:
@@ -349,14 +361,16 @@ def test_a_request_keeps_to_windows_of_one_byte() -> None:
         assert get(channel, key) == b"hello"
 
 
-def test_a_request_has_frames_as_long_as_the_server_takes() -> None:
-    key = bytes(60_000)
+def test_a_request_has_frames_and_windows_as_large_as_the_server_says() -> None:
+    key = bytes(100_000)
 
     def script(peer: Peer) -> None:
-        peer.greet((frames.MAX_FRAME_SIZE, 50_000))
+        peer.greet((frames.MAX_FRAME_SIZE, 50_000), (frames.INITIAL_WINDOW_SIZE, 1 << 20))
         while (seen := peer.read())[0] != frames.DATA:
             pass
         assert len(seen[3]) == 50_000
+        assert len(peer.read()[3]) == frames.DEFAULT_WINDOW_BYTES - 50_000
+        peer.send(frame(frames.WINDOW_UPDATE, 0, 0, frames.number(1 << 20)))
         peer.answer(peer.take_request())
 
     with serving(script) as channel:
@@ -386,11 +400,13 @@ def test_the_connections_window_is_refilled(monkeypatch: pytest.MonkeyPatch) -> 
         assert get(channel) == value
 
 
-def test_a_server_that_speaks_something_else_fails_the_call() -> None:
-    with (
-        serving(refuse_to_speak) as channel,
-        pytest.raises(NodeError, match="does not speak HTTP/2") as caught,
-    ):
+@pytest.mark.parametrize("first", [b"HTTP/1.1 400 Bad Request\r\n\r\n", frame(frames.PING, 0, 0, bytes(8))])
+def test_a_server_that_does_not_begin_with_settings_fails_the_call(first: bytes) -> None:
+    def script(peer: Peer) -> None:
+        peer.send(first)
+        peer.file.read()
+
+    with serving(script) as channel, pytest.raises(NodeError, match="does not speak HTTP/2") as caught:
         get(channel)
     assert caught.value.code == "UNAVAILABLE"
 
