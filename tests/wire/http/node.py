@@ -21,7 +21,7 @@ from vmsdk._pb.io.reader.reader_grpc import Reader
 from vmsdk._pb.net.conn import conn_pb2
 from vmsdk._pb.net.conn.conn_grpc import Conn
 from vmsdk.rpc.listener import SERVER_OPTIONS
-from vmsdk.services.channel import connect
+from vmsdk.services.channel import connect_by_grpcio
 
 DEADLINE_S = 60.0
 PATH = "/ext/bc/2Z/x"
@@ -155,7 +155,7 @@ class Caller:
     """The node's client of one `http.HTTP` server."""
 
     def __init__(self, address: str) -> None:
-        self.channel = connect(address)
+        self.channel = connect_by_grpcio(address)
         self._simple = self._method(HTTP.HandleSimple)
         self._handle = self._method(HTTP.Handle)
 
