@@ -8,7 +8,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import Any
 
 from vmsdk._pb.io.prometheus.client import metrics_pb2 as pb
 from vmsdk.errors import VMError
@@ -42,6 +43,9 @@ _LINES = {pb.SUMMARY: ("_count", "_sum"), pb.HISTOGRAM: ("_count", "_sum", "_buc
 COLLECT_S = 2.0
 """Prometheus gives a scrape 10 s by default, for all chains of the node together."""
 
+MAX_SAMPLES = 50_000
+"""A scrape's families and samples of one of the author's collectors. This many take about 0.3 s."""
+
 # One warning for each family. Ever new names must not fill the log or the memory.
 MAX_COMPLAINTS = 1_000
 
@@ -53,6 +57,39 @@ class UnusableMetric(VMError):
         self.family = family
         self.rule = rule
         super().__init__(f"metric {family!r} is left out: {rule}")
+
+
+class _TooMany(Exception):
+    """A collector has yielded more than `MAX_SAMPLES`."""
+
+
+class _Abandoned(Exception):
+    """Nobody waits for the scrape any more."""
+
+
+class _Limit:
+    """Ends the scrape of one of the author's collectors, which may yield without end."""
+
+    def __init__(self, abandoned: threading.Event) -> None:
+        self._abandoned = abandoned
+        self._yielded = 0
+
+    def __call__(self, items: Iterable[Any]) -> Iterator[Any]:
+        """The *items*; raises `_TooMany` or `_Abandoned` where the scrape ends."""
+        try:
+            for item in items:
+                if self._abandoned.is_set():
+                    raise _Abandoned
+                self._yielded += 1
+                if self._yielded > MAX_SAMPLES:
+                    raise _TooMany
+                yield item
+        finally:
+            if isinstance(items, Generator):
+                items.close()  # at once: it may hold a lock
+
+
+Limit = Callable[[Iterable[Any]], Iterator[Any]]
 
 
 class MetricsPage(Metrics):
@@ -85,9 +122,7 @@ class MetricsPage(Metrics):
         if self._collectors:
             families = self._collect_in_time()
         for collector in self._own:
-            for family in self._collect(collector):
-                if family.samples:
-                    self._add(families, SDK_PREFIX, family)
+            self._collect(families, SDK_PREFIX, collector)
         for own in (*_process_families(), *self._faults_family()):
             families[own.name] = own
         return list(families.values())
@@ -96,13 +131,17 @@ class MetricsPage(Metrics):
         if self._collected is not None and not self._collected.is_set():
             return {}
         families: dict[str, pb.MetricFamily] = {}
-        ended = threading.Event()
+        ended, abandoned = threading.Event(), threading.Event()
+        asked = ""
 
         def collect() -> None:
+            nonlocal asked
             try:
                 for collector in tuple(self._collectors):
-                    for family in self._collect(collector):
-                        self._add(families, AUTHOR_PREFIX, family)
+                    asked = _named(collector)
+                    self._collect(families, AUTHOR_PREFIX, collector, _Limit(abandoned))
+            except _Abandoned:
+                pass
             finally:
                 ended.set()
 
@@ -115,41 +154,56 @@ class MetricsPage(Metrics):
         self._collected = ended
         if ended.wait(COLLECT_S):
             return families
+        abandoned.set()
         self._log.warning(
-            "a metrics collector takes longer than %g s, in %s: scrapes leave the VM's metrics out until it "
-            "returns",
+            "collecting the VM's metrics takes longer than %g s, now by %s in %s: scrapes leave them out "
+            "until it returns",
             COLLECT_S,
+            asked,
             described(thread.ident or 0),
         )
         return {}
 
-    def _collect(self, collector: Collector) -> list[MetricFamily]:
-        families = []
+    def _collect(
+        self,
+        families: dict[str, pb.MetricFamily],
+        prefix: str,
+        collector: Collector,
+        limit: Limit = iter,
+    ) -> None:
+        name = ""
         try:
-            for family in collector.collect():
-                families.append(family)  # one by one, to keep those before a failure
+            for family in limit(collector.collect()):  # one by one, to keep those before a failure
+                name = str(getattr(family, "name", family))
+                try:
+                    converted = _convert(prefix, family, limit)
+                    _check_name(families, converted)
+                    if converted.metric:
+                        families[converted.name] = converted
+                except (_Abandoned, _TooMany):
+                    raise
+                except UnusableMetric as error:
+                    self._complain(name, error)
+                except Exception as error:  # noqa: BLE001 - the author's code, as below
+                    self._complain(name, UnusableMetric(name, details(error)))
+        except _Abandoned:
+            raise
+        except _TooMany:
+            which = _named(collector)
+            self._complain(
+                which,
+                f"{which} yields more than {MAX_SAMPLES} metric families and samples: from {name!r} on, they "
+                "are left out of each scrape",
+            )
         except BaseException as error:  # noqa: BLE001 - the author's code; the node's page must not fail
             self._faults.record("a metrics collector", error, "its metrics are left out of this scrape")
-        return families
 
-    def _add(self, families: dict[str, pb.MetricFamily], prefix: str, family: MetricFamily) -> None:
-        try:
-            converted = _convert(prefix, family)
-            _check_name(families, converted)
-            families[converted.name] = converted
-        except Exception as error:  # noqa: BLE001 - the author's code; the node's page must not fail
-            self._complain(family, error)
-
-    def _complain(self, family: MetricFamily, error: Exception) -> None:
-        name = str(getattr(family, "name", family))
+    def _complain(self, about: str, problem: object) -> None:
         with self._lock:
-            if name in self._complaints or len(self._complaints) >= MAX_COMPLAINTS:
+            if about in self._complaints or len(self._complaints) >= MAX_COMPLAINTS:
                 return
-            self._complaints.add(name)
-        if isinstance(error, UnusableMetric):
-            self._log.warning("%s", error)
-        else:
-            self._log.warning("%s", UnusableMetric(name, details(error)))
+            self._complaints.add(about)
+        self._log.warning("%s", problem)
 
     def _faults_family(self) -> Iterable[pb.MetricFamily]:
         family = pb.MetricFamily(
@@ -165,10 +219,15 @@ class MetricsPage(Metrics):
             yield family
 
 
+def _named(collector: Collector) -> str:
+    kind = type(collector)
+    return f"the metrics collector {kind.__module__}.{kind.__qualname__}"
+
+
 # Conversion of one family -------------------------------------------------------------------------
 
 
-def _convert(prefix: str, family: MetricFamily) -> pb.MetricFamily:
+def _convert(prefix: str, family: MetricFamily, limit: Limit) -> pb.MetricFamily:
     kind = _TYPES.get(family.type)
     if kind is None:
         raise UnusableMetric(family.name, f"its type {family.type!r} has no protobuf form")
@@ -179,7 +238,7 @@ def _convert(prefix: str, family: MetricFamily) -> pb.MetricFamily:
         raise UnusableMetric(family.name, "a name is letters, digits, '_' and ':', no digit first")
     converted = pb.MetricFamily(name=name, help=family.documentation, type=kind)
     metrics: dict[tuple[tuple[str, str], ...], pb.Metric] = {}
-    for sample in family.samples:
+    for sample in limit(family.samples):
         if sample.name.endswith("_created") and family.type in ("counter", "summary", "histogram"):
             continue
         _add_sample(metrics, family, kind, sample)

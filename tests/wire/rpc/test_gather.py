@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from vmsdk._pb.io.prometheus.client import metrics_pb2 as pb
 from vmsdk._pb.vm import vm_pb2
 from vmsdk.host.metrics import chain_families
 from vmsdk.ids import ID
+from vmsdk.rpc import metrics
 
-from .conftest import Serve, Served
+from .conftest import PATIENCE_S, Serve, Served
 from .plainvm import PlainVM
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -182,6 +185,66 @@ def test_a_collector_that_fails_spoils_nothing_else(serve: Serve) -> None:
     vm.ctx.metrics.register(Collector([Family("other", [Sample("other")])]))
     families = gather(served)
     assert {"vm_before", "vm_other", "vmsdk_faults_total"} <= set(families)
+
+
+def forever() -> Iterable[int]:
+    return itertools.count()
+
+
+ENDLESS: dict[str, Callable[[], Iterable[Family]]] = {
+    "families": lambda: (Family(f"f{n}", [Sample("x")]) for n in forever()),
+    "families without samples": lambda: (Family(f"f{n}", []) for n in forever()),
+    "families that are refused": lambda: (Family("bad name", []) for _ in forever()),
+    "samples": lambda: [Family("f", (Sample("x", labels={"n": str(n)}) for n in forever()))],
+    "samples that don't count": lambda: [
+        Family("f", (Sample("x_created") for _ in forever()), type="counter")
+    ],
+    "buckets": lambda: [
+        Family("f", (Sample("f_bucket", labels={"le": str(n)}) for n in forever()), type="histogram")
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_a_collector_that_yields_without_end_is_named_once_and_spoils_nothing_else(
+    serve: Serve, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lock = threading.Lock()
+
+    class Endless:
+        def collect(self) -> Iterable[Family]:
+            with lock:  # as one may, to read a consistent state
+                yield Family("before", [Sample("before")])
+                yield from ENDLESS[kind]()
+
+    monkeypatch.setattr(metrics, "MAX_SAMPLES", 1_000)
+    monkeypatch.setattr(metrics, "COLLECT_S", PATIENCE_S)
+    vm = PlainVM()
+    served = serve(vm)
+    vm.ctx.metrics.register(Endless())
+    vm.ctx.metrics.register(Collector([Family("other", [Sample("other")])]))
+    for _ in range(2):
+        families = gather(served)
+        assert {"vm_before", "vm_other", "vmsdk_rpc_duration_seconds"} <= set(families)
+        assert len(families) < 1_100
+        assert not lock.locked()
+    name = re.escape(f"{Endless.__module__}.{Endless.__qualname__}")
+    found = re.findall(
+        rf"the metrics collector {name} yields more than 1000 metric families and samples: from '(.*)' on",
+        caplog.text,
+    )
+    assert len(found) == 1
+    assert found[0] in ("f", "f998", "bad name") or re.fullmatch(r"f\d+", found[0])
+
+
+def test_a_collector_may_yield_as_much_as_the_limit(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(metrics, "MAX_SAMPLES", 1_000)
+    whole = Family("whole", [Sample("whole", labels={"n": str(n)}) for n in range(999)])
+    served = served_with(serve, Collector([whole]))
+    assert len(gather(served)["vm_whole"].metric) == 999
+    assert "yields more" not in caplog.text
 
 
 # vmsdk's own --------------------------------------------------------------------------------------

@@ -83,9 +83,37 @@ def test_hanging_collectors_stop_nothing_else_and_leave_vmsdks_own_metrics(
     # One thread hangs, not forty, and the log says so once.
     hanging.wait()
     assert not hanging.begun.acquire(blocking=False)
-    assert caplog.text.count("a metrics collector takes longer than") == 1
-    assert re.search(r"in thread vmsdk-metrics at \S+test_starvation\.py:\d+ in __call__:", caplog.text)
+    assert caplog.text.count("collecting the VM's metrics takes longer than") == 1
+    assert re.search(
+        r"now by the metrics collector \S+\.Hanging in thread vmsdk-metrics "
+        r"at \S+test_starvation\.py:\d+ in __call__:",
+        caplog.text,
+    )
     served.client.Shutdown(Empty())
+
+
+def test_a_collector_that_yields_slowly_without_end_is_left_when_its_time_is_over(
+    serve: Serve, hanging: Hanging, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    left = threading.Event()
+
+    class Slow:
+        def collect(self) -> Iterator[Any]:
+            try:
+                while True:
+                    hanging()
+                    yield GaugeMetricFamily("answer", "", value=42.0)
+            finally:
+                left.set()
+
+    monkeypatch.setattr(metrics, "COLLECT_S", 0.05)
+    vm = PlainVM()
+    served = serve(vm)
+    vm.ctx.metrics.register(Slow())
+    assert served.client.Gather(Empty()).metric_families
+    hanging.released.set()
+    assert left.wait(PATIENCE_S)
+    assert re.search(r"now by the metrics collector \S+\.Slow in thread vmsdk-metrics", caplog.text)
 
 
 def test_a_collector_that_returns_in_the_end_is_asked_again(
