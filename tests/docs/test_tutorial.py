@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ pytestmark = [
 ]
 CODE = blocks(ROOT / "docs" / "tutorial.md")
 RULES, TEST, KEY, METHODS, CLOCK = (block.code for block in CODE if block.language == "python")
+(CHECK,) = (block.code for block in CODE if block.code.startswith("vmsdk check"))
 CURL = next(block.code for block in CODE if block.code.startswith("curl"))
 (PRINTED,) = (block.code for block in CODE if block.language == "text")
 
@@ -67,6 +69,11 @@ def test_the_chain_of_the_tutorial(tmp_path: Path) -> None:
         dev.wait()
         wanted = [" ".join(part.split()).strip("() ") for part in re.split(r"…|0xbdfe|0xbe83", PRINTED)]
         assert [part for part in wanted if part not in dev.output] == [], dev.output
+
+    vm.write_text(source)
+    program, command, target, *options = shlex.split(CHECK.replace("\\\n", " "))
+    assert (program, command, target) == ("vmsdk", "check", vm.name)
+    assert cli.main(["check", str(vm), *options]) == 0
 
 
 def with_method(source: str, method: str) -> str:
