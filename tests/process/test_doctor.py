@@ -316,6 +316,29 @@ def test_a_limit_that_cannot_be_set_is_wrong_usage(plugins: Path, capsys: pytest
     assert "too large" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ("cpu=1", "'cpu=1' is not a limit: use NAME=N, with a name of nofile, nproc, as,"),
+        ("", "'' is not a limit: use NAME=N"),
+        ("nofile", "'' is not a number for the limit nofile: use digits, or infinity for none"),
+        ("nofile=many", "'many' is not a number for the limit nofile"),
+        ("nofile=-1", "'-1' is not a number for the limit nofile"),
+        (f"nofile={'9' * 10_000}", "the limit nofile is too large"),
+    ],
+)
+def test_a_limit_that_is_none(limit: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["doctor", "--limit", limit])
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["infinity", "unlimited"])
+def test_a_limit_may_be_none_at_all(word: str, plugins: Path, doctor: Any) -> None:
+    script(plugins, "import resource\nprint(resource.getrlimit(resource.RLIMIT_FSIZE))\nsys.exit(3)\n")
+    assert "(-1, -1)" in doctor(plugins, "--limit", f"fsize={word}").coded("exits")
+
+
 def test_a_nodes_limits_that_cannot_be_set_are_lowered(
     plugins: Path, doctor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -455,6 +478,7 @@ def test_a_source_that_the_user_cannot_read(plugins: Path, doctor: Any) -> None:
     ("before", "code", "words"),
     [
         (":", "no-loopback", "can't connect to itself"),
+        ("ip link set lo up && ip address del 127.0.0.1/8 dev lo", "no-loopback", "can't connect to itself"),
         ("mount -t tmpfs tmpfs /dev", "no-device", "can't read /dev/urandom"),
         ("mount --bind {0} {0} && mount -o remount,bind,noexec {0}", "noexec", "the file system at {0} "),
     ],
@@ -462,11 +486,13 @@ def test_a_source_that_the_user_cannot_read(plugins: Path, doctor: Any) -> None:
 def test_a_machine_of_its_own(before: str, code: str, words: str, plugins: Path) -> None:
     executable(plugins / str(VM), "#!/bin/sh\nexit 1\n")
     command = f'{before.format(plugins)} && exec "$0" -m vmsdk doctor --json {plugins}'
-    unshare = ["unshare", "--net", "--mount", "sh", "-c"]
+    unshare = ["unshare", "--mount", *(["--net"] if code == "no-loopback" else []), "sh", "-c"]
     if subprocess.run([*unshare, before.format(plugins)], capture_output=True, check=False).returncode != 0:
         pytest.skip("a container can't have namespaces of its own")
     done = subprocess.run([*unshare, command, sys.executable], capture_output=True, check=False)
-    assert words.format(plugins) in Report(done.returncode, done.stdout.decode()).coded(code)
+    report = Report(1, done.stdout.decode())
+    assert words.format(plugins) in report.coded(code)
+    assert {each["code"] for each in report.findings} & {"internal", "vmsdk"} == set()
 
 
 @as_root

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from pathlib import Path
 
+from vmsdk.cli.arguments import filled, filled_path
 from vmsdk.cli.install import add_launcher_arguments, check_user, next_steps, spoken
 from vmsdk.install import ask_node
 from vmsdk.install.bundle import bundle, has_python
@@ -27,16 +27,20 @@ started and stopped as a node would do it.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="TARGET", help="the VM: vm.py, vm.py:Class, module or module:Class")
+    parser.add_argument(
+        "target", type=filled, metavar="TARGET", help="the VM: vm.py, vm.py:Class, module or module:Class"
+    )
     place = parser.add_mutually_exclusive_group()
     place.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=filled_path,
         metavar="PATH",
         help="the file to write, or an existing folder for it (default: .)",
     )
-    place.add_argument("--plugin-dir", type=Path, metavar="DIR", help="write it into this plugin directory")
+    place.add_argument(
+        "--plugin-dir", type=filled_path, metavar="DIR", help="write it into this plugin directory"
+    )
     parser.add_argument(
         "--python", action="store_true", help="include this Python, so that the node's machine needs none"
     )
@@ -53,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="files",
         action="append",
         default=[],
-        type=Path,
+        type=filled_path,
         metavar="FILE",
         help="include the packages listed in FILE, one per line (repeatable)",
     )
@@ -61,12 +65,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--include",
         action="append",
         default=[],
-        type=Path,
+        type=filled_path,
         metavar="PATH",
         help="include this file or folder from the VM's folder (repeatable)",
     )
     parser.add_argument(
         "--unpack-dir",
+        type=filled,
         metavar="DIR",
         help="the folder in which the file unpacks itself; must belong to the node's user (default: "
         "~/.cache, or a folder of that user in /var/tmp)",

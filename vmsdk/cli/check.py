@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vmsdk.cli.arguments import filled, filled_path
 from vmsdk.errors import MissingExtra, VMError
 from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST, PROTOCOLS
 
@@ -46,6 +47,7 @@ _VIOLATED_STATUS, _USAGE_STATUS, _ERROR_STATUS = 1, 2, 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target",
+        type=filled,
         metavar="PLUGIN",
         nargs="?",
         help="path/vm.py, path/vm.py:Class, package.module[:Class], or an executable",
@@ -60,11 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     chain = parser.add_argument_group("the chain")
     for name in ("genesis", "config", "upgrade"):
-        chain.add_argument(f"--{name}", type=Path, metavar="FILE", help="default: empty")
+        chain.add_argument(f"--{name}", type=filled_path, metavar="FILE", help="default: empty")
     work = parser.add_argument_group("transactions (without them, checks that need blocks are skipped)")
     source = work.add_mutually_exclusive_group()
     source.add_argument(
-        "--hook", type=Path, metavar="FILE", help="a Python file whose issue(client) sends a transaction"
+        "--hook",
+        type=filled_path,
+        metavar="FILE",
+        help="a Python file whose issue(client) sends a transaction",
     )
     source.add_argument(
         "--request", metavar="'PATH JSON'", help="a POST that sends one; {n} is a different number each time"
@@ -82,8 +87,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     checks.add_argument("--list", action="store_true", help="list the checks and exit")
     report = parser.add_argument_group("the report")
-    report.add_argument("--junit", type=Path, metavar="FILE", help="write it as JUnit XML, too")
-    report.add_argument("--json", type=Path, metavar="FILE", help="write it as JSON, too")
+    report.add_argument("--junit", type=filled_path, metavar="FILE", help="write it as JUnit XML, too")
+    report.add_argument("--json", type=filled_path, metavar="FILE", help="write it as JSON, too")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,9 +6,9 @@ import argparse
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from vmsdk.address import TRANSPORTS
+from vmsdk.cli.arguments import filled, filled_path
 from vmsdk.errors import VMError
 from vmsdk.ids import ID
 from vmsdk.install import Entry, Installed, PluginDirectory, install, uninstall
@@ -38,14 +38,18 @@ _SIZE = re.compile(r"(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "target", nargs="?", metavar="TARGET", help="the VM: vm.py, vm.py:Class, module or module:Class"
+        "target",
+        nargs="?",
+        type=filled,
+        metavar="TARGET",
+        help="the VM: vm.py, vm.py:Class, module or module:Class",
     )
     parser.add_argument(
         "--name",
         help="the VM's name, 1 to 32 ASCII characters (default: its class's)",
     )
     parser.add_argument(
-        "--plugin-dir", type=Path, required=True, metavar="DIR", help="the node's plugin directory"
+        "--plugin-dir", type=filled_path, required=True, metavar="DIR", help="the node's plugin directory"
     )
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--uninstall", action="store_true", help="remove the VM called NAME")
@@ -58,7 +62,7 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
     version = parser.add_mutually_exclusive_group()
     version.add_argument("--protocol", type=int, metavar="N", help=f"the protocol version to speak, {RANGE}")
     version.add_argument(
-        "--node", type=Path, metavar="PATH", help="speak the version that this node speaks now"
+        "--node", type=filled_path, metavar="PATH", help="speak the version that this node speaks now"
     )
     version.add_argument(
         "--no-ask", action="store_true", help=f"don't ask the node, and speak version {DEFAULT_PROTOCOL}"
@@ -90,6 +94,7 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--as",
         dest="user",
+        type=filled,
         metavar="USER",
         help="try the VM as this user, who runs the node (needs root)",
     )

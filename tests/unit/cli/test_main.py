@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,41 @@ def test_a_wrong_call_is_a_usage_error(arguments: list[str], capsys: pytest.Capt
         cli.main(arguments)
     assert end.value.code == 2
     assert capsys.readouterr().err.startswith("usage: vmsdk")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["bundle", ""],
+        ["bundle", "vm.py", "--output", ""],
+        ["check", ""],
+        ["check", "vm.py", "--genesis", ""],
+        ["dev", ""],
+        ["dev", "vm.py", "--data-dir", ""],
+        ["doctor", ""],
+        ["doctor", "--as", ""],
+        ["doctor", "--cwd", ""],
+        ["doctor", "--node", ""],
+        ["install", ""],
+        ["install", "vm.py", "--plugin-dir", ""],
+        ["network", "start", ""],
+        ["network", "start", "--node", ""],
+        ["network", "start", "--plugin", ""],
+        ["network", "status", "--data-dir", ""],
+        ["new", "my-chain", "--directory", ""],
+        ["version", "--node", ""],
+    ],
+    ids=" ".join,
+)
+def test_a_variable_that_is_not_set_does_not_mean_the_current_folder(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vm.py").write_text("import vmsdk\n\n\nclass VM(vmsdk.ChainVM): ...\n")
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(arguments)
+    assert ": it is empty: perhaps a variable in the command is not set" in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["vm.py"]
 
 
 @pytest.mark.parametrize("protocol", ["34", "47", "new"])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
+from vmsdk.cli.arguments import filled, filled_path
 from vmsdk.errors import VMError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument(
         "target",
+        type=filled,
         metavar="TARGET",
         help="path/vm.py, path/vm.py:Class, package.module[:Class], or an executable",
     )
@@ -58,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     chain.add_argument("--config", metavar="FILE|TEXT", help="the chain's configuration; default: empty")
     chain.add_argument("--upgrade", metavar="FILE|TEXT", help="the chain's upgrades; default: empty")
     chain.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="where to keep the chain; default: .vmsdk/<name>"
+        "--data-dir", type=filled_path, metavar="DIR", help="where to keep the chain; default: .vmsdk/<name>"
     )
     chain.add_argument("--reset", action="store_true", help="remove the kept chain first")
     node = parser.add_argument_group("the node")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from vmsdk.cli.arguments import filled, filled_path
 
 NAME = "doctor"
 HELP = "find out why a plugin doesn't start on a node"
@@ -30,6 +31,8 @@ _LIMIT_NAMES = {
     "stack": "STACK",
     "fsize": "FSIZE",
 }
+_UNLIMITED = ("infinity", "unlimited")
+"""The words of systemd and of ulimit."""
 _MAX_LIMIT = 2**63 - 1
 _MAX_DIGITS = len(str(_MAX_LIMIT))
 
@@ -39,19 +42,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "path",
         metavar="PLUGIN|PLUGIN-DIR",
         nargs="?",
-        type=Path,
+        type=filled_path,
         help="a plugin's file, or a plugin directory",
     )
     parser.add_argument(
         "--node",
+        type=filled,
         metavar="PATH|URL|PID",
         help=(
             "a node: its executable, its API (http://127.0.0.1:9650), or its process ID, whose user, umask,"
             " limits, working directory and environment are then used"
         ),
     )
-    parser.add_argument("--as", dest="user", metavar="USER", help="start plugins as this user (needs root)")
-    parser.add_argument("--cwd", type=Path, metavar="DIR", help="the node's working directory (default: /)")
+    parser.add_argument(
+        "--as", dest="user", type=filled, metavar="USER", help="start plugins as this user (needs root)"
+    )
+    parser.add_argument(
+        "--cwd", type=filled_path, metavar="DIR", help="the node's working directory (default: /)"
+    )
     parser.add_argument("--umask", type=_octal, metavar="MASK", help="the node's umask (default: 022)")
     parser.add_argument(
         "--limit",
@@ -85,11 +93,21 @@ def _limit(text: str) -> tuple[int, tuple[int, int]]:
     import resource
 
     name, _, number = text.partition("=")
-    if name.lower() not in _LIMIT_NAMES or not number.isdecimal():
+    if name.lower() not in _LIMIT_NAMES:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a limit: use NAME=N, with a name of {', '.join(_LIMIT_NAMES)}"
         )
+    if number in _UNLIMITED:
+        limit = resource.RLIM_INFINITY
     # Longer ones may not even be parsed.
-    if len(number) > _MAX_DIGITS or int(number) > _MAX_LIMIT:
-        raise argparse.ArgumentTypeError(f"the limit {name} is too large: at most {_MAX_LIMIT}")
-    return getattr(resource, f"RLIMIT_{_LIMIT_NAMES[name.lower()]}"), (int(number), int(number))
+    elif number.isdecimal() and (len(number) > _MAX_DIGITS or int(number) > _MAX_LIMIT):
+        raise argparse.ArgumentTypeError(
+            f"the limit {name} is too large: at most {_MAX_LIMIT}, or infinity for none"
+        )
+    elif number.isdecimal():
+        limit = int(number)
+    else:
+        raise argparse.ArgumentTypeError(
+            f"{number!r} is not a number for the limit {name}: use digits, or infinity for none"
+        )
+    return getattr(resource, f"RLIMIT_{_LIMIT_NAMES[name.lower()]}"), (limit, limit)

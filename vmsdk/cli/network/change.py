@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from vmsdk.cli.arguments import filled
 from vmsdk.cli.network import selection
 from vmsdk.cli.network.start import TARGET_HELP, add_chain_arguments, new_chain
 from vmsdk.network import Chain, LocalNetwork, Node
@@ -27,11 +28,14 @@ def add_commands(commands: Any) -> None:
     more = "Returns when it has bootstrapped all chains."
     add_node = selection.add_command(commands, "add-node", _add_node, "add a node", more)
     add_node.add_argument(
-        "--plugin", metavar="PATH", help="an executable that runs the first chain's VM on this node"
+        "--plugin",
+        type=filled,
+        metavar="PATH",
+        help="an executable that runs the first chain's VM on this node",
     )
     more = "The nodes are restarted for it."
     add_chain = selection.add_command(commands, "add-chain", _add_chain, "create another chain", more)
-    add_chain.add_argument("target", metavar="TARGET", help=TARGET_HELP)
+    add_chain.add_argument("target", type=filled, metavar="TARGET", help=TARGET_HELP)
     add_chain.add_argument("--chain", default="", metavar="NAME", help="the chain's name (default: the VM's)")
     add_chain_arguments(add_chain)
     summary, more = "kill a node, like a power cut", "`restart NODE` brings it back."

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vmsdk.cli.arguments import filled_path
 from vmsdk.network import LocalNetwork
 from vmsdk.network.chain import check_name
 from vmsdk.network.errors import NetworkError, NetworkNotFound
@@ -26,7 +27,7 @@ def add_command(
     which.add_argument(
         "--name", help="the network's name (default: the only network, or the only one that runs)"
     )
-    which.add_argument("--data-dir", type=Path, metavar="DIR", help="the network's directory")
+    which.add_argument("--data-dir", type=filled_path, metavar="DIR", help="the network's directory")
     return parser
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from vmsdk.cli.arguments import filled, filled_path
 from vmsdk.cli.network import selection
 from vmsdk.cli.network.foreground import Foreground, stopping_on_sigterm
 from vmsdk.cli.network.logs import ChainLogs
@@ -36,12 +37,16 @@ def add_commands(commands: Any) -> None:
         "The command shows the chain's log until Ctrl-C stops the nodes. "
         "A network that was stopped is started again with its chains, identities, addresses and blocks.",
     )
-    parser.add_argument("target", nargs="?", metavar="TARGET", help=TARGET_HELP)
+    parser.add_argument("target", nargs="?", type=filled, metavar="TARGET", help=TARGET_HELP)
     parser.add_argument(
-        "--plugin", metavar="PATH", help="a plugin's executable, in any language, instead of TARGET"
+        "--plugin",
+        type=filled,
+        metavar="PATH",
+        help="a plugin's executable, in any language, instead of TARGET",
     )
     parser.add_argument(
         "--node",
+        type=filled,
         metavar="PATH",
         help="the metalgo or avalanchego binary (default: $VMSDK_NODE, or one on the PATH)",
     )
@@ -99,11 +104,15 @@ def add_chain_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the VM's name, which determines its ID (default: the class's)",
     )
-    parser.add_argument("--genesis", type=Path, metavar="FILE", help="the chain's genesis (default: empty)")
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="the chain's configuration, for `initialize`"
+        "--genesis", type=filled_path, metavar="FILE", help="the chain's genesis (default: empty)"
     )
-    parser.add_argument("--upgrade", type=Path, metavar="FILE", help="the chain's upgrades, for `initialize`")
+    parser.add_argument(
+        "--config", type=filled_path, metavar="FILE", help="the chain's configuration, for `initialize`"
+    )
+    parser.add_argument(
+        "--upgrade", type=filled_path, metavar="FILE", help="the chain's upgrades, for `initialize`"
+    )
 
 
 def new_chain(args: argparse.Namespace, name: str) -> NewChain:

@@ -11,6 +11,7 @@ from pathlib import Path
 from string import Template
 
 from vmsdk._version import __version__
+from vmsdk.cli.arguments import filled_path
 from vmsdk.errors import VMError
 from vmsdk.ids import vm_id
 
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the name of the VM, such as my-chain")
     parser.add_argument("--low-level", action="store_true", help="write the VM's own blocks and storage")
     parser.add_argument(
-        "--directory", type=Path, metavar="DIR", help="the project's folder (default: NAME, here)"
+        "--directory", type=filled_path, metavar="DIR", help="the project's folder (default: NAME, here)"
     )
 
 

@@ -1,0 +1,18 @@
+"""Types of command line arguments, for argparse."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def filled(text: str) -> str:
+    """The text, which must not be empty: `"$PLUGINS"` is if that variable is not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty: perhaps a variable in the command is not set")
+    return text
+
+
+def filled_path(text: str) -> Path:
+    """A path that is not empty. For Python, an empty one is the current folder."""
+    return Path(filled(text))
