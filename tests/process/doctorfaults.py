@@ -206,6 +206,13 @@ def _edited(plugins: Path) -> None:
     executable(path, path.read_bytes().replace(b"# The plugin", b"# Our plugin"))
 
 
+def _damaged_bundle(plugins: Path) -> None:
+    # It starts all the same, as one does that was unpacked before.
+    path = launcher(plugins)
+    line = b'# vmsdk-bundle {"name": "vm", "target": "vm.py", "protocol": null, "ask_parent": true}'
+    executable(path, path.read_bytes().replace(b"\n", b"\n" + line + b"\n", 1))
+
+
 def _fifo(plugins: Path) -> None:
     os.mkfifo(plugins / str(VM))
 
@@ -371,6 +378,7 @@ FAULTS = [
     Fault("failed download", file("<!DOCTYPE html><title>404</title>"), "format", ("web page",)),
     Fault("writable for everyone", _writable, "world-writable", ("every user", "chmod o-w"), 0, slow=True),
     Fault("edited launcher", _edited, "changed", ("edited",), 0, slow=True),
+    Fault("damaged bundle", _damaged_bundle, "changed", ("was unpacked here", "SHA-256"), 0, slow=True),
     # Python and the VM's source.
     Fault(
         "environment's Python gone", _moved_venv, "no-interpreter", ("symbolic link", "/nowhere/python3.11")

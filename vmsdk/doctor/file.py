@@ -124,7 +124,15 @@ class PluginFile:
         """Yield present and future problems of the file."""
         if self.mode is None or not stat.S_ISREG(self.mode):
             return
-        if self.changed:
+        if self.changed and self.is_bundle:
+            yield Finding(
+                "warning",
+                "changed",
+                str(self.path),
+                "this bundle is damaged or was edited: it only starts if it was unpacked here before",
+                "copy it again, and compare its SHA-256 with the original's",
+            )
+        elif self.changed:
             yield Finding(
                 "note",
                 "changed",

@@ -96,6 +96,10 @@ find_dir() {{
   first_error=$(unpack "$first" 2>&1) && ready "$first" && return
   second_error=$first_error
   [ "$first" = "$second" ] || {{ second_error=$(unpack "$second" 2>&1) && ready "$second" && return; }}
+  if command -v gzip >/dev/null && ! tail -n +{lines} "$0" | gzip -t 2>/dev/null; then
+    say "$0 is damaged: copy it again, and compare its SHA-256 with the original's"
+    exit 1
+  fi
   printf '%s\n' "$first_error" >&2
   [ "$first_error" = "$second_error" ] || printf '%s\n' "$second_error" >&2
   say "$vm can't be unpacked, as this user has no folder for it (see above): build it with --unpack-dir" \
