@@ -102,6 +102,14 @@ def test_a_vm_without_a_defect_passes(vm: str, check: str) -> None:
     assert result.verdict is Verdict.PASSED, result
 
 
+@pytest.mark.slow
+def test_a_vm_that_builds_one_block_at_a_time_is_legal() -> None:
+    (result,) = run_checks(
+        bench(45, "blocks:OneBlockAtATime"), [CHECKS["ancestors.undecided-blocks-have-ancestors"]]
+    )
+    assert (result.verdict, result.why) == (Verdict.SKIPPED, "the VM builds no block on an undecided one")
+
+
 def test_a_check_that_is_skipped_gives_the_events_back() -> None:
     calls: list[str] = []
     host: Any = SimpleNamespace(

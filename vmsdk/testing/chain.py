@@ -221,6 +221,11 @@ class Chain(Node):
 
         It is called after each message between peers, and now and then.
         """
+        if not callable(condition):
+            raise TypeError(
+                f"wait_until calls its condition again and again, so it takes a function, not {condition!r}: "
+                "write wait_until(lambda: …)"
+            )
         deadline = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > deadline:
@@ -230,7 +235,7 @@ class Chain(Node):
 
     def cancel_waits(self, count: int = 100) -> None:
         """Make the node give up waiting for events, and wait again, *count* times."""
-        for _ in range(count):
+        for _ in range(_positive(count)):
             self._chain.ask_again()
 
     def send_garbage(self, count: int = 100, *, seed: int = 0) -> None:
@@ -239,6 +244,7 @@ class Chain(Node):
         Raises `ChainFatal` if one stops the chain, and `CallFailed` if the VM is unhealthy
         afterwards.
         """
+        _positive(count)
         chain = self._chain
         stranger = NodeID(bytes(19) + b"\xff")
         chain.connect(Peer(stranger))
@@ -325,6 +331,12 @@ class Chain(Node):
             yield other
         finally:
             other.close()
+
+
+def _positive(count: int) -> int:
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(f"count is a positive number, not {count!r}")
+    return count
 
 
 def _checked(block: object) -> Block:

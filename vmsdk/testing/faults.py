@@ -59,7 +59,9 @@ class Faults:
         self._record = record
         self._lock = threading.Lock()
         self._planned: dict[str, deque[_Fault]] = {}
+        self._unused: list[tuple[str, _Fault]] = []
         self._crash: Point | None = None
+        self._crash_asked: Point | None = None
         self._kill: Callable[[], object] = lambda: None
         self._client: VMClient | None = None
         self.reached: Counter[str] = Counter()
@@ -114,6 +116,7 @@ class Faults:
             raise ValueError(f'a crash comes "before" or "after" a call, not {when!r}')
         with self._lock:
             self._crash = Point(what, self.reached[what] + number, when)
+            self._crash_asked = Point(what, number, when)
 
     def scramble(self) -> None:
         """From now on, deliver the VM's gossip and requests to its peers twice: the second time
@@ -128,12 +131,29 @@ class Faults:
         with self._lock:
             left = sum(map(len, self._planned.values()))
             self._planned.clear()
+            self._unused.clear()
             self._crash = None
             self._scrambled = False
             held, self._held_back = self._held_back, []
         for deliver in held:
             deliver()
         return left
+
+    def missing(self) -> list[str]:
+        """Say for each fault and crash that was planned, and of which nothing has happened, why."""
+        with self._lock:
+            found = [
+                f"faults.{fault.kind}({method!r}): there was no such call after it"
+                for method, fault in self._unused
+            ]
+            if self._crash is not None and self._crash_asked is not None:
+                what, number, when = self._crash_asked
+                calls = number - (self._crash.number - self.reached[what])
+                there = {0: "there was no such call", 1: "there was 1 such call"}.get(
+                    calls, f"there were {calls} such calls"
+                )
+                found.append(f"crash_at({what!r}, {number}, {when!r}): {there} after it")
+        return found
 
     # For the chain --------------------------------------------------------------------------------
 
@@ -172,6 +192,7 @@ class Faults:
             raise ValueError(f"a fault happens once or more often, not {times} times")
         with self._lock:
             self._planned.setdefault(method, deque()).extend([fault] * times)
+            self._unused.append((method, fault))
 
     def _engine_call(self, name: str, request: Any, invoke: Callable[[], Any]) -> Any:
         kinds = (name, ENGINE_CALL)
@@ -197,6 +218,7 @@ class Faults:
             numbers = {kind: self.reached[kind] for kind in kinds}
             planned = self._planned.get(name)
             fault = planned.popleft() if planned else None
+            self._unused = [(method, each) for method, each in self._unused if each is not fault]
         line = f"{arrow} {name} {shown(request)}".rstrip()
         try:
             self._reach(numbers, "before", gone)

@@ -90,6 +90,7 @@ class Node:
         self.environment: dict[str, str] = {}
         """Variables for the process of a plugin, besides the few that a node's plugins get."""
         self._host: Host | None = None
+        self._was_started = False
         self._remote: RemoteVM | None = None
         self._front: HTTPFront | None = None
         self._connected: list[Node] = []
@@ -127,6 +128,7 @@ class Node:
                 command = ["/usr/bin/env", *variables, *command]
             host = Host(command, **options)
         self._host = host
+        self._was_started = True
         try:
             host.connect()
             self.faults.attach(host.client, host.services, self._crash)
@@ -283,6 +285,8 @@ class Node:
     def host(self) -> Host:
         """The node. Raises `ChainMisused` while the VM is stopped."""
         if self._host is None:
+            if not self._was_started:
+                raise ChainMisused("the chain has not been started: call start(), as in make_chain().start()")
             raise ChainMisused("the VM is stopped: call restart()")
         return self._host
 

@@ -109,6 +109,22 @@ def chain(make_chain: Callable[..., Chain]) -> Chain:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Fail a test that has passed without a fault for which it asked."""
+    result = yield
+    chains: list[Chain] = item.stash.get(_CHAINS, [])
+    missing = [line for chain in chains for line in chain.faults.missing()]
+    if missing:
+        pytest.fail(
+            "the test has passed without a fault that it asked for:\n  "
+            + "\n  ".join(missing)
+            + "\nAsk for an earlier call, or end the test with chain.faults.clear() if nothing need happen.",
+            pytrace=False,
+        )
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     report = yield
     if report.failed and call.when != "teardown":

@@ -619,3 +619,66 @@ class HoldsUndecidedTransactions(GoodVM):
     def new_transactions(self) -> list[bytes]:
         held = {each for block in self.undecided.values() for each in block.transactions}
         return [transaction for transaction in super().new_transactions() if transaction not in held]
+
+
+class TimeRunsAhead(GoodVM):
+    """A block is 5 s later than its parent, whatever the clock says."""
+
+    found_by = "blocks.built-blocks-stay-near-the-clock"
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        response = super().BuildBlock(request)
+        parent = self.find(response.parent_id)
+        if parent is None or not parent.height:
+            return response
+        header = HEADER.pack(response.height, parent.seconds + 5, response.parent_id)
+        return self.response_of(self.parse(header + response.bytes[HEADER.size :]))
+
+
+class RejectedBlockIsAnError(GoodVM):
+    """GetBlock fails for a block that was rejected."""
+
+    found_by = "blocks.rejected-block-is-no-error"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.rejected: set[bytes] = set()
+
+    def reject(self, block: Block) -> None:
+        self.rejected.add(block.id)
+
+    def GetBlock(self, request: pb.GetBlockRequest) -> pb.GetBlockResponse:
+        if request.id in self.rejected:
+            raise ValueError("rejected")
+        return super().GetBlock(request)
+
+
+class RejectedBlockIsEmpty(RejectedBlockIsAnError):
+    """GetBlock returns a rejected block without its bytes."""
+
+    found_by = "blocks.rejected-block-is-no-error"
+
+    def GetBlock(self, request: pb.GetBlockRequest) -> pb.GetBlockResponse:
+        if request.id in self.rejected:
+            return pb.GetBlockResponse(height=1)
+        return super().GetBlock(request)
+
+
+class OnlyOnThePreferredBlock(GoodVM):
+    """BlockVerify refuses a block whose parent is not the preferred block."""
+
+    found_by = "blocks.verification-ignores-the-preference"
+
+    def verify(self, block: Block) -> None:
+        if block.parent_id != self.preferred:
+            raise ValueError("not on the preferred block")
+        super().verify(block)
+
+
+class OneBlockAtATime(GoodVM):
+    """No defect: it builds no block while another is undecided."""
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        if self.undecided:
+            raise ValueError("a block is being decided")
+        return super().BuildBlock(request)

@@ -96,3 +96,16 @@ class HeightIndexIsLate(GoodVM):
             del puts[b"height" + struct.pack(">Q", block.height)]
             puts[b"height" + struct.pack(">Q", block.height - 1)] = block.parent_id
         return puts
+
+
+class RejectionDeletesTheHeight(GoodVM):
+    """BlockReject removes what the height index has at the block's height."""
+
+    found_by = "heights.rejected-blocks-change-no-height"
+
+    def reject(self, block: Block) -> None:
+        self.write({b"height" + struct.pack(">Q", block.height): b""})
+
+    def GetBlockIDAtHeight(self, request: pb.GetBlockIDAtHeightRequest) -> pb.GetBlockIDAtHeightResponse:
+        response = super().GetBlockIDAtHeight(request)
+        return response if response.blk_id else pb.GetBlockIDAtHeightResponse(err=pb.ERROR_NOT_FOUND)

@@ -217,6 +217,47 @@ def test_a_fault_that_never_happens_is_refused(chain: Chain) -> None:
         chain.faults.fail("WriteBatch", times=0)
 
 
+@pytest.mark.parametrize("count", [-1, 0, "3"])
+@pytest.mark.parametrize("verb", ["cancel_waits", "send_garbage"])
+def test_what_is_repeated_happens_at_least_once(chain: Chain, verb: str, count: Any) -> None:
+    with pytest.raises(ValueError, match=f"count is a positive number, not {count!r}"):
+        getattr(chain, verb)(count)
+
+
+def test_a_condition_is_a_function(chain: Chain) -> None:
+    with pytest.raises(TypeError, match=r"takes a function, not True: write wait_until\(lambda"):
+        chain.wait_until(chain.height == 0)  # type: ignore[arg-type]
+
+
+def test_a_chain_that_has_not_been_started_says_so(make: Callable[..., Chain]) -> None:
+    with pytest.raises(ChainMisused, match=r"not been started: call start\(\)"):
+        make().build()
+
+
+def test_faults_of_which_nothing_has_happened_are_named(chain: Chain) -> None:
+    chain.produce(b"a")
+    chain.crash_at("BlockAccept", 3, "after")
+    chain.faults.lose("Health")
+    chain.faults.fail("BuildBlock", times=2)
+    chain.submit(b"b")
+    with pytest.raises(CallFailed):
+        chain.build()
+    chain.faults.fail("BlockVerify")
+    never = ["faults.lose('Health'): there was no such call after it"]
+    never += ["faults.fail('BlockVerify'): there was no such call after it"]
+    crash = "crash_at('BlockAccept', 3, 'after'): there was {} after it"
+    assert chain.faults.missing() == [*never, crash.format("no such call")]
+    with pytest.raises(CallFailed):
+        chain.health()
+    for _ in range(2):  # The second failure to build, then the one to verify.
+        with pytest.raises(CallFailed):
+            chain.build()
+    chain.accept(chain.build())
+    assert chain.faults.missing() == [crash.format("1 such call")]
+    chain.faults.clear()
+    assert chain.faults.missing() == []
+
+
 @pytest.mark.parametrize("verb", ["verify", "accept", "prefer", "fork"])
 def test_a_verb_that_takes_a_block_explains_how_to_get_it_from_an_id(chain: Chain, verb: str) -> None:
     others = ([b"a"],) if verb == "fork" else ()
@@ -499,6 +540,40 @@ def test_without_a_vm(chain):
     pass
 """
 
+NOT_REACHED = """
+import pytest
+from vmsdk import chain as batteries
+
+class Echo(batteries.Chain):
+    def execute(self, state, tx, block):
+        state[b"echo"] = tx
+
+@pytest.fixture
+def vm():
+    return Echo
+
+def test_misses(chain):
+    chain.crash_at("database write", 9)
+    chain.produce(b"a")
+
+def test_misses_on_another_chain(make_chain):
+    chain = make_chain().start()
+    chain.faults.fail("Health")
+
+def test_fails_otherwise(chain):
+    chain.crash_at("database write", 9)
+    assert chain.height == 1
+
+def test_wants_no_more(chain):
+    chain.crash_at("database write", 9)
+    chain.faults.clear()
+
+def test_hits(chain):
+    chain.crash_at("BlockAccept")
+    with pytest.raises(Exception):
+        chain.produce(b"a")
+"""
+
 
 def test_a_failed_test_shows_the_chain(tmp_path: Path) -> None:
     (tmp_path / "test_echo.py").write_text(FAILING)
@@ -508,3 +583,17 @@ def test_a_failed_test_shows_the_chain(tmp_path: Path) -> None:
     for text in ("chain: blocks", "chain: last calls", "-> BlockAccept", "<- WriteBatch", "chain: log"):
         assert text in output, (text, output)
     assert "define a fixture `vm` in conftest.py" in output
+
+
+def test_a_test_that_passes_without_its_fault_fails(tmp_path: Path) -> None:
+    (tmp_path / "test_echo.py").write_text(NOT_REACHED)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
+    output = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path).stdout
+    assert "3 failed, 2 passed" in output, output
+    assert output.count("the test has passed without a fault that it asked for:") == 2, output
+    for text in (
+        "crash_at('database write', 9, 'before'): there was 1 such call after it",
+        "faults.fail('Health'): there was no such call after it",
+        "assert 0 == 1",
+    ):
+        assert text in output, (text, output)

@@ -38,6 +38,10 @@ _NEXT_SECOND_S = 1.0
 _MANY = 1_000
 _HEADER_BYTES = 256
 _FUTURE_S = 24 * 3600
+# A node refuses its peers' blocks that are further ahead of its clock, and many VMs do the same.
+_MAX_AHEAD_S = 10
+# Enough blocks to be further ahead at 2 s each. A second each is what whole seconds that rise make.
+_AHEAD_BLOCKS = 7
 # How long a VM may take to find the work of a rejected block.
 _AGAIN_S = 2.0
 _FLIPS = 32
@@ -418,6 +422,48 @@ def wrong_times_are_invalid(bench: Bench) -> None:
                 )
 
 
+@contract("blocks", severity=Severity.BETTER_NOT, source="vms/proposervm/block.go", needs_blocks=True)
+def built_blocks_stay_near_the_clock(bench: Bench) -> None:
+    """Built blocks are at most 10 s ahead of the clock, however fast they follow each other."""
+    with bench.alone() as host:
+        for count in range(1, _AHEAD_BLOCKS + 1):
+            block = bench.build(host)
+            ahead_s = block.timestamp.seconds - int(time.time())
+            if ahead_s > _MAX_AHEAD_S:
+                raise Violation(
+                    "built blocks run ahead of the clock",
+                    sent=f"BuildBlock, for block {count} of a new chain",
+                    got=f"a block that is {ahead_s} s ahead",
+                    node="its peers may refuse the block until their clocks have caught up",
+                    cure="use the clock's time, or the parent's if that is later: times may be equal",
+                )
+            host.chain.verify(block)
+            host.chain.prefer(block.id)
+            host.chain.accept(block)
+
+
+@contract("blocks", severity=Severity.MISBEHAVES, source="snow/engine/snowman/engine.go", needs_blocks=True)
+def verification_ignores_the_preference(bench: Bench) -> None:
+    """BlockVerify accepts a valid block on any undecided block, whichever is preferred."""
+    with bench.chain() as host:
+        first, second = bench.siblings(host)
+        host.chain.prefer(second.id)
+        block = bench.build(host)
+        host.chain.prefer(first.id)
+        try:
+            host.chain.verify(block)
+        except InvalidResponse:
+            raise
+        except CallFailed as error:
+            raise Violation(
+                "a block is invalid because another branch is preferred",
+                sent=f"BlockVerify of {block!r} on {second!r}, while {first!r} is preferred",
+                got=f"{error.code}: {error.details}",
+                node="it can't vote for the branch that its peers prefer, so it may never agree with them",
+                cure="verify a block against the state of its parent; the preference is for BuildBlock only",
+            ) from None
+
+
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
 def verify_returns_the_timestamp(bench: Bench) -> None:
     """BlockVerify returns the block's own timestamp."""
@@ -659,6 +705,36 @@ def forks_of_five_blocks_are_decided(bench: Bench) -> None:
                     node="its chain differs from the network's",
                     cure="write the last accepted ID when a block is accepted, never when one is rejected",
                 )
+
+
+@contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
+def rejected_block_is_no_error(bench: Bench) -> None:
+    """GetBlock of a rejected block returns it, or OK with `err = NOT_FOUND`."""
+    with bench.chain() as host:
+        winner, loser = bench.siblings(host)
+        host.chain.prefer(winner.id)
+        host.chain.accept(winner)
+        try:
+            found = get(host, loser.id)
+        except CallFailed as error:
+            raise Violation(
+                "GetBlock of a rejected block fails",
+                sent=f"BlockReject of {loser!r}, then GetBlock of it",
+                got=f"the gRPC status {error.code}: {error.details}",
+                node="it treats this as a fault, and peers can ask it for the block at any time",
+                cure="return the status OK with err = ERROR_NOT_FOUND, or the block if it is still there",
+            ) from None
+        if found == pb.GetBlockResponse(err=pb.ERROR_NOT_FOUND):
+            return
+        wrong = f"err {_name(found.err)}" if found.err else difference(loser, found, "GetBlock")
+        if wrong:
+            raise Violation(
+                "GetBlock returns a rejected block differently",
+                sent=f"BlockReject of {loser!r}, then GetBlock of it",
+                got=wrong,
+                node="it treats it as another block",
+                cure="return the block as it was, or err = ERROR_NOT_FOUND and no other field",
+            )
 
 
 @contract(

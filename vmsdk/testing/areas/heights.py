@@ -114,3 +114,13 @@ def undecided_blocks_are_not_found(bench: Bench) -> None:
         host.chain.verify(block)
         host.chain.prefer(block.id)
         _check_missing(host, block.height, "where a block is verified and undecided")
+
+
+@contract("heights", severity=Severity.MISBEHAVES, source=SOURCE, needs_blocks=True)
+def rejected_blocks_change_no_height(bench: Bench) -> None:
+    """After a rejection, the height index still has the accepted block at that height."""
+    with bench.chain() as host:
+        winner, loser = bench.siblings(host)
+        host.chain.prefer(winner.id)
+        host.chain.accept(winner)  # Which rejects the other.
+        _check_found(host, [winner], f"after its sibling {loser.id} is rejected")
