@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 
@@ -128,3 +129,33 @@ class HurriesTheDatabase(GoodVM):
         super().write(puts)
         if time.monotonic() - began_s > 1:
             raise TimeoutError("the database did not respond in time")
+
+
+class StoresGossip(GoodVM):
+    """All gossip is stored before it is looked at."""
+
+    found_by = "database.garbage-is-not-stored"
+
+    def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
+        self.write({b"gossip" + hashlib.sha256(request.msg).digest(): request.msg})
+        return super().AppGossip(request)
+
+
+class GossipLog(GoodVM):
+    """All gossip is appended to one value."""
+
+    found_by = "database.garbage-is-not-stored"
+
+    def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
+        self.write({b"gossip": (self.get(b"gossip") or b"") + request.msg})
+        return super().AppGossip(request)
+
+
+class CountsQuestions(GoodVM):
+    """GetBlock counts in the database how often each ID was asked for."""
+
+    found_by = "database.garbage-is-not-stored"
+
+    def GetBlock(self, request: pb.GetBlockRequest) -> pb.GetBlockResponse:
+        self.write({b"asked" + request.id: b"1"})
+        return super().GetBlock(request)

@@ -73,6 +73,17 @@ class PrefixWithHost(PrefixWithQuery):
     prefix = "http://127.0.0.1/rpc"
 
 
+class SamePrefixTwice(GoodVM):
+    """Two handlers have the same prefix: the node serves one of them."""
+
+    found_by = "http.prefixes-are-unique"
+
+    def CreateHandlers(self, request: Empty) -> pb.CreateHandlersResponse:
+        response = super().CreateHandlers(request)
+        response.handlers.add(prefix="", server_addr=self.address)
+        return response
+
+
 class DeadPrefix(GoodVM):
     """Nothing listens at the address of one of its handlers."""
 

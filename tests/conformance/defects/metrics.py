@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from tests.conformance.goodvm import GoodVM
+from tests.conformance.goodvm import Block, GoodVM
 from vmsdk._pb.io.prometheus.client import metrics_pb2
 from vmsdk._pb.vm import vm_pb2 as pb
 
@@ -167,3 +167,20 @@ class ChainLabel(Measured):
 
     def families(self) -> list[metrics_pb2.MetricFamily]:
         return [counter("vm_calls", 1, chain="mine")]
+
+
+class SeriesPerTransaction(Measured):
+    """A counter is labelled with the ID of each transaction."""
+
+    found_by = "metrics.do-not-grow-with-blocks"
+
+    def families(self) -> list[metrics_pb2.MetricFamily]:
+        return [counter("vm_paid", 1, tx=transaction.hex()) for transaction in self.paid]
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.paid: list[bytes] = []
+
+    def accept(self, block: Block) -> None:
+        super().accept(block)
+        self.paid += block.transactions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -11,6 +12,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from vmsdk._pb.rpcdb import rpcdb_pb2
 from vmsdk._pb.vm import vm_pb2 as pb
@@ -20,7 +23,7 @@ from vmsdk.host.node import Host
 from vmsdk.host.service import ServiceError
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import attempt, call, get, storage
+from vmsdk.testing.wire import attempt, call, get, quiet_database, storage
 
 DATABASE = "database/rpcdb/db_client.go"
 CORRUPTIBLE = "database/corruptabledb/db.go"
@@ -32,6 +35,9 @@ MAX_KILLS = 4
 _SETTLED_S = 5.0
 _QUIET_S = 1.0
 _SLOW_S = 2.0
+_GARBAGE = 64
+_PEER = b"peer" * 5
+_DEADLINE = Timestamp(seconds=4_000_000_000)
 _IN_ONE_BATCH = "write the block, the state, the height index and the last accepted ID in one batch"
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no SIGKILL
 
@@ -91,6 +97,43 @@ def iterators_are_released(bench: Bench) -> None:
                 got=f"{database.open_iterators - before} more open iterators",
                 node="it keeps each with its snapshot until the chain stops, so its memory grows",
                 cure="call IteratorRelease for each iterator, also after an error",
+            )
+
+
+@contract("database", severity=Severity.BETTER_NOT, source="vms/rpcchainvm/vm_server.go")
+def garbage_is_not_stored(bench: Bench) -> None:
+    """Garbage that peers send leaves the database as it was: they could fill the disk."""
+    with bench.chain() as host:
+        before = quiet_database(host)
+        for number in range(_GARBAGE):
+            # Of odd lengths, and text in no format.
+            data = b"vmsdk check: garbage %d " % number * (1 + number % 3)
+            requests: list[tuple[str, Message]] = [
+                ("AppGossip", pb.AppGossipMsg(node_id=_PEER, msg=data)),
+                (
+                    "AppRequest",
+                    pb.AppRequestMsg(node_id=_PEER, request_id=number, deadline=_DEADLINE, request=data),
+                ),
+                ("ParseBlock", pb.ParseBlockRequest(bytes=data)),
+                ("BlockVerify", pb.BlockVerifyRequest(bytes=data)),
+                ("GetBlock", pb.GetBlockRequest(id=os.urandom(32))),
+                ("GetAncestors", pb.GetAncestorsRequest(blk_id=os.urandom(32), max_blocks_num=1)),
+            ]
+            for method, request in requests:
+                attempt(host, method, request)
+        after = quiet_database(host)
+        new = sorted(key for key in after if key not in before)
+        grown = sum(len(value) for value in after.values()) - sum(len(value) for value in before.values())
+        # A VM may count what a peer sends, under a few keys of fixed size.
+        if len(new) >= _GARBAGE or grown >= _GARBAGE * len(b"vmsdk check: garbage"):
+            raise Violation(
+                "what peers send is stored although it is garbage",
+                sent=f"{_GARBAGE} times: gossip, a request and a block that are text, GetBlock and "
+                "GetAncestors of unknown IDs",
+                got=f"{len(new)} new keys, and values that are {grown} bytes longer"
+                + (f"; the first key is {new[0]!r}" if new else ""),
+                node="any peer can fill its disk",
+                cure="store what is valid and accepted; keep the rest in memory, up to a limit",
             )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import grpc
+from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.http import http_pb2
 from vmsdk._pb.http.http_grpc import HTTP
@@ -21,7 +22,7 @@ from vmsdk.host.engine import call_failed
 from vmsdk.host.node import Host
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import connects
+from vmsdk.testing.wire import call, connects
 
 if TYPE_CHECKING:
     from vmsdk.host.http.routes import RouteRefused
@@ -178,6 +179,22 @@ def prefixes_are_routes(bench: Bench) -> None:
                     node="it compares prefixes with the path alone, unescaped and without repeated slashes",
                     cure='return a plain path such as "/rpc", without query, fragment, escapes, dots or "//"',
                 )
+
+
+@contract("http", severity=Severity.MISBEHAVES, source=_VM_SERVER)
+def prefixes_are_unique(bench: Bench) -> None:
+    """CreateHandlers returns one handler for each prefix."""
+    with bench.initialized() as host:
+        prefixes = [each.prefix for each in call(host, "CreateHandlers", Empty()).handlers]
+    twice = sorted({prefix for prefix in prefixes if prefixes.count(prefix) > 1})
+    if twice:
+        raise Violation(
+            f"two handlers have the prefix {twice[0]!r}",
+            sent="CreateHandlers",
+            got=f"the prefixes {prefixes}",
+            node="it serves the last of them only, and logs nothing",
+            cure="return one handler for each prefix, which routes by path, method or header itself",
+        )
 
 
 @contract("http", severity=Severity.MISBEHAVES, source=_VM_SERVER)

@@ -22,6 +22,7 @@ from vmsdk.testing.wire import PROMPT_S, call, check_prompt, waits_held
 _CLIENT = "vms/rpcchainvm/vm_client.go"
 _GATHERER = "api/metrics/prefix_gatherer.go"
 _PEERS = 500
+_BLOCKS = 8
 
 
 def gather(host: Host) -> list[metrics_pb2.MetricFamily]:
@@ -155,6 +156,24 @@ def do_not_grow_with_peers(bench: Bench) -> None:
             got=f"{grown} new series",
             node="its metrics page grows without bound",
             cure="do not use a label for what a peer chooses",
+        )
+
+
+@contract("metrics", severity=Severity.BETTER_NOT, source=_GATHERER, needs_blocks=True)
+def do_not_grow_with_blocks(bench: Bench) -> None:
+    """The number of series does not grow with the number of blocks and transactions."""
+    with bench.chain() as host:
+        bench.grow(host, 2)  # The first blocks may bring new series.
+        before = _series(gather(host))
+        bench.grow(host, _BLOCKS)
+        grown = _series(gather(host)) - before
+    if grown >= _BLOCKS:
+        raise Violation(
+            "the VM has metrics for each block or transaction",
+            sent=f"{_BLOCKS} transactions and blocks",
+            got=f"{grown} new series",
+            node="its metrics page grows without bound",
+            cure="do not use a height, an ID, an account or the like as a label: count them together",
         )
 
 

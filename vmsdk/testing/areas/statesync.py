@@ -174,6 +174,26 @@ def summaries_parse_back(bench: Bench) -> None:
             )
 
 
+@contract("statesync", severity=Severity.MISBEHAVES, source=SERVER, needs_blocks=True)
+def summaries_are_found_by_their_height(bench: Bench) -> None:
+    """GetStateSummary returns the summary of exactly that height, or `err = NOT_FOUND`."""
+    with bench.chain() as host:
+        last = _last(bench, host)
+        for height in range(last.height + 2):
+            found = host.chain.state_sync.at(height)
+            if found is None:
+                continue
+            of = host.chain.state_sync.parse(found.raw).height
+            if of != height:
+                raise Violation(
+                    "GetStateSummary returns the summary of another height",
+                    sent=f"GetStateSummary(height {height}); the last summary has height {last.height}",
+                    got=f"a summary that parses to height {of}",
+                    node="its vote for a summary names another one than its peers vote for",
+                    cure="return the summary of that height, or err = ERROR_NOT_FOUND if there is none",
+                )
+
+
 @contract("statesync", severity=Severity.STOPS, source=SYNCER, needs_blocks=True)
 def accepted_summary_is_synced(bench: Bench) -> None:
     """StateSummaryAccept returns a mode, and a static sync ends at the summary's block."""
