@@ -144,6 +144,7 @@ def test_a_killed_vm_starts_again_with_what_it_accepted(session: Session) -> Non
     assert session.height == 1
     session.propose("0x02")
     session.dev.line(r"^block 2 ")
+    assert "failed to shut down" not in session.dev.output
 
 
 def test_the_next_database_calls_fail(session: Session) -> None:
@@ -202,10 +203,24 @@ WRONG: list[tuple[str, Any, int, str]] = [
     ("dev_increaseTime", [1e300], -32000, "1e+300 s is out of range"),
     ("dev_setIntervalMining", [-1], -32000, "seconds is a number from 0 on, not -1"),
     ("dev_revert", ["0x7"], -32000, "there is no snapshot 0x7"),
-    ("dev_reorg", ["x"], -32602, "x"),
+    ("dev_reorg", ["x"], -32602, "id: input string is smaller than the checksum size: 'x'"),
     ("dev_accept", [str(ID.EMPTY)], -32000, f"{ID.EMPTY} is not an undecided block"),
     ("dev_appGossip", [str(PEER), "zz"], -32602, "message is bytes in hexadecimal, as in 0x1234, not 'zz'"),
     ("dev_setValidators", [[{"id": 1}]], -32602, "a validator has nodeID, weight and publicKey"),
+    (
+        "dev_setValidators",
+        [[{"nodeID": str(PEER), "publicKey": "0x12"}]],
+        -32602,
+        "publicKey has 48 bytes, or",
+    ),
+    ("dev_setValidators", [[{"nodeID": str(PEER)}] * 2], -32000, f"{PEER} is there twice"),
+    (
+        "dev_appGossip",
+        [str(PEER), "0x" + "00" * (2**21 + 1)],
+        -32000,
+        "a message of 2097153 bytes reaches no",
+    ),
+    ("dev_appRequest", [str(PEER), "0x" + "00" * (2**21 + 1)], -32000, "a message of 2097153 bytes"),
     ("dev_setPChainHeight", [1, 2], -32000, "0 <= minimum <= height must hold"),
 ]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vmsdk.errors import VMError
-from vmsdk.host.appnetwork import REQUEST_TIMEOUT_S, Peer
+from vmsdk.host.appnetwork import MAX_MESSAGE_BYTES, REQUEST_TIMEOUT_S, Peer
 from vmsdk.host.appsender import SentGossip, SentRequest
 from vmsdk.host.block import Block
 from vmsdk.host.chain import Chain
@@ -269,6 +269,10 @@ class Control:
 
     def set_validators(self, validators: Sequence[CurrentValidator]) -> None:
         """Set who validates the chain's subnet, from now on and at the current P-chain height."""
+        ids = [validator.node_id for validator in validators]
+        twice = next((each for each in ids if ids.count(each) > 1), None)
+        if twice is not None:
+            raise ChainMisused(f"{twice} is there twice: a node validates a subnet once")
         self._validators = list(validators)
         host = self._running()
         host.services.validators.set_validators(host.config.subnet_id, self._validators)
@@ -296,10 +300,12 @@ class Control:
 
     def app_gossip(self, peer: NodeID, message: bytes) -> None:
         """Gossip *message* to the VM as *peer*."""
+        _check_size(message)
         self._chain().services.network.gossip(peer, message)
 
     def app_request(self, peer: NodeID, message: bytes) -> bytes:
         """Send a request to the VM as *peer*, and return the response."""
+        _check_size(message)
         try:
             return self._chain().services.network.request(peer, message).result(REQUEST_TIMEOUT_S * 2)
         except VMError as error:
@@ -380,6 +386,13 @@ class Control:
                 pass  # Most often there is nothing to build.
             except (ChainFatal, PluginGone, ClientClosed):
                 return
+
+
+def _check_size(message: bytes) -> None:
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise ChainMisused(
+            f"a message of {len(message)} bytes reaches no node: it may have {MAX_MESSAGE_BYTES} bytes"
+        )
 
 
 def _nanoseconds(seconds: float) -> int:

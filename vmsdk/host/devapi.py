@@ -114,7 +114,10 @@ def _read(name: str, value: Any, kind: Any) -> Any:
     if wanted is bytes and isinstance(value, str):
         return _bytes(name, value)
     if wanted in (ID, NodeID) and isinstance(value, str):
-        return wanted.from_string(value)
+        try:
+            return wanted.from_string(value)
+        except VMError as error:
+            raise ValueError(f"{name}: {error}") from None
     if get_origin(wanted) is Sequence and isinstance(value, list):
         return [_validator(each) for each in value]
     words = {
@@ -144,6 +147,8 @@ def _validator(value: Any) -> CurrentValidator:
     weight = _read("weight", value.get("weight", DEFAULT_WEIGHT), int)
     if not 0 < weight < 2**64:
         raise ValueError(f"weight is a number from 1 to {2**64 - 1}, not {weight}")
+    if len(key) not in (0, bls.PUBLIC_KEY_BYTES, bls.UNCOMPRESSED_PUBLIC_KEY_BYTES):
+        raise ValueError(f"publicKey has 48 bytes, or 96 if it is not compressed, but not {len(key)}")
     return CurrentValidator(
         _read("nodeID", value.get("nodeID"), NodeID),
         weight,

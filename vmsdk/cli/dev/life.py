@@ -76,6 +76,7 @@ class Life:
         self._shadow: Shadow | None = None
         self._host_lock = threading.Lock()
         self._stopping = threading.Event()
+        self._killed = threading.Event()
         self._over = threading.Event()
         """Set by `stop`, or after a fault."""
         self._fault: ChainFatal | None = None
@@ -94,6 +95,7 @@ class Life:
 
     def kill(self) -> None:
         """Kill the process; return at once."""
+        self._killed.set()
         self.stop()
         with self._host_lock:
             if self._host is not None:
@@ -146,7 +148,10 @@ class Life:
                 self._control.end()
                 if self._shadow is not None:
                     self._shadow.stop()
-                host.stop()
+                if self._killed.is_set():
+                    host.kill()  # Nothing is left that could shut down.
+                else:
+                    host.stop()
                 self._control.join()
                 self._http.close()
 
