@@ -93,6 +93,10 @@ def test_a_vm_that_builds_by_itself_needs_no_hook_from_the_first_check_on() -> N
     ("vm", "check"),
     [
         ("blocks:PrunesLater", "blocks.accepted-block-is-not-accepted-again"),
+        ("blocks:BlocksOf1900KiB", "ancestors.newest-comes-first"),
+        ("blocks:BlocksOf1900KiB", "blocks.batch-keeps-the-order"),
+        ("blocks:BlocksOf1900KiB", "blocks.wrong-heights-and-parents-are-invalid"),
+        ("blocks:BlocksOf1900KiB", "durability.blocks-survive-a-restart"),
         ("http:Streams", "limits.descriptors-stay-few"),
         ("http:Streams", "limits.memory-stays-flat"),
     ],

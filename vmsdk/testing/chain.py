@@ -144,12 +144,12 @@ class Chain(Node):
     @property
     def last(self) -> Block:
         """The last accepted block."""
-        return self._tree.blocks[self._chain.last_accepted.id]
+        return self._tree.blocks[self.host.chain.last_accepted.id]
 
     @property
     def height(self) -> int:
         """The height of the last accepted block."""
-        return self._chain.last_accepted.height
+        return self.host.chain.last_accepted.height
 
     @property
     def accepted(self) -> list[Block]:
@@ -159,7 +159,7 @@ class Chain(Node):
     @property
     def processing(self) -> list[Block]:
         """The verified, undecided blocks; parents come first."""
-        return [self._tree.blocks[each.id] for each in self._chain.processing]
+        return [self._tree.blocks[each.id] for each in self.host.chain.processing]
 
     def block(self, block_id: ID) -> Block:
         """Return a block by its ID. Raises `LookupError` if neither node nor VM has it."""
@@ -290,7 +290,10 @@ class Chain(Node):
         if self._issue is not None:
             return self._issue(self.http, tx)
         if self._remote is not None:
-            return self._remote.call("submit", tx if isinstance(tx, bytes) else tx.raw)
+            raw = tx if isinstance(tx, bytes) else getattr(tx, "raw", None)
+            if not isinstance(raw, bytes):
+                raise TypeError(f"submit takes bytes, or a transaction whose raw is bytes, not {tx!r}")
+            return self._remote.call("submit", raw)
         submit = None if self._is_command else getattr(self.vm, "submit", None)
         if submit is None:
             raise ChainMisused(

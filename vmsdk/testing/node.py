@@ -358,7 +358,13 @@ class Node:
 
     @property
     def _chain(self) -> HostChain:
-        return self.host.chain
+        """What the node knows of the chain. Raises `ChainMisused` after a crash that a test asked
+        for.
+        """
+        chain, crash = self.host.chain, self.faults.crashed_at
+        if crash is not None and not self.host.process.alive:
+            raise ChainMisused(f"the VM has crashed {crash}, as the test asked: call restart()")
+        return chain
 
 
 class RelayTo(Relay):

@@ -53,8 +53,8 @@ class RemoteVM:
         name = _name(vm)
         if not is_importable(vm):
             raise ChainMisused(
-                f"a plugin can't import {name}: move it to the top level of its module, or run the test in "
-                "this process"
+                f"a plugin can't import {name}: give a class or a function at the top level of a module, or "
+                "run the test in this process (@pytest.mark.in_process)"
             )
         module = sys.modules[vm.__module__]
         order = {

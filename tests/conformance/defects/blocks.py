@@ -682,3 +682,25 @@ class OneBlockAtATime(GoodVM):
         if self.undecided:
             raise ValueError("a block is being decided")
         return super().BuildBlock(request)
+
+
+class BlocksOf1900KiB(GoodVM):
+    """No defect: a block ends with 1,900 KiB of zeros."""
+
+    padding = bytes(1900 * 1024)
+
+    def parse(self, data: bytes) -> Block:
+        if not int.from_bytes(data[:8], "big"):
+            return super().parse(data)
+        if not data.endswith(self.padding):
+            raise ValueError("no padding")
+        short = super().parse(data[: -len(self.padding)])
+        return Block(data, short.height, short.seconds, short.parent_id, short.body)
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        transactions = self.new_transactions()
+        parent = self.find(self.preferred)
+        if not transactions or parent is None:
+            raise ValueError("nothing to build")
+        header = HEADER.pack(parent.height + 1, max(parent.seconds, int(time.time())), parent.id)
+        return self.response_of(self.parse(header + b"".join(transactions) + self.padding))

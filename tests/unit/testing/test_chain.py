@@ -165,6 +165,20 @@ def test_a_crash_beside_the_write_of_a_block(chain: Chain, when: str, height: in
     assert chain.height == height
 
 
+def test_after_a_crash_nothing_can_be_called_until_a_restart(chain: Chain) -> None:
+    chain.submit(b"a")
+    block = chain.build()
+    chain.crash_at("database write")
+    with pytest.raises(HostError):
+        chain.accept(block)
+    for verb in (chain.build, chain.health, lambda: chain.accept(block)):
+        with pytest.raises(ChainMisused, match=r"has crashed before database write 2, .*: call restart\(\)"):
+            verb()
+    assert chain.accepted == [chain.block(block.parent_id)]
+    chain.restart()
+    chain.produce(b"b")
+
+
 def test_a_vm_that_goes_on_after_a_crash_is_dead_all_the_same(make: Callable[..., Chain]) -> None:
     chain = make(Counting).start()
     chain.submit(b"a")
@@ -507,6 +521,13 @@ def test_the_vm_of_a_plugin_is_out_of_reach(make: Callable[..., Chain]) -> None:
     chain = make(process=True).start()
     with pytest.raises(ChainMisused, match="in_process"):
         _ = chain.vm
+
+
+@pytest.mark.parametrize("tx", ["text", 5, None])
+def test_a_plugin_is_given_bytes(make: Callable[..., Chain], tx: Any) -> None:
+    chain = make(process=True).start()
+    with pytest.raises(TypeError, match=f"takes bytes, or a transaction whose raw is bytes, not {tx!r}"):
+        chain.submit(tx)
 
 
 def test_a_class_within_a_function_cant_be_a_plugin(make: Callable[..., Chain]) -> None:

@@ -6,6 +6,7 @@ from vmsdk.host.block import Block
 from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
 from vmsdk.state import State
+from vmsdk.testing.areas.ancestors import AMPLE_BYTES, AMPLE_TIME_NS
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Violation, contract
 from vmsdk.testing.wire import difference, get, short, storage
@@ -58,7 +59,9 @@ def _check_tip(host: Host, blocks: list[Block], after: str) -> None:
                 node="it can't serve the block to peers, nor find where it stopped",
                 cure="write the block's ID by its height in the batch that accepts it, genesis included",
             )
-    served = host.chain.get_ancestors(tip.id, max_blocks=len(blocks), max_time_ns=10**10)
+    served = host.chain.get_ancestors(
+        tip.id, max_blocks=len(blocks), max_bytes=AMPLE_BYTES, max_time_ns=AMPLE_TIME_NS
+    )
     if served != [block.raw for block in reversed(blocks)]:
         raise Violation(
             f"GetAncestors lacks accepted blocks {after}",
