@@ -1,1 +1,46 @@
-"""The VM's side of the wire: gRPC calls in, the author's methods, gRPC responses out."""
+"""The VM's side of the wire: gRPC calls in, the author's methods, gRPC responses out.
+
+Importing it imports gRPC in a way that lets apps fork. From grpcio 1.80 on, threads of the core read
+the sockets of a server, and a child that is forked while they do so crashes, one in three times.
+Without the experiment of that name, the threads that wait for calls read them, as before.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.util import find_spec
+
+_EXPERIMENTS = "GRPC_EXPERIMENTS"
+# The core complains on stderr about experiments that it does not know: these versions know this
+# one.
+_KNOWN_VERSIONS = range(76, 86)
+
+
+def _import_grpc() -> None:
+    # The core reads the variable when it is loaded, and processes started later need not inherit
+    # it.
+    if _EXPERIMENTS in os.environ or _minor_version() not in _KNOWN_VERSIONS:
+        return
+    os.environ[_EXPERIMENTS] = "-event_engine_listener"
+    try:
+        import grpc  # noqa: F401
+    finally:
+        del os.environ[_EXPERIMENTS]
+
+
+def _minor_version() -> int | None:
+    """The minor version of grpcio 1, from its file: its metadata would take longer."""
+    spec = find_spec("grpc")
+    if spec is None or spec.origin is None:
+        return None
+    path = os.path.join(os.path.dirname(spec.origin), "_grpcio_metadata.py")
+    try:
+        with open(path, encoding="ascii") as file:
+            found = re.search(r"1\.(\d+)\.", file.read())
+    except OSError:
+        return None
+    return int(found[1]) if found else None
+
+
+_import_grpc()
