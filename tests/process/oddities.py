@@ -89,6 +89,26 @@ ODDITIES = {
         "POOL.submit(abs, -1).result()"
     ),
     "session": "import os\nos.setpgid(0, 0)",
+    "SIGTERM to itself": "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)",
+    "SIGINT to itself": "import signal\nfor _ in range(3): signal.raise_signal(signal.SIGINT)",
+    "SIGTERM from a thread": (
+        "import signal, threading\n"
+        "thread = threading.Thread(target=signal.raise_signal, args=(signal.SIGTERM,))\n"
+        "thread.start()\nthread.join()"
+    ),
+    "signals to the group": (
+        "import os, signal\nos.setpgid(0, 0)\nos.killpg(0, signal.SIGTERM)\nos.killpg(0, signal.SIGINT)"
+    ),
+    "SIGTERM from a child": (
+        "import os, signal\npid = os.fork()\n"
+        "if pid == 0:\n    os.kill(os.getppid(), signal.SIGTERM)\n    os._exit(0)\n"
+        "os.waitpid(pid, 0)"
+    ),
+    "child that is ended": (
+        "import os, signal\npid = os.fork()\n"
+        "if pid == 0:\n    signal.pause()\n    os._exit(0)\n"
+        "os.kill(pid, signal.SIGTERM)\nassert os.waitpid(pid, 0)[1] == signal.SIGTERM"
+    ),
 }
 
 # Names of modules of Python, some of which gRPC imports, and characters that mean something to a

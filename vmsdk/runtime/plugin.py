@@ -151,7 +151,10 @@ def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], option
     # stdout is for the tool. Everything else that the process prints goes to stderr.
     stdout = os.dup(1)
     os.dup2(2, 1)
-    children.manage(lambda: None)
+    # Signals that the import sends to itself change nothing, as in a plugin. At a terminal, Ctrl-C
+    # must end an import that hangs; programs that ask kill it.
+    signals = None if os.isatty(0) else Signals()
+    children.manage(lambda: None if signals is None else signals.release())
     watchdog = Watchdog(options.slow_call_s)
     watchdog.start()
     with watchdog.watch(f"the import of {options.name}"):
