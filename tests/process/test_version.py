@@ -156,6 +156,15 @@ def test_a_node_may_be_named_as_in_a_shell(environment: Environment, tmp_path: P
     assert done.stdout.startswith("metalgo 1.99.0, protocol 43: ")
 
 
+@needs_compiler
+def test_a_node_in_this_folder_is_not_taken_for_a_command(environment: Environment, tmp_path: Path) -> None:
+    FakeNode(tmp_path / "bin" / "metalgo", answer(43))
+    FakeNode(tmp_path / "metalgo", answer(45))
+    variables = {"PATH": str(tmp_path / "bin")}
+    done = environment.vmsdk("version", "--node", "./metalgo", cwd=tmp_path, environment=variables)
+    assert done.stdout.startswith("metalgo 1.99.0, protocol 45: ")
+
+
 @pytest.mark.parametrize(
     ("node", "reason"),
     [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vmsdk.install import node_path
+
 
 def filled(text: str) -> str:
     """The text, which must not be empty: `"$PLUGINS"` is if that variable is not set."""
@@ -16,3 +18,8 @@ def filled(text: str) -> str:
 def filled_path(text: str) -> Path:
     """A path that is not empty. For Python, an empty one is the current folder."""
     return Path(filled(text))
+
+
+def filled_node(text: str) -> Path:
+    """A node's executable, named as in a shell, which is not empty."""
+    return node_path(filled(text))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from vmsdk.address import TRANSPORTS
-from vmsdk.cli.arguments import filled, filled_path
+from vmsdk.cli.arguments import filled, filled_node, filled_path
 from vmsdk.errors import VMError
 from vmsdk.ids import ID
 from vmsdk.install import Entry, Installed, PluginDirectory, install, uninstall
@@ -62,7 +62,7 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
     version = parser.add_mutually_exclusive_group()
     version.add_argument("--protocol", type=int, metavar="N", help=f"the protocol version to speak, {RANGE}")
     version.add_argument(
-        "--node", type=filled_path, metavar="PATH", help="speak the version that this node speaks now"
+        "--node", type=filled_node, metavar="PATH", help="speak the version that this node speaks now"
     )
     version.add_argument(
         "--no-ask", action="store_true", help=f"don't ask the node, and speak version {DEFAULT_PROTOCOL}"

@@ -6,7 +6,7 @@ import argparse
 import platform
 
 from vmsdk._version import __version__
-from vmsdk.cli.arguments import filled_path
+from vmsdk.cli.arguments import filled_node
 from vmsdk.install import ask_node
 from vmsdk.protocol import NEWEST, PROTOCOLS, RANGE
 from vmsdk.runtime.release import Release
@@ -23,7 +23,7 @@ _NOT_SPOKEN_STATUS = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--node", type=filled_path, metavar="PATH", help="the metalgo or avalanchego executable to ask"
+        "--node", type=filled_node, metavar="PATH", help="the metalgo or avalanchego executable to ask"
     )
 
 

@@ -14,7 +14,7 @@ from vmsdk.doctor.limits import limits_of
 from vmsdk.doctor.user import User
 from vmsdk.errors import VMError
 from vmsdk.host.spawn import UNCHANGED, Surroundings
-from vmsdk.install.installation import NODE_TIMEOUT_S, ask_node
+from vmsdk.install.installation import NODE_TIMEOUT_S, ask_node, node_path
 from vmsdk.network.client import JSONRPCClient
 from vmsdk.runtime.nodeprocess import NODE_NAMES
 from vmsdk.runtime.release import Command, Release
@@ -56,7 +56,7 @@ def find(text: str) -> Node:
         return running(int(text), named=True)
     if "://" in text:
         return _asked(text)
-    release = ask_node(Path(text))
+    release = ask_node(node_path(text))
     return Node(release.application, release.protocol)
 
 

@@ -8,6 +8,7 @@ from vmsdk.install.installation import (
     ask_node,
     install,
     name_of,
+    node_path,
     uninstall,
 )
 from vmsdk.install.launcher import InstallError, Launcher
@@ -23,5 +24,6 @@ __all__ = [
     "ask_node",
     "install",
     "name_of",
+    "node_path",
     "uninstall",
 ]

@@ -147,6 +147,11 @@ def uninstall(name: str, plugin_dir: Path) -> Path:
     return directory.file(vm)
 
 
+def node_path(text: str) -> Path:
+    """Return the path of a node that is named as in a shell: one with a slash is no command."""
+    return Path(text).absolute() if os.sep in text else Path(text)
+
+
 def ask_node(node: Path) -> Release:
     """Return the release of *node*, a path or a command on the PATH. Raises `InstallError`."""
     path = Path(shutil.which(node) or node).absolute()
@@ -158,8 +163,8 @@ def ask_node(node: Path) -> Release:
         ) from None
     if release is None:
         raise InstallError(
-            f"{node} can't be asked for its protocol version: within {NODE_TIMEOUT_S:.0f} s it did not "
-            "respond to --version as metalgo and avalanchego do"
+            f"{node} can't be asked for its protocol version: it did not respond to --version as metalgo "
+            f"and avalanchego do, within {NODE_TIMEOUT_S:.0f} s"
         )
     return release
 

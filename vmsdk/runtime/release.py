@@ -18,7 +18,9 @@ VERSION_FLAG = "--version"
 """Every node supports it, but older ones don't support `--version-json`."""
 
 # Source: Versions.String in the node's version/string.go. Order and number of the entries differ.
-_OUTPUT = r"^(?P<application>[^\s/]+/\S+) \[(?:[^\]\n]*, )?rpcchainvm=(?P<protocol>\d{1,4})(?=[,\]])"
+# The application is shown and logged, so it has no control characters.
+_WORD = r"[^\s/\x00-\x1f\x7f-\x9f]+"
+_OUTPUT = rf"^(?P<application>{_WORD}/{_WORD}) \[(?:[^\]\n]*, )?rpcchainvm=(?P<protocol>\d{{1,4}})(?=[,\]])"
 
 MAX_OUTPUT_BYTES = 1024 * 1024
 MAX_ENTRY_BYTES = 16 * 1024

@@ -45,6 +45,8 @@ def test_each_form_of_the_answer_is_understood(answer: str, release: Release) ->
         "metalgo/1.13.5 [notrpcchainvm=43]",
         "metalgo/1.13.5 [" + "x, " * 100_000,
         "/" * 1_000_000,
+        "\x1b[31mmetalgo/1.13.5 [rpcchainvm=43]",
+        "metalgo/1.13.5\x9b31m [rpcchainvm=43]",
     ],
 )
 def test_nothing_else_is(answer: str) -> None:
