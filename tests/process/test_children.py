@@ -67,6 +67,20 @@ POOL = """
             return {"squares": pool.map(square, range(4)), "notified": pool.apply(notify)}
 """
 
+RETURNS_FROM_A_THREAD = """
+
+    def health_check(self):
+        codes = []
+        def fork():
+            child = os.fork()
+            if child:
+                codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        import threading
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+        return {"exit_code": codes[0]}
+"""
 
 # What docs/processes.md shows, as a part of a VM that is complete.
 (RECIPE,) = re.findall(
@@ -162,6 +176,11 @@ def test_a_signal_for_a_child_does_not_reach_the_plugin(start: Any) -> None:
         await_end(pid)
         assert host.chain.version() == "1.0.0"
     assert not [line for line in host.process.output if "ignoring signal" in line]
+
+
+def test_a_child_ends_with_the_thread_that_forked_it(start: Any) -> None:
+    with start(SOURCE + RETURNS_FROM_A_THREAD, b"spawn") as host:
+        assert host.chain.health()["health"]["exit_code"] == 0
 
 
 def test_the_documented_recipe_computes(start: Any) -> None:

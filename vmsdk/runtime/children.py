@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 
-# How often to look for the end of a process where the kernel doesn't report it.
+# How often to look for what the kernel doesn't report.
 POLL_S = 1.0
 # The process to end with: workers of a fork server are not its children.
 _PLUGIN_VARIABLE = "VMSDK_PLUGIN_PID"
@@ -16,6 +16,8 @@ _PLUGIN_VARIABLE = "VMSDK_PLUGIN_PID"
 _release: Callable[[], None] | None = None
 _registered = False
 _forking_pid = 0
+_main_returns = False
+"""Whether a thread forked this process: then its end is no end of the process to Python."""
 _mask = threading.local()
 
 
@@ -47,6 +49,7 @@ def _before_fork() -> None:
     global _forking_pid  # noqa: PLW0603
     _forking_pid = os.getpid()
     # Until the child has its own handlers, the plugin's would swallow a signal that ends it.
+    _mask.is_main = threading.current_thread() is threading.main_thread()
     _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
 
 
@@ -55,6 +58,8 @@ def _unblock() -> None:
 
 
 def _in_child() -> None:
+    global _main_returns  # noqa: PLW0603
+    _main_returns = _main_returns or not _mask.is_main
     if _release is not None:
         _release()
         _follow(_forking_pid)
@@ -69,15 +74,24 @@ def _follow(*pids: int) -> None:
 def _end_after(*pids: int) -> None:
     parent = os.getppid()
     poll = select.poll()
-    timeout_ms = None
     for pid in pids:
         try:
             poll.register(os.pidfd_open(pid), select.POLLIN)
-        except (AttributeError, OSError):  # there is no such call, it is not allowed, or the process is gone
-            timeout_ms = POLL_S * 1000
-    while not poll.poll(timeout_ms) and os.getppid() == parent and all(map(_exists, pids)):
-        pass
+        except (AttributeError, OSError):
+            pass  # there is no such call, it is not allowed, or the process is gone: looked at below
+    while not poll.poll(POLL_S * 1000) and os.getppid() == parent and all(map(_exists, pids)):
+        if _main_returns and not _is_used():
+            os._exit(0)
     os._exit(1)
+
+
+def _is_used() -> bool:
+    """Whether a thread still runs that keeps a process going.
+
+    A child that is forked by another thread than the main one ends when that thread returns, which
+    this module's thread would prevent.
+    """
+    return any(not thread.daemon for thread in threading.enumerate()) or threading.main_thread().is_alive()
 
 
 def _exists(pid: int) -> bool:
