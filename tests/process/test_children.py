@@ -21,6 +21,7 @@ from vmsdk.install import install
 from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.target import find
 
+from .jsonrpc import Client
 from .plugin import PATIENCE_S, ROOT, Lines, await_end
 
 pytestmark = pytest.mark.slow
@@ -81,6 +82,28 @@ RETURNS_FROM_A_THREAD = """
         thread.join()
         return {"exit_code": codes[0]}
 """
+
+# A service on the event loop, whose plain methods run in threads.
+FORKING = """\
+import os
+from examples.timestamp.timestampvm import TimestampVM
+from vmsdk.http import JSONRPC
+
+class Service:
+    def fork(self):
+        child = os.fork()
+        if not child:
+            return "the child's"
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    async def afork(self):
+        return self.fork()
+
+class ForkingVM(TimestampVM):
+    def create_handlers(self):
+        return {"": JSONRPC("service", Service())}
+"""
+
 
 # What docs/processes.md shows, as a part of a VM that is complete.
 (RECIPE,) = re.findall(
@@ -199,3 +222,11 @@ def test_the_documented_recipe_computes_in_a_test(tmp_path: Path, monkeypatch: p
     finally:
         vm.shutdown()
         del sys.modules["provervm"]
+
+
+def test_a_child_that_a_method_forks_ends_when_it_returns_and_its_parent_answers(start: Any) -> None:
+    with start(FORKING, b"") as host:
+        for _ in range(10):
+            with Client(host, "service") as call:
+                assert call("fork") == 1
+                assert call("afork") == 1

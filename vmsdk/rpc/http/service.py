@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from vmsdk.rpc.http.response import ResponseStream
 from vmsdk.rpc.http.site import Routes, Site
 from vmsdk.rpc.http.target import InvalidTarget, Target, parse
 from vmsdk.rpc.peercheck import REFUSAL, PeerCheck
+from vmsdk.rpc.watchdog import end_if_forked
 from vmsdk.services.databasemetrics import NOTED_CALLS, NotedCall
 
 if TYPE_CHECKING:
@@ -81,6 +84,16 @@ class HTTPMethods(grpc.GenericRpcHandler):
         )
 
 
+@contextmanager
+def _ends_if_forked(site: Site) -> Iterator[None]:
+    """Around an app's work: a child that it forks ends where the app returns."""
+    pid = os.getpid()
+    try:
+        yield
+    finally:
+        end_if_forked(pid, f"an app at {site.route}")
+
+
 class HTTPService:
     """Serves the node's calls to the server of one app, on the event loop."""
 
@@ -114,7 +127,7 @@ class HTTPService:
         shared = site.shared
         if isinstance(site.app, JSONRPC):
             try:
-                with shared.capacity.requests.take():
+                with shared.capacity.requests.take(), _ends_if_forked(site):
                     return await respond(site.app, request, site.run_in_thread, site)
             except Full as error:
                 return _text(503, str(error))
@@ -131,7 +144,8 @@ class HTTPService:
             extensions={"http.response.trailers": {}},
         )
         exchange = SimpleExchange(scope, request.body, headers.to_map(request.response_headers))
-        await site.run(exchange)
+        with _ends_if_forked(site):
+            await site.run(exchange)
         return exchange.result()
 
     async def _handle(
@@ -158,7 +172,8 @@ class HTTPService:
             finally:
                 await node.close()
         else:
-            await site.run(exchange)
+            with _ends_if_forked(site):
+                await site.run(exchange)
         if self._protocol.inline_http_body:
             return http_pb2.HTTPResponse()
         return http_pb2.HTTPResponse(header=headers.to_wire(stream.final_headers, http_pb2.Element))
