@@ -608,7 +608,7 @@ def test_a_failed_test_shows_the_chain(tmp_path: Path) -> None:
 
 def test_a_test_that_passes_without_its_fault_fails(tmp_path: Path) -> None:
     (tmp_path / "test_echo.py").write_text(NOT_REACHED)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
+    command = [sys.executable, "-m", "pytest", "-rN", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
     output = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path).stdout
     assert "3 failed, 2 passed" in output, output
     assert output.count("the test has passed without a fault that it asked for:") == 2, output
