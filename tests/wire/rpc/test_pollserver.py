@@ -225,11 +225,6 @@ def test_a_lane_refuses_calls_beyond_its_queue(rig: Rig) -> None:
     assert sorted(call.code() is grpc.StatusCode.OK for call in rest) == [False, False, True]
 
 
-def test_a_full_lane_takes_the_next_call_as_soon_as_a_response_is_there(rig: Rig) -> None:
-    rig.add("echo", echo, rig.methods.lanes[2])
-    assert [rig.call("echo", b"%d" % number) for number in range(500)] == [b"%d" % n for n in range(500)]
-
-
 def test_responses_are_streamed_until_the_client_leaves(rig: Rig) -> None:
     watch = rig.channel.unary_stream(
         "/grpc.health.v1.Health/Watch",
@@ -322,6 +317,11 @@ def test_a_method_runs_within_what_the_server_enters_around_it(kind: str) -> Non
 
 
 # The fast server ----------------------------------------------------------------------------------
+
+
+def test_a_full_lane_takes_the_next_call_as_soon_as_a_response_is_there(polling: Rig) -> None:
+    polling.add("echo", echo, polling.methods.lanes[2])
+    assert [polling.call("echo", b"%d" % number) for number in range(500)] == [b"%d" % n for n in range(500)]
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
