@@ -60,8 +60,8 @@ def table(contenders: dict[str, Times]) -> str:
     go = contenders["Go"].median("total")
     columns = [
         *(phase.replace("_", " ") for phase in PHASES),
-        "of bare grpcio",
-        "of Go",
+        "× bare grpcio",
+        "× Go",
         "handshake",
         "initialized",
     ]
@@ -69,7 +69,7 @@ def table(contenders: dict[str, Times]) -> str:
     for name, times in contenders.items():
         total = times.median("total")
         cells = [f"{times.median(phase):.2f}" for phase in PHASES]
-        cells += [f"{floor / total:.2f}", f"{go / total:.2f}"]
+        cells += [f"{total / floor:.2f}", f"{total / go:.2f}"]
         cells += [f"{statistics.median(times.handshake):.0f}", f"{statistics.median(times.initialized):.0f}"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)

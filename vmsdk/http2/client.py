@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 
 from vmsdk.http2 import frames
 from vmsdk.http2.frames import (
@@ -31,7 +33,7 @@ MAX_BLOCK_BYTES = 64 << 10
 MAX_EMPTY_FRAMES = 1_000
 """Frames of a call in a row that bring nothing."""
 
-# Without this flag, on Windows, what arrives between two calls is taken in the next one.
+# Windows lacks this flag.
 _DONT_WAIT: int | None = getattr(socket, "MSG_DONTWAIT", None)
 
 _GREETING = (
@@ -105,11 +107,11 @@ class ClientConnection:
         """Take what has arrived since the last call, and tell whether there may be another one."""
         if not self._is_ended or not self._is_sent or self._stream > frames.STREAM_BITS - 2:
             return False
-        if _DONT_WAIT is None:
-            return self._last_stream is None
         try:
             while self._last_stream is None:
-                self._wait(_DONT_WAIT)
+                if _DONT_WAIT is None and not select.select([self._socket], [], [], 0)[0]:
+                    return True
+                self._wait(_DONT_WAIT or 0)
         except BlockingIOError:
             return self._last_stream is None
         except (OSError, ValueError, Fault, Gone):
@@ -210,7 +212,9 @@ class ClientConnection:
             if not self._is_greeted and (kind != frames.SETTINGS or flags or length % 6):
                 raise Fault(frames.PROTOCOL_ERROR, f"it begins with {self._unread[self._at :][:24]!r}")
             if length > FRAME_BYTES:
-                raise Fault(frames.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
+                raise Fault(
+                    frames.FRAME_SIZE_ERROR, f"a frame of {length} bytes, where {FRAME_BYTES} are allowed"
+                )
             end = self._at + HEAD_BYTES + length
             if len(self._unread) < end:
                 return
@@ -236,7 +240,7 @@ class ClientConnection:
         elif kind == frames.PING:
             _expect_length(kind, payload, 8)
             if not flags & ACK:
-                self._socket.sendall(frame(frames.PING, ACK, 0, payload))
+                self._acknowledge(frame(frames.PING, ACK, 0, payload))
         elif kind == frames.SETTINGS:
             self._take_settings(flags, stream, payload)
         elif kind == frames.GOAWAY:
@@ -244,10 +248,16 @@ class ClientConnection:
         elif kind == frames.PUSH_PROMISE:
             raise Fault(frames.PROTOCOL_ERROR, "a push, which is forbidden")
 
+    def _acknowledge(self, data: bytes) -> None:
+        # A server that has closed the connection may have sent the whole response before; if not,
+        # the next read fails.
+        with suppress(OSError):
+            self._socket.sendall(data)
+
     def _take_data(self, flags: int, stream: int, payload: bytes) -> None:
         self._taken_bytes += len(payload)
         if self._taken_bytes >= REFILL_BYTES:
-            self._socket.sendall(frame(frames.WINDOW_UPDATE, 0, 0, frames.number(self._taken_bytes)))
+            self._acknowledge(frame(frames.WINDOW_UPDATE, 0, 0, frames.number(self._taken_bytes)))
             self._taken_bytes = 0
         if flags & frames.PADDED:
             payload = frames.without_padding(payload)
@@ -319,8 +329,10 @@ class ClientConnection:
             self._window += more
         elif stream == self._stream:
             self._stream_window += more
-        if not more or max(self._window, self._stream_window) > MAX_WINDOW_BYTES:
-            raise Fault(frames.FLOW_CONTROL_ERROR, "a window of no or too many bytes")
+        if not more:
+            raise Fault(frames.PROTOCOL_ERROR, "a window update of 0 bytes")
+        if (window := max(self._window, self._stream_window)) > MAX_WINDOW_BYTES:
+            raise Fault(frames.FLOW_CONTROL_ERROR, f"a window of {window} bytes")
 
     def _take_settings(self, flags: int, stream: int, payload: bytes) -> None:
         if stream or len(payload) % 6:
@@ -338,7 +350,7 @@ class ClientConnection:
                     raise Fault(frames.PROTOCOL_ERROR, f"frames of {value} bytes")
                 self._frame_bytes = value
         self._is_greeted = True
-        self._socket.sendall(frame(frames.SETTINGS, ACK, 0, b""))
+        self._acknowledge(frame(frames.SETTINGS, ACK, 0, b""))
 
     def _take_goaway(self, payload: bytes) -> None:
         try:

@@ -29,6 +29,9 @@ ENHANCE_YOUR_CALM = 0xB
 HEADER_TABLE_SIZE, ENABLE_PUSH = 0x1, 0x2
 INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 0x4, 0x5, 0x6
 
+MAX_TEXT_BYTES = 4 << 10
+"""Of a status. Escaped, a byte becomes three."""
+
 STREAM_BITS = (1 << 31) - 1
 """Of the four bytes of a stream's number, or of a window's increment."""
 
@@ -83,10 +86,13 @@ def metadata(headers: Iterable[Header]) -> Iterator[tuple[str, str | bytes]]:
 
 
 def trailers(code: int, text: bytes, extra: Sequence[tuple[str, str | bytes]] | None) -> list[Header]:
-    """The status of a call, with *extra* metadata, as the headers at its end."""
+    """The status of a call, with *extra* metadata, as the headers at its end.
+
+    They must fit into one frame, so that only the beginning of a long *text* is sent.
+    """
     found = [(b"grpc-status", b"%d" % code)]
     if text:
-        found.append((b"grpc-message", _percent_encoded(text)))
+        found.append((b"grpc-message", _percent_encoded(text[:MAX_TEXT_BYTES])))
     for name, value in extra or ():
         data = value.encode() if isinstance(value, str) else bytes(value)
         if name.endswith("-bin"):

@@ -165,7 +165,7 @@ class Connection:
         except HPACKError as error:
             self._give_up(frames.COMPRESSION_ERROR, str(error))
         if self.is_ended:
-            changed.update(self._streams)
+            changed.update((stream.id, stream) for stream in self.abandoned())
         return changed
 
     def _read_frames(self, changed: dict[int, Stream]) -> None:
@@ -308,8 +308,10 @@ class Connection:
                 stream.window = window = stream.window + more
             else:
                 return
-            if not more or window > MAX_WINDOW_BYTES:
-                raise Fault(frames.FLOW_CONTROL_ERROR, f"a window of {more} more bytes")
+            if not more:
+                raise Fault(frames.PROTOCOL_ERROR, "a window update of 0 bytes")
+            if window > MAX_WINDOW_BYTES:
+                raise Fault(frames.FLOW_CONTROL_ERROR, f"a window of {window} bytes")
             self._windows.notify_all()
 
     def _take_settings(self, flags: int, number: int, payload: bytes) -> None:
@@ -416,6 +418,8 @@ class Connection:
             raise Broken from None  # whoever receives finds the connection ended
         if self._pending:
             self._flush()
+            if self._pending:
+                self._on_pending(self)
 
     def _send_soon(self, data: bytes) -> None:
         """Send without waiting for a client that doesn't read."""
@@ -469,6 +473,13 @@ class Connection:
         except OSError:
             pass  # the client was first
 
+    def abandoned(self) -> list[Stream]:
+        """At the end: the calls that run."""
+        streams = [*self._streams.values()]
+        for stream in streams:
+            stream.is_reset = True
+        return streams
+
     def close(self) -> None:
         """End, and release the socket."""
         self.end()
@@ -492,7 +503,7 @@ class Connection:
 
 def _check(payload: bytes, length: int, number: int, *, is_of_a_stream: bool) -> None:
     if len(payload) != length:
-        raise Fault(frames.FRAME_SIZE_ERROR, f"a frame of {len(payload)} bytes, which has {length}")
+        raise Fault(frames.FRAME_SIZE_ERROR, f"a frame of {len(payload)} bytes where {length} are expected")
     if bool(number) != is_of_a_stream:
         raise Fault(frames.PROTOCOL_ERROR, f"a frame of stream {number}")
 

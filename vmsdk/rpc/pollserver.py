@@ -67,8 +67,8 @@ class PollServer:
         around: AbstractContextManager[object] = _NOTHING,
         on_failure: Callable[[str], object] = end_process,
     ) -> None:
-        """*reserved* is the sum of the limits of the reserved lanes. Threads enter *around* for
-        each event, a call's method included. *on_failure* ends the process.
+        """*reserved* is the sum of the limits of the reserved lanes. Threads enter *around* to
+        read, and to run each call. *on_failure* ends the process.
 
         Raises `RuntimeError` when no thread can be started.
         """
@@ -186,8 +186,7 @@ class PollServer:
         while True:
             due_s = HELD_AFTER_S if self._starved else CATCH_UP_S
             for descriptor, _ in self._epoll.poll(due_s, 1):
-                with self._around:
-                    self._handle(descriptor)
+                self._handle(descriptor)
             if self._is_ended:
                 return False
             if self._starved or self._is_stopping:
@@ -233,13 +232,13 @@ class PollServer:
                 self._epoll.modify(listener.fileno(), _NEXT)
 
     def _receive(self, connection: Connection) -> None:
-        """Read what a connection has, leave it to the next thread, and run the first call."""
+        """Read what a connection has, leave it to the next thread, and run the oldest call."""
         with self._lock:
             if connection.is_received_from:
                 return
             connection.is_received_from = True
         ready = []
-        with self.receiving:
+        with self._around, self.receiving:
             for stream in connection.receive():
                 call: ServedCall = stream.call or self._accept(stream)
                 if stream.is_reset:
@@ -247,13 +246,11 @@ class PollServer:
                 if stream.is_complete and not call.has_arrived:
                     call.has_arrived = True
                     ready.append(call)
+        self._ready.extend(ready)
         connection.is_received_from = False
         self._watch(connection)
-        if len(ready) > 1:
-            self._ready.extend(ready[1:])
-            self._wake_one()
         if ready:
-            ready[0].arrived()
+            self._run_ready()
 
     def _watch(self, connection: Connection) -> None:
         """Wake one thread when there is something to receive or to send; forget a connection that
@@ -261,11 +258,14 @@ class PollServer:
         """
         with self._lock:
             if self._connections.get(connection.descriptor) is not connection or connection.is_received_from:
-                pass  # forgotten, or to be watched again by the thread that receives
-            elif connection.is_ended:
-                self._part_with(connection)
-            else:
+                return  # forgotten, or to be watched again by the thread that receives
+            if not connection.is_ended:
                 self._epoll.modify(connection.descriptor, _events(connection))
+                return
+            self._part_with(connection)
+        for stream in connection.abandoned():
+            if stream.call is not None:
+                stream.call.left()
 
     def _part_with(self, connection: Connection) -> None:
         """With the lock held: forget a connection, before its number is another's."""
@@ -312,6 +312,8 @@ class PollServer:
         """The call of a new stream, whose message may not be there yet. It may be refused."""
         stream.call = call = ServedCall(self, stream)
         with self._lock:
+            if self._is_ended:
+                return call  # without a handler: it is too late
             self._calls.add(call)
         if self.peers is not None and not self.peers.admits(stream.connection.peer):
             call.refuse(grpc.StatusCode.PERMISSION_DENIED, REFUSAL)
@@ -448,7 +450,8 @@ class PollServer:
     def _run_waiting(self, lane: Lane) -> None:
         call = self._begin(lane)
         while call is not None:
-            call.run()
+            with self._around:
+                call.run()
             call = self._next(lane, call)
 
     def _begin(self, lane: Lane) -> ServedCall | None:

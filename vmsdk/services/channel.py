@@ -46,6 +46,10 @@ LONGEST_PAUSE_S = 1.0
 """Between attempts to connect."""
 MAX_IDLE = 32
 """Connections that are kept for later calls."""
+MAX_UNREAD = 32
+"""Connections in use. With more, responses are read before they are wanted: connections must not
+run out for the calls that wait for one.
+"""
 CLOSED = "Channel closed!"
 """The text of calls that `Channel.close` ends, as of grpcio's."""
 
@@ -160,6 +164,11 @@ class Channel:
     def is_closed(self) -> bool:
         """Whether `close` was called."""
         return self._closing.is_set()
+
+    @property
+    def in_use(self) -> int:
+        """How many connections carry calls."""
+        return len(self._connections) - len(self._idle)
 
     def borrow(self, *, wait_for_ready: bool) -> ClientConnection:
         """A connection for one call. A server that isn't there yet is waited for if
@@ -291,23 +300,44 @@ class UnaryMethod:
 
     def future(self, request: Any, *, wait_for_ready: bool = False) -> UnaryCall:
         """Send *request*, and return at once. Raises `grpc.RpcError`."""
-        return UnaryCall(self, request, wait_for_ready=wait_for_ready)
+        call = UnaryCall(self, request, wait_for_ready=wait_for_ready)
+        if self.channel.in_use > MAX_UNREAD:
+            call.read()
+        return call
 
 
 class UnaryCall:
     """A call whose request is sent. It has a connection until its result is taken or cancelled."""
 
-    __slots__ = ("_connection", "_is_repeated", "_message", "_method", "_wait_for_ready")
+    __slots__ = ("_connection", "_is_repeated", "_message", "_method", "_outcome", "_wait_for_ready")
 
     def __init__(self, method: UnaryMethod, request: Any, *, wait_for_ready: bool) -> None:
         self._method = method
         self._message = method.serialize(request)
         self._wait_for_ready = wait_for_ready
         self._is_repeated = False
+        self._outcome: bytes | CallFailed | None = None
         self._send()
 
+    def read(self) -> None:
+        """Wait for the response and keep it, so that others can have the connection."""
+        try:
+            self._outcome = self._response()
+        except CallFailed as error:
+            self._outcome = error
+
     def result(self) -> Any:
-        """Wait for the response and return it. Raises `grpc.RpcError`."""
+        """Wait for the response and return it, once. Raises `grpc.RpcError`."""
+        if self._outcome is None:
+            self.read()
+        if isinstance(self._outcome, CallFailed):
+            raise self._outcome
+        try:
+            return self._method.parse(self._outcome)  # type: ignore[arg-type]
+        except Exception as error:  # noqa: BLE001 - protobuf's errors are of many classes
+            raise CallFailed(grpc.StatusCode.INTERNAL, f"a malformed response: {error}") from None
+
+    def _response(self) -> bytes:
         while True:
             try:
                 headers, trailers, data = self._connection.response()
@@ -320,15 +350,12 @@ class UnaryCall:
             else:
                 break
         self._method.channel.give_back(self._connection)
-        message = _message(headers, trailers, data)
-        try:
-            return self._method.parse(message)
-        except Exception as error:  # noqa: BLE001 - protobuf's errors are of many classes
-            raise CallFailed(grpc.StatusCode.INTERNAL, f"a malformed response: {error}") from None
+        return _message(headers, trailers, data)
 
     def cancel(self) -> None:
         """Give up on the response."""
-        self._method.channel.discard(self._connection)
+        if self._outcome is None:
+            self._method.channel.discard(self._connection)
 
     def _send(self) -> None:
         while True:

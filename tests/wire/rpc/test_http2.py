@@ -407,7 +407,7 @@ FAULTS: dict[str, tuple[int, bytes]] = {
     "an acknowledgement with settings": (6, raw(4, 1, 0, bytes(6))),
     "a window that is too large": (3, raw(4, 0, 0, frames.setting.pack(4, 1 << 31))),
     "frames that are too short": (1, raw(4, 0, 0, frames.setting.pack(5, 100))),
-    "a window of nothing": (3, raw(8, 0, 0, bytes(4))),
+    "a window of nothing": (1, raw(8, 0, 0, bytes(4))),
     "a window that overflows": (3, WindowUpdateFrame(0, (1 << 31) - 1).serialize()),
     "a window of a stream that has not begun": (1, WindowUpdateFrame(1, 5).serialize()),
     "a short window": (6, raw(8, 0, 0, bytes(3))),

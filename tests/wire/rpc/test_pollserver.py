@@ -148,6 +148,17 @@ def test_a_method_aborts_with_a_code_and_a_text(rig: Rig) -> None:
     assert rig.refused("refuse") == (grpc.StatusCode.NOT_FOUND, "no such thing: ü")
 
 
+def test_a_long_text_fails_its_own_call_alone(rig: Rig) -> None:
+    def refuse(request: bytes, context: grpc.ServicerContext) -> bytes:
+        context.abort(grpc.StatusCode.NOT_FOUND, "ü" * 4_000)
+
+    rig.add("refuse", refuse)
+    rig.add("echo", echo)
+    code, _text = rig.refused("refuse")
+    assert code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.RESOURCE_EXHAUSTED)
+    assert rig.call("echo", b"on") == b"on"
+
+
 def test_a_method_sees_the_clients_metadata(rig: Rig) -> None:
     rig.add("key", lambda request, context: dict(context.invocation_metadata())["key"].encode())
     assert rig.call("key", metadata=[("key", "value")]) == b"value"
@@ -314,6 +325,44 @@ def test_a_method_runs_within_what_the_server_enters_around_it(kind: str) -> Non
         assert left.acquire(timeout=PATIENCE_S)
     rig.close()
     assert entered == []
+
+
+@pytest.mark.parametrize("kind", ["polling", "public"])
+def test_calls_that_wait_for_their_lane_run_within_it_one_by_one(kind: str) -> None:
+    around = Around()
+    rig = Rig(make(kind, around=around))
+    gate = Gate()
+
+    def run(data: bytes, context: Any) -> bytes:
+        entered = around.entered_by.get(threading.get_ident(), 0)
+        gate(data, context)
+        return b"%d" % entered
+
+    rig.add("run", run, rig.methods.lanes[0])
+    calls = [rig.start("run") for _ in range(6)]
+    gate.wait()
+    gate.wait()
+    gate.opened.set()
+    entries = [int(call.result(PATIENCE_S)) for call in calls]
+    assert entries == [1] * 6
+    rig.close()
+    assert around.entries >= 6
+
+
+class Around:
+    """Counts who is within it."""
+
+    def __init__(self) -> None:
+        self.entered_by: dict[int, int] = {}
+        self.entries = 0
+
+    def __enter__(self) -> None:
+        self.entries += 1
+        me = threading.get_ident()
+        self.entered_by[me] = self.entered_by.get(me, 0) + 1
+
+    def __exit__(self, *failure: object) -> None:
+        self.entered_by[threading.get_ident()] -= 1
 
 
 # The fast server ----------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -543,9 +544,9 @@ def test_closing_ends_all_of_many_calls(pool: ThreadPoolExecutor) -> None:
 
     with ScriptedNode({Database.Get: wait}) as node:
         channel = connect(node.address)
-        calls = [pool.submit(get, channel) for _ in range(40)]
+        calls = [pool.submit(get, channel) for _ in range(20)]
         started = [Call(channel, Database.Get).start(pb.GetRequest(key=b"key")) for _ in range(8)]
-        node.wait_for_calls("Get", 48)
+        node.wait_for_calls("Get", 28)
         channel.close()
         for call in calls:
             assert failure(call).code == "UNAVAILABLE"
@@ -658,4 +659,40 @@ def test_unix_sockets_and_IPv6(family: str, tmp_path: Path) -> None:
     else:
         listen = f"unix:{'//' if family == 'unix://' else ''}{tmp_path}/node"
     with ScriptedNode(hello, listen) as node, connect(node.address) as channel:
+        assert get(channel) == b"hello"
+
+
+MANY_ITERATORS = """
+import resource, sys
+from vmsdk.services.channel import connect
+from vmsdk.services.database import DatabaseClient
+
+database = DatabaseClient(connect(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+iterators = [database.iterate() for _ in range(100)]
+print(database.get(b"key").decode(), len(list(iterators[0])))
+"""
+
+
+def test_open_iterators_leave_connections_to_other_calls() -> None:
+    methods: dict[Any, Any] = {
+        Database.NewIteratorWithStartAndPrefix: answers(pb.NewIteratorWithStartAndPrefixResponse(id=1)),
+        Database.IteratorNext: answers(pb.IteratorNextResponse()),
+        Database.IteratorError: answers(pb.IteratorErrorResponse()),
+        Database.IteratorRelease: answers(pb.IteratorReleaseResponse()),
+        Database.Get: answers(pb.GetResponse(value=b"hello")),
+    }
+    with ScriptedNode(methods) as node:
+        command = [sys.executable, "-c", MANY_ITERATORS, node.address]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    assert (done.stdout, done.stderr) == ("hello 0\n", "")
+
+
+def test_a_response_counts_though_its_server_leaves_before_its_ping_is_answered() -> None:
+    def reply(peer: Peer, stream: int) -> None:
+        ping = frame(frames.PING, 0, 0, bytes(8))
+        head, data = frame(frames.HEADERS, END_HEADERS, stream, HEADERS), frame(frames.DATA, 0, stream, DATA)
+        peer.send(ping + head + data + frame(frames.HEADERS, BOTH, stream, OK))
+
+    with serving(failing(reply)) as channel:
         assert get(channel) == b"hello"
