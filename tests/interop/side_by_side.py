@@ -95,7 +95,7 @@ def main() -> int:
         for _ in range(arguments.rounds):
             for name, plugin in plugins.items():
                 measure(plugin, contenders[name], arguments.cycles, arguments.launches)
-    print("Times in milliseconds; speeds of the whole cycle as parts of others'; starts from exec.")
+    print("Times in milliseconds; whole cycles as multiples of others'; starts from exec.")
     print(table(contenders))
     return 0
 
