@@ -346,7 +346,7 @@ class Chain(Rules, Networked, GetAncestors):
         self._admission = Admission(
             self.accepted,
             self.pool,
-            max_written=limits.mempool_bytes,
+            max_written=max(limits.mempool_bytes, limits.written_bytes),
             begin=lambda state: self._execution.begin(state, self._next_header(self._last)),
             run=lambda state, pending: self._execution.run(
                 state, pending.transaction, pending.raw, self._next_header(self._last)

@@ -33,7 +33,18 @@ import reprlib
 import struct
 import types
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from vmsdk.codec import MAX_STRING_BYTES
 from vmsdk.errors import InvalidEncoding
@@ -215,12 +226,16 @@ def record(cls: type[Any], last: Sequence[str] = (), outer: tuple[type[Any], ...
 
 
 def is_immutable(annotation: Any) -> bool:
-    """Whether values of this type never change: no lists, no dataclasses that aren't frozen."""
+    """Whether values of this type never change, for all that is known about it."""
     origin = get_origin(annotation)
     if origin is not None:
-        # Of the items; the marks of an Annotated are no types.
-        kinds = [each for each in get_args(annotation) if isinstance(each, type) or get_origin(each)]
-        return origin is not list and all(map(is_immutable, kinds))
+        if origin is Literal:
+            return True
+        arguments = get_args(annotation)
+        if origin is Annotated:
+            return is_immutable(arguments[0])
+        kinds = [each for each in arguments if each is not Ellipsis]
+        return origin in (tuple, Union, types.UnionType) and all(map(is_immutable, kinds))
     if dataclasses.is_dataclass(annotation):
         cls: Any = annotation
         try:

@@ -1,7 +1,7 @@
 """The VM's side of the wire: gRPC calls in, the author's methods, gRPC responses out.
 
 Importing it imports gRPC in a way that lets apps fork. From grpcio 1.80 on, threads of the core
-read the sockets of a server, and of the children that are forked beside them one in three crashes.
+read the sockets of a server, and one in three of the children forked beside them crashes.
 Without the experiment of that name, the threads that wait for calls read them, as before.
 """
 

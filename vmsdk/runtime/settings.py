@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 import stat
@@ -148,7 +149,7 @@ def _split(config: bytes) -> tuple[bytes, Any]:
         whole = json.loads(config)
     except (ValueError, RecursionError) as error:
         # The VM may have a format of its own, but a member for vmsdk is only ever one of an object.
-        if config.lstrip().startswith(b"{"):
+        if config.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
             _say(
                 logging.WARNING,
                 "member %r of the chain's config is ignored, since the config can't be read as JSON: %s",

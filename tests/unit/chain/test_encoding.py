@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -23,6 +24,7 @@ from vmsdk.chain.encoding import (
     Integer,
     Max,
     encoding_of,
+    is_immutable,
 )
 from vmsdk.codec import Reader, Writer
 from vmsdk.errors import InvalidEncoding
@@ -271,3 +273,20 @@ def test_fields_are_in_the_order_of_the_parameters_of_init() -> None:
 def test_bytes_are_read_in_place() -> None:
     assert encoding_of(Bytes32).read(bytes(3) + b"\1" * 32 + b"\2", 3) == (b"\1" * 32, 35)
     assert Reader(encoding_of(Annotated[bytes, Fixed(3)]).encode(b"abc")).fixed(3) == b"abc"
+
+
+@dataclass(frozen=True)
+class Sums:
+    sums: dict[bytes, U8]
+
+
+@pytest.mark.parametrize(
+    "kind", [list[bytes], dict[bytes, int], set[int], Sequence[int], Any, tuple[list[int], ...], Sums, Base]
+)
+def test_what_may_change_is_not_taken_for_immutable(kind: Any) -> None:
+    assert not is_immutable(kind)
+
+
+@pytest.mark.parametrize("kind", [bytes, U8, ID, Bytes32, tuple[U8, ...], U8 | None, Circle | Nothing])
+def test_what_never_changes_is_immutable(kind: Any) -> None:
+    assert is_immutable(kind)

@@ -92,6 +92,16 @@ def test_what_waiting_transactions_write_is_bounded() -> None:
     engine.stop()
 
 
+def test_a_transaction_may_write_more_than_all_waiting_ones_take() -> None:
+    class Narrow(Heap):
+        limits = chain.Limits(transaction_bytes=1 * KIB, mempool_bytes=128 * KIB)
+
+    engine = Engine(Narrow())
+    engine.vm.submit(b"s200000")
+    engine.accept(engine.build())
+    engine.stop()
+
+
 def _block(engine: Engine, transactions: list[bytes]) -> bytes:
     """The bytes of a block that *engine* would build of *transactions*."""
     vm: Any = engine.vm
