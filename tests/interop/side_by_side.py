@@ -60,8 +60,8 @@ def table(contenders: dict[str, Times]) -> str:
     go = contenders["Go"].median("total")
     columns = [
         *(phase.replace("_", " ") for phase in PHASES),
-        "× bare grpcio",
-        "× Go",
+        "times bare grpcio",
+        "times Go",
         "handshake",
         "initialized",
     ]
