@@ -83,6 +83,20 @@ RETURNS_FROM_A_THREAD = """
         return {"exit_code": codes[0]}
 """
 
+# As a thread of a C library, of which `threading` does not know.
+RETURNS_FROM_AN_UNKNOWN_THREAD = """
+
+    def health_check(self):
+        import _thread, queue
+        codes = queue.SimpleQueue()
+        def fork():
+            child = os.fork()
+            if child:
+                codes.put(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        _thread.start_new_thread(fork, ())
+        return {"exit_code": codes.get()}
+"""
+
 # A service on the event loop, whose plain methods run in threads.
 FORKING = """\
 import os
@@ -201,8 +215,11 @@ def test_a_signal_for_a_child_does_not_reach_the_plugin(start: Any) -> None:
     assert not [line for line in host.process.output if "ignoring signal" in line]
 
 
-def test_a_child_ends_with_the_thread_that_forked_it(start: Any) -> None:
-    with start(SOURCE + RETURNS_FROM_A_THREAD, b"spawn") as host:
+@pytest.mark.parametrize(
+    "health_check", [RETURNS_FROM_A_THREAD, RETURNS_FROM_AN_UNKNOWN_THREAD], ids=["known", "unknown"]
+)
+def test_a_child_ends_with_the_thread_that_forked_it(start: Any, health_check: str) -> None:
+    with start(SOURCE + health_check, b"spawn") as host:
         assert host.chain.health()["health"]["exit_code"] == 0
 
 

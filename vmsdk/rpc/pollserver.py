@@ -217,7 +217,8 @@ class PollServer:
         else:
             peer = "unix:"
             if listener.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with suppress(OSError):  # the client has left
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 peer = f"ipv4:{address[0]}:{address[1]}"
             sock.setblocking(True)
             connection = Connection(sock, peer, self._watch)

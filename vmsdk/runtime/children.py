@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import threading
 from collections.abc import Callable
 
@@ -91,7 +92,10 @@ def _is_used() -> bool:
     A child that is forked by another thread than the main one ends when that thread returns, which
     this module's thread would prevent.
     """
-    return any(not thread.daemon for thread in threading.enumerate()) or threading.main_thread().is_alive()
+    if any(not thread.daemon for thread in threading.enumerate()):
+        return True
+    # One that `threading` has not started, such as a C library's, is alive for ever to `threading`.
+    return threading.main_thread().ident in sys._current_frames()
 
 
 def _exists(pid: int) -> bool:
