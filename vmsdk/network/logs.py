@@ -181,17 +181,17 @@ def end_of_chain(what: str, log: Path) -> PluginFailed | None:
 
 
 def _end_in(what: str, lines: Sequence[str], log: Path) -> PluginFailed | None:
+    records = [(i, record) for i, line in enumerate(lines) if (record := LogRecord.parse(line))]
+    started = any(record.message == _PLUGIN_STARTS for _, record in records)
     reason = ""
-    for i, line in enumerate(lines):
-        record = LogRecord.parse(line)
-        if record is None:
-            continue
+    for i, record in records:
         if record.level in ("ERROR", "FATAL"):
             reason = record.reason
         if record.level == "FATAL" or record.message in _CHAIN_ENDS:
             return PluginFailed(what, reason or "the node stopped it", lines[: i + 1][-SHOWN_LINES:], log)
-        if record.message == _PLUGIN_ENDS:
-            # After the handshake a node would wait for the plugin forever.
+        if record.message == _PLUGIN_ENDS and started:
+            # Nothing else would follow: a node waits forever for a plugin that ends after the
+            # handshake. If one ends before it, the node itself logs why it has no chain.
             return PluginFailed(what, reason or "its plugin's process ended", said_by_plugin(lines), log)
     return None
 

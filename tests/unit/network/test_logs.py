@@ -32,6 +32,7 @@ NOT_CREATED = (
     "[11-24|20:27:36.894] ERROR chains/manager.go:403 error creating chain "
     f'{{"subnetID": "s", "chainID": "{CHAIN_ID}", "chainAlias": "ts", "vmID": "{VM_ID}", "error": "bad genesis"}}'  # noqa: E501
 )
+HANDSHAKE = '[11-24|20:27:31.402] INFO subprocess/runtime.go:143 plugin handshake succeeded {"addr": "x"}'
 COLLECTOR = "[11-24|20:27:31.894] INFO subprocess/runtime.go:111 stdout collector shutdown"
 SHUT_DOWN = (
     f"[11-24|20:27:36.894] FATAL <{CHAIN_ID} Chain> handler/handler.go:335 shutting down chain "
@@ -233,10 +234,19 @@ def test_a_chain_that_the_node_stopped_without_a_word_is_told() -> None:
 
 def test_a_plugin_that_ended_is_told_with_what_it_printed() -> None:
     printed = ["Traceback (most recent call last):", "KeyError: 'x'"]
-    error = chain_failure("node1", "ts", CHAIN_ID, [], [INITIALIZING, *printed, COLLECTOR], LOG)
+    error = chain_failure("node1", "ts", CHAIN_ID, [], [HANDSHAKE, *printed, COLLECTOR], LOG)
     assert error is not None
     assert error.reason == "its plugin's process ended"
     assert error.lines == tuple(printed)
+
+
+def test_a_plugin_that_missed_the_handshake_is_told_when_the_node_gives_up() -> None:
+    printed = "runtime engine: ignoring signal: terminated"
+    not_created = NOT_CREATED.replace("bad genesis", "handshake failed: vm process not found")
+    assert chain_failure("node1", "ts", CHAIN_ID, [], [printed, COLLECTOR], LOG) is None
+    error = chain_failure("node1", "ts", CHAIN_ID, [not_created], [printed, COLLECTOR], LOG)
+    assert error is not None
+    assert error.plugin_was_slow
 
 
 def test_a_chain_whose_handlers_cannot_be_made_is_told() -> None:
