@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import queue
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 
@@ -107,10 +107,9 @@ class OrphanStays(GoodVM):
 
     def announce(self) -> None:
         super().announce()
-        ended: queue.SimpleQueue[None] = queue.SimpleQueue()
-        signal.signal(signal.SIGTERM, lambda *_: ended.put(None) if self.shut_down.is_set() else None)
-        ended.get()
-        os._exit(0)
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if self.shut_down.is_set() else None)
+        while True:
+            time.sleep(0.2)
 
 
 class LockFile(GoodVM):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import queue
 import signal
 import sys
 import threading
@@ -135,19 +134,12 @@ def main(version: int, manners: set[str]) -> None:
     closes that descriptor after the announcement. ``hang``: it never builds a block.
     """
     parent = os.getppid()
-    # An event would not do: its lock may be held by what the handler interrupts.
-    ended: queue.SimpleQueue[None] = queue.SimpleQueue()
     vm = HangingVM() if "hang" in manners else PluginVM()
-
-    def terminate(*_: object) -> None:
-        if vm.shut_down.is_set() or os.getppid() != parent:
-            ended.put(None)
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if "deaf" in manners:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    elif "mortal" not in manners:
-        signal.signal(signal.SIGTERM, terminate)
+    if "mortal" not in manners:
+        # Blocked in every thread and awaited, since a handler that runs just before the main thread
+        # waits for a lock can't wake it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     server = vm.serve()
     vm.protocol = version
     vm.announce()
@@ -155,7 +147,12 @@ def main(version: int, manners: set[str]) -> None:
     for descriptor in (1, 2):
         if f"close{descriptor}" in manners:
             os.close(descriptor)
-    ended.get()
+    while "mortal" in manners:
+        signal.pause()
+    while True:
+        signal.sigwait({signal.SIGTERM})
+        if "deaf" not in manners and (vm.shut_down.is_set() or os.getppid() != parent):
+            break
     server.stop(1).wait()
 
 
