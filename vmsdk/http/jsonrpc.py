@@ -67,9 +67,10 @@ class JSONRPC:
     their text. Any other exception is a bug: the client gets -32603, and the log a traceback.
 
     Parameters are an array, an object (names match regardless of case and underscores), or an array
-    of one object. Annotations of JSON types (`str`, `int`, `float`, `bool`, `list`, `dict`, `None`
-    and unions of them) are checked; `ID` and `NodeID` are parsed. A result is any JSON value, in
-    which IDs become text.
+    of one object. Annotations of JSON types (`str`, `int`, `float`, `bool`, `list`, `dict`, `None`,
+    unions of them, `Literal`) are checked; `ID` and `NodeID` are parsed. An annotation that JSON
+    can't carry, such as `bytes`, raises `TypeError`. A result is any JSON value, in which IDs
+    become text.
 
     A method with a parameter annotated `Connection` receives the client's WebSocket, to send
     notifications and open subscriptions. It can't be called by POST, unless the annotation is

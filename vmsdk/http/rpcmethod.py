@@ -27,7 +27,6 @@ _JSON_TYPES: dict[type, tuple[tuple[type, ...], str]] = {
     type(None): ((type(None),), "null"),
 }
 
-
 # The most characters that an error quotes of a name: clients choose names.
 _MAX_QUOTED = 100
 
@@ -70,7 +69,7 @@ class RPCMethod:
         self._required_positional = sum(1 for p in self._positional if p.default is p.empty)
         self._only_by_position = any(p.kind is p.POSITIONAL_ONLY for p in required)
         self._only_by_name = [p.name for p in required if p.kind is p.KEYWORD_ONLY]
-        self._converts = _converters(hints, [*self._positional, *named])
+        self._converts = _converters(name, hints, [*self._positional, *named])
         self._takes = ", ".join(p.name for p in parameters) or "no parameters"
 
     def bind(self, params: Any, connection: Connection | None = None) -> Arguments:
@@ -194,16 +193,56 @@ def _is_connection(hint: Any) -> bool:
     return hint is Connection or Connection in typing.get_args(hint)
 
 
-def _converters(hints: Mapping[str, Any], parameters: Iterable[inspect.Parameter]) -> dict[str, Convert]:
-    converters = {p.name: _converter(hints[p.name]) for p in parameters if p.name in hints}
-    return {name: convert for name, convert in converters.items() if convert is not None}
+def _converters(
+    name: str, hints: Mapping[str, Any], parameters: Iterable[inspect.Parameter]
+) -> dict[str, Convert]:
+    converters: dict[str, Convert] = {}
+    for parameter in parameters:
+        hint = hints.get(parameter.name, Any)
+        if not _is_in_json(hint):
+            raise TypeError(
+                f"{name}: the parameter {parameter.name} is annotated {inspect.formatannotation(hint)}, "
+                "which JSON can't carry: annotate what clients send (str, int, float, bool, list or dict), "
+                "and convert it in the method" + (", for example with bytes.fromhex" if hint is bytes else "")
+            )
+        convert = _converter(hint)
+        if convert is not None:
+            converters[parameter.name] = convert
+    return converters
+
+
+def _is_in_json(annotation: Any) -> bool:
+    """Whether some value that JSON can carry is of the type. Assume so of what can't be told."""
+    annotation = _plain(annotation)
+    origin = typing.get_origin(annotation)
+    if origin is typing.Union or origin is types.UnionType:
+        members = [member for member in typing.get_args(annotation) if member is not type(None)]
+        return any(_is_in_json(member) for member in members)
+    kind = origin or annotation
+    if not isinstance(kind, type) or kind in (Any, ID, NodeID):
+        return True
+    try:
+        return any(issubclass(json_type, kind) for json_type in _JSON_TYPES)
+    except TypeError:  # a TypedDict, a Protocol
+        return True
+
+
+def _plain(annotation: Any) -> Any:
+    """Unwrap a `NewType`."""
+    while hasattr(annotation, "__supertype__"):
+        annotation = annotation.__supertype__
+    return annotation
 
 
 def _converter(annotation: Any) -> Convert | None:
     """Return what checks a value for *annotation*; None if any value passes."""
+    annotation = _plain(annotation)
     origin = typing.get_origin(annotation)
     if origin is typing.Union or origin is types.UnionType:
-        return _union([_converter(member) for member in typing.get_args(annotation)])
+        members = [member for member in typing.get_args(annotation) if _is_in_json(member)]
+        return _union([_converter(member) for member in members])
+    if origin is typing.Literal:
+        return _one_of(typing.get_args(annotation))
     kind = origin if isinstance(origin, type) else annotation
     if kind in (ID, NodeID):
         return _identifier(kind)
@@ -233,6 +272,15 @@ def _union(members: list[Convert | None]) -> Convert | None:
             except WrongType as error:
                 words.append(str(error))
         raise WrongType(" or ".join(words))
+
+    return check
+
+
+def _one_of(choices: tuple[Any, ...]) -> Convert:
+    def check(value: Any) -> Any:
+        if not any(value == choice and type(value) is type(choice) for choice in choices):
+            raise WrongType("one of " + ", ".join(map(repr, choices)))
+        return value
 
     return check
 

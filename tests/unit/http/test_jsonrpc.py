@@ -6,17 +6,27 @@ import asyncio
 import json
 import logging
 import threading
-from typing import Any
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from enum import IntEnum
+from typing import Any, Literal, NewType, TypedDict
 
 import pytest
 
 from tests.wire.rpc.plainvm import PlainVM
+from vmsdk import chain
 from vmsdk.chain.errors import Invalid
 from vmsdk.errors import InvalidBlock, NotFound
 from vmsdk.http import JSONRPC, JSONRPCError
 from vmsdk.ids import ID
 
 BLOCK = ID(bytes(range(32)))
+
+
+class Point(TypedDict):
+    """A JSON object."""
+
+    x: int
 
 
 class Chain:
@@ -243,6 +253,57 @@ def test_wrong_parameters_are_named_with_what_the_method_takes(
 )
 def test_values_of_the_annotated_types_pass(method: str, value: Any) -> None:
     assert call(f"chain.{method}", [value]) == value
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        bytes,
+        bytes | None,
+        tuple[int, ...],
+        set,
+        Decimal,
+        chain.Address,
+        NewType("Raw", bytes),
+        IntEnum("Side", ["BUY", "SELL"]),
+    ],
+)
+def test_a_parameter_that_json_cannot_carry_is_refused(annotation: Any) -> None:
+    def submit(transaction: object) -> None: ...
+
+    submit.__annotations__["transaction"] = annotation
+    with pytest.raises(TypeError, match=r"submit: the parameter transaction is annotated .*: annotate what"):
+        JSONRPC({"submit": submit})
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "wrong", "complaint"),
+    [
+        (Literal["buy", "sell"], "buy", "hold", "must be one of 'buy', 'sell'"),
+        (Literal[1, 2], 1, True, "must be one of 1, 2"),
+        (NewType("Name", str), "n", 1, "must be a string"),
+        (chain.U64, 5, "5", "must be an integer"),
+        (str | bytes, "text", 5, "must be a string"),
+    ],
+)
+def test_a_value_of_an_annotation_in_other_words_is_checked(
+    annotation: Any, value: Any, wrong: Any, complaint: str
+) -> None:
+    def echo(value: object) -> object:
+        return value
+
+    echo.__annotations__["value"] = annotation
+    service = JSONRPC({"echo": echo})
+    assert call("echo", [value], service) == value
+    assert complaint in call("echo", [wrong], service)["message"]
+
+
+@pytest.mark.parametrize("annotation", [object, Any, Sequence[int], Mapping[str, Any], Point, "no such"])
+def test_an_annotation_that_json_may_satisfy_is_taken(annotation: Any) -> None:
+    def echo(value: object) -> None: ...
+
+    echo.__annotations__["value"] = annotation
+    JSONRPC({"echo": echo})
 
 
 # Results and errors -------------------------------------------------------------------------------
