@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Path, Query, WebSocket, status
-from fastapi.responses import StreamingResponse
+from fastapi import FastAPI, HTTPException, Path, Query, Request, WebSocket, status
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 from vmsdk.chain import Invalid, MempoolFull
@@ -44,6 +45,12 @@ class Block(BaseModel):
 def create_app(vm: FeedVM) -> FastAPI:
     """Create the app of one chain."""
     app = FastAPI(title="Feed", version=vm.version, description="A chain of short messages.")
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        # FastAPI's own response repeats the input, which JSON can't hold if it is NaN.
+        details = [{key: each[key] for key in ("type", "loc", "msg")} for each in error.errors()]
+        return JSONResponse({"detail": details}, status.HTTP_422_UNPROCESSABLE_CONTENT)
 
     @app.post("/messages", status_code=status.HTTP_202_ACCEPTED)
     def post_message(post: Post) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import FastAPI, HTTPException, Path, Query, Request, WebSocket, status
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -94,6 +95,12 @@ class Placed(BaseModel):
 def create_app(vm: TokensVM) -> FastAPI:
     """Create the app of one chain."""
     app = FastAPI(title="Tokens", version=vm.version, description="Accounts and signed transfers.")
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        # FastAPI's own response repeats the input, which JSON can't hold if it is NaN.
+        details = [{key: each[key] for key in ("type", "loc", "msg")} for each in error.errors()]
+        return JSONResponse({"detail": details}, status.HTTP_422_UNPROCESSABLE_CONTENT)
 
     @app.exception_handler(SnapshotUnavailable)
     def busy(request: Request, error: SnapshotUnavailable) -> JSONResponse:

@@ -102,7 +102,8 @@ def test_what_makes_no_sense_is_answered_and_the_chain_goes_on() -> None:
             assert httpx.get(feed.url + path).status_code == 404
         for path in ("/blocks/-1", "/blocks/x", f"/blocks/{1 << 64}"):
             assert httpx.get(feed.url + path).status_code == 422
-        for body in (b"", b"{", b'{"text": ""}', b'{"text": 7}', json.dumps({"text": "x" * 281}).encode()):
+        texts = (b'""', b"7", b"NaN", b'"\\ud800"', b'"' + b"x" * 281 + b'"')
+        for body in (b"", b"{", *(b'{"text": %b}' % text for text in texts)):
             headers = {"content-type": "application/json"}
             assert httpx.post(f"{feed.url}/messages", content=body, headers=headers).status_code == 422
         assert httpx.post(f"{feed.url}/messages", json={"text": "\u20ac" * 280}).status_code == 413

@@ -139,6 +139,11 @@ def test_refused_transfers_say_why(tokens: Tokens) -> None:
     for raws in ([], ["zz"], ["0"]):
         response = httpx.post(tokens.url + "/transfers", json={"raw": raws}, timeout=TIMEOUT_S)
         assert response.status_code == 422
+    for raw_text in (b"NaN", b'"\\ud800"'):
+        body = b'{"raw": [%b]}' % raw_text
+        headers = {"content-type": "application/json"}
+        response = httpx.post(tokens.url + "/transfers", content=body, headers=headers, timeout=TIMEOUT_S)
+        assert response.status_code == 422
     assert httpx.get(tokens.url + "/accounts/xyz", timeout=TIMEOUT_S).status_code == 422
     assert httpx.get(tokens.url + "/transfers/xyz", timeout=TIMEOUT_S).status_code == 400
     assert httpx.get(tokens.url + f"/transfers/{ID(bytes(32))}", timeout=TIMEOUT_S).status_code == 404

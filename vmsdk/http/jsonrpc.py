@@ -30,12 +30,11 @@ from vmsdk.http.rpcmessage import (
     PARSE_ERROR,
     SERVER_ERROR,
     JSONRPCError,
-    decode,
-    depth,
     encode,
     failure,
 )
 from vmsdk.http.rpcmethod import Arguments, RPCMethod, methods_of, quoted, wire_names
+from vmsdk.jsontext import decode, depth
 from vmsdk.vm import ChainVM
 
 MAX_BATCH = 1_000
@@ -67,10 +66,10 @@ class JSONRPC:
     their text. Any other exception is a bug: the client gets -32603, and the log a traceback.
 
     Parameters are an array, an object (names match regardless of case and underscores), or an array
-    of one object. Annotations of JSON types (`str`, `int`, `float`, `bool`, `list`, `dict`, `None`,
-    unions of them, `Literal`) are checked; `ID` and `NodeID` are parsed. An annotation that JSON
-    can't carry, such as `bytes`, raises `TypeError`. A result is any JSON value, in which IDs
-    become text.
+    of one object. Annotations of JSON types (`str`, `int`, `float`, `bool`, `list`, `dict`, `None`
+    and unions of them) are checked, with what lists and dicts hold; `Literal` and enums admit their
+    values. `ID` and `NodeID` are parsed, `bytes` read from hexadecimal. A type that JSON
+    can't carry raises `TypeError`. A result is any JSON value, in which IDs become text.
 
     A method with a parameter annotated `Connection` receives the client's WebSocket, to send
     notifications and open subscriptions. It can't be called by POST, unless the annotation is

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-from typing import Any, NoReturn
+from typing import Any
 
 from vmsdk.errors import VMError
 from vmsdk.ids import ID, NodeID
@@ -18,9 +17,6 @@ INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 SERVER_ERROR = -32000
 """The first of the codes left to servers. Go VMs respond with it to every error."""
-
-MAX_DIGITS = 1_000
-"""The most digits of an integer: Python parses integers in quadratic time."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,31 +46,6 @@ class JSONRPCError(VMError):
         return error
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError("a number is too large")
-    return number
-
-
-def _integer(text: str) -> int:
-    if len(text) > MAX_DIGITS:
-        raise ValueError(f"an integer has more than {MAX_DIGITS} digits")
-    return int(text)
-
-
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_int=_integer, parse_constant=_no_constant)
-
-
-def decode(body: bytes) -> Any:
-    """The JSON value in *body*. Raises `ValueError` or `RecursionError`."""
-    return _DECODER.decode(body.decode("utf-8-sig"))
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, (ID, NodeID)):
         return str(value)
@@ -83,15 +54,6 @@ def _plain(value: Any) -> Any:
 
 
 encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode
-
-
-def depth(value: Any) -> int:
-    """How deep arrays and objects are nested in *value*."""
-    levels, level = 0, [value]
-    while level := [each for each in level if isinstance(each, (dict, list))]:
-        levels += 1
-        level = [item for each in level for item in (each.values() if isinstance(each, dict) else each)]
-    return levels
 
 
 def failure(call_id: Any, error: JSONRPCError) -> bytes:

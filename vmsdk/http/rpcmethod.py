@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
+import json
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vmsdk.errors import InvalidInput
@@ -24,15 +26,29 @@ _JSON_TYPES: dict[type, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
     list: ((list,), "an array"),
     dict: ((dict,), "an object"),
+    Sequence: ((list,), "an array"),
+    Mapping: ((dict,), "an object"),
     type(None): ((type(None),), "null"),
 }
+
+
+_PARSED = (ID, NodeID, bytes, Any)
 
 # The most characters that an error quotes of a name: clients choose names.
 _MAX_QUOTED = 100
 
 
 class WrongType(Exception):
-    """A parameter does not have the type of its annotation; the text says which type that is."""
+    """A value does not have the type of its annotation: *words* say which type that is, *found*
+    what came instead.
+    """
+
+    def __init__(self, words: str, found: str, place: str = "") -> None:
+        self.words = words
+        self.found = found
+        self.place = place
+        """Where the value is in its parameter, such as `[3]`; empty for the whole of it."""
+        super().__init__(f"{place or 'the value'} must be {words}, not {found}")
 
 
 class RPCMethod:
@@ -56,8 +72,9 @@ class RPCMethod:
             ):
                 raise TypeError(f"{name}: its parameter {self._connection.name} must be an ordinary one")
         self._positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        self._takes_more = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        self._takes_any_name = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        self._more = next((p for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+        self._any_name = next((p for p in parameters if p.kind is p.VAR_KEYWORD), None)
+        self._receiver = _receiver(function)
         named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         self._by_name = {_normal(p.name): p.name for p in named}
         if len(self._by_name) < len(named):
@@ -69,7 +86,7 @@ class RPCMethod:
         self._required_positional = sum(1 for p in self._positional if p.default is p.empty)
         self._only_by_position = any(p.kind is p.POSITIONAL_ONLY for p in required)
         self._only_by_name = [p.name for p in required if p.kind is p.KEYWORD_ONLY]
-        self._converts = _converters(name, hints, [*self._positional, *named])
+        self._converts = _converters(name, hints, parameters)
         self._takes = ", ".join(p.name for p in parameters) or "no parameters"
 
     def bind(self, params: Any, connection: Connection | None = None) -> Arguments:
@@ -101,13 +118,17 @@ class RPCMethod:
         if len(params) < self._required_positional or self._only_by_name:
             missing = [p.name for p in self._positional[len(params) : self._required_positional]]
             raise self._missing(missing + self._only_by_name)
-        if len(params) > len(self._positional) and not self._takes_more:
+        if len(params) > len(self._positional) and self._more is None:
             raise self._invalid(f"{len(params)} are too many")
         if not self._converts:
             return tuple(params), {}
         names = [p.name for p in self._positional]
         known = (self._convert(name, value) for name, value in zip(names, params, strict=False))
-        return (*known, *params[len(names) :]), {}
+        rest = params[len(names) :]
+        if self._more is not None:
+            more = self._more.name
+            rest = [self._convert(more, value, f"[{index}]") for index, value in enumerate(rest)]
+        return (*known, *rest), {}
 
     def _bind_names(self, params: Mapping[str, Any]) -> Arguments:
         if self._only_by_position:
@@ -115,13 +136,15 @@ class RPCMethod:
         arguments: dict[str, Any] = {}
         for given, value in params.items():
             name = self._by_name.get(_normal(given))
-            if name is None:
-                if not self._takes_any_name:
-                    raise self._invalid(f"unknown parameter {quoted(given)}")
-                name = given
+            if name is not None:
+                converted = self._convert(name, value)
+            elif self._any_name is None or given == self._receiver:
+                raise self._invalid(f"unknown parameter {quoted(given)}")
+            else:
+                name, converted = given, self._convert(self._any_name.name, value, f"[{quoted(given)}]")
             if name in arguments:
                 raise self._invalid(f"the parameter {quoted(name)} is given twice")
-            arguments[name] = self._convert(name, value)
+            arguments[name] = converted
         missing = [name for name in self._required if name not in arguments]
         if missing:
             raise self._missing(missing)
@@ -131,18 +154,20 @@ class RPCMethod:
         if self._only_by_position:
             return False
         known = {self._by_name.get(_normal(name)) for name in names}
-        return (self._takes_any_name or None not in known) and known.issuperset(self._required)
+        return (self._any_name is not None or None not in known) and known.issuperset(self._required)
 
-    def _convert(self, name: str, value: Any) -> Any:
+    def _convert(self, name: str, value: Any, place: str = "") -> Any:
+        """Convert what is at *place* in the parameter *name*; empty for the whole of it."""
         convert = self._converts.get(name)
         if convert is None:
             return value
         try:
             return convert(value)
         except WrongType as error:
-            raise self._invalid(f"{name!r} must be {error}, not {_kind(value)}") from None
+            where = f"{name!r}{place}{error.place}"
+            raise self._invalid(f"{where} must be {error.words}, not {error.found}") from None
         except InvalidInput as error:
-            raise self._invalid(f"{name!r} is not an ID: {error}") from None
+            raise self._invalid(f"{name!r}{place} is not an ID: {error}") from None
 
     def _missing(self, names: Iterable[str]) -> JSONRPCError:
         return self._invalid(f"missing {', '.join(map(repr, names))}")
@@ -203,7 +228,7 @@ def _converters(
             raise TypeError(
                 f"{name}: the parameter {parameter.name} is annotated {inspect.formatannotation(hint)}, "
                 "which JSON can't carry: annotate what clients send (str, int, float, bool, list or dict), "
-                "and convert it in the method" + (", for example with bytes.fromhex" if hint is bytes else "")
+                "and convert it in the method"
             )
         convert = _converter(hint)
         if convert is not None:
@@ -212,15 +237,16 @@ def _converters(
 
 
 def _is_in_json(annotation: Any) -> bool:
-    """Whether some value that JSON can carry is of the type. Assume so of what can't be told."""
+    """Whether JSON may carry values of the type. Assume so of what can't be told."""
     annotation = _plain(annotation)
-    origin = typing.get_origin(annotation)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Union or origin is types.UnionType:
-        members = [member for member in typing.get_args(annotation) if member is not type(None)]
-        return any(_is_in_json(member) for member in members)
+        return any(_is_in_json(member) for member in arguments if member is not type(None))
     kind = origin or annotation
-    if not isinstance(kind, type) or kind in (Any, ID, NodeID):
+    if not isinstance(kind, type) or kind in _PARSED or isinstance(kind, enum.EnumMeta):
         return True
+    if kind in _JSON_TYPES:
+        return not arguments or _is_in_json(arguments[-1])
     try:
         return any(issubclass(json_type, kind) for json_type in _JSON_TYPES)
     except TypeError:  # a TypedDict, a Protocol
@@ -229,23 +255,35 @@ def _is_in_json(annotation: Any) -> bool:
 
 def _plain(annotation: Any) -> Any:
     """Unwrap a `NewType`."""
-    while hasattr(annotation, "__supertype__"):
+    while isinstance(annotation, typing.NewType):
         annotation = annotation.__supertype__
     return annotation
+
+
+def _receiver(function: Callable[..., Any]) -> str | None:
+    """The name of a bound method's first parameter, usually `self`, which clients can't set."""
+    if not inspect.ismethod(function):
+        return None
+    first = next(iter(inspect.signature(function.__func__).parameters.values()), None)
+    return first.name if first is not None and first.kind is first.POSITIONAL_OR_KEYWORD else None
 
 
 def _converter(annotation: Any) -> Convert | None:
     """Return what checks a value for *annotation*; None if any value passes."""
     annotation = _plain(annotation)
-    origin = typing.get_origin(annotation)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Union or origin is types.UnionType:
-        members = [member for member in typing.get_args(annotation) if _is_in_json(member)]
-        return _union([_converter(member) for member in members])
+        return _union([_converter(member) for member in arguments if _is_in_json(member)])
     if origin is typing.Literal:
-        return _one_of(typing.get_args(annotation))
+        return _choice({each: each for each in arguments})
+    if isinstance(annotation, enum.EnumMeta):
+        members: Mapping[str, enum.Enum] = annotation.__members__
+        return _choice({each.value: each for each in members.values()})
     kind = origin if isinstance(origin, type) else annotation
     if kind in (ID, NodeID):
         return _identifier(kind)
+    if kind is bytes:
+        return _hexadecimal
     try:
         accepted, words = _JSON_TYPES[kind]
     except (KeyError, TypeError):
@@ -253,10 +291,56 @@ def _converter(annotation: Any) -> Convert | None:
 
     def check(value: Any) -> Any:
         if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-            raise WrongType(words)
+            raise WrongType(words, _kind(value))
         return value
 
-    return check
+    # The keys of an object are always strings.
+    member = _converter(arguments[-1]) if arguments else None
+    if member is None:
+        return check
+    return _array(check, member) if list in accepted else _object(check, member)
+
+
+def _array(check: Convert, member: Convert) -> Convert:
+    def convert(value: Any) -> Any:
+        return [_inside(f"[{index}]", member, each) for index, each in enumerate(check(value))]
+
+    return convert
+
+
+def _object(check: Convert, member: Convert) -> Convert:
+    def convert(value: Any) -> Any:
+        return {key: _inside(f"[{quoted(key)}]", member, each) for key, each in check(value).items()}
+
+    return convert
+
+
+def _inside(place: str, convert: Convert, value: Any) -> Any:
+    try:
+        return convert(value)
+    except WrongType as error:
+        raise WrongType(error.words, error.found, place + error.place) from None
+
+
+def _choice(values: Mapping[Any, Any]) -> Convert:
+    """What accepts the keys of *values*, and converts each to its value."""
+    by_type = {(type(key), key): value for key, value in values.items()}  # true is not 1
+    words = " or ".join(json.dumps(key, default=repr) for key in values)
+
+    def convert(value: Any) -> Any:
+        try:
+            return by_type[type(value), value]
+        except (KeyError, TypeError):  # an array can't be looked up
+            raise WrongType(words, _shown(value)) from None
+
+    return convert
+
+
+def _hexadecimal(value: Any) -> bytes:
+    try:
+        return bytes.fromhex(value.removeprefix("0x"))
+    except (AttributeError, ValueError):
+        raise WrongType("bytes in hexadecimal, as in 0x1234", _shown(value)) from None
 
 
 def _union(members: list[Convert | None]) -> Convert | None:
@@ -265,22 +349,15 @@ def _union(members: list[Convert | None]) -> Convert | None:
         return None
 
     def check(value: Any) -> Any:
-        words = []
+        errors = []
         for member in known:
             try:
                 return member(value)
             except WrongType as error:
-                words.append(str(error))
-        raise WrongType(" or ".join(words))
-
-    return check
-
-
-def _one_of(choices: tuple[Any, ...]) -> Convert:
-    def check(value: Any) -> Any:
-        if not any(value == choice and type(value) is type(choice) for choice in choices):
-            raise WrongType("one of " + ", ".join(map(repr, choices)))
-        return value
+                errors.append(error)
+        # One that has looked inside was the right one.
+        deep = next((error for error in errors if error.place), None)
+        raise deep or WrongType(" or ".join(error.words for error in errors), _kind(value))
 
     return check
 
@@ -288,7 +365,7 @@ def _one_of(choices: tuple[Any, ...]) -> Convert:
 def _identifier(kind: type[ID] | type[NodeID]) -> Convert:
     def convert(value: Any) -> Any:
         if not isinstance(value, str):
-            raise WrongType("the text of an ID")
+            raise WrongType("the text of an ID", _kind(value))
         return kind.from_string(value)
 
     return convert
@@ -299,3 +376,7 @@ def _kind(value: Any) -> str:
         if isinstance(value, kind):
             return _JSON_TYPES[kind][1] if kind is not bool else str(value).lower()
     return type(value).__name__
+
+
+def _shown(value: Any) -> str:
+    return quoted(value) if isinstance(value, str) else _kind(value)

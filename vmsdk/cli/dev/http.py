@@ -20,6 +20,9 @@ from vmsdk.host.nodeapi import NodeAPI
 from vmsdk.ids import ID
 
 _JSON_RPC = '{"jsonrpc":"2.0","id":1,"method":"METHOD","params":{}}'
+# How much to show of what clients choose.
+_MAX_METHOD = 20
+_MAX_TARGET = 200
 
 
 class ChainHTTP:
@@ -106,7 +109,7 @@ class ChainHTTP:
             chain.strict.heard()
         if status < 400:
             return
-        self._screen.warning(f"HTTP {status}: {method} {target}")
+        self._screen.warning(f"HTTP {status}: {method[:_MAX_METHOD]} {target[:_MAX_TARGET]}")
         if status == 404 and chain is not None:
             names = (chain.config.alias, str(chain.config.chain_id))
             hint = subpaths_hint(target, names, list(chain.handlers))

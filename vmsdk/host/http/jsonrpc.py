@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from vmsdk.host.http.endpoint import Ask, Endpoint, Reply
+from vmsdk.jsontext import decode, depth
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -15,6 +16,9 @@ METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 SERVER_ERROR = -32000
+
+MAX_DEPTH = 128
+"""How deeply a request's arrays and objects may be nested: errors quote parts of it."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,11 +54,13 @@ def endpoint(find: Find) -> Endpoint:
         request_id: Any = None
         try:
             try:
-                request = json.loads(ask.body)
-            except ValueError as error:
+                request = decode(ask.body)
+            except (ValueError, RecursionError) as error:
                 raise RPCError(str(error), PARSE_ERROR) from None
             if not isinstance(request, dict):
-                raise RPCError("a request is a JSON object (batches are not supported)", INVALID_REQUEST)
+                raise RPCError("a request is a JSON object (batches are not supported)", PARSE_ERROR)
+            if depth(request) > MAX_DEPTH:
+                raise RPCError(f"nested more than {MAX_DEPTH} deep", PARSE_ERROR)
             request_id = request.get("id")
             if request.get("jsonrpc") != "2.0":
                 raise RPCError("jsonrpc must be 2.0", INVALID_REQUEST)
