@@ -36,6 +36,7 @@ class Node:
         self._store = store
         self._process: Process | None = None
         self._launch: Launch | None = None
+        self._recorded: Launch | None = None
         self._together: Sequence[Node] = ()
         self._restarted = False
         self.name = name
@@ -202,14 +203,15 @@ class Node:
     def listens(self) -> bool:
         """Whether it has registered its plugins and listens. Its ports are on the disk then."""
         launch = self._started()
-        known = bool(launch.uri)
-        if launch.listens() and not known:
+        # Not by whether the launch knew its address before: it learns that with the node's ID, too.
+        if launch.listens() and self._recorded is not launch:
             with self._store.changing() as network:
                 record = network.node(self.name)
                 record.http_port = int(launch.uri.rpartition(":")[2])
                 record.staking_port = launch.staking_port
             for chain in network.chains:
                 launch.name_chain(chain)
+            self._recorded = launch
         return bool(launch.uri)
 
     def has_primary_network(self) -> bool:

@@ -142,10 +142,12 @@ class Node(ThreadingHTTPServer):
         self.node_id = identity.read_text()
         (directory / "flags.json").write_text(json.dumps(flags))
         (directory / "logs").mkdir(exist_ok=True)
-        with (directory / "logs" / "main.log").open("a", encoding="utf-8") as log:
-            log.write(
-                f'[11-26|20:00:00.000] INFO node/node.go:142 initializing node {{"nodeID": "{self.node_id}"}}\n'  # noqa: E501
-            )
+        if flags.get("log-level") != "off":
+            with (directory / "logs" / "main.log").open("a", encoding="utf-8") as log:
+                log.write(
+                    "[11-26|20:00:00.000] INFO node/node.go:142 initializing node "
+                    f'{{"nodeID": "{self.node_id}"}}\n'
+                )
         context = directory / "process.new"
         context.write_text(
             json.dumps(

@@ -63,6 +63,16 @@ def test_its_chains_are_paid_for_in_its_own_asset(network: LocalNetwork) -> None
     assert network.record.version == "metalgo/1.13.5"
 
 
+def test_a_node_that_logs_nothing_is_asked_for_its_id(metalgo: Path, plugin: str, tmp_path: Path) -> None:
+    chains = (NewChain(plugin, "vm"),)
+    network = LocalNetwork(*chains, node=metalgo, directory=tmp_path / "network", flags={"log-level": "off"})
+    try:
+        network.start()
+        assert network.chain.height(network.nodes[0]) == 7
+    finally:
+        network.clean()
+
+
 def test_a_chain_is_added_with_what_is_left(network: LocalNetwork, plugin: str) -> None:
     network.start()
     network.add_chain(NewChain(plugin, "third"))
