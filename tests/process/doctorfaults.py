@@ -183,6 +183,16 @@ def _moved_venv(plugins: Path) -> None:
     launcher(plugins, python=str(python))
 
 
+def _upgraded_python(plugins: Path) -> None:
+    environment = plugins.parent / "venv"
+    python = environment / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    (environment / "lib" / "python3.1" / "site-packages").mkdir(parents=True)
+    (environment / "pyvenv.cfg").touch()
+    python.symlink_to(os.path.realpath(sys.executable))
+    executable(plugins / str(VM), f"#!{python}\nimport vmsdk\n")
+
+
 def _uv(plugins: Path) -> None:
     cache = plugins.parent / "cache" / "uv"
     python = cache / "archive-v0" / "aBcD" / "bin" / "python"
@@ -333,6 +343,13 @@ FAULTS = [
     Fault("the VM's name", _renamed, "wrong-name", (str(VM), "mv ", "invalid vmID")),
     Fault("mistyped ID", _mistyped, "wrong-name", ("timestampvm", str(VM))),
     Fault("mistyped ID of another", lambda p: _into(p, str(VM)[:-1]), "wrong-name", ("checksum",)),
+    Fault("ID in hexadecimal", lambda p: _into(p, VM.hex()), "wrong-name", (f"/{VM}", "mv ", "CB58")),
+    Fault(
+        "prefix before the ID",
+        lambda p: _into(p, f"vm-{VM}"),
+        "wrong-name",
+        ("something added", "if it is the plugin: mv"),
+    ),
     Fault("mistyped 0", lambda p: _into(p, "0" + str(VM)[1:]), "wrong-name", ("character 0",), slow=True),
     Fault("space after the ID", lambda p: _into(p, f"{VM} "), "wrong-name", ("a space", "mv ")),
     Fault("a bundle's own name", _bundle, "wrong-name", ("mv ", str(VM))),
@@ -383,6 +400,12 @@ FAULTS = [
     Fault(
         "environment's Python gone", _moved_venv, "no-interpreter", ("symbolic link", "/nowhere/python3.11")
     ),
+    Fault(
+        "environment's Python upgraded",
+        _upgraded_python,
+        "upgraded-python",
+        ("are for python3.1, and", "upgraded to 3.", "venv --clear"),
+    ),
     Fault("Python in uv's cache", _uv, "cached-interpreter", ("uv's cache", "vanishes")),
     Fault("source moved", _source_moved, "no-source", ("vm.py", "does not exist")),
     Fault(
@@ -400,6 +423,8 @@ FAULTS = [
     ),
     Fault("zero byte", source("import vmsdk\n\0"), "syntax-error", ("null bytes", "source/vm.py"), slow=True),
     Fault("syntax error", source("def f(:\n    pass\n"), "syntax-error", ("SyntaxError", "vm.py:1")),
+    Fault("asks for input", source("input()\n"), "stdin", ("no terminal", "vm.py:1"), slow=True),
+    Fault("breakpoint", source("breakpoint()\n1\n"), "debugger", ("breakpoint()", "vm.py:2"), slow=True),
     Fault("error at import", source("\n1 / 0\n"), "exception", ("ZeroDivisionError", "vm.py:2")),
     Fault(
         "no VM in the source",

@@ -630,6 +630,7 @@ def test_a_node_drops_the_last_extension(name: str, expected: str) -> None:
         ("This program can only be run on AMD64 processors with v3 microarchitecture support.", "processor"),
         ("OSError: [Errno 97] Address family not supported by protocol", "sandbox"),
         ("PermissionError: [Errno 1] Operation not permitted", "sandbox"),
+        ("fatal: socket: operation not permitted", "sandbox"),
         ("ImportError: x.so: cannot enable executable stack as shared object requires: no", "sandbox"),
         ("OSError: [Errno 28] inotify watch limit reached", "watches"),
         ("OS file watch limit reached. No space left on device (os error 28)", "watches"),

@@ -23,6 +23,7 @@ _NO_START = 'the node does not start: invalid vmID: "{}"'
 _UNREADABLE = "the node does not start"
 _BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]{30,60}")
 _NOT_BASE58 = re.compile(r"[0OIl]")
+_HEX = re.compile(r"(?:0[xX])?([0-9a-fA-F]{64})")
 _NAME = re.compile(r"[A-Za-z][\w-]{0,31}")
 _BUILT_IN = {vm_id(name): name for name in ("avm", "evm", "platformvm")}
 
@@ -209,21 +210,27 @@ def wrong_name(file: PluginFile) -> Finding:
     executable = file.mode is not None and file.mode & 0o111 != 0
     suffix = path.suffix if path.suffix in (".exe",) else ""
     called = file.launcher.name if file.launcher is not None else name
-    copied = _BASE58.match(name)
+    copied = _BASE58.search(name)
     original = None if copied is None or copied[0] == name else vm_of(Path(copied[0]), {})
+    in_hex = _HEX.fullmatch(name)
     if os.path.islink(path) and os.path.isdir(path):
         what, cure = "this is a symbolic link to a folder, which a node takes for a plugin", "remove the link"
-    elif original is not None and not name[len(str(original)) :].strip():
-        what = "its name is a VM ID with a space or line end after it"
+    elif original is not None and name.strip() == str(original):
+        what = "its name is a VM ID with a space or line end beside it"
         cure = f"mv {_quote(path)} {_quote(path.with_name(str(original)))}"
     elif original is not None:
         what, cure = (
             f"its name is a VM ID with something added, like that of a copy of {original}",
             "move it out of the plugin directory",
         )
+        if not os.path.lexists(path.with_name(str(original))):
+            cure += f", or, if it is the plugin: mv {_quote(path)} {_quote(path.with_name(str(original)))}"
     elif file.launcher is not None:
         what = f"its name is not the ID of its VM, {called}"
         cure = f"mv {_quote(path)} {_quote(path.with_name(str(vm_id(called))))}"
+    elif in_hex is not None:
+        what = "its name is a VM ID in hexadecimal, and a node reads only CB58"
+        cure = f"mv {_quote(path)} {_quote(path.with_name(str(ID(bytes.fromhex(in_hex[1])))))}"
     elif _BASE58.fullmatch(_NOT_BASE58.sub("1", name)):
         wrong = _NOT_BASE58.search(name)
         why = "its checksum is wrong" if wrong is None else f"no ID has the character {wrong[0]}"

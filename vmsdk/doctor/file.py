@@ -27,6 +27,9 @@ _SHEBANG_BYTES = 256
 _SEARCHED = ("/bin", "/usr/bin")
 _SHELLS = ("sh", "ash", "bash", "dash", "ksh", "zsh")
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*")
+# What a virtual environment's Python leads to.
+_VERSIONED = re.compile(r"python(3\.\d+)t?")
+_NO_HANDSHAKE = "handshake failed: vm process not found"
 _PROXY = re.compile(rb"^\s*export\s+(?:https?|grpc|all)_proxy=", re.MULTILINE | re.IGNORECASE)
 # The line of a vmsdk launcher that starts Python.
 _EXEC = re.compile(r"^exec (.+) \"\$0\" \"\$@\"$", re.MULTILINE)
@@ -220,10 +223,24 @@ class PluginFile:
         for barrier in found:
             yield self._barrier(barrier, f"to run its Python, {python}")
         prefix = Path(python).parent.parent
+        yield from self._upgraded(python, prefix)
         packages = prefix.glob("lib/python*/site-packages/vmsdk/__init__.py")
         for barrier in self.user.barriers([prefix / "pyvenv.cfg", *packages]):
             if barrier not in found:
                 yield self._barrier(barrier, f"to read the packages of its Python, {python}")
+
+    def _upgraded(self, python: str, prefix: Path) -> Iterator[Finding]:
+        """Find a virtual environment at *prefix* whose Python now has another version."""
+        version = _VERSIONED.fullmatch(os.path.basename(os.path.realpath(python)))
+        folders = [path.parent.name for path in prefix.glob("lib/python3.*/site-packages")]
+        if version is None or not folders or not (prefix / "pyvenv.cfg").exists():
+            return
+        if f"python{version[1]}" not in folders:
+            what = f"the packages of its environment, {prefix}, are for {', '.join(sorted(folders))}, and its"
+            what += f" Python has been upgraded to {version[1]}"
+            cure = f"create the environment again (python3 -m venv --clear {_quote(prefix)}), and install"
+            cure += " vmsdk and the VM's requirements there"
+            yield Finding("error", "upgraded-python", str(self.path), what, cure, node=_NO_HANDSHAKE)
 
     def _source_findings(self) -> Iterator[Finding]:
         if self.launcher is None or not self.launcher.target.startswith(os.sep):
@@ -258,7 +275,7 @@ class PluginFile:
             f"give {self.user.name} access (chmod o+{'x' if verb == 'enter' else 'r'} {_quote(barrier)}), or"
             " put Python and the VM where every user can read them, such as /opt, and install the VM from"
             " there",
-            node="handshake failed: vm process not found",
+            node=_NO_HANDSHAKE,
         )
 
     # Why it can't be executed ---------------------------------------------------------------------
@@ -466,9 +483,7 @@ def _missing(where: str, named: str, path: str, cure: str) -> Finding:
         return Finding(
             "error", "no-source", where, what, cure, node="registering the VM fails: see vm-factory.log"
         )
-    return Finding(
-        "error", "no-interpreter", where, what, cure, node="handshake failed: vm process not found"
-    )
+    return Finding("error", "no-interpreter", where, what, cure, node=_NO_HANDSHAKE)
 
 
 def _quote(path: Path | str) -> str:

@@ -190,10 +190,23 @@ SYMPTOMS = tuple(
         Symptom(
             "sandbox",
             r"(?:PermissionError|OSError): \[Errno 1\] Operation not permitted$"
+            r"|\w: operation not permitted$"
             r"|cannot enable executable stack|write\+execute memory",
             "the system's security settings forbid what it does",
             "see SystemCallFilter=, CapabilityBoundingSet= and MemoryDenyWriteExecute= in the node's unit;"
             " dmesg shows what SELinux and AppArmor forbid",
+        ),
+        Symptom(
+            "debugger",
+            r"\bBdbQuit\b",
+            "its code stops in a debugger, and a plugin has no terminal",
+            "remove breakpoint() and pdb from the VM; docs/debugging.md shows how to debug it",
+        ),
+        Symptom(
+            "stdin",
+            r"EOFError: EOF when reading a line",
+            "it asks for input, and a plugin has no terminal: its standard input is empty",
+            "take it from the chain's config, which initialize gets, or from a file",
         ),
         Symptom(
             "import-error",
