@@ -37,6 +37,7 @@ def start(tmp_path: Path, place: Path) -> Start:
     (tree / "start").write_text("import other\n", encoding="utf-8")
     (tree / "start").chmod(0o755)
     (tree / "other.py").write_text("print('started')\n", encoding="utf-8")
+    (tree / "empty.py").touch()
     (tmp_path / "vm.py").write_text("import vmsdk\n", encoding="utf-8")
     target = find(str(tmp_path / "vm.py"))
     assert isinstance(target, SourceTarget)
@@ -66,12 +67,14 @@ def start(tmp_path: Path, place: Path) -> Start:
     return start
 
 
-@pytest.mark.parametrize("lost", ["start", "other.py", "all"])
+@pytest.mark.parametrize("lost", ["start", "other.py", "all", "contents"])
 def test_a_copy_that_lost_files_is_unpacked_again(start: Start, place: Path, lost: str) -> None:
     first = start()
     (copy,) = (place / "vmsdk-bundles").iterdir()
     shutil.rmtree(copy / "__pycache__", ignore_errors=True)
-    for name in ("start", "other.py") if lost == "all" else (lost,):
+    if lost == "contents":  # as after a power cut
+        (copy / "other.py").write_bytes(b"")
+    for name in {"all": ("start", "other.py"), "contents": ()}.get(lost, (lost,)):
         (copy / name).unlink()
     with ThreadPoolExecutor(3) as pool:  # as a node does with three chains of this VM
         starts = list(pool.map(lambda _: start(), range(3)))
@@ -114,7 +117,7 @@ def test_unpacking_goes_on_when_the_node_gives_up(start: Start, place: Path, tmp
     with open(alive, "rb") as file:
         assert file.read() == b""  # at the end of the last process
     (copy,) = (place / "vmsdk-bundles").iterdir()
-    assert sorted(each.name for each in copy.iterdir()) == ["other.py", "start"]
+    assert sorted(each.name for each in copy.iterdir()) == ["empty.py", "other.py", "start"]
     assert start().stdout == "started\n"
 
 

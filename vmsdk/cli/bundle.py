@@ -105,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
     launcher = built.launcher
     print(f"Built {built.application} as {built.path} ({built.size_bytes / 1e6:.1f} MB)")
     print(f"SHA-256: {built.sha256}")
-    print(f"It contains {', '.join(built.code) or built.launcher.target}; {', '.join(built.packages)}.")
+    # A VM that is installed is one of the packages.
+    print(f"It contains {'; '.join(', '.join(each) for each in (built.code, built.packages) if each)}.")
     for folder, module in built.left_out:
         include = shlex.quote(str(folder))
         print(f"It does not contain {folder}, which {module.name} names. To add it: --include {include}")

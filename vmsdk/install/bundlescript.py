@@ -36,12 +36,13 @@ id={folder}
 say() {{ printf 'vmsdk: %s\n' "$*" >&2; }}
 # Whether this user owns the folder $1, and it is not a link: then nobody else can change it.
 owned() {{ [ -O "$1" ] && [ -d "$1" ] && [ ! -L "$1" ]; }}
-# Whether the folder $1 has all files, as a cleaner of /var/tmp may have removed some. Python itself
-# adds only __pycache__. In a folder that is mounted with noexec, no file is executable.
+# Whether the folder $1 has all files: a cleaner of /var/tmp may have removed some, and a power cut
+# after unpacking leaves empty ones. Python itself adds only __pycache__. In a folder that is mounted
+# with noexec, no file is executable.
 whole() {{
   [ -x "$1/{starter}" ] || return 1
   ! command -v find >/dev/null ||
-    [ "$(find "$1" -name __pycache__ -prune -o -type f -print | wc -l)" -ge {count} ]
+    [ "$(find "$1" -name __pycache__ -prune -o -type f -size +0c -print | wc -l)" -ge {count} ]
 }}
 ready() {{ owned "$1" && whole "$1/$id" && dir=$1/$id; }}
 # A process shares the lock of the folder that it uses, so that no later build removes it. The lock
@@ -182,7 +183,10 @@ def with_archive(launcher: Launcher, vm: ID, tree: Path, *, python: bool, unpack
         folder=f"{build}-{hashlib.sha256(archive).hexdigest()[:16]}",
         build=build,
         starter=STARTER,
-        count=sum(each.is_file() and "__pycache__" not in each.parts for each in tree.rglob("*")),
+        count=sum(
+            each.is_file() and each.stat().st_size > 0 and "__pycache__" not in each.parts
+            for each in tree.rglob("*")
+        ),
         system=shlex.quote(system()),
         unpack_dir=UNPACK_DIR_VARIABLE,
         unpack_dir_default=default,
