@@ -343,6 +343,7 @@ FAULTS = [
     Fault("the VM's name", _renamed, "wrong-name", (str(VM), "mv ", "invalid vmID")),
     Fault("mistyped ID", _mistyped, "wrong-name", ("timestampvm", str(VM))),
     Fault("mistyped ID of another", lambda p: _into(p, str(VM)[:-1]), "wrong-name", ("checksum",)),
+    Fault("a name that is not ASCII", lambda p: _into(p, "vm\u00e9"), "wrong-name", ("not a plugin",)),
     Fault("ID in hexadecimal", lambda p: _into(p, VM.hex()), "wrong-name", (f"/{VM}", "mv ", "CB58")),
     Fault(
         "prefix before the ID",
@@ -423,6 +424,31 @@ FAULTS = [
     ),
     Fault("zero byte", source("import vmsdk\n\0"), "syntax-error", ("null bytes", "source/vm.py"), slow=True),
     Fault("syntax error", source("def f(:\n    pass\n"), "syntax-error", ("SyntaxError", "vm.py:1")),
+    Fault(
+        "missing folder",
+        source("import os\nos.chdir('/opt/none')\n"),
+        "missing-file",
+        ("it needs /opt/none,", "vm.py:2"),
+        slow=True,
+    ),
+    Fault(
+        "methods missing",
+        source("import vmsdk\nclass Half(vmsdk.ChainVM):\n    version = '1'\n"),
+        "not-a-vm",
+        ("the class Half lacks build_block", "write these methods"),
+        slow=True,
+    ),
+    Fault(
+        "serves in a thread",
+        plain(
+            "import threading\nimport vmsdk\nfrom examples.timestamp.timestampvm import TimestampVM\n"
+            "thread = threading.Thread(target=vmsdk.serve, args=(TimestampVM(),))\n"
+            "thread.start()\nthread.join()\n"
+        ),
+        "thread",
+        ("only the main thread may",),
+        slow=True,
+    ),
     Fault("asks for input", source("input()\n"), "stdin", ("no terminal", "vm.py:1"), slow=True),
     Fault("breakpoint", source("breakpoint()\n1\n"), "debugger", ("breakpoint()", "vm.py:2"), slow=True),
     Fault("error at import", source("\n1 / 0\n"), "exception", ("ZeroDivisionError", "vm.py:2")),

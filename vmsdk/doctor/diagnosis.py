@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vmsdk.doctor.frames import FRAME, MESSAGE, RAISED, TRACEBACK, last_place
+from vmsdk.doctor.frames import FRAME, MESSAGE, RAISED, TRACEBACK, is_foreign, last_place
 from vmsdk.doctor.symptom import SYMPTOMS
 
 # What matters is at the beginning, and some patterns take quadratic time.
@@ -62,7 +62,9 @@ def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | No
     lines = [part for line in output for part in line.replace("\\n", "\n").split("\n")]
     lines = [line[:_LONGEST_LINE].replace(" (its log has the traceback)", "") for line in lines]
     text = _AT_START.sub("", "\n".join(lines))
-    place, source = last_place(text.split("\n"))
+    first, source = last_place(text.split("\n"))
+    place = "" if is_foreign(first) else first
+    source = source if place else ""
     for symptom, pattern in SYMPTOMS:
         found = None
         for each in pattern.finditer(text):
@@ -85,13 +87,13 @@ def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | No
     if error is None and any(TRACEBACK in line for line in lines):
         last = max((index for index, line in enumerate(lines) if FRAME.search(line)), default=len(lines))
         error = next((found for each in lines[last + 1 :] if (found := RAISED.match(each))), None)
-    if error is None or not place:
+    if error is None or not first:
         return None
     what = f"{error['kind']}: {error['text'] or ''}".removesuffix(": ")
     return Diagnosis(
         "exception",
-        f"the VM's code raises {what}",
-        "fix the VM at that line",
+        f"the VM's code raises {what}" if place else f"it ends by {what}",
+        "fix the VM at that line" if place else "its output shows where",
         place,
         (source,) if source else tail(lines),
     )

@@ -24,7 +24,7 @@ _UNREADABLE = "the node does not start"
 _BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]{30,60}")
 _NOT_BASE58 = re.compile(r"[0OIl]")
 _HEX = re.compile(r"(?:0[xX])?([0-9a-fA-F]{64})")
-_NAME = re.compile(r"[A-Za-z][\w-]{0,31}")
+_NAME = re.compile(r"[A-Za-z][\w-]{0,31}", re.ASCII)
 _BUILT_IN = {vm_id(name): name for name in ("avm", "evm", "platformvm")}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 # Frames in these are not the author's.
 _FOREIGN = (
     *("site-packages", "dist-packages", "/lib/python", "<"),
-    *(f"/vmsdk/{each}" for each in ("rpc/", "runtime/", "serving.py", "target.py")),
+    *(f"/vmsdk/{each}" for each in ("rpc/", "runtime/", "address.py", "serving.py", "target.py")),
 )
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?')
 MESSAGE = re.compile(
@@ -44,7 +44,10 @@ def author_frame(lines: Sequence[str]) -> str:
 
 
 def last_place(lines: Sequence[str]) -> tuple[str, str]:
-    """Return the author's last frame in the last traceback as `file:line`, and its source line."""
+    """Return the author's last frame in the last traceback as `file:line`, and its source line.
+
+    Without a frame of the author's, it is the first one.
+    """
     place = source = ""
     for index, line in enumerate(lines):
         if TRACEBACK in line:

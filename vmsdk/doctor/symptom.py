@@ -252,6 +252,14 @@ SYMPTOMS = tuple(
             *_COMMAND,
         ),
         Symptom(
+            "missing-file",
+            r": cd: (?:can't cd to )?(?P<name>[^\n:]+?)(?:: (?:No such file or directory|Not a directory))?$"
+            r"|: cannot (?:open|create) (?P<other>[^\n:]+): (?:No such file|Directory nonexistent)$"
+            r"|(?:Unable to access jarfile|Cannot find module) '?(?P<third>[^\n']+)'?$",
+            "it needs {name}{other}{third}, which does not exist: a plugin works in the node's directory",
+            "create it, or correct the path, which must be absolute",
+        ),
+        Symptom(
             "watches",
             r"inotify (?:watch|instance) limit reached|OS file watch limit reached",
             "its user watches as many files for changes as the system allows",
@@ -386,6 +394,12 @@ SYMPTOMS = tuple(
             "don't ask (getpass.getuser, os.getlogin), or add the user: useradd",
         ),
         Symptom(
+            "environment",
+            r"OSError: \[Errno (?:6\] No such device or address|25\] Inappropriate ioctl for device)$",
+            "it asks for its terminal or for who is logged in, and a plugin has neither",
+            "don't ask (os.getlogin, os.get_terminal_size)",
+        ),
+        Symptom(
             "disk",
             r"(?P<text>\[Errno 5\] .+|\[Errno 116\] .+)|Stale file handle",
             "a disk or a network mount fails: {text}",
@@ -414,15 +428,34 @@ SYMPTOMS = tuple(
             wide=True,
         ),
         Symptom(
+            "thread",
+            r"signal only works in main thread",
+            "it calls vmsdk.serve or signal.signal in a thread, and only the main thread may",
+            "call it in the main thread, and start threads of the VM in initialize",
+        ),
+        Symptom(
             "port",
             r"[Aa]ddress already in use|[Ff]ailed to bind to address|bind: permission denied",
             "the port that it wants is in use, or reserved for root",
             "listen on 127.0.0.1:0, and let the system choose",
         ),
         Symptom(
+            "listen",
+            r"can't listen at (?P<text>.+)",
+            "it can't listen at {text}",
+            "see what the node's unit forbids (RestrictAddressFamilies=, SocketBindDeny=, SystemCallFilter=),"
+            " and whether the address is this machine's: ip address show lo",
+        ),
+        Symptom(
             "not-a-vm",
-            r"(?P<text>there is no class derived from vmsdk\.ChainVM|the class \S+ lacks .+|has \d+ VMs"
-            r" .+|there is no class \S+; .+)",
+            r"(?P<text>the class \S+ lacks .+)",
+            "{text}",
+            "write these methods",
+        ),
+        Symptom(
+            "not-a-vm",
+            r"(?P<text>there is no class derived from vmsdk\.ChainVM|has \d+ VMs .+"
+            r"|there is no class \S+; .+)",
             "{text}",
             "name the class when installing: vmsdk install FILE.py:CLASS",
         ),

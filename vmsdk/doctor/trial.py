@@ -15,7 +15,7 @@ from vmsdk.doctor.announcement import Reception, abort
 from vmsdk.doctor.diagnosis import Diagnosis, diagnose, tail
 from vmsdk.doctor.file import PluginFile
 from vmsdk.doctor.finding import Finding, Severity
-from vmsdk.doctor.frames import author_frame, is_foreign, stack
+from vmsdk.doctor.frames import author_frame, stack
 from vmsdk.host.client import VMClient
 from vmsdk.host.errors import HandshakeFailed, PluginGone, StartFailed, ending
 from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, Log, PluginProcess
@@ -133,13 +133,14 @@ class Trial:
         if found is not None and self.file.is_bundle and found.code in _CONTENTS:
             return found._replace(cure="build the bundle again, and name the package: --with PACKAGE")
         source = self.file.source
-        if found is not None and found.code in _IN_SOURCE and source and is_foreign(found.place):
+        if found is not None and found.code in _IN_SOURCE and source and not found.place:
             return found._replace(place=str(source.file), shown=())
         return found
 
     def explain(self, code: str, what: str, node: str, *more: str, cure: str = "") -> None:
         """Report an error by what its output and *more* say; if that is nothing, by *what*."""
-        found = self._diagnosis(*more)
+        # The log is first, as it has the whole paths that a message for the node lacks.
+        found = self._diagnosis() or self._diagnosis(*more)
         if found is None:
             self.find("error", code, what, cure or "its output shows why", tail(self.output()), node)
         else:

@@ -120,9 +120,7 @@ class PollServer:
         try:
             listener, port = _listen(address)
         except (OSError, ValueError) as error:
-            raise RuntimeError(
-                f"can't listen at {address}: it is taken, or not an address of this machine ({error})"
-            ) from None
+            raise RuntimeError(f"can't listen at {address}: {error}") from None
         self._listeners[listener.fileno()] = listener
         return port
 
