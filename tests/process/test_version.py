@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import platform
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -74,6 +76,24 @@ def test_an_installed_vm_says_the_protocol_that_it_would_speak(
     assert done.returncode == 0
     assert json.loads(done.stdout)["rpcchainvm"] == protocol
     assert json.loads(done.stdout)["application"] == "timestampvm/1.0.0"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_plugin_whose_import_hangs_before_it_says_its_version(
+    environment: Environment, plugins: Path, tmp_path: Path, number: int
+) -> None:
+    source = tmp_path / "stuck.py"
+    source.write_text(TIMESTAMP.read_text(encoding="utf-8"), encoding="utf-8")
+    plugin = environment.install(source, plugins)
+    source.write_text("print('hangs', flush=True)\nwhile True: pass\n", encoding="utf-8")
+    with subprocess.Popen([plugin, "--version"], env={}, stdin=subprocess.DEVNULL, stderr=PIPE) as process:
+        assert process.stderr is not None
+        try:
+            assert process.stderr.readline() == b"hangs\n"
+            process.send_signal(number)
+            assert process.wait(3) == 128 + number
+        finally:
+            process.kill()
 
 
 def test_what_a_vm_prints_at_its_import_is_not_in_the_answer(

@@ -111,6 +111,13 @@ class Signals:
         """Let SIGTERM end the plugin from now on. Thread-safe."""
         self._shut_down = True
 
+    def wait(self) -> int:
+        """Block until one of them arrives, and return its number."""
+        while True:
+            select.select([self._reader], [], [])
+            if received := self._received():
+                return received[0]
+
     def wait_for_end(
         self, parent: Parent, report: Callable[[str], None], every_second: Callable[[], None]
     ) -> Ending:

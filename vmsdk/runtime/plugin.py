@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -41,6 +42,8 @@ LAST_RESORT_S = 4.0
 # While Python exits, no thread of its runs, and gRPC's core may wait for a thread that it could not
 # start. Then SIGALRM ends the process.
 ALARM_S = 4.5
+# How long an import may still take after a signal to a process that prints its version.
+VERSION_GRACE_S = 2.0
 
 
 class Options(NamedTuple):
@@ -151,10 +154,10 @@ def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], option
     # stdout is for the tool. Everything else that the process prints goes to stderr.
     stdout = os.dup(1)
     os.dup2(2, 1)
-    # Signals that the import sends to itself change nothing, as in a plugin. At a terminal, Ctrl-C
-    # must end an import that hangs; programs that ask kill it.
-    signals = None if os.isatty(0) else Signals()
-    children.manage(lambda: None if signals is None else signals.release())
+    # Signals that the import sends to itself change nothing, as in a plugin. Others must end it.
+    signals = Signals()
+    threading.Thread(target=_end_soon, args=(signals,), name="vmsdk-signals", daemon=True).start()
+    children.manage(signals.release)
     watchdog = Watchdog(options.slow_call_s)
     watchdog.start()
     with watchdog.watch(f"the import of {options.name}"):
@@ -175,6 +178,13 @@ def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], option
     os.write(stdout, f"{text}\n".encode("utf-8", "backslashreplace"))
     os.close(stdout)
     return True
+
+
+def _end_soon(signals: Signals) -> None:
+    """Wait for a signal, and end the process unless it has printed its version soon after."""
+    number = signals.wait()
+    time.sleep(VERSION_GRACE_S)
+    os._exit(128 + number)  # as of a shell whose command is ended by the signal
 
 
 def _serve(load: Callable[[], ChainVM], options: Options) -> None:
