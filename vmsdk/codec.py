@@ -93,7 +93,10 @@ class Writer:
                 "packer has insufficient length for input",
                 f"{size} bytes exceed the limit of {self._max_size}",
             )
-        self._data += value
+        try:
+            self._data += value
+        except TypeError:
+            raise _wrong_type(value, "bytes") from None
         return self
 
     def blob(self, value: bytes) -> Self:
@@ -104,6 +107,8 @@ class Writer:
         """Write a string of at most 65,535 bytes of UTF-8."""
         try:
             encoded = value.encode()
+        except AttributeError:
+            raise _wrong_type(value, "a str") from None
         except UnicodeEncodeError as error:
             raise InvalidEncoding(
                 "input does not match expected format", f"a string can't be encoded as UTF-8 ({error.reason})"
@@ -166,6 +171,8 @@ class Writer:
     def _integer(self, value: int, size: int, *, signed: bool) -> Self:
         try:
             return self.fixed(value.to_bytes(size, "big", signed=signed))
+        except AttributeError:
+            raise _wrong_type(value, "an int") from None
         except OverflowError:
             kind = "signed" if signed else "unsigned"
             raise InvalidEncoding(
@@ -183,6 +190,8 @@ class Reader:
     def __init__(
         self, data: bytes, what: str = "encoding", *, max_size: int | None = DEFAULT_MAX_SIZE_BYTES
     ) -> None:
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise _wrong_type(data, "bytes")
         if max_size is not None and len(data) > max_size:
             raise InvalidEncoding("byte array exceeds maximum length", f"{len(data)} > {max_size}")
         self._data = bytes(data)
@@ -265,7 +274,7 @@ class Reader:
 
     def fixed(self, length: int) -> bytes:
         """Read bytes of a known length, such as an ID."""
-        if self.remaining < length:
+        if not 0 <= length <= self.remaining:
             raise InvalidEncoding(
                 "packer has insufficient length for input",
                 f"{length} bytes needed {self._where()}, but only {self.remaining} left",
@@ -339,3 +348,7 @@ class Reader:
 
     def _where(self, back: int = 0) -> str:
         return f"at byte {self._offset - back} of the {self._what}"
+
+
+def _wrong_type(value: object, kind: str) -> TypeError:
+    return TypeError(f"{value!r:.100} is not {kind}")

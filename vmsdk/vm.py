@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import types
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, cast
@@ -73,15 +72,14 @@ class ChainVM(Interface):
             from vmsdk.upgrades import check_names
 
             check_names(cls.__name__, cls.upgrades)
-        for name, value in vars(cls).items():
-            meant = _MEANT.get(name.lower().replace("_", ""), name)
-            if meant == name or name[0] == "_" or not isinstance(value, types.FunctionType):
-                continue
-            # An author's `create_handlers` may well call a `create_handler`.
-            others = [base for base in cls.__mro__ if not base.__module__.startswith("vmsdk.")]
-            is_helper = any(meant in vars(base) for base in others)
-            if not is_helper and not any(name in vars(base) for base in cls.__mro__[1:]):
-                raise TypeError(f"{cls.__name__}.{name} is never called: vmsdk calls `{meant}`")
+        for attribute in ("name", "version"):
+            value = vars(cls).get(attribute, "")
+            if not isinstance(value, (str, property)):
+                text = f"a {type(value).__name__}" if callable(value) else repr(value)
+                raise TypeError(
+                    f"{cls.__name__}.{attribute} is {text}: make it a str, such as {attribute} = "
+                    f"{_SHOWN[attribute]!r}"
+                )
 
     # A chain's life ------------------------------------------------------------------------------
 
@@ -262,6 +260,5 @@ def check_interfaces(kind: type[ChainVM]) -> None:
     must_derive(kind, StateSyncableVM, BuildBlockWithContext, BatchedParseBlock, GetAncestors, CrossChainVM)
 
 
-_MEANT = {name.replace("_", ""): name for name, value in vars(ChainVM).items() if callable(value)}
-_MEANT["createhandler"] = "create_handlers"
-"""The methods by what authors write for them, in lower case: `createHandlers`, `create_handler`."""
+_SHOWN = {"name": "tokens", "version": "1.0.0"}
+"""Values for errors."""

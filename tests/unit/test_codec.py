@@ -198,3 +198,28 @@ def test_a_string_that_is_not_utf_8_is_refused_both_ways() -> None:
         Reader(b"\0\2\xff\xfe").string()
     with refused("input does not match expected format"):
         Writer().string("\udc80")
+
+
+@pytest.mark.parametrize(
+    ("write", "kind"),
+    [
+        (lambda: Writer().u8("7"), "'7' is not an int"),  # type: ignore[arg-type]
+        (lambda: Writer().i64(1.0), "1.0 is not an int"),  # type: ignore[arg-type]
+        (lambda: Writer().fixed("id"), "'id' is not bytes"),  # type: ignore[arg-type]
+        (lambda: Writer().blob("data"), "'data' is not bytes"),  # type: ignore[arg-type]
+        (lambda: Writer().string(b"text"), "b'text' is not a str"),  # type: ignore[arg-type]
+        (lambda: Reader("data"), "'data' is not bytes"),  # type: ignore[arg-type]
+        (lambda: Reader(None), "None is not bytes"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_value_of_another_type_is_named(write: Callable[[], object], kind: str) -> None:
+    with pytest.raises(TypeError, match=f"^{kind}$"):
+        write()
+
+
+def test_a_negative_length_is_refused() -> None:
+    reader = Reader(b"abc")
+    reader.u8()
+    with pytest.raises(InvalidEncoding, match="-1 bytes needed"):
+        reader.fixed(-1)
+    assert reader.offset == 1

@@ -196,6 +196,15 @@ def test_a_helper_that_an_authors_own_base_calls_is_not_a_misspelling() -> None:
         ("create_handler", "create_handlers"),
         ("hasPendingWork", "has_pending_work"),
         ("healthcheck", "health_check"),
+        ("health_chek", "health_check"),
+        ("set_preferense", "set_preference"),
+        ("set_prefered", "set_preference"),
+        ("shutdwon", "shutdown"),
+        ("app_gosssip", "app_gossip"),
+        ("app_requests", "app_request"),
+        ("on_connected", "connected"),
+        ("has_pending", "has_pending_work"),
+        ("get_handlers", "create_handlers"),
     ],
 )
 def test_a_method_in_another_spelling_is_refused(written: str, meant: str) -> None:
@@ -204,8 +213,40 @@ def test_a_method_in_another_spelling_is_refused(written: str, meant: str) -> No
 
 
 def test_a_vm_may_have_methods_of_its_own() -> None:
-    own = ("get_blocks", "_create_handler", "upgrade", "connect", "on_shutdown")
+    own = ("get_blocks", "_create_handler", "upgrade", "connect", "on_shutdown", "get_state", "list_accepted")
     type("Mine", (SmallestVM,), {name: lambda self: None for name in own})
+
+
+def test_a_method_that_another_one_calls_is_not_a_misspelling() -> None:
+    class Mine(SmallestVM):
+        def initialize(self, ctx: Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
+            self.later = lambda: [self.get_handlers()]
+
+        def get_handlers(self) -> int:
+            return 1
+
+
+@pytest.mark.parametrize("method", ["initialize", "set_state", "shutdown", "app_gossip", "create_handlers"])
+def test_a_generator_is_refused(method: str) -> None:
+    def never_runs(self: object, *_: object) -> Any:
+        yield
+
+    with pytest.raises(TypeError, match=rf"^Mine\.{method} contains `yield`, so calling it runs nothing"):
+        type("Mine", (SmallestVM,), {method: never_runs})
+
+
+def test_a_method_that_returns_several_may_be_a_generator() -> None:
+    def get_ancestors(self: object, *_: object) -> Any:
+        yield b""
+
+    type("Mine", (SmallestVM, GetAncestors), {"get_ancestors": get_ancestors})
+
+
+@pytest.mark.parametrize("attribute", ["name", "version"])
+@pytest.mark.parametrize("value", [None, 1, (1, 0, 0), lambda self: "x"])
+def test_a_name_or_version_that_is_no_text_is_refused(attribute: str, value: object) -> None:
+    with pytest.raises(TypeError, match=rf"^Mine\.{attribute} is .*: make it a str, such as {attribute} = "):
+        type("Mine", (SmallestVM,), {attribute: value})
 
 
 def test_a_context_that_is_used_too_early_is_named() -> None:

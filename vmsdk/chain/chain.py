@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import types
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from vmsdk.block import Interface
 from vmsdk.chain.accepted import AcceptedState
 from vmsdk.chain.admission import Admission
 from vmsdk.chain.block import Block, Header, as_topic
@@ -29,7 +31,7 @@ from vmsdk.chain.metrics import ChainMetrics
 from vmsdk.chain.rules import Rules
 from vmsdk.chain.state import Overlay
 from vmsdk.chain.state import State as ChainState
-from vmsdk.chain.transactions import must_extend, parser
+from vmsdk.chain.transactions import must_extend, not_a_kind, parser
 from vmsdk.context import Context
 from vmsdk.errors import InvalidBlock, InvalidEncoding, NotFound, Refused, VMError
 from vmsdk.ids import ID
@@ -56,7 +58,18 @@ TAKEN = (
 )
 
 
-class Chain(Rules, Networked, GetAncestors):
+class Hooks(Interface):
+    """What an author may write besides the rules."""
+
+    def on_accept(self, block: Block) -> None:
+        """Called after *block* is stored. An exception is logged, and never stops the chain."""
+
+    def followers(self) -> Iterable[Follower[Block]]:
+        """Your own indexes, which follow the accepted blocks. Called once, by `initialize`."""
+        return ()
+
+
+class Chain(Rules, Hooks, Networked, GetAncestors):
     """A complete blockchain, except for its rules, which a subclass provides.
 
     The node runs it like any `ChainVM`. `execute` is called at admission, when a block is built,
@@ -100,15 +113,21 @@ class Chain(Rules, Networked, GetAncestors):
                 raise TypeError(
                     f"{cls.__name__}.{name} is annotated, but has no value: write `{name} = …` in the class"
                 )
+        if not isinstance(cls.transaction, Hashable):
+            raise not_a_kind(cls.transaction)
         parser(cls.transaction)  # raises TypeError at once for what isn't one
         must_extend(cls, EXTENDED)
+        cls._must_not_take(vars(cls))
+        cls._must_have_limits(cls.limits)
+
+    @classmethod
+    def _must_not_take(cls, names: Container[str]) -> None:
         for name in TAKEN:
-            if name in vars(cls):
+            if name in names:
                 raise TypeError(
                     f"{cls.__name__}.{name} is overwritten when the chain starts, because chain.Chain has "
                     f"an attribute of this name: choose another one"
                 )
-        cls._must_have_limits(cls.limits)
 
     @classmethod
     def _must_have_limits(cls, limits: object) -> None:
@@ -142,15 +161,6 @@ class Chain(Rules, Networked, GetAncestors):
         if execution is not None:
             execution.must_not_run("network")
         return super().network
-
-    # What an author may write, besides the rules --------------------------------------------------
-
-    def on_accept(self, block: Block) -> None:
-        """Called after *block* is stored. An exception is logged, and never stops the chain."""
-
-    def followers(self) -> Iterable[Follower[Block]]:
-        """Your own indexes, which follow the accepted blocks. Called once, by `initialize`."""
-        return ()
 
     # What handlers use ----------------------------------------------------------------------------
 
@@ -297,7 +307,7 @@ class Chain(Rules, Networked, GetAncestors):
             self._admission.admit(pending)
             for listener in self.admission_listeners:
                 try:
-                    listener(pending)
+                    _must_have_run(listener, listener(pending))
                 except Exception:
                     self.ctx.log.exception(
                         "%s failed for transaction %s, which waits for a block", _name(listener), pending.id
@@ -319,6 +329,8 @@ class Chain(Rules, Networked, GetAncestors):
     def initialize(self, ctx: Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
         limits = self.limits
         self._must_have_limits(limits)
+        if "_execution" not in vars(self):
+            self._must_not_take(vars(self).keys() - {"ctx"})  # what its __init__ has set
         self.ctx = ctx
         self.config = config
         self.upgrade = upgrade
@@ -605,7 +617,7 @@ class Chain(Rules, Networked, GetAncestors):
     def _announce(self, block: Block) -> None:
         for listener in (*self.listeners, self.on_accept):
             try:
-                listener(block)
+                _must_have_run(listener, listener(block))
             except Exception:
                 self.ctx.log.exception("%s failed for block %s; the chain goes on", _name(listener), block.id)
 
@@ -683,6 +695,13 @@ def _attribute(transaction: Any, name: str, default: Any, kind: type, expected: 
     if value is default or isinstance(value, kind):
         return value
     raise TypeError(f"{type(transaction).__name__}.{name} is {value!r}, but must be {expected}")
+
+
+def _must_have_run(listener: Callable[..., object], result: object) -> None:
+    """Raise `TypeError` if calling *listener* has run nothing of it."""
+    if isinstance(result, (types.CoroutineType, types.GeneratorType)):
+        result.close()
+        raise TypeError(f"{_name(listener)} returned a {type(result).__name__}: make it a plain function")
 
 
 def _name(work: Callable[..., object]) -> str:

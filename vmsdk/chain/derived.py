@@ -139,7 +139,7 @@ class Follower(Interface, Generic[BlockT]):
 
     def _greet(self) -> None:
         """Report how far behind the index is."""
-        height, accepted = self.height(), self._feed.height
+        height, accepted = self._checked_height(), self._feed.height
         if height < accepted:
             self._log.info("%s is at height %d; replaying to %d", self._name, height, accepted)
         elif height > accepted:
@@ -151,15 +151,23 @@ class Follower(Interface, Generic[BlockT]):
                 accepted,
             )
 
+    def _checked_height(self) -> int:
+        height: object = self.height()
+        if not isinstance(height, int):
+            raise TypeError(
+                f"{self._name}.height returned {height!r}: return the last block's, or -1 for none"
+            )
+        return height
+
     def _follow(self) -> None:
         """Apply blocks until the chain stops."""
-        height = self.height()
+        height = self._checked_height()
         self._advance(height)
         for block in self._feed.blocks(height + 1):
             if self._stopping:
                 return
             self.apply(block)
-            height = self.height()
+            height = self._checked_height()
             if height != block.height:
                 self._failure = VMError(
                     f"{self._name}.apply of block {block.height} left height() at {height}: store the "

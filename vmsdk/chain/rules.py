@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 from abc import abstractmethod
 from typing import Any
 
@@ -10,28 +9,13 @@ from vmsdk.block import Interface
 from vmsdk.chain.block import Header
 from vmsdk.chain.state import State
 
-_GENERATOR = 0x20
-"""`inspect.CO_GENERATOR`, without the cost of importing `inspect`."""
-
 
 class Rules(Interface):
     """The methods of a chain that must have the same result on all nodes.
 
     They run on several threads, and more than once for each transaction: they must depend on their
     arguments alone, and keep nothing on `self`.
-
-    Raises `TypeError` for a subclass whose methods are generators.
     """
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        for name in ("execute", "genesis", "check", "begin", "end"):
-            method = vars(cls).get(name)
-            if isinstance(method, types.FunctionType) and method.__code__.co_flags & _GENERATOR:
-                raise TypeError(
-                    f"{cls.__name__}.{name} contains `yield`, so calling it runs nothing: write it as a "
-                    "plain method"
-                )
 
     @abstractmethod
     def execute(self, state: State, tx: Any, block: Header) -> bytes | None:

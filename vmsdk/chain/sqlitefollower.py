@@ -52,6 +52,8 @@ class SQLiteFollower(Follower[BlockT]):
             db.close()
 
     def open(self) -> None:
+        if "path" not in vars(self):
+            raise VMError(f"{self._name}.__init__ must call super().__init__(path)")
         try:
             db = sqlite3.connect(self.path, isolation_level=None)
         except sqlite3.OperationalError as error:
@@ -65,7 +67,8 @@ class SQLiteFollower(Follower[BlockT]):
                 )
             db.execute("PRAGMA journal_mode = WAL")  # Readers don't wait for the writer.
             db.execute("PRAGMA synchronous = NORMAL")  # A power failure may lose blocks, which are replayed.
-            db.executescript(f"{self.schema}; {_HEIGHT}")
+            db.execute(_HEIGHT)
+            self._create(db)
             db.execute("INSERT OR IGNORE INTO vmsdk_follower VALUES (0, -1)")
         except sqlite3.DatabaseError as error:
             db.close()
@@ -78,6 +81,15 @@ class SQLiteFollower(Follower[BlockT]):
             raise
         self._db, self._identity = db, identity
         _in_use.add(identity)
+
+    def _create(self, db: sqlite3.Connection) -> None:
+        schema: object = getattr(self, "schema", None)
+        if not isinstance(schema, str):
+            raise VMError(f"{self._name}.schema is {schema!r}: set it to the SQL that creates the tables")
+        try:
+            db.executescript(schema)
+        except sqlite3.OperationalError as error:
+            raise VMError(f"{self._name}.schema: {error}") from error
 
     def close(self) -> None:
         _in_use.discard(self._identity)

@@ -94,6 +94,9 @@ class State(ABC):
         value = self.lookup(as_bytes(key))
         return default if value is None else int.from_bytes(value, "big")
 
+    __iter__ = None
+    """Python would ask for the keys 0, 1, and so on: use `scan`."""
+
     def scan(
         self, prefix: bytes = b"", *, start: bytes = b"", limit: int | None = None
     ) -> Iterator[tuple[bytes, bytes]]:

@@ -54,7 +54,10 @@ class Table(Generic[_K, _V]):
 
     def of(self, state: State) -> TableView[_K, _V]:
         """Return the table's entries in *state*."""
-        claims = state.claims
+        try:
+            claims = state.claims
+        except AttributeError:
+            raise TypeError(f"{self}.of takes a state, not a {type(state).__name__}") from None
         if claims is not None and claims.get(self.prefix) is not self._claim:
             _claim(claims, self.prefix, self._claim)
         return TableView(self, state)
@@ -144,6 +147,9 @@ class TableView(Generic[_K, _V]):
         """Return whether there is an entry; the default is not one."""
         return self._table.key(key) in self._state
 
+    __iter__ = None
+    """Python would ask for the keys 0, 1, and so on: use `scan`."""
+
     def scan(self, *items: Any, start: _K | None = None, limit: int | None = None) -> Iterator[tuple[_K, _V]]:
         """Yield at most *limit* entries in ascending order of keys, from *start* on.
 
@@ -170,7 +176,10 @@ class Counter:
 
     def get(self, state: State) -> int:
         """Return the value."""
-        claims = state.claims
+        try:
+            claims = state.claims
+        except AttributeError:
+            raise TypeError(f"{self} takes a state first, not a {type(state).__name__}") from None
         if claims is not None and claims.get(self.key) is not self._claim:
             _claim(claims, self.key, self._claim)
         return state.get_int(self.key)

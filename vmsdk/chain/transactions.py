@@ -156,6 +156,14 @@ class Signed(Transaction):
             raise Invalid(f"the {type(self).__name__} is not signed: call sign(key, chain_id)")
 
 
+def not_a_kind(kind: object) -> TypeError:
+    """The error for a chain's `transaction` that is no kind of transaction."""
+    return TypeError(
+        f"{kind!r} is not a kind of transaction: give bytes, a subclass of chain.Transaction, or a union of "
+        "subclasses, Transfer | Mint"
+    )
+
+
 @functools.cache
 def parser(kind: Any) -> Callable[[bytes], Any]:
     """Return the function that decodes a chain's transactions, which raises `Invalid`.
@@ -169,10 +177,7 @@ def parser(kind: Any) -> Callable[[bytes], Any]:
     kinds = get_args(kind) if is_union else (kind,)
     for each in kinds:
         if not isinstance(each, type) or not hasattr(each, "from_bytes"):
-            raise TypeError(
-                f"{each!r} is not a kind of transaction: give bytes, a subclass of chain.Transaction, "
-                "or a union of subclasses, Transfer | Mint"
-            )
+            raise not_a_kind(each)
     if not is_union:
         return kind.from_bytes  # type: ignore[no-any-return]
     parsers = {_HEAD.pack(_VERSION, tag): each.from_bytes for tag, each in tagged(kinds, str(kind)).items()}

@@ -318,7 +318,10 @@ def _write(path: Path, text: str) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not a number of checks: give 1 or more")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of checks: give 1 or more")
     return number

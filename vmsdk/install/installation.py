@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import site
 import subprocess
 import sys
@@ -204,7 +205,7 @@ def vm_name(command: Sequence[str | Path], target: SourceTarget) -> str:
         except (ValueError, KeyError, TypeError):
             errors.seek(0)
             output = errors.read().decode("utf-8", "replace").strip()
-            raise _not_startable(target, f"exit status {done.returncode}\n{output}".strip()) from None
+            raise _not_startable(target, _import_failure(done.returncode, output)) from None
 
 
 def try_start(
@@ -220,6 +221,14 @@ def try_start(
         return start_and_stop([str(plugin)], user, environment)
     except VMError as error:
         raise _not_startable(target, str(error)) from None
+
+
+def _import_failure(status: int, output: str) -> str:
+    if status > 0 and output:
+        message = output.removeprefix("vmsdk: ")
+        return message if "\n" not in message else f"its import fails\n{message}"
+    how = f"exit status {status}" if status >= 0 else signal.Signals(-status).name
+    return f"the import ended the process ({how})\n{output}".strip()
 
 
 def _not_startable(target: SourceTarget, reason: str) -> InstallError:

@@ -46,12 +46,20 @@ class Network:
 
     def add_handler(self, handler_id: int, handler: Handler) -> None:
         """Handle the messages for *handler_id* (64 bits). Raises `ValueError` if it is taken."""
+        given: object = handler
+        if not isinstance(given, Handler):
+            raise TypeError(
+                f"add_handler({handler_id!r}, {given!r}): pass the ID and an object of a class derived from "
+                "vmsdk.p2p.Handler"
+            )
         prefix(handler_id)
         with self._lock:
             if handler_id in self._handlers:
+                first, second = type(self._handlers[handler_id]), type(handler)
+                if second.__module__.startswith("vmsdk."):  # whose IDs are those of the node's library
+                    first, second = second, first
                 raise ValueError(
-                    f"handler ID {handler_id} is in use by {type(self._handlers[handler_id]).__name__}: "
-                    f"give {type(handler).__name__} another"
+                    f"handler ID {handler_id} is in use by {first.__name__}: give {second.__name__} another"
                 )
             self._handlers[handler_id] = handler
 
@@ -160,7 +168,7 @@ class Client:
         node delivers only two messages at a time, so the response may not get through. In async
         code, use `asyncio.wrap_future`. Raises `NodeError` if the node does not take the request.
         """
-        return self._network._request(node_id, self._prefix + request)
+        return self._network._request(node_id, self._framed(request))
 
     def gossip(
         self,
@@ -173,12 +181,17 @@ class Client:
     ) -> None:
         """Gossip a message, with the same targets as `AppSender.send_app_gossip`."""
         self._network.ctx.sender.send_app_gossip(
-            self._prefix + message,
+            self._framed(message),
             node_ids=node_ids,
             validators=validators,
             non_validators=non_validators,
             peers=peers,
         )
+
+    def _framed(self, message: bytes) -> bytes:
+        if not isinstance(message, bytes):
+            raise TypeError(f"a message is bytes, not {message!r:.100}: encode it")
+        return self._prefix + message
 
 
 class Networked(ChainVM):
@@ -218,6 +231,8 @@ class Networked(ChainVM):
 
 def prefix(handler_id: int) -> bytes:
     """The handler ID as an unsigned varint, lowest seven bits first."""
+    if not isinstance(handler_id, int):
+        raise TypeError(f"handler ID {handler_id!r} is not a number")
     if not 0 <= handler_id < 1 << 64:
         raise ValueError(f"handler ID {handler_id} is not within 0 to 2**64 - 1")
     encoded = bytearray()

@@ -8,6 +8,7 @@ import os
 import re
 import threading
 import time
+import types
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -105,6 +106,12 @@ class MetricsPage(Metrics):
         self._collected: threading.Event | None = None
 
     def register(self, collector: Collector) -> None:
+        given: object = collector
+        if isinstance(given, type) or not callable(getattr(given, "collect", None)):
+            raise TypeError(
+                f"metrics.register({given!r}): pass an object with a method collect(), such as a "
+                "prometheus_client.CollectorRegistry"
+            )
         with self._lock:
             self._collectors.append(collector)
 
@@ -173,7 +180,7 @@ class MetricsPage(Metrics):
     ) -> None:
         name = ""
         try:
-            for family in limit(collector.collect()):  # one by one, to keep those before a failure
+            for family in limit(_families_of(collector)):  # one by one, to keep those before a failure
                 name = str(getattr(family, "name", family))
                 try:
                     converted = _convert(prefix, family, limit)
@@ -217,6 +224,16 @@ class MetricsPage(Metrics):
             )
         if family.metric:
             yield family
+
+
+def _families_of(collector: Collector) -> Iterable[Any]:
+    families: object = collector.collect()
+    if isinstance(families, Iterable):
+        return families
+    if isinstance(families, types.CoroutineType):
+        families.close()
+    kind = type(families).__name__
+    raise TypeError(f"{_named(collector)}: collect() returned a {kind}: return a list of families")
 
 
 def _named(collector: Collector) -> str:

@@ -59,6 +59,8 @@ class Monitoring:
             }
         finally:
             session.lock.release()
+        if report["health"] is False:  # to the node, whatever is returned means healthy
+            raise unusable("health_check returned", False, "raise an exception if the chain is unhealthy")
         try:
             text = json.dumps(report, sort_keys=True, separators=(",", ":"), allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:

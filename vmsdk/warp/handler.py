@@ -35,6 +35,10 @@ class SignatureHandler(Handler):
     """
 
     def __init__(self, ctx: Context, verify: Callable[[UnsignedMessage, bytes], None]) -> None:
+        if not callable(verify):
+            raise TypeError(
+                f"SignatureHandler(ctx, {verify!r}): pass a function verify(message, justification)"
+            )
         self._ctx = ctx
         self._verify = verify
         self._lock = threading.Lock()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -776,3 +778,166 @@ def test_heights_that_no_block_has_are_not_errors() -> None:
     with pytest.raises(vmsdk.NotFound, match=f"no block has height {2**70}"):
         engine.vm.feed.blocks(2**70)
     engine.stop()
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("on_accepted", "on_accept"),
+        ("on_acept", "on_accept"),
+        ("onAccept", "on_accept"),
+        ("initialise", "initialize"),
+        ("begin_block", "begin"),
+        ("end_block", "end"),
+        ("init_genesis", "genesis"),
+        ("follower", "followers"),
+    ],
+)
+def test_a_method_in_another_spelling_is_refused(written: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=rf"^Mine\.{written} is never called: vmsdk calls `{meant}`$"):
+        type("Mine", (Notes,), {written: lambda self, *_: None})
+
+
+class Lists:
+    def _accept(self, candidate: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("base", "members", "name", "owner"),
+    [
+        (Notes, {"_add": lambda self, account, amount: None}, "_add", "Chain"),
+        (Notes, {"_load": staticmethod(lambda: None)}, "_load", "Chain"),
+        (chain.SQLiteFollower, {"_name": property(lambda self: "index")}, "_name", "Follower"),
+    ],
+)
+def test_a_method_in_place_of_a_private_one_is_refused(
+    base: type, members: dict[str, Any], name: str, owner: str
+) -> None:
+    with pytest.raises(
+        TypeError, match=rf"^Mine\.{name} replaces a method of {owner}, which needs it: choose"
+    ):
+        type("Mine", (base,), members)
+
+
+def test_a_mixins_method_in_place_of_a_private_one_is_refused() -> None:
+    with pytest.raises(
+        TypeError, match=r"^Lists\._accept replaces a method of Chain, which needs it: choose"
+    ):
+        type("Mine", (Lists, Notes), {})
+
+
+def test_an_attribute_that_the_start_would_overwrite_is_refused() -> None:
+    class Mine(Notes):
+        def __init__(self) -> None:
+            self.pool = {}  # type: ignore[assignment]
+
+    with pytest.raises(TypeError, match=r"^Mine\.pool is overwritten when the chain starts"):
+        Engine(Mine())
+
+
+def test_a_list_is_no_kind_of_transaction() -> None:
+    with pytest.raises(TypeError, match=r"is not a kind of transaction: give bytes"):
+        type("Mine", (Notes,), {"transaction": [bytes]})
+
+
+@pytest.mark.parametrize(
+    ("members", "cure"),
+    [
+        ({"add": lambda self, block: None}, r"write `def add\(self, db, block\)`"),
+        ({"add": awaited}, "without `async`"),
+    ],
+)
+def test_a_followers_method_with_other_arguments_is_refused(members: dict[str, Any], cure: str) -> None:
+    with pytest.raises(TypeError, match=rf"^Mine\.add .*{cure}"):
+        type("Mine", (chain.SQLiteFollower,), members)
+
+
+def test_an_on_accept_with_other_arguments_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"write `def on_accept\(self, block\)`"):
+        type("Mine", (Notes,), {"on_accept": lambda self: None})
+
+
+@pytest.mark.parametrize("attribute", ["on_accept", "add"])
+def test_a_generator_that_would_never_run_is_refused(attribute: str) -> None:
+    def method(self: Any, *arguments: Any) -> Any:
+        yield
+
+    base = Notes if attribute == "on_accept" else chain.SQLiteFollower
+    with pytest.raises(TypeError, match=rf"^Mine\.{attribute} contains `yield`"):
+        type("Mine", (base,), {attribute: method})
+
+
+def test_a_listener_that_would_never_run_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    engine = Engine(Notes())
+
+    async def listener(block: Any) -> None: ...
+
+    engine.vm.listeners.append(listener)
+    engine.vm.submit(b"x")
+    engine.produce()
+    engine.stop()
+    (record,) = caplog.records
+    assert "listener failed for block" in record.getMessage()
+    assert record.exc_info is not None
+    assert "returned a coroutine: make it a plain function" in str(record.exc_info[1])
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: chain.Table(b"t", chain.U64, chain.U64), lambda: chain.Counter(b"t")]
+)
+def test_what_is_no_state_is_named(make: Any) -> None:
+    table = make()
+    use: Any = table.of if isinstance(table, chain.Table) else table.get
+    with pytest.raises(TypeError, match=r"^(Table|Counter)\(b't'\)\S* takes a state.*, not a dict$"):
+        use({})
+
+
+def test_neither_a_state_nor_a_table_is_iterated_over() -> None:
+    state = chain.Overlay(chain.Overlay(None))  # type: ignore[arg-type]
+    views: tuple[Any, ...] = state, chain.Table(b"t", chain.U64, chain.U64).of(state)
+    for each in views:
+        with pytest.raises(TypeError, match="not iterable"):
+            list(each)
+
+
+class Failure(logging.Handler):
+    """The first error of a follower."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._logged = threading.Event()
+        self._text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._text = self._text or record.getMessage()
+        self._logged.set()
+
+    def of(self, follower: chain.Follower[Any]) -> str:
+        log = logging.getLogger("vmsdk.chain")
+        log.addHandler(self)
+        try:
+            engine = Engine(type("Mine", (Notes,), {"followers": lambda vm: [follower]})())
+            assert self._logged.wait(60)
+            engine.stop()
+        finally:
+            log.removeHandler(self)
+        return self._text
+
+
+def test_a_followers_mistakes_are_named(tmp_path: Path) -> None:
+    def sqlite(**members: Any) -> Any:
+        return type("Index", (chain.SQLiteFollower,), {"add": lambda self, db, block: None, **members})
+
+    class Numbers(chain.Follower[Any]):
+        def height(self) -> int: ...  # type: ignore[empty-body]
+        def apply(self, block: Any) -> None: ...
+
+    path = tmp_path / "index.db"
+    for follower, mistake in (
+        (sqlite()(path), "Index.schema is None: set it to the SQL"),
+        (sqlite(schema=["create table t (x)"])(path), "Index.schema is ['create table t (x)']: set it"),
+        (sqlite(schema="create tabel t (x)")(path), "Index.schema: near "),
+        (sqlite(schema="", __init__=lambda self: None)(), "Index.__init__ must call super().__init__(path)"),
+        (Numbers(), "Numbers.height returned None: return the last block's, or -1"),
+    ):
+        assert mistake in Failure().of(follower)

@@ -195,6 +195,31 @@ def test_an_error_takes_a_code_and_then_a_message(arguments: Any) -> None:
         JSONRPCError(*(arguments if len(arguments) == 2 else (*arguments, "")))
 
 
+def test_a_method_that_could_never_do_its_work_is_refused_with_the_cure() -> None:
+    class Bare:
+        def height() -> int: ...  # type: ignore[empty-body, misc]
+
+    class Lazy:
+        def blocks(self) -> Any:
+            yield 1
+
+    class AsyncLazy:
+        async def blocks(self) -> Any:
+            yield 1
+
+    class Binary:
+        def submit(self, data: bytes) -> None: ...
+
+    for service, cure in (
+        (Bare(), r"^chain\.height: .* does it lack `self`\?$"),
+        (Lazy(), r"^chain\.blocks contains `yield`, .*: return a list$"),
+        (AsyncLazy(), r"^chain\.blocks contains `yield`"),
+        (Binary(), r"^chain\.submit: JSON has no bytes, so 'data' is a str"),
+    ):
+        with pytest.raises(TypeError, match=cure):
+            JSONRPC("chain", service)
+
+
 def test_two_methods_of_one_wire_name_are_refused() -> None:
     class Twins:
         def get_block(self) -> None: ...

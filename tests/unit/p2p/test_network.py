@@ -11,6 +11,7 @@ import pytest
 from vmsdk.errors import AppError, NodeError
 from vmsdk.ids import NodeID
 from vmsdk.p2p import Handler, Network, Networked
+from vmsdk.p2p.handler import ValidatorsOnly
 from vmsdk.p2p.network import prefix, read_prefix
 from vmsdk.timestamp import Timestamp
 from vmsdk.vm import ChainVM
@@ -91,9 +92,35 @@ def test_a_handler_refuses_requests_unless_it_overrides_the_method(network: Netw
 
 
 def test_a_handler_id_has_one_handler(network: Network) -> None:
+    class Other(Handler): ...
+
     network.add_handler(5, Recorder())
-    with pytest.raises(ValueError, match=r"5 is in use by Recorder: give Handler another"):
-        network.add_handler(5, Handler())
+    with pytest.raises(ValueError, match=r"5 is in use by Recorder: give Other another"):
+        network.add_handler(5, Other())
+    # Whichever comes first, one of vmsdk's has the ID of the node's library.
+    with pytest.raises(ValueError, match=r"5 is in use by ValidatorsOnly: give Recorder another"):
+        network.add_handler(5, ValidatorsOnly(Other(), network.validators))
+
+
+@pytest.mark.parametrize("arguments", [(Recorder(), 5), (5, Recorder), (5, lambda *_: b""), (5, object())])
+def test_what_is_no_handler_is_refused(network: Network, arguments: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"^add_handler\(.*: pass the ID and an object of a class derived from"
+    ):
+        network.add_handler(*arguments)
+
+
+def test_a_message_that_is_no_bytes_is_refused(network: Network) -> None:
+    client: Any = network.client(5)
+    with pytest.raises(TypeError, match=r"^a message is bytes, not 'hello': encode it$"):
+        client.request(PEER, "hello")
+    with pytest.raises(TypeError, match=r"^a message is bytes, not 7: encode it$"):
+        client.gossip(7, peers=1)
+
+
+def test_a_handler_id_is_a_number(network: Network) -> None:
+    with pytest.raises(TypeError, match="handler ID '5' is not a number"):
+        network.add_handler("5", Recorder())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("handler_id", [-1, 2**64])

@@ -49,6 +49,11 @@ def test_an_allowed_message_is_signed_with_the_nodes_key(signer: Signer) -> None
     assert asked == [(UNSIGNED, b"because")]
 
 
+def test_a_verifier_that_can_not_be_called_is_refused(signer: Signer) -> None:
+    with pytest.raises(TypeError, match=r"^SignatureHandler\(ctx, True\): pass a function verify\("):
+        SignatureHandler(signer.context(), True)  # type: ignore[arg-type]
+
+
 @pytest.mark.warp
 def test_a_message_is_verified_and_signed_once(signer: Signer) -> None:
     asked: list[bytes] = []

@@ -187,6 +187,36 @@ def test_a_collector_that_fails_spoils_nothing_else(serve: Serve) -> None:
     assert {"vm_before", "vm_other", "vmsdk_faults_total"} <= set(families)
 
 
+@pytest.mark.parametrize("collector", [7, Collector, list, None])
+def test_what_is_no_collector_is_refused(serve: Serve, collector: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"^metrics\.register\(.*\): pass an object with a method collect\(\)"
+    ):
+        served_with(serve, collector)
+
+
+@pytest.mark.parametrize(("result", "kind"), [(None, "NoneType"), (7, "int")])
+def test_a_collector_that_returns_no_families_is_named(
+    serve: Serve, caplog: pytest.LogCaptureFixture, result: Any, kind: str
+) -> None:
+    class Mine:
+        def collect(self) -> Any:
+            return result
+
+    gather(served_with(serve, Mine()))
+    (record,) = caplog.records
+    assert f"Mine: collect() returned a {kind}: return a list of families" in record.getMessage()
+
+
+def test_a_collector_that_is_async_is_named(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    class Mine:
+        async def collect(self) -> Any: ...
+
+    gather(served_with(serve, Mine()))
+    (record,) = caplog.records
+    assert "Mine: collect() returned a coroutine: return a list of families" in record.getMessage()
+
+
 def forever() -> Iterable[int]:
     return itertools.count()
 

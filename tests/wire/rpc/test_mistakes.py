@@ -243,6 +243,7 @@ def test_an_unusable_attribute_of_a_block_is_named(
         ("create_handlers", None, "return a mapping of paths to apps"),
         ("health_check", {1, 2}, "return a JSON value (Object of type set is not JSON serializable)"),
         ("health_check", float("nan"), "return a JSON value ("),
+        ("health_check", False, "raise an exception if the chain is unhealthy"),
     ],
 )
 def test_a_result_of_another_type_is_named(serve: Serve, method: str, returned: Any, rule: str) -> None:

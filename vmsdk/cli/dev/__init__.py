@@ -170,7 +170,10 @@ def _content(option: str, value: str | None) -> bytes | None:
 
 
 def _port(text: str) -> int:
-    port = int(text)
+    try:
+        port = int(text)
+    except ValueError:
+        port = -1
     if not 0 <= port <= 65_535:
-        raise argparse.ArgumentTypeError(f"{port} is not a port: choose one from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text} is not a port: choose one from 0 to 65535")
     return port
