@@ -29,14 +29,15 @@ MAX_FOREIGN_BLOCKS = 16
 PARKED_SHARE = 4
 # Pending writes of accepted transactions are dropped after at least this many admissions.
 MIN_ADMISSIONS = 4_096
+# Or as soon as the pending writes, with these, are this many times what the mempool's may be.
+MAX_WRITTEN_SHARE = 2
 
 
 class Admission:
     """Keeps the pending state: the accepted state plus all waiting transactions. Thread-safe.
 
     Never takes the engine's lock. *run* executes one transaction on a state, *begin* what comes
-    before the first of a block. What the waiting transactions write takes at most *max_written*
-    bytes.
+    before the first of a block.
     """
 
     def __init__(
@@ -44,7 +45,6 @@ class Admission:
         accepted: AcceptedState,
         pool: Mempool,
         *,
-        max_written: int = 64 * 1024 * 1024,
         begin: Callable[[State], None],
         run: Callable[[Overlay, Pending], object],
         clock: Callable[[], float] = time.monotonic,
@@ -63,8 +63,7 @@ class Admission:
         # engine's thread fills it.
         self._foreign: deque[tuple[KeysView[bytes], set[Any]]] = deque()
         self._admitted = 0
-        self._max_written = max_written
-        self._written = 0  # by the transactions admitted since all were last run again
+        self._written = 0  # by the transactions admitted since all were last run again, in bytes
         self._losses = 0  # of the mempool, when the pending state was last looked at
 
     # The engine's thread --------------------------------------------------------------------------
@@ -105,11 +104,7 @@ class Admission:
                     raise
                 self._park(pending, error)
                 return
-            try:
-                self._must_have_room(state)
-            except MempoolFull:
-                self._is_stale = True  # those in accepted blocks may be counted still
-                raise
+            pending.written = state.written
             self._pool.add(pending)
             self._absorb(state)
             self._admitted += 1
@@ -153,13 +148,6 @@ class Admission:
         self._written += state.written
         state.end()
 
-    def _must_have_room(self, state: Overlay) -> None:
-        if self._written + state.written > self._max_written:
-            raise MempoolFull(
-                f"the waiting transactions write {self._written} bytes, and there is room for "
-                f"{self._max_written}, but this one writes {state.written}: try again later"
-            )
-
     def _try(self, pending: Pending) -> Overlay:
         """Run a transaction on the pending state, which is not changed."""
         accepted = self._accepted
@@ -194,11 +182,11 @@ class Admission:
         """Run parked transactions, in their order, and make those ready whose turn has come."""
         waiting = set()  # the senders whose turn has not come
         for pending in parked:
-            if pending.sender in waiting:
+            if pending.sender in waiting or pending.id not in self._pool:
                 continue
             try:
                 state = self._try(pending)
-                self._must_have_room(state)
+                self._pool.release(pending, state.written)
             except NotYet:
                 waiting.add(pending.sender)
             except MempoolFull as error:
@@ -211,7 +199,6 @@ class Admission:
                 self._pool.remove(pending.id, reason)
             else:
                 self._absorb(state)
-                self._pool.park(pending, False)
 
     def _refresh(self) -> None:
         self._pool.expire()
@@ -228,8 +215,9 @@ class Admission:
                 self._is_stale = True
         if not len(self._pool):
             self._reset()
-        elif self._clock() >= self._rebuild_at and (
-            self._is_stale or self._admitted > 2 * len(self._pool) + MIN_ADMISSIONS
+        elif self._written > MAX_WRITTEN_SHARE * self._pool.max_written or (
+            self._clock() >= self._rebuild_at
+            and (self._is_stale or self._admitted > 2 * len(self._pool) + MIN_ADMISSIONS)
         ):
             self._rebuild()
         elif advanced:
@@ -247,20 +235,21 @@ class Admission:
         started = self._clock()
         self._reset()
         for pending in (*self._pool.ordered(), *self._pool.parked()):
+            if pending.id not in self._pool:
+                continue  # evicted for one before it, or accepted
             try:
                 state = self._try(pending)
-                self._must_have_room(state)
+                self._pool.release(pending, state.written)
             except NotYet:
                 if pending.sender is None:
                     self._pool.remove(pending.id, "the transactions that it waits for can't come any more")
                 else:
-                    self._pool.park(pending, True)
+                    self._pool.park(pending)
             except MempoolFull as error:
                 self._pool.remove(pending.id, f"evicted: {error}")
             except Exception as error:  # noqa: BLE001 - the next build reports a bug in the rules
                 self._pool.remove(pending.id, f"no longer valid: {error}")
             else:
-                self._pool.park(pending, False)
                 self._absorb(state)
         finished = self._clock()
         self._rebuild_at = finished + REBUILD_SHARE * (finished - started)

@@ -345,6 +345,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         self.pool = Mempool(
             max_transactions=limits.mempool_transactions,
             max_bytes=limits.mempool_bytes,
+            max_written=max(limits.mempool_bytes, limits.written_bytes),
             max_per_sender=limits.mempool_per_sender,
             seconds=limits.mempool_seconds,
         )
@@ -358,7 +359,6 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         self._admission = Admission(
             self.accepted,
             self.pool,
-            max_written=max(limits.mempool_bytes, limits.written_bytes),
             begin=lambda state: self._execution.begin(state, self._next_header(self._last)),
             run=lambda state, pending: self._execution.run(
                 state, pending.transaction, pending.raw, self._next_header(self._last)

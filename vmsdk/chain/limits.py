@@ -46,8 +46,8 @@ class Limits:
 
     mempool_transactions: int = 16_384
     mempool_bytes: int = 64 * MIB
-    """The memory of waiting transactions, encoded and decoded. The same limit is for what they
-    write.
+    """The memory of waiting transactions, encoded and decoded. What they write has the same limit,
+    or `written_bytes` if that is more.
     """
     mempool_per_sender: int = 4_096
     mempool_seconds: float = 600

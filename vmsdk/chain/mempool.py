@@ -43,6 +43,8 @@ class Pending:
     arrived_at: float = 0
     is_parked: bool = False
     """Whether it is waiting for an earlier one from its sender."""
+    written: int = 0
+    """The bytes that it writes: keys and values, events, results. 0 while it is parked."""
     size: int = field(init=False, repr=False)
     """The memory that it takes, in bytes: `raw` and the decoded transaction."""
     _number: int = field(default=0, repr=False)
@@ -64,12 +66,14 @@ class Mempool:
         *,
         max_transactions: int = 16_384,
         max_bytes: int = 64 * 1024 * 1024,
+        max_written: int = 64 * 1024 * 1024,
         max_per_sender: int = 4_096,
         seconds: float = 600,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.max_transactions = max_transactions
         self._max_bytes = max_bytes
+        self.max_written = max_written
         self.max_per_sender = max_per_sender
         self._seconds = seconds
         self._clock = clock
@@ -78,6 +82,7 @@ class Mempool:
         self._by_id: OrderedDict[bytes, Pending] = OrderedDict()
         self._lanes: dict[bytes, dict[int, Pending]] = {}
         self._bytes = 0
+        self._written = 0
         self._parked = 0
         self._parked_by: Counter[bytes | None] = Counter()
         self._number = 0
@@ -158,7 +163,7 @@ class Mempool:
             elif len(lane) >= self.max_per_sender:
                 raise MempoolFull(f"{len(lane)} transactions of this sender are waiting: try again later")
             else:
-                self._make_room(pending)
+                self._make_room(pending, _rank(pending), pending.written, count=1, size=pending.size)
             pending.arrived_at = self._clock()
             self._insert(pending)
             return replaced
@@ -168,6 +173,7 @@ class Mempool:
         pending._number = self._number
         self._by_id[pending.id] = pending
         self._bytes += pending.size
+        self._written += pending.written
         if pending.is_parked:
             self._count_parked(pending.sender, +1)
         if pending.sender is not None:
@@ -184,28 +190,37 @@ class Mempool:
             self._worst = [(_rank(each), -each._number, each.id) for each in self._by_id.values()]
             heapq.heapify(self._worst)
 
-    def _make_room(self, pending: Pending) -> None:
+    def _make_room(
+        self, pending: Pending, rank: tuple[bool, int], written: int, *, count: int = 0, size: int = 0
+    ) -> None:
         """Evict the worst transactions if *pending* ranks higher; none if that is not enough."""
         victims: dict[bytes, Pending] = {}
         seen: list[Pending] = []
-        count, size = len(self._by_id), self._bytes + pending.size
-        while count >= self.max_transactions or size > self._max_bytes:
+        count, size, total = count + len(self._by_id), size + self._bytes, written + self._written
+        while True:
+            is_crowded = count > self.max_transactions or size > self._max_bytes
+            if not is_crowded and total <= self.max_written:
+                break
             worst = self._find_worst()
-            if (
-                worst is None
-                or _rank(worst) >= _rank(pending)
-                or (worst.sender is not None and worst.sender == pending.sender)
-            ):
-                for each in seen:
-                    self._rank(each)
-                raise self._full(pending)
-            heapq.heappop(self._worst)
-            seen.append(worst)
-            for each in self._from(worst):
-                if each.id not in victims:
-                    victims[each.id] = each
-                    count -= 1
-                    size -= each.size
+            if worst is not None and _rank(worst) < rank:
+                heapq.heappop(self._worst)
+                seen.append(worst)
+                if not is_crowded and not worst.written:
+                    continue  # its place is no help
+                if worst.sender is None or worst.sender != pending.sender:
+                    for each in self._from(worst):
+                        if each.id not in victims:
+                            victims[each.id] = each
+                            count -= 1
+                            size -= each.size
+                            total -= each.written
+                    continue
+            for each in seen:
+                self._rank(each)
+            raise self._full(pending) if is_crowded else self._full_of_writes(pending, written)
+        for each in seen:
+            if each.id not in victims:
+                self._rank(each)
         for each in victims.values():
             self._lose(each, "evicted: the mempool is full, and others have a higher priority")
 
@@ -218,6 +233,13 @@ class Mempool:
         return MempoolFull(
             f"{len(self._by_id)} transactions of {self._bytes} bytes are waiting, and there are too few "
             f"with a priority below {pending.priority}: try again later"
+        )
+
+    def _full_of_writes(self, pending: Pending, written: int) -> MempoolFull:
+        return MempoolFull(
+            f"the waiting transactions write {self._written} bytes, and there is room for "
+            f"{self.max_written}, but this one writes {written}, and there are too few with a priority "
+            f"below {pending.priority}: try again later"
         )
 
     def _lose(self, pending: Pending, reason: str) -> None:
@@ -253,6 +275,7 @@ class Mempool:
     def _remove(self, pending: Pending, reason: str) -> None:
         del self._by_id[pending.id]
         self._bytes -= pending.size
+        self._written -= pending.written
         if pending.is_parked:
             self._count_parked(pending.sender, -1)
         if pending.sender is not None:
@@ -303,14 +326,34 @@ class Mempool:
             ]
         return sorted(found, key=lambda each: each.sequence)
 
-    def park(self, pending: Pending, is_parked: bool) -> None:
-        """Park a transaction, or make it ready."""
+    def park(self, pending: Pending) -> None:
+        """Let a transaction wait for earlier ones of its sender."""
         with self._lock:
-            if pending.id in self._by_id and pending.is_parked != is_parked:
-                pending.is_parked = is_parked
-                self._count_parked(pending.sender, 1 if is_parked else -1)
-                self._rank(pending)
-                self.version += 1
+            if pending.id in self._by_id and not pending.is_parked:
+                self._set_parked(pending, True, 0)
+
+    def release(self, pending: Pending, written: int) -> None:
+        """Record that a transaction can be executed and writes *written* bytes. A parked one
+        becomes ready.
+
+        Raises `MempoolFull` if there is no room for what it writes.
+        """
+        with self._lock:
+            if pending.id not in self._by_id:
+                return
+            more = written - pending.written
+            if more > 0:
+                self._make_room(pending, (True, pending.priority), more)
+            self._set_parked(pending, False, written)
+
+    def _set_parked(self, pending: Pending, is_parked: bool, written: int) -> None:
+        self._written += written - pending.written
+        pending.written = written
+        if pending.is_parked != is_parked:
+            pending.is_parked = is_parked
+            self._count_parked(pending.sender, 1 if is_parked else -1)
+            self._rank(pending)
+            self.version += 1
 
     def ordered(self, exclude: Container[bytes] = ()) -> Iterator[Pending]:
         """The ready transactions in the order in which a block takes them, without those in

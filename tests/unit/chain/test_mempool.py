@@ -190,7 +190,7 @@ def test_a_transaction_that_stops_being_parked_keeps_its_place() -> None:
     parked.is_parked = True
     pool.add(parked)
     pool.add(lane(b"B", 1, 1))
-    pool.park(parked, False)
+    pool.release(parked, 0)
     pool.add(lane(b"C", 1, 3))
     assert order(pool) == ["b'A'1", "b'C'1"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -100,6 +102,112 @@ def test_a_transaction_may_write_more_than_all_waiting_ones_take() -> None:
     engine.vm.submit(b"s200000")
     engine.accept(engine.build())
     engine.stop()
+
+
+@dataclass(frozen=True)
+class Letter:
+    """`sender sequence priority length`: writes *length* bytes when its turn has come."""
+
+    raw: bytes
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Letter:
+        return cls(raw)
+
+    @property
+    def sender(self) -> bytes:
+        return self.raw.split()[0]
+
+    @property
+    def sequence(self) -> int:
+        return int(self.raw.split()[1])
+
+    @property
+    def priority(self) -> int:
+        return int(self.raw.split()[2])
+
+
+class Lanes(chain.Chain):
+    version = "1.0.0"
+    transaction = Letter
+    limits = SmallHeap.limits
+
+    def execute(self, state: chain.State, tx: Letter, block: chain.Header) -> None:
+        expected = state.get_int(tx.sender)
+        if tx.sequence > expected:
+            raise chain.NotYet("the sequence is too high", expected=expected)
+        state.put_int(tx.sender, tx.sequence + 1)
+        state[b"%s/%d" % (tx.sender, tx.sequence)] = bytes(int(tx.raw.split()[3]))
+
+
+@pytest.fixture
+def lanes() -> Iterator[Engine]:
+    engine = Engine(Lanes())
+    yield engine
+    engine.stop()
+
+
+def test_what_accepted_transactions_have_written_takes_no_room(lanes: Engine) -> None:
+    lanes.vm.submit(b"b 1 1 9000")  # is parked, so the mempool never gets empty
+    for number in range(9):
+        lanes.vm.submit(b"a %d 1 9000" % number)
+        lanes.produce()
+    for number in range(3):
+        lanes.vm.submit(b"c %d 1 9000" % number)
+    assert len(lanes.vm.pool) == 4
+
+
+def test_a_parked_transaction_has_the_room_that_accepted_ones_have_left(lanes: Engine) -> None:
+    parked = lanes.vm.submit(b"b 1 1 9000")
+    for number in range(3):
+        lanes.vm.submit(b"a %d 1 9000" % number)
+    for _ in range(3):
+        lanes.produce()
+    lanes.vm.submit(b"b 0 1 500")
+    assert lanes.vm.dropped(parked) is None
+    assert lanes.produce().block.transactions == (b"b 0 1 500", b"b 1 1 9000")
+
+
+def test_what_accepted_transactions_have_written_is_not_kept(lanes: Engine) -> None:
+    lanes.vm.submit(b"b 1 1 9000")
+    for number in range(30):
+        lanes.vm.submit(b"a %d 1 9000" % number)
+        lanes.produce()
+        kept = sum(len(value or b"") for value in lanes.vm._admission._top.writes.values())
+        assert kept <= 2 * lanes.vm.limits.mempool_bytes + lanes.vm.limits.written_bytes
+
+
+def test_a_higher_priority_has_the_room_of_lower_ones_to_write(lanes: Engine) -> None:
+    parked = lanes.vm.submit(b"z 1 0 10000")
+    cheap = [lanes.vm.submit(b"%c 0 1 10000" % letter) for letter in b"abc"]
+    with pytest.raises(chain.MempoolFull, match=r"write 300\d\d bytes, and there is room for 35840"):
+        lanes.vm.submit(b"d 0 1 9000")
+    dear = lanes.vm.submit(b"d 0 2 9000")
+    assert dear in lanes.vm.pool
+    assert parked in lanes.vm.pool  # writes nothing yet
+    assert [each in lanes.vm.pool for each in cheap] == [True, True, False]  # the last one to come
+    assert str(lanes.vm.dropped(cheap[2])).startswith("evicted: the mempool is full")
+    lanes.vm.submit(b"c 0 2 500")  # as nothing of it is left in the pending state
+    assert lanes.produce().block.transactions[0] == b"d 0 2 9000"
+
+
+def test_a_parked_transaction_has_the_room_of_lower_ones_once_its_turn_has_come(lanes: Engine) -> None:
+    dear = lanes.vm.submit(b"d 1 3 9000")
+    cheap = [lanes.vm.submit(b"%c 0 1 10000" % letter) for letter in b"abc"]
+    lanes.vm.submit(b"d 0 3 500")
+    assert dear in lanes.vm.pool
+    assert [each in lanes.vm.pool for each in cheap] == [True, True, False]
+    cheaper = lanes.vm.submit(b"e 1 0 9000")
+    lanes.vm.submit(b"e 0 5 500")
+    assert str(lanes.vm.dropped(cheaper)).startswith("evicted: the waiting transactions write")
+
+
+def test_the_same_sender_is_not_evicted_for_what_comes_after_it(lanes: Engine) -> None:
+    for number in range(3):
+        lanes.vm.submit(b"a %d 1 10000" % number)
+    with pytest.raises(chain.MempoolFull, match="there is room for 35840"):
+        lanes.vm.submit(b"a 3 9 9000")
+    assert len(lanes.vm.pool) == 3
 
 
 def _block(engine: Engine, transactions: list[bytes]) -> bytes:
