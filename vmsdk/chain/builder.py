@@ -63,20 +63,22 @@ class Builder:
         state = Overlay(base)
         self._execution.begin(state, header)
         block_events, state.events, state.written = state.events, [], 0
-        taken, transactions, results, events = self._fill(state, header, tip)
+        taken, results, events = self._fill(state, header, tip)
         if not taken:
             raise NothingToBuild
         self._execution.end(state, header)
         block_events += state.events
-        executed = Executed(state, Outcomes(tuple(results), (*events, tuple(block_events))), transactions)
-        return Block(header, executed.effects, tuple(taken)), executed
+        outcomes = Outcomes(tuple(results), (*events, tuple(block_events)))
+        executed = Executed(state, outcomes, [each.transaction for each in taken])
+        block = Block(header, executed.effects, tuple([each.raw for each in taken]))
+        vars(block)["transaction_ids"] = tuple([each.id for each in taken])  # need no hashing
+        return block, executed
 
     def _fill(
         self, state: Overlay, header: Header, tip: Candidate
-    ) -> tuple[list[bytes], list[Any], list[bytes | None], list[tuple[Event, ...]]]:
+    ) -> tuple[list[Pending], list[bytes | None], list[tuple[Event, ...]]]:
         """Run waiting transactions until the block is full."""
-        taken: list[bytes] = []
-        transactions: list[Any] = []
+        taken: list[Pending] = []
         results: list[bytes | None] = []
         events: list[tuple[Event, ...]] = []
         unbuildable = self._unbuildable_at(tip)
@@ -125,8 +127,7 @@ class Builder:
                     break
                 continue
             room -= size
-            taken.append(pending.raw)
-            transactions.append(pending.transaction)
+            taken.append(pending)
             results.append(result)
             events.append(tuple(attempt.events))
             attempt.events = []
@@ -134,7 +135,7 @@ class Builder:
             attempt.end()
             if time.monotonic() > deadline:
                 break
-        return taken, transactions, results, events
+        return taken, results, events
 
     def _drop(self, pending: Pending, reason: str) -> None:
         self._pool.remove(pending.id, reason)

@@ -141,7 +141,7 @@ class Item(Encoding[_T]):
     stands for the value itself.
     """
 
-    __slots__ = ("code", "pack", "size", "unpack")
+    __slots__ = ("code", "pack", "size", "takes_bytes", "unpack")
 
     def __init__(
         self,
@@ -153,6 +153,8 @@ class Item(Encoding[_T]):
         self.code = code
         self.pack = pack
         self.unpack = unpack
+        self.takes_bytes = False
+        """Whether bytes of this size are encoded as they are."""
         layout = struct.Struct(">" + code)
         self.size = layout.size
 
@@ -342,6 +344,7 @@ def _fixed(length: int, cls: type[Any]) -> Item[Any]:
         return value if type(value) is bytes and len(value) == length else copy(value)
 
     item.encode = encode
+    item.takes_bytes = True
     return item
 
 

@@ -177,9 +177,9 @@ class Overlay(State):
         self.written += len(key) if value is None else len(key) + len(value)
 
     def emit(self, topic: bytes | str, data: bytes = b"") -> None:
-        event = Event(as_topic(topic), as_bytes(data))
-        self.events.append(event)
-        self.written += len(event[0]) + len(event[1])
+        topic, data = as_topic(topic), as_bytes(data)
+        self.events.append(Event(topic, data))
+        self.written += len(topic) + len(data)
 
     @contextmanager
     def nested(self) -> Iterator[Overlay]:

@@ -46,6 +46,9 @@ class Table(Generic[_K, _V]):
         self.is_of_tuples = get_origin(key) is tuple
         self.key_parts = _key_parts(get_args(key) if self.is_of_tuples else (key,), str(self))
         self._encode_key = self.key_parts[0].encode
+        first = self.key_parts[0]
+        is_plain = not self.is_of_tuples and isinstance(first, Item) and first.takes_bytes
+        self._plain_bytes = first.size if is_plain else -1  # the length of keys that are as they are
         self.values: Encoding[_V] = encoding_of(value)
         self.default = None if default is None else self.values.encode(default)
 
@@ -67,6 +70,9 @@ class Table(Generic[_K, _V]):
 
         Raises `InvalidEncoding` if *key* is not of the table's type.
         """
+        own: Any = key
+        if type(own) is bytes and len(own) == self._plain_bytes:  # such as an address
+            return self.prefix + own
         if not self.is_of_tuples:
             try:
                 return self.prefix + self._encode_key(key)
@@ -100,10 +106,14 @@ class Table(Generic[_K, _V]):
         try:
             return self.values.decode(value)
         except InvalidEncoding as error:
-            raise InvalidEncoding(
-                f"{self}: the stored value of {key!r} is not of the table's type, which may have changed "
-                f"since: {error}"
-            ) from None
+            raise self.mistyped(key, error) from None
+
+    def mistyped(self, key: _K, error: InvalidEncoding) -> InvalidEncoding:
+        """Return the error for a stored value of another type."""
+        return InvalidEncoding(
+            f"{self}: the stored value of {key!r} is not of the table's type, which may have changed "
+            f"since: {error}"
+        )
 
 
 class TableView(Generic[_K, _V]):
@@ -123,7 +133,10 @@ class TableView(Generic[_K, _V]):
             value = table.default
             if value is None:
                 raise NotFound(f"{table} has no entry {key!r}, and no default")
-        return table.value(key, value)
+        try:
+            return table.values.decode(value)
+        except InvalidEncoding as error:
+            raise table.mistyped(key, error) from None
 
     def get(self, key: _K) -> _V | None:
         """Return the value of *key*, or the table's default, or None."""
