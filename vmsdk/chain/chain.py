@@ -413,7 +413,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     def _compare_limits(self) -> None:
         limits = self.limits
         stored = self.ctx.db.get(_LIMITS)
-        before = limits.rules if stored is None else stored  # earlier code did not store them
+        before = stored or b""
         for warning in limits.changes(before):
             self.ctx.log.warning("%s.limits: %s", type(self).__name__, warning)
         # Never lower: the older blocks remain, and so does the warning.

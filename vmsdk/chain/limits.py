@@ -107,7 +107,15 @@ class Limits:
         return _STORED.pack(*map(max, _STORED.unpack(self.rules), self._unpack(before)))
 
     def changes(self, before: bytes) -> Iterator[str]:
-        """Yield a warning for each limit that differs from what `rules` was *before*."""
+        """Yield a warning for each limit that differs from what `rules` was *before*.
+
+        Earlier code had no `written_bytes`, and stored only the limits before it, or none.
+        """
+        if len(before) < _STORED.size:
+            yield (
+                f"written_bytes had no limit before and is {self.written_bytes} now, so new nodes refuse the "
+                "older blocks that exceed it: if there are such, set it to what the largest one writes"
+            )
         for name, old in zip(_RULES, self._unpack(before), strict=True):
             new = getattr(self, name)
             if new > old:
@@ -123,5 +131,4 @@ class Limits:
                 )
 
     def _unpack(self, before: bytes) -> tuple[int, ...]:
-        # Earlier code stored fewer of them.
         return _STORED.unpack(before + self.rules[len(before) :])

@@ -68,8 +68,8 @@ class SQLiteFollower(Follower[BlockT]):
             db.execute("PRAGMA journal_mode = WAL")  # Readers don't wait for the writer.
             db.execute("PRAGMA synchronous = NORMAL")  # A power failure may lose blocks, which are replayed.
             db.execute(_HEIGHT)
-            self._create(db)
             db.execute("INSERT OR IGNORE INTO vmsdk_follower VALUES (0, -1)")
+            self._create_tables(db)
         except sqlite3.DatabaseError as error:
             db.close()
             raise VMError(
@@ -82,14 +82,22 @@ class SQLiteFollower(Follower[BlockT]):
         self._db, self._identity = db, identity
         _in_use.add(identity)
 
-    def _create(self, db: sqlite3.Connection) -> None:
+    def _create_tables(self, db: sqlite3.Connection) -> None:
         schema: object = getattr(self, "schema", None)
         if not isinstance(schema, str):
             raise VMError(f"{self._name}.schema is {schema!r}: set it to the SQL that creates the tables")
         try:
             db.executescript(schema)
         except sqlite3.OperationalError as error:
-            raise VMError(f"{self._name}.schema: {error}") from error
+            # Others, such as SQLITE_FULL, are not about the SQL. Python 3.10 has no name for any.
+            if getattr(error, "sqlite_errorname", "SQLITE_ERROR") != "SQLITE_ERROR":
+                raise
+            raise VMError(
+                f"{self._name}.schema fails: {error}. Correct its SQL; if {self.path} is from an earlier "
+                "schema, delete the file, and it is filled again"
+            ) from error
+        if db.in_transaction:
+            raise VMError(f"{self._name}.schema leaves a transaction open: leave out BEGIN, or add COMMIT")
 
     def close(self) -> None:
         _in_use.discard(self._identity)

@@ -47,8 +47,9 @@ class Table(Generic[_K, _V]):
         self.key_parts = _key_parts(get_args(key) if self.is_of_tuples else (key,), str(self))
         self._encode_key = self.key_parts[0].encode
         first = self.key_parts[0]
-        is_plain = not self.is_of_tuples and isinstance(first, Item) and first.takes_bytes
-        self._plain_bytes = first.size if is_plain else -1  # the length of keys that are as they are
+        self._plain_bytes = -1  # the length of keys that are taken as they are, if there are such
+        if not self.is_of_tuples and isinstance(first, Item) and first.takes_bytes:
+            self._plain_bytes = first.size
         self.values: Encoding[_V] = encoding_of(value)
         self.default = None if default is None else self.values.encode(default)
 

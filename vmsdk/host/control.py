@@ -114,6 +114,8 @@ class Control:
             self._closed = True
             self._changed.notify_all()
         self._snapshots.close()
+        if self._reverting is not None:
+            self._reverting.close()
 
     # Blocks ---------------------------------------------------------------------------------------
 

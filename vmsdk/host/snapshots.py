@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,17 +21,28 @@ class Snapshot:
     """One saved state."""
 
     disk: SQLiteDatabase
-    files: Path
+    folder: TemporaryDirectory[str]
     offset_ns: int
+
+    @property
+    def files(self) -> Path:
+        """The VM's files."""
+        return Path(self.folder.name) / "files"
+
+    def close(self) -> None:
+        """Delete it. Idempotent."""
+        self.disk.close()
+        self.folder.cleanup()
 
     def restore(self, database: Path, files: Path, clock: Clock | None) -> None:
         """Bring the state back, once, while no process of the VM runs."""
-        with self.disk, SQLiteDatabase(database) as disk:
-            self.disk.copy_to(disk)
-        shutil.rmtree(files, ignore_errors=True)
-        shutil.copytree(self.files, files)
-        if clock is not None:
-            clock.set_offset(self.offset_ns)
+        with closing(self):
+            with SQLiteDatabase(database) as disk:
+                self.disk.copy_to(disk)
+            shutil.rmtree(files, ignore_errors=True)
+            shutil.copytree(self.files, files)
+            if clock is not None:
+                clock.set_offset(self.offset_ns)
 
 
 class Snapshots:
@@ -40,20 +51,23 @@ class Snapshots:
     def __init__(self) -> None:
         self._kept: dict[int, Snapshot] = {}
         self._last = 0
-        self._resources = ExitStack()
 
     def save(self, host: Host, clock: Clock | None) -> int:
         """Save the state of *host*'s chain, and return the snapshot's number."""
         if len(self._kept) >= MAX_SNAPSHOTS:
             raise ChainMisused(f"there are {MAX_SNAPSHOTS} snapshots: revert to one, or start dev again")
-        folder = self._resources.enter_context(TemporaryDirectory(prefix="vmsdk-snapshot-"))
-        files, disk = Path(folder) / "files", SQLiteDatabase()
-        with host.chain.engine.lock:
-            host.services.disk.copy_to(disk)
-            assert host.config.chain_data_dir is not None, "a host that has started has a folder"
-            shutil.copytree(host.config.chain_data_dir, files, ignore_dangling_symlinks=True)
+        folder = TemporaryDirectory(prefix="vmsdk-snapshot-")
+        snapshot = Snapshot(SQLiteDatabase(), folder, 0 if clock is None else clock.offset_ns)
+        try:
+            with host.chain.engine.lock:
+                host.services.disk.copy_to(snapshot.disk)
+                assert host.config.chain_data_dir is not None, "a host that has started has a folder"
+                shutil.copytree(host.config.chain_data_dir, snapshot.files, ignore_dangling_symlinks=True)
+        except BaseException:
+            snapshot.close()
+            raise
         self._last += 1
-        self._kept[self._last] = Snapshot(disk, files, 0 if clock is None else clock.offset_ns)
+        self._kept[self._last] = snapshot
         return self._last
 
     def check(self, number: int) -> None:
@@ -65,11 +79,10 @@ class Snapshots:
         """Return a snapshot, and forget it and all later ones."""
         chosen = self._kept.pop(number)
         for later in [each for each in self._kept if each > number]:
-            self._kept.pop(later).disk.close()
+            self._kept.pop(later).close()
         return chosen
 
     def close(self) -> None:
         """Forget all snapshots."""
         for snapshot in self._kept.values():
-            snapshot.disk.close()
-        self._resources.close()
+            snapshot.close()

@@ -276,6 +276,32 @@ def test_a_file_that_is_deleted_while_it_is_open_is_filled_again(
 
 
 @pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ("CREATE TABEL sizes (height)", 'near "TABEL": syntax error'),
+        ("CREATE TABLE IF NOT EXISTS sizes (height", "incomplete input"),
+        ("CREATE TABLE sizes (height)", "table sizes already exists"),
+        ("CREATE INDEX IF NOT EXISTS by_time ON sizes (time)", "no such column: time"),
+        ("CREATE INDEX IF NOT EXISTS by_time ON times (time)", "no such table: main.times"),
+        ("BEGIN; CREATE TABLE IF NOT EXISTS sizes (height)", "leaves a transaction open: leave out BEGIN"),
+    ],
+)
+def test_a_mistake_in_the_schema_is_not_taken_for_a_damaged_file(
+    tmp_path: Path, schema: str, message: str
+) -> None:
+    path = tmp_path / "index.db"
+    good = Sizes(path)
+    good.open()
+    good.close()
+    bad = type("Bad", (Sizes,), {"schema": schema})(path)
+    with pytest.raises(VMError, match=rf"Bad\.schema .*{message}") as caught:
+        bad.open()
+    assert "damaged" not in str(caught.value)
+    good.open()
+    good.close()
+
+
+@pytest.mark.parametrize(
     ("name", "message"),
     [
         ("missing/index.db", "can't open .*missing/index.db: .*; is its folder there"),
@@ -287,6 +313,7 @@ def test_a_file_that_can_not_be_used_is_named(tmp_path: Path, name: str, message
     index = Sizes(tmp_path / name)
     with pytest.raises(VMError, match=message):
         index.open()
+    assert index.path.parent == tmp_path / "missing" or index.path.read_bytes() == b"damaged " * 1_000
     nowhere = Sizes(tmp_path / "nowhere.db").read()
     with pytest.raises(sqlite3.OperationalError, match=r"unable to open database file: .*nowhere\.db"):
         nowhere.__enter__()

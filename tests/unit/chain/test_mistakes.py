@@ -187,17 +187,21 @@ def test_limits_are_stored_for_a_chain_of_earlier_code(caplog: pytest.LogCapture
     Engine(Notes(), database).stop()
     database.delete(b"mlimits")
     Engine(Notes(), database).stop()
+    assert ["written_bytes had no limit before" in each.getMessage() for each in caplog.records] == [True]
+    caplog.clear()
     Engine(type("Mine", (Notes,), {"limits": chain.Limits(transaction_bytes=100)})(), database).stop()
     (record,) = caplog.records
     assert "transaction_bytes was 65536 before and is 100 now" in record.getMessage()
 
 
-def test_limits_that_earlier_code_did_not_store_count_as_unchanged(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_limit_that_earlier_code_did_not_have_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     database = MemoryDatabase()
     Engine(Notes(), database).stop()
     database[b"mlimits"] = database[b"mlimits"][:8]
+    Engine(type("Mine", (Notes,), {"limits": chain.Limits(written_bytes=100_000)})(), database).stop()
+    (record,) = caplog.records
+    assert "Mine.limits: written_bytes had no limit before and is 100000 now" in record.getMessage()
+    caplog.clear()
     Engine(type("Mine", (Notes,), {"limits": chain.Limits(written_bytes=100_000)})(), database).stop()
     assert caplog.records == []
     Engine(type("Mine", (Notes,), {"limits": chain.Limits(written_bytes=99_000)})(), database).stop()

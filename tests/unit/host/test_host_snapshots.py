@@ -1,0 +1,61 @@
+"""Saved states of a chain: how long their files are kept."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vmsdk.host.errors import ChainMisused
+from vmsdk.host.snapshots import Snapshots
+from vmsdk.host.sqlite import SQLiteDatabase
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """What a snapshot needs of a host."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "index").write_bytes(b"1")
+    with SQLiteDatabase(tmp_path / "node.db") as disk:
+        yield SimpleNamespace(
+            chain=SimpleNamespace(engine=SimpleNamespace(lock=threading.Lock())),
+            services=SimpleNamespace(disk=disk),
+            config=SimpleNamespace(chain_data_dir=files),
+        )
+
+
+def folders(tmp_path: Path) -> int:
+    return len(list((tmp_path / "temporary").iterdir()))
+
+
+def test_the_files_of_a_snapshot_go_with_it(host: Any, tmp_path: Path) -> None:
+    snapshots = Snapshots()
+    first, second, _ = (snapshots.save(host, None) for _ in range(3))
+    assert folders(tmp_path) == 3
+    chosen = snapshots.take(second)
+    assert folders(tmp_path) == 2  # the later one can't be reverted to any more
+    chosen.restore(tmp_path / "back.db", tmp_path / "back", None)
+    assert (tmp_path / "back" / "index").read_bytes() == b"1"
+    assert folders(tmp_path) == 1
+    snapshots.check(first)
+    snapshots.close()
+    assert folders(tmp_path) == 0
+
+
+def test_a_snapshot_that_fails_leaves_no_files(host: Any, tmp_path: Path) -> None:
+    snapshots = Snapshots()
+    host.config.chain_data_dir = tmp_path / "missing"
+    with pytest.raises(FileNotFoundError):
+        snapshots.save(host, None)
+    assert folders(tmp_path) == 0
+    with pytest.raises(ChainMisused, match="there is no snapshot 0x1"):
+        snapshots.check(1)
+    snapshots.close()
