@@ -5,33 +5,24 @@ from __future__ import annotations
 import select
 import socket
 import struct
-from collections.abc import Iterator
 from contextlib import suppress
 
 from vmsdk.http2 import frames
+from vmsdk.http2.endpoint import READ_BYTES, Endpoint
 from vmsdk.http2.frames import (
-    ACK,
     DEFAULT_WINDOW_BYTES,
     END_HEADERS,
     END_STREAM,
-    FRAME_BYTES,
     HEAD_BYTES,
     MAX_WINDOW_BYTES,
     PREFACE,
     Fault,
     frame,
 )
-from vmsdk.http2.hpack import MAX_LIST_BYTES, Decoder, Header
+from vmsdk.http2.hpack import MAX_LIST_BYTES, Header
 
-READ_BYTES = 64 << 10
 SEND_BYTES = 256 << 10
 """How much of a long request is sent in one piece."""
-REFILL_BYTES = MAX_WINDOW_BYTES // 2
-"""After how much data the server may send as much more on the connection."""
-MAX_BLOCK_BYTES = 64 << 10
-"""The encoded headers of a response."""
-MAX_EMPTY_FRAMES = 1_000
-"""Frames of a call in a row that bring nothing."""
 
 # Windows lacks this flag.
 _DONT_WAIT: int | None = getattr(socket, "MSG_DONTWAIT", None)
@@ -66,7 +57,7 @@ class Reset(Exception):
         self.code = code
 
 
-class ClientConnection:
+class ClientConnection(Endpoint):
     """A connection to a server. Not thread-safe: its calls are made one after the other.
 
     Takes over *sock*, which is connected. Its methods raise `Fault` or `HPACKError` when the server
@@ -74,17 +65,8 @@ class ClientConnection:
     """
 
     def __init__(self, sock: socket.socket) -> None:
+        super().__init__()
         self._socket = sock
-        self._decoder = Decoder()
-        self._unread = b""
-        self._at = 0
-        self._taken_bytes = 0
-        self._empty_frames = 0
-        self._window = DEFAULT_WINDOW_BYTES
-        self._initial_window = DEFAULT_WINDOW_BYTES
-        self._frame_bytes = FRAME_BYTES
-        self._is_greeted = False
-        self._block: tuple[int, int, bytearray] | None = None
         self._last_stream: int | None = None
         # The call.
         self._stream = -1
@@ -127,7 +109,6 @@ class ClientConnection:
         self._stream_window = self._initial_window
         self._headers = self._trailers = None
         self._data = []
-        self._empty_frames = 0
         self._is_ended = self._is_sent = False
         head = frame(frames.HEADERS, END_HEADERS, self._stream, block)
         data = frames.message_head.pack(0, len(message)) + message
@@ -200,100 +181,29 @@ class ClientConnection:
         data = self._socket.recv(READ_BYTES, flags)
         if not data:
             raise Gone("the server closed the connection")
-        self._unread = self._unread[self._at :] + data if self._at < len(self._unread) else data
-        self._at = 0
-        for kind, flags, stream, payload in self._frames():
-            self._take(kind, flags, stream, payload)
+        self._take_frames(data)
 
-    def _frames(self) -> Iterator[tuple[int, int, int, bytes]]:
-        while len(self._unread) - self._at >= HEAD_BYTES:
-            high, low, kind, flags, stream = frames.head.unpack_from(self._unread, self._at)
-            length = high << 8 | low
-            if not self._is_greeted and (kind != frames.SETTINGS or flags or length % 6):
-                raise Fault(frames.PROTOCOL_ERROR, f"it begins with {self._unread[self._at :][:24]!r}")
-            if length > FRAME_BYTES:
-                raise Fault(
-                    frames.FRAME_SIZE_ERROR, f"a frame of {length} bytes, where {FRAME_BYTES} are allowed"
-                )
-            end = self._at + HEAD_BYTES + length
-            if len(self._unread) < end:
-                return
-            payload = self._unread[self._at + HEAD_BYTES : end]
-            self._at = end
-            yield kind, flags, stream & frames.STREAM_BITS, payload
+    def _take_greeting(self, data: bytes) -> int:
+        if len(data) < HEAD_BYTES:
+            return -1
+        high, low, kind, flags, _ = frames.head.unpack_from(data)
+        if kind != frames.SETTINGS or flags or (high << 8 | low) % frames.setting.size:
+            raise Fault(frames.PROTOCOL_ERROR, f"it begins with {data[:24]!r}")
+        return 0
 
-    def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        if self._block is not None and kind != frames.CONTINUATION:
-            raise Fault(frames.PROTOCOL_ERROR, "a frame amid headers")
-        if kind == frames.DATA:
-            self._take_data(flags, stream, payload)
-        elif kind == frames.HEADERS:
-            self._take_headers(flags, stream, payload)
-        elif kind == frames.CONTINUATION:
-            self._take_continuation(flags, stream, payload)
-        elif kind == frames.RST_STREAM:
-            _expect_length(kind, payload, 4)
-            if stream == self._stream and not self._is_ended:
-                self._take_reset(int.from_bytes(payload, "big"))
-        elif kind == frames.WINDOW_UPDATE:
-            self._take_window(stream, payload)
-        elif kind == frames.PING:
-            _expect_length(kind, payload, 8)
-            if not flags & ACK:
-                self._acknowledge(frame(frames.PING, ACK, 0, payload))
-        elif kind == frames.SETTINGS:
-            self._take_settings(flags, stream, payload)
-        elif kind == frames.GOAWAY:
-            self._take_goaway(payload)
-        elif kind == frames.PUSH_PROMISE:
-            raise Fault(frames.PROTOCOL_ERROR, "a push, which is forbidden")
+    def _take_settings(self, flags: int, stream: int, payload: bytes) -> None:
+        super()._take_settings(flags, stream, payload)
+        self._is_greeted = True
 
-    def _acknowledge(self, data: bytes) -> None:
-        # A server that has closed the connection may have sent the whole response before; if not,
-        # the next read fails.
-        with suppress(OSError):
-            self._socket.sendall(data)
-
-    def _take_data(self, flags: int, stream: int, payload: bytes) -> None:
-        self._taken_bytes += len(payload)
-        if self._taken_bytes >= REFILL_BYTES:
-            self._acknowledge(frame(frames.WINDOW_UPDATE, 0, 0, frames.number(self._taken_bytes)))
-            self._taken_bytes = 0
-        if flags & frames.PADDED:
-            payload = frames.without_padding(payload)
+    def _take_body(self, flags: int, stream: int, payload: bytes) -> None:
         if stream != self._stream or self._is_ended:
             raise Fault(frames.PROTOCOL_ERROR, f"data of stream {stream}, where there is no call")
         if self._headers is None:
             raise Fault(frames.PROTOCOL_ERROR, "data before the headers")
         if payload:
             self._data.append(payload)
-        else:
-            self._count_empty()
         if flags & END_STREAM:
             self._is_ended = True
-
-    def _take_headers(self, flags: int, stream: int, payload: bytes) -> None:
-        if flags & frames.PADDED:
-            payload = frames.without_padding(payload)
-        if flags & frames.HAS_PRIORITY:
-            payload = payload[5:]
-        if flags & END_HEADERS:
-            self._take_block(flags, stream, payload)
-        else:
-            self._block = (stream, flags, bytearray(payload))
-
-    def _take_continuation(self, flags: int, stream: int, payload: bytes) -> None:
-        if self._block is None or self._block[0] != stream:
-            raise Fault(frames.PROTOCOL_ERROR, "a continuation of nothing")
-        _, first_flags, block = self._block
-        block += payload
-        if not payload:
-            self._count_empty()
-        if len(block) > MAX_BLOCK_BYTES:
-            raise Fault(frames.ENHANCE_YOUR_CALM, f"headers of more than {MAX_BLOCK_BYTES} bytes")
-        if flags & END_HEADERS:
-            self._block = None
-            self._take_block(first_flags, stream, bytes(block))
 
     def _take_block(self, flags: int, stream: int, block: bytes) -> None:
         headers = self._decoder.decode(block)
@@ -311,46 +221,13 @@ class ClientConnection:
             self._trailers = headers
             self._is_ended = True
 
-    def _count_empty(self) -> None:
-        self._empty_frames += 1
-        if self._empty_frames > MAX_EMPTY_FRAMES:
-            raise Fault(frames.ENHANCE_YOUR_CALM, f"more than {MAX_EMPTY_FRAMES} frames without content")
-
-    def _take_reset(self, code: int) -> None:
+    def _take_reset(self, stream: int, code: int) -> None:
+        if stream != self._stream or self._is_ended:
+            return
         self._is_ended = True
         if code == frames.REFUSED_STREAM:
             raise Unprocessed("the server refused the call")
         raise Reset(code)
-
-    def _take_window(self, stream: int, payload: bytes) -> None:
-        _expect_length(frames.WINDOW_UPDATE, payload, 4)
-        more = int.from_bytes(payload, "big") & frames.STREAM_BITS
-        if stream == 0:
-            self._window += more
-        elif stream == self._stream:
-            self._stream_window += more
-        if not more:
-            raise Fault(frames.PROTOCOL_ERROR, "a window update of 0 bytes")
-        if (window := max(self._window, self._stream_window)) > MAX_WINDOW_BYTES:
-            raise Fault(frames.FLOW_CONTROL_ERROR, f"a window of {window} bytes")
-
-    def _take_settings(self, flags: int, stream: int, payload: bytes) -> None:
-        if stream or len(payload) % 6:
-            raise Fault(frames.PROTOCOL_ERROR, "malformed settings")
-        if flags & ACK:
-            return
-        for name, value in frames.setting.iter_unpack(payload):
-            if name == frames.INITIAL_WINDOW_SIZE:
-                if value > MAX_WINDOW_BYTES:
-                    raise Fault(frames.FLOW_CONTROL_ERROR, f"a window of {value} bytes")
-                self._stream_window += value - self._initial_window
-                self._initial_window = value
-            elif name == frames.MAX_FRAME_SIZE:
-                if not FRAME_BYTES <= value < 1 << 24:
-                    raise Fault(frames.PROTOCOL_ERROR, f"frames of {value} bytes")
-                self._frame_bytes = value
-        self._is_greeted = True
-        self._acknowledge(frame(frames.SETTINGS, ACK, 0, b""))
 
     def _take_goaway(self, payload: bytes) -> None:
         try:
@@ -361,9 +238,21 @@ class ClientConnection:
         if not self._is_ended and self._stream > self._last_stream:
             raise Unprocessed("the server is leaving")
 
+    def _widen(self, stream: int, more: int) -> int:
+        if stream == 0:
+            self._window += more
+            return self._window
+        if stream == self._stream:
+            self._stream_window += more
+            return self._stream_window
+        return 0
 
-def _expect_length(kind: int, payload: bytes, length: int) -> None:
-    if len(payload) != length:
-        raise Fault(
-            frames.FRAME_SIZE_ERROR, f"a frame of type {kind} with {len(payload)} bytes, not {length}"
-        )
+    def _change_initial_window(self, value: int) -> None:
+        self._stream_window += value - self._initial_window
+        self._initial_window = value
+
+    def _acknowledge(self, data: bytes) -> None:
+        # A server that has closed the connection may have sent the whole response before; if not,
+        # the next read fails.
+        with suppress(OSError):
+            self._socket.sendall(data)

@@ -9,27 +9,20 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from vmsdk.http2 import frames
+from vmsdk.http2.endpoint import READ_BYTES, Endpoint
 from vmsdk.http2.frames import (
-    ACK,
     DEFAULT_WINDOW_BYTES,
     END_HEADERS,
     END_STREAM,
-    FRAME_BYTES,
-    HEAD_BYTES,
     MAX_WINDOW_BYTES,
     PREFACE,
     Fault,
     frame,
 )
-from vmsdk.http2.hpack import MAX_LIST_BYTES, Decoder, Header, HPACKError, encode
+from vmsdk.http2.hpack import MAX_LIST_BYTES, Header, HPACKError, encode
 
-READ_BYTES = 64 << 10
 MAX_PENDING_BYTES = 64 << 10
 """What waits for a client that doesn't read; with more, its connection ends."""
-MAX_BLOCK_BYTES = 64 << 10
-"""The encoded headers of a call."""
-MAX_EMPTY_FRAMES = 1_000
-"""Frames in a row that bring nothing."""
 
 _RESPONSE = encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
 _OK = encode([(b"grpc-status", b"0")])
@@ -90,7 +83,7 @@ class Stream:
         raise ValueError("the method takes exactly one message")
 
 
-class Connection:
+class Connection(Endpoint):
     """A client's connection. One thread at a time may receive; any may respond.
 
     Takes over *sock*, which is in blocking mode.
@@ -102,6 +95,7 @@ class Connection:
         """*on_pending* is called when something can't be sent because the client doesn't read:
         `receive` sends it once the socket is writable.
         """
+        super().__init__()
         self._socket = sock
         self._on_pending = on_pending
         self.descriptor = sock.fileno()
@@ -114,18 +108,10 @@ class Connection:
         self._streams: dict[int, Stream] = {}
         self._last_stream = 0
         self._is_leaving = False
-        # Received so far.
-        self._decoder = Decoder()
-        self._unread = b""
-        self._has_greeted = False
-        self._block: tuple[int, int, bytearray] | None = None
-        self._taken_bytes = 0
-        self._empty_frames = 0
-        # What the client takes; guarded by the condition.
+        self._changed: dict[int, Stream] = {}
+        """The calls that what is received begins, completes or resets."""
+        # Guards the windows, and is notified when they widen.
         self._windows = threading.Condition(threading.Lock())
-        self._window = DEFAULT_WINDOW_BYTES
-        self._stream_window = DEFAULT_WINDOW_BYTES
-        self._frame_bytes = FRAME_BYTES
         # Held while the socket is used, so that it isn't closed meanwhile and frames don't mix.
         self._receiving = threading.Lock()
         self._sending = threading.Lock()
@@ -145,17 +131,17 @@ class Connection:
         At the end of the connection, `is_ended` is true, and all calls are reset.
         """
         with self._receiving:
-            return [*self._received().values()]
+            self._receive()
+            changed, self._changed = self._changed, {}
+            return [*changed.values()]
 
-    def _received(self) -> dict[int, Stream]:
-        changed: dict[int, Stream] = {}
+    def _receive(self) -> None:
         try:
             self._flush()
             data = self._socket.recv(READ_BYTES, socket.MSG_DONTWAIT)
             if not data:
                 raise Broken
-            self._unread = self._unread + data if self._unread else data
-            self._read_frames(changed)
+            self._take_frames(data)
         except BlockingIOError:
             pass  # another thread has read it
         except (OSError, Broken):
@@ -165,176 +151,88 @@ class Connection:
         except HPACKError as error:
             self._give_up(frames.COMPRESSION_ERROR, str(error))
         if self.is_ended:
-            changed.update((stream.id, stream) for stream in self.abandoned())
-        return changed
+            self._changed.update((stream.id, stream) for stream in self.abandoned())
 
-    def _read_frames(self, changed: dict[int, Stream]) -> None:
-        data, at = self._unread, 0
-        if not self._has_greeted:
-            if not PREFACE.startswith(data[: len(PREFACE)]):
-                raise Broken  # not HTTP/2, so there is no use in a GOAWAY
-            if len(data) < len(PREFACE):
-                return
-            at = len(PREFACE)
-            self._has_greeted = True
-        while len(data) - at >= HEAD_BYTES:
-            high, low, kind, flags, number = frames.head.unpack_from(data, at)
-            end = at + HEAD_BYTES + (high << 8 | low)
-            if end - at - HEAD_BYTES > FRAME_BYTES:
-                raise Fault(frames.FRAME_SIZE_ERROR, f"a frame of {high << 8 | low} bytes")
-            if end > len(data):
-                break
-            self._take(kind, flags, number & frames.STREAM_BITS, data[at + HEAD_BYTES : end], changed)
-            at = end
-        self._unread = data[at:]
+    def _take_greeting(self, data: bytes) -> int:
+        if not PREFACE.startswith(data[: len(PREFACE)]):
+            raise Broken  # not HTTP/2, so there is no use in a GOAWAY
+        if len(data) < len(PREFACE):
+            return -1
+        self._is_greeted = True
+        return len(PREFACE)
 
-    def _take(self, kind: int, flags: int, number: int, payload: bytes, changed: dict[int, Stream]) -> None:
-        if self._block is not None and kind != frames.CONTINUATION:
-            raise Fault(frames.PROTOCOL_ERROR, "another frame amid headers")
-        if not payload:
-            self._empty_frames += 1
-            if self._empty_frames > MAX_EMPTY_FRAMES:
-                raise Fault(frames.ENHANCE_YOUR_CALM, f"{self._empty_frames} empty frames in a row")
-        elif kind in (frames.DATA, frames.HEADERS):
-            self._empty_frames = 0
-        if kind == frames.DATA:
-            self._take_data(flags, number, payload, changed)
-        elif kind == frames.HEADERS:
-            self._take_headers(flags, number, payload, changed)
-        elif kind == frames.CONTINUATION:
-            self._take_continuation(flags, number, payload, changed)
-        elif kind == frames.RST_STREAM:
-            _check(payload, 4, number, is_of_a_stream=True)
-            self._take_reset(number, changed)
-        elif kind == frames.WINDOW_UPDATE:
-            _check(payload, 4, number, is_of_a_stream=bool(number))
-            self._widen(number, int.from_bytes(payload, "big") & frames.STREAM_BITS)
-        elif kind == frames.PING:
-            _check(payload, 8, number, is_of_a_stream=False)
-            if not flags & ACK:
-                self._enqueue(frame(frames.PING, ACK, 0, payload))
-        elif kind == frames.SETTINGS:
-            self._take_settings(flags, number, payload)
-        elif kind == frames.PRIORITY:
-            _check(payload, 5, number, is_of_a_stream=True)
-        elif kind == frames.PUSH_PROMISE:
-            raise Fault(frames.PROTOCOL_ERROR, "a client can't push")
-        # GOAWAY: the client makes no more calls, and ends the connection itself. Other types are to
-        # be ignored.
-
-    def _take_headers(self, flags: int, number: int, payload: bytes, changed: dict[int, Stream]) -> None:
-        if not number & 1:
-            raise Fault(frames.PROTOCOL_ERROR, f"headers of stream {number}")
-        if flags & frames.PADDED:
-            payload = frames.without_padding(payload)
-        if flags & frames.HAS_PRIORITY:
-            if len(payload) < 5:
-                raise Fault(frames.FRAME_SIZE_ERROR, "headers without the priority that they announce")
-            payload = payload[5:]
-        if flags & END_HEADERS:
-            self._take_block(flags, number, payload, changed)
-        else:
-            self._block = (number, flags, bytearray(payload))
-
-    def _take_continuation(self, flags: int, number: int, payload: bytes, changed: dict[int, Stream]) -> None:
-        if self._block is None or self._block[0] != number:
-            raise Fault(frames.PROTOCOL_ERROR, "a continuation of no headers")
-        _, first_flags, block = self._block
-        block += payload
-        if len(block) > MAX_BLOCK_BYTES:
-            raise Fault(frames.ENHANCE_YOUR_CALM, f"headers of more than {MAX_BLOCK_BYTES} bytes")
-        if flags & END_HEADERS:
-            self._block = None
-            self._take_block(first_flags, number, bytes(block), changed)
-
-    def _take_block(self, flags: int, number: int, block: bytes, changed: dict[int, Stream]) -> None:
+    def _take_block(self, flags: int, stream: int, block: bytes) -> None:
         headers = self._decoder.decode(block)
-        stream = self._streams.get(number)
-        if stream is not None:
-            if stream.is_complete or not flags & END_STREAM:
-                raise Fault(frames.PROTOCOL_ERROR, f"unexpected headers of stream {number}")
-        elif number <= self._last_stream:
+        if not stream & 1:
+            raise Fault(frames.PROTOCOL_ERROR, f"headers of stream {stream}")
+        call = self._streams.get(stream)
+        if call is not None:
+            if call.is_complete or not flags & END_STREAM:
+                raise Fault(frames.PROTOCOL_ERROR, f"unexpected headers of stream {stream}")
+        elif stream <= self._last_stream:
             return  # of a call that has ended here
         else:
-            self._last_stream = number
+            self._last_stream = stream
             if self._is_leaving:
-                self._enqueue(_reset(number, frames.REFUSED_STREAM))
+                self._enqueue(_reset(stream, frames.REFUSED_STREAM))
                 return
             with self._windows:
-                stream = self._streams[number] = Stream(self, number, headers, self._stream_window)
-        stream.is_complete = bool(flags & END_STREAM)
-        changed[number] = stream
+                call = self._streams[stream] = Stream(self, stream, headers, self._initial_window)
+        call.is_complete = bool(flags & END_STREAM)
+        self._changed[stream] = call
 
-    def _take_data(self, flags: int, number: int, payload: bytes, changed: dict[int, Stream]) -> None:
-        if not 0 < number <= self._last_stream:
-            raise Fault(frames.PROTOCOL_ERROR, f"data of stream {number}, which has not begun")
-        self._taken_bytes += len(payload)
-        if self._taken_bytes > MAX_WINDOW_BYTES // 2:
-            self._enqueue(frame(frames.WINDOW_UPDATE, 0, 0, frames.number(self._taken_bytes)))
-            self._taken_bytes = 0
-        if flags & frames.PADDED:
-            payload = frames.without_padding(payload)
-        stream = self._streams.get(number)
-        if stream is None:
+    def _take_body(self, flags: int, stream: int, payload: bytes) -> None:
+        if not 0 < stream <= self._last_stream:
+            raise Fault(frames.PROTOCOL_ERROR, f"data of stream {stream}, which has not begun")
+        call = self._streams.get(stream)
+        if call is None:
             return  # of a call that has ended here
-        if stream.is_complete:
-            raise Fault(frames.STREAM_CLOSED, f"data of stream {number} after its end")
-        if not stream.data:
-            stream.data = payload
-        elif isinstance(stream.data, bytearray):
-            stream.data += payload
+        if call.is_complete:
+            raise Fault(frames.STREAM_CLOSED, f"data of stream {stream} after its end")
+        if not call.data:
+            call.data = payload
+        elif isinstance(call.data, bytearray):
+            call.data += payload
         else:
-            stream.data = bytearray(stream.data + payload)
+            call.data = bytearray(call.data + payload)
         if flags & END_STREAM:
-            stream.is_complete = True
-            changed[number] = stream
+            call.is_complete = True
+            self._changed[stream] = call
 
-    def _take_reset(self, number: int, changed: dict[int, Stream]) -> None:
-        if number > self._last_stream:
-            raise Fault(frames.PROTOCOL_ERROR, f"the end of stream {number}, which has not begun")
-        stream = self._streams.get(number)
-        if stream is not None:
-            self._drop(stream)
-            changed[number] = stream
+    def _take_reset(self, stream: int, code: int) -> None:
+        if stream > self._last_stream:
+            raise Fault(frames.PROTOCOL_ERROR, f"the end of stream {stream}, which has not begun")
+        call = self._streams.get(stream)
+        if call is not None:
+            self._drop(call)
+            self._changed[stream] = call
 
-    def _widen(self, number: int, more: int) -> None:
-        if number > self._last_stream:
-            raise Fault(frames.PROTOCOL_ERROR, f"a window of stream {number}, which has not begun")
+    def _take_goaway(self, payload: bytes) -> None:
+        pass  # the client makes no more calls, and ends the connection itself
+
+    def _widen(self, stream: int, more: int) -> int:
+        if stream > self._last_stream:
+            raise Fault(frames.PROTOCOL_ERROR, f"a window of stream {stream}, which has not begun")
         with self._windows:
-            stream = self._streams.get(number)
-            if number == 0:
+            call = self._streams.get(stream)
+            if stream == 0:
                 self._window = window = self._window + more
-            elif stream is not None:
-                stream.window = window = stream.window + more
+            elif call is not None:
+                call.window = window = call.window + more
             else:
-                return
-            if not more:
-                raise Fault(frames.PROTOCOL_ERROR, "a window update of 0 bytes")
-            if window > MAX_WINDOW_BYTES:
-                raise Fault(frames.FLOW_CONTROL_ERROR, f"a window of {window} bytes")
+                return 0  # of a call that has ended here
+            self._windows.notify_all()
+            return window
+
+    def _change_initial_window(self, value: int) -> None:
+        with self._windows:
+            for call in [*self._streams.values()]:
+                call.window += value - self._initial_window
+            self._initial_window = value
             self._windows.notify_all()
 
-    def _take_settings(self, flags: int, number: int, payload: bytes) -> None:
-        if number:
-            raise Fault(frames.PROTOCOL_ERROR, "settings of a stream")
-        if len(payload) % frames.setting.size or (flags & ACK and payload):
-            raise Fault(frames.FRAME_SIZE_ERROR, f"settings of {len(payload)} bytes")
-        if flags & ACK:
-            return
-        with self._windows:
-            for setting, value in frames.setting.iter_unpack(payload):
-                if setting == frames.INITIAL_WINDOW_SIZE:
-                    if value > MAX_WINDOW_BYTES:
-                        raise Fault(frames.FLOW_CONTROL_ERROR, f"windows of {value} bytes")
-                    for stream in [*self._streams.values()]:
-                        stream.window += value - self._stream_window
-                    self._stream_window = value
-                elif setting == frames.MAX_FRAME_SIZE:
-                    if not FRAME_BYTES <= value < 1 << 24:
-                        raise Fault(frames.PROTOCOL_ERROR, f"frames of {value} bytes")
-                    self._frame_bytes = value
-            self._windows.notify_all()
-        self._enqueue(frame(frames.SETTINGS, ACK, 0, b""))
+    def _acknowledge(self, data: bytes) -> None:
+        self._enqueue(data)
 
     def _drop(self, stream: Stream) -> None:
         """Have *stream* end without a response."""

@@ -74,6 +74,10 @@ class Pending(Generic[ResponseT]):
             raise node_error(self._path, error) from None
         return response
 
+    def read(self) -> None:
+        """Wait for the response, or the failure, and keep it."""
+        self._future.read()
+
     def cancel(self) -> None:
         """Give up on the response. The node may still execute the call."""
         self._future.cancel()

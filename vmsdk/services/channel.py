@@ -7,6 +7,7 @@ import re
 import socket
 import struct
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -46,6 +47,10 @@ LONGEST_PAUSE_S = 1.0
 """Between attempts to connect."""
 MAX_IDLE = 32
 """Connections that are kept for later calls."""
+LONGEST_IDLE_S = 3600.0
+"""How long a connection is kept without a call. After 2 h, the node's server begins to ask whether
+the client is still there (keepalive), and hangs up when nobody reads that.
+"""
 MAX_UNREAD = 32
 """Connections in use. With more, responses are read before they are wanted: connections must not
 run out for the calls that wait for one.
@@ -119,10 +124,13 @@ class Channel:
     (SIGSTOP, a debugger) go on when the node does.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """*clock* returns seconds. Raises `ValueError`."""
         self._family, self._where = _parse(address)
+        self._clock = clock
         self.authority = b"localhost" if self._family is None else address.encode()
-        self._idle: list[ClientConnection] = []
+        self._idle: list[tuple[ClientConnection, float]] = []
+        """The latest is last, with the time when its call ended."""
         self._begin()
         _channels.add(self)
 
@@ -152,7 +160,7 @@ class Channel:
         with self._lock:
             self._closing.set()
             while self._idle:
-                idle = self._idle.pop()
+                idle, _ = self._idle.pop()
                 self._connections.discard(idle)
                 idle.close()
             for each in [*self._connections]:
@@ -180,9 +188,9 @@ class Channel:
                     raise CallFailed(grpc.StatusCode.CANCELLED, CLOSED)
                 if not self._idle:
                     break
-                connection = self._idle.pop()
+                connection, since_s = self._idle.pop()
             try:
-                if connection.is_usable():
+                if self._clock() - since_s < LONGEST_IDLE_S and connection.is_usable():
                     return connection
             except BaseException:
                 self.discard(connection)
@@ -203,7 +211,7 @@ class Channel:
         """Keep *connection*, whose call has ended, for later calls."""
         with self._lock:
             if not self._closing.is_set() and len(self._idle) < MAX_IDLE and connection in self._connections:
-                self._idle.append(connection)
+                self._idle.append((connection, self._clock()))
                 return
         self.discard(connection)
 
@@ -321,6 +329,8 @@ class UnaryCall:
 
     def read(self) -> None:
         """Wait for the response and keep it, so that others can have the connection."""
+        if self._outcome is not None:
+            return
         try:
             self._outcome = self._response()
         except CallFailed as error:
@@ -328,8 +338,7 @@ class UnaryCall:
 
     def result(self) -> Any:
         """Wait for the response and return it, once. Raises `grpc.RpcError`."""
-        if self._outcome is None:
-            self.read()
+        self.read()
         if isinstance(self._outcome, CallFailed):
             raise self._outcome
         try:

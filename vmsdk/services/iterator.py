@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from queue import SimpleQueue
-from time import perf_counter
+from queue import Empty, SimpleQueue
+from time import monotonic, perf_counter
 from typing import TypeAlias
 
 from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
@@ -17,12 +17,19 @@ from vmsdk.services.call import Call, Pending
 from vmsdk.services.channel import Channel
 from vmsdk.services.failstop import FailStop
 
+READ_AFTER_S = 600.0
+"""After how long, at the latest, a page is read though nobody asks for it. After 2 h, the node's
+server hangs up when nobody reads (`vmsdk.services.channel.LONGEST_IDLE_S`), and a page can't be had
+twice.
+"""
+
 _GivenUp: TypeAlias = "SimpleQueue[_Cursor | threading.Event | None]"
-"""Queue of the releasing thread: cursors to release, events to set after them, None to end."""
+"""What the thread is to do: cursors to release, events to set after them, None to end."""
 
 
 class Iterators:
-    """All open iterators of one database, and the thread that releases abandoned ones.
+    """All open iterators of one database, and the thread that attends to them: it releases the
+    abandoned ones, and reads the pages of those that pause.
 
     The garbage collector may abandon an iterator anywhere, even inside grpcio's locks, where
     nothing may wait and no call may start.
@@ -75,13 +82,23 @@ class Iterators:
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=_release_given_up, args=(self._given_up,), name="vmsdk-iterators", daemon=True
+                    target=_attend, args=(self._given_up, self._open), name="vmsdk-iterators", daemon=True
                 )
                 self._thread.start()
 
 
-def _release_given_up(given_up: _GivenUp) -> None:
-    while (item := given_up.get()) is not None:
+def _attend(given_up: _GivenUp, unfinished: set[_Cursor]) -> None:
+    due_s = monotonic() + READ_AFTER_S
+    while True:
+        try:
+            item = given_up.get(timeout=max(0.0, due_s - monotonic()))
+        except Empty:
+            for cursor in tuple(unfinished):
+                cursor.read()
+            due_s = monotonic() + READ_AFTER_S
+            continue
+        if item is None:
+            return
         if isinstance(item, threading.Event):
             item.set()
         else:
@@ -169,6 +186,12 @@ class _Cursor:
             else:
                 self._release()
             return page
+
+    def read(self) -> None:
+        """Read the page that is on its way. It is kept for `turn`."""
+        with self._lock:
+            if self._pending is not None:
+                self._pending.read()
 
     def give_up(self) -> None:
         """Release the iterator at the node. The guard remembers a failure."""

@@ -186,7 +186,7 @@ class _LocalCall:
 
 
 class _LocalFuture:
-    """A call under way, as grpcio's futures are used here."""
+    """A call under way, used like `vmsdk.services.channel.UnaryCall`."""
 
     def __init__(self, context: _Context) -> None:
         self.done: Future[Any] = Future()
@@ -198,6 +198,9 @@ class _LocalFuture:
         if self._cancelled:
             raise grpc.FutureCancelledError
         return result
+
+    def read(self) -> None:
+        pass  # there is no connection that it keeps
 
     def cancel(self) -> bool:
         self._cancelled = True

@@ -31,7 +31,7 @@ from hyperframe.frame import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vmsdk.http2 import frames, server
+from vmsdk.http2 import endpoint, frames
 from vmsdk.rpc.lane import Lane, LaneMethod
 from vmsdk.rpc.pollserver import PollServer
 
@@ -308,7 +308,7 @@ def test_frames_are_as_long_as_the_client_allows(client: Client) -> None:
 def test_the_client_may_go_on_sending_past_half_of_the_window(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MAX_WINDOW_BYTES", 20_000)
+    monkeypatch.setattr(endpoint, "REFILL_BYTES", 10_000)
     client.call(1, bytes(8_000))
     assert client.response(1)[0] == message(bytes(8_000))
     client.call(3, bytes(8_000))

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,11 +24,13 @@ from tests.wire.services.scripted_node import DEADLINE_S, ScriptedNode, answers
 from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database
 from vmsdk.errors import NodeError
-from vmsdk.http2 import client, frames
+from vmsdk.http2 import endpoint, frames
 from vmsdk.http2.frames import ACK, END_HEADERS, END_STREAM, MAX_WINDOW_BYTES, PREFACE, frame
 from vmsdk.http2.hpack import encode
+from vmsdk.services import iterator
 from vmsdk.services.call import Call
-from vmsdk.services.channel import Channel, connect
+from vmsdk.services.channel import LONGEST_IDLE_S, Channel, connect
+from vmsdk.services.database import DatabaseClient
 
 MESSAGE = pb.GetResponse(value=b"hello").SerializeToString()
 DATA = struct.pack(">BI", 0, len(MESSAGE)) + MESSAGE
@@ -80,16 +83,18 @@ class Peer:
     def send(self, *parts: bytes) -> None:
         self.sock.sendall(b"".join(parts))
 
-    def answer(self, stream: int) -> None:
+    def answer(self, stream: int, message: bytes = MESSAGE) -> None:
         self.send(
             frame(frames.HEADERS, END_HEADERS, stream, HEADERS),
-            frame(frames.DATA, 0, stream, DATA),
+            frame(frames.DATA, 0, stream, frames.message_head.pack(0, len(message)) + message),
             frame(frames.HEADERS, BOTH, stream, OK),
         )
 
 
 @contextmanager
-def serving(*scripts: Callable[[Peer], None]) -> Iterator[Channel]:
+def serving(
+    *scripts: Callable[[Peer], None], clock: Callable[[], float] = time.monotonic
+) -> Iterator[Channel]:
     """A channel to a server that treats its first connection by the first script, and so on. There
     calls fail on any more.
     """
@@ -128,7 +133,7 @@ def serving(*scripts: Callable[[Peer], None]) -> Iterator[Channel]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         try:
-            with connect(f"127.0.0.1:{address[1]}") as channel:
+            with Channel(f"127.0.0.1:{address[1]}", clock) as channel:
                 yield channel
         finally:
             stop.set()
@@ -278,6 +283,50 @@ def test_an_idle_connection_that_the_server_has_closed_is_replaced() -> None:
         assert get(channel) == b"hello"
 
 
+def test_a_connection_without_calls_for_long_is_replaced() -> None:
+    def script(peer: Peer) -> None:
+        peer.greet()
+        for _ in range(2):
+            peer.answer(peer.take_request())
+        expect_the_end(peer)
+
+    now_s = 0.0
+    with serving(script, healthy, clock=lambda: now_s) as channel:
+        for pause_s in (0.0, LONGEST_IDLE_S - 1, LONGEST_IDLE_S):
+            now_s += pause_s
+            assert get(channel) == b"hello"
+        assert len(channel._connections) == 1
+
+
+def test_the_page_of_an_iterator_that_pauses_is_read_before_its_server_hangs_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(iterator, "READ_AFTER_S", 0.01)
+    hung_up = threading.Event()
+    page = pb.IteratorNextResponse(data=[pb.PutRequest(key=b"key", value=b"value")])
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        peer.answer(peer.take_request(), pb.NewIteratorWithStartAndPrefixResponse(id=1).SerializeToString())
+        stream = peer.take_request()
+        peer.send(frame(frames.PING, 0, 0, bytes(8)))
+        peer.answer(stream, page.SerializeToString())
+        while peer.read()[:2] != (frames.PING, ACK):
+            pass
+        peer.sock.shutdown(socket.SHUT_RDWR)
+        hung_up.set()
+
+    def end(peer: Peer) -> None:
+        peer.greet()
+        while True:
+            peer.answer(peer.take_request(), b"")
+
+    with serving(script, end) as channel:
+        found = DatabaseClient(channel).iterate()
+        assert hung_up.wait(DEADLINE_S)
+        assert list(found) == [(b"key", b"value")]
+
+
 def test_what_an_idle_connection_has_got_is_taken_before_the_next_call() -> None:
     answered = threading.Event()
 
@@ -379,7 +428,7 @@ def test_a_request_has_frames_and_windows_as_large_as_the_server_says() -> None:
 
 
 def test_the_connections_window_is_refilled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "REFILL_BYTES", 1_000)
+    monkeypatch.setattr(endpoint, "REFILL_BYTES", 1_000)
     value = bytes(8_000)
     message = pb.GetResponse(value=value).SerializeToString()
     data = struct.pack(">BI", 0, len(message)) + message
@@ -533,6 +582,29 @@ def test_closing_ends_a_request_that_the_server_does_not_read(pool: ThreadPoolEx
         error = failure(call)
         closed.set()
     assert "connection to the node was closed" in str(error)
+
+
+def test_closing_releases_the_connection_of_a_response_that_nobody_waits_for() -> None:
+    gone = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        peer.answer(peer.take_request())
+        try:
+            while True:
+                peer.read()
+        finally:
+            gone.set()
+
+    with serving(script) as channel:
+        pending = Call(channel, Database.Get).start(pb.GetRequest(key=b"key"))
+        (connection,) = channel._connections
+        wait_until_readable(channel)
+        channel.close()
+        assert connection._socket.fileno() == -1
+        assert gone.wait(DEADLINE_S)
+        with pytest.raises(NodeError, match="the connection to the node was closed"):
+            pending.wait()
 
 
 def test_closing_ends_all_of_many_calls(pool: ThreadPoolExecutor) -> None:
