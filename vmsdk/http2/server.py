@@ -53,10 +53,10 @@ class Stream:
         "id",
         "is_complete",
         "is_reset",
-        "window",
+        "widened",
     )
 
-    def __init__(self, connection: Connection, number: int, headers: tuple[Header, ...], window: int) -> None:
+    def __init__(self, connection: Connection, number: int, headers: tuple[Header, ...]) -> None:
         self.connection = connection
         self.id = number
         self.headers = headers
@@ -65,11 +65,28 @@ class Stream:
         """Whether the client has sent all of it."""
         self.is_reset = False
         """Whether the client has left."""
-        self.window = window
-        """How many bytes of the response the client takes."""
+        self.widened = 0
+        """How many bytes more than the initial window of each stream the client takes."""
         self.has_begun_response = False
         self.call: Any = None
         """For the server that owns the connection."""
+
+    def add(self, payload: bytes) -> None:
+        """Take data. What is longer than the message that it begins with is refused at its end, and
+        not kept until then.
+        """
+        data = self.data
+        if not data:
+            self.data = payload
+            return
+        if len(data) >= frames.message_head.size:
+            _, length = frames.message_head.unpack_from(data)
+            if len(data) > frames.message_head.size + length:
+                return
+        if isinstance(data, bytearray):
+            data += payload
+        else:
+            self.data = bytearray(data + payload)
 
     def message(self) -> bytes:
         """The call's message. Raises `ValueError` unless there is exactly one, as it is."""
@@ -105,6 +122,10 @@ class Connection(Endpoint):
         """For the server: whether a thread receives, or handles what it has received."""
         self.is_ended = False
         """Whether nothing more can be received."""
+        self.calls = 0
+        """For the server: how many calls have not ended, of which the client may have left some."""
+        self.has_called = False
+        """For the server: whether it has taken a call from the client."""
         self._streams: dict[int, Stream] = {}
         self._last_stream = 0
         self._is_leaving = False
@@ -176,8 +197,7 @@ class Connection(Endpoint):
             if self._is_leaving:
                 self._enqueue(_reset(stream, frames.REFUSED_STREAM))
                 return
-            with self._windows:
-                call = self._streams[stream] = Stream(self, stream, headers, self._initial_window)
+            call = self._streams[stream] = Stream(self, stream, headers)
         call.is_complete = bool(flags & END_STREAM)
         self._changed[stream] = call
 
@@ -189,12 +209,7 @@ class Connection(Endpoint):
             return  # of a call that has ended here
         if call.is_complete:
             raise Fault(frames.STREAM_CLOSED, f"data of stream {stream} after its end")
-        if not call.data:
-            call.data = payload
-        elif isinstance(call.data, bytearray):
-            call.data += payload
-        else:
-            call.data = bytearray(call.data + payload)
+        call.add(payload)
         if flags & END_STREAM:
             call.is_complete = True
             self._changed[stream] = call
@@ -218,7 +233,8 @@ class Connection(Endpoint):
             if stream == 0:
                 self._window = window = self._window + more
             elif call is not None:
-                call.window = window = call.window + more
+                call.widened += more
+                window = self._initial_window + call.widened
             else:
                 return 0  # of a call that has ended here
             self._windows.notify_all()
@@ -226,8 +242,6 @@ class Connection(Endpoint):
 
     def _change_initial_window(self, value: int) -> None:
         with self._windows:
-            for call in [*self._streams.values()]:
-                call.window += value - self._initial_window
             self._initial_window = value
             self._windows.notify_all()
 
@@ -301,10 +315,11 @@ class Connection(Endpoint):
             while True:
                 if stream.is_reset or self.is_ended:
                     raise Broken
-                room = min(wanted, self._window, stream.window, self._frame_bytes)
+                stream_window = self._initial_window + stream.widened
+                room = min(wanted, self._window, stream_window, self._frame_bytes)
                 if room > 0:
                     self._window -= room
-                    stream.window -= room
+                    stream.widened -= room
                     return room
                 self._windows.wait()
 

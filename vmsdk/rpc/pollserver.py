@@ -37,6 +37,11 @@ BACKLOG = 128
 """Connections that wait to be taken."""
 SHORTAGE_S = 0.05
 """How long a connection waits while the system has nothing to take it with."""
+MAX_CONNECTIONS = 256
+"""A node has one connection to each server. Descriptors must be left for everything else."""
+MAX_CALLS = 4_000
+"""Calls of one connection that have not ended. Fewer are waited for: `vmsdk.rpc.http.capacity`."""
+TOO_MANY_CALLS = f"more than {MAX_CALLS} calls at once on one connection, try again later"
 MAX_OTHER_CALLS = 8
 """Concurrent calls of methods that are not in a lane."""
 
@@ -221,7 +226,7 @@ class PollServer:
             sock.setblocking(True)
             connection = Connection(sock, peer, self._watch)
             with self._lock:
-                if self._is_stopping:
+                if self._is_stopping or not self._has_room():
                     connection.close()
                 else:
                     self._connections[connection.descriptor] = connection
@@ -229,6 +234,21 @@ class PollServer:
         with self._lock:
             if not self._is_stopping:
                 self._epoll.modify(listener.fileno(), _NEXT)
+
+    def _has_room(self) -> bool:
+        """With the lock held: whether there may be one more connection. The oldest without a call
+        makes room for it.
+        """
+        if len(self._connections) < MAX_CONNECTIONS:
+            return True
+        left = [each for each in self._connections.values() if not each.is_ended]
+        if len(left) < MAX_CONNECTIONS:
+            return True
+        silent = next((each for each in left if not each.has_called), None)
+        if silent is None:
+            return False
+        silent.end()
+        return True
 
     def _receive(self, connection: Connection) -> None:
         """Read what a connection has, leave it to the next thread, and run the oldest call."""
@@ -314,8 +334,14 @@ class PollServer:
             if self._is_ended:
                 return call  # without a handler: it is too late
             self._calls.add(call)
+            stream.connection.calls += 1
+            is_full = stream.connection.calls > MAX_CALLS
         if self.peers is not None and not self.peers.admits(stream.connection.peer):
             call.refuse(grpc.StatusCode.PERMISSION_DENIED, REFUSAL)
+            return call
+        stream.connection.has_called = True
+        if is_full:
+            call.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, TOO_MANY_CALLS)
             return call
         details = Details(stream)
         try:
@@ -345,7 +371,9 @@ class PollServer:
     def finished(self, call: ServedCall) -> None:
         """A call has ended."""
         with self._lock:
-            self._calls.discard(call)
+            if call in self._calls:
+                self._calls.remove(call)
+                call.connection.calls -= 1
             if self._is_stopping:
                 self._end_if_done()
 

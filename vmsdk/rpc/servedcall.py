@@ -58,7 +58,7 @@ class ServedCall:
     def __init__(self, server: Server, stream: Stream) -> None:
         self._server = server
         self._stream = stream
-        self._connection = stream.connection
+        self.connection = stream.connection
         self._lock = threading.Lock()
         self.handler: Any = None
         """The method; None if the call is refused."""
@@ -111,7 +111,7 @@ class ServedCall:
     def cancel(self) -> None:
         """End the call for its client. A method that runs goes on."""
         with suppress(Broken):
-            self._connection.cancel(self._stream)
+            self.connection.cancel(self._stream)
         self.left()
 
     def run(self) -> None:
@@ -179,7 +179,7 @@ class ServedCall:
     def _send_all(self, request: Any) -> None:
         for response in self.handler.unary_stream(request, self):
             try:
-                self._connection.send(self._stream, self._encode(response))
+                self.connection.send(self._stream, self._encode(response))
             except Broken:
                 return
             if not self.is_active():
@@ -200,13 +200,13 @@ class ServedCall:
         self._is_finished = True
         try:
             if not self._stream.is_reset:
-                self._connection.respond(self._stream, message, self._status())
+                self.connection.respond(self._stream, message, self._status())
         except Broken:
             pass  # the client has left
         except Exception as error:  # noqa: BLE001 - one bad response must not end the server
             _log.error("the response of a gRPC call can't be sent", exc_info=error)
             with suppress(Broken):
-                self._connection.cancel(self._stream)
+                self.connection.cancel(self._stream)
         self._run_callbacks()
         self._stream.call = _FINISHED  # not a cycle for the garbage collector
         self._server.finished(self)

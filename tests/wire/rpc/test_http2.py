@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vmsdk.http2 import endpoint, frames
+from vmsdk.http2.server import Connection
+from vmsdk.rpc import pollserver
 from vmsdk.rpc.lane import Lane, LaneMethod
 from vmsdk.rpc.pollserver import PollServer
 
@@ -484,6 +487,120 @@ def test_acknowledgements_wait_for_a_client_that_reads_late(client: Client) -> N
     assert [int.from_bytes(client.next().opaque_data, "big") for _ in range(count)] == list(range(count))
     client.call(1)
     expect_echo(client, 1)
+
+
+# Floods -------------------------------------------------------------------------------------------
+
+
+def calls_and_resets() -> Iterator[bytes]:
+    for stream in range(3, 20_003, 2):
+        yield raw(1, 4, stream, BLOCK) + raw(0, 1, stream, message(b"x")) + raw(3, 0, stream, bytes(4))
+
+
+FLOODS: dict[str, Callable[[], Iterable[bytes]]] = {
+    "pings": lambda: repeat(raw(6, 0, 0, bytes(8)), 50_000),
+    "settings": lambda: repeat(raw(4, 0, 0, frames.setting.pack(4, 9) * 2_000), 50),
+    "windows of a byte": lambda: repeat(raw(8, 0, 0, frames.number(1)), 50_000),
+    "data of a byte": lambda: repeat(raw(0, 0, 1, b"x"), 50_000),
+    "more data than the message": lambda: repeat(raw(0, 0, 1, bytes(16_384)), 500),
+    "calls that are reset": calls_and_resets,
+    "calls without an end": lambda: (raw(1, 4, stream, BLOCK) for stream in range(3, 20_003, 2)),
+    "a long block": lambda: [raw(1, 0, 3, b""), *repeat(raw(9, 0, 3, bytes(16_384)), 50)],
+    "continuations of a byte": lambda: [raw(1, 0, 3, b""), *repeat(raw(9, 0, 3, b"\x82"), 70_000)],
+    "a block that grows": lambda: [raw(1, 5, 3, b"\x40\x01a\x7f\xa1\x1e" + bytes(4_000) + b"\xbe" * 9_000)],
+    "sizes of the table": lambda: repeat(raw(1, 4, 1, b"\x20" * 16_000), 50),
+    "priorities": lambda: repeat(raw(2, 0, 1, bytes(5)), 50_000),
+    "unknown frames": lambda: repeat(raw(99, 0, 1, bytes(16_384)), 500),
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_flood_holds_nobody_else_up(client: Client, address: str, name: str) -> None:
+    def read() -> None:
+        while client.next() is not None:
+            pass
+
+    client.send(client.headers(1))
+    client.socket.sendall(raw(0, 0, 1, message(b"")))
+    reader = threading.Thread(target=read)
+    reader.start()
+    other = Client(address)
+    pieces = FLOODS[name]()
+    stream = 1
+    with suppress(OSError):  # hung up on
+        for number, piece in enumerate(pieces):
+            client.socket.sendall(piece)
+            if number % 5_000 == 0:
+                other.call(stream)
+                expect_echo(other, stream)
+                stream += 2
+    with suppress(OSError):
+        client.socket.shutdown(socket.SHUT_RDWR)
+    reader.join(PATIENCE_S)
+    other.call(stream)
+    expect_echo(other, stream)
+    other.close()
+
+
+def test_what_is_longer_than_its_message_is_not_kept() -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        connection = Connection(theirs, "unix:")
+        ours.sendall(frames.PREFACE + frames.settings([]) + raw(1, 4, 1, BLOCK))
+        (stream,) = connection.receive()
+        for _ in range(20):
+            ours.sendall(raw(0, 0, 1, message(b"ab")[:6]))
+            assert not connection.receive()
+            assert len(stream.data) <= 2 * 6
+        connection.close()
+
+
+def test_a_connection_has_so_many_calls_even_if_it_resets_them(
+    client: Client, echo: Echo, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pollserver, "MAX_CALLS", 3)
+    for stream in (1, 3, 5):
+        client.call(stream, path=b"/test/hold")
+        assert echo.begun.acquire(timeout=PATIENCE_S)
+    client.send(RstStreamFrame(1, error_code=8))
+    assert echo.left.acquire(timeout=PATIENCE_S)
+    client.call(7)
+    data, found = client.response(7)
+    assert (data, found[b"grpc-status"]) == (b"", b"8")
+    other = Client(address)
+    other.call(1)
+    expect_echo(other, 1)
+    other.close()
+    echo.go_on.set()
+    ended: set[int] = set()
+    while ended != {3, 5}:
+        frame = client.next()
+        if "END_STREAM" in frame.flags:
+            ended.add(frame.stream_id)
+    client.call(9)
+    expect_echo(client, 9)
+
+
+def test_the_oldest_connection_without_a_call_makes_room(
+    client: Client, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pollserver, "MAX_CONNECTIONS", 3)
+    client.call(1)
+    expect_echo(client, 1)
+    first, second = Client(address), Client(address)
+    third = Client(address)
+    assert first.next() is None
+    for each in (second, third):
+        each.call(1)
+        expect_echo(each, 1)
+    refused = Client(address, greets=False)
+    while refused.next() is not None:
+        pass
+    for each in (client, second, third):
+        each.call(3)
+        expect_echo(each, 3)
+    for each in (first, second, third, refused):
+        each.close()
 
 
 def send_all(sock: socket.socket, pieces: Iterable[bytes]) -> None:
