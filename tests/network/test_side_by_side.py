@@ -160,7 +160,7 @@ def test_another_genesis_for_a_chain_that_is_there_is_refused(command: Command, 
     genesis.write_bytes(b"another one")
     done = command.run("start", TIMESTAMP, "--genesis", genesis, "--detach")
     assert done.returncode == 1
-    assert "was created with another genesis" in done.stderr
+    assert "was created with a different genesis" in done.stderr
 
 
 def test_another_source_of_the_same_name_is_not_taken_for_the_network_that_is_there(

@@ -132,7 +132,7 @@ def test_genesis_config_and_upgrade_are_files_or_texts_and_the_genesis_is_kept(t
         assert dev.wait() == 0
     with Dev(vm, "--genesis", "another", folder=tmp_path) as dev:
         assert dev.wait() == 1
-        assert "has a chain with another genesis" in dev.output
+        assert "has a chain with a different genesis" in dev.output
         assert "--reset" in dev.output
 
 

@@ -41,7 +41,7 @@ def noisy(config: object = None, **fields: Any) -> Iterator[tuple[Lines, Callabl
 def test_an_uncaught_exception_is_one_record_that_begins_with_its_text() -> None:
     with noisy() as (lines, make):
         for noise, first in {
-            "thread": "ERROR vmsdk: the thread worker ended by ValueError: in the thread",
+            "thread": "ERROR vmsdk: the thread worker was ended by ValueError: in the thread",
             "task": "ERROR asyncio: Task exception was never retrieved",
             "destructor": "ERROR vmsdk: Exception ignored",
         }.items():
@@ -74,7 +74,7 @@ def test_the_json_format_is_one_object_a_line_whatever_writes_it() -> None:
     assert found["a detail"]["level"] == "debug"
     assert found["printed"]["logger"] == "stdout"
     assert found["the VM's config: b'{\"fee\": 1}'"]["level"] == "info"
-    failed = found["the thread worker ended by ValueError: in the thread"]
+    failed = found["the thread worker was ended by ValueError: in the thread"]
     assert failed["stacktrace"].endswith("ValueError: in the thread")
     assert any("two\nlines" in record["msg"] for record in records)
 

@@ -60,7 +60,7 @@ class NewChain:
         if len(self.genesis) > MAX_GENESIS_BYTES:
             raise NetworkError(
                 f"the genesis has {len(self.genesis)} bytes, and nodes accept at most {MAX_GENESIS_BYTES}: "
-                "keep the rest elsewhere"
+                "store the rest elsewhere"
             )
 
     @property

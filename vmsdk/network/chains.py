@@ -113,13 +113,14 @@ class Chains:
             chain = known.chain(new.name)
             if chain.genesis_hash != new.genesis_hash:
                 raise NetworkError(
-                    f"the chain {new.name} in {self._store.directory} was created with another genesis: "
+                    f"the chain {new.name} in {self._store.directory} was created with a different genesis: "
                     "choose another name, or remove the network first (vmsdk network clean)"
                 )
             vm = id_of(find(new.target), chain.vm_name)
             if str(vm) != chain.vm_id:
                 raise NetworkError(
-                    f"the chain {new.name} belongs to the VM {chain.vm_id}, and {new.target} is {vm}"
+                    f"the chain {new.name} runs the VM {chain.vm_id}, but {new.target} is {vm}: "
+                    "give the VM that the chain was created with, or choose another name"
                 )
             self._check_vm(new)
 
@@ -129,7 +130,7 @@ class Chains:
         for chain in self._store.load().chains:
             if chain.vm_id == vm and chain.target != new.target and chain.name != new.name:
                 raise NetworkError(
-                    f"the VM {chain.vm_name} of the chain {chain.name} is {chain.target}: "
+                    f"the chain {chain.name} already runs {chain.target} as the VM {chain.vm_name}: "
                     f"choose another name for the VM {new.target} (--vm-name)"
                 )
 

@@ -13,12 +13,12 @@ class NetworkError(VMError):
 
 
 class PortTaken(NetworkError):
-    """Another process listens on a port that a node should listen on."""
+    """Another process uses a port that a node needs."""
 
     def __init__(self, node: str, address: str) -> None:
         super().__init__(
-            f"{node} cannot listen on {address}: another process does; "
-            "choose another port, or none to get a free one"
+            f"{node} cannot listen on {address}, which another process uses; "
+            "choose a different port, or leave it out to get a free one"
         )
 
 
@@ -40,7 +40,7 @@ class PluginFailed(NetworkError):
 
 
 class NodeUnreachable(NetworkError):
-    """There is no response from a URL, or none in HTTP and JSON-RPC."""
+    """A URL sends no response, or one that is not JSON-RPC."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"no response from {url}: {reason}")

@@ -431,7 +431,7 @@ def _check_numbers(http_port: int | None, nodes: int, node_plugins: Iterable[int
         raise NetworkError(f"a network cannot have {nodes} nodes: it needs at least one")
     if http_port is not None and not 1 <= http_port <= _MAX_PORT - 2 * nodes + 1:
         raise NetworkError(
-            f"{nodes} nodes cannot have ports from {http_port} on: each has two, between 1 and {_MAX_PORT}"
+            f"{nodes} nodes cannot have ports from {http_port} on: each needs two, between 1 and {_MAX_PORT}"
         )
     for number in node_plugins:
         if not 1 <= number <= nodes:

@@ -276,7 +276,9 @@ def log_uncaught_exceptions() -> None:
 def _main_thread_failed(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    _log.critical("the main thread ended by %s: %s", kind.__name__, error, exc_info=(kind, error, traceback))
+    _log.critical(
+        "the main thread was ended by %s: %s", kind.__name__, error, exc_info=(kind, error, traceback)
+    )
 
 
 def _thread_failed(failed: threading.ExceptHookArgs) -> None:
@@ -285,7 +287,7 @@ def _thread_failed(failed: threading.ExceptHookArgs) -> None:
         return
     name = failed.thread.name if failed.thread is not None else "unknown"
     problem = None if error is None else (kind, error, failed.exc_traceback)
-    _log.error("the thread %s ended by %s: %s", name, kind.__name__, error, exc_info=problem)
+    _log.error("the thread %s was ended by %s: %s", name, kind.__name__, error, exc_info=problem)
 
 
 def _unraisable(failed: sys.UnraisableHookArgs) -> None:

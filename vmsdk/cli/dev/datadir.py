@@ -85,7 +85,7 @@ class DataDirectory:
         if kept is None:
             return genesis or b""
         if genesis is not None and genesis != kept:
-            raise self._taken(f"with another genesis ({len(kept)} bytes)")
+            raise self._taken(f"with a different genesis ({len(kept)} bytes)")
         return kept
 
     def keep(self, genesis: bytes) -> None:
