@@ -67,14 +67,7 @@ class BareVM:
 
     def serve(self, service: type[Service], handlers: Mapping[str, Handler]) -> str:
         server = grpc.server(ThreadPoolExecutor(8), options=OPTIONS)
-        methods = {
-            name: grpc.unary_unary_rpc_method_handler(
-                handler,
-                service.methods[name].request.FromString,
-                service.methods[name].response.SerializeToString,
-            )
-            for name, handler in handlers.items()
-        }
+        methods = {name: service.methods[name].handler(handler) for name, handler in handlers.items()}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, methods),))
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
@@ -197,4 +190,4 @@ def main(protocol: str) -> None:
 
 def stub(channel: grpc.Channel, method: Method[Any, Any]) -> Callable[..., Any]:
     """The method as a function."""
-    return channel.unary_unary(method.path, method.request.SerializeToString, method.response.FromString)
+    return method.on(channel)

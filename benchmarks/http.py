@@ -49,9 +49,7 @@ async def serve_bare() -> None:
     async def handle_simple(request: Any, context: object) -> http_pb2.HandleSimpleHTTPResponse:
         return http_pb2.HandleSimpleHTTPResponse(code=200, headers=headers, body=ANSWER)
 
-    handler = grpc.unary_unary_rpc_method_handler(
-        handle_simple, HTTP.HandleSimple.request.FromString, HTTP.HandleSimple.response.SerializeToString
-    )
+    handler = HTTP.HandleSimple.handler(handle_simple)
     server = grpc.aio.server(options=SERVER_OPTIONS)
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(HTTP.full_name, {"HandleSimple": handler}),)

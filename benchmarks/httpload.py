@@ -62,11 +62,7 @@ async def load(
     """Call *address*, `AT_ONCE` at a time, while *go_on* is true. Returns requests a second."""
     message, count = REQUESTS[kind], 0
     async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
-        call: Any = channel.unary_unary(
-            HTTP.HandleSimple.path,
-            request_serializer=HTTP.HandleSimple.request.SerializeToString,
-            response_deserializer=HTTP.HandleSimple.response.FromString,
-        )
+        call: Any = HTTP.HandleSimple.on(channel)
         response = await call(message)
         assert response.code == 200, response
         on_begin()

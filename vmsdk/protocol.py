@@ -44,11 +44,6 @@ class Protocol(NamedTuple):
         return self.version >= 38
 
     @property
-    def keystore(self) -> bool:
-        """The node may serve the keystore (until 38)."""
-        return self.version <= 38
-
-    @property
     def inline_http_body(self) -> bool:
         """`Handle` receives the whole request body and returns nothing (until 39).
 

@@ -121,11 +121,7 @@ class GoodVM:
     def call(self, channel: grpc.Channel | None, method: Any, request: Any) -> Any:
         if channel is None:
             raise ValueError("not initialized")
-        return channel.unary_unary(
-            method.path,
-            request_serializer=method.request.SerializeToString,
-            response_deserializer=method.response.FromString,
-        )(request, timeout=NODE_TIMEOUT_S)
+        return method.on(channel)(request, timeout=NODE_TIMEOUT_S)
 
     def get(self, key: bytes) -> bytes | None:
         response = self.call(self.database, Database.Get, rpcdb_pb2.GetRequest(key=key))

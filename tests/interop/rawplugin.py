@@ -159,5 +159,5 @@ class RawPlugin:
 
 def call(channel: grpc.Channel, method: Method[Any, Any], request: Message) -> Any:
     """One call, waiting for the server as all calls of the protocol do."""
-    stub = channel.unary_unary(method.path, method.request.SerializeToString, method.response.FromString)
+    stub = method.on(channel)
     return stub(request, wait_for_ready=True, timeout=HANDSHAKE_TIMEOUT_S)

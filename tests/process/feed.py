@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +16,7 @@ from vmsdk.host.node import Host
 from vmsdk.ids import NodeID
 from vmsdk.protocol import protocol
 
-from .plugin import PATIENCE_S, ROOT, Lines
+from .plugin import PATIENCE_S, ROOT, Lines, mining
 
 GENESIS = b"hello, world"
 
@@ -36,6 +37,7 @@ class Feed:
 
     def __init__(self, version: int, *, runs: bool = True, **settings: Any) -> None:
         self._runs = runs
+        self._mining = ExitStack()
         self.lines = Lines()
         self.host = Host(feed(version), protocol=version, genesis=GENESIS, log=self.lines, **settings)
         self.front = HTTPFront(protocol(version), NodeID(bytes(20)))
@@ -47,7 +49,7 @@ class Feed:
         assert self.front.add_chain(chain, ["feed"], self.host.chain.handlers) == []
         self.front.set_normal_op(chain, True)
         if self._runs:
-            self.host.run()
+            self._mining.enter_context(mining(self.host))
         self.base = f"/ext/bc/{chain}/api"
         self.url = f"http://{self.front.address}{self.base}"
         self.ws = f"ws://{self.front.address}{self.base}"
@@ -56,6 +58,7 @@ class Feed:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._mining.close()
         self.host.stop()
         self.front.stop()
 

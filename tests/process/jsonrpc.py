@@ -20,11 +20,7 @@ class Client:
     def __init__(self, host: Host, service: str) -> None:
         self._service = service
         self._channel = grpc.insecure_channel(host.chain.handlers[""])
-        self._handle = self._channel.unary_unary(
-            HTTP.HandleSimple.path,
-            request_serializer=HTTP.HandleSimple.request.SerializeToString,
-            response_deserializer=HTTP.HandleSimple.response.FromString,
-        )
+        self._handle = HTTP.HandleSimple.on(self._channel)
 
     def __enter__(self) -> Client:
         return self

@@ -6,10 +6,14 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.transport import TRANSPORT
+from vmsdk.host.control import Control
+from vmsdk.host.node import Host
 from vmsdk.protocol import DEFAULT_PROTOCOL
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -73,6 +77,18 @@ class Lines:
     def text(self) -> str:
         with self._changed:
             return "\n".join(line for _, line in self.all)
+
+
+@contextmanager
+def mining(host: Host) -> Iterator[None]:
+    """Make a block whenever the VM of a host that has started has work."""
+    control = Control(None, restart=lambda kill: None)
+    control.begin(host, lambda error: None)
+    try:
+        yield
+    finally:
+        control.end()
+        control.join()
 
 
 def alive(pid: int) -> bool:

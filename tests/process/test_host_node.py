@@ -13,9 +13,7 @@ from typing import Any
 import pytest
 
 from vmsdk.host import chain as chain_module
-from vmsdk.host.block import Block
 from vmsdk.host.errors import (
-    CallFailed,
     ChainMisused,
     DatabaseInUse,
     HandshakeFailed,
@@ -25,6 +23,8 @@ from vmsdk.host.errors import (
 from vmsdk.host.node import Host
 from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.state import State
+
+from .plugin import mining
 
 PLUGINS = Path(__file__).parent / "plugins"
 DEADLINE_S = 60
@@ -56,27 +56,6 @@ def test_every_protocol_goes_from_handshake_to_an_accepted_block_and_a_clean_sto
         block = running.chain.produce()
         assert running.chain.last_accepted == block
     assert running.process.exit_code == 0
-
-
-def test_run_accepts_every_block_that_the_vm_builds() -> None:
-    blocks: SimpleQueue[Block] = SimpleQueue()
-    with host(config=b"3") as running:
-        running.run(on_block=blocks.put)
-        assert [blocks.get(timeout=DEADLINE_S).height for _ in range(3)] == [1, 2, 3]
-
-
-def test_run_reports_a_block_that_was_not_built() -> None:
-    failures: SimpleQueue[HostError] = SimpleQueue()
-    with host(config=b"1") as running:
-        verify = running.chain.verify
-
-        def refuse_once(block: Block, *_: Any, **__: Any) -> None:
-            running.chain.verify = verify  # type: ignore[method-assign]
-            raise CallFailed("BlockVerify", "UNKNOWN", "too early")
-
-        running.chain.verify = refuse_once  # type: ignore[method-assign]
-        running.run(on_build_failed=failures.put)
-        assert str(failures.get(timeout=DEADLINE_S)) == "BlockVerify: too early"
 
 
 def test_a_file_keeps_the_chain_over_a_stop_and_over_a_kill(tmp_path: Path) -> None:
@@ -156,9 +135,9 @@ def test_a_vm_that_hangs_is_stopped_all_the_same(monkeypatch: pytest.MonkeyPatch
         stop_timeout_s=0.2,
         call_timeout_s=None,
     ).start()
-    running.run()
-    assert hanging.wait(DEADLINE_S)
-    assert running.stop() == -signal.SIGKILL
+    with mining(running):
+        assert hanging.wait(DEADLINE_S)
+        assert running.stop() == -signal.SIGKILL
 
 
 def test_a_failed_start_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from vmsdk.host.errors import HostError, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.services.channel import connect_by_grpcio
 
-from .plugin import PATIENCE_S, PLUGINS, Lines, lively
+from .plugin import PATIENCE_S, PLUGINS, Lines, lively, mining
 
 pytestmark = pytest.mark.slow
 
@@ -73,19 +73,20 @@ def test_a_chain_survives_a_real_shortage_or_ends_with_its_reason(lack: str) -> 
     host = Host([sys.executable, str(PLUGINS / "short.py")], log=lines, call_timeout_s=PATIENCE_S)
     try:
         host.start()
-        host.run(accepted)
-        propose(host, b"before")
-        accepted.wait_for(b"before", host)
-        order(host, f"no {lack}")
-        number, end_s = 0, time.monotonic() + SHORTAGE_S
-        while time.monotonic() < end_s:
-            number += 1
-            use(host, number)
-        order(host, "plenty")
-        propose(host, b"after")
-        accepted.wait_for(b"after", host)
-        assert request(host, "/app").code == 204
-        assert host.chain.health() is not None
+        host.chain.on_accepted = accepted
+        with mining(host):
+            propose(host, b"before")
+            accepted.wait_for(b"before", host)
+            order(host, f"no {lack}")
+            number, end_s = 0, time.monotonic() + SHORTAGE_S
+            while time.monotonic() < end_s:
+                number += 1
+                use(host, number)
+            order(host, "plenty")
+            propose(host, b"after")
+            accepted.wait_for(b"after", host)
+            assert request(host, "/app").code == 204
+            assert host.chain.health() is not None
     except HostError:
         assert host.process.wait(PATIENCE_S) not in (None, 0), lines.text
         assert "the process ends: " in lines.text
@@ -147,11 +148,7 @@ def request(host: Host, prefix: str, body: bytes = b"", timeout_s: float = PATIE
     """One HTTP request over a connection of its own."""
     kind = http_pb2.Element(key="Content-Type", values=["application/json"])
     with connect_by_grpcio(host.chain.handlers[prefix]) as channel:
-        call = channel.unary_unary(
-            HTTP.HandleSimple.path,
-            request_serializer=HTTP.HandleSimple.request.SerializeToString,
-            response_deserializer=HTTP.HandleSimple.response.FromString,
-        )
+        call = HTTP.HandleSimple.on(channel)
         message = http_pb2.HandleSimpleHTTPRequest(
             method="POST", url=f"/ext/bc/x{prefix}", request_headers=[kind], body=body
         )

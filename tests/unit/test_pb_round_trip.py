@@ -84,11 +84,7 @@ def test_a_client_and_a_server_built_from_the_tables_understand_each_other() -> 
         return empty_pb2.Empty()
 
     method = Runtime.Initialize
-    handlers = {
-        "Initialize": grpc.unary_unary_rpc_method_handler(
-            initialize, method.request.FromString, method.response.SerializeToString
-        )
-    }
+    handlers = {"Initialize": method.handler(initialize)}
     server = grpc.server(ThreadPoolExecutor(1))
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(Runtime.full_name, handlers)])
     port = server.add_insecure_port("127.0.0.1:0")
@@ -96,9 +92,7 @@ def test_a_client_and_a_server_built_from_the_tables_understand_each_other() -> 
     request = runtime_pb2.InitializeRequest(protocol_version=45, addr="127.0.0.1:9651")
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.enable_http_proxy", 0)]) as channel:
-            call = channel.unary_unary(
-                method.path, method.request.SerializeToString, method.response.FromString
-            )
+            call = method.on(channel)
             assert call(request, timeout=30) == empty_pb2.Empty()
     finally:
         server.stop(None).wait()

@@ -50,7 +50,6 @@ def test_every_version_names_a_release_that_speaks_it() -> None:
         ("mismatch_names_path", 36, 46),
         ("network_upgrades", 37, 46),
         ("current_validators", 38, 46),
-        ("keystore", 35, 38),
         ("inline_http_body", 35, 39),
         ("replaces_http_headers", 40, 46),
         ("handles_http2", 41, 46),

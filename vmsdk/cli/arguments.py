@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vmsdk.errors import VMError
 from vmsdk.install import node_path
 
 
@@ -23,3 +24,11 @@ def filled_path(text: str) -> Path:
 def filled_node(text: str) -> Path:
     """A node's executable, named as in a shell, which is not empty."""
     return node_path(filled(text))
+
+
+def content(path: Path | None) -> bytes:
+    """The bytes of the file; none without one. Raises `VMError`."""
+    try:
+        return b"" if path is None else path.read_bytes()
+    except OSError as error:
+        raise VMError(f"can't read {path}: {error.strerror or error}") from None

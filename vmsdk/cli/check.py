@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vmsdk.cli.arguments import filled, filled_path
+from vmsdk.cli.arguments import content, filled, filled_path
 from vmsdk.errors import MissingExtra, VMError
 from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST, PROTOCOLS
 
@@ -119,9 +119,9 @@ def _check(args: argparse.Namespace, command: Callable[[int], list[str]], checks
         logging.getLogger(name).propagate = False
     bench = Bench(
         [],
-        genesis=_content(args.genesis),
-        config=_content(args.config),
-        upgrade=_content(args.upgrade),
+        genesis=content(args.genesis),
+        config=content(args.config),
+        upgrade=content(args.upgrade),
         hook=_hook(args),
     )
     trouble, scope = _greet(bench, command, args.protocol)
@@ -299,15 +299,6 @@ def _line(result: Result) -> str:
     first = detail.strip().partition("\n")[0]
     end = f": {first}" if first else f" in {result.seconds:.1f} s"
     return f"  {result.verdict.value:12}{result.check.name}{end}"
-
-
-def _content(path: Path | None) -> bytes:
-    if path is None:
-        return b""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise VMError(f"can't read {path}: {error.strerror or error}") from None
 
 
 def _write(path: Path, text: str) -> None:

@@ -42,11 +42,7 @@ class Call(Generic[RequestT, ResponseT]):
         self.name = method.path.rpartition("/")[2]
         self._client = client
         self._wait_for_ready = wait_for_ready
-        self._invoke = client.channel.unary_unary(
-            method.path,
-            request_serializer=method.request.SerializeToString,
-            response_deserializer=method.response.FromString,
-        )
+        self._invoke = method.on(client.channel)
 
     def __call__(self, request: RequestT, timeout: float | None = None) -> ResponseT:
         """Call and wait up to *timeout* seconds (None: the client's timeout).

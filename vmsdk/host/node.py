@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,18 +12,16 @@ from typing import Any, TypeVar
 from google.protobuf.empty_pb2 import Empty
 from typing_extensions import Self
 
-from vmsdk.host.block import Block
 from vmsdk.host.chain import Chain
 from vmsdk.host.client import VMClient
 from vmsdk.host.config import ChainConfig
 from vmsdk.host.engine import Engine
-from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, ClientClosed, HostError, PluginGone
+from vmsdk.host.errors import ChainFatal, ChainMisused
 from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, Log, PluginProcess
 from vmsdk.host.services import NodeServices
 from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.host.strict import Strict
 from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
-from vmsdk.state import Event
 
 PartT = TypeVar("PartT")
 
@@ -83,8 +80,6 @@ class Host:
         self._client: VMClient | None = None
         self._services: NodeServices | None = None
         self._chain: Chain | None = None
-        self._loop: threading.Thread | None = None
-        self._stopping = threading.Event()
 
     @property
     def chain(self) -> Chain:
@@ -170,54 +165,16 @@ class Host:
         if self._services is not None:
             self._services.events.close()
 
-    # Run ------------------------------------------------------------------------------------------
-
-    def run(
-        self,
-        on_block: Callable[[Block], None] | None = None,
-        on_build_failed: Callable[[HostError], None] | None = None,
-    ) -> None:
-        """Start a thread that builds and accepts a block at each event, until `stop` or a fault.
-
-        *on_block* gets each accepted block, *on_build_failed* the error if there is none.
-        """
-        self._loop = threading.Thread(
-            target=self._accept_blocks, args=(on_block, on_build_failed), name="engine", daemon=True
-        )
-        self._loop.start()
-
-    def _accept_blocks(
-        self, on_block: Callable[[Block], None] | None, on_build_failed: Callable[[HostError], None] | None
-    ) -> None:
-        while not self._stopping.is_set():
-            event = self.chain.next_event()
-            if event is None:
-                return
-            if event is not Event.BUILD_BLOCK:
-                continue
-            try:
-                block = self.chain.produce()
-            except CallFailed as error:
-                if on_build_failed is not None:
-                    on_build_failed(error)
-            except (ChainFatal, PluginGone, ClientClosed):
-                return
-            else:
-                if on_block is not None:
-                    on_block(block)
-
     # Stop -----------------------------------------------------------------------------------------
 
     def stop(self) -> int | None:
         """Stop like a node. Returns the exit code of the process. Idempotent."""
-        self._stopping.set()
         if self._chain is not None:
             self._chain.shutdown()
         return self._end()
 
     def kill(self) -> int | None:
         """Kill the process like a crash, then clean up. Returns its exit code."""
-        self._stopping.set()
         self.process.kill()
         return self._end()
 
@@ -229,8 +186,6 @@ class Host:
         if self._client is not None:
             self._client.close()
         exit_code = self.process.stop()
-        if self._loop is not None and self._loop is not threading.current_thread():
-            self._loop.join()
         self._resources.close()
         return exit_code
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
@@ -47,7 +47,6 @@ class NodeService:
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
-        self._faults: dict[str, deque[str]] = {}
         self._calls_lock = threading.Lock()
         self.around: Around = lambda name, request, invoke: invoke()
         """Makes each call. Tests replace it, to disturb calls."""
@@ -55,15 +54,6 @@ class NodeService:
     def served(self) -> Iterable[str]:
         """Return the methods in the host's protocol version; others are UNIMPLEMENTED."""
         return self.service.methods
-
-    def fail_next(self, method: str, message: str = "injected fault", *, times: int = 1) -> None:
-        """Make the next *times* calls of *method* fail with UNKNOWN and *message*, without being
-        executed.
-        """
-        if method not in self.service.methods:
-            raise ValueError(f"{self.service.full_name} has no method {method!r}")
-        with self._calls_lock:
-            self._faults.setdefault(method, deque()).extend([message] * times)
 
     def rpc_handler(self) -> grpc.GenericRpcHandler:
         """Return the served methods for `grpc.Server.add_generic_rpc_handlers`."""
@@ -77,23 +67,13 @@ class NodeService:
 
         def call(request: Any, context: grpc.ServicerContext) -> Any:
             try:
-                self._count(name)
+                with self._calls_lock:
+                    self.calls[name] += 1
                 return self.around(name, request, lambda: function(request))
             except Exception as error:  # noqa: BLE001 - a Go server sends the text of any error with UNKNOWN
                 context.abort(grpc.StatusCode.UNKNOWN, str(error))
 
-        return grpc.unary_unary_rpc_method_handler(
-            call,
-            request_deserializer=method.request.FromString,
-            response_serializer=method.response.SerializeToString,
-        )
-
-    def _count(self, name: str) -> None:
-        with self._calls_lock:
-            self.calls[name] += 1
-            faults = self._faults.get(name)
-            if faults:
-                raise ServiceError(faults.popleft())
+        return method.handler(call)
 
 
 class LoopbackServer:

@@ -45,11 +45,7 @@ class Handshake:
             self._channel = connect_by_grpcio(engine)
         except ValueError as error:
             raise unreachable(engine, str(error)) from None
-        initialize = self._channel.unary_unary(
-            Runtime.Initialize.path,
-            request_serializer=Runtime.Initialize.request.SerializeToString,
-            response_deserializer=Runtime.Initialize.response.FromString,
-        )
+        initialize = Runtime.Initialize.on(self._channel)
         # The node listens before it starts a plugin, so a refused connection is final.
         self._call = initialize.future(
             InitializeRequest(protocol_version=protocol.version, addr=address),
@@ -92,7 +88,7 @@ def refused(ours: int, reason: str, *, source: str, install_command: str) -> VME
     theirs = int(found[1])
     if theirs not in PROTOCOLS:
         return VMError(
-            f"the node speaks protocol {theirs}, and this vmsdk only {RANGE}: upgrade vmsdk "
+            f"the node speaks protocol {theirs}, but this vmsdk speaks only {RANGE}: upgrade vmsdk "
             "(pip install --upgrade vmsdk), or use another release of the node"
         )
     return VMError(

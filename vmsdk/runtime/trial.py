@@ -90,16 +90,8 @@ def _register(process: subprocess.Popen[bytes], engine: _Engine) -> str:
         if time.monotonic() > deadline_s:
             raise VMError(f"no handshake within {HANDSHAKE_TIMEOUT_S:.0f} s")
     with connect_by_grpcio(engine.plugin_address) as channel:
-        version = channel.unary_unary(
-            VM.Version.path,
-            request_serializer=VM.Version.request.SerializeToString,
-            response_deserializer=VM.Version.response.FromString,
-        )
-        shutdown = channel.unary_unary(
-            VM.Shutdown.path,
-            request_serializer=VM.Shutdown.request.SerializeToString,
-            response_deserializer=VM.Shutdown.response.FromString,
-        )
+        version = VM.Version.on(channel)
+        shutdown = VM.Shutdown.on(channel)
         done = threading.Event()
         call = version.future(Empty(), timeout=IMPORT_TIMEOUT_S, wait_for_ready=True)
         call.add_done_callback(lambda _: done.set())
@@ -115,7 +107,7 @@ def _register(process: subprocess.Popen[bytes], engine: _Engine) -> str:
     try:
         process.wait(STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        raise VMError(f"it does not end within {STOP_TIMEOUT_S:.0f} s of Shutdown and SIGTERM") from None
+        raise VMError(f"it did not exit within {STOP_TIMEOUT_S:.0f} s of Shutdown and SIGTERM") from None
     return str(found)
 
 
@@ -145,11 +137,7 @@ class _Engine:
         self.plugin = threading.Event()
         """Set when a plugin has called."""
         self.plugin_address = ""
-        handler = grpc.unary_unary_rpc_method_handler(
-            self._initialize,
-            request_deserializer=Runtime.Initialize.request.FromString,
-            response_serializer=Runtime.Initialize.response.SerializeToString,
-        )
+        handler = Runtime.Initialize.handler(self._initialize)
         self._server = grpc.server(ThreadPoolExecutor(1))
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(Runtime.full_name, {"Initialize": handler}),)

@@ -16,7 +16,7 @@ from vmsdk.host.client import VMClient
 from vmsdk.host.errors import PluginGone
 from vmsdk.host.service import ServiceError
 from vmsdk.host.services import NodeServices
-from vmsdk.testing.local import CallError
+from vmsdk.services.channel import CallFailed
 
 When: TypeAlias = Literal["before", "after"]
 
@@ -256,8 +256,8 @@ class Faults:
         raise gone
 
 
-def _failed_call(text: str) -> CallError:
-    return CallError(grpc.StatusCode.UNKNOWN, text)
+def _failed_call(text: str) -> CallFailed:
+    return CallFailed(grpc.StatusCode.UNKNOWN, text)
 
 
 def garbage(seed: int, count: int, *, longest: int = 300) -> Iterator[bytes]:

@@ -25,27 +25,10 @@ from vmsdk.host.services import NodeServices
 from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.protocol import protocol
 from vmsdk.rpc.server import VMServer
+from vmsdk.services.channel import CLOSED, CallFailed
 from vmsdk.vm import ChainVM
 
 _KILLED = -9
-_CLOSED = "Channel closed!"
-
-
-class CallError(grpc.RpcError):
-    """A call failed with a gRPC status."""
-
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
-        self._code = code
-        self._details = details
-        super().__init__(f"{code.name}: {details}")
-
-    def code(self) -> grpc.StatusCode:
-        """The status."""
-        return self._code
-
-    def details(self) -> str:
-        """The status's text."""
-        return self._details
 
 
 class _Details(NamedTuple):
@@ -63,7 +46,7 @@ class _Context:
         self._lock = threading.Lock()
 
     def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
-        raise CallError(code, details)
+        raise CallFailed(code, details)
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
         with self._lock:
@@ -108,7 +91,7 @@ class LocalServer:
             found = (handler.service(details) for handler in self._handlers)
             method = next((each for each in found if each is not None), None)
             if method is None:
-                raise CallError(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+                raise CallFailed(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
             self._methods[path] = method.unary_unary
             return method.unary_unary
         return method
@@ -143,7 +126,7 @@ class LocalChannel:
     def _run(self, path: str, request: Any, context: _Context) -> Any:
         with self._lock:
             if self._closed:
-                raise ValueError(_CLOSED)
+                raise ValueError(CLOSED)
             self._running.add(context)
         try:
             return self._server.find(path)(request, context)
@@ -153,7 +136,7 @@ class LocalChannel:
                 closed = self._closed
             context.end()
             if closed:  # Ignored, since nobody waits for the result.
-                raise ValueError(_CLOSED)
+                raise ValueError(CLOSED)
 
 
 class _LocalCall:
@@ -166,7 +149,7 @@ class _LocalCall:
 
     def future(self, request: Any, timeout: float | None = None, **_options: Any) -> _LocalFuture:
         if self._channel._closed:
-            raise ValueError(_CLOSED)
+            raise ValueError(CLOSED)
         context = _Context()
         future = _LocalFuture(context)
 
@@ -174,7 +157,7 @@ class _LocalCall:
             try:
                 future.done.set_result(self._channel._run(self._path, request, context))
             except ValueError:
-                future.done.set_exception(CallError(grpc.StatusCode.CANCELLED, _CLOSED))
+                future.done.set_exception(CallFailed(grpc.StatusCode.CANCELLED, CLOSED))
             except BaseException as error:  # noqa: BLE001 - raised by result()
                 future.done.set_exception(error)
 

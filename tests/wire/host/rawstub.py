@@ -17,11 +17,7 @@ class RawStub:
 
     def __init__(self, channel: grpc.Channel, service: type[Service]) -> None:
         for name, method in service.methods.items():
-            call = channel.unary_unary(
-                method.path,
-                request_serializer=method.request.SerializeToString,
-                response_deserializer=method.response.FromString,
-            )
+            call = method.on(channel)
             setattr(self, name, self._with_deadline(call))
 
     @staticmethod

@@ -44,11 +44,7 @@ class Peer:
         self._channel = grpc.aio.insecure_channel(address, options=UNLIMITED)
 
     async def call(self, method: Method[RequestT, ResponseT], request: RequestT) -> ResponseT:
-        stub = self._channel.unary_unary(
-            method.path,
-            request_serializer=method.request.SerializeToString,
-            response_deserializer=method.response.FromString,
-        )
+        stub = method.on(self._channel)
         response: ResponseT = await stub(request)
         return response
 

@@ -38,14 +38,7 @@ def as_dict(headers: Any) -> dict[str, list[str]]:
 def _server(services: dict[Any, dict[str, Any]]) -> tuple[grpc.Server, str]:
     server = grpc.server(ThreadPoolExecutor(8), options=SERVER_OPTIONS)
     for service, behaviours in services.items():
-        handlers = {
-            name: grpc.unary_unary_rpc_method_handler(
-                behaviour,
-                request_deserializer=service.methods[name].request.FromString,
-                response_serializer=service.methods[name].response.SerializeToString,
-            )
-            for name, behaviour in behaviours.items()
-        }
+        handlers = {name: service.methods[name].handler(behaviour) for name, behaviour in behaviours.items()}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -200,8 +193,4 @@ class Caller:
         self.channel.close()
 
     def _method(self, method: Any) -> Any:
-        return self.channel.unary_unary(
-            method.path,
-            request_serializer=method.request.SerializeToString,
-            response_deserializer=method.response.FromString,
-        )
+        return method.on(self.channel)

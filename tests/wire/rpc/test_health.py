@@ -12,6 +12,7 @@ import pytest
 from google.protobuf.empty_pb2 import Empty
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.wire.failing import fail_next
 from vmsdk._pb.http import http_pb2
 from vmsdk._pb.http.http_grpc import HTTP
 from vmsdk._pb.vm import vm_pb2 as pb
@@ -45,7 +46,7 @@ def test_health_that_is_no_json_is_an_error(serve: Serve, details: Any) -> None:
 
 def test_a_failing_database_is_an_error(serve: Serve) -> None:
     served = serve(PlainVM())
-    served.services.database.fail_next("HealthCheck", "the disk is full")
+    fail_next(served.services.database, "HealthCheck", "the disk is full")
     assert refused(lambda: served.client.Health(Empty()))[1] == "the disk is full"
 
 
@@ -116,11 +117,7 @@ def test_a_request_that_waits_for_the_lock_ends_with_the_chain(serve: Serve) -> 
     served.session.disconnect = watched  # type: ignore[method-assign]
     shutdown = served.client.Shutdown.start(Empty())
     with grpc.insecure_channel(address) as channel:
-        call: Any = channel.unary_unary(
-            HTTP.HandleSimple.path,
-            HTTP.HandleSimple.request.SerializeToString,
-            HTTP.HandleSimple.response.FromString,
-        )
+        call: Any = HTTP.HandleSimple.on(channel)
         request = call.future(http_pb2.HandleSimpleHTTPRequest(method="GET", url="/"), timeout=60)
         shutdown.result(60)
         request.exception(60)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.wire.failing import fail_next
 from tests.wire.services.node_starter import NodeStarter
 from vmsdk.errors import InvalidInput, NodeError, RemovedFromProtocol
 from vmsdk.host.appsender import SentError, SentGossip, SentRequest, SentResponse
@@ -131,7 +132,7 @@ def test_numbers_that_do_not_fit_are_refused_and_nothing_is_sent(
 
 
 def test_the_nodes_refusal_is_raised(services: NodeServices, sender: AppSender) -> None:
-    services.app_sender.fail_next("SendAppGossip", "shutting down")
+    fail_next(services.app_sender, "SendAppGossip", "shutting down")
     with pytest.raises(NodeError, match=r"^shutting down$"):
         sender.send_app_gossip(b"", peers=1)
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
+from tests.wire.failing import fail_next
 from tests.wire.services.scripted_node import Script, ScriptedNode, answers, fails
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database
 from vmsdk.errors import DatabaseFailed, NodeError
@@ -117,7 +118,7 @@ def test_a_missing_key_is_not_a_failure(db: DatabaseClient) -> None:
 
 
 def test_a_fault_of_the_real_service_stops_the_database(services: NodeServices, db: DatabaseClient) -> None:
-    services.database.fail_next("WriteBatch", "disk full")
+    fail_next(services.database, "WriteBatch", "disk full")
     batch = db.batch()
     batch.put(b"k", b"v")
     with pytest.raises(NodeError, match=r"^disk full$"):
@@ -131,7 +132,7 @@ def test_a_fault_of_the_real_service_stops_the_database(services: NodeServices, 
 def test_shared_memory_writes_no_batch_of_a_failed_database(
     services: NodeServices, connection: NodeConnection
 ) -> None:
-    services.database.fail_next("Put", "disk full")
+    fail_next(services.database, "Put", "disk full")
     with pytest.raises(NodeError):
         connection.database.put(b"k", b"v")
     batch = connection.database.batch()

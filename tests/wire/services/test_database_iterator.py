@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
+from tests.wire.failing import fail_next
 from tests.wire.services.scripted_node import DEADLINE_S, Behaviour, ScriptedNode, answers, fails
 from vmsdk._pb.rpcdb import rpcdb_pb2 as pb
 from vmsdk._pb.rpcdb.rpcdb_grpc import Database
@@ -353,7 +354,7 @@ def test_edge_77_a_failed_database_stops_iterators_in_the_middle_of_a_page() -> 
 def test_an_iterator_that_can_not_be_created_raises_at_once(
     services: NodeServices, db: DatabaseClient
 ) -> None:
-    services.database.fail_next("NewIteratorWithStartAndPrefix", "no memory")
+    fail_next(services.database, "NewIteratorWithStartAndPrefix", "no memory")
     with pytest.raises(NodeError, match=r"^no memory$"):
         db.iterate()
     with pytest.raises(DatabaseFailed):

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.wire.failing import fail_next
 from tests.wire.services.node_starter import NodeStarter
 from tests.wire.services.scripted_node import ScriptedNode, answers
 from vmsdk._pb.validatorstate import validator_state_pb2 as pb
@@ -176,7 +177,7 @@ def test_what_a_caller_does_to_an_answer_does_not_change_the_next(validators: Va
 
 
 def test_a_height_that_failed_is_asked_again(services: NodeServices, validators: ValidatorState) -> None:
-    services.validators.fail_next("GetWarpValidatorSets", "busy")
+    fail_next(services.validators, "GetWarpValidatorSets", "busy")
     with pytest.raises(NodeError, match=r"^busy$"):
         validators.get_warp_validator_sets(50)
     assert validators.get_warp_validator_sets(50) == {SUBNET: CANONICAL}

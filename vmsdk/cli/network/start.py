@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from vmsdk.cli.arguments import filled, filled_path
+from vmsdk.cli.arguments import content, filled, filled_path
 from vmsdk.cli.network import selection
 from vmsdk.cli.network.foreground import Foreground, stopping_on_sigterm
 from vmsdk.cli.network.logs import ChainLogs
@@ -116,8 +115,9 @@ def add_chain_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def new_chain(args: argparse.Namespace, name: str) -> NewChain:
-    genesis, config = _read("genesis", args.genesis) or b"", _read("config", args.config)
-    return NewChain(args.target, name, args.vm_name, genesis, config, _read("upgrade", args.upgrade))
+    genesis = content(args.genesis)
+    config, upgrade = (None if path is None else content(path) for path in (args.config, args.upgrade))
+    return NewChain(args.target, name, args.vm_name, genesis, config, upgrade)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -179,7 +179,7 @@ def _refuse_changes(network: LocalNetwork, args: argparse.Namespace) -> None:
         raise NetworkError(
             f"the network {record.name} was created from {chain.target}: "
             f"choose another --name for {args.target}, "
-            f"or --name {record.name} if it is the same VM in another place"
+            f"or --name {record.name} if it is the same VM in a different place"
         )
     if args.port not in (None, record.nodes[0].http_port):
         raise NetworkError(
@@ -205,15 +205,6 @@ def _start(network: LocalNetwork, timeout_s: float) -> None:
         network.progress = show
         network.start(timeout_s)
     print(f"ready after {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
-
-
-def _read(what: str, path: Path | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise NetworkError(f"the {what} {path} cannot be read: {error.strerror}") from error
 
 
 def _flags(args: argparse.Namespace) -> dict[str, str]:

@@ -55,11 +55,7 @@ class Backend:
             raise BackendFailed(_CLOSING)
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self.address, options=_OPTIONS)
-        call = self._channel.unary_unary(
-            method.path,
-            request_serializer=method.request.SerializeToString,
-            response_deserializer=method.response.FromString,
-        )
+        call = method.on(self._channel)
         try:
             # Like a node, wait for a VM that does not listen yet.
             response: ResponseT = await call(request, wait_for_ready=True)

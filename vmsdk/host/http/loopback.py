@@ -64,11 +64,7 @@ def _handler(method: Method[Any, Any], function: Function) -> grpc.RpcMethodHand
         except (IOFailed, ValueError) as error:
             await context.abort(grpc.StatusCode.UNKNOWN, str(error))
 
-    return grpc.unary_unary_rpc_method_handler(
-        call,
-        request_deserializer=method.request.FromString,
-        response_serializer=method.response.SerializeToString,
-    )
+    return method.handler(call)
 
 
 async def read_response(

@@ -8,10 +8,11 @@ bytes that are not UTF-8 count as latin-1.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
+HeaderT = TypeVar("HeaderT")
 RawHeaders = list[tuple[bytes, bytes]]
 HeaderMap = dict[str, list[str]]
 """Go's `http.Header`: values by canonical key."""
@@ -37,30 +38,14 @@ class InvalidHeader(ValueError):
         super().__init__(f"the response header {name!r}: {value!r} {reason}")
 
 
-class WireHeader(Protocol):
-    """One key with its values: the messages of `http` and of `http.responsewriter`."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def values(self) -> Iterable[str]: ...
-
-
-WireHeaderT = TypeVar("WireHeaderT", covariant=True)
-
-
-class WireHeaderClass(Protocol[WireHeaderT]):
-    """The class of these messages."""
-
-    def __call__(self, *, key: str, values: Iterable[str]) -> WireHeaderT: ...
-
-
-def to_asgi(headers: Iterable[WireHeader]) -> RawHeaders:
-    """A request's headers: names in lower case, one pair for each value."""
+def to_asgi(headers: Iterable[Any]) -> RawHeaders:
+    """A request's headers, from messages with a key and values: names in lower case, one pair for
+    each value.
+    """
     return [(_lower(header.key), value.encode()) for header in headers for value in header.values]
 
 
-def to_map(headers: Iterable[WireHeader]) -> HeaderMap:
+def to_map(headers: Iterable[Any]) -> HeaderMap:
     """The headers that the node has set, by key."""
     return {header.key: list(header.values) for header in headers}
 
@@ -88,7 +73,7 @@ def merge(node: Mapping[str, list[str]], app: Mapping[str, list[str]]) -> Header
     return merged
 
 
-def to_wire(headers: Mapping[str, list[str]], kind: WireHeaderClass[WireHeaderT]) -> list[WireHeaderT]:
+def to_wire(headers: Mapping[str, list[str]], kind: Callable[..., HeaderT]) -> list[HeaderT]:
     """The headers as messages of the class *kind*."""
     return [kind(key=key, values=values) for key, values in headers.items()]
 

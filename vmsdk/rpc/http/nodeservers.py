@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from vmsdk._pb._service import Method, RequestT, ResponseT
 from vmsdk._pb.http.responsewriter import responsewriter_pb2
 from vmsdk._pb.http.responsewriter.responsewriter_grpc import Writer
 from vmsdk._pb.io.reader import reader_pb2
@@ -25,8 +23,6 @@ CLOSE_TIMEOUT_S = 2.0
 # Source: errEOF of vms/rpcchainvm's greader (the text of io.EOF), the sign of the end until
 # protocol 41.
 _EOF_TEXT = b"EOF"
-
-Unary: TypeAlias = Callable[[RequestT], Awaitable[ResponseT]]
 
 
 class ClientDisconnected(ConnectionError):
@@ -45,16 +41,6 @@ def _dial(address: str) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(target(address), options=CHANNEL_OPTIONS)
 
 
-def _unary(channel: grpc.aio.Channel, method: Method[RequestT, ResponseT]) -> Unary[RequestT, ResponseT]:
-    """One method of the server as an `async` function. It raises `grpc.aio.AioRpcError`."""
-    call: Any = channel.unary_unary(
-        method.path,
-        request_serializer=method.request.SerializeToString,
-        response_deserializer=method.response.FromString,
-    )
-    return call  # type: ignore[no-any-return] # grpcio does not export the class of awaitable calls
-
-
 class Chunk(NamedTuple):
     """The result of one read."""
 
@@ -70,7 +56,7 @@ class NodeReader:
     """An `io.reader.Reader`: a request's body, or what a hijacked connection receives."""
 
     def __init__(self, channel: grpc.aio.Channel, protocol: Protocol) -> None:
-        self._read = _unary(channel, Reader.Read)
+        self._read = Reader.Read.on(channel)
         self._text_errors = protocol.text_io_errors
 
     async def read(self, length: int) -> Chunk:
@@ -98,10 +84,10 @@ class ResponseWriter:
     """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._write_header = _unary(channel, Writer.WriteHeader)
-        self._write = _unary(channel, Writer.Write)
-        self._flush = _unary(channel, Writer.Flush)
-        self._hijack = _unary(channel, Writer.Hijack)
+        self._write_header = Writer.WriteHeader.on(channel)
+        self._write = Writer.Write.on(channel)
+        self._flush = Writer.Flush.on(channel)
+        self._hijack = Writer.Hijack.on(channel)
 
     async def write_header(self, status: int, headers: HeaderMap) -> None:
         """Send the status and the headers. Only the first call counts, and none after a `write`."""
@@ -147,8 +133,8 @@ class HijackedConnection:
     def __init__(self, address: str, protocol: Protocol) -> None:
         self._channel = _dial(address)
         self._reader = NodeReader(self._channel, protocol)
-        self._write = _unary(self._channel, Conn.Write)
-        self._close = _unary(self._channel, Conn.Close)
+        self._write = Conn.Write.on(self._channel)
+        self._close = Conn.Close.on(self._channel)
         self._closed = False
 
     async def read(self, length: int) -> Chunk:
