@@ -62,42 +62,37 @@ class Block:
     @classmethod
     def built(cls, response: pb.BuildBlockResponse) -> Self:
         """Make the block from the response to BuildBlock."""
-        return cls(
-            id=check_id("BuildBlock", response.id),
-            parent_id=check_id("BuildBlock", response.parent_id),
-            height=response.height,
-            timestamp=check_timestamp("BuildBlock", response),
-            raw=response.bytes,
-            verify_with_context=response.verify_with_context,
-            status=pb.STATUS_PROCESSING,
-        )
+        return cls._of("BuildBlock", response, response.id, response.bytes, pb.STATUS_PROCESSING)
 
     @classmethod
     def parsed(cls, method: str, response: pb.ParseBlockResponse, data: bytes) -> Self:
         """Make the block from the response to ParseBlock, or from one item of BatchedParseBlock."""
-        return cls(
-            id=check_id(method, response.id),
-            parent_id=check_id(method, response.parent_id),
-            height=response.height,
-            timestamp=check_timestamp(method, response),
-            raw=data,
-            verify_with_context=response.verify_with_context,
-            status=response.status,
-        )
+        return cls._of(method, response, response.id, data, response.status)
 
     @classmethod
     def found(cls, response: pb.GetBlockResponse, asked: ID) -> Self | None:
         """Make the block from the response to GetBlock, or None if the VM does not have it."""
         if is_not_found("GetBlock", response.err):
             return None
+        return cls._of("GetBlock", response, asked, response.bytes, response.status)
+
+    @classmethod
+    def _of(
+        cls,
+        method: str,
+        response: pb.BuildBlockResponse | pb.ParseBlockResponse | pb.GetBlockResponse,
+        block_id: bytes,
+        raw: bytes,
+        status: int,
+    ) -> Self:
         return cls(
-            id=asked,
-            parent_id=check_id("GetBlock", response.parent_id),
+            id=check_id(method, block_id),
+            parent_id=check_id(method, response.parent_id),
             height=response.height,
-            timestamp=check_timestamp("GetBlock", response),
-            raw=response.bytes,
+            timestamp=check_timestamp(method, response),
+            raw=raw,
             verify_with_context=response.verify_with_context,
-            status=response.status,
+            status=status,
         )
 
 

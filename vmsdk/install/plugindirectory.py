@@ -88,7 +88,8 @@ class PluginDirectory:
                 raise _foreign(entry)
             if entry.vm_id == vm_id and entry.path != path:
                 raise InstallError(
-                    f"{entry.path} is also the VM {vm_id}, and a node accepts only one: move it away first"
+                    f"{entry.path} is also a plugin of the VM {vm_id}, and a node accepts only one: move it "
+                    "away first"
                 )
 
     @contextmanager

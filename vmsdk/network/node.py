@@ -135,10 +135,10 @@ class Node:
             process.resume()
             process.terminate()
 
-    def end_stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """Wait until it has stopped, and kill it after `timeout_s`."""
+    def end_stop(self) -> None:
+        """Wait until it has stopped, and kill it after `STOP_TIMEOUT_S`."""
         process = self._process_of(self.record)
-        if process is not None and not process.wait(timeout_s):
+        if process is not None and not process.wait(STOP_TIMEOUT_S):
             process.kill()
         self._forget_process()
 

@@ -39,7 +39,7 @@ class PChain:
         decoded = [UTXO.from_bytes(from_checked_hex(text, "unspent output")) for text in reply["utxos"]]
         return [utxo for utxo in decoded if utxo is not None and utxo.asset_id == asset_id]
 
-    def commit(self, transaction: Transaction, what: str, timeout_s: float = COMMIT_TIMEOUT_S) -> None:
+    def commit(self, transaction: Transaction, what: str) -> None:
         """Issue a transaction and wait until it is committed. `what` completes "the P-chain did not
         …".
 
@@ -49,7 +49,7 @@ class PChain:
             self._client.call("platform.issueTx", tx=to_checked_hex(transaction.raw), encoding="hex")
         except CallFailed as error:
             raise NetworkError(f"the P-chain did not {what}: {error.message}") from error
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + COMMIT_TIMEOUT_S
         while True:
             reply = self._client.call("platform.getTxStatus", txID=str(transaction.id))
             status = reply["status"]
@@ -59,7 +59,7 @@ class PChain:
                 reason = reply.get("reason") or f"the transaction was {status.lower()}"
                 raise NetworkError(f"the P-chain did not {what}: {reason}")
             if time.monotonic() > deadline:
-                raise NetworkError(f"the P-chain did not {what} within {timeout_s:g} s")
+                raise NetworkError(f"the P-chain did not {what} within {COMMIT_TIMEOUT_S:g} s")
             time.sleep(_POLL_S)
 
 

@@ -208,7 +208,7 @@ def reopen_descriptors() -> None:
             # The node's calls would wait forever.
             say(
                 "vmsdk: the VM's code has closed files that it did not open, and with them the sockets to "
-                "the node: don't call os.closerange or become a daemon in a plugin. The process ends"
+                "the node: a plugin must not call os.closerange or daemonize. The process ends"
             )
             os._exit(1)
         try:

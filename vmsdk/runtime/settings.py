@@ -126,7 +126,7 @@ class Settings:
             try:
                 self.trace_to(*self._traced)
             except Exception as error:  # noqa: BLE001 - a setting must not stop the chain
-                _say(logging.WARNING, "%s: there are no traces: %s", where, error)
+                _say(logging.WARNING, "%s: tracing stays off: %s", where, error)
 
     @property
     def _traced(self) -> tuple[str | None, float]:

@@ -376,13 +376,13 @@ class Bench:
             raise Skipped("the VM does not find its blocks by height: see the checks of heights")
         return [block for block in blocks if block is not None]
 
-    def siblings(self, host: Host, count: int = 2) -> list[Block]:
-        """Build and verify *count* blocks on the preferred one.
+    def siblings(self, host: Host) -> list[Block]:
+        """Build and verify two blocks on the preferred one.
 
         Raises `Skipped` if the VM builds only one, or the same again.
         """
         found: dict[bytes, Block] = {}
-        for _ in range(count + 4):
+        for _ in range(6):
             try:
                 block = self.build(host)
             except (CallFailed, Violation) as error:
@@ -396,7 +396,7 @@ class Bench:
                 parent = host.chain.preference
                 host.chain.prefer(block.id)
                 host.chain.prefer(parent)
-            if len(found) == count:
+            if len(found) == 2:
                 return list(found.values())
         raise Skipped("the VM builds the same block again on the same parent")
 

@@ -128,7 +128,7 @@ def test_a_chain_starts_without_traces_whatever_is_wrong_with_them(
     settings = Settings("INFO")
     settings.trace_to = refuse
     settings.take(b'{"vmsdk": {"trace-endpoint": "http://127.0.0.1:4317"}}', tmp_path)
-    assert "there are no traces: can't start new thread" in caplog.text
+    assert "tracing stays off: can't start new thread" in caplog.text
 
 
 @pytest.mark.parametrize("level", ["debug", "warn", "error", "off"])

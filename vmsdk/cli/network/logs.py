@@ -7,7 +7,7 @@ import sys
 import time
 import zlib
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from vmsdk.cli.network import selection
 from vmsdk.network import Chain, LocalNetwork, Node
@@ -86,14 +86,13 @@ class ChainLogs:
         return [(chain, node) for chain in self._network.chains for node in self._network.nodes]
 
 
-def print_lines(label: str, lines: list[str], out: TextIO | None = None) -> None:
-    """Print lines after the label, to standard output or `out`."""
-    out = out or sys.stdout
-    prefix = _prefix(label, out)
+def print_lines(label: str, lines: list[str]) -> None:
+    """Print lines after the label."""
+    prefix = _prefix(label)
     for line in lines:
-        out.write(f"{prefix}{line}\n")
+        sys.stdout.write(f"{prefix}{line}\n")
     if lines:
-        out.flush()
+        sys.stdout.flush()
 
 
 def _label_of(chain: Chain, node: Node, everything: list[tuple[Chain, Node]]) -> str:
@@ -103,10 +102,10 @@ def _label_of(chain: Chain, node: Node, everything: list[tuple[Chain, Node]]) ->
     return " ".join([node.name] * several_nodes + [chain.name] * several_chains)
 
 
-def _prefix(label: str, out: TextIO) -> str:
+def _prefix(label: str) -> str:
     if not label:
         return ""
-    if not out.isatty():
+    if not sys.stdout.isatty():
         return f"{label}: "
     colour = _COLOURS[zlib.crc32(label.encode()) % len(_COLOURS)]
     return f"\033[{colour}m{label}\033[0m: "
