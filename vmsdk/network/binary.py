@@ -62,7 +62,7 @@ class NodeBinary:
         try:
             release = VersionQuestion(str(path), environment=os.environ).result(VERSION_TIMEOUT_S)
         except OSError as error:
-            raise _not_a_node(path, f"it cannot be run ({error.strerror})") from error
+            raise _not_a_node(path, f"it can't be run ({error.strerror})") from error
         if release is None:
             raise _not_a_node(
                 path, f"it did not respond to {VERSION_FLAG} as a node does within {VERSION_TIMEOUT_S:g} s"

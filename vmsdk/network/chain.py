@@ -56,7 +56,7 @@ class NewChain:
         object.__setattr__(self, "name", self.name or url_name(vm_name))
         check_name("chain", self.name)
         if self.name.lower() in _NODES_ALIASES:
-            raise NetworkError(f"a chain cannot be called {self.name!r}: every node has a chain of that name")
+            raise NetworkError(f"a chain can't be called {self.name!r}: every node has a chain of that name")
         if len(self.genesis) > MAX_GENESIS_BYTES:
             raise NetworkError(
                 f"the genesis has {len(self.genesis)} bytes, and nodes accept at most {MAX_GENESIS_BYTES}: "
@@ -126,7 +126,7 @@ def check_name(what: str, name: str) -> None:
     chain.
     """
     if not _NAME.fullmatch(name):
-        raise NetworkError(f"a {what} cannot be called {name!r}: use up to 64 letters, digits, - and _")
+        raise NetworkError(f"a {what} can't be called {name!r}: use up to 64 letters, digits, - and _")
 
 
 def default_name(target: Target) -> str:

@@ -17,7 +17,7 @@ class PortTaken(NetworkError):
 
     def __init__(self, node: str, address: str) -> None:
         super().__init__(
-            f"{node} cannot listen on {address}, which another process uses; "
+            f"{node} can't listen on {address}, which another process uses; "
             "choose a different port, or leave it out to get a free one"
         )
 

@@ -85,7 +85,7 @@ class Launch:
         try:
             self.process = Process.start(command, self._output.path, _environment(data_dir / "tmp"))
         except OSError as error:
-            raise NetworkError(f"{name} cannot be started: {binary}: {error.strerror}") from error
+            raise NetworkError(f"{name} can't be started: {binary}: {error.strerror}") from error
 
     def node_id(self) -> str | None:
         """The node's ID, which it logs long before it listens; None until then."""

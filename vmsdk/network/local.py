@@ -428,10 +428,10 @@ def executable(path: str | os.PathLike[str]) -> str:
 
 def _check_numbers(http_port: int | None, nodes: int, node_plugins: Iterable[int]) -> None:
     if nodes < 1:
-        raise NetworkError(f"a network cannot have {nodes} nodes: it needs at least one")
+        raise NetworkError(f"a network can't have {nodes} nodes: it needs at least one")
     if http_port is not None and not 1 <= http_port <= _MAX_PORT - 2 * nodes + 1:
         raise NetworkError(
-            f"{nodes} nodes cannot have ports from {http_port} on: each needs two, between 1 and {_MAX_PORT}"
+            f"{nodes} nodes can't have ports from {http_port} on: each needs two, between 1 and {_MAX_PORT}"
         )
     for number in node_plugins:
         if not 1 <= number <= nodes:
@@ -441,7 +441,7 @@ def _check_numbers(http_port: int | None, nodes: int, node_plugins: Iterable[int
 def _check_weights(weights: Sequence[int], nodes: int) -> None:
     if weights and (len(weights) != nodes or min(weights) < 1 or sum(weights) < SAMPLE):
         raise NetworkError(
-            f"{nodes} nodes cannot have the weights {list(weights)}: give each node one of at least 1, "
+            f"{nodes} nodes can't have the weights {list(weights)}: give each node one of at least 1, "
             f"at least {SAMPLE} in total, since nodes sample as many for every block"
         )
 
@@ -450,4 +450,4 @@ def _check_free(directory: Path) -> None:
     is_file = directory.exists() and not directory.is_dir()
     if is_file or (directory.exists() and any(directory.iterdir())):
         reason = "it is a file" if is_file else "there are other files in it"
-        raise NetworkError(f"{directory} cannot hold a new network: {reason}")
+        raise NetworkError(f"{directory} can't hold a new network: {reason}")

@@ -156,7 +156,7 @@ def test_a_taken_port_is_told_with_its_address() -> None:
     )
     error = node_death("node1", 1, [INITIALIZING, fatal], [], LOG)
     assert isinstance(error, PortTaken)
-    assert str(error).startswith("node1 cannot listen on 127.0.0.1:9650")
+    assert str(error).startswith("node1 can't listen on 127.0.0.1:9650")
 
 
 def test_a_file_limit_that_is_too_low_is_told_with_the_numbers() -> None:

@@ -61,17 +61,17 @@ def run(args: argparse.Namespace) -> int:
 def _values(name: str) -> dict[str, str]:
     """The values of the placeholders in a template."""
     module = name.replace("-", "_")
+    problem = ""
     if not _NAME.fullmatch(name):
-        raise VMError(
-            f"{name!r} cannot name a project: use lower-case letters and digits, with - or _ between words, "
-            "such as my-chain"
-        )
-    if keyword.iskeyword(module):
-        raise VMError(f"{name!r} cannot name a project: it is a keyword of Python, so can't be imported")
-    if module in sys.stdlib_module_names or module in _TAKEN:
-        raise VMError(f"{name!r} cannot name a project: there already is a module called {module}")
-    if name in _BUILT_IN:
-        raise VMError(f"{name!r} cannot name a project: it is a VM of the node itself")
+        problem = "use lower-case letters and digits, with - or _ between words, such as my-chain"
+    elif keyword.iskeyword(module):
+        problem = "it is a Python keyword, so it can't be imported"
+    elif module in sys.stdlib_module_names or module in _TAKEN:
+        problem = f"there is already a module called {module}"
+    elif name in _BUILT_IN:
+        problem = "it is one of the node's own VMs"
+    if problem:
+        raise VMError(f"{name!r} is not a valid project name: {problem}")
     class_name = "".join(word.capitalize() for word in module.split("_"))
     try:
         plugin = vm_id(name)
