@@ -66,12 +66,6 @@ class RPCMethod:
         except ValueError as error:  # a method without parameters, or a function in C
             raise TypeError(f"{name}: {error}: does it lack `self`?") from None
         hints = _hints(name, function)
-        for p in parameters:
-            if hints.get(p.name) in (bytes, bytearray):
-                raise TypeError(
-                    f"{name}: JSON has no bytes, so {p.name!r} is a str: annotate it so, and decode it, "
-                    "such as by bytes.fromhex"
-                )
         self._connection = next((p for p in parameters if _is_connection(hints.get(p.name))), None)
         if self._connection is not None:
             self._needs_connection = hints[self._connection.name] is Connection

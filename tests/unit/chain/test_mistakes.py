@@ -940,7 +940,7 @@ def test_a_followers_mistakes_are_named(tmp_path: Path) -> None:
     for follower, mistake in (
         (sqlite()(path), "Index.schema is None: set it to the SQL"),
         (sqlite(schema=["create table t (x)"])(path), "Index.schema is ['create table t (x)']: set it"),
-        (sqlite(schema="create tabel t (x)")(path), "Index.schema: near "),
+        (sqlite(schema="create tabel t (x)")(path), "Index.schema fails: near "),
         (sqlite(schema="", __init__=lambda self: None)(), "Index.__init__ must call super().__init__(path)"),
         (Numbers(), "Numbers.height returned None: return the last block's, or -1"),
     ):

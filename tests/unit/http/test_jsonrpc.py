@@ -207,14 +207,10 @@ def test_a_method_that_could_never_do_its_work_is_refused_with_the_cure() -> Non
         async def blocks(self) -> Any:
             yield 1
 
-    class Binary:
-        def submit(self, data: bytes) -> None: ...
-
     for service, cure in (
         (Bare(), r"^chain\.height: .* does it lack `self`\?$"),
         (Lazy(), r"^chain\.blocks contains `yield`, .*: return a list$"),
         (AsyncLazy(), r"^chain\.blocks contains `yield`"),
-        (Binary(), r"^chain\.submit: JSON has no bytes, so 'data' is a str"),
     ):
         with pytest.raises(TypeError, match=cure):
             JSONRPC("chain", service)
