@@ -99,11 +99,15 @@ RETURNS_FROM_AN_UNKNOWN_THREAD = """
 
 # A service on the event loop, whose plain methods run in threads.
 FORKING = """\
-import os
+import asyncio, os
+from concurrent.futures import ThreadPoolExecutor
+import anyio.to_thread
 from examples.timestamp.timestampvm import TimestampVM
 from vmsdk.http import JSONRPC
 
 class Service:
+    threads = ThreadPoolExecutor(1)
+
     def fork(self):
         child = os.fork()
         if not child:
@@ -112,6 +116,15 @@ class Service:
 
     async def afork(self):
         return self.fork()
+
+    def from_a_pool(self):
+        return self.threads.submit(self.fork).result()
+
+    async def from_asyncio(self):
+        return await asyncio.to_thread(self.fork)
+
+    async def from_anyio(self):
+        return await anyio.to_thread.run_sync(self.fork)
 
 class ForkingVM(TimestampVM):
     def create_handlers(self):
@@ -247,3 +260,44 @@ def test_a_child_that_a_method_forks_ends_when_it_returns_and_its_parent_answers
             with Client(host, "service") as call:
                 assert call("fork") == 1
                 assert call("afork") == 1
+
+
+def test_a_child_that_a_pool_of_threads_forks_ends_when_it_returns_to_the_pool(start: Any) -> None:
+    with start(FORKING, b"") as host, Client(host, "service") as call:
+        for method in ("from_a_pool", "from_asyncio", "from_anyio"):
+            assert call(method) == 1
+    assert any("a process that a thread of the VM has forked returns" in line for line in host.process.output)
+
+
+DEAF = """\
+import multiprocessing, signal, threading
+from examples.timestamp.timestampvm import TimestampVM
+
+def ignore_signals(ready):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ready.set()
+    signal.pause()
+
+class DeafVM(TimestampVM):
+    def initialize(self, *arguments):
+        super().initialize(*arguments)
+        context = multiprocessing.get_context("fork")
+        ready = context.Event()
+        self.child = context.Process(target=ignore_signals, args=(ready,), name="prover")
+        self.child.start()
+        ready.wait()
+
+    def health_check(self):
+        return {"pid": self.child.pid}
+"""
+
+
+def test_a_child_that_ignores_its_end_is_named_and_killed_before_the_node_kills_the_plugin(
+    start: Any,
+) -> None:
+    with start(DEAF, b"") as host:
+        pid = host.chain.health()["health"]["pid"]
+    assert host.process.exit_code == 0
+    await_end(pid)
+    ended = f"the process prover ({pid}) of the VM has not ended: it is killed"
+    assert any(ended in line for line in host.process.output)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
 
 # How often to look for what the kernel doesn't report.
 POLL_S = 1.0
 # The process to end with: workers of a fork server are not its children.
 _PLUGIN_VARIABLE = "VMSDK_PLUGIN_PID"
+# The loops of pools of threads, by module and function. A child that came back to one would wait
+# there for ever.
+_POOLS = (("concurrent.futures.thread", "_worker"), ("anyio._backends._asyncio", "run"))
+
+_log = logging.getLogger("vmsdk")
 
 _release: Callable[[], None] | None = None
 _registered = False
 _forking_pid = 0
 _main_returns = False
 """Whether a thread forked this process: then its end is no end of the process to Python."""
+_pool_work: FrameType | None = None
+"""What the pool's thread did that forked this process; None if it was no pool's."""
 _mask = threading.local()
 
 
@@ -59,8 +68,9 @@ def _unblock() -> None:
 
 
 def _in_child() -> None:
-    global _main_returns  # noqa: PLW0603
+    global _main_returns, _pool_work  # noqa: PLW0603
     _main_returns = _main_returns or not _mask.is_main
+    _pool_work = _work_of_pool(sys._getframe())
     if _release is not None:
         _release()
         _follow(_forking_pid)
@@ -83,7 +93,26 @@ def _end_after(*pids: int) -> None:
     while not poll.poll(POLL_S * 1000) and os.getppid() == parent and all(map(_exists, pids)):
         if _main_returns and not _is_used():
             os._exit(0)
+        if _pool_work is not None and not _runs(_pool_work):
+            _log.error("a process that a thread of the VM has forked returns: end it with os._exit")
+            break
     os._exit(1)
+
+
+def _work_of_pool(frame: FrameType) -> FrameType | None:
+    """What a pool's loop has called, if *frame* is inside of one."""
+    while (outer := frame.f_back) is not None:
+        if (outer.f_globals.get("__name__"), outer.f_code.co_name) in _POOLS:
+            return frame
+        frame = outer
+    return None
+
+
+def _runs(work: FrameType) -> bool:
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None and frame is not work:
+        frame = frame.f_back
+    return frame is work
 
 
 def _is_used() -> bool:

@@ -319,9 +319,17 @@ def _release(signals: Signals, parent: Parent, addresses: Addresses) -> None:
 
 
 def _leave(addresses: Addresses, status: int) -> None:
-    """End the process and its multiprocessing children, without waiting for any thread."""
+    """End the process and its multiprocessing children, without waiting for any thread.
+
+    Logs those for which Python would wait.
+    """
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.main_thread():
+            _log.warning("the thread %s of the VM has not ended: the process ends without it", thread.name)
     multiprocessing = sys.modules.get("multiprocessing")
     for child in multiprocessing.active_children() if multiprocessing is not None else ():
+        if not child.daemon:
+            _log.warning("the process %s (%d) of the VM has not ended: it is killed", child.name, child.pid)
         child.kill()
     addresses.close()
     os._exit(status)

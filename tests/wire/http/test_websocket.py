@@ -9,6 +9,7 @@ import select
 import socket
 import threading
 import tracemalloc
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -24,6 +25,7 @@ from websockets.sync.client import connect
 from tests.wire.http.conftest import Serve, Served
 from vmsdk.http import WSGI, subpaths
 from vmsdk.rpc.http import websocket as websocket_module
+from vmsdk.rpc.http.websocket import WebSocketExchange
 
 DEADLINE_S = 60.0
 VERSIONS = [39, 41, 45]  # HTTP is the same from 42 on
@@ -149,6 +151,49 @@ def test_fragments_are_held_as_what_they_say_and_not_by_their_number(
         assert after - before < 256 * 1024
         client.socket.sendall(frame(0x80))
         assert client.recv(DEADLINE_S) == payload * (count + 2)
+
+
+def test_many_small_fragments_leave_others_their_turns(
+    serve: Serve, ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, taken = 0, Counter[int]()
+    take_data = WebSocketExchange._take_data
+
+    async def take(self: WebSocketExchange, event: Any) -> None:
+        taken[turn] += 1
+        await take_data(self, event)
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            await asyncio.sleep(0)
+            turn += 1
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        counting = asyncio.create_task(count_turns())
+        await echo(ended)(scope, receive, send)
+        counting.cancel()
+
+    monkeypatch.setattr(WebSocketExchange, "_take_data", take)
+    served = serve({"/ws": app})
+    with connect(f"{served.ws}/ws", compression=None) as client:
+        frames = [bytes((first, 0x81)) + bytes(5) for first in (0x02, *[0x00] * 5_000, 0x80)]
+        client.socket.sendall(b"".join(frames))
+        assert client.recv(DEADLINE_S) == bytes(5_002)
+    assert max(taken.values()) <= websocket_module.EVENTS_AT_ONCE
+
+
+@pytest.mark.parametrize(
+    "bits", ["client_max_window_bits=abc", "server_max_window_bits=", "client_max_window_bits=99"]
+)
+def test_a_malformed_offer_of_compression_is_declined(serve: Serve, ended: Ended, bits: str) -> None:
+    served = serve({"/ws": echo(ended)})
+    offer = {"Sec-WebSocket-Extensions": f"permessage-deflate; {bits}"}
+    with connect(f"{served.ws}/ws", compression=None, additional_headers=offer) as client:
+        assert client.response is not None
+        assert "Sec-WebSocket-Extensions" not in client.response.headers
+        client.send("hello")
+        assert client.recv(DEADLINE_S) == "hello"
 
 
 def test_a_ping_is_answered_also_while_the_app_is_not_listening(serve: Serve) -> None:

@@ -50,6 +50,9 @@ WRITE_TIMEOUT_S = 600.0
 CLOSE_TIMEOUT_S = 5.0
 """How long a client may take to respond to our close frame."""
 
+EVENTS_AT_ONCE = 100
+"""How many frames to take before other clients have their turn: 64 KiB hold 10,000 of them."""
+
 # Compressing less takes less time than a change of threads.
 _COMPRESS_IN_THREAD_BYTES = 64 * 1024
 # RFC 6455, section 7.4.1, and the IANA registry that extends it.
@@ -58,6 +61,16 @@ _RESTARTING = 1012
 
 _HANDSHAKE = (b"connection", b"upgrade")
 _MAX_REASON = 200
+
+
+class _Deflate(PerMessageDeflate):
+    """Compression that declines what a client offers if it is malformed (RFC 7692, section 7.1)."""
+
+    def accept(self, offer: str) -> bool | str | None:
+        try:
+            return super().accept(offer)
+        except ValueError:  # a window that is not a number
+            return None
 
 
 class Refused(Exception):
@@ -223,7 +236,7 @@ class WebSocketExchange(Exchange):
                 "the app set a Sec-WebSocket header: pass the subprotocol to accept instead"
             )
         accept = AcceptConnection(
-            subprotocol=message.get("subprotocol"), extensions=[PerMessageDeflate()], extra_headers=extra
+            subprotocol=message.get("subprotocol"), extensions=[_Deflate()], extra_headers=extra
         )
         try:
             handshake = self._ws.send(accept)
@@ -281,7 +294,9 @@ class WebSocketExchange(Exchange):
             await connection.close()
 
     async def _take_events(self) -> None:
-        for event in self._ws.events():
+        for number, event in enumerate(self._ws.events(), start=1):
+            if number % EVENTS_AT_ONCE == 0:
+                await asyncio.sleep(0)
             if isinstance(event, (TextMessage, BytesMessage)):
                 await self._take_data(event)
             elif isinstance(event, Ping):
