@@ -27,6 +27,8 @@ MAX_DETAILS_BYTES = 4_096
 _CUT = "..."
 
 MAX_SIGNATURES = 1_000
+MAX_LOGGED_CHARACTERS = 1_000
+"""Limits an exception's text in the log: it may quote what a client or a peer has sent."""
 
 _USUAL_ROOTS = ("home", "root", "opt", "usr", "var", "tmp", "etc", "srv")
 
@@ -149,14 +151,14 @@ class FaultLog:
         fault = f"{crc32(repr(signature).encode()):08x}"
         if times == 1:
             text = "%s raised %s; %s (fault %s)"
-            self.log.error(text, method, described(error), consequence, fault, exc_info=error)
+            self.log.error(text, method, _short(error), consequence, fault, exc_info=error)
         elif times & (times - 1) == 0:  # 2, 4, 8, …: a flood must not fill the node's disk
             self.log.error(
                 "%s raised %s again, %d times so far, last: %s; %s (fault %s)",
                 method,
                 type(error).__qualname__,
                 times,
-                described(error),
+                _short(error),
                 consequence,
                 fault,
             )
@@ -166,6 +168,11 @@ class FaultLog:
         """How many faults each method of the VM had."""
         with self._lock:
             return dict(self._by_method)
+
+
+def _short(error: BaseException) -> str:
+    text = described(error)
+    return text if len(text) <= MAX_LOGGED_CHARACTERS else text[:MAX_LOGGED_CHARACTERS] + _CUT
 
 
 def _place(traceback: TracebackType | None) -> str:

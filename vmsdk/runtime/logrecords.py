@@ -18,6 +18,9 @@ WINDOW_S = 10.0
 # Ever new messages must not fill the memory, nor long ones.
 MAX_REMEMBERED = 1_000
 MAX_REMEMBERED_CHARACTERS = 2_000
+# A traceback ends with the exception's text, which may quote what a client has sent.
+MAX_STACK_LINES = 1_000
+MAX_STACK_LINE_CHARACTERS = 1_000
 
 LEVELS = {
     "verbo": 5,
@@ -81,7 +84,19 @@ class PlainFormatter(logging.Formatter):
         parts = [self.formatException(record.exc_info)] if record.exc_info else []
         if record.stack_info:
             parts.append(record.stack_info)
-        return "\n".join(parts)
+        return "\n".join(_shortened("\n".join(parts).splitlines()))
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    left_out = len(lines) - MAX_STACK_LINES
+    if left_out > 0:
+        lines = [*lines[:MAX_STACK_LINES], f"... {left_out} lines are left out"]
+    return [
+        line
+        if len(line) <= MAX_STACK_LINE_CHARACTERS
+        else f"{line[:MAX_STACK_LINE_CHARACTERS]}... ({len(line)} characters)"
+        for line in lines
+    ]
 
 
 class JSONFormatter(PlainFormatter):

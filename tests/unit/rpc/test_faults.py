@@ -45,6 +45,16 @@ def test_a_flood_of_one_fault_is_one_traceback_and_few_lines(
     assert faults.counts() == {"app_gossip": 1_000}
 
 
+def test_what_a_client_puts_into_an_exception_is_not_logged_at_any_length(
+    faults: FaultLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        faults.record("app_gossip", fault("x" * 1_000_000), "the chain goes on")
+    for record in caplog.records:
+        assert len(record.getMessage()) < 1_200
+        assert "...; the chain goes on" in record.getMessage()
+
+
 def test_one_place_in_the_code_is_one_id_and_another_place_another(faults: FaultLog) -> None:
     first = faults.record("app_gossip", fault("x"), "-")
     assert faults.record("app_gossip", fault("y"), "-") == first

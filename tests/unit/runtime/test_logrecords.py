@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from vmsdk.runtime.logrecords import (
+    FORMATTERS,
     MAX_REMEMBERED,
     WINDOW_S,
     JSONFormatter,
@@ -162,3 +163,15 @@ def test_ever_new_records_do_not_fill_the_memory() -> None:
     assert len(written.handler._seen) == MAX_REMEMBERED
     written.handler.report_repetitions(all_of_them=True)
     assert not written.handler._seen
+
+
+@pytest.mark.parametrize("text", ["x" * 1_000_000, "x\n" * 1_000_000], ids=["line", "lines"])
+@pytest.mark.parametrize("name", ["plain", "json"])
+def test_a_traceback_is_cut_however_long_the_text_of_its_exception(name: str, text: str) -> None:
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        found = FORMATTERS[name]().format(record(exc_info=(ValueError, error, error.__traceback__)))
+    assert "in test_a_traceback_is_cut" in found
+    assert "ValueError: x" in found
+    assert len(found) < 20_000
