@@ -301,3 +301,33 @@ def test_a_child_that_ignores_its_end_is_named_and_killed_before_the_node_kills_
     await_end(pid)
     ended = f"the process prover ({pid}) of the VM has not ended: it is killed"
     assert any(ended in line for line in host.process.output)
+
+
+COMMANDS = """\
+import subprocess, sys
+from examples.timestamp.timestampvm import TimestampVM
+
+class CommandsVM(TimestampVM):
+    def initialize(self, *arguments):
+        super().initialize(*arguments)
+        code = "import subprocess, sys; print(subprocess.Popen(['sleep', '1000'], stdout=2).pid)"
+        self.daemon = int(subprocess.check_output([sys.executable, "-c", code], text=True))
+        self.redirected = subprocess.Popen(["sleep", "1001"], stdout=-3, stderr=-3).pid
+
+    def health_check(self):
+        return [self.daemon, self.redirected]
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_a_plugin_that_ends_warns_of_a_command_that_keeps_the_nodes_pipes(start: Any) -> None:
+    with start(COMMANDS, b"") as host:
+        pids = host.chain.health()["health"]
+        host.stop()
+        try:
+            warnings = [line for line in host.process.output if "that the VM has started still runs" in line]
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+    [warning] = warnings
+    assert f"the command sleep 1000 (process {pids[0]})" in warning

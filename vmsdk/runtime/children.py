@@ -18,6 +18,7 @@ _PLUGIN_VARIABLE = "VMSDK_PLUGIN_PID"
 # The loops of pools of threads, by module and function. A child that came back to one would wait
 # there for ever.
 _POOLS = (("concurrent.futures.thread", "_worker"), ("anyio._backends._asyncio", "run"))
+_MAX_COMMAND = 200
 
 _log = logging.getLogger("vmsdk")
 
@@ -53,6 +54,51 @@ def end_with_plugin() -> None:
     plugin = int(os.environ.get(_PLUGIN_VARIABLE, os.getppid()))
     manage(lambda: None)
     _follow(os.getppid(), plugin)
+
+
+def report_commands() -> None:
+    """Warn of each command of the VM's that goes on and holds the pipes of the node's log.
+
+    Processes of Python's multiprocessing, and those that are forked, end with the plugin. Linux
+    only.
+    """
+    try:
+        own = {_pipe("self", descriptor) for descriptor in (1, 2)} - {""}
+        pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()] if own else []
+        me, began = _command(os.getpid()), _start_of(os.getpid())
+    except OSError:
+        return  # no Linux
+    for pid in pids:
+        try:
+            if pid == os.getpid() or own.isdisjoint((_pipe(pid, 1), _pipe(pid, 2))):
+                continue
+            command = _command(pid) if _start_of(pid) > began else b""  # not what has started us
+        except OSError:
+            continue  # it has ended, or is another user's
+        if command and command != me and b"multiprocessing" not in command:
+            name = command.replace(b"\0", b" ").decode(errors="replace").strip()[:_MAX_COMMAND]
+            _log.warning(
+                "the command %s (process %d) that the VM has started still runs, and keeps the node's log "
+                "pipes open: end it in shutdown(), or redirect its output",
+                *(name, pid),
+            )
+
+
+def _pipe(pid: int | str, descriptor: int) -> str:
+    """The name of the pipe behind this descriptor of a process; empty if it is no pipe."""
+    name = os.readlink(f"/proc/{pid}/fd/{descriptor}")
+    return name if name.startswith("pipe:") else ""
+
+
+def _start_of(pid: int) -> int:
+    """When a process began, in ticks since the system did."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        return int(file.read().rpartition(")")[2].split()[19])
+
+
+def _command(pid: int) -> bytes:
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read()
 
 
 def _before_fork() -> None:

@@ -307,6 +307,7 @@ def _end(server: VMServer, ending: Ending, addresses: Addresses) -> None:
     server.stop(0 if ending is Ending.ORPHANED else GRACE_S)
     session.trace_to(None, 1)
     logs.report_repetitions(all_of_them=True)
+    children.report_commands()
     logs.say("vm server: graceful termination success")
 
 
