@@ -11,11 +11,11 @@ import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 from google.protobuf.message import DecodeError
-from wsproto import ConnectionType, WSConnection
-from wsproto.connection import ConnectionState
+from wsproto import WSConnection
+from wsproto.events import AcceptConnection
 from wsproto.utilities import RemoteProtocolError
 
 from vmsdk import bls, chain, warp
@@ -29,6 +29,8 @@ from vmsdk.chain.transactions import Transaction, parser
 from vmsdk.codec import Reader
 from vmsdk.context import Context
 from vmsdk.errors import AppError, InvalidBlock, InvalidInput, InvalidPublicKey
+from vmsdk.host.http.endpoint import Ask
+from vmsdk.host.http.jsonrpc import service
 from vmsdk.http import JSONRPC
 from vmsdk.http.mount import Mount, prefix_of, subpaths
 from vmsdk.http.wsgi import environ_of
@@ -48,7 +50,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 MAX_ERROR_CHARACTERS = 2_000
 
 
-def refuse() -> None:
+def refuse(*_: object) -> None:
     raise AppError(43, "refused")
 
 
@@ -75,6 +77,14 @@ class Service:
     def anything(self, *args: Any, **named: Any) -> int:
         return len(args) + len(named)
 
+    def text(self, text: str) -> str:
+        return text.encode().hex()
+
+    def inside(
+        self, numbers: list[int], by_name: dict[str, ID], mode: Literal["fast", 1], data: bytes = b""
+    ) -> int:
+        return sum(numbers) + sum(map(len, by_name.values())) + len(data) + (mode == 1)
+
 
 SERVICE = JSONRPC("chain", Service())
 
@@ -95,6 +105,14 @@ def json_rpc(body: bytes) -> bytes:
     except StopIteration as end:
         return end.value or b""
     raise AssertionError("waited for something")
+
+
+OWN_SERVICE = service("info", {"peers": lambda params: params})
+
+
+def own_service(body: bytes) -> None:
+    """A node's own service, as `vmsdk dev` plays it."""
+    json.loads(OWN_SERVICE(Ask("POST", "application/json", "", body)).body or "null", parse_constant=refuse)
 
 
 def target(text: str) -> None:
@@ -126,9 +144,11 @@ def request(pairs: list[tuple[str, str]]) -> None:
 
 def handshake(pairs: list[tuple[str, str]]) -> None:
     try:
-        websocket.begin(received(pairs))
+        connection, _ = websocket.begin(received(pairs))
     except websocket.Refused as error:
         brief(error)
+    else:
+        connection.send(AcceptConnection(extensions=[websocket.Deflate()]))
 
 
 def address(text: str) -> None:
@@ -136,8 +156,13 @@ def address(text: str) -> None:
 
 
 def frames(data: bytes) -> None:
-    connection = WSConnection(ConnectionType.SERVER)
-    connection._state = ConnectionState.OPEN  # type: ignore[attr-defined]
+    for offer in ([], [("Sec-WebSocket-Extensions", "permessage-deflate")]):
+        connection, _ = websocket.begin(received([*UPGRADE, *offer]))
+        connection.send(AcceptConnection(extensions=[websocket.Deflate()]))
+        read_frames(connection, data)
+
+
+def read_frames(connection: WSConnection, data: bytes) -> None:
     try:
         connection.receive_data(data)
         for _ in connection.events():
@@ -319,6 +344,7 @@ def messages(data: bytes) -> None:
 
 DECODERS: dict[str, Callable[[bytes], object]] = {
     "json_rpc": json_rpc,
+    "own_service": own_service,
     "target": lambda data: target(_text(data)),
     "headers": lambda data: request(_pairs(data)),
     "handshake": lambda data: handshake(_pairs(data)),

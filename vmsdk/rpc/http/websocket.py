@@ -63,7 +63,7 @@ _HANDSHAKE = (b"connection", b"upgrade")
 _MAX_REASON = 200
 
 
-class _Deflate(PerMessageDeflate):
+class Deflate(PerMessageDeflate):
     """Compression that declines what a client offers if it is malformed (RFC 7692, section 7.1)."""
 
     def accept(self, offer: str) -> bool | str | None:
@@ -236,7 +236,7 @@ class WebSocketExchange(Exchange):
                 "the app set a Sec-WebSocket header: pass the subprotocol to accept instead"
             )
         accept = AcceptConnection(
-            subprotocol=message.get("subprotocol"), extensions=[_Deflate()], extra_headers=extra
+            subprotocol=message.get("subprotocol"), extensions=[Deflate()], extra_headers=extra
         )
         try:
             handshake = self._ws.send(accept)
