@@ -107,6 +107,10 @@ class Dev:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     def interrupt(self) -> None:
         """Press Ctrl-C: it reaches the whole process group."""
         os.killpg(self._process.pid, signal.SIGINT)

@@ -27,7 +27,8 @@ from vmsdk.host.errors import HostError, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.services.channel import connect_by_grpcio
 
-from .plugin import PATIENCE_S, PLUGINS, Lines, lively, mining
+from .devcommand import Dev, call
+from .plugin import PATIENCE_S, PLUGINS, ROOT, Lines, lively, mining
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +109,7 @@ def use(host: Host, number: int) -> None:
     not belong to the engine may wait until its end.
     """
     gossip = pb.AppGossipMsg(node_id=bytes(20), msg=b"%d" % number)
-    for call in (
+    for action in (
         lambda: host.client.ParseBlock(pb.ParseBlockRequest(bytes=b"%d" % number)),
         lambda: host.client.Gather.start(Empty(), SHORTAGE_S).result(),
         lambda: host.client.Health(Empty()),
@@ -117,7 +118,7 @@ def use(host: Host, number: int) -> None:
         lambda: propose(host, b"%d" % number, SHORTAGE_S),
     ):
         with contextlib.suppress(grpc.RpcError):
-            call()
+            action()
 
 
 def propose(host: Host, data: bytes, timeout_s: float = PATIENCE_S) -> None:
@@ -167,15 +168,51 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
+def fill(disk: Path) -> Path:
+    """A file that takes all that is left."""
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1_024))
+    return filler
+
+
+# The host writes with the first block that the proposervm wraps, and the VM with each.
+@pytest.mark.parametrize("before", [1, 3])
+def test_vmsdk_dev_ends_with_its_reason_when_its_disk_is_full_and_goes_on_later(
+    small_disk: Path, tmp_path: Path, before: int
+) -> None:
+    arguments = (ROOT / "examples" / "guestbook" / "guestbook.py", "--data-dir", small_disk / "chain")
+    with Dev(*arguments, folder=tmp_path) as dev:
+        url = dev.url()
+        for number in range(before):
+            call(url, "write", text=f"{number}")
+            dev.line(f"block {number + 1} ")
+        filler = fill(small_disk)
+        for number in range(before, 1_000):
+            if dev.has_ended:
+                break
+            with contextlib.suppress(OSError, AssertionError):  # it ends
+                call(url, "write", text=f"{number}" * 20)
+        assert dev.wait() == 1
+        assert "database or disk is full" in dev.output.splitlines()[-1]
+        assert "Traceback" not in dev.output.replace("vm | ", "")
+    filler.unlink()
+    with Dev(*arguments, folder=tmp_path) as dev:
+        url = dev.url()
+        call(url, "write", text="after")
+        dev.line("block ")
+        assert call(url, "read")[-1] == "after"
+        dev.interrupt()
+        assert dev.wait() == 0
+
+
 def test_a_chain_goes_on_while_the_disk_of_its_index_is_full(small_disk: Path) -> None:
     lines = Lines()
     host = Host([sys.executable, str(PLUGINS / "indexed.py")], log=lines, chain_data_dir=small_disk / "data")
     with host:
         assert json_rpc(host, "texts.wait", height=0) == 0
-        filler = small_disk / "filler"
-        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-            while True:
-                file.write(bytes(1_024))
+        filler = fill(small_disk)
         for number in range(10):
             json_rpc(host, "texts.submit", text=f"{number}" * 8_000)
             host.chain.produce()

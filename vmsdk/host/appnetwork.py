@@ -20,6 +20,7 @@ from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.errors import AppError
 from vmsdk.host.client import Call
 from vmsdk.host.engine import Engine, RequestT
+from vmsdk.host.errors import ChainFatal
 from vmsdk.ids import ID, NodeID
 from vmsdk.timestamp import now_ns
 
@@ -356,6 +357,8 @@ class AppNetwork:
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
             work()
+        except ChainFatal:
+            pass  # the chain has stopped, and said why
         except Exception:  # noqa: BLE001 - a failing peer must not end the delivering thread
             if not self._closed:
                 _log.exception("an application message was not delivered")

@@ -9,7 +9,7 @@ from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.block import Block, check_id, check_timestamp, is_not_found
 from vmsdk.host.cache import BlockCache
 from vmsdk.host.engine import Engine
-from vmsdk.host.errors import CallFailed, ChainMisused, HostError, InvalidResponse
+from vmsdk.host.errors import CallFailed, ChainMisused, DatabaseUnwritable, HostError, InvalidResponse
 from vmsdk.host.sqlite import KeySpace
 from vmsdk.host.strict import MAX_MESSAGE_BYTES, Strict
 from vmsdk.ids import ID
@@ -319,7 +319,10 @@ class Consensus:
 
     def _accept(self, block: Block) -> None:
         self._blocks.set_accepted(block)
-        self._fork.accept(block)
+        try:
+            self._fork.accept(block)
+        except DatabaseUnwritable as error:
+            raise self.engine.stop(error) from None
         self.engine.call(self._client.BlockAccept, pb.BlockAcceptRequest(id=block.id), fatal=True)
         if self.strict is not None:
             self.strict.accepted(block)

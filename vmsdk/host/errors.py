@@ -133,6 +133,13 @@ class DatabaseInUse(HostError):
         super().__init__(f"the database {path} is in use by another process: stop it or use another folder")
 
 
+class DatabaseUnwritable(HostError):
+    """A write failed, such as on a full disk."""
+
+    def __init__(self, path: Path | None, reason: str) -> None:
+        super().__init__(f"can't write the database {path or 'in memory'}: {reason}")
+
+
 class DatabaseUnreadable(HostError):
     """The database file can't be opened, or belongs to another program."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from typing_extensions import Self
 
-from vmsdk.host.errors import DatabaseInUse, DatabaseUnreadable
+from vmsdk.host.errors import DatabaseInUse, DatabaseUnreadable, DatabaseUnwritable
 
 # Without row IDs the table is one tree, sorted by the bytes of the keys.
 _SCHEMA = """
@@ -89,21 +89,24 @@ class SQLiteDatabase:
     def transaction(self) -> Iterator[None]:
         """Make all writes inside, or none if the block raises. Other threads wait.
 
-        Inside another transaction, it is part of that one.
+        Inside another transaction, it is part of that one. Raises `DatabaseUnwritable` if the disk
+        is full, for instance.
         """
         with self._lock:
             if self._in_transaction:
                 yield
                 return
-            self._connection.execute("BEGIN IMMEDIATE")
             self._in_transaction = True
             try:
+                self._connection.execute("BEGIN IMMEDIATE")
                 yield
                 self._connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 self._rollbacks += 1
                 if self._connection.in_transaction:  # SQLite ends it by itself if the disk is full
                     self._connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):
+                    raise DatabaseUnwritable(self.path, str(error)) from None
                 raise
             finally:
                 self._in_transaction = False

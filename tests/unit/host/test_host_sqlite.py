@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmsdk.host.errors import DatabaseInUse, DatabaseUnreadable
+from vmsdk.host.errors import DatabaseInUse, DatabaseUnreadable, DatabaseUnwritable
 from vmsdk.host.sqlite import KeySpace, SQLiteDatabase
 
 
@@ -302,7 +302,7 @@ def test_a_full_disk_is_named_and_leaves_the_database_usable(
     space.put(b"a", b"0")
     recording = space.record()
     database._connection.execute("PRAGMA max_page_count = 20")
-    with pytest.raises(sqlite3.OperationalError, match="full"):
+    with pytest.raises(DatabaseUnwritable, match="full"):
         space.put(b"a", bytes(1_000_000))
     assert recording.take() == {b"a": (None, b"0")}
     space.put(b"a", b"2")
