@@ -96,6 +96,10 @@ class Forgetful(Service):
 
 class Stuck(Stuck):
 """
+DEAF_WAIT = """
+    def wait_for_event(self, cancelled):
+        self.{how}()
+"""
 INVALID = """
     def build_block(self):
         block = super().build_block()
@@ -208,6 +212,14 @@ def _ignoring_the_end(url: str, body: bytes) -> None:
         request(url, body)
     except OSError:
         pass  # Ctrl-C ends the request, too.
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_wait_for_event_that_overlooks_its_cancellation(tmp_path: Path, how: str) -> None:
+    with Dev(stuck(tmp_path, DEAF_WAIT, how), folder=tmp_path, environment=PATIENCE) as dev:
+        text = r"wait_for_event, whose `cancelled` is set, has been running for \d+ s"
+        dev.line(rf"WARN .*: {text} at .*vm\.py:\d+ in {how}")
+        press_twice(dev)
 
 
 def test_a_forgotten_notify(tmp_path: Path) -> None:

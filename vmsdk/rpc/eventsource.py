@@ -157,6 +157,7 @@ class EventSource:
         self._states = 0
         self._asking: int | None = None
         self._author_waits = False
+        self._author_thread = 0
         self._late: Event | None = None
         self._pid = os.getpid()
 
@@ -303,11 +304,16 @@ class EventSource:
         not eventually all of them. An event that comes too late for one wait goes to the next.
         """
         with self._condition:
-            self._condition.wait_for(lambda: wait.cancelled.is_set() or not self._author_waits)
+            if self._author_waits:
+                # The node has cancelled the wait that this is for, and waits anew.
+                with self._watchdog.watch("wait_for_event, whose `cancelled` is set,") as watched:
+                    watched.thread = self._author_thread
+                    self._condition.wait_for(lambda: wait.cancelled.is_set() or not self._author_waits)
             if wait.cancelled.is_set():
                 return None
             event, self._late = self._late, None
             self._author_waits = event is None
+            self._author_thread = threading.get_ident()
         if event is None:
             pid = os.getpid()
             try:

@@ -59,12 +59,13 @@ class Watched:
         self.needs_lock = needs_lock
         self.once = once
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Watched:
         self.reports = 0
         self.pid = os.getpid()
         self.thread = threading.get_ident()
         self.began_s = self._clock()
         self._calls[self] = None
+        return self
 
     def __exit__(self, *failure: object) -> None:
         end_if_forked(self.pid, self.name)
