@@ -32,6 +32,8 @@ _STYLES = {
     "FATAL": "bold red",
 }
 _ERRORS = ("ERROR", "CRITICAL", "FATAL")
+# A request's method and path may hold what moves the cursor, or turns the direction of writing.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class _Closed(Exception):
@@ -111,11 +113,11 @@ class Screen:
 
     def warning(self, text: str) -> None:
         """Show something that needs attention."""
-        self._print(Text(text, "yellow"))
+        self._print(Text(_harmless(text), "yellow"))
 
     def error(self, text: str) -> None:
         """Show what ended the VM."""
-        self._print(Text(text, "bold red"))
+        self._print(Text(_harmless(text), "bold red"))
 
     def _print(self, *things: object) -> None:
         with self._lock:
@@ -134,6 +136,10 @@ class Screen:
         """Empty the file's buffer, which would cause an error at exit."""
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), self._console.file.fileno())
+
+
+def _harmless(text: str) -> str:
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def _moment(timestamp: Timestamp) -> str:
