@@ -28,6 +28,7 @@ from vmsdk.http.rpcmessage import (
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     PARSE_ERROR,
+    RESPONSE_TOO_LARGE,
     SERVER_ERROR,
     JSONRPCError,
     encode,
@@ -39,6 +40,10 @@ from vmsdk.vm import ChainVM
 
 MAX_BATCH = 1_000
 """The most calls in one batch. Source: the default of go-ethereum."""
+MAX_BATCH_RESPONSE_BYTES = 25_000_000
+"""When the responses of a batch exceed this together, its other calls are refused. Source: the
+default of go-ethereum.
+"""
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 128
 """How deeply arrays and objects may be nested."""
@@ -324,7 +329,12 @@ async def _run_one(call: _Call | bytes, run_in_thread: RunInThread) -> bytes:
 
 async def _run_batch(calls: list[_Call | bytes], run_in_thread: RunInThread) -> list[bytes]:
     if any(isinstance(call, _Call) and call.method.is_async for call in calls):
-        return [await _run_one(call, run_in_thread) for call in calls]
+        responses: list[bytes] = []
+        size = 0
+        for call in calls:
+            responses.append(await _run_one(_unless_full(call, size), run_in_thread))
+            size += len(responses[-1])
+        return responses
     if not any(isinstance(call, _Call) for call in calls):
         return calls  # type: ignore[return-value] # all are refused already
     results: list[bytes] = await run_in_thread(_run_all, calls)
@@ -332,7 +342,21 @@ async def _run_batch(calls: list[_Call | bytes], run_in_thread: RunInThread) -> 
 
 
 def _run_all(calls: list[_Call | bytes]) -> list[bytes]:
-    return [call if isinstance(call, bytes) else call.run() for call in calls]
+    responses: list[bytes] = []
+    size = 0
+    for each in calls:
+        call = _unless_full(each, size)
+        responses.append(call if isinstance(call, bytes) else call.run())
+        size += len(responses[-1])
+    return responses
+
+
+def _unless_full(call: _Call | bytes, size: int) -> _Call | bytes:
+    """Return *call*, or what refuses it if the batch has *size* bytes of responses already."""
+    if isinstance(call, bytes) or call.is_notification or size <= MAX_BATCH_RESPONSE_BYTES:
+        return call
+    text = f"the responses of this batch have more than {MAX_BATCH_RESPONSE_BYTES} bytes: send smaller ones"
+    return failure(call.id, JSONRPCError(RESPONSE_TOO_LARGE, text))
 
 
 def _invalid(reason: str, call_id: Any = None) -> bytes:

@@ -17,6 +17,8 @@ INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 SERVER_ERROR = -32000
 """The first of the codes left to servers. Go VMs respond with it to every error."""
+RESPONSE_TOO_LARGE = -32003
+"""As in go-ethereum."""
 
 _log = logging.getLogger(__name__)
 

@@ -544,6 +544,27 @@ def test_an_empty_batch_and_one_too_large_are_one_error() -> None:
     assert len(response_to(service, [one] * 2)) == 2
 
 
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_batch_has_no_more_responses_than_memory_can_hold(kind: str) -> None:
+    ran = []
+
+    def plain(text: str = "") -> str:
+        ran.append(text)
+        return "x" * 10_000_000
+
+    async def on_the_loop() -> str:
+        return plain()
+
+    service = JSONRPC({"plain": plain, "async": on_the_loop})
+    calls: list[Any] = [{"jsonrpc": "2.0", "id": number, "method": kind} for number in range(6)]
+    calls.append({"jsonrpc": "2.0", "method": "plain", "params": ["notification"]})
+    responses = response_to(service, calls)
+    assert [each["id"] for each in responses] == [0, 1, 2, 3, 4, 5]
+    assert ["result" in each for each in responses] == [True, True, True, False, False, False]
+    assert {each["error"]["code"] for each in responses[3:]} == {-32003}
+    assert ran == ["", "", "", "notification"]
+
+
 def test_a_batch_of_garbage_gets_an_error_for_each() -> None:
     assert [each["error"]["code"] for each in response_to(JSONRPC("chain", Chain()), [1, 2])] == [-32600] * 2
 
