@@ -109,110 +109,151 @@ ODDITIES = {
         "if pid == 0:\n    signal.pause()\n    os._exit(0)\n"
         "os.kill(pid, signal.SIGTERM)\nassert os.waitpid(pid, 0)[1] == signal.SIGTERM"
     ),
-    "exception hook": "import sys\nsys.excepthook = lambda *_: sys.exit(9)",
-    "exception hook of threads": ("import os, threading\nthreading.excepthook = lambda *_: os._exit(9)"),
-    "trace function": (
-        "import sys, threading\nsys.settrace(lambda *_: None)\nthreading.settrace(lambda *_: None)"
+    "hooks": (
+        "import sys\n"
+        "sys.excepthook = lambda *_: sys.exit(9)\n"
+        "import os, threading\n"
+        "threading.excepthook = lambda *_: os._exit(9)\n"
+        "sys.settrace(lambda *_: None)\n"
+        "threading.settrace(lambda *_: None)\n"
+        "sys.displayhook = None\n"
+        "sys.unraisablehook = None\n"
+        "sys.stdin = sys.__stdin__ = None"
     ),
-    "closed stdin": "import sys\nsys.stdin.close()",
-    "no stdin": "import sys\nsys.stdin = None",
+    "streams exchanged": (
+        "import sys\n"
+        "sys.stdin.close()\n"
+        "import os\n"
+        "out = os.dup(1)\n"
+        "os.dup2(2, 1)\n"
+        "os.dup2(out, 2)\n"
+        "os.close(out)\n"
+        "os.set_blocking(1, False)\n"
+        "os.set_blocking(2, False)"
+    ),
     "stdout to a file": (
-        "import os, sys\nprint('the module is done', flush=True)\n"
+        "import os, sys\n"
+        "print('the module is done', flush=True)\n"
         "os.dup2(os.open('/dev/null', os.O_WRONLY), 1)"
     ),
-    "exchanged streams": "import os\nout = os.dup(1)\nos.dup2(2, 1)\nos.dup2(out, 2)\nos.close(out)",
-    "non-blocking stdout": "import os\nos.set_blocking(1, False)\nos.set_blocking(2, False)",
-    "daemon of old": (  # the classical double fork, without its exits
+    "no streams": (
+        "import sys\nsys.stdin = None\nsys.__stdout__.flush()\nsys.__stdout__ = sys.__stderr__ = None"
+    ),
+    "daemon of old": (
         "import os\nos.umask(0)\ntry:\n    os.setsid()\nexcept PermissionError:\n    pass\nos.chdir('/')"
     ),
     "session of its own": "import os\nif os.getpid() != os.getpgid(0): os.setsid()",
     "fewer open files": (
-        "import resource\nsoft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "import resource\n"
+        "soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))"
     ),
-    "all signals blocked": "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())",
+    "all signals blocked": (
+        "import signal\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+    ),
     "all handlers replaced": (
         "import signal\n"
         "for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:\n"
-        "    try:\n        signal.signal(number, lambda *_: None)\n"
-        "    except (OSError, ValueError):\n        pass"
+        "    try:\n"
+        "        signal.signal(number, lambda *_: None)\n"
+        "    except (OSError, ValueError):\n"
+        "        pass\n"
+        "signal.siginterrupt(signal.SIGTERM, True)"
     ),
-    "ignored SIGCHLD": "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)",
-    "interrupting signals": "import signal\nsignal.siginterrupt(signal.SIGTERM, True)",
     "timer that beats": (
-        "import signal\nsignal.signal(signal.SIGALRM, lambda *_: None)\n"
-        "signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)"
+        "import signal\n"
+        "signal.signal(signal.SIGALRM, lambda *_: None)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)\n"
+        "import faulthandler\n"
+        "faulthandler.dump_traceback_later(600, exit=True)"
     ),
-    "dump later": "import faulthandler\nfaulthandler.dump_traceback_later(600, exit=True)",
-    "switch interval": "import sys\nsys.setswitchinterval(1e-6)",
-    "stack size": "import threading\nthreading.stack_size(64 * 1024 * 1024)",
-    "frozen garbage": "import gc\ngc.freeze()\ngc.set_threshold(1)\ngc.callbacks.append(lambda *_: None)",
-    "no logging": "import logging\nlogging.disable(logging.CRITICAL)\nlogging.raiseExceptions = False",
-    "logger class": (
-        "import logging\nclass Mine(logging.Logger): pass\nlogging.setLoggerClass(Mine)\n"
-        "logging.getLogger().handlers.clear()"
+    "interpreter": (
+        "import sys\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "import threading\n"
+        "threading.stack_size(64 * 1024 * 1024)\n"
+        "import gc\n"
+        "gc.freeze()\n"
+        "gc.set_threshold(1)\n"
+        "gc.callbacks.append(lambda *_: None)\n"
+        "import time\n"
+        "time.sleep = lambda _: None\n"
+        "import random\n"
+        "random.seed(0)\n"
+        "sys.dont_write_bytecode = True\n"
+        "sys.pycache_prefix = '/nowhere'\n"
+        "import os\n"
+        "os.nice(1)\n"
+        "import __main__, types\n"
+        "__main__.__dict__.pop('__file__', None)"
     ),
-    "record factory": (
-        "import logging\nmake = logging.getLogRecordFactory()\n"
+    "logging replaced": (
+        "import logging\n"
+        "logging.disable(logging.CRITICAL)\n"
+        "logging.raiseExceptions = False\n"
+        "class Mine(logging.Logger): pass\n"
+        "logging.setLoggerClass(Mine)\n"
+        "logging.getLogger().handlers.clear()\n"
+        "make = logging.getLogRecordFactory()\n"
         "logging.setLogRecordFactory(lambda *given, **named: make(*given, **named))"
     ),
-    "hook of imports": (
-        "import sys\nclass Finder:\n    def find_spec(self, *_): return None\n"
-        "sys.meta_path.insert(0, Finder())\nsys.path_importer_cache.clear()"
+    "imports": (
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, *_): return None\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "sys.path_importer_cache.clear()\n"
+        "import builtins\n"
+        "old = builtins.__import__\n"
+        "builtins.__import__ = lambda *given, **named: old(*given, **named)\n"
+        "builtins.print = lambda *_, **__: None\n"
+        "from sys import stdout\n"
+        "print = lambda text, **_: (stdout.write(text + '\\n'), stdout.flush())"
     ),
-    "another import": (
-        "import builtins\nold = builtins.__import__\n"
-        "builtins.__import__ = lambda *given, **named: old(*given, **named)"
-    ),
-    "another print": "import builtins\nbuiltins.print = lambda *_, **__: None\nfrom sys import stdout\n"
-    "print = lambda text, **_: (stdout.write(text + '\\n'), stdout.flush())",
     "module in place of itself": (
-        "import sys, types\nme = types.ModuleType(__name__)\nme.__dict__.update(globals())\n"
+        "import sys, types\n"
+        "me = types.ModuleType(__name__)\n"
+        "me.__dict__.update(globals())\n"
         "sys.modules[__name__] = me"
     ),
-    "module removed": "import sys\ndel sys.modules[__name__]",
-    "class in place of threading's": (  # as of gevent
-        "import threading\nclass Thread(threading.Thread): pass\nthreading.Thread = Thread"
+    "classes replaced": (
+        "import threading\n"
+        "class Thread(threading.Thread): pass\n"
+        "threading.Thread = Thread\n"
+        "import socket\n"
+        "class Socket(socket.socket): pass\n"
+        "socket.socket = Socket"
     ),
-    "class in place of socket's": (
-        "import socket\nclass Socket(socket.socket): pass\nsocket.socket = Socket"
+    "threads": (
+        "import threading\n"
+        "stop = threading.Event()\n"
+        "def work():\n"
+        "    while not stop.wait(0.05): print('tick', flush=True)\n"
+        "threading.Thread(target=work, daemon=True).start()\n"
+        "def work(): raise SystemExit(3)\n"
+        "thread = threading.Thread(target=work)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "POOL = ThreadPoolExecutor(1)\n"
+        "POOL.submit(abs, -1).result()\n"
+        "import asyncio\n"
+        "loop = asyncio.new_event_loop()\n"
+        "asyncio.set_event_loop(loop)\n"
+        "threading.Thread(target=loop.run_forever, daemon=True).start()\n"
+        "loop = asyncio.new_event_loop()\n"
+        "asyncio._set_running_loop(loop)"
     ),
-    "no sleep": "import time\ntime.sleep = lambda _: None",
-    "no random": "import random\nrandom.seed(0)",
-    "another main": "import __main__, types\n__main__.__dict__.pop('__file__', None)",
-    "bytecode": "import sys\nsys.dont_write_bytecode = True\nsys.pycache_prefix = '/nowhere'",
-    "exit handler that raises": "import atexit\natexit.register(lambda: 1 / 0)",
-    "thread that prints": (
-        "import threading\nstop = threading.Event()\n"
-        "def work():\n    while not stop.wait(0.05): print('tick', flush=True)\n"
-        "threading.Thread(target=work, daemon=True).start()"
+    "environment": (
+        "import os, tempfile\n"
+        "tempfile.tempdir = '/nowhere'\n"
+        "os.environ['TMPDIR'] = '/nowhere'\n"
+        "os.environ.update(PYTHONIOENCODING='latin-1', LC_ALL='C', PYTHONUTF8='0')\n"
+        "os.environ.update(http_proxy='http://127.0.0.1:1', https_proxy='http://127.0.0.1:1')\n"
+        "os.environ.update(GRPC_VERBOSITY='NONE', GRPC_POLL_STRATEGY='poll')"
     ),
-    "thread that raises": (
-        "import threading\ndef work(): raise SystemExit(3)\n"
-        "thread = threading.Thread(target=work)\nthread.start()\nthread.join()"
-    ),
-    "executor": (
-        "from concurrent.futures import ThreadPoolExecutor\nPOOL = ThreadPoolExecutor(1)\n"
-        "POOL.submit(abs, -1).result()"
-    ),
-    "event loop in a thread": (
-        "import asyncio, threading\nloop = asyncio.new_event_loop()\nasyncio.set_event_loop(loop)\n"
-        "threading.Thread(target=loop.run_forever, daemon=True).start()"
-    ),
-    "running loop": (  # as of nest_asyncio or a notebook
-        "import asyncio\nloop = asyncio.new_event_loop()\nasyncio._set_running_loop(loop)"
-    ),
-    "temporary directory": (
-        "import os, tempfile\ntempfile.tempdir = '/nowhere'\nos.environ['TMPDIR'] = '/nowhere'"
-    ),
-    "priority": "import os\nos.nice(1)",
-    "encoding": "import os\nos.environ.update(PYTHONIOENCODING='latin-1', LC_ALL='C', PYTHONUTF8='0')",
-    "proxies": "import os\nos.environ.update(http_proxy='http://127.0.0.1:1', https_proxy='http://127.0.0.1:1')",
-    "gRPC's settings": "import os\nos.environ.update(GRPC_VERBOSITY='NONE', GRPC_POLL_STRATEGY='poll')",
-    "no hooks": (
-        "import sys\nsys.displayhook = None\nsys.unraisablehook = None\nsys.stdin = sys.__stdin__ = None"
-    ),
-    "original streams closed": "import sys\nsys.__stdout__.flush()\nsys.__stdout__ = sys.__stderr__ = None",
 }
 
 # Names of modules of Python, some of which gRPC imports, and characters that mean something to a

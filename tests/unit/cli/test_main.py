@@ -41,6 +41,28 @@ def test_a_wrong_call_is_a_usage_error(arguments: list[str], capsys: pytest.Capt
 
 
 @pytest.mark.parametrize(
+    ("arguments", "mistake"),
+    [
+        ("dev vm.py --port http", "--port: http is not a port: choose one from 0 to 65535"),
+        ("dev vm.py --debug x", "--debug: x is not a port"),
+        ("check vm.py --jobs many", "--jobs: many is not a number of checks: give 1 or more"),
+        ("network start vm.py --timeout 0", "--timeout: 0 is not a time: give a number of seconds above 0"),
+        ("network start vm.py --timeout nan", "--timeout: nan is not a time"),
+        ("network start vm.py --timeout soon", "--timeout: soon is not a time"),
+        ("network logs --lines x", "--lines: x is not a number of lines: give 0 or more"),
+        ("network logs -n -1", "-n/--lines: -1 is not a number of lines"),
+    ],
+)
+def test_a_value_that_an_option_does_not_take_is_named(
+    arguments: str, mistake: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments.split())
+    assert end.value.code == 2
+    assert mistake in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["bundle", ""],

@@ -31,12 +31,18 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "-n",
         "--lines",
-        type=int,
+        type=_count,
         default=50,
         metavar="N",
         help="how many lines of each log (default: %(default)s)",
     )
     parser.add_argument("-f", "--follow", action="store_true", help="keep printing new lines, until Ctrl-C")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a number of lines: give 0 or more")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ from vmsdk.target import find
 
 _WEIGHT = 100
 """Of every validator."""
+_MAX_TIMEOUT_S = 86_400
 TARGET_HELP = "the VM: vm.py, vm.py:Class, module:Class, or a plugin's executable"
 
 
@@ -84,7 +85,7 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=_seconds,
         default=READY_TIMEOUT_S,
         metavar="S",
         help="how many seconds to wait for nodes and chains (default: %(default)g)",
@@ -112,6 +113,18 @@ def add_chain_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--upgrade", type=filled_path, metavar="FILE", help="the chain's upgrades, for `initialize`"
     )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _MAX_TIMEOUT_S:  # not for nan either
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a time: give a number of seconds above 0, at most {_MAX_TIMEOUT_S}"
+        )
+    return seconds
 
 
 def new_chain(args: argparse.Namespace, name: str) -> NewChain:
