@@ -618,7 +618,9 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         for listener in (*self.listeners, self.on_accept):
             try:
                 _must_have_run(listener, listener(block))
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # such as SystemExit: the block is stored
                 self.ctx.log.exception("%s failed for block %s; the chain goes on", _name(listener), block.id)
 
     def _reject(self, candidate: Candidate) -> None:

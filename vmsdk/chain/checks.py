@@ -6,9 +6,10 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from vmsdk.errors import VMError
 from vmsdk.ids import ID
 
 MAX_REMEMBERED = 100_000
@@ -19,47 +20,50 @@ MIN_PER_THREAD = 16
 class Checks:
     """Runs *check* once for each transaction, and remembers those that passed. Thread-safe.
 
-    Many are checked on all cores, which helps if the library releases the GIL.
+    Many are checked on all cores, which helps if the library releases the GIL. A thread whose
+    transaction is being checked by another one waits for the result.
     """
 
     def __init__(self, check: Callable[[Any], None]) -> None:
         self._check = check
         self._passed: OrderedDict[bytes, None] = OrderedDict()
+        self._running: dict[bytes, list[Future[Exception | None]]] = {}  # with those who wait
         self._lock = threading.Lock()
         self._threads = os.cpu_count() or 1
         self._pool: ThreadPoolExecutor | None = None
 
     def one(self, transaction_id: ID, transaction: Any) -> None:
         """Check one transaction. Raises `Invalid`."""
-        if transaction_id not in self._passed:
-            self._check(transaction)
-            self._remember((transaction_id,))
+        failure = self._failure(transaction_id, transaction)
+        if failure is not None:
+            raise failure
 
     def many(self, ids: Sequence[ID], transactions: Sequence[Any]) -> list[Exception | None]:
         """Check several transactions. Returns for each what its check raised, or None."""
-        failures: list[Exception | None] = [None] * len(ids)
-        fresh = [index for index, each in enumerate(ids) if each not in self._passed]
+        fresh = {
+            each: transaction
+            for each, transaction in zip(ids, transactions, strict=True)
+            if each not in self._passed
+        }
+        failures: dict[ID, Exception | None] = {}
 
-        def run(part: Sequence[int]) -> None:
-            for index in part:
-                try:
-                    self._check(transactions[index])
-                except Exception as error:  # noqa: BLE001 - the caller raises or returns it
-                    failures[index] = error
+        def run(part: Sequence[ID]) -> None:
+            for each in part:
+                failures[each] = self._failure(each, fresh[each])
 
-        threads = min(self._threads, len(fresh) // MIN_PER_THREAD)
+        waiting = list(fresh)
+        threads = min(self._threads, len(waiting) // MIN_PER_THREAD)
         if threads < 2:
-            run(fresh)
+            run(waiting)
         else:
             with self._lock:
                 if self._pool is None:
                     self._pool = ThreadPoolExecutor(self._threads - 1, thread_name_prefix="vmsdk-checks")
-            others = [self._pool.submit(run, fresh[start::threads]) for start in range(1, threads)]
-            run(fresh[::threads])
+            others = [self._pool.submit(run, waiting[start::threads]) for start in range(1, threads)]
+            run(waiting[::threads])
             for other in others:
                 other.result()
-        self._remember([ids[index] for index in fresh if failures[index] is None])
-        return failures
+        return [failures.get(each) for each in ids]
 
     def close(self) -> None:
         """End the threads."""
@@ -67,9 +71,32 @@ class Checks:
             self._pool.shutdown()
             self._pool = None
 
-    def _remember(self, ids: Sequence[ID]) -> None:
+    def _failure(self, transaction_id: ID, transaction: Any) -> Exception | None:
+        """What the check of a transaction raises, or None."""
         with self._lock:
-            for each in ids:
-                self._passed[each] = None
-            while len(self._passed) > MAX_REMEMBERED:
-                self._passed.popitem(last=False)
+            if transaction_id in self._passed:
+                return None
+            waiters = self._running.get(transaction_id)
+            if waiters is None:
+                self._running[transaction_id] = []
+            else:
+                result: Future[Exception | None] = Future()
+                waiters.append(result)
+        if waiters is not None:
+            return result.result()
+        failure: Exception | None = VMError(f"the check of transaction {transaction_id} was interrupted")
+        try:
+            self._check(transaction)
+            failure = None
+        except Exception as error:  # noqa: BLE001 - raised or returned to all who wait for it
+            failure = error
+        finally:
+            with self._lock:
+                waiters = self._running.pop(transaction_id)
+                if failure is None:
+                    self._passed[transaction_id] = None
+                    if len(self._passed) > MAX_REMEMBERED:
+                        self._passed.popitem(last=False)
+            for each in waiters:
+                each.set_result(failure)
+        return failure

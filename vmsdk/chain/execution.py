@@ -26,9 +26,6 @@ RULES_CONTEXT = frozenset(
     ]
 )
 
-# Raised by rules, these would end a thread or the process.
-_ENDS = (SystemExit, GeneratorExit)
-
 _T = TypeVar("_T")
 
 
@@ -89,7 +86,9 @@ class Execution:
         self._running.method = "execute"
         try:
             result: object = self._rules.execute(state, transaction, header)
-        except _ENDS as error:
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # such as SystemExit, which would end a thread or the process
             raise _bug(self._rules.execute, error) from error
         finally:
             self._running.method = ""
@@ -230,7 +229,9 @@ def _call(method: Callable[..., object], *arguments: Any) -> None:
     """Call an author's method that returns nothing."""
     try:
         result = method(*arguments)
-    except _ENDS as error:
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # such as SystemExit, which would end a thread or the process
         raise _bug(method, error) from error
     if result is not None:
         raise TypeError(

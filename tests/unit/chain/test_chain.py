@@ -279,11 +279,12 @@ def test_nondeterminism_is_found_at_its_block(engine: Engine, caplog: pytest.Log
     verifier.stop()
 
 
+@pytest.mark.parametrize("error", [RuntimeError("the index is broken"), SystemExit(1), GeneratorExit()])
 def test_an_exception_of_on_accept_does_not_stop_the_chain(
-    engine: Engine, caplog: pytest.LogCaptureFixture
+    engine: Engine, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     def fail(block: chain.Block) -> None:
-        raise RuntimeError("the index is broken")
+        raise error
 
     engine.vm.on_accept = fail
     engine.vm.submit(b"one")

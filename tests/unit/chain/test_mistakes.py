@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import operator
 import sqlite3
@@ -747,7 +748,7 @@ def test_what_execute_does_to_a_transaction_does_not_show_in_another_execution(t
     other.stop()
 
 
-@pytest.mark.parametrize("error", [SystemExit, GeneratorExit])
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, asyncio.CancelledError])
 @pytest.mark.parametrize("name", ["execute", "check", "begin", "end"])
 def test_a_rule_that_would_end_the_thread_is_a_bug(name: str, error: type[BaseException]) -> None:
     def rule(self: Any, *arguments: Any) -> None:
