@@ -611,7 +611,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
             if len(self.pool):
                 self._later(self._refresh)
         if self.limits.blocks is not None or self.limits.receipts is not None:
-            self._later(self.history.prune, block.height)
+            self._later(self._prune, block.height)
         self._announce(block)
 
     def _announce(self, block: Block) -> None:
@@ -649,6 +649,12 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         except Exception:
             if not self._ending.is_set():
                 self.ctx.log.exception("%s failed; the chain goes on", _name(work))
+
+    def _prune(self, height: int) -> None:
+        needed = [each.needed for each in self._followers]
+        known = [each for each in needed if each is not None]
+        if len(known) == len(needed):
+            self.history.prune(height, known)
 
     def _refresh(self) -> None:
         self._admission.refresh()

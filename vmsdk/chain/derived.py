@@ -26,7 +26,8 @@ class Follower(Interface, Generic[BlockT]):
     block twice.
 
     An exception never stops the chain: it is logged, and the block is tried again, after 1 s at
-    first and then after ever longer pauses of at most 60 s.
+    first and then after ever longer pauses of at most 60 s. A chain that prunes its blocks keeps
+    those that the index lacks.
     """
 
     @abstractmethod
@@ -54,6 +55,7 @@ class Follower(Interface, Generic[BlockT]):
         self._feed = feed
         self._log = log
         self._applied = -1
+        self._is_known = False  # until the index is open
         self._failure: BaseException | None = None
         self._stopping = False
         self._changed = threading.Condition()
@@ -74,6 +76,11 @@ class Follower(Interface, Generic[BlockT]):
                 self._name,
                 timeout_s,
             )
+
+    @property
+    def needed(self) -> int | None:
+        """The height of the first block that is not in the index; None until the index is open."""
+        return self._applied + 1 if self._is_known else None
 
     # What handlers call ---------------------------------------------------------------------------
 
@@ -179,5 +186,5 @@ class Follower(Interface, Generic[BlockT]):
 
     def _advance(self, height: int) -> None:
         with self._changed:
-            self._applied, self._failure = height, None
+            self._applied, self._failure, self._is_known = height, None, True
             self._changed.notify_all()

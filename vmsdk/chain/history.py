@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 
@@ -195,14 +195,19 @@ class History:
         batch.put(_HEIGHT + block.id, height)
         batch.put(_LAST, block.id)
 
-    def prune(self, last_height: int) -> None:
-        """Delete old blocks and receipts in one batch, once enough have accumulated."""
+    def prune(self, last_height: int, needed: Iterable[int] = ()) -> None:
+        """Delete old blocks and receipts in one batch, once enough have accumulated.
+
+        Keeps those from a height in *needed* on, unless it is pruned already.
+        """
+        firsts = [max(each, 1) for each in needed]  # the genesis block is never pruned
         for marker, keep in self._keep.items():
             if keep is None:
                 continue
             stored = self._database.get(marker)
             oldest = 1 if stored is None else int(_U64.unpack(stored)[0])
-            stop = min(last_height - keep + 1, oldest + PRUNE_BLOCKS)
+            kept = (first for first in firsts if first >= oldest)
+            stop = min(last_height - keep + 1, oldest + PRUNE_BLOCKS, *kept)
             if stop < oldest + PRUNE_BLOCKS:
                 continue
             with self._database.batch() as batch:

@@ -64,9 +64,13 @@ class Limits:
     """The memory for values of the accepted state."""
 
     blocks: int | None = None
-    """How many accepted blocks to keep; None keeps all. Peers can't bootstrap from pruned ones."""
+    """How many accepted blocks to keep; None keeps all. Peers can't bootstrap from pruned ones.
+    Those that a `Follower` has not applied yet are kept as well.
+    """
     receipts: int | None = None
-    """How many blocks to keep receipts and events for; None keeps all."""
+    """How many blocks to keep receipts and events for; None keeps all. More are kept for a
+    `Follower`, like blocks.
+    """
 
     def __post_init__(self) -> None:
         for each in fields(self):
