@@ -662,6 +662,8 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
 
     def _readmit(self, raws: Iterable[bytes]) -> None:
         for raw in raws:
+            if self._ending.is_set():
+                return
             try:
                 self.admit(raw, "peer")
             except VMError as error:

@@ -31,6 +31,7 @@ class Checks:
         self._lock = threading.Lock()
         self._threads = os.cpu_count() or 1
         self._pool: ThreadPoolExecutor | None = None
+        self._closed = False
 
     def one(self, transaction_id: ID, transaction: Any) -> None:
         """Check one transaction. Raises `Invalid`."""
@@ -39,7 +40,10 @@ class Checks:
             raise failure
 
     def many(self, ids: Sequence[ID], transactions: Sequence[Any]) -> list[Exception | None]:
-        """Check several transactions. Returns for each what its check raised, or None."""
+        """Check several transactions. Returns for each what its check raised, or None.
+
+        Raises `VMError` once it is closed.
+        """
         fresh = {
             each: transaction
             for each, transaction in zip(ids, transactions, strict=True)
@@ -49,6 +53,8 @@ class Checks:
 
         def run(part: Sequence[ID]) -> None:
             for each in part:
+                if self._closed:
+                    return
                 failures[each] = self._failure(each, fresh[each])
 
         waiting = list(fresh)
@@ -57,16 +63,22 @@ class Checks:
             run(waiting)
         else:
             with self._lock:
+                if self._closed:
+                    raise VMError("the chain is shutting down")
                 if self._pool is None:
                     self._pool = ThreadPoolExecutor(self._threads - 1, thread_name_prefix="vmsdk-checks")
-            others = [self._pool.submit(run, waiting[start::threads]) for start in range(1, threads)]
+                others = [self._pool.submit(run, waiting[start::threads]) for start in range(1, threads)]
             run(waiting[::threads])
             for other in others:
                 other.result()
+        if self._closed:
+            raise VMError("the chain is shutting down")
         return [failures.get(each) for each in ids]
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads after the checks that are running. The chain is about to end."""
+        with self._lock:
+            self._closed = True
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -52,11 +53,15 @@ class Held:
             raise self.failure
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+
+
 def wait_for_waiters(checks: Checks, transaction_id: ID, count: int) -> None:
     """Wait until *count* threads wait for the check of a transaction that is under way."""
-    deadline_s = time.monotonic() + DEADLINE_S
-    while len(checks._running.get(transaction_id, ())) < count:
-        assert time.monotonic() < deadline_s
+    wait_until(lambda: len(checks._running.get(transaction_id, ())) >= count)
 
 
 @pytest.mark.parametrize("failure", [None, chain.Invalid("the signature is wrong")])
@@ -113,3 +118,47 @@ def test_a_transaction_that_is_submitted_twice_at_once_is_checked_once(count: in
     engine.vm.submit(txs[0])
     assert engine.vm.checked == Counter(txs)
     engine.stop()
+
+
+def test_a_chain_that_ends_waits_only_for_the_checks_that_are_running() -> None:
+    held = Held()
+
+    class Slow(Counting):
+        def check(self, tx: bytes) -> None:
+            held(tx)
+
+    engine = Engine(Slow())
+    with ThreadPoolExecutor(2) as threads:
+        submitted = threads.submit(engine.vm.submit_many, [b"%d" % number for number in range(200)])
+        assert held.begun.wait(DEADLINE_S)
+        stopped = threads.submit(engine.stop)
+        wait_until(lambda: engine.vm._checks._closed)
+        held.go.set()
+        stopped.result(DEADLINE_S)
+        with pytest.raises(VMError, match="the chain is shutting down"):
+            submitted.result(DEADLINE_S)
+    assert held.calls <= engine.vm._checks._threads
+
+
+def test_a_chain_that_ends_does_not_wait_for_the_transactions_of_rejected_blocks() -> None:
+    held = Held()
+
+    class Slow(Counting):
+        def execute(self, state: chain.State, tx: bytes, block: chain.Header) -> None:
+            if threading.current_thread().name.startswith("vmsdk-chain"):
+                held(tx)
+
+    engine = Engine(Slow())
+    txs = [b"%d" % number for number in range(20)]
+    engine.vm.submit_many(txs)
+    block = engine.build()
+    for each in txs:
+        engine.vm.pool.remove(ID.of(each), "expired")
+    block.reject()
+    with ThreadPoolExecutor(1) as threads:
+        assert held.begun.wait(DEADLINE_S)
+        stopped = threads.submit(engine.stop)
+        wait_until(engine.vm._ending.is_set)
+        held.go.set()
+        stopped.result(DEADLINE_S)
+    assert held.calls == 1
