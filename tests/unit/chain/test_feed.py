@@ -263,9 +263,15 @@ class Client:
     """The client's end of a Starlette WebSocket that *store* feeds from *start* on."""
 
     def __init__(
-        self, store: Store, start: int, convert: Any = lambda block: {"height": block.height}
+        self,
+        store: Store,
+        start: int,
+        convert: Any = lambda block: {"height": block.height},
+        *,
+        room: int = 0,
     ) -> None:
-        self.received: asyncio.Queue[Any] = asyncio.Queue()
+        """*room* messages can be sent before the client must read one; 0: any number."""
+        self.received: asyncio.Queue[Any] = asyncio.Queue(room)
         self.sent: asyncio.Queue[Any] = asyncio.Queue()
         self.sent.put_nowait({"type": "websocket.connect"})
         websocket = WebSocket({"type": "websocket"}, self.sent.get, self.received.put)
@@ -316,6 +322,41 @@ def test_a_websocket_whose_client_leaves_leaves_no_reader() -> None:
         await client.endpoint
         await asyncio.sleep(0)  # for the cancelled reader
         assert not store.feed._waiting
+
+    asyncio.run(main())
+
+
+def test_a_slow_websocket_costs_no_memory_and_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_module, "WINDOW_BLOCKS", 4)
+    monkeypatch.setattr(feed_module, "PAGE_BLOCKS", 8)
+
+    async def main() -> None:
+        store = Store(2)
+        slow, fast = Client(store, 1, room=1), Client(store, 1)
+        assert (await slow.receive())["type"] == "websocket.accept"
+        await fast.receive()
+        for height in range(1, 1_000):
+            assert json.loads((await fast.receive())["text"]) == {"height": height}
+            store.accept()
+        assert slow.received.full()
+        assert len(store.feed._window) == 4
+        for height in range(1, 1_001):
+            assert json.loads((await slow.receive())["text"]) == {"height": height}
+        for client in (slow, fast):
+            client.sent.put_nowait({"type": "websocket.disconnect", "code": 1001})
+            await client.endpoint
+
+    asyncio.run(main())
+
+
+def test_a_websocket_that_reads_nothing_ends_when_its_client_leaves() -> None:
+    async def main() -> None:
+        store = Store(9)
+        stuck = Client(store, 1, room=1)
+        while not stuck.received.full():
+            await asyncio.sleep(0)
+        stuck.sent.put_nowait({"type": "websocket.disconnect", "code": 1001})
+        await asyncio.wait_for(stuck.endpoint, DEADLINE_S)
 
     asyncio.run(main())
 
