@@ -16,7 +16,7 @@ import pytest
 
 import vmsdk
 from vmsdk import chain
-from vmsdk.chain import checkpoint
+from vmsdk.chain import checkpoint, history
 from vmsdk.chain.block import Block, Header
 from vmsdk.chain.checkpoint import CHUNK_BYTES, MANIFEST, NO_CHECKPOINT, Manifest, Summary, request
 from vmsdk.chain.download import Download
@@ -316,6 +316,27 @@ def test_a_new_node_has_the_state_and_goes_on(server: Node, client: Node, summar
     client.add(b"e")
     assert accepted == [4, 5, 6]
     assert client.vm.get_last_state_summary().raw == summary  # it serves what it got
+
+
+def test_a_node_may_prune_while_it_serves(
+    network: Network, server: Node, client: Node, summary: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "PRUNE_BLOCKS", 1)
+    pruner = history.History(server.database, blocks=1, receipts=1)
+    serve = network.peers[server.node_id]
+
+    def prune_and_serve(sender: NodeID, data: bytes) -> bytes:
+        for _ in range(5):
+            pruner.prune(5)
+        return serve(sender, data)
+
+    network.peers[server.node_id] = prune_and_serve
+    client.start(begins=False)
+    client.sync(summary)
+    assert content(client.vm) == server.at_checkpoint
+    assert client.vm.last.height == 4
+    with pytest.raises(vmsdk.NotFound):
+        server.vm.history.block_at(4)
 
 
 def test_what_is_below_the_synced_block_is_not_there(server: Node, client: Node, summary: bytes) -> None:
