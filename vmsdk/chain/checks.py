@@ -84,31 +84,39 @@ class Checks:
             self._pool = None
 
     def _failure(self, transaction_id: ID, transaction: Any) -> Exception | None:
-        """What the check of a transaction raises, or None."""
-        with self._lock:
-            if transaction_id in self._passed:
-                return None
-            waiters = self._running.get(transaction_id)
-            if waiters is None:
-                self._running[transaction_id] = []
-            else:
-                result: Future[Exception | None] = Future()
-                waiters.append(result)
-        if waiters is not None:
-            return result.result()
+        """What the check of a transaction raises, or None.
+
+        Takes no lock, for which the threads would wait in turn: each operation on a dict or list is
+        atomic.
+        """
+        while transaction_id not in self._passed:
+            own: list[Future[Exception | None]] = []
+            waiters = self._running.setdefault(transaction_id, own)
+            if waiters is own:
+                return self._run(transaction_id, transaction, own)
+            result: Future[Exception | None] = Future()
+            waiters.append(result)
+            # If it is still running, its thread will find the new waiter.
+            if self._running.get(transaction_id) is waiters:
+                return result.result()
+        return None
+
+    def _run(
+        self, transaction_id: ID, transaction: Any, waiters: list[Future[Exception | None]]
+    ) -> Exception | None:
         failure: Exception | None = VMError(f"the check of transaction {transaction_id} was interrupted")
         try:
-            self._check(transaction)
+            if transaction_id not in self._passed:  # it may have passed just now
+                self._check(transaction)
             failure = None
         except Exception as error:  # noqa: BLE001 - raised or returned to all who wait for it
             failure = error
         finally:
-            with self._lock:
-                waiters = self._running.pop(transaction_id)
-                if failure is None:
-                    self._passed[transaction_id] = None
-                    if len(self._passed) > MAX_REMEMBERED:
-                        self._passed.popitem(last=False)
+            if failure is None:
+                self._passed[transaction_id] = None
+                if len(self._passed) > MAX_REMEMBERED:
+                    self._passed.popitem(last=False)
+            del self._running[transaction_id]
             for each in waiters:
                 each.set_result(failure)
         return failure

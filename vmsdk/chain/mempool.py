@@ -86,7 +86,8 @@ class Mempool:
         self._parked = 0
         self._parked_by: Counter[bytes | None] = Counter()
         self._number = 0
-        self._worst: list[tuple[tuple[bool, int], int, bytes]] = []
+        # Heaps of those to evict first: the ready ones, and the parked ones, which go before them.
+        self._worst: dict[bool, list[tuple[tuple[bool, int], int, bytes]]] = {True: [], False: []}
         self._reasons: OrderedDict[bytes, str] = OrderedDict()
         self.version = 0
         """Changes whenever the content does."""
@@ -185,10 +186,11 @@ class Mempool:
 
     def _rank(self, pending: Pending) -> None:
         """Record when *pending* is to be evicted."""
-        heapq.heappush(self._worst, (_rank(pending), -pending._number, pending.id))
-        if len(self._worst) > 2 * len(self._by_id) + 64:
-            self._worst = [(_rank(each), -each._number, each.id) for each in self._by_id.values()]
-            heapq.heapify(self._worst)
+        heapq.heappush(self._worst[not pending.is_parked], _entry(pending))
+        if sum(map(len, self._worst.values())) > 2 * len(self._by_id) + 64:
+            for is_ready, heap in self._worst.items():
+                heap[:] = [_entry(each) for each in self._by_id.values() if each.is_parked != is_ready]
+                heapq.heapify(heap)
 
     def _make_room(
         self, pending: Pending, rank: tuple[bool, int], written: int, *, count: int = 0, size: int = 0
@@ -201,12 +203,12 @@ class Mempool:
             is_crowded = count > self.max_transactions or size > self._max_bytes
             if not is_crowded and total <= self.max_written:
                 break
-            worst = self._find_worst()
+            worst = self._find_worst(with_parked=is_crowded)
             if worst is not None and _rank(worst) < rank:
-                heapq.heappop(self._worst)
+                heapq.heappop(self._worst[not worst.is_parked])
                 seen.append(worst)
                 if not is_crowded and not worst.written:
-                    continue  # its place is no help
+                    continue  # it replaces another and has not run yet
                 if worst.sender is None or worst.sender != pending.sender:
                     for each in self._from(worst):
                         if each.id not in victims:
@@ -246,13 +248,14 @@ class Mempool:
         self.losses += not pending.is_parked
         self._remove(pending, reason)
 
-    def _find_worst(self) -> Pending | None:
-        while self._worst:
-            rank, number, transaction_id = self._worst[0]
-            found = self._by_id.get(transaction_id)
-            if found is not None and found._number == -number and _rank(found) == rank:
-                return found
-            heapq.heappop(self._worst)
+    def _find_worst(self, *, with_parked: bool) -> Pending | None:
+        """The first to evict. Parked ones have written nothing, so they make no room for writes."""
+        for heap in (self._worst[False], self._worst[True]) if with_parked else (self._worst[True],):
+            while heap:
+                found = self._by_id.get(heap[0][2])
+                if found is not None and _entry(found) == heap[0]:
+                    return found
+                heapq.heappop(heap)
         return None
 
     def _from(self, pending: Pending) -> list[Pending]:
@@ -386,6 +389,11 @@ class Mempool:
 def _rank(pending: Pending) -> tuple[bool, int]:
     """The order of eviction. Parked ones go first: they have paid nothing for their priority."""
     return not pending.is_parked, pending.priority
+
+
+def _entry(pending: Pending) -> tuple[tuple[bool, int], int, bytes]:
+    """What sorts the heaps of those to evict: the last to come goes first."""
+    return _rank(pending), -pending._number, pending.id
 
 
 def _bytes_beside(raw: bytes, transaction: Any) -> int:
