@@ -157,9 +157,11 @@ class Mempool:
                         priority=pending.priority,
                         needed=replaced.priority + 1,
                     )
-                # It is not executed yet and can claim any priority, so it evicts no others.
+                # It is not executed yet and can claim any priority, so it evicts no others, unless
+                # the other one is parked.
                 if self._bytes - replaced.size + pending.size > self._max_bytes:
                     raise self._full(pending)
+                self._make_room(pending, _rank(pending), pending.written)
                 self._remove(replaced, "replaced by one of a higher priority")
             elif len(lane) >= self.max_per_sender:
                 raise MempoolFull(f"{len(lane)} transactions of this sender are waiting: try again later")

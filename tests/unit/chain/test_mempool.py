@@ -26,8 +26,10 @@ def pending(name: str, **fields: Any) -> Pending:
     return Pending(ID.of(raw), raw, raw, **fields)
 
 
-def lane(sender: bytes, sequence: int, priority: int = 0, name: str = "") -> Pending:
-    return pending(name or f"{sender!r}{sequence}", sender=sender, sequence=sequence, priority=priority)
+def lane(sender: bytes, sequence: int, priority: int = 0, name: str = "", **fields: Any) -> Pending:
+    return pending(
+        name or f"{sender!r}{sequence}", sender=sender, sequence=sequence, priority=priority, **fields
+    )
 
 
 def order(pool: Mempool, exclude: set[bytes] | None = None) -> list[str]:
@@ -206,3 +208,18 @@ def test_a_replacement_evicts_no_others() -> None:
     assert order(pool) == ["abcdef", "1234"]
     pool.add(pending("4321", sender=b"A", sequence=1, priority=9))
     assert order(pool) == ["4321", "abcdef"]
+
+
+def test_one_that_replaces_a_parked_one_needs_room_for_what_it_writes() -> None:
+    pool = Mempool(max_written=10)
+    parked = lane(b"A", 1, 0)
+    parked.is_parked = True
+    pool.add(parked)
+    pool.add(pending("other", priority=1, written=8))
+    with pytest.raises(
+        chain.MempoolFull, match="write 8 bytes, and there is room for 10, but this one writes 8"
+    ):
+        pool.add(lane(b"A", 1, 1, "cheap", written=8))
+    assert pool.at(b"A", 1) is parked
+    pool.add(lane(b"A", 1, 2, "dear", written=8))
+    assert order(pool) == ["dear"]
