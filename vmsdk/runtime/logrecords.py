@@ -35,7 +35,7 @@ LEVELS = {
 """The node's levels, in `logging`'s numbers. Source: utils/logging/level.go."""
 _ALIASES = {"warning": "warn", "critical": "fatal"}
 # The node's word where it differs from `logging`'s.
-_PLAIN_LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
+_PLAIN_LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL", "Level 5": "VERBO", "Level 15": "TRACE"}
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 # json.dumps escapes the other control characters.
 _CONTROL = re.compile("[\x7f-\x9f]")
@@ -71,7 +71,7 @@ class PlainFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%m-%d|%H:%M:%S", time.localtime(record.created))
-        message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
+        message = _message(record).replace("\r", "\\r").replace("\n", "\\n")
         level = _PLAIN_LEVELS.get(record.levelname, record.levelname)
         line = f"[{moment}.{int(record.msecs):03d}] {level} {record.name}: {message}"
         fields = _fields(record)
@@ -109,7 +109,7 @@ class JSONFormatter(PlainFormatter):
             "timestamp": _timestamp(record.created),
             "logger": record.name,
             "caller": f"{directory.rpartition('/')[2]}/{file}:{record.lineno}",
-            "msg": record.getMessage(),
+            "msg": _message(record),
         }
         entry = {**entry, **_fields(record), **entry}
         stack = self.stack(record)
@@ -172,6 +172,11 @@ def _timestamp(moment: float) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{milliseconds:03d}{'Z' if zone == '+0000' else zone}"
 
 
+def _message(record: logging.LogRecord) -> str:
+    # Without the line ends of warnings.
+    return record.getMessage().rstrip("\r\n")
+
+
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     """What the author's `extra=` added to *record*."""
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
@@ -212,6 +217,18 @@ class RecordHandler(logging.Handler):
                 self._emit(record)
         except Exception:  # noqa: BLE001 - logging's own rule: a bad record must not stop the program
             self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Write one record about *record*, in place of the many lines that logging writes."""
+        if not logging.raiseExceptions:
+            return
+        kind, error, _ = sys.exc_info()
+        name = "an exception" if kind is None else kind.__name__
+        text = f"the log call at {record.pathname}:{record.lineno} fails by {name}: {_text_of(error)}"
+        text += f", with the message {_text_of(record.msg)!r}"
+        about = logging.LogRecord("vmsdk", logging.ERROR, record.pathname, record.lineno, text, None, None)
+        if self._is_shown(about):
+            self._emit(about)
 
     def report_repetitions(self, *, all_of_them: bool = False) -> None:
         """Write how often records were repeated whose window is over, or *all_of_them*."""
@@ -288,12 +305,19 @@ def log_uncaught_exceptions() -> None:
         sys.unraisablehook = _unraisable
 
 
+def _text_of(value: object) -> str:
+    """Return `str(value)`, or what stands for it if it raises."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - whatever the author's __str__ does
+        return f"<{type(value).__name__}, whose str() fails>"
+
+
 def _main_thread_failed(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    _log.critical(
-        "the main thread was ended by %s: %s", kind.__name__, error, exc_info=(kind, error, traceback)
-    )
+    problem = (kind, error, traceback)
+    _log.critical("the main thread was ended by %s: %s", kind.__name__, _text_of(error), exc_info=problem)
 
 
 def _thread_failed(failed: threading.ExceptHookArgs) -> None:
@@ -302,13 +326,14 @@ def _thread_failed(failed: threading.ExceptHookArgs) -> None:
         return
     name = failed.thread.name if failed.thread is not None else "unknown"
     problem = None if error is None else (kind, error, failed.exc_traceback)
-    _log.error("the thread %s was ended by %s: %s", name, kind.__name__, error, exc_info=problem)
+    _log.error("the thread %s was ended by %s: %s", name, kind.__name__, _text_of(error), exc_info=problem)
 
 
 def _unraisable(failed: sys.UnraisableHookArgs) -> None:
     text, error = failed.err_msg or "Exception ignored in", failed.exc_value
     problem = None if error is None else (failed.exc_type, error, failed.exc_traceback)
     try:
-        _log.error("%s %r: %s: %s", text, failed.object, failed.exc_type.__name__, error, exc_info=problem)
+        name, said = failed.exc_type.__name__, _text_of(error)
+        _log.error("%s %r: %s: %s", text, failed.object, name, said, exc_info=problem)
     except Exception:  # noqa: BLE001 - whatever the object's repr does
         sys.__unraisablehook__(failed)

@@ -69,9 +69,13 @@ class LineBuffer(io.BufferedIOBase):
         lines, newline, rest = pending.rpartition(b"\n")
         self._local.pending = rest
         if newline:
-            self._emit_lines(lines + newline)
+            # The end of a line that was written in pieces is no line of its own.
+            ended = lines + newline
+            cut, self._local.cut = getattr(self._local, "cut", False), False
+            self._emit_lines(ended[1:] if cut and self.line_format and ended[:1] == b"\n" else ended)
         if len(rest) > MAX_PENDING_BYTES:
             self.flush()
+            self._local.cut = True
         return len(added)
 
     def flush(self) -> None:

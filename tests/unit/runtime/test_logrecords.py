@@ -17,6 +17,7 @@ from vmsdk.runtime.logrecords import (
     JSONFormatter,
     PlainFormatter,
     RecordHandler,
+    _thread_failed,
     json_line,
     level_number,
 )
@@ -50,8 +51,9 @@ class Written:
 @pytest.mark.parametrize(
     ("level", "plain", "json_level"),
     [
-        (5, "Level 5", "verbo"),
+        (5, "VERBO", "verbo"),
         (10, "DEBUG", "debug"),
+        (15, "TRACE", "trace"),
         (20, "INFO", "info"),
         (25, "Level 25", "info"),
         (30, "WARN", "warn"),
@@ -101,6 +103,41 @@ def test_control_characters_are_escaped_as_json_does() -> None:
     assert json.loads(line)["msg"] == "grüße \x7f\\xff"
     assert "grüße" in line
     assert "\x7f" not in line
+
+
+def test_a_message_has_no_line_end_as_those_of_warnings_do() -> None:
+    assert PlainFormatter().format(record("two\nlines\n")).endswith(": two\\nlines")
+    assert json.loads(JSONFormatter().format(record("two\nlines\n")))["msg"] == "two\nlines"
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+def test_a_log_call_that_fails_is_one_record_with_its_place() -> None:
+    written = Written()
+    for message, argument in (("%d", "x"), ("%s", Unspeakable())):
+        failing = record(message)
+        failing.args = (argument,)
+        written.handler.handle(failing)
+    first, second = written.messages()
+    assert first.startswith("the log call at /src/chain/vm.py:7 fails by TypeError: ")
+    assert first.endswith(", with the message '%d'")
+    assert second == "the log call at /src/chain/vm.py:7 fails by ValueError: no text, with the message '%s'"
+
+
+def test_an_exception_without_a_text_ends_a_thread_with_a_record() -> None:
+    written = Written()
+    logger = logging.getLogger("vmsdk")
+    logger.addHandler(written.handler)
+    try:
+        error = Unspeakable()
+        _thread_failed(threading.ExceptHookArgs((Unspeakable, error, None, threading.current_thread())))
+    finally:
+        logger.removeHandler(written.handler)
+    (line,) = written.lines
+    assert "ended by Unspeakable: <Unspeakable, whose str() fails>" in line
 
 
 def test_equal_records_are_counted_after_the_first_ten() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from vmsdk.runtime.logrecords import json_line
 from vmsdk.runtime.logs import MAX_PENDING_BYTES, LineBuffer, LineStream, enable_loggers
 
 
@@ -52,6 +54,16 @@ def test_a_line_that_never_ends_is_written_in_pieces(tmp_path: Path) -> None:
         for _ in range(3):
             stream.write("x" * (MAX_PENDING_BYTES // 2))
         assert (tmp_path / "log").stat().st_size > MAX_PENDING_BYTES
+
+
+def test_the_end_of_a_long_line_is_no_record_of_its_own(tmp_path: Path) -> None:
+    with open(tmp_path / "log", "wb", buffering=0) as log:
+        buffer = LineBuffer(log.fileno(), "<log>")
+        buffer.line_format = json_line("stdout")
+        print("x" * (MAX_PENDING_BYTES + 1), file=(stream := LineStream(buffer)))
+        print(file=stream)
+    texts = [json.loads(line)["msg"] for line in (tmp_path / "log").read_text().splitlines()]
+    assert texts == ["x" * (MAX_PENDING_BYTES + 1), ""]
 
 
 def test_nothing_is_lost_where_the_authors_code_has_made_the_full_pipe_non_blocking(
