@@ -1,9 +1,12 @@
 """Write blockchain virtual machines in Python and run them on MetalGo and AvalancheGo nodes.
 
+```python
 class Counter(vmsdk.ChainVM): ...
+
 
 if __name__ == "__main__":
     vmsdk.serve(Counter())
+```
 """
 
 from __future__ import annotations

@@ -283,7 +283,8 @@ def _time(place: str, value: object) -> Timestamp:
     except (ValueError, InvalidInput):
         pass
     if type(value) is int and value > 100 * NANOSECONDS_PER_SECOND:
-        hint = " (which look like milliseconds)"
+        unit = "nano" if value >= 10**17 else "micro" if value >= 10**14 else "milli"
+        hint = f" (which look like {unit}seconds)"
     raise UpgradesRefused(
         f'{place}: its time must be UTC, such as "2026-12-01T12:00:00Z", or Unix seconds, not '
         f"{_shown(value)}{hint}"

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "examples").glob("*/README.md")),
+]
+"""All pages of the site that are files."""
 _FENCE = re.compile(
     r"(?:^<!-- not run: (?P<reason>.+?) -->\n)?^```(?P<language>.*)\n(?P<code>(?:.*\n)*?)```$", re.MULTILINE
 )
@@ -26,7 +31,8 @@ class Block(NamedTuple):
 
     @property
     def place(self) -> str:
-        return f"{self.page.name}:{self.line}"
+        folder = f"{self.page.parent.name}/" if self.page.name == "README.md" else ""
+        return f"{folder}{self.page.name}:{self.line}"
 
 
 def blocks(page: Path) -> list[Block]:

@@ -36,7 +36,7 @@ ORDINARY = re.compile(
     r"\.|\[|awk|cat|cd|chmod|chown|cp|curl|date|dmesg|docker|done|du|"
     r"echo|env|export|for|git|grep|head|install|jq|kill|ls|mkdir|mv|"
     r"pip|pytest|python|python3|rm|rpc|ruff|sed|sort|sudo|systemctl|tail|"
-    r"test|tr|wc|while"
+    r"test|tr|wc|while|xsvm"
 )
 
 

@@ -104,6 +104,8 @@ def test_a_time_may_be_unix_seconds_and_an_empty_file_schedules_nothing() -> Non
         ([upgrade(height=7.0)], "not 7.0"),
         ([upgrade(time=-5)], 'its time must be UTC, such as "2026-12-01T12:00:00Z", or Unix seconds, not -5'),
         ([upgrade(time=NOON.seconds * 1000)], "which look like milliseconds"),
+        ([upgrade(time=NOON.seconds * 10**6)], "which look like microseconds"),
+        ([upgrade(time=NOON.seconds * 10**9)], "which look like nanoseconds"),
         ([upgrade(time="0001-01-01T00:00:00Z")], "which is before 1970"),
         ([upgrade(time="1969-12-31T23:59:59Z")], "which is before 1970"),
         ([upgrade(time="2026-12-01 12:00")], "not '2026-12-01 12:00'"),

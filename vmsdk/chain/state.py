@@ -59,8 +59,10 @@ class State(ABC):
     def nested(self) -> AbstractContextManager[State]:
         """A state whose changes and events are kept if the `with` block ends, dropped if it raises.
 
+        ```python
         with state.nested() as attempt:
             attempt[b"a"] = b"1"
+        ```
         """
         raise VMError("this state is read-only: it has no nested changes")
 

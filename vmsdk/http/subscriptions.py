@@ -18,11 +18,12 @@ Source: TypeAlias = "Callable[..., AsyncIterator[Any]] | None"
 class Subscriptions:
     """`subscribe` and `unsubscribe` for the kinds of subscriptions that a service offers. Each kind
     has a source: a function that takes the client's parameters and returns an async iterator, such
-    as an async generator. Subscribers of a kind without a source get what `publish` sends::
+    as an async generator. Subscribers of a kind without a source get what `publish` sends:
 
-        events = Subscriptions({"newHeads": feed.subscription(header), "newPendingTransactions":
-        None}) JSONRPC( {"eth": service, "eth_subscribe": events.subscribe, "eth_unsubscribe":
-        events.unsubscribe}, separator="_", )
+        heads = feed.subscription(header)
+        events = Subscriptions({"newHeads": heads, "newPendingTransactions": None})
+        methods = {"eth_subscribe": events.subscribe, "eth_unsubscribe": events.unsubscribe}
+        api = JSONRPC({"eth": service, **methods}, separator="_")
 
     Clients get `{"method": "eth_subscription", "params": {"subscription": "0x…", "result": …}}`;
     *method* is another name for these notifications.

@@ -1,7 +1,9 @@
 """Warp: messages that the validators of one chain sign, and other chains verify.
 
+```python
 def verify_with_context(self, p_chain_height):
     warp.verify_at(self.ctx, self.message, p_chain_height)
+```
 """
 
 from __future__ import annotations
