@@ -281,6 +281,10 @@ def _no_plugin(plugins: Path) -> Path:
     return plugins / str(VM)
 
 
+def _no_plugin_at_all(plugins: Path) -> None:
+    """The machine is at fault."""
+
+
 def _dead_port() -> str:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -525,8 +529,9 @@ FAULTS = [
         options=("--limit", "nofile=12"),
         slow=True,
     ),
-    Fault("no stack", lambda p: None, "memory", ("64 KiB of stack",), options=("--limit", "stack=65536")),
-    Fault("no files", lambda p: None, "file-size", ("0 KiB in a file",), options=("--limit", "fsize=0")),
+    Fault("umask 777", _no_plugin_at_all, "umask", ("its sockets", "UMask="), 0, options=("--umask", "777")),
+    Fault("no stack", _no_plugin_at_all, "memory", ("64 KiB of stack",), options=("--limit", "stack=65536")),
+    Fault("no files", _no_plugin_at_all, "file-size", ("0 KiB in a file",), options=("--limit", "fsize=0")),
     Fault(
         "address refused",
         own(announce="announce('127.0.0.1:1')"),
@@ -656,6 +661,15 @@ FAULTS = [
         ("SIGTERM", "kills"),
         slow=True,
         patience=(("trial.Trial.stop_timeout_s", 0.5),),
+    ),
+    Fault(
+        "a bundle's first start",
+        _damaged_bundle,
+        "slow-start",
+        ("has unpacked itself", f"{VM} --version"),
+        0,
+        slow=True,
+        patience=(("start.SLOW_S", 0.0),),
     ),
     Fault(
         "slow import",

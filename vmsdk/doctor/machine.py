@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -53,6 +54,7 @@ def findings(
 ) -> Iterator[Finding]:
     """Yield what may keep a plugin of *user* at *path* from running, with these *surroundings*."""
     yield from _limits(user, surroundings)
+    yield from _umask(surroundings)
     yield from _loopback()
     yield from _devices(user)
     yield from _cgroup()
@@ -117,6 +119,18 @@ def _limits(user: User, surroundings: Surroundings) -> Iterator[Finding]:
                 f"a plugin may have only {size // 1024:,} KiB {what}; a Python VM needs {least // 1024:,}",
                 f"raise the limit: {unit}= in the node's unit, or {name}",
             )
+
+
+def _umask(surroundings: Surroundings) -> Iterator[Finding]:
+    if surroundings.umask is not None and surroundings.umask & stat.S_IRWXU:
+        yield Finding(
+            "warning",
+            "umask",
+            f"umask {surroundings.umask:03o}",
+            "it takes permissions from the owner of new files and folders, so a plugin can't use those that"
+            " it makes, its sockets among them",
+            "set UMask=0022 in the node's unit, or umask 022 where it is started",
+        )
 
 
 def _threads_of(uid: int) -> int:

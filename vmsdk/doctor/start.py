@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import time
 
@@ -92,6 +93,11 @@ class Start:
             )
             if self._file.launcher is not None:
                 cure = "look for a busy machine or a slow disk: vmsdk itself takes that long"
+            if self._file.is_bundle:
+                cure = (
+                    "if this was its first start, it has unpacked itself: try again. Unpack it before the"
+                    f" node starts it: sudo -u USER {shlex.quote(str(self._file.path))} --version"
+                )
             self._trial.find(
                 "error" if late else "warning",
                 "slow-start",
