@@ -54,7 +54,8 @@ class Metrics(ABC):
         """Ask *collector* for its families at each scrape, in a separate thread.
 
         A family that the node would refuse (a bad name, a label twice, …) is left out and logged
-        once: one bad family would make the node's whole metrics page fail.
+        once: one bad family would make the node's whole metrics page fail. Registering an object
+        again has no effect. Raises `TypeError` for one without a method `collect`.
         """
 
     def register_own(self, collector: Collector) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import re
+import reprlib
 import threading
 import time
 import types
@@ -106,14 +108,14 @@ class MetricsPage(Metrics):
         self._collected: threading.Event | None = None
 
     def register(self, collector: Collector) -> None:
-        given: object = collector
-        if isinstance(given, type) or not callable(getattr(given, "collect", None)):
+        if isinstance(collector, type) or not callable(getattr(collector, "collect", None)):
             raise TypeError(
-                f"metrics.register({given!r}): pass an object with a method collect(), such as a "
-                "prometheus_client.CollectorRegistry"
+                "ctx.metrics.register takes a CollectorRegistry of prometheus_client or an object with a "
+                f"method collect, not {reprlib.repr(collector)}"
             )
         with self._lock:
-            self._collectors.append(collector)
+            if not any(each is collector for each in self._collectors):
+                self._collectors.append(collector)
 
     def register_own(self, collector: Collector) -> None:
         self._own.append(collector)
@@ -267,6 +269,10 @@ def _convert(prefix: str, family: MetricFamily, limit: Limit) -> pb.MetricFamily
         lines += [each.quantile for each in metric.summary.quantile]
         if len(set(lines)) < len(lines):
             raise UnusableMetric(family.name, "two of its buckets or quantiles are the same")
+        if any(map(math.isnan, lines)):
+            raise UnusableMetric(family.name, "the bound of a bucket, or a quantile, is not a number")
+        if kind == pb.HISTOGRAM and not metric.histogram.HasField("sample_count"):
+            raise UnusableMetric(family.name, "it has neither a count nor a bucket with le='+Inf'")
     return converted
 
 
@@ -274,7 +280,7 @@ def _check_name(families: Mapping[str, pb.MetricFamily], family: pb.MetricFamily
     """Raise if another family has this name, or one that this family also takes."""
     name = family.name
     if name in families:
-        raise UnusableMetric(name, "another family has the same name")
+        raise UnusableMetric(name, "another family has the same name: is it registered twice?")
     for suffix in _LINES.get(family.type, ()):
         if name + suffix in families:
             raise UnusableMetric(name, f"its line {name + suffix!r} has the name of another family")
@@ -337,6 +343,8 @@ def _label_pairs(family: str, labels: Iterable[tuple[str, str]]) -> list[pb.Labe
             raise UnusableMetric(family, f"{name!r} is not a label name")
         if name == "chain":
             raise UnusableMetric(family, "the node sets the label 'chain' itself")
+        if not isinstance(value, str):
+            raise UnusableMetric(family, f"the value of its label {name!r} is {value!r}, and not a string")
         pairs.append(pb.LabelPair(name=name, value=value))
     return pairs
 

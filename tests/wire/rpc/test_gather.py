@@ -122,6 +122,12 @@ def test_a_registry_of_prometheus_client_is_told_whole(serve: Serve) -> None:
         Family("surrogate", [Sample("surrogate", labels={"label": "\udcff"})]),
         Family("text", [Sample("text", value="many")]),  # type: ignore[arg-type]
         Family("buckets", [Sample("buckets_bucket")], type="histogram"),
+        Family("endless", [Sample("endless_bucket", labels={"le": "1"})], type="histogram"),
+        Family(
+            "no_number",
+            [Sample("no_number_bucket", labels={"le": each}) for each in ("nan", "+Inf")],
+            type="histogram",
+        ),
     ],
     ids=lambda family: family.name,
 )
@@ -166,7 +172,29 @@ def test_a_complaint_names_the_family_whatever_is_wrong(
     served = served_with(serve, Collector([Family("labelled", [Sample("labelled", labels={"a": 7})])]))  # type: ignore[dict-item]
     caplog.clear()
     gather(served)
-    assert caplog.records[0].getMessage().startswith("metric 'labelled' is left out: ")
+    assert caplog.records[0].getMessage() == (
+        "metric 'labelled' is left out: the value of its label 'a' is 7, and not a string"
+    )
+
+
+@pytest.mark.parametrize("collector", [None, 5, Counter, Counter("a", "A", registry=None).inc])
+def test_what_has_no_families_is_refused_when_it_is_registered(serve: Serve, collector: Any) -> None:
+    with pytest.raises(TypeError, match="takes a CollectorRegistry of prometheus_client or an object with"):
+        served_with(serve, collector)
+
+
+def test_a_collector_that_is_registered_again_is_asked_once(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = CollectorRegistry()
+    Gauge("size", "Size", registry=registry).set(7)
+    vm = PlainVM()
+    served = serve(vm)
+    vm.ctx.metrics.register(registry)
+    vm.ctx.metrics.register(registry)
+    caplog.clear()
+    assert gather(served)["vm_size"].metric[0].gauge.value == 7
+    assert caplog.records == []
 
 
 def test_two_families_of_one_name_are_told_as_the_first(serve: Serve) -> None:
