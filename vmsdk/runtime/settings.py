@@ -110,7 +110,9 @@ class Settings:
         before = self._traced
         for name, value in found.items():
             apply = self._appliers.get(name)
-            if apply is None:
+            if name == MEMBER:  # as in the chain's config
+                _say(logging.WARNING, "%s: write the settings in it without %r around them", where, name)
+            elif apply is None:
                 known = ", ".join(self._appliers)
                 _say(logging.WARNING, "%s: there is no setting %r: use %s", where, name, known)
             elif value != self._values[name]:

@@ -105,6 +105,16 @@ def test_a_file_that_is_not_an_object_is_reported_once(
     assert str(tmp_path / "vmsdk.json") in caplog.text
 
 
+def test_settings_within_the_configs_member_are_reported_in_the_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "vmsdk.json").write_text('{"vmsdk": {"log-level": "debug"}}')
+    Settings("INFO").take(b"", tmp_path)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'vmsdk.json'}: write the settings in it without 'vmsdk' around them"
+    ]
+
+
 def refuse(endpoint: str | None, ratio: float) -> None:
     raise RuntimeError("can't start new thread")
 
