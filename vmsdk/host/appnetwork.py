@@ -13,13 +13,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
-from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.errors import AppError
-from vmsdk.host.client import Call
-from vmsdk.host.engine import Engine, RequestT
+from vmsdk.host.engine import Engine
 from vmsdk.host.errors import ChainFatal
 from vmsdk.ids import ID, NodeID
 from vmsdk.timestamp import now_ns
@@ -121,49 +119,39 @@ class AppMessages:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._client = engine.client
 
     def app_request(self, sender: Party, request_id: int, deadline_ns: int, request: bytes) -> None:
         """*sender* asks the VM for a response before *deadline_ns*, in Unix nanoseconds."""
         deadline = Timestamp()
         deadline.FromNanoseconds(deadline_ns)
-        fields: Any = {"request_id": request_id, "deadline": deadline, "request": request}
-        if isinstance(sender, ID):
-            message = pb.CrossChainAppRequestMsg(chain_id=sender, **fields)
-            self._send(self._client.CrossChainAppRequest, message)
-        else:
-            self._send(self._client.AppRequest, pb.AppRequestMsg(node_id=sender, **fields))
+        self._send("AppRequest", sender, request_id=request_id, deadline=deadline, request=request)
 
     def app_response(self, sender: Party, request_id: int, response: bytes) -> None:
         """*sender* responds to a request of the VM."""
-        if isinstance(sender, ID):
-            message = pb.CrossChainAppResponseMsg(chain_id=sender, request_id=request_id, response=response)
-            self._send(self._client.CrossChainAppResponse, message)
-        else:
-            self._send(
-                self._client.AppResponse,
-                pb.AppResponseMsg(node_id=sender, request_id=request_id, response=response),
-            )
+        self._send("AppResponse", sender, request_id=request_id, response=response)
 
     def app_request_failed(self, sender: Party, request_id: int, error: AppError) -> None:
         """A request of the VM failed."""
-        fields: Any = {
-            "request_id": request_id,
-            "error_code": error.code,
-            "error_message": error.message,
-        }
-        if isinstance(sender, ID):
-            failure = pb.CrossChainAppRequestFailedMsg(chain_id=sender, **fields)
-            self._send(self._client.CrossChainAppRequestFailed, failure)
-        else:
-            self._send(self._client.AppRequestFailed, pb.AppRequestFailedMsg(node_id=sender, **fields))
+        self._send(
+            "AppRequestFailed",
+            sender,
+            request_id=request_id,
+            error_code=error.code,
+            error_message=error.message,
+        )
 
     def app_gossip(self, sender: NodeID, message: bytes) -> None:
         """*sender* gossips to the VM."""
-        self._send(self._client.AppGossip, pb.AppGossipMsg(node_id=sender, msg=message))
+        self._send("AppGossip", sender, msg=message)
 
-    def _send(self, call: Call[RequestT, Empty], request: RequestT) -> None:
-        self._engine.call(call, request, fatal=True, locked=False)
+    def _send(self, name: str, sender: Party, **fields: Any) -> None:
+        """Call the method *name*, or the one for messages of other chains."""
+        if isinstance(sender, ID):
+            name, fields["chain_id"] = f"CrossChain{name}", sender
+        else:
+            fields["node_id"] = sender
+        request = VM.methods[name].request(**fields)
+        self._engine.call(getattr(self._engine.client, name), request, fatal=True, locked=False)
 
 
 class AppNetwork:
