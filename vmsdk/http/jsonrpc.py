@@ -139,6 +139,8 @@ class JSONRPC:
             )
 
     def _add_method(self, name: str, method: RPCMethod) -> None:
+        if inspect.isgeneratorfunction(method.function) or inspect.isasyncgenfunction(method.function):
+            raise TypeError(f"{method.name} contains `yield`, so calling it runs nothing: return a list")
         other = self._methods.setdefault(name, method)
         if other is not method:
             raise TypeError(

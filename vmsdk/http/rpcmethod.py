@@ -59,8 +59,6 @@ class RPCMethod:
         """Its name in errors and in the log."""
         self.function = function
         self.is_async = inspect.iscoroutinefunction(function)
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(f"{name} contains `yield`, so calling it runs nothing: return a list")
         try:
             parameters = list(inspect.signature(function).parameters.values())
         except ValueError as error:  # a method without parameters, or a function in C

@@ -4,6 +4,8 @@ waiting.
 
 from __future__ import annotations
 
+from typing import Any
+
 from google.protobuf.empty_pb2 import Empty
 
 from tests import transport
@@ -17,7 +19,9 @@ from .plainvm import PlainVM
 
 def test_a_vm_whose_name_is_not_text_is_served_all_the_same() -> None:
     class Seven(PlainVM):
-        name = 7  # type: ignore[assignment]
+        @property
+        def name(self) -> Any:  # type: ignore[override]
+            return 7
 
     listener, address = bind(transport.addresses())
     server = VMServer(Seven(), protocol(NEWEST), listener, addresses=transport.addresses())
