@@ -508,6 +508,9 @@ FAULTS = [
     ),
     Fault("crash in its child", file("#!/bin/sh\nsh -c 'kill -SEGV $$'\nexit $?\n"), "exits", ("SIGSEGV",)),
     Fault("a shared library", _library, "crash", ("SIGSEGV", "build a program")),
+    Fault(
+        "writes to nobody", file("#!/bin/sh\nkill -PIPE $$\n"), "crash", ("SIGPIPE", "is closed"), slow=True
+    ),
     Fault("killed", file("#!/bin/sh\nkill -9 $$\n"), "crash", ("SIGKILL", "memory")),
     Fault(
         "disk full",
@@ -543,6 +546,13 @@ FAULTS = [
         own(announce="announce('here')"),
         "address-refused",
         ("nothing listens", "here"),
+        slow=True,
+    ),
+    Fault(
+        "announced with a scheme",
+        own(announce="announce('http://' + address)"),
+        "address-refused",
+        ("http://127.0.0.1:", "announce 127.0.0.1:", "no scheme"),
         slow=True,
     ),
     Fault(

@@ -27,6 +27,7 @@ _LATE_S = 1.0
 _POLL_S = 0.02
 # What a VM logs that asks its node for the protocol, and finds this program instead.
 _ASKS = re.compile(r"the default, since (?:no parent process|the node .* did not)")
+_SCHEME = re.compile(r"(?:\w+://|ipv[46]:|dns:)/*")
 _FALLBACK = re.compile(r"no Unix socket can be made: (.*?)\. The VM listens")
 
 
@@ -163,12 +164,18 @@ class Start:
         if not reached and self._process.wait(_POLL_S) is not None:
             self._trial.ended(self._process.exit_code, "after the handshake")
         elif not reached:
+            cure = (
+                'listen on "127.0.0.1:0", and announce 127.0.0.1 and the port that the system chose, as in'
+                " 127.0.0.1:4000"
+            )
+            without_scheme = _SCHEME.sub("", address)
+            if without_scheme != address and connects(without_scheme):
+                cure = f"announce {without_scheme}: a node takes no scheme before it"
             self._trial.find(
                 "error",
                 "address-refused",
                 f"it announces {address!r}, where nothing listens",
-                'listen on "127.0.0.1:0", and announce 127.0.0.1 and the port that the system chose, as in'
-                " 127.0.0.1:4000",
+                cure,
                 tail(self._trial.output()),
                 "its start hangs: its calls wait for the plugin forever",
             )

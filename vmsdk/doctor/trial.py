@@ -44,6 +44,13 @@ _ENDINGS = {
         " background"
     ),
     "SIGSYS": "a sandbox (seccomp, SystemCallFilter=) forbids a system call that it makes",
+    "SIGPIPE": "it writes to a pipe or a socket whose other end is closed: handle the error, ignore SIGPIPE",
+    "SIGHUP": "something in it waits for a terminal, and a plugin has none: don't use screen, script or su -",
+    "SIGALRM": "a timer that it set itself, alarm() or setitimer(), ends it: handle the signal",
+    "SIGBUS": (
+        "it uses a mapped file that was cut, or one on a full disk, such as /dev/shm: look at df -h, and copy"
+        " the plugin again"
+    ),
     "SIGILL": "it uses instructions that this processor lacks: build it for an older one",
     "SIGXFSZ": "it writes a file beyond the limit (ulimit -f, LimitFSIZE=)",
     "SIGXCPU": "it used more processor time than the limit allows (ulimit -t, LimitCPU=)",
