@@ -162,10 +162,6 @@ def expect_the_end(peer: Peer) -> None:
         assert peer.read()[0] != frames.HEADERS, "another call on a connection that is of no use"
 
 
-def ignore_all(peer: Peer) -> None:
-    peer.file.read()
-
-
 def leave(peer: Peer) -> None:
     pass
 
@@ -262,12 +258,17 @@ def test_a_call_that_is_refused_twice_fails() -> None:
 
 
 def test_an_idle_connection_whose_server_leaves_is_replaced() -> None:
+    answered = threading.Event()
+
     def answer_once(peer: Peer, stream: int) -> None:
         peer.answer(stream)
+        answered.wait(DEADLINE_S)
         peer.send(frame(frames.GOAWAY, 0, 0, struct.pack(">II", 1, 0)))
 
-    with serving(failing(answer_once, ignore_all), healthy) as channel:
+    with serving(failing(answer_once), healthy) as channel:
         assert get(channel) == b"hello"
+        answered.set()
+        wait_until_readable(channel)
         assert get(channel) == b"hello"
 
 
