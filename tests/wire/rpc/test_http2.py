@@ -41,6 +41,7 @@ from vmsdk.rpc.pollserver import PollServer
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the server needs epoll")
 
 PATIENCE_S = 60.0
+ECHOES = 8
 REQUEST = [
     (b":method", b"POST"),
     (b":scheme", b"http"),
@@ -59,7 +60,7 @@ class Echo(grpc.GenericRpcHandler):
         self.left = threading.Semaphore(0)
         self.go_on = threading.Event()
         self._methods = {
-            "/test/echo": LaneMethod(lambda data, context: data, bytes, bytes, Lane("echo", limit=8)),
+            "/test/echo": LaneMethod(lambda data, context: data, bytes, bytes, Lane("echo", limit=ECHOES)),
             "/test/hold": LaneMethod(self._hold, bytes, bytes, Lane("hold", limit=8)),
         }
 
@@ -366,6 +367,28 @@ def test_the_end_of_a_connection_cancels_its_calls(client: Client, echo: Echo, a
     client.send(client.headers(3))
     client.close()
     assert echo.left.acquire(timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize("leave", ["reset", "close"])
+def test_responses_that_wait_for_room_free_their_threads_when_the_client_leaves(
+    client: Client, address: str, leave: str
+) -> None:
+    client.send(SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 1}))
+    client.await_acknowledgement()
+    streams = range(1, 2 * ECHOES, 2)
+    for stream in streams:
+        client.call(stream)
+    for _ in streams:
+        while not isinstance(client.next(), DataFrame):
+            pass
+    if leave == "reset":
+        client.send(*(RstStreamFrame(stream, error_code=8) for stream in streams))
+    else:
+        client.close()
+    other = Client(address)
+    other.call(1)
+    expect_echo(other, 1)
+    other.close()
 
 
 def test_calls_that_are_reset_as_they_come_leave_nothing(client: Client) -> None:
