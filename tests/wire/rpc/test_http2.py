@@ -309,6 +309,24 @@ def test_frames_are_as_long_as_the_client_allows(client: Client) -> None:
     assert lengths[1:3] == [most, 40_005 - most]
 
 
+def test_long_frames_of_responses_that_are_sent_at_once_do_not_mix(client: Client) -> None:
+    windows = {SettingsFrame.MAX_FRAME_SIZE: 1 << 20, SettingsFrame.INITIAL_WINDOW_SIZE: (1 << 31) - 1}
+    client.send(SettingsFrame(0, settings=windows), WindowUpdateFrame(0, 1 << 30))
+    client.await_acknowledgement()
+    sent = {stream: bytes([stream]) * (1 << 20) for stream in range(1, 2 * ECHOES, 2)}
+    for stream, data in sent.items():
+        client.call(stream, data)
+    found = dict.fromkeys(sent, b"")
+    left = {*sent}
+    while left:
+        frame = client.next()
+        if isinstance(frame, DataFrame):
+            found[frame.stream_id] += frame.data
+        if "END_STREAM" in frame.flags:
+            left.remove(frame.stream_id)
+    assert found == {stream: message(data) for stream, data in sent.items()}
+
+
 def test_the_client_may_go_on_sending_past_half_of_the_window(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
