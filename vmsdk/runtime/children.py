@@ -19,6 +19,8 @@ _PLUGIN_VARIABLE = "VMSDK_PLUGIN_PID"
 # there for ever.
 _POOLS = (("concurrent.futures.thread", "_worker"), ("anyio._backends._asyncio", "run"))
 _MAX_COMMAND = 200
+# What these packages start ends when its pipe or connection to the plugin does.
+_END_BY_THEMSELVES = (b"multiprocessing", b"loky", b"debugpy")
 
 _log = logging.getLogger("vmsdk")
 
@@ -59,8 +61,7 @@ def end_with_plugin() -> None:
 def report_commands() -> None:
     """Warn of each command of the VM's that goes on and holds the pipes of the node's log.
 
-    Processes of Python's multiprocessing, and those that are forked, end with the plugin. Linux
-    only.
+    Linux only.
     """
     try:
         own = {_pipe("self", descriptor) for descriptor in (1, 2)} - {""}
@@ -75,7 +76,7 @@ def report_commands() -> None:
             command = _command(pid) if _start_of(pid) > began else b""  # not what has started us
         except OSError:
             continue  # it has ended, or is another user's
-        if command and command != me and b"multiprocessing" not in command:
+        if command and command != me and not any(each in command for each in _END_BY_THEMSELVES):
             name = command.replace(b"\0", b" ").decode(errors="replace").strip()[:_MAX_COMMAND]
             _log.warning(
                 "the command %s (process %d) that the VM has started still runs, and keeps the node's log "
