@@ -77,7 +77,8 @@ def report_commands() -> None:
         except OSError:
             continue  # it has ended, or is another user's
         if command and command != me and not any(each in command for each in _END_BY_THEMSELVES):
-            name = command.replace(b"\0", b" ").decode(errors="replace").strip()[:_MAX_COMMAND]
+            # No more than the beginning: arguments may be secret.
+            name = b" ".join(command.split(b"\0")[:2]).decode(errors="replace")[:_MAX_COMMAND]
             _log.warning(
                 "the command %s (process %d) that the VM has started still runs, and keeps the node's log "
                 "pipes open: end it in shutdown(), or redirect its output",
