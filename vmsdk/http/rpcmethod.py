@@ -278,10 +278,10 @@ def _converter(annotation: Any) -> Convert | None:
     if origin is typing.Union or origin is types.UnionType:
         return _union([_converter(member) for member in arguments if _is_in_json(member)])
     if origin is typing.Literal:
-        return _choice({each: each for each in arguments})
-    if isinstance(annotation, enum.EnumMeta):
-        members: Mapping[str, enum.Enum] = annotation.__members__
-        return _choice({each.value: each for each in members.values()})
+        return _choice(arguments)
+    if isinstance(annotation, enum.EnumMeta) and not issubclass(annotation, enum.Flag):
+        members: Iterable[Any] = annotation
+        return _choice(members)
     kind = origin if isinstance(origin, type) else annotation
     if kind in (ID, NodeID):
         return _identifier(kind)
@@ -325,10 +325,13 @@ def _inside(place: str, convert: Convert, value: Any) -> Any:
         raise WrongType(error.words, error.found, place + error.place) from None
 
 
-def _choice(values: Mapping[Any, Any]) -> Convert:
-    """What accepts the keys of *values*, and converts each to its value."""
-    by_type = {(type(key), key): value for key, value in values.items()}  # true is not 1
-    words = " or ".join(json.dumps(key, default=repr) for key in values)
+def _choice(values: Iterable[Any]) -> Convert | None:
+    """Return what accepts *values*, enum's members by theirs; None if JSON can't hold one."""
+    named = [(each.value if isinstance(each, enum.Enum) else each, each) for each in values]
+    if not all(isinstance(key, (str, int, float, type(None))) for key, _ in named):
+        return None
+    by_type = {(type(key), key): value for key, value in named}  # true is not 1
+    words = " or ".join(json.dumps(key) for key, _ in named)
 
     def convert(value: Any) -> Any:
         try:

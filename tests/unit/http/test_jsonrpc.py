@@ -159,6 +159,31 @@ def test_only_public_methods_of_the_service_can_be_called(name: str) -> None:
     assert call(name)["code"] == -32601
 
 
+class Pair(enum.Enum):
+    ONE = (1,)
+
+
+class Bits(enum.Flag):
+    ONE = 1
+
+
+@pytest.mark.parametrize("annotation", [Pair, Bits, Literal[b"x"]])
+def test_values_that_json_cannot_hold_are_not_checked(annotation: Any) -> None:
+    def method(value: Any) -> Any:
+        return value
+
+    method.__annotations__["value"] = annotation
+    assert call("method", ["anything"], JSONRPC({"method": method})) == "anything"
+
+
+def test_a_literal_of_an_enum_is_its_member() -> None:
+    def method(value: Literal[Colour.RED]) -> str:
+        return value.name
+
+    assert call("method", ["red"], JSONRPC({"method": method})) == "RED"
+    assert call("method", ["blue"], JSONRPC({"method": method}))["code"] == -32602
+
+
 def test_static_methods_count_and_several_services_live_side_by_side() -> None:
     service = JSONRPC({"a": Chain(), "b": Chain(), "web3_clientVersion": lambda: "vmsdk"})
     assert call("a.static", service=service) == "static"
