@@ -280,8 +280,8 @@ def _converter(annotation: Any) -> Convert | None:
     if origin is typing.Literal:
         return _choice(arguments)
     if isinstance(annotation, enum.EnumMeta) and not issubclass(annotation, enum.Flag):
-        members: Iterable[Any] = annotation
-        return _choice(members)
+        members: Mapping[str, enum.Enum] = annotation.__members__
+        return _choice(members.values())
     kind = origin if isinstance(origin, type) else annotation
     if kind in (ID, NodeID):
         return _identifier(kind)
