@@ -279,9 +279,8 @@ def _converter(annotation: Any) -> Convert | None:
         return _union([_converter(member) for member in arguments if _is_in_json(member)])
     if origin is typing.Literal:
         return _choice(arguments)
-    if isinstance(annotation, enum.EnumMeta) and not issubclass(annotation, enum.Flag):
-        members: Mapping[str, enum.Enum] = annotation.__members__
-        return _choice(members.values())
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return None if issubclass(annotation, enum.Flag) else _choice(annotation)
     kind = origin if isinstance(origin, type) else annotation
     if kind in (ID, NodeID):
         return _identifier(kind)
