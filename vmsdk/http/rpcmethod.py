@@ -279,7 +279,7 @@ def _converter(annotation: Any) -> Convert | None:
         return _union([_converter(member) for member in arguments if _is_in_json(member)])
     if origin is typing.Literal:
         return _choice(arguments)
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+    if origin is None and isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return None if issubclass(annotation, enum.Flag) else _choice(annotation)
     kind = origin if isinstance(origin, type) else annotation
     if kind in (ID, NodeID):
