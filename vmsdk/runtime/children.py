@@ -150,7 +150,8 @@ def _end_after(*pids: int) -> None:
 def _work_of_pool(frame: FrameType) -> FrameType | None:
     """What a pool's loop has called, if *frame* is inside of one."""
     while (outer := frame.f_back) is not None:
-        if (outer.f_globals.get("__name__"), outer.f_code.co_name) in _POOLS:
+        is_loop = (outer.f_globals.get("__name__"), outer.f_code.co_name) in _POOLS
+        if is_loop and outer.f_back is not None and outer.f_back.f_globals.get("__name__") == "threading":
             return frame
         frame = outer
     return None
