@@ -18,11 +18,15 @@ class HostError(VMError):
 
 
 class StartFailed(HostError):
-    """The operating system could not start the plugin. *reason* is its own text."""
+    """The operating system could not start the plugin. *reason* is its own text.
 
-    def __init__(self, command: str, reason: str) -> None:
+    *exit_code* is that of the process which should have become the plugin, if there was one.
+    """
+
+    def __init__(self, command: str, reason: str, exit_code: int | None = None) -> None:
         self.command = command
         self.reason = reason
+        self.exit_code = exit_code
         super().__init__(f"failed to start process: {command}: {reason}")
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from vmsdk.chain.replica import DELAY_S, LOCALE, TIME_ZONE
 from vmsdk.host.appnetwork import AppNetwork, Relay
 from vmsdk.host.block import Block
-from vmsdk.host.errors import CallFailed, HostError
+from vmsdk.host.errors import CallFailed, HostError, StartFailed
 from vmsdk.host.identity import NodeIdentity
 from vmsdk.host.node import Host
 from vmsdk.host.plugin import Log
@@ -153,11 +153,12 @@ class Shadow:
     # On the thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        text = None
+        text = early_end = None
         try:
             text = self._live()
         except HostError as error:
             text = f"the shadow, a second process of the VM, has ended: {error}"
+            early_end = error.exit_code if isinstance(error, StartFailed) else None
         finally:
             was_stopping = self._stopping.is_set()
             self._stopping.set()
@@ -170,7 +171,8 @@ class Shadow:
                 with suppress(HostError):
                     self._main_host.chain.disconnect(NODE_ID)
         # Ctrl-C reaches the shadow as well, and ends it if it is just starting.
-        if text is not None and not was_stopping and self._host.process.exit_code != -signal.SIGINT:
+        is_interrupted = -signal.SIGINT in (early_end, self._host.process.exit_code)
+        if text is not None and not was_stopping and not is_interrupted:
             self._report(text)
 
     def _live(self) -> str | None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from vmsdk.host.errors import StartFailed
@@ -57,6 +58,11 @@ except Exception as error:
     control.sendall((getattr(error, "strerror", None) or str(error)).encode())
     os._exit(127)
 """
+
+
+_DIED = b"the interpreter died"
+_DEATH_S = 5.0
+"""How long it may take to do so."""
 
 
 class Surroundings(NamedTuple):
@@ -120,15 +126,20 @@ def _spawn_linux(argv: Sequence[str], environment: Mapping[str, str], surroundin
             started_at_s = time.perf_counter()
             ours.sendall(json.dumps(order).encode() + b"\n")
             # The exec closes the other end: if there is nothing to read, it worked.
-            reason = b"".join(iter(lambda: ours.recv(4096), b"")) if ready else b"the interpreter died"
+            reason = b"".join(iter(lambda: ours.recv(4096), b"")) if ready else _DIED
+        except ConnectionError:
+            reason = _DIED
         except BaseException:
             process.kill()
             process.communicate()
             raise
         if reason:
+            if reason is _DIED:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_DEATH_S)  # by what it dies, such as Ctrl-C, is worth knowing
             process.kill()
             process.communicate()
-            raise StartFailed(argv[0], reason.decode(errors="replace"))
+            raise StartFailed(argv[0], reason.decode(errors="replace"), process.returncode)
     return Spawned(process, started_at_s)
 
 
