@@ -70,7 +70,6 @@ class Chains:
             self._store.write_chain_config(str(chain.id), new.config, new.upgrade)
         with self._store.changing() as network:
             network.chains += records
-        self._store.write_aliases()
         return births
 
     def create(self, births: Iterable[Birth], pchain: PChain) -> None:
@@ -104,7 +103,6 @@ class Chains:
             (self._store.plugin_dir / vm).unlink(missing_ok=True)
         for chain in gone:
             self._store.remove_chain_config(chain.chain_id)
-        self._store.write_aliases()
 
     def check_same(self, new_chains: Iterable[NewChain]) -> None:
         """Raise `NetworkError` unless the network has chains of these names, geneses and VMs."""

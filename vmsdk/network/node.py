@@ -194,6 +194,7 @@ class Node:
                 file_limit=file_limit(),
             )
             flags.update({"db-type": "memdb", "track-subnets": ""} if bare else {})
+            self._store.write_aliases(network)
             self._launch = Launch(self.name, network.binary, flags)
             self._process = process = self._launch.process
             record.pid, record.started = process.pid, process.started

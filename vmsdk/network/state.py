@@ -141,16 +141,22 @@ class Store:
     def load(self) -> NetworkRecord:
         """The record. Raises `NetworkNotFound`, or `InvalidState` if it can't be read."""
         try:
-            text = self.path.read_text(encoding="utf-8")
+            content = self.path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             raise NetworkNotFound(self.directory) from None
         try:
-            said = json.loads(text)
+            said = json.loads(content)
+            if not isinstance(said, dict):
+                raise InvalidState(self.path, "it is not a JSON object")
             version = said.pop("format")
             if version != FORMAT:
                 raise InvalidState(self.path, f"its format is {version!r}, and this vmsdk knows {FORMAT}")
+            if not said["nodes"]:
+                raise InvalidState(self.path, "it has no nodes")
             return NetworkRecord.from_json(said)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except KeyError as error:
+            raise InvalidState(self.path, f"it has no {error}") from error
+        except (ValueError, TypeError, AttributeError) as error:
             raise InvalidState(self.path, str(error)) from error
 
     def create(self, record: NetworkRecord) -> None:
@@ -159,14 +165,10 @@ class Store:
             directory.mkdir(parents=True)
         (self.directory / _LOCK_FILE).touch()
         self.save(record)
-        self.write_aliases()
 
     def save(self, record: NetworkRecord) -> None:
-        """Replace the record in one step, so that a reader finds the old or the new one."""
-        text = json.dumps({"format": FORMAT, **asdict(record)}, indent=2)
-        new = self.path.with_suffix(".new")
-        new.write_text(text + "\n", encoding="utf-8")
-        new.replace(self.path)
+        """Replace the record."""
+        _replace(self.path, json.dumps({"format": FORMAT, **asdict(record)}, indent=2) + "\n")
 
     @contextmanager
     def changing(self) -> Iterator[NetworkRecord]:
@@ -201,10 +203,10 @@ class Store:
                     self._lock.close()
                     self._lock = None
 
-    def write_aliases(self) -> None:
-        """Write the chains' names for the nodes, which read them when they start."""
-        aliases = {chain.chain_id: [chain.name] for chain in self.load().chains}
-        self.aliases_file.write_text(json.dumps(aliases), encoding="utf-8")
+    def write_aliases(self, network: NetworkRecord) -> None:
+        """Write the chains' names for a node that is about to start."""
+        aliases = {chain.chain_id: [chain.name] for chain in network.chains}
+        _replace(self.aliases_file, json.dumps(aliases))
 
     def write_chain_config(self, chain_id: str, config: bytes | None, upgrade: bytes | None) -> None:
         """Write the chain's configuration and upgrades for the next start; None changes nothing."""
@@ -249,3 +251,10 @@ def networks_dir() -> Path:
 def existing_networks() -> list[Path]:
     """The directories of the networks that are kept there, by name."""
     return sorted(path.parent for path in networks_dir().glob(f"*/{_STATE_FILE}"))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file in one step, so that a reader finds the old or the new one."""
+    new = path.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)

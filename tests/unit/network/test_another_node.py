@@ -102,3 +102,14 @@ def committed(network: LocalNetwork) -> list[str]:
     """The IDs of the transactions that the stand-in has committed."""
     issued = json.loads((network.nodes[0].directory / "transactions.json").read_text())
     return [str(ID.of(bytes.fromhex(text))) for text in issued]
+
+
+def test_what_a_killed_command_left_of_the_chains_names_is_written_again(network: LocalNetwork) -> None:
+    network.start()
+    network.stop()
+    file = network.directory / "aliases.json"
+    before = json.loads(file.read_text())
+    assert sorted(before.values()) == [["second"], ["vm"]]
+    file.write_text("{")
+    network.start()
+    assert json.loads(file.read_text()) == before

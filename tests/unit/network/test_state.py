@@ -62,11 +62,23 @@ def test_a_directory_without_a_network_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "no JSON", "[]", "{}", '{"format": 1}', '{"format": 1, "nodes": [{}], "chains": []}', "\x00"]
+    ("content", "reason"),
+    [
+        (b"", ""),
+        (b"no JSON", ""),
+        (b"\x00", ""),
+        (b"\x80\xff", ""),
+        (b"[]", "it is not a JSON object"),
+        (b"null", "it is not a JSON object"),
+        (b"{}", "it has no 'format'"),
+        (b'{"format": 1}', "it has no 'nodes'"),
+        (b'{"format": 1, "nodes": []}', "it has no nodes"),
+        (b'{"format": 1, "nodes": [{}], "chains": []}', ""),
+    ],
 )
-def test_a_damaged_record_is_reported(store: Store, text: str) -> None:
-    store.path.write_text(text)
-    with pytest.raises(InvalidState, match="vmsdk network clean"):
+def test_a_damaged_record_is_reported(store: Store, content: bytes, reason: str) -> None:
+    store.path.write_bytes(content)
+    with pytest.raises(InvalidState, match=rf"does not describe a network: {reason}.*vmsdk network clean"):
         store.load()
 
 
@@ -140,6 +152,7 @@ def test_a_lock_of_nothing_makes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_nodes_are_told_the_names_of_chains(store: Store) -> None:
+    store.write_aliases(store.load())
     assert json.loads(store.aliases_file.read_text()) == {"chain ID": ["ts"]}
 
 
