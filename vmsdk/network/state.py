@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from typing_extensions import Self
 
@@ -24,7 +24,6 @@ LOCK_TIMEOUT_S = 10.0
 """Long enough for another command that takes seconds."""
 
 _STATE_FILE = "network.json"
-_LOCK_FILE = "lock"
 _LOCK_POLL_S = 0.05
 
 
@@ -132,7 +131,7 @@ class Store:
         self.aliases_file = self.directory / "aliases.json"
         self._mutex = threading.RLock()
         self._depth = 0
-        self._lock: IO[str] | None = None
+        self._lock: int | None = None
 
     def node_dir(self, name: str) -> Path:
         """The node's data directory."""
@@ -163,7 +162,6 @@ class Store:
         """Create the directory, if it doesn't exist, and everything that nodes expect in it."""
         for directory in (self.plugin_dir, self.chain_config_dir):
             directory.mkdir(parents=True)
-        (self.directory / _LOCK_FILE).touch()
         self.save(record)
 
     def save(self, record: NetworkRecord) -> None:
@@ -200,7 +198,7 @@ class Store:
             finally:
                 self._depth -= 1
                 if self._depth == 0 and self._lock is not None:
-                    self._lock.close()
+                    os.close(self._lock)
                     self._lock = None
 
     def write_aliases(self, network: NetworkRecord) -> None:
@@ -223,11 +221,12 @@ class Store:
         """Remove the directory and everything in it."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def _acquire(self) -> IO[str]:
+    def _acquire(self) -> int:
+        if not self.path.exists():
+            raise NetworkNotFound(self.directory)
         try:
-            # Not created here: the network may be about to be removed.
-            lock = (self.directory / _LOCK_FILE).open("r+", encoding="utf-8")
-        except (FileNotFoundError, NotADirectoryError):
+            lock = os.open(self.directory, os.O_RDONLY)
+        except FileNotFoundError:
             raise NetworkNotFound(self.directory) from None
         deadline = time.monotonic() + LOCK_TIMEOUT_S
         while True:
@@ -235,7 +234,7 @@ class Store:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    lock.close()
+                    os.close(lock)
                     raise NetworkBusy(self.directory) from None
                 time.sleep(_LOCK_POLL_S)
             else:
