@@ -91,7 +91,7 @@ def test_a_signal_ends_a_plugin_whose_import_hangs_before_it_says_its_version(
         try:
             assert process.stderr.readline() == b"hangs\n"
             process.send_signal(number)
-            assert process.wait(3) == 128 + number
+            assert process.wait(PATIENCE_S) == 128 + number
         finally:
             process.kill()
 
