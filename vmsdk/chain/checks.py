@@ -15,6 +15,8 @@ from vmsdk.ids import ID
 MAX_REMEMBERED = 100_000
 # Fewer than this are checked by the calling thread alone.
 MIN_PER_THREAD = 16
+# What those get who wait for a check that KeyboardInterrupt has ended.
+_INTERRUPTED = VMError("the check of the transaction was interrupted")
 
 
 class Checks:
@@ -104,7 +106,7 @@ class Checks:
     def _run(
         self, transaction_id: ID, transaction: Any, waiters: list[Future[Exception | None]]
     ) -> Exception | None:
-        failure: Exception | None = VMError(f"the check of transaction {transaction_id} was interrupted")
+        failure: Exception | None = _INTERRUPTED
         try:
             if transaction_id not in self._passed:  # it may have passed just now
                 self._check(transaction)
