@@ -22,6 +22,9 @@ SOURCES = (
     "a float's text",
     "a locale",
     "a directory",
+    "the environment",
+    "a process ID",
+    "an object's text",
     "gossip",
 )
 
@@ -57,6 +60,49 @@ def test_rules_that_depend_on_what_a_restart_loses_are_found_at_the_second_block
         dev.line(r"block 2, \S+, is refused by the VM's shadow, .*, restarted after block 1: ")
         dev.interrupt()
         assert dev.wait() == 0
+
+
+# A shadow that hangs is reported after a minute: here sooner.
+SOON = """
+import sys
+from vmsdk.host import shadow
+from vmsdk.cli import main
+shadow.BLOCK_TIMEOUT_S = 10.0
+sys.exit(main(["dev", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("an end elsewhere", r"block 1, \S+, ends the VM's shadow, .* \(exit status 3\)"),
+        (
+            "a hang elsewhere",
+            r"block 1, \S+, hangs in the VM's shadow, .*: BlockVerify .* in _hang_elsewhere",
+        ),
+    ],
+)
+def test_a_vm_that_fails_only_elsewhere_is_reported_and_goes_on_here(
+    source: str, found: str, tmp_path: Path
+) -> None:
+    with Dev(PLUGINS / "fickle.py", "--genesis", source, folder=tmp_path, command=("-c", SOON)) as dev:
+        call(dev.url(), "write", text="one")
+        dev.line(found)
+        call(dev.url(), "write", text="two")
+        dev.line(r"block +2\b")
+        dev.interrupt()
+        assert dev.wait() == 0
+
+
+def test_a_shadow_that_is_slow_is_no_difference(tmp_path: Path) -> None:
+    with Dev(PLUGINS / "fickle.py", "--genesis", "a slow machine", folder=tmp_path) as dev:
+        url = meet(dev)
+        for number in range(3):
+            call(url, "write", text=str(number))
+        dev.line(r"block +1\b")
+        dev.interrupt()
+        assert dev.wait() == 0
+    assert "the VM's shadow" not in dev.output
 
 
 @pytest.mark.parametrize("source", ["randomness", "a uuid"])

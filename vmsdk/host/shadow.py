@@ -18,10 +18,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import grpc
+
 from vmsdk.chain.replica import DELAY_S, LOCALE, TIME_ZONE
 from vmsdk.host.appnetwork import AppNetwork, Relay
 from vmsdk.host.block import Block
-from vmsdk.host.errors import CallFailed, HostError, StartFailed
+from vmsdk.host.errors import CallFailed, ChainFatal, HostError, StartFailed
 from vmsdk.host.identity import NodeIdentity
 from vmsdk.host.node import Host
 from vmsdk.host.plugin import Log
@@ -32,6 +34,9 @@ NODE_ID = NodeID(b"the VM's shadow".ljust(20, b"."))
 
 MAX_WAITING_BLOCKS = 1_024
 """With more blocks waiting, the VM waits for its shadow, once the shadow has started."""
+
+BLOCK_TIMEOUT_S = 60.0
+"""A call of the shadow that takes longer is reported: it may hang there and not in the VM."""
 
 # Writes outside of blocks, such as pruning, happen at other times in the shadow. So a difference
 # counts if it is still there after this many blocks, and then in a shadow that gets no blocks for
@@ -45,6 +50,7 @@ MAX_COMPARED_PAIRS = 100_000
 """Larger databases are not compared as a whole when the shadow starts."""
 MAX_SHOWN_KEYS = 3
 MAX_SHOWN_BYTES = 48
+_WATCHDOG = "vmsdk.watchdog"
 
 Values = dict[bytes, "bytes | None"]
 
@@ -94,6 +100,8 @@ class Shadow:
         self._has_followed = False
         self._command = command
         self._log = log
+        self._hang = ""
+        """What the VM's watchdog wrote last: where it hangs."""
         self._restarted_after: Block | None = None
         self._host = self._make_host()
         self._suspects: dict[bytes, Suspect] = {}
@@ -113,13 +121,20 @@ class Shadow:
             call_timeout_s=None,
             handshake_timeout_s=self._main_host.handshake_timeout_s,
             patient=False,
-            log=self._log,
+            log=self._line,
             identity=NodeIdentity(NODE_ID),
             **{
                 name: getattr(config, name)
                 for name in ("genesis", "config", "upgrade", "chain_id", "vm_id", "alias")
             },
         )
+
+    def _line(self, stream: str, line: str) -> None:
+        _, of_watchdog, text = line.partition(_WATCHDOG)
+        if of_watchdog:
+            self._hang = text.lstrip(": ")
+        if self._log is not None:
+            self._log(stream, line)
 
     def block(self, block: Block) -> None:
         """Record what an accepted block has changed, to compare with the shadow."""
@@ -180,6 +195,7 @@ class Shadow:
         if self._stopping.is_set():
             return None
         self._host.start()
+        self._host.client.timeout_s = BLOCK_TIMEOUT_S
         self._meet_main()
         with suppress(HostError):  # The VM itself may be ending.
             main_id = self._main_host.config.identity.node_id
@@ -209,11 +225,8 @@ class Shadow:
                 parsed = self._host.chain.parse_block(block.raw)
                 self._host.chain.verify(parsed)
                 self._host.chain.accept(parsed)
-            except CallFailed as error:
-                return (
-                    f"block {block.height}, {block.id}, is refused by the VM's shadow, {self._described}: "
-                    f"{error}. Other nodes would disagree as well"
-                )
+            except HostError as error:
+                return self._failure(block, error)
             self._followed += 1
             # What is written meanwhile would be compared now, and be recorded for the next block.
             with self._disk.transaction():
@@ -229,6 +242,22 @@ class Shadow:
                 recording = self._host.services.database.space.record(before=True)
         return None
 
+    def _failure(self, block: Block, error: HostError) -> str:
+        """Say what *block* has done to the shadow."""
+        cause = error.cause if isinstance(error, ChainFatal) else error
+        hangs = isinstance(cause, CallFailed) and cause.code == grpc.StatusCode.DEADLINE_EXCEEDED.name
+        if isinstance(cause, CallFailed) and hangs:
+            where = self._hang and f" ({self._hang})"
+            what, why = "hangs in", f"{cause.method} has not returned within {BLOCK_TIMEOUT_S:.0f} s{where}"
+        elif isinstance(error, CallFailed):
+            what, why = "is refused by", str(error)
+        else:
+            what, why = "ends", str(error)
+        return (
+            f"block {block.height}, {block.id}, {what} the VM's shadow, {self._described}: {why}. "
+            "Other nodes would disagree as well"
+        )
+
     def _restart(self, block: Block) -> None:
         """Kill the shadow like a crash, and start it again on its database and files."""
         self._close_network()
@@ -243,6 +272,7 @@ class Shadow:
             raise HostError(
                 f"restarted after block {block.height}, it does not start again: {error}"
             ) from None
+        self._host.client.timeout_s = BLOCK_TIMEOUT_S
         self._meet_main()
 
     def _meet_main(self) -> None:

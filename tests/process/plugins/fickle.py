@@ -6,6 +6,7 @@ import locale
 import os
 import random
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -26,6 +27,26 @@ def _texts() -> set[str]:
     return {str(each) for each in range(20)}
 
 
+def _elsewhere() -> bool:
+    """Whether this is the shadow: it is in another time zone."""
+    return time.localtime(0).tm_gmtoff != 0
+
+
+def _end_elsewhere() -> None:
+    if _elsewhere():
+        os._exit(3)
+
+
+def _hang_elsewhere() -> None:
+    if _elsewhere():
+        threading.Event().wait()
+
+
+def _dawdle_elsewhere() -> None:
+    if _elsewhere():
+        time.sleep(0.2)
+
+
 SOURCES: dict[bytes, Any] = {
     b"a clock": lambda: int(time.time()),
     b"the local time": lambda: time.localtime(0).tm_hour,
@@ -39,6 +60,13 @@ SOURCES: dict[bytes, Any] = {
     b"a locale": lambda: (locale.setlocale(locale.LC_ALL, ""), f"{1.5:n}"),
     b"gossip": lambda: int("gossip" in heard),
     b"a directory": lambda: ([*os.listdir(HERE)], [*HERE.glob("*.py")]),
+    b"the environment": lambda: sorted(os.environ.items()),
+    b"a process ID": os.getpid,
+    b"a thread's ID": threading.get_ident,
+    b"an object's text": lambda: str(object()),
+    b"an end elsewhere": _end_elsewhere,
+    b"a hang elsewhere": _hang_elsewhere,
+    b"a slow machine": _dawdle_elsewhere,
     b"what a restart loses": lambda: len(accepted),
     b"a bug in gossip": lambda: "",
     b"death by gossip": lambda: "",
@@ -64,11 +92,17 @@ class Fickle(chain.Chain):
 
     def app_gossip(self, node_id: vmsdk.NodeID, message: bytes) -> None:
         heard.append("gossip")
+        if self.source.endswith(b" elsewhere"):
+            return  # The block is to do it.
         if self.source == b"a bug in gossip":
             raise ValueError("this gossip is not understood")
         if self.source == b"death by gossip":
             raise vmsdk.Fatal("this gossip can't be borne")
         super().app_gossip(node_id, message)
+
+    def app_response(self, node_id: vmsdk.NodeID, request_id: int, response: bytes) -> None:
+        if not self.source.endswith(b" elsewhere"):
+            super().app_response(node_id, request_id, response)
 
     def create_handlers(self) -> dict[str, Any]:
         return {"": JSONRPC({"write": self.write})}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from vmsdk.host import shadow
-from vmsdk.host.errors import HostError
+from vmsdk.host.errors import CallFailed, ChainFatal, HostError
 from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.ids import NodeID
 
@@ -47,6 +47,7 @@ class FakeHost:
             verify=lambda block: None,
             accept=self.accepted.append,
         )
+        self.client = SimpleNamespace(timeout_s=None)
         self.process = SimpleNamespace(kill=lambda: None, exit_code=None)
         self.kill = self.stop = lambda: None
 
@@ -141,6 +142,42 @@ def test_a_shadow_that_ends_by_ctrl_c_while_it_starts_is_not_reported(
     assert reports == []
     main.disk.close()
     own.disk.close()
+
+
+@pytest.mark.parametrize("method", ["ParseBlock", "BlockVerify", "BlockAccept"])
+def test_a_shadow_that_hangs_is_reported_with_its_block(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_start, reported = threading.Event(), threading.Event()
+    may_start.set()
+    main: Any = FakeHost(may_start=may_start, lock=threading.RLock())
+    own = FakeHost(may_start=may_start, lock=threading.RLock())
+    made: dict[str, Any] = {}
+    monkeypatch.setattr(shadow, "Host", lambda *_, **options: made.update(options) or own)
+
+    def hang(block: object) -> None:
+        assert own.client.timeout_s == shadow.BLOCK_TIMEOUT_S
+        made["log"]("stderr", "12:00:00 (WARNING) vmsdk.watchdog: slow: it waits at vm.py:7")
+        failed = CallFailed(method, "DEADLINE_EXCEEDED", "Deadline Exceeded")
+        raise ChainFatal(failed) if method == "BlockAccept" else failed
+
+    name = {"ParseBlock": "parse_block", "BlockVerify": "verify", "BlockAccept": "accept"}[method]
+    setattr(own.chain, name, hang)
+    reports: list[str] = []
+
+    def report(text: str) -> None:
+        reports.append(text)
+        reported.set()
+
+    it = shadow.Shadow(main, [], report=report, delay_s=0)
+    block: Any = SimpleNamespace(raw=b"raw", height=1, id=b"")
+    it.block(block)
+    try:
+        assert reported.wait(60)
+        assert "hangs in the VM's shadow" in reports[0]
+        assert f"{method} has not returned within 60 s (slow: it waits at vm.py:7)" in reports[0]
+    finally:
+        it.stop()
+        main.disk.close()
+        own.disk.close()
 
 
 class Slow(FakeHost):
