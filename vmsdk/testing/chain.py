@@ -53,9 +53,10 @@ class Chain(Node):
 
     def close(self) -> None:
         """Stop, and remove the chain's data and its peers."""
-        for peer in self._peers:
-            peer.close()
-        super().close()
+        with contextlib.ExitStack() as closing:
+            closing.callback(super().close)
+            for peer in self._peers:
+                closing.callback(peer.close)
 
     # Blocks ---------------------------------------------------------------------------------------
 
@@ -270,11 +271,23 @@ class Chain(Node):
         running = self._host if self.is_running else None
         return self._tree.text(None if running is None else running.chain.preference)
 
+    def missing_faults(self) -> list[str]:
+        """Describe the faults of the chain and its peers that were asked for and did not happen."""
+        missing = self.faults.missing()
+        for peer in self._peers:
+            missing += peer.missing_faults()
+        return missing
+
     def report(self, name: str = "chain") -> list[tuple[str, str]]:
-        """Return titled texts for a failed test: the blocks, the last calls, the VM's log."""
+        """Return titled texts for a failed test: the blocks, the last calls, the VM's log. Those of
+        its peers follow.
+        """
         last_lines = list(self.log)[-_REPORTED_LINES:]
         parts = {"blocks": self.tree(), "last calls": "\n".join(self.wire), "log": "\n".join(last_lines)}
-        return [(f"{name}: {title}", text) for title, text in parts.items() if text]
+        texts = [(f"{name}: {title}", text) for title, text in parts.items() if text]
+        for number, peer in enumerate(self._peers, 1):
+            texts += peer.report(f"{name}, peer {number}")
+        return texts
 
     # Inside ---------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ automatically if vmsdk is installed. It imports nothing of vmsdk before a test a
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -92,14 +93,15 @@ def make_chain(
     if config.getoption("vm_protocol") is not None:
         options["protocol"] = config.getoption("vm_protocol")
 
-    def make(**changed: Any) -> Chain:
-        chain = Chain(vm, **{**options, **changed})
-        chains.append(chain)
-        return chain
+    with ExitStack() as closing:  # All of them, also if one fails to close.
 
-    yield make
-    for chain in chains:
-        chain.close()
+        def make(**changed: Any) -> Chain:
+            chain = Chain(vm, **{**options, **changed})
+            chains.append(chain)
+            closing.callback(chain.close)
+            return chain
+
+        yield make
 
 
 @pytest.fixture
@@ -113,7 +115,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Fail a test that has passed without a fault for which it asked."""
     result = yield
     chains: list[Chain] = item.stash.get(_CHAINS, [])
-    missing = [line for chain in chains for line in chain.faults.missing()]
+    missing = [line for chain in chains for line in chain.missing_faults()]
     if missing:
         pytest.fail(
             "the test has passed without a fault that it asked for:\n  "

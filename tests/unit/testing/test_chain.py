@@ -554,7 +554,10 @@ class TestWithVM:
         return Echo
 
     def test_fails(self, chain):
+        peer = chain.peer()
         chain.produce(b"hello")
+        peer.restart()
+        peer.follow(chain)
         assert chain.height == 2
 
 def test_without_a_vm(chain):
@@ -581,6 +584,9 @@ def test_misses_on_another_chain(make_chain):
     chain = make_chain().start()
     chain.faults.fail("Health")
 
+def test_misses_on_a_peer(chain):
+    chain.peer().faults.fail("Health")
+
 def test_fails_otherwise(chain):
     chain.crash_at("database write", 9)
     assert chain.height == 1
@@ -603,6 +609,8 @@ def test_a_failed_test_shows_the_chain(tmp_path: Path) -> None:
     assert "1 failed, 1 error" in output, output
     for text in ("chain: blocks", "chain: last calls", "-> BlockAccept", "<- WriteBatch", "chain: log"):
         assert text in output, (text, output)
+    for text in ("chain, peer 1: blocks", "chain, peer 1: last calls", "chain, peer 1: log"):
+        assert text in output, (text, output)
     assert "define a fixture `vm` in conftest.py" in output
 
 
@@ -610,8 +618,8 @@ def test_a_test_that_passes_without_its_fault_fails(tmp_path: Path) -> None:
     (tmp_path / "test_echo.py").write_text(NOT_REACHED)
     command = [sys.executable, "-m", "pytest", "-rN", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
     output = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path).stdout
-    assert "3 failed, 2 passed" in output, output
-    assert output.count("the test has passed without a fault that it asked for:") == 2, output
+    assert "4 failed, 2 passed" in output, output
+    assert output.count("the test has passed without a fault that it asked for:") == 3, output
     for text in (
         "crash_at('database write', 9, 'before'): there was 1 such call after it",
         "faults.fail('Health'): there was no such call after it",
