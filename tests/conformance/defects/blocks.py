@@ -704,3 +704,169 @@ class BlocksOf1900KiB(GoodVM):
             raise ValueError("nothing to build")
         header = HEADER.pack(parent.height + 1, max(parent.seconds, int(time.time())), parent.id)
         return self.response_of(self.parse(header + b"".join(transactions) + self.padding))
+
+
+class ParseMovesThePreference(GoodVM):
+    """A block that is parsed is preferred if it follows the preferred one."""
+
+    found_by = "blocks.reading-changes-no-build"
+
+    def parsed(self, data: bytes) -> pb.ParseBlockResponse:
+        response = super().parsed(data)
+        if response.parent_id == self.preferred:
+            self.undecided[response.id] = self.parse(data)
+            self.preferred = response.id
+        return response
+
+
+class GetMovesThePreference(GoodVM):
+    """GetBlock of an undecided block prefers it."""
+
+    found_by = "blocks.reading-changes-no-build"
+
+    def GetBlock(self, request: pb.GetBlockRequest) -> pb.GetBlockResponse:
+        if request.id in self.undecided:
+            self.preferred = request.id
+        return super().GetBlock(request)
+
+
+class ParseTakesThePendingWork(GoodVM):
+    """What a parsed block contains counts as done, although the block may never be accepted."""
+
+    found_by = "blocks.reading-changes-no-build"
+
+    def parsed(self, data: bytes) -> pb.ParseBlockResponse:
+        done = self.parse(data).transactions
+        with self.wake:
+            self.pending = [transaction for transaction in self.pending if transaction not in done]
+        return super().parsed(data)
+
+
+class PreferenceOnlyRises(GoodVM):
+    """SetPreference of a lower block than the preferred one is ignored."""
+
+    found_by = "blocks.build-follows-the-preference"
+
+    def SetPreference(self, request: pb.SetPreferenceRequest) -> Empty:
+        new, old = self.find(request.id), self.find(self.preferred)
+        if new is not None and old is not None and new.height < old.height:
+            return Empty()
+        return super().SetPreference(request)
+
+
+class KeepsWhatItHasBuilt(GoodVM):
+    """BuildBlock returns the same block until it is accepted, whatever is preferred meanwhile."""
+
+    found_by = "blocks.undecided-work-is-not-built-again"
+    built: pb.BuildBlockResponse | None = None
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        self.built = self.built or super().BuildBlock(request)
+        return self.built
+
+    def accept(self, block: Block) -> None:
+        super().accept(block)
+        if self.built is not None and self.built.id == block.id:
+            self.built = None
+
+
+class BuildsByItsClockAlone(GoodVM):
+    """A block has the clock's time, even if its parent is later."""
+
+    found_by = "blocks.blocks-follow-one-that-is-ahead"
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        response = super().BuildBlock(request)
+        header = HEADER.pack(response.height, int(time.time()), response.parent_id)
+        return self.response_of(self.parse(header + response.bytes[HEADER.size :]))
+
+
+class BuildsUndecidedWorkAgain(GoodVM):
+    """Neither BuildBlock nor BlockVerify looks at the undecided blocks below."""
+
+    found_by = "blocks.undecided-work-is-not-built-again"
+
+    def branch(self, block_id: bytes) -> set[bytes]:
+        return set()
+
+
+class RejectIsARollback(GoodVM):
+    """BlockReject makes the parent of the rejected block the last accepted one."""
+
+    found_by = "blocks.siblings-are-decided-in-both-orders"
+
+    def reject(self, block: Block) -> None:
+        self.last_accepted = self.preferred = block.parent_id
+
+
+class RejectedWorkIsPendingAgain(GoodVM):
+    """A rejected block's transactions are pending again, also those that its sibling contained."""
+
+    found_by = "blocks.siblings-are-decided-in-both-orders"
+
+    def reject(self, block: Block) -> None:
+        with self.wake:
+            self.pending += [each for each in block.transactions if each not in self.pending]
+
+
+class AcceptsOnlyThePreferredBlock(GoodVM):
+    """BlockAccept fails unless SetPreference came first, which a node calls afterwards."""
+
+    found_by = "blocks.peers-accept-each-others-blocks"
+
+    def accept(self, block: Block) -> None:
+        if block.height and block.id != self.preferred:
+            raise ValueError("this block is not preferred")
+        super().accept(block)
+
+
+class AcceptRejectsTheOthers(GoodVM):
+    """BlockAccept drops the siblings, so that BlockReject no longer finds them."""
+
+    found_by = "blocks.siblings-are-decided-in-both-orders"
+
+    def accept(self, block: Block) -> None:
+        super().accept(block)
+        for other in list(self.undecided.values()):
+            if other.parent_id == block.parent_id:
+                del self.undecided[other.id]
+
+
+class TimeInMilliseconds(GoodVM):
+    """Its timestamps count milliseconds as seconds."""
+
+    found_by = "blocks.built-blocks-stay-near-the-clock"
+
+    @staticmethod
+    def timestamp(block: Block) -> Timestamp:
+        return Timestamp(seconds=block.seconds * 1_000)
+
+
+class TooManyNanoseconds(GoodVM):
+    """Its timestamps have more nanoseconds than a second has."""
+
+    found_by = "blocks.built-block-parses-back"
+
+    @staticmethod
+    def timestamp(block: Block) -> Timestamp:
+        return Timestamp(seconds=block.seconds, nanos=2_000_000_000)
+
+
+class SetStateReportsNothing(GoodVM):
+    """SetState succeeds with an empty response."""
+
+    found_by = "blocks.last-accepted-block-is-consistent"
+
+    def SetState(self, request: pb.SetStateRequest) -> pb.SetStateResponse:
+        super().SetState(request)
+        return pb.SetStateResponse()
+
+
+class InitializeReportsNothing(GoodVM):
+    """Initialize succeeds with an empty response."""
+
+    found_by = "blocks.last-accepted-block-is-consistent"
+
+    def Initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
+        super().Initialize(request)
+        return pb.InitializeResponse()

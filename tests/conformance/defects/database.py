@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 
+import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from tests.conformance.goodvm import Block, GoodVM
@@ -159,3 +160,69 @@ class CountsQuestions(GoodVM):
     def GetBlock(self, request: pb.GetBlockRequest) -> pb.GetBlockResponse:
         self.write({b"asked" + request.id: b"1"})
         return super().GetBlock(request)
+
+
+class LeaksIteratorsOfRequests(GoodVM):
+    """Each request of a peer opens an iterator and does not release it."""
+
+    found_by = "database.iterators-are-released"
+
+    def AppRequest(self, request: pb.AppRequestMsg) -> Empty:
+        iterator = rpcdb_pb2.NewIteratorWithStartAndPrefixRequest(prefix=request.request)
+        self.call(self.database, Database.NewIteratorWithStartAndPrefix, iterator)
+        return super().AppRequest(request)
+
+
+class LeaksIteratorsOfFailures(GoodVM):
+    """BuildBlock releases its iterator only if it builds a block."""
+
+    found_by = "database.iterators-are-released"
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        iterator = rpcdb_pb2.NewIteratorWithStartAndPrefixRequest(prefix=b"height")
+        opened = self.call(self.database, Database.NewIteratorWithStartAndPrefix, iterator)
+        response = super().BuildBlock(request)
+        self.call(self.database, Database.IteratorRelease, rpcdb_pb2.IteratorReleaseRequest(id=opened.id))
+        return response
+
+
+class GenesisInTwoWrites(GoodVM):
+    """The first Initialize writes the tip, then genesis."""
+
+    found_by = "database.initialize-is-atomic"
+
+    def accept(self, block: Block) -> None:
+        if not block.height:
+            self.write({b"last": block.id})
+        super().accept(block)
+
+
+class UnreadableIsANewChain(GoodVM):
+    """Initialize takes an error of the database for an empty one."""
+
+    found_by = "database.failed-read-is-no-new-chain"
+
+    def get(self, key: bytes) -> bytes | None:
+        try:
+            return super().get(key)
+        except grpc.RpcError:
+            return self.genesis if key.startswith(b"block") else None
+
+
+class StoresASet(GoodVM):
+    """The order of what it stores depends on the hash seed."""
+
+    found_by = "database.same-blocks-give-the-same-database"
+
+    def writes(self, block: Block) -> dict[bytes, bytes]:
+        accounts = {"alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"}
+        return {**super().writes(block), b"accounts": ",".join(accounts).encode()}
+
+
+class StoresLocalTime(GoodVM):
+    """It stores each block's time as text, in the node's time zone."""
+
+    found_by = "database.same-blocks-give-the-same-database"
+
+    def writes(self, block: Block) -> dict[bytes, bytes]:
+        return {**super().writes(block), b"time": time.ctime(block.seconds).encode()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -284,3 +285,62 @@ class HandlerOnAllInterfaces(GoodVM):
         port = self.open.add_insecure_port("0.0.0.0:0")
         self.open.start()
         return pb.CreateHandlersResponse(handlers=[pb.Handler(server_addr=f"127.0.0.1:{port}")])
+
+
+class EndsOnAnUnknownCharset(GoodVM):
+    """A charset that it does not know ends the process."""
+
+    found_by = "http.odd-requests-get-a-response"
+
+    def HandleSimple(self, request: http_pb2.HandleSimpleHTTPRequest) -> http_pb2.HandleSimpleHTTPResponse:
+        for header in request.request_headers:
+            _, _, charset = "".join(header.values).partition("charset=")
+            try:
+                request.body.decode(charset or "latin-1")
+            except LookupError:
+                os._exit(1)
+        return super().HandleSimple(request)
+
+
+class SharesItsResponse(GoodVM):
+    """Requests that run at once share the place where the ID of the last one is kept."""
+
+    found_by = "http.responses-belong-to-their-requests"
+    last_id: object = None
+
+    def respond(self, name: str, request: Any, context: grpc.ServicerContext) -> Any:
+        if name != "HandleSimple" or not request.body.startswith(b"{"):
+            return super().respond(name, request, context)
+        self.last_id = json.loads(request.body).get("id")
+        threading.Event().wait(0.05)
+        error = {"code": -32601, "message": "method not found"}
+        body = json.dumps({"jsonrpc": "2.0", "id": self.last_id, "error": error}).encode()
+        return http_pb2.HandleSimpleHTTPResponse(code=200, body=body)
+
+
+class OpenStreamsTakeTheThreads(GoodVM):
+    """Each WebSocket takes a thread of the engine for as long as it is open."""
+
+    found_by = "http.open-streams-do-no-harm"
+
+    def respond(self, name: str, request: Any, context: grpc.ServicerContext) -> Any:
+        if name == "Handle":
+            ended = threading.Event()
+            context.add_callback(ended.set)
+            ended.wait()
+        return super().respond(name, request, context)
+
+
+class OpenStreamHoldsTheLock(GoodVM):
+    """While a WebSocket is open, the engine's calls wait."""
+
+    found_by = "http.open-streams-do-no-harm"
+
+    def respond(self, name: str, request: Any, context: grpc.ServicerContext) -> Any:
+        if name != "Handle":
+            return super().respond(name, request, context)
+        ended = threading.Event()
+        context.add_callback(ended.set)
+        with self.lock:
+            ended.wait()
+        raise ValueError("closed")

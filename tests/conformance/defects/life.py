@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -381,3 +383,40 @@ class DiesOfItsUpgrade(GoodVM):
         if request.upgrade_bytes and not request.upgrade_bytes.isascii():
             os._exit(1)
         return super().Initialize(request)
+
+
+class DiesOfNull(GoodVM):
+    """It ends if its configuration is JSON, but no object."""
+
+    found_by = "life.survives-a-bad-configuration"
+
+    def Initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
+        try:
+            config = json.loads(request.config_bytes or b"{}")
+        except ValueError:
+            config = {}
+        if not isinstance(config, dict):
+            os._exit(1)
+        return super().Initialize(request)
+
+
+class HangsWhenGatheredLate(GoodVM):
+    """Gather after Shutdown waits for a collector that has ended."""
+
+    found_by = "life.calls-after-shutdown-return"
+
+    def respond(self, name: str, request: Any, context: grpc.ServicerContext) -> Any:
+        if name == "Gather" and self.shut_down.is_set():
+            threading.Event().wait()
+        return super().respond(name, request, context)
+
+
+class ShutdownHangs(GoodVM):
+    """Shutdown waits forever for a thread that does not end."""
+
+    found_by = "life.shuts-down-with-calls-under-way"
+
+    def Shutdown(self, request: Empty) -> Empty:
+        super().Shutdown(request)
+        threading.Event().wait()
+        return Empty()

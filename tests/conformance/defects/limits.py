@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
 
-from tests.conformance.goodvm import UNLIMITED, GoodVM
+from tests.conformance.goodvm import UNLIMITED, Block, GoodVM
 from vmsdk._pb.http import http_pb2
 from vmsdk._pb.vm import vm_pb2 as pb
 
@@ -249,3 +249,55 @@ class LocksInTwoOrders(GoodVM):
         threading.Event().wait(0.05)
         with self.mempool:
             return super().BuildBlock(request)
+
+
+class LeaksStreams(GoodVM):
+    """Each upgrade opens a file and does not close it."""
+
+    found_by = "limits.descriptors-stay-few"
+
+    def Handle(self, request: http_pb2.HTTPRequest) -> http_pb2.HTTPResponse:
+        os.open(os.devnull, os.O_RDONLY)
+        return super().Handle(request)
+
+
+class LeavesZombies(GoodVM):
+    """Health runs a program, and does not wait for its end."""
+
+    found_by = "limits.descriptors-stay-few"
+
+    def Health(self, request: Empty) -> pb.HealthResponse:
+        os.posix_spawn("/bin/true", ["true"], {})
+        return super().Health(request)
+
+
+class SpinsAfterAClient(GoodVM):
+    """A WebSocket's thread asks again and again whether there is news, also when it is closed."""
+
+    found_by = "limits.idleness-costs-no-processor"
+
+    def Handle(self, request: http_pb2.HTTPRequest) -> http_pb2.HTTPResponse:
+        def spin() -> None:
+            while not self.shut_down.is_set():
+                pass
+
+        threading.Thread(target=spin, daemon=True).start()
+        return super().Handle(request)
+
+
+class BlocksWithoutABound(GoodVM):
+    """A transaction takes 16 KiB in a block, and a block contains all that are pending."""
+
+    found_by = "limits.blocks-fit-into-a-message"
+    padding = bytes(16 * 1024)
+
+    def parse(self, data: bytes) -> Block:
+        end = len(data)
+        while data[:end].endswith(self.padding):
+            end -= len(self.padding)
+        short = super().parse(data[:end])
+        return Block(data, short.height, short.seconds, short.parent_id, short.body)
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        built = self.parse(super().BuildBlock(request).bytes)
+        return self.response_of(self.parse(built.raw + self.padding * len(built.transactions)))

@@ -10,7 +10,7 @@ import traceback
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from tests.conformance.goodvm import GoodVM
+from tests.conformance.goodvm import TRANSACTION_BYTES, Block, GoodVM
 from vmsdk._pb.appsender import appsender_pb2
 from vmsdk._pb.appsender.appsender_grpc import AppSender
 from vmsdk._pb.http import http_pb2
@@ -269,3 +269,56 @@ class RefusesWhatItCannotGossip(GoodVM):
             gossip = appsender_pb2.SendAppGossipMsg(validators=1, msg=request.body)
             self.call(self.node, AppSender.SendAppGossip, gossip)
         return super().HandleSimple(request)
+
+
+class LogsEachBadRequest(GoodVM):
+    """It logs a traceback for each request that it can't handle."""
+
+    found_by = "messages.garbage-does-not-flood-the-log"
+
+    def AppRequest(self, request: pb.AppRequestMsg) -> Empty:
+        try:
+            json.loads(request.request)
+        except ValueError:
+            traceback.print_exc()
+        return super().AppRequest(request)
+
+
+class TakesAnyTransaction(GoodVM):
+    """Gossip of a transaction's length is one, and what BlockVerify finds wrong stays pending."""
+
+    found_by = "messages.garbage-is-no-transaction"
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__(protocol)
+        self.unsigned: set[bytes] = set()
+
+    def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
+        if len(request.msg) == TRANSACTION_BYTES:
+            self.unsigned.add(request.msg)
+            with self.wake:
+                self.pending.append(request.msg)
+            self.changed()
+        return Empty()
+
+    def verify(self, block: Block) -> None:
+        if self.unsigned.intersection(block.transactions):
+            raise ValueError("the signature is wrong")
+        super().verify(block)
+
+
+class SendsWhatItCannotRead(GoodVM):
+    """It gossips blocks, which AppGossip does not know."""
+
+    found_by = "messages.own-gossip-is-understood"
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        response = super().BuildBlock(request)
+        message = appsender_pb2.SendAppGossipMsg(msg=b"block" + response.bytes, validators=10)
+        self.call(self.node, AppSender.SendAppGossip, message)
+        return response
+
+    def AppGossip(self, request: pb.AppGossipMsg) -> Empty:
+        if request.msg.startswith(b"block"):
+            raise ValueError("unknown kind of message")
+        return Empty()

@@ -45,6 +45,10 @@ _MAX_AHEAD_S = 10
 _AHEAD_BLOCKS = 7
 # How long a VM may take to find the work of a rejected block.
 _AGAIN_S = 2.0
+# How long a VM may wait between two blocks.
+_BUILDS_S, _LOOK_S = 5.0, 0.1
+# How far ahead of the clock a peer's block is, the farthest first.
+_AHEAD_S = (8, 4, 2, 1)
 _FLIPS = 32
 _CHANGED_BYTES = 64 * 1024 * 1024
 _FEW_PLACES = 64
@@ -171,6 +175,47 @@ def parse_is_pure(bench: Bench) -> None:
                 node="any peer could fill its disk",
                 cure="write when a block is accepted",
             )
+
+
+@contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
+def reading_changes_no_build(bench: Bench) -> None:
+    """ParseBlock and GetBlock move neither the preference nor the pending work."""
+    with bench.alone() as host:
+        block = bench.build(host)
+        # Some VMs take what they build out of the pending work.
+        if _builds(host):
+            parse(host, block.raw)
+            _check_builds(host, f"BuildBlock, and ParseBlock of {block!r}")
+        bench.submit(host)
+        host.chain.verify(block)
+        if _builds(host):  # Some build nothing while a block is undecided.
+            get(host, block.id)
+            parse(host, block.raw)
+            bench.submit(host)
+            _check_builds(host, f"BlockVerify, GetBlock and ParseBlock of {block!r}, a transaction")
+
+
+def _builds(host: Host) -> bool:
+    return attempt(host, "BuildBlock", pb.BuildBlockRequest()) is not None
+
+
+def _check_builds(host: Host, sent: str) -> None:
+    """Raise `Violation` unless a block is built, on the preferred one."""
+    deadline = time.monotonic() + _BUILDS_S
+    while True:
+        try:
+            host.chain.build_block()  # The host checks the parent.
+            return
+        except CallFailed as error:
+            if isinstance(error, InvalidResponse) or time.monotonic() > deadline:
+                raise Violation(
+                    "a block that was only read changes what is built",
+                    sent=f"{sent}, and BuildBlock",
+                    got=str(error),
+                    node="peers send blocks that are never accepted: it would build none, or elsewhere",
+                    cure="let only SetPreference move the preference, and only BlockAccept end pending work",
+                ) from None
+        host.process.wait(_LOOK_S)
 
 
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
@@ -446,6 +491,82 @@ def built_blocks_stay_near_the_clock(bench: Bench) -> None:
             host.chain.verify(block)
             host.chain.prefer(block.id)
             host.chain.accept(block)
+
+
+@contract("blocks", severity=Severity.BETTER_NOT, source="vms/proposervm/block.go", needs_blocks=True)
+def blocks_follow_one_that_is_ahead(bench: Bench) -> None:
+    """A block that is built on one some seconds ahead of the clock is no earlier than that."""
+    with bench.alone() as host:
+        parent = _ahead(host, bench.build(host))
+        host.chain.verify(parent)
+        host.chain.prefer(parent.id)
+        host.chain.accept(parent)  # Some VMs build nothing while a block is undecided.
+        block = bench.build(host)
+        if block.timestamp < parent.timestamp:
+            raise Violation(
+                "a built block is earlier than its parent",
+                sent=f"BuildBlock on {parent!r}, whose time is ahead of the clock",
+                got=f"{block.timestamp}; the parent has {parent.timestamp}",
+                node="other validators' clocks may be ahead of this one's: it builds blocks that they refuse",
+                cure="use the clock's time, or the parent's if that is later",
+            )
+        try:
+            host.chain.verify(block)
+        except InvalidResponse:
+            raise
+        except CallFailed as error:
+            raise Violation(
+                "a built block is invalid because its parent is ahead of the clock",
+                sent=f"BuildBlock on {parent!r}, whose time is ahead of the clock, and BlockVerify",
+                got=f"{error.code}: {error.details}",
+                node="it drops the block, and builds none until its clock has caught up",
+                cure="use the clock's time, or the parent's if that is later",
+            ) from None
+
+
+def _ahead(host: Host, block: Block) -> Block:
+    """Return a valid copy of *block* that is some seconds ahead. Raises `Skipped` if none is."""
+    now_s = int(time.time())
+    for step in _AHEAD_S:
+        for place, byte in enumerate(block.raw[:_HEADER_BYTES]):
+            if byte + step > 255:
+                continue
+            data = block.raw[:place] + bytes([byte + step]) + block.raw[place + 1 :]
+            parsed = attempt(host, "ParseBlock", pb.ParseBlockRequest(bytes=data))
+            if (
+                parsed is not None
+                and (parsed.parent_id, parsed.height) == (block.parent_id, block.height)
+                and now_s < parsed.timestamp.seconds <= now_s + _MAX_AHEAD_S
+                and attempt(host, "BlockVerify", pb.BlockVerifyRequest(bytes=data)) is not None
+            ):
+                return host.chain.parse_block(data)
+    raise Skipped("no block that is changed to be some seconds ahead is valid")
+
+
+@contract("blocks", severity=Severity.MISBEHAVES, source="snow/engine/snowman/engine.go", needs_blocks=True)
+def undecided_work_is_not_built_again(bench: Bench) -> None:
+    """A block on an undecided one does not contain that block's transactions once more."""
+    with bench.alone() as host:
+        block = bench.build(host)
+        host.chain.verify(block)
+        host.chain.prefer(block.id)
+        try:
+            again = host.chain.build_block()  # The host checks the parent.
+        except InvalidResponse:
+            raise
+        except CallFailed:
+            return
+        host.chain.accept(block)
+        # If there is nothing to build now, there was nothing else to build before.
+        if not _builds(host):
+            raise Violation(
+                "what an undecided block contains is built again on top of it",
+                sent=f"BlockVerify and SetPreference of {block!r}, BuildBlock, BlockAccept, BuildBlock",
+                got=f"a block of {len(again.raw)} bytes, then an error: there was no other work",
+                node="it builds on undecided blocks: transactions would be executed twice, or the block is "
+                "invalid",
+                cure="leave out of a block what the undecided blocks below it contain",
+            )
 
 
 @contract("blocks", severity=Severity.MISBEHAVES, source="snow/engine/snowman/engine.go", needs_blocks=True)

@@ -18,12 +18,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from vmsdk._pb.rpcdb import rpcdb_pb2
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.block import Block
-from vmsdk.host.errors import CallFailed, ChainFatal, HostError, PluginGone
+from vmsdk.host.errors import CallFailed, ChainFatal, HostError, InvalidResponse, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.host.service import ServiceError
+from vmsdk.testing.areas.blocks import elsewhere
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import attempt, call, get, quiet_database, storage
+from vmsdk.testing.wire import attempt, call, get, quiet_database, short, storage
 
 DATABASE = "database/rpcdb/db_client.go"
 CORRUPTIBLE = "database/corruptabledb/db.go"
@@ -86,6 +87,8 @@ def iterators_are_released(bench: Bench) -> None:
             host.chain.get_block_id_at_height(block.height)
             host.chain.get_ancestors(block.id)
             call(host, "Health", Empty())
+            for method, request in _refused():  # Those of a call that fails are forgotten most easily.
+                attempt(host, method, request)
         # A client may release what it has read ahead a little later.
         deadline = time.monotonic() + _SETTLED_S
         while database.open_iterators - before >= ROUNDS and time.monotonic() < deadline:
@@ -93,11 +96,22 @@ def iterators_are_released(bench: Bench) -> None:
         if database.open_iterators - before >= ROUNDS:
             raise Violation(
                 "the VM leaves database iterators open",
-                sent=f"{ROUNDS} times: a block, GetBlock, GetBlockIDAtHeight, GetAncestors, Health",
+                sent=f"{ROUNDS} times: a block, GetBlock, GetBlockIDAtHeight, GetAncestors, Health, and "
+                "AppRequest, GetBlock and BuildBlock that can't succeed",
                 got=f"{database.open_iterators - before} more open iterators",
                 node="it keeps each with its snapshot until the chain stops, so its memory grows",
                 cure="call IteratorRelease for each iterator, also after an error",
             )
+
+
+def _refused() -> list[tuple[str, Message]]:
+    """Calls that find nothing, or nothing to do."""
+    message = pb.AppRequestMsg(node_id=_PEER, request_id=2, deadline=_DEADLINE, request=b"garbage")
+    return [
+        ("AppRequest", message),
+        ("GetBlock", pb.GetBlockRequest(id=os.urandom(32))),
+        ("BuildBlock", pb.BuildBlockRequest()),
+    ]
 
 
 @contract("database", severity=Severity.BETTER_NOT, source="vms/rpcchainvm/vm_server.go")
@@ -293,6 +307,110 @@ def failed_read_is_not_missing(bench: Bench) -> None:
                         node="it remembers that the VM does not have the block",
                         cure="report NOT_FOUND only if the database does; let other errors fail the call",
                     )
+
+
+@contract("database", severity=Severity.MISBEHAVES, source=CORRUPTIBLE, needs_blocks=True)
+def failed_read_is_no_new_chain(bench: Bench) -> None:
+    """If the last accepted block can't be read, Initialize fails; it does not begin at genesis."""
+
+    def fail(method: str, request: Any, invoke: Callable[[], Any]) -> Any:
+        if method in READS:
+            raise ServiceError("vmsdk check: this read fails")
+        return invoke()
+
+    sent = "a start at block {}, while each read fails with UNKNOWN"
+    cure = "begin a new chain only if the database reports NOT_FOUND; let other errors fail Initialize"
+    with storage() as kept:
+        with bench.start(**kept) as host:
+            *_, tip = bench.grow(host, 2)
+        with bench.connected(**kept) as host:
+            host.services.database.around = fail
+            try:
+                began = host.chain.initialize()
+            except ChainFatal as error:
+                if isinstance(error.cause, InvalidResponse):
+                    raise
+                began = tip  # It has failed, as it should.
+        with bench.alone(**kept) as host:
+            again = host.chain.last_accepted
+    for found, when in ((began, "Initialize of that start returns"), (again, "after another start it has")):
+        if found.id != tip.id:
+            raise Violation(
+                "the chain begins anew because its database could not be read",
+                sent=sent.format(tip.height),
+                got=f"{when} {found!r}, not {tip!r}",
+                node="it stops the chain, whose last block is higher than the VM's; genesis may replace it",
+                cure=cure,
+            )
+
+
+@contract("database", severity=Severity.MISBEHAVES, source="vms/components/chain/state.go")
+def initialize_is_atomic(bench: Bench) -> None:
+    """After a kill at any write of the first Initialize, the chain starts at the same block."""
+    with bench.initialized() as host:
+        genesis = host.chain.last_accepted
+    for number in range(1, MAX_KILLS + 1):
+        with storage() as kept:
+            with bench.connected(**kept) as host:
+
+                def kill(count: int, host: Host = host, number: int = number) -> None:
+                    if count == number:
+                        host.process.send_signal(_KILL)
+                        raise ServiceError("vmsdk check: killed before this write")
+
+                writes = Writes(host, kill)
+                try:
+                    host.chain.initialize()
+                except ChainFatal:
+                    if writes.count < number:
+                        raise
+                if writes.count < number:
+                    return
+            try:
+                with bench.alone(**kept) as host:
+                    again = host.chain.last_accepted
+            except ChainFatal as error:
+                got = str(error)
+            else:
+                if again == genesis:
+                    continue
+                got = f"{again!r} instead of {genesis!r}"
+            raise Violation(
+                f"the chain does not start after a kill at write {number} of its first start",
+                sent=f"Initialize with an empty database, a kill before write {number}, and a start",
+                got=got,
+                node="the chain is stuck until its database is removed",
+                cure="write all of genesis in one batch, or what tells that it is there last",
+            )
+
+
+@contract("database", severity=Severity.MISBEHAVES, source="vms/components/chain/state.go", needs_blocks=True)
+def same_blocks_give_the_same_database(bench: Bench) -> None:
+    """What accepted blocks store does not depend on the hash seed, the time zone or the locale."""
+    blocks = [block.raw for block in bench.first_blocks(3)]
+    here, there = ["/usr/bin/env", "PYTHONHASHSEED=1", *bench.command], elsewhere(bench.command)
+    stored = []
+    # What differs between the first and the last depends on the time, or on chance.
+    for bench.command in (here, there, here):
+        with bench.alone(blocks=blocks) as host:
+            stored.append(quiet_database(host))
+    first, other, last = stored
+    if first != last:
+        raise Skipped("the VM stores something else each time, such as the time of its start")
+    keys = sorted(key for key in first.keys() | other.keys() if first.get(key) != other.get(key))
+    if keys:
+        raise Violation(
+            "the same blocks give two databases",
+            sent=f"{len(blocks)} blocks, to two processes: one under another hash seed, time zone and locale",
+            got=f"{len(keys)} keys that differ, the first {keys[0].hex()}: {_shown(first.get(keys[0]))}, and "
+            f"{_shown(other.get(keys[0]))}",
+            node="its state is not that of its peers, so it refuses a block of theirs sooner or later",
+            cure="sort what comes out of a set or a hash map; use UTC, and no locale",
+        )
+
+
+def _shown(value: bytes | None) -> str:
+    return "missing" if value is None else short(value)
 
 
 @contract("database", severity=Severity.BETTER_NOT, source="chains/manager.go", needs_blocks=True)

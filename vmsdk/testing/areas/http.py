@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import select
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
@@ -16,9 +17,11 @@ from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.http import http_pb2
 from vmsdk._pb.http.http_grpc import HTTP
+from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.errors import MissingExtra
 from vmsdk.host.client import CHANNEL_OPTIONS
 from vmsdk.host.engine import call_failed
+from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
@@ -37,8 +40,17 @@ _MIB = 1024 * 1024
 _HEADERS = 1_000
 _LARGE_HEADER = 1_000_000  # Go's HTTP server takes a little more.
 _AT_ONCE = 16
+# Bodies of a kind that is unknown, or not what the header says.
+_ODD_TYPES: tuple[dict[str, str], ...] = (
+    {"Content-Type": "application/json; charset=no-such-charset"},
+    {"Content-Type": "multipart/form-data"},
+    {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    {"Content-Type": ";=/"},
+)
 # How long a VM may be silent about an upgrade before the client goes away.
 _QUIET_S = 0.3
+# The first ID of the calls of JSON-RPC.
+_FIRST_ID = 20_260_000
 # How long it may take to notice that clients went away.
 _NOTICE_S = 1.0
 # A response that a Go VM puts into the error of a call is in its trailers, twice.
@@ -293,6 +305,8 @@ def odd_requests_get_a_response(bench: Bench) -> None:
             for body in (b"", b"\xff\xfe", b"[" * 100_000, b'{"jsonrpc":"2.0","id":1,"method":7}'):
                 headers = {"Content-Type": "application/json"}
                 handler.request("POST", body=body, headers=headers, what="a body that is garbage")
+            for headers in _ODD_TYPES:
+                handler.request("POST", body=b"{}", headers=headers, what=f"the headers {headers}")
         bench.alive(host)
 
 
@@ -338,6 +352,42 @@ def requests_at_once(bench: Bench) -> None:
                     ) from None
 
 
+@contract("http", severity=Severity.MISBEHAVES, source=_HANDLER)
+def responses_belong_to_their_requests(bench: Bench) -> None:
+    """Of JSON-RPC calls that run at once, each gets the response with its own ID."""
+    with bench.chain() as host, handlers(host) as found:
+        for handler in found:
+            (alone,) = _rpc_ids(handler, [_FIRST_ID])
+            if alone != _FIRST_ID:
+                continue  # It is no JSON-RPC.
+            ids = [_FIRST_ID + number for number in range(1, 4 * _AT_ONCE)]
+            pairs = zip(ids, _rpc_ids(handler, ids), strict=True)
+            wrong = [(sent, got) for sent, got in pairs if got not in (sent, None)]  # It may refuse some.
+            if wrong:
+                raise Violation(
+                    f"a client of the handler {handler.prefix!r} gets the response of another",
+                    sent=f"POST of {len(ids)} JSON-RPC calls at once, each with its own ID",
+                    got=f"{len(wrong)} with a wrong ID: for {wrong[0][0]} came {wrong[0][1]}",
+                    node="it passes the response on to the client",
+                    cure="keep nothing of a request on an object that other requests share",
+                )
+
+
+def _rpc_ids(handler: Handler, ids: list[int]) -> list[object]:
+    """Call a JSON-RPC method that does not exist; returns the IDs of the responses, or None."""
+    headers = {"Content-Type": "application/json"}
+    bodies = [b'{"jsonrpc": "2.0", "id": %d, "method": "vmsdk_check", "params": []}' % each for each in ids]
+    calls = [handler.start("POST", body=body, headers=headers) for body in bodies]
+    found: list[object] = []
+    for each in calls:
+        try:
+            response = json.loads(each.result().body)
+        except (grpc.RpcError, ValueError):
+            response = None
+        found.append(response.get("id") if isinstance(response, dict) else None)
+    return found
+
+
 # Upgrades and HTTP/2 ------------------------------------------------------------------------------
 
 
@@ -346,7 +396,7 @@ def upgrades_get_a_response(bench: Bench) -> None:
     """A request for a WebSocket arrives by Handle, and gets status 101 or an error."""
     with bench.chain() as host, handlers(host) as found:
         for handler in found:
-            with _upgrade(bench.url(host), handler) as client, http.client.HTTPResponse(client) as response:
+            with upgrade(bench.url(host), handler) as client, http.client.HTTPResponse(client) as response:
                 try:
                     response.begin()
                 except (OSError, http.client.HTTPException) as error:
@@ -395,7 +445,7 @@ def streams_that_are_cut(bench: Bench) -> None:
     """A client that hangs up, or only half closes, during or after an upgrade does no harm."""
     with bench.chain() as host, handlers(host) as found:
         for handler in found:
-            clients = [_upgrade(bench.url(host), handler, b"not a frame") for _ in range(_AT_ONCE)]
+            clients = [upgrade(bench.url(host), handler, b"not a frame") for _ in range(_AT_ONCE)]
             select.select(clients, [], [], _QUIET_S)  # The VM has a request at least by now.
             for client in clients:
                 with suppress(OSError):
@@ -408,7 +458,30 @@ def streams_that_are_cut(bench: Bench) -> None:
         bench.alive(host)
 
 
-def _upgrade(url: str, handler: Handler, frames: bytes = b"") -> socket.socket:
+@contract("http", severity=Severity.STOPS, source=_HANDLER)
+def open_streams_do_no_harm(bench: Bench) -> None:
+    """WebSockets that stay open hold up neither the engine's calls nor other clients."""
+    with bench.chain() as host, handlers(host) as found, ExitStack() as streams:
+        for handler in found:
+            for _ in range(4 * _AT_ONCE):
+                streams.enter_context(upgrade(bench.url(host), handler))
+            host.process.wait(_QUIET_S)  # The VM has the requests by now.
+            try:
+                bench.alive(host)
+                for height in (host.chain.last_accepted.height, 2**63):
+                    call(host, "GetBlockIDAtHeight", pb.GetBlockIDAtHeightRequest(height=height), _TIMEOUT_S)
+            except (CallFailed, Violation) as error:
+                raise Violation(
+                    "open WebSockets hold up the engine's calls",
+                    sent=f"{4 * _AT_ONCE} open upgrades of {handler.path}, then calls of the engine",
+                    got=str(error),
+                    node="it waits until the clients hang up, so any client can stop the chain",
+                    cure="hold no lock while a stream is open, and give streams threads of their own",
+                ) from None
+            handler.request("GET", what=f"a GET while {4 * _AT_ONCE} WebSockets are open")
+
+
+def upgrade(url: str, handler: Handler, frames: bytes = b"") -> socket.socket:
     """Ask for a WebSocket, and send *frames* at once."""
     node = urlsplit(url).netloc
     place, _, port = node.rpartition(":")

@@ -47,6 +47,8 @@ _REFUSES_S = 3.0
 _SHUTDOWN_TIMEOUT_S = 10.0
 _HELD_CALLS = 16
 _GARBAGE = b'\xff{"vmsdk check": \0'
+# JSON, but no object.
+_ODD_JSON = (b"null", b"[" * 100_000)
 
 # A node that is killed: it starts the plugin and prints its process ID.
 _NODE = """
@@ -286,14 +288,15 @@ def survives_a_bad_initialize(bench: Bench) -> None:
 @contract("life", severity=Severity.BETTER_NOT, source="vms/rpcchainvm/vm_server.go")
 def survives_a_bad_configuration(bench: Bench) -> None:
     """A genesis, configuration or upgrade that can't be read does not end the process."""
-    bad = (("genesis", _GARBAGE), ("genesis", b""), ("config", _GARBAGE), ("upgrade", _GARBAGE))
+    bad = [("genesis", b""), *(("config", each) for each in _ODD_JSON)]
+    bad += [(field, _GARBAGE) for field in ("genesis", "config", "upgrade")]
     for field, value in bad:
         with bench.connected(**{field: value}) as host:
             try:
                 host.chain.initialize()
             except ChainFatal as error:
                 if isinstance(error.cause, PluginGone):
-                    raise _died(f"Initialize with the {field} {value!r}", error.cause) from None
+                    raise _died(f"Initialize with the {field} {value[:20]!r}", error.cause) from None
             bench.alive(host)
 
 
@@ -573,6 +576,8 @@ def calls_after_shutdown_return(bench: Bench) -> None:
                 ("Health", Empty()),
                 ("Version", Empty()),
                 ("Shutdown", Empty()),
+                ("Gather", Empty()),
+                ("BuildBlock", pb.BuildBlockRequest()),
                 ("AppGossip", pb.AppGossipMsg(node_id=bytes(20), msg=b"late")),
                 ("GetBlock", pb.GetBlockRequest(id=bytes(32))),
             ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 import time
 from collections.abc import Iterator
@@ -23,9 +24,10 @@ from vmsdk.host.client import CHANNEL_OPTIONS
 from vmsdk.host.engine import call_failed
 from vmsdk.host.errors import CallFailed, HostError, PluginGone
 from vmsdk.host.node import Host
+from vmsdk.host.strict import MAX_BLOCK_BYTES
 from vmsdk.protocol import PROTOCOLS
 from vmsdk.state import State
-from vmsdk.testing.areas.http import Handler, handlers
+from vmsdk.testing.areas.http import Handler, handlers, upgrade
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
 from vmsdk.testing.run import resident_bytes
@@ -47,6 +49,7 @@ _HEALTH_TIMES = 5
 # Two thirds of what one of the methods gets.
 _GROWTH_BYTES = 32 * _MIB
 _DEADLINE = Timestamp(seconds=4_000_000_000)
+_MANY_TRANSACTIONS, _SUBMIT_S = 1_000, 10.0
 _SUBMITTED, _BUILT, _BUILD_TIMEOUT_S = 100, 3, 10.0
 # A node pings an idle connection each 30 s; a server must allow pings each 5 s.
 _PING_S = 6
@@ -54,7 +57,7 @@ _IDLE_S = 60.0
 _ROUNDS = 50
 # How long a request may take, and all of them, as a handler may be slow or send an endless stream.
 _HTTP_TIMEOUT_S, _HTTP_S = 1.0, 20.0
-_SAMPLES, _SAMPLE_S = 30, 0.1
+_CLIENTS, _SAMPLES, _SAMPLE_S = 3, 30, 0.1
 # So often that chance, such as a thread that is handed the GIL just then, does not explain it.
 _IDLE_SAMPLES = 5
 
@@ -204,6 +207,26 @@ def _parses(bench: Bench, size: int) -> None:
         bench.alive(host)
 
 
+@contract("limits", severity=Severity.STOPS, source="network/peer/peer.go", needs_blocks=True)
+def blocks_fit_into_a_message(bench: Bench) -> None:
+    """A built block fits into a message of 2 MiB, however many transactions are pending."""
+    with bench.alone() as host:
+        deadline = time.monotonic() + _SUBMIT_S
+        count = 0
+        while count < _MANY_TRANSACTIONS and time.monotonic() < deadline:
+            bench.submit(host)
+            count += 1
+        block = bench.build_next(host)
+        if len(block.raw) > MAX_BLOCK_BYTES:
+            raise Violation(
+                "a built block is too large for a message between nodes",
+                sent=f"{count} transactions, and BuildBlock",
+                got=f"{len(block.raw)} bytes; with what a node adds, {MAX_BLOCK_BYTES} have room",
+                node="no peer ever gets the block, so the chain stands still",
+                cure="stop adding transactions in time: they can wait for the next block",
+            )
+
+
 # Garbage ------------------------------------------------------------------------------------------
 
 
@@ -288,7 +311,7 @@ def runs_out_of_descriptors(bench: Bench) -> None:
 
 
 class _Requests:
-    """GET requests to a handler, as long as they take little time: it may be one for streams."""
+    """Requests to a handler, as long as they take little time: it may be one for streams."""
 
     def __init__(self, handler: Handler | None) -> None:
         self._handler = handler
@@ -303,6 +326,14 @@ class _Requests:
         self._left_s -= time.monotonic() - began_s
         if error is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             self._left_s -= _HTTP_S / 2  # The machine may have been busy once.
+        self.count += 1
+
+    def upgrade(self, url: str) -> None:
+        """Ask for a WebSocket, and hang up."""
+        if self._handler is None or self._left_s <= 0:
+            return
+        with upgrade(url, self._handler) as stream:
+            select.select([stream], [], [], _HTTP_TIMEOUT_S)
         self.count += 1
 
 
@@ -374,35 +405,63 @@ def descriptors_stay_few(bench: Bench) -> None:
             ("AppGossip", pb.AppGossipMsg(node_id=bytes(20), msg=b"garbage")),
             ("Gather", Empty()),
         ]
-        counts = []
+        counts: list[tuple[int, int, int]] = []
         for _ in range(2):
             for method, request in calls * _ROUNDS:
                 attempt(host, method, request)
             for _ in range(_ROUNDS):
                 requests.send()
-            counts.append((_count(host, "fd"), _count(host, "task")))
-    for before, after, what in zip(*counts, ("file descriptors", "threads"), strict=True):
+                requests.upgrade(bench.url(host))
+            counts.append(_settled(host, *counts))
+    for before, after, what in zip(*counts, ("file descriptors", "threads", "ended children"), strict=True):
         if after - before >= _ROUNDS // 2:
             raise Violation(
                 f"the plugin's {what} become more with each call",
                 sent=f"{_ROUNDS} times {', '.join(method for method, _ in calls)}"
-                f"; {requests.count} HTTP GETs in all",
+                f"; {requests.count} HTTP GETs and upgrades in all",
                 got=f"{after} {what}, after {before}",
                 node="it has no chain any more once the plugin has reached its limit",
-                cure="close what each call opens, and end the threads that it starts",
+                cure="close what each call opens, end its threads, and wait for the processes that it starts",
             )
+
+
+def _settled(host: Host, *earlier: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Count descriptors, threads and zombies, once the VM has noticed that clients are gone."""
+    deadline = time.monotonic() + PROMPT_S
+    while True:
+        counts = (_count(host, "fd"), _count(host, "task"), _zombies(host.process.pid))
+        pairs = zip(earlier[0], counts, strict=True) if earlier else ()
+        if all(after - before < _ROUNDS // 2 for before, after in pairs) or time.monotonic() > deadline:
+            return counts
+        host.process.wait(_SAMPLE_S)
 
 
 def _count(host: Host, what: str) -> int:
     return len(os.listdir(f"/proc/{host.process.pid}/{what}"))
 
 
+def _zombies(pid: int | None) -> int:
+    """How many children have ended without their parent's wait."""
+    count = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text(encoding="utf-8").rpartition(")")[2].split()[:2]
+        except (OSError, UnicodeDecodeError):
+            continue  # It has just gone.
+        count += state == "Z" and int(parent) == pid
+    return count
+
+
 @contract("limits", severity=Severity.BETTER_NOT, source="snow/engine/common/notifier.go")
 def idleness_costs_no_processor(bench: Bench) -> None:
-    """A chain without work leaves the processor alone."""
+    """A chain without work leaves the processor alone, also after clients have come and gone."""
     with bench.chain() as host:
         if not os.path.isdir("/proc/self/fd"):
             raise Skipped("only on Linux")
+        with _requests(host) as requests:
+            for _ in range(_CLIENTS):
+                requests.send()
+                requests.upgrade(bench.url(host))
         idle = 0
         for _ in range(_SAMPLES):
             idle += not _is_running(host)
@@ -411,7 +470,7 @@ def idleness_costs_no_processor(bench: Bench) -> None:
             host.process.wait(_SAMPLE_S)
     raise Violation(
         "the plugin is busy although there is nothing to do",
-        sent=f"nothing for {_SAMPLES * _SAMPLE_S:.0f} s",
+        sent=f"some HTTP requests and upgrades, then nothing for {_SAMPLES * _SAMPLE_S:.0f} s",
         got=f"a thread was running {_SAMPLES - idle} of the {_SAMPLES} times that we looked",
         node="it competes with the plugin for the machine",
         cure="wait for a condition or an event instead of asking again and again",

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.errors import AppError
-from vmsdk.host.appsender import SentError, SentGossip, SentResponse
+from vmsdk.host.appsender import SentError, SentGossip, SentRequest, SentResponse
 from vmsdk.host.errors import CallFailed, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.host.service import ServiceError
@@ -183,14 +183,16 @@ def many_messages_in_a_row(bench: Bench) -> None:
 def garbage_does_not_flood_the_log(bench: Bench) -> None:
     """A peer must not be able to fill the validator's disk through the log."""
     with bench.chain() as host:
-        for method in ("AppGossip", "ParseBlock"):
+        makers: tuple[Callable[[bytes, int], tuple[str, Message]], ...] = (
+            lambda data, number: _gossip(data),
+            lambda data, number: _request(data, 2 * number),
+            lambda data, number: ("ParseBlock", pb.ParseBlockRequest(bytes=data)),
+        )
+        for make in makers:
             lines, characters = len(bench.log), sum(map(len, bench.log))
             for number in range(_IN_A_ROW):
-                data = b"garbage %d" % number
-                if method == "ParseBlock":
-                    attempt(host, method, pb.ParseBlockRequest(bytes=data))
-                else:
-                    must_succeed(host, [_gossip(data)], "gossip that is garbage")
+                method, request = make(b"garbage %d" % number, number)
+                attempt(host, method, request)  # Other checks say which of these may fail.
             bench.alive(host)
             lines, characters = len(bench.log) - lines, sum(map(len, bench.log)) - characters
             if lines > _LOG_LINES or characters > _LOG_CHARACTERS:
@@ -201,6 +203,44 @@ def garbage_does_not_flood_the_log(bench: Bench) -> None:
                     node="it writes them to its log file",
                     cure="log one line, at debug level, for a message that you can't handle",
                 )
+
+
+@contract("messages", severity=Severity.MISBEHAVES, source=_HANDLER, needs_blocks=True)
+def garbage_is_no_transaction(bench: Bench) -> None:
+    """After garbage from peers, blocks are built, and are valid."""
+    with bench.alone() as host:
+        # Of many lengths, and as long as the fields of a transaction may be.
+        datas = [*_GARBAGE[:-3], *(os.urandom(length) for length in range(1, 300))]
+        for number, data in enumerate(datas):
+            for method, request in (_gossip(data), _request(data, 2 * number)):
+                attempt(host, method, request)  # Other checks say which of these may fail.
+        try:
+            bench.grow(host, 2)
+        except (CallFailed, Violation) as error:
+            raise Violation(
+                "after garbage from a peer, no block is built, or an invalid one",
+                sent=f"AppGossip and AppRequest with {len(datas)} kinds of garbage, then a transaction",
+                got=str(error),
+                node="any peer can stop the chain's blocks",
+                cure="check a peer's transaction like a client's: its format, its signature, its effects",
+            ) from None
+
+
+@contract("messages", severity=Severity.STOPS, source=_CLIENT, needs_blocks=True)
+def own_gossip_is_understood(bench: Bench) -> None:
+    """What a VM gossips and asks for, another node of the chain handles; blocks go on."""
+    with bench.alone() as host:
+        bench.grow(host, 2)
+        bench.submit(host)
+        host.process.wait(_QUIET_S)  # The VM may send a little later.
+        sent = [each for each in host.services.app_sender.sent if isinstance(each, SentGossip | SentRequest)]
+    with bench.alone() as peer:
+        for number, each in enumerate(sent):
+            message = (
+                _gossip(each.message) if isinstance(each, SentGossip) else _request(each.request, 2 * number)
+            )
+            must_succeed(peer, [message, message], "a message that another node of the chain has sent")
+        bench.grow(peer, 1)
 
 
 # Requests -----------------------------------------------------------------------------------------
