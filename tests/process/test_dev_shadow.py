@@ -86,9 +86,10 @@ def test_a_vm_that_fails_only_elsewhere_is_reported_and_goes_on_here(
     source: str, found: str, tmp_path: Path
 ) -> None:
     with Dev(PLUGINS / "fickle.py", "--genesis", source, folder=tmp_path, command=("-c", SOON)) as dev:
-        call(dev.url(), "write", text="one")
+        url = dev.url()
+        call(url, "write", text="one")
         dev.line(found)
-        call(dev.url(), "write", text="two")
+        call(url, "write", text="two")
         dev.line(r"block +2\b")
         dev.interrupt()
         assert dev.wait() == 0
