@@ -6,8 +6,8 @@ from abc import abstractmethod
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from vmsdk.block import Interface
 from vmsdk.ids import ID
+from vmsdk.interface import Interface
 
 
 class StateSyncMode(IntEnum):

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar, NamedTuple, cast
 
-from vmsdk.block import Block, Interface, must_derive
+from vmsdk.block import Block
 from vmsdk.context import Context
 from vmsdk.errors import AppError
 from vmsdk.ids import ID, NodeID
+from vmsdk.interface import Interface, likely_slips, must_derive
 from vmsdk.state import Event, State
 from vmsdk.statesync import StateSyncableVM
 from vmsdk.timestamp import Timestamp
+
+_log = logging.getLogger("vmsdk")
 
 
 class NodeVersion(NamedTuple):
@@ -253,10 +258,13 @@ class CrossChainVM(Interface):
         """Like `ChainVM.app_response`, from another chain."""
 
 
+@cache  # to warn once
 def check_interfaces(kind: type[ChainVM]) -> None:
     """Raise `TypeError` for a method of an optional interface that is not a base of *kind*, the
-    class that a plugin serves.
+    class that a plugin serves. Warns of methods that nobody seems to call.
     """
+    for method, meant in likely_slips(kind):
+        _log.warning("%s: vmsdk never calls this method; if %s is meant, rename it", method, meant)
     must_derive(kind, StateSyncableVM, BuildBlockWithContext, BatchedParseBlock, GetAncestors, CrossChainVM)
 
 

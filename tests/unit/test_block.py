@@ -7,8 +7,9 @@ from datetime import datetime, timezone
 
 import pytest
 
-from vmsdk.block import Block, VerifyWithContext, must_derive
+from vmsdk.block import Block, VerifyWithContext
 from vmsdk.ids import ID
+from vmsdk.interface import must_derive
 
 PARENT = ID.of(b"parent")
 

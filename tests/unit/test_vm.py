@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -196,6 +199,47 @@ def test_a_helper_that_an_authors_own_base_calls_is_not_a_misspelling() -> None:
         ("create_handler", "create_handlers"),
         ("hasPendingWork", "has_pending_work"),
         ("healthcheck", "health_check"),
+    ],
+)
+def test_a_method_in_another_spelling_is_refused(written: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=rf"^Mine\.{written} is never called: vmsdk calls `{meant}`$"):
+        type("Mine", (SmallestVM,), {written: lambda self: None})
+
+
+MODULE = """
+from vmsdk import chain
+
+
+class Mine(chain.Chain):
+    def execute(self, state, tx, block): ...
+    def NAME(self, *_): ...
+    OTHER
+"""
+
+
+def warnings_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, other: str = "pass"
+) -> list[str]:
+    """What is logged at the start of a VM in a module of its own, with a method of this name."""
+    file = tmp_path / "mine.py"
+    file.write_text(MODULE.replace("NAME", name).replace("OTHER", other))
+    spec = importlib.util.spec_from_file_location(f"mine_{abs(hash((name, other)))}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+        check_interfaces(module.Mine)
+        check_interfaces(module.Mine)
+    finally:
+        del sys.modules[spec.name]
+    return caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
         ("health_chek", "health_check"),
         ("set_preferense", "set_preference"),
         ("set_prefered", "set_preference"),
@@ -205,25 +249,39 @@ def test_a_helper_that_an_authors_own_base_calls_is_not_a_misspelling() -> None:
         ("on_connected", "connected"),
         ("has_pending", "has_pending_work"),
         ("get_handlers", "create_handlers"),
+        ("on_accepted", "on_accept"),
+        ("on_acept", "on_accept"),
+        ("initialise", "initialize"),
+        ("begin_block", "begin"),
+        ("init_genesis", "genesis"),
+        ("follower", "followers"),
     ],
 )
-def test_a_method_in_another_spelling_is_refused(written: str, meant: str) -> None:
-    with pytest.raises(TypeError, match=rf"^Mine\.{written} is never called: vmsdk calls `{meant}`$"):
-        type("Mine", (SmallestVM,), {written: lambda self: None})
+def test_a_likely_slip_in_a_name_is_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, written: str, meant: str
+) -> None:
+    assert warnings_for(tmp_path, caplog, written) == [
+        f"Mine.{written}: vmsdk never calls this method; if {meant} is meant, rename it"
+    ]
 
 
-def test_a_vm_may_have_methods_of_its_own() -> None:
-    own = ("get_blocks", "_create_handler", "upgrade", "connect", "on_shutdown", "get_state", "list_accepted")
-    type("Mine", (SmallestVM,), {name: lambda self: None for name in own})
-
-
-def test_a_method_that_another_one_calls_is_not_a_misspelling() -> None:
-    class Mine(SmallestVM):
-        def initialize(self, ctx: Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
-            self.later = lambda: [self.get_handlers()]
-
-        def get_handlers(self) -> int:
-            return 1
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("get_blocks", "pass"),
+        ("_create_handler", "pass"),
+        ("connect", "pass"),
+        ("on_shutdown", "pass"),
+        ("get_state", "pass"),
+        ("list_accepted", "pass"),
+        ("has_pending", "busy = property(lambda self: self.has_pending())"),
+        ("on_accepted", "def on_accept(self, block): ..."),
+    ],
+)
+def test_a_helper_is_not_taken_for_a_slip(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, other: str
+) -> None:
+    assert warnings_for(tmp_path, caplog, name, other) == []
 
 
 @pytest.mark.parametrize("method", ["initialize", "set_state", "shutdown", "app_gossip", "create_handlers"])

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from vmsdk.block import Interface
 from vmsdk.chain.accepted import AcceptedState
 from vmsdk.chain.admission import Admission
 from vmsdk.chain.block import Block, Header, as_topic
@@ -35,6 +34,7 @@ from vmsdk.chain.transactions import must_extend, not_a_kind, parser
 from vmsdk.context import Context
 from vmsdk.errors import InvalidBlock, InvalidEncoding, NotFound, Refused, VMError
 from vmsdk.ids import ID
+from vmsdk.interface import Interface
 from vmsdk.p2p.network import Network, Networked
 from vmsdk.state import State
 from vmsdk.timestamp import now_ns

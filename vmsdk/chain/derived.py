@@ -7,9 +7,9 @@ import threading
 from abc import abstractmethod
 from typing import Generic
 
-from vmsdk.block import Interface
 from vmsdk.chain.feed import BlockT, Feed
 from vmsdk.errors import VMError
+from vmsdk.interface import Interface
 
 FIRST_RETRY_S = 1.0
 MAX_RETRY_S = 60.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
-from vmsdk.block import Interface
 from vmsdk.chain.block import Header
 from vmsdk.chain.state import State
+from vmsdk.interface import Interface
 
 
 class Rules(Interface):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vmsdk.block import Interface
 from vmsdk.errors import AppError
 from vmsdk.ids import NodeID
+from vmsdk.interface import Interface
 from vmsdk.p2p.peers import Validators
 from vmsdk.timestamp import Timestamp
 

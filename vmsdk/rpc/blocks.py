@@ -10,9 +10,10 @@ from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
-from vmsdk.block import Block, VerifyWithContext, must_derive
+from vmsdk.block import Block, VerifyWithContext
 from vmsdk.errors import InvalidBlock, InvalidInput, NotFound, NothingToBuild, VMError
 from vmsdk.ids import ID
+from vmsdk.interface import must_derive
 from vmsdk.rpc import conversion
 from vmsdk.rpc.conversion import InvalidRequest, call, identifier, shown, truth, unusable
 from vmsdk.rpc.dispatch import Dispatcher, Handler

@@ -115,8 +115,9 @@ class Signals:
         """Block until one of them arrives, and return its number."""
         while True:
             select.select([self._reader], [], [])
-            if received := self._received():
-                return received[0]
+            # Python also writes the numbers of signals for which the VM's code has a handler.
+            if ours := [number for number in self._received() if number in _SIGNALS]:
+                return ours[0]
 
     def wait_for_end(
         self, parent: Parent, report: Callable[[str], None], every_second: Callable[[], None]

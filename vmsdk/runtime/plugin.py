@@ -154,7 +154,8 @@ def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], option
     # stdout is for the tool. Everything else that the process prints goes to stderr.
     stdout = os.dup(1)
     os.dup2(2, 1)
-    # Signals that the import sends to itself change nothing, as in a plugin. Others must end it.
+    # A signal must end an import that hangs. One that the import sends to itself, which a plugin
+    # ignores, must not keep it from printing the version.
     signals = Signals()
     threading.Thread(target=_end_soon, args=(signals,), name="vmsdk-signals", daemon=True).start()
     children.manage(signals.release)
@@ -184,6 +185,7 @@ def _end_soon(signals: Signals) -> None:
     """Wait for a signal, and end the process unless it has printed its version soon after."""
     number = signals.wait()
     time.sleep(VERSION_GRACE_S)
+    logs.say(f"ended by {signal.Signals(number).name}: the import still ran {VERSION_GRACE_S:g} s later")
     os._exit(128 + number)  # as of a shell whose command is ended by the signal
 
 
