@@ -24,7 +24,6 @@ SOURCES = (
     "a directory",
     "the environment",
     "a process ID",
-    "an object's text",
     "gossip",
 )
 

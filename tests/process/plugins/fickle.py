@@ -62,8 +62,6 @@ SOURCES: dict[bytes, Any] = {
     b"a directory": lambda: ([*os.listdir(HERE)], [*HERE.glob("*.py")]),
     b"the environment": lambda: sorted(os.environ.items()),
     b"a process ID": os.getpid,
-    b"a thread's ID": threading.get_ident,
-    b"an object's text": lambda: str(object()),
     b"an end elsewhere": _end_elsewhere,
     b"a hang elsewhere": _hang_elsewhere,
     b"a slow machine": _dawdle_elsewhere,
