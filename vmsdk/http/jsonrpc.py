@@ -73,8 +73,9 @@ class JSONRPC:
     Parameters are an array, an object (names match regardless of case and underscores), or an array
     of one object. Annotations of JSON types (`str`, `int`, `float`, `bool`, `list`, `dict`, `None`
     and unions of them) are checked, with what lists and dicts hold; `Literal` and enums admit their
-    values. `ID` and `NodeID` are parsed, `bytes` read from hexadecimal. A type that JSON
-    can't carry raises `TypeError`. A result is any JSON value, in which IDs become text.
+    values. A `tuple` is made of an array, `ID` and `NodeID` are parsed, `bytes` read from
+    hexadecimal, and subclasses of `str`, `int`, `float` and `bytes` called with the value. A type
+    that JSON can't carry raises `TypeError`. A result is any JSON value, in which IDs become text.
 
     A method with a parameter annotated `Connection` receives the client's WebSocket, to send
     notifications and open subscriptions. It can't be called by POST, unless the annotation is
@@ -250,13 +251,16 @@ class JSONRPC:
         if not isinstance(params, (list, dict, type(None))):
             return _invalid('"params" is neither an array nor an object', call_id)
         is_notification = "id" not in request
-        try:
-            method = self._methods.get(name)
-            if method is None:
-                raise JSONRPCError(METHOD_NOT_FOUND, f"method not found: {quoted(name)}")
-            return _Call(method, method.bind(params, caller.connection), call_id, is_notification, caller)
-        except JSONRPCError as error:
+        method = self._methods.get(name)
+        if method is None:
+            error = JSONRPCError(METHOD_NOT_FOUND, f"method not found: {quoted(name)}")
             return b"" if is_notification else failure(call_id, error)
+        call = _Call(method, call_id, is_notification, caller)
+        try:
+            call.arguments = method.bind(params, caller.connection)
+        except FAILURES as error:  # a class of the author's may raise anything
+            return call.fail(error)
+        return call
 
 
 class _Caller(NamedTuple):
@@ -274,11 +278,9 @@ class _Call:
 
     __slots__ = ("arguments", "caller", "id", "is_notification", "method")
 
-    def __init__(
-        self, method: RPCMethod, arguments: Arguments, call_id: Any, is_notification: bool, caller: _Caller
-    ) -> None:
+    def __init__(self, method: RPCMethod, call_id: Any, is_notification: bool, caller: _Caller) -> None:
         self.method = method
-        self.arguments = arguments
+        self.arguments: Arguments = ((), {})
         self.id = call_id
         self.is_notification = is_notification
         self.caller = caller
@@ -289,7 +291,7 @@ class _Call:
         try:
             return self._success(self.method.function(*args, **named))
         except FAILURES as error:
-            return self._failure(error)
+            return self.fail(error)
 
     async def run_async(self) -> bytes:
         """Await an `async` method and return the response, which is empty for a notification."""
@@ -297,7 +299,7 @@ class _Call:
         try:
             return self._success(await self.method.function(*args, **named))
         except FAILURES as error:
-            return self._failure(error)
+            return self.fail(error)
 
     def _success(self, result: Any) -> bytes:
         if isinstance(result, Subscription):
@@ -309,7 +311,8 @@ class _Call:
             return b""
         return f'{{"jsonrpc":"2.0","result":{encode(result)},"id":{encode(self.id)}}}'.encode()
 
-    def _failure(self, error: BaseException) -> bytes:
+    def fail(self, error: BaseException) -> bytes:
+        """Return the response for an error, which is empty for a notification."""
         if isinstance(error, (NotFound, InvalidBlock, Refused)):
             _log.debug("JSON-RPC method %s: %s", self.method.name, error)
             error = JSONRPCError(SERVER_ERROR, str(error))

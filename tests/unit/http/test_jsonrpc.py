@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal, NewType, TypedDict
+from typing import Annotated, Any, Literal, NewType, TypedDict
 
 import pytest
 
@@ -19,12 +19,16 @@ from vmsdk import chain
 from vmsdk.chain.errors import Invalid
 from vmsdk.errors import InvalidBlock, NotFound
 from vmsdk.http import JSONRPC, JSONRPCError
-from vmsdk.ids import ID
+from vmsdk.ids import ID, NodeID
 
 BLOCK = ID(bytes(range(32)))
 
 
 Height = NewType("Height", int)
+
+
+class Point(TypedDict):
+    x: int
 
 
 class Colour(enum.Enum):
@@ -159,31 +163,6 @@ def test_only_public_methods_of_the_service_can_be_called(name: str) -> None:
     assert call(name)["code"] == -32601
 
 
-class Pair(enum.Enum):
-    ONE = (1,)
-
-
-class Bits(enum.Flag):
-    ONE = 1
-
-
-@pytest.mark.parametrize("annotation", [Pair, Bits, Literal[b"x"]])
-def test_values_that_json_cannot_hold_are_not_checked(annotation: Any) -> None:
-    def method(value: Any) -> Any:
-        return value
-
-    method.__annotations__["value"] = annotation
-    assert call("method", ["anything"], JSONRPC({"method": method})) == "anything"
-
-
-def test_a_literal_of_an_enum_is_its_member() -> None:
-    def method(value: Literal[Colour.RED]) -> str:
-        return value.name
-
-    assert call("method", ["red"], JSONRPC({"method": method})) == "RED"
-    assert call("method", ["blue"], JSONRPC({"method": method}))["code"] == -32602
-
-
 def test_static_methods_count_and_several_services_live_side_by_side() -> None:
     service = JSONRPC({"a": Chain(), "b": Chain(), "web3_clientVersion": lambda: "vmsdk"})
     assert call("a.static", service=service) == "static"
@@ -302,14 +281,14 @@ def test_positional_only_and_keyword_only_parameters_are_respected() -> None:
         ("number", [None], "'value' must be a number, not null"),
         ("either", [[]], "'value' must be an integer or a string or null, not an array"),
         ("wrapped", [[1]], "'transaction' must be an object, not an array"),
-        ("getBlock", ["nonsense"], "'block_id' is not an ID"),
+        ("getBlock", ["nonsense"], "'block_id' must be the text of an ID, not 'nonsense' (invalid input"),
         ("getBlock", [3], "'block_id' must be the text of an ID"),
         ("lastAccepted", [1], "takes no parameters"),
         ("sized", [[1, "2"]], "'numbers'[1] must be an integer, not a string"),
         ("sized", ["12"], "'numbers' must be an array, not a string"),
         ("sized", [[], {"a": [1, None]}], "'named'['a'][1] must be a number, not null"),
         ("sized", [[], 3], "'named' must be an object or null, not an integer"),
-        ("blocks", [["nonsense"]], "'ids' is not an ID"),
+        ("blocks", [[str(BLOCK), "no"]], "'ids'[1] must be the text of an ID, not 'no' (input string is"),
         ("blocks", [[None]], "'ids'[0] must be the text of an ID, not null"),
         ("choose", ["green"], """'colour' must be "red" or "blue", not 'green'"""),
         ("choose", [["red"]], """'colour' must be "red" or "blue", not an array"""),
@@ -354,15 +333,276 @@ def test_what_is_inside_an_annotation_is_checked_and_converted(method: str, para
     assert call(f"chain.{method}", params) == result
 
 
+def converted(annotation: Any, value: Any) -> Any:
+    """What a method receives for *value* as its parameter of *annotation*, or the error's text."""
+    received: list[Any] = []
+
+    def take(value: Any) -> None:
+        received.append(value)
+
+    take.__annotations__["value"] = annotation
+    error = call("take", [value], JSONRPC({"take": take}))
+    return received[0] if error is None else error["message"]
+
+
+def check(found: Any, expected: Any) -> None:
+    """Check that *found* is *expected* with its type, or is the message that contains it."""
+    if isinstance(found, str) and found.startswith("invalid params: "):
+        assert expected in found
+    else:
+        assert found == expected
+        assert type(found) is type(expected)
+
+
+NODE = NodeID(bytes(20))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "expected"),
+    [
+        (ID | Literal["latest"], str(BLOCK), BLOCK),
+        (ID | Literal["latest"], "latest", "latest"),
+        (
+            ID | Literal["latest"],
+            "newest",
+            """'value' must be the text of an ID or "latest", not 'newest';""",
+        ),
+        (ID | str, str(BLOCK), BLOCK),
+        (ID | str, "latest", "latest"),
+        (NodeID | ID, str(BLOCK), BLOCK),
+        (ID | NodeID | None, str(NODE), NODE),
+        (ID | None, "no", "must be the text of an ID or null, not 'no' (input string is smaller"),
+        (list[ID | Literal["a"]], ["a", str(BLOCK)], ["a", BLOCK]),
+        (list[ID | Literal["a"]], ["a", "b"], """'value'[1] must be the text of an ID or "a", not 'b';"""),
+        (ID | list[ID], [str(BLOCK)], [BLOCK]),
+        (ID | list[ID], ["no"], "'value'[0] must be the text of an ID, not 'no'"),
+        (dict[str, ID], {"a": "no"}, "'value'['a'] must be the text of an ID, not 'no'"),
+        (dict[str, list[NodeID]], {"a": ["no"]}, "'value'['a'][0] must be the text of a node ID, not 'no'"),
+        (ID | Point, "other", "other"),
+        (bytes | int, "0x1", "must be bytes in hexadecimal, as in 0x1234 or an integer, not '0x1';"),
+    ],
+)
+def test_each_member_of_a_union_is_tried(annotation: Any, value: Any, expected: Any) -> None:
+    check(converted(annotation, value), expected)
+
+
+@pytest.mark.parametrize("annotation", [ID | None, ID | Literal["latest"], list[NodeID | ID]])
+def test_an_error_of_a_union_does_not_repeat_a_long_text(annotation: Any) -> None:
+    long = "2" * 400_000
+    message = converted(annotation, [long] if annotation == list[NodeID | ID] else long)
+    assert "must be the text of a" in message
+    assert len(message) < 1_000
+
+
+class Mixed(enum.Enum):
+    RED = "red"
+    TWO = 2
+    CRIMSON = "red"  # noqa: PIE796 - an alias
+
+
+class Share(enum.Enum):
+    HALF = 0.5
+    WHOLE = 1.0
+
+
+class Answer(enum.Enum):
+    YES = True
+    NO = False
+
+
+class Route(enum.Enum):
+    NORTH = [1, 2]  # noqa: RUF012
+    SOUTH = {"a": 1}  # noqa: RUF012
+
+
+class Lenient(enum.Enum):
+    RED = "red"
+
+    @classmethod
+    def _missing_(cls, value: Any) -> Any:
+        return cls[value.upper()] if value != "wrong" else "wrong"
+
+
+class Rights(enum.IntFlag):
+    READ = 1
+    WRITE = 2
+
+
+class Bits(enum.Flag):
+    HIGH = 4
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+class Unit(str, enum.Enum):
+    NANO = "n"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "expected"),
+    [
+        (Mixed, "red", Mixed.RED),
+        (Mixed, 2, Mixed.TWO),
+        (Mixed, 2.0, """must be "red" or 2, not 2.0;"""),
+        (Mixed, {}, """must be "red" or 2, not an object;"""),
+        (Share, 1, Share.WHOLE),
+        (Share, 0.5, Share.HALF),
+        (Share, True, "must be 0.5 or 1.0, not true;"),
+        (Answer, True, Answer.YES),
+        (Answer, 1, "must be true or false, not 1;"),
+        (Answer, 0.0, "must be true or false, not 0.0;"),
+        (Route, [1, 2], Route.NORTH),
+        (Route, {"a": 1}, Route.SOUTH),
+        (Route, [2], """must be [1, 2] or {"a": 1}, not an array;"""),
+        (Lenient, "red", Lenient.RED),
+        (Lenient, "Red", Lenient.RED),
+        (Lenient, "blue", """must be "red", not 'blue';"""),
+        (Lenient, "wrong", """must be "red", not 'wrong';"""),
+        (Lenient, 5, """must be "red", not 5;"""),
+        (Rights, 1, Rights.READ),
+        (Rights, 3, Rights.READ | Rights.WRITE),
+        (Rights, 0, Rights(0)),
+        (Rights, 4, "must be 1 or 2, or a combination, not 4;"),
+        (Rights, -1, "must be 1 or 2, or a combination, not -1;"),
+        (Rights, True, "must be 1 or 2, or a combination, not true;"),
+        (Rights, 1.0, "must be 1 or 2, or a combination, not 1.0;"),
+        (Rights, "1", "must be 1 or 2, or a combination, not '1';"),
+        (Bits, 4, Bits.HIGH),
+        (Bits, 1, "must be 4, or a combination, not 1;"),
+        (Level, 1, Level.LOW),
+        (Level, True, "must be 1, not true;"),
+        (Unit, "n", Unit.NANO),
+        (list[Mixed], ["red", "blue"], """'value'[1] must be "red" or 2, not 'blue';"""),
+        (Mixed | None, None, None),
+        (Mixed | int, 7, 7),
+        (Literal[Colour.RED], "red", Colour.RED),
+        (Literal[Colour.RED], "blue", """must be "red", not 'blue';"""),
+        (Literal[1, True], 1, 1),
+        (Literal[1, True], True, True),
+        (Literal[1, True], False, "must be 1 or true, not false;"),
+        (Literal["a", None], None, None),
+    ],
+)
+def test_enums_and_literals_admit_their_values(annotation: Any, value: Any, expected: Any) -> None:
+    check(converted(annotation, value), expected)
+
+
+class Symbol(str):
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Any:
+        if not text.isupper():
+            raise ValueError(text)
+        return super().__new__(cls, text)
+
+
+class Listed(str):
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Any:
+        raise Invalid("no such symbol", length=len(text))
+
+
+class Amount(int):
+    pass
+
+
+class BlockID(ID):
+    __slots__ = ()
+
+
+class Seal(bytes):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "expected"),
+    [
+        (NewType("Sum", chain.U64), 1, 1),
+        (NewType("Sum", chain.U64), "1", "must be an integer, not a string;"),
+        (list[NewType("Key", chain.Bytes32)], ["0x11"], [b"\x11"]),  # type: ignore[misc]
+        (NewType("Older", NewType("Old", Annotated[ID, "x"])), str(BLOCK), BLOCK),
+        (tuple[int, str], [1, "a"], (1, "a")),
+        (tuple[int, str], [1, 2], "'value'[1] must be a string, not an integer;"),
+        (tuple[int, str], [1], "'value' must be an array of 2, not one of 1;"),
+        (tuple[int, str], "ab", "'value' must be an array, not a string;"),
+        (tuple[ID, ...], [str(BLOCK)], (BLOCK,)),
+        (tuple[ID, ...], [], ()),
+        (tuple[ID, ...], [str(BLOCK), 1], "'value'[1] must be the text of an ID, not an integer;"),
+        (tuple, [1, "a"], (1, "a")),
+        (tuple, {}, "'value' must be an array, not an object;"),
+        (tuple[Any, Any], [1, []], (1, [])),
+        (tuple[()], [], ()),
+        (tuple[()], [1], "'value' must be an array of 0, not one of 1;"),
+        (list[tuple[str, int]], [["a", 1]], [("a", 1)]),
+        (tuple[int, int] | None, None, None),
+        (Symbol, "VM", Symbol("VM")),
+        (Symbol, "vm", "must be a valid Symbol, not 'vm';"),
+        (Symbol, 3, "must be a valid Symbol, not an integer;"),
+        (Amount, 3, Amount(3)),
+        (Amount, "3", "must be a valid Amount, not a string;"),
+        (Amount, True, "must be a valid Amount, not true;"),
+        (BlockID, str(BLOCK), BlockID(BLOCK)),
+        (Seal, "0x11", Seal(b"\x11")),
+        (Listed, "VM", "must be a valid Listed, not 'VM' (no such symbol (length=2));"),
+        (Listed | Symbol, "VM", Symbol("VM")),
+        (Symbol | None, "vm", "must be a valid Symbol or null, not 'vm';"),
+    ],
+)
+def test_a_value_becomes_one_of_the_annotated_type(annotation: Any, value: Any, expected: Any) -> None:
+    check(converted(annotation, value), expected)
+
+
+def test_a_bug_in_a_type_of_a_parameter_fails_its_call_only(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(str):
+        def __new__(cls, text: str) -> Any:
+            raise RuntimeError("secret")
+
+    def take(value: Any) -> Any:
+        return value
+
+    take.__annotations__["value"] = Broken
+    calls = [
+        {"jsonrpc": "2.0", "method": "take", "params": ["x"], "id": 1},
+        {"jsonrpc": "2.0", "method": "take", "params": ["x"]},
+        {"jsonrpc": "2.0", "method": "take", "params": [], "id": 2},
+    ]
+    broken, missing = response_to(JSONRPC({"take": take}), calls)
+    assert (broken["id"], broken["error"]["code"]) == (1, -32603)
+    assert "secret" not in broken["error"]["message"]
+    assert (missing["id"], missing["error"]["code"]) == (2, -32602)
+    assert "RuntimeError: secret" in caplog.text
+
+
 @dataclass
 class Transfer:
     amount: int
 
 
+class Pair(enum.Enum):
+    ONE = (1,)
+
+
+class Raw(enum.Enum):
+    ONE = b"x"
+
+
+class Empty(enum.Enum):
+    pass
+
+
 @pytest.mark.parametrize(
     "annotation",
     [
-        tuple[int, ...],
+        tuple[int, Transfer],
+        tuple[Transfer, ...],
+        Pair,
+        list[Raw],
+        Empty,
+        enum.Enum,
+        Literal[b"x"],
         set,
         Decimal,
         Transfer,
@@ -378,10 +618,6 @@ def test_a_parameter_that_json_cannot_carry_is_refused(annotation: Any) -> None:
     submit.__annotations__["transaction"] = annotation
     with pytest.raises(TypeError, match=r"submit: the parameter transaction is annotated .*: annotate what"):
         JSONRPC({"submit": submit})
-
-
-class Point(TypedDict):
-    x: int
 
 
 @pytest.mark.parametrize(
