@@ -10,7 +10,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, is_dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from vmsdk.chain.errors import Invalid, MempoolFull
 from vmsdk.ids import ID
@@ -22,6 +22,7 @@ _CONTAINERS = (dict, list, tuple, set, frozenset)
 _ATOMS = {bytes, int, str, bool}
 # Reasons that begin with one of these words are counted under it.
 _KINDS = frozenset({"accepted", "replaced", "evicted", "expired"})
+_Entry: TypeAlias = tuple[tuple[bool, int], int, bytes]
 
 
 @dataclass(eq=False)
@@ -86,8 +87,9 @@ class Mempool:
         self._parked = 0
         self._parked_by: Counter[bytes | None] = Counter()
         self._number = 0
-        # Heaps of those to evict first: the ready ones, and the parked ones, which go before them.
-        self._worst: dict[bool, list[tuple[tuple[bool, int], int, bytes]]] = {True: [], False: []}
+        # Heaps of those to evict first. The parked ones go before the ready ones; those that write
+        # are among the ready ones, and the only ones that make room for writes.
+        self._worst: dict[str, list[_Entry]] = {"parked": [], "ready": [], "writing": []}
         self._reasons: OrderedDict[bytes, str] = OrderedDict()
         self.version = 0
         """Changes whenever the content does."""
@@ -146,6 +148,7 @@ class Mempool:
         with self._lock:
             if pending.id in self._by_id:
                 return None
+            self._check_alone(pending, pending.written)
             lane = self._lanes.get(pending.sender, {}) if pending.sender is not None else {}
             replaced = lane.get(pending.sequence)
             if replaced is not None:
@@ -160,7 +163,10 @@ class Mempool:
                 # It is not executed yet and can claim any priority, so it evicts no others, unless
                 # the other one is parked.
                 if self._bytes - replaced.size + pending.size > self._max_bytes:
-                    raise self._full(pending)
+                    raise MempoolFull(
+                        f"{len(self._by_id)} transactions of {self._bytes} bytes are waiting, and one that "
+                        "replaces another makes no third one give way: try again later"
+                    )
                 self._make_room(pending, _rank(pending), pending.written)
                 self._remove(replaced, "replaced by one of a higher priority")
             elif len(lane) >= self.max_per_sender:
@@ -188,84 +194,103 @@ class Mempool:
 
     def _rank(self, pending: Pending) -> None:
         """Record when *pending* is to be evicted."""
-        heapq.heappush(self._worst[not pending.is_parked], _entry(pending))
-        if sum(map(len, self._worst.values())) > 2 * len(self._by_id) + 64:
-            for is_ready, heap in self._worst.items():
-                heap[:] = [_entry(each) for each in self._by_id.values() if each.is_parked != is_ready]
+        for kind in _kinds(pending):
+            heap = self._worst[kind]
+            heapq.heappush(heap, _entry(pending))
+            if len(heap) > 2 * len(self._by_id) + 64:
+                heap[:] = [_entry(each) for each in self._by_id.values() if kind in _kinds(each)]
                 heapq.heapify(heap)
+
+    def _check_alone(self, pending: Pending, written: int) -> None:
+        """Raise `MempoolFull` if not even an empty mempool has room for *pending*."""
+        if pending.size > self._max_bytes:
+            raise MempoolFull(
+                f"the transaction takes {pending.size} bytes once it is decoded, and the mempool has room "
+                f"for {self._max_bytes}"
+            )
+        if written > self.max_written:
+            raise MempoolFull(
+                f"the transaction writes {written} bytes, and the mempool has room for {self.max_written}"
+            )
 
     def _make_room(
         self, pending: Pending, rank: tuple[bool, int], written: int, *, count: int = 0, size: int = 0
     ) -> None:
-        """Evict the worst transactions if *pending* ranks higher; none if that is not enough."""
+        """Evict the worst transactions if *pending*, which is to write *written* bytes, ranks
+        higher; none if that is not enough.
+        """
         victims: dict[bytes, Pending] = {}
-        seen: list[Pending] = []
+        seen: list[tuple[list[_Entry], _Entry]] = []
+        lanes: dict[bytes, list[Pending]] = {}
         count, size, total = count + len(self._by_id), size + self._bytes, written + self._written
+        if pending.id in self._by_id:
+            total -= pending.written
         while True:
             is_crowded = count > self.max_transactions or size > self._max_bytes
             if not is_crowded and total <= self.max_written:
                 break
-            worst = self._find_worst(with_parked=is_crowded)
-            if worst is not None and _rank(worst) < rank:
-                heapq.heappop(self._worst[not worst.is_parked])
-                seen.append(worst)
-                if not is_crowded and not worst.written:
-                    continue  # it replaces another and has not run yet
-                if worst.sender is None or worst.sender != pending.sender:
-                    for each in self._from(worst):
-                        if each.id not in victims:
-                            victims[each.id] = each
-                            count -= 1
-                            size -= each.size
-                            total -= each.written
-                    continue
-            for each in seen:
-                self._rank(each)
-            raise self._full(pending) if is_crowded else self._full_of_writes(pending, written)
-        for each in seen:
-            if each.id not in victims:
-                self._rank(each)
+            worst, heap = self._find_worst(("parked", "ready") if is_crowded else ("writing",))
+            is_own = worst is not None and worst.sender is not None and worst.sender == pending.sender
+            if worst is None or is_own or _rank(worst) >= rank:
+                for each_heap, entry in seen:
+                    heapq.heappush(each_heap, entry)
+                raise self._full(pending, None if is_crowded else written, worst if is_own else None)
+            seen.append((heap, heapq.heappop(heap)))
+            if worst.id in victims:
+                continue
+            # Those of its sender that come later need it.
+            lane = [worst]
+            if worst.sender is not None:
+                if worst.sender not in lanes:
+                    lanes[worst.sender] = sorted(
+                        self._lanes[worst.sender].values(), key=lambda each: each.sequence
+                    )
+                lane = lanes[worst.sender]
+            while lane and lane[-1].sequence >= worst.sequence:
+                victim = lane.pop()
+                victims[victim.id] = victim
+                count -= 1
+                size -= victim.size
+                total -= victim.written
         for each in victims.values():
             self._lose(each, "evicted: the mempool is full, and others have a higher priority")
 
-    def _full(self, pending: Pending) -> MempoolFull:
-        if pending.size > self._max_bytes:
+    def _full(self, pending: Pending, written: int | None, own: Pending | None) -> MempoolFull:
+        """There is no room for *pending*, or just none for the *written* bytes if it is not None.
+        *own* is the one of its sender that would have to give way, if any.
+        """
+        if written is None:
+            text = f"{len(self._by_id)} transactions of {self._bytes} bytes are waiting"
+        else:
+            text = (
+                f"the waiting transactions write {self._written} bytes, and there is room for "
+                f"{self.max_written}, but this one writes {written}"
+            )
+        if own is None or own.sequence == pending.sequence:
             return MempoolFull(
-                f"the transaction takes {pending.size} bytes once it is decoded, and the mempool has room "
-                f"for {self._max_bytes}"
+                f"{text}, and there are too few with a priority below {pending.priority}: try again later"
             )
         return MempoolFull(
-            f"{len(self._by_id)} transactions of {self._bytes} bytes are waiting, and there are too few "
-            f"with a priority below {pending.priority}: try again later"
-        )
-
-    def _full_of_writes(self, pending: Pending, written: int) -> MempoolFull:
-        return MempoolFull(
-            f"the waiting transactions write {self._written} bytes, and there is room for "
-            f"{self.max_written}, but this one writes {written}, and there are too few with a priority "
-            f"below {pending.priority}: try again later"
+            f"{text}, and the first to give way is one of the same sender, with sequence number "
+            f"{own.sequence} and priority {own.priority}, which makes no room for others of its sender: "
+            "replace it by one of a higher priority, or try again later"
         )
 
     def _lose(self, pending: Pending, reason: str) -> None:
         self.losses += not pending.is_parked
         self._remove(pending, reason)
 
-    def _find_worst(self, *, with_parked: bool) -> Pending | None:
-        """The first to evict. Parked ones have written nothing, so they make no room for writes."""
-        for heap in (self._worst[False], self._worst[True]) if with_parked else (self._worst[True],):
+    def _find_worst(self, kinds: tuple[str, ...]) -> tuple[Pending | None, list[_Entry]]:
+        """The first to evict of *kinds*, taken in their order, and the heap that it begins."""
+        heap: list[_Entry] = []
+        for kind in kinds:
+            heap = self._worst[kind]
             while heap:
                 found = self._by_id.get(heap[0][2])
-                if found is not None and _entry(found) == heap[0]:
-                    return found
+                if found is not None and _entry(found) == heap[0] and kind in _kinds(found):
+                    return found, heap
                 heapq.heappop(heap)
-        return None
-
-    def _from(self, pending: Pending) -> list[Pending]:
-        """The transaction, and those of its sender that need it."""
-        if pending.sender is None:
-            return [pending]
-        lane = self._lanes[pending.sender]
-        return [each for sequence, each in lane.items() if sequence >= pending.sequence]
+        return None, heap
 
     # Removing -------------------------------------------------------------------------------------
 
@@ -346,18 +371,20 @@ class Mempool:
         with self._lock:
             if pending.id not in self._by_id:
                 return
-            more = written - pending.written
-            if more > 0:
-                self._make_room(pending, (True, pending.priority), more)
+            if written > pending.written:
+                self._check_alone(pending, written)
+                self._make_room(pending, (True, pending.priority), written)
             self._set_parked(pending, False, written)
 
     def _set_parked(self, pending: Pending, is_parked: bool, written: int) -> None:
         self._written += written - pending.written
-        pending.written = written
-        if pending.is_parked != is_parked:
-            pending.is_parked = is_parked
-            self._count_parked(pending.sender, 1 if is_parked else -1)
+        kinds = _kinds(pending)
+        is_moved = pending.is_parked != is_parked
+        pending.written, pending.is_parked = written, is_parked
+        if _kinds(pending) != kinds:
             self._rank(pending)
+        if is_moved:
+            self._count_parked(pending.sender, 1 if is_parked else -1)
             self.version += 1
 
     def ordered(self, exclude: Container[bytes] = ()) -> Iterator[Pending]:
@@ -393,7 +420,14 @@ def _rank(pending: Pending) -> tuple[bool, int]:
     return not pending.is_parked, pending.priority
 
 
-def _entry(pending: Pending) -> tuple[tuple[bool, int], int, bytes]:
+def _kinds(pending: Pending) -> tuple[str, ...]:
+    """The heaps of those to evict that it is in."""
+    if pending.is_parked:
+        return ("parked",)
+    return ("ready", "writing") if pending.written else ("ready",)
+
+
+def _entry(pending: Pending) -> _Entry:
     """What sorts the heaps of those to evict: the last to come goes first."""
     return _rank(pending), -pending._number, pending.id
 

@@ -223,3 +223,112 @@ def test_one_that_replaces_a_parked_one_needs_room_for_what_it_writes() -> None:
     assert pool.at(b"A", 1) is parked
     pool.add(lane(b"A", 1, 2, "dear", written=8))
     assert order(pool) == ["dear"]
+
+
+class Counted(Pending):
+    """Counts how often the attributes of all transactions are read."""
+
+    reads = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        Counted.reads += 1
+        return super().__getattribute__(name)
+
+
+def counted(name: str, **fields: Any) -> Counted:
+    return Counted(ID.of(name.encode()), name.encode(), None, **fields)
+
+
+def reads_of_a_refusal(bystanders: int) -> int:
+    pool = Mempool(max_written=10)
+    for number in range(bystanders):
+        pool.add(counted(f"bystander {number}", priority=1))
+    pool.add(counted("writer", priority=5, written=10))
+    late = counted("late", priority=5, written=1)
+    before = Counted.reads
+    with pytest.raises(chain.MempoolFull, match="write 10 bytes"):
+        pool.add(late)
+    return Counted.reads - before
+
+
+def test_those_that_write_nothing_are_not_looked_at_for_room_to_write() -> None:
+    assert reads_of_a_refusal(500) == reads_of_a_refusal(1)
+
+
+def reads_of_an_eviction(length: int) -> int:
+    pool = Mempool(max_written=length)
+    for sequence in range(length):
+        pool.add(counted(f"{sequence}", sender=b"A", sequence=sequence, priority=-sequence, written=1))
+    dear = counted("dear", priority=1, written=length)
+    before = Counted.reads
+    pool.add(dear)
+    assert order(pool) == ["dear"]
+    return Counted.reads - before
+
+
+def test_a_lane_that_is_evicted_from_its_end_is_walked_once() -> None:
+    assert reads_of_an_eviction(400) < 2.5 * reads_of_an_eviction(200)
+
+
+def test_one_that_writes_again_gives_way_again() -> None:
+    pool = Mempool(max_written=10)
+    first, second = lane(b"A", 1, 1, written=5), lane(b"B", 1, 5, written=5)
+    pool.add(first)
+    pool.add(second)
+    pool.park(first)
+    pool.release(first, 0)
+    pool.add(pending("dear", priority=9, written=5))
+    with pytest.raises(chain.MempoolFull, match=r"write 10 bytes.* below 1: try again later$"):
+        pool.release(first, 1)
+    pool.add(pending("dearer", priority=9, written=5))
+    assert order(pool) == ["dear", "dearer", "b'A'1"]
+    pool.remove(ID.of(b"dear"), "accepted")
+    pool.release(first, 5)
+    pool.add(pending("dearest", priority=10, written=5))
+    assert order(pool) == ["dearest", "dearer"]
+
+
+def test_one_that_writes_more_than_there_is_room_for_is_not_told_to_try_again() -> None:
+    pool = Mempool(max_written=10)
+    parked = lane(b"A", 1)
+    parked.is_parked = True
+    pool.add(parked)
+    full = "^the transaction writes 11 bytes, and the mempool has room for 10$"
+    with pytest.raises(chain.MempoolFull, match=full):
+        pool.add(pending("long", written=11))
+    with pytest.raises(chain.MempoolFull, match=full):
+        pool.release(parked, 11)
+
+
+def test_a_sender_is_told_that_its_own_transaction_is_the_first_to_give_way() -> None:
+    own = (
+        "the first to give way is one of the same sender, with sequence number 3 and priority 1, which "
+        "makes no room for others of its sender: replace it by one of a higher priority, or try again later$"
+    )
+    pool = Mempool(max_written=10, max_transactions=3)
+    pool.add(lane(b"A", 3, 1, written=5))
+    pool.add(lane(b"B", 1, 5, written=5))
+    with pytest.raises(chain.MempoolFull, match=f"^the waiting .* this one writes 1, and {own}"):
+        pool.add(lane(b"A", 4, 100, written=1))
+    pool.add(lane(b"B", 2, 5))
+    for sequence in (2, 4):
+        with pytest.raises(chain.MempoolFull, match=f"^3 transactions of .* are waiting, and {own}"):
+            pool.add(lane(b"A", sequence, 100))
+    with pytest.raises(chain.MempoolFull, match=r"too few with a priority below 1: try again later$"):
+        pool.release(pool.all()[0], 6)
+
+
+def test_one_that_replaces_another_is_told_that_none_gives_way_to_it() -> None:
+    pool = Mempool(max_bytes=10)
+    pool.add(lane(b"A", 1, 1, "123"))
+    pool.add(lane(b"B", 1, 1, "1234567"))
+    with pytest.raises(chain.MempoolFull, match="replaces another makes no third one give way: try again"):
+        pool.add(lane(b"A", 1, 9, "1234"))
+
+
+def test_one_that_gives_way_makes_room_only_once() -> None:
+    pool = Mempool(max_transactions=2, max_written=10)
+    for priority in (1, 2):
+        pool.add(pending(f"cheap {priority}", priority=priority, written=5))
+    pool.add(pending("dear", priority=9, written=8))
+    assert order(pool) == ["dear"]
