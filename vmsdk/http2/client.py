@@ -247,9 +247,10 @@ class ClientConnection(Endpoint):
             return self._stream_window
         return 0
 
-    def _change_initial_window(self, value: int) -> None:
+    def _change_initial_window(self, value: int) -> int:
         self._stream_window += value - self._initial_window
         self._initial_window = value
+        return value if self._is_ended else self._stream_window
 
     def _acknowledge(self, data: bytes) -> None:
         # A server that has closed the connection may have sent the whole response before; if not,

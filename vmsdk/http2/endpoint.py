@@ -147,9 +147,7 @@ class Endpoint(ABC):
     def _take_window(self, stream: int, more: int) -> None:
         if not more:
             raise Fault(frames.PROTOCOL_ERROR, "a window update of 0 bytes")
-        window = self._widen(stream, more)
-        if window > MAX_WINDOW_BYTES:
-            raise Fault(frames.FLOW_CONTROL_ERROR, f"a window of {window} bytes")
+        _check_window(self._widen(stream, more))
 
     def _take_settings(self, flags: int, stream: int, payload: bytes) -> None:
         if stream:
@@ -160,9 +158,8 @@ class Endpoint(ABC):
             return
         for name, value in frames.setting.iter_unpack(payload):
             if name == frames.INITIAL_WINDOW_SIZE:
-                if value > MAX_WINDOW_BYTES:
-                    raise Fault(frames.FLOW_CONTROL_ERROR, f"windows of {value} bytes")
-                self._change_initial_window(value)
+                _check_window(value)
+                _check_window(self._change_initial_window(value))
             elif name == frames.MAX_FRAME_SIZE:
                 if not FRAME_BYTES <= value < 1 << 24:
                     raise Fault(frames.PROTOCOL_ERROR, f"frames of {value} bytes")
@@ -200,12 +197,19 @@ class Endpoint(ABC):
         """
 
     @abstractmethod
-    def _change_initial_window(self, value: int) -> None:
-        """Have each stream begin with a window of *value* bytes, those that have begun too."""
+    def _change_initial_window(self, value: int) -> int:
+        """Have each stream begin with a window of *value* bytes, those that have begun too. Returns
+        the widest window of a stream.
+        """
 
     @abstractmethod
     def _acknowledge(self, data: bytes) -> None:
         """Send a frame that answers one."""
+
+
+def _check_window(window: int) -> None:
+    if window > MAX_WINDOW_BYTES:
+        raise Fault(frames.FLOW_CONTROL_ERROR, f"a window of {window} bytes")
 
 
 def _check(kind: int, payload: bytes, length: int, stream: int, *, is_of_a_stream: bool) -> None:

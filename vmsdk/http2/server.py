@@ -128,6 +128,8 @@ class Connection(Endpoint):
         """For the server: whether it has taken a call from the client."""
         self._streams: dict[int, Stream] = {}
         self._last_stream = 0
+        self._most_widened = 0
+        """At least what the client has widened any stream by that is open."""
         self._is_leaving = False
         self._changed: dict[int, Stream] = {}
         """The calls that what is received begins, completes or resets."""
@@ -234,16 +236,22 @@ class Connection(Endpoint):
                 self._window = window = self._window + more
             elif call is not None:
                 call.widened += more
+                self._most_widened = max(self._most_widened, call.widened)
                 window = self._initial_window + call.widened
             else:
                 return 0  # of a call that has ended here
             self._windows.notify_all()
             return window
 
-    def _change_initial_window(self, value: int) -> None:
+    def _change_initial_window(self, value: int) -> int:
         with self._windows:
             self._initial_window = value
             self._windows.notify_all()
+            if value + self._most_widened > MAX_WINDOW_BYTES:
+                # That stream may have ended, or sent since. A copy, as threads that respond remove
+                # theirs.
+                self._most_widened = max((call.widened for call in [*self._streams.values()]), default=0)
+            return value + self._most_widened
 
     def _acknowledge(self, data: bytes) -> None:
         self._enqueue(data)
@@ -412,13 +420,6 @@ class Connection(Endpoint):
     def _goaway(self, code: int, text: str) -> bytes:
         payload = frames.number(self._last_stream) + frames.number(code) + text.encode()
         return frame(frames.GOAWAY, 0, 0, payload)
-
-
-def _check(payload: bytes, length: int, number: int, *, is_of_a_stream: bool) -> None:
-    if len(payload) != length:
-        raise Fault(frames.FRAME_SIZE_ERROR, f"a frame of {len(payload)} bytes where {length} are expected")
-    if bool(number) != is_of_a_stream:
-        raise Fault(frames.PROTOCOL_ERROR, f"a frame of stream {number}")
 
 
 def _reset(number: int, code: int) -> bytes:
