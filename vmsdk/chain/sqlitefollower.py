@@ -30,7 +30,9 @@ class SQLiteFollower(Follower[BlockT]):
     """
 
     schema: ClassVar[str]
-    """The SQL that creates the tables, with `IF NOT EXISTS`. It runs at each start."""
+    """The SQL that creates the tables. It runs at each start: use `CREATE TABLE IF NOT EXISTS` and
+    `INSERT OR IGNORE`.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -88,13 +90,16 @@ class SQLiteFollower(Follower[BlockT]):
             raise VMError(f"{self._name}.schema is {schema!r}: set it to the SQL that creates the tables")
         try:
             db.executescript(schema)
-        except sqlite3.OperationalError as error:
-            # Others, such as SQLITE_FULL, are not about the SQL. Python 3.10 has no name for any.
-            if getattr(error, "sqlite_errorname", "SQLITE_ERROR") != "SQLITE_ERROR":
+        except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
+            # Other operational errors, such as SQLITE_FULL, are not about the SQL. Python 3.10 has
+            # no name for any.
+            name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+            if isinstance(error, sqlite3.OperationalError) and name != "SQLITE_ERROR":
                 raise
             raise VMError(
-                f"{self._name}.schema fails: {error}. Correct its SQL; if {self.path} is from an earlier "
-                "schema, delete the file, and it is filled again"
+                f"{self._name}.schema fails: {error}. Correct its SQL, which runs at each start: use CREATE "
+                f"TABLE IF NOT EXISTS and INSERT OR IGNORE. If {self.path} is from an earlier schema, "
+                "delete the file, and it is filled again"
             ) from error
         if db.in_transaction:
             raise VMError(f"{self._name}.schema leaves a transaction open: leave out BEGIN, or add COMMIT")

@@ -188,10 +188,10 @@ class Client:
             peers=peers,
         )
 
-    def _framed(self, message: bytes) -> bytes:
-        if not isinstance(message, bytes):
+    def _framed(self, message: object) -> bytes:
+        if not isinstance(message, (bytes, bytearray, memoryview)):
             raise TypeError(f"a message is bytes, not {message!r:.100}: encode it")
-        return self._prefix + message
+        return self._prefix + bytes(message)
 
 
 class Networked(ChainVM):

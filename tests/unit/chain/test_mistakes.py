@@ -16,6 +16,7 @@ import vmsdk
 from vmsdk import chain
 from vmsdk.chain import keys
 from vmsdk.chain.block import BLOCK_OVERHEAD_BYTES, TRANSACTION_OVERHEAD_BYTES
+from vmsdk.errors import VMError
 from vmsdk.memorydb import MemoryDatabase
 
 from .engine import Engine
@@ -934,3 +935,32 @@ def test_a_followers_mistakes_are_named(tmp_path: Path) -> None:
         (Numbers(), "Numbers.height returned None: return the last block's, or -1"),
     ):
         assert mistake in Failure().of(follower)
+
+
+@pytest.mark.parametrize(
+    ("schema", "error"),
+    [
+        ("CREATE TABLE t (x)", "table t already exists"),
+        (
+            "CREATE TABLE IF NOT EXISTS t (x UNIQUE); INSERT INTO t VALUES (1)",
+            "UNIQUE constraint failed: t.x",
+        ),
+    ],
+)
+def test_a_schema_that_fails_at_the_second_start_runs_at_each(
+    schema: str, error: str, tmp_path: Path
+) -> None:
+    class Index(chain.SQLiteFollower[chain.Block]):
+        def add(self, db: sqlite3.Connection, block: chain.Block) -> None: ...
+
+    Index.schema = schema
+    first, second = Index(tmp_path / "index.db"), Index(tmp_path / "index.db")
+    first.open()
+    first.close()
+    with pytest.raises(VMError) as caught:
+        second.open()
+    assert str(caught.value) == (
+        f"Index.schema fails: {error}. Correct its SQL, which runs at each start: use CREATE TABLE IF NOT "
+        f"EXISTS and INSERT OR IGNORE. If {second.path} is from an earlier schema, delete the file, and it "
+        "is filled again"
+    )

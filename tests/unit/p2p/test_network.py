@@ -118,6 +118,13 @@ def test_a_message_that_is_no_bytes_is_refused(network: Network) -> None:
         client.gossip(7, peers=1)
 
 
+@pytest.mark.parametrize("news", [bytearray(b"news"), memoryview(b"news"), memoryview(b"n.e.w.s")[::2]])
+def test_a_message_may_be_a_buffer(network: Network, node: Node, news: Any) -> None:
+    network.client(5).gossip(news, peers=1)
+    network.client(5).request(PEER, news)
+    assert [each.message for each in node.gossip] == [each.request for each in node.requests] == [b"\x05news"]
+
+
 def test_a_handler_id_is_a_number(network: Network) -> None:
     with pytest.raises(TypeError, match="handler ID '5' is not a number"):
         network.add_handler("5", Recorder())  # type: ignore[arg-type]
