@@ -82,8 +82,12 @@ class Lines:
 @contextmanager
 def mining(host: Host) -> Iterator[None]:
     """Make a block whenever the VM of a host that has started has work."""
+
+    def broken(error: Exception) -> None:
+        raise error
+
     control = Control(None, restart=lambda kill: None)
-    control.begin(host, lambda error: None)
+    control.begin(host, lambda error: None, broken)
     try:
         yield
     finally:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from vmsdk.testing import DevClient
+
 from .devcommand import TIMEOUT_S, TIMESTAMP_VM, Dev, OtherProcess, call, request
 
 DATA = "0x" + "c0ffee".ljust(64, "0")
@@ -294,6 +296,39 @@ def test_a_block_that_cannot_be_accepted_ends_the_chain_as_on_a_node(tmp_path: P
         call(dev.url(), "timestampvm.proposeBlock", data="0x01")
         assert dev.wait() == 1
         assert "shutting down chain: BlockAccept: OSError: full" in dev.output
+        vm.wait()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ("KeyError('lost')", "a bug in vmsdk: KeyError: 'lost'"),
+        ("HostError('the database is gone')", "the database is gone"),
+    ],
+)
+@pytest.mark.parametrize("maker", ["engine", "interval"])
+def test_what_keeps_vmsdk_from_making_blocks_ends_both_with_its_reason(
+    tmp_path: Path, error: str, reason: str, maker: str
+) -> None:
+    code = (
+        "import sys\n"
+        "from vmsdk.cli import main\n"
+        "from vmsdk.host.chain import Chain\n"
+        "from vmsdk.host.errors import HostError\n"
+        f"def produce(chain): raise {error}\n"
+        "Chain.produce = produce\n"
+        "sys.exit(main())\n"
+    )
+    with Dev(talkative(tmp_path), "--alone", folder=tmp_path, command=("-c", code, "dev")) as dev:
+        vm = vm_process(dev)
+        url = dev.url()
+        with contextlib.suppress(Exception):  # the end may come before the answer
+            if maker == "engine":
+                call(url, "timestampvm.proposeBlock", data="0x01")
+            else:
+                DevClient(url.partition("/ext/")[0]).set_interval_mining(0.01)
+        assert dev.wait() == 1
+        assert reason in dev.output.splitlines()
         vm.wait()
 
 

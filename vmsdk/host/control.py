@@ -57,6 +57,7 @@ class Control:
         self._reverting: Snapshot | None = None
         self._threads: list[threading.Thread] = []
         self._on_build_failed: Callable[[HostError], None] = lambda error: None
+        self._on_broken: Callable[[Exception], None] = lambda error: None
 
     # Life -----------------------------------------------------------------------------------------
 
@@ -80,15 +81,24 @@ class Control:
             height=0,
         )
 
-    def begin(self, host: Host, on_build_failed: Callable[[HostError], None]) -> None:
-        """Make blocks of the chain, which is in normal operation."""
+    def begin(
+        self,
+        host: Host,
+        on_build_failed: Callable[[HostError], None],
+        on_broken: Callable[[Exception], None],
+    ) -> None:
+        """Make blocks of the chain, which is in normal operation.
+
+        *on_broken* is called, on another thread, with an error that neither the VM nor the end of
+        its process has caused: from then on, no blocks are made.
+        """
         with self._changed:
             self._host = host
             self._lives += 1
-            self._on_build_failed = on_build_failed
+            self._on_build_failed, self._on_broken = on_build_failed, on_broken
             self._threads = [
-                threading.Thread(target=target, args=(host,), name=name, daemon=True)
-                for target, name in ((self._mine_on_events, "engine"), (self._mine_by_time, "interval"))
+                threading.Thread(target=self._keep_mining, args=(mine, host), name=name, daemon=True)
+                for mine, name in ((self._mine_on_events, "engine"), (self._mine_by_time, "interval"))
             ]
             self._changed.notify_all()
         for thread in self._threads:
@@ -354,6 +364,14 @@ class Control:
             if self._lives == lives:
                 raise ChainMisused("the VM did not start again: see the output of vmsdk dev")
 
+    def _keep_mining(self, mine: Callable[[Host], None], host: Host) -> None:
+        try:
+            mine(host)
+        except (ChainFatal, PluginGone, ClientClosed):
+            pass  # Whoever watches the chain and its process knows.
+        except Exception as error:  # noqa: BLE001 - reported by whoever is told
+            self._on_broken(error)
+
     def _mine_on_events(self, host: Host) -> None:
         while True:
             event = host.chain.next_event()
@@ -371,8 +389,6 @@ class Control:
             except CallFailed as error:
                 if was_on:  # Else the work may be done by now.
                     self._on_build_failed(error)
-            except (ChainFatal, PluginGone, ClientClosed):
-                return
 
     def _mine_by_time(self, host: Host) -> None:
         while True:
@@ -386,8 +402,6 @@ class Control:
                 self._make(host.chain)
             except CallFailed:
                 pass  # Most often there is nothing to build.
-            except (ChainFatal, PluginGone, ClientClosed):
-                return
 
 
 def _check_size(message: bytes) -> None:

@@ -80,6 +80,7 @@ class Life:
         self._over = threading.Event()
         """Set by `stop`, or after a fault."""
         self._fault: ChainFatal | None = None
+        self._breakage: Exception | None = None
         self._last_failure = ""
         self._thread = threading.Thread(target=self._live, name="vm-life", daemon=True)
 
@@ -138,7 +139,7 @@ class Life:
                         log=self._screen.shadow_line,
                     )
                 host.chain.on_accepted = self._accepted
-                self._control.begin(host, self._build_failed)
+                self._control.begin(host, self._build_failed, self._broken)
                 # Last, as whoever reads the URL may use `/ext/dev` at once.
                 self._announce(name, data, host.chain, refused)
                 self._over.wait()
@@ -206,6 +207,10 @@ class Life:
             self._screen.warning(text)
         self._last_failure = text
 
+    def _broken(self, error: Exception) -> None:
+        self._breakage = error
+        self._over.set()
+
     def _announce(
         self, name: str, data: DataDirectory, chain: Chain, refused: Sequence[RouteRefused]
     ) -> None:
@@ -235,9 +240,12 @@ class Life:
     # Reasons --------------------------------------------------------------------------------------
 
     def _what_ended(self, host: Host) -> str:
-        """Return why the chain ended."""
-        if self._fault is not None and host.process.wait(DEATH_NOTICE_S) is None:
-            return self._explain(self._fault)
+        """Return why the chain ended, or raise what keeps vmsdk from making blocks."""
+        if (self._fault or self._breakage) and host.process.wait(DEATH_NOTICE_S) is None:
+            if self._fault is not None:
+                return self._explain(self._fault)
+            if self._breakage is not None:
+                raise self._breakage
         return self._died("the VM died")
 
     def _explain(self, error: VMError) -> str:
