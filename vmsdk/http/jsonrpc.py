@@ -34,7 +34,8 @@ from vmsdk.http.rpcmessage import (
     encode,
     failure,
 )
-from vmsdk.http.rpcmethod import Arguments, RPCMethod, methods_of, quoted, wire_names
+from vmsdk.http.rpcmethod import Arguments, RPCMethod, methods_of, wire_names
+from vmsdk.http.rpctypes import quoted
 from vmsdk.jsontext import decode, depth
 from vmsdk.vm import ChainVM
 

@@ -10,7 +10,8 @@ from weakref import WeakSet
 
 from vmsdk.http.connection import Connection, Subscription
 from vmsdk.http.rpcmessage import INVALID_PARAMS, JSONRPCError
-from vmsdk.http.rpcmethod import RPCMethod, quoted
+from vmsdk.http.rpcmethod import RPCMethod
+from vmsdk.http.rpctypes import quoted
 
 Source: TypeAlias = "Callable[..., AsyncIterator[Any]] | None"
 
