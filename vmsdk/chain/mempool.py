@@ -230,8 +230,10 @@ class Mempool:
             if not is_crowded and total <= self.max_written:
                 break
             worst, heap = self._find_worst(("parked", "ready") if is_crowded else ("writing",))
+            if worst is not None and _rank(worst) >= rank:
+                worst = None
             is_own = worst is not None and worst.sender is not None and worst.sender == pending.sender
-            if worst is None or is_own or _rank(worst) >= rank:
+            if worst is None or is_own:
                 for each_heap, entry in seen:
                     heapq.heappush(each_heap, entry)
                 raise self._full(pending, None if is_crowded else written, worst if is_own else None)

@@ -315,6 +315,8 @@ def test_a_sender_is_told_that_its_own_transaction_is_the_first_to_give_way() ->
         with pytest.raises(chain.MempoolFull, match=f"^3 transactions of .* are waiting, and {own}"):
             pool.add(lane(b"A", sequence, 100))
     with pytest.raises(chain.MempoolFull, match=r"too few with a priority below 1: try again later$"):
+        pool.add(lane(b"A", 4, 1))
+    with pytest.raises(chain.MempoolFull, match=r"too few with a priority below 1: try again later$"):
         pool.release(pool.all()[0], 6)
 
 
