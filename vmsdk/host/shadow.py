@@ -243,8 +243,10 @@ class Shadow:
         return None
 
     def _failure(self, block: Block, error: HostError) -> str:
-        """Say what *block* has done to the shadow."""
+        """Say what *block* has done to the shadow. Raises *error* if a peer's message has done it."""
         cause = error.cause if isinstance(error, ChainFatal) else error
+        if isinstance(cause, CallFailed) and cause.method.startswith(("App", "CrossChainApp")):
+            raise error
         hangs = isinstance(cause, CallFailed) and cause.code == grpc.StatusCode.DEADLINE_EXCEEDED.name
         if isinstance(cause, CallFailed) and hangs:
             where = self._hang and f" ({self._hang})"

@@ -7,6 +7,7 @@ import json
 import os
 import select
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -40,6 +41,8 @@ _MIB = 1024 * 1024
 _HEADERS = 1_000
 _LARGE_HEADER = 1_000_000  # Go's HTTP server takes a little more.
 _AT_ONCE = 16
+# At once, and while the VM works on them.
+_BEFORE_HANGING_UP_S = (0.0, 0.01, 0.03, 0.1)
 # Bodies of a kind that is unknown, or not what the header says.
 _ODD_TYPES: tuple[dict[str, str], ...] = (
     {"Content-Type": "application/json; charset=no-such-charset"},
@@ -324,8 +327,10 @@ def clients_that_go_away(bench: Bench) -> None:
     """A client that hangs up during its request does no harm."""
     with bench.chain() as host, handlers(host) as found:
         for handler in found:
-            for _ in range(4):
-                for call in [handler.start("POST", body=b"x" * 10_000) for _ in range(_AT_ONCE)]:
+            for delay_s in _BEFORE_HANGING_UP_S:
+                calls = [handler.start("POST", body=b"x" * 10_000) for _ in range(_AT_ONCE)]
+                time.sleep(delay_s)
+                for call in calls:
                     call.cancel()
             handler.request("GET", what="a GET after clients that went away")
         bench.alive(host)
