@@ -20,6 +20,8 @@ from vmsdk.errors import VMError
 Transport = Literal["auto", "unix", "tcp", "tcp-any-user"]
 TRANSPORTS: tuple[Transport, ...] = ("auto", "unix", "tcp", "tcp-any-user")
 ANY_USER = "tcp-any-user"
+# A node hands its GRPC_* variables on to its plugins, and no others.
+TRANSPORT_VARIABLE = "GRPC_VMSDK_TRANSPORT"
 
 # The system's limit for the path of a socket is 104 (macOS) or 108 bytes (Linux).
 MAX_PATH_BYTES = 100
@@ -42,12 +44,13 @@ class Listener(Protocol):
 class Addresses:
     """The addresses at which the servers of one plugin listen.
 
-    *transport* is "unix", "tcp", "tcp-any-user" (without checking who connects), or "auto" (Unix
-    sockets if possible, otherwise TCP with a warning).
+    *transport* is "unix", "tcp", "tcp-any-user" (without checking who connects), or "auto": what
+    `GRPC_VMSDK_TRANSPORT` in the environment says, by default Unix sockets if possible, otherwise
+    TCP with a warning. Raises `VMError` if the variable names no transport.
     """
 
     def __init__(self, transport: Transport = "auto") -> None:
-        self.transport = transport
+        self.transport = transport = _from_environment() if transport == "auto" else transport
         self._directory: SocketDirectory | None = None
         self._numbers = itertools.count()
         if transport in ("auto", "unix"):
@@ -131,6 +134,14 @@ def remove_stale(parent: str) -> None:
         return
     for path in paths:
         _remove_if_stale(path)
+
+
+def _from_environment() -> Transport:
+    given = os.environ.get(TRANSPORT_VARIABLE, "auto")
+    for transport in TRANSPORTS:
+        if transport == given:
+            return transport
+    raise VMError(f"{TRANSPORT_VARIABLE} is {given!r}, but must be one of {', '.join(TRANSPORTS)}")
 
 
 # Not `tempfile`: importing it takes longer than all of this, and a plugin's start has to be quick.

@@ -34,7 +34,8 @@ def serve(
     node. *log_format* is "plain" or "json"; the chain's config may change both. *transport* is how
     the node reaches the VM: "unix", by sockets that only this user can open; "tcp", by ports of
     127.0.0.1, where on Linux the calls of other users are refused; "tcp-any-user", where they are
-    not; or "auto", by TCP only where there can't be Unix sockets.
+    not; or "auto", as `GRPC_VMSDK_TRANSPORT` in the node's environment says, or else by TCP only
+    where there can't be Unix sockets.
     A call of the VM that still runs after *slow_call_s* seconds is logged with its stack, once, and
     again after ten times as long; 0 turns that off. The default is `GRPC_VMSDK_SLOW_CALL_S` of the
     node's environment, or 3.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.transport import TRANSPORT
 from vmsdk.install import Launcher
 from vmsdk.target import SourceTarget
 
@@ -22,9 +21,7 @@ def python_plugin(directory: Path, target: str, protocol: int) -> Path:
     name = target.rpartition(":")[2]
     module, _, attribute = target.partition(":")
     source = SourceTarget(target, module, None, attribute, REPOSITORY)
-    launcher = Launcher(
-        name, source, sys.executable, (str(REPOSITORY),), protocol=protocol, transport=TRANSPORT
-    )
+    launcher = Launcher(name, source, sys.executable, (str(REPOSITORY),), protocol=protocol)
     return _written(directory / f"{name}-{protocol}", launcher.to_bytes())
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 from typing_extensions import Self
 
-from tests.transport import TRANSPORT
 from vmsdk.host.http import HTTPFront
 from vmsdk.host.node import Host
 from vmsdk.ids import NodeID
@@ -25,9 +24,9 @@ def feed(version: int) -> list[str]:
     """The command that serves the example at a protocol version."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import feedvm, vmsdk; "
-        "vmsdk.serve(feedvm.FeedVM(), protocol_version=int(sys.argv[2]), transport=sys.argv[3])"
+        "vmsdk.serve(feedvm.FeedVM(), protocol_version=int(sys.argv[2]))"
     )
-    return [sys.executable, "-c", code, str(ROOT / "examples" / "feed"), str(version), TRANSPORT]
+    return [sys.executable, "-c", code, str(ROOT / "examples" / "feed"), str(version)]
 
 
 class Feed:

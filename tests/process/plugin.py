@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.transport import TRANSPORT
 from vmsdk.host.control import Control
 from vmsdk.host.node import Host
 from vmsdk.protocol import DEFAULT_PROTOCOL
@@ -29,7 +28,7 @@ def lively(**orders: Any) -> list[str]:
     return [
         sys.executable,
         str(PLUGINS / "lively.py"),
-        json.dumps({"protocol": DEFAULT_PROTOCOL, "transport": TRANSPORT, **orders}),
+        json.dumps({"protocol": DEFAULT_PROTOCOL, **orders}),
     ]
 
 
@@ -37,9 +36,9 @@ def timestamp(protocol: int) -> list[str]:
     """The command that serves the timestamp example at a protocol version."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import timestampvm, vmsdk; "
-        "vmsdk.serve(timestampvm.TimestampVM(), protocol_version=int(sys.argv[2]), transport=sys.argv[3])"
+        "vmsdk.serve(timestampvm.TimestampVM(), protocol_version=int(sys.argv[2]))"
     )
-    return [sys.executable, "-c", code, str(ROOT / "examples" / "timestamp"), str(protocol), TRANSPORT]
+    return [sys.executable, "-c", code, str(ROOT / "examples" / "timestamp"), str(protocol)]
 
 
 class Lines:

@@ -14,14 +14,13 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.transport import TRANSPORT
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.node import Host
 from vmsdk.protocol import DEFAULT_PROTOCOL
 
 from .plugin import PLUGINS, Lines
 
-COMMAND = [sys.executable, str(PLUGINS / "noisy.py"), str(DEFAULT_PROTOCOL), TRANSPORT]
+COMMAND = [sys.executable, str(PLUGINS / "noisy.py"), str(DEFAULT_PROTOCOL)]
 
 
 @contextmanager

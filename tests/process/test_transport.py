@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from vmsdk.address import TRANSPORT_VARIABLE
+from vmsdk.errors import VMError
 from vmsdk.host.node import Host
 
-from .plugin import PATIENCE_S, PLUGINS, await_end, lively
+from .plugin import PATIENCE_S, PLUGINS, Lines, await_end, lively
 from .test_life import NODE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Unix sockets for gRPC")
@@ -59,7 +61,8 @@ def connects_as_another_user(address: str) -> bool:
 
 @needs_root
 @pytest.mark.parametrize("transport", ["auto", "unix", "tcp"])
-def test_only_ports_are_open_to_other_users(transport: str) -> None:
+def test_only_ports_are_open_to_other_users(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TRANSPORT_VARIABLE, raising=False)
     with Host(lively(transport=transport, serve_http=True)) as host:
         addresses = [host.process.address or "", *host.chain.handlers.values()]
         assert len(addresses) == 3
@@ -121,6 +124,28 @@ def test_the_transport_can_be_forced(transport: str) -> None:
     with Host(lively(transport=transport, serve_http=True)) as host:
         for address in (host.process.address or "", *host.chain.handlers.values()):
             assert address.startswith("unix:" if transport == "unix" else "127.0.0.1:")
+
+
+@pytest.mark.parametrize("transport", ["unix", "tcp"])
+def test_the_nodes_environment_chooses_unless_the_plugin_does(
+    transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TRANSPORT_VARIABLE, transport)
+    with Host(lively(serve_http=True)) as host:
+        for address in (host.process.address or "", *host.chain.handlers.values()):
+            assert address.startswith("unix:" if transport == "unix" else "127.0.0.1:")
+    monkeypatch.setenv(TRANSPORT_VARIABLE, "pigeon")
+    with Host(lively(transport=transport)) as host:
+        assert (host.process.address or "").startswith("unix:" if transport == "unix" else "127.0.0.1:")
+
+
+def test_an_unknown_transport_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TRANSPORT_VARIABLE, "pigeon")
+    lines = Lines()
+    with pytest.raises(VMError), Host(lively(), log=lines):
+        pass
+    message = "GRPC_VMSDK_TRANSPORT is 'pigeon', but must be one of auto, unix, tcp, tcp-any-user"
+    lines.wait_for(message)
 
 
 def test_an_unknown_transport_is_named() -> None:

@@ -88,8 +88,9 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         choices=TRANSPORTS,
         help="how the node reaches the VM: unix, sockets that only its user can open; tcp, ports of "
-        "127.0.0.1, which on Linux refuse other users; tcp-any-user, ports that don't; auto (default), tcp "
-        "only if Unix sockets are not possible",
+        "127.0.0.1, which on Linux refuse other users; tcp-any-user, ports that don't; auto (default), what "
+        "GRPC_VMSDK_TRANSPORT in the node's environment says, or else tcp only if Unix sockets are not "
+        "possible",
     )
     parser.add_argument(
         "--as",

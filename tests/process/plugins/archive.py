@@ -14,7 +14,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
 import vmsdk
-from tests.transport import TRANSPORT
 from vmsdk import chain
 from vmsdk.chain.block import BLOCK_OVERHEAD_BYTES, TRANSACTION_OVERHEAD_BYTES
 from vmsdk.state import State
@@ -50,4 +49,4 @@ class Archive(chain.SyncableChain):
 
 
 if __name__ == "__main__":
-    vmsdk.serve(Archive(), protocol_version=PROTOCOL, transport=TRANSPORT)
+    vmsdk.serve(Archive(), protocol_version=PROTOCOL)

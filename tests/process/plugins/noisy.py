@@ -63,4 +63,4 @@ class NoisyVM(TimestampVM):
 
 
 if __name__ == "__main__":
-    vmsdk.serve(NoisyVM(), protocol_version=int(sys.argv[1]), transport=sys.argv[2])  # type: ignore[arg-type]
+    vmsdk.serve(NoisyVM(), protocol_version=int(sys.argv[1]))
