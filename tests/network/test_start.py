@@ -12,9 +12,10 @@ import pytest
 from tests.process.oddities import DONE, FILES, ODDITIES, write
 from tests.process.plugin import ROOT
 from tests.process.test_children import SOURCE as POOL
+from vmsdk.address import TRANSPORT_VARIABLE
 from vmsdk.network import LocalNetwork, NewChain, NodeBinary
 
-from .targets import lines_until
+from .targets import TIMESTAMP, lines_until
 
 MakeNetwork = Callable[..., LocalNetwork]
 # One of each kind: a node with a chain for each would take minutes.
@@ -34,6 +35,7 @@ MODULES = (
 END_S = 60.0
 ENDED = "the node shut the chain down"
 KILLED = "subprocess was killed"
+HANDSHAKE = "plugin handshake succeeded"
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +84,18 @@ def test_worker_processes_compute_and_end_with_a_node_that_is_killed(
     node.kill()
     _, alive = psutil.wait_procs(workers, END_S)
     assert alive == []
+
+
+@pytest.mark.parametrize(("transport", "address"), [("unix", "unix:/"), ("tcp", "127.0.0.1:")])
+def test_a_node_hands_its_choice_of_a_transport_on(
+    any_node: NodeBinary,
+    make_network: MakeNetwork,
+    monkeypatch: pytest.MonkeyPatch,
+    transport: str,
+    address: str,
+) -> None:
+    monkeypatch.setenv(TRANSPORT_VARIABLE, transport)
+    network = make_network(TIMESTAMP, node=any_node.path)
+    network.start()
+    lines = lines_until(network.chain.log(network.nodes[0]), HANDSHAKE)
+    assert f'{HANDSHAKE} {{"addr": "{address}' in lines[-1]
