@@ -238,6 +238,18 @@ def test_a_node_that_says_something_else_changes_nothing(
     (asked,) = node.asked
     assert not alive(asked)
     assert not environment.answers.exists()
+    lines.wait_for(f"the default, since the node {node.path} did not print ")
+
+
+def test_a_node_that_ends_without_an_answer_is_not_said_to_be_slow(
+    launcher: Path, tmp_path: Path, lines: Lines
+) -> None:
+    node = FakeNode(tmp_path / "metalgo", "", repeat=0)
+    assert not is_taken(node, launcher, protocol=43, log=lines)
+    lines.wait_for(
+        f"this VM was started with {DEFAULT_PROTOCOL} (the default, since the node {node.path} did not "
+        "print a protocol for --version). Install it for this node: "
+    )
 
 
 def test_for_a_node_newer_than_vmsdk_the_default_is_tried(
@@ -297,6 +309,31 @@ def test_a_node_whose_executable_cannot_be_read_is_asked_by_its_command_line(
         check=True,
     ).stdout
     assert said == f"{node.path}\nFalse\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="by /proc")
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="needs setpriv (util-linux)")
+def test_a_parent_that_the_system_hides_is_not_said_to_have_another_name(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path / "metalgo", answer(43))
+    node.path.chmod(0o111)
+    code = (
+        f"import os, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from vmsdk.runtime.version import VersionChoice\n"
+        "choice = VersionChoice(None, engine='127.0.0.1:1', ask=True)\n"
+        "print(os.getppid(), choice.settle().version, choice.source, sep='\\n')"
+    )
+    # Its command line names no file either, as after a removal.
+    renamed = ["bash", "-c", 'exec -a "my node" "$@"', "bash", node.path, sys.executable, "-c", code]
+    printed = subprocess.run(
+        [*(UNPRIVILEGED if os.geteuid() == 0 else []), *renamed],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        timeout=PATIENCE_S,
+        check=True,
+    ).stdout
+    parent, protocol, source = printed.splitlines()
+    assert protocol == str(DEFAULT_PROTOCOL)
+    assert source == f"the default, since the executable of the parent process {parent} can't be read"
 
 
 def test_the_refusal_says_the_very_command_that_cures_it(

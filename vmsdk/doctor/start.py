@@ -26,7 +26,9 @@ SHUTDOWN_TIMEOUT_S = 10.0
 _LATE_S = 1.0
 _POLL_S = 0.02
 # What a VM logs that asks its node for the protocol, and finds this program instead.
-_ASKS = re.compile(r"the default, since (?:no parent process|the node .* did not)")
+_ASKS = re.compile(
+    r"the default, since (?:no parent process|the executable of the parent|the node .* did not)"
+)
 _SCHEME = re.compile(r"(?:\w+://|ipv[46]:|dns:)/*")
 _FALLBACK = re.compile(r"no Unix socket can be made: (.*?)\. The VM listens")
 

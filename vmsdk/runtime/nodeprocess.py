@@ -60,6 +60,14 @@ def find_node(engine: str) -> Ancestor | None:
     return node
 
 
+def why_not_found(engine: str) -> str:
+    """Return why `find_node` returned None, for messages."""
+    parent = os.getppid()
+    if all(each.pid != parent for each in ancestors()):
+        return f"the executable of the parent process {parent} can't be read"
+    return f"no parent process is called {' or '.join(NODE_NAMES)} or listens at {engine}"
+
+
 def ancestors() -> list[Ancestor]:
     """Return the parent, its parent and so on, without those whose executable is unknown."""
     if os.path.exists(f"{PROC}/self/exe"):

@@ -67,6 +67,8 @@ class Command:
         self, executable: str, argv: list[str], environment: Mapping[str, str] | None = None
     ) -> None:
         self._started_at_s = time.monotonic()
+        self.timed_out = False
+        """Whether `output` stopped waiting for it."""
         self._reader, writer = os.pipe()
         try:
             self._pid: int | None = os.posix_spawn(
@@ -90,11 +92,14 @@ class Command:
         deadline_s = self._started_at_s + timeout_s
         printed = b""
         try:
-            while len(printed) < MAX_OUTPUT_BYTES and not is_enough(_text(printed)):
-                ready, _, _ = select.select([self._reader], [], [], max(0.0, deadline_s - time.monotonic()))
+            # Reads at least once, for what it has printed by then even if the time is over.
+            while not (self.timed_out or len(printed) >= MAX_OUTPUT_BYTES or is_enough(_text(printed))):
+                left_s = max(0.0, deadline_s - time.monotonic())
+                ready, _, _ = select.select([self._reader], [], [], left_s)
                 data = os.read(self._reader, MAX_OUTPUT_BYTES) if ready else b""
-                if not data:
+                if ready and not data:
                     break
+                self.timed_out = not ready or left_s == 0.0
                 printed += data
         finally:
             self.close()
@@ -128,6 +133,11 @@ class VersionQuestion:
     def result(self, timeout_s: float) -> Release | None:
         """Return the release that it prints within *timeout_s* of its start, or None. Call once."""
         return Release.parse(self._command.output(timeout_s, lambda text: Release.parse(text) is not None))
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether `result` stopped waiting for an answer."""
+        return self._command.timed_out
 
     def close(self) -> None:
         """End the process. Idempotent."""

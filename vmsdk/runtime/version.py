@@ -7,8 +7,8 @@ import sys
 import time
 
 from vmsdk.protocol import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, protocol
-from vmsdk.runtime.nodeprocess import NODE_NAMES, Ancestor, find_node
-from vmsdk.runtime.release import Release, ReleaseCache, VersionQuestion, cache_directory
+from vmsdk.runtime.nodeprocess import Ancestor, find_node, why_not_found
+from vmsdk.runtime.release import VERSION_FLAG, Release, ReleaseCache, VersionQuestion, cache_directory
 
 # Nodes take 0.1 to 0.3 s, slow ones up to 1 s.
 RESPONSE_TIMEOUT_S = 2.0
@@ -40,8 +40,7 @@ class VersionChoice:
         elif given is None:
             self._node = find_node(engine)
             if self._node is None:
-                names = " or ".join(NODE_NAMES)
-                self.source = f"the default, since no parent process is called {names} or listens at {engine}"
+                self.source = f"the default, since {why_not_found(engine)}"
             else:
                 self._ask(self._node)
 
@@ -69,9 +68,8 @@ class VersionChoice:
             left_s = max(0.0, LATEST_HANDSHAKE_S - _age_s())
             release = question.result(min(RESPONSE_TIMEOUT_S, left_s))
             if release is None:
-                self.source = (
-                    f"the default, since the node {self._node.path} did not print its version in time"
-                )
+                what = "its version in time" if question.timed_out else f"a protocol for {VERSION_FLAG}"
+                self.source = f"the default, since the node {self._node.path} did not print {what}"
             else:
                 if self._cache is not None:
                     self._cache.put(self._node.path, self._node.executable, release)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from pathlib import Path
 
@@ -79,6 +80,28 @@ def test_what_a_command_says_in_time_counts_and_then_it_is_ended(tmp_path: Path)
     pid = int(command.output(0))
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_command_that_never_stops_printing_is_ended_in_time(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    os.mkfifo(said)
+    # Until the pipe is full, and once more for every read.
+    code = (
+        f"import os; os.write(1, b'x' * 4096); open({str(said)!r}, 'w')\nwhile True: os.write(1, b'x' * 4096)"
+    )
+    command = Command(sys.executable, ["x", "-c", code])
+    said.open().close()
+    looks = 0
+
+    def look(text: str) -> bool:
+        nonlocal looks
+        looks += 1
+        select.select([command._reader], [], [])  # it has always printed more when the next read comes
+        return False
+
+    command.output(0, is_enough=look)
+    assert command.timed_out
+    assert looks == 1
 
 
 def test_enough_is_enough() -> None:
