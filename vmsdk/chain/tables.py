@@ -127,7 +127,10 @@ class TableView(Generic[_K, _V]):
         self._state = state
 
     def __getitem__(self, key: _K) -> _V:
-        """Return the value of *key*, or the table's default. Raises `NotFound` if it has none."""
+        """Return the value of *key*, or the table's default. Raises `NotFound` if it has none.
+
+        Each read decodes a new object: changes to it have no effect until it is assigned again.
+        """
         table = self._table
         value = self._state.lookup(table.key(key))
         if value is None:
