@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -242,6 +245,61 @@ def test_a_directory_with_other_files_is_left_alone(
         make_network(TIMESTAMP, node=any_node.path, directory=tmp_path).start()
     with pytest.raises(NetworkError, match="it is a file"):
         make_network(TIMESTAMP, node=any_node.path, directory=tmp_path / "diary.txt").start()
+
+
+def test_of_two_first_starts_at_once_one_is_told_of_the_other_and_leaves_it_alone(
+    any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both_found_no_network = threading.Barrier(2)
+
+    def find(path: object) -> NodeBinary:
+        both_found_no_network.wait()
+        return any_node
+
+    monkeypatch.setattr(NodeBinary, "find", find)
+    networks = [make_network(TIMESTAMP, directory=tmp_path / "network") for _ in range(2)]
+    with ThreadPoolExecutor() as pool:
+        errors = [start.exception() for start in [pool.submit(network.start) for network in networks]]
+    (failed,) = [error for error in errors if error is not None]
+    assert isinstance(failed, NetworkError)
+    assert "another command" in str(failed)
+    assert [node.status for node in networks[0].nodes] == ["running"]
+    networks[0].wait_for_height(0)
+
+
+def test_a_plugin_that_was_removed_is_installed_again(
+    any_node: NodeBinary, make_network: MakeNetwork
+) -> None:
+    network = make_network(TIMESTAMP, node=any_node.path)
+    network.start()
+    network.stop()
+    shutil.rmtree(network.directory / "plugins")
+    with pytest.raises(NetworkError, match=r"the plugin of the chain .*restart installs it again"):
+        network.nodes[0].start()
+    network.start()
+    network.wait_for_height(0)
+
+
+def test_a_node_whose_key_was_removed_is_told_by_both_its_ids(
+    any_node: NodeBinary, make_network: MakeNetwork
+) -> None:
+    network = make_network(TIMESTAMP, node=any_node.path, nodes=2)
+    network.start()
+    network.stop()
+    node = network.nodes[1]
+    key = node.directory / "staking" / "staker.key"
+    content = key.read_bytes()
+    certificate = key.with_suffix(".crt").read_bytes()
+    key.unlink()
+    with pytest.raises(
+        NetworkError, match=rf"node2 has started as NodeID-.* knows it as {node.node_id}: its keys"
+    ):
+        network.start()
+    assert processes_in(network.directory) == []
+    for file, kept in ((key, content), (key.with_suffix(".crt"), certificate)):
+        file.chmod(0o600)
+        file.write_bytes(kept)
+    network.start()
 
 
 def test_an_empty_directory_is_still_there_after_a_failed_start(

@@ -92,6 +92,20 @@ class Chains:
                 chain.target = target
                 place(find(target), chain.vm_name, self._store.plugin_dir, network.protocol, network.flags)
 
+    def restore_plugins(self) -> None:
+        """Install the plugins again whose files are gone.
+
+        Raises `VMError` if one can't be installed.
+        """
+        network = self._store.load()
+        self._store.plugin_dir.mkdir(exist_ok=True)
+        for chain in network.chains:
+            if not (self._store.plugin_dir / chain.vm_id).exists():
+                self._progress(f"installing {chain.target} again")
+                place(
+                    find(chain.target), chain.vm_name, self._store.plugin_dir, network.protocol, network.flags
+                )
+
     def forget(self, new: NewChain) -> None:
         """Remove from the disk what there is of the chain and of its plugin, if anything."""
         with self._store.changing() as network:

@@ -296,39 +296,52 @@ class LocalNetwork:
     def _create(self, timeout_s: float) -> None:
         binary = NodeBinary.find(self._binary_path)
         file_limit()
-        _check_free(self.directory)
+        if self.directory.exists() and not self.directory.is_dir():
+            raise NetworkError(f"{self.directory} can't hold a new network: it is a file")
         made = [path for path in (self.directory, *self.directory.parents) if not path.exists()]
-        try:
-            network = NetworkRecord(
-                self.directory.name, str(binary.path), binary.version, binary.protocol, self._flags
+        with self._store.creating():
+            self._check_free()
+            try:
+                network = NetworkRecord(
+                    self.directory.name, str(binary.path), binary.version, binary.protocol, self._flags
+                )
+                for index in range(self._count):
+                    record = network.new_node(
+                        None if self._http_port is None else self._http_port + 2 * index
+                    )
+                    record.plugin = self._node_plugins.get(index + 1, "")
+                    record.weight = self._weights[index] if self._weights else 0
+                self._store.create(network)
+                self._populate(timeout_s)
+            except BaseException:
+                self._undo_create(made)
+                raise
+
+    def _check_free(self) -> None:
+        if self._store.path.exists():
+            raise NetworkError(
+                f"another command has created the network in {self.directory} meanwhile: "
+                "vmsdk network status shows it"
             )
-            for index in range(self._count):
-                record = network.new_node(None if self._http_port is None else self._http_port + 2 * index)
-                record.plugin = self._node_plugins.get(index + 1, "")
-                record.weight = self._weights[index] if self._weights else 0
-            self._store.create(network)
-            self._populate(timeout_s)
-        except BaseException:
-            self._undo_create(made)
-            raise
+        if any(self.directory.iterdir()):
+            raise NetworkError(f"{self.directory} can't hold a new network: there are other files in it")
 
     def _populate(self, timeout_s: float) -> None:
-        with self._store.locked():
-            first, *others = self.nodes
-            births = []
-            validators = self._elect(timeout_s) if self._weights else []
-            if self._new_chains:
-                # Ask a node for the funds: releases differ in their local genesis.
-                first.spawn(bare=True)
-                self._chains.install(self._new_chains)
-                first.await_primary_network(timeout_s)
-                births = self._chains.plan(self._new_chains, PChain(first.uri), validators)
-                first.kill()
-            # Alone, the first node accepts the transactions at once; the others get them from it.
-            launch([first], timeout_s, self._tell)
-            self._chains.create(births, PChain(first.uri))
-            launch(others if not validators else self._stopped([first, *others]), timeout_s, self._tell)
-            await_chains([first, *others], timeout_s, self._tell)
+        first, *others = self.nodes
+        births = []
+        validators = self._elect(timeout_s) if self._weights else []
+        if self._new_chains:
+            # Ask a node for the funds: releases differ in their local genesis.
+            first.spawn(bare=True)
+            self._chains.install(self._new_chains)
+            first.await_primary_network(timeout_s)
+            births = self._chains.plan(self._new_chains, PChain(first.uri), validators)
+            first.kill()
+        # Alone, the first node accepts the transactions at once; the others get them from it.
+        launch([first], timeout_s, self._tell)
+        self._chains.create(births, PChain(first.uri))
+        launch(others if not validators else self._stopped([first, *others]), timeout_s, self._tell)
+        await_chains([first, *others], timeout_s, self._tell)
 
     def _elect(self, timeout_s: float) -> list[Validator]:
         """Let the nodes create their keys, and write the genesis in which the first validates."""
@@ -394,6 +407,7 @@ class LocalNetwork:
                 raise
 
     def _start_nodes(self, nodes: list[Node], timeout_s: float) -> None:
+        self._chains.restore_plugins()
         launch(nodes, timeout_s, self._tell)
         await_chains(nodes, timeout_s, self._tell)
 
@@ -444,10 +458,3 @@ def _check_weights(weights: Sequence[int], nodes: int) -> None:
             f"{nodes} nodes can't have the weights {list(weights)}: give each node one of at least 1, "
             f"at least {SAMPLE} in total, since nodes sample as many for every block"
         )
-
-
-def _check_free(directory: Path) -> None:
-    is_file = directory.exists() and not directory.is_dir()
-    if is_file or (directory.exists() and any(directory.iterdir())):
-        reason = "it is a file" if is_file else "there are other files in it"
-        raise NetworkError(f"{directory} can't hold a new network: {reason}")

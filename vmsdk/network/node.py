@@ -210,6 +210,7 @@ class Node:
                 record = network.node(self.name)
                 record.http_port = int(launch.uri.rpartition(":")[2])
                 record.staking_port = launch.staking_port
+            self._check_identity(launch, record.node_id)
             for chain in network.chains:
                 launch.name_chain(chain)
             self._recorded = launch
@@ -255,6 +256,14 @@ class Node:
         assert self._launch is not None
         return self._launch
 
+    def _check_identity(self, launch: Launch, known: str) -> None:
+        if known and (node_id := launch.node_id()) != known:
+            raise NetworkError(
+                f"{self.name} has started as {node_id}, but the network knows it as {known}: its keys in "
+                f"{self.directory / 'staking'} were removed or replaced. Put them back, or begin anew (vmsdk "
+                "network clean)"
+            )
+
     def _learn_id(self, launch: Launch) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not (node_id := launch.node_id()):
@@ -282,6 +291,12 @@ class Node:
 
     def _plugin_dir(self, network: NetworkRecord, record: NodeRecord, *, bare: bool) -> Path:
         """The network's directory of plugins, or one for this node, if it has another plugin."""
+        for chain in () if bare else network.chains:
+            if not (self._store.plugin_dir / chain.vm_id).exists():
+                raise NetworkError(
+                    f"the plugin of the chain {chain.name} is no longer at "
+                    f"{self._store.plugin_dir / chain.vm_id}: vmsdk network restart installs it again"
+                )
         if not bare and not record.plugin:
             return self._store.plugin_dir
         own = self.directory / "plugins"

@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -189,9 +189,24 @@ class Store:
         Raises `NetworkBusy` if another process keeps changing it, `NetworkNotFound` without a
         directory.
         """
+        with self._held(self._acquire):
+            yield
+
+    @contextmanager
+    def creating(self) -> Iterator[None]:
+        """Like `locked`, before there is a network: makes the directory, if it doesn't exist.
+
+        Raises `NetworkBusy` also if another process that had it has removed it, and `OSError` if it
+        can't be made.
+        """
+        with self._held(self._claim):
+            yield
+
+    @contextmanager
+    def _held(self, acquire: Callable[[], int]) -> Iterator[None]:
         with self._mutex:
             if self._depth == 0:
-                self._lock = self._acquire()
+                self._lock = acquire()
             self._depth += 1
             try:
                 yield
@@ -228,6 +243,18 @@ class Store:
             lock = os.open(self.directory, os.O_RDONLY)
         except FileNotFoundError:
             raise NetworkNotFound(self.directory) from None
+        return self._wait_for(lock)
+
+    def _claim(self) -> int:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        lock = self._wait_for(os.open(self.directory, os.O_RDONLY))
+        # A start that failed meanwhile has removed its directory, and this lock is of no use.
+        if self.directory.exists() and os.path.samestat(os.fstat(lock), self.directory.stat()):
+            return lock
+        os.close(lock)
+        raise NetworkBusy(self.directory)
+
+    def _wait_for(self, lock: int) -> int:
         deadline = time.monotonic() + LOCK_TIMEOUT_S
         while True:
             try:
