@@ -323,7 +323,7 @@ def test_a_parent_that_the_system_hides_is_not_said_to_have_another_name(tmp_pat
         "print(os.getppid(), choice.settle().version, choice.source, sep='\\n')"
     )
     # Its command line names no file either, as after a removal.
-    renamed = ["bash", "-c", 'exec -a "my node" "$@"', "bash", node.path, sys.executable, "-c", code]
+    renamed = ["bash", "-c", 'exec -a "my node" "$@"', "bash", str(node.path), sys.executable, "-c", code]
     printed = subprocess.run(
         [*(UNPRIVILEGED if os.geteuid() == 0 else []), *renamed],
         stdout=subprocess.PIPE,
