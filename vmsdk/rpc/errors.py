@@ -89,6 +89,8 @@ def details(error: BaseException) -> str:
 def described(error: BaseException) -> str:
     """The type of *error*, and its text if it has one."""
     text, kind = text_of(error), type(error).__name__
+    if kind.lower() == "error":  # struct.error, binascii.Error and others say nothing alone
+        kind = f"{type(error).__module__}.{kind}"
     return f"{kind}: {text}" if text else kind
 
 

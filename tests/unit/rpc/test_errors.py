@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import binascii
 import string
+import struct
 from urllib.parse import quote
 
 import grpc
@@ -87,6 +89,11 @@ def test_a_text_that_is_not_unicode_is_reported_all_the_same() -> None:
 @pytest.mark.parametrize("error", [KeyError("x"), OSError("disk full"), RuntimeError("no")])
 def test_an_error_that_is_not_vmsdks_has_its_type_in_front(error: Exception) -> None:
     assert status(error)[1] == f"{type(error).__name__}: {error}"
+
+
+def test_an_error_that_is_only_called_so_has_its_module_in_front() -> None:
+    assert status(struct.error("too short"))[1] == "struct.error: too short"
+    assert status(binascii.Error("odd"))[1] == "binascii.Error: odd"
 
 
 def test_vmsdks_own_errors_need_no_type() -> None:
