@@ -137,7 +137,7 @@ def remove_stale(parent: str) -> None:
 
 
 def _from_environment() -> Transport:
-    given = os.environ.get(TRANSPORT_VARIABLE, "auto")
+    given = os.environ.get(TRANSPORT_VARIABLE) or "auto"
     for transport in TRANSPORTS:
         if transport == given:
             return transport

@@ -243,7 +243,7 @@ class Shadow:
         return None
 
     def _failure(self, block: Block, error: HostError) -> str:
-        """Say what *block* has done to the shadow. Raises *error* if a peer's message has done it."""
+        """Say what *block* has done to the shadow. Raises *error* if a peer's message did it."""
         cause = error.cause if isinstance(error, ChainFatal) else error
         if isinstance(cause, CallFailed) and cause.method.startswith(("App", "CrossChainApp")):
             raise error
