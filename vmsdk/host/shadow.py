@@ -23,7 +23,7 @@ import grpc
 from vmsdk.chain.replica import DELAY_S, LOCALE, TIME_ZONE
 from vmsdk.host.appnetwork import AppNetwork, Relay
 from vmsdk.host.block import Block
-from vmsdk.host.errors import CallFailed, ChainFatal, HostError, StartFailed
+from vmsdk.host.errors import CallFailed, ChainFatal, HostError, PluginGone, StartFailed
 from vmsdk.host.identity import NodeIdentity
 from vmsdk.host.node import Host
 from vmsdk.host.plugin import Log
@@ -210,17 +210,17 @@ class Shadow:
                 self._note(None, {key: mine.get(key) for key in keys}, theirs)
         recording = own.record(before=True)
         while not self._stopping.is_set():
-            if self._host.chain.engine.fault is not None:  # A message has stopped its chain.
-                raise self._host.chain.engine.fault
             try:
                 due, block, changed = self._blocks.get(timeout=PAUSE_S)
             except queue.Empty:
+                self._must_run()
                 lasting = self._lasting(list(self._suspects))
                 if lasting:
                     return self._difference(lasting)
                 continue
             if self._stopping.wait(max(0.0, due - time.monotonic())):
                 return None
+            self._must_run()
             try:
                 parsed = self._host.chain.parse_block(block.raw)
                 self._host.chain.verify(parsed)
@@ -241,6 +241,13 @@ class Shadow:
                 self._restart(block)
                 recording = self._host.services.database.space.record(before=True)
         return None
+
+    def _must_run(self) -> None:
+        """Raise `HostError` if something other than a block has ended the shadow or its chain."""
+        if self._host.chain.engine.fault is not None:  # a message
+            raise self._host.chain.engine.fault
+        if not self._host.process.alive:
+            raise PluginGone(exit_code=self._host.process.exit_code)
 
     def _failure(self, block: Block, error: HostError) -> str:
         """Say what *block* has done to the shadow. Raises *error* if a peer's message did it."""

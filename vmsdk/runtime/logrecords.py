@@ -90,7 +90,9 @@ class PlainFormatter(logging.Formatter):
 def _shortened(lines: list[str]) -> list[str]:
     left_out = len(lines) - MAX_STACK_LINES
     if left_out > 0:
-        lines = [*lines[:MAX_STACK_LINES], f"... {left_out} lines are left out"]
+        # The exception itself is at the end.
+        half = MAX_STACK_LINES // 2
+        lines = [*lines[:half], f"... {left_out} lines are left out", *lines[-half:]]
     return [
         line
         if len(line) <= MAX_STACK_LINE_CHARACTERS

@@ -154,8 +154,8 @@ def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], option
     # stdout is for the tool. Everything else that the process prints goes to stderr.
     stdout = os.dup(1)
     os.dup2(2, 1)
-    # A signal must end an import that hangs. One that the import sends to itself, which a plugin
-    # ignores, must not keep it from printing the version.
+    # A signal must end an import that hangs, but not at once: the import may have sent it itself,
+    # which a plugin ignores.
     signals = Signals()
     threading.Thread(target=_end_soon, args=(signals,), name="vmsdk-signals", daemon=True).start()
     children.manage(signals.release)

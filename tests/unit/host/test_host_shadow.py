@@ -48,7 +48,7 @@ class FakeHost:
             accept=self.accepted.append,
         )
         self.client = SimpleNamespace(timeout_s=None)
-        self.process = SimpleNamespace(kill=lambda: None, exit_code=None)
+        self.process = SimpleNamespace(kill=lambda: None, exit_code=None, alive=True)
         self.kill = self.stop = lambda: None
 
     @property
@@ -85,6 +85,32 @@ def test_a_shadow_that_starts_late_does_not_stop_the_engine(monkeypatch: pytest.
         assert all_noted.wait(60)
     finally:
         may_start.set()
+        it.stop()
+        main.disk.close()
+        own.disk.close()
+
+
+def test_a_block_is_not_blamed_for_a_shadow_that_was_gone_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_start, reported = threading.Event(), threading.Event()
+    may_start.set()
+    main: Any = FakeHost(may_start=may_start, lock=threading.RLock())
+    own = FakeHost(may_start=may_start, lock=threading.RLock())
+    own.process.alive, own.process.exit_code = False, -signal.SIGKILL
+    monkeypatch.setattr(shadow, "Host", lambda *_, **__: own)
+    reports: list[str] = []
+
+    def report(text: str) -> None:
+        reports.append(text)
+        reported.set()
+
+    it = shadow.Shadow(main, [], report=report, delay_s=0)
+    block: Any = SimpleNamespace(raw=b"raw", height=1, id=b"")
+    it.block(block)
+    try:
+        assert reported.wait(60)
+        assert "has ended: the plugin process died (SIGKILL)" in reports[0]
+        assert own.accepted == []
+    finally:
         it.stop()
         main.disk.close()
         own.disk.close()

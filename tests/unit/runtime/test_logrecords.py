@@ -202,6 +202,18 @@ def test_ever_new_records_do_not_fill_the_memory() -> None:
     assert not written.handler._seen
 
 
+def test_a_long_traceback_keeps_its_end_which_is_the_exception() -> None:
+    try:
+        try:
+            raise KeyError("x\n" * 3_000)
+        except KeyError as first:
+            raise ValueError("x\n" * 3_000 + "the reason") from first
+    except ValueError as error:
+        found = FORMATTERS["plain"]().format(record(exc_info=(ValueError, error, error.__traceback__)))
+    assert "KeyError" in found
+    assert found.endswith("the reason")
+
+
 @pytest.mark.parametrize("text", ["x" * 1_000_000, "x\n" * 1_000_000], ids=["line", "lines"])
 @pytest.mark.parametrize("name", ["plain", "json"])
 def test_a_traceback_is_cut_however_long_the_text_of_its_exception(name: str, text: str) -> None:
