@@ -81,7 +81,9 @@ def test_worker_processes_compute_and_end_with_a_node_that_is_killed(
     results = [(int(pid), int(square)) for pid, square in re.findall(r"\((\d+), (\d+)\)", line)]
     assert [square for _, square in results] == [0, 1, 4, 9]
     workers = [psutil.Process(pid) for pid, _ in results]
-    node.kill()
+    pid = node.record.pid
+    assert pid is not None
+    psutil.Process(pid).kill()  # alone: `Node.kill` would kill the workers as well
     _, alive = psutil.wait_procs(workers, END_S)
     assert alive == []
 
