@@ -102,6 +102,8 @@ def test_a_vm_that_builds_by_itself_needs_no_hook_from_the_first_check_on() -> N
         ("blocks:OneBlockAtATime", "blocks.reading-changes-no-build"),
         ("http:Streams", "limits.descriptors-stay-few"),
         ("http:Streams", "limits.memory-stays-flat"),
+        ("limits:SmallMempool", "limits.blocks-fit-into-a-message"),
+        ("limits:SmallMempool", "limits.calls-of-all-kinds-at-once"),
     ],
 )
 def test_a_vm_without_a_defect_passes(vm: str, check: str) -> None:

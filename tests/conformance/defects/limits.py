@@ -301,3 +301,21 @@ class BlocksWithoutABound(GoodVM):
     def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
         built = self.parse(super().BuildBlock(request).bytes)
         return self.response_of(self.parse(built.raw + self.padding * len(built.transactions)))
+
+
+class SmallMempool(GoodVM):
+    """No defect: it refuses transactions while two are pending."""
+
+    room: ClassVar[int] = 2
+
+    def HandleSimple(self, request: http_pb2.HandleSimpleHTTPRequest) -> http_pb2.HandleSimpleHTTPResponse:
+        if request.method == "POST" and len(self.pending) >= self.room:
+            return http_pb2.HandleSimpleHTTPResponse(code=503, body=b"the mempool is full")
+        return super().HandleSimple(request)
+
+
+class LargeBlocksOfASmallMempool(SmallMempool, BlocksWithoutABound):
+    """It takes 200 transactions at a time, but a block has no room for them all."""
+
+    found_by = "limits.blocks-fit-into-a-message"
+    room = 200
