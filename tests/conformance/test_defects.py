@@ -100,6 +100,8 @@ def test_a_vm_that_builds_by_itself_needs_no_hook_from_the_first_check_on() -> N
         ("blocks:BlocksOf1900KiB", "limits.blocks-fit-into-a-message"),
         ("blocks:OneBlockAtATime", "blocks.blocks-follow-one-that-is-ahead"),
         ("blocks:OneBlockAtATime", "blocks.reading-changes-no-build"),
+        ("blocks:TakesWhatItBuilds", "blocks.reading-changes-no-build"),
+        ("blocks:TakesWhatItBuilds", "blocks.undecided-work-is-not-built-again"),
         ("http:Streams", "limits.descriptors-stay-few"),
         ("http:Streams", "limits.memory-stays-flat"),
         ("limits:SmallMempool", "limits.blocks-fit-into-a-message"),

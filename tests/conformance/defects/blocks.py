@@ -12,6 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.conformance.goodvm import HEADER, Block, GoodVM
+from vmsdk._pb.http import http_pb2
 from vmsdk._pb.vm import vm_pb2 as pb
 
 
@@ -870,3 +871,34 @@ class InitializeReportsNothing(GoodVM):
     def Initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
         super().Initialize(request)
         return pb.InitializeResponse()
+
+
+class TakesWhatItBuilds(GoodVM):
+    """No defect: what it builds is no longer pending, until the block is rejected.
+
+    A request proposes two transactions, and a block contains one.
+    """
+
+    def HandleSimple(self, request: http_pb2.HandleSimpleHTTPRequest) -> http_pb2.HandleSimpleHTTPResponse:
+        super().HandleSimple(request)
+        request.body += b"2"
+        return super().HandleSimple(request)
+
+    def new_transactions(self) -> list[bytes]:
+        return super().new_transactions()[:1]
+
+    def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
+        response = super().BuildBlock(request)
+        with self.wake:
+            self.pending.remove(self.parse(response.bytes).transactions[0])
+        return response
+
+    def reject(self, block: Block) -> None:
+        with self.wake:
+            self.pending += block.transactions
+
+
+class TakesWhatItBuildsAndPrefersWhatItReads(GetMovesThePreference, TakesWhatItBuilds):
+    """What it builds is no longer pending, and GetBlock of an undecided block prefers it."""
+
+    found_by = "blocks.reading-changes-no-build"
