@@ -261,6 +261,19 @@ class LeaksStreams(GoodVM):
         return super().Handle(request)
 
 
+class LeaksWhatOthersHide(LeaksDescriptors):
+    """An upgrade keeps a file open for two seconds, and Health one for good."""
+
+    found_by = "limits.descriptors-stay-few"
+
+    def Handle(self, request: http_pb2.HTTPRequest) -> http_pb2.HTTPResponse:
+        kept = os.open(os.devnull, os.O_RDONLY)
+        timer = threading.Timer(2.0, os.close, [kept])
+        timer.daemon = True
+        timer.start()
+        return super().Handle(request)
+
+
 class LeavesZombies(GoodVM):
     """Health runs a program, and does not wait for its end."""
 

@@ -1,0 +1,22 @@
+"""Limits: how long the requests of a check may take in all."""
+
+from __future__ import annotations
+
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vmsdk.testing.areas import limits
+
+
+def test_upgrades_without_a_response_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_HTTP_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(limits, "_HTTP_S", 0.1)
+    handler: Any = SimpleNamespace(path="/ext/bc/chain")
+    requests = limits._Requests(handler)
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        for _ in range(20):
+            requests.upgrade(f"http://127.0.0.1:{silent.getsockname()[1]}/ext/bc/chain")
+    assert 1 <= requests.count <= 5
