@@ -323,8 +323,7 @@ class LocalNetwork:
                 f"another command has created the network in {self.directory} meanwhile: "
                 "vmsdk network status shows it"
             )
-        if any(self.directory.iterdir()):
-            raise NetworkError(f"{self.directory} can't hold a new network: there are other files in it")
+        self._store.check_free()
 
     def _populate(self, timeout_s: float) -> None:
         first, *others = self.nodes
@@ -379,7 +378,7 @@ class LocalNetwork:
         end_processes_in(self.directory)
         self._store.remove()
         if self.directory not in made:
-            self.directory.mkdir()
+            self.directory.mkdir(exist_ok=True)
         for directory in made[1:]:
             try:
                 directory.rmdir()

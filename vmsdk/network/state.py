@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ LOCK_TIMEOUT_S = 10.0
 """Long enough for another command that takes seconds."""
 
 _STATE_FILE = "network.json"
+_LOCK_FILE = "lock"
 _LOCK_POLL_S = 0.05
 
 
@@ -129,6 +130,7 @@ class Store:
         self.plugin_dir = self.directory / "plugins"
         self.chain_config_dir = self.directory / "chains"
         self.aliases_file = self.directory / "aliases.json"
+        self._lock_file = self.directory / _LOCK_FILE
         self._mutex = threading.RLock()
         self._depth = 0
         self._lock: int | None = None
@@ -186,8 +188,8 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Keep other processes and threads from changing the network. Can be nested.
 
-        Raises `NetworkBusy` if another process keeps changing it, `NetworkNotFound` without a
-        directory.
+        Raises `NetworkBusy` if another process keeps changing it, `NetworkNotFound` if there is
+        none, and `NetworkError` if it can't be locked.
         """
         with self._held(self._acquire):
             yield
@@ -196,8 +198,8 @@ class Store:
     def creating(self) -> Iterator[None]:
         """Like `locked`, before there is a network: makes the directory, if it doesn't exist.
 
-        Raises `NetworkBusy` also if another process that had it has removed it, and `OSError` if it
-        can't be made.
+        Raises `NetworkBusy` also if another process that had it has removed it, `NetworkError` if
+        there are other files in it or it can't be locked, and `OSError` if it can't be made.
         """
         with self._held(self._claim):
             yield
@@ -212,9 +214,8 @@ class Store:
                 yield
             finally:
                 self._depth -= 1
-                if self._depth == 0 and self._lock is not None:
-                    os.close(self._lock)
-                    self._lock = None
+                if self._depth == 0:
+                    self._release()
 
     def write_aliases(self, network: NetworkRecord) -> None:
         """Write the chains' names for a node that is about to start."""
@@ -233,39 +234,91 @@ class Store:
         shutil.rmtree(self.chain_config_dir / chain_id, ignore_errors=True)
 
     def remove(self) -> None:
-        """Remove the directory and everything in it."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Remove the directory and everything in it, and release the lock."""
+        # The record nearly last, so that an interrupted clean can be repeated, and the lock after
+        # it, so that where there is a network, there is its lock.
+        last = [self.path, self._lock_file]
+        with suppress(OSError):
+            for path in [*(path for path in self.directory.iterdir() if path not in last), *last]:
+                _remove(path)
+            # NFS keeps a file that is open under another name, and so the directory.
+            self._release()
+            self.directory.rmdir()
+
+    def check_free(self) -> None:
+        """Raise `NetworkError` if there is anything but a lock in the directory."""
+        if set(os.listdir(self.directory)) - {_LOCK_FILE}:
+            raise NetworkError(f"{self.directory} can't hold a new network: there are other files in it")
 
     def _acquire(self) -> int:
-        if not self.path.exists():
-            raise NetworkNotFound(self.directory)
-        try:
-            lock = os.open(self.directory, os.O_RDONLY)
-        except FileNotFoundError:
-            raise NetworkNotFound(self.directory) from None
-        return self._wait_for(lock)
+        while self.path.exists():
+            try:
+                lock = self._wait_for(self._open_lock())
+            except FileNotFoundError:
+                break
+            if self._is_current(lock) and self.path.exists():
+                return lock
+            os.close(lock)  # the network was removed meanwhile; there may be another
+        raise NetworkNotFound(self.directory)
 
     def _claim(self) -> int:
         self.directory.mkdir(parents=True, exist_ok=True)
-        lock = self._wait_for(os.open(self.directory, os.O_RDONLY))
+        if not self._lock_file.exists():
+            self.check_free()  # leaves no lock among other files
+        try:
+            lock = self._wait_for(self._open_lock())
+        except FileNotFoundError:
+            raise NetworkBusy(self.directory) from None
         # A start that failed meanwhile has removed its directory, and this lock is of no use.
-        if self.directory.exists() and os.path.samestat(os.fstat(lock), self.directory.stat()):
+        if self._is_current(lock):
             return lock
         os.close(lock)
         raise NetworkBusy(self.directory)
 
+    def _open_lock(self) -> int:
+        try:
+            # NFS locks only what is open for writing, and so no directory.
+            return os.open(self._lock_file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise self._unlockable(error) from None
+
+    def _is_current(self, lock: int) -> bool:
+        """Whether the file still has its name, so that others lock the same one."""
+        try:
+            return os.path.samestat(os.fstat(lock), os.stat(self._lock_file))
+        except FileNotFoundError:
+            return False
+
     def _wait_for(self, lock: int) -> int:
         deadline = time.monotonic() + LOCK_TIMEOUT_S
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    os.close(lock)
-                    raise NetworkBusy(self.directory) from None
-                time.sleep(_LOCK_POLL_S)
-            else:
-                return lock
+        try:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise NetworkBusy(self.directory) from None
+                    time.sleep(_LOCK_POLL_S)
+                except OSError as error:
+                    raise self._unlockable(error) from None
+                else:
+                    return lock
+        except BaseException:
+            os.close(lock)
+            raise
+
+    def _release(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    def _unlockable(self, error: OSError) -> NetworkError:
+        return NetworkError(
+            f"can't lock {self._lock_file}: {error.strerror}; "
+            "a network needs a directory in which you can write and lock files"
+        )
 
 
 def networks_dir() -> Path:
@@ -277,6 +330,13 @@ def networks_dir() -> Path:
 def existing_networks() -> list[Path]:
     """The directories of the networks that are kept there, by name."""
     return sorted(path.parent for path in networks_dir().glob(f"*/{_STATE_FILE}"))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _replace(path: Path, text: str) -> None:

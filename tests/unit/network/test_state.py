@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -149,6 +154,116 @@ def test_a_lock_of_nothing_makes_nothing(tmp_path: Path) -> None:
         with pytest.raises(NetworkNotFound), Store(directory).locked():
             pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_works_where_only_a_file_open_for_writing_can_be_locked(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fcntl.flock
+
+    def flock_of_nfs(descriptor: int, operation: int) -> None:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock_of_nfs)
+    with store.locked():
+        pass
+    with Store(store.directory / "new").creating():
+        pass
+
+
+def test_a_file_system_without_locks_is_named_and_leaves_nothing_open(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+
+    def flock(descriptor: int, operation: int) -> None:
+        opened.append(descriptor)
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    for lock in (store.locked, store.creating):
+        with pytest.raises(NetworkError, match=rf"can't lock {store.directory}/lock: No locks avail"), lock():
+            pass
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(opened[-1])
+
+
+def test_a_lock_that_cannot_be_opened_is_named(store: Store) -> None:
+    (store.directory / "lock").mkdir()
+    for lock in (store.locked, store.creating):
+        with pytest.raises(NetworkError, match=r"can't lock .*/lock: Is a directory"), lock():
+            pass
+
+
+def while_another_waits(store: Store, monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> list[str]:
+    """Call *act* with the lock while another waits for it; return what the other finds."""
+    waits = threading.Event()
+    real = fcntl.flock
+
+    def flock(descriptor: int, operation: int) -> None:
+        try:
+            real(descriptor, operation)
+        except BlockingIOError:
+            waits.set()
+            raise
+
+    def find() -> list[str]:
+        with Store(store.directory).changing() as network:
+            monkeypatch.setattr(state, "LOCK_TIMEOUT_S", 0.0)
+            with pytest.raises(NetworkBusy), Store(store.directory).locked():
+                pass
+            return [network.name]
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with ThreadPoolExecutor(1) as pool:
+        with store.locked():
+            other = pool.submit(find)
+            assert waits.wait(10)
+            act()
+        return other.result()
+
+
+def test_who_waits_for_a_network_that_is_removed_does_not_bring_back_its_directory(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NetworkNotFound):
+        while_another_waits(store, monkeypatch, store.remove)
+    assert not store.directory.exists()
+
+
+def test_who_waits_for_a_network_that_is_created_anew_locks_the_new_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    def create_anew() -> None:
+        store.directory.rename(tmp_path_factory.mktemp("removed") / "network")
+        with Store(store.directory).creating():
+            network = record()
+            network.name = "new"
+            Store(store.directory).create(network)
+
+    assert while_another_waits(store, monkeypatch, create_anew) == ["new"]
+
+
+def test_a_network_that_has_lost_its_lock_can_be_changed_and_removed(store: Store) -> None:
+    (store.directory / "lock").unlink(missing_ok=True)
+    (store.node_dir("node1") / "db").mkdir(parents=True)
+    (store.directory / "genesis.json").touch()
+    with store.locked():
+        store.remove()
+    assert not store.directory.exists()
+
+
+def test_a_network_is_created_beside_nothing_but_a_lock(tmp_path: Path) -> None:
+    store = Store(tmp_path / "network")
+    for _ in range(2):  # the first leaves its lock, as a start that is killed does
+        with store.creating():
+            store.check_free()
+    (tmp_path / "diary.txt").touch()
+    with pytest.raises(NetworkError, match="there are other files in it"), Store(tmp_path).creating():
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["diary.txt", "network"]
 
 
 def test_the_nodes_are_told_the_names_of_chains(store: Store) -> None:
