@@ -137,6 +137,26 @@ def test_a_snapshot_is_reverted_to_once(session: Session) -> None:
     session.dev.line(r"^block 2 ")
 
 
+def test_a_snapshot_that_cannot_be_reverted_to_is_kept_and_the_chain_goes_on(
+    session: Session, tmp_path: Path
+) -> None:
+    client = session.client
+    session.propose("0x01")
+    session.dev.line(r"^block 1 ")
+    snapshot = client.snapshot()
+    session.propose("0x02")
+    session.dev.line(r"^block 2 ")
+    (data,) = (tmp_path / ".vmsdk").glob("*/chain.json")
+    in_the_way = data.parent / "files.new"
+    in_the_way.touch()
+    with pytest.raises(VMError, match=r"dev_revert: can't revert to snapshot 0x1: .*File exists"):
+        client.revert(snapshot)
+    assert session.height == 2
+    in_the_way.unlink()
+    client.revert(snapshot)
+    assert session.height == 1
+
+
 def test_a_killed_vm_starts_again_with_what_it_accepted(session: Session) -> None:
     session.propose("0x01")
     session.dev.line(r"^block 1 ")

@@ -19,7 +19,7 @@ from vmsdk.host.clock import Clock
 from vmsdk.host.errors import CallFailed, ChainFatal, ChainMisused, ClientClosed, HostError, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.host.service import ServiceError
-from vmsdk.host.snapshots import Snapshot, Snapshots
+from vmsdk.host.snapshots import Snapshots
 from vmsdk.ids import ID, NodeID
 from vmsdk.nodeservices import CurrentValidator
 from vmsdk.state import Event
@@ -54,7 +54,10 @@ class Control:
         self._heights = (0, 0)
         self._validators: list[CurrentValidator] | None = None
         self._snapshots = Snapshots()
-        self._reverting: Snapshot | None = None
+        self._reverting: int | None = None
+        """The snapshot to which the next process reverts."""
+        self._not_reverted: HostError | None = None
+        """Why the present one didn't."""
         self._threads: list[threading.Thread] = []
         self._on_build_failed: Callable[[HostError], None] = lambda error: None
         self._on_broken: Callable[[Exception], None] = lambda error: None
@@ -63,9 +66,12 @@ class Control:
 
     def restore(self, database: Path, files: Path) -> None:
         """Bring back the snapshot to revert to, if there is one. Call it before the host starts."""
-        snapshot, self._reverting = self._reverting, None
-        if snapshot is not None:
-            snapshot.restore(database, files, self._clock)
+        number, self._reverting = self._reverting, None
+        if number is not None:
+            try:
+                self._snapshots.restore(number, database, files, self._clock)
+            except HostError as error:
+                self._not_reverted = error
 
     def prepare(self, host: Host) -> None:
         """Set the validators and heights that the VM will see. Call it before the chain starts."""
@@ -124,8 +130,6 @@ class Control:
             self._closed = True
             self._changed.notify_all()
         self._snapshots.close()
-        if self._reverting is not None:
-            self._reverting.close()
 
     # Blocks ---------------------------------------------------------------------------------------
 
@@ -250,11 +254,17 @@ class Control:
         return self._snapshots.save(self._running(), self._clock)
 
     def revert(self, id: int) -> None:
-        """Go back to a snapshot, with a new process of the VM. Forgets it and all later ones."""
+        """Go back to a snapshot, with a new process of the VM. Forgets it and all later ones.
+
+        If there is no room on the disk, for instance, the chain goes on as it was, and all are
+        kept.
+        """
         self._snapshots.check(id)
         self._running()
-        self._reverting = self._snapshots.take(id)
+        self._not_reverted, self._reverting = None, id
         self._again(kill=True)
+        if self._not_reverted is not None:
+            raise self._not_reverted
 
     def kill(self) -> None:
         """Kill the VM's process and start another."""

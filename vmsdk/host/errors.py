@@ -145,7 +145,11 @@ class DatabaseUnwritable(HostError):
 
 
 class DatabaseUnreadable(HostError):
-    """The database file can't be opened, or belongs to another program."""
+    """The database file can't be opened, or belongs to another program.
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"can't use the database {path}: {reason}; remove it to start over")
+    *is_damaged* is whether the file itself is to blame, and not a full disk, for instance.
+    """
+
+    def __init__(self, path: Path, reason: str, *, is_damaged: bool = True) -> None:
+        cure = "; remove it to start over" if is_damaged else ""
+        super().__init__(f"can't use the database {path}: {reason}{cure}")

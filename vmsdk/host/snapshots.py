@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from vmsdk.host.clock import Clock
-from vmsdk.host.errors import ChainMisused
+from vmsdk.host.errors import ChainMisused, HostError
 from vmsdk.host.node import Host
 from vmsdk.host.sqlite import SQLiteDatabase
 
@@ -35,14 +34,24 @@ class Snapshot:
         self.folder.cleanup()
 
     def restore(self, database: Path, files: Path, clock: Clock | None) -> None:
-        """Bring the state back, once, while no process of the VM runs."""
-        with closing(self):
+        """Bring the state back while no process of the VM runs.
+
+        Raises `OSError` or `HostError`, such as on a full disk; everything is then as before.
+        """
+        new = files.with_name(files.name + ".new")
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            # First what may need room: neither of the two changes anything if it fails.
+            shutil.copytree(self.files, new)
             with SQLiteDatabase(database) as disk:
                 self.disk.copy_to(disk)
-            shutil.rmtree(files, ignore_errors=True)
-            shutil.copytree(self.files, files)
-            if clock is not None:
-                clock.set_offset(self.offset_ns)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        shutil.rmtree(files, ignore_errors=True)
+        new.replace(files)
+        if clock is not None:
+            clock.set_offset(self.offset_ns)
 
 
 class Snapshots:
@@ -75,14 +84,29 @@ class Snapshots:
         if number not in self._kept:
             raise ChainMisused(f"there is no snapshot {number:#x}: a snapshot can be reverted to once")
 
-    def take(self, number: int) -> Snapshot:
-        """Return a snapshot, and forget it and all later ones."""
-        chosen = self._kept.pop(number)
-        for later in [each for each in self._kept if each > number]:
-            self._kept.pop(later).close()
-        return chosen
+    def restore(self, number: int, database: Path, files: Path, clock: Clock | None) -> None:
+        """Bring a snapshot back while no process of the VM runs; forget it and all later ones.
+
+        Raises `HostError`, such as on a full disk; then the state is as before, and none forgotten.
+        """
+        self.check(number)
+        try:
+            self._kept[number].restore(database, files, clock)
+        except (OSError, HostError) as error:
+            raise HostError(
+                f"can't revert to snapshot {number:#x}: {_reason(error)}; the chain goes on as it was, and "
+                "the snapshot is kept"
+            ) from None
+        for gone in [each for each in self._kept if each >= number]:
+            self._kept.pop(gone).close()
 
     def close(self) -> None:
         """Forget all snapshots."""
         for snapshot in self._kept.values():
             snapshot.close()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, shutil.Error):  # of several files, each with the names and its reason
+        return str(error.args[0][0][-1])
+    return str(error)

@@ -112,14 +112,20 @@ class SQLiteDatabase:
                 self._in_transaction = False
 
     def copy_to(self, other: SQLiteDatabase) -> None:
-        """Make *other* hold the same pairs as this database."""
+        """Make *other* hold the same pairs as this database.
+
+        Raises `DatabaseUnwritable` if that fails, such as on a full disk; a file is then as before.
+        """
         with self._lock, other._lock:
             if other.path is None:  # its pages must have the size of these
                 other._connection.close()
                 other._connection = sqlite3.connect(_IN_MEMORY, isolation_level=None, check_same_thread=False)
                 (page_bytes,) = self._connection.execute("PRAGMA page_size").fetchone()
                 other._connection.execute(f"PRAGMA page_size = {page_bytes}")
-            self._connection.backup(other._connection)
+            try:
+                self._connection.backup(other._connection)
+            except sqlite3.OperationalError as error:
+                raise DatabaseUnwritable(other.path, str(error)) from None
 
     def close(self) -> None:
         """Close the file; later use raises. Idempotent."""
@@ -328,7 +334,10 @@ class SnapshotIterator:
 def _why(path: Path | None, error: sqlite3.DatabaseError) -> Exception:
     if path is None:
         return error
-    return DatabaseInUse(path) if "locked" in str(error) else DatabaseUnreadable(path, str(error))
+    if "locked" in str(error):
+        return DatabaseInUse(path)
+    # An OperationalError is of the system: a full or broken disk, a folder that is missing, ...
+    return DatabaseUnreadable(path, str(error), is_damaged=not isinstance(error, sqlite3.OperationalError))
 
 
 def _end_of_prefix(prefix: bytes) -> bytes | None:

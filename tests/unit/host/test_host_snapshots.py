@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from vmsdk.host.errors import ChainMisused
+from tests.unit.filelimit import largest_file
+from vmsdk.host.errors import ChainMisused, HostError
 from vmsdk.host.snapshots import Snapshots
 from vmsdk.host.sqlite import SQLiteDatabase
 
@@ -40,11 +41,9 @@ def test_the_files_of_a_snapshot_go_with_it(host: Any, tmp_path: Path) -> None:
     snapshots = Snapshots()
     first, second, _ = (snapshots.save(host, None) for _ in range(3))
     assert folders(tmp_path) == 3
-    chosen = snapshots.take(second)
-    assert folders(tmp_path) == 2  # the later one can't be reverted to any more
-    chosen.restore(tmp_path / "back.db", tmp_path / "back", None)
+    snapshots.restore(second, tmp_path / "back.db", tmp_path / "back", None)
     assert (tmp_path / "back" / "index").read_bytes() == b"1"
-    assert folders(tmp_path) == 1
+    assert folders(tmp_path) == 1  # the later one can't be reverted to any more
     snapshots.check(first)
     snapshots.close()
     assert folders(tmp_path) == 0
@@ -59,3 +58,35 @@ def test_a_snapshot_that_fails_leaves_no_files(host: Any, tmp_path: Path) -> Non
     with pytest.raises(ChainMisused, match="there is no snapshot 0x1"):
         snapshots.check(1)
     snapshots.close()
+
+
+@pytest.mark.parametrize(
+    ("largest_bytes", "reason"),
+    [(0, "File too large"), (500_000, "can't write the database .*disk I/O error")],
+)
+def test_a_snapshot_that_cannot_be_restored_is_kept_and_the_state_as_it_was(
+    host: Any, tmp_path: Path, largest_bytes: int, reason: str
+) -> None:
+    pairs = host.services.disk.space(b"")
+    pairs.put(b"big", bytes(1_000_000))
+    snapshots = Snapshots()
+    first, later = (snapshots.save(host, None) for _ in range(2))
+    files = host.config.chain_data_dir
+    (files / "index").write_bytes(b"2")
+    pairs.put(b"big", b"small")
+    host.services.disk._connection.execute("VACUUM")
+    host.services.disk.close()
+    said = rf"can't revert to snapshot 0x1: .*{reason}; the chain goes on as it was, and the snapshot is"
+    with largest_file(largest_bytes), pytest.raises(HostError, match=said):
+        snapshots.restore(first, tmp_path / "node.db", files, None)
+    assert [file.name for file in files.iterdir()] == ["index"]
+    assert (files / "index").read_bytes() == b"2"
+    assert not (tmp_path / "files.new").exists()
+    with SQLiteDatabase(tmp_path / "node.db") as disk:
+        assert disk.space(b"").items() == [(b"big", b"small")]
+    snapshots.check(later)
+    snapshots.restore(first, tmp_path / "node.db", files, None)
+    assert (files / "index").read_bytes() == b"1"
+    with SQLiteDatabase(tmp_path / "node.db") as disk:
+        assert disk.space(b"").items() == [(b"big", bytes(1_000_000))]
+    assert folders(tmp_path) == 0

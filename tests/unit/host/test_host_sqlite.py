@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.filelimit import largest_file
 from vmsdk.host.errors import DatabaseInUse, DatabaseUnreadable, DatabaseUnwritable
 from vmsdk.host.sqlite import KeySpace, SQLiteDatabase
 
@@ -235,8 +235,16 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "node.db"
-    with pytest.raises(DatabaseUnreadable, match=os.fspath(path)):
+    with pytest.raises(DatabaseUnreadable, match=f"{path}: unable to open database file$"):
         SQLiteDatabase(path)
+
+
+def test_a_disk_that_does_not_take_a_database_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    for left_bytes in (0, 20_000):
+        with largest_file(left_bytes), pytest.raises(DatabaseUnreadable, match=f"{path}: disk I/O error$"):
+            SQLiteDatabase(path)
+    SQLiteDatabase(path).close()
 
 
 def test_a_recording_has_each_key_once_with_what_it_was_and_is(space: KeySpace) -> None:

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -34,22 +36,23 @@ class DataDirectory:
     def __init__(self, path: Path | None, name: str) -> None:
         self.path = path or PARENT / file_name(name)
         self._name = name
-        try:
+        with self._usable():
             self.path.mkdir(parents=True, exist_ok=True)
             if path is None:
                 # Keeps the data out of version control.
                 (PARENT / ".gitignore").write_text("*\n")
             self._lock: IO[str] = (self.path / _LOCK).open("a")
-        except OSError as error:
-            raise self._unusable(error.strerror or str(error)) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             self._lock.close()
             raise VMError(
                 f"another vmsdk dev is using the data in {self.path}: stop it, or choose another folder with "
                 "--data-dir"
             ) from None
+        except OSError as error:
+            self._lock.close()
+            raise self._unusable(f"it can't be locked: {error.strerror}") from None
 
     @property
     def database(self) -> Path:
@@ -63,11 +66,10 @@ class DataDirectory:
 
     def reset(self) -> None:
         """Remove the chain, but nothing else in the folder."""
-        for suffix in _SUFFIXES:
-            (self.path / (_DATABASE + suffix)).unlink(missing_ok=True)
-        for name in (_GENESIS, _CHAIN):
-            (self.path / name).unlink(missing_ok=True)
-        shutil.rmtree(self.files, ignore_errors=True)
+        with self._usable():
+            for name in (*(_DATABASE + suffix for suffix in _SUFFIXES), _GENESIS, _CHAIN):
+                (self.path / name).unlink(missing_ok=True)
+            shutil.rmtree(self.files, ignore_errors=True)
 
     def open(self, genesis: bytes | None) -> bytes:
         """Return the genesis of the kept chain, or *genesis* (default: empty) for a new one.
@@ -75,13 +77,11 @@ class DataDirectory:
         Removes the leftovers of a VM that never started. Raises `VMError` if the kept chain has
         another genesis.
         """
-        try:
+        with self._usable():
             kept = self._kept_genesis()
             if kept is None:
                 self.reset()
             self.files.mkdir(exist_ok=True)
-        except OSError as error:
-            raise self._unusable(error.strerror or str(error)) from None
         if kept is None:
             return genesis or b""
         if genesis is not None and genesis != kept:
@@ -90,11 +90,12 @@ class DataDirectory:
 
     def keep(self, genesis: bytes) -> None:
         """Record that the chain has started with *genesis*."""
-        if not (self.path / _CHAIN).exists():
-            (self.path / _GENESIS).write_bytes(genesis)
-            new = (self.path / _CHAIN).with_suffix(".new")
-            new.write_text(json.dumps({"vm": self._name}) + "\n")
-            os.replace(new, self.path / _CHAIN)
+        with self._usable():
+            if not (self.path / _CHAIN).exists():
+                (self.path / _GENESIS).write_bytes(genesis)
+                new = (self.path / _CHAIN).with_suffix(".new")
+                new.write_text(json.dumps({"vm": self._name}) + "\n")
+                os.replace(new, self.path / _CHAIN)
 
     def close(self) -> None:
         """Release the lock."""
@@ -110,6 +111,13 @@ class DataDirectory:
         if vm != self._name:
             raise self._taken(f"of the VM {vm}, not {self._name}")
         return (self.path / _GENESIS).read_bytes()
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._unusable(error.strerror or str(error)) from None
 
     def _unusable(self, reason: str) -> VMError:
         return VMError(

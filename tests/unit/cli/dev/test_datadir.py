@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.unit.filelimit import largest_file
 from vmsdk.cli.dev.datadir import DataDirectory, file_name
 from vmsdk.errors import VMError
 
@@ -87,3 +90,24 @@ def test_a_damaged_record_is_reported() -> None:
 )
 def test_a_vms_name_becomes_one_part_of_a_path(name: str, expected: str) -> None:
     assert file_name(name) == expected
+
+
+def test_a_chain_that_cannot_be_kept_is_told_with_the_reason() -> None:
+    with closing(DataDirectory(Path("data"), "coin")) as data:
+        genesis = data.open(b"g")
+        with largest_file(0), pytest.raises(VMError, match=r"can't keep the chain in data: File too large"):
+            data.keep(genesis)
+        data.keep(genesis)
+        Path("data/genesis").unlink()
+        Path("data/genesis").mkdir()
+        with pytest.raises(VMError, match=r"can't keep the chain in data: Is a directory"):
+            data.reset()
+
+
+def test_a_folder_that_cannot_be_locked_is_not_said_to_be_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(descriptor: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(VMError, match=r"in data: it can't be locked: No locks available; choose another"):
+        DataDirectory(Path("data"), "coin")
