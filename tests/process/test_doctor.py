@@ -145,6 +145,29 @@ def test_an_alias_in_the_nodes_configuration_is_a_name(plugins: Path, doctor: An
     assert report.plugins[0]["vm_id"] == str(VM)
 
 
+@pytest.mark.parametrize(
+    ("program", "folder", "is_upgraded"),
+    [
+        ("python3.13t", "python3.13t", False),
+        ("python3.13", "python3.13t", False),
+        ("python3.14t", "python3.13t", True),
+        ("python3.13t", "python3.13", True),
+    ],
+)
+def test_a_free_threaded_python_has_a_folder_of_its_own(
+    program: str, folder: str, is_upgraded: bool, plugins: Path, doctor: Any
+) -> None:
+    executable(plugins.parent / program, TRUE)
+    environment = plugins.parent / "venv"
+    (environment / "lib" / folder / "site-packages").mkdir(parents=True)
+    (environment / "pyvenv.cfg").touch()
+    (environment / "bin").mkdir()
+    (environment / "bin" / "python").symlink_to(plugins.parent / program)
+    executable(plugins / str(VM), f"#!{environment}/bin/python\n")
+    found = doctor(plugins, "--no-start").plugins[0]["findings"]
+    assert [each["code"] for each in found] == ["upgraded-python"] * is_upgraded
+
+
 def test_a_program_that_was_just_built_may_have_any_name(tmp_path: Path, doctor: Any) -> None:
     report = doctor(bare(tmp_path).rename(tmp_path / "myvm"))
     assert report.status == 0

@@ -27,8 +27,8 @@ _SHEBANG_BYTES = 256
 _SEARCHED = ("/bin", "/usr/bin")
 _SHELLS = ("sh", "ash", "bash", "dash", "ksh", "zsh")
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*")
-# What a virtual environment's Python leads to.
-_VERSIONED = re.compile(r"python(3\.\d+)t?")
+# What a virtual environment's Python leads to; t is for free-threaded.
+_VERSIONED = re.compile(r"python(3\.\d+t?)")
 _NO_HANDSHAKE = "handshake failed: vm process not found"
 _PROXY = re.compile(rb"^\s*export\s+(?:https?|grpc|all)_proxy=", re.MULTILINE | re.IGNORECASE)
 # The line of a vmsdk launcher that starts Python.
@@ -235,7 +235,8 @@ class PluginFile:
         folders = [path.parent.name for path in prefix.glob("lib/python3.*/site-packages")]
         if version is None or not folders or not (prefix / "pyvenv.cfg").exists():
             return
-        if f"python{version[1]}" not in folders:
+        # A free-threaded Python also goes by a name without t, but its folder has it.
+        if not {version[0], f"{version[0]}t"}.intersection(folders):
             what = f"the packages of its environment, {prefix}, are for {', '.join(sorted(folders))}, and its"
             what += f" Python has been upgraded to {version[1]}"
             cure = f"create the environment again (python3 -m venv --clear {_quote(prefix)}), and install"
