@@ -584,6 +584,17 @@ FAULTS = [
         slow=True,
     ),
     Fault(
+        "Version fails after a harmless error",
+        own(
+            before="print('port 9100: Address already in use; metrics are off', flush=True)\n"
+            "def version(request, context):\n"
+            "    context.abort(grpc.StatusCode.UNKNOWN, \"No module named 'nosuchmodule'\")"
+        ),
+        "missing-module",
+        ("pip install nosuchmodule", "metrics are off"),
+        slow=True,
+    ),
+    Fault(
         "crash in Version",
         own(before="def version(request, context):\n    import ctypes; ctypes.string_at(0)"),
         "crash",

@@ -772,6 +772,8 @@ def test_a_user_needs_no_name() -> None:
         "info: HOME is not set, using default",
         "warning: JAVA_HOME not set",
         "WARN: [Errno 97] Address family not supported by protocol",
+        "WARN metrics: port 9100: Address already in use; metrics are off",
+        "[11-27|05:00:00.000] WARN main: Too many open files: idle ones are closed",
         "json: cannot unmarshal data of the genesis",
         f"{TRACEBACK}ready",
         TRACEBACK.partition("\n")[2] + "Ready: yes",

@@ -68,7 +68,7 @@ def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | No
     for symptom, pattern in SYMPTOMS:
         found = None
         for each in pattern.finditer(text):
-            if not symptom.wide or _counts(each):
+            if _counts(each, symptom.wide):
                 found = each  # the last one
         if found is not None:
             values = {name: (value or "").strip() for name, value in found.groupdict().items()}
@@ -99,12 +99,14 @@ def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | No
     )
 
 
-def _counts(found: re.Match[str]) -> bool:
-    """Return whether a match of a wide pattern may be why the process ended."""
+def _counts(found: re.Match[str], wide: bool) -> bool:
+    """Return whether a match of a pattern may be why the process ended."""
     text = found.string
     before = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
     if _HARMLESS.search(before):
         return False
+    if not wide:
+        return True
     following = text[found.end() :].split("\n")[1:]
     return bool(_SERIOUS.search(before)) or sum(bool(each.strip()) for each in following) < _LAST_LINES
 

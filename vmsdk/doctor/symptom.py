@@ -34,7 +34,7 @@ class Symptom(NamedTuple):
     cure: str
     wide: bool = False
     """Whether a process may print this and go on. Then it counts in a line that is called an error,
-    or one of the last, but not in one that is called a warning or less."""
+    or one of the last. None counts in a line that is called a warning or less."""
 
 
 # The first that matches explains. `{python}` is the plugin's Python.

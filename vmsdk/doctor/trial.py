@@ -135,8 +135,8 @@ class Trial:
         place = where or str(self.file.path)
         self.played.findings.append(Finding(severity, code, place, what, cure, tuple(detail), node))
 
-    def _diagnosis(self, *more: str) -> Diagnosis | None:
-        found = diagnose([*self.output(), *more], self.file.python)
+    def _diagnosis(self, lines: Sequence[str]) -> Diagnosis | None:
+        found = diagnose(lines, self.file.python)
         if found is not None and self.file.is_bundle and found.code in _CONTENTS:
             return found._replace(cure="build the bundle again, and name the package: --with PACKAGE")
         source = self.file.source
@@ -144,12 +144,20 @@ class Trial:
             return found._replace(place=str(source.file), shown=())
         return found
 
-    def explain(self, code: str, what: str, node: str, *more: str, cure: str = "") -> None:
-        """Report an error by what its output and *more* say; if that is nothing, by *what*."""
-        # The log is first, as it has the whole paths that a message for the node lacks.
-        found = self._diagnosis() or self._diagnosis(*more)
+    def explain(self, code: str, what: str, node: str, said: str, *, cure: str = "") -> None:
+        """Report a failed call by its own text, *said*, and by its output; if those explain nothing,
+        by *what*.
+        """
+        output = self.output()
+        found, heard = self._diagnosis(output), self._diagnosis([said])
+        # Of the same error, the log has the whole paths, which a message for the node lacks. But it may
+        # also show another one that did no harm.
         if found is None:
-            self.find("error", code, what, cure or "its output shows why", tail(self.output()), node)
+            found = heard
+        elif heard is not None and heard.code != found.code:
+            found = heard._replace(place=found.place or heard.place, shown=found.shown)
+        if found is None:
+            self.find("error", code, what, cure or "its output shows why", tail(output), node)
         else:
             self.find("error", found.code, found.what, found.cure, found.shown, node, found.place)
 
@@ -157,7 +165,7 @@ class Trial:
         """Report that the process ended by itself."""
         output = self.output()
         node = NOT_FOUND if self.played.protocol is None else "its calls fail: see vm-factory.log"
-        found = self._diagnosis()
+        found = self._diagnosis(output)
         how = ending(exit_code).strip(" ()")
         if exit_code is not None and exit_code < 0:
             lines = stack(output)
