@@ -189,12 +189,19 @@ SYMPTOMS = tuple(
         ),
         Symptom(
             "sandbox",
-            r"(?:PermissionError|OSError): \[Errno 1\] Operation not permitted$"
-            r"|\w: operation not permitted$"
-            r"|cannot enable executable stack|write\+execute memory",
+            r"cannot enable executable stack|write\+execute memory",
             "the system's security settings forbid what it does",
-            "see SystemCallFilter=, CapabilityBoundingSet= and MemoryDenyWriteExecute= in the node's unit;"
-            " dmesg shows what SELinux and AppArmor forbid",
+            "see MemoryDenyWriteExecute= in the node's unit; dmesg shows what SELinux and AppArmor forbid",
+        ),
+        Symptom(
+            "sandbox",
+            r"(?:(?<=PermissionError)|(?<=OSError)): \[Errno 1\] Operation not permitted(?:: '.+)?$"
+            r"|[\w'\"]: [Oo]peration not permitted(?: \(os error 1\))?$|EPERM: operation not permitted",
+            "it needs root for what it does, or the system's security settings forbid it",
+            "leave out what only root may do, such as chown, setuid, mount and raw sockets; otherwise see"
+            " SystemCallFilter= and CapabilityBoundingSet= in the node's unit, and dmesg for what SELinux"
+            " and AppArmor forbid",
+            wide=True,
         ),
         Symptom(
             "debugger",
@@ -255,9 +262,23 @@ SYMPTOMS = tuple(
             "missing-file",
             r": cd: (?:can't cd to )?(?P<name>[^\n:]+?)(?:: (?:No such file or directory|Not a directory))?$"
             r"|: cannot (?:open|create) (?P<other>[^\n:]+): (?:No such file|Directory nonexistent)$"
-            r"|(?:Unable to access jarfile|Cannot find module) '?(?P<third>[^\n']+)'?$",
-            "it needs {name}{other}{third}, which does not exist: a plugin works in the node's directory",
+            r"|Unable to access jarfile '?(?P<third>[^\n']+)'?$|Cannot find module '(?P<fourth>/[^\n']*)'",
+            "it needs {name}{other}{third}{fourth}, which does not exist: a plugin works in the node's"
+            " directory",
             "create it, or correct the path, which must be absolute",
+        ),
+        Symptom(
+            "missing-file",
+            r"Cannot find module '(?P<name>\.[^\n']*)'",
+            "it needs {name}, which does not exist beside the file that asks for it",
+            "create it, or correct the path: the stack shows which file asks for it",
+        ),
+        Symptom(
+            "missing-module",
+            r"Cannot find (?:module|package) '(?P<dist>(?:@[^\n'/]+/)?[\w~-][^\n'/]*)",
+            "the npm package {dist} is missing where the node starts the VM",
+            "npm install {package} in the VM's folder",
+            wide=True,
         ),
         Symptom(
             "watches",
