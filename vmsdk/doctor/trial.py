@@ -145,13 +145,11 @@ class Trial:
         return found
 
     def explain(self, code: str, what: str, node: str, said: str, *, cure: str = "") -> None:
-        """Report a failed call by its own text, *said*, and by its output; if those explain nothing,
-        by *what*.
-        """
+        """Report an error by its text, *said*, and the output; if they explain nothing, by *what*."""
         output = self.output()
         found, heard = self._diagnosis(output), self._diagnosis([said])
-        # Of the same error, the log has the whole paths, which a message for the node lacks. But it may
-        # also show another one that did no harm.
+        # Of the same error, the log has the whole paths, which a message for the node lacks. But it
+        # may also show another one that did no harm.
         if found is None:
             found = heard
         elif heard is not None and heard.code != found.code:
