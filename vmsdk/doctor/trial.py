@@ -145,7 +145,7 @@ class Trial:
         return found
 
     def explain(self, code: str, what: str, node: str, said: str, *, cure: str = "") -> None:
-        """Report an error by its text, *said*, and the output; if they explain nothing, by *what*."""
+        """Report an error by its text, *said*, and the output; if neither is known, by *what*."""
         output = self.output()
         found, heard = self._diagnosis(output), self._diagnosis([said])
         # Of the same error, the log has the whole paths, which a message for the node lacks. But it
