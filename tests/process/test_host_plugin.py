@@ -166,6 +166,15 @@ def test_edge_7_a_crash_is_noticed_only_at_the_timeout_and_its_last_words_are_ke
     assert process.exit_code == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGRTMIN + 1])
+def test_a_signal_that_ends_a_plugin_is_named_or_numbered(number: int) -> None:
+    process = PluginProcess(["/bin/sh", "-c", f"kill -{number} $$"], patient=False)
+    with pytest.raises(EndedBeforeHandshake) as caught:
+        process.start()
+    expected = "SIGTERM" if number == signal.SIGTERM else f"signal {number}"
+    assert str(caught.value).endswith(f"the plugin process ended ({expected})")
+
+
 def test_an_impatient_host_reports_a_crash_at_once() -> None:
     process = PluginProcess(command("crashes.py"), handshake_timeout_s=3_600, patient=False)
     with pytest.raises(EndedBeforeHandshake) as caught:

@@ -496,6 +496,13 @@ def test_a_vm_that_would_not_start_on_the_node_is_not_installed(
     assert "ourvm.py" in message
 
 
+def test_a_signal_without_a_name_that_ends_the_import_has_a_number(plugins: Path, source: Path) -> None:
+    number = signal.SIGRTMIN + 1
+    source.write_text(f"import os\nos.kill(os.getpid(), {number})\n", encoding="utf-8")
+    with pytest.raises(InstallError, match=rf"the import ended the process \(signal {number}\)"):
+        install(str(source), plugin_dir=plugins)
+
+
 def test_a_target_with_two_vms_asks_for_one(plugins: Path, source: Path) -> None:
     source.write_text(HEAD + CLASS + "class Other(TimestampVM): pass\n", encoding="utf-8")
     assert f"choose one, such as {source}:Other" in refused(source, plugins, InstallError)

@@ -82,13 +82,18 @@ class ClientClosed(HostError):
 
 
 def ending(exit_code: int | None) -> str:
-    """Describe how a process ended: ` (SIGSEGV)`, ` (exit status 1)`, or nothing if unknown."""
+    """Describe how a process ended: ` (SIGSEGV)`, ` (exit status 1)`, or nothing if unknown.
+
+    Most real-time signals have no name, only a number: ` (signal 35)`.
+    """
     if exit_code is None:
         return ""
+    if exit_code >= 0:
+        return f" (exit status {exit_code})"
     try:
         return f" ({signal.Signals(-exit_code).name})"
     except ValueError:
-        return f" (exit status {exit_code})"
+        return f" (signal {-exit_code})"
 
 
 # The VM's responses ------------------------------------------------------------------------------

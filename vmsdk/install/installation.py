@@ -227,7 +227,12 @@ def _import_failure(status: int, output: str) -> str:
     if status > 0 and output:
         message = output.removeprefix("vmsdk: ")
         return message if "\n" not in message else f"its import fails\n{message}"
-    how = f"exit status {status}" if status >= 0 else signal.Signals(-status).name
+    how = f"exit status {status}"
+    if status < 0:
+        try:
+            how = signal.Signals(-status).name
+        except ValueError:  # most real-time signals have no name
+            how = f"signal {-status}"
     return f"the import ended the process ({how})\n{output}".strip()
 
 
