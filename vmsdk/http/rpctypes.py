@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import enum
 import functools
+import itertools
 import json
 import operator
+import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, MutableSequence, Sequence
 from typing import Any
 
 from vmsdk.errors import InvalidInput, Refused
@@ -24,16 +26,26 @@ _JSON_TYPES: dict[type, tuple[Any, str]] = {
     bool: ((bool,), "true or false"),
     list: ((list,), "an array"),
     dict: ((dict,), "an object"),
+    Iterable: ((list,), "an array"),
+    Collection: ((list,), "an array"),
     Sequence: ((list,), "an array"),
+    MutableSequence: ((list,), "an array"),
     Mapping: ((dict,), "an object"),
+    MutableMapping: ((dict,), "an object"),
     type(None): ((type(None),), "null"),
 }
 
-# A class of the author's says with these that it doesn't take a value.
-_REFUSALS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, Refused)
+# A class of the author's says with these that it doesn't take a value. Others are bugs.
+_REFUSALS = (ValueError, KeyError, ArithmeticError, Refused)
 
 # The most characters that an error quotes of a name: clients choose names.
 _MAX_QUOTED = 100
+
+# The most values that an error lists.
+_MAX_LISTED = 20
+
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,999})")
+_ANY_TYPE = (str, int, float, bool, list, dict, type(None))
 
 
 class WrongType(Exception):
@@ -47,6 +59,11 @@ class WrongType(Exception):
         self.place = place
         """Where the value is in its parameter, such as `[3]`; empty for the whole of it."""
         super().__init__(f"{place or 'the value'} must be {words}, not {found}")
+
+    def inside(self, key: object) -> WrongType:
+        """The same error, of the member *key* of an array or object."""
+        shown = quoted(key) if isinstance(key, str) else key
+        return WrongType(self.words, self.found, f"[{shown}]{self.place}")
 
 
 class NotInJSON(Exception):
@@ -80,11 +97,12 @@ def converter(annotation: Any) -> Convert | None:
     if kind is tuple:
         return _tuple(arguments if arguments or annotation == tuple[()] else (Any, ...))
     if kind is bytes:
-        words = "bytes in hexadecimal, as in 0x1234"
-        return _made(words, str, lambda text: bytes.fromhex(text.removeprefix("0x")))
+        return _made("bytes in hexadecimal, as in 0x1234", str, _from_hex)
     if kind in _JSON_TYPES:
-        # The keys of an object are always strings.
-        return _typed(kind, converter(arguments[-1]) if arguments else None)
+        if not arguments:
+            return _typed(kind)
+        convert = _object if dict in _JSON_TYPES[kind][0] else _array
+        return convert(_typed(kind), *arguments)
     for base in (str, int, float, bytes):
         if issubclass(kind, base):
             return _made(f"a valid {kind.__name__}", base, kind)
@@ -98,59 +116,130 @@ def converter(annotation: Any) -> Convert | None:
 
 
 def _plain(annotation: Any) -> Any:
-    """Unwrap `NewType` and `Annotated`."""
+    """Unwrap `NewType`, `Annotated` and `type` aliases."""
     while True:
+        origin = typing.get_origin(annotation)
         if isinstance(annotation, typing.NewType):
             annotation = annotation.__supertype__
-        elif typing.get_origin(annotation) is typing.Annotated:
+        elif origin is typing.Annotated:
             annotation = annotation.__origin__
+        elif type(annotation).__name__ == "TypeAliasType":  # of Python 3.12 or typing_extensions
+            annotation = _aliased(annotation)
+        elif type(origin).__name__ == "TypeAliasType":
+            annotation = _aliased(origin)[typing.get_args(annotation)]
         else:
             return annotation
+
+
+def _aliased(alias: Any) -> Any:
+    try:
+        return alias.__value__
+    except Exception:  # noqa: BLE001 - it names what is not imported at run time
+        return Any
 
 
 def _anything(value: Any) -> Any:
     return value
 
 
-def _typed(kind: type, member: Convert | None = None) -> Convert:
-    """Return what takes a value of one of `_JSON_TYPES`, and converts the members of an array or
-    object.
-    """
+def _typed(kind: type) -> Convert:
+    """Return what takes a value of one of `_JSON_TYPES`."""
     accepted, words = _JSON_TYPES[kind]
 
     def check(value: Any) -> Any:
         if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
             raise WrongType(words, _kind(value))
-        if member is None:
-            return value
-        if list in accepted:
-            return [_inside(f"[{index}]", member, each) for index, each in enumerate(value)]
-        return {key: _inside(f"[{quoted(key)}]", member, each) for key, each in value.items()}
+        return value
 
     return check
 
 
+def _array(check: Convert, annotation: Any) -> Convert:
+    member = converter(annotation)
+    if member is None:
+        return check
+    return lambda value: _each(itertools.repeat(member), check(value))
+
+
+def _object(check: Convert, key_annotation: Any, annotation: Any = Any) -> Convert:
+    key_of, member = _key(key_annotation), converter(annotation) or _anything
+
+    def convert(value: Any) -> Any:
+        members = check(value)
+        made = {}
+        for key, each in members.items():
+            made_key = key if key_of is None else key_of(key)
+            try:
+                made[made_key] = member(each)
+            except WrongType as error:
+                raise error.inside(key) from None
+        if len(made) < len(members):
+            raise WrongType("an object without equal keys", "one with some")
+        return made
+
+    return convert
+
+
+def _key(annotation: Any) -> Convert | None:
+    """Return what converts the keys of an object, strings in JSON; None if they stay so."""
+    annotation, accepted = _plain(annotation), _accepted(annotation)
+    if annotation is str:
+        return None
+    if str not in accepted and accepted != (int,):
+        raise NotInJSON
+    convert = converter(annotation) or _anything
+
+    def from_text(key: str) -> Any:
+        try:
+            return convert(key)
+        except WrongType as error:
+            if _INTEGER.fullmatch(key):
+                with contextlib.suppress(WrongType):
+                    return convert(int(key))
+            raise WrongType(f"an object with {error.words} for each key", f"with {_shown(key)}") from None
+
+    return from_text
+
+
 def _tuple(arguments: tuple[Any, ...]) -> Convert:
-    if arguments[1:] == (...,):
-        array = _typed(list, converter(arguments[0]))
-        return lambda value: tuple(array(value))
     check = _typed(list)
+    if any(_is_unpacked(argument) for argument in arguments):
+        return lambda value: tuple(check(value))
+    if arguments[1:] == (...,):
+        array = _array(check, arguments[0])
+        return lambda value: tuple(array(value))
     members = [converter(argument) or _anything for argument in arguments]
 
     def convert(value: Any) -> Any:
         if len(check(value)) != len(members):
             raise WrongType(f"an array of {len(members)}", f"one of {len(value)}")
-        pairs = zip(members, value, strict=True)
-        return tuple(_inside(f"[{index}]", member, each) for index, (member, each) in enumerate(pairs))
+        return tuple(_each(members, value))
 
     return convert
 
 
-def _inside(place: str, convert: Convert, value: Any) -> Any:
+def _is_unpacked(argument: Any) -> bool:
+    """Whether it stands for any number of members, as `*tuple[int, ...]` does."""
+    unpack = str(typing.get_origin(argument)).endswith(".Unpack")
+    return unpack or getattr(argument, "__unpacked__", False) is True
+
+
+def _each(converts: Iterable[Convert], values: list[Any]) -> list[Any]:
+    made: list[Any] = []
     try:
-        return convert(value)
+        for convert, value in zip(converts, values, strict=False):
+            made.append(convert(value))
     except WrongType as error:
-        raise WrongType(error.words, error.found, place + error.place) from None
+        raise error.inside(len(made)) from None
+    return made
+
+
+def _from_hex(text: str) -> bytes:
+    digits = text.removeprefix("0x")
+    value = bytes.fromhex(digits)
+    if 2 * len(value) != len(digits):  # Python skips white space
+        raise ValueError("white space")
+    return value
 
 
 def _choice(values: Iterable[Any]) -> Convert:
@@ -172,6 +261,7 @@ def _enumeration(kind: type[enum.Enum]) -> Convert:
     values = [each.value for each in kind.__members__.values()]
     words = _listed(values)
     is_flag = issubclass(kind, enum.Flag)
+    kinds = {_kind(value) for value in values}
     if is_flag:
         words += ", or a combination"
         bits = functools.reduce(operator.or_, values)
@@ -179,7 +269,9 @@ def _enumeration(kind: type[enum.Enum]) -> Convert:
     def convert(value: Any) -> Any:
         # Python keeps each number that it makes a flag of, so take only combinations of members.
         if not (is_flag and isinstance(value, int) and value & ~bits):
-            with contextlib.suppress(*_REFUSALS):
+            # `_missing_` may expect a value of the same type as theirs.
+            bugs = (TypeError, AttributeError) if _kind(value) not in kinds else ()
+            with contextlib.suppress(*_REFUSALS, *bugs):
                 member = kind(value)
                 if member.value != value or _same(member.value, value):
                     return member
@@ -189,7 +281,7 @@ def _enumeration(kind: type[enum.Enum]) -> Convert:
 
 
 def _listed(values: Iterable[Any]) -> str:
-    """Write the *values* that JSON can carry. Raises `NotInJSON` if there are none."""
+    """Write the first *values* that JSON can carry. Raises `NotInJSON` if there are none."""
     words = []
     for value in values:
         with contextlib.suppress(TypeError, ValueError):
@@ -198,7 +290,8 @@ def _listed(values: Iterable[Any]) -> str:
                 words.append(text)
     if not words:
         raise NotInJSON
-    return " or ".join(dict.fromkeys(words))  # an alias has the value of another
+    words = list(dict.fromkeys(words))  # an alias has the value of another
+    return " or ".join(words if len(words) <= _MAX_LISTED else [*words[:_MAX_LISTED], "…"])
 
 
 def _same(expected: Any, value: Any) -> bool:
@@ -232,14 +325,20 @@ def _union(annotations: Iterable[Any]) -> Convert:
             members.append((annotation, converter(annotation) or _anything))
     if all(annotation is type(None) for annotation, _ in members):
         raise NotInJSON
+    converts = [convert for _, convert in members]
+    of_type = {
+        kind: [convert for annotation, convert in members if kind in _accepted(annotation)]
+        for kind in _ANY_TYPE
+    }
 
     def check(value: Any) -> Any:
-        errors = []
-        for _, convert in members:
+        refusals = {}
+        for convert in of_type.get(type(value), converts):
             try:
                 return convert(value)
             except WrongType as error:
-                errors.append(error)
+                refusals[convert] = error
+        errors = [refusals.get(convert) or _refusal(convert, value) for convert in converts]
         # One that has looked inside was the right one.
         deep = next((error for error in errors if error.place), None)
         found = {error.found for error in errors} - {_kind(value)}
@@ -247,6 +346,32 @@ def _union(annotations: Iterable[Any]) -> Convert:
         raise deep or WrongType(" or ".join(error.words for error in errors), shown)
 
     return check
+
+
+def _accepted(annotation: Any) -> tuple[type, ...]:
+    """The types of the JSON values that may fit."""
+    annotation = _plain(annotation)
+    kind = typing.get_origin(annotation) or annotation
+    if kind is tuple:
+        return (list,)
+    if not isinstance(kind, type) or issubclass(kind, enum.Enum):
+        return _ANY_TYPE
+    if issubclass(kind, (ID, NodeID, bytes)):
+        return (str,)
+    for base in (kind, str, int, float):
+        if base in _JSON_TYPES and issubclass(kind, base):
+            accepted: tuple[type, ...] = _JSON_TYPES[base][0]
+            return accepted
+    return _ANY_TYPE
+
+
+def _refusal(convert: Convert, value: Any) -> WrongType:
+    """The error for a value whose type *convert* doesn't take."""
+    try:
+        convert(value)
+    except WrongType as error:
+        return error
+    raise AssertionError(f"{value!r} was taken")
 
 
 def _kind(value: Any) -> str:
