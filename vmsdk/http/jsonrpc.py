@@ -52,6 +52,8 @@ MAX_DEPTH = 128
 RunInThread = Callable[..., Awaitable[Any]]
 
 _log = logging.getLogger(__name__)
+# A larger request is converted in a thread: one of this length takes about 5 ms.
+_MAX_ON_LOOP_BYTES = 16 * 1024
 _MAX_TYPE = 100
 _MAX_ORIGIN = 200
 _JSON_TYPES = (b"application/json", b"application/json-rpc", b"application/jsonrequest")
@@ -207,7 +209,7 @@ class JSONRPC:
         await send({"type": "websocket.accept"})
 
         async def handle(body: bytes, connection: Connection, opened: list[Subscription]) -> bytes | None:
-            return await self._handle(body, run, _Caller(report, connection, opened))
+            return await self._handle(body, run, _Caller(report, connection, opened, _is_large(body)))
 
         await Connection(send, report).serve(receive, handle)
 
@@ -217,7 +219,7 @@ class JSONRPC:
         self, body: bytes, run_in_thread: RunInThread = asyncio.to_thread, report: Report = report_to_log
     ) -> bytes | None:
         """Return the response to a call or a batch; None if it holds notifications only."""
-        return await self._handle(body, run_in_thread, _Caller(report, None, []))
+        return await self._handle(body, run_in_thread, _Caller(report, None, [], _is_large(body)))
 
     async def _handle(self, body: bytes, run_in_thread: RunInThread, caller: _Caller) -> bytes | None:
         if len(body) > self.max_body_bytes:
@@ -256,12 +258,7 @@ class JSONRPC:
         if method is None:
             error = JSONRPCError(METHOD_NOT_FOUND, f"method not found: {quoted(name)}")
             return b"" if is_notification else failure(call_id, error)
-        call = _Call(method, call_id, is_notification, caller)
-        try:
-            call.arguments = method.bind(params, caller.connection)
-        except FAILURES as error:  # a class of the author's may raise anything
-            return call.fail(error)
-        return call
+        return _Call(method, params, call_id, is_notification, caller)
 
 
 class _Caller(NamedTuple):
@@ -272,34 +269,51 @@ class _Caller(NamedTuple):
     """None for a POST."""
     opened: list[Subscription]
     """Filled by its calls. They begin when the response has been sent."""
+    is_large: bool
+    """Whether converting its parameters would stop the event loop."""
 
 
 class _Call:
-    """A call that is ready to run."""
+    """A call of a method that exists."""
 
-    __slots__ = ("arguments", "caller", "id", "is_notification", "method")
+    __slots__ = ("caller", "id", "is_notification", "method", "params")
 
-    def __init__(self, method: RPCMethod, call_id: Any, is_notification: bool, caller: _Caller) -> None:
+    def __init__(
+        self, method: RPCMethod, params: Any, call_id: Any, is_notification: bool, caller: _Caller
+    ) -> None:
         self.method = method
-        self.arguments: Arguments = ((), {})
+        self.params = params
         self.id = call_id
         self.is_notification = is_notification
         self.caller = caller
 
     def run(self) -> bytes:
         """Call a plain method and return the response, which is empty for a notification."""
-        args, named = self.arguments
+        arguments = self._bind()
+        if isinstance(arguments, bytes):
+            return arguments
+        args, named = arguments
         try:
             return self._success(self.method.function(*args, **named))
         except FAILURES as error:
             return self.fail(error)
 
-    async def run_async(self) -> bytes:
+    async def run_async(self, run_in_thread: RunInThread) -> bytes:
         """Await an `async` method and return the response, which is empty for a notification."""
-        args, named = self.arguments
+        arguments = await run_in_thread(self._bind) if self.caller.is_large else self._bind()
+        if isinstance(arguments, bytes):
+            return arguments
+        args, named = arguments
         try:
             return self._success(await self.method.function(*args, **named))
         except FAILURES as error:
+            return self.fail(error)
+
+    def _bind(self) -> Arguments | bytes:
+        """The arguments, or the response that refuses the parameters."""
+        try:
+            return self.method.bind(self.params, self.caller.connection)
+        except FAILURES as error:  # a class of the author's may raise anything
             return self.fail(error)
 
     def _success(self, result: Any) -> bytes:
@@ -328,7 +342,7 @@ async def _run_one(call: _Call | bytes, run_in_thread: RunInThread) -> bytes:
     if isinstance(call, bytes):
         return call
     if call.method.is_async:
-        return await call.run_async()
+        return await call.run_async(run_in_thread)
     result: bytes = await run_in_thread(call.run)
     return result
 
@@ -363,6 +377,10 @@ def _unless_full(call: _Call | bytes, size: int) -> _Call | bytes:
         return call
     text = f"the responses of this batch have more than {MAX_BATCH_RESPONSE_BYTES} bytes: send smaller ones"
     return failure(call.id, JSONRPCError(RESPONSE_TOO_LARGE, text))
+
+
+def _is_large(body: bytes) -> bool:
+    return len(body) > _MAX_ON_LOOP_BYTES
 
 
 def _invalid(reason: str, call_id: Any = None) -> bytes:

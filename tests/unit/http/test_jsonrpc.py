@@ -10,7 +10,7 @@ import threading
 from collections.abc import Collection, Iterable, Mapping, MutableMapping, MutableSequence, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Literal, NewType, TypedDict, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NewType, TypedDict, TypeVar
 
 import pytest
 import typing_extensions
@@ -20,7 +20,7 @@ from tests.wire.rpc.plainvm import PlainVM
 from vmsdk import chain
 from vmsdk.chain.errors import Invalid
 from vmsdk.errors import InvalidBlock, NotFound
-from vmsdk.http import JSONRPC, JSONRPCError
+from vmsdk.http import JSONRPC, JSONRPCError, jsonrpc
 from vmsdk.ids import ID, NodeID
 
 BLOCK = ID(bytes(range(32)))
@@ -748,6 +748,35 @@ def test_plain_methods_run_in_a_thread_and_async_ones_on_the_loop() -> None:
     assert call("chain.asyncMethod", [5]) == 5
 
 
+class Threaded(str):
+    """Notes the threads in which it is made."""
+
+    __slots__ = ()
+    threads: ClassVar[set[int]] = set()
+
+    def __new__(cls, text: str) -> Any:
+        cls.threads.add(threading.get_ident())
+        return super().__new__(cls, text)
+
+
+@pytest.mark.parametrize("is_batch", [False, True])
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_many_parameters_are_converted_in_a_thread(kind: str, is_batch: bool) -> None:
+    def plain(texts: list[Threaded]) -> int:
+        return len(texts)
+
+    async def on_the_loop(texts: list[Threaded]) -> int:
+        return len(texts)
+
+    service = JSONRPC({"plain": plain, "async": on_the_loop})
+    request = {"jsonrpc": "2.0", "id": 1, "method": kind, "params": [["x"] * 10_000]}
+    Threaded.threads.clear()
+    response = response_to(service, [request] if is_batch else request)
+    assert (response[0] if is_batch else response)["result"] == 10_000
+    assert Threaded.threads
+    assert threading.get_ident() not in Threaded.threads
+
+
 # The envelope -------------------------------------------------------------------------------------
 
 
@@ -890,6 +919,19 @@ def test_a_batch_has_no_more_responses_than_memory_can_hold(kind: str) -> None:
     assert ["result" in each for each in responses] == [True, True, True, False, False, False]
     assert {each["error"]["code"] for each in responses[3:]} == {-32003}
     assert ran == ["", "", "", "notification"]
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_the_responses_that_refuse_parameters_count_too(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def plain(height: int) -> None: ...
+
+    async def on_the_loop(height: int) -> None: ...
+
+    monkeypatch.setattr(jsonrpc, "MAX_BATCH_RESPONSE_BYTES", 200)
+    service = JSONRPC({"plain": plain, "async": on_the_loop})
+    calls = [{"jsonrpc": "2.0", "id": each, "method": kind, "params": ["x"]} for each in range(4)]
+    codes = [each["error"]["code"] for each in response_to(service, calls)]
+    assert codes == [-32602, -32602, -32003, -32003]
 
 
 def test_a_batch_of_garbage_gets_an_error_for_each() -> None:
