@@ -16,7 +16,7 @@ encoding, so equal values have equal bytes and equal hashes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 from typing import NoReturn, TypeVar
 
 from typing_extensions import Self
@@ -87,7 +87,7 @@ class Writer:
 
     def fixed(self, value: bytes) -> Self:
         """Write bytes of a length that the reader knows, such as an ID."""
-        size = len(self._data) + len(value)
+        size = len(self._data) + _length(value, "bytes")
         if self._max_size is not None and size > self._max_size:
             raise InvalidEncoding(
                 "packer has insufficient length for input",
@@ -101,7 +101,7 @@ class Writer:
 
     def blob(self, value: bytes) -> Self:
         """Write bytes of any length."""
-        return self.count(len(value)).fixed(value)
+        return self.count(_length(value, "bytes")).fixed(value)
 
     def string(self, value: str) -> Self:
         """Write a string of at most 65,535 bytes of UTF-8."""
@@ -134,7 +134,7 @@ class Writer:
 
     def sequence(self, values: Collection[_T], write: Callable[[Writer, _T], object]) -> Self:
         """Write a list of any length: `writer.sequence(ids, Writer.fixed)`."""
-        self.count(len(values))
+        self.count(_length(values, "a list"))
         for value in values:
             start = len(self._data)
             write(self, value)
@@ -348,6 +348,13 @@ class Reader:
 
     def _where(self, back: int = 0) -> str:
         return f"at byte {self._offset - back} of the {self._what}"
+
+
+def _length(value: Sized, kind: str) -> int:
+    try:
+        return len(value)
+    except TypeError:
+        raise _wrong_type(value, kind) from None
 
 
 def _wrong_type(value: object, kind: str) -> TypeError:
