@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import types
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -19,6 +20,7 @@ from vmsdk.statesync import StateSyncableVM
 from vmsdk.timestamp import Timestamp
 
 _log = logging.getLogger("vmsdk")
+_METHODS = (types.FunctionType, classmethod, staticmethod)
 
 
 class NodeVersion(NamedTuple):
@@ -79,7 +81,8 @@ class ChainVM(Interface):
             check_names(cls.__name__, cls.upgrades)
         for attribute in ("name", "version"):
             value = vars(cls).get(attribute, "")
-            if not isinstance(value, (str, property)):
+            is_descriptor = hasattr(type(value), "__get__") and not isinstance(value, _METHODS)
+            if not isinstance(value, str) and not is_descriptor:
                 text = f"a {type(value).__name__}" if callable(value) else repr(value)
                 raise TypeError(
                     f"{cls.__name__}.{attribute} is {text}: make it a str, such as {attribute} = "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
 import threading
@@ -301,10 +302,29 @@ def test_a_method_that_returns_several_may_be_a_generator() -> None:
 
 
 @pytest.mark.parametrize("attribute", ["name", "version"])
-@pytest.mark.parametrize("value", [None, 1, (1, 0, 0), lambda self: "x"])
+@pytest.mark.parametrize(
+    "value",
+    [None, 1, (1, 0, 0), lambda self: "x", classmethod(lambda cls: "x"), staticmethod(lambda: "x")],
+)
 def test_a_name_or_version_that_is_no_text_is_refused(attribute: str, value: object) -> None:
     with pytest.raises(TypeError, match=rf"^Mine\.{attribute} is .*: make it a str, such as {attribute} = "):
         type("Mine", (SmallestVM,), {attribute: value})
+
+
+class Text:
+    def __get__(self, vm: object, kind: type) -> str:
+        return "text"
+
+
+@pytest.mark.parametrize("attribute", ["name", "version"])
+@pytest.mark.parametrize(
+    "value", [property(lambda self: "text"), functools.cached_property(lambda self: "text"), Text()]
+)
+def test_a_name_or_version_may_be_computed(attribute: str, value: Any) -> None:
+    if isinstance(value, functools.cached_property):
+        value = functools.cached_property(value.func)  # each belongs to one name
+    vm = type("Mine", (SmallestVM,), {attribute: value})()
+    assert getattr(vm, attribute) == "text"
 
 
 def test_a_context_that_is_used_too_early_is_named() -> None:
