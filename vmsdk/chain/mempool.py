@@ -17,6 +17,8 @@ from vmsdk.ids import ID
 
 # How many reasons of dropped transactions are remembered for clients that ask.
 MAX_REASONS = 10_000
+# How many may give way to one. Looking for them takes time, even if they are not enough in the end.
+MAX_VICTIMS = 256
 # The memory of a transaction includes items of these types and dataclasses, but not shared objects.
 _CONTAINERS = (dict, list, tuple, set, frozenset)
 _ATOMS = {bytes, int, str, bool}
@@ -217,7 +219,7 @@ class Mempool:
         self, pending: Pending, rank: tuple[bool, int], written: int, *, count: int = 0, size: int = 0
     ) -> None:
         """Evict the worst transactions if *pending*, which is to write *written* bytes, ranks
-        higher; none if that is not enough.
+        higher; none if that is not enough. At most `MAX_VICTIMS`, and those that need the last.
         """
         victims: dict[bytes, Pending] = {}
         seen: list[tuple[list[_Entry], _Entry]] = []
@@ -229,13 +231,15 @@ class Mempool:
             is_crowded = count > self.max_transactions or size > self._max_bytes
             if not is_crowded and total <= self.max_written:
                 break
+            if len(victims) >= MAX_VICTIMS:
+                _put_back(seen)
+                raise self._full(pending, None if is_crowded else written, None, is_limited=True)
             worst, heap = self._find_worst(("parked", "ready") if is_crowded else ("writing",))
             if worst is not None and _rank(worst) >= rank:
                 worst = None
             is_own = worst is not None and worst.sender is not None and worst.sender == pending.sender
             if worst is None or is_own:
-                for each_heap, entry in seen:
-                    heapq.heappush(each_heap, entry)
+                _put_back(seen)
                 raise self._full(pending, None if is_crowded else written, worst if is_own else None)
             seen.append((heap, heapq.heappop(heap)))
             if worst.id in victims:
@@ -257,9 +261,12 @@ class Mempool:
         for each in victims.values():
             self._lose(each, "evicted: the mempool is full, and others have a higher priority")
 
-    def _full(self, pending: Pending, written: int | None, own: Pending | None) -> MempoolFull:
+    def _full(
+        self, pending: Pending, written: int | None, own: Pending | None, *, is_limited: bool = False
+    ) -> MempoolFull:
         """There is no room for *pending*, or just none for the *written* bytes if it is not None.
-        *own* is the one of its sender that would have to give way, if any.
+        *own* is the one of its sender that would have to give way, if any; with *is_limited*, more
+        than `MAX_VICTIMS` others would have to.
         """
         if written is None:
             text = f"{len(self._by_id)} transactions of {self._bytes} bytes are waiting"
@@ -267,6 +274,10 @@ class Mempool:
             text = (
                 f"the waiting transactions write {self._written} bytes, and there is room for "
                 f"{self.max_written}, but this one writes {written}"
+            )
+        if is_limited:
+            return MempoolFull(
+                f"{text}, and more than {MAX_VICTIMS} would have to give way to this one: try again later"
             )
         if own is None or own.sequence == pending.sequence:
             return MempoolFull(
@@ -415,6 +426,11 @@ class Mempool:
             if pending.sender is not None and lanes[pending.sender]:
                 following = lanes[pending.sender].pop()
                 heapq.heappush(heap, (-following.priority, following._number, following))
+
+
+def _put_back(entries: Iterable[tuple[list[_Entry], _Entry]]) -> None:
+    for heap, entry in entries:
+        heapq.heappush(heap, entry)
 
 
 def _rank(pending: Pending) -> tuple[bool, int]:

@@ -267,7 +267,38 @@ def reads_of_an_eviction(length: int) -> int:
 
 
 def test_a_lane_that_is_evicted_from_its_end_is_walked_once() -> None:
-    assert reads_of_an_eviction(400) < 2.5 * reads_of_an_eviction(200)
+    assert reads_of_an_eviction(200) < 2.5 * reads_of_an_eviction(100)
+
+
+def reads_of_a_vain_attempt(cheap: int) -> int:
+    pool = Mempool(max_written=10**6)
+    for number in range(cheap):
+        pool.add(counted(f"{number}", priority=1, written=10))
+    pool.add(counted("dear", priority=9, written=10**6 - 10 * cheap))
+    late = counted("late", priority=5, written=400_000)
+    before = Counted.reads
+    with pytest.raises(
+        chain.MempoolFull, match=r"more than 256 would have to give way to this one: try again later$"
+    ):
+        pool.add(late)
+    reads = Counted.reads - before
+    assert len(pool) == cheap + 1
+    pool.add(counted("smaller", priority=5, written=2_560))  # those looked at are still the first to go
+    assert len(pool) == cheap + 2 - 256
+    return reads
+
+
+def test_an_attempt_in_vain_takes_no_longer_if_more_are_cheap() -> None:
+    assert reads_of_a_vain_attempt(4_000) == reads_of_a_vain_attempt(500)
+
+
+def test_a_lane_of_any_length_gives_way_to_one() -> None:
+    """Otherwise its sender could keep all others out, by a cheap first transaction."""
+    pool = Mempool(max_transactions=1_000)
+    for sequence in range(1_000):
+        pool.add(lane(b"A", sequence, 1 if sequence else 0))
+    pool.add(pending("dear", priority=1))
+    assert order(pool) == ["dear"]
 
 
 def test_one_that_writes_again_gives_way_again() -> None:
