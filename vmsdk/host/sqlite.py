@@ -76,7 +76,8 @@ class SQLiteDatabase:
         execute("PRAGMA journal_mode = WAL")
         # With a write-ahead log, NORMAL loses nothing when this process is killed.
         execute("PRAGMA synchronous = NORMAL")
-        execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        if not tables:  # otherwise nothing is written, so that a full disk can still be read
+            execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         execute("BEGIN IMMEDIATE")
         execute(_SCHEMA)
         execute("COMMIT")

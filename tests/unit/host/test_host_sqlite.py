@@ -244,7 +244,10 @@ def test_a_disk_that_does_not_take_a_database_is_not_blamed_on_the_file(tmp_path
     for left_bytes in (0, 20_000):
         with largest_file(left_bytes), pytest.raises(DatabaseUnreadable, match=f"{path}: disk I/O error$"):
             SQLiteDatabase(path)
-    SQLiteDatabase(path).close()
+    with SQLiteDatabase(path) as database:
+        database.space(b"mine").put(b"a", b"0")
+    with largest_file(0), SQLiteDatabase(path) as database:  # what it has can still be read
+        assert database.space(b"mine").items() == [(b"a", b"0")]
 
 
 def test_a_recording_has_each_key_once_with_what_it_was_and_is(space: KeySpace) -> None:
