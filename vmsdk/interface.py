@@ -7,15 +7,17 @@ import sys
 import types
 from abc import ABC
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 _ASYNC = 0x0080 | 0x0200
 _GENERATOR = 0x20
 _STAR_ARGUMENTS = 0x04
-"""Flags of `inspect` (CO_COROUTINE, CO_ASYNC_GENERATOR, CO_GENERATOR, CO_VARARGS), which is slow to
-import."""
+_STAR_KEYWORDS = 0x08
+"""Flags of `inspect` (CO_COROUTINE, CO_ASYNC_GENERATOR, CO_GENERATOR, CO_VARARGS, CO_VARKEYWORDS),
+which is slow to import."""
+_METHODS = (types.FunctionType, property, staticmethod, classmethod)
 # What authors write for these methods, in lower case and without underscores.
 _OTHER_NAMES = {
     "gethandlers": "create_handlers",
@@ -46,10 +48,15 @@ class Interface(ABC):  # noqa: B024 - abstract methods are what its subclasses d
     with a name in another case; and for one that replaces a private method of vmsdk's.
     """
 
+    _set_at_start: ClassVar[tuple[str, ...]] = ()
+    """Attributes that vmsdk sets on an object of the class when its chain starts."""
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         bases = [base for base in cls.__mro__ if base.__module__.startswith("vmsdk.")]
         is_authors = not cls.__module__.startswith("vmsdk.")
+        if is_authors:
+            _must_not_take(cls, bases)
         declared = {name: value for base in reversed(bases) for name, value in vars(base).items()}
         for name, value in declared.items():
             if name[0] == "_":
@@ -71,8 +78,43 @@ class Interface(ABC):  # noqa: B024 - abstract methods are what its subclasses d
                 )
         if is_authors:
             for base in bases:
-                _must_match(cls, base, all_of_it=Interface in base.__bases__)
+                _must_match(cls, base)
             _must_be_called(cls, bases)
+
+
+def must_not_hold(instance: Interface) -> None:
+    """Raise `TypeError` if an author's `__init__` has set an attribute that vmsdk needs."""
+    cls = type(instance)
+    bases = [base for base in cls.__mro__ if base.__module__.startswith("vmsdk.")]
+    for name in vars(instance):
+        for base in bases:
+            if name in vars(base).get("_set_at_start", ()) and name != "ctx":
+                raise _overwritten(cls, name, base)
+            if name[0] == "_" and isinstance(vars(base).get(name), _METHODS):
+                raise _replaced(cls, name, base)
+
+
+def _must_not_take(cls: type, bases: list[type]) -> None:
+    """Raise `TypeError` if an author's class has a name that vmsdk sets on its objects."""
+    authors = [base for base in cls.__mro__ if not base.__module__.startswith("vmsdk.")]
+    for base in bases:
+        for name in vars(base).get("_set_at_start", ()):
+            for each in authors:
+                if name in vars(each):
+                    raise _overwritten(each, name, base)
+
+
+def _overwritten(owner: type, name: str, base: type) -> TypeError:
+    return TypeError(
+        f"{owner.__name__}.{name} is overwritten when the chain starts, because vmsdk's {base.__name__} has "
+        "an attribute of this name: choose another one"
+    )
+
+
+def _replaced(owner: type, name: str, base: type) -> TypeError:
+    return TypeError(
+        f"{owner.__name__}.{name} replaces a method of {base.__name__}, which needs it: choose another name"
+    )
 
 
 def _yields(declared: object) -> bool:
@@ -82,43 +124,81 @@ def _yields(declared: object) -> bool:
 
 
 def _must_not_hide(cls: type, name: str) -> None:
-    """Raise `TypeError` if *cls* has a method of its author's in place of vmsdk's private one."""
+    """Raise `TypeError` if *cls* has something of its author's in place of vmsdk's private method,
+    or a method in place of anything that is private.
+    """
     owner = next(base for base in cls.__mro__ if name in vars(base))
-    is_method = isinstance(vars(owner)[name], (types.FunctionType, property, staticmethod, classmethod))
-    if is_method and name[:2] != "__" and not owner.__module__.startswith("vmsdk."):
-        theirs = next(
-            each for each in cls.__mro__ if each.__module__.startswith("vmsdk.") and name in vars(each)
-        )
-        raise TypeError(
-            f"{owner.__name__}.{name} replaces a method of {theirs.__name__}, which needs it: choose another "
-            "name"
-        )
+    if name[:2] == "__" or owner.__module__.startswith("vmsdk."):
+        return
+    theirs = next(each for each in cls.__mro__ if each.__module__.startswith("vmsdk.") and name in vars(each))
+    if any(isinstance(vars(each)[name], _METHODS) for each in (owner, theirs)):
+        raise _replaced(owner, name, theirs)
 
 
-def _must_match(cls: type, interface: type, *, all_of_it: bool) -> None:
-    """Raise `TypeError` if *cls* can't be called as *interface* declares, or as it leaves open."""
+def _must_match(cls: type, interface: type) -> None:
+    """Raise `TypeError` if *cls* can't be used as *interface* declares."""
     for name, declared in vars(interface).items():
-        written = next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
-        if written is declared or name[0] == "_":
+        owner = next(base for base in cls.__mro__ if name in vars(base))
+        if name[0] == "_" or owner.__module__.startswith("vmsdk."):
             continue
-        if not all_of_it and not getattr(declared, "__isabstractmethod__", False):
-            continue
-        if isinstance(declared, property) and isinstance(written, types.FunctionType):
-            raise TypeError(f"{cls.__name__}.{name} is a method: write @property above it")
+        written = vars(owner)[name]
+        if isinstance(declared, (property, cached_property)):
+            _must_be_property(owner, name, interface)
         if not isinstance(declared, types.FunctionType):
             continue
+        method = getattr(declared, "__wrapped__", declared)  # of a context manager
         if not callable(getattr(cls, name)):
             kind = type(written).__name__
-            raise TypeError(f"{cls.__name__}.{name} is a {kind}, but vmsdk calls it: make it a method")
-        if isinstance(written, types.FunctionType):
-            parameters = declared.__code__.co_varnames[: declared.__code__.co_argcount]
-            code, given = written.__code__, len(parameters)
-            least = code.co_argcount - len(written.__defaults__ or ())
-            if given < least or (given > code.co_argcount and not code.co_flags & _STAR_ARGUMENTS):
-                raise TypeError(
-                    f"{cls.__name__}.{name} does not take the arguments that it is called with: write "
-                    f"`def {name}({', '.join(parameters)})`"
-                )
+            raise TypeError(f"{owner.__name__}.{name} is a {kind}, but vmsdk calls it: make it a method")
+        if isinstance(written, types.FunctionType) and not _takes(written, method):
+            raise TypeError(
+                f"{owner.__name__}.{name} does not take the arguments that it is called with: write "
+                f"`def {name}({_parameters(method)})`"
+            )
+
+
+def _must_be_property(owner: type, name: str, interface: type) -> None:
+    written, declared = vars(owner)[name], vars(interface)[name]
+    is_method = isinstance(written, (types.FunctionType, classmethod, staticmethod))
+    if getattr(declared, "__isabstractmethod__", False):  # a plain value will do as well
+        if is_method:
+            raise TypeError(f"{owner.__name__}.{name} is a method: write @property above it")
+    elif is_method or not hasattr(type(written), "__get__"):
+        kind = "a method" if is_method else f"{written!r:.100}"
+        raise TypeError(
+            f"{owner.__name__}.{name} is {kind}, but {interface.__name__}.{name} is a property, which vmsdk "
+            "reads: choose another name"
+        )
+
+
+def _takes(written: types.FunctionType, declared: types.FunctionType) -> bool:
+    """Whether *written* can be called in each way in which *declared* can be."""
+    code, given = written.__code__, declared.__code__.co_argcount
+    if code.co_argcount - len(written.__defaults__ or ()) > given - len(declared.__defaults__ or ()):
+        return False
+    if given > code.co_argcount and not code.co_flags & _STAR_ARGUMENTS:
+        return False
+    names, own = _keywords(declared), _keywords(written)
+    if not own - (written.__kwdefaults__ or {}).keys() <= names - (declared.__kwdefaults__ or {}).keys():
+        return False
+    return bool(code.co_flags & _STAR_KEYWORDS) or names <= own | {*code.co_varnames[: code.co_argcount]}
+
+
+def _keywords(function: types.FunctionType) -> set[str]:
+    """The arguments that are given by keyword only."""
+    code = function.__code__
+    return {*code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]}
+
+
+def _parameters(function: types.FunctionType) -> str:
+    """The arguments as they are written. `inspect` is slow to import."""
+    code, defaults = function.__code__, function.__defaults__ or ()
+    names = code.co_varnames[: code.co_argcount]
+    values = dict(zip(names[len(names) - len(defaults) :], defaults, strict=True))
+    values |= function.__kwdefaults__ or {}
+    keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    shown = [f"{name}={values[name]!r}" if name in values else name for name in names + keywords]
+    return ", ".join([*shown[: len(names)], "*", *shown[len(names) :]] if keywords else shown)
 
 
 def _must_be_called(cls: type, bases: list[type]) -> None:

@@ -34,7 +34,7 @@ from vmsdk.chain.transactions import must_extend, not_a_kind, parser
 from vmsdk.context import Context
 from vmsdk.errors import InvalidBlock, InvalidEncoding, NotFound, Refused, VMError
 from vmsdk.ids import ID
-from vmsdk.interface import Interface
+from vmsdk.interface import Interface, must_not_hold
 from vmsdk.p2p.network import Network, Networked
 from vmsdk.state import State
 from vmsdk.timestamp import now_ns
@@ -48,13 +48,6 @@ _LIMITS = b"mlimits"  # `Limits.rules`, each the highest that it has been
 EXTENDED = (
     *("initialize", "set_state", "shutdown", "connected", "disconnected"),
     *("app_request", "app_request_failed", "app_response", "app_gossip"),
-)
-
-
-# Attributes that `initialize` sets.
-TAKEN = (
-    *("ctx", "config", "upgrade", "history", "accepted", "pool", "feed", "listeners"),
-    "admission_listeners",
 )
 
 
@@ -101,6 +94,11 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     """Called with each transaction that was admitted, on the thread that brought it."""
 
     _candidate: ClassVar[type[Candidate]] = Candidate
+    _set_at_start: ClassVar[tuple[str, ...]] = (
+        *("ctx", "config", "upgrade", "history", "accepted", "pool", "feed", "listeners"),
+        *("admission_listeners", "_gossip", "_execution", "_checks", "_admission", "_builder", "_recent"),
+        *("_is_normal", "_differed_at", "_worker", "_ending", "_last", "_followers"),
+    )
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -117,17 +115,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
             raise not_a_kind(cls.transaction)
         parser(cls.transaction)  # raises TypeError at once for what isn't one
         must_extend(cls, EXTENDED)
-        cls._must_not_take(vars(cls))
         cls._must_have_limits(cls.limits)
-
-    @classmethod
-    def _must_not_take(cls, names: Container[str]) -> None:
-        for name in TAKEN:
-            if name in names:
-                raise TypeError(
-                    f"{cls.__name__}.{name} is overwritten when the chain starts, because chain.Chain has "
-                    f"an attribute of this name: choose another one"
-                )
 
     @classmethod
     def _must_have_limits(cls, limits: object) -> None:
@@ -330,7 +318,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         limits = self.limits
         self._must_have_limits(limits)
         if "_execution" not in vars(self):
-            self._must_not_take(vars(self).keys() - {"ctx"})  # what its __init__ has set
+            must_not_hold(self)
         self.ctx = ctx
         self.config = config
         self.upgrade = upgrade

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from abc import abstractmethod
-from typing import Generic
+from typing import ClassVar, Generic
 
 from vmsdk.chain.feed import BlockT, Feed
 from vmsdk.errors import VMError
-from vmsdk.interface import Interface
+from vmsdk.interface import Interface, must_not_hold
 
 FIRST_RETRY_S = 1.0
 MAX_RETRY_S = 60.0
@@ -47,10 +47,15 @@ class Follower(Interface, Generic[BlockT]):
     # What vmsdk calls -----------------------------------------------------------------------------
 
     _thread: threading.Thread | None = None
+    _set_at_start: ClassVar[tuple[str, ...]] = (
+        *("_thread", "_feed", "_log", "_applied", "_is_known", "_failure", "_stopping", "_changed"),
+    )
 
     def start(self, feed: Feed[BlockT], log: logging.Logger) -> None:
         """Follow *feed* until `stop`. `Chain` calls it when it is initialised."""
-        if self._thread is not None:
+        if "_is_known" not in vars(self):
+            must_not_hold(self)
+        elif self._thread is not None:
             raise VMError(f"{self._name} already follows a chain: create one object for each chain")
         self._feed = feed
         self._log = log

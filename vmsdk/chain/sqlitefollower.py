@@ -34,6 +34,8 @@ class SQLiteFollower(Follower[BlockT]):
     `INSERT OR IGNORE`.
     """
 
+    _set_at_start: ClassVar[tuple[str, ...]] = ("_db", "_identity")
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 

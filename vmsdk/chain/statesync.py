@@ -50,6 +50,9 @@ class SyncableChain(Chain, StateSyncableVM):
     """
 
     _sync: Sync | None = None
+    _set_at_start: ClassVar[tuple[str, ...]] = (
+        *("_sync", "_directory", "_checkpoints", "_sync_worker", "_is_writing", "_ongoing"),
+    )
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)

@@ -431,10 +431,49 @@ def test_submit_many_takes_several(txs: Any) -> None:
     engine.stop()
 
 
-@pytest.mark.parametrize("name", ["ctx", "config", "history", "accepted", "pool", "feed", "listeners"])
-def test_a_name_that_the_chain_uses_is_refused(name: str) -> None:
-    with pytest.raises(TypeError, match=rf"Mine\.{name} is overwritten .*: choose another one"):
-        type("Mine", (Notes,), {name: lambda self: []})
+def attributes_after_the_start(base: Any) -> set[str]:
+    engine = Engine(type("Mine", (base,), {"execute": Notes.execute})())
+    attributes = set(vars(engine.vm))
+    engine.stop()
+    return attributes - {"network"}  # created on first use
+
+
+def attributes_of_a_follower(path: Path) -> set[str]:
+    index = type("Index", (chain.SQLiteFollower,), {"schema": "", "add": lambda *_: None})(path)
+    engine = Engine(type("Mine", (Notes,), {"followers": lambda self: [index]})())
+    index.wait_for(0, timeout=30)
+    engine.stop()
+    return set(vars(index)) - {"path"}
+
+
+def test_the_names_that_a_start_sets_are_all_refused(tmp_path: Path) -> None:
+    tried = [
+        *((chain.Chain, name) for name in attributes_after_the_start(chain.Chain)),
+        *((chain.SyncableChain, name) for name in attributes_after_the_start(chain.SyncableChain)),
+        *((chain.SQLiteFollower, name) for name in attributes_of_a_follower(tmp_path / "index.db")),
+    ]
+    assert {"_last", "_sync_worker", "_db", "_changed", "pool"} <= {name for _, name in tried}
+    for base, name in tried:
+        values: tuple[Any, ...] = (lambda self: [], 5)
+        for value in values:
+            cure = rf"{name} is overwritten when the chain starts, because .*: choose another one$"
+            with pytest.raises(TypeError, match=rf"^Mine\.{cure}"):
+                type("Mine", (base,), {name: value})
+            mixin = type("Mixin", (), {name: value})
+            with pytest.raises(TypeError, match=rf"^Mixin\.{cure}"):
+                type("Mine", (mixin, base), {})
+            with pytest.raises(TypeError, match=rf"^Mixin\.{cure}"):
+                type("Mine", (base, mixin), {})
+
+
+def test_a_private_name_of_the_authors_own_is_not() -> None:
+    class Mine(Notes):
+        _fees = 5
+
+        def __init__(self) -> None:
+            self._ledger: list[int] = []
+
+    Engine(Mine()).stop()
 
 
 @pytest.mark.parametrize("keys", [b"alice", "alice", ["alice"], 7, lambda self: b"alice"])
@@ -820,13 +859,96 @@ def test_a_mixins_method_in_place_of_a_private_one_is_refused() -> None:
         type("Mine", (Lists, Notes), {})
 
 
-def test_an_attribute_that_the_start_would_overwrite_is_refused() -> None:
-    class Mine(Notes):
-        def __init__(self) -> None:
-            self.pool = {}  # type: ignore[assignment]
+@pytest.mark.parametrize(
+    ("name", "method", "expected"),
+    [
+        ("submit", lambda self, tx, tip: None, "self, tx"),
+        ("admit", lambda self, who: None, "self, raw, source"),
+        ("decode", lambda self: None, "self, raw"),
+        ("knows", lambda self, name, raw: None, "self, transaction_id"),
+        ("blocks", lambda self: None, "self, start=0, limit=100"),
+        ("blocks", lambda self, start, limit: None, "self, start=0, limit=100"),
+        ("events", lambda self, topic: None, "self, topic, start=0, stop=None, limit=1000"),
+        ("snapshot", lambda self: None, r"self, \*, pending=False"),
+        ("snapshot", lambda self, *, pending: None, r"self, \*, pending=False"),
+        ("snapshot", lambda self, *, depth, pending=False: None, r"self, \*, pending=False"),
+    ],
+)
+def test_a_method_of_the_chain_keeps_its_arguments(name: str, method: Any, expected: str) -> None:
+    cure = rf"write `def {name}\({expected}\)`$"
+    with pytest.raises(TypeError, match=rf"^Mine\.{name} does not take the arguments .*: {cure}"):
+        type("Mine", (Notes,), {name: method})
+    mixin = type("Mixin", (), {name: method})
+    with pytest.raises(TypeError, match=rf"^Mixin\.{name} does not take the arguments .*: {cure}"):
+        type("Mine", (mixin, Notes), {})
 
-    with pytest.raises(TypeError, match=r"^Mine\.pool is overwritten when the chain starts"):
-        Engine(Mine())
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("decode", lambda self, raw, more=1: None),
+        ("blocks", lambda self, start=0, limit=10: None),
+        ("snapshot", lambda self, *, pending=True, depth=1: None),
+        ("snapshot", lambda self, pending=True: None),
+        ("snapshot", lambda self, **options: None),
+        ("last", property(lambda self: None)),
+        ("transfer", lambda self: None),
+    ],
+)
+def test_a_method_that_takes_more_than_the_chains_is_not_refused(name: str, method: Any) -> None:
+    type("Mine", (Notes,), {name: method})
+
+
+@pytest.mark.parametrize("name", ["last", "network"])
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [(lambda self: 1, "a method"), (staticmethod(lambda: 1), "a method"), (5, "5"), (None, "None")],
+)
+def test_a_property_of_the_chain_stays_one(name: str, written: Any, kind: str) -> None:
+    with pytest.raises(
+        TypeError,
+        match=rf"^Mine\.{name} is {kind}, but Chain\.{name} is a property, .*: choose another name$",
+    ):
+        type("Mine", (Notes,), {name: written})
+
+
+def with_an_attribute(base: type, name: str, *arguments: Any) -> Any:
+    def begin(self: Any) -> None:
+        base.__init__(self, *arguments)  # type: ignore[misc]
+        setattr(self, name, {})
+
+    return type("Mine", (base,), {"__init__": begin, "schema": "", "add": lambda *_: None})()
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        *((name, "is overwritten when the chain starts") for name in ("pool", "_last", "_recent", "_worker")),
+        *((name, "replaces a method of Chain, which needs it") for name in ("_later", "_prune")),
+    ],
+)
+def test_an_attribute_in_place_of_the_chains_is_refused(name: str, what: str) -> None:
+    with pytest.raises(TypeError, match=rf"^Mine\.{name} {what}.*: choose another"):
+        Engine(with_an_attribute(Notes, name))
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        *((name, "is overwritten when the chain starts") for name in ("_log", "_db", "_changed", "_thread")),
+        ("_follow", "replaces a method of Follower, which needs it"),
+    ],
+)
+def test_an_attribute_in_place_of_a_followers_is_refused(tmp_path: Path, name: str, what: str) -> None:
+    index = with_an_attribute(chain.SQLiteFollower, name, tmp_path / "index.db")
+    with pytest.raises(TypeError, match=rf"^Mine\.{name} {what}.*: choose another"):
+        Engine(type("Indexed", (Notes,), {"followers": lambda self: [index]})())
+
+
+@pytest.mark.parametrize("name", ["_later", "_worker"])
+def test_a_value_in_place_of_what_the_chain_needs_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"^Mine\.{name} .*: choose another"):
+        type("Mine", (Notes,), {name: 5})
 
 
 def test_a_list_is_no_kind_of_transaction() -> None:
