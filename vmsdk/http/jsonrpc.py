@@ -52,8 +52,8 @@ MAX_DEPTH = 128
 RunInThread = Callable[..., Awaitable[Any]]
 
 _log = logging.getLogger(__name__)
-# A larger request is converted in a thread: one of this length takes about 5 ms.
-_MAX_ON_LOOP_BYTES = 16 * 1024
+# A larger request is converted in a thread: the slowest types take up to 5 µs a byte, so 20 ms.
+_MAX_ON_LOOP_BYTES = 4 * 1024
 _MAX_TYPE = 100
 _MAX_ORIGIN = 200
 _JSON_TYPES = (b"application/json", b"application/json-rpc", b"application/jsonrequest")
@@ -78,7 +78,8 @@ class JSONRPC:
     and unions of them) are checked, with what lists and dicts hold; `Literal` and enums admit their
     values. A `tuple` is made of an array, `ID` and `NodeID` are parsed, `bytes` read from
     hexadecimal, and subclasses of `str`, `int`, `float` and `bytes` called with the value. A type
-    that JSON can't carry raises `TypeError`. A result is any JSON value, in which IDs become text.
+    that JSON can't carry raises `TypeError`, unless the parameter has a default: then clients can't
+    set it. A result is any JSON value, in which IDs become text.
 
     A method with a parameter annotated `Connection` receives the client's WebSocket, to send
     notifications and open subscriptions. It can't be called by POST, unless the annotation is
@@ -118,7 +119,7 @@ class JSONRPC:
 
     def _add(self, name: str, service: object) -> None:
         if inspect.isroutine(service):
-            self._add_method(name, RPCMethod(name, service))
+            self._add_method(name, _checked(name, service))
             return
         if isinstance(service, type):
             raise TypeError(f"JSONRPC({name!r}, {service.__name__}): that is the class; pass an instance")
@@ -134,7 +135,12 @@ class JSONRPC:
         before = len(self._methods)
         for python_name, function in methods_of(service):
             names = [f"{name}{self.separator}{wire_name}" for wire_name in wire_names(python_name)]
-            method = RPCMethod(f"{name}{self.separator}{python_name}", function)
+            try:
+                method = _checked(f"{name}{self.separator}{python_name}", function)
+            except TypeError as error:
+                raise TypeError(
+                    f"{error}; or begin the method's name with an underscore if clients are not to call it"
+                ) from None
             for each in names:
                 self._add_method(each, method)
         if len(self._methods) == before:
@@ -143,8 +149,6 @@ class JSONRPC:
             )
 
     def _add_method(self, name: str, method: RPCMethod) -> None:
-        if inspect.isgeneratorfunction(method.function) or inspect.isasyncgenfunction(method.function):
-            raise TypeError(f"{method.name} contains `yield`, so calling it runs nothing: return a list")
         other = self._methods.setdefault(name, method)
         if other is not method:
             raise TypeError(
@@ -259,6 +263,12 @@ class JSONRPC:
             error = JSONRPCError(METHOD_NOT_FOUND, f"method not found: {quoted(name)}")
             return b"" if is_notification else failure(call_id, error)
         return _Call(method, params, call_id, is_notification, caller)
+
+
+def _checked(name: str, function: Callable[..., Any]) -> RPCMethod:
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name} contains `yield`, so calling it runs nothing: return a list")
+    return RPCMethod(name, function)
 
 
 class _Caller(NamedTuple):

@@ -26,7 +26,7 @@ class RPCMethod:
         try:
             parameters = list(inspect.signature(function).parameters.values())
         except ValueError as error:  # a method without parameters, or a function in C
-            raise TypeError(f"{name}: {error}: does it lack `self`?") from None
+            raise TypeError(f"{name}: {error}: give it `self`, or other parameters") from None
         hints = _hints(name, function)
         self._connection = next((p for p in parameters if _is_connection(hints.get(p.name))), None)
         if self._connection is not None:
@@ -38,10 +38,14 @@ class RPCMethod:
                 inspect.Parameter.KEYWORD_ONLY,
             ):
                 raise TypeError(f"{name}: its parameter {self._connection.name} must be an ordinary one")
+        self._receiver = _receiver(function)
+        self._converts, closed = _converters(name, hints, parameters)
+        self._closed = {self._receiver, *(p.name for p in closed)}
+        if closed:
+            parameters = _open(parameters, closed)
         self._positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         self._more = next((p for p in parameters if p.kind is p.VAR_POSITIONAL), None)
         self._any_name = next((p for p in parameters if p.kind is p.VAR_KEYWORD), None)
-        self._receiver = _receiver(function)
         named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         self._by_name = {_normal(p.name): p.name for p in named}
         if len(self._by_name) < len(named):
@@ -53,7 +57,6 @@ class RPCMethod:
         self._required_positional = sum(1 for p in self._positional if p.default is p.empty)
         self._only_by_position = any(p.kind is p.POSITIONAL_ONLY for p in required)
         self._only_by_name = [p.name for p in required if p.kind is p.KEYWORD_ONLY]
-        self._converts = _converters(name, hints, parameters)
         self._takes = ", ".join(p.name for p in parameters) or "no parameters"
 
     def bind(self, params: Any, connection: Connection | None = None) -> Arguments:
@@ -105,7 +108,7 @@ class RPCMethod:
             name = self._by_name.get(_normal(given))
             if name is not None:
                 converted = self._convert(name, value)
-            elif self._any_name is None or given == self._receiver:
+            elif self._any_name is None or given in self._closed:
                 raise self._invalid(f"unknown parameter {quoted(given)}")
             else:
                 name, converted = given, self._convert(self._any_name.name, value, f"[{quoted(given)}]")
@@ -180,13 +183,20 @@ def _is_connection(hint: Any) -> bool:
 
 def _converters(
     name: str, hints: Mapping[str, Any], parameters: Iterable[inspect.Parameter]
-) -> dict[str, Convert]:
+) -> tuple[dict[str, Convert], list[inspect.Parameter]]:
+    """Return what converts parameters, and the parameters that clients can't set."""
     converters: dict[str, Convert] = {}
+    closed: list[inspect.Parameter] = []
     for parameter in parameters:
         hint = hints.get(parameter.name, Any)
         try:
             convert = converter(hint)
+        except RecursionError:  # a `type` alias that contains itself
+            continue
         except NotInJSON:
+            if parameter.default is not parameter.empty:  # such as `clock: Callable = time.time`
+                closed.append(parameter)
+                continue
             raise TypeError(
                 f"{name}: the parameter {parameter.name} is annotated {inspect.formatannotation(hint)}, "
                 "which JSON can't carry: annotate what clients send (str, int, float, bool, list or dict), "
@@ -194,7 +204,15 @@ def _converters(
             ) from None
         if convert is not None:
             converters[parameter.name] = convert
-    return converters
+    return converters, closed
+
+
+def _open(parameters: list[inspect.Parameter], closed: list[inspect.Parameter]) -> list[inspect.Parameter]:
+    """The parameters that are not *closed*. Those after a closed one can't be given by position."""
+    first = parameters.index(closed[0])
+    after = [p for p in parameters[first:] if p not in closed]
+    named = [p.replace(kind=p.KEYWORD_ONLY) for p in after if p.kind is p.POSITIONAL_OR_KEYWORD]
+    return [*parameters[:first], *named, *(p for p in after if p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD))]
 
 
 def _receiver(function: Callable[..., Any]) -> str | None:

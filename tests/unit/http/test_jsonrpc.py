@@ -6,8 +6,9 @@ import asyncio
 import enum
 import json
 import logging
+import sys
 import threading
-from collections.abc import Collection, Iterable, Mapping, MutableMapping, MutableSequence, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, MutableSequence, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, NewType, TypedDict, TypeVar
@@ -217,10 +218,15 @@ def test_a_method_that_could_never_do_its_work_is_refused_with_the_cure() -> Non
         async def blocks(self) -> Any:
             yield 1
 
+    class Helping:
+        def apply(self, transfer: Transfer) -> None: ...
+
+    underscore = "; or begin the method's name with an underscore if clients are not to call it$"
     for service, cure in (
-        (Bare(), r"^chain\.height: .* does it lack `self`\?$"),
-        (Lazy(), r"^chain\.blocks contains `yield`, .*: return a list$"),
-        (AsyncLazy(), r"^chain\.blocks contains `yield`"),
+        (Bare(), r"^chain\.height: .* give it `self`, or other parameters" + underscore),
+        (Lazy(), r"^chain\.blocks contains `yield`, .*: return a list" + underscore),
+        (AsyncLazy(), r"^chain\.blocks contains `yield`.*" + underscore),
+        (Helping(), r"^chain\.apply: the parameter transfer .* convert it in the method" + underscore),
     ):
         with pytest.raises(TypeError, match=cure):
             JSONRPC("chain", service)
@@ -684,6 +690,48 @@ def test_a_parameter_that_json_cannot_carry_is_refused(annotation: Any) -> None:
     submit.__annotations__["transaction"] = annotation
     with pytest.raises(TypeError, match=r"submit: the parameter transaction is annotated .*: annotate what"):
         JSONRPC({"submit": submit})
+
+
+Clock = Callable[[], float]
+
+
+def timed(height: int, clock: Clock = float, full: bool = False, *more: int) -> Any:
+    return [height, clock(), full, more]
+
+
+def timed_with_rest(clock: Clock | None = None, /, last: int = 0, **rest: int) -> Any:
+    return [clock, last, rest]
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "expected"),
+    [
+        (timed, [1], [1, 0.0, False, []]),
+        (timed, {"height": 1, "full": True}, [1, 0.0, True, []]),
+        (timed, {"height": 1, "clock": 2}, "unknown parameter 'clock'; api takes height, full"),
+        (timed, [1, 2], "2 are too many; api takes height, full"),
+        (timed, {"height": 1, "full": 2}, "'full' must be true or false, not an integer"),
+        (timed_with_rest, [], [None, 0, {}]),
+        (timed_with_rest, {"last": 2, "x": 3}, [None, 2, {"x": 3}]),
+        (timed_with_rest, {"clock": 2}, "unknown parameter 'clock'"),
+        (timed_with_rest, [2], "1 are too many"),
+    ],
+)
+def test_clients_cannot_set_a_parameter_whose_default_json_cannot_carry(
+    method: Any, params: Any, expected: Any
+) -> None:
+    result = call("api", params, JSONRPC({"api": method}))
+    if isinstance(expected, str):
+        assert expected in result["message"]
+    else:
+        assert result == expected
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="has no `type` statement")
+def test_a_type_alias_that_contains_itself_admits_any_value() -> None:
+    names: dict[str, Any] = {}
+    exec("type Tree = dict[str, Tree] | list[Tree] | int", names)
+    assert converted(names["Tree"], {"a": [1]}) == {"a": [1]}
 
 
 @pytest.mark.parametrize(
