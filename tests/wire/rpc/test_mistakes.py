@@ -578,9 +578,11 @@ def test_a_block_with_a_method_that_is_never_called_is_refused(serve: Serve) -> 
     assert "Stray.verify_with_context is never called" in text
 
 
-def test_whether_to_verify_with_context_is_not_a_method(serve: Serve) -> None:
+def test_whether_to_verify_with_context_is_not_a_function(serve: Serve) -> None:
     class Asking(ContextBlock):
-        should_verify_with_context = staticmethod(lambda: True)  # type: ignore[assignment]
+        @property
+        def should_verify_with_context(self) -> Any:  # type: ignore[override]
+            return lambda: True
 
     served = serve(PlainVM(parse_block=lambda data: Asking(vmsdk.ID.EMPTY, 1)))
     text = refused(lambda: parse(served, b"x"))[1]
