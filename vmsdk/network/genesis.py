@@ -20,6 +20,9 @@ _NOBODYS = "X-custom1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq4mlve4"
 _STAKE = 10**15
 _FUNDS = 2 * 10**16
 _YEAR_S = 365 * 24 * 60 * 60
+# The P-chain's capacity for gas is 0 at its start, and grows by 100,000 a second: a network that
+# begins with this second would refuse a transaction in the same one.
+_AGE_S = 60
 
 
 def genesis_of(validator: Validator) -> dict[str, Any]:
@@ -41,7 +44,7 @@ def genesis_of(validator: Validator) -> dict[str, Any]:
     return {
         "networkID": NETWORK_ID,
         "allocations": [_allocation(_OURS, _FUNDS), _allocation(_NOBODYS, _STAKE)],
-        "startTime": int(time.time()),
+        "startTime": int(time.time()) - _AGE_S,
         "initialStakeDuration": _YEAR_S,
         "initialStakeDurationOffset": 0,
         "initialStakedFunds": [_NOBODYS],
