@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -89,15 +90,30 @@ class Editor:
         self._socket.close()
 
 
+TAKES_THE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 class Terminal:
     """`vmsdk dev` in a terminal of its own."""
 
     def __init__(self, *arguments: str, folder: Path) -> None:
-        self.pid, self._fd = pty.fork()
-        if self.pid == 0:
-            os.chdir(folder)
-            argv = [sys.executable, "-m", "vmsdk", "dev", *arguments, "--port", "0"]
-            os.execve(sys.executable, argv, {"LANG": "C", "TERM": "dumb", "COLUMNS": "500"})
+        command = [sys.executable, "-m", "vmsdk", "dev", *arguments, "--port", "0"]
+        environment = {"LANG": "C", "TERM": "dumb", "COLUMNS": "500"}
+        self._fd, terminal = pty.openpty()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", TAKES_THE_TERMINAL, *command],
+            cwd=folder,
+            env=environment,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
         self._text = ""
         self._seen = 0
 
@@ -120,8 +136,8 @@ class Terminal:
         os.write(self._fd, line.encode() + b"\n")
 
     def close(self) -> None:
-        os.killpg(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
         os.close(self._fd)
 
 
