@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,10 +31,9 @@ def server() -> Iterator[grpc.Server]:
 
 
 @pytest.fixture
-def parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def parent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The only temporary directory there is: below /tmp, since pytest's own paths may be long."""
-    path = Path("/tmp") / f"t{os.getpid()}{tmp_path.name[-12:]}"
-    path.mkdir()
+    path = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
     monkeypatch.setattr(address, "_temporary_directories", lambda: [str(path)])
     yield path
     path.chmod(0o700)
@@ -101,7 +101,7 @@ def test_a_directory_that_cannot_be_part_of_an_address_is_left_for_the_next(
     assert target.startswith(f"unix:{parent}/vmsdk-plugin-")
     server.start()
     with grpc.insecure_channel(target) as channel:
-        grpc.channel_ready_future(channel).result(10)
+        grpc.channel_ready_future(channel).result(60)
     addresses.close()
 
 

@@ -150,7 +150,7 @@ def test_the_vm_with_blocks_of_its_own_reads_a_page_in_one_call_and_without_the_
         parent.accept()
     vm.ctx.db.calls = 0
     with ThreadPoolExecutor(1) as other, vm.ctx.lock:  # a read that takes it in another thread would hang
-        page = other.submit(vm.read).result(10)
+        page = other.submit(vm.read).result(60)
     assert page == [f"entry {number}" for number in range(1, 101)]
     assert vm.ctx.db.calls == 1
     assert vm.read(start=149, limit=1) == ["entry 149"]

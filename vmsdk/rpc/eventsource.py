@@ -312,30 +312,36 @@ class EventSource:
             if wait.cancelled.is_set():
                 return None
             event, self._late = self._late, None
-            self._author_waits = event is None
+            self._author_waits = True
             self._author_thread = threading.get_ident()
-        if event is None:
-            pid = os.getpid()
-            try:
-                returned: Any = self._vm.wait_for_event(wait.cancelled)
-                if returned is not None and returned not in list(Event):
-                    raise unusable("wait_for_event returned", returned, "return a vmsdk.Event, or None")
-                event = None if returned is None else Event(returned)
-            finally:
-                end_if_forked(pid, "wait_for_event")
-                with self._condition:
-                    self._author_waits = False
-                    self._condition.notify_all()
-        with self._condition:
-            # A build that failed is not repeated at once, or both sides would spin.
-            while event is Event.BUILD_BLOCK and not wait.cancelled.is_set():
-                quiet_s = self._quiet_until - self._clock()
-                if quiet_s <= 0:
-                    break
-                self._condition.wait(quiet_s)
-            if wait.cancelled.is_set():
-                event, self._late = None, event
+        try:
+            if event is None:
+                event = self._authors_event(wait)
+            with self._condition:
+                # A build that failed is not repeated at once, or both sides would spin.
+                while event is Event.BUILD_BLOCK and not wait.cancelled.is_set():
+                    quiet_s = self._quiet_until - self._clock()
+                    if quiet_s <= 0:
+                        break
+                    self._condition.wait(quiet_s)
+        finally:
+            with self._condition:
+                # Before the next wait goes on, which would ask the author for another event.
+                if wait.cancelled.is_set():
+                    event, self._late = None, event
+                self._author_waits = False
+                self._condition.notify_all()
         return event
+
+    def _authors_event(self, wait: Wait) -> Event | None:
+        pid = os.getpid()
+        try:
+            returned: Any = self._vm.wait_for_event(wait.cancelled)
+        finally:
+            end_if_forked(pid, "wait_for_event")
+        if returned is not None and returned not in list(Event):
+            raise unusable("wait_for_event returned", returned, "return a vmsdk.Event, or None")
+        return None if returned is None else Event(returned)
 
     def _wait(self, wait: Wait) -> Event | None:
         is_recheck = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -103,10 +104,12 @@ def test_an_answer_that_is_not_json_rpc_is_shown_with_its_status(server: Server,
 
 
 def test_nobody_listening_is_told_with_the_url() -> None:
-    with Server() as server:
-        url = server.url
-    with pytest.raises(NodeUnreachable, match=f"{url}: .*Connection refused"):
-        JSONRPCClient(url).call("info.peers")
+    # Its port is bound, so that no other process gets it meanwhile.
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/ext/info"
+        with pytest.raises(NodeUnreachable, match=f"{url}: .*Connection refused"):
+            JSONRPCClient(url).call("info.peers")
 
 
 def test_a_server_that_does_not_answer_is_given_up(server: Server) -> None:

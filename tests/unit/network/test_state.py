@@ -135,7 +135,7 @@ def test_another_process_waits_for_its_turn_and_says_so_when_it_takes_too_long(
         monkeypatch.setattr(state, "LOCK_TIMEOUT_S", 0.1)
         with pytest.raises(NetworkBusy), store.locked():
             pass
-        monkeypatch.setattr(state, "LOCK_TIMEOUT_S", 20.0)
+        monkeypatch.setattr(state, "LOCK_TIMEOUT_S", 60.0)
         assert other.stdin is not None
         other.stdin.write(b"\n")
         other.stdin.close()
@@ -220,7 +220,7 @@ def while_another_waits(store: Store, monkeypatch: pytest.MonkeyPatch, act: Call
     with ThreadPoolExecutor(1) as pool:
         with store.locked():
             other = pool.submit(find)
-            assert waits.wait(10)
+            assert waits.wait(60)
             act()
         return other.result()
 

@@ -51,6 +51,7 @@ class Chain:
         validators: Iterable[NodeID] = (PEER,),
         is_wanted: Callable[[ID], bool] | None = None,
     ) -> None:
+        self.threads_before = set(threading.enumerate())
         self.clock = Clock()
         self.node = Node(dict.fromkeys(validators, 1))
         self.network = Network(self.node.context(), clock=self.clock)
@@ -448,7 +449,7 @@ def test_messages_are_handled_and_sent_from_start_to_stop() -> None:
     assert chain.node.gossiped.wait(60)
     assert chain.network.app_request(PEER, 2, DEADLINE, b"\0" + pull_request()) == push(b"one")
     chain.gossip.stop()
-    assert gossip_threads() == 0
+    assert gossip_threads(chain) == 0
     chain.gossip.stop()
 
 
@@ -472,8 +473,8 @@ def test_a_fault_of_the_set_is_reported_and_gossip_goes_on(caplog: pytest.LogCap
     assert "a bug in the set" in caplog.text
 
 
-def gossip_threads() -> int:
-    return sum(thread.name == "gossip" for thread in threading.enumerate())
+def gossip_threads(chain: Chain) -> int:
+    return sum(thread.name == "gossip" for thread in set(threading.enumerate()) - chain.threads_before)
 
 
 def test_a_node_that_is_alone_has_no_thread() -> None:
@@ -481,14 +482,14 @@ def test_a_node_that_is_alone_has_no_thread() -> None:
     for peer in (PEER, STRANGER):
         chain.network.disconnected(peer)
     chain.gossip.start()
-    assert gossip_threads() == 0
+    assert gossip_threads(chain) == 0
     chain.network.connected(PEER, VERSION)
     chain.network.connected(STRANGER, VERSION)
-    assert gossip_threads() == 1
+    assert gossip_threads(chain) == 1
     chain.gossip.stop()
-    assert gossip_threads() == 0
+    assert gossip_threads(chain) == 0
     chain.network.connected(PEER, VERSION)
-    assert gossip_threads() == 0
+    assert gossip_threads(chain) == 0
 
 
 def test_nothing_is_added_after_the_stop() -> None:

@@ -139,6 +139,12 @@ class World:
         self.events._wake()
 
 
+@pytest.fixture(autouse=True)
+def _no_recheck(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Real time passes only where a test says so.
+    monkeypatch.setattr(eventsource, "RECHECK_S", PATIENCE_S)
+
+
 @pytest.fixture
 def vm() -> Work:
     return Work()
@@ -592,6 +598,7 @@ def test_work_without_a_notify_is_found_and_reported_once(
     monkeypatch.setattr(eventsource, "FORGOTTEN_S", 0.01)
     for _ in range(2):
         with asking(events) as asked:
+            assert asked.waits()
             vm.pending = True
             assert asked.get() is Event.BUILD_BLOCK
         vm.pending = False

@@ -23,11 +23,8 @@ def pipe() -> Iterator[tuple[int, LineStream]]:
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     yield reader, LineStream(LineBuffer(writer, "<pipe>"))
-    for end in (reader, writer):
-        try:
-            os.close(end)
-        except OSError:
-            pass  # a test has closed it
+    os.close(reader)
+    os.close(writer)
 
 
 def read(reader: int) -> bytes:
@@ -93,10 +90,11 @@ def test_control_characters_are_escaped_whoever_writes_them(pipe: tuple[int, Lin
     assert read(reader).decode() == "\\x1b[2J\tone\\x0dtwo\r\nFüße \\x9b31m\\x00\\x7f\n"
 
 
-def test_a_reader_that_is_gone_is_no_reason_to_fail(pipe: tuple[int, LineStream]) -> None:
-    reader, stream = pipe
+def test_a_reader_that_is_gone_is_no_reason_to_fail() -> None:
+    reader, writer = os.pipe()
     os.close(reader)
-    assert stream.write("to nobody\n") == len("to nobody\n")
+    assert LineStream(LineBuffer(writer, "<pipe>")).write("to nobody\n") == len("to nobody\n")
+    os.close(writer)
 
 
 def test_closing_the_stream_leaves_the_descriptor_open(pipe: tuple[int, LineStream]) -> None:

@@ -97,7 +97,9 @@ class Pool:
         self._starved.set()
         self._jobs.put(None)
         deadline_s = time.monotonic() + JOIN_TIMEOUT_S
-        for thread in (*self._threads, self._watcher):
+        # The watcher first: until its end, it may add threads.
+        self._watcher.join(JOIN_TIMEOUT_S)
+        for thread in self._threads:
             thread.join(max(0.0, deadline_s - time.monotonic()))
 
     def _start_thread(self) -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -19,6 +20,12 @@ from vmsdk.rpc.http.pool import Pool
 from vmsdk.rpc.priority import EnginePriority
 
 DEADLINE_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    # At the end of each test, the threads have ended, however busy the machine is.
+    monkeypatch.setattr(pools, "JOIN_TIMEOUT_S", DEADLINE_S)
 
 
 def with_pool(use: Callable[[Pool], Awaitable[Any]], clock: Callable[[], float] = time.monotonic) -> Any:
@@ -39,20 +46,15 @@ def with_pool(use: Callable[[Pool], Awaitable[Any]], clock: Callable[[], float] 
 class Job:
     """A job that is at work until it is released."""
 
-    def __init__(self, around: Any = None) -> None:
+    def __init__(self, around: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
         self.began = threading.Event()
         self.release = threading.Event()
-        self.thread: threading.Thread | None = None
         self._around = around
 
     def __call__(self) -> None:
-        self.thread = threading.current_thread()
-        self.began.set()
-        if self._around is None:
+        with self._around():
+            self.began.set()
             assert self.release.wait(DEADLINE_S)
-        else:
-            with self._around():
-                assert self.release.wait(DEADLINE_S)
 
     async def begin(self, pool: Pool) -> asyncio.Future[None]:
         """Queue it, and wait until it has begun."""
