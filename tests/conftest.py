@@ -13,7 +13,7 @@ import pytest
 import websockets.sync.client
 from httpx._config import DEFAULT_TIMEOUT_CONFIG, create_ssl_context
 from httpx._transports import default as _transports
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import none
 
 from tests.interop.results import RESULTS_VARIABLE, ResultsRecorder
@@ -32,6 +32,12 @@ for _name in ("connect", "read", "write", "pool"):
 _options = websockets.sync.client.connect.__kwdefaults__
 assert _options is not None
 _options["open_timeout"] = 60.0
+
+# The same examples in each run, however busy the machine is.
+settings.register_profile(
+    "vmsdk", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("vmsdk")
 
 # No test speaks TLS, but each client of httpx reads the authorities' certificates, which takes
 # 50 ms.

@@ -100,7 +100,7 @@ def test_garbage_gets_a_response_before_during_and_after_a_chains_life(version: 
 
 
 def test_a_plugin_process_survives_garbage_in_every_phase() -> None:
-    host = Host(lively(), handshake_timeout_s=PATIENCE_S)
+    host = Host(lively(), handshake_timeout_s=PATIENCE_S, stop_timeout_s=PATIENCE_S)
     try:
         host.connect()
         throw_life(host.client, 4, 50)

@@ -45,7 +45,7 @@ def test_the_rules_and_the_index(engine: Engine) -> None:
     engine.produce()
     with engine.vm.snapshot() as state:
         assert list(state.scan(b"entry/")) == [(b"entry/" + bytes(8), b"hello")]
-    engine.vm.search.wait_for(1, 20)
+    engine.vm.search.wait_for(1, 60)
     with engine.vm.search.read() as db:
         assert db.execute("SELECT * FROM entries").fetchall() == [(1, b"hello")]
 

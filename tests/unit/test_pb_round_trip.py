@@ -93,7 +93,7 @@ def test_a_client_and_a_server_built_from_the_tables_understand_each_other() -> 
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.enable_http_proxy", 0)]) as channel:
             call = method.on(channel)
-            assert call(request, timeout=30) == empty_pb2.Empty()
+            assert call(request, timeout=60) == empty_pb2.Empty()
     finally:
         server.stop(None).wait()
     assert received == [request]

@@ -255,6 +255,7 @@ def _drawn(strategy: SearchStrategy[Any], count: int) -> list[Any]:
 
     @settings(
         max_examples=count,
+        deadline=None,
         derandomize=True,
         database=None,
         phases=[Phase.generate],

@@ -237,7 +237,7 @@ class Gated(MemoryDatabase):
 
     def _apply(self, operations: dict[bytes, bytes | None]) -> None:
         self.writing.set()
-        assert self.gate.wait(30)
+        assert self.gate.wait(60)
         super()._apply(operations)
 
 
@@ -250,7 +250,7 @@ def test_a_valid_transaction_does_not_wait_for_a_block_that_is_being_written() -
     database.writing.clear()
     accepting = threading.Thread(target=engine.accept, args=(block,))
     accepting.start()
-    assert database.writing.wait(30)
+    assert database.writing.wait(60)
     try:
         engine.vm.submit(b"A 1 0")
         assert accepting.is_alive()

@@ -441,7 +441,7 @@ def attributes_after_the_start(base: Any) -> set[str]:
 def attributes_of_a_follower(path: Path) -> set[str]:
     index = type("Index", (chain.SQLiteFollower,), {"schema": "", "add": lambda *_: None})(path)
     engine = Engine(type("Mine", (Notes,), {"followers": lambda self: [index]})())
-    index.wait_for(0, timeout=30)
+    index.wait_for(0, timeout=60)
     engine.stop()
     return set(vars(index)) - {"path"}
 

@@ -26,8 +26,8 @@ def run(app: Any, use: Callable[[Lifespan], Awaitable[None]]) -> None:
 
 
 async def start_and_stop(lifespan: Lifespan) -> None:
-    await lifespan.start(5)
-    await lifespan.stop(5)
+    await lifespan.start(60)
+    await lifespan.stop(60)
 
 
 def test_startup_and_shutdown_run_once_each_in_order() -> None:
@@ -40,10 +40,10 @@ def test_startup_and_shutdown_run_once_each_in_order() -> None:
         events.append("down")
 
     async def use(running: Lifespan) -> None:
-        await running.start(5)
+        await running.start(60)
         assert events == ["up"]
         assert running.state == {"key": "value"}
-        await running.stop(5)
+        await running.stop(60)
         assert events == ["up", "down"]
 
     run(Starlette(lifespan=lifespan), use)
@@ -70,8 +70,8 @@ def test_a_startup_that_fails_says_so_with_the_apps_own_words() -> None:
 
     async def use(running: Lifespan) -> None:
         with pytest.raises(StartupFailed, match=r"(?s)prefix '/api'.*the oracle is unreachable"):
-            await running.start(5)
-        await running.stop(5)
+            await running.start(60)
+        await running.stop(60)
 
     run(Starlette(lifespan=lifespan), use)
 
@@ -100,7 +100,7 @@ def test_a_shutdown_that_never_ends_is_cancelled_with_a_warning(caplog: pytest.L
             raise
 
     async def use(running: Lifespan) -> None:
-        await running.start(5)
+        await running.start(60)
         await running.stop(SOON_S)
 
     run(app, use)
@@ -137,7 +137,7 @@ def test_stopping_what_was_never_started_is_nothing() -> None:
         raise AssertionError("called")
 
     async def use(running: Lifespan) -> None:
-        await running.stop(5)
+        await running.stop(60)
 
     run(app, use)
 
@@ -151,8 +151,8 @@ def test_an_app_that_raises_in_its_startup_has_failed_to_start() -> None:
         with pytest.raises(
             StartupFailed, match=r"prefix '/api' did not start: .*KeyError\('config'\)"
         ) as caught:
-            await running.start(5)
+            await running.start(60)
         assert isinstance(caught.value.__cause__, KeyError)
-        await running.stop(5)
+        await running.stop(60)
 
     run(app, use)

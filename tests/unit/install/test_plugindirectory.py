@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,9 @@ def test_whoever_looks_meanwhile_sees_one_whole_file_and_nothing_else(tmp_path: 
         nonlocal looks
         while not done.is_set():
             looks += 1
-            names = [entry.name for entry in os.scandir(plugins)]
-            if names != [str(VM)]:
+            # A file system may list it twice, if it is replaced meanwhile.
+            names = {entry.name for entry in os.scandir(plugins)}
+            if names != {str(VM)}:
                 faults.append(names)
                 return
             data = (plugins / str(VM)).read_bytes()
@@ -59,12 +61,14 @@ def test_whoever_looks_meanwhile_sees_one_whole_file_and_nothing_else(tmp_path: 
 
     looker = threading.Thread(target=look)
     looker.start()
-    for number in range(300):
+    # On one processor, the looker may have little of it.
+    for number in count():
         put(directory, launcher(number % 2))
+        if not looker.is_alive() or (number > 300 and looks > 100):
+            break
     done.set()
     looker.join()
     assert faults == []
-    assert looks > 100
 
 
 def test_nothing_is_left_of_an_installation_that_ends_halfway(tmp_path: Path) -> None:

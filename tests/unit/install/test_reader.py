@@ -17,10 +17,12 @@ NOBODY = 65534
 
 @pytest.fixture
 def base() -> Iterator[Path]:
-    """A folder that everyone may enter, which pytest's own are not."""
+    """A folder that everyone may enter, which pytest's own are not, and what is made in it."""
+    mask = os.umask(0o022)
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         yield Path(directory)
+    os.umask(mask)
 
 
 @pytest.fixture
