@@ -51,6 +51,12 @@ class Collector:
         yield from self.families
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scrape is given up only in a failing test, however busy the machine is."""
+    monkeypatch.setattr(metrics, "COLLECT_S", PATIENCE_S)
+
+
 def gather(served: Served) -> dict[str, pb.MetricFamily]:
     families = served.client.Gather(Empty()).metric_families
     # The node merges them with all others, and refuses the lot for one fault.
@@ -268,7 +274,6 @@ def test_a_collector_that_yields_without_end_is_named_once_and_spoils_nothing_el
                 yield from ENDLESS[kind]()
 
     monkeypatch.setattr(metrics, "MAX_SAMPLES", 1_000)
-    monkeypatch.setattr(metrics, "COLLECT_S", PATIENCE_S)
     vm = PlainVM()
     served = serve(vm)
     vm.ctx.metrics.register(Endless())
