@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -123,3 +125,11 @@ def refused(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.RpcError) as caught:
         call()
     return caught.value.code(), caught.value.details() or ""
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until *condition* holds, or fail after a minute."""
+    deadline_s, turns = time.monotonic() + PATIENCE_S, threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline_s, "it never came to be"
+        turns.wait(0.01)
