@@ -88,7 +88,11 @@ def test_edge_28_a_second_shutdown_answers_and_shuts_down_once(serve: Serve) -> 
     assert vm.asked.count("shutdown") == 1
 
 
-def test_a_request_that_waits_for_the_lock_ends_with_the_chain(serve: Serve) -> None:
+def test_a_request_that_waits_for_the_lock_ends_with_the_chain(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("REQUEST_GRACE_S", "CLOSE_TIMEOUT_S"):
+        monkeypatch.setattr(f"vmsdk.rpc.http.servers.{limit}", 60.0)
     begun, ended = threading.Event(), threading.Event()
 
     class Waiting(PlainVM):
