@@ -755,11 +755,13 @@ def test_a_failing_wait_for_event_is_repeated(start_chain: StartChain) -> None:
 
 def test_an_event_that_does_not_exist_takes_the_turn_and_is_skipped(start_chain: StartChain) -> None:
     class OddVM(BareVM):
-        odd = True
+        def __init__(self) -> None:
+            super().__init__()
+            self.was_odd = threading.Event()
 
         def WaitForEvent(self, request: Empty, context: Any) -> pb.WaitForEventResponse:
-            if self.state == State.NORMAL_OP and self.odd:
-                self.odd = False
+            if self.state == State.NORMAL_OP and not self.was_odd.is_set():
+                self.was_odd.set()
                 return pb.WaitForEventResponse(message=pb.Message.ValueType(77))
             return super().WaitForEvent(request, context)
 
@@ -772,8 +774,8 @@ def test_an_event_that_does_not_exist_takes_the_turn_and_is_skipped(start_chain:
     vm = OddVM()
     chain = start_chain(vm)
     chain.start()
+    assert vm.was_odd.wait(DEADLINE_S)
     assert chain.next_event(0.3) is None
-    assert not vm.odd
     vm.propose(b"1")
     assert chain.produce().height == 1
 

@@ -30,6 +30,12 @@ from vmsdk.protocol import protocol
 REQUEST = b"GET /ext/bc/fake HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The front waits for clients that still send, however busy the machine is."""
+    monkeypatch.setattr("vmsdk.host.http.http1._LINGER_S", 60.0)
+
+
 def exchange(front: HTTPFront, *parts: bytes) -> bytes:
     """All that the front answers to a client that sends *parts*."""
     host, port = front.address.split(":")

@@ -236,7 +236,7 @@ def test_a_body_of_8_mib_passes_both_ways(vm: FakeVM, start_front: StartFront) -
     vm.simple = echo
     body = bytes(range(256)) * (8 << 12)
     front = start_front()
-    response = httpx.post(f"http://{front.address}/ext/bc/fake", content=body, trust_env=False, timeout=30)
+    response = httpx.post(f"http://{front.address}/ext/bc/fake", content=body, trust_env=False)
     assert response.content == body
 
 
