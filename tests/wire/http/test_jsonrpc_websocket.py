@@ -337,7 +337,7 @@ def test_a_client_that_does_not_read_is_closed_with_1013_and_the_publisher_never
     topics = Subscriptions({"pending": None})
     served = serve({"/ws": eth(topics)})
     with (
-        connect(f"{served.ws}/ws", max_queue=1, max_size=None, compression=None) as slow,
+        connect(f"{served.ws}/ws", max_queue=1, max_size=None, compression=None, ping_interval=None) as slow,
         connect(f"{served.ws}/ws") as fast,
     ):
         call(slow, "eth_subscribe", "pending")
@@ -373,6 +373,7 @@ class Waiting:
     async def gather(self) -> None:
         self.running += 1
         self.most = max(self.most, self.running)
+        self.began.release()
         await asyncio.to_thread(self.go_on.wait)
         self.running -= 1
 
@@ -391,9 +392,11 @@ def test_requests_run_at_the_same_time_up_to_a_limit(serve: Serve) -> None:
         count = 3 * connection_module.MAX_RUNNING
         for number in range(count):
             client.send(json.dumps(request("chain.gather", (), number)))
+        for _ in range(connection_module.MAX_RUNNING - 1):
+            assert service.began.acquire(timeout=DEADLINE_S)
         service.go_on.set()
         assert sorted(receive(client)["id"] for _ in range(count)) == list(range(count))
-        assert 1 < service.most <= connection_module.MAX_RUNNING - 1
+        assert service.most == connection_module.MAX_RUNNING - 1
 
 
 @pytest.mark.parametrize("limit", [{"MAX_WAITING": 3}, {"MAX_WAITING_BYTES": 400}])
@@ -481,7 +484,7 @@ def test_idle_clients_cost_no_thread(serve: Serve) -> None:
     served = serve({"/ws": JSONRPC("chain", Plain())})
 
     async def open_all() -> int:
-        clients = [await connect_async(f"{served.ws}/ws") for _ in range(60)]
+        clients = [await connect_async(f"{served.ws}/ws", open_timeout=DEADLINE_S) for _ in range(60)]
         count = threading.active_count()
         for client in clients:
             await client.close()

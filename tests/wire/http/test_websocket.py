@@ -579,10 +579,13 @@ def test_150_idle_websockets_cost_no_thread_and_stop_nobody(serve: Serve) -> Non
         before = threading.active_count()
         for _ in range(3):
             clients += await asyncio.gather(
-                *(connect_async(f"{served.ws}/api/ws", ping_interval=None) for _ in range(50))
+                *(
+                    connect_async(f"{served.ws}/api/ws", ping_interval=None, open_timeout=DEADLINE_S)
+                    for _ in range(50)
+                )
             )
         assert threading.active_count() - before <= 2
-        async with connect_async(f"{served.ws}/api/ws") as one_more:
+        async with connect_async(f"{served.ws}/api/ws", open_timeout=DEADLINE_S) as one_more:
             await asyncio.wait_for(await one_more.ping(), DEADLINE_S)
         async with httpx.AsyncClient(timeout=DEADLINE_S) as http:
             for path in ("/api/ping", "/other/pong"):
