@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 import pytest
@@ -153,9 +154,9 @@ def test_closing_the_channel_wakes_a_call_that_waits_for_an_answer(
 
 @pytest.mark.parametrize("ask", [get, get_by_start])
 def test_closing_the_channel_wakes_a_call_that_waits_for_a_node_that_is_gone(
-    pool: ThreadPoolExecutor, ask: Callable[[Channel], bytes]
+    pool: ThreadPoolExecutor, ask: Callable[[Channel], bytes], tmp_path: Path
 ) -> None:
-    channel = connect_to_a_node_that_is_gone()
+    channel = connect_to_a_node_that_is_gone(tmp_path)
     call = pool.submit(ask, channel)
     wait_until_connecting_has_failed(channel)
     assert not call.done()
@@ -163,8 +164,9 @@ def test_closing_the_channel_wakes_a_call_that_waits_for_a_node_that_is_gone(
     assert failure(call).code == "UNAVAILABLE"
 
 
-def connect_to_a_node_that_is_gone() -> Channel:
-    with ScriptedNode(HELLO) as node:
+def connect_to_a_node_that_is_gone(directory: Path) -> Channel:
+    # Not a port, which may soon be another server's.
+    with ScriptedNode(HELLO, f"unix:{directory}/node") as node:
         channel = connect(node.address)
         assert get(channel) == b"hello"
     # Until the channel notices the end, a call may still go into the old connection, and fail with
