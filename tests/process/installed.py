@@ -16,17 +16,29 @@ COMMAND_TIMEOUT_S = 120.0
 TIMESTAMP = ROOT / "examples" / "timestamp" / "timestampvm.py"
 
 
-class Environment:
-    """A virtual environment in *directory* that has vmsdk, its cache of nodes' answers included."""
+# On a busy machine, a node may take longer to print its version than a plugin waits.
+_PATIENT = (
+    "import vmsdk.runtime.version as _version; "
+    f"_version.RESPONSE_TIMEOUT_S = _version.LATEST_HANDSHAKE_S = {COMMAND_TIMEOUT_S}"
+)
 
-    def __init__(self, directory: Path) -> None:
+
+class Environment:
+    """A virtual environment in *directory* that has vmsdk, its cache of nodes' answers included.
+
+    If *patient*, its plugins wait for a node's answer as long as it takes.
+    """
+
+    def __init__(self, directory: Path, *, patient: bool = False) -> None:
         self.directory = directory
         venv.create(directory, symlinks=True, with_pip=False)
         self.python = directory / "bin" / "python"
         packages = Path(sysconfig.get_path("purelib", vars={"base": str(directory)}))
         # What the running environment has, this one has, too.
-        paths = [str(ROOT), *(path for path in sys.path if path.endswith("-packages"))]
-        (packages / "tests.pth").write_text("\n".join(paths) + "\n", encoding="utf-8")
+        lines = [str(ROOT), *(path for path in sys.path if path.endswith("-packages"))]
+        if patient:
+            lines.append(_PATIENT)
+        (packages / "tests.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
         self.answers = directory / "share" / "vmsdk" / "nodes"
 
     def vmsdk(

@@ -188,7 +188,7 @@ def test_vmsdk_dev_ends_with_its_reason_when_its_disk_is_full_and_goes_on_later(
         url = dev.url()
         for number in range(before):
             call(url, "write", text=f"{number}")
-            dev.line(f"block {number + 1} ")
+            dev.line(f"^block {number + 1} ")
         filler = fill(small_disk)
         for number in range(before, 1_000):
             if dev.has_ended:
@@ -202,7 +202,7 @@ def test_vmsdk_dev_ends_with_its_reason_when_its_disk_is_full_and_goes_on_later(
     with Dev(*arguments, folder=tmp_path) as dev:
         url = dev.url()
         call(url, "write", text="after")
-        dev.line("block ")
+        dev.line(r"^block ")
         assert call(url, "read")[-1] == "after"
         dev.interrupt()
         assert dev.wait() == 0

@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,13 @@ def directory_of(host: Host) -> Path:
     address = host.process.address
     assert address is not None
     return Path(address.removeprefix("unix:")).parent
+
+
+def await_removal(directory: Path) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while directory.exists():
+        assert time.monotonic() < deadline_s, f"{directory} is still there"
+        threading.Event().wait(0.02)
 
 
 def connect(address: str) -> None:
@@ -178,7 +187,7 @@ def test_what_a_killed_plugin_left_is_removed_at_the_next_start_and_nothing_that
         # Any plugin that another test starts removes it, too.
         directory_of(killed).mkdir(exist_ok=True)
         with Host(lively(transport="unix")):
-            assert not directory_of(killed).exists()
+            await_removal(directory_of(killed))  # The plugin serves before it cleans up.
             assert directory_of(living).exists()
             assert living.chain.version() == "0.0.1-plain"
 

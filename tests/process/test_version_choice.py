@@ -28,7 +28,7 @@ pytestmark = [needs_compiler, pytest.mark.slow]
 def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Environment, Path]:
     """The timestamp example, installed once."""
     folder = tmp_path_factory.mktemp("installed")
-    environment, plugins = Environment(folder / "venv"), folder / "plugins"
+    environment, plugins = Environment(folder / "venv", patient=True), folder / "plugins"
     plugins.mkdir()
     return environment, environment.install(TIMESTAMP, plugins)
 
@@ -207,15 +207,15 @@ def test_nothing_is_noted_in_the_plugin_directory(launcher: Path, tmp_path: Path
 
 
 def test_a_node_that_hangs_is_given_up_after_2_s_and_ended(
-    launcher: Path, tmp_path: Path, lines: Lines
+    plugins: Path, tmp_path: Path, lines: Lines
 ) -> None:
+    launcher = Environment(tmp_path / "venv").install(TIMESTAMP, plugins)
     node = FakeNode(tmp_path / "metalgo", answer(43), delay_ms=60_000)
     host = started_by(node, launcher, protocol=DEFAULT_PROTOCOL, log=lines)
     host.register()
     assert host.process.handshake_s is not None
     assert host.process.handshake_s > 2.0
-    (asked,) = node.asked
-    assert not alive(asked)
+    assert not any(map(alive, node.asked))  # On a busy machine, it may end before it notes its ID.
     assert f"the node {node.path} did not print its version in time" in lines.text
 
 

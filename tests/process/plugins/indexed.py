@@ -45,7 +45,7 @@ class IndexedVM(chain.Chain):
 
         def wait(self, height: int) -> int:
             """How many texts are indexed, once the index has that height."""
-            self._vm.index.wait_for(height, 20.0)
+            self._vm.index.wait_for(height, 50.0)
             with self._vm.index.read() as db:
                 return int(db.execute("SELECT count(*) FROM texts").fetchone()[0])
 
