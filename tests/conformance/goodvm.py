@@ -183,9 +183,10 @@ class GoodVM:
     def branch(self, block_id: bytes) -> set[bytes]:
         """The transactions in the undecided blocks from *block_id* down."""
         found: set[bytes] = set()
-        while block_id in self.undecided:
-            found.update(self.undecided[block_id].transactions)
-            block_id = self.undecided[block_id].parent_id
+        # WaitForEvent runs beside the calls that decide blocks.
+        while (block := self.undecided.get(block_id)) is not None:
+            found.update(block.transactions)
+            block_id = block.parent_id
         return found
 
     def new_transactions(self) -> list[bytes]:

@@ -33,7 +33,7 @@ HANDSHAKE_TIMEOUT_S = 20.0
 EVENT_TIMEOUT_S = 10.0
 ALIVE_TIMEOUT_S = 10.0
 # How long a VM in normal operation may take to find work by itself.
-_OWN_WORK_TIMEOUT_S = 2.0
+_OWN_WORK_TIMEOUT_S = 5.0
 # After this, a VM is asked again whether there is work.
 _ASK_AGAIN_S = 1.0
 # A plugin that floods its log must not fill the memory.

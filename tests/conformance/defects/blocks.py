@@ -589,7 +589,7 @@ class PrunesLater(GoodVM):
         if request.id == self.last_accepted:
             self.pruning.join()
         response = super().BlockAccept(request)
-        self.pruning: threading.Timer = threading.Timer(0.3, self.write, [{b"pruned": request.id}])
+        self.pruning: threading.Timer = threading.Timer(0.1, self.write, [{b"pruned": request.id}])
         self.pruning.start()
         return response
 
@@ -618,7 +618,8 @@ class HoldsUndecidedTransactions(GoodVM):
     found_by = "blocks.blocks-may-stay-undecided"
 
     def new_transactions(self) -> list[bytes]:
-        held = {each for block in self.undecided.values() for each in block.transactions}
+        undecided = list(self.undecided.values())  # WaitForEvent runs beside other calls.
+        held = {each for block in undecided for each in block.transactions}
         return [transaction for transaction in super().new_transactions() if transaction not in held]
 
 

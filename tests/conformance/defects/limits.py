@@ -242,11 +242,11 @@ class LocksInTwoOrders(GoodVM):
         if name != "HandleSimple":
             return super().respond(name, request, context)
         with self.mempool:
-            threading.Event().wait(0.05)
+            threading.Event().wait(0.2)
             return super().respond(name, request, context)
 
     def BuildBlock(self, request: pb.BuildBlockRequest) -> pb.BuildBlockResponse:
-        threading.Event().wait(0.05)
+        threading.Event().wait(0.2)
         with self.mempool:
             return super().BuildBlock(request)
 

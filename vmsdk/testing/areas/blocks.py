@@ -6,6 +6,7 @@ import os
 import random
 import time
 from collections.abc import Iterator
+from typing import Literal
 
 from google.protobuf.message import Message
 
@@ -44,7 +45,7 @@ _MAX_AHEAD_S = 10
 # Enough blocks to be further ahead at 2 s each. A second each is what whole seconds that rise make.
 _AHEAD_BLOCKS = 7
 # How long a VM may take to find the work of a rejected block.
-_AGAIN_S = 2.0
+_AGAIN_S = 5.0
 # How long a VM may wait between two blocks.
 _BUILDS_S, _LOOK_S = 5.0, 0.1
 # Some VMs take what they build out of the pending work: after so many blocks, no work is left.
@@ -534,10 +535,7 @@ def _ahead(host: Host, block: Block) -> Block:
     """Return a valid copy of *block* that is some seconds ahead. Raises `Skipped` if none is."""
     now_s = int(time.time())
     for step in _AHEAD_S:
-        for place, byte in enumerate(block.raw[:_HEADER_BYTES]):
-            if byte + step > 255:
-                continue
-            data = block.raw[:place] + bytes([byte + step]) + block.raw[place + 1 :]
+        for data in _increased(block.raw, step):
             parsed = attempt(host, "ParseBlock", pb.ParseBlockRequest(bytes=data))
             if (
                 parsed is not None
@@ -547,6 +545,19 @@ def _ahead(host: Host, block: Block) -> Block:
             ):
                 return host.chain.parse_block(data)
     raise Skipped("no block that is changed to be some seconds ahead is valid")
+
+
+def _increased(raw: bytes, step: int) -> Iterator[bytes]:
+    """Yield the copies of a block in which an integer in the header is *step* more."""
+    for place, byte in enumerate(raw[:_HEADER_BYTES]):
+        spans: list[tuple[Literal["big", "little"], int, int]] = [("big", place, place + 1)]
+        if byte + step > 255:  # Carry into the bytes before or after it.
+            spans = [("big", max(0, place - 7), place + 1), ("little", place, place + 8)]
+        for order, start, end in spans:
+            old = raw[start:end]
+            number = int.from_bytes(old, order) + step
+            if number.bit_length() <= 8 * len(old):
+                yield raw[:start] + number.to_bytes(len(old), order) + raw[end:]
 
 
 @contract("blocks", severity=Severity.MISBEHAVES, source="snow/engine/snowman/engine.go", needs_blocks=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -30,9 +31,9 @@ from vmsdk.host.errors import (
     PluginGone,
 )
 from vmsdk.host.node import Host
-from vmsdk.host.plugin import ENGINE_ADDRESS_KEY, GRACEFUL_STOP_TIMEOUT_S, PluginProcess
+from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, PluginProcess
 from vmsdk.ids import ID
-from vmsdk.testing.bench import Bench
+from vmsdk.testing.bench import HANDSHAKE_TIMEOUT_S, Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
 from vmsdk.testing.wire import PROMPT_S, call, returns
 
@@ -56,7 +57,14 @@ import json, sys
 from vmsdk.host.node import Host
 order = json.loads(sys.argv[1])
 fields = {name: bytes.fromhex(order[name]) for name in ("genesis", "config", "upgrade")}
-host = Host(order["command"], protocol=order["protocol"], log=lambda stream, line: None, **fields).start()
+host = Host(
+    order["command"],
+    protocol=order["protocol"],
+    log=lambda stream, line: None,
+    handshake_timeout_s=order["handshake_timeout_s"],
+    **fields,
+)
+host.start()
 print(host.process.pid, flush=True)
 sys.stdin.read()
 """
@@ -196,6 +204,7 @@ def ends_with_the_node(bench: Bench) -> None:
     order = {
         "command": bench.command,
         "protocol": bench.protocol,
+        "handshake_timeout_s": HANDSHAKE_TIMEOUT_S,
         "genesis": bench.genesis.hex(),
         "config": bench.config.hex(),
         "upgrade": bench.upgrade.hex(),
@@ -472,10 +481,13 @@ def leaves_no_child_when_killed(bench: Bench) -> None:
 def _check_children(bench: Bench, sent: str, end: Callable[[Host], int | None]) -> None:
     if not hasattr(os, "pidfd_open"):
         raise Skipped("only Linux can wait for a process that is not a child")
+    # Not the node's address: another plugin may have had the same port, and its processes live.
+    mark = f"VMSDK_CHECK_CHILDREN={uuid4().hex}"
+    bench.command = ["/usr/bin/env", mark, *bench.command]
     with ExitStack() as resources:
         with bench.alone() as host:
             bench.alive(host)
-            watched = _watch(_family(host.process), resources)
+            watched = _watch(_family(host.process, mark), resources)
             end(host)
         left = _await_ends(watched, GRACEFUL_STOP_TIMEOUT_S)
         for pid in left:
@@ -490,17 +502,19 @@ def _check_children(bench: Bench, sent: str, end: Callable[[Host], int | None]) 
         )
 
 
-def _family(process: PluginProcess) -> list[int]:
-    """The processes that the plugin has started, and those that they have started."""
+def _family(process: PluginProcess, mark: str) -> list[int]:
+    """The processes that the plugin has started, and those that they have started.
+
+    *mark* is a variable of the plugin's environment, and of no other.
+    """
     pid = process.pid
-    mark = _engine_address(pid)
     parents: dict[int, int] = {}
     family = set()
     for entry in os.listdir("/proc"):
         if entry.isdecimal() and int(entry) != pid:
             parents[int(entry)] = _parent(entry)
             # A process that has left its parent still has its environment.
-            if mark and mark == _engine_address(int(entry)):
+            if mark.encode() in _environment(entry):
                 family.add(int(entry))
     found = {pid or 0}
     while found:
@@ -516,12 +530,11 @@ def _parent(pid: str) -> int:
         return 0
 
 
-def _engine_address(pid: int | None) -> bytes:
+def _environment(pid: str) -> list[bytes]:
     try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return Path("/proc", pid, "environ").read_bytes().split(b"\0")
     except OSError:
-        return b""
-    return next((each for each in variables if each.startswith(ENGINE_ADDRESS_KEY.encode())), b"")
+        return []
 
 
 def _watch(pids: Iterable[int], resources: ExitStack) -> dict[int, int]:
