@@ -10,7 +10,7 @@ from typing import Any
 
 from vmsdk.http.connection import Connection
 from vmsdk.http.rpcmessage import INVALID_PARAMS, METHOD_NOT_FOUND, JSONRPCError
-from vmsdk.http.rpctypes import Convert, NotInJSON, WrongType, converter, quoted
+from vmsdk.http.rpctypes import Convert, NotInJSON, WrongType, anything, converter, quoted
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -202,7 +202,7 @@ def _converters(
                 "which JSON can't carry: annotate what clients send (str, int, float, bool, list or dict), "
                 "and convert it in the method"
             ) from None
-        if convert is not None:
+        if convert is not anything:
             converters[parameter.name] = convert
     return converters, closed
 

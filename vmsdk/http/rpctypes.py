@@ -19,20 +19,18 @@ from vmsdk.ids import ID, NodeID
 
 Convert = Callable[[Any], Any]
 
-_JSON_TYPES: dict[type, tuple[Any, str]] = {
-    str: ((str,), "a string"),
-    int: ((int,), "an integer"),
-    float: ((int, float), "a number"),
-    bool: ((bool,), "true or false"),
-    list: ((list,), "an array"),
-    dict: ((dict,), "an object"),
-    Iterable: ((list,), "an array"),
-    Collection: ((list,), "an array"),
-    Sequence: ((list,), "an array"),
-    MutableSequence: ((list,), "an array"),
-    Mapping: ((dict,), "an object"),
-    MutableMapping: ((dict,), "an object"),
-    type(None): ((type(None),), "null"),
+_WORDS: dict[type, str] = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    list: "an array",
+    dict: "an object",
+    type(None): "null",
+}
+_ABSTRACT: dict[type, type] = {
+    **dict.fromkeys((Iterable, Collection, Sequence, MutableSequence), list),
+    **dict.fromkeys((Mapping, MutableMapping), dict),
 }
 
 # A class of the author's says with these that it doesn't take a value. Others are bugs.
@@ -45,7 +43,6 @@ _MAX_QUOTED = 100
 _MAX_LISTED = 20
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,999})")
-_ANY_TYPE = (str, int, float, bool, list, dict, type(None))
 
 
 class WrongType(Exception):
@@ -75,9 +72,14 @@ def quoted(name: str) -> str:
     return repr(name if len(name) <= _MAX_QUOTED else name[:_MAX_QUOTED] + "...")
 
 
-def converter(annotation: Any) -> Convert | None:
-    """Return what checks and converts a value for *annotation*; None if any value passes. Raises
-    `NotInJSON`, but not for what can't be told.
+def anything(value: Any) -> Any:
+    """Convert a value for an annotation that any JSON value fits: into itself."""
+    return value
+
+
+def converter(annotation: Any) -> Convert:
+    """Return what checks and converts a value for *annotation*; `anything` also if that can't be
+    told. Raises `NotInJSON`.
     """
     annotation = _plain(annotation)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
@@ -87,32 +89,31 @@ def converter(annotation: Any) -> Convert | None:
         return _choice(arguments)
     kind = origin or annotation
     if not isinstance(kind, type) or kind is Any:
-        return None
+        return anything
     if issubclass(kind, enum.Enum):
         return _enumeration(kind)
     if issubclass(kind, ID):
         return _made("the text of an ID", str, kind.from_string)
     if issubclass(kind, NodeID):
         return _made("the text of a node ID", str, kind.from_string)
-    if kind is tuple:
-        return _tuple(arguments if arguments or annotation == tuple[()] else (Any, ...))
     if kind is bytes:
         return _made("bytes in hexadecimal, as in 0x1234", str, _from_hex)
-    if kind in _JSON_TYPES:
-        if not arguments:
-            return _typed(kind)
-        convert = _object if dict in _JSON_TYPES[kind][0] else _array
-        return convert(_typed(kind), *arguments)
+    if kind is tuple:
+        return _tuple(arguments if arguments or annotation == tuple[()] else (Any, ...))
+    kind = _ABSTRACT.get(kind, kind)
+    if kind is list:
+        return _array(*arguments)
+    if kind is dict:
+        return _object(*arguments)
+    if kind in _WORDS:
+        return _typed(kind)
     for base in (str, int, float, bytes):
         if issubclass(kind, base):
             return _made(f"a valid {kind.__name__}", base, kind)
-    try:
-        carried = any(issubclass(json_type, kind) for json_type in _JSON_TYPES)
-    except TypeError:  # a TypedDict, a Protocol
-        return None
-    if not carried:
-        raise NotInJSON
-    return None
+    with contextlib.suppress(TypeError):  # a TypedDict, a Protocol
+        if not any(issubclass(json_type, kind) for json_type in _WORDS):
+            raise NotInJSON
+    return anything
 
 
 def _plain(annotation: Any) -> Any:
@@ -138,56 +139,55 @@ def _aliased(alias: Any) -> Any:
         return Any
 
 
-def _anything(value: Any) -> Any:
-    return value
-
-
 def _typed(kind: type) -> Convert:
-    """Return what takes a value of one of `_JSON_TYPES`."""
-    accepted, words = _JSON_TYPES[kind]
+    """Return what takes a value of one of the types in `_WORDS`."""
+    accepted = (int, float) if kind is float else (kind,)
 
     def check(value: Any) -> Any:
         if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-            raise WrongType(words, _kind(value))
+            raise WrongType(_WORDS[kind], _kind(value))
         return value
 
     return check
 
 
-def _array(check: Convert, annotation: Any) -> Convert:
-    member = converter(annotation)
-    if member is None:
+def _array(annotation: Any = Any) -> Convert:
+    check, member = _typed(list), converter(annotation)
+    if member is anything:
         return check
-    return lambda value: _each(itertools.repeat(member), check(value))
+    return lambda value: [_member(member, index, each) for index, each in enumerate(check(value))]
 
 
-def _object(check: Convert, key_annotation: Any, annotation: Any = Any) -> Convert:
-    key_of, member = _key(key_annotation), converter(annotation) or _anything
+def _object(key_annotation: Any = Any, annotation: Any = Any) -> Convert:
+    check, key_of, member = _typed(dict), _key(key_annotation), converter(annotation)
+    if key_of is anything and member is anything:
+        return check
 
     def convert(value: Any) -> Any:
-        members = check(value)
-        made = {}
-        for key, each in members.items():
-            made_key = key if key_of is None else key_of(key)
-            try:
-                made[made_key] = member(each)
-            except WrongType as error:
-                raise error.inside(key) from None
-        if len(made) < len(members):
+        made = {key_of(key): _member(member, key, each) for key, each in check(value).items()}
+        if len(made) < len(value):
             raise WrongType("an object without equal keys", "one with some")
         return made
 
     return convert
 
 
-def _key(annotation: Any) -> Convert | None:
-    """Return what converts the keys of an object, strings in JSON; None if they stay so."""
-    annotation, accepted = _plain(annotation), _accepted(annotation)
-    if annotation is str:
-        return None
-    if str not in accepted and accepted != (int,):
+def _member(convert: Convert, key: object, value: Any) -> Any:
+    try:
+        return convert(value)
+    except WrongType as error:
+        raise error.inside(key) from None
+
+
+def _key(annotation: Any) -> Convert:
+    """Return what converts the keys of an object, which are strings in JSON."""
+    annotation = _plain(annotation)
+    kind, convert = typing.get_origin(annotation) or annotation, converter(annotation)
+    if kind is str or convert is anything:
+        return anything
+    is_float = isinstance(kind, type) and issubclass(kind, float) and not issubclass(kind, enum.Enum)
+    if is_float or kind in (bool, type(None), tuple, list, dict, *_ABSTRACT):
         raise NotInJSON
-    convert = converter(annotation) or _anything
 
     def from_text(key: str) -> Any:
         try:
@@ -202,18 +202,17 @@ def _key(annotation: Any) -> Convert | None:
 
 
 def _tuple(arguments: tuple[Any, ...]) -> Convert:
-    check = _typed(list)
     if any(_is_unpacked(argument) for argument in arguments):
-        return lambda value: tuple(check(value))
+        arguments = (Any, ...)
     if arguments[1:] == (...,):
-        array = _array(check, arguments[0])
+        array = _array(arguments[0])
         return lambda value: tuple(array(value))
-    members = [converter(argument) or _anything for argument in arguments]
+    check, members = _typed(list), [converter(argument) for argument in arguments]
 
     def convert(value: Any) -> Any:
         if len(check(value)) != len(members):
             raise WrongType(f"an array of {len(members)}", f"one of {len(value)}")
-        return tuple(_each(members, value))
+        return tuple(map(_member, members, itertools.count(), value))
 
     return convert
 
@@ -222,16 +221,6 @@ def _is_unpacked(argument: Any) -> bool:
     """Whether it stands for any number of members, as `*tuple[int, ...]` does."""
     unpack = str(typing.get_origin(argument)).endswith(".Unpack")
     return unpack or getattr(argument, "__unpacked__", False) is True
-
-
-def _each(converts: Iterable[Convert], values: list[Any]) -> list[Any]:
-    made: list[Any] = []
-    try:
-        for convert, value in zip(converts, values, strict=False):
-            made.append(convert(value))
-    except WrongType as error:
-        raise error.inside(len(made)) from None
-    return made
 
 
 def _from_hex(text: str) -> bytes:
@@ -302,7 +291,7 @@ def _same(expected: Any, value: Any) -> bool:
 
 def _made(words: str, base: type, make: Callable[[Any], Any]) -> Convert:
     """Return what calls *make* with a value of *base*; *words* name its results."""
-    check = converter(base) or _anything
+    check = converter(base)
 
     def convert(value: Any) -> Any:
         try:
@@ -319,26 +308,22 @@ def _made(words: str, base: type, make: Callable[[Any], Any]) -> Convert:
 
 
 def _union(annotations: Iterable[Any]) -> Convert:
-    members = []
+    converts = []
+    carried = False
     for annotation in annotations:
         with contextlib.suppress(NotInJSON):
-            members.append((annotation, converter(annotation) or _anything))
-    if all(annotation is type(None) for annotation, _ in members):
+            converts.append(converter(annotation))
+            carried |= annotation is not type(None)
+    if not carried:
         raise NotInJSON
-    converts = [convert for _, convert in members]
-    of_type = {
-        kind: [convert for annotation, convert in members if kind in _accepted(annotation)]
-        for kind in _ANY_TYPE
-    }
 
     def check(value: Any) -> Any:
-        refusals = {}
-        for convert in of_type.get(type(value), converts):
+        errors = []
+        for convert in converts:
             try:
                 return convert(value)
             except WrongType as error:
-                refusals[convert] = error
-        errors = [refusals.get(convert) or _refusal(convert, value) for convert in converts]
+                errors.append(error)
         # One that has looked inside was the right one.
         deep = next((error for error in errors if error.place), None)
         found = {error.found for error in errors} - {_kind(value)}
@@ -348,37 +333,11 @@ def _union(annotations: Iterable[Any]) -> Convert:
     return check
 
 
-def _accepted(annotation: Any) -> tuple[type, ...]:
-    """The types of the JSON values that may fit."""
-    annotation = _plain(annotation)
-    kind = typing.get_origin(annotation) or annotation
-    if kind is tuple:
-        return (list,)
-    if not isinstance(kind, type) or issubclass(kind, enum.Enum):
-        return _ANY_TYPE
-    if issubclass(kind, (ID, NodeID, bytes)):
-        return (str,)
-    for base in (kind, str, int, float):
-        if base in _JSON_TYPES and issubclass(kind, base):
-            accepted: tuple[type, ...] = _JSON_TYPES[base][0]
-            return accepted
-    return _ANY_TYPE
-
-
-def _refusal(convert: Convert, value: Any) -> WrongType:
-    """The error for a value whose type *convert* doesn't take."""
-    try:
-        convert(value)
-    except WrongType as error:
-        return error
-    raise AssertionError(f"{value!r} was taken")
-
-
 def _kind(value: Any) -> str:
-    for kind in (bool, str, int, float, list, dict, type(None)):
-        if isinstance(value, kind):
-            return _JSON_TYPES[kind][1] if kind is not bool else str(value).lower()
-    return type(value).__name__
+    if isinstance(value, bool):
+        return str(value).lower()
+    kind = next((kind for kind in type(value).__mro__ if kind in _WORDS), None)
+    return type(value).__name__ if kind is None else _WORDS[kind]
 
 
 def _shown(value: Any) -> str:
