@@ -53,8 +53,8 @@ class Interface(ABC):  # noqa: B024 - abstract methods are what its subclasses d
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        bases = [base for base in cls.__mro__ if base.__module__.startswith("vmsdk.")]
-        is_authors = not cls.__module__.startswith("vmsdk.")
+        bases = _ours(cls)
+        is_authors = not _is_ours(cls)
         if is_authors:
             _must_not_take(cls, bases)
         declared = {name: value for base in reversed(bases) for name, value in vars(base).items()}
@@ -85,21 +85,32 @@ class Interface(ABC):  # noqa: B024 - abstract methods are what its subclasses d
 def must_not_hold(instance: Interface) -> None:
     """Raise `TypeError` if an author's `__init__` has set an attribute that vmsdk needs."""
     cls = type(instance)
-    bases = [base for base in cls.__mro__ if base.__module__.startswith("vmsdk.")]
     for name in vars(instance):
-        for base in bases:
+        for base in _ours(cls):
             if name in vars(base).get("_set_at_start", ()) and name != "ctx":
                 raise _overwritten(cls, name, base)
             if name[0] == "_" and isinstance(vars(base).get(name), _METHODS):
                 raise _replaced(cls, name, base)
 
 
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.startswith("vmsdk.")
+
+
+def _ours(cls: type) -> list[type]:
+    """*cls* and its bases, as far as they are vmsdk's."""
+    return [base for base in cls.__mro__ if _is_ours(base)]
+
+
+def _authors(cls: type) -> list[type]:
+    return [base for base in cls.__mro__ if not _is_ours(base)]
+
+
 def _must_not_take(cls: type, bases: list[type]) -> None:
     """Raise `TypeError` if an author's class has a name that vmsdk sets on its objects."""
-    authors = [base for base in cls.__mro__ if not base.__module__.startswith("vmsdk.")]
     for base in bases:
         for name in vars(base).get("_set_at_start", ()):
-            for each in authors:
+            for each in _authors(cls):
                 if name in vars(each):
                     raise _overwritten(each, name, base)
 
@@ -128,9 +139,9 @@ def _must_not_hide(cls: type, name: str) -> None:
     or a method in place of anything that is private.
     """
     owner = next(base for base in cls.__mro__ if name in vars(base))
-    if name[:2] == "__" or owner.__module__.startswith("vmsdk."):
+    if name[:2] == "__" or _is_ours(owner):
         return
-    theirs = next(each for each in cls.__mro__ if each.__module__.startswith("vmsdk.") and name in vars(each))
+    theirs = next(base for base in _ours(cls) if name in vars(base))
     if any(isinstance(vars(each)[name], _METHODS) for each in (owner, theirs)):
         raise _replaced(owner, name, theirs)
 
@@ -139,7 +150,7 @@ def _must_match(cls: type, interface: type) -> None:
     """Raise `TypeError` if *cls* can't be used as *interface* declares."""
     for name, declared in vars(interface).items():
         owner = next(base for base in cls.__mro__ if name in vars(base))
-        if name[0] == "_" or owner.__module__.startswith("vmsdk."):
+        if name[0] == "_" or _is_ours(owner):
             continue
         written = vars(owner)[name]
         if isinstance(declared, (property, cached_property)):
@@ -178,16 +189,16 @@ def _takes(written: types.FunctionType, declared: types.FunctionType) -> bool:
         return False
     if given > code.co_argcount and not code.co_flags & _STAR_ARGUMENTS:
         return False
-    names, own = _keywords(declared), _keywords(written)
+    names, own = {*_keywords(declared)}, {*_keywords(written)}
     if not own - (written.__kwdefaults__ or {}).keys() <= names - (declared.__kwdefaults__ or {}).keys():
         return False
     return bool(code.co_flags & _STAR_KEYWORDS) or names <= own | {*code.co_varnames[: code.co_argcount]}
 
 
-def _keywords(function: types.FunctionType) -> set[str]:
+def _keywords(function: types.FunctionType) -> tuple[str, ...]:
     """The arguments that are given by keyword only."""
     code = function.__code__
-    return {*code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]}
+    return code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
 
 
 def _parameters(function: types.FunctionType) -> str:
@@ -196,7 +207,7 @@ def _parameters(function: types.FunctionType) -> str:
     names = code.co_varnames[: code.co_argcount]
     values = dict(zip(names[len(names) - len(defaults) :], defaults, strict=True))
     values |= function.__kwdefaults__ or {}
-    keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    keywords = _keywords(function)
     shown = [f"{name}={values[name]!r}" if name in values else name for name in names + keywords]
     return ", ".join([*shown[: len(names)], "*", *shown[len(names) :]] if keywords else shown)
 
@@ -208,11 +219,10 @@ def _must_be_called(cls: type, bases: list[type]) -> None:
     spellings = {name.replace("_", ""): name for name in _called(bases)}
     if "createhandlers" in spellings:
         spellings["createhandler"] = "create_handlers"
-    authors = [base for base in cls.__mro__ if not base.__module__.startswith("vmsdk.")]
     for name in _own_methods(cls):
         meant = spellings.get(name.lower().replace("_", ""), name)
         # An author's `create_handlers` may well call a `create_handler`.
-        if meant != name and not any(meant in vars(base) for base in authors):
+        if meant != name and not _is_written(meant, cls):
             raise TypeError(f"{cls.__name__}.{name} is never called: vmsdk calls `{meant}`")
 
 
@@ -221,10 +231,8 @@ def likely_slips(cls: type) -> Iterator[tuple[str, str]]:
 
     What its module mentions again is a helper, and not yielded.
     """
-    called = _called([base for base in cls.__mro__ if base.__module__.startswith("vmsdk.")])
-    for base in cls.__mro__:
-        if base.__module__.startswith("vmsdk."):
-            continue
+    called = _called(_ours(cls))
+    for base in _authors(cls):
         for name in _own_methods(base):
             meant = _meant(name, called)
             if meant is not None and not _is_written(meant, cls) and not _is_mentioned(name, base):
@@ -254,7 +262,7 @@ def _own_methods(cls: type) -> list[str]:
 
 
 def _is_written(method: str, cls: type) -> bool:
-    return any(method in vars(base) for base in cls.__mro__ if not base.__module__.startswith("vmsdk."))
+    return any(method in vars(base) for base in _authors(cls))
 
 
 def _is_mentioned(name: str, cls: type) -> bool:
