@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.block import Block, check_timestamp
 from vmsdk.host.engine import call_failed
-from vmsdk.host.errors import CallFailed
+from vmsdk.host.errors import CallFailed, InvalidResponse
 from vmsdk.host.node import Host
 from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.host.strict import QUIET_S
@@ -53,6 +53,21 @@ def attempt(host: Host, method: str, request: Message) -> Any:
         if error.code in NO_RESPONSE:
             raise
         return None
+
+
+@contextmanager
+def must_succeed(otherwise: str, *, sent: str, node: str, cure: str) -> Iterator[None]:
+    """Raise `Violation` with the message *otherwise* if the VM fails a call in the block.
+
+    A response that a node refuses has a message of its own: `InvalidResponse` stays what it is.
+    """
+    try:
+        yield
+    except InvalidResponse:
+        raise
+    except CallFailed as error:
+        got = f"{error.code}: {error.details}"
+        raise Violation(otherwise, sent=sent, got=got, node=node, cure=cure) from None
 
 
 def parse(host: Host, data: bytes) -> pb.ParseBlockResponse:

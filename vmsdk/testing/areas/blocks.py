@@ -25,6 +25,7 @@ from vmsdk.testing.wire import (
     call,
     difference,
     get,
+    must_succeed,
     parse,
     quiet_database,
     short,
@@ -135,16 +136,13 @@ def unknown_block_is_not_found(bench: Bench) -> None:
     """GetBlock of an unknown ID returns OK with `err = NOT_FOUND`."""
     with bench.chain() as host:
         for unknown in (os.urandom(32), bytes(32)):  # The genesis block may have the second as its parent.
-            try:
+            with must_succeed(
+                "GetBlock of an unknown ID fails instead of reporting NOT_FOUND",
+                sent=f"GetBlock({unknown.hex()})",
+                node="it treats this as a fault, and asks again each time",
+                cure="return the status OK with err = ERROR_NOT_FOUND",
+            ):
                 response = get(host, unknown)
-            except CallFailed as error:
-                raise Violation(
-                    "GetBlock of an unknown ID fails instead of reporting NOT_FOUND",
-                    sent=f"GetBlock({unknown.hex()})",
-                    got=f"the gRPC status {error.code}: {error.details}",
-                    node="it treats this as a fault, and asks again each time",
-                    cure="return the status OK with err = ERROR_NOT_FOUND",
-                ) from None
             if response != pb.GetBlockResponse(err=pb.ERROR_NOT_FOUND):
                 raise Violation(
                     "GetBlock of an unknown ID does not report NOT_FOUND",
@@ -517,18 +515,13 @@ def blocks_follow_one_that_is_ahead(bench: Bench) -> None:
                 node="other validators' clocks may be ahead of this one's: it builds blocks that they refuse",
                 cure="use the clock's time, or the parent's if that is later",
             )
-        try:
+        with must_succeed(
+            "a built block is invalid because its parent is ahead of the clock",
+            sent=f"BuildBlock on {parent!r}, whose time is ahead of the clock, and BlockVerify",
+            node="it drops the block, and builds none until its clock has caught up",
+            cure="use the clock's time, or the parent's if that is later",
+        ):
             host.chain.verify(block)
-        except InvalidResponse:
-            raise
-        except CallFailed as error:
-            raise Violation(
-                "a built block is invalid because its parent is ahead of the clock",
-                sent=f"BuildBlock on {parent!r}, whose time is ahead of the clock, and BlockVerify",
-                got=f"{error.code}: {error.details}",
-                node="it drops the block, and builds none until its clock has caught up",
-                cure="use the clock's time, or the parent's if that is later",
-            ) from None
 
 
 def _ahead(host: Host, block: Block) -> Block:
@@ -596,18 +589,13 @@ def verification_ignores_the_preference(bench: Bench) -> None:
         host.chain.prefer(second.id)
         block = bench.build(host)
         host.chain.prefer(first.id)
-        try:
+        with must_succeed(
+            "a block is invalid because another branch is preferred",
+            sent=f"BlockVerify of {block!r} on {second!r}, while {first!r} is preferred",
+            node="it can't vote for the branch that its peers prefer, so it may never agree with them",
+            cure="verify a block against the state of its parent; the preference is for BuildBlock only",
+        ):
             host.chain.verify(block)
-        except InvalidResponse:
-            raise
-        except CallFailed as error:
-            raise Violation(
-                "a block is invalid because another branch is preferred",
-                sent=f"BlockVerify of {block!r} on {second!r}, while {first!r} is preferred",
-                got=f"{error.code}: {error.details}",
-                node="it can't vote for the branch that its peers prefer, so it may never agree with them",
-                cure="verify a block against the state of its parent; the preference is for BuildBlock only",
-            ) from None
 
 
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
@@ -640,16 +628,13 @@ def failed_verification_can_be_retried(bench: Bench) -> None:
     with bench.alone() as host:
         orphan = pb.BlockVerifyRequest(bytes=second.raw)
         attempt(host, "BlockVerify", orphan)  # Its parent is missing.
-        try:
+        with must_succeed(
+            "a block that failed verification once stays invalid",
+            sent=f"BlockVerify of {second!r} before its parent and again after it",
+            node="its chain would fork from its peers', which saw the blocks in order",
+            cure="don't remember that a block was invalid: it may be valid later",
+        ):
             _accept(host, first, second)
-        except CallFailed as error:
-            raise Violation(
-                "a block that failed verification once stays invalid",
-                sent=f"BlockVerify of {second!r} before its parent and again after it",
-                got=str(error),
-                node="its chain would fork from its peers', which saw the blocks in order",
-                cure="don't remember that a block was invalid: it may be valid later",
-            ) from None
 
 
 @contract("blocks", severity=Severity.BETTER_NOT, source="vms/proposervm/block.go", needs_blocks=True)
@@ -658,16 +643,13 @@ def block_can_be_verified_twice(bench: Bench) -> None:
     with bench.chain() as host:
         block = bench.build(host)
         host.chain.verify(block)
-        try:
+        with must_succeed(
+            "a verified block can't be verified again",
+            sent=f"BlockVerify of {block!r} twice",
+            node="a second proposal with the same block counts as invalid",
+            cure="return the same result for a block that is already verified",
+        ):
             host.chain.verify(block)
-        except CallFailed as error:
-            raise Violation(
-                "a verified block can't be verified again",
-                sent=f"BlockVerify of {block!r} twice",
-                got=str(error),
-                node="a second proposal with the same block counts as invalid",
-                cure="return the same result for a block that is already verified",
-            ) from None
         host.chain.prefer(block.id)
         host.chain.accept(block)
         _check_reported(host, block, "an accepted block")
@@ -681,16 +663,13 @@ def preference_can_be_repeated(bench: Bench) -> None:
         host.chain.verify(block)
         last = host.chain.last_accepted.id
         for block_id in (block.id, block.id, last, block.id, last):
-            try:
+            with must_succeed(
+                "SetPreference refuses a block",
+                sent=f"SetPreference({block_id}), which is verified or last accepted",
+                node="it stops the chain",
+                cure="accept the last accepted block and every verified one, at any time",
+            ):
                 call(host, "SetPreference", pb.SetPreferenceRequest(id=block_id))
-            except CallFailed as error:
-                raise Violation(
-                    "SetPreference refuses a block",
-                    sent=f"SetPreference({block_id}), which is verified or last accepted",
-                    got=f"{error.code}: {error.details}",
-                    node="it stops the chain",
-                    cure="accept the last accepted block and every verified one, at any time",
-                ) from None
 
 
 @contract("blocks", severity=Severity.BETTER_NOT, source=VM_SERVER, needs_blocks=True)
@@ -777,18 +756,13 @@ def peers_accept_each_others_blocks(bench: Bench) -> None:
                 node="it never agrees with its peers",
                 cure="derive the ID from the bytes alone: no hash seed, no process state",
             )
-        try:
+        with must_succeed(
+            "a node refuses a block that another node of the same chain accepted",
+            sent=f"ParseBlock, BlockVerify and BlockAccept of {late!r}, which another process built",
+            node="it falls behind the network for good",
+            cure="verify a block by its bytes and its parent's state, whoever built it",
+        ):
             _accept(peer, late)
-        except InvalidResponse:
-            raise
-        except CallFailed as error:
-            raise Violation(
-                "a node refuses a block that another node of the same chain accepted",
-                sent=f"{error.method} of {late!r}, which another process built",
-                got=f"{error.code}: {error.details}",
-                node="it falls behind the network for good",
-                cure="verify a block by its bytes and its parent's state, whoever built it",
-            ) from None
 
 
 @contract(
@@ -860,16 +834,13 @@ def rejected_block_is_no_error(bench: Bench) -> None:
         winner, loser = bench.siblings(host)
         host.chain.prefer(winner.id)
         host.chain.accept(winner)
-        try:
+        with must_succeed(
+            "GetBlock of a rejected block fails",
+            sent=f"BlockReject of {loser!r}, then GetBlock of it",
+            node="it treats this as a fault, and peers can ask it for the block at any time",
+            cure="return the status OK with err = ERROR_NOT_FOUND, or the block if it is still there",
+        ):
             found = get(host, loser.id)
-        except CallFailed as error:
-            raise Violation(
-                "GetBlock of a rejected block fails",
-                sent=f"BlockReject of {loser!r}, then GetBlock of it",
-                got=f"the gRPC status {error.code}: {error.details}",
-                node="it treats this as a fault, and peers can ask it for the block at any time",
-                cure="return the status OK with err = ERROR_NOT_FOUND, or the block if it is still there",
-            ) from None
         if found == pb.GetBlockResponse(err=pb.ERROR_NOT_FOUND):
             return
         wrong = f"err {_name(found.err)}" if found.err else difference(loser, found, "GetBlock")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from vmsdk.host.block import Block
-from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
 from vmsdk.state import State
 from vmsdk.testing.areas.ancestors import AMPLE_BYTES, AMPLE_TIME_NS
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Violation, contract
-from vmsdk.testing.wire import difference, get, short, storage
+from vmsdk.testing.wire import difference, get, must_succeed, short, storage
 
 CHAIN_STATE = "vms/components/chain/state.go"
 PROPOSERVM = "vms/proposervm/vm.go"
@@ -138,16 +137,13 @@ def undecided_blocks_are_forgotten(bench: Bench) -> None:
             host.chain.prefer(undecided.id)
         with bench.alone(**kept) as host:
             _check_tip(host, blocks, "after a kill with an undecided block")
-            try:
+            with must_succeed(
+                "a block that was undecided when the VM was killed is invalid now",
+                sent=f"BlockVerify of {undecided!r}, a kill, and BlockVerify again",
+                node="it refuses what its peers accept",
+                cure="change accepted state in BlockAccept, never in BlockVerify",
+            ):
                 host.chain.verify(host.chain.parse_block(undecided.raw))
-            except CallFailed as error:
-                raise Violation(
-                    "a block that was undecided when the VM was killed is invalid now",
-                    sent=f"BlockVerify of {undecided!r}, a kill, and BlockVerify again",
-                    got=f"{error.code}: {error.details}",
-                    node="it refuses what its peers accept",
-                    cure="change accepted state in BlockAccept, never in BlockVerify",
-                ) from None
             host.chain.accept(undecided)
 
 

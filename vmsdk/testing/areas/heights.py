@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.block import Block
-from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Violation, contract
-from vmsdk.testing.wire import call
+from vmsdk.testing.wire import call, must_succeed
 
 SOURCE = "vms/proposervm/height_indexed_vm.go"
 _MAX_HEIGHT = 2**64 - 1
@@ -35,16 +34,13 @@ def _check_found(host: Host, blocks: list[Block], when: str) -> None:
 
 
 def _check_missing(host: Host, height: int, why: str) -> None:
-    try:
+    with must_succeed(
+        "GetBlockIDAtHeight fails instead of reporting NOT_FOUND",
+        sent=f"GetBlockIDAtHeight({height}), {why}",
+        node="it treats this as a fault of the VM",
+        cure="return the status OK with err = ERROR_NOT_FOUND",
+    ):
         response = _at(host, height)
-    except CallFailed as error:
-        raise Violation(
-            "GetBlockIDAtHeight fails instead of reporting NOT_FOUND",
-            sent=f"GetBlockIDAtHeight({height}), {why}",
-            got=f"the gRPC status {error.code}: {error.details}",
-            node="it treats this as a fault of the VM",
-            cure="return the status OK with err = ERROR_NOT_FOUND",
-        ) from None
     if response.err != pb.ERROR_NOT_FOUND:
         raise Violation(
             "GetBlockIDAtHeight finds a block that is not accepted",

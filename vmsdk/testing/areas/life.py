@@ -29,6 +29,7 @@ from vmsdk.host.errors import (
     EndedBeforeHandshake,
     HostError,
     PluginGone,
+    ending,
 )
 from vmsdk.host.node import Host
 from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, PluginProcess
@@ -126,7 +127,7 @@ def _ignores(bench: Bench, number: signal.Signals) -> None:
             raise Violation(
                 f"{number.name} before Shutdown ended the plugin",
                 sent=f"{number.name} in normal operation",
-                got=f"the process ended with {exit_code}",
+                got=f"the process ended{ending(exit_code)}",
                 node="it stops the chain: the VM can no longer save anything in Shutdown",
                 cure=f"ignore {number.name} until Shutdown has been called",
             )

@@ -33,7 +33,16 @@ from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
 from vmsdk.testing.hook import HookFailed
 from vmsdk.testing.run import resident_bytes
-from vmsdk.testing.wire import HELD_CALLS, PROMPT_S, attempt, call, check_prompt, dial, waits_held
+from vmsdk.testing.wire import (
+    HELD_CALLS,
+    PROMPT_S,
+    attempt,
+    call,
+    check_prompt,
+    dial,
+    must_succeed,
+    waits_held,
+)
 
 _SERVER = "vms/rpcchainvm/grpcutils/server.go"
 _CLIENT = "vms/rpcchainvm/vm_client.go"
@@ -90,16 +99,13 @@ def version_returns_any_time(bench: Bench) -> None:
 
 
 def _check_version(bench: Bench, host: Host, when: str) -> None:
-    try:
+    with must_succeed(
+        f"Version fails {when}",
+        sent=f"Version {when}",
+        node="it can't register the VM",
+        cure="return a constant",
+    ):
         call(host, "Version", Empty(), PROMPT_S)
-    except CallFailed as error:
-        raise Violation(
-            f"Version fails {when}",
-            sent=f"Version {when}",
-            got=str(error),
-            node="it can't register the VM",
-            cure="return a constant",
-        ) from None
 
 
 @contract("limits", severity=Severity.STOPS, source=_SERVER)

@@ -9,7 +9,6 @@ from google.protobuf.message import Message
 
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.appnetwork import Relay
-from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
 from vmsdk.host.statesync import Summary
 from vmsdk.ids import NodeID
@@ -17,7 +16,7 @@ from vmsdk.state import Event, State
 from vmsdk.statesync import StateSyncMode
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import attempt, call, events_ended, short, storage, wait_for_event
+from vmsdk.testing.wire import attempt, call, events_ended, must_succeed, short, storage, wait_for_event
 
 SERVER = "vms/rpcchainvm/vm_server.go"
 SYNCER = "snow/engine/snowman/syncer/state_syncer.go"
@@ -48,16 +47,13 @@ def _is_implemented(host: Host) -> bool:
 def enabled_is_reported(bench: Bench) -> None:
     """StateSyncEnabled returns OK in every VM: an error stops the chain at its start."""
     with bench.initialized() as host:
-        try:
+        with must_succeed(
+            "StateSyncEnabled fails",
+            sent="StateSyncEnabled",
+            node="it never starts the chain",
+            cure="return enabled = false if the VM has no state sync",
+        ):
             response = call(host, "StateSyncEnabled", Empty())
-        except CallFailed as error:
-            raise Violation(
-                "StateSyncEnabled fails",
-                sent="StateSyncEnabled",
-                got=f"{error.code}: {error.details}",
-                node="it never starts the chain",
-                cure="return enabled = false if the VM has no state sync",
-            ) from None
         if response.err not in (pb.ERROR_UNSPECIFIED, NOT_IMPLEMENTED) or (response.err and response.enabled):
             raise Violation(
                 "StateSyncEnabled returns an error in err",
