@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import wait_until
 from vmsdk.host.control import Control
 from vmsdk.host.node import Host
 from vmsdk.protocol import DEFAULT_PROTOCOL
@@ -105,7 +106,38 @@ def alive(pid: int) -> bool:
 
 def await_end(pid: int) -> None:
     """Wait until the process has ended."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while alive(pid):
-        assert time.monotonic() < deadline_s, f"process {pid} still runs"
-        threading.Event().wait(0.02)
+    wait_until(lambda: not alive(pid))
+
+
+_NODE = """
+import sys
+import threading
+sys.path.insert(0, {root!r})
+from vmsdk.host.node import Host
+host = Host({command!r}, protocol={protocol}, handshake_timeout_s={patience_s})
+host.{begin}()
+print(host.process.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def node_to_kill(command: list[str], begin: str = "start") -> Iterator[int]:
+    """Let a node in a process of its own start the plugin, and yield the plugin's process ID. At
+    the end of the block, kill the node, and wait until the plugin has ended.
+
+    *begin* is the method of `Host` that starts the plugin.
+    """
+    code = _NODE.format(
+        root=str(ROOT), command=command, protocol=DEFAULT_PROTOCOL, patience_s=PATIENCE_S, begin=begin
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+    ) as node:
+        assert node.stdout is not None
+        pid = int(node.stdout.readline())
+        assert alive(pid)
+        yield pid
+        node.kill()
+        node.wait(PATIENCE_S)
+        await_end(pid)

@@ -23,7 +23,7 @@ from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.target import TargetError
 
 from .installed import TIMESTAMP, Environment
-from .plugin import PATIENCE_S, ROOT, Lines, alive, await_end
+from .plugin import PATIENCE_S, ROOT, Lines, node_to_kill
 
 # A VM that derives from the example, for tests to add to.
 HEAD = """
@@ -264,17 +264,6 @@ def test_code_that_fails_on_the_node_is_the_nodes_error_and_one_traceback_in_the
     assert lines.text.count("Traceback (most recent call last)") == 1
 
 
-NODE = """
-import sys
-sys.path.insert(0, {root!r})
-from vmsdk.host.node import Host
-host = Host({command!r}, protocol={protocol}, handshake_timeout_s={patience_s})
-host.connect()
-print(host.process.pid, flush=True)
-sys.stdin.read()
-"""
-
-
 def test_an_import_that_hangs_does_not_outlive_the_node(
     environment: Environment, plugins: Path, source: Path, tmp_path: Path
 ) -> None:
@@ -283,21 +272,8 @@ def test_an_import_that_hangs_does_not_outlive_the_node(
     source.write_text(HEAD + WAITS + CLASS, encoding="utf-8")
     installed = environment.install(source, plugins, f"--env=GATE={gate}")
     gate.unlink()
-    code = NODE.format(
-        root=str(ROOT), command=[str(installed)], protocol=DEFAULT_PROTOCOL, patience_s=PATIENCE_S
-    )
-    node = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
-    )
-    assert node.stdout is not None
-    assert node.stdin is not None
-    pid = int(node.stdout.readline())
-    assert alive(pid)
-    os.kill(node.pid, signal.SIGKILL)
-    node.wait(PATIENCE_S)
-    await_end(pid)
-    node.stdin.close()
-    node.stdout.close()
+    with node_to_kill([str(installed)], begin="connect"):
+        pass
 
 
 # From where ---------------------------------------------------------------------------------------

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from vmsdk.host.node import Host
 from vmsdk.host.plugin import ENGINE_ADDRESS_KEY, PluginProcess
 from vmsdk.protocol import RANGE
 
-from .plugin import PATIENCE_S, PLUGINS, Lines, alive, await_end, lively
+from .plugin import PATIENCE_S, Lines, lively, node_to_kill
 
 
 def run_by_hand(**environment: str) -> subprocess.CompletedProcess[str]:
@@ -269,36 +267,14 @@ def test_edge_11_a_shutdown_that_hangs_does_not_outlive_sigterm(lines: Lines) ->
     host.kill()
 
 
-NODE = """
-import sys
-sys.path.insert(0, {root!r})
-from vmsdk.host.node import Host
-host = Host({command!r}, handshake_timeout_s=60)
-host.start()
-print(host.process.pid, flush=True)
-sys.stdin.read()
-"""
-
-
 @pytest.mark.parametrize("orders", [{}, {"hang_at_shutdown": True}, {"write_at_shutdown": True}])
 def test_edge_12_a_node_that_is_killed_leaves_no_orphan(tmp_path: Path, orders: dict[str, Any]) -> None:
     told = tmp_path / "told"
     command = lively(tell_shutdown=str(told), **orders)
-    code = NODE.format(root=str(PLUGINS.parents[2]), command=command)
-    node = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
-    )
-    assert node.stdout is not None
-    assert node.stdin is not None
-    pid = int(node.stdout.readline())
-    assert alive(pid)
-    os.kill(node.pid, signal.SIGKILL)
-    node.wait(PATIENCE_S)
-    await_end(pid)
+    with node_to_kill(command):
+        pass
     # Its own shutdown was called first.
     assert told.read_text(encoding="utf-8") == "shut down"
-    node.stdin.close()
-    node.stdout.close()
 
 
 # Speaking -----------------------------------------------------------------------------------------

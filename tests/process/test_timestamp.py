@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from vmsdk.host.block import Block
+from vmsdk.host.chain import Chain
 from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
 from vmsdk.protocol import PROTOCOLS
@@ -72,15 +74,21 @@ def test_an_accepted_block_costs_one_write_and_no_read() -> None:
         assert database.calls - before == {"WriteBatch": 20}
 
 
+def two_siblings(chain: Chain, client: Client) -> list[Block]:
+    """Two verified blocks on the last accepted one."""
+    siblings = []
+    for data in ("aa", "bb"):
+        client("proposeBlock", data=data)
+        assert chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
+        siblings.append(chain.build_block())
+        chain.verify(siblings[-1])
+    return siblings
+
+
 def test_forks_are_decided_and_blocks_out_of_time_refused() -> None:
     with Host(timestamp(45)) as host, Client(host, "timestampvm") as client:
         chain = host.chain
-        siblings = []
-        for data in ("aa", "bb"):
-            client("proposeBlock", data=data)
-            assert chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
-            siblings.append(chain.build_block())
-            chain.verify(siblings[-1])
+        siblings = two_siblings(chain, client)
         assert siblings[0].parent_id == siblings[1].parent_id
         assert [block.id for block in chain.accept(siblings[1])] == [siblings[0].id]
         assert client("lastAccepted")["id"] == str(siblings[1].id)
@@ -99,12 +107,7 @@ def test_forks_are_decided_and_blocks_out_of_time_refused() -> None:
 def test_a_rejected_blocks_proposal_is_proposed_again() -> None:
     with Host(timestamp(45)) as host, Client(host, "timestampvm") as client:
         chain = host.chain
-        siblings = []
-        for data in ("aa", "bb"):
-            client("proposeBlock", data=data)
-            assert chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
-            siblings.append(chain.build_block())
-            chain.verify(siblings[-1])
+        siblings = two_siblings(chain, client)
         assert chain.accept(siblings[1]) == [siblings[0]]
         assert chain.next_event(PATIENCE_S) is Event.BUILD_BLOCK
         again = chain.produce()

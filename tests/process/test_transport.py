@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -17,8 +16,7 @@ from vmsdk.address import TRANSPORT_VARIABLE
 from vmsdk.host.node import Host
 from vmsdk.host.plugin import ENGINE_ADDRESS_KEY
 
-from .plugin import PATIENCE_S, PLUGINS, await_end, lively
-from .test_life import NODE
+from .plugin import PATIENCE_S, lively, node_to_kill
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Unix sockets for gRPC")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: connects as another user")
@@ -194,13 +192,6 @@ def test_what_a_killed_plugin_left_is_removed_at_the_next_start_and_nothing_that
 
 @pytest.mark.parametrize("hang_at_shutdown", [False, True])
 def test_a_plugin_whose_node_is_killed_leaves_no_sockets(hang_at_shutdown: bool) -> None:
-    code = NODE.format(
-        root=str(PLUGINS.parents[2]), command=lively(transport="unix", hang_at_shutdown=hang_at_shutdown)
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, encoding="utf-8") as node:
-        assert node.stdout is not None
-        pid = int(node.stdout.readline())
+    with node_to_kill(lively(transport="unix", hang_at_shutdown=hang_at_shutdown)) as pid:
         assert len(list(Path("/tmp").glob(f"vmsdk-plugin-{pid}-*"))) == 1
-        node.send_signal(signal.SIGKILL)
-        await_end(pid)
-        assert list(Path("/tmp").glob(f"vmsdk-plugin-{pid}-*")) == []
+    assert list(Path("/tmp").glob(f"vmsdk-plugin-{pid}-*")) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
@@ -13,31 +12,7 @@ from vmsdk import chain
 from vmsdk.memorydb import MemoryDatabase
 
 from .engine import Engine
-
-
-@dataclass(frozen=True)
-class Step:
-    """`sender sequence priority`: valid when the sender's nonce is the sequence."""
-
-    raw: bytes
-
-    @classmethod
-    def from_bytes(cls, raw: bytes) -> Step:
-        if len(raw.split()) != 3:
-            raise chain.Invalid("a step has three words")
-        return cls(raw)
-
-    @property
-    def sender(self) -> bytes:
-        return self.raw.split()[0]
-
-    @property
-    def sequence(self) -> int:
-        return int(self.raw.split()[1])
-
-    @property
-    def priority(self) -> int:
-        return int(self.raw.split()[2])
+from .step import Step
 
 
 class Nonces(chain.Chain):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from tests.unit.chain.engine import Engine
+from tests.waiting import wait_until
 from vmsdk import chain
 from vmsdk.chain.checks import MIN_PER_THREAD, Checks
 from vmsdk.errors import VMError
@@ -51,12 +50,6 @@ class Held:
         assert self.go.wait(DEADLINE_S)
         if self.failure is not None:
             raise self.failure
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline_s
 
 
 def wait_for_waiters(checks: Checks, transaction_id: ID, count: int) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 import vmsdk
 from tests.unit.chain.engine import Engine
+from tests.unit.chain.step import Step
 from vmsdk import chain
 from vmsdk.chain.block import Block, Header
 
@@ -104,35 +104,14 @@ def test_a_transaction_may_write_more_than_all_waiting_ones_take() -> None:
     engine.stop()
 
 
-@dataclass(frozen=True)
-class Letter:
-    """`sender sequence priority length`: writes *length* bytes when its turn has come."""
-
-    raw: bytes
-
-    @classmethod
-    def from_bytes(cls, raw: bytes) -> Letter:
-        return cls(raw)
-
-    @property
-    def sender(self) -> bytes:
-        return self.raw.split()[0]
-
-    @property
-    def sequence(self) -> int:
-        return int(self.raw.split()[1])
-
-    @property
-    def priority(self) -> int:
-        return int(self.raw.split()[2])
-
-
 class Lanes(chain.Chain):
+    """A step's fourth word is how many bytes it writes."""
+
     version = "1.0.0"
-    transaction = Letter
+    transaction = Step
     limits = SmallHeap.limits
 
-    def execute(self, state: chain.State, tx: Letter, block: chain.Header) -> None:
+    def execute(self, state: chain.State, tx: Step, block: chain.Header) -> None:
         expected = state.get_int(tx.sender)
         if tx.sequence > expected:
             raise chain.NotYet("the sequence is too high", expected=expected)

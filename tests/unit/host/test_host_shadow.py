@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import threading
 from collections.abc import Callable
@@ -17,11 +18,13 @@ from vmsdk.ids import NodeID
 
 
 class FakeHost:
-    """A host whose VM agrees with everything. Its `start` waits for *may_start*."""
+    """A host whose VM agrees with everything. Its `start` waits for *may_start* if there is one."""
 
-    def __init__(self, *, may_start: threading.Event, lock: Any) -> None:
+    log: Callable[[str, str], None]
+
+    def __init__(self, *, may_start: threading.Event | None = None, lock: Any = None) -> None:
         self._may_start = may_start
-        self._lock = lock
+        self._lock = lock or threading.RLock()
         self.config = SimpleNamespace(
             identity=SimpleNamespace(node_id=NodeID(b"a" * 20)),
             protocol=SimpleNamespace(version=45),
@@ -56,27 +59,51 @@ class FakeHost:
         self.looked.release()
 
     def start(self) -> None:
-        self._may_start.wait(60)
+        if self._may_start is not None:
+            self._may_start.wait(60)
 
     def _connect(self, peer: object) -> None:
         with self._lock:
             pass
 
 
+BLOCK: Any = SimpleNamespace(raw=b"raw", height=1, id=b"")
+
+
+def first_report(monkeypatch: pytest.MonkeyPatch, *own: FakeHost) -> str:
+    """What a shadow reports first about a block, if its hosts are *own*, one after the other."""
+    main: Any = FakeHost()
+    left = iter(own)
+
+    def host(*_: object, log: Callable[[str, str], None], **__: object) -> FakeHost:
+        made = next(left)
+        made.log = log
+        return made
+
+    monkeypatch.setattr(shadow, "Host", host)
+    reports: queue.SimpleQueue[str] = queue.SimpleQueue()
+    it = shadow.Shadow(main, [], report=reports.put, delay_s=0)
+    it.block(BLOCK)
+    try:
+        return reports.get(timeout=60)
+    finally:
+        it.stop()
+        for each in (main, *own):
+            each.disk.close()
+
+
 def test_a_shadow_that_starts_late_does_not_stop_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shadow, "MAX_WAITING_BLOCKS", 3)
     lock, may_start, all_noted = threading.RLock(), threading.Event(), threading.Event()
     main: Any = FakeHost(may_start=may_start, lock=lock)
-    own = FakeHost(may_start=may_start, lock=threading.RLock())
+    own = FakeHost(may_start=may_start)
     monkeypatch.setattr(shadow, "Host", lambda *_, **__: own)
     it = shadow.Shadow(main, [], report=print, delay_s=0)
-
-    block: Any = SimpleNamespace(raw=b"raw", height=1, id=b"")
 
     def accept() -> None:
         for _ in range(10):
             with lock:
-                it.block(block)
+                it.block(BLOCK)
         all_noted.set()
 
     engine = threading.Thread(target=accept, daemon=True)
@@ -91,29 +118,11 @@ def test_a_shadow_that_starts_late_does_not_stop_the_engine(monkeypatch: pytest.
 
 
 def test_a_block_is_not_blamed_for_a_shadow_that_was_gone_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    may_start, reported = threading.Event(), threading.Event()
-    may_start.set()
-    main: Any = FakeHost(may_start=may_start, lock=threading.RLock())
-    own = FakeHost(may_start=may_start, lock=threading.RLock())
+    own = FakeHost()
     own.process.alive, own.process.exit_code = False, -signal.SIGKILL
-    monkeypatch.setattr(shadow, "Host", lambda *_, **__: own)
-    reports: list[str] = []
-
-    def report(text: str) -> None:
-        reports.append(text)
-        reported.set()
-
-    it = shadow.Shadow(main, [], report=report, delay_s=0)
-    block: Any = SimpleNamespace(raw=b"raw", height=1, id=b"")
-    it.block(block)
-    try:
-        assert reported.wait(60)
-        assert "has ended: the plugin process died (SIGKILL)" in reports[0]
-        assert own.accepted == []
-    finally:
-        it.stop()
-        main.disk.close()
-        own.disk.close()
+    report = first_report(monkeypatch, own)
+    assert "has ended: the plugin process died (SIGKILL)" in report
+    assert own.accepted == []
 
 
 class Unwilling(FakeHost):
@@ -126,39 +135,19 @@ class Unwilling(FakeHost):
 def test_a_shadow_that_does_not_start_again_says_that_it_was_restarted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    may_start, reported = threading.Event(), threading.Event()
-    may_start.set()
-    main: Any = FakeHost(may_start=may_start, lock=threading.RLock())
-    first = FakeHost(may_start=may_start, lock=threading.RLock())
-    hosts = [first, Unwilling(may_start=may_start, lock=threading.RLock())]
-    left = iter(hosts)
-    monkeypatch.setattr(shadow, "Host", lambda *_, **__: next(left))
+    first = FakeHost()
     killed: list[object] = []
     first.kill = lambda: killed.append(first)  # Not stopped, which may take a VM a while.
-    reports: list[str] = []
-
-    def report(text: str) -> None:
-        reports.append(text)
-        reported.set()
-
-    it = shadow.Shadow(main, [], report=report, delay_s=0)
-    block: Any = SimpleNamespace(raw=b"raw", height=1, id=b"")
-    it.block(block)
-    try:
-        assert reported.wait(60)
-        assert "has ended: restarted after block 1, it does not start again: no memory" in reports[0]
-        assert killed == [first]
-    finally:
-        it.stop()
-        for host in (main, *hosts):
-            host.disk.close()
+    report = first_report(monkeypatch, first, Unwilling())
+    assert "has ended: restarted after block 1, it does not start again: no memory" in report
+    assert killed == [first]
 
 
 def test_a_shadow_that_ends_by_ctrl_c_while_it_starts_is_not_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    main: Any = FakeHost(may_start=threading.Event(), lock=threading.RLock())
-    own = Unwilling(may_start=threading.Event(), lock=threading.RLock())
+    main: Any = FakeHost()
+    own = Unwilling()
     own.process.exit_code = -signal.SIGINT
     monkeypatch.setattr(shadow, "Host", lambda *_, **__: own)
     reports: list[str] = []
@@ -172,38 +161,19 @@ def test_a_shadow_that_ends_by_ctrl_c_while_it_starts_is_not_reported(
 
 @pytest.mark.parametrize("method", ["ParseBlock", "BlockVerify", "BlockAccept"])
 def test_a_shadow_that_hangs_is_reported_with_its_block(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    may_start, reported = threading.Event(), threading.Event()
-    may_start.set()
-    main: Any = FakeHost(may_start=may_start, lock=threading.RLock())
-    own = FakeHost(may_start=may_start, lock=threading.RLock())
-    made: dict[str, Any] = {}
-    monkeypatch.setattr(shadow, "Host", lambda *_, **options: made.update(options) or own)
+    own = FakeHost()
 
     def hang(block: object) -> None:
         assert own.client.timeout_s == shadow.BLOCK_TIMEOUT_S
-        made["log"]("stderr", "12:00:00 (WARNING) vmsdk.watchdog: slow: it waits at vm.py:7")
+        own.log("stderr", "12:00:00 (WARNING) vmsdk.watchdog: slow: it waits at vm.py:7")
         failed = CallFailed(method, "DEADLINE_EXCEEDED", "Deadline Exceeded")
         raise ChainFatal(failed) if method == "BlockAccept" else failed
 
     name = {"ParseBlock": "parse_block", "BlockVerify": "verify", "BlockAccept": "accept"}[method]
     setattr(own.chain, name, hang)
-    reports: list[str] = []
-
-    def report(text: str) -> None:
-        reports.append(text)
-        reported.set()
-
-    it = shadow.Shadow(main, [], report=report, delay_s=0)
-    block: Any = SimpleNamespace(raw=b"raw", height=1, id=b"")
-    it.block(block)
-    try:
-        assert reported.wait(60)
-        assert "hangs in the VM's shadow" in reports[0]
-        assert f"{method} has not returned within 60 s (slow: it waits at vm.py:7)" in reports[0]
-    finally:
-        it.stop()
-        main.disk.close()
-        own.disk.close()
+    report = first_report(monkeypatch, own)
+    assert "hangs in the VM's shadow" in report
+    assert f"{method} has not returned within 60 s (slow: it waits at vm.py:7)" in report
 
 
 class Slow(FakeHost):
@@ -225,8 +195,8 @@ class Slow(FakeHost):
 
 def test_a_shadow_that_is_just_starting_is_stopped_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     may_start = threading.Event()
-    main: Any = FakeHost(may_start=may_start, lock=threading.RLock())
-    own = Slow(may_start=may_start, lock=threading.RLock())
+    main: Any = FakeHost(may_start=may_start)
+    own = Slow(may_start=may_start)
     monkeypatch.setattr(shadow, "Host", lambda *_, **__: own)
     it = shadow.Shadow(main, [], report=print, delay_s=0)
     assert own.starting.wait(60)
@@ -243,7 +213,7 @@ def test_what_a_block_has_written_whose_accept_hangs_is_not_a_difference(
     monkeypatch.setattr(shadow, "PAUSE_S", 0)
     lock, may_start = threading.RLock(), threading.Event()
     main: Any = FakeHost(may_start=may_start, lock=lock)
-    own = FakeHost(may_start=may_start, lock=threading.RLock())
+    own = FakeHost(may_start=may_start)
     monkeypatch.setattr(shadow, "Host", lambda *_, **__: own)
     main.space.put(b"genesis", b"1")
     own.space.put(b"genesis", b"2" if differs else b"1")
@@ -296,8 +266,8 @@ def _follow(
     """Let a shadow follow blocks 1 to 8. The VM prunes at block *here*, the shadow at *there*."""
     monkeypatch.setattr(shadow, "PAUSE_S", 0.1)
     may_start = threading.Event()
-    main: Any = FakeHost(may_start=may_start, lock=threading.RLock())
-    own = FakeHost(may_start=may_start, lock=threading.RLock())
+    main: Any = FakeHost(may_start=may_start)
+    own = FakeHost(may_start=may_start)
     monkeypatch.setattr(shadow, "Host", lambda *_, **__: own)
 
     def prune() -> None:

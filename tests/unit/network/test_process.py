@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.waiting import wait_until
 from vmsdk.network.process import Process, end_processes_in
 
 DEADLINE_S = 60.0
@@ -24,12 +24,6 @@ child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]
 print(child.pid, flush=True)
 signal.pause()
 """
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
 
 
 @pytest.fixture
@@ -52,7 +46,7 @@ def output(tmp_path: Path) -> Callable[[], str]:
 
 
 def child_of(process: Process, output: Callable[[], str]) -> psutil.Process:
-    until(lambda: output().endswith("\n"))
+    wait_until(lambda: output().endswith("\n"))
     return psutil.Process(int(output()))
 
 
@@ -156,7 +150,7 @@ def test_killing_it_ends_the_plugins_that_would_stay(
     process = start(PARENT)
     child = child_of(process, output)
     process.kill()
-    until(lambda: is_gone(child))
+    wait_until(lambda: is_gone(child))
 
 
 def test_pausing_freezes_it_with_its_plugins(
@@ -166,9 +160,9 @@ def test_pausing_freezes_it_with_its_plugins(
     child = child_of(process, output)
     process.pause()
     assert process.paused
-    until(lambda: child.status() == psutil.STATUS_STOPPED)
+    wait_until(lambda: child.status() == psutil.STATUS_STOPPED)
     process.resume()
-    until(lambda: not process.paused and child.status() != psutil.STATUS_STOPPED)
+    wait_until(lambda: not process.paused and child.status() != psutil.STATUS_STOPPED)
     assert process.running
 
 

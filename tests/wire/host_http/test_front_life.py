@@ -10,14 +10,13 @@ import http.client
 import os
 import socket
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from websockets.asyncio.client import connect
 
+from tests.waiting import wait_until
 from tests.wire.host_http.conftest import CHAIN, NODE, StartFront
 from tests.wire.host_http.echo import echo_messages
 from tests.wire.host_http.fakevm import FakeVM, respond
@@ -46,14 +45,6 @@ def exchange(front: HTTPFront, *parts: bytes) -> bytes:
         while data := sock.recv(65_536):
             received += data
         return received
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 60
-    poll = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline_s, "it never came to be"
-        poll.wait(0.01)
 
 
 def descriptors() -> int:
@@ -139,7 +130,7 @@ def test_a_body_cut_short_never_reaches_the_vm(vm: FakeVM, start_front: StartFro
         sock.sendall(REQUEST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"))
         assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         sock.sendall(b"cut")
-    eventually(lambda: bool(accesses))
+    wait_until(lambda: bool(accesses))
     assert not vm.requests
 
 
@@ -176,7 +167,7 @@ def test_each_request_is_told_to_the_access_callback(vm: FakeVM, start_front: St
     vm.simple = respond(201, b"four")
     httpx.post(f"http://{front.address}/ext/bc/fake?q", content=b"x", trust_env=False)
     httpx.get(f"http://{front.address}/no", trust_env=False)
-    eventually(lambda: len(accesses) == 2)
+    wait_until(lambda: len(accesses) == 2)
     assert accesses == [("POST", "/ext/bc/fake?q", 201), ("GET", "/no", 404)]
 
 
@@ -189,7 +180,7 @@ def test_an_access_callback_that_raises_harms_no_request(
     vm.simple = respond(200, b"x")
     front = start_front(on_access=broken)
     assert httpx.get(f"http://{front.address}/ext/bc/fake", trust_env=False).text == "x"
-    eventually(lambda: "broken callback" in caplog.text)
+    wait_until(lambda: "broken callback" in caplog.text)
 
 
 def test_metrics_come_in_prometheus_text(start_front: StartFront) -> None:
@@ -338,8 +329,8 @@ def test_stopping_cancels_what_runs_and_leaves_no_thread_or_descriptor(vm: FakeV
     for _ in range(3):
         round_trip()
     gc.collect()
-    eventually(lambda: threading.active_count() <= threads)
-    eventually(lambda: descriptors() <= open_before)
+    wait_until(lambda: threading.active_count() <= threads)
+    wait_until(lambda: descriptors() <= open_before)
 
 
 @pytest.fixture
@@ -373,10 +364,10 @@ def test_100_websockets_and_250_requests_cost_no_thread_and_leave_nothing(
         await asyncio.gather(*(websocket.close() for websocket in sockets))
 
     asyncio.run(soak())
-    eventually(lambda: soaked.hijacked(CHAIN) == 0)
-    eventually(lambda: threading.active_count() <= threads)
+    wait_until(lambda: soaked.hijacked(CHAIN) == 0)
+    wait_until(lambda: threading.active_count() <= threads)
     gc.collect()
-    eventually(lambda: descriptors() <= open_before + 2)
+    wait_until(lambda: descriptors() <= open_before + 2)
 
 
 def test_a_vm_that_is_not_there_is_waited_for(vm: FakeVM, start_front: StartFront) -> None:

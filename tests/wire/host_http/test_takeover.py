@@ -6,8 +6,7 @@ import asyncio
 import socket
 import struct
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 
@@ -16,6 +15,7 @@ import pytest
 from google.protobuf.empty_pb2 import Empty
 from websockets.sync.client import connect
 
+from tests.waiting import wait_until
 from tests.wire.host_http.conftest import CHAIN, StartFront
 from tests.wire.host_http.echo import echo_messages
 from tests.wire.host_http.fakevm import Connection, Exchange, FakeVM
@@ -70,15 +70,6 @@ def client(front: HTTPFront, request: bytes = UPGRADE) -> Iterator[socket.socket
         yield sock
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until *condition* holds, or fail after 60 s."""
-    deadline_s = time.monotonic() + 60
-    poll = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline_s, "it never came to be"
-        poll.wait(0.01)
-
-
 @pytest.mark.parametrize("version", [35, 39, 40, 41, 42, 45])
 def test_edge_88_a_websocket_client_is_accepted_echoed_and_closed(
     start_front: StartFront, version: int
@@ -93,7 +84,7 @@ def test_edge_88_a_websocket_client_is_accepted_echoed_and_closed(
         assert websocket.recv(timeout=60) == bytes(range(256)) * 1000
         assert front.hijacked(CHAIN) == 1
     assert websocket.protocol.close_code == 1000
-    eventually(lambda: front.hijacked(CHAIN) == 0)
+    wait_until(lambda: front.hijacked(CHAIN) == 0)
     vm.stop()
 
 
@@ -118,7 +109,7 @@ def test_edge_88_after_close_the_client_sees_the_end_and_the_server_is_gone(
         taking.run(connection.hang_up())
         assert sock.recv(100) == b"last words"
         assert sock.recv(100) == b""
-    eventually(lambda: front.hijacked(CHAIN) == 0)
+    wait_until(lambda: front.hijacked(CHAIN) == 0)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         taking.run(connection.write(b"too late"))
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -344,4 +335,4 @@ def test_a_close_answered_by_nothing_counts_as_closed(start_front: StartFront, t
                 grpc.StatusCode.CANCELLED,
             )
         assert sock.recv(100) == b""
-    eventually(lambda: front.hijacked(CHAIN) == 0)
+    wait_until(lambda: front.hijacked(CHAIN) == 0)
