@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from vmsdk.annotations import signature
 from vmsdk.errors import VMError
 from vmsdk.ids import ID
 from vmsdk.vm import ChainVM, check_interfaces
@@ -78,7 +79,7 @@ class SourceTarget:
             raise self._error(f"the class {found.__name__} lacks {', '.join(missing)}")
         check_interfaces(found)
         try:
-            inspect.signature(found).bind()
+            signature(found).bind()
         except ValueError:
             pass  # written in C
         except TypeError as error:

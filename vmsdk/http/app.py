@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, cast
 
+from vmsdk.annotations import signature
 from vmsdk.errors import VMError
 from vmsdk.http.asgi import ASGI, ASGIApp
 from vmsdk.http.jsonrpc import JSONRPC
@@ -64,7 +65,7 @@ def as_asgi(app: object, *, prefix: str | None) -> ASGIApp:
 def _positional_arguments(app: Any) -> tuple[tuple[str, ...], bool]:
     """The names of the positional arguments without a default, and whether `*args` takes more."""
     try:
-        parameters = inspect.signature(app).parameters.values()
+        parameters = signature(app).parameters.values()
     except (TypeError, ValueError):  # Probably written in C, without a signature.
         return (), True
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from vmsdk.annotations import signature, type_hints
 from vmsdk.http.connection import Connection
 from vmsdk.http.rpcmessage import INVALID_PARAMS, METHOD_NOT_FOUND, JSONRPCError
 from vmsdk.http.rpctypes import Convert, NotInJSON, WrongType, anything, converter, quoted
@@ -24,10 +25,13 @@ class RPCMethod:
         self.function = function
         self.is_async = inspect.iscoroutinefunction(function)
         try:
-            parameters = list(inspect.signature(function).parameters.values())
+            parameters = list(signature(function).parameters.values())
         except ValueError as error:  # a method without parameters, or a function in C
             raise TypeError(f"{name}: {error}: give it `self`, or other parameters") from None
         hints = _hints(name, function)
+        for parameter in parameters:
+            if parameter.default is None and parameter.name in hints:  # as Python 3.10 does by itself
+                hints[parameter.name] = typing.Optional[hints[parameter.name]]  # noqa: UP045
         self._connection = next((p for p in parameters if _is_connection(hints.get(p.name))), None)
         if self._connection is not None:
             self._needs_connection = hints[self._connection.name] is Connection
@@ -150,8 +154,14 @@ def methods_of(service: object) -> Iterator[tuple[str, Callable[..., Any]]]:
         if name.startswith("_"):
             continue
         static = inspect.getattr_static(service, name)
-        if isinstance(static, (staticmethod, classmethod)) or inspect.isfunction(static):
+        if isinstance(static, (staticmethod, classmethod)) or _is_method(static):
             yield name, getattr(service, name)
+
+
+def _is_method(attribute: Any) -> bool:
+    """Whether it is a function, or wraps one as `functools.cache` does."""
+    is_bound = callable(attribute) and hasattr(type(attribute), "__get__")
+    return is_bound and inspect.isfunction(inspect.unwrap(attribute))
 
 
 def wire_names(name: str) -> set[str]:
@@ -165,16 +175,15 @@ def _normal(name: str) -> str:
 
 
 def _hints(name: str, function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of *function*; none if one names what is not imported at run time."""
-    try:
-        return typing.get_type_hints(function)
-    except Exception as error:  # noqa: BLE001 - evaluating an annotation may raise anything
-        if any("Connection" in str(each) for each in inspect.get_annotations(function).values()):
+    """The annotations of *function* but for those that name what is not imported at run time."""
+    hints, errors = type_hints(function)
+    for parameter, error in errors.items():
+        if parameter != "return" and "Connection" in error:
             raise TypeError(
-                f"{name}: its annotations can't be evaluated ({error}), so vmsdk can't see which parameter "
-                "is the connection: import what they name at run time, not below TYPE_CHECKING"
+                f"{name}: the annotation of {parameter} can't be evaluated ({error}), so vmsdk can't see "
+                "whether it is the connection: import what it names at run time, not below TYPE_CHECKING"
             ) from None
-        return {}
+    return hints
 
 
 def _is_connection(hint: Any) -> bool:
@@ -219,5 +228,5 @@ def _receiver(function: Callable[..., Any]) -> str | None:
     """The name of a bound method's first parameter, usually `self`, which clients can't set."""
     if not inspect.ismethod(function):
         return None
-    first = next(iter(inspect.signature(function.__func__).parameters.values()), None)
+    first = next(iter(signature(function.__func__).parameters.values()), None)
     return first.name if first is not None and first.kind is first.POSITIONAL_OR_KEYWORD else None

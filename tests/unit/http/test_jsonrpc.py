@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import json
 import logging
 import sys
@@ -175,6 +176,17 @@ def test_static_methods_count_and_several_services_live_side_by_side() -> None:
     assert call("a.static", service=service) == "static"
     assert call("b.lastAccepted", service=service) == str(BLOCK)
     assert call("web3_clientVersion", service=service) == "vmsdk"
+
+
+def test_a_method_that_is_cached_counts() -> None:
+    class Prices:
+        @functools.cache  # noqa: B019 - as authors write it
+        def of(self, height: int) -> int:
+            return height
+
+    service = JSONRPC("prices", Prices())
+    assert call("prices.of", [7], service) == 7
+    assert call("prices.of", ["7"], service)["code"] == -32602
 
 
 def test_a_class_in_place_of_an_instance_is_refused_with_the_cure() -> None:
@@ -610,6 +622,22 @@ class Seal(bytes):
 )
 def test_a_value_becomes_one_of_the_annotated_type(annotation: Any, value: Any, expected: Any) -> None:
     check(converted(annotation, value), expected)
+
+
+def test_annotations_hold_beside_one_that_names_what_is_not_imported() -> None:
+    namespace: dict[str, Any] = {"ID": ID}
+    exec("def take(block: 'ID') -> 'Page': return block.hex()", namespace)
+    assert call("take", [str(BLOCK)], JSONRPC({"take": namespace["take"]})) == BLOCK.hex()
+
+
+def test_null_is_taken_where_the_default_is_none() -> None:
+    def take(block: ID = None, height: int = 0) -> Any:  # type: ignore[assignment] # Python allows it
+        return [block, height]
+
+    service = JSONRPC({"take": take})
+    assert call("take", [None], service) == [None, 0]
+    assert call("take", [str(BLOCK)], service) == [str(BLOCK), 0]
+    assert "'height' must be an integer, not null" in call("take", [None, None], service)["message"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""The annotations of authors' functions, which may name what isn't imported at run time."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+# From Python 3.14 on, annotations are evaluated when they are asked for. FORWARDREF leaves those
+# names in them that don't exist.
+_LENIENT: dict[str, Any] = {}
+_LENIENT_SIGNATURE: dict[str, Any] = {}
+if sys.version_info >= (3, 14):
+    from annotationlib import Format
+
+    _LENIENT["format"] = _LENIENT_SIGNATURE["annotation_format"] = Format.FORWARDREF
+
+
+def signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of *function*. Raises `TypeError` or `ValueError` if it has none."""
+    return inspect.signature(function, **_LENIENT_SIGNATURE)
+
+
+def type_hints(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the annotations of *function* that can be evaluated, and the text of each other one
+    with the error.
+    """
+    try:
+        return typing.get_type_hints(function), {}
+    except Exception:  # noqa: BLE001 - evaluating an annotation may raise anything
+        pass
+    names: dict[str, Any] = getattr(inspect.unwrap(function), "__globals__", {})
+    hints: dict[str, Any] = {}
+    errors: dict[str, str] = {}
+    for name, annotation in inspect.get_annotations(function, **_LENIENT).items():
+        alone = types.SimpleNamespace(__annotations__={name: annotation})
+        try:
+            hints |= typing.get_type_hints(alone, names)
+        except Exception as error:  # noqa: BLE001
+            errors[name] = f"{annotation}: {error}"
+    return hints, errors
