@@ -312,9 +312,19 @@ def must_derive(cls: type, *interfaces: type) -> None:
         if issubclass(cls, interface):
             continue
         abstract: frozenset[str] = getattr(interface, "__abstractmethods__", frozenset())
-        for name in sorted(abstract & vars(cls).keys()):
-            if not any(name in vars(base) for base in cls.__mro__[1:]):  # a base may call its own method
-                raise TypeError(
-                    f"{cls.__name__}.{name} is never called, because {cls.__name__} does not derive from "
-                    f"vmsdk.{interface.__name__}: add that to its bases, or rename the method"
-                )
+        for owner in cls.__mro__:
+            if owner.__module__.startswith("vmsdk."):
+                continue
+            for name in sorted(abstract & vars(owner).keys()):
+                # A base may call its own method.
+                is_used = owner is not cls and _is_mentioned(name, owner)
+                if not is_used and not any(name in vars(base) for base in _after(owner, cls)):
+                    raise TypeError(
+                        f"{owner.__name__}.{name} is never called, because {cls.__name__} does not derive "
+                        f"from vmsdk.{interface.__name__}: add that to its bases, or rename the method"
+                    )
+
+
+def _after(owner: type, cls: type) -> tuple[type, ...]:
+    order = cls.__mro__
+    return order[order.index(owner) + 1 :]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -171,6 +175,35 @@ def test_verify_with_context_needs_its_interface_as_a_base() -> None:
     with pytest.raises(TypeError, match=r"^Mine\.verify_with_context is never called, .*VerifyWithContext"):
         must_derive(mine, VerifyWithContext)
     must_derive(type("Below", (mine, VerifyWithContext), {}), VerifyWithContext)
+
+
+MIXIN = """
+class Proposed:
+    def verify_with_context(self, p_chain_height): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "is_refused"), [("", True), ("    def check(self): self.verify_with_context(1)", False)]
+)
+def test_a_mixin_with_verify_with_context_needs_its_interface_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, is_refused: bool
+) -> None:
+    module: Any = ModuleType("proposed")
+    module.__file__ = str(tmp_path / "proposed.py")
+    (tmp_path / "proposed.py").write_text(MIXIN + more)
+    exec(MIXIN + more, vars(module))
+    monkeypatch.setitem(sys.modules, "proposed", module)
+    mixin = module.Proposed
+    mine = type("Mine", (mixin, Block), {name: lambda self: None for name in ("verify", "accept")})
+    if is_refused:
+        cure = (
+            r"^Proposed\.verify_with_context is never called, because Mine does not derive from vmsdk\.Veri"
+        )
+        with pytest.raises(TypeError, match=cure):
+            must_derive(mine, VerifyWithContext)
+    else:
+        must_derive(mine, VerifyWithContext)
 
 
 @pytest.mark.parametrize("method", ["verify", "accept", "reject"])

@@ -126,6 +126,11 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         execution = vars(self).get("_execution")
         if execution is not None:
             execution.must_not_keep(name)
+            if "_followers" in vars(self) and name in Chain._set_at_start:
+                raise TypeError(
+                    f"{type(self).__name__} sets {name}, an attribute that vmsdk's Chain needs: choose "
+                    "another name"
+                )
         super().__setattr__(name, value)
 
     @property
@@ -319,6 +324,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         self._must_have_limits(limits)
         if "_execution" not in vars(self):
             must_not_hold(self)
+        vars(self).pop("_followers", None)  # it is set last, and no other can be set from then on
         self.ctx = ctx
         self.config = config
         self.upgrade = upgrade
@@ -410,7 +416,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
             self.ctx.db.put(_LIMITS, highest)
 
     def set_state(self, state: State) -> None:
-        self._is_normal = state is State.NORMAL_OP
+        vars(self)["_is_normal"] = state is State.NORMAL_OP
         if self._is_normal:
             self._gossip.start()
 
@@ -520,7 +526,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         if executed.effects != block.effects:
             # Once for each height: a builder may try again and again.
             is_new = self._differed_at != header.height
-            self._differed_at = header.height
+            vars(self)["_differed_at"] = header.height
             self.ctx.log.log(
                 logging.ERROR if is_new else logging.DEBUG,
                 "nondeterminism: block %s at height %d has other effects here (0x%s) than where it was "
@@ -579,7 +585,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
             raise VMError(f"block {block.id} is accepted, but was not verified")
         with self.accepted.commit(executed.state.writes) as batch:
             self.history.add(batch, block, executed.outcomes)
-        self._last = block
+        vars(self)["_last"] = block
         candidate.executed = None
         for other in self.ctx.processing:
             if other.executed is not None and other.executed.state.parent is executed.state:

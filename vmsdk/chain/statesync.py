@@ -235,7 +235,7 @@ class SyncableChain(Chain, StateSyncableVM):
         with self.accepted.replace() as batch:
             self.history.jump(batch, block)
             batch.delete(_ONGOING)
-        self._last = block
+        vars(self)["_last"] = block
         self._ongoing = None
         self._admission.invalidate()
         self._later(self._refresh)

@@ -35,17 +35,31 @@ _VERSION = 0
 
 
 def must_extend(cls: type, names: Iterable[str]) -> None:
-    """Raise `TypeError` if *cls* overrides one of these methods without calling that of a base."""
+    """Raise `TypeError` if *cls*, or a base of its author's, overrides one of these methods without
+    calling that of a base, for all that can be seen.
+    """
+    order = cls.__mro__
     for name in names:
-        method = vars(cls).get(name)
-        code = getattr(getattr(method, "__wrapped__", method), "__code__", None)
-        base = next((each for each in cls.__mro__[1:] if name in vars(each)), None)
-        if code is None or base is None or name in code.co_names or "__class__" in code.co_freevars:
-            continue
-        raise TypeError(
-            f"{cls.__name__}.{name} replaces {base.__name__}.{name}, which must run too: call "
-            f"super().{name}(…) in it"
-        )
+        for index, owner in enumerate(order):
+            base = next((each for each in order[index + 1 :] if name in vars(each)), None)
+            if base is None or (name in vars(owner) and owner.__module__.startswith("vmsdk.")):
+                break
+            if name in vars(owner) and not _extends(owner, name):
+                raise TypeError(
+                    f"{owner.__name__}.{name} replaces {base.__name__}.{name}, which must run too: call "
+                    f"super().{name}(…) in it"
+                )
+
+
+def _extends(owner: type, name: str) -> bool:
+    """Whether a method may call that of a base, itself or in another method of *owner*."""
+    method = vars(owner)[name]
+    code = getattr(getattr(method, "__wrapped__", method), "__code__", None)
+    if code is None or (code.co_name != name and code.co_freevars):  # what a decorator has put in its place
+        return True
+    codes = [getattr(each, "__code__", None) for each in vars(owner).values()]
+    calls = any(each is not None and each is not code and name in each.co_names for each in codes)
+    return calls or name in code.co_names or "__class__" in code.co_freevars
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))

@@ -109,6 +109,35 @@ def test_an_override_that_calls_super_is_not() -> None:
     Engine(Mine()).stop()
 
 
+@pytest.mark.parametrize("name", ["initialize", "shutdown"])
+def test_a_mixin_that_leaves_out_the_chain_is_refused(name: str) -> None:
+    mixin = type("Logged", (), {name: lambda self, *arguments: None})
+    with pytest.raises(TypeError, match=rf"Logged\.{name} replaces .*: call super\(\)\.{name}\("):
+        type("Mine", (mixin, Notes), {})
+    type("Mine", (Notes, mixin), {})  # never called
+
+
+def test_an_override_may_call_super_in_a_helper_or_below_a_decorator() -> None:
+    def traced(method: Any) -> Any:
+        def wrapper(*arguments: Any) -> Any:
+            return method(*arguments)
+
+        return wrapper
+
+    class Mine(Notes):
+        def initialize(self, *arguments: Any) -> None:
+            self._begin(arguments)
+
+        def _begin(self, arguments: tuple[Any, ...]) -> None:
+            Notes.initialize(self, *arguments)
+
+        @traced
+        def shutdown(self) -> None:
+            super().shutdown()
+
+    Engine(Mine()).stop()
+
+
 def test_a_check_that_leaves_out_the_signature_is_refused() -> None:
     with pytest.raises(TypeError, match=r"Loose\.check replaces .*: call super\(\)\.check\("):
 
@@ -943,6 +972,15 @@ def test_an_attribute_in_place_of_a_followers_is_refused(tmp_path: Path, name: s
     index = with_an_attribute(chain.SQLiteFollower, name, tmp_path / "index.db")
     with pytest.raises(TypeError, match=rf"^Mine\.{name} {what}.*: choose another"):
         Engine(type("Indexed", (Notes,), {"followers": lambda self: [index]})())
+
+
+@pytest.mark.parametrize("name", ["_last", "_recent", "pool", "ctx", "_is_normal"])
+def test_an_attribute_of_the_chains_can_not_be_set_later(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    engine = Engine(type("Mine", (Notes,), {"on_accept": lambda self, block: setattr(self, name, None)})())
+    engine.vm.submit(b"x")
+    assert engine.produce().height == 1
+    engine.stop()
+    assert f"Mine sets {name}, an attribute that vmsdk's Chain needs: choose another name" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["_later", "_worker"])
