@@ -19,6 +19,8 @@ import pytest
 from vmsdk.host.client import VMClient
 from vmsdk.host.errors import EndedBeforeHandshake, HandshakeFailed, ProtocolMismatch, StartFailed
 from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, PluginProcess
+from vmsdk.host.runtime import RuntimeService
+from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
 
 PLUGINS = Path(__file__).parent / "plugins"
 DEADLINE_S = 60
@@ -153,11 +155,19 @@ def test_edge_6_a_plugin_that_never_announces_itself_is_stopped_at_the_timeout()
 
 
 def test_edge_7_a_crash_is_noticed_only_at_the_timeout_and_its_last_words_are_kept() -> None:
-    process = PluginProcess(command("crashes.py"), handshake_timeout_s=3)
-    began = time.monotonic()
+    ended_at_s: list[float] = []
+
+    class Runtime(RuntimeService):
+        def wait(self, timeout_s: float) -> bool:
+            process.wait(DEADLINE_S)
+            ended_at_s.append(time.monotonic())
+            return super().wait(timeout_s)
+
+    runtime = Runtime(protocol(DEFAULT_PROTOCOL), "")
+    process = PluginProcess(command("crashes.py"), handshake_timeout_s=0.5, runtime=runtime)
     with pytest.raises(EndedBeforeHandshake) as caught:
         process.start()
-    assert time.monotonic() - began >= 3
+    assert time.monotonic() - ended_at_s[0] >= 0.5
     assert str(caught.value) == (
         "handshake failed: vm process not found: the plugin process ended (exit status 1); "
         "the plugin's last lines:\n  genesis of a failure"
@@ -180,6 +190,26 @@ def test_an_impatient_host_reports_a_crash_at_once() -> None:
     with pytest.raises(EndedBeforeHandshake) as caught:
         process.start()
     assert caught.value.exit_code == 1
+
+
+def test_last_words_that_are_not_read_yet_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping = threading.Event()
+
+    def show(stream: str, line: str) -> None:
+        assert stopping.wait(DEADLINE_S)
+
+    process = PluginProcess(["/bin/sh", "-c", "echo first; echo last"], log=show, patient=False)
+    stop = process.stop
+
+    def watched() -> int | None:
+        if threading.current_thread() is threading.main_thread():  # not when a stream ends
+            stopping.set()
+        return stop()
+
+    monkeypatch.setattr(process, "stop", watched)
+    with pytest.raises(EndedBeforeHandshake) as caught:
+        process.start()
+    assert caught.value.output == ("first", "last")
 
 
 @pytest.mark.parametrize("descriptor", ["1", "2"])

@@ -195,7 +195,11 @@ class PluginProcess:
             action(self.exit_code)
 
     def _await_handshake(self, runtime: RuntimeService) -> str:
-        if not runtime.wait(self._handshake_timeout_s) and self.alive:
+        is_late = not runtime.wait(self._handshake_timeout_s) and self.alive
+        if is_late or runtime.address is None:
+            # What it has printed last may not have been read yet.
+            self.stop()
+        if is_late:
             raise HandshakeFailed("vm process not found", tuple(self.output))
         if runtime.refusal is not None:
             refusal = runtime.refusal

@@ -267,6 +267,7 @@ class Life:
     def _died(self, what: str) -> str:
         assert self._host is not None, "only a process that was started can die"
         process = self._host.process
+        process.stop()  # What it has printed last may not have been read yet.
         lines = list(process.output)[-_LAST_LINES:]
         text = f"{what}{ending(process.exit_code)}"
         return text + ("; its last lines:" + "".join(f"\n  {line}" for line in lines) if lines else "")
