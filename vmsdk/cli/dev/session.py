@@ -292,9 +292,8 @@ class Inbox(Generic[T]):
 
     def next(self, timeout_s: float | None = None) -> T | None:
         """Wait for the next event, on the main thread. Returns None after *timeout_s*."""
-        if not self._events:
-            select.select([self._reader], [], [], timeout_s)
-            self._receive()
+        select.select([self._reader], [], [], 0.0 if self._events else timeout_s)
+        self._receive()
         return self._events.popleft() if self._events else None
 
     def close(self) -> None:
@@ -310,7 +309,9 @@ class Inbox(Generic[T]):
             received = self._reader.recv(4_096)
         except BlockingIOError:
             return
-        self._events.extend(self._on_signal(number) for number in received if number in self._previous)
+        signals = [self._on_signal(number) for number in received if number in self._previous]
+        # Ctrl-C reaches the VM as well, whose end must not come before its reason.
+        self._events.extendleft(reversed(signals))
 
     def __enter__(self) -> Self:
         return self

@@ -31,6 +31,15 @@ def test_each_signal_is_an_event(number: signal.Signals) -> None:
         assert inbox.next(0) is None
 
 
+def test_a_signal_comes_before_the_events_that_it_may_have_caused() -> None:
+    with Inbox(str) as inbox:
+        inbox.post("the VM has ended")
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        expected = [str(int(signal.SIGINT)), str(int(signal.SIGTERM)), "the VM has ended"]
+        assert [inbox.next(TIMEOUT_S) for _ in range(3)] == expected
+
+
 def test_no_signal_is_lost_however_close_to_the_wait_it_comes() -> None:
     heard = threading.Event()
     failures: list[int] = []
