@@ -559,14 +559,16 @@ FAULTS = [
         "announced before it listens",
         own(
             before="import socket",
-            announce="s = socket.socket()\ns.bind(('127.0.0.1', 0))\n"
-            "late = '127.0.0.1:%d' % s.getsockname()[1]\n"
-            "announce(late)\ns.close()\nserver = grpc.server(ThreadPoolExecutor(2))\n"
+            # It stays bound, so that nobody else gets the port.
+            announce="s = socket.socket()\ns.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\n"
+            "s.bind(('127.0.0.1', 0))\nlate = '127.0.0.1:%d' % s.getsockname()[1]\n"
+            "announce(late)\nserver = grpc.server(ThreadPoolExecutor(2))\n"
             "service = grpc.method_handlers_generic_handler('vm.VM', methods)\n"
             "server.add_generic_rpc_handlers((service,))\nserver.add_insecure_port(late)\nserver.start()",
         ),
         "announced-early",
         ("before it listens",),
+        patience=(("start._LATE_S", 60.0),),
     ),
     Fault(
         "announced twice",
@@ -575,6 +577,7 @@ FAULTS = [
         ("more than once",),
         0,
         slow=True,
+        patience=(("announcement._QUIET_S", 60.0),),
     ),
     Fault(
         "Version fails",
@@ -631,10 +634,12 @@ FAULTS = [
     ),
     Fault(
         "ends after the handshake",
-        own(announce="announce(address)\nos._exit(0)"),
+        # It doesn't listen any more: the doctor's next call may be faster than the end.
+        own(announce="server.stop(0).wait()\nannounce(address)\nos._exit(0)"),
         "exits",
         ("after the handshake",),
         slow=True,
+        patience=(("start._LATE_S", 60.0),),
     ),
     Fault(
         "unknown protocol",
@@ -657,7 +662,8 @@ FAULTS = [
         "no-handshake",
         ("announce", "line 6"),
         slow=True,
-        patience=(("trial.Trial.patience_s", 6.0),),
+        # What prints the stack is the second start.
+        patience=(("trial.Trial.patience_s", 0.5), ("trial.SLOW_S", 8.0)),
     ),
     Fault(
         "can't be aborted",

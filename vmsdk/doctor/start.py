@@ -162,7 +162,8 @@ class Start:
         """Check the announced address. Returns whether it can be reached."""
         deadline_s = time.monotonic() + _LATE_S
         while not (reached := connects(address)) and time.monotonic() < deadline_s:
-            time.sleep(_POLL_S)
+            if self._process.wait(_POLL_S) is not None:
+                break
         if not reached and self._process.wait(_POLL_S) is not None:
             self._trial.ended(self._process.exit_code, "after the handshake")
         elif not reached:
