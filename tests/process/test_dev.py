@@ -199,13 +199,13 @@ def test_a_plugin_that_is_not_a_program_is_reported(tmp_path: Path) -> None:
 
 
 def executable(folder: Path, *, protocol: int) -> Path:
-    plugin = folder / "my-plugin"
-    plugin.write_text(
+    new = folder / "my-plugin.new"
+    new.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(TIMESTAMP_VM.parent)!r})\n"
         f"import timestampvm, vmsdk\nvmsdk.serve(timestampvm.TimestampVM(), protocol_version={protocol})\n"
     )
-    plugin.chmod(0o755)
-    return plugin
+    new.chmod(0o755)
+    return new.replace(folder / "my-plugin")
 
 
 # The end ------------------------------------------------------------------------------------------
@@ -257,7 +257,14 @@ def test_one_request_to_stop_that_comes_as_several_signals_kills_nothing(
     os.mkfifo(pipe)
     opened = os.open(pipe, os.O_RDWR)
     slow = f"    def shutdown(self):\n        print('saving'); print(open({str(pipe)!r}).readline())\n"
-    with Dev(talkative(tmp_path, slow), folder=tmp_path) as dev:
+    code = (  # A busy machine may take longer than usual to deliver them.
+        "import sys\n"
+        "from vmsdk.cli import main\n"
+        "from vmsdk.cli.dev import session\n"
+        "session.SAME_REQUEST_S = 60.0\n"
+        "sys.exit(main())\n"
+    )
+    with Dev(talkative(tmp_path, slow), folder=tmp_path, command=("-c", code, "dev")) as dev:
         vm_process(dev)
         dev.url()
         for number in (signal.SIGTERM, *others):
@@ -293,7 +300,10 @@ def test_a_block_that_cannot_be_accepted_ends_the_chain_as_on_a_node(tmp_path: P
     failing = "    def store(self, block):\n        if block.height: raise OSError('full')\n        super().store(block)\n"  # noqa: E501
     with Dev(talkative(tmp_path, failing), folder=tmp_path) as dev:
         vm = vm_process(dev)
-        call(dev.url(), "timestampvm.proposeBlock", data="0x01")
+        url = dev.url()
+        # The end may come before the answer.
+        with contextlib.suppress(OSError, http.client.HTTPException, AssertionError):
+            call(url, "timestampvm.proposeBlock", data="0x01")
         assert dev.wait() == 1
         assert "shutting down chain: BlockAccept: OSError: full" in dev.output
         vm.wait()
@@ -337,11 +347,12 @@ def test_a_reader_that_goes_away_ends_both(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as dev:
         assert dev.stdout is not None
         url, vm = "", None
-        for line in dev.stdout:
+        for line in dev.stdout:  # in no certain order
             if line.startswith(b"vm | pid"):
                 vm = OtherProcess(int(line.split()[-1]))
             if b"URL: " in line:
                 url = line.split()[-1].decode()
+            if url and vm is not None:
                 break
         dev.stdout.close()
         # It may have noticed already: then there is no answer, or one that says so.

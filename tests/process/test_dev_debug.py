@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def test_a_breakpoint_stops_the_vm_in_the_terminal_and_lets_it_go_on(tmp_path: P
     (tmp_path / "vm.py").write_text(VM)
     terminal = Terminal("vm.py", "--debug", folder=tmp_path)
     try:
-        url = terminal.find(r"http://[\d.:]+/ext/bc/\w+")[0]
+        url = terminal.find(r"http://[\d.:]+/ext/bc/debugged")[0]  # and no part of it
         thread = threading.Thread(
             target=call, args=(url, "timestampvm.proposeBlock"), kwargs={"data": "0x01"}
         )
@@ -161,14 +162,20 @@ def test_a_breakpoint_stops_the_vm_in_the_terminal_and_lets_it_go_on(tmp_path: P
         terminal.close()
 
 
+@contextmanager
+def kept_port() -> Iterator[int]:
+    """A port that the system gives to nobody else, but to whoever asks for this one."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
+
+
 def test_an_editor_stops_the_vm_in_execute_and_lets_it_go_on(tmp_path: Path) -> None:
     pytest.importorskip("debugpy")
     file = tmp_path / "vm.py"
     file.write_text(CHAIN)
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    with Dev(file, "--debug", str(port), folder=tmp_path) as dev:
+    with kept_port() as port, Dev(file, "--debug", str(port), folder=tmp_path) as dev:
         url = dev.url()
         editor = Editor(port)
         try:

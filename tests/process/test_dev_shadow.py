@@ -84,7 +84,13 @@ sys.exit(main(["dev", *sys.argv[1:]]))
 def test_a_vm_that_fails_only_elsewhere_is_reported_and_goes_on_here(
     source: str, found: str, tmp_path: Path
 ) -> None:
-    with Dev(PLUGINS / "fickle.py", "--genesis", source, folder=tmp_path, command=("-c", SOON)) as dev:
+    with Dev(
+        PLUGINS / "fickle.py",
+        *("--genesis", source),
+        folder=tmp_path,
+        command=("-c", SOON),
+        environment={"GRPC_VMSDK_SLOW_CALL_S": "0.5"},  # to hear from the watchdog well before
+    ) as dev:
         url = dev.url()
         call(url, "write", text="one")
         dev.line(found)
