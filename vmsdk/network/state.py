@@ -258,8 +258,18 @@ class Store:
                 break
             if self._is_current(lock) and self.path.exists():
                 return lock
-            os.close(lock)  # the network was removed meanwhile; there may be another
+            self._give_up(lock)  # the network was removed meanwhile; there may be another
         raise NetworkNotFound(self.directory)
+
+    def _give_up(self, lock: int) -> None:
+        """Let go of a lock of nothing. If the file was made by opening it, just when the network
+        was removed, remove it and the directory.
+        """
+        with suppress(OSError):
+            if self._is_current(lock):
+                self._lock_file.unlink()
+                self.directory.rmdir()
+        os.close(lock)
 
     def _claim(self) -> int:
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -233,6 +233,25 @@ def test_who_waits_for_a_network_that_is_removed_does_not_bring_back_its_directo
     assert not store.directory.exists()
 
 
+def test_who_comes_just_when_a_network_is_removed_does_not_bring_back_its_directory(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def open_after_removal(path: Path, *options: int) -> int:
+        monkeypatch.setattr(os, "open", real)
+        remover = Store(store.directory)
+        with remover.locked():
+            remover.remove()
+        store.directory.mkdir()  # the last that goes
+        return real(path, *options)
+
+    monkeypatch.setattr(os, "open", open_after_removal)
+    with pytest.raises(NetworkNotFound), store.locked():
+        pass
+    assert not store.directory.exists()
+
+
 def test_who_waits_for_a_network_that_is_created_anew_locks_the_new_one(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
