@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -19,6 +20,9 @@ LOCALHOST = "127.0.0.1"
 POLL_S = 0.02
 
 _CALL_TIMEOUT_S = 5.0
+# A node copies what a plugin prints to the log on a thread of its own, which may be later than the
+# one that logs why the plugin failed.
+_LAST_WORDS_S = 0.2
 
 
 def node_flags(
@@ -32,8 +36,8 @@ def node_flags(
 ) -> dict[str, str]:
     """The flags of a node.
 
-    A port of 0 lets it choose a free one, which it writes into `process.json`. Without flags for
-    its keys a node creates an identity at its first start and keeps it in its data directory.
+    Without flags for its keys a node creates an identity at its first start and keeps it in its
+    data directory.
     """
     peers = list(peers)
     return {
@@ -76,6 +80,8 @@ class Launch:
         self._log_dir = data_dir / "logs"
         self._logs: dict[str, LogFile] = {}
         self._lines: dict[str, list[str]] = {}
+        self._named: set[str] = set()
+        self._failed_at_s: float | None = None
         self._output = LogFile.at_end(data_dir / "output.log")
         data_dir.mkdir(parents=True, exist_ok=True)
         self._process_file.unlink(missing_ok=True)
@@ -109,11 +115,15 @@ class Launch:
         return bool(self.uri)
 
     def name_chain(self, chain: ChainRecord) -> None:
-        """Serve the chain at its name, even before it exists: the alias file affects no URLs."""
+        """Serve the chain at its name, even before it exists: the alias file affects no URLs.
+
+        A node refuses a name that it has, so this waits longer than calls that can be repeated.
+        """
+        if chain.name in self._named:
+            return
         endpoint, alias = f"bc/{chain.chain_id}", f"bc/{chain.name}"
-        JSONRPCClient(f"{self.uri}/ext/admin", _CALL_TIMEOUT_S).call(
-            "admin.alias", endpoint=endpoint, alias=alias
-        )
+        JSONRPCClient(f"{self.uri}/ext/admin").call("admin.alias", endpoint=endpoint, alias=alias)
+        self._named.add(chain.name)
 
     def has_primary_network(self) -> bool:
         """Whether the P-chain accepts work. Raises `NetworkError` if the node ended."""
@@ -124,8 +134,8 @@ class Launch:
     def runs(self, chain: ChainRecord) -> bool:
         """Whether the chain accepts work.
 
-        Raises `PluginFailed` if the node could not create it or stopped it, `NetworkError` if the
-        node ended.
+        Raises `PluginFailed` if the node could not create it or stopped it, at the first call after
+        the plugin's last words have surely reached the log, and `NetworkError` if the node ended.
         """
         bootstrapped = self._is_bootstrapped(chain.chain_id)
         self.check_alive()
@@ -133,9 +143,14 @@ class Launch:
         failure = logs.chain_failure(
             self.name, chain.name, chain.chain_id, main, lines, self._path(chain.name)
         )
-        if failure is not None:
-            raise failure
-        return bootstrapped
+        if failure is None:
+            return bootstrapped
+        now_s = time.monotonic()
+        if self._failed_at_s is None:
+            self._failed_at_s = now_s
+        if now_s < self._failed_at_s + _LAST_WORDS_S:
+            return False
+        raise failure
 
     def check_alive(self) -> None:
         """Raise `NetworkError` with the reason if the node's process has ended."""
