@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import socket
 import time
@@ -26,6 +27,11 @@ READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 70.0
 """A node gives its chains a minute (its flag `consensus-shutdown-timeout`), and a plugin 5 s."""
 
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST_PORT = 10_000
+_FIRST_DYNAMIC_PORT = 49_152  # RFC 6335
+_PORT_TRIES = 100
+
 _METRIC = re.compile(r"(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 
 
@@ -38,6 +44,7 @@ class Node:
         self._launch: Launch | None = None
         self._recorded: Launch | None = None
         self._together: Sequence[Node] = ()
+        self._bare = False
         self._restarted = False
         self.name = name
 
@@ -181,10 +188,11 @@ class Node:
         It bootstraps from the nodes that run and those that start `together` with it, as far as
         their IDs are known. A `bare` node has no plugins or chains, and keeps only its identity.
         """
-        self._together = together
+        self._together, self._bare = together, bare
         with self._store.changing() as network:
             record = network.node(self.name)
-            record.staking_port = record.staking_port or _free_port()
+            record.http_port = record.http_port or _free_port(network)
+            record.staking_port = record.staking_port or _free_port(network)
             flags = node_flags(
                 self._store,
                 network,
@@ -245,7 +253,7 @@ class Node:
             return False  # once is enough
         self.stop()
         self._restarted = True
-        self.spawn(self._together)
+        self.spawn(self._together, bare=self._bare)
         return True
 
     def too_late(self, timeout_s: float) -> NetworkError:
@@ -266,10 +274,15 @@ class Node:
 
     def _learn_id(self, launch: Launch) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S
-        while not (node_id := launch.node_id()):
-            if time.monotonic() > deadline:
-                raise launch.too_late((), READY_TIMEOUT_S)
-            time.sleep(POLL_S / 4)
+        try:
+            while not (node_id := launch.node_id()):
+                if time.monotonic() > deadline:
+                    raise launch.too_late((), READY_TIMEOUT_S)
+                time.sleep(POLL_S / 4)
+        except PortTaken as error:
+            if not self.start_over(error):
+                raise
+            return
         with self._store.changing() as network:
             network.node(self.name).node_id = node_id
 
@@ -408,8 +421,36 @@ def _await_mesh(store: Store, timeout_s: float) -> None:
             time.sleep(POLL_S)
 
 
-def _free_port() -> int:
-    """A free port. The nodes must know each other's before they listen."""
+def _free_port(network: NetworkRecord) -> int:
+    """A free port that no node of the network has. The nodes must know each other's before they
+    listen.
+
+    The system gives it to nobody who asks for any port, so it is most likely free again at the next
+    start.
+    """
+    taken = {port for node in network.nodes for port in (node.http_port, node.staking_port)}
+    steady = _steady_ports()
+    for _ in range(_PORT_TRIES if steady else 0):
+        port = secrets.choice(steady)
+        if port not in taken and _bound(port):
+            return port
+    return _bound(0)
+
+
+def _bound(port: int) -> int:
+    """The port if it is free, or any for 0; 0 if it is taken."""
     with socket.socket() as probe:
-        probe.bind((LOCALHOST, 0))
+        try:
+            probe.bind((LOCALHOST, port))
+        except OSError:
+            return 0
         return int(probe.getsockname()[1])
+
+
+def _steady_ports() -> range:
+    """The ports below those that the system hands out, without those of well-known services."""
+    try:
+        first = int(_PORT_RANGE.read_text(encoding="ascii").split()[0])
+    except OSError:
+        first = _FIRST_DYNAMIC_PORT  # not Linux
+    return range(_LOWEST_PORT, first)
