@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -22,8 +23,9 @@ from .build import build
 from .nodes import NODES, Node
 from .processes import OtherProcess, overloaded
 
-CALL_TIMEOUT_S = 60.0
-EVENT_TIMEOUT_S = 30.0
+CALL_TIMEOUT_S = 120.0
+EVENT_TIMEOUT_S = 60.0
+LOG_POLL_S = 0.01
 LOG_TAIL_LINES = 40
 
 # The node gives a plugin 5 s. Where a machine has more to do than it can, that is no fault of the
@@ -209,6 +211,16 @@ class GoHost:
     def log(self) -> str:
         """What the host and its plugins have written so far."""
         return Path(self._log.name).read_text(encoding="utf-8", errors="replace")
+
+    def log_with(self, *texts: str) -> str:
+        """The log, once the texts are in it: the node's code copies what a plugin prints on a
+        thread of its own, and may do so after all else that came of it.
+        """
+        deadline = time.monotonic() + CALL_TIMEOUT_S
+        while missing := [text for text in texts if text not in self.log]:
+            assert time.monotonic() < deadline, f"{missing} did not come; log:\n{self._tail()}"
+            time.sleep(LOG_POLL_S)
+        return self.log
 
     def close(self) -> None:
         """Ends the host, and waits for it and its plugins. Raises `PluginsLeft`."""

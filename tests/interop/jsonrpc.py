@@ -8,7 +8,7 @@ import httpx
 
 from .gohost import Handlers
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 
 class JSONRPCError(Exception):

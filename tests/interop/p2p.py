@@ -27,7 +27,7 @@ from .nodes import Node
 OURS, GO = NodeID(b"\1" * 20), NodeID(b"\2" * 20)
 NEVER = Timestamp(MAX_SECONDS)
 VERSION = NodeVersion("avalanchego", 1, 14, 2)
-LINE_TIMEOUT_S = 30.0
+LINE_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)

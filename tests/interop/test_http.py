@@ -18,7 +18,7 @@ from .gohost import GoHost, Handlers
 from .nodes import NODES, Node
 from .pyplugin import EVERYTHING, python_plugin
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 PARTS = 3
 
 

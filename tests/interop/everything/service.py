@@ -104,7 +104,7 @@ class Service:
     def received(self, count: int) -> list[dict[str, Any]]:
         """Everything that came from peers, once it is at least *count* things."""
         with self._vm.received_more:
-            if not self._vm.received_more.wait_for(lambda: len(self._vm.received) >= count, 10):
+            if not self._vm.received_more.wait_for(lambda: len(self._vm.received) >= count, 25):
                 raise JSONRPCError(REFUSED, f"only {len(self._vm.received)} came: {self._vm.received}")
             return list(self._vm.received)
 
