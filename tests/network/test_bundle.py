@@ -79,10 +79,7 @@ def test_a_transfer_through_a_bundle_that_another_user_runs(
     assert result["error"] is None
     network.wait_for_height(1)
     assert api.get(f"/accounts/{RECIPIENT.hex()}")["balance"] == AMOUNT
-    (plugin,) = (
-        each
-        for each in psutil.process_iter(["exe"])
-        if (each.info["exe"] or "").startswith("/var/tmp/vmsdk-")
-    )
+    running = psutil.Process(network.nodes[0].record.pid).children(recursive=True)
+    (plugin,) = (each for each in running if each.exe().startswith("/var/tmp/vmsdk-"))
     assert plugin.username() == USER
     assert "HOME" not in plugin.environ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import socket
@@ -50,16 +51,18 @@ def nothing_left_in(directory: Path) -> Iterator[None]:
 
 @pytest.fixture
 def somebodys_port() -> Iterator[int]:
-    """A port that is taken, after one that is free."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-            try:
-                socket.create_server(("127.0.0.1", port - 1)).close()
-            except OSError:
-                continue
+    """A port that is taken, between two that are free and that nobody gets who asks for any."""
+    for port in range(10_001 + os.getpid() % 5_000 * 3, 2**16, 3):
+        try:
+            for neighbour in (port - 1, port + 1):
+                socket.create_server(("127.0.0.1", neighbour)).close()
+            listener = socket.create_server(("127.0.0.1", port))
+        except OSError:
+            continue
+        with listener:
             yield port
-            return
+        return
+    pytest.fail("no three ports in a row are free")
 
 
 def executable(directory: Path, content: str) -> str:

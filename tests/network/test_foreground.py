@@ -56,7 +56,16 @@ def output_of(process: subprocess.Popen[str]) -> Iterator[str]:
 
 def write_vm(path: Path, version: str) -> None:
     example = str(Path(TIMESTAMP.partition(":")[0]).parent)
-    path.write_text(CODE.format(example=example, version=version))
+    replace(path, CODE.format(example=example, version=version))
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file in one step: the command may see an emptied file as a change of its own, and
+    restart twice.
+    """
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
 
 
 def test_the_chains_log_is_followed(start: Start, command: Command) -> None:
@@ -184,7 +193,7 @@ def test_changed_code_restarts_the_chain_with_its_blocks(
     assert [data_of(last_block(network, node)) for node in network.nodes] == [b"by the first version"] * 2
     propose(network, network.nodes[1], b"by the second version")
 
-    vm.write_text("this is no Python")
+    replace(vm, "this is no Python")
     read_until(output, "SyntaxError")
     read_until(output, "waiting for the next change")
     write_vm(vm, "the third version")

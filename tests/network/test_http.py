@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 from vmsdk.network import LocalNetwork, NodeBinary
 
 FEED = f"{Path(__file__).resolve().parents[2] / 'examples' / 'feed' / 'feedvm.py'}:FeedVM"
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 
 def app_url(network: LocalNetwork, index: int = 0) -> str:

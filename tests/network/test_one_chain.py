@@ -4,13 +4,16 @@ killed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
-from vmsdk.network import LocalNetwork, NodeBinary
+from vmsdk.network import LocalNetwork, Node, NodeBinary
 
 from .targets import TIMESTAMP, last_block, propose
 
 MakeNetwork = Callable[..., LocalNetwork]
+TIMEOUT_S = 60.0
+POLL_S = 0.02
 
 
 def assert_full_mesh(network: LocalNetwork) -> None:
@@ -19,6 +22,14 @@ def assert_full_mesh(network: LocalNetwork) -> None:
     assert {node.name: node.peers() for node in running} == {
         node.name: ids - {str(node.node_id)} for node in running
     }
+
+
+def wait_until_unknown(gone: Node, others: list[Node]) -> None:
+    """Wait until the others have noticed that its connections are closed."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while any(str(gone.node_id) in node.peers() for node in others):
+        assert time.monotonic() < deadline, f"{gone.name} was killed, and others keep it as a peer"
+        time.sleep(POLL_S)
 
 
 def propose_at_each(network: LocalNetwork) -> None:
@@ -52,6 +63,7 @@ def kill_the_first_and_restart_all(network: LocalNetwork) -> None:
 
     first = network.nodes[0]
     first.kill()
+    wait_until_unknown(first, network.nodes[1:])
     assert_full_mesh(network)
     propose_at_each(network)
 
