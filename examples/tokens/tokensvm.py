@@ -16,7 +16,7 @@ MAX_SUPPLY = 2**64 - 1
 """No balance can exceed it, so none overflows."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Account:
     balance: chain.U64 = 0
     nonce: chain.U64 = 0
@@ -66,9 +66,12 @@ class TokensVM(chain.Chain):
         left = sender.balance - tx.amount - tx.fee
         if left < 0:
             raise chain.Invalid("the balance is too low", balance=sender.balance, missing=-left)
-        accounts[tx.sender] = Account(left, sender.nonce + 1)
+        sender.balance = left
+        sender.nonce += 1
+        accounts[tx.sender] = sender
         recipient = accounts[tx.to]  # who may be the sender
-        accounts[tx.to] = Account(recipient.balance + tx.amount, recipient.nonce)
+        recipient.balance += tx.amount
+        accounts[tx.to] = recipient
         state.emit(tx.sender)
         if tx.to != tx.sender:
             state.emit(tx.to)

@@ -97,7 +97,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     _set_at_start: ClassVar[tuple[str, ...]] = (
         *("ctx", "config", "upgrade", "history", "accepted", "pool", "feed", "listeners"),
         *("admission_listeners", "_gossip", "_execution", "_checks", "_admission", "_builder", "_recent"),
-        *("_is_normal", "_differed_at", "_worker", "_ending", "_last", "_followers"),
+        *("_pool", "_is_normal", "_differed_at", "_worker", "_ending", "_last", "_followers"),
     )
 
     def __init_subclass__(cls, **arguments: Any) -> None:
@@ -255,7 +255,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     def admit(self, raw: bytes, source: str) -> ID:
         """Add the transaction in *raw*, perhaps a peer's. Raises `Invalid` or `MempoolFull`."""
         pending = self._decoded(raw, source)
-        if pending.id not in self.pool:
+        if pending.id not in self._pool:
             self._checks.one(pending.id, pending.transaction)
             self._add(pending)
             self.ctx.notify()
@@ -279,7 +279,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         if len(raw) > self.limits.transaction_bytes:
             raise Invalid(f"a transaction has at most {self.limits.transaction_bytes} bytes", length=len(raw))
         transaction_id = ID.of(raw)
-        waiting = self.pool.get(transaction_id)
+        waiting = self._pool.get(transaction_id)
         if waiting is not None:
             return waiting
         if source != "local" and transaction_id in self._recent:
@@ -296,9 +296,9 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         )
 
     def _add(self, pending: Pending) -> None:
-        if pending.id not in self.pool:
+        if pending.id not in self._pool:
             self._admission.admit(pending)
-            for listener in self.admission_listeners:
+            for listener in vars(self)["admission_listeners"]:
                 try:
                     _must_have_run(listener, listener(pending))
                 except Exception:
@@ -311,8 +311,9 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         return transaction_id in self.pool or transaction_id in self._recent
 
     def _next_header(self, parent: Block, p_chain_height: int | None = None) -> Header:
-        now = max(self._now_ms(), parent.timestamp)
-        return Header(parent.id, parent.height + 1, now, p_chain_height)
+        header = parent.header
+        now = max(self._now_ms(), header.timestamp)
+        return Header(parent.id, header.height + 1, now, p_chain_height)
 
     def _now_ms(self) -> int:
         return now_ns() // 1_000_000
@@ -343,6 +344,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
             max_per_sender=limits.mempool_per_sender,
             seconds=limits.mempool_seconds,
         )
+        self._pool = self.pool  # the same one, without a look at who reads it
         self.feed = Feed(self.history.blocks, lambda: self.last.height)
         self.listeners = [self.feed.publish]
         self.admission_listeners = []
@@ -567,7 +569,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     def _decode_all(self, block: Block) -> list[Any]:
         transactions = []
         for index, raw in enumerate(block.transactions):
-            waiting = self.pool.get(block.transaction_ids[index])
+            waiting = self._pool.get(block.transaction_ids[index])
             try:
                 transactions.append(self.decode(raw) if waiting is None else waiting.transaction)
             except Invalid as error:
@@ -592,7 +594,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
                 other.executed.state.parent = self.accepted
         foreign = []
         for transaction_id, transaction in zip(block.transaction_ids, executed.transactions, strict=True):
-            pending = self.pool.remove(transaction_id, "accepted")
+            pending = self._pool.remove(transaction_id, "accepted")
             if pending is None or pending.is_parked:
                 foreign.append(transaction)
             self._recent[transaction_id] = None

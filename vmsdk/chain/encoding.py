@@ -215,7 +215,7 @@ def record(cls: type[Any], last: Sequence[str] = (), outer: tuple[type[Any], ...
     positional = sum(not field.kw_only for field in fields)
     keywords = names[positional:]
 
-    def make(values: Sequence[Any]) -> Any:
+    def make(*values: Any) -> Any:
         return cls(*values[:positional], **dict(zip(keywords, values[positional:])))  # noqa: B905
 
     labels = [f"{cls.__name__}.{name}" for name in names]
@@ -223,7 +223,7 @@ def record(cls: type[Any], last: Sequence[str] = (), outer: tuple[type[Any], ...
         [_compile(hints[name], label, (*outer, cls)) for name, label in zip(names, labels, strict=True)],
         labels,
         parts_of,
-        make if keywords else lambda values: cls(*values),
+        make if keywords else cls,
     )
 
 
@@ -491,14 +491,14 @@ def _tuple(parts: Sequence[Encoding[Any]]) -> Encoding[tuple[Any, ...]]:
             raise InvalidEncoding(f"{_shown(value)} is not a tuple of {len(parts)} items")
         return value
 
-    return _product(parts, [f"item {i}" for i in range(len(parts))], parts_of, tuple)
+    return _product(parts, [f"item {i}" for i in range(len(parts))], parts_of, lambda *values: values)
 
 
 def _product(
     parts: Sequence[Encoding[Any]],
     labels: Sequence[str],
     parts_of: Callable[[Any], Sequence[Any]],
-    make: Callable[[Sequence[Any]], _T],
+    make: Callable[..., _T],
 ) -> Encoding[_T]:
     """Encode several values, one after the other; *labels* name them in errors.
 
@@ -524,7 +524,7 @@ def _product(
         values: list[Any] = []
         for read_step in read_steps:
             offset = read_step(data, offset, values)
-        return make(values), offset
+        return make(*values), offset
 
     return Encoding(encode, read)
 
@@ -565,17 +565,11 @@ class _Run:
         self._packs = [(i, item.pack) for i, item in enumerate(items) if item.pack]
         self._unpacks = [(i, item.unpack) for i, item in enumerate(items) if item.unpack]
 
-    def alone(
-        self, parts_of: Callable[[Any], Sequence[Any]], make: Callable[[Sequence[Any]], _T]
-    ) -> Encoding[_T]:
+    def alone(self, parts_of: Callable[[Any], Sequence[Any]], make: Callable[..., _T]) -> Encoding[_T]:
         """Return the encoding of a product that has no other parts."""
 
-        def read(data: bytes, offset: int) -> tuple[_T, int]:
-            return make(self.values(data, offset)), offset + self.size
-
-        if self._packs or self._unpacks:
-            return Encoding(lambda value: self.encode(parts_of(value)), read)
-        pack, unpack, size = self._struct.pack, self._struct.unpack, self.size
+        pack, unpack, unpack_from = self._struct.pack, self._struct.unpack, self._struct.unpack_from
+        size = self.size
 
         def encode(value: Any) -> bytes:
             values = parts_of(value)
@@ -584,10 +578,27 @@ class _Run:
             except _REFUSALS:
                 return self.encode(values)
 
-        def decode(data: bytes) -> _T:
-            return make(unpack(data)) if len(data) == size else encoding._decode(data)
+        def read(data: bytes, offset: int) -> tuple[_T, int]:
+            end = offset + size
+            if end > len(data):
+                self.values(data, offset)  # raises
+            return make(*unpack_from(data, offset)), end
 
-        encoding = Encoding(encode, read, decode)
+        def decode(data: bytes) -> _T:
+            return make(*unpack(data)) if len(data) == size else encoding._decode(data)
+
+        def encode_each(value: Any) -> bytes:
+            return self.encode(parts_of(value))
+
+        def read_each(data: bytes, offset: int) -> tuple[_T, int]:
+            return make(*self.values(data, offset)), offset + size
+
+        # One call of the struct is enough unless an item needs a function of its own.
+        encoding = Encoding(
+            encode_each if self._packs else encode,
+            read_each if self._unpacks else read,
+            None if self._unpacks else decode,
+        )
         return encoding
 
     def encode(self, values: Sequence[Any]) -> bytes:

@@ -89,9 +89,10 @@ class Mempool:
         self._parked = 0
         self._parked_by: Counter[bytes | None] = Counter()
         self._number = 0
-        # Heaps of those to evict first. The parked ones go before the ready ones; those that write
-        # are among the ready ones, and the only ones that make room for writes.
-        self._worst: dict[str, list[_Entry]] = {"parked": [], "ready": [], "writing": []}
+        # Heaps of those to evict first, from the first eviction until the mempool is empty: most
+        # never need them. The parked ones go before the ready ones; those that write are among the
+        # ready ones, and the only ones that make room for writes.
+        self._worst: dict[str, list[_Entry]] = {}
         self._reasons: OrderedDict[bytes, str] = OrderedDict()
         self.version = 0
         """Changes whenever the content does."""
@@ -196,12 +197,18 @@ class Mempool:
 
     def _rank(self, pending: Pending) -> None:
         """Record when *pending* is to be evicted."""
+        if not self._worst:
+            return
         for kind in _kinds(pending):
             heap = self._worst[kind]
             heapq.heappush(heap, _entry(pending))
             if len(heap) > 2 * len(self._by_id) + 64:
-                heap[:] = [_entry(each) for each in self._by_id.values() if kind in _kinds(each)]
-                heapq.heapify(heap)
+                heap[:] = self._heap(kind)
+
+    def _heap(self, kind: str) -> list[_Entry]:
+        heap = [_entry(each) for each in self._by_id.values() if kind in _kinds(each)]
+        heapq.heapify(heap)
+        return heap
 
     def _check_alone(self, pending: Pending, written: int) -> None:
         """Raise `MempoolFull` if not even an empty mempool has room for *pending*."""
@@ -295,6 +302,8 @@ class Mempool:
 
     def _find_worst(self, kinds: tuple[str, ...]) -> tuple[Pending | None, list[_Entry]]:
         """The first to evict of *kinds*, taken in their order, and the heap that it begins."""
+        if not self._worst:
+            self._worst = {kind: self._heap(kind) for kind in ("parked", "ready", "writing")}
         heap: list[_Entry] = []
         for kind in kinds:
             heap = self._worst[kind]
@@ -326,8 +335,10 @@ class Mempool:
             del lane[pending.sequence]
             if not lane:
                 del self._lanes[pending.sender]
+        if not self._by_id:
+            self._worst = {}
         self._reasons[pending.id] = reason
-        kind = reason.replace(":", " ").partition(" ")[0]
+        kind = reason if reason in _KINDS else reason.replace(":", " ").partition(" ")[0]
         self.removed[kind if kind in _KINDS else "invalid"] += 1
         if len(self._reasons) > MAX_REASONS:
             self._reasons.popitem(last=False)

@@ -47,9 +47,10 @@ class Table(Generic[_K, _V]):
         self.key_parts = _key_parts(get_args(key) if self.is_of_tuples else (key,), str(self))
         self._encode_key = self.key_parts[0].encode
         first = self.key_parts[0]
-        self._plain_bytes = -1  # the length of keys that are taken as they are, if there are such
+        self.plain_bytes = -1
+        """The length of keys that are taken as they are, such as addresses; -1 if none are."""
         if not self.is_of_tuples and isinstance(first, Item) and first.takes_bytes:
-            self._plain_bytes = first.size
+            self.plain_bytes = first.size
         self.values: Encoding[_V] = encoding_of(value)
         self.default = None if default is None else self.values.encode(default)
 
@@ -62,7 +63,10 @@ class Table(Generic[_K, _V]):
             claims = state.claims
         except AttributeError:
             raise TypeError(f"{self}.of takes a state, not a {type(state).__name__}") from None
-        if claims is not None and claims.get(self.prefix) is not self._claim:
+        if not claims:
+            if claims is not None:
+                claims[self.prefix] = self._claim
+        elif claims.get(self.prefix) is not self._claim:
             _claim(claims, self.prefix, self._claim)
         return TableView(self, state)
 
@@ -72,7 +76,7 @@ class Table(Generic[_K, _V]):
         Raises `InvalidEncoding` if *key* is not of the table's type.
         """
         own: Any = key
-        if type(own) is bytes and len(own) == self._plain_bytes:  # such as an address
+        if type(own) is bytes and len(own) == self.plain_bytes:
             return self.prefix + own
         if not self.is_of_tuples:
             try:
@@ -132,7 +136,11 @@ class TableView(Generic[_K, _V]):
         Each read decodes a new object: changes to it have no effect until it is assigned again.
         """
         table = self._table
-        value = self._state.lookup(table.key(key))
+        own: Any = key
+        if type(own) is bytes and len(own) == table.plain_bytes:  # without a call
+            value = self._state.lookup(table.prefix + own)
+        else:
+            value = self._state.lookup(table.key(key))
         if value is None:
             value = table.default
             if value is None:

@@ -74,6 +74,7 @@ class Transaction:
     tag: ClassVar[int] = 0
     """Distinguishes the kinds of a chain's transactions. Part of the encoding: never change it."""
     _encoding: ClassVar[Encoding[Any]]
+    _head: ClassVar[bytes]
     _last: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **arguments: Any) -> None:
@@ -90,11 +91,12 @@ class Transaction:
                     )
         cls._encoding = record(cls, cls._last)
         tagged([cls], cls.__name__)
+        cls._head = _HEAD.pack(_VERSION, cls.tag)
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Self:
         """Decode a transaction. Raises `Invalid` unless *raw* is exactly its encoding."""
-        if raw[: _HEAD.size] != _HEAD.pack(_VERSION, cls.tag):
+        if raw[: _HEAD.size] != cls._head:
             if not isinstance(raw, bytes):
                 raise TypeError(f"{cls.__name__}.from_bytes takes bytes, not a {type(raw).__name__}")
             raise Invalid(
@@ -114,7 +116,7 @@ class Transaction:
     @cached_property
     def raw(self) -> bytes:
         """The encoding. Raises `InvalidEncoding` if a field's value doesn't fit its annotation."""
-        return _HEAD.pack(_VERSION, self.tag) + self._encoding.encode(self)
+        return self._head + self._encoding.encode(self)
 
     @cached_property
     def id(self) -> ID:

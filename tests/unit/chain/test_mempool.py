@@ -245,14 +245,26 @@ def reads_of_a_refusal(bystanders: int) -> int:
         pool.add(counted(f"bystander {number}", priority=1))
     pool.add(counted("writer", priority=5, written=10))
     late = counted("late", priority=5, written=1)
-    before = Counted.reads
-    with pytest.raises(chain.MempoolFull, match="write 10 bytes"):
-        pool.add(late)
+    for _ in range(2):  # the first refusal sorts all of them
+        before = Counted.reads
+        with pytest.raises(chain.MempoolFull, match="write 10 bytes"):
+            pool.add(late)
     return Counted.reads - before
 
 
 def test_those_that_write_nothing_are_not_looked_at_for_room_to_write() -> None:
     assert reads_of_a_refusal(500) == reads_of_a_refusal(1)
+
+
+def test_after_it_was_empty_the_first_to_go_are_found_again() -> None:
+    pool = Mempool(max_transactions=2)
+    for round_number in range(2):
+        for name, priority in (("low", 1), ("middle", 2), ("high", 3)):
+            pool.add(pending(f"{name} {round_number}", priority=priority))
+        assert order(pool) == [f"high {round_number}", f"middle {round_number}"]
+        for each in pool.all():
+            pool.remove(each.id, "accepted")
+        assert len(pool) == 0
 
 
 def reads_of_an_eviction(length: int) -> int:
@@ -276,12 +288,13 @@ def reads_of_a_vain_attempt(cheap: int) -> int:
         pool.add(counted(f"{number}", priority=1, written=10))
     pool.add(counted("dear", priority=9, written=10**6 - 10 * cheap))
     late = counted("late", priority=5, written=400_000)
-    before = Counted.reads
-    with pytest.raises(
-        chain.MempoolFull, match=r"more than 256 would have to give way to this one: try again later$"
-    ):
-        pool.add(late)
-    reads = Counted.reads - before
+    for _ in range(2):  # the first attempt sorts all of them
+        before = Counted.reads
+        with pytest.raises(
+            chain.MempoolFull, match=r"more than 256 would have to give way to this one: try again later$"
+        ):
+            pool.add(late)
+        reads = Counted.reads - before
     assert len(pool) == cheap + 1
     pool.add(counted("smaller", priority=5, written=2_560))  # those looked at are still the first to go
     assert len(pool) == cheap + 2 - 256
