@@ -228,12 +228,14 @@ class Mempool:
         """Evict the worst transactions if *pending*, which is to write *written* bytes, ranks
         higher; none if that is not enough. At most `MAX_VICTIMS`, and those that need the last.
         """
-        victims: dict[bytes, Pending] = {}
-        seen: list[tuple[list[_Entry], _Entry]] = []
-        lanes: dict[bytes, list[Pending]] = {}
         count, size, total = count + len(self._by_id), size + self._bytes, written + self._written
         if pending.id in self._by_id:
             total -= pending.written
+        if count <= self.max_transactions and size <= self._max_bytes and total <= self.max_written:
+            return
+        victims: dict[bytes, Pending] = {}
+        seen: list[tuple[list[_Entry], _Entry]] = []
+        lanes: dict[bytes, list[Pending]] = {}
         while True:
             is_crowded = count > self.max_transactions or size > self._max_bytes
             if not is_crowded and total <= self.max_written:
