@@ -13,6 +13,7 @@ from vmsdk.testing.areas import limits
 
 def test_upgrades_without_a_response_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "_HTTP_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(limits, "_HTTP_PROMPT_S", 0.0)
     monkeypatch.setattr(limits, "_HTTP_S", 0.1)
     handler: Any = SimpleNamespace(path="/ext/bc/chain")
     requests = limits._Requests(handler)
@@ -20,3 +21,13 @@ def test_upgrades_without_a_response_end_in_time(monkeypatch: pytest.MonkeyPatch
         for _ in range(20):
             requests.upgrade(f"http://127.0.0.1:{silent.getsockname()[1]}/ext/bc/chain")
     assert 1 <= requests.count <= 5
+
+
+def test_prompt_responses_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_HTTP_PROMPT_S", 60.0)
+    monkeypatch.setattr(limits, "_HTTP_S", 1e-9)
+    handler: Any = SimpleNamespace(start=lambda **options: SimpleNamespace(exception=lambda: None))
+    requests = limits._Requests(handler)
+    for _ in range(20):
+        requests.send()
+    assert requests.count == 20
