@@ -530,6 +530,41 @@ def test_an_own_wait_that_overlooks_its_cancellation_holds_up_one_thread_and_los
     assert not vm.begun.acquire(blocking=False)
 
 
+def test_a_late_event_is_there_before_the_next_wait_goes_on() -> None:
+    class Deaf(Work):
+        calls = 0
+
+        def wait_for_event(self, cancelled: threading.Event) -> Event | None:
+            self.calls += 1
+            if self.calls > 1:
+                passed.set()
+            return told.get()
+
+    class Slow(WatchedCondition):
+        """Whoever has let the next wait go on does nothing more before that has passed."""
+
+        def __exit__(self, *failure: Any) -> None:
+            super().__exit__(*failure)
+            if threading.current_thread() in slow and not events._author_waits:
+                passed.wait(PATIENCE_S)
+
+    vm, passed, lock = Deaf(), threading.Event(), threading.RLock()
+    told: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    slow: list[threading.Thread] = []
+    events = World(vm).events
+    events._condition, events._heard = Slow(lock), threading.Condition(lock)
+    first = Asked(events)
+    slow.append(first._thread)
+    later = Asked(events)
+    assert later.waits()
+    later.answered = passed
+    first.wait.cancel()
+    told.put(Event.BUILD_BLOCK)
+    assert passed.wait(PATIENCE_S)
+    assert vm.calls == 1, "the author was asked for another event"
+    assert (first.get(), later.get()) == (None, Event.BUILD_BLOCK)
+
+
 def test_an_event_was_heard_when_the_node_has_built(events: EventSource) -> None:
     hearings = events.hearings(Event.BUILD_BLOCK)
     threading.Thread(target=lambda: events.built(ONE)).start()
