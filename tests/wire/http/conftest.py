@@ -68,6 +68,15 @@ def mount() -> Iterator[Mount]:
 
 
 @pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that close give requests a minute to end: a busy machine may need more than half a
+    second to send the last frame of a WebSocket.
+    """
+    for limit in ("REQUEST_GRACE_S", "CLOSE_TIMEOUT_S"):
+        monkeypatch.setattr(f"vmsdk.rpc.http.servers.{limit}", DEADLINE_S)
+
+
+@pytest.fixture
 def serve(caplog: pytest.LogCaptureFixture) -> Iterator[Serve]:
     served: list[Served] = []
     before = set(threading.enumerate())

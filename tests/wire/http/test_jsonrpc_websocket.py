@@ -463,6 +463,7 @@ def test_when_a_client_leaves_its_calls_and_its_sources_end(serve: Serve) -> Non
     assert not subscriptions._published["pending"]
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_when_the_chain_stops_clients_are_closed_with_1012(serve: Serve, version: int) -> None:
     store = Store(1)

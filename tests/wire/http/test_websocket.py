@@ -524,6 +524,7 @@ def test_starlette_routes_websockets_below_its_mount(serve: Serve) -> None:
 # The server's end ---------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("patient")
 def test_closing_the_servers_ends_websockets_as_a_restart(serve: Serve, ended: Ended) -> None:
     served = serve({"/ws": echo(ended)})
     with connect(f"{served.ws}/ws") as client:
