@@ -335,20 +335,22 @@ class GoHost:
 
     def register(self, plugin: Path | str) -> str:
         """A registration launch: start, Version, Shutdown. What the plugin says its version is."""
-        return str(self.call("register", plugin=str(plugin))["version"])
+        return str(self._launch("register", plugin)["version"])
 
     def start(self, plugin: Path | str) -> Started:
         """Starts a plugin process; returns once the handshake is done."""
+        started = Started(**self._launch("start", plugin))
+        self._plugins.append(OtherProcess(started.pid))
+        return started
+
+    def _launch(self, op: str, plugin: Path | str) -> Any:
         for attempt in range(STARTS_UNDER_LOAD):
             try:
-                started = Started(**self.call("start", plugin=str(plugin)))
+                return self.call(op, plugin=str(plugin))
             except GoHostError as error:
                 last = attempt == STARTS_UNDER_LOAD - 1
                 if last or NO_HANDSHAKE not in error.text or not overloaded():
                     raise GoHostError(error.op, f"{error.text}; log:\n{self._tail()}") from None
-            else:
-                self._plugins.append(OtherProcess(started.pid))
-                return started
         raise AssertionError("unreachable")
 
     def initialize(self, genesis: bytes = b"", upgrade: bytes = b"", config: bytes = b"") -> Initialized:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
+from pathlib import Path
 from types import TracebackType
 
 from typing_extensions import Self
@@ -50,5 +52,17 @@ def gone(pid: int) -> bool:
 
 
 def overloaded() -> bool:
-    """Whether many more processes want to run than there are processors for."""
-    return os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
+    """Whether processes have to wait for processors: lately, or for so long that many queue."""
+    return _waiting_percent() > 50 or os.getloadavg()[0] > 2 * len(os.sched_getaffinity(0))
+
+
+def _waiting_percent() -> float:
+    """In how much of the last ten seconds a process waited for a processor; 0 if Linux doesn't say.
+
+    The load average takes a minute to notice that a machine is busy.
+    """
+    try:
+        found = re.search(r"some avg10=([\d.]+)", Path("/proc/pressure/cpu").read_text(encoding="ascii"))
+    except OSError:
+        return 0.0
+    return 0.0 if found is None else float(found[1])
