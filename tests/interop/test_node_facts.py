@@ -35,7 +35,9 @@ def test_a_plugin_may_serve_before_the_handshake(host: GoHost, node: Node, tmp_p
 
 
 def test_an_ipv6_address_is_dialled(host: GoHost, node: Node, tmp_path: Path) -> None:
-    if not socket.has_ipv6:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
         pytest.skip("this machine has no IPv6")
     assert host.run(raw_plugin(tmp_path, "ipv6", node.protocol), GENESIS).raw == b"genesis"
 
