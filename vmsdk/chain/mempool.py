@@ -286,7 +286,8 @@ class Mempool:
             )
         if is_limited:
             return MempoolFull(
-                f"{text}, and more than {MAX_VICTIMS} would have to give way to this one: try again later"
+                f"{text}, and more than {MAX_VICTIMS} would have to give way to this one: send a "
+                "smaller one, or try again later"
             )
         if own is None or own.sequence == pending.sequence:
             return MempoolFull(

@@ -328,3 +328,43 @@ def test_a_block_of_a_transaction_whose_sender_can_not_be_read_is_accepted(
     engine.accept(block)
     assert engine.vm.last.id == block.id
     other.stop()
+
+
+class Market(Nonces):
+    is_closed = False
+
+    def begin(self, state: chain.State, block: chain.Header) -> None:
+        if self.is_closed:
+            raise chain.Invalid("the market is closed")
+
+
+def test_a_begin_that_refuses_the_next_block_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = Engine(Market())
+    with monkeypatch.context() as closed:
+        closed.setattr(Market, "is_closed", True)
+        for raw in (b"alice 0 0", b"bob 0 0"):
+            with pytest.raises(chain.Invalid, match="the market is closed"):
+                engine.vm.submit(raw)
+    line = "begin refuses the next block, so no transaction is admitted: the market is closed"
+    assert caplog.messages.count(line) == 1
+    engine.vm.submit(b"alice 0 0")
+    assert engine.produce().height == 1
+    engine.stop()
+
+
+def test_no_transaction_is_admitted_to_a_block_that_begin_refuses_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine(Market())
+    engine.vm.submit(b"alice 0 0")
+    with monkeypatch.context() as closed:
+        closed.setattr(Market, "is_closed", True)
+        engine.vm._admission.invalidate()  # so that all are run again
+        for _ in range(2):
+            with pytest.raises(chain.Invalid, match="the market is closed"):
+                engine.vm.submit(b"bob 0 0")
+    engine.vm.submit(b"bob 0 0")
+    assert len(engine.produce().block.transactions) == 2
+    engine.stop()
