@@ -482,6 +482,14 @@ def test_create_handlers_that_raises_is_named_with_its_error(tmp_path: Path) -> 
         assert dev.wait() == 0
 
 
+def test_a_vm_that_a_node_would_find_unhealthy_is_reported(tmp_path: Path) -> None:
+    unhealthy = "    def health_check(self):\n        return object()\n"
+    with Dev(talkative(tmp_path, unhealthy), "--alone", folder=tmp_path) as dev:
+        dev.line(r"^unhealthy: Health: .*health_check returned <object .*: it must return a JSON value")
+        dev.interrupt()
+        assert dev.wait() == 0
+
+
 def test_a_vm_without_handlers_is_named_as_such(tmp_path: Path) -> None:
     with Dev(
         talkative(tmp_path, "    def create_handlers(self):\n        return {}\n"), folder=tmp_path

@@ -28,6 +28,8 @@ from vmsdk.timestamp import Timestamp
 MAX_MINED_BLOCKS = 10_000
 MAX_SECONDS = 10**10
 RESTART_TIMEOUT_S = 60.0
+HEALTH_INTERVAL_S = 30.0
+"""How often a node asks for a chain's health. Source: the default of health-check-frequency."""
 DEFAULT_WEIGHT = 100
 """The weight of a validator that is given without one."""
 
@@ -61,6 +63,7 @@ class Control:
         self._threads: list[threading.Thread] = []
         self._on_build_failed: Callable[[HostError], None] = lambda error: None
         self._on_broken: Callable[[Exception], None] = lambda error: None
+        self._on_unhealthy: Callable[[HostError], None] = lambda error: None
 
     # Life -----------------------------------------------------------------------------------------
 
@@ -92,8 +95,10 @@ class Control:
         host: Host,
         on_build_failed: Callable[[HostError], None],
         on_broken: Callable[[Exception], None],
+        on_unhealthy: Callable[[HostError], None] = lambda error: None,
     ) -> None:
-        """Make blocks of the chain, which is in normal operation.
+        """Make blocks of the chain, which is in normal operation, and ask for its health as a node
+        does.
 
         *on_broken* is called, on another thread, with an error that neither the VM nor the end of
         its process has caused: from then on, no blocks are made.
@@ -102,9 +107,14 @@ class Control:
             self._host = host
             self._lives += 1
             self._on_build_failed, self._on_broken = on_build_failed, on_broken
+            self._on_unhealthy = on_unhealthy
             self._threads = [
-                threading.Thread(target=self._keep_mining, args=(mine, host), name=name, daemon=True)
-                for mine, name in ((self._mine_on_events, "engine"), (self._mine_by_time, "interval"))
+                threading.Thread(target=self._keep_on, args=(work, host), name=name, daemon=True)
+                for work, name in (
+                    (self._mine_on_events, "engine"),
+                    (self._mine_by_time, "interval"),
+                    (self._ask_for_health, "health"),
+                )
             ]
             self._changed.notify_all()
         for thread in self._threads:
@@ -374,9 +384,9 @@ class Control:
             if self._lives == lives:
                 raise ChainMisused("the VM did not start again: see the output of vmsdk dev")
 
-    def _keep_mining(self, mine: Callable[[Host], None], host: Host) -> None:
+    def _keep_on(self, work: Callable[[Host], None], host: Host) -> None:
         try:
-            mine(host)
+            work(host)
         except (ChainFatal, PluginGone, ClientClosed):
             pass  # Whoever watches the chain and its process knows.
         except Exception as error:  # noqa: BLE001 - reported by whoever is told
@@ -412,6 +422,16 @@ class Control:
                 self._make(host.chain)
             except CallFailed:
                 pass  # Most often there is nothing to build.
+
+    def _ask_for_health(self, host: Host) -> None:
+        is_over = False
+        while not is_over:
+            try:
+                host.chain.health()
+            except CallFailed as error:
+                self._on_unhealthy(error)
+            with self._changed:
+                is_over = self._changed.wait_for(lambda: self._host is not host, HEALTH_INTERVAL_S)
 
 
 def _check_size(message: bytes) -> None:

@@ -81,7 +81,7 @@ class Life:
         """Set by `stop`, or after a fault."""
         self._fault: ChainFatal | None = None
         self._breakage: Exception | None = None
-        self._last_failure = ""
+        self._last_failure = self._last_illness = ""
         self._thread = threading.Thread(target=self._live, name="vm-life", daemon=True)
 
     def start(self) -> None:
@@ -139,7 +139,7 @@ class Life:
                         log=self._screen.shadow_line,
                     )
                 host.chain.on_accepted = self._accepted
-                self._control.begin(host, self._build_failed, self._broken)
+                self._control.begin(host, self._build_failed, self._broken, self._unhealthy)
                 # Last, as whoever reads the URL may use `/ext/dev` at once.
                 self._announce(name, data, host.chain, refused)
                 self._over.wait()
@@ -206,6 +206,12 @@ class Life:
         if text != self._last_failure:
             self._screen.warning(text)
         self._last_failure = text
+
+    def _unhealthy(self, error: HostError) -> None:
+        text = f"unhealthy: {error}"
+        if text != self._last_illness:
+            self._screen.warning(text)
+        self._last_illness = text
 
     def _broken(self, error: Exception) -> None:
         self._breakage = error
