@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -62,19 +65,16 @@ class Snapshots:
         self._last = 0
 
     def save(self, host: Host, clock: Clock | None) -> int:
-        """Save the state of *host*'s chain, and return the snapshot's number."""
+        """Save the state of *host*'s chain, and return the snapshot's number.
+
+        Raises `HostError`, such as on a full disk.
+        """
         if len(self._kept) >= MAX_SNAPSHOTS:
             raise ChainMisused(f"there are {MAX_SNAPSHOTS} snapshots: revert to one, or start dev again")
-        folder = TemporaryDirectory(prefix="vmsdk-snapshot-")
-        snapshot = Snapshot(SQLiteDatabase(), folder, 0 if clock is None else clock.offset_ns)
         try:
-            with host.chain.engine.lock:
-                host.services.disk.copy_to(snapshot.disk)
-                assert host.config.chain_data_dir is not None, "a host that has started has a folder"
-                shutil.copytree(host.config.chain_data_dir, snapshot.files, ignore_dangling_symlinks=True)
-        except BaseException:
-            snapshot.close()
-            raise
+            snapshot = _saved(host, clock)
+        except (OSError, HostError) as error:
+            raise HostError(f"can't save a snapshot: {_reason(error)}") from None
         self._last += 1
         self._kept[self._last] = snapshot
         return self._last
@@ -104,6 +104,32 @@ class Snapshots:
         """Forget all snapshots."""
         for snapshot in self._kept.values():
             snapshot.close()
+
+
+def _saved(host: Host, clock: Clock | None) -> Snapshot:
+    folder = TemporaryDirectory(prefix="vmsdk-snapshot-")
+    snapshot = Snapshot(SQLiteDatabase(), folder, 0 if clock is None else clock.offset_ns)
+    try:
+        with host.chain.engine.lock:
+            host.services.disk.copy_to(snapshot.disk)
+            assert host.config.chain_data_dir is not None, "a host that has started has a folder"
+            shutil.copytree(
+                host.config.chain_data_dir,
+                snapshot.files,
+                copy_function=_copy,
+                ignore_dangling_symlinks=True,
+            )
+    except BaseException:
+        snapshot.close()
+        raise
+    return snapshot
+
+
+def _copy(file: str, copy: str) -> None:
+    """Copy a file, unless it is a pipe or a socket, or the VM has just removed it."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISREG(os.stat(file).st_mode):
+            shutil.copy2(file, copy)
 
 
 def _reason(error: Exception) -> str:

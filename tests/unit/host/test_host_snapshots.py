@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -52,11 +55,43 @@ def test_the_files_of_a_snapshot_go_with_it(host: Any, tmp_path: Path) -> None:
 def test_a_snapshot_that_fails_leaves_no_files(host: Any, tmp_path: Path) -> None:
     snapshots = Snapshots()
     host.config.chain_data_dir = tmp_path / "missing"
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(HostError, match=r"^can't save a snapshot: .*No such file or directory"):
         snapshots.save(host, None)
     assert folders(tmp_path) == 0
     with pytest.raises(ChainMisused, match="there is no snapshot 0x1"):
         snapshots.check(1)
+    snapshots.close()
+
+
+def test_a_snapshot_that_has_no_room_says_so_and_leaves_no_files(host: Any, tmp_path: Path) -> None:
+    snapshots = Snapshots()
+    with largest_file(0), pytest.raises(HostError, match=r"^can't save a snapshot: .*File too large"):
+        snapshots.save(host, None)
+    assert folders(tmp_path) == 0
+    snapshots.close()
+
+
+def test_a_snapshot_leaves_out_pipes_sockets_and_files_that_are_removed_meanwhile(
+    host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = host.config.chain_data_dir
+    os.mkfifo(files / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener, monkeypatch.context() as inside:
+        inside.chdir(files)  # a socket's name is short
+        listener.bind("socket")
+    (files / "journal").touch()
+    copy = shutil.copy2
+
+    def remove_first(source: str, *arguments: Any, **options: Any) -> Any:
+        if source.endswith("journal"):
+            (files / "journal").unlink()
+        return copy(source, *arguments, **options)
+
+    monkeypatch.setattr(shutil, "copy2", remove_first)
+    snapshots = Snapshots()
+    number = snapshots.save(host, None)
+    snapshots.restore(number, tmp_path / "back.db", tmp_path / "back", None)
+    assert [file.name for file in (tmp_path / "back").iterdir()] == ["index"]
     snapshots.close()
 
 
