@@ -275,14 +275,18 @@ def _is_mentioned(name: str, cls: type) -> bool:
 
 
 def _meant(name: str, called: Mapping[str, types.FunctionType]) -> str | None:
-    """The method that may be meant by *name*, which is none of them."""
+    """The method that may be meant by *name*; None if it is one of them."""
+    if name in called:
+        return None
     written = name.lower().replace("_", "")
     other = _OTHER_NAMES.get(written)
     if other in called:
         return other
     for meant, declared in called.items():
+        spelled = meant.replace("_", "")
         # Python refuses a class that lacks an abstract method.
-        if not getattr(declared, "__isabstractmethod__", False) and _is_slip(written, meant.replace("_", "")):
+        is_abstract = getattr(declared, "__isabstractmethod__", False)
+        if not is_abstract and (written == spelled or _is_slip(written, spelled)):
             return meant
     return None
 

@@ -216,15 +216,27 @@ class Mine(chain.Chain):
     def NAME(self, *_): ...
     OTHER
 """
+MIXIN = """
+from vmsdk import chain
+
+
+class Loud:
+    def NAME(self, *_): ...
+
+
+class Mine(Loud, chain.Chain):
+    def execute(self, state, tx, block): ...
+    OTHER
+"""
 
 
 def warnings_for(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, other: str = "pass"
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, other: str = "pass", code: str = MODULE
 ) -> list[str]:
     """What is logged at the start of a VM in a module of its own, with a method of this name."""
     file = tmp_path / "mine.py"
-    file.write_text(MODULE.replace("NAME", name).replace("OTHER", other))
-    spec = importlib.util.spec_from_file_location(f"mine_{abs(hash((name, other)))}", file)
+    file.write_text(code.replace("NAME", name).replace("OTHER", other))
+    spec = importlib.util.spec_from_file_location(f"mine_{abs(hash((name, other, code)))}", file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -264,6 +276,23 @@ def test_a_likely_slip_in_a_name_is_reported_once(
     assert warnings_for(tmp_path, caplog, written) == [
         f"Mine.{written}: vmsdk never calls this method; if {meant} is meant, rename it"
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("createHandlers", "create_handlers"), ("healthcheck", "health_check"), ("on_acept", "on_accept")],
+)
+def test_a_slip_in_a_mixin_is_reported_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, written: str, meant: str
+) -> None:
+    assert warnings_for(tmp_path, caplog, written, code=MIXIN) == [
+        f"Loud.{written}: vmsdk never calls this method; if {meant} is meant, rename it"
+    ]
+
+
+@pytest.mark.parametrize("method", ["create_handlers", "on_accept"])
+def test_a_method_in_a_mixin_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture, method: str) -> None:
+    assert warnings_for(tmp_path, caplog, method, code=MIXIN) == []
 
 
 @pytest.mark.parametrize(
