@@ -18,6 +18,7 @@ from vmsdk.host.errors import CallFailed, InvalidResponse, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.host.plugin import PluginProcess
 from vmsdk.host.sqlite import SQLiteDatabase
+from vmsdk.ids import ID
 from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.state import Event
 from vmsdk.testing.contract import Skipped, Violation
@@ -38,6 +39,8 @@ _OWN_WORK_TIMEOUT_S = 5.0
 _ASK_AGAIN_S = 1.0
 # A plugin that floods its log must not fill the memory.
 _LOG_CHARACTERS = 8 * 1024 * 1024
+# Errors of a hook that are its own, and don't say that the VM refuses the transaction.
+_NO_REFUSAL = (LookupError, TypeError, AttributeError, NameError)
 NO_WORK = "no transaction: give --hook FILE or --request 'PATH JSON'"
 
 
@@ -79,6 +82,10 @@ class Bench:
         """Whether this check uses a chain that others have used before."""
         self._pool: Pool | None = None
         self._issue: Issue | None = None
+        self._place: tuple[Host, ID] | None = None
+        """The host and the last accepted block when the hook was last called."""
+        self._waiting = 0
+        """How many transactions it has given the VM there."""
         self._traits = _Traits()
         self._processes: list[PluginProcess] = []
         self._urls: dict[int, str] = {}
@@ -280,7 +287,8 @@ class Bench:
     def submit(self, host: Host, count: int = 1) -> None:
         """Give the VM *count* transactions. A VM that builds blocks by itself needs none.
 
-        Raises `Skipped` if there is no hook and the VM has no work, or `HookFailed`.
+        Raises `Skipped` if there is no hook and the VM has no work, or if its mempool takes no
+        more, or `HookFailed`.
         """
         if self.hook is None:
             self._await_own_work(host)
@@ -289,17 +297,25 @@ class Bench:
             self._issue = self.hook.load()
         connection = self.client(host)
         for _ in range(count):
+            place = (host, host.chain.last_accepted.id)
+            if place != self._place:
+                self._place, self._waiting = place, 0
             try:
                 self._issue(connection)
             except Exception as error:
                 exit_code = host.process.wait(0.5)
                 if exit_code is not None:
                     raise PluginGone(f"a request of the hook {self.hook.name}", exit_code) from None
+                if self._waiting and not isinstance(error, _NO_REFUSAL) and not _has_no_response(error):
+                    raise Skipped(
+                        f"the mempool takes no more than {self._waiting} of the hook's transactions at once"
+                    ) from error
                 if isinstance(error, HookFailed):
                     raise
                 raise HookFailed(
                     f"issue(client) of the hook {self.hook.name} raised {type(error).__name__}: {error}"
                 ) from error
+            self._waiting += 1
 
     def _await_own_work(self, host: Host) -> None:
         if self._traits.builds_itself is False:
@@ -422,3 +438,10 @@ class Bench:
             raise host.chain.engine.fault
         if not host.process.alive:
             raise PluginGone(None, host.process.exit_code)
+
+
+def _has_no_response(error: Exception) -> bool:
+    """Whether it says that no response has come: a request failed, or took too long."""
+    import httpx
+
+    return isinstance(error, httpx.TransportError)

@@ -242,7 +242,7 @@ def _submit_more(bench: Bench, host: Host) -> bool:
     """Submit a transaction to a VM that has taken one. Return False if its mempool is full."""
     try:
         bench.submit(host)
-    except HookFailed:
+    except (HookFailed, Skipped):
         return False
     return True
 
