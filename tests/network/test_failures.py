@@ -305,6 +305,26 @@ def test_a_node_whose_key_was_removed_is_told_by_both_its_ids(
     network.start()
 
 
+def test_a_validator_whose_bls_key_was_removed_is_told(
+    any_node: NodeBinary, make_network: MakeNetwork
+) -> None:
+    network = make_network(TIMESTAMP, node=any_node.path, nodes=1, weights=[100])
+    network.start()
+    network.stop()
+    key = network.nodes[0].directory / "staking" / "signer.key"
+    content = key.read_bytes()
+    key.unlink()
+    with pytest.raises(
+        NetworkError, match=r"node1 has started with the BLS key .*signer\.key was removed or"
+    ):
+        network.start()
+    assert processes_in(network.directory) == []
+    key.chmod(0o600)
+    key.write_bytes(content)
+    network.start()
+    network.wait_for_height(0)
+
+
 def test_an_empty_directory_is_still_there_after_a_failed_start(
     any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
 ) -> None:

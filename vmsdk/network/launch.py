@@ -100,6 +100,11 @@ class Launch:
             said = str(self._info().call("info.getNodeID")["nodeID"])
         return said
 
+    def bls_key(self) -> str:
+        """The public key of its warp signatures, 48 bytes in hex, once it listens."""
+        said = self._info().call("info.getNodeID")["nodePOP"]
+        return str(said["publicKey"]).removeprefix("0x")
+
     def listens(self) -> bool:
         """Whether the node has registered its plugins and listens, so that `uri` is known.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from typing_extensions import Self
 
+from vmsdk.bls import PUBLIC_KEY_BYTES
 from vmsdk.network.binary import NodeBinary, file_limit
 from vmsdk.network.chain import Chain, NewChain
 from vmsdk.network.chains import Chains, check_distinct
@@ -349,6 +350,9 @@ class LocalNetwork:
         for node in self.nodes:
             node.await_primary_network(timeout_s)
         validators = self._validators()
+        with self._store.changing() as network:
+            for node, validator in zip(self.nodes, validators, strict=True):
+                network.node(node.name).bls_key = validator.proof[:PUBLIC_KEY_BYTES].hex()
         for node in self.nodes:
             node.kill()
         file = self.directory / "genesis.json"

@@ -218,7 +218,7 @@ class Node:
                 record = network.node(self.name)
                 record.http_port = int(launch.uri.rpartition(":")[2])
                 record.staking_port = launch.staking_port
-            self._check_identity(launch, record.node_id)
+            self._check_identity(launch, record)
             for chain in network.chains:
                 launch.name_chain(chain)
             self._recorded = launch
@@ -264,12 +264,18 @@ class Node:
         assert self._launch is not None
         return self._launch
 
-    def _check_identity(self, launch: Launch, known: str) -> None:
-        if known and (node_id := launch.node_id()) != known:
+    def _check_identity(self, launch: Launch, known: NodeRecord) -> None:
+        keys = self.directory / "staking"
+        if known.node_id and (node_id := launch.node_id()) != known.node_id:
             raise NetworkError(
-                f"{self.name} has started as {node_id}, but the network knows it as {known}: its keys in "
-                f"{self.directory / 'staking'} were removed or replaced. Put them back, or begin anew (vmsdk "
-                "network clean)"
+                f"{self.name} has started as {node_id}, but the network knows it as {known.node_id}: its "
+                f"keys in {keys} were removed or replaced. Put them back, or begin anew (vmsdk network clean)"
+            )
+        if known.bls_key and (bls_key := launch.bls_key()) != known.bls_key:
+            raise NetworkError(
+                f"{self.name} has started with the BLS key {bls_key}, but it validates with {known.bls_key}: "
+                f"{keys / 'signer.key'} was removed or replaced. Put it back, or begin anew (vmsdk network "
+                "clean)"
             )
 
     def _learn_id(self, launch: Launch) -> None:

@@ -35,6 +35,16 @@ class InvalidState(NetworkError):
         super().__init__(f"{path} does not describe a network: {reason}; vmsdk network clean removes it")
 
 
+class _Unlockable(NetworkError):
+    """The file system has no locks, or none for this user."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(
+            f"can't lock {path}: {error.strerror}; "
+            "a network needs a directory in which you can write and lock files"
+        )
+
+
 @dataclass
 class NodeRecord:
     """One node: what it keeps for life, and the process that runs it now."""
@@ -55,6 +65,8 @@ class NodeRecord:
     """An executable that runs the first chain's VM on this node, unlike on the others."""
     weight: int = 0
     """Its weight as a validator of every chain; 0 if it isn't one."""
+    bls_key: str = ""
+    """The public key that it validates with, 48 bytes in hex; empty if it doesn't."""
 
 
 @dataclass
@@ -272,6 +284,7 @@ class Store:
         os.close(lock)
 
     def _claim(self) -> int:
+        made = [path for path in (self.directory, *self.directory.parents) if not path.exists()]
         self.directory.mkdir(parents=True, exist_ok=True)
         if not self._lock_file.exists():
             self.check_free()  # leaves no lock among other files
@@ -279,6 +292,12 @@ class Store:
             lock = self._wait_for(self._open_lock())
         except FileNotFoundError:
             raise NetworkBusy(self.directory) from None
+        except _Unlockable:
+            with suppress(OSError):
+                self._lock_file.unlink(missing_ok=True)
+                for path in made:
+                    path.rmdir()
+            raise
         # A start that failed meanwhile has removed its directory, and this lock is of no use.
         if self._is_current(lock):
             return lock
@@ -292,7 +311,7 @@ class Store:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise self._unlockable(error) from None
+            raise _Unlockable(self._lock_file, error) from None
 
     def _is_current(self, lock: int) -> bool:
         """Whether the file still has its name, so that others lock the same one."""
@@ -312,7 +331,7 @@ class Store:
                         raise NetworkBusy(self.directory) from None
                     time.sleep(_LOCK_POLL_S)
                 except OSError as error:
-                    raise self._unlockable(error) from None
+                    raise _Unlockable(self._lock_file, error) from None
                 else:
                     return lock
         except BaseException:
@@ -323,12 +342,6 @@ class Store:
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
-
-    def _unlockable(self, error: OSError) -> NetworkError:
-        return NetworkError(
-            f"can't lock {self._lock_file}: {error.strerror}; "
-            "a network needs a directory in which you can write and lock files"
-        )
 
 
 def networks_dir() -> Path:

@@ -190,6 +190,22 @@ def test_a_file_system_without_locks_is_named_and_leaves_nothing_open(
             os.fstat(opened[-1])
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_first_start_on_a_file_system_without_locks_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    directory = tmp_path / "networks" / "first"
+    if is_there:
+        directory.mkdir(parents=True)
+    with pytest.raises(NetworkError, match="No locks available"), Store(directory).creating():
+        pass
+    assert list(tmp_path.rglob("*")) == ([directory.parent, directory] if is_there else [])
+
+
 def test_a_lock_that_cannot_be_opened_is_named(store: Store) -> None:
     (store.directory / "lock").mkdir()
     for lock in (store.locked, store.creating):
