@@ -13,11 +13,14 @@ import pytest
 from tests.shared import Shared
 from vmsdk.network import LocalNetwork, NewChain, NodeBinary
 from vmsdk.network.errors import NetworkError, NetworkNotFound
+from vmsdk.network.launch import Launch
+from vmsdk.network.node import _free_port
 
 from .conftest import Command, processes_in
 from .targets import CHATTY, TIMESTAMP, data_of, last_block, lines_until, propose
 
 MakeNetwork = Callable[..., LocalNetwork]
+END_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -362,6 +365,30 @@ def test_a_node_whose_port_was_taken_meanwhile_gets_another(
         network.start()
     assert network.nodes[0].record.http_port != port
     propose(network, network.nodes[0], b"at another address")
+
+
+def test_a_node_whose_port_was_taken_before_its_id_is_known_gets_another(
+    any_node: NodeBinary, make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first: list[Launch] = []
+    look = Launch.node_id
+
+    def look_late(launch: Launch) -> str | None:
+        if launch is (first or [launch])[0]:
+            first.append(launch)
+            assert launch.process.wait(END_S)
+            launch.listens()
+        return look(launch)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ports = [listener.getsockname()[1]]
+        monkeypatch.setattr(
+            "vmsdk.network.node._free_port", lambda record: ports.pop() if ports else _free_port(record)
+        )
+        monkeypatch.setattr(Launch, "node_id", look_late)
+        network = make_network(TIMESTAMP, node=any_node.path)
+        network.start()
+    propose(network, network.nodes[0], b"at another port")
 
 
 def one_line(lines: list[str], text: str) -> tuple[str, str]:
