@@ -290,7 +290,8 @@ def reads_of_a_vain_attempt(cheap: int) -> int:
     for _ in range(2):  # the first attempt sorts all of them
         before = Counted.reads
         with pytest.raises(
-            chain.MempoolFull, match=r"more than 256 would have to give way to this one: send a smaller one, or"
+            chain.MempoolFull,
+            match=r"more than 256 would have to give way to this one: send a smaller one, or",
         ):
             pool.add(late)
         reads = Counted.reads - before
