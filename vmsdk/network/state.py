@@ -286,15 +286,21 @@ class Store:
     def _claim(self) -> int:
         made = [path for path in (self.directory, *self.directory.parents) if not path.exists()]
         self.directory.mkdir(parents=True, exist_ok=True)
-        if not self._lock_file.exists():
+        was_there = self._lock_file.exists()
+        if not was_there:
             self.check_free()  # leaves no lock among other files
+        is_open = False
         try:
-            lock = self._wait_for(self._open_lock())
+            lock = self._open_lock()
+            is_open = True
+            self._wait_for(lock)
         except FileNotFoundError:
             raise NetworkBusy(self.directory) from None
         except _Unlockable:
             with suppress(OSError):
-                self._lock_file.unlink(missing_ok=True)
+                # Another's lock keeps its name, or a third would make a new one beside it.
+                if is_open and not was_there:
+                    self._lock_file.unlink(missing_ok=True)
                 for path in made:
                     path.rmdir()
             raise

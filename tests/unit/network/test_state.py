@@ -206,6 +206,23 @@ def test_a_first_start_on_a_file_system_without_locks_leaves_nothing(
     assert list(tmp_path.rglob("*")) == ([directory.parent, directory] if is_there else [])
 
 
+@pytest.mark.parametrize("is_opened", [False, True])
+def test_a_refused_start_leaves_the_lock_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_opened: bool
+) -> None:
+    def refuse(*arguments: object) -> int:
+        lock.write_bytes(b"")  # also if it is made in this moment
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    lock = tmp_path / "lock"
+    if is_opened:
+        lock.touch()
+    monkeypatch.setattr(*((fcntl, "flock", refuse) if is_opened else (os, "open", refuse)))
+    with pytest.raises(NetworkError, match=r"can't lock .*: Permission denied"), Store(tmp_path).creating():
+        pass
+    assert lock.exists()
+
+
 def test_a_lock_that_cannot_be_opened_is_named(store: Store) -> None:
     (store.directory / "lock").mkdir()
     for lock in (store.locked, store.creating):
