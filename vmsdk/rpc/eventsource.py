@@ -158,7 +158,8 @@ class EventSource:
         self._asking: int | None = None
         self._author_waits = False
         self._author_thread = 0
-        self._late: Event | None = None
+        self._late: list[Event] = []
+        """The author's events that came too late for a wait, or were not reported."""
         self._pid = os.getpid()
 
     # What happens to the chain --------------------------------------------------------------------
@@ -287,7 +288,9 @@ class EventSource:
     def not_reported(self, event: Event) -> None:
         """*event* did not reach the node after all."""
         with self._condition:
-            if event is Event.STATE_SYNC_FINISHED:
+            if self._overridden:
+                self._keep(event)
+            elif event is Event.STATE_SYNC_FINISHED:
                 self._sync_end.give_back()
                 self._change()
 
@@ -311,7 +314,7 @@ class EventSource:
                     self._condition.wait_for(lambda: wait.cancelled.is_set() or not self._author_waits)
             if wait.cancelled.is_set():
                 return None
-            event, self._late = self._late, None
+            event = self._late.pop(0) if self._late else None
             self._author_waits = True
             self._author_thread = threading.get_ident()
         try:
@@ -327,11 +330,16 @@ class EventSource:
         finally:
             with self._condition:
                 # Before the next wait goes on, which would ask the author for another event.
-                if wait.cancelled.is_set():
-                    event, self._late = None, event
+                if event is not None and wait.cancelled.is_set():
+                    self._keep(event)
+                    event = None
                 self._author_waits = False
                 self._condition.notify_all()
         return event
+
+    def _keep(self, event: Event) -> None:
+        if event not in self._late:
+            self._late.append(event)
 
     def _authors_event(self, wait: Wait) -> Event | None:
         pid = os.getpid()

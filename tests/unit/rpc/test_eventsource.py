@@ -13,9 +13,11 @@ import pytest
 
 from vmsdk.block import Block
 from vmsdk.context import Context
+from vmsdk.errors import VMError
 from vmsdk.ids import ID
 from vmsdk.rpc import eventsource
 from vmsdk.rpc.errors import FaultLog
+from vmsdk.rpc.events import Notifier
 from vmsdk.rpc.eventsource import (
     FIRST_RETRY_S,
     MAX_REPEATS,
@@ -24,6 +26,7 @@ from vmsdk.rpc.eventsource import (
     UNHEARD_S,
     EventSource,
 )
+from vmsdk.services.messenger import MessengerClient
 from vmsdk.state import Event, State
 from vmsdk.statesync import StateSyncMode
 from vmsdk.vm import ChainVM
@@ -621,6 +624,95 @@ def test_an_event_of_an_own_wait_that_is_held_back_and_cancelled_goes_to_the_nex
     second = Asked(world.events)
     world.skip(FIRST_RETRY_S)
     assert second.get() is Event.BUILD_BLOCK
+
+
+class Messages(Work):
+    """It reports each event once, and waits for the next."""
+
+    def __init__(self) -> None:
+        self.told: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self.begun = threading.Semaphore(0)
+
+    def wait_for_event(self, cancelled: threading.Event) -> Event | None:
+        self.begun.release()
+        return self.told.get()
+
+
+@pytest.mark.parametrize("event", list(Event))
+def test_an_event_of_an_own_wait_that_was_not_reported_goes_to_the_next(event: Event) -> None:
+    vm = Messages()
+    events = World(vm).events
+    events.state_set(State.NORMAL_OP)
+    vm.told.put(event)
+    assert Asked(events).get() is event
+    events.not_reported(event)
+    vm.told.put(None)  # only a failing test asks for it
+    with asking(events) as asked:
+        assert asked.get() is event
+
+
+def test_an_event_of_an_own_wait_that_was_not_reported_outlives_a_wait_that_began_before() -> None:
+    vm = Messages()
+    events = World(vm).events
+    events.state_set(State.NORMAL_OP)
+    vm.told.put(Event.BUILD_BLOCK)
+    assert Asked(events).get() is Event.BUILD_BLOCK
+    later = Asked(events)
+    for _ in range(2):
+        assert vm.begun.acquire(timeout=PATIENCE_S)
+    events.not_reported(Event.BUILD_BLOCK)
+    later.wait.cancel()
+    vm.told.put(None)
+    assert later.get() is None
+    vm.told.put(None)
+    with asking(events) as asked:
+        assert asked.get() is Event.BUILD_BLOCK
+
+
+def test_events_of_an_own_wait_that_come_too_late_are_all_kept() -> None:
+    vm = Messages()
+    events = World(vm).events
+    events.state_set(State.NORMAL_OP)
+    events.not_reported(Event.STATE_SYNC_FINISHED)
+    events.not_reported(Event.BUILD_BLOCK)
+    events.not_reported(Event.BUILD_BLOCK)
+    vm.told.put(None)
+    assert [Asked(events).get() for _ in range(2)] == [Event.STATE_SYNC_FINISHED, Event.BUILD_BLOCK]
+    with asking(events) as asked:
+        assert asked.waits()
+
+
+@pytest.mark.parametrize("refusal", [None, VMError("the node is busy")])
+def test_an_old_node_whose_queue_is_full_gets_the_event_of_an_own_wait_later(
+    refusal: VMError | None,
+) -> None:
+    class Node:
+        """It takes the second event."""
+
+        def __init__(self) -> None:
+            self.asked: list[Event] = []
+            self.took = threading.Event()
+
+        def notify(self, event: Event) -> bool:
+            self.asked.append(event)
+            if len(self.asked) > 1:
+                self.took.set()
+            elif refusal is not None:
+                raise refusal
+            return self.took.is_set()
+
+    vm, node, log = Messages(), Node(), logging.getLogger("test")
+    events = World(vm).events
+    events.state_set(State.NORMAL_OP)
+    notifier = Notifier(events, cast("MessengerClient", node), FaultLog(log), log)
+    notifier.start()
+    vm.told.put(Event.BUILD_BLOCK)
+    took = node.took.wait(PATIENCE_S)
+    notifier.stop()
+    events.close()
+    vm.told.put(None)
+    assert took
+    assert node.asked == [Event.BUILD_BLOCK] * 2
 
 
 # A forgotten notify ------------------------------------------------------------------------------
