@@ -113,16 +113,21 @@ def _saved(host: Host, clock: Clock | None) -> Snapshot:
         with host.chain.engine.lock:
             host.services.disk.copy_to(snapshot.disk)
             assert host.config.chain_data_dir is not None, "a host that has started has a folder"
-            shutil.copytree(
-                host.config.chain_data_dir,
-                snapshot.files,
-                copy_function=_copy,
-                ignore_dangling_symlinks=True,
-            )
+            _copy_files(host.config.chain_data_dir, snapshot.files)
     except BaseException:
         snapshot.close()
         raise
     return snapshot
+
+
+def _copy_files(files: Path, copy: Path) -> None:
+    """Copy a folder, without what the VM removes meanwhile."""
+    try:
+        shutil.copytree(files, copy, copy_function=_copy, ignore_dangling_symlinks=True)
+    except shutil.Error as error:  # after the rest was copied
+        failures = [each for each in error.args[0] if os.path.lexists(each[0])]
+        if failures:
+            raise shutil.Error(failures) from None
 
 
 def _copy(file: str, copy: str) -> None:

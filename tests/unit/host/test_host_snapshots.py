@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -92,6 +93,42 @@ def test_a_snapshot_leaves_out_pipes_sockets_and_files_that_are_removed_meanwhil
     number = snapshots.save(host, None)
     snapshots.restore(number, tmp_path / "back.db", tmp_path / "back", None)
     assert [file.name for file in (tmp_path / "back").iterdir()] == ["index"]
+    snapshots.close()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_snapshot_leaves_out_directories_that_are_removed_meanwhile_and_nothing_else(
+    host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    files = host.config.chain_data_dir
+    for name in ("a", "b", "c"):
+        (files / name / "deep").mkdir(parents=True)
+        (files / name / "file").touch()
+    copy = shutil.copy2
+
+    def remove_others(source: str, *arguments: Any, **options: Any) -> Any:
+        # Whichever comes first, the other two are copied after it.
+        kept.append(Path(source).parent)
+        for other in {files / "a", files / "b", files / "c"} - set(kept[:1]):
+            shutil.rmtree(other, ignore_errors=True)
+        if fails:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return copy(source, *arguments, **options)
+
+    kept: list[Path] = []
+    (files / "index").unlink()
+    monkeypatch.setattr(shutil, "copy2", remove_others)
+    snapshots = Snapshots()
+    if fails:
+        with pytest.raises(HostError, match=r"^can't save a snapshot: .*Permission denied"):
+            snapshots.save(host, None)
+        assert folders(tmp_path) == 0
+        return
+    number = snapshots.save(host, None)
+    monkeypatch.undo()
+    snapshots.restore(number, tmp_path / "back.db", tmp_path / "back", None)
+    assert [each.name for each in (tmp_path / "back").iterdir()] == [kept[0].name]
+    assert sorted(each.name for each in (tmp_path / "back" / kept[0].name).iterdir()) == ["deep", "file"]
     snapshots.close()
 
 
