@@ -63,7 +63,7 @@ class Control:
         self._threads: list[threading.Thread] = []
         self._on_build_failed: Callable[[HostError], None] = lambda error: None
         self._on_broken: Callable[[Exception], None] = lambda error: None
-        self._on_unhealthy: Callable[[HostError], None] = lambda error: None
+        self._on_health: Callable[[HostError | None], None] = lambda error: None
 
     # Life -----------------------------------------------------------------------------------------
 
@@ -95,10 +95,10 @@ class Control:
         host: Host,
         on_build_failed: Callable[[HostError], None],
         on_broken: Callable[[Exception], None],
-        on_unhealthy: Callable[[HostError], None] = lambda error: None,
+        on_health: Callable[[HostError | None], None] = lambda error: None,
     ) -> None:
         """Make blocks of the chain, which is in normal operation, and ask for its health as a node
-        does.
+        does. *on_health* is called each time: with None, or the error of an unhealthy VM.
 
         *on_broken* is called, on another thread, with an error that neither the VM nor the end of
         its process has caused: from then on, no blocks are made.
@@ -107,7 +107,7 @@ class Control:
             self._host = host
             self._lives += 1
             self._on_build_failed, self._on_broken = on_build_failed, on_broken
-            self._on_unhealthy = on_unhealthy
+            self._on_health = on_health
             self._threads = [
                 threading.Thread(target=self._keep_on, args=(work, host), name=name, daemon=True)
                 for work, name in (
@@ -429,7 +429,9 @@ class Control:
             try:
                 host.chain.health()
             except CallFailed as error:
-                self._on_unhealthy(error)
+                self._on_health(error)
+            else:
+                self._on_health(None)
             with self._changed:
                 is_over = self._changed.wait_for(lambda: self._host is not host, HEALTH_INTERVAL_S)
 

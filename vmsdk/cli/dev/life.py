@@ -139,7 +139,7 @@ class Life:
                         log=self._screen.shadow_line,
                     )
                 host.chain.on_accepted = self._accepted
-                self._control.begin(host, self._build_failed, self._broken, self._unhealthy)
+                self._control.begin(host, self._build_failed, self._broken, self._healthy_or_not)
                 # Last, as whoever reads the URL may use `/ext/dev` at once.
                 self._announce(name, data, host.chain, refused)
                 self._over.wait()
@@ -207,9 +207,9 @@ class Life:
             self._screen.warning(text)
         self._last_failure = text
 
-    def _unhealthy(self, error: HostError) -> None:
-        text = f"unhealthy: {error}"
-        if text != self._last_illness:
+    def _healthy_or_not(self, error: HostError | None) -> None:
+        text = "" if error is None else f"unhealthy: {error}"
+        if text and text != self._last_illness:
             self._screen.warning(text)
         self._last_illness = text
 
