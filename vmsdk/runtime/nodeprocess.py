@@ -14,6 +14,8 @@ _INTERPRETERS = ("python", "pypy")
 # More than any wrapper needs. Ends the search even if the process table changes during it.
 MAX_GENERATIONS = 16
 PS_TIMEOUT_S = 1.0
+# While the table of sockets is read, it changes, and a read may miss a row.
+_ATTEMPTS = 3
 PROC = "/proc"
 # Where to look for a command without a slash, since a plugin has no PATH.
 _SEARCHED = ("/usr/local/bin", *os.defpath.split(os.pathsep))
@@ -130,9 +132,12 @@ def _by_engine(lineage: Sequence[Ancestor], engine: str) -> Ancestor | None:
     candidates = [
         each for each in lineage if not os.path.basename(each.path).lower().startswith(_INTERPRETERS)
     ]
-    # This is slow on a machine with many connections.
-    sockets = listeners(engine) if candidates else set()
-    return next((each for each in candidates if sockets and each.holds(sockets)), None)
+    for _ in range(_ATTEMPTS if candidates else 0):
+        # This is slow on a machine with many connections.
+        sockets = listeners(engine)
+        if sockets:
+            return next((each for each in candidates if each.holds(sockets)), None)
+    return None
 
 
 def _from_proc() -> Iterator[Ancestor]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from vmsdk.runtime.nodeprocess import ancestors, from_ps, listeners
+from vmsdk.runtime import nodeprocess
+from vmsdk.runtime.nodeprocess import ancestors, find_node, from_ps, listeners
 
 # What macOS says, to `ps -axo pid=,ppid=,comm=`.
 TABLE = """\
@@ -58,6 +62,39 @@ def test_a_listening_socket_is_called_as_among_its_owners_files(family: socket.A
     with server:
         found = listeners(f"127.0.0.1:{server.getsockname()[1]}")
         assert os.readlink(f"/proc/self/fd/{server.fileno()}") in found
+
+
+def test_a_node_is_found_although_a_read_of_the_table_misses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, me = tmp_path / str(os.getppid()), tmp_path / "self"
+    for folder in (node / "fd", me / "net"):
+        folder.mkdir(parents=True)
+    for link, target in (
+        (me / "exe", sys.executable),
+        (node / "exe", "/opt/renamed"),
+        (node / "fd/7", "socket:[42]"),
+    ):
+        link.symlink_to(target)
+    (node / "stat").write_text("7 (renamed) S 0")
+    (node / "cmdline").write_text("/opt/renamed\0")
+    head = "  sl  local_address rem_address   st\n"
+    row = (
+        "   0: 0100007F:25B2 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 42 1 0\n"
+    )
+    contents = [head, head + row]
+
+    def read(path: str, *arguments: Any, **options: Any) -> Any:
+        if path.endswith("/net/tcp"):
+            return io.StringIO(contents.pop(0))
+        return open(path, *arguments, **options)
+
+    monkeypatch.setattr(nodeprocess, "PROC", str(tmp_path))
+    monkeypatch.setattr(nodeprocess, "open", read, raising=False)
+    found = find_node("127.0.0.1:9650")
+    assert found is not None
+    assert found.path == "/opt/renamed"
+    assert not contents
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="by /proc")
