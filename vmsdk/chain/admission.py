@@ -65,7 +65,7 @@ class Admission:
         self._admitted = 0
         self._written = 0  # by the transactions admitted since all were last run again, in bytes
         self._losses = 0  # of the mempool, when the pending state was last looked at
-        self._refusal = ""  # of `begin`, if it refused the next block the last time
+        self._is_refused = False  # the next block, by `begin`; that is logged once
 
     # The engine's thread --------------------------------------------------------------------------
 
@@ -233,11 +233,11 @@ class Admission:
             self._begin(self._top)
         except BaseException as error:
             self._is_stale = True  # else the next one would run on a state that has not begun
-            if isinstance(error, Invalid) and str(error) != self._refusal:
-                self._refusal = str(error)
+            if isinstance(error, Invalid) and not self._is_refused:
+                self._is_refused = True
                 _log.warning("begin refuses the next block, so no transaction is admitted: %s", error)
             raise
-        self._refusal = ""
+        self._is_refused = False
 
     def _rebuild(self) -> None:
         """Run all waiting transactions again, and drop those that have become invalid."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 import typing
@@ -31,7 +32,8 @@ class RPCMethod:
         hints = _hints(name, function)
         for parameter in parameters:
             if parameter.default is None and parameter.name in hints:  # as Python 3.10 does by itself
-                hints[parameter.name] = typing.Optional[hints[parameter.name]]  # noqa: UP045
+                with contextlib.suppress(TypeError):  # not a type, such as `[str]`
+                    hints[parameter.name] = typing.Optional[hints[parameter.name]]  # noqa: UP045
         self._connection = next((p for p in parameters if _is_connection(hints.get(p.name))), None)
         if self._connection is not None:
             self._needs_connection = hints[self._connection.name] is Connection

@@ -331,40 +331,43 @@ def test_a_block_of_a_transaction_whose_sender_can_not_be_read_is_accepted(
 
 
 class Market(Nonces):
-    is_closed = False
+    closed_at: int | None = None
 
     def begin(self, state: chain.State, block: chain.Header) -> None:
-        if self.is_closed:
-            raise chain.Invalid("the market is closed")
+        if self.closed_at is not None:
+            raise chain.Invalid("the market is closed", time=self.closed_at)
 
 
-def test_a_begin_that_refuses_the_next_block_is_logged_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def refuse_at(engine: Engine, *times: int) -> None:
+    with pytest.MonkeyPatch.context() as closed:
+        for time in times:
+            closed.setattr(Market, "closed_at", time)
+            with pytest.raises(chain.Invalid, match=rf"the market is closed \(time={time}\)"):
+                engine.vm.submit(b"bob %d 0" % time)
+
+
+def test_a_begin_that_refuses_the_next_block_is_logged_once_until_one_succeeds(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    def lines() -> list[str]:
+        return [message for message in caplog.messages if message.startswith("begin refuses")]
+
     engine = Engine(Market())
-    with monkeypatch.context() as closed:
-        closed.setattr(Market, "is_closed", True)
-        for raw in (b"alice 0 0", b"bob 0 0"):
-            with pytest.raises(chain.Invalid, match="the market is closed"):
-                engine.vm.submit(raw)
-    line = "begin refuses the next block, so no transaction is admitted: the market is closed"
-    assert caplog.messages.count(line) == 1
+    refuse_at(engine, 1, 2, 2, 3)
+    line = "begin refuses the next block, so no transaction is admitted: the market is closed (time=%d)"
+    assert lines() == [line % 1]
     engine.vm.submit(b"alice 0 0")
     assert engine.produce().height == 1
+    refuse_at(engine, 4, 5)
+    assert lines() == [line % 1, line % 4]
     engine.stop()
 
 
-def test_no_transaction_is_admitted_to_a_block_that_begin_refuses_later(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_no_transaction_is_admitted_to_a_block_that_begin_refuses_later() -> None:
     engine = Engine(Market())
     engine.vm.submit(b"alice 0 0")
-    with monkeypatch.context() as closed:
-        closed.setattr(Market, "is_closed", True)
-        engine.vm._admission.invalidate()  # so that all are run again
-        for _ in range(2):
-            with pytest.raises(chain.Invalid, match="the market is closed"):
-                engine.vm.submit(b"bob 0 0")
+    engine.vm._admission.invalidate()  # so that all are run again
+    refuse_at(engine, 1, 1)
     engine.vm.submit(b"bob 0 0")
     assert len(engine.produce().block.transactions) == 2
     engine.stop()

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, MutableSequence, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal, NewType, TypedDict, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, NewType, TypedDict, TypeVar
 
 import pytest
 import typing_extensions
@@ -638,6 +638,18 @@ def test_null_is_taken_where_the_default_is_none() -> None:
     assert call("take", [None], service) == [None, 0]
     assert call("take", [str(BLOCK)], service) == [str(BLOCK), 0]
     assert "'height' must be an integer, not null" in call("take", [None, None], service)["message"]
+
+
+@pytest.mark.parametrize(
+    "annotation", [[str], (int, str), {"a": int}, 3, Literal, Final, Final[int], ClassVar[int]], ids=repr
+)
+def test_an_annotation_that_is_no_type_does_not_matter(annotation: Any) -> None:
+    def take(value: Any = None) -> Any:
+        return value
+
+    take.__annotations__["value"] = annotation
+    service = JSONRPC({"take": take})
+    assert [call("take", params, service) for params in ([], [None], [["x", 1]])] == [None, None, ["x", 1]]
 
 
 @pytest.mark.parametrize(
