@@ -454,7 +454,7 @@ def _bound(port: int) -> int:
 
 
 def _steady_ports() -> range:
-    """The ports below those that the system hands out, without those of well-known services."""
+    """The ports below those that the system hands out, from 10,000 on."""
     try:
         first = int(_PORT_RANGE.read_text(encoding="ascii").split()[0])
     except OSError:
