@@ -97,7 +97,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     _set_at_start: ClassVar[tuple[str, ...]] = (
         *("ctx", "config", "upgrade", "history", "accepted", "pool", "feed", "listeners"),
         *("admission_listeners", "_gossip", "_execution", "_checks", "_admission", "_builder", "_recent"),
-        *("_pool", "_is_normal", "_differed_at", "_worker", "_ending", "_last", "_followers"),
+        *("_mempool", "_is_normal", "_differed_at", "_worker", "_ending", "_last", "_followers"),
     )
 
     def __init_subclass__(cls, **arguments: Any) -> None:
@@ -126,7 +126,9 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         execution = vars(self).get("_execution")
         if execution is not None:
             execution.must_not_keep(name)
-            if "_followers" in vars(self) and name in Chain._set_at_start:
+            # What it has already may be set: `self.ctx = ctx`, `self.listeners += [function]`.
+            is_same = vars(self).get(name) is value or (name == "ctx" and isinstance(value, Context))
+            if "_followers" in vars(self) and name in Chain._set_at_start and not is_same:
                 raise TypeError(
                     f"{type(self).__name__} sets {name}, an attribute that vmsdk's Chain needs: choose "
                     "another name"
@@ -255,7 +257,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     def admit(self, raw: bytes, source: str) -> ID:
         """Add the transaction in *raw*, perhaps a peer's. Raises `Invalid` or `MempoolFull`."""
         pending = self._decoded(raw, source)
-        if pending.id not in self._pool:
+        if pending.id not in self._mempool:
             self._checks.one(pending.id, pending.transaction)
             self._add(pending)
             self.ctx.notify()
@@ -279,7 +281,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         if len(raw) > self.limits.transaction_bytes:
             raise Invalid(f"a transaction has at most {self.limits.transaction_bytes} bytes", length=len(raw))
         transaction_id = ID.of(raw)
-        waiting = self._pool.get(transaction_id)
+        waiting = self._mempool.get(transaction_id)
         if waiting is not None:
             return waiting
         if source != "local" and transaction_id in self._recent:
@@ -296,7 +298,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         )
 
     def _add(self, pending: Pending) -> None:
-        if pending.id not in self._pool:
+        if pending.id not in self._mempool:
             self._admission.admit(pending)
             for listener in vars(self)["admission_listeners"]:
                 try:
@@ -344,7 +346,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
             max_per_sender=limits.mempool_per_sender,
             seconds=limits.mempool_seconds,
         )
-        self._pool = self.pool  # the same one, without a look at who reads it
+        self._mempool = self.pool  # the same one, without a look at who reads it
         self.feed = Feed(self.history.blocks, lambda: self.last.height)
         self.listeners = [self.feed.publish]
         self.admission_listeners = []
@@ -569,7 +571,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     def _decode_all(self, block: Block) -> list[Any]:
         transactions = []
         for index, raw in enumerate(block.transactions):
-            waiting = self._pool.get(block.transaction_ids[index])
+            waiting = self._mempool.get(block.transaction_ids[index])
             try:
                 transactions.append(self.decode(raw) if waiting is None else waiting.transaction)
             except Invalid as error:
@@ -594,7 +596,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
                 other.executed.state.parent = self.accepted
         foreign = []
         for transaction_id, transaction in zip(block.transaction_ids, executed.transactions, strict=True):
-            pending = self._pool.remove(transaction_id, "accepted")
+            pending = self._mempool.remove(transaction_id, "accepted")
             if pending is None or pending.is_parked:
                 foreign.append(transaction)
             self._recent[transaction_id] = None

@@ -983,6 +983,24 @@ def test_an_attribute_of_the_chains_can_not_be_set_later(name: str, caplog: pyte
     assert f"Mine sets {name}, an attribute that vmsdk's Chain needs: choose another name" in caplog.text
 
 
+def test_an_attribute_of_the_chains_can_be_set_to_what_it_is() -> None:
+    heights: list[int] = []
+
+    class Mine(Notes):
+        def initialize(self, ctx: vmsdk.Context, *arguments: Any) -> None:
+            self.ctx = ctx  # legal before and after, also when the object starts again
+            super().initialize(ctx, *arguments)
+            self.ctx = ctx
+            self.listeners += [lambda block: heights.append(block.height)]
+            self._pool = operator.add  # an author's name
+
+    vm = Mine()
+    Engine(vm, begins=False).stop()
+    produce(vm)
+    vm.shutdown()
+    assert heights == [1]
+
+
 @pytest.mark.parametrize("name", ["_later", "_worker"])
 def test_a_value_in_place_of_what_the_chain_needs_is_refused(name: str) -> None:
     with pytest.raises(TypeError, match=rf"^Mine\.{name} .*: choose another"):
