@@ -138,6 +138,65 @@ def test_an_override_may_call_super_in_a_helper_or_below_a_decorator() -> None:
     Engine(Mine()).stop()
 
 
+class Executes(Notes):
+    executor: Any = None
+
+    def log_it(self) -> None:
+        self.executor.shutdown()
+
+
+def test_a_call_of_another_objects_method_does_not_replace_the_chains() -> None:
+    with pytest.raises(TypeError, match=r"Mine\.shutdown replaces .*: call super\(\)\.shutdown\("):
+
+        class Mine(Executes):
+            def shutdown(self) -> None:
+                self.log_it()
+
+    with pytest.raises(TypeError, match=r"Direct\.shutdown replaces .*: call super\(\)\.shutdown\("):
+
+        class Direct(Executes):
+            def shutdown(self) -> None:
+                self.executor.shutdown()
+
+
+class Stops:
+    def shutdown(self) -> None:
+        raise NotImplementedError
+
+
+def test_an_override_may_call_super_in_a_helper_of_its_base() -> None:
+    class Base(Notes):
+        def _really_stop(self) -> None:
+            super().shutdown()
+
+    class Mine(Base):
+        def shutdown(self) -> None:
+            self._really_stop()
+
+    Engine(Mine()).stop()
+
+
+def test_an_override_may_call_the_chains_by_name_past_an_interface() -> None:
+    other_name = Notes
+
+    class Mine(Stops, Notes):
+        def shutdown(self) -> None:
+            self.stopped = object()
+            chain.Chain.shutdown(self)
+
+    class Other(Stops, Notes):
+        def shutdown(self) -> None:
+            other_name.shutdown(self)
+
+    for vm in (Mine(), Other()):
+        Engine(vm).stop()
+    with pytest.raises(TypeError, match=r"Stops\.shutdown replaces .*: call super\(\)\.shutdown\("):
+
+        class Wrong(Stops, Notes):
+            def shutdown(self) -> None:
+                Stops.shutdown(self)
+
+
 def test_a_check_that_leaves_out_the_signature_is_refused() -> None:
     with pytest.raises(TypeError, match=r"Loose\.check replaces .*: call super\(\)\.check\("):
 
