@@ -235,7 +235,7 @@ def likely_slips(cls: type) -> Iterator[tuple[str, str]]:
     for base in _authors(cls):
         for name in _own_methods(base):
             meant = _meant(name, called)
-            if meant is not None and not _is_written(meant, cls) and not _is_mentioned(name, base):
+            if meant is not None and not _is_written(meant, cls) and not _is_mentioned(name, base, base):
                 yield f"{base.__name__}.{name}", meant
 
 
@@ -265,13 +265,17 @@ def _is_written(method: str, cls: type) -> bool:
     return any(method in vars(base) for base in _authors(cls))
 
 
-def _is_mentioned(name: str, cls: type) -> bool:
-    """Whether the module of *cls* has the name in a second place; True if that can't be read."""
+def _is_mentioned(name: str, owner: type, cls: type) -> bool:
+    """Whether the module of *cls* has the name of *owner*'s method in it, besides its definition;
+    True if that can't be read.
+    """
+    if cls is object:
+        return False
     try:
         source = Path(sys.modules[cls.__module__].__file__ or "").read_text(encoding="utf-8")
     except (AttributeError, KeyError, OSError, ValueError):
         return True
-    return len(re.findall(rf"\b{name}\b", source)) > 1
+    return len(re.findall(rf"\b{name}\b", source)) > (cls.__module__ == owner.__module__)
 
 
 def _meant(name: str, called: Mapping[str, types.FunctionType]) -> str | None:
@@ -320,8 +324,8 @@ def must_derive(cls: type, *interfaces: type) -> None:
             if owner.__module__.startswith("vmsdk."):
                 continue
             for name in sorted(abstract & vars(owner).keys()):
-                # A base may call its own method.
-                is_used = owner is not cls and _is_mentioned(name, owner)
+                # A base may call its own method, or another of the author's classes may.
+                is_used = owner is not cls and any(_is_mentioned(name, owner, each) for each in _authors(cls))
                 if not is_used and not any(name in vars(base) for base in _after(owner, cls)):
                     raise TypeError(
                         f"{owner.__name__}.{name} is never called, because {cls.__name__} does not derive "

@@ -184,18 +184,27 @@ class Proposed:
 
 
 @pytest.mark.parametrize(
-    ("more", "is_refused"), [("", True), ("    def check(self): self.verify_with_context(1)", False)]
+    ("more", "below", "is_refused"),
+    [
+        ("", "", True),
+        ("    def check(self): self.verify_with_context(1)", "", False),
+        ("", "def propose(block): block.verify_with_context(1)", False),
+    ],
 )
 def test_a_mixin_with_verify_with_context_needs_its_interface_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, is_refused: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, below: str, is_refused: bool
 ) -> None:
-    module: Any = ModuleType("proposed")
-    module.__file__ = str(tmp_path / "proposed.py")
-    (tmp_path / "proposed.py").write_text(MIXIN + more)
-    exec(MIXIN + more, vars(module))
-    monkeypatch.setitem(sys.modules, "proposed", module)
-    mixin = module.Proposed
-    mine = type("Mine", (mixin, Block), {name: lambda self: None for name in ("verify", "accept")})
+    def module(name: str, code: str) -> Any:
+        made: Any = ModuleType(name)
+        made.__file__ = str(tmp_path / f"{name}.py")
+        (tmp_path / f"{name}.py").write_text(code)
+        exec(code, vars(made))
+        monkeypatch.setitem(sys.modules, name, made)
+        return made
+
+    mixin = module("proposed", MIXIN + more).Proposed
+    members = {name: lambda self: None for name in ("verify", "accept")}
+    mine = type("Mine", (mixin, Block), {**members, "__module__": module("below", below).__name__})
     if is_refused:
         cure = (
             r"^Proposed\.verify_with_context is never called, because Mine does not derive from vmsdk\.Veri"
