@@ -10,7 +10,6 @@ import pytest
 
 from vmsdk import cli
 
-# Takes two transactions at once.
 VM = """\
 import vmsdk
 from vmsdk import chain
@@ -19,46 +18,88 @@ from vmsdk.http import JSONRPC
 
 class Small(chain.Chain):
     version = "1.0.0"
-    limits = chain.Limits(mempool_transactions=2)
+    limits = chain.Limits(mempool_transactions={room})
+    written = 0
 
     def execute(self, state, tx, block):
         state[b"last"] = tx
 
+    def write(self, text: str) -> str:
+        self.written += 1
+        if self.written > {sound}:
+            raise RuntimeError("a bug of the VM")
+        return str(self.submit(text.encode()))
+
     def create_handlers(self):
-        return {"": JSONRPC({"write": lambda text: self.submit(text.encode())})}
+        return {{"": JSONRPC({{"write": self.write}})}}
 """
-BROKEN_HOOK = """\
-texts = iter("abc")
+HOOK = """\
+texts = iter({texts!r})
 
 
 def issue(client):
-    body = {"jsonrpc": "2.0", "id": 1, "method": "write", "params": [next(texts)]}
-    assert "result" in client.post("", json=body).json()
+    body = {{"jsonrpc": "2.0", "id": 1, "method": "write", "params": [next(texts)]}}
+    assert "result" in client.post("", json=body).json(){reason}
     if body["params"] != ["a"]:
-        {}["a bug of the hook"]
+        {bug}
 """
 REQUEST = '{"jsonrpc": "2.0", "id": 1, "method": "write", "params": ["{n}"]}'
 CHECK = "blocks.reading-changes-no-build"
+SKIPPED = "the mempool takes no more than 2 of the hook's transactions at once: "
+
+pytestmark = pytest.mark.timeout(300)
 
 
-def result_of(folder: Path, *arguments: str) -> dict[str, Any]:
-    (folder / "small.py").write_text(VM)
+def results_of(
+    folder: Path, *arguments: str, only: tuple[str, ...] = (CHECK,), room: int = 2, sound: int = 1_000_000
+) -> list[dict[str, Any]]:
+    """The results of `vmsdk check`. *sound* is how many requests the VM handles without a bug."""
+    (folder / "small.py").write_text(VM.format(room=room, sound=sound))
     report = folder / "report.json"
-    cli.main(["check", str(folder / "small.py"), *arguments, "--only", CHECK, "--json", str(report)])
-    (result,) = json.loads(report.read_text())["results"]
-    return dict(result)
+    cli.main(["check", str(folder / "small.py"), *arguments, "--only", *only, "--json", str(report)])
+    return list(json.loads(report.read_text())["results"])
 
 
-@pytest.mark.timeout(300)
+def hook(folder: Path, *, texts: str = "abcdefgh", bug: str = "pass", reason: str = "") -> tuple[str, str]:
+    file = folder / "hook.py"
+    file.write_text(HOOK.format(texts=texts, bug=bug, reason=reason))
+    return "--hook", str(file)
+
+
 def test_a_check_that_needs_more_transactions_is_skipped(tmp_path: Path) -> None:
-    result = result_of(tmp_path, "--request", REQUEST)
+    (result,) = results_of(tmp_path, "--request", REQUEST)
     assert result["verdict"] == "skipped"
-    assert result["why"] == "the mempool takes no more than 2 of the hook's transactions at once"
+    assert result["why"].startswith(SKIPPED + "the chain refused POST / ")
+    assert "2 transactions of 2 bytes are waiting" in result["why"]
 
 
-@pytest.mark.timeout(300)
-def test_a_bug_of_the_hook_stays_one(tmp_path: Path) -> None:
-    (tmp_path / "hook.py").write_text(BROKEN_HOOK)
-    result = result_of(tmp_path, "--hook", str(tmp_path / "hook.py"))
+@pytest.mark.parametrize(("reason", "shown"), [(', "no room"', "no room"), ("", "AssertionError")])
+def test_a_hooks_assertion_says_that_the_mempool_is_full(tmp_path: Path, reason: str, shown: str) -> None:
+    (result,) = results_of(tmp_path, *hook(tmp_path, reason=reason))
+    assert (result["verdict"], result["why"]) == ("skipped", SKIPPED + shown)
+
+
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        ({"bug": '{}["a bug of the hook"]'}, "KeyError: 'a bug of the hook'"),
+        ({"bug": 'int("a bug of the hook")'}, "ValueError: invalid literal"),
+        ({"texts": "a"}, "StopIteration"),
+    ],
+)
+def test_a_bug_of_the_hook_stays_one(tmp_path: Path, what: dict[str, str], error: str) -> None:
+    (result,) = results_of(tmp_path, *hook(tmp_path, **what))
     assert result["verdict"] == "hook failed"
-    assert "KeyError: 'a bug of the hook'" in result["why"]
+    assert error in result["why"]
+
+
+def test_an_internal_error_of_the_vm_is_no_full_mempool(tmp_path: Path) -> None:
+    (result,) = results_of(tmp_path, "--request", REQUEST, sound=1)
+    assert result["verdict"] == "hook failed"
+    assert "-32603" in result["why"]
+
+
+def test_what_an_earlier_check_has_left_in_the_mempool_skips_no_check(tmp_path: Path) -> None:
+    pair = ("blocks.wrong-times-are-invalid", "blocks.verification-ignores-the-preference")
+    results = results_of(tmp_path, "--request", REQUEST, "--jobs", "1", only=pair, room=3)
+    assert [result["verdict"] for result in results] == ["passed", "passed"]

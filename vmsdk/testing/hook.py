@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 HTTP_TIMEOUT_S = 20.0
 # In the body of a request: a different number each time.
 NUMBER = "{n}"
+# JSON-RPC's code for a bug of the server.
+_INTERNAL_ERROR = -32603
 
 Issue = Callable[["httpx.Client"], object]
 """Sends one transaction. The client's base URL is that of the chain."""
@@ -23,6 +25,10 @@ Issue = Callable[["httpx.Client"], object]
 
 class HookFailed(VMError):
     """The user's hook, not the plugin, is at fault."""
+
+
+class Refused(HookFailed):
+    """The chain does not take a transaction, and that is no error of its server."""
 
 
 class Hook:
@@ -55,8 +61,11 @@ class Hook:
         def issue(client: httpx.Client) -> None:
             content = body.replace(NUMBER, str(next(numbers)))
             response = client.post(path, content=content, headers={"content-type": "application/json"})
-            if response.status_code >= 400 or _error(response) is not None:
-                raise HookFailed(
+            error = _error(response)
+            if response.status_code >= 400 or error is not None:
+                code = error.get("code") if isinstance(error, dict) else None
+                is_fault = response.status_code >= 500 or code == _INTERNAL_ERROR
+                raise (HookFailed if is_fault else Refused)(
                     f"the chain refused POST {path or '/'} {content} with status {response.status_code}: "
                     f"{response.text[:500]}"
                 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from vmsdk.testing.hook import Hook, HookFailed, client
+from vmsdk.testing.hook import Hook, HookFailed, Refused, client
 
 URL = "http://127.0.0.1:1/ext/bc/chain"
 
@@ -76,6 +76,23 @@ def test_a_request_that_the_chain_refuses_is_the_hooks_fault(response: httpx.Res
     issue = Hook.from_request("{}").load()
     with connected_to(lambda request: response) as connection, pytest.raises(HookFailed, match="none"):
         issue(connection)
+
+
+@pytest.mark.parametrize(
+    ("response", "is_refusal"),
+    [
+        (httpx.Response(429, text="full"), True),
+        (httpx.Response(200, json={"error": {"code": -32000, "message": "full"}}), True),
+        (httpx.Response(200, json={"error": "full"}), True),
+        (httpx.Response(500, text="a bug"), False),
+        (httpx.Response(200, json={"error": {"code": -32603, "message": "a bug"}}), False),
+    ],
+)
+def test_a_fault_of_the_server_is_no_refusal(response: httpx.Response, is_refusal: bool) -> None:
+    issue = Hook.from_request("{}").load()
+    with connected_to(lambda request: response) as connection, pytest.raises(HookFailed) as caught:
+        issue(connection)
+    assert isinstance(caught.value, Refused) is is_refusal
 
 
 @pytest.mark.parametrize(("has_slash", "path"), [(False, "/ext/bc/chain"), (True, "/ext/bc/chain/")])

@@ -70,7 +70,7 @@ _IDLE_S = 60.0
 _ROUNDS = 50
 # How long a request may take, and all of them, as a handler may be slow or send an endless stream.
 _HTTP_TIMEOUT_S, _HTTP_S = 1.0, 20.0
-# What a request may take that does not count, on a busy machine.
+# So much of each request's time is not counted, as the machine may be busy.
 _HTTP_PROMPT_S = 0.05
 _CLIENTS, _SAMPLES, _SAMPLE_S = 3, 30, 0.1
 # So often that chance, such as a thread that is handed the GIL just then, does not explain it.
