@@ -234,7 +234,7 @@ def test_work_is_told_again_until_it_is_done(new_host: GoHost, plugin: Path, nod
 def test_an_event_wait_ends_with_the_shutdown(new_host: GoHost, plugin: Path) -> None:
     new_host.run(plugin, GENESIS)
     waiting = new_host.submit("wait_for_event")
-    new_host.version()  # by when the wait, which was asked for before, has reached the plugin
+    new_host.version()  # by when the wait, which was asked for before, most likely has reached the plugin
     new_host.shutdown()
     with pytest.raises(GoHostError, match=r"(?i)cancell?ed"):
         waiting.result(60)

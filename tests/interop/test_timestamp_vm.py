@@ -337,7 +337,7 @@ def test_peers_come_and_go(shared: GoHost) -> None:
 def test_a_plugin_that_is_killed_fails_the_call_in_flight(host: GoHost, plugin: Path, node: Node) -> None:
     host.run(plugin, GENESIS)
     waiting = host.submit("wait_for_event", timeout_ms=60_000)
-    host.version()  # by when the wait, which was asked for before, has reached the plugin
+    host.version()  # by when the wait, which was asked for before, most likely has reached the plugin
     host.signal(signal.SIGKILL)
     if node.protocol >= 42:
         with pytest.raises(GoHostError, match="Unavailable"):

@@ -51,7 +51,7 @@ def nothing_left_in(directory: Path) -> Iterator[None]:
 
 @pytest.fixture
 def somebodys_port() -> Iterator[int]:
-    """A port that is taken, between two that are free and that nobody gets who asks for any."""
+    """A port that is taken, between two free ones that the system never hands out by itself."""
     for port in range(10_001 + os.getpid() % 5_000 * 3, 2**16, 3):
         try:
             for neighbour in (port - 1, port + 1):

@@ -268,7 +268,7 @@ def test_one_request_to_stop_that_comes_as_several_signals_kills_nothing(
         vm_process(dev)
         dev.url()
         dev.terminate()
-        dev.line("^stopping the VM")  # Else the system may make one of two equal signals.
+        dev.line("^stopping the VM")  # Otherwise the system may merge two equal signals into one.
         for number in others:
             os.kill(dev.pid, number)
         dev.line(r"vm \| saving")

@@ -322,7 +322,7 @@ class OpenStreamsTakeTheThreads(GoodVM):
     """Each WebSocket takes a thread of the engine for as long as it is open."""
 
     found_by = "http.open-streams-do-no-harm"
-    workers = 8  # So few that those WebSockets suffice which a busy machine has opened by then.
+    workers = 8  # Few enough to be used up by the WebSockets that even a busy machine has opened by then.
 
     def respond(self, name: str, request: Any, context: grpc.ServicerContext) -> Any:
         if name == "Handle":
