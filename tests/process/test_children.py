@@ -17,8 +17,10 @@ import pytest
 from vmsdk.cli.dev.launch import Starter
 from vmsdk.host.clock import Clock
 from vmsdk.host.node import Host
+from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S
 from vmsdk.install import install
 from vmsdk.protocol import DEFAULT_PROTOCOL
+from vmsdk.runtime.plugin import ALARM_S, LAST_RESORT_S
 from vmsdk.target import find
 
 from .jsonrpc import Client
@@ -279,7 +281,7 @@ def ignore_signals(ready):
     ready.set()
     signal.pause()
 
-# On a busy machine, the alarm half a second later may be faster.
+# On a busy machine, the alarm half a second later may be faster than the last resort.
 vmsdk.runtime.plugin.ALARM_S = 50.0
 
 class DeafVM(TimestampVM):
@@ -299,6 +301,7 @@ class DeafVM(TimestampVM):
 def test_a_child_that_ignores_its_end_is_named_and_killed_before_the_node_kills_the_plugin(
     start: Any,
 ) -> None:
+    assert LAST_RESORT_S < ALARM_S < GRACEFUL_STOP_TIMEOUT_S
     with start(DEAF, b"") as host:
         pid = host.chain.health()["health"]["pid"]
     assert host.process.exit_code == 0

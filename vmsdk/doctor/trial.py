@@ -18,7 +18,7 @@ from vmsdk.doctor.finding import Finding, Severity
 from vmsdk.doctor.frames import author_frame, stack
 from vmsdk.host.client import VMClient
 from vmsdk.host.errors import HandshakeFailed, PluginGone, StartFailed, ending
-from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, Log, PluginProcess
+from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, Log, PluginProcess, with_variables
 from vmsdk.host.spawn import Surroundings
 from vmsdk.runtime.logrecords import readable
 
@@ -100,7 +100,7 @@ class Trial:
     ) -> PluginProcess:
         path = str(self.file.path)
         reception.process = PluginProcess(
-            ["/usr/bin/env", more, path] if more else [path],
+            with_variables([path], more) if more else [path],
             log=log,
             environment=self._environment,
             handshake_timeout_s=self.patience_s if patience_s is None else patience_s,

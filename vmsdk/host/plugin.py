@@ -49,6 +49,12 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(_INHERITED_PREFIXES)}
 
 
+def with_variables(command: Sequence[str], *variables: str) -> list[str]:
+    """Return what runs *command* with *variables* (``NAME=value``) in its environment."""
+    # env would take a command with = in its path for a variable; sh can't export every name.
+    return ["/usr/bin/env", *variables, "/bin/sh", "-c", 'exec "$@"', "sh", *command]
+
+
 Log = Callable[[str, str], None]
 
 

@@ -26,7 +26,7 @@ from vmsdk.host.block import Block
 from vmsdk.host.errors import CallFailed, ChainFatal, HostError, PluginGone, StartFailed
 from vmsdk.host.identity import NodeIdentity
 from vmsdk.host.node import Host
-from vmsdk.host.plugin import Log
+from vmsdk.host.plugin import Log, with_variables
 from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.ids import NodeID
 
@@ -114,7 +114,7 @@ class Shadow:
         config = self._main_host.config
         variables = (f"TZ={TIME_ZONE}", f"LC_ALL={LOCALE}", f"LANG={LOCALE}")
         return Host(
-            ["/usr/bin/env", *variables, *self._command],
+            with_variables(self._command, *variables),
             protocol=config.protocol.version,
             database=self._disk,
             chain_data_dir=self._files,

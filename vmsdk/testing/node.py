@@ -22,6 +22,7 @@ from vmsdk.host.chain import Chain as HostChain
 from vmsdk.host.errors import ChainMisused
 from vmsdk.host.identity import DEFAULT_NODE_ID, NodeIdentity
 from vmsdk.host.node import Host
+from vmsdk.host.plugin import with_variables
 from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.ids import ID, NodeID
 from vmsdk.protocol import DEFAULT_PROTOCOL
@@ -125,7 +126,7 @@ class Node:
                 command = self._remote.command(command, self._protocol, _Clock.moment)
             if self.environment:
                 variables = (f"{name}={value}" for name, value in self.environment.items())
-                command = ["/usr/bin/env", *variables, *command]
+                command = with_variables(command, *variables)
             host = Host(command, **options)
         self._host = host
         self._was_started = True

@@ -99,6 +99,24 @@ class EndsOnOtherBytes(GoodVM):
         target.close()
 
 
+class StopsListeningOnOtherBytes(EndsOnOtherBytes):
+    """A connection that does not begin like HTTP/2 is the last one that it accepts."""
+
+    found_by = "limits.bytes-that-are-not-grpc"
+
+    def forward(self, front: socket.socket, address: str) -> None:
+        host, port = address.split(":")
+        while True:
+            client, _ = front.accept()
+            if not client.recv(3, socket.MSG_PEEK).startswith(b"PRI"):
+                break
+            server = socket.create_connection((host, int(port)))
+            for pair in ((client, server), (server, client)):
+                threading.Thread(target=self.copy, args=(*pair, False), daemon=True).start()
+        client.close()
+        front.close()
+
+
 class EndsOnBadProtobuf(GoodVM):
     """A request that can't be decoded ends the process."""
 

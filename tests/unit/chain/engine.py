@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from vmsdk.chain.limits import Limits
 from vmsdk.context import Context
 from vmsdk.database import Database
 from vmsdk.memorydb import MemoryDatabase
@@ -30,8 +31,9 @@ class Engine:
         self.notified = 0
         vm.ctx = Context(db=self.database, chain=self.memory, notify=self._notify, **surroundings)
         vm.initialize(vm.ctx, genesis, b"", b"")
-        # A block has all that fits, however busy the machine is.
-        vm._builder._limits = replace(vm._builder._limits, build_seconds=60)
+        if vm._builder._limits.build_seconds == Limits.build_seconds:
+            # A block has all that fits, however busy the machine is.
+            vm._builder._limits = replace(vm._builder._limits, build_seconds=60)
         if begins:
             self.begin()
 

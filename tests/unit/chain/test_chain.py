@@ -462,3 +462,22 @@ def test_any_limit_is_taken_or_refused(engine: Engine, limit: int) -> None:
                     read()
             else:
                 assert len(read()) == min(limit, 1)
+
+
+def test_a_build_that_has_taken_its_time_leaves_the_rest_to_the_next_block() -> None:
+    executed: list[bytes] = []
+
+    class Hasty(GuestBook):
+        limits = chain.Limits(build_seconds=1e-9)
+
+        def execute(self, state: chain.State, tx: bytes, block: chain.Header) -> bytes:
+            executed.append(tx)
+            return super().execute(state, tx, block)
+
+    engine = Engine(Hasty())
+    for text in (b"one", b"two", b"three"):
+        engine.vm.submit(text)
+    executed.clear()
+    engine.vm.build_block()
+    assert executed == [b"one"]
+    engine.stop()

@@ -273,6 +273,17 @@ def test_edge_58_a_full_queue_loses_nothing(serve: Serve) -> None:
     assert take(served) == pb.MESSAGE_BUILD_BLOCK
 
 
+def test_work_on_which_the_node_does_not_act_is_reported_again(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmsdk.rpc.events.RESEND_S", 0.01)
+    vm = BusyVM()
+    served = serve(vm, 41)
+    vm.work()
+    for _ in range(2):
+        assert take(served) == pb.MESSAGE_BUILD_BLOCK
+
+
 def test_work_that_is_left_after_a_block_is_reported_again(serve: Serve) -> None:
     vm = BusyVM()
     served = serve(vm, 41)

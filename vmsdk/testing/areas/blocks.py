@@ -13,6 +13,7 @@ from vmsdk.chain.replica import HASH_SEED, LOCALE, TIME_ZONE
 from vmsdk.host.block import Block
 from vmsdk.host.errors import CallFailed, InvalidResponse
 from vmsdk.host.node import Host
+from vmsdk.host.plugin import with_variables
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Violation, contract
 from vmsdk.testing.wire import DEEP, HUGE, attempt, call, difference, get, must_succeed, parse, short
@@ -33,7 +34,7 @@ _FLIPS = 32
 def elsewhere(command: list[str]) -> list[str]:
     """Return a command that runs *command* under another hash seed, time zone and locale."""
     variables = (f"TZ={TIME_ZONE}", f"LC_ALL={LOCALE}", f"PYTHONHASHSEED={HASH_SEED}")
-    return ["/usr/bin/env", *variables, *command]
+    return with_variables(command, *variables)
 
 
 # Genesis and reading ------------------------------------------------------------------------------

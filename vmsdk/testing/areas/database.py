@@ -20,6 +20,7 @@ from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.block import Block
 from vmsdk.host.errors import CallFailed, ChainFatal, HostError, InvalidResponse, PluginGone
 from vmsdk.host.node import Host
+from vmsdk.host.plugin import with_variables
 from vmsdk.host.service import ServiceError
 from vmsdk.testing.areas.blocks import elsewhere
 from vmsdk.testing.bench import Bench
@@ -388,7 +389,7 @@ def initialize_is_atomic(bench: Bench) -> None:
 def same_blocks_give_the_same_database(bench: Bench) -> None:
     """What accepted blocks store does not depend on the hash seed, the time zone or the locale."""
     blocks = [block.raw for block in bench.first_blocks(3)]
-    here, there = ["/usr/bin/env", "PYTHONHASHSEED=1", *bench.command], elsewhere(bench.command)
+    here, there = with_variables(bench.command, "PYTHONHASHSEED=1"), elsewhere(bench.command)
     stored = []
     # What differs between the first and the last depends on the time, or on chance.
     for bench.command in (here, there, here):

@@ -19,7 +19,7 @@ from vmsdk._pb.vm.runtime import runtime_pb2
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.host.engine import call_failed
 from vmsdk.host.errors import CallFailed, EndedBeforeHandshake, ProtocolMismatch
-from vmsdk.host.plugin import ENGINE_ADDRESS_KEY, HANDSHAKE_TIMEOUT_S
+from vmsdk.host.plugin import ENGINE_ADDRESS_KEY, HANDSHAKE_TIMEOUT_S, with_variables
 from vmsdk.host.runtime import RuntimeService
 from vmsdk.protocol import protocol
 from vmsdk.testing.bench import Bench
@@ -185,7 +185,7 @@ def starts_without_environment(bench: Bench) -> None:
             pass
     except EndedBeforeHandshake as error:
         variables = [f"{name}={value}" for name, value in os.environ.items()]
-        bench.command = ["/usr/bin/env", *variables, *bench.command]
+        bench.command = with_variables(bench.command, *variables)
         with bench.announced():
             pass  # If it doesn't start now either, the environment is not the reason.
         raise Violation(

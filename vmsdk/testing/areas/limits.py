@@ -39,6 +39,7 @@ from vmsdk.testing.wire import (
     attempt,
     call,
     check_prompt,
+    connects,
     dial,
     must_succeed,
     waits_held,
@@ -265,6 +266,15 @@ def bytes_that_are_not_grpc(bench: Bench) -> None:
                         pass
             except OSError:
                 pass  # It has hung up already, waits for more, or has ended.
+        if host.process.alive and not connects(host.client.address):
+            raise Violation(
+                "the plugin accepts no connections after bytes that are not gRPC",
+                sent="an empty connection, an HTTP/1.1 request, the start of a TLS handshake, and "
+                f"{64 * _KIB} random bytes",
+                got="a new connection is refused",
+                node="if its connection breaks, it can't reach the plugin any more",
+                cure="close that connection alone, and keep accepting others",
+            )
         bench.alive(host)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from vmsdk.host.node import Host
-from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, PluginProcess
+from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, PluginProcess, with_variables
 from vmsdk.testing.bench import HANDSHAKE_TIMEOUT_S, Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
 from vmsdk.testing.wire import PROMPT_S
@@ -101,7 +101,7 @@ def _check_children(bench: Bench, sent: str, end: Callable[[Host], int | None]) 
         raise Skipped("only Linux can wait for a process that is not a child")
     # Not the node's address: another plugin may have had the same port, and its processes live.
     mark = f"VMSDK_CHECK_CHILDREN={uuid4().hex}"
-    bench.command = ["/usr/bin/env", mark, *bench.command]
+    bench.command = with_variables(bench.command, mark)
     with ExitStack() as resources:
         with bench.alone() as host:
             bench.alive(host)

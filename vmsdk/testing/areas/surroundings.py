@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from vmsdk.host.errors import CallFailed, ChainFatal, EndedBeforeHandshake, HostError, PluginGone
+from vmsdk.host.plugin import with_variables
 from vmsdk.ids import ID
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
@@ -124,7 +125,7 @@ def _in_folder(folder: str, command: list[str], action: str = "") -> list[str]:
 def leaves_no_temporary_file(bench: Bench) -> None:
     """Temporary files and sockets are removed at the end."""
     with tempfile.TemporaryDirectory() as folder:
-        bench.command = ["/usr/bin/env", f"TMPDIR={folder}", *bench.command]
+        bench.command = with_variables(bench.command, f"TMPDIR={folder}")
         with bench.start() as host:
             bench.alive(host)
         left = sorted(os.listdir(folder))
