@@ -322,13 +322,16 @@ def test_a_block_that_cannot_be_accepted_ends_the_chain_as_on_a_node(tmp_path: P
 def test_what_keeps_vmsdk_from_making_blocks_ends_both_with_its_reason(
     tmp_path: Path, error: str, reason: str, maker: str
 ) -> None:
+    # The terminal is slow: the process must not end while a thread still writes.
     code = (
-        "import sys\n"
+        "import sys, time\n"
         "from vmsdk.cli import main\n"
         "from vmsdk.host.chain import Chain\n"
         "from vmsdk.host.errors import HostError\n"
         f"def produce(chain): raise {error}\n"
         "Chain.produce = produce\n"
+        "write = sys.stderr.write\n"
+        "sys.stderr.write = lambda text: (time.sleep(0.01), write(text))[1]\n"
         "sys.exit(main())\n"
     )
     with Dev(talkative(tmp_path), "--alone", folder=tmp_path, command=("-c", code, "dev")) as dev:
@@ -341,6 +344,8 @@ def test_what_keeps_vmsdk_from_making_blocks_ends_both_with_its_reason(
                 DevClient(url.partition("/ext/")[0]).set_interval_mining(0.01)
         assert dev.wait() == 1
         assert reason in dev.output.splitlines()
+        if "bug" in reason:
+            assert error.replace("(", ": ").rstrip(")") in dev.output.splitlines()  # the traceback's end
         vm.wait()
 
 

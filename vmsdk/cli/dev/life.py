@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -110,9 +111,9 @@ class Life:
                 reason = self._run()
         except VMError as error:
             reason = self._explain(error)
-        except Exception as error:
-            self._on_end(f"a bug in vmsdk: {type(error).__name__}: {error}")
-            raise
+        except Exception as error:  # noqa: BLE001 - reported, with its traceback
+            traceback.print_exc()
+            reason = f"a bug in vmsdk: {type(error).__name__}: {error}"
         self._on_end(None if self._stopping.is_set() else reason)
 
     def _run(self) -> str | None:
