@@ -221,6 +221,19 @@ def test_a_sigterm_stops_both_as_ctrl_c_does(tmp_path: Path) -> None:
         vm.wait()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_do_not_change_the_status_of_a_run_that_has_stopped(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with Dev(talkative(tmp_path), folder=tmp_path) as dev:
+        dev.url()
+        os.kill(dev.pid, number)
+        dev.line("^stopped$")
+        while not dev.has_ended:
+            os.kill(dev.pid, number)
+        assert dev.wait() == 0
+
+
 def test_ctrl_c_while_the_vm_starts_ends_both(tmp_path: Path) -> None:
     slow = "        import time; print('slow'); time.sleep(1.0)\n"
     with Dev(talkative(tmp_path, slow), folder=tmp_path) as dev:

@@ -279,8 +279,9 @@ class Inbox(Generic[T]):
         self._reader, self._writer = socket.socketpair()
         for end in (self._reader, self._writer):
             end.setblocking(False)
-        self._previous = {number: signal.signal(number, _ignore) for number in _SIGNALS}
-        self._previous_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for number in _SIGNALS:
+            signal.signal(number, _ignore)
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
 
     def post(self, event: T) -> None:
         """Add an event, from any thread. Does nothing once closed."""
@@ -297,10 +298,14 @@ class Inbox(Generic[T]):
         return self._events.popleft() if self._events else None
 
     def close(self) -> None:
-        """Restore the signal handlers."""
-        signal.set_wakeup_fd(self._previous_fd)
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        """Ignore the signals from now on.
+
+        The process is about to end, with the status that has been announced. One more Ctrl-C would
+        change it to that of a signal: Python drops its own handlers while it exits.
+        """
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
         self._reader.close()
         self._writer.close()
 
@@ -309,7 +314,7 @@ class Inbox(Generic[T]):
             received = self._reader.recv(4_096)
         except BlockingIOError:
             return
-        signals = [self._on_signal(number) for number in received if number in self._previous]
+        signals = [self._on_signal(number) for number in received if number in _SIGNALS]
         # Ctrl-C reaches the VM as well, whose end must not come before its reason.
         self._events.extendleft(reversed(signals))
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from vmsdk.cli.dev.session import Inbox
 
 TIMEOUT_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _own_handlers() -> Iterator[None]:
+    """Gives pytest its signals back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_events_come_in_their_order_from_any_thread() -> None:
@@ -62,10 +72,10 @@ def test_no_signal_is_lost_however_close_to_the_wait_it_comes() -> None:
     assert failures == []
 
 
-def test_closed_it_gives_the_signals_back() -> None:
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_closed_it_ignores_the_signals_since_the_process_ends(number: signal.Signals) -> None:
     inbox = Inbox(str)
-    assert signal.getsignal(signal.SIGINT) is not before
     inbox.close()
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is signal.SIG_IGN
+    os.kill(os.getpid(), number)
     inbox.post("too late")
