@@ -5,6 +5,7 @@ operator sets.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.node import Host
 from vmsdk.protocol import DEFAULT_PROTOCOL
 
-from .plugin import PLUGINS, Lines
+from .plugin import PATIENCE_S, PLUGINS, Lines
 
 COMMAND = [sys.executable, str(PLUGINS / "noisy.py"), str(DEFAULT_PROTOCOL)]
 
@@ -115,3 +116,27 @@ def test_a_setting_that_is_wrong_is_one_warning_and_the_chain_starts(config: obj
         assert " WARN vmsdk: " in lines.wait_for(warning)
         make("levels")
     assert sum(" WARN " in line for _, line in lines.all) == 1
+
+
+def test_a_process_ends_although_python_stops_a_thread_that_writes() -> None:
+    code = """
+import os, threading
+from vmsdk.runtime import logs
+
+def write(descriptor, data):
+    if threading.current_thread() is not threading.main_thread():
+        writes.set()
+        threading.Event().wait()  # the node does not read
+    return system_write(descriptor, data)
+
+writes = threading.Event()
+system_write, os.write = os.write, write
+logs.open_streams()
+threading.Thread(target=print, args=("from a thread",), daemon=True).start()
+writes.wait()
+print("the last words", end="")  # Python writes them at its end
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=PATIENCE_S, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "the last words", "")

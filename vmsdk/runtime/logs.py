@@ -97,6 +97,8 @@ class LineBuffer(io.BufferedIOBase):
     def emit(self, data: bytes) -> None:
         """Write *data* at once, and as it is except for control characters."""
         left = memoryview(_CONTROL.sub(_escaped, data))
+        if sys.is_finalizing():
+            self._lock = threading.Lock()  # a thread that Python has stopped may hold the old one
         with self._lock:
             try:
                 while left:
