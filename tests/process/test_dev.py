@@ -576,13 +576,16 @@ def test_a_second_ctrl_c_ends_at_once_although_a_child_of_the_vm_holds_its_pipes
         f"pathlib.Path({str(pipe)!r}).write_text(str(child.pid))\n"
         "signal.pause()\n"
     )
-    with Dev("vm.py", folder=tmp_path) as dev:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with Dev("vm.py", folder=tmp_path, environment={"TMPDIR": str(temporary)}) as dev:
         child = OtherProcess(int(pipe.read_text()))
         dev.interrupt()
         dev.line(r"^stopping the VM")
         dev.interrupt()
         assert dev.wait() == 130
         child.kill()
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_built_block_that_its_bytes_contradict_is_refused(tmp_path: Path) -> None:

@@ -67,8 +67,9 @@ class Shadow:
     """The shadow of *host*, whose chain has started. *report* gets a text if the two differ, once.
 
     *command* starts it: a VM in Python under another hash seed than the host's. *log* gets what it
-    writes. Each of the two is a peer of the other. Call `block` with each accepted block from then
-    on, in the engine's thread, and `stop` before the host stops.
+    writes. Its temporary files are below *folder*, or where the system has them. Each of the two is
+    a peer of the other. Call `block` with each accepted block from then on, in the engine's thread,
+    and `stop` before the host stops.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Shadow:
         report: Callable[[str], None],
         log: Log | None = None,
         delay_s: float = DELAY_S,
+        folder: Path | None = None,
     ) -> None:
         self._main_host = host
         self._report = report
@@ -89,8 +91,8 @@ class Shadow:
         self._stopping = threading.Event()
         self._main = host.services.database.space
         self._resources = ExitStack()
-        directory = Path(self._resources.enter_context(TemporaryDirectory(prefix="vmsdk-shadow-")))
-        self._files = directory / "files"
+        temporary = TemporaryDirectory(prefix="vmsdk-shadow-", dir=folder)
+        self._files = Path(self._resources.enter_context(temporary)) / "files"
         self._disk = self._resources.enter_context(SQLiteDatabase())
         if host.chain.last_accepted.height > 0:
             host.services.disk.copy_to(self._disk)

@@ -36,7 +36,10 @@ _LAST_LINES_S = 1.0
 
 
 class Starter:
-    """Starts the processes of *target*, whose clock's offset is in *clock*. Close it after them."""
+    """Starts the processes of *target*, whose clock's offset is in *clock*. Close it after them.
+
+    Its files are in a folder beside *clock*.
+    """
 
     def __init__(
         self, target: Target, *, protocol: int, log_level: str, reload: bool, clock: Path, debug: int | None
@@ -50,7 +53,8 @@ class Starter:
             self.command = self.shadow_command = [str(target.file)]
             """The argv that starts the VM as a plugin, and the one that starts its shadow."""
             return
-        folder = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="vmsdk-dev-"))
+        temporary = tempfile.TemporaryDirectory(prefix="launcher-", dir=clock.parent)
+        folder = self._cleanup.enter_context(temporary)
         (Path(folder) / readback.CLOCK_FILE).symlink_to(clock)
         launcher = Launcher(
             name=target.absolute,

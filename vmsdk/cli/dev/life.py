@@ -63,6 +63,7 @@ class Life:
         self._http = http
         self._screen = screen
         self._control = control
+        self._clock = clock
         self._reset = reset
         self._on_end = on_end
         self._starter = Starter(
@@ -138,6 +139,7 @@ class Life:
                         self._starter.shadow_command,
                         report=self._screen.warning,
                         log=self._screen.shadow_line,
+                        folder=self._clock.parent,
                     )
                 host.chain.on_accepted = self._accepted
                 self._control.begin(host, self._build_failed, self._broken, self._healthy_or_not)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import shutil
 import signal
 import socket
 import tempfile
@@ -88,7 +89,7 @@ class Session:
         self._settings = settings
         self._inbox: Inbox[Event] = Inbox(Interrupted)
         self._screen = Screen(on_close=lambda: self._inbox.post(Interrupted(0)))
-        self._folder = tempfile.TemporaryDirectory(prefix="vmsdk-dev-clock-")
+        self._folder = tempfile.TemporaryDirectory(prefix="vmsdk-dev-")
         self._clock = Clock(Path(self._folder.name) / "clock")
         self._control = Control(
             self._clock if isinstance(settings.target, SourceTarget) else None,
@@ -187,6 +188,7 @@ class Session:
     def _exit(self) -> None:
         """Exit without waiting for anything: a child of the killed VM may hold its pipes open."""
         self._screen.note("killed")
+        shutil.rmtree(self._folder.name, ignore_errors=True)
         os._exit(_INTERRUPTED_STATUS)
 
     def _change(self, files: tuple[Path, ...]) -> None:
