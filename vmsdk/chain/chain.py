@@ -27,10 +27,11 @@ from vmsdk.chain.history import History, LoggedEvent, Outcomes, Receipt
 from vmsdk.chain.limits import Limits
 from vmsdk.chain.mempool import Mempool, Pending
 from vmsdk.chain.metrics import ChainMetrics
+from vmsdk.chain.overrides import must_extend
 from vmsdk.chain.rules import Rules
 from vmsdk.chain.state import Overlay
 from vmsdk.chain.state import State as ChainState
-from vmsdk.chain.transactions import must_extend, not_a_kind, parser
+from vmsdk.chain.transactions import not_a_kind, parser
 from vmsdk.context import Context
 from vmsdk.errors import InvalidBlock, InvalidEncoding, NotFound, Refused, VMError
 from vmsdk.ids import ID

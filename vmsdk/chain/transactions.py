@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import struct
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
@@ -25,6 +25,7 @@ from typing_extensions import Self, dataclass_transform
 from vmsdk.chain import keys
 from vmsdk.chain.encoding import Bytes20, Encoding, Fixed, record, tagged
 from vmsdk.chain.errors import Invalid
+from vmsdk.chain.overrides import must_extend
 from vmsdk.ids import ID
 
 Address = Bytes20
@@ -32,66 +33,6 @@ Address = Bytes20
 
 _HEAD = struct.Struct(">HI")
 _VERSION = 0
-
-
-def must_extend(cls: type, names: Iterable[str]) -> None:
-    """Raise `TypeError` if *cls*, or a base of its author's, overrides one of these methods without
-    calling that of a base, for all that can be seen.
-    """
-    for name in names:
-        owners = _owners(cls.__mro__, name)
-        while len(owners) > 1 and not owners[0].__module__.startswith("vmsdk."):
-            owner, base = owners[:2]
-            owners = _owners(_extended(cls, owner, name), name)
-            if not owners:
-                raise TypeError(
-                    f"{owner.__name__}.{name} replaces {base.__name__}.{name}, which must run too: call "
-                    f"super().{name}(…) in it"
-                )
-
-
-def _owners(classes: Iterable[type], name: str) -> list[type]:
-    return [each for each in classes if name in vars(each)]
-
-
-def _extended(cls: type, owner: type, name: str) -> Sequence[type]:
-    """The bases in which *owner*'s method finds the one that it calls: all for `super()`, those
-    from `Base` on for `Base.method(self)`. Empty if neither it nor a helper calls one.
-    """
-    order = cls.__mro__
-    bases = order[order.index(owner) + 1 :]
-    method = _function(vars(owner)[name])
-    if method is None or (method.__code__.co_name != name and method.__code__.co_freevars):
-        return bases  # what a decorator has put in its place
-    if "__class__" in method.__code__.co_freevars:
-        return bases
-    functions = [method]
-    for each in order:
-        if not each.__module__.startswith("vmsdk."):
-            helpers = (_function(value) for key, value in vars(each).items() if key != name)
-            functions += [helper for helper in helpers if helper is not None]
-    called: set[type] = set()
-    for function in functions:
-        if name in function.__code__.co_names:
-            if "__class__" in function.__code__.co_freevars:
-                return bases
-            called.update(base for base in bases if hasattr(base, name) and _names(function, base))
-    return next((bases[index:] for index in reversed(range(len(bases))) if bases[index] in called), ())
-
-
-def _function(value: object) -> types.FunctionType | None:
-    function = getattr(value, "__wrapped__", value)
-    return function if isinstance(function, types.FunctionType) else None
-
-
-def _names(function: types.FunctionType, cls: type) -> bool:
-    """Whether the function has the name of *cls* in it, or another name for it."""
-    code = function.__code__
-    return (
-        cls.__name__ in code.co_names + code.co_freevars
-        or any(function.__globals__.get(name) is cls for name in code.co_names)
-        or types.CellType(cls) in (function.__closure__ or ())
-    )
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import operator
 import sqlite3
+import sys
 import threading
 from pathlib import Path
 from typing import Annotated, Any
+from unittest.mock import call
 
 import pytest
 
@@ -164,6 +167,11 @@ class Stops:
         raise NotImplementedError
 
 
+class Ends:
+    def shutdown(self) -> None:
+        self.ended = True
+
+
 def test_an_override_may_call_super_in_a_helper_of_its_base() -> None:
     class Base(Notes):
         def _really_stop(self) -> None:
@@ -195,6 +203,74 @@ def test_an_override_may_call_the_chains_by_name_past_an_interface() -> None:
         class Wrong(Stops, Notes):
             def shutdown(self) -> None:
                 Stops.shutdown(self)
+
+
+def stop_by_name(vm: Any) -> None:
+    chain.Chain.shutdown(vm)
+
+
+def stop_in_a_thread(vm: Any) -> None:
+    thread = threading.Thread(target=lambda: stop_by_name(vm))
+    thread.start()
+    thread.join()
+
+
+class Lifecycle:
+    @staticmethod
+    def stop(vm: chain.Chain) -> None:
+        chain.Chain.shutdown(vm)
+
+
+def stop_then(method: Any) -> Any:
+    @functools.wraps(method)
+    def stop(self: chain.Chain) -> None:
+        Notes.shutdown(self)
+        method(self)
+
+    return stop
+
+
+def after_the_base(method: Any) -> Any:
+    @functools.wraps(method)
+    def wrapper(self: Any, *arguments: Any) -> None:
+        getattr(super(type(self), self), method.__name__)(*arguments)
+        method(self, *arguments)
+
+    return wrapper
+
+
+THIS_MODULE = sys.modules[__name__]
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda self: stop_by_name(vm=self),
+        lambda self: stop_in_a_thread(vm=self),
+        lambda self: Lifecycle.stop(vm=self),
+        lambda self: THIS_MODULE.stop_by_name(vm=self),
+        lambda self: getattr(super(type(self), self), "shutdown")(),  # noqa: B009
+        stop_then(lambda self: None),
+        after_the_base(Ends.shutdown),
+        functools.partialmethod(lambda self, now: chain.Chain.shutdown(self), True),
+        chain.Chain.shutdown,
+    ],
+)
+def test_an_override_may_call_the_chains_in_any_place(method: Any) -> None:
+    Engine(type("Mine", (Notes,), {"shutdown": method})()).stop()
+
+
+def test_a_class_made_by_a_function_may_call_super_with_its_name() -> None:
+    def shutdown(self: Any) -> None:
+        super(made, self).shutdown()
+
+    made: Any = type("Made", (Notes,), {"shutdown": shutdown})
+    Engine(made()).stop()
+
+
+def test_a_global_whose_attributes_never_end_is_not_followed() -> None:
+    with pytest.raises(TypeError, match=r"Mine\.shutdown replaces .*: call super\(\)\.shutdown\("):
+        type("Mine", (Notes,), {"shutdown": lambda self: call(vm=self)})
 
 
 def test_a_check_that_leaves_out_the_signature_is_refused() -> None:
