@@ -11,7 +11,7 @@ import sys
 import threading
 from pathlib import Path
 from typing import Annotated, Any
-from unittest.mock import call
+from unittest import mock
 
 import pytest
 
@@ -240,6 +240,7 @@ def after_the_base(method: Any) -> Any:
 
 
 THIS_MODULE = sys.modules[__name__]
+CALL = mock.call
 
 
 @pytest.mark.parametrize(
@@ -270,7 +271,7 @@ def test_a_class_made_by_a_function_may_call_super_with_its_name() -> None:
 
 def test_a_global_whose_attributes_never_end_is_not_followed() -> None:
     with pytest.raises(TypeError, match=r"Mine\.shutdown replaces .*: call super\(\)\.shutdown\("):
-        type("Mine", (Notes,), {"shutdown": lambda self: call(vm=self)})
+        type("Mine", (Notes,), {"shutdown": lambda self: CALL(vm=self)})
 
 
 def test_a_check_that_leaves_out_the_signature_is_refused() -> None:
@@ -1109,13 +1110,17 @@ def test_an_attribute_in_place_of_a_followers_is_refused(tmp_path: Path, name: s
         Engine(type("Indexed", (Notes,), {"followers": lambda self: [index]})())
 
 
-@pytest.mark.parametrize("name", ["_last", "_recent", "pool", "ctx", "_is_normal"])
-def test_an_attribute_of_the_chains_can_not_be_set_later(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    engine = Engine(type("Mine", (Notes,), {"on_accept": lambda self, block: setattr(self, name, None)})())
+@pytest.mark.parametrize("value", [None, []])
+@pytest.mark.parametrize("name", ["_last", "_recent", "pool", "ctx", "_is_normal", "listeners"])
+def test_an_attribute_of_the_chains_can_not_be_set_later(
+    name: str, value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = Engine(type("Mine", (Notes,), {"on_accept": lambda self, block: setattr(self, name, value)})())
     engine.vm.submit(b"x")
     assert engine.produce().height == 1
     engine.stop()
     assert f"Mine sets {name}, an attribute that vmsdk's Chain needs: choose another name" in caplog.text
+    assert (f"or add to it: self.{name}.append(" in caplog.text) == (name == "listeners")
 
 
 def test_an_attribute_of_the_chains_can_be_set_to_what_it_is() -> None:
@@ -1127,13 +1132,24 @@ def test_an_attribute_of_the_chains_can_be_set_to_what_it_is() -> None:
             super().initialize(ctx, *arguments)
             self.ctx = ctx
             self.listeners += [lambda block: heights.append(block.height)]
+            self.listeners = [*self.listeners, lambda block: heights.append(-block.height)]
             self._pool = operator.add  # an author's name
 
     vm = Mine()
     Engine(vm, begins=False).stop()
     produce(vm)
     vm.shutdown()
-    assert heights == [1]
+    assert heights == [1, -1]
+
+
+@pytest.mark.parametrize("name", ["history", "pool", "listeners", "ctx"])
+def test_a_test_may_put_a_mock_in_place_of_an_attribute_of_the_chains(name: str) -> None:
+    engine = Engine(Notes())
+    before = getattr(engine.vm, name)
+    with mock.patch.object(engine.vm, name) as double:
+        assert getattr(engine.vm, name) is double
+    assert getattr(engine.vm, name) is before
+    engine.stop()
 
 
 @pytest.mark.parametrize("name", ["_later", "_worker"])
