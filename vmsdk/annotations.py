@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import types
@@ -24,10 +25,20 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
     return inspect.signature(function, **_LENIENT_SIGNATURE)
 
 
+def without_partial(function: Callable[..., Any]) -> tuple[Callable[..., Any], frozenset[str]]:
+    """Return what a `functools.partial` calls, and the names of the arguments that it gives."""
+    given: frozenset[str] = frozenset()
+    while isinstance(function, functools.partial):
+        given |= function.keywords.keys()
+        function = function.func
+    return function, given
+
+
 def type_hints(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the annotations of *function* that can be evaluated, and the text of each other one
     with the error.
     """
+    function, _ = without_partial(function)
     try:
         return typing.get_type_hints(function), {}
     except Exception:  # noqa: BLE001 - evaluating an annotation may raise anything

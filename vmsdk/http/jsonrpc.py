@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 from typing import Any, NamedTuple, overload
 
 from vmsdk.errors import InvalidBlock, NotFound, Refused
@@ -118,7 +119,7 @@ class JSONRPC:
             self._add(name, item)
 
     def _add(self, name: str, service: object) -> None:
-        if inspect.isroutine(service):
+        if inspect.isroutine(service) or isinstance(service, partial):
             self._add_method(name, _checked(name, service))
             return
         if isinstance(service, type):

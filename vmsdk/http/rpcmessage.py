@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import types
 from typing import Any
 
 from vmsdk.errors import VMError
@@ -51,7 +52,12 @@ class JSONRPCError(VMError):
 def _plain(value: Any) -> Any:
     if isinstance(value, (ID, NodeID)):
         return str(value)
-    fix = ": use its hex() or another text" if isinstance(value, (bytes, bytearray, memoryview)) else ""
+    fix = ""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        fix = ": use its hex() or another text"
+    elif isinstance(value, types.CoroutineType):
+        value.close()
+        fix = ": await it; a decorator of an `async` method must have an `async` wrapper"
     raise TypeError(f"a value of type {type(value).__name__} is not JSON{fix}")
 
 

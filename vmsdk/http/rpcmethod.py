@@ -7,9 +7,10 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partialmethod
 from typing import Any
 
-from vmsdk.annotations import signature, type_hints
+from vmsdk.annotations import signature, type_hints, without_partial
 from vmsdk.http.connection import Connection
 from vmsdk.http.rpcmessage import INVALID_PARAMS, METHOD_NOT_FOUND, JSONRPCError
 from vmsdk.http.rpctypes import Convert, NotInJSON, WrongType, anything, converter, quoted
@@ -29,6 +30,8 @@ class RPCMethod:
             parameters = list(signature(function).parameters.values())
         except ValueError as error:  # a method without parameters, or a function in C
             raise TypeError(f"{name}: {error}: give it `self`, or other parameters") from None
+        called, given = without_partial(function)
+        parameters = [p for p in parameters if p.name not in given]
         hints = _hints(name, function)
         for parameter in parameters:
             if parameter.default is None and parameter.name in hints:  # as Python 3.10 does by itself
@@ -44,9 +47,9 @@ class RPCMethod:
                 inspect.Parameter.KEYWORD_ONLY,
             ):
                 raise TypeError(f"{name}: its parameter {self._connection.name} must be an ordinary one")
-        self._receiver = _receiver(function)
+        self._receiver = _receiver(called)
         self._converts, closed = _converters(name, hints, parameters)
-        self._closed = {self._receiver, *(p.name for p in closed)}
+        self._closed = {self._receiver, *given, *(p.name for p in closed)}
         if closed:
             parameters = _open(parameters, closed)
         self._positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -156,7 +159,7 @@ def methods_of(service: object) -> Iterator[tuple[str, Callable[..., Any]]]:
         if name.startswith("_"):
             continue
         static = inspect.getattr_static(service, name)
-        if isinstance(static, (staticmethod, classmethod)) or _is_method(static):
+        if isinstance(static, (staticmethod, classmethod, partialmethod)) or _is_method(static):
             yield name, getattr(service, name)
 
 

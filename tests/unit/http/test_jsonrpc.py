@@ -189,6 +189,58 @@ def test_a_method_that_is_cached_counts() -> None:
     assert call("prices.of", ["7"], service)["code"] == -32602
 
 
+class Partial:
+    def _page(self, kind: str, start: int, limit: int = 2, **more: int) -> Any:
+        return [kind, start, limit, more]
+
+    async def _wait(self, kind: str, height: int) -> Any:
+        return [kind, height]
+
+    blocks = functools.partialmethod(_page, "block")
+    all_blocks = functools.partialmethod(_page, "block", limit=9)
+    wait = functools.partialmethod(_wait, "block")
+
+
+PARTIAL = JSONRPC(
+    {
+        "chain": Partial(),
+        "function": functools.partial(Partial()._page, "f"),
+        "twice": functools.partial(functools.partial(Partial()._page, "f"), limit=9),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "result"),
+    [
+        ("chain.blocks", [1], ["block", 1, 2, {}]),
+        ("chain.blocks", {"start": 1, "limit": 3}, ["block", 1, 3, {}]),
+        ("chain.allBlocks", [1], ["block", 1, 9, {}]),
+        ("chain.wait", [1], ["block", 1]),
+        ("function", {"start": 1, "more": 3}, ["f", 1, 2, {"more": 3}]),
+        ("twice", {"start": 1}, ["f", 1, 9, {}]),
+    ],
+)
+def test_a_partial_is_served(method: str, params: Any, result: Any) -> None:
+    assert call(method, params, PARTIAL) == result
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "message"),
+    [
+        ("chain.blocks", ["one"], "'start' must be an integer, not a string"),
+        ("chain.wait", {"height": None}, "'height' must be an integer, not null"),
+        ("chain.allBlocks", {"start": 1, "limit": 3}, "unknown parameter 'limit'"),
+        ("twice", {"start": 1, "limit": 3}, "unknown parameter 'limit'"),
+        ("chain.blocks", {"start": 1, "self": 3}, "unknown parameter 'self'"),
+    ],
+)
+def test_what_a_partial_gives_is_not_for_clients(method: str, params: Any, message: str) -> None:
+    error = call(method, params, PARTIAL)
+    assert error["code"] == -32602
+    assert message in error["message"]
+
+
 def test_a_class_in_place_of_an_instance_is_refused_with_the_cure() -> None:
     with pytest.raises(TypeError, match="pass an instance"):
         JSONRPC("chain", Chain)
@@ -820,6 +872,20 @@ def test_a_bug_is_an_internal_error_without_its_text_and_one_traceback_in_the_lo
 def test_a_result_that_is_not_json_is_a_bug_with_the_cure(caplog: pytest.LogCaptureFixture) -> None:
     assert call("chain.unprintable")["code"] == -32603
     assert "hex()" in caplog.text
+
+
+def test_a_decorator_that_does_not_await_its_method_is_a_bug_with_the_cure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def traced(method: Any) -> Any:
+        @functools.wraps(method)
+        def wrapper(*arguments: Any) -> Any:
+            return method(*arguments)
+
+        return wrapper
+
+    assert call("wait", [1], JSONRPC("wait", traced(Chain().async_method)))["code"] == -32603
+    assert "a decorator of an `async` method must have an `async` wrapper" in caplog.text
 
 
 def test_a_result_of_none_is_null() -> None:
