@@ -13,7 +13,7 @@ from vmsdk import cli
 VM = """\
 import vmsdk
 from vmsdk import chain
-from vmsdk.http import JSONRPC
+from vmsdk.http import JSONRPC, WSGI
 
 
 class Small(chain.Chain):
@@ -31,7 +31,20 @@ class Small(chain.Chain):
         return str(self.submit(text.encode()))
 
     def create_handlers(self):
-        return {{"": JSONRPC({{"write": self.write}})}}
+        return {{"": JSONRPC({{"write": self.write}}), "/plain": WSGI(self.plain)}}
+
+    def plain(self, environ, start_response):
+        status = "200 OK"
+        try:
+            self.write(environ["wsgi.input"].read().decode())
+        except chain.Invalid:
+            status = "400 Bad Request"
+        except chain.MempoolFull:
+            status = environ["QUERY_STRING"] + " Full"
+        except RuntimeError:
+            status = "500 Internal Server Error"
+        start_response(status, [("Content-Length", "0")])
+        return []
 """
 HOOK = """\
 texts = iter({texts!r})
@@ -42,6 +55,15 @@ def issue(client):
     assert "result" in client.post("", json=body).json(){reason}
     if body["params"] != ["a"]:
         {bug}
+"""
+PLAIN_HOOK = """\
+import itertools
+
+numbers = itertools.count()
+
+
+def issue(client):
+    client.post("plain?{status}", content=str(next(numbers))).raise_for_status()
 """
 REQUEST = '{"jsonrpc": "2.0", "id": 1, "method": "write", "params": ["{n}"]}'
 CHECK = "blocks.reading-changes-no-build"
@@ -77,6 +99,32 @@ def test_a_check_that_needs_more_transactions_is_skipped(tmp_path: Path) -> None
 def test_a_hooks_assertion_says_that_the_mempool_is_full(tmp_path: Path, reason: str, shown: str) -> None:
     (result,) = results_of(tmp_path, *hook(tmp_path, reason=reason))
     assert (result["verdict"], result["why"]) == ("skipped", SKIPPED + shown)
+
+
+@pytest.mark.parametrize(
+    ("status", "room", "sound", "expected"),
+    [
+        (429, 2, 9, ("skipped", "Client error '429 Too Many Requests'")),
+        (503, 2, 9, ("skipped", "Server error '503 Service Unavailable'")),
+        (429, 9, 1, ("hook failed", "Server error '500 ")),
+    ],
+)
+def test_an_http_status_says_that_the_mempool_is_full(
+    tmp_path: Path, status: int, room: int, sound: int, expected: tuple[str, str]
+) -> None:
+    file = tmp_path / "hook.py"
+    file.write_text(PLAIN_HOOK.format(status=status))
+    (result,) = results_of(tmp_path, "--hook", str(file), room=room, sound=sound)
+    assert result["verdict"] == expected[0]
+    assert expected[1] in result["why"]
+    assert result["why"].startswith(SKIPPED) == (expected[0] == "skipped")
+
+
+@pytest.mark.parametrize("path", ["/plain?503", "/plain?429"])
+def test_a_request_that_finds_no_room_is_a_refusal(tmp_path: Path, path: str) -> None:
+    (result,) = results_of(tmp_path, "--request", path + " {n}")
+    assert result["verdict"] == "skipped"
+    assert result["why"].startswith(SKIPPED)
 
 
 @pytest.mark.parametrize(

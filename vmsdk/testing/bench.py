@@ -22,7 +22,7 @@ from vmsdk.ids import ID
 from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.state import Event
 from vmsdk.testing.contract import Skipped, Violation
-from vmsdk.testing.hook import Hook, HookFailed, Issue, Refused, client
+from vmsdk.testing.hook import Hook, HookFailed, Issue, Refused, client, is_servers
 from vmsdk.testing.pool import Pool, SharedChain
 from vmsdk.testing.wire import CALL_TIMEOUT_S, NO_RESPONSE, call
 
@@ -305,7 +305,7 @@ class Bench:
                 if exit_code is not None:
                     raise PluginGone(f"a request of the hook {self.hook.name}", exit_code) from None
                 # On a shared chain, what an earlier check has left may take the room.
-                if self._waiting and not self.is_shared and isinstance(error, (Refused, AssertionError)):
+                if self._waiting and not self.is_shared and _is_refusal(error):
                     raise Skipped(
                         f"the mempool takes no more than {self._waiting} of the hook's transactions at once: "
                         f"{str(error) or type(error).__name__}"
@@ -438,3 +438,12 @@ class Bench:
             raise host.chain.engine.fault
         if not host.process.alive:
             raise PluginGone(None, host.process.exit_code)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether an error of a hook says that the chain has refused the transaction."""
+    import httpx
+
+    if isinstance(error, httpx.HTTPStatusError):  # of `response.raise_for_status()`
+        return not is_servers(error.response.status_code)
+    return isinstance(error, (Refused, AssertionError))

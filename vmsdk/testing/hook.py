@@ -18,6 +18,7 @@ HTTP_TIMEOUT_S = 20.0
 NUMBER = "{n}"
 # JSON-RPC's code for a bug of the server.
 _INTERNAL_ERROR = -32603
+_UNAVAILABLE = 503
 
 Issue = Callable[["httpx.Client"], object]
 """Sends one transaction. The client's base URL is that of the chain."""
@@ -64,13 +65,18 @@ class Hook:
             error = _error(response)
             if response.status_code >= 400 or error is not None:
                 code = error.get("code") if isinstance(error, dict) else None
-                is_fault = response.status_code >= 500 or code == _INTERNAL_ERROR
+                is_fault = is_servers(response.status_code) or code == _INTERNAL_ERROR
                 raise (HookFailed if is_fault else Refused)(
                     f"the chain refused POST {path or '/'} {content} with status {response.status_code}: "
                     f"{response.text[:500]}"
                 )
 
         return cls("--request", lambda: issue)
+
+
+def is_servers(status: int) -> bool:
+    """Whether this HTTP status is an error of the server. 503 is not: the server may be full."""
+    return status >= 500 and status != _UNAVAILABLE
 
 
 def client(url: str, *, has_slash: bool) -> httpx.Client:
