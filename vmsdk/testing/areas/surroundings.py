@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -67,9 +68,12 @@ def leaves_no_file(bench: Bench) -> None:
 
 
 def _plugin_folders(command: list[str]) -> set[Path]:
-    """Where the plugin's own files lie: a node sees their folder as its plugin directory."""
+    """Where the plugin's own files lie: a node sees their folder as its plugin directory. Without
+    folders such as /tmp, where any program may leave a file at any time.
+    """
     files = command if len(command) == 1 else command[1:]
-    return {Path(name).resolve().parent for name in files if os.path.isfile(name)}
+    folders = {Path(name).resolve().parent for name in files if os.path.isfile(name)}
+    return {folder for folder in folders if not folder.stat().st_mode & stat.S_ISVTX}
 
 
 def _files(folder: Path) -> set[str]:
