@@ -16,7 +16,7 @@ import functools
 import struct
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
@@ -35,10 +35,21 @@ _HEAD = struct.Struct(">HI")
 _VERSION = 0
 
 
+class _Frozen:
+    """What can't be changed: a dataclass's own methods for that hold for its fields alone."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 @dataclass(frozen=True)
-class Transaction:
-    """The base of a chain's transactions. Each subclass is a frozen dataclass, without a decorator.
+class Transaction(_Frozen):
+    """The base of a chain's transactions. Each subclass is a frozen dataclass, also without the
+    decorator.
 
     The fields are annotated as in `vmsdk.chain.encoding`; other annotations raise `TypeError` when
     the class is defined.
@@ -53,7 +64,11 @@ class Transaction:
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         must_extend(cls, ("check",))
-        dataclass(frozen=True)(cls)
+        if "__dataclass_fields__" not in vars(cls):  # as @dataclass(slots=True) has made another class
+            dataclass(frozen=True)(cls)
+        # Those of _Frozen do as well, and an author's own @dataclass(frozen=True) allows no others.
+        for name in ("__setattr__", "__delattr__"):
+            delattr(cls, name)
         for each in fields(cls):
             for base in cls.__mro__[1:]:
                 inherited = getattr(base, "__dataclass_fields__", {}).get(each.name)

@@ -196,3 +196,31 @@ def test_parser_of_bytes_of_one_kind_and_of_several() -> None:
 def test_parser_refuses_what_is_no_kind_of_transaction(kind: Any, text: str) -> None:
     with pytest.raises(TypeError, match=text):
         parser(kind)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"order": True}, {"kw_only": True}, {"slots": True}, {"repr": False}]
+)
+def test_a_transaction_may_have_the_decorator_of_a_dataclass(options: dict[str, bool]) -> None:
+    @dataclasses.dataclass(frozen=True, **options)
+    class Decorated(Signed):
+        amount: U64
+        note: Annotated[str, Max(9)] = "none"
+
+    tx = Decorated(amount=7)
+    key = Ed25519Key.generate()
+    signed = tx.sign(key, CHAIN)
+    assert Decorated.from_bytes(signed.raw) == signed
+    signed.check(CHAIN)
+    assert (signed.amount, signed.note, signed.sender) == (7, "none", key.address)
+    assert len({tx, Decorated(amount=7)}) == 1
+
+
+@pytest.mark.parametrize("name", ["text", "likes", "other", "raw"])
+def test_no_attribute_of_a_transaction_can_be_set_or_deleted(name: str) -> None:
+    entry = Entry("a")
+    with pytest.raises(dataclasses.FrozenInstanceError, match=f"cannot assign to field '{name}'"):
+        setattr(entry, name, "b")
+    with pytest.raises(dataclasses.FrozenInstanceError, match=f"cannot delete field '{name}'"):
+        delattr(entry, name)
+    assert entry == Entry("a")
