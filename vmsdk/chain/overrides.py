@@ -130,7 +130,7 @@ def _words(function: types.FunctionType) -> set[str]:
 
 def _values(function: types.FunctionType) -> Iterator[Any]:
     """The values of the names in a function that are defined outside it."""
-    for word in _words(function):
+    for word in _words(function).difference(function.__code__.co_freevars):
         if word in function.__globals__:
             yield function.__globals__[word]
     for cell in function.__closure__ or ():

@@ -261,6 +261,22 @@ def test_an_override_may_call_the_chains_in_any_place(method: Any) -> None:
     Engine(type("Mine", (Notes,), {"shutdown": method})()).stop()
 
 
+def logged(stop_by_name: Any) -> Any:
+    """A decorator whose parameter has the name of a function of the module."""
+
+    @functools.wraps(stop_by_name)
+    def wrapper(self: Any) -> None:
+        logging.info("stops")
+        stop_by_name(self)
+
+    return wrapper
+
+
+def test_an_override_below_a_decorator_that_leaves_out_the_chain_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Mine\.shutdown replaces .*: call super\(\)\.shutdown\("):
+        type("Mine", (Notes,), {"shutdown": logged(Ends.shutdown)})
+
+
 def test_a_class_made_by_a_function_may_call_super_with_its_name() -> None:
     def shutdown(self: Any) -> None:
         super(made, self).shutdown()
