@@ -93,6 +93,15 @@ def must_not_hold(instance: Interface) -> None:
                 raise _replaced(cls, name, base)
 
 
+def must_not_be_frozen(cls: type) -> None:
+    """Raise `TypeError` for a class of VMs that is a frozen dataclass."""
+    if getattr(getattr(cls, "__dataclass_params__", None), "frozen", False):
+        raise TypeError(
+            f"{cls.__name__} is a frozen dataclass, but vmsdk sets attributes of a VM when its chain starts: "
+            "leave out `frozen=True`"
+        )
+
+
 def _is_ours(cls: type) -> bool:
     return cls.__module__.startswith("vmsdk.")
 

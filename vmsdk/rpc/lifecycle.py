@@ -11,6 +11,7 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk._pb.vm import vm_pb2
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.errors import UpgradesRefused
+from vmsdk.interface import must_not_be_frozen
 from vmsdk.rpc.conversion import InvalidRequest, call, last_accepted_fields, unusable
 from vmsdk.rpc.dispatch import Dispatcher, Handler
 from vmsdk.rpc.session import Session
@@ -65,6 +66,7 @@ class Lifecycle:
         session.metrics.register_own(node.database.metrics)
         try:
             context = make_context(session, node, identity, request)
+            must_not_be_frozen(type(session.vm))
             session.vm.ctx = context
             config = self._configure(request.config_bytes, context.chain_data_dir)
             data = request.genesis_bytes, request.upgrade_bytes, config

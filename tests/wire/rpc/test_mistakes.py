@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from datetime import datetime
 from typing import Any
@@ -94,6 +95,19 @@ def test_verify_with_context_must_return_nothing_too(serve: Serve) -> None:
 def test_a_vm_method_that_returns_something_is_an_error(serve: Serve, method: str, call: Any) -> None:
     served = serve(PlainVM(**{method: lambda *_: 1}), run=False)
     assert refused(lambda: call(served))[1].startswith(f"{method} returned 1: it must return None")
+
+
+@pytest.mark.parametrize("is_frozen", [True, False])
+def test_a_vm_that_is_a_frozen_dataclass_is_refused(serve: Serve, is_frozen: bool) -> None:
+    begin = {"__init__": lambda self: self.__dict__.update(vars(PlainVM()))}
+    made: Any = dataclasses.dataclass(frozen=is_frozen)(type("Made", (PlainVM,), begin))
+    served = serve(made(), run=False)
+    if is_frozen:
+        text = refused(served.initialize)[1]
+        assert text.startswith("TypeError: Made is a frozen dataclass")
+        assert text.endswith("leave out `frozen=True`")
+    else:
+        served.initialize()
 
 
 # Blocks -------------------------------------------------------------------------------------------
