@@ -162,6 +162,7 @@ def _must_match(cls: type, interface: type) -> None:
         if name[0] == "_" or _is_ours(owner):
             continue
         written = vars(owner)[name]
+        _must_not_be_stub(cls, owner, name)
         if isinstance(declared, (property, cached_property)):
             _must_be_property(owner, name, interface)
         if not isinstance(declared, types.FunctionType):
@@ -175,6 +176,33 @@ def _must_match(cls: type, interface: type) -> None:
                 f"{owner.__name__}.{name} does not take the arguments that it is called with: write "
                 f"`def {name}({_parameters(method)})`"
             )
+
+
+def _stub() -> None: ...
+
+
+def _documented_stub() -> None:
+    """Another code, as the text is a constant of the function."""
+
+
+_STUBS = {each.__code__.co_code for each in (_stub, _documented_stub)}
+
+
+def _must_not_be_stub(cls: type, owner: type, name: str) -> None:
+    """Raise `TypeError` if *owner* is a `Protocol` whose method, without a body, hides another."""
+    if not vars(owner).get("_is_protocol") or not _is_stub(vars(owner)[name]):
+        return
+    for hidden in _after(owner, cls):
+        if name in vars(hidden) and not _is_stub(vars(hidden)[name]):
+            raise TypeError(
+                f"{owner.__name__}.{name} does nothing, but hides {hidden.__name__}.{name}: write "
+                f"{owner.__name__} after {hidden.__name__} in the bases of {cls.__name__}"
+            )
+
+
+def _is_stub(method: object) -> bool:
+    code = getattr(method, "__code__", None)
+    return isinstance(code, types.CodeType) and code.co_code in _STUBS
 
 
 def _must_be_property(owner: type, name: str, interface: type) -> None:

@@ -9,8 +9,9 @@ import operator
 import sqlite3
 import sys
 import threading
+import types
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 from unittest import mock
 
 import pytest
@@ -1166,6 +1167,39 @@ def test_a_test_may_put_a_mock_in_place_of_an_attribute_of_the_chains(name: str)
         assert getattr(engine.vm, name) is double
     assert getattr(engine.vm, name) is before
     engine.stop()
+
+
+class Executor(Protocol):
+    def execute(self, state: chain.State, tx: Any, block: chain.Header) -> bytes | None:
+        """Apply a transaction."""
+
+
+class Plain(Protocol):
+    def execute(self, state: chain.State, tx: Any, block: chain.Header) -> bytes | None: ...
+
+
+class Hears(Protocol):
+    def on_accept(self, block: Any) -> None: ...
+
+
+class Notifier(Protocol):
+    def on_accept(self, block: Any) -> None:
+        logging.info("accepted %d", block.height)
+
+
+@pytest.mark.parametrize("protocol", [Executor, Plain])
+def test_a_protocol_before_what_it_describes_is_refused(protocol: Any) -> None:
+    name = protocol.__name__
+    cure = rf"hides Notes\.execute: write {name} after Notes in the bases of Mine"
+    with pytest.raises(TypeError, match=rf"^{name}\.execute does nothing, but {cure}$"):
+        types.new_class("Mine", (protocol, Notes))
+
+
+def test_a_protocol_that_hides_nothing_is_a_base_like_others() -> None:
+    members = {"execute": lambda self, state, tx, block: None}
+    for bases in ((Notes, Executor), (Notifier, Notes), (Hears, Notes)):
+        Engine(types.new_class("Mine", bases)()).stop()
+    Engine(type("Mine", (Executor, Notes), members)()).stop()
 
 
 @pytest.mark.parametrize("name", ["_later", "_worker"])
