@@ -634,7 +634,7 @@ def test_the_names_that_a_start_sets_are_all_refused(tmp_path: Path) -> None:
         *((chain.SyncableChain, name) for name in attributes_after_the_start(chain.SyncableChain)),
         *((chain.SQLiteFollower, name) for name in attributes_of_a_follower(tmp_path / "index.db")),
     ]
-    assert {"_last", "_sync_worker", "_db", "_changed", "pool"} <= {name for _, name in tried}
+    assert {"_progress", "_sync_worker", "_db", "_changed", "pool"} <= {name for _, name in tried}
     for base, name in tried:
         values: tuple[Any, ...] = (lambda self: [], 5)
         for value in values:
@@ -1105,7 +1105,7 @@ def with_an_attribute(base: type, name: str, *arguments: Any) -> Any:
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        *((name, "is overwritten when the chain starts") for name in ("pool", "_last", "_recent", "_worker")),
+        *((name, "is overwritten when the chain starts") for name in ("pool", "_progress", "_recent")),
         *((name, "replaces a method of Chain, which needs it") for name in ("_later", "_prune")),
     ],
 )
@@ -1128,7 +1128,7 @@ def test_an_attribute_in_place_of_a_followers_is_refused(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("value", [None, []])
-@pytest.mark.parametrize("name", ["_last", "_recent", "pool", "ctx", "_is_normal", "listeners"])
+@pytest.mark.parametrize("name", ["_progress", "_recent", "pool", "ctx", "_worker", "listeners"])
 def test_an_attribute_of_the_chains_can_not_be_set_later(
     name: str, value: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
