@@ -1,17 +1,13 @@
-"""Limits: large messages, many calls and connections, few descriptors, memory, and idleness."""
+"""Limits: many calls at once, large messages, garbage, and idle connections."""
 
 from __future__ import annotations
 
 import os
-import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -23,16 +19,14 @@ from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.host.client import CHANNEL_OPTIONS
 from vmsdk.host.engine import call_failed
-from vmsdk.host.errors import CallFailed, HostError, PluginGone
+from vmsdk.host.errors import CallFailed, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.host.strict import MAX_BLOCK_BYTES
 from vmsdk.protocol import PROTOCOLS
 from vmsdk.state import State
-from vmsdk.testing.areas.http import Handler, handlers, upgrade
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
 from vmsdk.testing.hook import HookFailed
-from vmsdk.testing.run import resident_bytes
 from vmsdk.testing.wire import (
     HELD_CALLS,
     PROMPT_S,
@@ -54,28 +48,12 @@ _LARGE_TIMEOUT_S = 60.0
 
 _HANGS_UP_S = 1.0
 
-_DESCRIPTORS = 128
-# How many calls the plugin gets to accept that many connections.
-_ACCEPT_CALLS = 1_000
-_WARM_UP_CALLS, _MEASURED_CALLS, _CALL_BYTES = 100, 800, 256 * _KIB
-# Health is cheap, and may keep less in each call.
-_HEALTH_TIMES = 5
-# Two thirds of what one of the methods gets.
-_GROWTH_BYTES = 32 * _MIB
 _DEADLINE = Timestamp(seconds=4_000_000_000)
 _MANY_TRANSACTIONS, _SUBMIT_S = 1_000, 20.0
 _SUBMITTED, _BUILT, _BUILD_TIMEOUT_S = 100, 3, 15.0
 # A node pings an idle connection each 30 s; a server must allow pings each 5 s.
 _PING_S = 6
 _IDLE_S = 60.0
-_ROUNDS = 50
-# How long a request may take, and all of them, as a handler may be slow or send an endless stream.
-_HTTP_TIMEOUT_S, _HTTP_S = 1.0, 20.0
-# So much of each request's time is not counted, as the machine may be busy.
-_HTTP_PROMPT_S = 0.05
-_CLIENTS, _SAMPLES, _SAMPLE_S = 3, 30, 0.1
-# So often that chance, such as a thread that is handed the GIL just then, does not explain it.
-_IDLE_SAMPLES = 5
 
 
 @contract("limits", severity=Severity.STOPS, source=_CLIENT, protocols=range(42, max(PROTOCOLS) + 1))
@@ -304,232 +282,7 @@ def requests_that_are_not_protobuf(bench: Bench) -> None:
         bench.alive(host)
 
 
-# Resources ----------------------------------------------------------------------------------------
-
-
-@contract("limits", severity=Severity.MISBEHAVES, source=_SERVER)
-def runs_out_of_descriptors(bench: Bench) -> None:
-    """A plugin without free file descriptors still responds, and recovers."""
-    if not os.path.isdir("/proc/self/fd"):
-        raise Skipped("only on Linux")
-    bench.command = ["/bin/sh", "-c", f'ulimit -n {_DESCRIPTORS} && exec "$@"', "sh", *bench.command]
-    with ExitStack() as resources:
-        try:
-            host = resources.enter_context(bench.alone())
-        except HostError:
-            raise Skipped(f"the plugin does not start with {_DESCRIPTORS} file descriptors") from None
-        sent = f"{_DESCRIPTORS} idle connections to a plugin with {_DESCRIPTORS} descriptors"
-        with ExitStack() as connections:
-            for _ in range(_DESCRIPTORS):
-                try:
-                    connections.enter_context(dial(host.client.address))
-                except BlockingIOError:
-                    break  # The backlog of a Unix socket is full.
-            for _ in range(_ACCEPT_CALLS):
-                if len(os.listdir(f"/proc/{host.process.pid}/fd")) >= _DESCRIPTORS:
-                    break
-                check_prompt(host, "Version", sent)
-            for method in ("Health", "Version"):
-                check_prompt(host, method, sent)
-        bench.alive(host)
-        with grpc.insecure_channel(host.client.address, options=CHANNEL_OPTIONS) as channel:
-            try:
-                grpc.channel_ready_future(channel).result(PROMPT_S)
-            except grpc.FutureTimeoutError:
-                raise Violation(
-                    "the plugin accepts no connections after it was out of descriptors",
-                    sent=f"{sent}; then they were closed, and one was opened",
-                    got=f"no connection for {PROMPT_S:.0f} s",
-                    node="if its connection breaks, it can't reach the plugin any more",
-                    cure="keep accepting connections after EMFILE",
-                ) from None
-
-
-class _Requests:
-    """Requests to a handler, as long as they take little time: it may be one for streams."""
-
-    def __init__(self, handler: Handler | None) -> None:
-        self._handler = handler
-        self._left_s = _HTTP_S
-        self.count = 0
-
-    def send(self, body: bytes = b"") -> None:
-        if self._handler is None or self._left_s <= 0:
-            return
-        began_s = time.monotonic()
-        error = self._handler.start(body=body, timeout_s=_HTTP_TIMEOUT_S).exception()
-        self._left_s -= max(0.0, time.monotonic() - began_s - _HTTP_PROMPT_S)
-        if error is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            self._left_s -= _HTTP_S / 2  # The machine may have been busy once.
-        self.count += 1
-
-    def upgrade(self, url: str) -> None:
-        """Ask for a WebSocket, and hang up."""
-        if self._handler is None or self._left_s <= 0:
-            return
-        began_s = time.monotonic()
-        with upgrade(url, self._handler) as stream:
-            select.select([stream], [], [], _HTTP_TIMEOUT_S)
-        self._left_s -= max(0.0, time.monotonic() - began_s - _HTTP_PROMPT_S)
-        self.count += 1
-
-
-@contextmanager
-def _requests(host: Host) -> Iterator[_Requests]:
-    if not host.chain.handlers:
-        yield _Requests(None)
-        return
-    with handlers(host) as found:
-        yield _Requests(found[0])
-
-
-@contract("limits", severity=Severity.MISBEHAVES, source="network/throttling/inbound_msg_throttler.go")
-def memory_stays_flat(bench: Bench) -> None:
-    """What peers and HTTP clients send does not stay in memory, nor what Health returns."""
-    with bench.chain() as host, _requests(host) as requests:
-        if not resident_bytes(host.process.pid):
-            raise Skipped("this system does not show how much memory a process uses")
-
-        def send(count: int) -> None:
-            for number in range(count):
-                data = os.urandom(_CALL_BYTES)
-                peer = data[-20:]
-                calls: tuple[tuple[str, Message], ...] = (
-                    ("ParseBlock", pb.ParseBlockRequest(bytes=data)),
-                    ("AppGossip", pb.AppGossipMsg(node_id=peer, msg=data)),
-                    ("AppRequest", pb.AppRequestMsg(node_id=peer, deadline=_DEADLINE, request=data)),
-                    ("Health", Empty()),
-                )
-                method, request = calls[number % len(calls)]
-                for _ in range(_HEALTH_TIMES if method == "Health" else 1):
-                    try:
-                        call(host, method, request, PROMPT_S)
-                    except CallFailed:
-                        pass  # Other checks say which of these may fail.
-                if method == "Health":
-                    requests.send(data)
-
-        send(_WARM_UP_CALLS)
-        for _ in range(2):  # A cache with a bound fills up, and grows no more.
-            before = resident_bytes(host.process.pid)
-            send(_MEASURED_CALLS)
-            grown = resident_bytes(host.process.pid) - before
-            if grown <= _GROWTH_BYTES:
-                return
-        raise Violation(
-            "the plugin's memory grows with each call",
-            sent=f"{_MEASURED_CALLS // 4} calls each of ParseBlock, AppGossip and AppRequest with "
-            f"{_CALL_BYTES // _KIB} KiB, and {_MEASURED_CALLS // 4 * _HEALTH_TIMES} of Health; all twice; "
-            f"{requests.count} HTTP GETs in all",
-            got=f"{grown // _MIB} MiB more resident memory, also the second time",
-            node="the system kills the plugin or the node in the end",
-            cure="keep nothing of what is not valid, and bound every cache",
-        )
-
-
-@contract("limits", severity=Severity.MISBEHAVES, source=_SERVER)
-def descriptors_stay_few(bench: Bench) -> None:
-    """Calls leave no open files, sockets or threads behind."""
-    with bench.chain() as host, _requests(host) as requests:
-        if not os.path.isdir("/proc/self/fd"):
-            raise Skipped("only on Linux")
-        block_id = host.chain.last_accepted.id
-        calls: list[tuple[str, Message]] = [
-            ("Health", Empty()),
-            ("GetBlock", pb.GetBlockRequest(id=block_id)),
-            ("GetAncestors", pb.GetAncestorsRequest(blk_id=block_id, max_blocks_num=1)),
-            ("ParseBlock", pb.ParseBlockRequest(bytes=b"garbage")),
-            ("AppGossip", pb.AppGossipMsg(node_id=bytes(20), msg=b"garbage")),
-            ("Gather", Empty()),
-        ]
-        counts = [_counts(host)]
-        for _ in range(2):  # The first time, a VM may start what it keeps.
-            for method, request in calls * _ROUNDS:
-                attempt(host, method, request)
-            for _ in range(_ROUNDS):
-                requests.send()
-                requests.upgrade(bench.url(host))
-            counts.append(_settled(host, counts[-1]))
-    kinds = ("file descriptors", "threads", "ended children")
-    for before, after, what in zip(*counts[1:], kinds, strict=True):
-        if after - before >= _ROUNDS // 2:
-            raise Violation(
-                f"the plugin's {what} become more with each call",
-                sent=f"{_ROUNDS} times {', '.join(method for method, _ in calls)}"
-                f"; {requests.count} HTTP GETs and upgrades in all",
-                got=f"{after} {what}, after {before}",
-                node="it has no chain any more once the plugin has reached its limit",
-                cure="close what each call opens, end its threads, and wait for the processes that it starts",
-            )
-
-
-def _settled(host: Host, earlier: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Return `_counts`, once the VM has noticed that clients are gone."""
-    deadline = time.monotonic() + PROMPT_S
-    while True:
-        counts = _counts(host)
-        few = all(after - before < _ROUNDS // 2 for before, after in zip(earlier, counts, strict=True))
-        if few or time.monotonic() > deadline:
-            return counts
-        host.process.wait(_SAMPLE_S)
-
-
-def _counts(host: Host) -> tuple[int, int, int]:
-    """Count descriptors, threads and zombies."""
-    return _count(host, "fd"), _count(host, "task"), _zombies(host.process.pid)
-
-
-def _count(host: Host, what: str) -> int:
-    return len(os.listdir(f"/proc/{host.process.pid}/{what}"))
-
-
-def _zombies(pid: int | None) -> int:
-    """How many children have ended without their parent's wait."""
-    count = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent = stat.read_text(encoding="utf-8").rpartition(")")[2].split()[:2]
-        except (OSError, UnicodeDecodeError):
-            continue  # It has just gone.
-        count += state == "Z" and int(parent) == pid
-    return count
-
-
-@contract("limits", severity=Severity.BETTER_NOT, source="snow/engine/common/notifier.go")
-def idleness_costs_no_processor(bench: Bench) -> None:
-    """A chain without work leaves the processor alone, also after clients have come and gone."""
-    with bench.chain() as host:
-        if not os.path.isdir("/proc/self/fd"):
-            raise Skipped("only on Linux")
-        with _requests(host) as requests:
-            for _ in range(_CLIENTS):
-                requests.send()
-                requests.upgrade(bench.url(host))
-        idle = 0
-        for _ in range(_SAMPLES):
-            idle += not _is_running(host)
-            if idle == _IDLE_SAMPLES:
-                return
-            host.process.wait(_SAMPLE_S)
-    raise Violation(
-        "the plugin is busy although there is nothing to do",
-        sent=f"some HTTP requests and upgrades, then nothing for {_SAMPLES * _SAMPLE_S:.0f} s",
-        got=f"a thread was running {_SAMPLES - idle} of the {_SAMPLES} times that we looked",
-        node="it competes with the plugin for the machine",
-        cure="wait for a condition or an event instead of asking again and again",
-    )
-
-
-def _is_running(host: Host) -> bool:
-    """Whether one of the plugin's threads uses the processor or waits for it."""
-    for stat in Path(f"/proc/{host.process.pid}/task").glob("*/stat"):
-        try:
-            state = stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-        except OSError:
-            continue  # The thread has just ended.
-        if state == "R":
-            return True
-    return False
+# Idleness -----------------------------------------------------------------------------------------
 
 
 @contract("limits", severity=Severity.STOPS, source="vms/rpcchainvm/grpcutils/client.go", slow=True)
