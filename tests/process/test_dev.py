@@ -343,8 +343,8 @@ def test_what_keeps_vmsdk_from_making_blocks_ends_both_with_its_reason(
         "from vmsdk.host.errors import HostError\n"
         f"def produce(chain): raise {error}\n"
         "Chain.produce = produce\n"
-        "write = sys.stderr.write\n"
-        "sys.stderr.write = lambda text: (time.sleep(0.01), write(text))[1]\n"
+        "def slow(write): return lambda text: (time.sleep(0.01), write(text))[1]\n"
+        "for each in sys.stdout, sys.stderr: each.write = slow(each.write)\n"
         "sys.exit(main())\n"
     )
     with Dev(talkative(tmp_path), "--alone", folder=tmp_path, command=("-c", code, "dev")) as dev:
@@ -360,6 +360,25 @@ def test_what_keeps_vmsdk_from_making_blocks_ends_both_with_its_reason(
         if "bug" in reason:
             assert error.replace("(", ": ").rstrip(")") in dev.output.splitlines()  # the traceback's end
         vm.wait()
+
+
+def test_a_bug_is_named_although_nobody_reads_the_errors(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from vmsdk.cli import main\n"
+        "from vmsdk.host.chain import Chain\n"
+        "def produce(chain): raise KeyError('lost')\n"
+        "Chain.produce = produce\n"
+        "reader, writer = os.pipe()\n"
+        "os.close(reader)\n"
+        "os.dup2(writer, 2)\n"
+        "sys.exit(main())\n"
+    )
+    with Dev(talkative(tmp_path), "--alone", folder=tmp_path, command=("-c", code, "dev")) as dev:
+        with contextlib.suppress(Exception):  # the end may come before the answer
+            call(dev.url(), "timestampvm.proposeBlock", data="0x01")
+        dev.line("^a bug in vmsdk: KeyError: 'lost'$")
+        assert dev.wait() == 1
 
 
 def test_a_reader_that_goes_away_ends_both(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ class Life:
         except VMError as error:
             reason = self._explain(error)
         except Exception as error:  # noqa: BLE001 - reported, with its traceback
-            traceback.print_exc()
+            self._screen.error(traceback.format_exc().rstrip())
             reason = f"a bug in vmsdk: {type(error).__name__}: {error}"
         self._on_end(None if self._stopping.is_set() else reason)
 
