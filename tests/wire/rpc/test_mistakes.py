@@ -110,6 +110,16 @@ def test_a_vm_that_is_a_frozen_dataclass_is_refused(serve: Serve, is_frozen: boo
         served.initialize()
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    fee: int = 1
+
+
+def test_a_vm_may_have_a_frozen_base(serve: Serve) -> None:
+    vm: Any = type("Made", (PlainVM, Settings), {})()
+    serve(vm, run=False).initialize()
+
+
 # Blocks -------------------------------------------------------------------------------------------
 
 
