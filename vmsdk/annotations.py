@@ -27,11 +27,16 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
 
 def without_partial(function: Callable[..., Any]) -> tuple[Callable[..., Any], frozenset[str]]:
     """Return what a `functools.partial` calls, and the names of the arguments that it gives."""
-    given: frozenset[str] = frozenset()
-    while isinstance(function, functools.partial):
-        given |= function.keywords.keys()
-        function = function.func
-    return function, given
+    given: set[str] = set()
+    called = function
+    while isinstance(called, functools.partial):
+        given.update(called.keywords)
+        called = called.func
+    if called is not function:
+        left = signature(function).parameters
+        by_position = (p for p in signature(called).parameters.values() if p.name not in left)
+        given.update(p.name for p in by_position if p.kind is not p.POSITIONAL_ONLY)
+    return called, frozenset(given)
 
 
 def type_hints(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -233,6 +233,7 @@ def test_a_partial_is_served(method: str, params: Any, result: Any) -> None:
         ("chain.allBlocks", {"start": 1, "limit": 3}, "unknown parameter 'limit'"),
         ("twice", {"start": 1, "limit": 3}, "unknown parameter 'limit'"),
         ("chain.blocks", {"start": 1, "self": 3}, "unknown parameter 'self'"),
+        *((name, {"start": 1, "kind": 3}, "unknown parameter 'kind'") for name in ("chain.blocks", "twice")),
     ],
 )
 def test_what_a_partial_gives_is_not_for_clients(method: str, params: Any, message: str) -> None:
