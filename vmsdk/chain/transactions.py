@@ -64,8 +64,12 @@ class Transaction(_Frozen):
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         must_extend(cls, ("check",))
-        if "__dataclass_fields__" not in vars(cls):  # as @dataclass(slots=True) has made another class
-            dataclass(frozen=True)(cls)
+        if "__dataclass_fields__" in vars(cls):  # @dataclass(slots=True) makes the class again
+            raise TypeError(
+                f"{cls.__name__}: leave out `slots=True`: super() fails in such classes before Python 3.14, "
+                "and a transaction keeps its bytes in a __dict__ anyway"
+            )
+        dataclass(frozen=True)(cls)
         # Those of _Frozen do as well, and an author's own @dataclass(frozen=True) allows no others.
         for name in ("__setattr__", "__delattr__"):
             delattr(cls, name)

@@ -198,9 +198,15 @@ def test_parser_refuses_what_is_no_kind_of_transaction(kind: Any, text: str) -> 
         parser(kind)
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"order": True}, {"kw_only": True}, {"slots": True}, {"repr": False}]
-)
+def test_a_transaction_with_slots_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"^Decorated: leave out `slots=True`"):
+
+        @dataclasses.dataclass(frozen=True, slots=True)
+        class Decorated(Signed):
+            amount: U64
+
+
+@pytest.mark.parametrize("options", [{}, {"order": True}, {"kw_only": True}, {"repr": False}])
 def test_a_transaction_may_have_the_decorator_of_a_dataclass(options: dict[str, bool]) -> None:
     @dataclasses.dataclass(frozen=True, **options)
     class Decorated(Signed):
