@@ -109,7 +109,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     _set_at_start: ClassVar[tuple[str, ...]] = (
         *("ctx", "config", "upgrade", "history", "accepted", "pool", "feed", "listeners"),
         *("admission_listeners", "_gossip", "_execution", "_checks", "_admission", "_builder", "_recent"),
-        *("_mempool", "_progress", "_worker", "_ending", "_followers"),
+        *("_mempool", "_chain_progress", "_worker", "_ending", "_followers"),
     )
 
     def __init_subclass__(cls, **arguments: Any) -> None:
@@ -233,7 +233,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     def last(self) -> Block:
         """The last accepted block."""
         self._execution.must_not_run("last")
-        return self._progress.last
+        return self._chain_progress.last
 
     def blocks(self, start: int = 0, limit: int = 100) -> list[Block]:
         """At most *limit* accepted blocks from height *start* on."""
@@ -252,7 +252,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         1.
         """
         self._execution.must_not_run("events")
-        stop = self._progress.last.height + 1 if stop is None else stop
+        stop = self._chain_progress.last.height + 1 if stop is None else stop
         return self.history.events(as_topic(topic), start, stop, limit)
 
     def dropped(self, transaction_id: ID) -> str | None:
@@ -369,18 +369,18 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         self._admission = Admission(
             self.accepted,
             self.pool,
-            begin=lambda state: self._execution.begin(state, self._next_header(self._progress.last)),
+            begin=lambda state: self._execution.begin(state, self._next_header(self._chain_progress.last)),
             run=lambda state, pending: self._execution.run(
-                state, pending.transaction, pending.raw, self._next_header(self._progress.last)
+                state, pending.transaction, pending.raw, self._next_header(self._chain_progress.last)
             ),
         )
         self._builder = Builder(
-            ctx, limits, self._execution, self.pool, self._admission, lambda: self._progress.last
+            ctx, limits, self._execution, self.pool, self._admission, lambda: self._chain_progress.last
         )
         self._recent: OrderedDict[bytes, None] = OrderedDict()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vmsdk-chain")
         self._ending = threading.Event()
-        self._progress = _Progress(self._load(genesis))
+        self._chain_progress = _Progress(self._load(genesis))
         followers: Any = self.followers()
         self._followers = tuple(followers) if isinstance(followers, Iterable) else (followers,)
         if not all(isinstance(each, Follower) for each in self._followers):
@@ -432,8 +432,8 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
             self.ctx.db.put(_LIMITS, highest)
 
     def set_state(self, state: State) -> None:
-        self._progress.is_normal = state is State.NORMAL_OP
-        if self._progress.is_normal:
+        self._chain_progress.is_normal = state is State.NORMAL_OP
+        if self._chain_progress.is_normal:
             self._gossip.start()
 
     def shutdown(self) -> None:
@@ -448,17 +448,17 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
 
     def health_check(self) -> Any:
         self.accepted.settled()
-        return {"height": self._progress.last.height, "waiting": len(self.pool)}
+        return {"height": self._chain_progress.last.height, "waiting": len(self.pool)}
 
     # Blocks ---------------------------------------------------------------------------------------
 
     def last_accepted(self) -> ID:
         self._execution.must_not_run("last_accepted")
-        return self._progress.last.id
+        return self._chain_progress.last.id
 
     def get_block(self, block_id: ID) -> Candidate:
-        if block_id == self._progress.last.id:
-            return self._candidate(self, self._progress.last)
+        if block_id == self._chain_progress.last.id:
+            return self._candidate(self, self._chain_progress.last)
         return self._candidate(self, self.history.block(block_id))
 
     def get_block_id_at_height(self, height: int) -> ID:
@@ -477,7 +477,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         size = 0
         try:
             block = self.ctx.get_block(block_id)
-            while block.height > self._progress.last.height and len(found) < max_blocks:
+            while block.height > self._chain_progress.last.height and len(found) < max_blocks:
                 size += len(block.raw) + 4
                 if found and (size > max_size or time.monotonic() > deadline):
                     return found
@@ -517,7 +517,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         return self._candidate(self, block, executed)
 
     def _state_after(self, block: Candidate) -> ChainState:
-        if block.id == self._progress.last.id:
+        if block.id == self._chain_progress.last.id:
             self.accepted.settled()  # raises if a block could not be stored
             return self.accepted
         if block.executed is None:
@@ -541,8 +541,8 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         executed = self._execution.block(base, block, transactions)
         if executed.effects != block.effects:
             # Once for each height: a builder may try again and again.
-            is_new = self._progress.differed_at != header.height
-            self._progress.differed_at = header.height
+            is_new = self._chain_progress.differed_at != header.height
+            self._chain_progress.differed_at = header.height
             self.ctx.log.log(
                 logging.ERROR if is_new else logging.DEBUG,
                 "nondeterminism: block %s at height %d has other effects here (0x%s) than where it was "
@@ -564,7 +564,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         if header.timestamp < parent.timestamp:
             raise InvalidBlock(f"time {header.timestamp} ms is before the parent's {parent.timestamp} ms")
         latest = self._now_ms() + self.limits.future_ms
-        if self._progress.is_normal and header.timestamp > latest:
+        if self._chain_progress.is_normal and header.timestamp > latest:
             raise InvalidBlock(
                 f"time {header.timestamp} ms is in the future: at most {latest} ms by this node's clock"
             )
@@ -601,7 +601,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
             raise VMError(f"block {block.id} is accepted, but was not verified")
         with self.accepted.commit(executed.state.writes) as batch:
             self.history.add(batch, block, executed.outcomes)
-        self._progress.last = block
+        self._chain_progress.last = block
         candidate.executed = None
         for other in self.ctx.processing:
             if other.executed is not None and other.executed.state.parent is executed.state:

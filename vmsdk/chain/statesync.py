@@ -68,7 +68,7 @@ class SyncableChain(Chain, StateSyncableVM):
         super().initialize(ctx, genesis, upgrade, config)
         self._directory = ctx.chain_data_dir / "sync"
         self._checkpoints = Checkpoints(self._directory, ctx.log)
-        self._checkpoints.load(self._progress.last.height)
+        self._checkpoints.load(self._chain_progress.last.height)
         self.network.add_handler(HANDLER_ID, self._checkpoints)
         self._sync_worker = ThreadPoolExecutor(1, thread_name_prefix="vmsdk-sync")
         self._is_writing = False
@@ -93,7 +93,7 @@ class SyncableChain(Chain, StateSyncableVM):
         if state is State.NORMAL_OP:
             self._ongoing = None
             self._in_background(self._clean_up)
-            self._checkpoint_if_due(self._progress.last)
+            self._checkpoint_if_due(self._chain_progress.last)
 
     def shutdown(self) -> None:
         self._ending.set()
@@ -112,7 +112,7 @@ class SyncableChain(Chain, StateSyncableVM):
     def _checkpoint_if_due(self, block: Block) -> None:
         """Start to write a checkpoint. One call to the node; the rest is done in the background."""
         if (
-            not self._progress.is_normal
+            not self._chain_progress.is_normal
             or block.height % self.sync_every
             or block.height in self._checkpoints
         ):
@@ -172,7 +172,7 @@ class SyncableChain(Chain, StateSyncableVM):
 
     def state_sync_enabled(self) -> bool:
         """Whether the chain has no blocks yet, or an earlier sync is unfinished."""
-        return self._progress.last.height == 0 or self._ongoing is not None
+        return self._chain_progress.last.height == 0 or self._ongoing is not None
 
     def get_ongoing_sync_state_summary(self) -> Summary:
         if self._ongoing is None:
@@ -195,11 +195,11 @@ class SyncableChain(Chain, StateSyncableVM):
     # Syncing --------------------------------------------------------------------------------------
 
     def _start_sync(self, summary: Summary) -> StateSyncMode:
-        if summary.height <= self._progress.last.height:
+        if summary.height <= self._chain_progress.last.height:
             self.ctx.log.info(
                 "state sync: skipped, because height %d is not above the last accepted block's, %d",
                 summary.height,
-                self._progress.last.height,
+                self._chain_progress.last.height,
             )
             return StateSyncMode.SKIPPED
         if self._sync is not None:
@@ -239,7 +239,7 @@ class SyncableChain(Chain, StateSyncableVM):
         with self.accepted.replace() as batch:
             self.history.jump(batch, block)
             batch.delete(_ONGOING)
-        self._progress.last = block
+        self._chain_progress.last = block
         self._ongoing = None
         self._admission.invalidate()
         self._later(self._refresh)

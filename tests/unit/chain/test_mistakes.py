@@ -634,7 +634,7 @@ def test_the_names_that_a_start_sets_are_all_refused(tmp_path: Path) -> None:
         *((chain.SyncableChain, name) for name in attributes_after_the_start(chain.SyncableChain)),
         *((chain.SQLiteFollower, name) for name in attributes_of_a_follower(tmp_path / "index.db")),
     ]
-    assert {"_progress", "_sync_worker", "_db", "_changed", "pool"} <= {name for _, name in tried}
+    assert {"_chain_progress", "_sync_worker", "_db", "_changed", "pool"} <= {name for _, name in tried}
     for base, name in tried:
         values: tuple[Any, ...] = (lambda self: [], 5)
         for value in values:
@@ -1105,7 +1105,7 @@ def with_an_attribute(base: type, name: str, *arguments: Any) -> Any:
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        *((name, "is overwritten when the chain starts") for name in ("pool", "_progress", "_recent")),
+        *((name, "is overwritten when the chain starts") for name in ("pool", "_chain_progress", "_recent")),
         *((name, "replaces a method of Chain, which needs it") for name in ("_later", "_prune")),
     ],
 )
@@ -1128,7 +1128,7 @@ def test_an_attribute_in_place_of_a_followers_is_refused(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("value", [None, []])
-@pytest.mark.parametrize("name", ["_progress", "_recent", "pool", "ctx", "_worker", "listeners"])
+@pytest.mark.parametrize("name", ["_chain_progress", "_recent", "pool", "ctx", "_worker", "listeners"])
 def test_an_attribute_of_the_chains_can_not_be_set_later(
     name: str, value: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -1187,6 +1187,15 @@ class Notifier(Protocol):
         logging.info("accepted %d", block.height)
 
 
+class Healthy(Protocol):
+    def health_check(self) -> Any:
+        return "fine"
+
+
+class Following(Protocol):
+    def followers(self) -> Any: ...
+
+
 @pytest.mark.parametrize("protocol", [Executor, Plain])
 def test_a_protocol_before_what_it_describes_is_refused(protocol: Any) -> None:
     name = protocol.__name__
@@ -1195,9 +1204,14 @@ def test_a_protocol_before_what_it_describes_is_refused(protocol: Any) -> None:
         types.new_class("Mine", (protocol, Notes))
 
 
+def test_a_protocol_that_hides_what_returns_a_constant_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"^Following\.followers does nothing, but hides Hooks\.followers"):
+        types.new_class("Mine", (Following, Notes))
+
+
 def test_a_protocol_that_hides_nothing_is_a_base_like_others() -> None:
     members = {"execute": lambda self, state, tx, block: None}
-    for bases in ((Notes, Executor), (Notifier, Notes), (Hears, Notes)):
+    for bases in ((Notes, Executor), (Notifier, Notes), (Hears, Notes), (Healthy, Notes)):
         Engine(types.new_class("Mine", bases)()).stop()
     Engine(type("Mine", (Executor, Notes), members)()).stop()
 
