@@ -7,6 +7,7 @@ http`.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -67,6 +68,11 @@ class EnginePriority:
         return self._calls > 0 or (self._announced_until_s > 0.0 and self._clock() < self._announced_until_s)
 
 
+# Linux may leave a thread that an engine call has woken behind one that keeps a processor busy, for
+# the 3 ms of its time slice.
+_yield_processor: Callable[[], None] = getattr(os, "sched_yield", lambda: None)
+
+
 class HTTPWork:
     """Entered around each piece of HTTP's work, which first gives way to the engine.
 
@@ -80,6 +86,7 @@ class HTTPWork:
         self._usual_interval_s = 0.0
 
     def __enter__(self) -> None:
+        _yield_processor()
         self._engine.give_way()
         with self._lock:
             self._pieces += 1
