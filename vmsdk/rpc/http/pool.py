@@ -47,12 +47,10 @@ class Pool:
         self._jobs = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: tuple[_Thread, ...] = ()
-        self._starved = threading.Event()
-        self._closed = threading.Event()
+        self._is_watched = False
+        self._is_closed = False
         for _ in range(THREADS):
             self._start_thread()
-        self._watcher = threading.Thread(target=self._watch, name="vmsdk-http-pool", daemon=True)
-        self._watcher.start()
 
     async def run(
         self,
@@ -65,11 +63,13 @@ class Pool:
         Cancelling it does not stop a function that already runs. *watched* is entered while it
         runs, except while it is `waiting`.
         """
-        if self._closed.is_set():
+        if self._is_closed:
             raise Closed("the HTTP servers are closed")
         future: Future[Any] = Future()
         self._jobs.put((partial(_run, future, partial(copy_context().run, function, *arguments)), watched))
-        self._watch_if_starved()
+        if not self._is_watched:
+            self._is_watched = True
+            asyncio.get_running_loop().call_later(HELD_AFTER_S, self._grow)
         return await asyncio.wrap_future(future)
 
     @contextmanager
@@ -83,7 +83,6 @@ class Pool:
             if sum(each.waits for each in self._threads) >= MAX_WAITING:
                 raise Full("slow clients", MAX_WAITING)
             thread.waits = True
-        self._watch_if_starved()
         thread.watched.__exit__(None, None, None)
         try:
             yield
@@ -93,14 +92,24 @@ class Pool:
 
     def close(self) -> None:
         """Let the threads end when the queue is empty. Leaves a stuck one behind after a second."""
-        self._closed.set()
-        self._starved.set()
+        with self._lock:
+            self._is_closed = True
         self._jobs.put(None)
         deadline_s = time.monotonic() + JOIN_TIMEOUT_S
-        # The watcher first: until its end, it may add threads.
-        self._watcher.join(JOIN_TIMEOUT_S)
         for thread in self._threads:
             thread.join(max(0.0, deadline_s - time.monotonic()))
+
+    def _grow(self) -> None:
+        """Add a thread if a job has waited too long for one, and look again while any waits."""
+        self._is_watched = not (self._jobs.empty() or self._is_closed)
+        if not self._is_watched:
+            return
+        asyncio.get_running_loop().call_later(HELD_AFTER_S, self._grow)
+        with self._lock:
+            counted = sum(not each.waits for each in self._threads)
+            if self._count_free(self._threads) < THREADS and counted < MAX_THREADS and not self._is_closed:
+                with suppress(RuntimeError):  # The system has no thread now: try again.
+                    self._start_thread()
 
     def _start_thread(self) -> None:
         thread = _Thread(self)
@@ -112,7 +121,6 @@ class Pool:
         while (taken := self._jobs.get()) is not None:
             job, thread.watched = taken
             thread.began_s = self._clock()
-            self._watch_if_starved()
             with self._priority.http, thread.watched:
                 job()
             del taken, job  # Or what it holds would live until the next one.
@@ -130,29 +138,12 @@ class Pool:
             if self._count_free(others) < THREADS:
                 return False
             self._threads = others
-        self._watch_if_starved()
         return True
 
     def _count_free(self, threads: tuple[_Thread, ...]) -> int:
         """How many are idle or have just begun a job."""
         held_s = self._clock() - HELD_AFTER_S
         return sum(not each.waits and (each.began_s is None or each.began_s > held_s) for each in threads)
-
-    def _watch_if_starved(self) -> None:
-        if not self._jobs.empty() and all(each.began_s is not None for each in self._threads):
-            self._starved.set()
-
-    def _watch(self) -> None:
-        """Add a thread whenever a job has waited too long for one."""
-        while not self._closed.is_set():
-            self._starved.wait()
-            self._starved.clear()
-            while not self._jobs.empty() and not self._closed.wait(HELD_AFTER_S):
-                with self._lock:
-                    counted = sum(not each.waits for each in self._threads)
-                    if self._count_free(self._threads) < THREADS and counted < MAX_THREADS:
-                        with suppress(RuntimeError):  # The system has no thread now: try again.
-                            self._start_thread()
 
 
 class _Thread(threading.Thread):
