@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import grpc
+from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.vm.runtime.runtime_grpc import Runtime
 from vmsdk._pb.vm.runtime.runtime_pb2 import InitializeRequest
 from vmsdk.errors import VMError
 from vmsdk.protocol import PROTOCOLS, RANGE, Protocol
 from vmsdk.runtime.engine import ENGINE_ADDRESS_VARIABLE, INSTALL_COMMAND
-from vmsdk.services.channel import connect_by_grpcio
+from vmsdk.services.channel import connect
 
 # Source: defaultHandshakeTimeout in the node's vms/rpcchainvm/runtime/runtime.go.
 HANDSHAKE_TIMEOUT_S = 5.0
@@ -42,16 +44,23 @@ class Handshake:
         self._protocol = protocol
         self._source = source
         try:
-            self._channel = connect_by_grpcio(engine)
+            self._channel = connect(engine)
         except ValueError as error:
             raise unreachable(engine, str(error)) from None
-        initialize = Runtime.Initialize.on(self._channel)
-        # The node listens before it starts a plugin, so a refused connection is final.
-        self._call = initialize.future(
-            InitializeRequest(protocol_version=protocol.version, addr=address),
-            timeout=HANDSHAKE_TIMEOUT_S,
-            wait_for_ready=False,
+        self._deadline = threading.Timer(HANDSHAKE_TIMEOUT_S, self._channel.close)
+        self._deadline.daemon = True
+        self._deadline.start()
+        initialize = self._channel.unary_unary(
+            Runtime.Initialize.path, InitializeRequest.SerializeToString, Empty.FromString
         )
+        request = InitializeRequest(protocol_version=protocol.version, addr=address)
+        try:
+            # The node listens before it starts a plugin, so a refused connection is final.
+            self._call = initialize.future(request)
+        except grpc.RpcError as error:
+            explained = self._explain(error)
+            self._end()
+            raise explained from None
 
     def wait(self) -> None:
         """Wait until the node accepts the plugin. Raises `VMError` if it does not."""
@@ -60,10 +69,16 @@ class Handshake:
         except grpc.RpcError as error:
             raise self._explain(error) from None
         finally:
-            self._channel.close()
+            self._end()
+
+    def _end(self) -> None:
+        self._deadline.cancel()
+        self._channel.close()
 
     def _explain(self, error: grpc.RpcError) -> VMError:
         code, reason = error.code(), error.details() or ""
+        if self._channel.is_closed:
+            return unreachable(self._engine, f"no response within {HANDSHAKE_TIMEOUT_S:g} s")
         if code is not grpc.StatusCode.UNKNOWN:
             return unreachable(self._engine, f"{code.name}: {reason}")
         return refused(

@@ -126,6 +126,7 @@ class Channel:
 
     def __init__(self, address: str, clock: Callable[[], float] = time.monotonic) -> None:
         """*clock* returns seconds. Raises `ValueError`."""
+        self._address = address
         self._family, self._where = _parse(address)
         self._clock = clock
         self.authority = b"localhost" if self._family is None else address.encode()
@@ -199,10 +200,12 @@ class Channel:
         pause_s = FIRST_PAUSE_S
         while True:
             found = self._connect()
-            if found is not None:
+            if isinstance(found, ClientConnection):
                 return found
             if not wait_for_ready:
-                raise CallFailed(grpc.StatusCode.UNAVAILABLE, f"no server listens at {self._where}")
+                reason = getattr(found, "strerror", None) or found
+                text = f"no server listens at {self._address}: {reason}"
+                raise CallFailed(grpc.StatusCode.UNAVAILABLE, text)
             if self._closing.wait(pause_s):
                 raise CallFailed(grpc.StatusCode.CANCELLED, CLOSED)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -221,17 +224,18 @@ class Channel:
             self._connections.discard(connection)
             connection.close()
 
-    def _connect(self) -> ClientConnection | None:
-        """A new connection, or None when there is no server, or no room for a socket."""
+    def _connect(self) -> ClientConnection | Exception:
+        """A new connection, or the reason why there is none."""
         try:
             places = self._places()
-        except OSError:
-            return None
+        except OSError as error:
+            return error
+        reason: Exception = Gone("it has no address")
         for family, where in places:
             try:
                 sock = socket.socket(family)
-            except OSError:
-                return None  # for want of descriptors
+            except OSError as error:
+                return error  # for want of descriptors
             connection = ClientConnection(sock)
             with self._lock:
                 if self._closing.is_set():
@@ -247,18 +251,19 @@ class Channel:
                     raise CallFailed(grpc.StatusCode.CANCELLED, CLOSED)
                 connection.greet()
                 sock.settimeout(None)
-            except (OSError, Gone):
+            except (OSError, Gone) as error:
                 self.discard(connection)
+                reason = error
                 continue
             except (Fault, HPACKError) as error:
                 self.discard(connection)
-                text = f"the server at {self._where} does not speak HTTP/2: {error}"
+                text = f"the server at {self._address} does not speak HTTP/2: {error}"
                 raise CallFailed(grpc.StatusCode.UNAVAILABLE, text) from None
             except BaseException:
                 self.discard(connection)
                 raise
             return connection
-        return None
+        return reason
 
     def _places(self) -> list[tuple[int, Any]]:
         if self._family is None:
