@@ -389,6 +389,15 @@ def test_the_log_is_json_from_the_first_line_on(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's data against a limit")
+def test_garbage_is_collected_in_a_chain_that_has_started(
+    environment: Environment, plugins: Path, source: Path, lines: Lines
+) -> None:
+    text = "    def health_check(self):\n        import gc\n        return gc.isenabled()\n"
+    source.write_text(HEAD + CLASS + text, encoding="utf-8")
+    with host_of(environment.install(source, plugins), lines) as host:
+        assert host.chain.health()["health"] is True
+
+
 def test_a_vm_that_wants_more_memory_than_it_may_have_gets_an_error_and_lives(
     environment: Environment, plugins: Path, source: Path, lines: Lines
 ) -> None:

@@ -52,9 +52,11 @@ fi
 {python_code}"""
 
 _PYTHON_CODE = """\
+import gc
 import sys
 
 if __name__ == "__main__":
+    gc.disable()  # imports create many objects and little garbage
 {path}
     from {entry} import launch
 
