@@ -22,7 +22,7 @@ from vmsdk._pb.http import http_pb2
 from vmsdk._pb.http.http_grpc import HTTP
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.node import Host
-from vmsdk.rpc.listener import SERVER_OPTIONS
+from vmsdk.rpc.publicserver import SERVER_OPTIONS
 
 REQUESTS = 3_000
 REQUEST_ROUNDS = 7

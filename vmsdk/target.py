@@ -12,9 +12,9 @@ import inspect
 import os
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from vmsdk.annotations import signature
 from vmsdk.errors import VMError
@@ -34,8 +34,7 @@ class TargetError(VMError):
         super().__init__(f"{target}: {problem}")
 
 
-@dataclass(frozen=True)
-class SourceTarget:
+class SourceTarget(NamedTuple):
     """A VM in Python source, wherever the current folder is."""
 
     text: str
@@ -78,6 +77,12 @@ class SourceTarget:
         if missing:
             raise self._error(f"the class {found.__name__} lacks {', '.join(missing)}")
         check_interfaces(found)
+        self._check_arguments(found)
+        return found
+
+    def _check_arguments(self, found: type[ChainVM]) -> None:
+        if found.__init__ is object.__init__ and found.__new__ is object.__new__:
+            return  # sooner than inspect says that this one takes none
         try:
             signature(found).bind()
         except ValueError:
@@ -87,7 +92,6 @@ class SourceTarget:
                 f"{found.__name__}.__init__ takes arguments ({error}), but vmsdk passes none: give them "
                 "defaults. A chain's settings reach `initialize` as config"
             ) from None
-        return found
 
     def _error(self, problem: str) -> TargetError:
         return TargetError(self.text, problem)
@@ -151,8 +155,7 @@ class SourceTarget:
         return next((each for each in candidates if not inspect.isabstract(each)), candidates[0])
 
 
-@dataclass(frozen=True)
-class ExecutableTarget:
+class ExecutableTarget(NamedTuple):
     """A plugin's executable, in any language."""
 
     text: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,7 +61,7 @@ def test_a_slow_node_is_asked_once(plugin: Path, tmp_path: Path) -> None:
         assert said is not None
         assert said.protocol == NEWEST.protocol
         # The node would say otherwise.
-        cache.put(path, path, replace(said, protocol=OLDEST_PROTOCOL))
+        cache.put(path, path, said._replace(protocol=OLDEST_PROTOCOL))
         with pytest.raises(GoHostError, match=f"implements RPCChainVM protocol version {OLDEST_PROTOCOL}"):
             host.call("launch", plugin=str(plugin), count=1)
         cache.put(path, path, said)

@@ -7,10 +7,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 import vmsdk
+import vmsdk.http
 
 SOURCE = Path(vmsdk.__file__)
 
@@ -22,14 +25,17 @@ def modules_after(program: str) -> set[str]:
     return set(json.loads(result.stdout))
 
 
-def names_for_type_checkers() -> dict[str, str]:
-    """Name by home, as the `if TYPE_CHECKING:` block of the package tells it."""
-    tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
+def names_for_type_checkers(package: ModuleType) -> dict[str, str]:
+    """Name by home, as the `if TYPE_CHECKING:` block of *package* tells it."""
+    tree = ast.parse(Path(package.__file__ or "").read_text(encoding="utf-8"))
     blocks = [
         node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     ]
     imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
-    return {alias.name: str(node.module).removeprefix("vmsdk.") for node in imports for alias in node.names}
+    package_name = f"{package.__name__}."
+    return {
+        alias.name: str(node.module).removeprefix(package_name) for node in imports for alias in node.names
+    }
 
 
 def test_importing_vmsdk_imports_nothing_but_the_package_and_its_version() -> None:
@@ -60,6 +66,9 @@ def test_serving_needs_neither_the_host_nor_the_command_nor_an_extra() -> None:
         "vmsdk.network",
         "vmsdk.testing",
         "vmsdk.cli",
+        "vmsdk.rpc.publicserver",
+        "vmsdk.rpc.tracing",
+        "grpc._channel",
         "py_arkworks_bls12381",
         "rich",
         "h11",
@@ -76,8 +85,22 @@ def test_every_exported_name_is_there_and_comes_from_its_home(name: str) -> None
         assert value is getattr(sys.modules[home], name)
 
 
-def test_type_checkers_see_the_same_names_from_the_same_homes() -> None:
-    assert names_for_type_checkers() == vmsdk._HOMES
+@pytest.mark.parametrize("package", [vmsdk, vmsdk.http])
+def test_type_checkers_see_the_same_names_from_the_same_homes(package: Any) -> None:
+    assert names_for_type_checkers(package) == package._HOMES
+    for name, home in package._HOMES.items():
+        value = getattr(package, name)
+        assert value is getattr(sys.modules[f"{package.__name__}.{home}"], name)
+
+
+def test_json_rpc_needs_no_other_kind_of_app() -> None:
+    loaded = modules_after("from vmsdk.http import JSONRPC, JSONRPCError")
+    assert not {"vmsdk.http.wsgi", "vmsdk.http.mount", "vmsdk.http.subscriptions"} & loaded
+
+
+def test_a_name_that_vmsdk_http_does_not_export_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match=r"module 'vmsdk\.http' has no attribute 'JSONRCP'"):
+        vmsdk.http.JSONRCP  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_dir_and_star_import_give_the_exported_names() -> None:

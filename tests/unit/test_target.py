@@ -180,8 +180,9 @@ def test_an_unfinished_vm_is_told_what_it_lacks() -> None:
     assert "the class Half lacks build_block, " in str(error.value)
 
 
-def test_a_vm_whose_constructor_takes_arguments_is_named() -> None:
-    write("vm.py", "Coin", text="class Bank(Coin):\n    def __init__(self, owner): ...\n")
+@pytest.mark.parametrize("constructor", ["__init__", "__new__"])
+def test_a_vm_whose_constructor_takes_arguments_is_named(constructor: str) -> None:
+    write("vm.py", "Coin", text=f"class Bank(Coin):\n    def {constructor}(self, owner): ...\n")
     with pytest.raises(TargetError, match=r"Bank\.__init__ takes arguments \(missing .*'owner'\), but"):
         source("vm.py:Bank").load()
 

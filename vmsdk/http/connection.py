@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -224,7 +224,7 @@ class Subscription:
     """A client's subscription. When a JSON-RPC method returns it, the client gets its `id`."""
 
     def __init__(self, connection: Connection, source: AsyncIterator[Any] | None, method: str) -> None:
-        self.id = "0x" + secrets.token_hex(16)
+        self.id = "0x" + os.urandom(16).hex()
         """32 hexadecimal digits after `0x`, as Ethereum's clients expect."""
         self._connection = connection
         self._source = source

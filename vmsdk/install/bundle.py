@@ -130,7 +130,7 @@ def bundle(
         raise InstallError(f"{target} is an executable already: a bundle is made from Python source")
     contents = Contents(source, requirements, include)
     file = None if source.file is None or source.root is None else source.file.relative_to(source.root)
-    shown = replace(source, file=file, root=None)
+    shown = source._replace(file=file, root=None)
     launcher = Launcher(
         name=name or source.module,
         target=shown,

@@ -36,8 +36,8 @@ def _minor_version() -> int | None:
         return None
     path = os.path.join(os.path.dirname(spec.origin), "_grpcio_metadata.py")
     try:
-        with open(path, encoding="ascii") as file:
-            found = re.search(r"1\.(\d+)\.", file.read())
+        with open(path, "rb") as file:
+            found = re.search(rb"1\.(\d+)\.", file.read())
     except OSError:
         return None
     return int(found[1]) if found else None

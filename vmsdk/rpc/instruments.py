@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from vmsdk.metrics import Counts, Durations, Family, family
 from vmsdk.rpc.blockmemory import BlockMemory
-from vmsdk.rpc.tracing import Tracer
+
+if TYPE_CHECKING:
+    from vmsdk.rpc.tracing import Tracer
 
 BLOCK_STEPS = {
     "BuildBlock": "build",

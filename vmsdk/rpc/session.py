@@ -17,7 +17,6 @@ from vmsdk.rpc.eventsource import EventSource
 from vmsdk.rpc.instruments import Instruments
 from vmsdk.rpc.metrics import MetricsPage
 from vmsdk.rpc.priority import EnginePriority
-from vmsdk.rpc.tracing import Tracer
 from vmsdk.rpc.watchdog import Watchdog
 from vmsdk.services.channel import connect
 from vmsdk.services.node import NodeConnection
@@ -87,6 +86,8 @@ class Session:
         if old is not None:
             old.close()
         if endpoint is not None:
+            from vmsdk.rpc.tracing import Tracer
+
             context = self.vm.ctx
             attributes = {
                 "service.name": str(self.vm.name),

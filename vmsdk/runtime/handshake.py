@@ -18,7 +18,7 @@ from vmsdk.services.channel import connect
 # Source: defaultHandshakeTimeout in the node's vms/rpcchainvm/runtime/runtime.go.
 HANDSHAKE_TIMEOUT_S = 5.0
 
-_NODE_VERSION = re.compile(r"implements RPCChainVM protocol version (\d+)\. The VM")
+_NODE_VERSION = r"implements RPCChainVM protocol version (\d+)\. The VM"
 
 
 class Handshake:
@@ -97,7 +97,7 @@ def unreachable(address: str, reason: str) -> VMError:
 
 def refused(ours: int, reason: str, *, source: str, install_command: str) -> VMError:
     """Return the error for a node that refuses protocol *ours* with the text *reason*."""
-    found = _NODE_VERSION.search(reason)
+    found = re.search(_NODE_VERSION, reason)
     if found is None:
         return VMError(f"the node refused the handshake with protocol {ours}: {reason}")
     theirs = int(found[1])

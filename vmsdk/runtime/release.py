@@ -10,7 +10,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from typing_extensions import Self
 
@@ -28,8 +28,7 @@ MAX_ENTRY_BYTES = 16 * 1024
 MAX_ENTRIES = 64
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(NamedTuple):
     """One release of a node."""
 
     application: str

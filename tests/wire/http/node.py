@@ -20,7 +20,7 @@ from vmsdk._pb.io.reader import reader_pb2
 from vmsdk._pb.io.reader.reader_grpc import Reader
 from vmsdk._pb.net.conn import conn_pb2
 from vmsdk._pb.net.conn.conn_grpc import Conn
-from vmsdk.rpc.listener import SERVER_OPTIONS
+from vmsdk.rpc.publicserver import SERVER_OPTIONS
 from vmsdk.services.channel import connect_by_grpcio
 
 DEADLINE_S = 60.0

@@ -17,9 +17,10 @@ from grpc_health.v1 import health_pb2
 
 from vmsdk.rpc import listener, pollserver
 from vmsdk.rpc.lane import Lane, LaneMethod
-from vmsdk.rpc.listener import PublicServer, Server
+from vmsdk.rpc.listener import Server
 from vmsdk.rpc.monitoring import HealthService
 from vmsdk.rpc.pollserver import PollServer
+from vmsdk.rpc.publicserver import PublicServer
 
 PATIENCE_S = 60.0
 MIB = 1 << 20

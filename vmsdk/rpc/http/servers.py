@@ -25,9 +25,10 @@ from vmsdk.rpc.http.service import HTTPService
 from vmsdk.rpc.http.site import Routes, Shared, Site
 from vmsdk.rpc.http.threaded import ThreadedServer
 from vmsdk.rpc.instruments import Instruments
-from vmsdk.rpc.listener import SERVER_OPTIONS, listen
+from vmsdk.rpc.listener import listen
 from vmsdk.rpc.peercheck import peer_check
 from vmsdk.rpc.priority import EnginePriority
+from vmsdk.rpc.publicserver import SERVER_OPTIONS
 from vmsdk.rpc.watchdog import Watchdog
 
 STARTUP_TIMEOUT_S = 60.0
