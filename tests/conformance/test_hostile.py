@@ -39,11 +39,11 @@ def message_of(result: Result) -> str:
 
 
 def test_a_plugin_that_hangs_is_killed() -> None:
-    assert "not done after 2 s" in message_of(result_of("Hangs", timeout_s=2))
+    assert "not finished after 2 s" in message_of(result_of("Hangs", timeout_s=2))
 
 
 def test_a_plugin_that_never_announces_itself_is_killed() -> None:
-    assert "not done after 1 s" in message_of(result_of("Silent", timeout_s=1))
+    assert "not finished after 1 s" in message_of(result_of("Silent", timeout_s=1))
 
 
 def test_a_plugin_that_exits_is_at_fault() -> None:

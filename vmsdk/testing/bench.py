@@ -24,19 +24,19 @@ from vmsdk.state import Event
 from vmsdk.testing.contract import Skipped, Violation
 from vmsdk.testing.hook import Hook, HookFailed, Issue, Refused, client, is_servers
 from vmsdk.testing.pool import Pool, SharedChain
-from vmsdk.testing.wire import CALL_TIMEOUT_S, NO_RESPONSE, call
+from vmsdk.testing.wire import CALL_TIMEOUT_S, accept, attempt, must_succeed
 
 if TYPE_CHECKING:
     import httpx
 
-# Longer than a node's, since a busy machine is not the plugin's fault.
+# Longer than a node's timeout, since a busy machine is not the plugin's fault.
 HANDSHAKE_TIMEOUT_S = 20.0
 EVENT_TIMEOUT_S = 10.0
-ALIVE_TIMEOUT_S = 10.0
+# After this, a VM is asked again whether there is work.
+ASK_AGAIN_S = 1.0
+_ALIVE_TIMEOUT_S = 10.0
 # How long a VM in normal operation may take to find work by itself.
 _OWN_WORK_TIMEOUT_S = 5.0
-# After this, a VM is asked again whether there is work.
-_ASK_AGAIN_S = 1.0
 # A plugin that floods its log must not fill the memory.
 _LOG_CHARACTERS = 8 * 1024 * 1024
 NO_WORK = "no transaction: give --hook FILE or --request 'PATH JSON'"
@@ -44,16 +44,15 @@ NO_WORK = "no transaction: give --hook FILE or --request 'PATH JSON'"
 
 @dataclass
 class _Traits:
-    """What the checks have found out about the plugin."""
+    """What is known of the plugin, shared by all its benches."""
 
-    builds_itself: bool | None = None
+    builds_by_itself: bool | None = None
 
 
 class Bench:
     """Starts *command*, a plugin, for one check. `fork` makes a bench for the next.
 
-    *genesis*, *config* and *upgrade* are what the VM is initialised with; *hook* makes
-    transactions.
+    The VM is initialised with *genesis*, *config* and *upgrade*; *hook* makes transactions.
     """
 
     def __init__(
@@ -86,8 +85,8 @@ class Bench:
         """How many transactions it has given the VM there."""
         self._traits = _Traits()
         self._processes: list[PluginProcess] = []
-        self._urls: dict[int, str] = {}
-        self._clients: dict[int, httpx.Client] = {}
+        self._urls: dict[Host, str] = {}
+        self._clients: dict[Host, httpx.Client] = {}
         self._resources = ExitStack()
 
     def fork(self, pool: Pool | None = None) -> Bench:
@@ -107,12 +106,12 @@ class Bench:
     @property
     def has_work(self) -> bool:
         """Whether blocks can be built, as far as known."""
-        return self.hook is not None or self._traits.builds_itself is not False
+        return self.hook is not None or self._traits.builds_by_itself is not False
 
     # Start and stop -------------------------------------------------------------------------------
 
     def start(self, *, database: Path | SQLiteDatabase | None = None, **options: Any) -> Host:
-        """Return a host, which brings the chain to normal operation when it is entered.
+        """Return a host, which brings the chain to normal operation as a context manager.
 
         *options* are those of `Host`.
         """
@@ -120,25 +119,30 @@ class Bench:
             self.command,
             database=database,
             **{
-                "protocol": self.protocol,
                 "genesis": self.genesis,
                 "config": self.config,
                 "upgrade": self.upgrade,
-                "log": self._keep,
-                "patient": False,
                 "call_timeout_s": CALL_TIMEOUT_S,
-                "handshake_timeout_s": HANDSHAKE_TIMEOUT_S,
+                **self._process_options(),
                 **options,
             },
         )
         self._processes.append(host.process)
         return host
 
+    def _process_options(self) -> dict[str, Any]:
+        return {
+            "protocol": self.protocol,
+            "log": self._keep,
+            "patient": False,
+            "handshake_timeout_s": HANDSHAKE_TIMEOUT_S,
+        }
+
     @contextmanager
     def chain(self) -> Iterator[Host]:
         """A chain in normal operation that other checks may have used, and may use again.
 
-        Leave it as a node would: with the preference that the host knows, without calls under way.
+        Leave it as a node would: with the preference that the host knows, without running calls.
         """
         shared = self._pool.take() if self._pool is not None else None
         if shared is None:
@@ -152,14 +156,14 @@ class Bench:
         try:
             yield shared.host
         except Skipped:
-            self._give_back(shared)
+            self._return_to_pool(shared)
             raise
         except BaseException:
             shared.host.kill()
             raise
-        self._give_back(shared)
+        self._return_to_pool(shared)
 
-    def _give_back(self, shared: SharedChain) -> None:
+    def _return_to_pool(self, shared: SharedChain) -> None:
         if self._pool is None or not shared.clean():
             shared.host.kill()
             return
@@ -183,7 +187,7 @@ class Bench:
 
     @contextmanager
     def announced(self, **options: Any) -> Iterator[PluginProcess]:
-        """Start the plugin up to its handshake; kill it at the end."""
+        """Start the plugin, up to its handshake; kill it at the end."""
         process = self.process(**options)
         process.start()
         try:
@@ -193,7 +197,7 @@ class Bench:
 
     @contextmanager
     def connected(self, **options: Any) -> Iterator[Host]:
-        """Start the plugin up to the handshake, without a call of the VM; kill it at the end."""
+        """Start the plugin, up to its handshake, and connect a host to it; kill it at the end."""
         host = self.start(**options)
         try:
             host.connect()
@@ -203,29 +207,21 @@ class Bench:
 
     @contextmanager
     def initialized(self, **options: Any) -> Iterator[Host]:
-        """Start the plugin and initialise its VM, no further; kill it at the end."""
+        """Start the plugin and initialise its VM; kill it at the end."""
         with self.connected(**options) as host:
             host.chain.initialize()
             yield host
 
     def process(self, **options: Any) -> PluginProcess:
         """Return the plugin's process, not started. *options* are those of `PluginProcess`."""
-        process = PluginProcess(
-            self.command,
-            **{
-                "protocol": self.protocol,
-                "log": self._keep,
-                "patient": False,
-                "handshake_timeout_s": HANDSHAKE_TIMEOUT_S,
-                **options,
-            },
-        )
+        process = PluginProcess(self.command, **{**self._process_options(), **options})
         self._processes.append(process)
         return process
 
     @property
     def running(self) -> list[PluginProcess]:
         """The processes that run."""
+        # A copy: checks run in threads, and the runner reads this in its own.
         return [process for process in list(self._processes) if process.alive]
 
     def close(self) -> None:
@@ -251,42 +247,39 @@ class Bench:
     # HTTP -----------------------------------------------------------------------------------------
 
     def url(self, host: Host) -> str:
-        """Return the URL of the host's chain, served as by a node until the end of the check.
-
-        Append a handler's prefix to it.
+        """Return the URL of the host's chain, to which a handler's prefix is appended. It is served
+        as by a node until the end of the check.
         """
         try:
             from vmsdk.host.http import HTTPFront
         except ModuleNotFoundError as error:
             raise MissingExtra("HTTP", package=error.name or "h11", extra="testing") from None
 
-        if id(host) not in self._urls:
+        if host not in self._urls:
             chain = host.chain
             front = HTTPFront(host.config.protocol, host.config.identity.node_id)
             front.start()
             self._resources.callback(front.stop)
             front.add_chain(host.config.chain_id, (), chain.handlers, chain.http_handler)
             front.set_normal_op(host.config.chain_id, True)
-            # The reference keeps the host's id() from being reused.
-            self._resources.callback(lambda: host)
-            self._urls[id(host)] = f"http://{front.address}/ext/bc/{host.config.chain_id}"
-        return self._urls[id(host)]
+            self._urls[host] = f"http://{front.address}/ext/bc/{host.config.chain_id}"
+        return self._urls[host]
 
     def client(self, host: Host) -> httpx.Client:
         """Return a client whose base URL is `url`. Raises `MissingExtra` without httpx."""
-        if id(host) not in self._clients:
-            self._clients[id(host)] = self._resources.enter_context(
+        if host not in self._clients:
+            self._clients[host] = self._resources.enter_context(
                 client(self.url(host), has_slash="/" in host.chain.handlers)
             )
-        return self._clients[id(host)]
+        return self._clients[host]
 
     # Blocks ---------------------------------------------------------------------------------------
 
     def submit(self, host: Host, count: int = 1) -> None:
-        """Give the VM *count* transactions. A VM that builds blocks by itself needs none.
+        """Submit *count* transactions. A VM that builds blocks by itself needs none.
 
-        Raises `Skipped` if there is no hook and the VM has no work, or if its mempool takes no
-        more, or `HookFailed`.
+        Raises `HookFailed`, or `Skipped` if there is no hook and the VM has no work, or if its
+        mempool takes no more.
         """
         if self.hook is None:
             self._await_own_work(host)
@@ -304,7 +297,7 @@ class Bench:
                 exit_code = host.process.wait(0.5)
                 if exit_code is not None:
                     raise PluginGone(f"a request of the hook {self.hook.name}", exit_code) from None
-                # On a shared chain, what an earlier check has left may take the room.
+                # On a shared chain, transactions of an earlier check may fill the mempool.
                 if self._waiting and not self.is_shared and _is_refusal(error):
                     raise Skipped(
                         f"the mempool takes no more than {self._waiting} of the hook's transactions at once: "
@@ -318,15 +311,15 @@ class Bench:
             self._waiting += 1
 
     def _await_own_work(self, host: Host) -> None:
-        if self._traits.builds_itself is False:
+        if self._traits.builds_by_itself is False:
             raise Skipped(NO_WORK)
         event = host.chain.next_event(_OWN_WORK_TIMEOUT_S)
         if event is Event.BUILD_BLOCK:
-            self._traits.builds_itself = True
+            self._traits.builds_by_itself = True
             host.services.events.offer(event)
-        elif self._traits.builds_itself is None:
+        elif self._traits.builds_by_itself is None:
             self._check_running(host)
-            self._traits.builds_itself = False
+            self._traits.builds_by_itself = False
             raise Skipped(NO_WORK)
 
     def await_work(self, host: Host, timeout_s: float = EVENT_TIMEOUT_S) -> None:
@@ -334,7 +327,7 @@ class Bench:
         deadline = time.monotonic() + timeout_s
         while True:
             rest = deadline - time.monotonic()
-            event = host.chain.next_event(max(0.0, min(rest, _ASK_AGAIN_S)))
+            event = host.chain.next_event(max(0.0, min(rest, ASK_AGAIN_S)))
             if event is Event.BUILD_BLOCK:
                 return
             self._check_running(host)
@@ -343,7 +336,7 @@ class Bench:
                     "the VM reports no work although it was given a transaction",
                     sent="WaitForEvent" if host.config.protocol.waits_for_events else "a transaction",
                     got=f"no event for {timeout_s:.0f} s",
-                    node="it would never build a block",
+                    node="it never builds a block",
                     cure="return BUILD_BLOCK from WaitForEvent (before protocol 42: call Notify) while there "
                     "is work",
                 )
@@ -351,14 +344,21 @@ class Bench:
                 host.chain.ask_again()  # A VM may have returned an earlier event for this work.
 
     def build(self, host: Host) -> Block:
-        """Submit a transaction, and build a block as `build_next` does; the caller verifies it."""
+        """Submit a transaction, and build a block with `build_next`."""
         self.submit(host)
         return self.build_next(host)
 
-    def build_next(self, host: Host, timeout_s: float = EVENT_TIMEOUT_S) -> Block:
-        """Wait for the event, and build a block.
+    def propose(self, host: Host) -> Block:
+        """Submit a transaction, then build, verify and prefer a block."""
+        block = self.build(host)
+        host.chain.verify(block)
+        host.chain.prefer(block.id)
+        return block
 
-        A VM may refuse to build for *timeout_s*, as some do within a second of the last block.
+    def build_next(self, host: Host, timeout_s: float = EVENT_TIMEOUT_S) -> Block:
+        """Wait until the VM reports work, and build a block.
+
+        A VM may refuse for *timeout_s*, as some do within a second of the last block.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -372,43 +372,39 @@ class Bench:
                     raise
 
     def grow(self, host: Host, count: int) -> list[Block]:
-        """Build, verify, prefer and accept *count* blocks."""
+        """Submit a transaction, and build, verify, prefer and accept a block, *count* times."""
         blocks = []
         for _ in range(count):
-            block = self.build(host)
-            host.chain.verify(block)
-            host.chain.prefer(block.id)
-            host.chain.accept(block)
-            blocks.append(block)
+            blocks.append(self.build(host))
+            accept(host, blocks[-1])
         return blocks
 
     def first_blocks(self, count: int) -> list[Block]:
-        """Return the blocks at the heights from 1 to *count* of a chain, which grows if need be."""
+        """Return the blocks at heights 1 to *count* of a chain, which grows if need be."""
+        blocks = []
         with self.chain() as host:
             self.grow(host, max(0, count - host.chain.last_accepted.height))
-            ids = [host.chain.get_block_id_at_height(height) for height in range(1, count + 1)]
-            blocks = [None if block_id is None else host.chain.get_block(block_id) for block_id in ids]
-        if None in blocks:
-            raise Skipped("the VM does not find its blocks by height: see the checks of heights")
-        return [block for block in blocks if block is not None]
+            for height in range(1, count + 1):
+                block_id = host.chain.get_block_id_at_height(height)
+                block = None if block_id is None else host.chain.get_block(block_id)
+                if block is None:
+                    raise Skipped("the VM does not find its blocks by height: see the checks of heights")
+                blocks.append(block)
+        return blocks
 
     def siblings(self, host: Host) -> list[Block]:
         """Build and verify two blocks on the preferred one.
 
-        Raises `Skipped` if the VM builds only one, or the same again.
+        Raises `Skipped` if the VM builds only one, or the same one again.
         """
         found: dict[bytes, Block] = {}
         for _ in range(6):
-            try:
-                block = self.build(host)
-            except (CallFailed, Violation) as error:
-                if not found or isinstance(error, InvalidResponse):
-                    raise
-                raise Skipped("the VM builds no second block on the same parent") from None
+            reason = "the VM builds no second block on the same parent"
+            block = self.build_another(host, reason) if found else self.build(host)
             if block.id not in found:
                 host.chain.verify(block)
                 found[block.id] = block
-                # A VM may build on the block verified last until SetPreference is called.
+                # Until SetPreference is called, a VM may build on the block verified last.
                 parent = host.chain.preference
                 host.chain.prefer(block.id)
                 host.chain.prefer(parent)
@@ -416,22 +412,31 @@ class Bench:
                 return list(found.values())
         raise Skipped("the VM builds the same block again on the same parent")
 
+    def build_another(self, host: Host, reason: str) -> Block:
+        """Like `build`, of a VM that has built a block and need not build another: raises `Skipped`
+        for this *reason* if it does not.
+        """
+        try:
+            return self.build(host)
+        except InvalidResponse:
+            raise
+        except (CallFailed, Violation):
+            raise Skipped(reason) from None
+
     # Calls ----------------------------------------------------------------------------------------
 
     def alive(self, host: Host) -> None:
-        """Raise unless Health and Version return; a VM may report that it is unhealthy."""
+        """Raise `Violation` or `PluginGone` unless Health and Version return. The VM may be
+        unhealthy.
+        """
         for method in ("Health", "Version"):
-            try:
-                call(host, method, Empty(), ALIVE_TIMEOUT_S)
-            except CallFailed as error:
-                if error.code in NO_RESPONSE:
-                    raise Violation(
-                        f"the plugin no longer responds to {method}",
-                        sent=f"{method} with a deadline of {ALIVE_TIMEOUT_S:.0f} s",
-                        got=error.code,
-                        node="it would report the chain as unhealthy, or wait forever",
-                        cure="a bad request must not block or end the server",
-                    ) from None
+            with must_succeed(
+                f"the plugin no longer responds to {method}",
+                sent=f"{method} with a deadline of {_ALIVE_TIMEOUT_S:.0f} s",
+                node="it reports the chain as unhealthy, or waits forever",
+                cure="a bad request must not block or end the server",
+            ):
+                attempt(host, method, Empty(), _ALIVE_TIMEOUT_S)
 
     def _check_running(self, host: Host) -> None:
         if host.chain.engine.fault is not None:
@@ -441,7 +446,7 @@ class Bench:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether an error of a hook says that the chain has refused the transaction."""
+    """Whether an error of a hook means that the chain has refused the transaction."""
     import httpx
 
     if isinstance(error, httpx.HTTPStatusError):  # of `response.raise_for_status()`

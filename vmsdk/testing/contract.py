@@ -1,4 +1,4 @@
-"""The checks of the plugin contract: their definition and their findings."""
+"""Checks of the plugin contract: how they are defined, and what they raise."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from typing import Any, TypeAlias
 from vmsdk.errors import VMError
 from vmsdk.protocol import PROTOCOLS
 
-Look: TypeAlias = Callable[[Any], None]
-"""Takes a `Bench`, which is a floor above, and raises what it finds."""
+CheckFunction: TypeAlias = Callable[[Any], None]
+"""Takes a `Bench`. Raises `Violation`, `Skipped`, or an error of the host."""
+
+FROM_42 = range(42, max(PROTOCOLS) + 1)
+"""The protocols whose nodes call WaitForEvent."""
 
 AREAS = (
     "handshake",
@@ -42,18 +45,6 @@ class Severity(enum.Enum):
     """The chain continues, but with wrong results."""
     BETTER_NOT = "better not"
     """Nothing breaks today."""
-
-    @property
-    def sentence(self) -> str:
-        """The consequence in words."""
-        return _SENTENCES[self]
-
-
-_SENTENCES = {
-    Severity.STOPS: "a node stops the chain or the plugin",
-    Severity.MISBEHAVES: "the chain misbehaves",
-    Severity.BETTER_NOT: "better avoided",
-}
 
 
 class Violation(VMError):
@@ -99,8 +90,7 @@ class Check:
     """Whether it needs blocks beyond the genesis."""
     slow: bool
     """Whether it takes more than some seconds, and runs only on request."""
-    look: Look
-    """Raises `Violation`, `Skipped`, or an error of the host."""
+    function: CheckFunction
 
     @property
     def area(self) -> str:
@@ -120,17 +110,18 @@ def contract(
     protocols: Container[int] = PROTOCOLS.keys(),
     needs_blocks: bool = False,
     slow: bool = False,
-) -> Callable[[Look], Look]:
+) -> Callable[[CheckFunction], CheckFunction]:
     """Make a function a check. The first line of its docstring is the reason."""
 
-    def register(look: Look) -> Look:
-        name = f"{area}.{look.__name__.replace('_', '-')}"
-        reason = (look.__doc__ or "").strip().partition("\n")[0]
+    def register(function: CheckFunction) -> CheckFunction:
+        name = f"{area}.{function.__name__.replace('_', '-')}"
+        reason = (function.__doc__ or "").strip().partition("\n")[0]
         assert area in AREAS, f"there is no area {area}"
         assert reason, f"the check {name} has no docstring"
-        assert name not in CHECKS or CHECKS[name].look.__module__ == look.__module__, f"{name} exists twice"
-        CHECKS[name] = Check(name, reason, severity, source, protocols, needs_blocks, slow, look)
-        return look
+        known = CHECKS.get(name)
+        assert known is None or known.function.__module__ == function.__module__, f"{name} exists twice"
+        CHECKS[name] = Check(name, reason, severity, source, protocols, needs_blocks, slow, function)
+        return function
 
     return register
 

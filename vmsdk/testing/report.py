@@ -11,11 +11,17 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from vmsdk._version import __version__
+from vmsdk.testing.contract import Severity
 from vmsdk.testing.run import Result, Verdict
 
+_EFFECTS = {
+    Severity.STOPS: "a node stops the chain or the plugin",
+    Severity.MISBEHAVES: "the chain misbehaves",
+    Severity.BETTER_NOT: "better avoided",
+}
 _WIDTH = 100
 _LABEL = 9
-# Colours, which Go VMs write, and whatever else would disturb a terminal.
+# Colours, which Go VMs write, and other control characters that a terminal would interpret.
 _CONTROL = re.compile("\x1b\\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # XML 1.0 allows no other control characters.
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -47,7 +53,7 @@ class Report:
     # Text -----------------------------------------------------------------------------------------
 
     def text(self) -> str:
-        """Return all that was found, and a summary as the last line."""
+        """Return everything that was found, with a summary as the last line."""
         parts = [*self._violations(), *self._troubles(Verdict.HOOK, "the hook's fault, not the plugin's")]
         parts += self._troubles(Verdict.ERROR, "vmsdk's fault, not the plugin's: please report it")
         skipped = Counter(result.why for result in self.of(Verdict.SKIPPED))
@@ -57,13 +63,13 @@ class Report:
         return "\n\n".join(parts)
 
     def summary(self) -> str:
-        """Return the numbers in one line."""
+        """Return the number of checks with each verdict, and the time taken, in one line."""
         counts = Counter(result.verdict for result in self.results)
         numbers = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
         return f"{numbers or 'no checks'} in {self.seconds:.0f} s"
 
     def _violations(self) -> list[str]:
-        """Describe each violation. One that several checks met is described once."""
+        """Describe each violation, once if several checks found the same one."""
         groups: dict[tuple[str, str], list[Result]] = {}
         for result in self.of(Verdict.VIOLATED):
             assert result.violation is not None
@@ -136,7 +142,7 @@ def _violation(result: Result, others: Sequence[Result]) -> str:
     assert violation is not None
     lines = [f"{check.name}: {violation.message}"]
     rows = [
-        ("fault", f"the plugin's: {check.severity.sentence}"),
+        ("fault", f"the plugin's: {_EFFECTS[check.severity]}"),
         ("rule", f"{check.reason} ({check.source})"),
         ("sent", violation.sent),
         ("got", violation.got),

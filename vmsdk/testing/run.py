@@ -38,14 +38,14 @@ from vmsdk.testing.pool import Pool
 
 # How long a check may take before its plugin is killed.
 CHECK_TIMEOUT_S = 60.0
-SLOW_CHECK_TIMEOUT_S = 300.0
-# How long it may take to end after that.
+_SLOW_FACTOR = 5
+# How long it may take to return after that.
 _KILLED_TIMEOUT_S = 15.0
-# How often the deadlines and the memory are looked at.
-_LOOK_S = 0.2
+# How often the deadlines and the memory are checked.
+_POLL_S = 0.2
 MEMORY_LIMIT_BYTES = 4 * 1024**3
 _LAST_LINES = 20
-_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no SIGKILL
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no SIGKILL
 
 
 class Verdict(enum.Enum):
@@ -87,7 +87,7 @@ def run_checks(
     """Run *checks*, *jobs* at a time, each on a fork of *bench*; returns their results in order.
 
     Checks that leave a chain as it was share it. One that fails on a chain that others have used is
-    run again on its own chain, and only that counts.
+    run again on its own chain, and only that result counts.
 
     A plugin that takes longer than *timeout_s* in one check (slow ones: 5 times that) or has more
     memory than *memory_limit_bytes* is killed. The callbacks are called on the calling thread.
@@ -110,12 +110,12 @@ def run_checks(
                 if check.needs_blocks and not bench.has_work:
                     finish(Result(check, Verdict.SKIPPED, 0.0, why=NO_WORK))
                     continue
-                limit_s = timeout_s * (SLOW_CHECK_TIMEOUT_S / CHECK_TIMEOUT_S if check.slow else 1)
+                limit_s = timeout_s * (_SLOW_FACTOR if check.slow else 1)
                 running.append(_Run(check, bench, pool, limit_s, memory_limit_bytes, changed))
-            changed.wait(_LOOK_S)
+            changed.wait(_POLL_S)
             changed.clear()
             for run in list(running):
-                result = run.look()
+                result = run.poll()
                 if result is not None:
                     running.remove(run)
                     finish(result)
@@ -127,7 +127,7 @@ def run_checks(
 
 
 class _Run:
-    """A check that runs."""
+    """A check that is running."""
 
     def __init__(
         self,
@@ -152,26 +152,26 @@ class _Run:
         self._thread.start()
 
     def _work(self) -> None:
-        outcome = self._look()
+        outcome = self._try()
         if self._bench.is_shared and outcome is not None and not isinstance(outcome, (Skipped, MissingExtra)):
             self._bench = self._plugin.fork()
-            outcome = self._look()
+            outcome = self._try()
         self._outcome = outcome
         self._ended = True
         self._changed.set()
 
-    def _look(self) -> BaseException | None:
+    def _try(self) -> BaseException | None:
         try:
             try:
-                self._check.look(self._bench)
+                self._check.function(self._bench)
             finally:
                 self._bench.close()
-        except BaseException as error:  # noqa: BLE001 - judged in look()
+        except BaseException as error:  # noqa: BLE001 - judged in poll()
             return error
         return None
 
-    def look(self) -> Result | None:
-        """Return the result if the check has ended; kill its plugin if that is overdue."""
+    def poll(self) -> Result | None:
+        """Return the result if the check has ended; kill its plugin if the check is overdue."""
         if self._ended:
             self._thread.join()
             return self._judge()
@@ -186,25 +186,25 @@ class _Run:
             frame = sys._current_frames().get(self._thread.ident or 0)
             stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
             return self._result(
-                Verdict.ERROR, why=f"the check did not end although its plugin was killed\n{stack}"
+                Verdict.ERROR, why=f"the check did not return although its plugin was killed\n{stack}"
             )
         return None
 
     def cancel(self) -> None:
-        """Kill the plugin until the check has ended, but don't wait forever."""
+        """Kill the plugin, and wait for the check, but not forever."""
         deadline = time.monotonic() + _KILLED_TIMEOUT_S
         while self._thread.is_alive() and time.monotonic() < deadline:
             self._kill()  # again: a process may just have started
-            self._thread.join(_LOOK_S)
+            self._thread.join(_POLL_S)
 
     def _kill(self) -> None:
         for process in self._bench.running:
-            process.send_signal(_KILL)
+            process.send_signal(KILL)
 
     def _excess(self, seconds: float) -> Violation | None:
         if seconds > self._limit_s:
             return Violation(
-                f"the check was not done after {self._limit_s:.0f} s, so the plugin was killed",
+                f"the check had not finished after {self._limit_s:.0f} s, so the plugin was killed",
                 got="no response, or many slow ones: see the end of its log",
                 node="it has no deadlines, so it would wait forever",
                 cure="find out what the plugin was waiting for",
@@ -225,9 +225,7 @@ class _Run:
             return self._result(Verdict.VIOLATED, violation=self._killed[0])
         if error is None:
             return self._result(Verdict.PASSED)
-        if isinstance(error, Skipped):
-            return self._result(Verdict.SKIPPED, why=error.why)
-        if isinstance(error, MissingExtra):
+        if isinstance(error, (Skipped, MissingExtra)):
             return self._result(Verdict.SKIPPED, why=str(error))
         if isinstance(error, HookFailed):
             return self._result(Verdict.HOOK, why=str(error))
@@ -256,7 +254,7 @@ def blame(error: BaseException) -> Violation | None:
         return Violation(
             "the plugin's process ended" + (f" during {error.method}" if error.method else ""),
             sent=error.method or "",
-            got=f"its end{ending(error.exit_code)}",
+            got=f"the process ended{ending(error.exit_code)}",
             node="it stops the chain",
             cure="see the end of its log",
         )

@@ -1,5 +1,5 @@
-"""The checks: a file for each area of the contract, with a function for each check.
+"""The checks: a function for each, in a file for each area of the contract.
 
-Three areas have several files: blocks has `building` and `deciding`, too, life has `processes` and
-`surroundings`, and limits has `resources`.
+Three areas have more than one file: blocks also has `building` and `deciding`, life also has
+`processes` and `surroundings`, and limits also has `resources`.
 """

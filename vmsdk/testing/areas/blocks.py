@@ -1,10 +1,11 @@
-"""Blocks that are read: the genesis, what parses, what GetBlock finds, and garbage."""
+"""How blocks are read: the genesis, parsing, GetBlock, and garbage."""
 
 from __future__ import annotations
 
 import os
 import random
 import time
+from collections.abc import Iterable
 
 from google.protobuf.message import Message
 
@@ -16,17 +17,28 @@ from vmsdk.host.node import Host
 from vmsdk.host.plugin import with_variables
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Violation, contract
-from vmsdk.testing.wire import DEEP, HUGE, attempt, call, difference, get, must_succeed, parse, short
+from vmsdk.testing.wire import (
+    DEEP,
+    HUGE,
+    MIB,
+    attempt,
+    call,
+    difference,
+    get,
+    get_ancestors,
+    must_succeed,
+    parse,
+    short,
+)
 
 VM_CLIENT = "vms/rpcchainvm/vm_client.go"
 VM_SERVER = "vms/rpcchainvm/vm_server.go"
-MALFORMED_IDS = (b"", b"\x01", bytes(31), bytes(33), bytes(1024 * 1024))
+_MALFORMED_IDS = (b"", b"\x01", bytes(31), bytes(33), bytes(MIB))
 _NEXT_SECOND_S = 1.0
-_MANY = 1_000
-_MANY_BYTES = 16 * 1024 * 1024
+_MANY, _MANY_BYTES = 1_000, 16 * MIB
 # How long a VM may wait between two blocks.
-_BUILDS_S, _LOOK_S = 5.0, 0.1
-# Some VMs take what they build out of the pending work: after so many blocks, no work is left.
+_BUILD_TIMEOUT_S, _RETRY_S = 5.0, 0.1
+# Some VMs remove what they build from the pending work: after so many blocks, no work is left.
 _DRAINED_BLOCKS = 50
 _FLIPS = 32
 
@@ -72,13 +84,20 @@ def last_accepted_block_is_consistent(bench: Bench) -> None:
                 "the last accepted block is its own parent",
                 sent="Initialize",
                 got=f"last_accepted_parent_id {host.chain.last_accepted.id}",
-                node="it would walk from parent to parent forever",
+                node="it walks from parent to parent forever",
                 cure="give the genesis block a parent ID of 32 zero bytes",
             )
 
 
-def check_reported(host: Host, block: Block, what: str) -> None:
-    """Raise `Violation` unless GetBlock and ParseBlock report *block* as it is."""
+def check_reported(
+    host: Host,
+    block: Block,
+    what: str,
+    cure: str = "return accepted blocks, and verified ones until they are decided",
+) -> None:
+    """Raise `Violation` unless GetBlock and ParseBlock return *block* as it is. *cure* is for a
+    block that is not found.
+    """
     found = get(host, block.id)
     if found.err:
         raise Violation(
@@ -86,13 +105,13 @@ def check_reported(host: Host, block: Block, what: str) -> None:
             sent=f"GetBlock({block.id})",
             got=f"err {error_name(found.err)}",
             node="it can neither decide the block nor serve it to peers",
-            cure="return accepted blocks, and verified ones until they are decided",
+            cure=cure,
         )
     for method, response in (("GetBlock", found), ("ParseBlock", parse(host, block.raw))):
         wrong = difference(block, response, method)
         if wrong:
             raise Violation(
-                f"{method} reports {what} differently",
+                f"{method} returns {what} differently",
                 sent=f"{method} for {block!r}",
                 got=wrong,
                 node="it treats it as another block",
@@ -101,7 +120,7 @@ def check_reported(host: Host, block: Block, what: str) -> None:
 
 
 def error_name(error: int) -> str:
-    """The name of a `vm.Error`, or its number if it has none."""
+    """Return the name of a `vm.Error`, or its number if it has none."""
     return pb.Error.Name(error) if error in pb.Error.values() else str(error)  # type: ignore[arg-type]
 
 
@@ -139,15 +158,15 @@ def parse_is_pure(bench: Bench) -> None:
                 "the same bytes parse to two blocks",
                 sent=f"ParseBlock({short(block.raw)}) twice",
                 got=f"{first.id.hex()}, then {second.id.hex()}",
-                node="it would ask its peers for a block that it has",
+                node="it asks its peers for a block that it has",
                 cure="derive the block from its bytes alone",
             )
         if host.services.database.space.items() != before:
             raise Violation(
                 "parsing a block writes to the database",
                 sent=f"ParseBlock({short(block.raw)})",
-                got="another database",
-                node="any peer could fill its disk",
+                got="a changed database",
+                node="any peer can fill its disk",
                 cure="write when a block is accepted",
             )
 
@@ -175,13 +194,13 @@ def builds(host: Host) -> bool:
 
 
 def runs_out(host: Host) -> bool:
-    """Whether nothing is left to build in the end, although no built block is verified."""
+    """Whether BuildBlock alone, without BlockVerify, uses up the pending work."""
     return not all(builds(host) for _ in range(_DRAINED_BLOCKS))
 
 
 def _check_builds(host: Host, sent: str) -> None:
     """Raise `Violation` unless a block is built, on the preferred one."""
-    deadline = time.monotonic() + _BUILDS_S
+    deadline = time.monotonic() + _BUILD_TIMEOUT_S
     while True:
         try:
             host.chain.build_block()  # The host checks the parent.
@@ -192,10 +211,10 @@ def _check_builds(host: Host, sent: str) -> None:
                     "a block that was only read changes what is built",
                     sent=f"{sent}, and BuildBlock",
                     got=str(error),
-                    node="peers send blocks that are never accepted: it would build none, or elsewhere",
+                    node="peers send blocks that are never accepted: it builds no block then, or elsewhere",
                     cure="let only SetPreference move the preference, and only BlockAccept end pending work",
                 ) from None
-        host.process.wait(_LOOK_S)
+        host.process.wait(_RETRY_S)
 
 
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
@@ -212,7 +231,7 @@ def built_block_parses_back(bench: Bench) -> None:
                 "a built block parses to another block",
                 sent=f"ParseBlock({short(block.raw)}), as BuildBlock returned it",
                 got=wrong,
-                node="it votes for a block that none of its peers knows",
+                node="it votes for a block that its peers don't know",
                 cure="return from BuildBlock what ParseBlock makes of the same bytes",
             )
 
@@ -239,7 +258,7 @@ def status_is_reported(bench: Bench) -> None:
         for method, response in (("GetBlock", get(host, block.id)), ("ParseBlock", parse(host, block.raw))):
             if response.status != pb.STATUS_ACCEPTED:
                 raise Violation(
-                    f"{method} reports a wrong status",
+                    f"{method} returns a wrong status",
                     sent=f"{method} of the last accepted block",
                     got=f"status {response.status}, not {pb.STATUS_ACCEPTED} (accepted)",
                     node="it drops the block: found unexpected status",
@@ -248,7 +267,7 @@ def status_is_reported(bench: Bench) -> None:
 
 
 def accept_as_peer(host: Host, *blocks: Block) -> None:
-    """Give *host* blocks as a peer sends them, and accept each."""
+    """Parse the bytes of each block as from a peer, then verify and accept it."""
     for block in blocks:
         received = host.chain.parse_block(block.raw)
         if received.id != block.id:
@@ -270,7 +289,7 @@ def accept_as_peer(host: Host, *blocks: Block) -> None:
 def garbage_is_refused(bench: Bench) -> None:
     """Bytes that are not a block are refused and do no harm."""
     with bench.chain() as host:
-        for data in (b"", b"\x00", bytes(31), random.Random(1).randbytes(1024 * 1024)):
+        for data in (b"", b"\x00", bytes(31), random.Random(1).randbytes(MIB)):
             requests: list[tuple[str, Message]] = [
                 ("ParseBlock", pb.ParseBlockRequest(bytes=data)),
                 ("BatchedParseBlock", pb.BatchedParseBlockRequest(request=[data])),
@@ -282,7 +301,7 @@ def garbage_is_refused(bench: Bench) -> None:
                         f"{method} accepts garbage as a block",
                         sent=f"{method} with {short(data)}",
                         got="the status OK",
-                        node="any peer could send it blocks that do not exist",
+                        node="any peer can send it blocks that do not exist",
                         cure="parse strictly: check the length, each field, and that nothing follows",
                     )
         for data in (DEEP, HUGE):
@@ -309,8 +328,8 @@ def other_bytes_are_another_block(bench: Bench) -> None:
                     sent=f"ParseBlock with {len(data)} bytes, which differ from a block's {len(raw)} bytes "
                     f"at byte {where}",
                     got=f"the same ID {block.id}",
-                    node="it and its peers would store different bytes for one block",
-                    cure="hash all bytes of a block into its ID, and refuse bytes that follow",
+                    node="it and its peers store different bytes for one block",
+                    cure="hash all bytes of a block into its ID, and refuse trailing bytes",
                 )
 
 
@@ -318,10 +337,10 @@ def other_bytes_are_another_block(bench: Bench) -> None:
 def malformed_ids_are_refused(bench: Bench) -> None:
     """An ID that is not 32 bytes long is refused and does no harm."""
     with bench.chain() as host:
-        for value in MALFORMED_IDS:
+        for value in _MALFORMED_IDS:
             requests: list[tuple[str, Message]] = [
                 ("GetBlock", pb.GetBlockRequest(id=value)),
-                ("GetAncestors", pb.GetAncestorsRequest(blk_id=value, max_blocks_num=1)),
+                get_ancestors(value),
                 ("BlockAccept", pb.BlockAcceptRequest(id=value)),
                 ("BlockReject", pb.BlockRejectRequest(id=value)),
             ]
@@ -336,7 +355,7 @@ def malformed_ids_are_refused(bench: Bench) -> None:
                         node="it never sends such an ID, but other programs may",
                         cure="check that an ID is 32 bytes long",
                     )
-            # A VM is free to ignore it, as xsvm does.
+            # A VM may ignore it, as xsvm does.
             attempt(host, "SetPreference", pb.SetPreferenceRequest(id=value))
         call(host, "SetPreference", pb.SetPreferenceRequest(id=host.chain.preference))
         bench.alive(host)
@@ -347,17 +366,16 @@ def unknown_blocks_are_not_decided(bench: Bench) -> None:
     """BlockAccept and BlockReject of an unknown ID are errors."""
     with bench.chain() as host:
         unknown = os.urandom(32)
-        requests: list[tuple[str, Message]] = [
+        for method, request in (
             ("BlockAccept", pb.BlockAcceptRequest(id=unknown)),
             ("BlockReject", pb.BlockRejectRequest(id=unknown)),
-        ]
-        for method, request in requests:
+        ):
             if attempt(host, method, request) is not None:
                 raise Violation(
                     f"{method} of an unknown block succeeds",
                     sent=f"{method}({unknown.hex()})",
                     got="the status OK",
-                    node="it believes that the VM has decided the block",
+                    node="it assumes that the VM has decided the block",
                     cure='return an error, such as UNKNOWN "not found"',
                 )
         bench.alive(host)
@@ -367,23 +385,21 @@ def unknown_blocks_are_not_decided(bench: Bench) -> None:
 def batch_keeps_the_order(bench: Bench) -> None:
     """BatchedParseBlock returns one block for each, in the order of the request."""
     with bench.chain() as host:
-        blocks = [*bench.grow(host, 2), bench.build(host)]
-        datas = [blocks[index].raw for index in (2, 0, 1, 0)]
-        batch = call(host, "BatchedParseBlock", pb.BatchedParseBlockRequest(request=datas)).response
-        if list(batch) != [parse(host, data) for data in datas]:
+        first, second, third = *bench.grow(host, 2), bench.build(host)
+        blocks = [third, first, second, first]
+        batch = _batch(host, [block.raw for block in blocks])
+        if batch != [parse(host, block.raw) for block in blocks]:
             raise Violation(
                 "BatchedParseBlock returns other blocks than ParseBlock",
-                sent="BatchedParseBlock with the blocks at heights "
-                + ", ".join(str(blocks[index].height) for index in (2, 0, 1, 0)),
-                got=f"{len(batch)} blocks at heights {', '.join(str(one.height) for one in batch)}",
+                sent=f"BatchedParseBlock with the blocks at heights {_heights(blocks)}",
+                got=f"{len(batch)} blocks at heights {_heights(batch)}",
                 node="it can't bootstrap from its peers",
-                cure="parse each item in order, also one that is sent twice",
+                cure="parse each item in order, even if the same one occurs twice",
             )
-        if call(host, "BatchedParseBlock", pb.BatchedParseBlockRequest()).response:
+        if _batch(host, []):
             raise Violation("BatchedParseBlock of nothing returns blocks", sent="BatchedParseBlock([])")
-        wanted = min(_MANY, max(2, _MANY_BYTES // len(datas[0])))
-        many = pb.BatchedParseBlockRequest(request=[datas[0]] * wanted)
-        count = len(call(host, "BatchedParseBlock", many).response)
+        wanted = min(_MANY, max(2, _MANY_BYTES // len(third.raw)))
+        count = len(_batch(host, [third.raw] * wanted))
         if count != wanted:
             raise Violation(
                 "BatchedParseBlock has a limit of blocks",
@@ -392,7 +408,7 @@ def batch_keeps_the_order(bench: Bench) -> None:
                 node="it can't bootstrap from its peers",
                 cure="return a block for each item, however many there are",
             )
-        broken = pb.BatchedParseBlockRequest(request=[datas[0], b"\x00", datas[1]])
+        broken = pb.BatchedParseBlockRequest(request=[third.raw, b"\x00", first.raw])
         if attempt(host, "BatchedParseBlock", broken) is not None:
             raise Violation(
                 "BatchedParseBlock succeeds although one item is not a block",
@@ -401,3 +417,11 @@ def batch_keeps_the_order(bench: Bench) -> None:
                 node="it takes the items for other blocks than they are",
                 cure="fail the whole call if one item does not parse",
             )
+
+
+def _batch(host: Host, datas: list[bytes]) -> list[pb.ParseBlockResponse]:
+    return list(call(host, "BatchedParseBlock", pb.BatchedParseBlockRequest(request=datas)).response)
+
+
+def _heights(blocks: Iterable[Block | pb.ParseBlockResponse]) -> str:
+    return ", ".join(str(block.height) for block in blocks)

@@ -1,4 +1,4 @@
-"""Blocks that are built and verified."""
+"""How blocks are built and verified."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from vmsdk.host.node import Host
 from vmsdk.testing.areas.blocks import VM_CLIENT, VM_SERVER, accept_as_peer, builds, check_reported, runs_out
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import attempt, call, must_succeed, short
+from vmsdk.testing.wire import MIB, accept, attempt, call, must_succeed, short
 
+_ENGINE = "snow/engine/snowman/engine.go"
+_PROPOSERVM_BLOCK = "vms/proposervm/block.go"
 _HEADER_BYTES = 256
 _FUTURE_S = 24 * 3600
 # A node refuses its peers' blocks that are further ahead of its clock, and many VMs do the same.
 _MAX_AHEAD_S = 10
-# Enough blocks to be further ahead at 2 s each. A second each is what whole seconds that rise make.
+# Enough blocks to exceed that if each is 2 s after its parent. A VM whose times are whole seconds
+# that must rise needs 1 s.
 _AHEAD_BLOCKS = 7
-# How far ahead of the clock a peer's block is, the farthest first.
+# How far ahead of the clock a peer's block is.
 _AHEAD_S = (8, 4, 2, 1)
-_CHANGED_BYTES = 64 * 1024 * 1024
-_FEW_PLACES = 64
+_CHANGED_BYTES = 64 * MIB
+_MIN_CHANGES = 64
 
 
 @contract(
@@ -37,7 +40,7 @@ def build_follows_the_preference(bench: Bench) -> None:
         first, second = bench.siblings(host)
         for parent in (second, first):
             host.chain.prefer(parent.id)
-            block = bench.build(host)  # The host checks the parent.
+            block = bench.build(host)  # The host checks the parent's ID.
             host.chain.verify(block)
             if block.height != parent.height + 1 or block.timestamp < parent.timestamp:
                 raise Violation(
@@ -55,12 +58,12 @@ def build_follows_the_preference(bench: Bench) -> None:
 def wrong_heights_and_parents_are_invalid(bench: Bench) -> None:
     """BlockVerify refuses a block whose height is not its parent's plus 1, or without a parent."""
     with bench.chain() as host:
-        known = bench.grow(host, 1)[0]
+        (known,) = bench.grow(host, 1)
         block = bench.build(host)
         for data, parsed in _changed(host, block):
             if (parsed.parent_id, parsed.height) == (block.parent_id, block.height):
                 continue
-            if attempt(host, "BlockVerify", pb.BlockVerifyRequest(bytes=data)) is None:
+            if not _is_valid(host, data):
                 continue
             orphan = parsed.parent_id != known.id
             raise Violation(
@@ -73,10 +76,16 @@ def wrong_heights_and_parents_are_invalid(bench: Bench) -> None:
             )
 
 
+def _is_valid(host: Host, data: bytes) -> bool:
+    return attempt(host, "BlockVerify", pb.BlockVerifyRequest(bytes=data)) is not None
+
+
 def _changed(host: Host, block: Block) -> Iterator[tuple[bytes, pb.ParseBlockResponse]]:
-    """Yield what parses of the copies of *block* in which one byte of the header is another one."""
-    # Of large blocks only the beginning, so that a check takes seconds.
-    places = min(_HEADER_BYTES, max(_FEW_PLACES, _CHANGED_BYTES // len(block.raw)))
+    """Yield the copies of *block* that differ in one byte of the header and parse, with the block
+    that they parse to.
+    """
+    # Only the beginning of large blocks, so that a check takes seconds.
+    places = min(_HEADER_BYTES, max(_MIN_CHANGES, _CHANGED_BYTES // len(block.raw)))
     for place, byte in enumerate(block.raw[:places]):
         # Clearing the lowest set bit makes a time earlier, whatever the date is.
         for other in {byte ^ 1, byte & (byte - 1)} - {byte}:
@@ -86,21 +95,21 @@ def _changed(host: Host, block: Block) -> Iterator[tuple[bytes, pb.ParseBlockRes
                 yield data, parsed
 
 
-@contract("blocks", severity=Severity.BETTER_NOT, source="vms/proposervm/block.go", needs_blocks=True)
+@contract("blocks", severity=Severity.BETTER_NOT, source=_PROPOSERVM_BLOCK, needs_blocks=True)
 def wrong_times_are_invalid(bench: Bench) -> None:
     """BlockVerify refuses a block that is older than its parent, or a day ahead of the clock."""
     with bench.chain() as host:
-        parent = bench.grow(host, 1)[0]
+        (parent,) = bench.grow(host, 1)
         block = bench.build(host)
         latest_s = int(time.time()) + _FUTURE_S
         for data, parsed in _changed(host, block):
             early = parsed.timestamp.seconds < parent.timestamp.seconds
             if not early and parsed.timestamp.seconds <= latest_s:
                 continue
-            if attempt(host, "BlockVerify", pb.BlockVerifyRequest(bytes=data)) is not None:
+            if _is_valid(host, data):
                 raise Violation(
                     f"a block {'that is older than its parent' if early else 'from the future'} is valid",
-                    # As a number: it may be later than the year 9999.
+                    # As a number, because it may be later than the year 9999.
                     sent=f"BlockVerify of a block at {parsed.timestamp.seconds} s since 1970, whose parent "
                     f"is at {parent.timestamp.seconds} s",
                     got="the status OK",
@@ -109,7 +118,7 @@ def wrong_times_are_invalid(bench: Bench) -> None:
                 )
 
 
-@contract("blocks", severity=Severity.BETTER_NOT, source="vms/proposervm/block.go", needs_blocks=True)
+@contract("blocks", severity=Severity.BETTER_NOT, source=_PROPOSERVM_BLOCK, needs_blocks=True)
 def built_blocks_stay_near_the_clock(bench: Bench) -> None:
     """Built blocks are at most 10 s ahead of the clock, however fast they follow each other."""
     with bench.alone() as host:
@@ -124,26 +133,22 @@ def built_blocks_stay_near_the_clock(bench: Bench) -> None:
                     node="its peers may refuse the block until their clocks have caught up",
                     cure="use the clock's time, or the parent's if that is later: times may be equal",
                 )
-            host.chain.verify(block)
-            host.chain.prefer(block.id)
-            host.chain.accept(block)
+            accept(host, block)
 
 
-@contract("blocks", severity=Severity.BETTER_NOT, source="vms/proposervm/block.go", needs_blocks=True)
+@contract("blocks", severity=Severity.BETTER_NOT, source=_PROPOSERVM_BLOCK, needs_blocks=True)
 def blocks_follow_one_that_is_ahead(bench: Bench) -> None:
     """A block that is built on one some seconds ahead of the clock is no earlier than that."""
     with bench.alone() as host:
         parent = _ahead(host, bench.build(host))
-        host.chain.verify(parent)
-        host.chain.prefer(parent.id)
-        host.chain.accept(parent)  # Some VMs build nothing while a block is undecided.
+        accept(host, parent)  # Some VMs build nothing while a block is undecided.
         block = bench.build(host)
         if block.timestamp < parent.timestamp:
             raise Violation(
                 "a built block is earlier than its parent",
                 sent=f"BuildBlock on {parent!r}, whose time is ahead of the clock",
                 got=f"{block.timestamp}; the parent has {parent.timestamp}",
-                node="other validators' clocks may be ahead of this one's: it builds blocks that they refuse",
+                node="it builds blocks that validators refuse, since their clocks may be ahead of its own",
                 cure="use the clock's time, or the parent's if that is later",
             )
         with must_succeed(
@@ -156,7 +161,7 @@ def blocks_follow_one_that_is_ahead(bench: Bench) -> None:
 
 
 def _ahead(host: Host, block: Block) -> Block:
-    """Return a valid copy of *block* that is some seconds ahead. Raises `Skipped` if none is."""
+    """Return a copy of *block* that is some seconds ahead. Raises `Skipped` if none is valid."""
     now_s = int(time.time())
     for step in _AHEAD_S:
         for data in _increased(block.raw, step):
@@ -165,14 +170,14 @@ def _ahead(host: Host, block: Block) -> Block:
                 parsed is not None
                 and (parsed.parent_id, parsed.height) == (block.parent_id, block.height)
                 and now_s < parsed.timestamp.seconds <= now_s + _MAX_AHEAD_S
-                and attempt(host, "BlockVerify", pb.BlockVerifyRequest(bytes=data)) is not None
+                and _is_valid(host, data)
             ):
                 return host.chain.parse_block(data)
     raise Skipped("no block that is changed to be some seconds ahead is valid")
 
 
 def _increased(raw: bytes, step: int) -> Iterator[bytes]:
-    """Yield the copies of a block in which an integer in the header is *step* more."""
+    """Yield the copies of a block in which an integer in the header is *step* higher."""
     for place, byte in enumerate(raw[:_HEADER_BYTES]):
         spans: list[tuple[Literal["big", "little"], int, int]] = [("big", place, place + 1)]
         if byte + step > 255:  # Carry into the bytes before or after it.
@@ -184,15 +189,13 @@ def _increased(raw: bytes, step: int) -> Iterator[bytes]:
                 yield raw[:start] + number.to_bytes(len(old), order) + raw[end:]
 
 
-@contract("blocks", severity=Severity.MISBEHAVES, source="snow/engine/snowman/engine.go", needs_blocks=True)
+@contract("blocks", severity=Severity.MISBEHAVES, source=_ENGINE, needs_blocks=True)
 def undecided_work_is_not_built_again(bench: Bench) -> None:
     """A block on an undecided one does not contain that block's transactions once more."""
     with bench.alone() as host:
-        block = bench.build(host)
-        host.chain.verify(block)
-        host.chain.prefer(block.id)
+        block = bench.propose(host)
         try:
-            again = host.chain.build_block()  # The host checks the parent.
+            again = host.chain.build_block()
         except InvalidResponse:
             raise
         except CallFailed:
@@ -206,13 +209,12 @@ def undecided_work_is_not_built_again(bench: Bench) -> None:
                 "what an undecided block contains is built again on top of it",
                 sent=f"BlockVerify and SetPreference of {block!r}, BuildBlock, BlockAccept, BuildBlock",
                 got=f"a block of {len(again.raw)} bytes, then an error: there was no other work",
-                node="it builds on undecided blocks: transactions would be executed twice, or the block is "
-                "invalid",
+                node="it builds on undecided blocks: transactions run twice, or blocks are invalid",
                 cure="leave out of a block what the undecided blocks below it contain",
             )
 
 
-@contract("blocks", severity=Severity.MISBEHAVES, source="snow/engine/snowman/engine.go", needs_blocks=True)
+@contract("blocks", severity=Severity.MISBEHAVES, source=_ENGINE, needs_blocks=True)
 def verification_ignores_the_preference(bench: Bench) -> None:
     """BlockVerify accepts a valid block on any undecided block, whichever is preferred."""
     with bench.chain() as host:
@@ -224,7 +226,7 @@ def verification_ignores_the_preference(bench: Bench) -> None:
             "a block is invalid because another branch is preferred",
             sent=f"BlockVerify of {block!r} on {second!r}, while {first!r} is preferred",
             node="it can't vote for the branch that its peers prefer, so it may never agree with them",
-            cure="verify a block against the state of its parent; the preference is for BuildBlock only",
+            cure="verify a block against the state of its parent; only BuildBlock uses the preference",
         ):
             host.chain.verify(block)
 
@@ -247,8 +249,8 @@ def verify_returns_the_timestamp(bench: Bench) -> None:
                 got="none"
                 if not response.HasField("timestamp")
                 else "{} s and {} ns since 1970, not {} s and {} ns".format(*got, *wanted),
-                node="without a timestamp it takes the block for invalid",
-                cure="set the timestamp in the response, also when it is the epoch",
+                node="without a timestamp it treats the block as invalid",
+                cure="set the timestamp in the response, even if it is the epoch",
             )
 
 
@@ -257,18 +259,17 @@ def failed_verification_can_be_retried(bench: Bench) -> None:
     """A block that failed verification is verified again later: nothing remembers the failure."""
     first, second = bench.first_blocks(2)
     with bench.alone() as host:
-        orphan = pb.BlockVerifyRequest(bytes=second.raw)
-        attempt(host, "BlockVerify", orphan)  # Its parent is missing.
+        attempt(host, "BlockVerify", pb.BlockVerifyRequest(bytes=second.raw))  # Its parent is missing.
         with must_succeed(
             "a block that failed verification once stays invalid",
             sent=f"BlockVerify of {second!r} before its parent and again after it",
-            node="its chain would fork from its peers', which saw the blocks in order",
+            node="its chain forks from that of its peers, which saw the blocks in order",
             cure="don't remember that a block was invalid: it may be valid later",
         ):
             accept_as_peer(host, first, second)
 
 
-@contract("blocks", severity=Severity.BETTER_NOT, source="vms/proposervm/block.go", needs_blocks=True)
+@contract("blocks", severity=Severity.BETTER_NOT, source=_PROPOSERVM_BLOCK, needs_blocks=True)
 def block_can_be_verified_twice(bench: Bench) -> None:
     """A block is verified once for each block that wraps it, then accepted once."""
     with bench.chain() as host:
@@ -286,7 +287,7 @@ def block_can_be_verified_twice(bench: Bench) -> None:
         check_reported(host, block, "an accepted block")
 
 
-@contract("blocks", severity=Severity.STOPS, source="vms/rpcchainvm/vm_server.go", needs_blocks=True)
+@contract("blocks", severity=Severity.STOPS, source=VM_SERVER, needs_blocks=True)
 def preference_can_be_repeated(bench: Bench) -> None:
     """SetPreference takes the last accepted block and verified blocks, also twice."""
     with bench.chain() as host:
@@ -298,7 +299,7 @@ def preference_can_be_repeated(bench: Bench) -> None:
                 "SetPreference refuses a block",
                 sent=f"SetPreference({block_id}), which is verified or last accepted",
                 node="it stops the chain",
-                cure="accept the last accepted block and every verified one, at any time",
+                cure="allow the last accepted block and every verified one, at any time",
             ):
                 call(host, "SetPreference", pb.SetPreferenceRequest(id=block_id))
 
@@ -314,7 +315,7 @@ def unknown_preference_is_harmless(bench: Bench) -> None:
         bench.grow(host, 1)
 
 
-@contract("blocks", severity=Severity.MISBEHAVES, source="snow/engine/snowman/engine.go", needs_blocks=True)
+@contract("blocks", severity=Severity.MISBEHAVES, source=_ENGINE, needs_blocks=True)
 def failed_build_is_harmless(bench: Bench) -> None:
     """BuildBlock without work fails or builds, and the next block can still be built."""
     with bench.chain() as host:

@@ -1,9 +1,8 @@
-"""The database: how a VM uses the node's database service."""
+"""How a VM uses the node's database service."""
 
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections import Counter
@@ -13,7 +12,6 @@ from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from vmsdk._pb.rpcdb import rpcdb_pb2
 from vmsdk._pb.vm import vm_pb2 as pb
@@ -25,35 +23,39 @@ from vmsdk.host.service import ServiceError
 from vmsdk.testing.areas.blocks import elsewhere
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import attempt, call, get, quiet_database, short, storage
+from vmsdk.testing.run import KILL
+from vmsdk.testing.wire import (
+    accept,
+    app_request,
+    attempt,
+    call,
+    changed_keys,
+    get,
+    get_ancestors,
+    gossip,
+    must_succeed,
+    quiet_database,
+    short,
+    storage,
+)
 
-DATABASE = "database/rpcdb/db_client.go"
-CORRUPTIBLE = "database/corruptabledb/db.go"
-WRITES = ("Put", "Delete", "WriteBatch")
-READS = ("Get", "Has", "NewIteratorWithStartAndPrefix", "IteratorNext")
-ROUNDS = 4
-# A VM with more writes in one accept is killed at these only.
-MAX_KILLS = 4
-_SETTLED_S = 5.0
+_DATABASE = "database/rpcdb/db_client.go"
+_CORRUPTIBLE = "database/corruptabledb/db.go"
+_STATE = "vms/components/chain/state.go"
+_WRITES = ("Put", "Delete", "WriteBatch")
+_READS = ("Get", "Has", "NewIteratorWithStartAndPrefix", "IteratorNext")
+_ROUNDS = 4
+# A VM with more writes in one accept is killed only at these.
+_MAX_KILLS = 4
+_RELEASE_TIMEOUT_S = 5.0
 _QUIET_S = 1.0
 _SLOW_S = 2.0
 _GARBAGE = 64
-_PEER = b"peer" * 5
-_DEADLINE = Timestamp(seconds=4_000_000_000)
 _IN_ONE_BATCH = "write the block, the state, the height index and the last accepted ID in one batch"
-_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no SIGKILL
 
 
-def _verified(bench: Bench, host: Host) -> Block:
-    """Build, verify and prefer a block."""
-    block = bench.build(host)
-    host.chain.verify(block)
-    host.chain.prefer(block.id)
-    return block
-
-
-class Writes:
-    """Counts database writes of a host's VM from now on, and calls *before* with each number."""
+class _Writes:
+    """Counts the database writes of a host's VM, and calls *before* with the number of each."""
 
     def __init__(self, host: Host, before: Callable[[int], None] = lambda number: None) -> None:
         self.count = 0
@@ -64,15 +66,32 @@ class Writes:
         self._database.around, self._around_before = self._around, self._database.around
 
     def end(self) -> None:
-        """Watch no longer."""
+        """Stop counting."""
         self._database.around = self._around_before
 
     def _around(self, method: str, request: Any, invoke: Callable[[], Any]) -> Any:
-        if method in WRITES:
+        if method in _WRITES:
             self.count += 1
             self.changed.set()
             self._before(self.count)
         return invoke()
+
+
+def _killed_before_write(host: Host, number: int) -> _Writes:
+    """Count the VM's writes, and kill it before the one with this number."""
+
+    def kill(count: int) -> None:
+        if count == number:
+            host.process.send_signal(KILL)
+            raise ServiceError("vmsdk check: killed before this write")
+
+    return _Writes(host, kill)
+
+
+def _fail_reads(method: str, request: Any, invoke: Callable[[], Any]) -> Any:
+    if method in _READS:
+        raise ServiceError("vmsdk check: this read fails")
+    return invoke()
 
 
 @contract("database", severity=Severity.MISBEHAVES, source="database/rpcdb/db_server.go", needs_blocks=True)
@@ -82,37 +101,32 @@ def iterators_are_released(bench: Bench) -> None:
         bench.grow(host, 1)
         database = host.services.database
         before = database.open_iterators
-        for _ in range(ROUNDS):
+        for _ in range(_ROUNDS):
             (block,) = bench.grow(host, 1)
             get(host, block.id)
             host.chain.get_block_id_at_height(block.height)
             host.chain.get_ancestors(block.id)
             call(host, "Health", Empty())
-            for method, request in _refused():  # Those of a call that fails are forgotten most easily.
+            # A VM is most likely to forget the iterators of calls that fail.
+            for method, request in (
+                app_request(b"garbage"),
+                ("GetBlock", pb.GetBlockRequest(id=os.urandom(32))),
+                ("BuildBlock", pb.BuildBlockRequest()),
+            ):
                 attempt(host, method, request)
-        # A client may release what it has read ahead a little later.
-        deadline = time.monotonic() + _SETTLED_S
-        while database.open_iterators - before >= ROUNDS and time.monotonic() < deadline:
-            threading.Event().wait(0.02)
-        if database.open_iterators - before >= ROUNDS:
+        # A client that reads ahead may release an iterator a little later.
+        deadline = time.monotonic() + _RELEASE_TIMEOUT_S
+        while database.open_iterators - before >= _ROUNDS and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if database.open_iterators - before >= _ROUNDS:
             raise Violation(
                 "the VM leaves database iterators open",
-                sent=f"{ROUNDS} times: a block, GetBlock, GetBlockIDAtHeight, GetAncestors, Health, and "
+                sent=f"{_ROUNDS} times: a block, GetBlock, GetBlockIDAtHeight, GetAncestors, Health, and "
                 "AppRequest, GetBlock and BuildBlock that can't succeed",
                 got=f"{database.open_iterators - before} more open iterators",
                 node="it keeps each with its snapshot until the chain stops, so its memory grows",
-                cure="call IteratorRelease for each iterator, also after an error",
+                cure="call IteratorRelease for each iterator, even after an error",
             )
-
-
-def _refused() -> list[tuple[str, Message]]:
-    """Calls that find nothing, or nothing to do."""
-    message = pb.AppRequestMsg(node_id=_PEER, request_id=2, deadline=_DEADLINE, request=b"garbage")
-    return [
-        ("AppRequest", message),
-        ("GetBlock", pb.GetBlockRequest(id=os.urandom(32))),
-        ("BuildBlock", pb.BuildBlockRequest()),
-    ]
 
 
 @contract("database", severity=Severity.BETTER_NOT, source="vms/rpcchainvm/vm_server.go")
@@ -121,25 +135,22 @@ def garbage_is_not_stored(bench: Bench) -> None:
     with bench.chain() as host:
         before = quiet_database(host)
         for number in range(_GARBAGE):
-            # Of odd lengths, and text in no format.
+            # Of several lengths, and text that is in no format.
             data = b"vmsdk check: garbage %d " % number * (1 + number % 3)
             requests: list[tuple[str, Message]] = [
-                ("AppGossip", pb.AppGossipMsg(node_id=_PEER, msg=data)),
-                (
-                    "AppRequest",
-                    pb.AppRequestMsg(node_id=_PEER, request_id=number, deadline=_DEADLINE, request=data),
-                ),
+                gossip(data),
+                app_request(data, number),
                 ("ParseBlock", pb.ParseBlockRequest(bytes=data)),
                 ("BlockVerify", pb.BlockVerifyRequest(bytes=data)),
                 ("GetBlock", pb.GetBlockRequest(id=os.urandom(32))),
-                ("GetAncestors", pb.GetAncestorsRequest(blk_id=os.urandom(32), max_blocks_num=1)),
+                get_ancestors(os.urandom(32)),
             ]
             for method, request in requests:
                 attempt(host, method, request)
         after = quiet_database(host)
-        new = sorted(key for key in after if key not in before)
-        grown = sum(len(value) for value in after.values()) - sum(len(value) for value in before.values())
-        # A VM may count what a peer sends, under a few keys of fixed size.
+        new = sorted(after.keys() - before.keys())
+        grown = sum(map(len, after.values())) - sum(map(len, before.values()))
+        # A VM may count messages, under a few keys with values of a fixed size.
         if len(new) >= _GARBAGE or grown >= _GARBAGE * len(b"vmsdk check: garbage"):
             raise Violation(
                 "what peers send is stored although it is garbage",
@@ -152,7 +163,7 @@ def garbage_is_not_stored(bench: Bench) -> None:
             )
 
 
-@contract("database", severity=Severity.BETTER_NOT, source="vms/components/chain/state.go", needs_blocks=True)
+@contract("database", severity=Severity.BETTER_NOT, source=_STATE, needs_blocks=True)
 def nothing_is_written_before_accept(bench: Bench) -> None:
     """Building, verifying and preferring a block leave the database as it was."""
     with bench.chain() as host:
@@ -160,46 +171,45 @@ def nothing_is_written_before_accept(bench: Bench) -> None:
         space = host.services.database.space
         bench.submit(host)
         before = dict(space.items())
-        block = _verified(bench, host)
-        after = dict(space.items())
-        changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+        block = bench.propose(host)
+        changed = changed_keys(before, dict(space.items()))
         if changed:
             raise Violation(
                 "the database changes before a block is accepted",
                 sent=f"BuildBlock, BlockVerify and SetPreference of {block!r}",
                 got=f"{len(changed)} changed keys, the first {changed[0].hex()}",
-                node="it may reject the block: then accepted state must be as if it had never been",
+                node="it may reject the block: the accepted state must then be as if it had never existed",
                 cure="keep what BlockVerify computes in memory, and write it in BlockAccept",
             )
 
 
-@contract("database", severity=Severity.BETTER_NOT, source=DATABASE, needs_blocks=True)
+@contract("database", severity=Severity.BETTER_NOT, source=_DATABASE, needs_blocks=True)
 def batch_has_each_key_once(bench: Bench) -> None:
     """A batch has one operation for each key: the last one."""
-    doubtful: list[bytes] = []
+    repeated: list[bytes] = []
 
     def watch(method: str, request: Any, invoke: Callable[[], Any]) -> Any:
         if method == "WriteBatch":
             counts = Counter(key for key, _ in {(put.key, put.value) for put in request.puts})
             counts.update({delete.key for delete in request.deletes})
-            doubtful.extend(key for key, count in counts.items() if count > 1)
+            repeated.extend(key for key, count in counts.items() if count > 1)
         return invoke()
 
     with bench.connected() as host:
         host.services.database.around = watch
         host.chain.start()
         bench.grow(host, 2)
-    if doubtful:
+    if repeated:
         raise Violation(
             "a batch has several operations for one key",
             sent="Initialize, and two blocks",
-            got=f"WriteBatch with the key {doubtful[0].hex()} more than once",
-            node="it applies all puts in order, then all deletes, whatever the order was in the VM",
+            got=f"WriteBatch with the key {repeated[0].hex()} more than once",
+            node="it applies all puts in order, then all deletes, whatever their order in the VM was",
             cure="send only the last operation for each key",
         )
 
 
-@contract("database", severity=Severity.MISBEHAVES, source=CORRUPTIBLE, needs_blocks=True)
+@contract("database", severity=Severity.MISBEHAVES, source=_CORRUPTIBLE, needs_blocks=True)
 def failed_write_stops_the_vm(bench: Bench) -> None:
     """BlockAccept fails if its database write does, and nothing is written after that."""
 
@@ -210,8 +220,8 @@ def failed_write_stops_the_vm(bench: Bench) -> None:
     with storage() as kept:
         with bench.start(**kept) as host:
             (first,) = bench.grow(host, 1)
-            block = _verified(bench, host)
-            writes = Writes(host, fail)
+            block = bench.propose(host)
+            writes = _Writes(host, fail)
             try:
                 call(host, "BlockAccept", pb.BlockAcceptRequest(id=block.id))
             except (CallFailed, PluginGone):
@@ -242,12 +252,12 @@ def failed_write_stops_the_vm(bench: Bench) -> None:
             _check_consistent(host, bench, first, block, "after a failed write and a restart")
 
 
-@contract("database", severity=Severity.MISBEHAVES, source=DATABASE, needs_blocks=True)
+@contract("database", severity=Severity.MISBEHAVES, source=_DATABASE, needs_blocks=True)
 def closed_database_fails_the_accept(bench: Bench) -> None:
     """BlockAccept fails if the database reports in `err` that it is closed."""
     with bench.alone() as host:
-        block = _verified(bench, host)
-        writes = Writes(host)
+        block = bench.propose(host)
+        writes = _Writes(host)
         host.services.database.Close(rpcdb_pb2.CloseRequest())
         accepted = attempt(host, "BlockAccept", pb.BlockAcceptRequest(id=block.id))
         if accepted is not None and writes.count:
@@ -260,40 +270,31 @@ def closed_database_fails_the_accept(bench: Bench) -> None:
             )
 
 
-@contract("database", severity=Severity.STOPS, source=DATABASE, needs_blocks=True)
+@contract("database", severity=Severity.STOPS, source=_DATABASE, needs_blocks=True)
 def slow_write_is_awaited(bench: Bench) -> None:
     """A node's database may take seconds for a write, while it compacts its files."""
     with bench.chain() as host:
-        block = _verified(bench, host)
-        writes = Writes(host, lambda number: time.sleep(_SLOW_S) if number == 1 else None)
-        try:
+        block = bench.propose(host)
+        writes = _Writes(host, lambda number: time.sleep(_SLOW_S) if number == 1 else None)
+        with must_succeed(
+            "BlockAccept fails because the database is slow",
+            sent=f"BlockAccept of {block!r}, whose first write takes {_SLOW_S:.0f} s",
+            node="it stops the chain",
+            cure="set no deadline for calls of the database",
+            errors=HostError,
+        ):
             host.chain.accept(block)
-        except HostError as error:
-            raise Violation(
-                "BlockAccept fails because the database is slow",
-                sent=f"BlockAccept of {block!r}, whose first write takes {_SLOW_S:.0f} s",
-                got=str(error),
-                node="it stops the chain",
-                cure="give calls of the database no deadline",
-            ) from None
-        finally:
-            writes.end()
+        writes.end()
 
 
-@contract("database", severity=Severity.MISBEHAVES, source=CORRUPTIBLE, needs_blocks=True)
+@contract("database", severity=Severity.MISBEHAVES, source=_CORRUPTIBLE, needs_blocks=True)
 def failed_read_is_not_missing(bench: Bench) -> None:
     """A block that can't be read is an error, not NOT_FOUND."""
-
-    def fail(method: str, request: Any, invoke: Callable[[], Any]) -> Any:
-        if method in READS:
-            raise ServiceError("vmsdk check: this read fails")
-        return invoke()
-
     with storage() as kept:
         with bench.start(**kept) as host:
             first, _ = bench.grow(host, 2)
         with bench.alone(**kept) as host:
-            host.services.database.around = fail
+            host.services.database.around = _fail_reads
             requests = {
                 "GetBlock": pb.GetBlockRequest(id=first.id),
                 "GetBlockIDAtHeight": pb.GetBlockIDAtHeightRequest(height=first.height),
@@ -310,22 +311,14 @@ def failed_read_is_not_missing(bench: Bench) -> None:
                     )
 
 
-@contract("database", severity=Severity.MISBEHAVES, source=CORRUPTIBLE, needs_blocks=True)
+@contract("database", severity=Severity.MISBEHAVES, source=_CORRUPTIBLE, needs_blocks=True)
 def failed_read_is_no_new_chain(bench: Bench) -> None:
     """If the last accepted block can't be read, Initialize fails; it does not begin at genesis."""
-
-    def fail(method: str, request: Any, invoke: Callable[[], Any]) -> Any:
-        if method in READS:
-            raise ServiceError("vmsdk check: this read fails")
-        return invoke()
-
-    sent = "a start at block {}, while each read fails with UNKNOWN"
-    cure = "begin a new chain only if the database reports NOT_FOUND; let other errors fail Initialize"
     with storage() as kept:
         with bench.start(**kept) as host:
             *_, tip = bench.grow(host, 2)
         with bench.connected(**kept) as host:
-            host.services.database.around = fail
+            host.services.database.around = _fail_reads
             try:
                 began = host.chain.initialize()
             except ChainFatal as error:
@@ -338,28 +331,23 @@ def failed_read_is_no_new_chain(bench: Bench) -> None:
         if found.id != tip.id:
             raise Violation(
                 "the chain begins anew because its database could not be read",
-                sent=sent.format(tip.height),
+                sent=f"a start at block {tip.height}, while each read fails with UNKNOWN",
                 got=f"{when} {found!r}, not {tip!r}",
                 node="it stops the chain, whose last block is higher than the VM's; genesis may replace it",
-                cure=cure,
+                cure="begin a new chain only if the database reports NOT_FOUND; let other errors fail "
+                "Initialize",
             )
 
 
-@contract("database", severity=Severity.MISBEHAVES, source="vms/components/chain/state.go")
+@contract("database", severity=Severity.MISBEHAVES, source=_STATE)
 def initialize_is_atomic(bench: Bench) -> None:
     """After a kill at any write of the first Initialize, the chain starts at the same block."""
     with bench.initialized() as host:
         genesis = host.chain.last_accepted
-    for number in range(1, MAX_KILLS + 1):
+    for number in range(1, _MAX_KILLS + 1):
         with storage() as kept:
             with bench.connected(**kept) as host:
-
-                def kill(count: int, host: Host = host, number: int = number) -> None:
-                    if count == number:
-                        host.process.send_signal(_KILL)
-                        raise ServiceError("vmsdk check: killed before this write")
-
-                writes = Writes(host, kill)
+                writes = _killed_before_write(host, number)
                 try:
                     host.chain.initialize()
                 except ChainFatal:
@@ -381,11 +369,11 @@ def initialize_is_atomic(bench: Bench) -> None:
                 sent=f"Initialize with an empty database, a kill before write {number}, and a start",
                 got=got,
                 node="the chain is stuck until its database is removed",
-                cure="write all of genesis in one batch, or what tells that it is there last",
+                cure="write all of genesis in one batch, or the mark that it is complete last",
             )
 
 
-@contract("database", severity=Severity.MISBEHAVES, source="vms/components/chain/state.go", needs_blocks=True)
+@contract("database", severity=Severity.MISBEHAVES, source=_STATE, needs_blocks=True)
 def same_blocks_give_the_same_database(bench: Bench) -> None:
     """What accepted blocks store does not depend on the hash seed, the time zone or the locale."""
     blocks = [block.raw for block in bench.first_blocks(3)]
@@ -398,15 +386,15 @@ def same_blocks_give_the_same_database(bench: Bench) -> None:
     first, other, last = stored
     if first != last:
         raise Skipped("the VM stores something else each time, such as the time of its start")
-    keys = sorted(key for key in first.keys() | other.keys() if first.get(key) != other.get(key))
+    keys = changed_keys(first, other)
     if keys:
         raise Violation(
             "the same blocks give two databases",
             sent=f"{len(blocks)} blocks, to two processes: one under another hash seed, time zone and locale",
             got=f"{len(keys)} keys that differ, the first {keys[0].hex()}: {_shown(first.get(keys[0]))}, and "
             f"{_shown(other.get(keys[0]))}",
-            node="its state is not that of its peers, so it refuses a block of theirs sooner or later",
-            cure="sort what comes out of a set or a hash map; use UTC, and no locale",
+            node="its state differs from that of its peers, so it refuses a block of theirs some day",
+            cure="sort what you read from a set or a hash map; use UTC, and no locale",
         )
 
 
@@ -420,8 +408,7 @@ def nothing_is_written_after_shutdown(bench: Bench) -> None:
     with bench.alone() as host:
         bench.grow(host, 1)
         host.chain.shutdown()
-        writes = Writes(host)
-        if writes.changed.wait(_QUIET_S):
+        if _Writes(host).changed.wait(_QUIET_S):
             raise Violation(
                 "the VM writes to the database after Shutdown",
                 sent="Shutdown",
@@ -431,21 +418,15 @@ def nothing_is_written_after_shutdown(bench: Bench) -> None:
             )
 
 
-@contract("database", severity=Severity.MISBEHAVES, source="vms/components/chain/state.go", needs_blocks=True)
+@contract("database", severity=Severity.MISBEHAVES, source=_STATE, needs_blocks=True)
 def accept_is_atomic(bench: Bench) -> None:
     """A kill at any write of BlockAccept leaves the block accepted, or not at all."""
     with storage() as kept, ExitStack() as resources:
         host = resources.enter_context(bench.alone(**kept))
         (parent,) = bench.grow(host, 1)
-        for number in range(1, MAX_KILLS + 1):
-
-            def kill(count: int, host: Host = host, number: int = number) -> None:
-                if count == number:
-                    host.process.send_signal(_KILL)
-                    raise ServiceError("vmsdk check: killed before this write")
-
-            block = _verified(bench, host)
-            writes = Writes(host, kill)
+        for number in range(1, _MAX_KILLS + 1):
+            block = bench.propose(host)
+            writes = _killed_before_write(host, number)
             try:
                 call(host, "BlockAccept", pb.BlockAcceptRequest(id=block.id))
             except (CallFailed, PluginGone):
@@ -456,23 +437,20 @@ def accept_is_atomic(bench: Bench) -> None:
                     return
             resources.close()
             when = f"after a kill at write {number} of its accept"
-            try:
+            with must_succeed(
+                f"the chain does not start {when}",
+                sent=f"BlockAccept of {block!r}, and a restart",
+                node="the chain is stuck until its database is removed",
+                cure=_IN_ONE_BATCH,
+                errors=ChainFatal,
+            ):
                 host = resources.enter_context(bench.alone(**kept))
-            except ChainFatal as error:
-                raise Violation(
-                    f"the chain does not start {when}",
-                    sent=f"BlockAccept of {block!r}, and a restart",
-                    got=str(error),
-                    node="the chain is stuck until its database is removed",
-                    cure=_IN_ONE_BATCH,
-                ) from None
             parent = _check_consistent(host, bench, parent, block, when)
 
 
 def _check_consistent(host: Host, bench: Bench, parent: Block, block: Block, when: str) -> Block:
-    """Raise `Violation` unless *block* is either accepted or not, and the chain continues.
-
-    Returns the block that is accepted then.
+    """Accept another block, and return it. Raises `Violation` if *block* on *parent* is accepted in
+    part, or if the chain does not continue.
     """
     tip = host.chain.last_accepted
     at_height = host.chain.get_block_id_at_height(block.height)
@@ -485,17 +463,13 @@ def _check_consistent(host: Host, bench: Bench, parent: Block, block: Block, whe
             node="it serves a block that is not accepted, or stops the chain",
             cure=_IN_ONE_BATCH,
         )
-    try:
+    with must_succeed(
+        f"the chain does not continue {when}",
+        sent=f"BlockAccept of {block!r}, a restart, and another block",
+        node="the chain is stuck until its database is removed",
+        cure=_IN_ONE_BATCH,
+    ):
         if tip.id == parent.id:
-            host.chain.verify(host.chain.parse_block(block.raw))
-            host.chain.prefer(block.id)
-            host.chain.accept(block)
-        return bench.grow(host, 1)[0]
-    except CallFailed as error:
-        raise Violation(
-            f"the chain does not continue {when}",
-            sent=f"{error.method} after a restart",
-            got=f"{error.code}: {error.details}",
-            node="the chain is stuck until its database is removed",
-            cure=_IN_ONE_BATCH,
-        ) from None
+            accept(host, host.chain.parse_block(block.raw))
+        (after,) = bench.grow(host, 1)
+    return after

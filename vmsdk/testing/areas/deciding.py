@@ -1,11 +1,10 @@
-"""Blocks that are accepted and rejected."""
+"""How blocks are accepted and rejected."""
 
 from __future__ import annotations
 
 import time
 
 from vmsdk._pb.vm import vm_pb2 as pb
-from vmsdk.host.block import Block
 from vmsdk.host.errors import CallFailed, InvalidResponse, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.state import Event
@@ -17,14 +16,16 @@ from vmsdk.testing.areas.blocks import (
     elsewhere,
     error_name,
 )
-from vmsdk.testing.bench import EVENT_TIMEOUT_S, Bench
+from vmsdk.testing.areas.heights import check_found
+from vmsdk.testing.bench import ASK_AGAIN_S, EVENT_TIMEOUT_S, Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
 from vmsdk.testing.wire import attempt, difference, get, must_succeed, parse, quiet_database, storage
 
+_POST_FORK_BLOCK = "vms/proposervm/post_fork_block.go"
+_TOPOLOGICAL = "snow/consensus/snowman/topological.go"
 _FORK_DEPTH = 5
 # How long a VM may take to find the work of a rejected block.
 _AGAIN_S = 5.0
-_ASK_AGAIN_S = 1.0
 
 
 @contract("blocks", severity=Severity.BETTER_NOT, source=VM_SERVER, needs_blocks=True)
@@ -41,11 +42,11 @@ def accepted_block_is_not_accepted_again(bench: Bench) -> None:
             raise Violation(
                 "a block that is accepted again changes the database",
                 sent=f"BlockAccept of {block!r} twice",
-                got="another database",
+                got="a changed database",
                 node="it accepts a block once; if it did so twice, nodes would differ",
                 cure="accept only a block that is verified and undecided",
             )
-        _check_heights(host, blocks)
+        check_found(host, blocks, "after it was accepted again")
         bench.grow(host, 1)
 
 
@@ -72,20 +73,17 @@ def peers_accept_each_others_blocks(bench: Bench) -> None:
             accept_as_peer(peer, late)
 
 
-@contract(
-    "blocks", severity=Severity.STOPS, source="snow/consensus/snowman/topological.go", needs_blocks=True
-)
+@contract("blocks", severity=Severity.STOPS, source=_TOPOLOGICAL, needs_blocks=True)
 def siblings_are_decided_in_both_orders(bench: Bench) -> None:
     """Of two verified siblings either can be accepted, whichever was verified first."""
     with bench.alone() as host:
         accepted = []
-        for winner in (0, 1):
-            siblings = bench.siblings(host)
-            host.chain.prefer(siblings[winner].id)
-            host.chain.accept(siblings[winner])
-            check_reported(host, siblings[winner], "the accepted one of two siblings")
-            accepted.append(siblings[winner])
-            loser = siblings[1 - winner]
+        for order in (1, -1):
+            winner, loser = bench.siblings(host)[::order]
+            host.chain.prefer(winner.id)
+            host.chain.accept(winner)
+            check_reported(host, winner, "the accepted one of two siblings")
+            accepted.append(winner)
             wrong = difference(loser, parse(host, loser.raw), "ParseBlock")
             if wrong:
                 raise Violation(
@@ -96,15 +94,13 @@ def siblings_are_decided_in_both_orders(bench: Bench) -> None:
                     cure="derive the block from its bytes alone",
                 )
         accepted += bench.grow(host, 1)
-        _check_heights(host, accepted)
-    # Another node never saw the rejected blocks, and must arrive at the same state.
+        check_found(host, accepted, "after its sibling was rejected")
+    # Another node has never seen the rejected blocks, and must reach the same state.
     with bench.alone() as peer:
         accept_as_peer(peer, *accepted)
 
 
-@contract(
-    "blocks", severity=Severity.STOPS, source="snow/consensus/snowman/topological.go", needs_blocks=True
-)
+@contract("blocks", severity=Severity.STOPS, source=_TOPOLOGICAL, needs_blocks=True)
 def forks_of_five_blocks_are_decided(bench: Bench) -> None:
     """A branch of five blocks is accepted, and another of five rejected, parents first."""
     with storage() as kept:
@@ -122,11 +118,11 @@ def forks_of_five_blocks_are_decided(bench: Bench) -> None:
             for block in winners:
                 host.chain.accept(block)
                 check_reported(host, block, "an accepted block")
-            _check_heights(host, winners)
+            check_found(host, winners, "after another branch was rejected")
         with bench.alone(**kept) as host:
             if host.chain.last_accepted.id != winners[-1].id:
                 raise Violation(
-                    "after a fork and a restart another block is the last accepted one",
+                    "after a fork and a restart, another block is the last accepted one",
                     sent="BlockAccept of one branch, BlockReject of the other, and a restart",
                     got=f"{host.chain.last_accepted!r}, not {winners[-1]!r}",
                     node="its chain differs from the network's",
@@ -145,7 +141,7 @@ def rejected_block_is_no_error(bench: Bench) -> None:
             "GetBlock of a rejected block fails",
             sent=f"BlockReject of {loser!r}, then GetBlock of it",
             node="it treats this as a fault, and peers can ask it for the block at any time",
-            cure="return the status OK with err = ERROR_NOT_FOUND, or the block if it is still there",
+            cure="return the status OK with err = ERROR_NOT_FOUND, or the block if the VM still has it",
         ):
             found = get(host, loser.id)
         if found == pb.GetBlockResponse(err=pb.ERROR_NOT_FOUND):
@@ -157,13 +153,11 @@ def rejected_block_is_no_error(bench: Bench) -> None:
                 sent=f"BlockReject of {loser!r}, then GetBlock of it",
                 got=wrong,
                 node="it treats it as another block",
-                cure="return the block as it was, or err = ERROR_NOT_FOUND and no other field",
+                cure="return the block unchanged, or err = ERROR_NOT_FOUND and no other field",
             )
 
 
-@contract(
-    "blocks", severity=Severity.BETTER_NOT, source="vms/proposervm/post_fork_block.go", needs_blocks=True
-)
+@contract("blocks", severity=Severity.BETTER_NOT, source=_POST_FORK_BLOCK, needs_blocks=True)
 def blocks_may_stay_undecided(bench: Bench) -> None:
     """A node may never decide a block that it has verified: its transactions are built again."""
     with bench.alone() as host:
@@ -171,7 +165,7 @@ def blocks_may_stay_undecided(bench: Bench) -> None:
             winner, _ = bench.siblings(host)
             host.chain.prefer(winner.id)
             host.chain.accept(winner, rejects=rejects)
-            # The first round shows whether the VM builds what was rejected again.
+            # The first round shows whether the VM builds rejected transactions again.
             if _builds_again(host, _AGAIN_S if rejects else EVENT_TIMEOUT_S):
                 continue
             if rejects:
@@ -190,7 +184,7 @@ def _builds_again(host: Host, timeout_s: float) -> bool:
     """Whether the VM builds a block, without a new transaction."""
     deadline = time.monotonic() + timeout_s
     while (rest_s := deadline - time.monotonic()) > 0:
-        if host.chain.next_event(min(rest_s, _ASK_AGAIN_S)) is Event.BUILD_BLOCK:
+        if host.chain.next_event(min(rest_s, ASK_AGAIN_S)) is Event.BUILD_BLOCK:
             try:
                 host.chain.produce()
                 return True
@@ -200,16 +194,3 @@ def _builds_again(host: Host, timeout_s: float) -> bool:
                 continue  # The event may be older than the accepted block, or the VM not ready yet.
         host.chain.ask_again()
     return False
-
-
-def _check_heights(host: Host, blocks: list[Block]) -> None:
-    for block in blocks:
-        found = host.chain.get_block_id_at_height(block.height)
-        if found != block.id:
-            raise Violation(
-                "the height index has another block than the accepted one",
-                sent=f"GetBlockIDAtHeight({block.height})",
-                got=f"{found}, not {block.id}",
-                node="it serves a rejected block to its peers",
-                cure="write the height index when a block is accepted",
-            )

@@ -1,4 +1,4 @@
-"""Durability: what remains of a chain after restarts and kills."""
+"""Durability: what a chain keeps across restarts and kills."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from vmsdk.host.block import Block
 from vmsdk.host.node import Host
 from vmsdk.state import State
 from vmsdk.testing.areas.ancestors import AMPLE_BYTES, AMPLE_TIME_NS
+from vmsdk.testing.areas.blocks import check_reported
+from vmsdk.testing.areas.heights import check_found
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Violation, contract
-from vmsdk.testing.wire import difference, get, must_succeed, short, storage
+from vmsdk.testing.wire import must_succeed, short, storage
 
-CHAIN_STATE = "vms/components/chain/state.go"
-PROPOSERVM = "vms/proposervm/vm.go"
+_CHAIN_STATE = "vms/components/chain/state.go"
+_PROPOSERVM = "vms/proposervm/vm.go"
 
 
-def _check_tip(host: Host, blocks: list[Block], after: str) -> None:
+def _check_kept(host: Host, blocks: list[Block], after: str) -> None:
     """Raise `Violation` unless the last of *blocks* is the last accepted, and all are found."""
     tip = host.chain.last_accepted
     if tip.id != blocks[-1].id:
@@ -25,7 +27,7 @@ def _check_tip(host: Host, blocks: list[Block], after: str) -> None:
             got=f"{tip!r}",
             node="it stops the chain: its height index should never be lower than the VM's"
             if above
-            else "it gets the blocks from its peers again",
+            else "it fetches the blocks from its peers again",
             cure="write the last accepted ID in the batch that accepts a block, and nowhere else",
         )
     for field in ("parent_id", "height", "timestamp", "raw"):
@@ -39,25 +41,10 @@ def _check_tip(host: Host, blocks: list[Block], after: str) -> None:
                 cure="return the stored block's own fields from Initialize and SetState",
             )
     for block in blocks:
-        found = get(host, block.id)
-        wrong = f"err {found.err}" if found.err else difference(block, found, "GetBlock")
-        if wrong:
-            raise Violation(
-                f"an accepted block is lost {after}",
-                sent=f"GetBlock({block.id}), accepted at height {block.height}",
-                got=wrong,
-                node="it can't serve the block to its peers",
-                cure="write a block's bytes in the batch that accepts it",
-            )
-        at_height = host.chain.get_block_id_at_height(block.height)
-        if at_height != block.id:
-            raise Violation(
-                f"the height index lacks an accepted block {after}",
-                sent=f"GetBlockIDAtHeight({block.height})",
-                got=f"{at_height}, not {block.id}",
-                node="it can't serve the block to peers, nor find where it stopped",
-                cure="write the block's ID by its height in the batch that accepts it, genesis included",
-            )
+        check_reported(
+            host, block, f"an accepted block {after}", "write a block's bytes in the batch that accepts it"
+        )
+    check_found(host, blocks, after)
     served = host.chain.get_ancestors(
         tip.id, max_blocks=len(blocks), max_bytes=AMPLE_BYTES, max_time_ns=AMPLE_TIME_NS
     )
@@ -65,49 +52,48 @@ def _check_tip(host: Host, blocks: list[Block], after: str) -> None:
         raise Violation(
             f"GetAncestors lacks accepted blocks {after}",
             sent=f"GetAncestors of {tip!r} with at most {len(blocks)} blocks",
-            got=f"{len(served)} blocks, not the {len(blocks)} that are accepted",
+            got=f"{len(served)} blocks, not the {len(blocks)} accepted ones",
             node="it serves no blocks to bootstrapping peers",
             cure="read ancestors from what BlockAccept has stored",
         )
 
 
-@contract("durability", severity=Severity.STOPS, source=CHAIN_STATE)
+@contract("durability", severity=Severity.STOPS, source=_CHAIN_STATE)
 def genesis_survives_a_restart(bench: Bench) -> None:
     """A chain without blocks starts again."""
     with storage() as kept:
         with bench.start(**kept) as host:
             blocks = [host.chain.last_accepted]
         with bench.alone(**kept) as host:
-            _check_tip(host, blocks, "after a restart")
+            _check_kept(host, blocks, "after a restart")
 
 
-@contract("durability", severity=Severity.MISBEHAVES, source=CHAIN_STATE, needs_blocks=True)
+@contract("durability", severity=Severity.MISBEHAVES, source=_CHAIN_STATE, needs_blocks=True)
 def blocks_survive_a_restart(bench: Bench) -> None:
     """After a restart, accepted blocks are found by ID, by height and by GetAncestors."""
     with storage() as kept:
         with bench.start(**kept) as host:
             blocks = [host.chain.last_accepted, *bench.grow(host, 3)]
         with bench.start(**kept) as host:
-            _check_tip(host, blocks, "after a restart")
+            _check_kept(host, blocks, "after a restart")
             blocks += bench.grow(host, 1)
         with bench.initialized(**kept) as host:  # What Initialize returns: above, SetState has replaced it.
-            _check_tip(host, blocks, "after a second restart")
+            _check_kept(host, blocks, "after a second restart")
 
 
-@contract("durability", severity=Severity.MISBEHAVES, source=CHAIN_STATE, needs_blocks=True)
+@contract("durability", severity=Severity.MISBEHAVES, source=_CHAIN_STATE, needs_blocks=True)
 def blocks_survive_a_kill(bench: Bench) -> None:
     """A block that BlockAccept has returned for is there after a SIGKILL."""
     with storage() as kept:
         with bench.alone(**kept) as host:
-            blocks = [host.chain.last_accepted]
-            blocks += bench.grow(host, 2)
+            blocks = [host.chain.last_accepted, *bench.grow(host, 2)]
         with bench.alone(**kept) as host:
-            _check_tip(host, blocks, "after a kill")
+            _check_kept(host, blocks, "after a kill")
             blocks += bench.grow(host, 1)
-            _check_tip(host, blocks, "after a kill")
+            _check_kept(host, blocks, "after a kill")
 
 
-@contract("durability", severity=Severity.MISBEHAVES, source=CHAIN_STATE, needs_blocks=True)
+@contract("durability", severity=Severity.MISBEHAVES, source=_CHAIN_STATE, needs_blocks=True)
 def bootstrapped_blocks_survive_a_kill(bench: Bench) -> None:
     """After a SIGKILL, bootstrapping continues where it stopped and reaches the same block."""
     blocks = bench.first_blocks(4)
@@ -119,24 +105,22 @@ def bootstrapped_blocks_survive_a_kill(bench: Bench) -> None:
             host.kill()
         with bench.connected(**kept) as host:
             host.chain.initialize()
-            _check_tip(host, [genesis, *blocks[:2]], "after a kill while bootstrapping")
+            _check_kept(host, [genesis, *blocks[:2]], "after a kill while bootstrapping")
             host.chain.set_state(State.BOOTSTRAPPING)
             host.chain.bootstrap(block.raw for block in blocks)
             host.chain.begin_normal_operation()
-            _check_tip(host, [genesis, *blocks], "after a kill while bootstrapping")
+            _check_kept(host, [genesis, *blocks], "after a kill while bootstrapping")
 
 
-@contract("durability", severity=Severity.STOPS, source=PROPOSERVM, needs_blocks=True)
+@contract("durability", severity=Severity.STOPS, source=_PROPOSERVM, needs_blocks=True)
 def undecided_blocks_are_forgotten(bench: Bench) -> None:
     """A verified block leaves no trace after a kill, so that it can be verified again."""
     with storage() as kept:
         with bench.alone(**kept) as host:
             blocks = [host.chain.last_accepted, *bench.grow(host, 1)]
-            undecided = bench.build(host)
-            host.chain.verify(undecided)
-            host.chain.prefer(undecided.id)
+            undecided = bench.propose(host)
         with bench.alone(**kept) as host:
-            _check_tip(host, blocks, "after a kill with an undecided block")
+            _check_kept(host, blocks, "after a kill with an undecided block")
             with must_succeed(
                 "a block that was undecided when the VM was killed is invalid now",
                 sent=f"BlockVerify of {undecided!r}, a kill, and BlockVerify again",
@@ -147,15 +131,15 @@ def undecided_blocks_are_forgotten(bench: Bench) -> None:
             host.chain.accept(undecided)
 
 
-@contract("durability", severity=Severity.MISBEHAVES, source=PROPOSERVM, needs_blocks=True)
+@contract("durability", severity=Severity.MISBEHAVES, source=_PROPOSERVM, needs_blocks=True)
 def rejected_blocks_are_forgotten(bench: Bench) -> None:
     """A rejected block leaves no trace: the accepted sibling is the last block after a kill."""
     with storage() as kept:
         with bench.alone(**kept) as host:
-            blocks = [host.chain.last_accepted]
+            genesis = host.chain.last_accepted
             first, second = bench.siblings(host)
             host.chain.prefer(first.id)
             host.chain.prefer(second.id)
             host.chain.accept(first)
         with bench.alone(**kept) as host:
-            _check_tip(host, [*blocks, first], "after a sibling was rejected and the VM killed")
+            _check_kept(host, [genesis, first], "after a sibling was rejected and the VM killed")

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.message import Message
 
-from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk._pb.vm.runtime import runtime_pb2
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.host.engine import call_failed
@@ -24,7 +22,7 @@ from vmsdk.host.runtime import RuntimeService
 from vmsdk.protocol import protocol
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import CALL_TIMEOUT_S, call, connects
+from vmsdk.testing.wire import CALL_TIMEOUT_S, call, connects, get_ancestors
 
 _RUNTIME = "vms/rpcchainvm/runtime/subprocess/runtime.go"
 _VM = "vms/rpcchainvm/vm.go"
@@ -33,8 +31,8 @@ _QUIET_S = 1.0
 _HARMLESS_TIMEOUT_S = 1.0  # WaitForEvent takes all of it.
 # The machine may be busy during one of them.
 _STARTS = 2
-# A plugin gives its own call of the node 5 s.
-_LONELY_END_S = 10.0
+# A plugin's own call of the node has a deadline of 5 s.
+_EXIT_TIMEOUT_S = 10.0
 
 
 @contract("handshake", severity=Severity.STOPS, source=_RUNTIME)
@@ -64,10 +62,7 @@ def announces_in_time(bench: Bench) -> None:
 
 
 def _seconds_without_processor(pid: int | None) -> float:
-    """Return how long the threads of a process were ready to run while others ran.
-
-    Infinite if the system doesn't show it, so that the plugin gets the benefit of the doubt.
-    """
+    """Return how long the threads of a process had to wait for a processor; infinity if unknown."""
     try:
         # Linux, Documentation/scheduler/sched-stats.rst: the second number is in nanoseconds.
         waits = [path.read_text().split()[1] for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
@@ -77,7 +72,7 @@ def _seconds_without_processor(pid: int | None) -> float:
 
 
 class _Watcher(RuntimeService):
-    """Tries the plugin's address during the announcement; waits *quiet_s* for a second one."""
+    """Connects to the plugin during its announcement, and waits *quiet_s* for a second one."""
 
     def __init__(self, bench: Bench, quiet_s: float = 0.0) -> None:
         super().__init__(protocol(bench.protocol), bench.command[0])
@@ -154,7 +149,7 @@ def announces_a_loopback_address(bench: Bench) -> None:
             sent="nothing: the process was started",
             got=f"the address {address!r}",
             node="its calls wait for an address that it can't reach, or go through the network",
-            cure='listen on "127.0.0.1:0" and announce "127.0.0.1:" and the port that you got',
+            cure='listen on "127.0.0.1:0" and announce "127.0.0.1:" with the port that you got',
         )
 
 
@@ -172,7 +167,7 @@ def listens_on_loopback_only(bench: Bench) -> None:
             "the plugin listens on all interfaces",
             sent=f"a TCP connection to 127.0.0.2:{port}",
             got="it was accepted",
-            node="it notices nothing, but any machine in the network can call the VM",
+            node="it does not notice, but any machine in the network can call the VM",
             cure='bind to "127.0.0.1", not to "0.0.0.0" or "[::]"',
         )
 
@@ -222,16 +217,14 @@ def ends_when_refused(bench: Bench) -> None:
 @contract("handshake", severity=Severity.BETTER_NOT, source=_VM)
 def ends_without_a_node(bench: Bench) -> None:
     """A plugin that is not started by a node prints why it can't run, and exits."""
-    try:
-        _run_alone(bench, {})
-    except subprocess.TimeoutExpired:
-        raise Violation(
-            "the plugin keeps running without a node",
-            sent=f"a start without {ENGINE_ADDRESS_KEY}",
-            got=f"the process still ran after {_LONELY_END_S:.0f} s",
-            node="nothing: no node is involved",
-            cure=f"if {ENGINE_ADDRESS_KEY} is missing, print what the program is for and exit",
-        ) from None
+    _check_exit(
+        bench,
+        {},
+        "the plugin keeps running without a node",
+        sent=f"a start without {ENGINE_ADDRESS_KEY}",
+        node="nothing: no node is involved",
+        cure=f"if {ENGINE_ADDRESS_KEY} is missing, print what the program is for and exit",
+    )
 
 
 @contract("handshake", severity=Severity.BETTER_NOT, source=_VM, slow=True)
@@ -240,28 +233,32 @@ def ends_if_the_node_is_gone(bench: Bench) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-        try:
-            _run_alone(bench, {ENGINE_ADDRESS_KEY: address})
-        except subprocess.TimeoutExpired:
-            raise Violation(
-                "the plugin waits for a node that is gone",
-                sent=f"a start with the address {address}, where nothing listens",
-                got=f"the process still ran after {_LONELY_END_S:.0f} s",
-                node="nothing: it is gone; the process stays",
-                cure="give the handshake a deadline of 5 s, and exit if it fails",
-            ) from None
+        _check_exit(
+            bench,
+            {ENGINE_ADDRESS_KEY: address},
+            "the plugin waits for a node that is gone",
+            sent=f"a start with the address {address}, where nothing listens",
+            node="nothing: it is gone, and the process stays",
+            cure="give the handshake a deadline of 5 s, and exit if it fails",
+        )
 
 
-def _run_alone(bench: Bench, environment: dict[str, str]) -> None:
-    """Run the plugin to its end. Raises `subprocess.TimeoutExpired`, after killing it."""
-    subprocess.run(
-        bench.command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=_LONELY_END_S,
-        check=False,
-    )
+def _check_exit(
+    bench: Bench, environment: dict[str, str], otherwise: str, *, sent: str, node: str, cure: str
+) -> None:
+    """Start the plugin without a node. Raises `Violation` if it does not exit."""
+    try:
+        subprocess.run(
+            bench.command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_EXIT_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        got = f"the process still ran after {_EXIT_TIMEOUT_S:.0f} s"
+        raise Violation(otherwise, sent=sent, got=got, node=node, cure=cure) from None
 
 
 @contract("handshake", severity=Severity.BETTER_NOT, source="vms/registry/vm_getter.go")
@@ -286,7 +283,7 @@ def serves_its_protocol(bench: Bench) -> None:
     with bench.alone() as host:
         for name, method in VM.methods.items():
             if name in ("Initialize", "Shutdown", "SetState"):
-                continue  # The host has just called them, or will.
+                continue  # The host has called them, or will.
             if name.startswith("CrossChain") and not spoken.cross_chain_messages:
                 continue
             if name == "WaitForEvent" and not spoken.waits_for_events:
@@ -294,24 +291,19 @@ def serves_its_protocol(bench: Bench) -> None:
             if name in ("CreateHTTP2Handler", "NewHTTPHandler") and name != spoken.http2_method:
                 continue
             try:
-                call(host, name, _harmless(name, method.request), timeout_s=_HARMLESS_TIMEOUT_S)
+                request = get_ancestors(bytes(32))[1] if name == "GetAncestors" else method.request()
+                call(host, name, request, _HARMLESS_TIMEOUT_S)
             except CallFailed as error:
                 if error.code == grpc.StatusCode.UNIMPLEMENTED.name:
                     missing.append(name)
     if missing:
         raise Violation(
             f"the plugin announced protocol {bench.protocol} but lacks methods of it",
-            sent=f"{', '.join(missing)}",
+            sent=", ".join(missing),
             got="UNIMPLEMENTED",
             node="without WaitForEvent it never builds a block; without Gather its metrics page fails",
             cure="announce the version that your generated code is for, and implement all its methods",
         )
-
-
-def _harmless(name: str, request: type[Message]) -> Message:
-    """A request that a VM refuses, or that changes nothing."""
-    # A Go VM panics if no block is asked for.
-    return pb.GetAncestorsRequest(blk_id=bytes(32), max_blocks_num=1) if name == "GetAncestors" else request()
 
 
 @contract("handshake", severity=Severity.BETTER_NOT, source="vms/rpcchainvm/vm.go")
@@ -320,10 +312,9 @@ def serves_the_health_service(bench: Bench) -> None:
     with bench.chain() as host:
         try:
             status = host.client.check_health(CALL_TIMEOUT_S)
+            got = "" if status == 1 else f"status {status}"
         except grpc.RpcError as error:
             got = str(call_failed("Check", error))
-        else:
-            got = "" if status == 1 else f"status {status}"
     if got:
         raise Violation(
             "the plugin has no gRPC health service",

@@ -9,7 +9,7 @@ from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Violation, contract
 from vmsdk.testing.wire import call, must_succeed
 
-SOURCE = "vms/proposervm/height_indexed_vm.go"
+_SOURCE = "vms/proposervm/height_indexed_vm.go"
 _MAX_HEIGHT = 2**64 - 1
 
 
@@ -20,7 +20,8 @@ def _at(host: Host, height: int) -> pb.GetBlockIDAtHeightResponse:
     return response
 
 
-def _check_found(host: Host, blocks: list[Block], when: str) -> None:
+def check_found(host: Host, blocks: list[Block], when: str) -> None:
+    """Raise `Violation` unless the height index has each of the accepted *blocks*."""
     for block in blocks:
         response = _at(host, block.height)
         if response.err or response.blk_id != block.id:
@@ -51,22 +52,22 @@ def _check_missing(host: Host, height: int, why: str) -> None:
         )
 
 
-@contract("heights", severity=Severity.STOPS, source=SOURCE)
+@contract("heights", severity=Severity.STOPS, source=_SOURCE)
 def genesis_is_found(bench: Bench) -> None:
     """The height index has the last accepted block and the chain's first block from the start."""
     with bench.chain() as host:
-        _check_found(host, [host.chain.last_accepted], "at the start")
-        # A chain need not begin at height 0.
+        check_found(host, [host.chain.last_accepted], "at the start")
+        # A chain may begin above height 0.
         first = host.chain.last_accepted
         while first.height:
             parent = host.chain.get_block(first.parent_id)
             if parent is None or parent.height >= first.height:
                 break
             first = parent
-        _check_found(host, [first], "at the start")
+        check_found(host, [first], "at the start")
 
 
-@contract("heights", severity=Severity.MISBEHAVES, source=SOURCE)
+@contract("heights", severity=Severity.MISBEHAVES, source=_SOURCE)
 def heights_above_the_tip_are_not_found(bench: Bench) -> None:
     """A height above the last accepted block is `err = NOT_FOUND`, not an error."""
     with bench.chain() as host:
@@ -76,7 +77,7 @@ def heights_above_the_tip_are_not_found(bench: Bench) -> None:
         bench.alive(host)
 
 
-@contract("heights", severity=Severity.MISBEHAVES, source=SOURCE, needs_blocks=True)
+@contract("heights", severity=Severity.MISBEHAVES, source=_SOURCE, needs_blocks=True)
 def heights_are_consecutive(bench: Bench) -> None:
     """Each block has its parent's height plus one."""
     with bench.chain() as host:
@@ -93,15 +94,15 @@ def heights_are_consecutive(bench: Bench) -> None:
             parent = block
 
 
-@contract("heights", severity=Severity.MISBEHAVES, source=SOURCE, needs_blocks=True)
+@contract("heights", severity=Severity.MISBEHAVES, source=_SOURCE, needs_blocks=True)
 def accepted_blocks_are_found(bench: Bench) -> None:
     """The height index has a block as soon as it is accepted."""
     with bench.chain() as host:
         blocks = [host.chain.last_accepted, *bench.grow(host, 3)]
-        _check_found(host, blocks, "after its acceptance")
+        check_found(host, blocks, "after its acceptance")
 
 
-@contract("heights", severity=Severity.MISBEHAVES, source=SOURCE, needs_blocks=True)
+@contract("heights", severity=Severity.MISBEHAVES, source=_SOURCE, needs_blocks=True)
 def undecided_blocks_are_not_found(bench: Bench) -> None:
     """A verified block is not in the height index until it is accepted."""
     with bench.chain() as host:
@@ -112,11 +113,11 @@ def undecided_blocks_are_not_found(bench: Bench) -> None:
         _check_missing(host, block.height, "where a block is verified and undecided")
 
 
-@contract("heights", severity=Severity.MISBEHAVES, source=SOURCE, needs_blocks=True)
+@contract("heights", severity=Severity.MISBEHAVES, source=_SOURCE, needs_blocks=True)
 def rejected_blocks_change_no_height(bench: Bench) -> None:
     """After a rejection, the height index still has the accepted block at that height."""
     with bench.chain() as host:
         winner, loser = bench.siblings(host)
         host.chain.prefer(winner.id)
-        host.chain.accept(winner)  # Which rejects the other.
-        _check_found(host, [winner], f"after its sibling {loser.id} is rejected")
+        host.chain.accept(winner)  # This rejects the other.
+        check_found(host, [winner], f"after its sibling {loser.id} was rejected")

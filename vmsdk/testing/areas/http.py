@@ -25,8 +25,8 @@ from vmsdk.host.engine import call_failed
 from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import call, connects
+from vmsdk.testing.contract import FROM_42, Severity, Skipped, Violation, contract
+from vmsdk.testing.wire import MIB, call, connects, must_succeed
 
 if TYPE_CHECKING:
     from vmsdk.host.http.routes import RouteRefused
@@ -37,38 +37,36 @@ _HANDLER = "vms/rpcchainvm/ghttp/http_server.go"
 _CLIENT = "vms/rpcchainvm/ghttp/http_client.go"
 
 _TIMEOUT_S = 10.0
-_MIB = 1024 * 1024
 _HEADERS = 1_000
-_LARGE_HEADER = 1_000_000  # Go's HTTP server takes a little more.
+_LARGE_HEADER = 1_000_000  # Go's HTTP server accepts a little more.
 _AT_ONCE = 16
-# At once, and while the VM works on them.
-_BEFORE_HANGING_UP_S = (0.0, 0.01, 0.03, 0.1)
-# Bodies of a kind that is unknown, or not what the header says.
+# When a client hangs up: immediately, and while the VM handles its request.
+_HANG_UP_AFTER_S = (0.0, 0.01, 0.03, 0.1)
+# Content types that are unknown, or wrong for the body.
 _ODD_TYPES: tuple[dict[str, str], ...] = (
     {"Content-Type": "application/json; charset=no-such-charset"},
     {"Content-Type": "multipart/form-data"},
     {"Content-Type": "application/json", "Content-Encoding": "gzip"},
     {"Content-Type": ";=/"},
 )
-# How long a VM may be silent about an upgrade before the client goes away.
+# How long a client waits for the response to an upgrade before it hangs up.
 _QUIET_S = 0.3
-# The first ID of the calls of JSON-RPC.
+# The first ID of the JSON-RPC calls.
 _FIRST_ID = 20_260_000
-# How long it may take to notice that clients went away.
+# How long it may take the VM to notice that clients have disconnected.
 _NOTICE_S = 1.0
 # A response that a Go VM puts into the error of a call is in its trailers, twice.
-_OPTIONS: tuple[tuple[str, Any], ...] = (*CHANNEL_OPTIONS, ("grpc.max_metadata_size", 16 * _MIB))
+_OPTIONS: tuple[tuple[str, Any], ...] = (*CHANNEL_OPTIONS, ("grpc.max_metadata_size", 16 * MIB))
 _DETAILS_KEY = "grpc-status-details-bin"
 
 
 class Handler:
     """One of the VM's handlers, called as the node's client does."""
 
-    def __init__(self, host: Host, prefix: str, address: str, channel: grpc.Channel) -> None:
+    def __init__(self, host: Host, prefix: str, channel: grpc.Channel) -> None:
         self.prefix = prefix
         self.path = f"/ext/bc/{host.config.chain_id}{prefix}"
-        self._address = address
-        self._headers_go_along = host.config.protocol.simple_response_headers
+        self._sends_response_headers = host.config.protocol.simple_response_headers
         self._call: Any = channel.unary_unary(
             HTTP.HandleSimple.path,
             request_serializer=HTTP.HandleSimple.request.SerializeToString,
@@ -87,7 +85,7 @@ class Handler:
         request = http_pb2.HandleSimpleHTTPRequest(method=method, url=self.path + path, body=body)
         for name, value in {"Accept": "*/*", **(headers or {})}.items():
             request.request_headers.add(key=name, values=[value])
-        if self._headers_go_along:
+        if self._sends_response_headers:
             request.response_headers.add(key="Node-Id", values=["NodeID-1"])
         return self._call.future(request, timeout_s)
 
@@ -125,18 +123,12 @@ def handlers(host: Host) -> Iterator[list[Handler]]:
     """Connect to the VM's handlers. Raises `Skipped` if it has none."""
     if not host.chain.handlers:
         raise Skipped("the VM has no HTTP handlers")
-    channels = {
-        address: grpc.insecure_channel(address, options=_OPTIONS)
-        for address in set(host.chain.handlers.values())
-    }
-    try:
-        yield [
-            Handler(host, prefix, address, channels[address])
-            for prefix, address in host.chain.handlers.items()
-        ]
-    finally:
-        for channel in channels.values():
-            channel.close()
+    with ExitStack() as resources:
+        channels = {
+            address: resources.enter_context(grpc.insecure_channel(address, options=_OPTIONS))
+            for address in set(host.chain.handlers.values())
+        }
+        yield [Handler(host, prefix, channels[address]) for prefix, address in host.chain.handlers.items()]
 
 
 # Routes -------------------------------------------------------------------------------------------
@@ -180,18 +172,17 @@ def prefixes_are_routes(bench: Bench) -> None:
                 cure='begin the prefix with a slash, such as "/rpc", or leave it empty',
             )
         for prefix in host.chain.handlers:
-            # A template with {variables} has no path of its own.
             if "{" in prefix:
-                continue
+                continue  # A template with {variables} stands for many paths.
             base = routes.bases[0]
             url = parse_target((base + prefix).partition("#")[0])
             if url.clean_path != url.path or url.path != base + prefix:
                 raise Violation(
                     f"no client reaches the handler {prefix!r}",
                     sent="CreateHandlers",
-                    got=f"the prefix {prefix!r}, while a request for it is one for the path "
+                    got=f"the prefix {prefix!r}, but a request for it has the path "
                     f"{url.clean_path.removeprefix(base)!r}",
-                    node="it compares prefixes with the path alone, unescaped and without repeated slashes",
+                    node="it compares prefixes with the path only, unescaped and without repeated slashes",
                     cure='return a plain path such as "/rpc", without query, fragment, escapes, dots or "//"',
                 )
 
@@ -268,12 +259,12 @@ def handlers_listen_on_loopback_only(bench: Bench) -> None:
                 "a handler's server listens on all interfaces",
                 sent=f"a TCP connection to 127.0.0.2:{exposed[0]}",
                 got="it was accepted",
-                node="it notices nothing, but any machine in the network can call the VM",
+                node="it does not notice, but any machine in the network can call the VM",
                 cure='bind to "127.0.0.1", not to "0.0.0.0" or "[::]"',
             )
 
 
-@contract("http", severity=Severity.BETTER_NOT, source=_CLIENT, protocols=range(42, 100))
+@contract("http", severity=Severity.BETTER_NOT, source=_CLIENT, protocols=FROM_42)
 def the_nodes_headers_are_kept(bench: Bench) -> None:
     """From protocol 42 on, the VM gets the node's response headers, and must return them."""
     with bench.chain() as host, handlers(host) as found:
@@ -284,7 +275,7 @@ def the_nodes_headers_are_kept(bench: Bench) -> None:
                     f"the handler {handler.prefix!r} drops the node's own headers",
                     sent=f"GET {handler.path}, with the response header Node-Id",
                     got=f"the headers {sorted(header.key for header in response.headers)}",
-                    node="its headers are gone, also those that let browsers call the API (CORS)",
+                    node="its headers are lost, including those that let browsers call the API (CORS)",
                     cure="begin the response's headers with response_headers of the request",
                 )
 
@@ -302,7 +293,7 @@ def odd_requests_get_a_response(bench: Bench) -> None:
             handler.request("BREW", what="an unknown method")
             handler.request("", what="an empty method")
             handler.request("GET", "\n\0 \N{PILE OF POO}", what="a malformed URL")
-            handler.request("GET", "/" + "x" * _MIB, what="a path of 1 MiB")
+            handler.request("GET", "/" + "x" * MIB, what="a path of 1 MiB")
             handler.request("GET", headers=many, what=f"{_HEADERS} headers")
             handler.request("GET", headers={"X-Header": "x" * _LARGE_HEADER}, what="a large header")
             for body in (b"", b"\xff\xfe", b"[" * 100_000, b'{"jsonrpc":"2.0","id":1,"method":7}'):
@@ -318,7 +309,7 @@ def bodies_may_be_large(bench: Bench) -> None:
     """The node sends a request's whole body in one message, whatever its size."""
     with bench.chain() as host, handlers(host) as found:
         for handler in found:
-            handler.request("POST", body=os.urandom(8 * _MIB), what="a body of 8 MiB")
+            handler.request("POST", body=os.urandom(8 * MIB), what="a body of 8 MiB")
         bench.alive(host)
 
 
@@ -327,12 +318,12 @@ def clients_that_go_away(bench: Bench) -> None:
     """A client that hangs up during its request does no harm."""
     with bench.chain() as host, handlers(host) as found:
         for handler in found:
-            for delay_s in _BEFORE_HANGING_UP_S:
+            for delay_s in _HANG_UP_AFTER_S:
                 calls = [handler.start("POST", body=b"x" * 10_000) for _ in range(_AT_ONCE)]
                 time.sleep(delay_s)
                 for call in calls:
                     call.cancel()
-            handler.request("GET", what="a GET after clients that went away")
+            handler.request("GET", what="a GET after clients that disconnected")
         bench.alive(host)
 
 
@@ -353,7 +344,7 @@ def requests_at_once(bench: Bench) -> None:
                         sent=f"{4 * _AT_ONCE} GET requests at once",
                         got=f"{failed.code}: {failed.details}",
                         node="clients get status 500",
-                        cure="queue requests, and do not hold a lock while you wait for another",
+                        cure="queue requests, and do not hold a lock while you wait for something else",
                     ) from None
 
 
@@ -362,12 +353,11 @@ def responses_belong_to_their_requests(bench: Bench) -> None:
     """Of JSON-RPC calls that run at once, each gets the response with its own ID."""
     with bench.chain() as host, handlers(host) as found:
         for handler in found:
-            (alone,) = _rpc_ids(handler, [_FIRST_ID])
-            if alone != _FIRST_ID:
-                continue  # It is no JSON-RPC.
+            if _rpc_ids(handler, [_FIRST_ID]) != [_FIRST_ID]:
+                continue  # The handler does not speak JSON-RPC.
             ids = [_FIRST_ID + number for number in range(1, 4 * _AT_ONCE)]
             pairs = zip(ids, _rpc_ids(handler, ids), strict=True)
-            wrong = [(sent, got) for sent, got in pairs if got not in (sent, None)]  # It may refuse some.
+            wrong = [(sent, got) for sent, got in pairs if got not in (sent, None)]  # None: refused.
             if wrong:
                 raise Violation(
                     f"a client of the handler {handler.prefix!r} gets the response of another",
@@ -379,7 +369,9 @@ def responses_belong_to_their_requests(bench: Bench) -> None:
 
 
 def _rpc_ids(handler: Handler, ids: list[int]) -> list[object]:
-    """Call a JSON-RPC method that does not exist; returns the IDs of the responses, or None."""
+    """Call a JSON-RPC method that does not exist, once for each of *ids*; returns the IDs of the
+    responses, None for one without an ID.
+    """
     headers = {"Content-Type": "application/json"}
     bodies = [b'{"jsonrpc": "2.0", "id": %d, "method": "vmsdk_check", "params": []}' % each for each in ids]
     calls = [handler.start("POST", body=body, headers=headers) for body in bodies]
@@ -401,17 +393,18 @@ def upgrades_get_a_response(bench: Bench) -> None:
     """A request for a WebSocket arrives by Handle, and gets status 101 or an error."""
     with bench.chain() as host, handlers(host) as found:
         for handler in found:
-            with upgrade(bench.url(host), handler) as client, http.client.HTTPResponse(client) as response:
-                try:
-                    response.begin()
-                except (OSError, http.client.HTTPException) as error:
-                    raise Violation(
-                        f"the handler {handler.prefix!r} does not respond to an upgrade",
-                        sent=f"GET {handler.path} with Upgrade: websocket",
-                        got=f"{type(error).__name__}: {error}",
-                        node="the client waits, or sees its connection closed",
-                        cure="implement Handle: hijack the connection, or write a status such as 404",
-                    ) from None
+            with (
+                upgrade(bench.url(host), handler) as client,
+                http.client.HTTPResponse(client) as response,
+                must_succeed(
+                    f"the handler {handler.prefix!r} does not respond to an upgrade",
+                    sent=f"GET {handler.path} with Upgrade: websocket",
+                    node="the client waits, or sees its connection closed",
+                    cure="implement Handle: hijack the connection, or write a status such as 404",
+                    errors=(OSError, http.client.HTTPException),
+                ),
+            ):
+                response.begin()
         bench.alive(host)
 
 
@@ -432,16 +425,14 @@ def http2_gets_a_response(bench: Bench) -> None:
         node = urlsplit(bench.url(host)).netloc
         with httpx.Client(http1=False, http2=True, timeout=_TIMEOUT_S, trust_env=False) as client:
             for method, body in (("GET", b""), ("POST", b"x" * 100_000)):
-                try:
+                with must_succeed(
+                    "the VM does not respond to HTTP/2",
+                    sent=f"{method} by HTTP/2 with the header {name}",
+                    node="the client waits, or sees its stream reset",
+                    cure="implement Handle: read the body from the node's reader, write a status",
+                    errors=httpx.HTTPError,
+                ):
                     client.request(method, f"http://{node}/no/such/path", content=body, headers=headers)
-                except httpx.HTTPError as error:
-                    raise Violation(
-                        "the VM does not respond to HTTP/2",
-                        sent=f"{method} by HTTP/2 with the header {name}",
-                        got=f"{type(error).__name__}: {error}",
-                        node="the client waits, or sees its stream reset",
-                        cure="implement Handle: read the body from the node's reader, write a status",
-                    ) from None
         bench.alive(host)
 
 
@@ -451,14 +442,14 @@ def streams_that_are_cut(bench: Bench) -> None:
     with bench.chain() as host, handlers(host) as found:
         for handler in found:
             clients = [upgrade(bench.url(host), handler, b"not a frame") for _ in range(_AT_ONCE)]
-            select.select(clients, [], [], _QUIET_S)  # The VM has a request at least by now.
+            select.select(clients, [], [], _QUIET_S)  # By now, the VM has at least one request.
             for client in clients:
                 with suppress(OSError):
                     client.shutdown(socket.SHUT_WR)
             handler.request("GET", what="a GET after WebSockets that were half closed")
             for client in clients:
                 client.close()
-            handler.request("GET", what="a GET after WebSockets that were cut")
+            handler.request("GET", what="a GET after WebSockets that were closed")
         host.process.wait(_NOTICE_S)
         bench.alive(host)
 
@@ -471,23 +462,21 @@ def open_streams_do_no_harm(bench: Bench) -> None:
             for _ in range(4 * _AT_ONCE):
                 streams.enter_context(upgrade(bench.url(host), handler))
             host.process.wait(_QUIET_S)  # The VM has the requests by now.
-            try:
+            with must_succeed(
+                "open WebSockets hold up engine calls",
+                sent=f"{4 * _AT_ONCE} open upgrades of {handler.path}, then engine calls",
+                node="it waits until the clients hang up, so any client can stop the chain",
+                cure="hold no lock while a stream is open, and give streams their own threads",
+                errors=(CallFailed, Violation),
+            ):
                 bench.alive(host)
                 for height in (host.chain.last_accepted.height, 2**63):
                     call(host, "GetBlockIDAtHeight", pb.GetBlockIDAtHeightRequest(height=height), _TIMEOUT_S)
-            except (CallFailed, Violation) as error:
-                raise Violation(
-                    "open WebSockets hold up the engine's calls",
-                    sent=f"{4 * _AT_ONCE} open upgrades of {handler.path}, then calls of the engine",
-                    got=str(error),
-                    node="it waits until the clients hang up, so any client can stop the chain",
-                    cure="hold no lock while a stream is open, and give streams threads of their own",
-                ) from None
             handler.request("GET", what=f"a GET while {4 * _AT_ONCE} WebSockets are open")
 
 
 def upgrade(url: str, handler: Handler, frames: bytes = b"") -> socket.socket:
-    """Ask for a WebSocket, and send *frames* at once."""
+    """Request a WebSocket, and send *frames* without waiting for the response."""
     node = urlsplit(url).netloc
     place, _, port = node.rpartition(":")
     client = socket.create_connection((place, int(port)), timeout=_TIMEOUT_S)

@@ -1,40 +1,48 @@
-"""The life of a plugin: its start, its health, signals, and its end."""
+"""The life of a plugin: start, health, signals, exit."""
 
 from __future__ import annotations
 
 import os
 import signal
-import tempfile
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 
 from vmsdk._pb.vm import vm_pb2 as pb
-from vmsdk.host.client import VMClient
-from vmsdk.host.engine import call_failed
-from vmsdk.host.errors import CallFailed, ChainFatal, ClientClosed, HostError, PluginGone, ending
+from vmsdk.host.errors import CallFailed, ChainFatal, HostError, PluginGone, ending
 from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Violation, contract
-from vmsdk.testing.wire import PROMPT_S, call, returns
+from vmsdk.testing.wire import (
+    DEEP,
+    PROMPT_S,
+    SHUTDOWN_TIMEOUT_S,
+    accept,
+    call,
+    check_calls_after_shutdown,
+    gossip,
+    must_return,
+    must_succeed,
+    storage,
+)
 
 _VM = "vms/rpcchainvm/vm.go"
+_VM_SERVER = "vms/rpcchainvm/vm_server.go"
 _STOPPER = "vms/rpcchainvm/runtime/subprocess/linux_stopper.go"
-_FACTORY = "vms/rpcchainvm/factory.go"
 
-# How long to wait for an end that must not come.
+# How long to wait for an exit that must not happen.
 _QUIET_S = 0.3
-_REFUSES_S = 3.0
-_SHUTDOWN_TIMEOUT_S = 10.0
+_BUILD_TIMEOUT_S = 3.0
 _HELD_CALLS = 16
 _GARBAGE = b'\xff{"vmsdk check": \0'
-# JSON, but no object.
-_ODD_JSON = (b"null", b"[" * 100_000)
+# JSON, but not an object.
+_ODD_JSON = (b"null", DEEP)
 
 
-# Start and end ------------------------------------------------------------------------------------
+# Start and exit -----------------------------------------------------------------------------------
 
 
 @contract("life", severity=Severity.STOPS, source=_VM)
@@ -44,29 +52,22 @@ def reaches_normal_operation(bench: Bench) -> None:
         bench.alive(host)
 
 
-@contract("life", severity=Severity.STOPS, source=_FACTORY)
+@contract("life", severity=Severity.STOPS, source="vms/rpcchainvm/factory.go")
 def registers(bench: Bench) -> None:
     """A node first starts each plugin only for its version: Version, Shutdown, no Initialize."""
-    with bench.process() as process:
-        client = VMClient(process.address or "", wait=process.wait)
-        try:
-            client.Version(Empty(), PROMPT_S)
-            client.Shutdown(Empty(), PROMPT_S)
-        except grpc.RpcError as error:
-            process.kill()
-            failed = call_failed("a call", error)
-            raise Violation(
+    with bench.connected() as host:
+        with (
+            suppress(PluginGone),  # It may exit by itself once it has shut down.
+            must_succeed(
                 "Version and Shutdown fail before Initialize",
                 sent="the handshake, then Version and Shutdown",
-                got=f"{failed.code}: {failed.details}",
                 node="it logs that the VM could not be registered, or waits for Version forever",
                 cure="let Version and Shutdown work without Initialize",
-            ) from None
-        except PluginGone:
-            pass  # It may end by itself once it has shut down.
-        finally:
-            client.close()
-        exit_code = process.stop()
+            ),
+        ):
+            for method in ("Version", "Shutdown"):
+                call(host, method, Empty(), PROMPT_S)
+        exit_code = host.process.stop()
     _check_not_killed(exit_code, "handshake, Version, Shutdown, SIGTERM")
 
 
@@ -88,7 +89,7 @@ def _ignores(bench: Bench, number: signal.Signals) -> None:
         exit_code = host.process.wait(_QUIET_S)
         if exit_code is not None:
             raise Violation(
-                f"{number.name} before Shutdown ended the plugin",
+                f"the plugin exits on {number.name} before Shutdown",
                 sent=f"{number.name} in normal operation",
                 got=f"the process ended{ending(exit_code)}",
                 node="it stops the chain: the VM can no longer save anything in Shutdown",
@@ -107,12 +108,9 @@ def builds_after_signals(bench: Bench) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             host.process.send_signal(number)
         host.process.wait(_QUIET_S)  # The VM may notice a little later.
-        building.exception()  # It may fail, but the next one may not.
-        bench.submit(host)  # The VM may have forgotten what was in the block.
-        block = bench.build_next(host, _REFUSES_S)
-        host.chain.verify(block)
-        host.chain.prefer(block.id)
-        host.chain.accept(block)
+        building.exception()  # This call may fail, but not the next one.
+        bench.submit(host)  # The VM may have dropped the first transaction with its block.
+        accept(host, bench.build_next(host, _BUILD_TIMEOUT_S))
 
 
 @contract("life", severity=Severity.MISBEHAVES, source=_STOPPER)
@@ -126,11 +124,11 @@ def ends_on_sigterm_after_shutdown(bench: Bench) -> None:
 def _check_not_killed(exit_code: int | None, sent: str) -> None:
     if exit_code == -signal.SIGKILL:
         raise Violation(
-            "the plugin does not end after Shutdown",
+            "the plugin does not exit after Shutdown",
             sent=sent,
             got=f"the process still ran after {GRACEFUL_STOP_TIMEOUT_S:.0f} s",
-            node="it kills the process, and so needs 5 s more to stop",
-            cure="end on SIGTERM once Shutdown has been called",
+            node="it kills the process, so it takes 5 s longer to stop",
+            cure="exit on SIGTERM once Shutdown has been called",
         )
 
 
@@ -143,19 +141,17 @@ def shuts_down_with_calls_under_way(bench: Bench) -> None:
             host.chain.end_events()
             held = [host.client.WaitForEvent.start(Empty()) for _ in range(_HELD_CALLS)]
         others = [host.client.GetBlock.start(pb.GetBlockRequest(id=os.urandom(32))) for _ in range(64)]
-        try:
-            call(host, "Shutdown", Empty(), _SHUTDOWN_TIMEOUT_S)
-        except CallFailed as error:
-            if error.code == grpc.StatusCode.DEADLINE_EXCEEDED.name:
-                raise Violation(
-                    "Shutdown did not return while other calls were under way",
-                    sent=f"{len(held)} WaitForEvent and 64 GetBlock, then Shutdown",
-                    got=f"nothing for {_SHUTDOWN_TIMEOUT_S:.0f} s",
-                    node="it gives all chains together one minute, then ends without them",
-                    cure="end running calls in Shutdown instead of waiting for them",
-                ) from None
-        except PluginGone:
-            pass
+        with (
+            suppress(PluginGone),
+            must_return(
+                "Shutdown does not return while other calls are running",
+                sent=f"{len(held)} WaitForEvent and 64 GetBlock, then Shutdown",
+                node="it gives all its chains together one minute, then exits without waiting for them",
+                cure="end running calls in Shutdown instead of waiting for them",
+                timeout_s=SHUTDOWN_TIMEOUT_S,
+            ),
+        ):
+            call(host, "Shutdown", Empty(), SHUTDOWN_TIMEOUT_S)
         for each in (*held, *others):
             each.cancel()
 
@@ -163,23 +159,20 @@ def shuts_down_with_calls_under_way(bench: Bench) -> None:
 @contract("life", severity=Severity.MISBEHAVES, source=_STOPPER)
 def starts_again_after_sigkill(bench: Bench) -> None:
     """A crash must leave nothing behind that keeps the VM from starting, such as a lock file."""
-    with tempfile.TemporaryDirectory() as folder:
-        database, data = Path(folder, "chain.sqlite"), Path(folder, "data")
-        host = bench.start(database=database, chain_data_dir=data)
-        host.start()
-        last_accepted = host.chain.last_accepted.id
-        host.kill()
-        try:
-            with bench.alone(database=database, chain_data_dir=data) as host:
-                again = host.chain.last_accepted.id
-        except HostError as error:
-            raise Violation(
+    with storage() as kept:
+        with bench.alone(**kept) as host:
+            last_accepted = host.chain.last_accepted.id
+        with (
+            must_succeed(
                 "the plugin does not start again after SIGKILL",
                 sent="SIGKILL in normal operation, then a start with the same database and data folder",
-                got=str(error),
-                node="the chain does not start until somebody removes what was left",
+                node="the chain does not start until somebody removes what was left behind",
                 cure="use locks that end with the process, such as flock",
-            ) from None
+                errors=HostError,
+            ),
+            bench.alone(**kept) as host,
+        ):
+            again = host.chain.last_accepted.id
     if again != last_accepted:
         raise Violation(
             "another last accepted block after SIGKILL",
@@ -190,38 +183,35 @@ def starts_again_after_sigkill(bench: Bench) -> None:
         )
 
 
-@contract("life", severity=Severity.BETTER_NOT, source="vms/rpcchainvm/vm_server.go")
+@contract("life", severity=Severity.BETTER_NOT, source=_VM_SERVER)
 def survives_a_bad_initialize(bench: Bench) -> None:
     """An Initialize that can't succeed is an error of the call, not the end of the process."""
-    with bench.announced() as process:
-        client = VMClient(process.address or "", wait=process.wait)
+    sent = "Initialize with a subnet_id of 31 bytes and nothing else"
+    with bench.connected() as host:
         try:
-            client.Initialize(pb.InitializeRequest(subnet_id=bytes(31)), PROMPT_S)
-        except grpc.RpcError:
+            call(host, "Initialize", pb.InitializeRequest(subnet_id=bytes(31)), PROMPT_S)
+        except CallFailed:
             pass
         except PluginGone as error:
-            raise _died("an Initialize with a 31-byte subnet ID", error) from None
+            raise _died(sent, error) from None
         else:
             raise Violation(
-                "Initialize succeeds with a 31-byte subnet ID",
-                sent="InitializeRequest with subnet_id of 31 bytes and nothing else",
-                got="an OK response",
+                "Initialize succeeds with a subnet ID of 31 bytes",
+                sent=sent,
+                got="the status OK",
                 node="it never sends this; a VM that accepts it won't notice a garbled request",
-                cure="check that IDs have 32 bytes and node IDs 20",
+                cure="check that IDs have 32 bytes, and node IDs 20",
             )
-        finally:
-            client.close()
-        exit_code = process.wait(_QUIET_S)
+        exit_code = host.process.wait(_QUIET_S)
     if exit_code is not None:
-        raise _died("an Initialize with a 31-byte subnet ID", PluginGone("Initialize", exit_code))
+        raise _died(sent, PluginGone("Initialize", exit_code))
 
 
-@contract("life", severity=Severity.BETTER_NOT, source="vms/rpcchainvm/vm_server.go")
+@contract("life", severity=Severity.BETTER_NOT, source=_VM_SERVER)
 def survives_a_bad_configuration(bench: Bench) -> None:
     """A genesis, configuration or upgrade that can't be read does not end the process."""
-    bad = [("genesis", b""), *(("config", each) for each in _ODD_JSON)]
-    bad += [(field, _GARBAGE) for field in ("genesis", "config", "upgrade")]
-    for field, value in bad:
+    bad = {"genesis": (b"", _GARBAGE), "config": (*_ODD_JSON, _GARBAGE), "upgrade": (_GARBAGE,)}
+    for field, value in ((field, value) for field, values in bad.items() for value in values):
         with bench.connected(**{field: value}) as host:
             try:
                 host.chain.initialize()
@@ -233,7 +223,7 @@ def survives_a_bad_configuration(bench: Bench) -> None:
 
 def _died(sent: str, error: PluginGone) -> Violation:
     return Violation(
-        "the process ended because a call failed",
+        "the process exits because a call fails",
         sent=sent,
         got=str(error),
         node="it sees a broken connection instead of the error's text",
@@ -252,7 +242,7 @@ def health_is_json(bench: Bench) -> None:
             host.chain.health()
         except CallFailed as error:
             raise Violation(
-                "the VM is unhealthy at once, or its health details are not JSON",
+                "the VM is unhealthy from the start, or its health details are not JSON",
                 sent="Health in normal operation",
                 got=error.details,
                 node="its health API fails, or reports the chain as unhealthy",
@@ -260,22 +250,14 @@ def health_is_json(bench: Bench) -> None:
             ) from None
 
 
-@contract("life", severity=Severity.MISBEHAVES, source="vms/rpcchainvm/vm_server.go")
+@contract("life", severity=Severity.MISBEHAVES, source=_VM_SERVER)
 def calls_after_shutdown_return(bench: Bench) -> None:
     """A call after Shutdown may fail, but must not hang."""
+    calls: tuple[tuple[str, Message], ...] = (
+        *((method, Empty()) for method in ("Health", "Version", "Shutdown", "Gather")),
+        ("BuildBlock", pb.BuildBlockRequest()),
+        gossip(b"late"),
+        ("GetBlock", pb.GetBlockRequest(id=bytes(32))),
+    )
     with bench.alone() as host:
-        host.chain.end_events()
-        try:
-            call(host, "Shutdown", Empty(), _SHUTDOWN_TIMEOUT_S)
-            for method, request in (
-                ("Health", Empty()),
-                ("Version", Empty()),
-                ("Shutdown", Empty()),
-                ("Gather", Empty()),
-                ("BuildBlock", pb.BuildBlockRequest()),
-                ("AppGossip", pb.AppGossipMsg(node_id=bytes(20), msg=b"late")),
-                ("GetBlock", pb.GetBlockRequest(id=bytes(32))),
-            ):
-                returns(host, method, request)
-        except (PluginGone, ClientClosed):
-            pass  # A plugin may end by itself once it has shut down.
+        check_calls_after_shutdown(host, calls)

@@ -8,76 +8,73 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk._pb.vm.vm_grpc import VM
 from vmsdk.host.client import CHANNEL_OPTIONS
-from vmsdk.host.engine import call_failed
 from vmsdk.host.errors import CallFailed, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.host.strict import MAX_BLOCK_BYTES
-from vmsdk.protocol import PROTOCOLS
 from vmsdk.state import State
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import Severity, Skipped, Violation, contract
+from vmsdk.testing.contract import FROM_42, Severity, Skipped, Violation, contract
 from vmsdk.testing.hook import HookFailed
 from vmsdk.testing.wire import (
-    HELD_CALLS,
+    KIB,
+    MIB,
     PROMPT_S,
+    accept,
+    app_request,
     attempt,
     call,
-    check_prompt,
+    check_prompt_during_waits,
     connects,
     dial,
+    gossip,
+    must_return,
     must_succeed,
-    waits_held,
 )
 
 _SERVER = "vms/rpcchainvm/grpcutils/server.go"
 _CLIENT = "vms/rpcchainvm/vm_client.go"
 
 _AT_ONCE = 200
-_KIB, _MIB = 1024, 1024 * 1024
 _LARGE_TIMEOUT_S = 60.0
-
-_HANGS_UP_S = 1.0
-
-_DEADLINE = Timestamp(seconds=4_000_000_000)
+_HANG_UP_TIMEOUT_S = 1.0
 _MANY_TRANSACTIONS, _SUBMIT_S = 1_000, 20.0
 _SUBMITTED, _BUILT, _BUILD_TIMEOUT_S = 100, 3, 15.0
-# A node pings an idle connection each 30 s; a server must allow pings each 5 s.
+# A node pings an idle connection every 30 s; a server must allow pings every 5 s.
 _PING_S = 6
 _IDLE_S = 60.0
 
 
-@contract("limits", severity=Severity.STOPS, source=_CLIENT, protocols=range(42, max(PROTOCOLS) + 1))
+@contract("limits", severity=Severity.STOPS, source=_CLIENT, protocols=FROM_42)
 def health_does_not_wait_for_events(bench: Bench) -> None:
     """Health and Version return while calls of WaitForEvent are waiting."""
-    with bench.chain() as host, waits_held(host):
-        for method in ("Health", "Version"):
-            check_prompt(host, method, f"{HELD_CALLS} calls of WaitForEvent")
+    with bench.chain() as host:
+        check_prompt_during_waits(host, "Health", "Version")
 
 
 @contract("limits", severity=Severity.STOPS, source="vms/rpcchainvm/factory.go")
 def version_returns_any_time(bench: Bench) -> None:
     """Version returns at any time, also before Initialize."""
     with bench.connected() as host:
-        _check_version(bench, host, "before Initialize")
+        _check_version(host, "before Initialize")
         host.chain.initialize()
-        _check_version(bench, host, "after Initialize")
+        _check_version(host, "after Initialize")
         host.chain.create_handlers()
         host.chain.begin_events()
         host.chain.set_state(State.BOOTSTRAPPING)
-        _check_version(bench, host, "while the chain bootstraps")
+        _check_version(host, "while the chain bootstraps")
 
 
-def _check_version(bench: Bench, host: Host, when: str) -> None:
+def _check_version(host: Host, when: str) -> None:
     with must_succeed(
         f"Version fails {when}",
         sent=f"Version {when}",
@@ -96,25 +93,22 @@ def many_calls_at_once(bench: Bench) -> None:
         for _ in range(_AT_ONCE // 2):
             calls.append(("Version", host.client.Version.start(Empty(), _LARGE_TIMEOUT_S)))
             calls.append(("GetBlock", host.client.GetBlock.start(missing, _LARGE_TIMEOUT_S)))
-        for name, under_way in calls:
-            try:
-                under_way.result()
-            except grpc.RpcError as error:
-                raise Violation(
-                    f"{name} fails when there are many calls at once",
-                    sent=f"{_AT_ONCE} calls of Version and GetBlock at once",
-                    got=str(call_failed(name, error)),
-                    node="an error of an engine call stops the chain",
-                    cure="queue calls instead of refusing them (maximum_concurrent_rpcs must not be set)",
-                ) from None
+        for name, running in calls:
+            with must_succeed(
+                f"{name} fails when there are many calls at once",
+                sent=f"{_AT_ONCE} calls of Version and GetBlock at once",
+                node="an error of an engine call stops the chain",
+                cure="queue calls instead of refusing them (maximum_concurrent_rpcs must not be set)",
+            ):
+                running.result()
 
 
 @contract("limits", severity=Severity.STOPS, source=_CLIENT, needs_blocks=True)
 def calls_of_all_kinds_at_once(bench: Bench) -> None:
     """Blocks are built while transactions, messages, Health and Gather arrive."""
     calls: tuple[tuple[str, Message], ...] = (
-        ("AppGossip", pb.AppGossipMsg(node_id=bytes(20), msg=b"garbage")),
-        ("AppRequest", pb.AppRequestMsg(node_id=bytes(20), deadline=_DEADLINE, request=b"garbage")),
+        gossip(b"garbage"),
+        app_request(b"garbage"),
         ("Gather", Empty()),
         ("Health", Empty()),
     )
@@ -136,10 +130,7 @@ def calls_of_all_kinds_at_once(bench: Bench) -> None:
 
         def build() -> None:
             submit_more()
-            block = bench.build_next(host)
-            host.chain.verify(block)
-            host.chain.prefer(block.id)
-            host.chain.accept(block)
+            accept(host, bench.build_next(host))
 
         bench.submit(host)
         others = [pool.submit(submit_many), *(pool.submit(repeat, *each) for each in calls)]
@@ -167,18 +158,18 @@ def calls_of_all_kinds_at_once(bench: Bench) -> None:
 @contract("limits", severity=Severity.STOPS, source=_SERVER)
 def messages_over_4_mib(bench: Bench) -> None:
     """gRPC's default message limit of 4 MiB must be off: blocks and requests may be larger."""
-    _parses(bench, 5 * _MIB)
+    _check_size(bench, 5)
 
 
 @contract("limits", severity=Severity.MISBEHAVES, source=_SERVER, slow=True)
 def messages_of_64_mib(bench: Bench) -> None:
     """There is no limit for messages between the node and the plugin."""
-    _parses(bench, 64 * _MIB)
+    _check_size(bench, 64)
 
 
-def _parses(bench: Bench, size: int) -> None:
+def _check_size(bench: Bench, size_mib: int) -> None:
     with bench.chain() as host:
-        garbage = os.urandom(_KIB) * (size // _KIB)
+        garbage = os.urandom(KIB) * (size_mib * MIB // KIB)
         for method, request in (
             ("ParseBlock", pb.ParseBlockRequest(bytes=garbage)),
             ("BatchedParseBlock", pb.BatchedParseBlockRequest(request=[garbage])),
@@ -189,10 +180,10 @@ def _parses(bench: Bench, size: int) -> None:
                 if error.code == grpc.StatusCode.RESOURCE_EXHAUSTED.name:
                     raise Violation(
                         "the plugin's server refuses large messages",
-                        sent=f"{method} with {size // _MIB} MiB",
+                        sent=f"{method} with {size_mib} MiB",
                         got=f"{error.code}: {error.details}",
                         node="a peer's large block fails; the node itself has no limit",
-                        cure="set the server's and the channels' maximum message length to unlimited",
+                        cure="set no maximum message length for the server and its channels",
                     ) from None
         bench.alive(host)
 
@@ -211,14 +202,16 @@ def blocks_fit_into_a_message(bench: Bench) -> None:
             raise Violation(
                 "a built block is too large for a message between nodes",
                 sent=f"{count} transactions, and BuildBlock",
-                got=f"{len(block.raw)} bytes; with what a node adds, {MAX_BLOCK_BYTES} have room",
-                node="no peer ever gets the block, so the chain stands still",
-                cure="stop adding transactions in time: they can wait for the next block",
+                got=f"{len(block.raw)} bytes; with what a node adds, {MAX_BLOCK_BYTES} fit",
+                node="no peer ever receives the block, so the chain stops",
+                cure="limit the block's size: the other transactions can wait for the next block",
             )
 
 
 def _submit_more(bench: Bench, host: Host) -> bool:
-    """Submit a transaction to a VM that has taken one. Return False if its mempool is full."""
+    """Submit a transaction to a VM that has accepted one before. Returns False if its mempool is
+    full.
+    """
     try:
         bench.submit(host)
     except (HookFailed, Skipped):
@@ -233,25 +226,23 @@ def _submit_more(bench: Bench, host: Host) -> bool:
 def bytes_that_are_not_grpc(bench: Bench) -> None:
     """A connection that sends anything but gRPC does no harm."""
     with bench.chain() as host:
-        for garbage in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", os.urandom(64 * _KIB)):
-            try:
-                with dial(host.client.address) as connection:
-                    connection.sendall(garbage)
-                    connection.shutdown(socket.SHUT_WR)
-                    # Until the plugin hangs up, which it does once it has seen the bytes.
-                    connection.settimeout(_HANGS_UP_S)
-                    while connection.recv(_KIB):
-                        pass
-            except OSError:
-                pass  # It has hung up already, waits for more, or has ended.
+        for garbage in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", os.urandom(64 * KIB)):
+            # An error means that the plugin has hung up already, waits for more, or has ended.
+            with suppress(OSError), dial(host.client.address) as connection:
+                connection.sendall(garbage)
+                connection.shutdown(socket.SHUT_WR)
+                # A plugin hangs up once it has read the bytes.
+                connection.settimeout(_HANG_UP_TIMEOUT_S)
+                while connection.recv(KIB):
+                    pass
         if host.process.alive and not connects(host.client.address):
             raise Violation(
                 "the plugin accepts no connections after bytes that are not gRPC",
                 sent="an empty connection, an HTTP/1.1 request, the start of a TLS handshake, and "
-                f"{64 * _KIB} random bytes",
+                f"{64 * KIB} random bytes",
                 got="a new connection is refused",
-                node="if its connection breaks, it can't reach the plugin any more",
-                cure="close that connection alone, and keep accepting others",
+                node="if its connection breaks, it can no longer reach the plugin",
+                cure="close only that connection, and keep accepting others",
             )
         bench.alive(host)
 
@@ -267,22 +258,19 @@ def requests_that_are_not_protobuf(bench: Bench) -> None:
             if not host.process.alive:
                 raise PluginGone(path, host.process.exit_code)
             try:
-                invoke(b"\xff\xff\xff", timeout=PROMPT_S)
+                with must_return(
+                    "a request that is not protobuf makes the call hang",
+                    sent=f"{path} with the bytes ffffff",
+                    node="it never sends such a request",
+                    cure="let the gRPC library decode requests, and return its error",
+                ):
+                    invoke(b"\xff\xff\xff", timeout=PROMPT_S)
             except ValueError:  # The channel is closed when the process ends.
                 raise PluginGone(path, host.process.exit_code) from None
-            except grpc.RpcError as error:
-                if call_failed(path, error).code == grpc.StatusCode.DEADLINE_EXCEEDED.name:
-                    raise Violation(
-                        "a request that is not protobuf makes the call hang",
-                        sent=f"{path} with the bytes ffffff",
-                        got=f"nothing for {PROMPT_S:.0f} s",
-                        node="it never sends such a request",
-                        cure="let the gRPC library decode requests, and return its error",
-                    ) from None
         bench.alive(host)
 
 
-# Idleness -----------------------------------------------------------------------------------------
+# Idle connections ---------------------------------------------------------------------------------
 
 
 @contract("limits", severity=Severity.STOPS, source="vms/rpcchainvm/grpcutils/client.go", slow=True)
@@ -306,9 +294,9 @@ def stays_connected_when_idle(bench: Bench) -> None:
         if ready.wait(PROMPT_S) and broken.wait(_IDLE_S):
             raise Violation(
                 "the plugin closes an idle connection",
-                sent=f"nothing but a ping each {_PING_S} s for {_IDLE_S:.0f} s",
+                sent=f"nothing but a ping every {_PING_S} s for {_IDLE_S:.0f} s",
                 got="the connection was closed (too_many_pings)",
-                node="it pings each 30 s: sooner or later an engine call fails, and the chain stops",
-                cure="allow pings each 5 s and without calls (grpc.http2.min_ping_interval_without_data_ms)",
+                node="it pings every 30 s: sooner or later an engine call fails, and the chain stops",
+                cure="allow pings every 5 s and without calls (grpc.http2.min_ping_interval_without_data_ms)",
             )
         bench.alive(host)

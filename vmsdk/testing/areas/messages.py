@@ -1,13 +1,13 @@
-"""Application messages: nothing that peers send may stop the chain."""
+"""Messages of peers: none of them may stop the chain."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
-from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -17,40 +17,49 @@ from vmsdk.host.appsender import SentError, SentGossip, SentRequest, SentRespons
 from vmsdk.host.errors import CallFailed, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.host.service import ServiceError
-from vmsdk.ids import NodeID
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Violation, contract
 from vmsdk.testing.hook import HookFailed
-from vmsdk.testing.wire import DEEP, HUGE, PROMPT_S, attempt, call, returns, short
+from vmsdk.testing.wire import (
+    DEADLINE,
+    DEEP,
+    HUGE,
+    MIB,
+    PEER,
+    PROMPT_S,
+    app_request,
+    attempt,
+    call,
+    check_calls_after_shutdown,
+    gossip,
+    must_succeed,
+    short,
+)
 
 _CLIENT = "vms/rpcchainvm/vm_client.go"
 _HANDLER = "snow/networking/handler/handler.go"
+_ROUTER = "snow/networking/router/chain_router.go"
 
 _RESPONSE_TIMEOUT_S = 5.0
 _QUIET_S = 0.3
-_MIB = 1024 * 1024
 _IN_A_ROW = 1_000
 _SAME_GOSSIP = 20
 # A developer may want to see a line or two for each bad message.
 _LOG_LINES, _LOG_CHARACTERS = 2 * _IN_A_ROW, 512 * _IN_A_ROW
-PEER = NodeID(b"peer" * 5)
-_DEADLINE = Timestamp(seconds=4_000_000_000)
 _GARBAGE = (b"", b"\0", b"\xff" * 100, bytes(range(256)), b'{"garbage": [', DEEP, HUGE, os.urandom(1_000))
 
 
-def must_succeed(host: Host, calls: Iterable[tuple[str, Message]], what: str) -> None:
+def _deliver(host: Host, calls: Iterable[tuple[str, Message]], what: str) -> None:
     """Make *calls*, whose errors stop a chain. Raises `Violation` for the first error."""
     for method, request in calls:
-        try:
+        with must_succeed(
+            f"{what} stops the chain",
+            sent=f"{method} with {_shown(request)}",
+            node=f'an error of {method} is fatal: "shutting down chain"',
+            cure="log what you can't handle, and return normally; refuse a bad request with SendAppError",
+            errors=(CallFailed, PluginGone),
+        ):
             call(host, method, request, PROMPT_S)
-        except (CallFailed, PluginGone) as error:
-            raise Violation(
-                f"{what} stops the chain",
-                sent=f"{method} with {_shown(request)}",
-                got=str(error),
-                node=f'an error of {method} is fatal: "shutting down chain"',
-                cure="log what you can't handle, and return normally; refuse a bad request with SendAppError",
-            ) from None
 
 
 def _shown(request: Message) -> str:
@@ -59,14 +68,6 @@ def _shown(request: Message) -> str:
         shown = short(value) if isinstance(value, bytes) else str(value).strip().replace("\n", " ")
         fields.append(f"{field.name} {shown}")
     return ", ".join(fields) or "nothing"
-
-
-def _gossip(data: bytes) -> tuple[str, Message]:
-    return "AppGossip", pb.AppGossipMsg(node_id=PEER, msg=data)
-
-
-def _request(data: bytes, number: int, deadline: Timestamp = _DEADLINE) -> tuple[str, Message]:
-    return "AppRequest", pb.AppRequestMsg(node_id=PEER, request_id=number, deadline=deadline, request=data)
 
 
 def _response(data: bytes, number: int) -> tuple[str, Message]:
@@ -87,7 +88,7 @@ def _failure(number: int, code: int, text: str) -> tuple[str, Message]:
 def gossip_may_be_garbage(bench: Bench) -> None:
     """Any peer can gossip any bytes; an error stops the chain."""
     with bench.chain() as host:
-        must_succeed(host, map(_gossip, _GARBAGE), "gossip that is garbage")
+        _deliver(host, map(gossip, _GARBAGE), "gossip that is garbage")
         bench.alive(host)
 
 
@@ -97,11 +98,11 @@ def gossip_is_not_echoed(bench: Bench) -> None:
     data = os.urandom(100)
     with bench.chain() as host:
         before = len(host.services.app_sender.sent)
-        must_succeed(host, [_gossip(data)] * _SAME_GOSSIP, "gossip that is repeated")
+        _deliver(host, [gossip(data)] * _SAME_GOSSIP, "gossip that is repeated")
         host.process.wait(_QUIET_S)  # The VM may pass it on later.
         sent = host.services.app_sender.sent[before:]
     echoes = sum(isinstance(each, SentGossip) and data in each.message for each in sent)
-    # A VM to which any bytes are a transaction passes it on once, or now and then.
+    # A VM that takes any bytes as a transaction passes them on once, or now and then.
     if echoes > _SAME_GOSSIP // 2:
         raise Violation(
             "the VM passes on gossip that it has seen already",
@@ -116,22 +117,21 @@ def gossip_is_not_echoed(bench: Bench) -> None:
 def requests_may_be_garbage(bench: Bench) -> None:
     """Any peer can request anything; an error stops the chain."""
     with bench.chain() as host:
-        calls = [_request(data, 2 * number) for number, data in enumerate(_GARBAGE)]
-        must_succeed(host, calls, "a request that is garbage")
+        calls = [app_request(data, 2 * number) for number, data in enumerate(_GARBAGE)]
+        _deliver(host, calls, "a request that is garbage")
         bench.alive(host)
 
 
 @contract("messages", severity=Severity.STOPS, source=_CLIENT)
 def messages_of_1_mib(bench: Bench) -> None:
     """Messages of peers may have up to 2 MiB."""
-    data = os.urandom(_MIB)
+    data = os.urandom(MIB)
     with bench.chain() as host:
-        calls = (_gossip(data), _request(data, 2))
-        must_succeed(host, calls, "a message of 1 MiB")
+        _deliver(host, (gossip(data), app_request(data)), "a message of 1 MiB")
         bench.alive(host)
 
 
-@contract("messages", severity=Severity.BETTER_NOT, source="snow/networking/router/chain_router.go")
+@contract("messages", severity=Severity.BETTER_NOT, source=_ROUTER)
 def responses_may_be_unexpected(bench: Bench) -> None:
     """A response to no request, which a node drops, may be an error but does not end the plugin."""
     numbers = (0, 1, 2**31, 2**32 - 1)
@@ -139,18 +139,17 @@ def responses_may_be_unexpected(bench: Bench) -> None:
     calls += [_failure(number, code, "") for number in numbers for code in (-1, 0, 1, -(2**31))]
     with bench.chain() as host:
         for method, request in calls:
-            try:
-                call(host, method, request, PROMPT_S)
-            except CallFailed:
-                pass  # the node's own library for VMs in Go returns one
-            except PluginGone as error:
-                raise Violation(
+            with (
+                suppress(CallFailed),  # The node's own library for VMs in Go returns an error.
+                must_succeed(
                     "a response to no request ends the plugin",
                     sent=f"{method} with {_shown(request)}",
-                    got=str(error),
                     node="it drops such responses today; if it did not, the chain would stop",
                     cure="ignore a response or a failure whose request ID you don't know",
-                ) from None
+                    errors=PluginGone,
+                ),
+            ):
+                call(host, method, request, PROMPT_S)
         bench.alive(host)
 
 
@@ -159,8 +158,8 @@ def requests_may_be_late(bench: Bench) -> None:
     """A request whose deadline has passed is not an error."""
     with bench.chain() as host:
         deadlines = (Timestamp(), Timestamp(seconds=1), Timestamp(seconds=253_402_300_799, nanos=999_999_999))
-        calls = [_request(b"late", 2 * number, deadline) for number, deadline in enumerate(deadlines)]
-        must_succeed(host, calls, "a request after its deadline")
+        calls = [app_request(b"late", 2 * n, deadline=deadline) for n, deadline in enumerate(deadlines)]
+        _deliver(host, calls, "a request after its deadline")
         bench.alive(host)
 
 
@@ -171,11 +170,10 @@ def many_messages_in_a_row(bench: Bench) -> None:
 
         def send(half: int) -> None:
             numbers = range(half, _IN_A_ROW, 2)
-            calls = (_gossip(b"%d" % n) if n % 4 < 2 else _request(b"%d" % n, 2 * n) for n in numbers)
-            must_succeed(host, calls, "a burst of messages")
+            calls = (gossip(b"%d" % n) if n % 4 < 2 else app_request(b"%d" % n, 2 * n) for n in numbers)
+            _deliver(host, calls, "a burst of messages")
 
-        for result in [pool.submit(send, half) for half in (0, 1)]:
-            result.result()
+        list(pool.map(send, (0, 1)))  # This raises what they raise.
         bench.alive(host)
 
 
@@ -184,15 +182,15 @@ def garbage_does_not_flood_the_log(bench: Bench) -> None:
     """A peer must not be able to fill the validator's disk through the log."""
     with bench.chain() as host:
         makers: tuple[Callable[[bytes, int], tuple[str, Message]], ...] = (
-            lambda data, number: _gossip(data),
-            lambda data, number: _request(data, 2 * number),
+            lambda data, number: gossip(data),
+            lambda data, number: app_request(data, 2 * number),
             lambda data, number: ("ParseBlock", pb.ParseBlockRequest(bytes=data)),
         )
         for make in makers:
             lines, characters = len(bench.log), sum(map(len, bench.log))
             for number in range(_IN_A_ROW):
                 method, request = make(b"garbage %d" % number, number)
-                attempt(host, method, request)  # Other checks say which of these may fail.
+                attempt(host, method, request)  # Whether it may fail is for other checks.
             bench.alive(host)
             lines, characters = len(bench.log) - lines, sum(map(len, bench.log)) - characters
             if lines > _LOG_LINES or characters > _LOG_CHARACTERS:
@@ -209,11 +207,11 @@ def garbage_does_not_flood_the_log(bench: Bench) -> None:
 def garbage_is_no_transaction(bench: Bench) -> None:
     """After garbage from peers, blocks are built, and are valid."""
     with bench.alone() as host:
-        # Of many lengths, and as long as the fields of a transaction may be.
+        # Of all lengths that a transaction or one of its fields may have.
         datas = [*_GARBAGE[:-3], *(os.urandom(length) for length in range(1, 300))]
         for number, data in enumerate(datas):
-            for method, request in (_gossip(data), _request(data, 2 * number)):
-                attempt(host, method, request)  # Other checks say which of these may fail.
+            for method, request in (gossip(data), app_request(data, 2 * number)):
+                attempt(host, method, request)  # Whether it may fail is for other checks.
         try:
             bench.grow(host, 2)
         except (CallFailed, Violation) as error:
@@ -221,7 +219,7 @@ def garbage_is_no_transaction(bench: Bench) -> None:
                 "after garbage from a peer, no block is built, or an invalid one",
                 sent=f"AppGossip and AppRequest with {len(datas)} kinds of garbage, then a transaction",
                 got=str(error),
-                node="any peer can stop the chain's blocks",
+                node="any peer can prevent new blocks",
                 cure="check a peer's transaction like a client's: its format, its signature, its effects",
             ) from None
 
@@ -237,9 +235,11 @@ def own_gossip_is_understood(bench: Bench) -> None:
     with bench.alone() as peer:
         for number, each in enumerate(sent):
             message = (
-                _gossip(each.message) if isinstance(each, SentGossip) else _request(each.request, 2 * number)
+                gossip(each.message)
+                if isinstance(each, SentGossip)
+                else app_request(each.request, 2 * number)
             )
-            must_succeed(peer, [message, message], "a message that another node of the chain has sent")
+            _deliver(peer, [message, message], "a message that another node of the chain has sent")
         bench.grow(peer, 1)
 
 
@@ -262,19 +262,19 @@ def requests_get_a_response(bench: Bench) -> None:
                 "a request gets neither a response nor an error",
                 sent="AppRequest with 'garbage'",
                 got=f"nothing for {_RESPONSE_TIMEOUT_S:.0f} s",
-                node="the peer's request times out, and the peer counts this node as slow",
+                node="the peer's request times out, and the peer considers this node slow",
                 cure="call SendAppResponse or SendAppError for every request",
             ) from None
 
 
-@contract("messages", severity=Severity.BETTER_NOT, source="snow/networking/router/chain_router.go")
+@contract("messages", severity=Severity.BETTER_NOT, source=_ROUTER)
 def requests_get_one_response(bench: Bench) -> None:
     """A request gets one response or one error, not both."""
     number = 4_000_002  # No other check uses it.
     with bench.chain() as host:
         before = len(host.services.app_sender.sent)
-        must_succeed(host, [_request(b"garbage", number)], "a request that is garbage")
-        host.process.wait(_QUIET_S)  # A second one may come later.
+        _deliver(host, [app_request(b"garbage", number)], "a request that is garbage")
+        host.process.wait(_QUIET_S)  # A second response may come later.
         replies = [
             each
             for each in host.services.app_sender.sent[before:]
@@ -302,32 +302,28 @@ def sends_may_fail(bench: Bench) -> None:
         around, sender.around = sender.around, fail
         try:
             for data in (b"garbage", b""):
-                try:
-                    call(host, *_request(data, 2), PROMPT_S)
-                except CallFailed:
-                    pass  # as the node's own library for VMs in Go does
-            if bench.hook is not None:
-                bench.submit(host)
-        except HookFailed as error:
-            raise Violation(
+                with suppress(CallFailed):  # The node's own library for VMs in Go returns an error.
+                    call(host, *app_request(data), PROMPT_S)
+            with must_succeed(
                 "a transaction is refused because the node can't gossip it",
                 sent="a transaction, while SendAppGossip fails",
-                got=str(error),
-                node="nothing, but the client believes that its transaction is lost",
+                node="nothing, but the client assumes that its transaction is lost",
                 cure="log that a message can't be sent, and continue",
-            ) from None
+                errors=HookFailed,
+            ):
+                if bench.hook is not None:
+                    bench.submit(host)
         finally:
             sender.around = around
         bench.alive(host)
 
 
-@contract("messages", severity=Severity.STOPS, source="snow/networking/router/chain_router.go")
+@contract("messages", severity=Severity.STOPS, source=_ROUTER)
 def messages_before_normal_operation(bench: Bench) -> None:
     """Messages arrive as soon as the chain is created, before it has bootstrapped."""
     with bench.initialized() as host:
-        node = pb.ConnectedRequest(node_id=PEER, name="avalanchego", major=1, minor=13, patch=5)
-        calls = (("Connected", node), _gossip(b"early"), _request(b"early", 2), _disconnected(PEER))
-        must_succeed(host, calls, "a message before normal operation")
+        calls = (_connected(PEER), gossip(b"early"), app_request(b"early"), _disconnected(PEER))
+        _deliver(host, calls, "a message before normal operation")
 
 
 @contract("messages", severity=Severity.STOPS, source=_CLIENT, protocols=range(35, 37))
@@ -337,13 +333,13 @@ def messages_of_other_chains(bench: Bench) -> None:
     calls: Sequence[tuple[str, Message]] = (
         (
             "CrossChainAppRequest",
-            pb.CrossChainAppRequestMsg(**sender, request_id=1, deadline=_DEADLINE, request=b"garbage"),
+            pb.CrossChainAppRequestMsg(**sender, request_id=1, deadline=DEADLINE, request=b"garbage"),
         ),
         ("CrossChainAppResponse", pb.CrossChainAppResponseMsg(**sender, request_id=3, response=b"late")),
         ("CrossChainAppRequestFailed", pb.CrossChainAppRequestFailedMsg(**sender, request_id=5)),
     )
     with bench.chain() as host:
-        must_succeed(host, calls, "a message of another chain")
+        _deliver(host, calls, "a message of another chain")
         bench.alive(host)
 
 
@@ -355,10 +351,10 @@ def peers_come_and_go(bench: Bench) -> None:
     """Connected and Disconnected may come for any node, in any order; an error stops the chain."""
     with bench.chain() as host:
         own = host.config.identity.node_id
-        must_succeed(host, (_connected(own), _connected(own)), "the node's own ID as a peer")
-        must_succeed(host, (_disconnected(PEER),), "the end of a connection that the VM did not know")
+        _deliver(host, (_connected(own), _connected(own)), "the node's own ID as a peer")
+        _deliver(host, (_disconnected(PEER),), "the end of a connection that the VM did not know")
         again = (_connected(PEER), _connected(PEER), _disconnected(PEER), _disconnected(PEER))
-        must_succeed(host, again, "a peer that connects or disconnects twice")
+        _deliver(host, again, "a peer that connects or disconnects twice")
         bench.alive(host)
 
 
@@ -367,10 +363,10 @@ def peers_are_many(bench: Bench) -> None:
     """A node has thousands of peers, of all versions and clients."""
     ids = [number.to_bytes(20, "big") for number in range(500)]
     with bench.chain() as host:
-        must_succeed(host, map(_connected, ids), "the 500th peer")
+        _deliver(host, map(_connected, ids), "the 500th peer")
         odd = pb.ConnectedRequest(node_id=PEER, name="", major=0, minor=2**32 - 1, patch=2**32 - 1)
-        must_succeed(host, [("Connected", odd)], "a peer with an odd version")
-        must_succeed(host, map(_disconnected, ids), "the end of 500 connections")
+        _deliver(host, [("Connected", odd)], "a peer with an odd version")
+        _deliver(host, map(_disconnected, ids), "the end of 500 connections")
         bench.alive(host)
 
 
@@ -386,10 +382,4 @@ def _disconnected(node_id: bytes) -> tuple[str, Message]:
 def messages_after_shutdown(bench: Bench) -> None:
     """A message that arrives during Shutdown may fail, but must not hang."""
     with bench.alone() as host:
-        host.chain.end_events()
-        try:
-            call(host, "Shutdown", Empty(), PROMPT_S)
-            for method, request in (_gossip(b"late"), _request(b"late", 2), _response(b"late", 4)):
-                returns(host, method, request)
-        except PluginGone:
-            pass  # It may end by itself once it has shut down.
+        check_calls_after_shutdown(host, (gossip(b"late"), app_request(b"late"), _response(b"late", 4)))

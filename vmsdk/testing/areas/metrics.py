@@ -1,23 +1,20 @@
-"""Metrics, which the node merges into its own metrics page."""
+"""Metrics, which a node shows on its own metrics page."""
 
 from __future__ import annotations
 
 import math
 import os
 
-import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from vmsdk._pb.io.prometheus.client import metrics_pb2
 from vmsdk._pb.vm import vm_pb2 as pb
-from vmsdk.host.engine import call_failed
 from vmsdk.host.errors import CallFailed
 from vmsdk.host.metrics import InvalidMetrics
 from vmsdk.host.node import Host
-from vmsdk.protocol import PROTOCOLS
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import Severity, Violation, contract
-from vmsdk.testing.wire import PROMPT_S, call, check_prompt, waits_held
+from vmsdk.testing.contract import FROM_42, Severity, Violation, contract
+from vmsdk.testing.wire import PROMPT_S, call, check_prompt_during_waits, gossip, must_succeed
 
 _CLIENT = "vms/rpcchainvm/vm_client.go"
 _GATHERER = "api/metrics/prefix_gatherer.go"
@@ -25,34 +22,32 @@ _PEERS = 500
 _BLOCKS = 8
 
 
-def gather(host: Host) -> list[metrics_pb2.MetricFamily]:
+def _gather(host: Host) -> list[metrics_pb2.MetricFamily]:
     """Return the metrics as on the node's page. Raises `Violation` if they would break it."""
-    try:
+    with must_succeed(
+        "the VM's metrics break the node's metrics page",
+        sent="Gather",
+        node="its metrics page fails with status 500",
+        cure="use valid and unique names and labels, and the value that the family's type names",
+        errors=(InvalidMetrics, CallFailed),
+    ):
         return host.chain.gather()
-    except (InvalidMetrics, CallFailed) as error:
-        raise Violation(
-            "the VM's metrics break the node's metrics page",
-            sent="Gather",
-            got=str(error),
-            node="its page of all metrics fails with status 500",
-            cure="use valid and unique names and labels, and the value that the family's type names",
-        ) from None
 
 
 @contract("metrics", severity=Severity.MISBEHAVES, source=_GATHERER)
 def are_valid(bench: Bench) -> None:
     """Every metric family is valid: one that is not breaks the node's whole metrics page."""
     with bench.chain() as host:
-        gather(host)
+        _gather(host)
 
 
 @contract("metrics", severity=Severity.MISBEHAVES, source=_GATHERER)
 def are_valid_again(bench: Bench) -> None:
     """Metrics stay valid when they are gathered again, and counters never fall."""
     with bench.chain() as host:
-        before = _counters(gather(host))
+        before = _counters(_gather(host))
         bench.alive(host)
-        after = _counters(gather(host))
+        after = _counters(_gather(host))
     fallen = sorted(name for name, value in before.items() if after.get(name, value) < value)
     if fallen:
         raise Violation(
@@ -60,7 +55,7 @@ def are_valid_again(bench: Bench) -> None:
             sent="Gather twice",
             got=f"{fallen[0]}: {before[fallen[0]]}, then {after[fallen[0]]}",
             node="it shows the value; Prometheus treats the fall as a restart and counts wrongly",
-            cure="use a gauge for what can fall",
+            cure="use a gauge for a value that can fall",
         )
 
 
@@ -77,7 +72,7 @@ def _counters(families: list[metrics_pb2.MetricFamily]) -> dict[str, float]:
 def histograms_add_up(bench: Bench) -> None:
     """The buckets of a histogram are cumulative: they rise with the bound, up to the count."""
     with bench.chain() as host:
-        families = gather(host)
+        families = _gather(host)
     for family in families:
         for metric in family.metric:
             buckets = [(each.upper_bound, each.cumulative_count) for each in metric.histogram.bucket]
@@ -96,24 +91,23 @@ def histograms_add_up(bench: Bench) -> None:
 @contract("metrics", severity=Severity.MISBEHAVES, source=_CLIENT, protocols=range(35, 38))
 def are_gathered_before_initialize(bench: Bench) -> None:
     """Up to protocol 37 the node gathers metrics as soon as the plugin has started."""
-    with bench.connected() as host:
-        try:
-            call(host, "Gather", Empty(), PROMPT_S)
-        except CallFailed as error:
-            raise Violation(
-                "Gather fails before Initialize",
-                sent="Gather after the handshake",
-                got=str(error),
-                node="its page of all metrics fails with status 500 until the chain is initialised",
-                cure="return no metrics before Initialize",
-            ) from None
+    with (
+        bench.connected() as host,
+        must_succeed(
+            "Gather fails before Initialize",
+            sent="Gather after the handshake",
+            node="its metrics page fails with status 500 until the chain is initialised",
+            cure="return no metrics before Initialize",
+        ),
+    ):
+        call(host, "Gather", Empty(), PROMPT_S)
 
 
-@contract("metrics", severity=Severity.MISBEHAVES, source=_CLIENT, protocols=range(42, max(PROTOCOLS) + 1))
+@contract("metrics", severity=Severity.MISBEHAVES, source=_CLIENT, protocols=FROM_42)
 def do_not_wait_for_events(bench: Bench) -> None:
     """The node gathers without a deadline, so Gather must not wait for other calls."""
-    with bench.chain() as host, waits_held(host):
-        check_prompt(host, "Gather", "16 calls of WaitForEvent")
+    with bench.chain() as host:
+        check_prompt_during_waits(host, "Gather")
 
 
 @contract("metrics", severity=Severity.MISBEHAVES, source=_CLIENT)
@@ -125,37 +119,34 @@ def are_gathered_at_once(bench: Bench) -> None:
             host.client.GetBlock.start(pb.GetBlockRequest(id=os.urandom(32)), PROMPT_S) for _ in range(8)
         ]
         for each in calls:
-            try:
+            with must_succeed(
+                "Gather fails when it runs several times at once",
+                sent="8 calls of Gather at once, with 8 of GetBlock",
+                node="its metrics page fails with status 500",
+                cure="make the collection of metrics thread-safe",
+            ):
                 each.result()
-            except grpc.RpcError as error:
-                raise Violation(
-                    "Gather fails when it runs twice at once",
-                    sent="8 calls of Gather at once, with 8 of GetBlock",
-                    got=str(call_failed("Gather", error)),
-                    node="its page of all metrics fails with status 500",
-                    cure="make the collection of metrics safe for threads",
-                ) from None
         for other in missing:
             other.exception()
-        gather(host)
+        _gather(host)
 
 
 @contract("metrics", severity=Severity.BETTER_NOT, source=_GATHERER)
 def do_not_grow_with_peers(bench: Bench) -> None:
     """The number of series does not grow with the number of peers."""
     with bench.chain() as host:
-        before = _series(gather(host))
+        before = _series(_gather(host))
         for number in range(_PEERS):
             node_id = number.to_bytes(20, "big")
-            call(host, "AppGossip", pb.AppGossipMsg(node_id=node_id, msg=node_id), PROMPT_S)
-        grown = _series(gather(host)) - before
+            call(host, *gossip(node_id, node_id), PROMPT_S)
+        grown = _series(_gather(host)) - before
     if grown >= _PEERS:
         raise Violation(
             "the VM has metrics for each peer",
             sent=f"gossip from {_PEERS} different nodes",
             got=f"{grown} new series",
             node="its metrics page grows without bound",
-            cure="do not use a label for what a peer chooses",
+            cure="use no label whose value a peer chooses",
         )
 
 
@@ -164,16 +155,16 @@ def do_not_grow_with_blocks(bench: Bench) -> None:
     """The number of series does not grow with the number of blocks and transactions."""
     with bench.chain() as host:
         bench.grow(host, 2)  # The first blocks may bring new series.
-        before = _series(gather(host))
+        before = _series(_gather(host))
         bench.grow(host, _BLOCKS)
-        grown = _series(gather(host)) - before
+        grown = _series(_gather(host)) - before
     if grown >= _BLOCKS:
         raise Violation(
             "the VM has metrics for each block or transaction",
             sent=f"{_BLOCKS} transactions and blocks",
             got=f"{grown} new series",
             node="its metrics page grows without bound",
-            cure="do not use a height, an ID, an account or the like as a label: count them together",
+            cure="use no label for a height, an ID or an account: count them together",
         )
 
 

@@ -1,4 +1,4 @@
-"""The processes around a plugin: the node that started it, and those that it has started."""
+"""A plugin's relatives: the node that has started it, and the processes that it has started."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,12 +18,12 @@ from vmsdk.host.node import Host
 from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, PluginProcess, with_variables
 from vmsdk.testing.bench import HANDSHAKE_TIMEOUT_S, Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import PROMPT_S
+from vmsdk.testing.wire import PROMPT_S, process_fields
 
 _RUNTIME = "vms/rpcchainvm/runtime/subprocess/runtime.go"
 _STOPPER = "vms/rpcchainvm/runtime/subprocess/linux_stopper.go"
 
-# A node that is killed: it starts the plugin and prints its process ID.
+# A node that starts the plugin, prints its process ID, and waits to be killed.
 _NODE = """
 import json, sys
 from vmsdk.host.node import Host
@@ -45,8 +45,7 @@ sys.stdin.read()
 @contract("life", severity=Severity.MISBEHAVES, source=_RUNTIME)
 def ends_with_the_node(bench: Bench) -> None:
     """A node that is killed can't stop its plugins; they must notice."""
-    if not hasattr(os, "pidfd_open"):
-        raise Skipped("only Linux can wait for a process that is not a child")
+    _needs_pidfd()
     order = {
         "command": bench.command,
         "protocol": bench.protocol,
@@ -71,16 +70,14 @@ def ends_with_the_node(bench: Bench) -> None:
             watched = _watch([int(line)], resources)
             node.kill()
             node.wait()
-            left = _await_ends(watched, PROMPT_S)
-            for pid in left:
-                os.kill(pid, signal.SIGKILL)
-    if left:
+            running = _await_ends(watched, PROMPT_S)
+    if running:
         raise Violation(
             "the plugin keeps running after its node was killed",
             sent="SIGKILL to the node",
             got=f"the plugin still ran after {PROMPT_S:.0f} s",
             node="the next node can't open what the old plugin still holds",
-            cure="end when the parent process has changed; on Linux SIGTERM comes at that moment",
+            cure="exit when the parent process changes; on Linux, the plugin gets SIGTERM at that moment",
         )
 
 
@@ -97,9 +94,8 @@ def leaves_no_child_when_killed(bench: Bench) -> None:
 
 
 def _check_children(bench: Bench, sent: str, end: Callable[[Host], int | None]) -> None:
-    if not hasattr(os, "pidfd_open"):
-        raise Skipped("only Linux can wait for a process that is not a child")
-    # Not the node's address: another plugin may have had the same port, and its processes live.
+    _needs_pidfd()
+    # Not the node's address, which a plugin may have had before whose processes still run.
     mark = f"VMSDK_CHECK_CHILDREN={uuid4().hex}"
     bench.command = with_variables(bench.command, mark)
     with ExitStack() as resources:
@@ -107,31 +103,30 @@ def _check_children(bench: Bench, sent: str, end: Callable[[Host], int | None]) 
             bench.alive(host)
             watched = _watch(_family(host.process, mark), resources)
             end(host)
-        left = _await_ends(watched, GRACEFUL_STOP_TIMEOUT_S)
-        for pid in left:
-            os.kill(pid, signal.SIGKILL)
-    if left:
+        running = _await_ends(watched, GRACEFUL_STOP_TIMEOUT_S)
+    if running:
         raise Violation(
             "processes that the plugin has started outlive it",
             sent=sent,
-            got=f"{len(left)} still ran 5 s after the plugin's end",
+            got=f"{len(running)} still ran 5 s after the plugin had ended",
             node="it can't stop them; they keep files, ports and memory",
-            cure="end them in Shutdown, and let them end when their parent does",
+            cure="stop them in Shutdown, and let them exit when their parent does",
         )
 
 
 def _family(process: PluginProcess, mark: str) -> list[int]:
-    """The processes that the plugin has started, and those that they have started.
+    """Return the processes that the plugin has started, and those that they have started.
 
-    *mark* is a variable of the plugin's environment, and of no other.
+    *mark* is a variable in the environment of the plugin alone.
     """
     pid = process.pid
     parents: dict[int, int] = {}
     family = set()
     for entry in os.listdir("/proc"):
         if entry.isdecimal() and int(entry) != pid:
-            parents[int(entry)] = _parent(entry)
-            # A process that has left its parent still has its environment.
+            _, parent = process_fields(Path("/proc", entry, "stat"))
+            parents[int(entry)] = parent
+            # A process that has lost its parent still has its environment.
             if mark.encode() in _environment(entry):
                 family.add(int(entry))
     found = {pid or 0}
@@ -141,11 +136,9 @@ def _family(process: PluginProcess, mark: str) -> list[int]:
     return sorted(family)
 
 
-def _parent(pid: str) -> int:
-    try:
-        return int(Path("/proc", pid, "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
-    except (OSError, IndexError):
-        return 0
+def _needs_pidfd() -> None:
+    if not hasattr(os, "pidfd_open"):
+        raise Skipped("only Linux can wait for a process that is not a child")
 
 
 def _environment(pid: str) -> list[bytes]:
@@ -156,7 +149,7 @@ def _environment(pid: str) -> list[bytes]:
 
 
 def _watch(pids: Iterable[int], resources: ExitStack) -> dict[int, int]:
-    """Descriptors, by process ID, that become readable when the process ends."""
+    """Return a descriptor for each process ID that becomes readable when the process ends."""
     watched = {}
     for pid in pids:
         try:
@@ -168,10 +161,13 @@ def _watch(pids: Iterable[int], resources: ExitStack) -> dict[int, int]:
 
 
 def _await_ends(watched: dict[int, int], timeout_s: float) -> list[int]:
-    """Wait for the processes; returns those that still run after *timeout_s*."""
+    """Wait for the processes, and kill those that still run after *timeout_s*; returns these."""
     running = dict(watched)
     deadline = time.monotonic() + timeout_s
-    while running and time.monotonic() < deadline:
-        ended, _, _ = select.select(list(running.values()), [], [], max(0.0, deadline - time.monotonic()))
+    while running and (rest_s := deadline - time.monotonic()) > 0:
+        ended, _, _ = select.select(list(running.values()), [], [], rest_s)
         running = {pid: descriptor for pid, descriptor in running.items() if descriptor not in ended}
+    for pid in running:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     return list(running)

@@ -1,4 +1,4 @@
-"""Limits: descriptors, threads, memory and processor time."""
+"""The resources that a plugin uses: descriptors, threads, memory, processor time."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import os
 import select
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.client import CHANNEL_OPTIONS
@@ -22,36 +21,45 @@ from vmsdk.testing.areas.http import Handler, handlers, upgrade
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
 from vmsdk.testing.run import resident_bytes
-from vmsdk.testing.wire import PROMPT_S, attempt, call, check_prompt, dial
+from vmsdk.testing.wire import (
+    KIB,
+    MIB,
+    PROMPT_S,
+    app_request,
+    attempt,
+    call,
+    check_prompt,
+    dial,
+    get_ancestors,
+    gossip,
+    only_on_linux,
+    process_fields,
+)
 
 _SERVER = "vms/rpcchainvm/grpcutils/server.go"
-
-_KIB, _MIB = 1024, 1024 * 1024
 
 _DESCRIPTORS = 128
 # How many calls the plugin gets to accept that many connections.
 _ACCEPT_CALLS = 1_000
-_WARM_UP_CALLS, _MEASURED_CALLS, _CALL_BYTES = 100, 800, 256 * _KIB
-# Health is cheap, and may keep less in each call.
+_WARM_UP_CALLS, _MEASURED_CALLS, _CALL_BYTES = 100, 800, 256 * KIB
+# Health is cheap, and may leak less in each call.
 _HEALTH_TIMES = 5
-# Two thirds of what one of the methods gets.
-_GROWTH_BYTES = 32 * _MIB
-_DEADLINE = Timestamp(seconds=4_000_000_000)
+# Two thirds of what is sent to each method.
+_GROWTH_BYTES = 32 * MIB
 _ROUNDS = 50
-# How long a request may take, and all of them, as a handler may be slow or send an endless stream.
+# How long a request may take, and all of them: a handler may be slow, or send an endless stream.
 _HTTP_TIMEOUT_S, _HTTP_S = 1.0, 20.0
-# So much of each request's time is not counted, as the machine may be busy.
+# So much of each request's time does not count, because the machine may be busy.
 _HTTP_PROMPT_S = 0.05
 _CLIENTS, _SAMPLES, _SAMPLE_S = 3, 30, 0.1
-# So often that chance, such as a thread that is handed the GIL just then, does not explain it.
+# Enough to rule out chance, such as a thread that has just been given the GIL.
 _IDLE_SAMPLES = 5
 
 
 @contract("limits", severity=Severity.MISBEHAVES, source=_SERVER)
 def runs_out_of_descriptors(bench: Bench) -> None:
     """A plugin without free file descriptors still responds, and recovers."""
-    if not os.path.isdir("/proc/self/fd"):
-        raise Skipped("only on Linux")
+    only_on_linux()
     bench.command = ["/bin/sh", "-c", f'ulimit -n {_DESCRIPTORS} && exec "$@"', "sh", *bench.command]
     with ExitStack() as resources:
         try:
@@ -66,7 +74,7 @@ def runs_out_of_descriptors(bench: Bench) -> None:
                 except BlockingIOError:
                     break  # The backlog of a Unix socket is full.
             for _ in range(_ACCEPT_CALLS):
-                if len(os.listdir(f"/proc/{host.process.pid}/fd")) >= _DESCRIPTORS:
+                if _count(host, "fd") >= _DESCRIPTORS:
                     break
                 check_prompt(host, "Version", sent)
             for method in ("Health", "Version"):
@@ -77,16 +85,16 @@ def runs_out_of_descriptors(bench: Bench) -> None:
                 grpc.channel_ready_future(channel).result(PROMPT_S)
             except grpc.FutureTimeoutError:
                 raise Violation(
-                    "the plugin accepts no connections after it was out of descriptors",
+                    "the plugin accepts no connections after it ran out of descriptors",
                     sent=f"{sent}; then they were closed, and one was opened",
                     got=f"no connection for {PROMPT_S:.0f} s",
-                    node="if its connection breaks, it can't reach the plugin any more",
+                    node="if its connection breaks, it can no longer reach the plugin",
                     cure="keep accepting connections after EMFILE",
                 ) from None
 
 
 class _Requests:
-    """Requests to a handler, as long as they take little time: it may be one for streams."""
+    """Sends requests to a handler until they have taken a certain time: it may serve streams."""
 
     def __init__(self, handler: Handler | None) -> None:
         self._handler = handler
@@ -94,22 +102,28 @@ class _Requests:
         self.count = 0
 
     def send(self, body: bytes = b"") -> None:
-        if self._handler is None or self._left_s <= 0:
-            return
-        began_s = time.monotonic()
-        error = self._handler.start(body=body, timeout_s=_HTTP_TIMEOUT_S).exception()
-        self._left_s -= max(0.0, time.monotonic() - began_s - _HTTP_PROMPT_S)
-        if error is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            self._left_s -= _HTTP_S / 2  # The machine may have been busy once.
-        self.count += 1
+        """Send a GET, and wait for the response."""
+        with self._timed() as handler:
+            if handler is not None:
+                error = handler.start(body=body, timeout_s=_HTTP_TIMEOUT_S).exception()
+                if error is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    self._left_s -= _HTTP_S / 2  # Not all of it: the machine may have been busy.
 
     def upgrade(self, url: str) -> None:
-        """Ask for a WebSocket, and hang up."""
+        """Request a WebSocket, and hang up."""
+        with self._timed() as handler:
+            if handler is not None:
+                with upgrade(url, handler) as stream:
+                    select.select([stream], [], [], _HTTP_TIMEOUT_S)
+
+    @contextmanager
+    def _timed(self) -> Iterator[Handler | None]:
+        """Count a request, and its time. None if no more are to be sent."""
         if self._handler is None or self._left_s <= 0:
+            yield None
             return
         began_s = time.monotonic()
-        with upgrade(url, self._handler) as stream:
-            select.select([stream], [], [], _HTTP_TIMEOUT_S)
+        yield self._handler
         self._left_s -= max(0.0, time.monotonic() - began_s - _HTTP_PROMPT_S)
         self.count += 1
 
@@ -136,21 +150,19 @@ def memory_stays_flat(bench: Bench) -> None:
                 peer = data[-20:]
                 calls: tuple[tuple[str, Message], ...] = (
                     ("ParseBlock", pb.ParseBlockRequest(bytes=data)),
-                    ("AppGossip", pb.AppGossipMsg(node_id=peer, msg=data)),
-                    ("AppRequest", pb.AppRequestMsg(node_id=peer, deadline=_DEADLINE, request=data)),
+                    gossip(data, peer),
+                    app_request(data, sender=peer),
                     ("Health", Empty()),
                 )
                 method, request = calls[number % len(calls)]
                 for _ in range(_HEALTH_TIMES if method == "Health" else 1):
-                    try:
+                    with suppress(CallFailed):  # Whether it may fail is for other checks.
                         call(host, method, request, PROMPT_S)
-                    except CallFailed:
-                        pass  # Other checks say which of these may fail.
                 if method == "Health":
                     requests.send(data)
 
         send(_WARM_UP_CALLS)
-        for _ in range(2):  # A cache with a bound fills up, and grows no more.
+        for _ in range(2):  # A cache with a limit fills up, then stops growing.
             before = resident_bytes(host.process.pid)
             send(_MEASURED_CALLS)
             grown = resident_bytes(host.process.pid) - before
@@ -159,31 +171,30 @@ def memory_stays_flat(bench: Bench) -> None:
         raise Violation(
             "the plugin's memory grows with each call",
             sent=f"{_MEASURED_CALLS // 4} calls each of ParseBlock, AppGossip and AppRequest with "
-            f"{_CALL_BYTES // _KIB} KiB, and {_MEASURED_CALLS // 4 * _HEALTH_TIMES} of Health; all twice; "
+            f"{_CALL_BYTES // KIB} KiB, and {_MEASURED_CALLS // 4 * _HEALTH_TIMES} of Health; all twice; "
             f"{requests.count} HTTP GETs in all",
-            got=f"{grown // _MIB} MiB more resident memory, also the second time",
+            got=f"{grown // MIB} MiB more resident memory, even the second time",
             node="the system kills the plugin or the node in the end",
-            cure="keep nothing of what is not valid, and bound every cache",
+            cure="keep nothing that is invalid, and limit every cache",
         )
 
 
 @contract("limits", severity=Severity.MISBEHAVES, source=_SERVER)
 def descriptors_stay_few(bench: Bench) -> None:
     """Calls leave no open files, sockets or threads behind."""
+    only_on_linux()
     with bench.chain() as host, _requests(host) as requests:
-        if not os.path.isdir("/proc/self/fd"):
-            raise Skipped("only on Linux")
         block_id = host.chain.last_accepted.id
         calls: list[tuple[str, Message]] = [
             ("Health", Empty()),
             ("GetBlock", pb.GetBlockRequest(id=block_id)),
-            ("GetAncestors", pb.GetAncestorsRequest(blk_id=block_id, max_blocks_num=1)),
+            get_ancestors(block_id),
             ("ParseBlock", pb.ParseBlockRequest(bytes=b"garbage")),
-            ("AppGossip", pb.AppGossipMsg(node_id=bytes(20), msg=b"garbage")),
+            gossip(b"garbage"),
             ("Gather", Empty()),
         ]
         counts = [_counts(host)]
-        for _ in range(2):  # The first time, a VM may start what it keeps.
+        for _ in range(2):  # The first time, a VM may start threads that it keeps.
             for method, request in calls * _ROUNDS:
                 attempt(host, method, request)
             for _ in range(_ROUNDS):
@@ -194,7 +205,7 @@ def descriptors_stay_few(bench: Bench) -> None:
     for before, after, what in zip(*counts[1:], kinds, strict=True):
         if after - before >= _ROUNDS // 2:
             raise Violation(
-                f"the plugin's {what} become more with each call",
+                f"the number of the plugin's {what} grows with each call",
                 sent=f"{_ROUNDS} times {', '.join(method for method, _ in calls)}"
                 f"; {requests.count} HTTP GETs and upgrades in all",
                 got=f"{after} {what}, after {before}",
@@ -204,7 +215,7 @@ def descriptors_stay_few(bench: Bench) -> None:
 
 
 def _settled(host: Host, earlier: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Return `_counts`, once the VM has noticed that clients are gone."""
+    """Return `_counts` once the VM has noticed that its clients have disconnected."""
     deadline = time.monotonic() + PROMPT_S
     while True:
         counts = _counts(host)
@@ -215,32 +226,21 @@ def _settled(host: Host, earlier: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 def _counts(host: Host) -> tuple[int, int, int]:
-    """Count descriptors, threads and zombies."""
-    return _count(host, "fd"), _count(host, "task"), _zombies(host.process.pid)
+    """Return the number of descriptors, threads, and children that have ended unawaited."""
+    zombie = ("Z", host.process.pid)
+    zombies = sum(process_fields(stat) == zombie for stat in Path("/proc").glob("[0-9]*/stat"))
+    return _count(host, "fd"), _count(host, "task"), zombies
 
 
 def _count(host: Host, what: str) -> int:
     return len(os.listdir(f"/proc/{host.process.pid}/{what}"))
 
 
-def _zombies(pid: int | None) -> int:
-    """How many children have ended without their parent's wait."""
-    count = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent = stat.read_text(encoding="utf-8").rpartition(")")[2].split()[:2]
-        except (OSError, UnicodeDecodeError):
-            continue  # It has just gone.
-        count += state == "Z" and int(parent) == pid
-    return count
-
-
 @contract("limits", severity=Severity.BETTER_NOT, source="snow/engine/common/notifier.go")
 def idleness_costs_no_processor(bench: Bench) -> None:
     """A chain without work leaves the processor alone, also after clients have come and gone."""
+    only_on_linux()
     with bench.chain() as host:
-        if not os.path.isdir("/proc/self/fd"):
-            raise Skipped("only on Linux")
         with _requests(host) as requests:
             for _ in range(_CLIENTS):
                 requests.send()
@@ -254,19 +254,13 @@ def idleness_costs_no_processor(bench: Bench) -> None:
     raise Violation(
         "the plugin is busy although there is nothing to do",
         sent=f"some HTTP requests and upgrades, then nothing for {_SAMPLES * _SAMPLE_S:.0f} s",
-        got=f"a thread was running {_SAMPLES - idle} of the {_SAMPLES} times that we looked",
+        got=f"a running thread in {_SAMPLES - idle} of {_SAMPLES} samples",
         node="it competes with the plugin for the machine",
-        cure="wait for a condition or an event instead of asking again and again",
+        cure="wait for a condition or an event instead of polling",
     )
 
 
 def _is_running(host: Host) -> bool:
-    """Whether one of the plugin's threads uses the processor or waits for it."""
-    for stat in Path(f"/proc/{host.process.pid}/task").glob("*/stat"):
-        try:
-            state = stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-        except OSError:
-            continue  # The thread has just ended.
-        if state == "R":
-            return True
-    return False
+    """Whether one of the plugin's threads uses a processor or waits for one."""
+    threads = Path(f"/proc/{host.process.pid}/task").glob("*/stat")
+    return any(process_fields(stat)[0] == "R" for stat in threads)

@@ -1,4 +1,4 @@
-"""State sync, of VMs that have it and of those that don't."""
+"""State sync, with or without support by the VM."""
 
 from __future__ import annotations
 
@@ -16,34 +16,39 @@ from vmsdk.state import Event, State
 from vmsdk.statesync import StateSyncMode
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import attempt, call, events_ended, must_succeed, short, storage, wait_for_event
+from vmsdk.testing.wire import (
+    MIB,
+    attempt,
+    call,
+    events_ended,
+    must_succeed,
+    short,
+    storage,
+    wait_for_event,
+)
 
-SERVER = "vms/rpcchainvm/vm_server.go"
-SYNCER = "snow/engine/snowman/syncer/state_syncer.go"
-NOT_IMPLEMENTED = pb.ERROR_STATE_SYNC_NOT_IMPLEMENTED
-SYNC_TIMEOUT_S = 20.0
-_AGAIN_S = 5.0
+_SERVER = "vms/rpcchainvm/vm_server.go"
+_SYNCER = "snow/engine/snowman/syncer/state_syncer.go"
+_NOT_IMPLEMENTED = pb.ERROR_STATE_SYNC_NOT_IMPLEMENTED
+_SYNC_TIMEOUT_S = 20.0
+_AGAIN_TIMEOUT_S = 5.0
 _MAX_BLOCKS = 8
 _SERVING = NodeID(b"\x01" * 20)
 _SYNCING = NodeID(b"\x02" * 20)
+_NO_SUMMARY = b"vmsdk check: not a summary"
+# Requests for what no VM has.
+_ONGOING: tuple[str, Message] = ("GetOngoingSyncStateSummary", Empty())
+_AT_HEIGHT: tuple[str, Message] = ("GetStateSummary", pb.GetStateSummaryRequest(height=2**63))
 
 
-def _methods() -> dict[str, Message]:
-    """The methods of state sync that change nothing, with requests for what no VM has."""
-    return {
-        "GetOngoingSyncStateSummary": Empty(),
-        "GetLastStateSummary": Empty(),
-        "ParseStateSummary": pb.ParseStateSummaryRequest(bytes=b"vmsdk check: not a summary"),
-        "GetStateSummary": pb.GetStateSummaryRequest(height=2**63),
-    }
-
-
-def _is_implemented(host: Host) -> bool:
+def _needs_state_sync(host: Host) -> None:
+    """Raise `Skipped` if the VM has no state sync."""
     response = attempt(host, "GetLastStateSummary", Empty())
-    return response is None or response.err != NOT_IMPLEMENTED
+    if response is not None and response.err == _NOT_IMPLEMENTED:
+        raise Skipped("the VM has no state sync")
 
 
-@contract("statesync", severity=Severity.STOPS, source=SYNCER)
+@contract("statesync", severity=Severity.STOPS, source=_SYNCER)
 def enabled_is_reported(bench: Bench) -> None:
     """StateSyncEnabled returns OK in every VM: an error stops the chain at its start."""
     with bench.initialized() as host:
@@ -54,33 +59,41 @@ def enabled_is_reported(bench: Bench) -> None:
             cure="return enabled = false if the VM has no state sync",
         ):
             response = call(host, "StateSyncEnabled", Empty())
-        if response.err not in (pb.ERROR_UNSPECIFIED, NOT_IMPLEMENTED) or (response.err and response.enabled):
+        if response.err not in (pb.ERROR_UNSPECIFIED, _NOT_IMPLEMENTED) or (
+            response.err and response.enabled
+        ):
             raise Violation(
                 "StateSyncEnabled returns an error in err",
                 sent="StateSyncEnabled",
                 got=f"enabled {response.enabled}, err {response.err}",
                 node="it never starts the chain",
-                cure=f"return err = 0, or {NOT_IMPLEMENTED} (not implemented) with enabled = false",
+                cure=f"return err = 0, or {_NOT_IMPLEMENTED} (not implemented) with enabled = false",
             )
 
 
-@contract("statesync", severity=Severity.MISBEHAVES, source=SERVER)
+@contract("statesync", severity=Severity.MISBEHAVES, source=_SERVER)
 def unsupported_is_reported(bench: Bench) -> None:
     """A VM without state sync returns `err = STATE_SYNC_NOT_IMPLEMENTED` from each method."""
     with bench.chain() as host:
-        if _is_implemented(host) and attempt(host, "GetLastStateSummary", Empty()) is not None:
+        last = attempt(host, "GetLastStateSummary", Empty())
+        if last is not None and last.err != _NOT_IMPLEMENTED:
             raise Skipped("the VM has state sync")
-        methods = _methods()
-        methods["StateSummaryAccept"] = pb.StateSummaryAcceptRequest(bytes=b"vmsdk check: not a summary")
-        for method, request in methods.items():
+        calls: tuple[tuple[str, Message], ...] = (
+            _ONGOING,
+            _AT_HEIGHT,
+            ("GetLastStateSummary", Empty()),
+            ("ParseStateSummary", pb.ParseStateSummaryRequest(bytes=_NO_SUMMARY)),
+            ("StateSummaryAccept", pb.StateSummaryAcceptRequest(bytes=_NO_SUMMARY)),
+        )
+        for method, request in calls:
             response = attempt(host, method, request)
-            if response is None or response.err != NOT_IMPLEMENTED:
+            if response is None or response.err != _NOT_IMPLEMENTED:
                 raise Violation(
                     f"{method} does not report that the VM has no state sync",
                     sent=method,
                     got="an error" if response is None else f"err {response.err}",
                     node="it logs an error at each request of a syncing peer, or stops the chain",
-                    cure=f"return the status OK with err = {NOT_IMPLEMENTED} from all methods of state sync",
+                    cure=f"return the status OK with err = {_NOT_IMPLEMENTED} from all methods of state sync",
                 )
             if method == "StateSummaryAccept" and response.mode != StateSyncMode.SKIPPED:
                 raise Violation(
@@ -92,15 +105,13 @@ def unsupported_is_reported(bench: Bench) -> None:
                 )
 
 
-@contract("statesync", severity=Severity.STOPS, source=SYNCER)
+@contract("statesync", severity=Severity.STOPS, source=_SYNCER)
 def missing_summaries_are_not_found(bench: Bench) -> None:
     """A new chain has no ongoing and no unknown summary: `err = NOT_FOUND`."""
     with bench.chain() as host:
-        if not _is_implemented(host):
-            raise Skipped("the VM has no state sync")
-        methods = _methods()
-        for method in ("GetOngoingSyncStateSummary", "GetStateSummary"):
-            response = attempt(host, method, methods[method])
+        _needs_state_sync(host)
+        for method, request in (_ONGOING, _AT_HEIGHT):
+            response = attempt(host, method, request)
             if response is None or response.err != pb.ERROR_NOT_FOUND:
                 raise Violation(
                     f"{method} does not report NOT_FOUND for a summary that does not exist",
@@ -111,13 +122,12 @@ def missing_summaries_are_not_found(bench: Bench) -> None:
                 )
 
 
-@contract("statesync", severity=Severity.MISBEHAVES, source=SERVER)
+@contract("statesync", severity=Severity.MISBEHAVES, source=_SERVER)
 def garbage_is_refused(bench: Bench) -> None:
     """Bytes that are not a summary are refused and do no harm."""
     with bench.chain() as host:
-        if not _is_implemented(host):
-            raise Skipped("the VM has no state sync")
-        for data in (b"", b"\x00", bytes(31), os.urandom(1024 * 1024)):
+        _needs_state_sync(host)
+        for data in (b"", b"\x00", bytes(31), os.urandom(MIB)):
             response = attempt(host, "ParseStateSummary", pb.ParseStateSummaryRequest(bytes=data))
             if response is not None and not response.err:
                 raise Violation(
@@ -132,8 +142,7 @@ def garbage_is_refused(bench: Bench) -> None:
 
 def _last(bench: Bench, host: Host) -> Summary:
     """Grow the chain until it has a summary. Raises `Skipped`."""
-    if not _is_implemented(host):
-        raise Skipped("the VM has no state sync")
+    _needs_state_sync(host)
     for _ in range(_MAX_BLOCKS):
         bench.grow(host, 1)
         summary = host.chain.state_sync.last()
@@ -142,7 +151,7 @@ def _last(bench: Bench, host: Host) -> Summary:
     raise Skipped(f"the VM has no summary after {_MAX_BLOCKS} blocks")
 
 
-@contract("statesync", severity=Severity.MISBEHAVES, source=SERVER, needs_blocks=True)
+@contract("statesync", severity=Severity.MISBEHAVES, source=_SERVER, needs_blocks=True)
 def summaries_parse_back(bench: Bench) -> None:
     """ParseStateSummary and GetStateSummary know what GetLastStateSummary returns."""
     with bench.chain() as host:
@@ -156,8 +165,8 @@ def summaries_parse_back(bench: Bench) -> None:
                     f"{method} knows another summary than GetLastStateSummary",
                     sent=f"GetLastStateSummary, then {method} with its bytes or height",
                     got=f"{found}, not {last}",
-                    node="its peers' votes don't agree, so nobody syncs",
-                    cure="derive the ID and height from the summary's bytes, and keep what was offered",
+                    node="its peers' votes don't agree, so no node syncs",
+                    cure="derive the ID and height from the summary's bytes, and keep summaries once offered",
                 )
         block_id = host.chain.get_block_id_at_height(last.height)
         if block_id is None:
@@ -170,7 +179,7 @@ def summaries_parse_back(bench: Bench) -> None:
             )
 
 
-@contract("statesync", severity=Severity.MISBEHAVES, source=SERVER, needs_blocks=True)
+@contract("statesync", severity=Severity.MISBEHAVES, source=_SERVER, needs_blocks=True)
 def summaries_are_found_by_their_height(bench: Bench) -> None:
     """GetStateSummary returns the summary of exactly that height, or `err = NOT_FOUND`."""
     with bench.chain() as host:
@@ -179,18 +188,18 @@ def summaries_are_found_by_their_height(bench: Bench) -> None:
             found = host.chain.state_sync.at(height)
             if found is None:
                 continue
-            of = host.chain.state_sync.parse(found.raw).height
-            if of != height:
+            parsed = host.chain.state_sync.parse(found.raw)
+            if parsed.height != height:
                 raise Violation(
                     "GetStateSummary returns the summary of another height",
                     sent=f"GetStateSummary(height {height}); the last summary has height {last.height}",
-                    got=f"a summary that parses to height {of}",
-                    node="its vote for a summary names another one than its peers vote for",
+                    got=f"a summary that parses to height {parsed.height}",
+                    node="it votes for another summary than its peers",
                     cure="return the summary of that height, or err = ERROR_NOT_FOUND if there is none",
                 )
 
 
-@contract("statesync", severity=Severity.STOPS, source=SYNCER, needs_blocks=True)
+@contract("statesync", severity=Severity.STOPS, source=_SYNCER, needs_blocks=True)
 def accepted_summary_is_synced(bench: Bench) -> None:
     """StateSummaryAccept returns a mode, and a static sync ends at the summary's block."""
     with bench.alone() as server, storage() as kept:
@@ -214,17 +223,17 @@ def accepted_summary_is_synced(bench: Bench) -> None:
                 )
             if mode != StateSyncMode.STATIC:
                 return
-            if chain.next_event(SYNC_TIMEOUT_S) is not Event.STATE_SYNC_FINISHED:
+            if chain.next_event(_SYNC_TIMEOUT_S) is not Event.STATE_SYNC_FINISHED:
                 raise Violation(
                     "a static sync does not report its end",
                     sent=f"StateSummaryAccept of a summary at height {summary.height}",
-                    got=f"no STATE_SYNC_FINISHED for {SYNC_TIMEOUT_S:.0f} s",
+                    got=f"no STATE_SYNC_FINISHED for {_SYNC_TIMEOUT_S:.0f} s",
                     node="it waits forever, and the chain never starts",
                     cure="return STATE_SYNC_FINISHED from WaitForEvent until the next SetState",
                 )
             with events_ended(host):
                 waits = host.config.protocol.waits_for_events
-                if waits and wait_for_event(host, _AGAIN_S) != Event.STATE_SYNC_FINISHED:
+                if waits and wait_for_event(host, _AGAIN_TIMEOUT_S) != Event.STATE_SYNC_FINISHED:
                     raise Violation(
                         "the end of a sync is reported only once",
                         sent="WaitForEvent again after STATE_SYNC_FINISHED",

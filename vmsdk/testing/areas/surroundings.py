@@ -1,4 +1,4 @@
-"""What surrounds a plugin: its streams, files and directories, and other chains."""
+"""A plugin's surroundings: its streams, files and directories, and other chains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from vmsdk.host.errors import CallFailed, ChainFatal, EndedBeforeHandshake, Host
 from vmsdk.host.plugin import with_variables
 from vmsdk.ids import ID
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import Severity, Skipped, Violation, contract
+from vmsdk.testing.contract import Severity, Violation, contract
+from vmsdk.testing.wire import must_succeed, only_on_linux
 
 _RUNTIME = "vms/rpcchainvm/runtime/subprocess/runtime.go"
 _STOPPER = "vms/rpcchainvm/runtime/subprocess/linux_stopper.go"
@@ -20,8 +21,7 @@ _STOPPER = "vms/rpcchainvm/runtime/subprocess/linux_stopper.go"
 @contract("life", severity=Severity.STOPS, source=_RUNTIME)
 def keeps_its_streams(bench: Bench) -> None:
     """The node stops a plugin whose stdout or stderr has ended."""
-    if not os.path.isdir("/proc/self/fd"):
-        raise Skipped("this system has no /proc/self/fd")
+    only_on_linux()
     with bench.chain() as host:
         bench.alive(host)
         lost = [
@@ -68,8 +68,8 @@ def leaves_no_file(bench: Bench) -> None:
 
 
 def _plugin_folders(command: list[str]) -> set[Path]:
-    """Where the plugin's own files lie: a node sees their folder as its plugin directory. Without
-    folders such as /tmp, where any program may leave a file at any time.
+    """Return the folders of the plugin's files, of which a node has one as its plugin directory. A
+    folder such as /tmp is not among them: any program may leave a file there at any time.
     """
     files = command if len(command) == 1 else command[1:]
     folders = {Path(name).resolve().parent for name in files if os.path.isfile(name)}
@@ -83,7 +83,7 @@ def _files(folder: Path) -> set[str]:
 @contract("life", severity=Severity.STOPS, source=_RUNTIME)
 def starts_in_a_read_only_directory(bench: Bench) -> None:
     """The working directory is the node's, and may be read-only."""
-    # Nobody can create a file there, not even root.
+    # Not even root can create a file there.
     _starts_in(bench, "/proc", "read-only")
 
 
@@ -99,8 +99,7 @@ def starts_in_a_deleted_directory(bench: Bench) -> None:
 
 
 def _starts_in(bench: Bench, folder: str, kind: str, action: str = "") -> None:
-    if not os.path.isdir("/proc/self"):
-        raise Skipped("only on Linux")
+    only_on_linux()
     command, bench.command = bench.command, _in_folder(folder, bench.command, action)
     try:
         with bench.alone() as host:
@@ -113,13 +112,13 @@ def _starts_in(bench: Bench, folder: str, kind: str, action: str = "") -> None:
             f"the plugin does not run in a {kind} working directory",
             sent=f"a start in {folder} ({kind})",
             got=str(error),
-            node="it has no such VM when it is started from such a directory",
+            node="it does not have the VM if it is started in such a directory",
             cure="use absolute paths, and write to chain_data_dir",
         ) from None
 
 
 def _in_folder(folder: str, command: list[str], action: str = "") -> list[str]:
-    """A command that runs *command* in *folder*, after *action*."""
+    """Return a command that runs *command* in *folder*, after *action*."""
     script = f'cd "$1" && {action}shift && exec "$@"'
     program = [os.path.abspath(word) if os.sep in word and os.path.exists(word) else word for word in command]
     return ["/bin/sh", "-c", script, "sh", folder, *program]
@@ -139,7 +138,7 @@ def leaves_no_temporary_file(bench: Bench) -> None:
             sent="a start up to normal operation, then a stop",
             got=f"{', '.join(left)} in the folder for temporary files",
             node="each start of the node leaves more of them",
-            cure="remove them in Shutdown, or unlink them as soon as they are open",
+            cure="remove them in Shutdown, or unlink them right after opening them",
         )
 
 
@@ -147,15 +146,15 @@ def leaves_no_temporary_file(bench: Bench) -> None:
 def chains_run_side_by_side(bench: Bench) -> None:
     """A node runs a process for each chain of a VM: ports and lock files must not collide."""
     with bench.alone() as first:
-        try:
-            with bench.alone(chain_id=ID.of(b"vmsdk check: a second chain")) as second:
-                bench.alive(second)
-        except HostError as error:
-            raise Violation(
+        with (
+            must_succeed(
                 "a second chain of the VM does not start while the first runs",
                 sent="a start up to normal operation, while another process of the plugin runs",
-                got=str(error),
                 node="only one of the VM's chains runs",
                 cure="let the system choose ports, and keep lock files in chain_data_dir",
-            ) from None
+                errors=HostError,
+            ),
+            bench.alone(chain_id=ID.of(b"vmsdk check: a second chain")) as second,
+        ):
+            bench.alive(second)
         bench.alive(first)
