@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.empty_pb2 import Empty
 
-from vmsdk.errors import MissingExtra
 from vmsdk.host.block import Block
 from vmsdk.host.errors import CallFailed, InvalidResponse, PluginGone
 from vmsdk.host.node import Host
@@ -22,7 +21,7 @@ from vmsdk.ids import ID
 from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.state import Event
 from vmsdk.testing.contract import Skipped, Violation
-from vmsdk.testing.hook import Hook, HookFailed, Issue, Refused, client, is_servers
+from vmsdk.testing.hook import Hook, HookFailed, Issue, Refused, client, is_server_error, serve
 from vmsdk.testing.pool import Pool, SharedChain
 from vmsdk.testing.wire import CALL_TIMEOUT_S, accept, attempt, must_succeed
 
@@ -37,6 +36,7 @@ ASK_AGAIN_S = 1.0
 _ALIVE_TIMEOUT_S = 10.0
 # How long a VM in normal operation may take to find work by itself.
 _OWN_WORK_TIMEOUT_S = 5.0
+_SIBLING_ATTEMPTS = 5
 # A plugin that floods its log must not fill the memory.
 _LOG_CHARACTERS = 8 * 1024 * 1024
 NO_WORK = "no transaction: give --hook FILE or --request 'PATH JSON'"
@@ -248,20 +248,11 @@ class Bench:
 
     def url(self, host: Host) -> str:
         """Return the URL of the host's chain, to which a handler's prefix is appended. It is served
-        as by a node until the end of the check.
+        as on a node until the end of the check.
         """
-        try:
-            from vmsdk.host.http import HTTPFront
-        except ModuleNotFoundError as error:
-            raise MissingExtra("HTTP", package=error.name or "h11", extra="testing") from None
-
         if host not in self._urls:
-            chain = host.chain
-            front = HTTPFront(host.config.protocol, host.config.identity.node_id)
-            front.start()
+            front = serve(host.chain)
             self._resources.callback(front.stop)
-            front.add_chain(host.config.chain_id, (), chain.handlers, chain.http_handler)
-            front.set_normal_op(host.config.chain_id, True)
             self._urls[host] = f"http://{front.address}/ext/bc/{host.config.chain_id}"
         return self._urls[host]
 
@@ -275,8 +266,8 @@ class Bench:
 
     # Blocks ---------------------------------------------------------------------------------------
 
-    def submit(self, host: Host, count: int = 1) -> None:
-        """Submit *count* transactions. A VM that builds blocks by itself needs none.
+    def submit(self, host: Host) -> None:
+        """Submit a transaction. A VM that builds blocks by itself needs none.
 
         Raises `HookFailed`, or `Skipped` if there is no hook and the VM has no work, or if its
         mempool takes no more.
@@ -287,28 +278,27 @@ class Bench:
         if self._issue is None:
             self._issue = self.hook.load()
         connection = self.client(host)
-        for _ in range(count):
-            place = (host, host.chain.last_accepted.id)
-            if place != self._place:
-                self._place, self._waiting = place, 0
-            try:
-                self._issue(connection)
-            except Exception as error:
-                exit_code = host.process.wait(0.5)
-                if exit_code is not None:
-                    raise PluginGone(f"a request of the hook {self.hook.name}", exit_code) from None
-                # On a shared chain, transactions of an earlier check may fill the mempool.
-                if self._waiting and not self.is_shared and _is_refusal(error):
-                    raise Skipped(
-                        f"the mempool takes no more than {self._waiting} of the hook's transactions at once: "
-                        f"{str(error) or type(error).__name__}"
-                    ) from error
-                if isinstance(error, HookFailed):
-                    raise
-                raise HookFailed(
-                    f"issue(client) of the hook {self.hook.name} raised {type(error).__name__}: {error}"
+        place = (host, host.chain.last_accepted.id)
+        if place != self._place:
+            self._place, self._waiting = place, 0
+        try:
+            self._issue(connection)
+        except Exception as error:
+            exit_code = host.process.wait(0.5)
+            if exit_code is not None:
+                raise PluginGone(f"a request of the hook {self.hook.name}", exit_code) from None
+            # On a shared chain, transactions of an earlier check may fill the mempool.
+            if self._waiting and not self.is_shared and _is_refusal(error):
+                raise Skipped(
+                    f"the mempool takes no more than {self._waiting} of the hook's transactions at once: "
+                    f"{str(error) or type(error).__name__}"
                 ) from error
-            self._waiting += 1
+            if isinstance(error, HookFailed):
+                raise
+            raise HookFailed(
+                f"issue(client) of the hook {self.hook.name} raised {type(error).__name__}: {error}"
+            ) from error
+        self._waiting += 1
 
     def _await_own_work(self, host: Host) -> None:
         if self._traits.builds_by_itself is False:
@@ -322,9 +312,9 @@ class Bench:
             self._traits.builds_by_itself = False
             raise Skipped(NO_WORK)
 
-    def await_work(self, host: Host, timeout_s: float = EVENT_TIMEOUT_S) -> None:
+    def await_work(self, host: Host) -> None:
         """Wait until the VM reports that it has work. Raises `Violation` if it does not."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + EVENT_TIMEOUT_S
         while True:
             rest = deadline - time.monotonic()
             event = host.chain.next_event(max(0.0, min(rest, ASK_AGAIN_S)))
@@ -335,7 +325,7 @@ class Bench:
                 raise Violation(
                     "the VM reports no work although it was given a transaction",
                     sent="WaitForEvent" if host.config.protocol.waits_for_events else "a transaction",
-                    got=f"no event for {timeout_s:.0f} s",
+                    got=f"no event for {EVENT_TIMEOUT_S:.0f} s",
                     node="it never builds a block",
                     cure="return BUILD_BLOCK from WaitForEvent (before protocol 42: call Notify) while there "
                     "is work",
@@ -392,24 +382,22 @@ class Bench:
                 blocks.append(block)
         return blocks
 
-    def siblings(self, host: Host) -> list[Block]:
+    def siblings(self, host: Host) -> tuple[Block, Block]:
         """Build and verify two blocks on the preferred one.
 
         Raises `Skipped` if the VM builds only one, or the same one again.
         """
-        found: dict[bytes, Block] = {}
-        for _ in range(6):
-            reason = "the VM builds no second block on the same parent"
-            block = self.build_another(host, reason) if found else self.build(host)
-            if block.id not in found:
-                host.chain.verify(block)
-                found[block.id] = block
+        parent = host.chain.preference
+        first = self.propose(host)
+        host.chain.prefer(parent)
+        for _ in range(_SIBLING_ATTEMPTS):
+            second = self.build_another(host, "the VM builds no second block on the same parent")
+            if second.id != first.id:
+                host.chain.verify(second)
                 # Until SetPreference is called, a VM may build on the block verified last.
-                parent = host.chain.preference
-                host.chain.prefer(block.id)
+                host.chain.prefer(second.id)
                 host.chain.prefer(parent)
-            if len(found) == 2:
-                return list(found.values())
+                return first, second
         raise Skipped("the VM builds the same block again on the same parent")
 
     def build_another(self, host: Host, reason: str) -> Block:
@@ -450,5 +438,5 @@ def _is_refusal(error: Exception) -> bool:
     import httpx
 
     if isinstance(error, httpx.HTTPStatusError):  # of `response.raise_for_status()`
-        return not is_servers(error.response.status_code)
+        return not is_server_error(error.response.status_code)
     return isinstance(error, (Refused, AssertionError))

@@ -1,4 +1,4 @@
-"""The blocks that a test has seen, and their statuses."""
+"""The blocks that a test has seen, with their status."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Block:
 
     @property
     def status(self) -> str:
-        """Its status: "processing", "accepted" or "rejected"; "built" or "parsed" if it was never
+        """One of "processing", "accepted" and "rejected"; "built" or "parsed" if it was never
         verified, "forgotten" if it was undecided at a restart.
         """
         return self._tree.status[self.id]
@@ -44,7 +44,7 @@ class Block:
 
 
 class BlockTree:
-    """The blocks by their ID. *find* returns one that may not be in the tree yet."""
+    """The blocks by their ID. *find* returns a block that may not be in the tree yet."""
 
     def __init__(self, find: Callable[[ID], Block]) -> None:
         self.find = find
@@ -57,15 +57,16 @@ class BlockTree:
         self.status.setdefault(found.id, status)
         return self.blocks.setdefault(found.id, Block(self, found))
 
-    def note(self, found: host.Block, status: str) -> Block:
-        """Return a block after setting its status."""
+    def set_status(self, found: host.Block, status: str) -> Block:
+        """Set the status of a block, and return it."""
         self.status[found.id] = status
         return self.add(found, status)
 
     def forget_undecided(self) -> None:
         """Record that a restart has made the VM forget its undecided blocks."""
-        for block_id in [each for each, status in self.status.items() if status == "processing"]:
-            self.status[block_id] = "forgotten"
+        for block_id, status in self.status.items():
+            if status == "processing":
+                self.status[block_id] = "forgotten"
 
     def accepted(self) -> list[Block]:
         """Return the accepted blocks by height."""
@@ -73,7 +74,7 @@ class BlockTree:
         return sorted(found, key=lambda block: block.height)
 
     def text(self, preferred: ID | None) -> str:
-        """Draw the tree with the status of each block. *preferred* is marked."""
+        """Return the tree as text, with the status of each block. *preferred* is marked."""
         children: dict[ID, list[Block]] = {}
         for block in sorted(self.blocks.values(), key=lambda each: each.height):
             children.setdefault(block.parent_id, []).append(block)

@@ -36,7 +36,7 @@ class Chain(Node):
     transaction by HTTP; without it, `submit` calls the VM's own method of that name. *fields* are
     those of `vmsdk.host.config.ChainConfig`.
 
-    As a context manager it starts, and stops like a node. Errors of the VM are those of
+    As a context manager, it starts and closes itself. Errors of the VM are those of
     `vmsdk.host.errors`.
     """
 
@@ -48,7 +48,7 @@ class Chain(Node):
         """
         super().start(blocks=blocks, summaries=summaries)
         self._tree.forget_undecided()
-        self._tree.note(self._chain.last_accepted, "accepted")
+        self._tree.set_status(self._chain.last_accepted, "accepted")
         return self
 
     def close(self) -> None:
@@ -71,10 +71,10 @@ class Chain(Node):
         return result
 
     def build(self, *, wait: bool = True) -> Block:
-        """Build a block on the preferred one when the VM reports work, verify it and prefer it.
+        """Wait until the VM reports work; build a block on the preferred one, verify and prefer it.
 
-        Without *wait*, the VM is asked at once. Raises `CallFailed` if it builds nothing, and
-        `ChainMisused` if it reports no work within 5 s.
+        Without *wait*, the block is built immediately. Raises `CallFailed` if nothing is built, and
+        `ChainMisused` if the VM reports no work within 5 s.
         """
         chain = self._chain
         if wait and chain.next_event(EVENT_TIMEOUT_S) is not Event.BUILD_BLOCK:
@@ -90,9 +90,8 @@ class Chain(Node):
         return block
 
     def fork(self, parent: Block, txs: Iterable[Any]) -> Block:
-        """Return a verified block on *parent* that contains *txs*, built by another validator.
-
-        That is a second VM with the same state and no other transactions.
+        """Return a verified block on *parent* that contains *txs*, built by another validator: a
+        second VM with the same state and no other transactions.
         """
         if isinstance(txs, (bytes, str)) or not isinstance(txs, Iterable):
             raise TypeError(f"txs is a list of transactions, not {txs!r}: for one, write [tx]")
@@ -108,7 +107,7 @@ class Chain(Node):
         return self._tree.add(self._chain.parse_block(raw), "parsed")
 
     def verify(self, block: Block | bytes) -> Block:
-        """Verify a block, which is then processing. Its bytes are parsed first, as from a peer.
+        """Parse the bytes of a block, as from a peer, and verify it.
 
         Raises `CallFailed` if the VM refuses it.
         """
@@ -116,8 +115,7 @@ class Chain(Node):
             block = _checked(block).raw
         known = self.parse(block)
         self._chain.verify(known.found)
-        self._tree.note(known.found, "processing")
-        return known
+        return self._tree.set_status(known.found, "processing")
 
     def prefer(self, block: Block) -> None:
         """Make the VM build on *block*."""
@@ -130,9 +128,9 @@ class Chain(Node):
             path.insert(0, path[0].parent)
         rejected: list[Block] = []
         for each in path:
-            lost = self._chain.accept(each.found)
-            self._tree.note(each.found, "accepted")
-            rejected.extend(self._tree.note(one, "rejected") for one in lost)
+            losers = self._chain.accept(each.found)
+            self._tree.set_status(each.found, "accepted")
+            rejected.extend(self._tree.set_status(loser, "rejected") for loser in losers)
         return rejected
 
     def produce(self, *txs: Any) -> Block:
@@ -154,7 +152,7 @@ class Chain(Node):
 
     @property
     def accepted(self) -> list[Block]:
-        """The blocks whose acceptance this test has seen, by height. Needs no running VM."""
+        """The blocks that this test has seen accepted, by height. Needs no running VM."""
         return self._tree.accepted()
 
     @property
@@ -163,7 +161,7 @@ class Chain(Node):
         return [self._tree.blocks[each.id] for each in self.host.chain.processing]
 
     def block(self, block_id: ID) -> Block:
-        """Return a block by its ID. Raises `LookupError` if neither node nor VM has it."""
+        """Return a block by its ID. Raises `LookupError` if neither the node nor the VM has it."""
         if block_id not in self._tree.blocks:
             found = self._chain.get_block(block_id)
             if found is None:
@@ -183,20 +181,18 @@ class Chain(Node):
     def blocks(self) -> list[Block]:
         """Return the accepted blocks that the VM still has, from the lowest to the last."""
         found: list[Block] = []
-        for height in range(self.height, -1, -1):
-            try:
-                found.insert(0, self.block_at(height))
-            except LookupError:
-                break
-        return found
+        with contextlib.suppress(LookupError):
+            for height in range(self.height, -1, -1):
+                found.append(self.block_at(height))
+        return found[::-1]
 
     # Peers ----------------------------------------------------------------------------------------
 
     def peer(self, *, state_sync: bool = False) -> Chain:
-        """Start another node of the chain, with this one's accepted blocks, and connect the two.
+        """Start another node of the chain, which bootstraps this one's accepted blocks, and connect
+        the two.
 
-        Messages between them are delivered. With *state_sync*, it is offered this VM's last state
-        summary first.
+        With *state_sync*, it is first offered this VM's last state summary.
         """
         other = self._another(len(self._peers) + 1)
         self._peers.append(other)
@@ -218,13 +214,13 @@ class Chain(Node):
             self.accept(self.verify(other.block_at(height).raw))
 
     def wait_until(self, condition: Callable[[], object], timeout_s: float = WAIT_TIMEOUT_S) -> None:
-        """Wait until *condition* returns something true. Raises `TimeoutError`.
+        """Wait until *condition* returns a true value. Raises `TimeoutError`.
 
-        It is called after each message between peers, and now and then.
+        It is called after each message between peers, and every 50 ms.
         """
         if not callable(condition):
             raise TypeError(
-                f"wait_until calls its condition again and again, so it takes a function, not {condition!r}: "
+                f"wait_until calls its condition repeatedly, so it takes a function, not {condition!r}: "
                 "write wait_until(lambda: …)"
             )
         deadline = time.monotonic() + timeout_s
@@ -235,7 +231,7 @@ class Chain(Node):
                 self._delivered.wait(_RECHECK_S)
 
     def cancel_waits(self, count: int = 100) -> None:
-        """Make the node give up waiting for events, and wait again, *count* times."""
+        """Make the node cancel its wait for events, and wait again, *count* times."""
         for _ in range(_positive(count)):
             self._chain.ask_again()
 
@@ -279,8 +275,8 @@ class Chain(Node):
         return missing
 
     def report(self, name: str = "chain") -> list[tuple[str, str]]:
-        """Return titled texts for a failed test: the blocks, the last calls, the VM's log. Those of
-        its peers follow.
+        """Return titled texts for a failed test: the blocks, the last calls and the VM's log, then
+        those of its peers.
         """
         last_lines = list(self.log)[-_REPORTED_LINES:]
         parts = {"blocks": self.tree(), "last calls": "\n".join(self.wire), "log": "\n".join(last_lines)}
@@ -317,7 +313,6 @@ class Chain(Node):
 
     def _another(self, number: int) -> Chain:
         identity = NodeIdentity(NodeID(DEFAULT_NODE_ID[:-1] + bytes([DEFAULT_NODE_ID[-1] + number])))
-        fields = {**self._fields, "identity": identity}
         return Chain(
             self._given,
             genesis=self.genesis_data,
@@ -325,28 +320,25 @@ class Chain(Node):
             process=not self.in_process,
             issue=self._issue,
             protocol=self._protocol,
-            **fields,
+            **{**self._fields, "identity": identity},
         )
 
     @contextmanager
     def _validator(self, parent: Block) -> Iterator[Chain]:
-        """Another validator, that has accepted the same blocks and prefers *parent*."""
+        """Another validator, which has accepted the same blocks and prefers *parent*."""
         path: list[Block] = []
         while parent.id != self._chain.last_accepted.id:
             if parent.height <= self.height:
                 raise ChainMisused(f"can't build on {parent!r}: it is below the last accepted block")
             path.insert(0, parent)
             parent = parent.parent
-        other = self._another(100)
-        other.use_this_process()
-        try:
+        with contextlib.closing(self._another(100)) as other:
+            other.use_this_process()
             self.disk.copy_to(other.disk)
             other.start()
             for each in path:
                 other.prefer(other.verify(each.raw))
             yield other
-        finally:
-            other.close()
 
 
 def _positive(count: int) -> int:
@@ -356,7 +348,7 @@ def _positive(count: int) -> int:
 
 
 def _checked(block: object) -> Block:
-    """Return *block*. Raises `TypeError` for its ID or its bytes, which tests confuse with it."""
+    """Return *block*. Raises `TypeError` for anything else, such as its ID or its bytes."""
     if isinstance(block, Block):
         return block
     if isinstance(block, bytes):  # An ID is bytes, too.

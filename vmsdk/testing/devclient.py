@@ -11,17 +11,17 @@ from typing import Any
 from vmsdk.errors import VMError
 from vmsdk.ids import ID, NodeID
 
-TIMEOUT_S = 90.0
+_TIMEOUT_S = 90.0
 
 
 class DevClient:
     """Calls the `dev_` methods of the `vmsdk dev` at *url*. See docs/dev.md for each.
 
     Blocks are dicts with `id`, `parentID`, `height` and `timestamp`. Methods raise `VMError` with
-    the text of the response, or if nothing responds.
+    the error's text, or if there is no response.
     """
 
-    def __init__(self, url: str = "http://127.0.0.1:9650", *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: str = "http://127.0.0.1:9650", *, timeout_s: float = _TIMEOUT_S) -> None:
         self._url = url.rstrip("/") + "/ext/dev"
         self._timeout_s = timeout_s
         # A proxy in the environment is not meant for a development chain.
@@ -41,11 +41,11 @@ class DevClient:
         return reply["result"]
 
     def mine(self, blocks: int = 1, interval: float = 0) -> list[dict[str, Any]]:
-        """Make blocks now, *interval* seconds apart by the VM's clock."""
+        """Make blocks now, *interval* seconds apart on the VM's clock."""
         return list(self.call("dev_mine", blocks, interval))
 
     def set_automine(self, on: bool) -> None:
-        """Choose whether a block is made whenever the VM has work."""
+        """Set whether a block is made whenever the VM has work."""
         self.call("dev_setAutomine", on)
 
     def set_interval_mining(self, seconds: float) -> None:

@@ -1,9 +1,10 @@
-"""Checks a VM without a test: executes its transactions under everything that a node can do."""
+"""Checks a VM without tests: executes its transactions under everything that a node can do."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from vmsdk._pb.vm import vm_pb2 as pb
@@ -31,7 +32,7 @@ _LARGE_BYTES = 1024 * 1024
 
 
 class Failed(AssertionError):
-    """A VM has failed checks. *failures* has a text for each, by name."""
+    """A VM fails checks. *failures* has a text for each, by name."""
 
     def __init__(self, failures: dict[str, str]) -> None:
         self.failures = failures
@@ -48,7 +49,7 @@ def check(
     only: Iterable[str] = (),
     **options: Any,
 ) -> list[str]:
-    """Put *vm* through everything that a node and its peers can do; returns the names of the
+    """Check *vm* under everything that a node and its peers can do; returns the names of the
     checks.
 
     *txs* are transactions that are valid in this order on a new chain: an iterable, a function that
@@ -84,7 +85,7 @@ def check(
         try:
             checks[name]()
         except (AssertionError, VMError, LookupError, TimeoutError) as error:
-            failures[name] = f"{error}" if str(error) else repr(error)
+            failures[name] = str(error) or repr(error)
     if failures:
         raise Failed(failures)
     return chosen
@@ -96,19 +97,16 @@ class _Trial:
         self._options = options
         if hasattr(txs, "example"):
             txs = _drawn(txs, count)
-        self._txs: Callable[[Chain], Iterable[Any]]
-        if callable(txs):
-            self._txs = txs
-        else:
-            given = list(txs)
-            self._txs = lambda chain: given
+        elif not callable(txs):
+            txs = list(txs)  # A generator can be iterated only once.
+        self._txs = txs
 
     def chain(self, **changed: Any) -> Chain:
         return Chain(self._vm, **{**self._options, **changed})
 
     def work(self, chain: Chain) -> Iterator[Any]:
-        """Submit the transactions one by one; yields each that the VM has taken."""
-        for tx in self._txs(chain):
+        """Submit the transactions one by one; yields each that the VM accepts."""
+        for tx in self._txs(chain) if callable(self._txs) else self._txs:
             try:
                 chain.submit(tx)
             except Refused:
@@ -124,7 +122,7 @@ class _Trial:
     # The checks -----------------------------------------------------------------------------------
 
     def blocks(self) -> None:
-        """Blocks are found, and come from their bytes as they were built."""
+        """Blocks are found, and parse from their bytes as they were built."""
         with self.chain() as chain:
             self.grow(chain)
             check_blocks(chain)
@@ -132,7 +130,7 @@ class _Trial:
             for block in chain.blocks():
                 parsed = client.ParseBlock(pb.ParseBlockRequest(bytes=block.raw))
                 found = client.GetBlock(pb.GetBlockRequest(id=block.id))
-                assert parsed.id == block.id, f"{block!r} is parsed from its bytes as another block"
+                assert parsed.id == block.id, f"the bytes of {block!r} parse to another block"
                 assert not found.err, f"{block!r} is accepted, but get_block does not find it"
                 assert found.bytes == block.raw, f"{block!r} has other bytes than when it was built"
                 assert parsed.height == found.height == block.height, f"{block!r} changes its height"
@@ -187,11 +185,10 @@ class _Trial:
                     chain.faults.clear()
                     chain.restart()
                     assert chain.last == parent, "a block whose write has failed is accepted"
+                    chain.accept(chain.verify(block.raw))
                 else:
                     wrote = chain.faults.clear() < 3
                     assert not wrote, "accept succeeds although the write has failed"
-                    continue
-                chain.accept(chain.verify(block.raw))
             check_replay(chain, self.chain())
 
     def replay(self) -> None:
@@ -204,7 +201,7 @@ class _Trial:
             check_replay(chain, other)
 
     def events(self) -> None:
-        """Work is reported even if the node keeps giving up its wait, and nothing without work."""
+        """Work is reported even if the node keeps cancelling its wait; nothing without work."""
         with self.chain() as chain:
             for number, _ in enumerate(self.work(chain)):
                 if number == 0:
@@ -237,10 +234,8 @@ class _Trial:
         """Garbage is refused, and many transactions at once go into blocks that fit a message."""
         with self.chain() as chain:
             for message in (bytes(_LARGE_BYTES), b"\xff" * _LARGE_BYTES, *garbage(1, _GARBAGE)):
-                try:
+                with suppress(CallFailed):
                     chain.parse(message)
-                except CallFailed:
-                    continue
             chain.send_garbage(_GARBAGE)
             for _ in self.work(chain):
                 pass

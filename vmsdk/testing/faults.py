@@ -25,7 +25,7 @@ ENGINE_CALL = "engine call"
 SERVICE_CALL = "service call"
 _KINDS = (DATABASE_WRITE, ENGINE_CALL, SERVICE_CALL)
 _WRITES = {"Put", "Delete", "WriteBatch", "Apply"}
-# A held call goes on after this time, so that a forgotten release can't hang a test forever.
+# A held call continues after this time, so that a forgotten release can't hang a test forever.
 _MAX_HELD_S = 30.0
 _LOST = "the response was lost (injected)"
 _CANCELLED = "the node has cancelled the call (injected)"
@@ -65,11 +65,11 @@ class Faults:
         self._kill: Callable[[], object] = lambda: None
         self._client: VMClient | None = None
         self.reached: Counter[str] = Counter()
-        """How many calls there were, by method; and of all together as "database write", "engine
-        call" (of the VM) and "service call" (of the node).
+        """The number of calls, by method and by kind: "database write", "engine call" (of the VM)
+        and "service call" (of the node).
         """
         self.crashed_at: Point | None = None
-        """Where the VM has crashed; None if it has not."""
+        """Where the VM has crashed, if it has."""
         self._methods: set[str] = set()
         self._scrambled = False
         self._held_back: list[Callable[[], None]] = []
@@ -77,7 +77,7 @@ class Faults:
     # For tests ------------------------------------------------------------------------------------
 
     def fail(self, method: str, text: str = "injected fault", *, times: int = 1) -> None:
-        """Make the next *times* calls of *method* fail with *text*, without effect."""
+        """Make the next *times* calls of *method* fail with *text*, and have no effect."""
         self._plan(method, _Fault("fail", text), times)
 
     def lose(self, method: str, *, times: int = 1) -> None:
@@ -85,9 +85,9 @@ class Faults:
         self._plan(method, _Fault("lose"), times)
 
     def cancel(self, method: str, *, times: int = 1) -> None:
-        """Make the node give up the next *times* calls of the VM's *method* when they have begun.
+        """Make the node cancel the next *times* calls of the VM's *method* once they have begun.
 
-        The VM may go on with such a call, while the node makes the next one.
+        The VM may still be busy with such a call while the node makes the next one.
         """
         if self._client is not None and not hasattr(self._client, method):
             raise ValueError(f"the VM has no method {method!r}, and only calls of the VM can be cancelled")
@@ -111,7 +111,7 @@ class Faults:
         """
         self._check(what, _KINDS)
         if not isinstance(number, int) or number < 1:
-            raise ValueError(f"calls are counted from 1; {number!r} is not such a number")
+            raise ValueError(f"calls are counted from 1, so number can't be {number!r}")
         if when not in get_args(When):
             raise ValueError(f'a crash comes "before" or "after" a call, not {when!r}')
         with self._lock:
@@ -120,16 +120,16 @@ class Faults:
 
     def scramble(self) -> None:
         """From now on, deliver the VM's gossip and requests to its peers twice: the second time
-        after the next message, or when `clear` is called.
+        after the next message, or in `clear`.
         """
         self._scrambled = True
 
     def clear(self) -> int:
-        """Forget the faults and the crash that have not happened yet, and deliver what was held
-        back. Returns the number of these faults.
+        """Forget the faults and the crash that have not happened yet, and deliver the messages that
+        were held back. Returns the number of these faults.
         """
         with self._lock:
-            left = sum(map(len, self._planned.values()))
+            count = sum(map(len, self._planned.values()))
             self._planned.clear()
             self._unused.clear()
             self._crash = None
@@ -137,10 +137,10 @@ class Faults:
             held, self._held_back = self._held_back, []
         for deliver in held:
             deliver()
-        return left
+        return count
 
     def missing(self) -> list[str]:
-        """Say for each fault and crash that was planned, and of which nothing has happened, why."""
+        """Describe each planned fault or crash of which nothing has happened."""
         with self._lock:
             found = [
                 f"faults.{fault.kind}({method!r}): there was no such call after it"
@@ -158,7 +158,7 @@ class Faults:
     # For the chain --------------------------------------------------------------------------------
 
     def attach(self, client: VMClient, services: NodeServices, kill: Callable[[], object]) -> None:
-        """Stand between the VM behind *client* and *services*. *kill* ends the VM at once."""
+        """Disturb the calls between *client* of the VM and *services*. *kill* kills the VM."""
         self._kill = kill
         self._client = client
         self.crashed_at = None
@@ -168,14 +168,14 @@ class Faults:
             service.around = self._service_call
             self._methods |= set(service.service.methods)
         with self._lock:
-            # What was planned before there was a VM.
+            # Faults that were planned before there was a VM.
             for method in self._planned:
                 self._check(method)
             if self._crash is not None:
                 self._check(self._crash.what, _KINDS)
 
     def pass_on(self, deliver: Callable[[], None]) -> None:
-        """Deliver a message of the VM's by calling *deliver*, once or as `scramble` says."""
+        """Deliver a message of the VM by calling *deliver*: once, or twice after `scramble`."""
         with self._lock:
             again, self._held_back = self._held_back, [deliver] if self._scrambled else []
         for each in (deliver, *again):
@@ -184,12 +184,12 @@ class Faults:
     def _check(self, what: str, kinds: Sequence[str] = ()) -> None:
         if self._methods and what not in (*self._methods, *kinds):
             names = ", ".join([*kinds, *sorted(self._methods)])
-            raise ValueError(f"neither the VM nor the node has a method {what!r}: there are {names}")
+            raise ValueError(f"neither the VM nor the node has a method {what!r}: the choices are {names}")
 
     def _plan(self, method: str, fault: _Fault, times: int) -> None:
         self._check(method)
         if times < 1:
-            raise ValueError(f"a fault happens once or more often, not {times} times")
+            raise ValueError(f"a fault happens at least once, not {times} times")
         with self._lock:
             self._planned.setdefault(method, deque()).extend([fault] * times)
             self._unused.append((method, fault))
@@ -242,7 +242,7 @@ class Faults:
     def _begin_and_cancel(self, name: str, request: Any) -> None:
         assert self._client is not None, "only a VM's client makes calls"
         call = getattr(self._client, name).start(request)
-        self._client.Version.start(Empty()).result()  # By its response, the other call has arrived.
+        self._client.Version.start(Empty()).result()  # Once it returns, the call before has arrived.
         call.cancel()
 
     def _reach(self, numbers: dict[str, int], when: When, gone: Exception) -> None:
@@ -261,7 +261,7 @@ def _failed_call(text: str) -> CallFailed:
 
 
 def garbage(seed: int, count: int, *, longest: int = 300) -> Iterator[bytes]:
-    """Return *count* messages as a faulty peer may send them: empty, short, random, repeated."""
+    """Yield *count* messages as a faulty peer may send them: empty, short, random, altered."""
     source = random.Random(seed)
     message = b""
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""How a chain under test gets its transactions, which only its author knows how to make."""
+"""How a chain under test gets its transactions, which only its author can make, over HTTP."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from vmsdk.errors import MissingExtra, VMError
 if TYPE_CHECKING:
     import httpx
 
-HTTP_TIMEOUT_S = 20.0
-# In the body of a request: a different number each time.
-NUMBER = "{n}"
-# JSON-RPC's code for a bug of the server.
+    from vmsdk.host.chain import Chain
+    from vmsdk.host.http.front import HTTPFront
+
+_TIMEOUT_S = 20.0
+# Replaced in the body of a request by a different number each time.
+_NUMBER = "{n}"
+# JSON-RPC's code for a bug in the server.
 _INTERNAL_ERROR = -32603
 _UNAVAILABLE = 503
 
@@ -29,7 +32,7 @@ class HookFailed(VMError):
 
 
 class Refused(HookFailed):
-    """The chain does not take a transaction, and that is no error of its server."""
+    """The chain refused a transaction, and this is not an error of its server."""
 
 
 class Hook:
@@ -38,7 +41,7 @@ class Hook:
     def __init__(self, name: str, load: Callable[[], Issue]) -> None:
         self.name = name
         self.load = load
-        """Returns an `Issue` that shares nothing with others. Raises `HookFailed`."""
+        """Returns an `Issue` that shares no state with others. Raises `HookFailed`."""
 
     @classmethod
     def from_file(cls, path: Path) -> Hook:
@@ -60,12 +63,12 @@ class Hook:
         numbers = itertools.count(1)
 
         def issue(client: httpx.Client) -> None:
-            content = body.replace(NUMBER, str(next(numbers)))
+            content = body.replace(_NUMBER, str(next(numbers)))
             response = client.post(path, content=content, headers={"content-type": "application/json"})
             error = _error(response)
             if response.status_code >= 400 or error is not None:
                 code = error.get("code") if isinstance(error, dict) else None
-                is_fault = is_servers(response.status_code) or code == _INTERNAL_ERROR
+                is_fault = is_server_error(response.status_code) or code == _INTERNAL_ERROR
                 raise (HookFailed if is_fault else Refused)(
                     f"the chain refused POST {path or '/'} {content} with status {response.status_code}: "
                     f"{response.text[:500]}"
@@ -74,16 +77,31 @@ class Hook:
         return cls("--request", lambda: issue)
 
 
-def is_servers(status: int) -> bool:
-    """Whether this HTTP status is an error of the server. 503 is not: the server may be full."""
+def is_server_error(status: int) -> bool:
+    """Whether an HTTP status means an error of the server. 503 does not: the server may be full."""
     return status >= 500 and status != _UNAVAILABLE
+
+
+def serve(chain: Chain) -> HTTPFront:
+    """Start a server for the handlers of *chain*, as on a node. Raises `MissingExtra`."""
+    try:
+        from vmsdk.host.http.front import HTTPFront
+    except ModuleNotFoundError as error:
+        raise MissingExtra("HTTP", package=error.name or "h11", extra="testing") from None
+
+    config = chain.config
+    front = HTTPFront(config.protocol, config.identity.node_id)
+    front.start()
+    front.add_chain(config.chain_id, (), chain.handlers, chain.http_handler)
+    front.set_normal_op(config.chain_id, True)
+    return front
 
 
 def client(url: str, *, has_slash: bool) -> httpx.Client:
     """Return a client for the chain at *url*. Raises `MissingExtra` without httpx.
 
-    httpx sends requests for "" to "/", which is another handler on a node. If not *has_slash*, the
-    chain has none at "/", so the slash is removed.
+    httpx requests "/" for "", which is another handler on a node. Unless the chain has a handler at
+    "/" (*has_slash*), the slash is removed.
     """
     try:
         import httpx
@@ -96,7 +114,7 @@ def client(url: str, *, has_slash: bool) -> httpx.Client:
 
     return httpx.Client(
         base_url=url,
-        timeout=HTTP_TIMEOUT_S,
+        timeout=_TIMEOUT_S,
         trust_env=False,  # a proxy in the environment is not meant for 127.0.0.1
         event_hooks={"request": [] if has_slash else [remove_slash]},
     )
@@ -115,7 +133,7 @@ def _load(path: Path) -> Issue:
 
 
 def _error(response: Any) -> Any:
-    """Return the error of a JSON-RPC response, if it is one."""
+    """Return the error in a JSON-RPC response, or None."""
     try:
         value = response.json()
     except ValueError:

@@ -1,8 +1,8 @@
 """A VM in this process, behind the interface of a plugin process.
 
 The host and the servicers are those of a real plugin. Only the channels differ: a call goes
-straight to the method that serves it, on the caller's thread, with no gRPC and no socket in
-between. So breakpoints and coverage work, and a chain starts in milliseconds.
+directly to the method that serves it, on the caller's thread, without gRPC or a socket. So
+breakpoints and coverage work, and a chain starts in milliseconds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import grpc
 
@@ -32,7 +32,7 @@ _KILLED = -9
 
 
 class _Details(NamedTuple):
-    """What a generic handler gets to find a method."""
+    """The argument by which a generic handler finds a method."""
 
     method: str
     invocation_metadata: tuple[()] = ()
@@ -71,7 +71,7 @@ class LocalServer:
         self._methods: dict[str, Any] = {}
 
     def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
-        """Serve *handlers*: the first that knows a method serves it."""
+        """Add *handlers*. The first one that has a method serves it."""
         self._handlers.extend(handlers)
 
     def start(self) -> None:
@@ -84,24 +84,22 @@ class LocalServer:
         return stopped
 
     def find(self, path: str) -> Any:
-        """Return what serves *path*. Raises `CallError` with UNIMPLEMENTED if nothing does."""
-        method = self._methods.get(path)
-        if method is None:
+        """Return the function that serves *path*. Raises `CallFailed` if there is none."""
+        if path not in self._methods:
             details = _Details(path)
             found = (handler.service(details) for handler in self._handlers)
             method = next((each for each in found if each is not None), None)
             if method is None:
                 raise CallFailed(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
             self._methods[path] = method.unary_unary
-            return method.unary_unary
-        return method
+        return self._methods[path]
 
 
 class LocalChannel:
     """A channel to *server*. A call runs on the caller's thread.
 
-    Calls that are started with `future` run on their own thread if the server's methods may
-    wait, else at once.
+    Calls that are started with `future` run on their own thread if the server's methods may wait,
+    otherwise on the caller's, too.
     """
 
     def __init__(self, server: LocalServer, *, may_wait: bool) -> None:
@@ -112,7 +110,7 @@ class LocalChannel:
         self._lock = threading.Lock()
 
     def unary_unary(self, path: str, *_serializers: Any, **_options: Any) -> _LocalCall:
-        """Return what calls the method at *path*."""
+        """Return a callable for the method at *path*."""
         return _LocalCall(self, path)
 
     def close(self) -> None:
@@ -135,7 +133,7 @@ class LocalChannel:
                 self._running.discard(context)
                 closed = self._closed
             context.end()
-            if closed:  # Ignored, since nobody waits for the result.
+            if closed:  # In place of a result that came too late.
                 raise ValueError(CLOSED)
 
 
@@ -169,7 +167,7 @@ class _LocalCall:
 
 
 class _LocalFuture:
-    """A call under way, used like `vmsdk.services.channel.UnaryCall`."""
+    """A running call, used like `vmsdk.services.channel.UnaryCall`."""
 
     def __init__(self, context: _Context) -> None:
         self.done: Future[Any] = Future()
@@ -183,7 +181,7 @@ class _LocalFuture:
         return result
 
     def read(self) -> None:
-        pass  # there is no connection that it keeps
+        pass  # It holds no connection.
 
     def cancel(self) -> bool:
         self._cancelled = True
@@ -192,10 +190,10 @@ class _LocalFuture:
 
 
 class LocalNodeServer(LoopbackServer):
-    """The node's services without a server. `find` reaches them by their address."""
+    """The node's services without a server. `connect` finds them by their address."""
 
     _numbers = itertools.count(1)
-    _open: dict[str, LocalServer] = {}  # noqa: RUF012 - shared on purpose: an address is a name
+    _open: ClassVar[dict[str, LocalServer]] = {}
 
     def __init__(self, *services: NodeService, health_service: bool) -> None:
         self.address = f"in-process:{next(self._numbers)}"
@@ -205,7 +203,7 @@ class LocalNodeServer(LoopbackServer):
 
     @classmethod
     def connect(cls, address: str) -> Any:
-        """Return a channel to the server at *address*. Raises `ValueError` if it has stopped."""
+        """Return a channel to the server at *address*. Raises `ValueError` if there is none."""
         server = cls._open.get(address)
         if server is None:
             raise ValueError(f"no server in this process has the address {address!r}")
@@ -220,7 +218,7 @@ class LocalNodeServer(LoopbackServer):
 
 
 class LocalProcess(PluginProcess):
-    """Stands in for the process of a plugin that is served in this one. *make_vm* makes the VM."""
+    """Replaces the process of a plugin by a VM in this one, which *make_vm* makes."""
 
     def __init__(self, make_vm: Callable[[], ChainVM], version: int, log: Log | None) -> None:
         super().__init__(["in-process"], protocol=version, log=log)
@@ -233,7 +231,7 @@ class LocalProcess(PluginProcess):
         """The node's channel to the VM; set by `start`."""
 
     def start(self) -> str:
-        """Make the VM and what serves it."""
+        """Make the VM and its server."""
         self.vm = self._make_vm()
         server = LocalServer()
         log = logging.Logger(str(self.vm.name), logging.INFO)
@@ -262,7 +260,7 @@ class LocalProcess(PluginProcess):
             action(exit_code)
 
     def kill(self) -> int | None:
-        """Cut the VM off from its node, which ends at once: nothing that it still does counts."""
+        """Cut the VM off from its node, so that nothing it still does has an effect."""
         if self._server is not None:
             self._server.session.log.disabled = True
             self._server.session.cut_off()
@@ -276,7 +274,7 @@ class LocalProcess(PluginProcess):
         return was_alive
 
     def stop(self) -> int | None:
-        """End the VM's threads and its HTTP servers. Idempotent."""
+        """Stop the VM's threads and HTTP servers. Idempotent."""
         if self._server is None:
             return None
         with self._life:
@@ -308,7 +306,7 @@ class LocalHost(Host):
 
 
 class _Lines(logging.Handler):
-    """Shows each record as lines of text."""
+    """Calls *show* with each line of each record."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         super().__init__()

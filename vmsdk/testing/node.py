@@ -28,7 +28,7 @@ from vmsdk.ids import ID, NodeID
 from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.state import State
 from vmsdk.testing.faults import Faults, When
-from vmsdk.testing.hook import client
+from vmsdk.testing.hook import client, serve
 from vmsdk.testing.local import LocalHost, LocalProcess
 from vmsdk.testing.remote import RemoteVM
 from vmsdk.vm import ChainVM
@@ -70,7 +70,7 @@ class Node:
         self._is_command = isinstance(vm, (str, Path, Sequence)) and not callable(vm)
         if not self._is_command and not callable(vm):
             raise TypeError(
-                f"a chain is given the VM's class, a function that makes a VM, or a plugin's command, not "
+                "a chain takes the VM's class, a function that makes a VM, or a plugin's command, not "
                 f"{vm!r}: each restart needs a new VM"
             )
         self.in_process = not (process or self._is_command)
@@ -83,13 +83,13 @@ class Node:
         self._fields = fields
         self._resources = ExitStack()
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
-        """The last lines that the VM has logged or printed, over all its lives."""
+        """The last lines that the VM has logged or printed, across restarts."""
         self.wire: deque[str] = deque(maxlen=_WIRE_LINES)
-        """The last calls: `->` of the VM by its node, `<-` of the node by its VM."""
+        """The last calls: `->` from the node to its VM, `<-` from the VM to its node."""
         self.faults = Faults(self._record)
         """Makes calls fail, hang and get lost."""
         self.environment: dict[str, str] = {}
-        """Variables for the process of a plugin, besides the few that a node's plugins get."""
+        """Variables for the process of a plugin, besides the few that a node sets."""
         self._host: Host | None = None
         self._was_started = False
         self._remote: RemoteVM | None = None
@@ -150,7 +150,7 @@ class Node:
         self._end(lambda host: host.stop())
 
     def kill(self) -> None:
-        """Kill the VM, as by SIGKILL. Go on with `restart`."""
+        """Kill the VM, as by SIGKILL. `restart` starts it again."""
         self._end(lambda host: host.kill())
 
     def restart(self) -> None:
@@ -170,7 +170,7 @@ class Node:
         """Make the VM crash before or after the *number*-th *what* from now: see
         `Faults.crash_at`.
 
-        The call during which it crashes raises `HostError`. Go on with `restart`.
+        The call during which it crashes raises `HostError`. `restart` starts it again.
         """
         self.faults.crash_at(what, number, when)
 
@@ -193,7 +193,7 @@ class Node:
 
     @cached_property
     def disk(self) -> SQLiteDatabase:
-        """The node's disk, in memory, which outlives the VM."""
+        """The node's database, in memory, which is kept across restarts."""
         return self._resources.enter_context(SQLiteDatabase())
 
     @cached_property
@@ -252,8 +252,8 @@ class Node:
     def time(self) -> float:
         """The time in Unix seconds, by the clock that the VM reads.
 
-        It runs until it is set; then it stands still, and only a test moves it: `chain.time += 10`.
-        All VMs of a test share one clock.
+        It runs until it is set; from then on, only a test moves it: `chain.time += 10`. All VMs of
+        a test share one clock.
         """
         return timestamp.now_ns() / _NANOSECONDS
 
@@ -262,7 +262,7 @@ class Node:
         if not isinstance(seconds, (int, float)) or not 0 <= seconds <= _LAST_SECOND:
             raise ValueError(
                 f"chain.time is in Unix seconds, from 0 to {_LAST_SECOND} (the year 9999), not {seconds!r}: "
-                "of a datetime, take its timestamp()"
+                "for a datetime, use its timestamp()"
             )
         moment = int(seconds * _NANOSECONDS)
         _Clock.stop_at(moment)
@@ -310,7 +310,7 @@ class Node:
 
     @property
     def stored(self) -> dict[bytes, bytes]:
-        """All that the VM has written to its database."""
+        """What the VM has stored in its database."""
         return dict(self.host.services.database.space.items())
 
     def health(self) -> Any:
@@ -327,17 +327,12 @@ class Node:
     def url(self, path: str = "", *, scheme: str = "http") -> str:
         """Return the URL of *path* within the chain."""
         if self._front is None:
-            from vmsdk.host.http.front import HTTPFront
-
-            config, chain = self.host.config, self._chain
+            chain = self._chain
             if self.in_process:
-                chain.create_handlers()  # Late: it takes longer than the rest of a start.
+                chain.create_handlers()  # Only now, since it takes longer than the rest of a start.
             if chain.handlers_error is not None:
                 raise chain.handlers_error
-            self._front = HTTPFront(config.protocol, config.identity.node_id)
-            self._front.start()
-            self._front.add_chain(config.chain_id, (), chain.handlers, chain.http_handler)
-            self._front.set_normal_op(config.chain_id, True)
+            self._front = serve(chain)
         return f"{scheme}://{self._front.address}/ext/bc/{self.host.config.chain_id}{path}"
 
     @contextmanager
@@ -359,17 +354,15 @@ class Node:
 
     @property
     def _chain(self) -> HostChain:
-        """What the node knows of the chain. Raises `ChainMisused` after a crash that a test asked
-        for.
-        """
-        chain, crash = self.host.chain, self.faults.crashed_at
+        """The node's chain. Raises `ChainMisused` after a crash that a test asked for."""
+        crash = self.faults.crashed_at
         if crash is not None and not self.host.process.alive:
             raise ChainMisused(f"the VM has crashed {crash}, as the test asked: call restart()")
-        return chain
+        return self.host.chain
 
 
 class RelayTo(Relay):
-    """*other* as *node* sees it, whose faults disturb the messages."""
+    """Delivers messages of *node* to *other*, disturbed by the faults of *node*."""
 
     def __init__(self, other: Node, node: Node) -> None:
         super().__init__(
@@ -388,7 +381,7 @@ class _Clock:
     """The clock of this process and of the plugins that its chains start."""
 
     moment: ClassVar[int | None] = None
-    """Where it stands, in Unix nanoseconds; None if it runs."""
+    """The time at which it is stopped, in Unix nanoseconds; None if it runs."""
 
     @classmethod
     def stop_at(cls, moment: int) -> None:
@@ -407,4 +400,4 @@ def _content(name: str, data: Any) -> bytes:
     try:
         return (data if isinstance(data, str) else json.dumps(data)).encode()
     except TypeError as error:
-        raise TypeError(f"{name} is bytes, text, or what becomes JSON: {error}") from None
+        raise TypeError(f"{name} must be bytes, text, or a value for JSON: {error}") from None

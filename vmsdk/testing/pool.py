@@ -14,13 +14,13 @@ from vmsdk.testing.hook import Issue
 
 
 class SharedChain:
-    """A chain in normal operation. *start* makes its host, with the log that it is given."""
+    """A chain in normal operation. *start* makes its host, which logs to its argument."""
 
     def __init__(self, start: Callable[[Log], Host]) -> None:
         self.log: Log = lambda stream, line: None
-        """Gets the plugin's output for the check that uses the chain now."""
+        """Receives the plugin's output, for the check that uses the chain now."""
         self.issue: Issue | None = None
-        """The hook's function for this chain, which may remember what it has sent."""
+        """The hook's function for this chain. It may have state."""
         self.host = start(self._write)
 
     def _write(self, stream: str, line: str) -> None:
@@ -46,12 +46,12 @@ class Pool:
         self._closed = False
 
     def take(self) -> SharedChain | None:
-        """Return a chain, or None if there is none."""
+        """Return an idle chain, or None if there is none."""
         with self._lock:
             return self._idle.pop() if self._idle else None
 
     def give(self, shared: SharedChain) -> None:
-        """Keep a clean chain for the next check."""
+        """Add a clean chain for the next check."""
         with self._lock:
             if not self._closed:
                 self._idle.append(shared)
@@ -59,7 +59,7 @@ class Pool:
         shared.host.kill()
 
     def close(self) -> None:
-        """Kill what is left."""
+        """Kill the idle chains, and later those that are returned."""
         with self._lock:
             self._closed = True
         while (shared := self.take()) is not None:

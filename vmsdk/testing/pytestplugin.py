@@ -75,7 +75,7 @@ def make_chain(
     issue: Any,
     chain_options: dict[str, Any],
 ) -> Iterator[Callable[..., Chain]]:
-    """Make chains of the test's VM that are not started yet. They are closed after the test."""
+    """Makes chains of the test's VM that are not started yet. They are closed after the test."""
     from vmsdk.testing.chain import Chain
 
     config = request.config
@@ -83,17 +83,12 @@ def make_chain(
     process = config.getoption("vm_process")
     if process is None:
         process = config.getini("vm_process")
-    options: dict[str, Any] = {
-        "genesis": genesis,
-        "upgrade": upgrade,
-        "issue": issue,
-        **chain_options,
-    }
+    options: dict[str, Any] = {"genesis": genesis, "upgrade": upgrade, "issue": issue, **chain_options}
     options["process"] = bool(process) and request.node.get_closest_marker("in_process") is None
     if config.getoption("vm_protocol") is not None:
         options["protocol"] = config.getoption("vm_protocol")
 
-    with ExitStack() as closing:  # All of them, also if one fails to close.
+    with ExitStack() as closing:  # It closes all of them, even if one fails to close.
 
         def make(**changed: Any) -> Chain:
             chain = Chain(vm, **{**options, **changed})
@@ -112,7 +107,7 @@ def chain(make_chain: Callable[..., Chain]) -> Chain:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Fail a test that has passed without a fault for which it asked."""
+    """Fail a test that has passed without a fault that it asked for."""
     result = yield
     chains: list[Chain] = item.stash.get(_CHAINS, [])
     missing = [line for chain in chains for line in chain.missing_faults()]
@@ -120,7 +115,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         pytest.fail(
             "the test has passed without a fault that it asked for:\n  "
             + "\n  ".join(missing)
-            + "\nAsk for an earlier call, or end the test with chain.faults.clear() if nothing need happen.",
+            + "\nChoose an earlier call, or end the test with chain.faults.clear() if the fault is optional.",
             pytrace=False,
         )
     return result

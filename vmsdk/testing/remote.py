@@ -1,6 +1,5 @@
-"""A VM's class as a plugin process, with a connection from the test to the VM. On a node, only HTTP
-clients and peers can reach a VM. A test can also submit transactions and set the clock, over a
-connection that only its own process can make.
+"""A VM's class as a plugin process, with a connection on which the test submits transactions and
+sets the clock. The plugin proves with a key that it is the one that the test has started.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ class RemoteVM:
         self._lock = threading.Lock()
 
     def command(self, vm: Callable[[], ChainVM], protocol: int, time_ns: int | None) -> list[str]:
-        """Return the command of a plugin with *vm*, a class at the top level of its module.
+        """Return the command of a plugin with *vm*. Its clock is stopped at *time_ns*, or runs if
+        that is None.
 
-        Its clock stands at *time_ns*, or runs if that is None. Raises `ChainMisused` for anything
-        else.
+        Raises `ChainMisused` unless *vm* is at the top level of its module.
         """
         name = _name(vm)
         if not is_importable(vm):
@@ -91,7 +90,7 @@ class RemoteVM:
         raise _error(kind, result)
 
     def close(self) -> None:
-        """Hang up. Idempotent."""
+        """Close the connection. Idempotent."""
         if self._line is not None:
             self._line.close()
         self._listener.close()
@@ -107,7 +106,7 @@ def _name(vm: object) -> str:
 
 
 def _error(kind: str, text: str) -> Exception:
-    """The exception of the VM: of the same class if that refuses a transaction."""
+    """Return the exception that the VM raised: of the same class if it refuses a transaction."""
     found = getattr(errors, kind, None)
     if isinstance(found, type) and issubclass(found, Refused):
         return found(text)
@@ -115,7 +114,7 @@ def _error(kind: str, text: str) -> Exception:
 
 
 def main(order: dict[str, Any]) -> None:
-    """Serve the VM that *order* names, and the connection to the test, in the plugin's process."""
+    """In the plugin's process: serve the VM that *order* names, and the connection to the test."""
     if order["time_ns"] is not None:
         _set_time(order["time_ns"])
     found: Any = load_module(order["module"], order["file"])
@@ -137,7 +136,7 @@ def _listen(order: dict[str, Any], vm: Any) -> None:
         try:
             result = (_set_time if method == "set_time" else vm.submit)(argument)
             line.send(("result", result))
-        except Exception as error:  # noqa: BLE001 - the test gets it
+        except Exception as error:  # noqa: BLE001 - raised in the test
             line.send((type(error).__name__, str(error)))
 
 
