@@ -75,7 +75,7 @@ def genesis_is_the_same_on_every_node(bench: Bench) -> None:
 
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT)
 def last_accepted_block_is_consistent(bench: Bench) -> None:
-    """Initialize, SetState, GetBlock and ParseBlock report the same last accepted block."""
+    """Initialize, SetState, GetBlock and ParseBlock return the same last accepted block."""
     with bench.alone() as host:
         # SetState has returned the block again: the host compares the IDs.
         check_reported(host, host.chain.last_accepted, "the last accepted block")
@@ -173,7 +173,7 @@ def parse_is_pure(bench: Bench) -> None:
 
 @contract("blocks", severity=Severity.MISBEHAVES, source=VM_CLIENT, needs_blocks=True)
 def reading_changes_no_build(bench: Bench) -> None:
-    """ParseBlock and GetBlock move neither the preference nor the pending work."""
+    """ParseBlock and GetBlock change neither the preference nor the pending work."""
     with bench.alone() as host:
         block = bench.build(host)
         if not runs_out(host):
@@ -238,7 +238,7 @@ def built_block_parses_back(bench: Bench) -> None:
 
 @contract("blocks", severity=Severity.STOPS, source=VM_CLIENT, needs_blocks=True)
 def verified_and_accepted_blocks_are_found(bench: Bench) -> None:
-    """GetBlock finds a block from its verification on, and after it is accepted."""
+    """GetBlock finds a block once it is verified, and after it is accepted."""
     with bench.chain() as host:
         block = bench.build(host)
         host.chain.verify(block)

@@ -138,7 +138,7 @@ def built_blocks_stay_near_the_clock(bench: Bench) -> None:
 
 @contract("blocks", severity=Severity.BETTER_NOT, source=_PROPOSERVM_BLOCK, needs_blocks=True)
 def blocks_follow_one_that_is_ahead(bench: Bench) -> None:
-    """A block that is built on one some seconds ahead of the clock is no earlier than that."""
+    """A block is not earlier than its parent, even if that is some seconds ahead of the clock."""
     with bench.alone() as host:
         parent = _ahead(host, bench.build(host))
         accept(host, parent)  # Some VMs build nothing while a block is undecided.
@@ -191,7 +191,7 @@ def _increased(raw: bytes, step: int) -> Iterator[bytes]:
 
 @contract("blocks", severity=Severity.MISBEHAVES, source=_ENGINE, needs_blocks=True)
 def undecided_work_is_not_built_again(bench: Bench) -> None:
-    """A block on an undecided one does not contain that block's transactions once more."""
+    """A block on an undecided one does not repeat that block's transactions."""
     with bench.alone() as host:
         block = bench.propose(host)
         try:
@@ -256,7 +256,7 @@ def verify_returns_the_timestamp(bench: Bench) -> None:
 
 @contract("blocks", severity=Severity.MISBEHAVES, source="vms/components/chain/state.go", needs_blocks=True)
 def failed_verification_can_be_retried(bench: Bench) -> None:
-    """A block that failed verification is verified again later: nothing remembers the failure."""
+    """A block that failed verification can be verified later: the VM does not remember failures."""
     first, second = bench.first_blocks(2)
     with bench.alone() as host:
         attempt(host, "BlockVerify", pb.BlockVerifyRequest(bytes=second.raw))  # Its parent is missing.
@@ -289,7 +289,7 @@ def block_can_be_verified_twice(bench: Bench) -> None:
 
 @contract("blocks", severity=Severity.STOPS, source=VM_SERVER, needs_blocks=True)
 def preference_can_be_repeated(bench: Bench) -> None:
-    """SetPreference takes the last accepted block and verified blocks, also twice."""
+    """SetPreference allows the last accepted block and verified blocks, even twice."""
     with bench.chain() as host:
         block = bench.build(host)
         host.chain.verify(block)
@@ -306,7 +306,7 @@ def preference_can_be_repeated(bench: Bench) -> None:
 
 @contract("blocks", severity=Severity.BETTER_NOT, source=VM_SERVER, needs_blocks=True)
 def unknown_preference_is_harmless(bench: Bench) -> None:
-    """SetPreference of an unknown block may fail, and the next block is built all the same."""
+    """SetPreference of an unknown block may fail, but the next block is still built."""
     with bench.chain() as host:
         for unknown in (os.urandom(32), bytes(32)):
             attempt(host, "SetPreference", pb.SetPreferenceRequest(id=unknown))

@@ -131,7 +131,7 @@ def iterators_are_released(bench: Bench) -> None:
 
 @contract("database", severity=Severity.BETTER_NOT, source="vms/rpcchainvm/vm_server.go")
 def garbage_is_not_stored(bench: Bench) -> None:
-    """Garbage that peers send leaves the database as it was: they could fill the disk."""
+    """Garbage that peers send does not change the database: they could fill the disk."""
     with bench.chain() as host:
         before = quiet_database(host)
         for number in range(_GARBAGE):
@@ -165,7 +165,7 @@ def garbage_is_not_stored(bench: Bench) -> None:
 
 @contract("database", severity=Severity.BETTER_NOT, source=_STATE, needs_blocks=True)
 def nothing_is_written_before_accept(bench: Bench) -> None:
-    """Building, verifying and preferring a block leave the database as it was."""
+    """Building, verifying and preferring a block do not change the database."""
     with bench.chain() as host:
         bench.grow(host, 1)
         space = host.services.database.space
@@ -404,7 +404,7 @@ def _shown(value: bytes | None) -> str:
 
 @contract("database", severity=Severity.BETTER_NOT, source="chains/manager.go", needs_blocks=True)
 def nothing_is_written_after_shutdown(bench: Bench) -> None:
-    """After Shutdown has returned, the VM leaves the database alone."""
+    """After Shutdown has returned, the VM does not write to the database."""
     with bench.alone() as host:
         bench.grow(host, 1)
         host.chain.shutdown()

@@ -52,7 +52,7 @@ def accepted_block_is_not_accepted_again(bench: Bench) -> None:
 
 @contract("blocks", severity=Severity.STOPS, source="snow/engine/snowman/engine.go", needs_blocks=True)
 def peers_accept_each_others_blocks(bench: Bench) -> None:
-    """A node accepts from their bytes the blocks that another built, also while bootstrapping."""
+    """A node accepts blocks of another node from their bytes, even while bootstrapping."""
     *early, late = bench.first_blocks(3)
     bench.command = elsewhere(bench.command)
     with bench.alone(blocks=[block.raw for block in early]) as peer:
@@ -75,7 +75,7 @@ def peers_accept_each_others_blocks(bench: Bench) -> None:
 
 @contract("blocks", severity=Severity.STOPS, source=_TOPOLOGICAL, needs_blocks=True)
 def siblings_are_decided_in_both_orders(bench: Bench) -> None:
-    """Of two verified siblings either can be accepted, whichever was verified first."""
+    """Either of two verified siblings can be accepted, in whatever order they were verified."""
     with bench.alone() as host:
         accepted = []
         for order in (1, -1):
@@ -159,7 +159,7 @@ def rejected_block_is_no_error(bench: Bench) -> None:
 
 @contract("blocks", severity=Severity.BETTER_NOT, source=_POST_FORK_BLOCK, needs_blocks=True)
 def blocks_may_stay_undecided(bench: Bench) -> None:
-    """A node may never decide a block that it has verified: its transactions are built again."""
+    """A node may never decide a verified block: its transactions are then built again."""
     with bench.alone() as host:
         for rejects in (True, False):
             winner, _ = bench.siblings(host)

@@ -83,7 +83,7 @@ def blocks_survive_a_restart(bench: Bench) -> None:
 
 @contract("durability", severity=Severity.MISBEHAVES, source=_CHAIN_STATE, needs_blocks=True)
 def blocks_survive_a_kill(bench: Bench) -> None:
-    """A block that BlockAccept has returned for is there after a SIGKILL."""
+    """A block is still there after a SIGKILL once BlockAccept has returned."""
     with storage() as kept:
         with bench.alone(**kept) as host:
             blocks = [host.chain.last_accepted, *bench.grow(host, 2)]

@@ -49,7 +49,7 @@ def _check_reported(host: Host, sent: str, cure: str) -> None:
 
 @contract("events", severity=Severity.STOPS, source=_NOTIFIER, protocols=FROM_42, needs_blocks=True)
 def work_is_reported_until_it_is_done(bench: Bench) -> None:
-    """WaitForEvent returns BUILD_BLOCK while there is work, also if it did so before."""
+    """WaitForEvent returns BUILD_BLOCK while there is work, even if it did so before."""
     with bench.chain() as host:
         bench.submit(host)  # Before `events_ended`, since a VM may report work of its own.
         with events_ended(host):
@@ -80,7 +80,7 @@ def work_is_reported_after_a_block(bench: Bench) -> None:
 
 @contract("events", severity=Severity.BETTER_NOT, source=_NOTIFIER, needs_blocks=True)
 def no_work_is_not_reported(bench: Bench) -> None:
-    """Without work there is no event, and the work ends with the last transaction."""
+    """Without work there is no event, and no work remains after the last transaction."""
     with bench.alone() as host:
         if bench.hook is None:
             raise Skipped("the VM builds blocks by itself")
@@ -161,7 +161,7 @@ def _check_waiting(host: Host, timeout_s: float, when: str) -> None:
         "WaitForEvent returns although there is no work",
         sent=f"WaitForEvent {when}",
         got=got,
-        node="it asks again after 0.1 s if the call failed, else tries in vain to build a block",
+        node="it asks again after 0.1 s if the call failed, else it tries to build a block",
         cure="wait until there is work or the call is cancelled",
     )
 

@@ -174,7 +174,7 @@ def listens_on_loopback_only(bench: Bench) -> None:
 
 @contract("handshake", severity=Severity.STOPS, source=_RUNTIME)
 def starts_without_environment(bench: Bench) -> None:
-    """A node gives a plugin one variable, and no PATH, HOME or LANG."""
+    """A node sets one variable for a plugin, and no PATH, HOME or LANG."""
     try:
         with bench.announced(environment={}):
             pass
@@ -206,7 +206,7 @@ def ends_when_refused(bench: Bench) -> None:
         raise Skipped("the plugin speaks the protocol of the node that starts it, whichever that is")
     if process.exit_code == -9:
         raise Violation(
-            "the plugin did not end when the node refused its protocol",
+            "the plugin did not exit when the node refused its protocol",
             sent="the error of a version mismatch, then SIGTERM",
             got="the process still ran after 5 s",
             node="it kills the process; the plugin can't report what went wrong",
@@ -308,7 +308,7 @@ def serves_its_protocol(bench: Bench) -> None:
 
 @contract("handshake", severity=Severity.BETTER_NOT, source="vms/rpcchainvm/vm.go")
 def serves_the_health_service(bench: Bench) -> None:
-    """External tools look at a plugin with the standard gRPC health service."""
+    """Monitoring tools check a plugin with the standard gRPC health service."""
     with bench.chain() as host:
         try:
             status = host.client.check_health(CALL_TIMEOUT_S)

@@ -306,7 +306,7 @@ def odd_requests_get_a_response(bench: Bench) -> None:
 
 @contract("http", severity=Severity.MISBEHAVES, source="vms/rpcchainvm/grpcutils/server.go")
 def bodies_may_be_large(bench: Bench) -> None:
-    """The node sends a request's whole body in one message, whatever its size."""
+    """The node sends the whole body of a request in one message, however large."""
     with bench.chain() as host, handlers(host) as found:
         for handler in found:
             handler.request("POST", body=os.urandom(8 * MIB), what="a body of 8 MiB")
@@ -350,7 +350,7 @@ def requests_at_once(bench: Bench) -> None:
 
 @contract("http", severity=Severity.MISBEHAVES, source=_HANDLER)
 def responses_belong_to_their_requests(bench: Bench) -> None:
-    """Of JSON-RPC calls that run at once, each gets the response with its own ID."""
+    """Each of several JSON-RPC calls at once gets the response with its own ID."""
     with bench.chain() as host, handlers(host) as found:
         for handler in found:
             if _rpc_ids(handler, [_FIRST_ID]) != [_FIRST_ID]:

@@ -63,7 +63,7 @@ def health_does_not_wait_for_events(bench: Bench) -> None:
 
 @contract("limits", severity=Severity.STOPS, source="vms/rpcchainvm/factory.go")
 def version_returns_any_time(bench: Bench) -> None:
-    """Version returns at any time, also before Initialize."""
+    """Version returns at any time, even before Initialize."""
     with bench.connected() as host:
         _check_version(host, "before Initialize")
         host.chain.initialize()

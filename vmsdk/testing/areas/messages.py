@@ -94,7 +94,7 @@ def gossip_may_be_garbage(bench: Bench) -> None:
 
 @contract("messages", severity=Severity.MISBEHAVES, source="network/p2p/gossip/gossip.go")
 def gossip_is_not_echoed(bench: Bench) -> None:
-    """Gossip that the VM knows is not passed on again, or nodes send it to each other forever."""
+    """Gossip that the VM knows is not sent again, or nodes send it to each other forever."""
     data = os.urandom(100)
     with bench.chain() as host:
         before = len(host.services.app_sender.sent)
@@ -124,7 +124,7 @@ def requests_may_be_garbage(bench: Bench) -> None:
 
 @contract("messages", severity=Severity.STOPS, source=_CLIENT)
 def messages_of_1_mib(bench: Bench) -> None:
-    """Messages of peers may have up to 2 MiB."""
+    """Messages from peers may have up to 2 MiB."""
     data = os.urandom(MIB)
     with bench.chain() as host:
         _deliver(host, (gossip(data), app_request(data)), "a message of 1 MiB")
@@ -226,7 +226,7 @@ def garbage_is_no_transaction(bench: Bench) -> None:
 
 @contract("messages", severity=Severity.STOPS, source=_CLIENT, needs_blocks=True)
 def own_gossip_is_understood(bench: Bench) -> None:
-    """What a VM gossips and asks for, another node of the chain handles; blocks go on."""
+    """Another node of the chain handles what a VM gossips and requests, and builds blocks."""
     with bench.alone() as host:
         bench.grow(host, 2)
         bench.submit(host)
@@ -348,11 +348,11 @@ def messages_of_other_chains(bench: Bench) -> None:
 
 @contract("messages", severity=Severity.STOPS, source="snow/networking/handler/handler.go")
 def peers_come_and_go(bench: Bench) -> None:
-    """Connected and Disconnected may come for any node, in any order; an error stops the chain."""
+    """Connected and Disconnected may arrive for any node, in any order; errors stop the chain."""
     with bench.chain() as host:
         own = host.config.identity.node_id
         _deliver(host, (_connected(own), _connected(own)), "the node's own ID as a peer")
-        _deliver(host, (_disconnected(PEER),), "the end of a connection that the VM did not know")
+        _deliver(host, (_disconnected(PEER),), "the end of an unknown connection")
         again = (_connected(PEER), _connected(PEER), _disconnected(PEER), _disconnected(PEER))
         _deliver(host, again, "a peer that connects or disconnects twice")
         bench.alive(host)

@@ -139,7 +139,7 @@ def _requests(host: Host) -> Iterator[_Requests]:
 
 @contract("limits", severity=Severity.MISBEHAVES, source="network/throttling/inbound_msg_throttler.go")
 def memory_stays_flat(bench: Bench) -> None:
-    """What peers and HTTP clients send does not stay in memory, nor what Health returns."""
+    """What peers and HTTP clients send is not kept in memory, nor is what Health returns."""
     with bench.chain() as host, _requests(host) as requests:
         if not resident_bytes(host.process.pid):
             raise Skipped("this system does not show how much memory a process uses")
@@ -238,7 +238,7 @@ def _count(host: Host, what: str) -> int:
 
 @contract("limits", severity=Severity.BETTER_NOT, source="snow/engine/common/notifier.go")
 def idleness_costs_no_processor(bench: Bench) -> None:
-    """A chain without work leaves the processor alone, also after clients have come and gone."""
+    """A chain without work uses no processor time, even after clients have disconnected."""
     only_on_linux()
     with bench.chain() as host:
         with _requests(host) as requests:

@@ -16,16 +16,7 @@ from vmsdk.state import Event, State
 from vmsdk.statesync import StateSyncMode
 from vmsdk.testing.bench import Bench
 from vmsdk.testing.contract import Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import (
-    MIB,
-    attempt,
-    call,
-    events_ended,
-    must_succeed,
-    short,
-    storage,
-    wait_for_event,
-)
+from vmsdk.testing.wire import MIB, attempt, call, events_ended, must_succeed, short, storage, wait_for_event
 
 _SERVER = "vms/rpcchainvm/vm_server.go"
 _SYNCER = "snow/engine/snowman/syncer/state_syncer.go"
@@ -107,7 +98,7 @@ def unsupported_is_reported(bench: Bench) -> None:
 
 @contract("statesync", severity=Severity.STOPS, source=_SYNCER)
 def missing_summaries_are_not_found(bench: Bench) -> None:
-    """A new chain has no ongoing and no unknown summary: `err = NOT_FOUND`."""
+    """A new chain returns `err = NOT_FOUND` for an ongoing or an unknown summary."""
     with bench.chain() as host:
         _needs_state_sync(host)
         for method, request in (_ONGOING, _AT_HEIGHT):
