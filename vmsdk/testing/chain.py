@@ -264,8 +264,7 @@ class Chain(Node):
 
     def tree(self) -> str:
         """Return the blocks as a tree, in text, with the status of each."""
-        running = self._host if self.is_running else None
-        return self._tree.text(None if running is None else running.chain.preference)
+        return self._tree.text(self.host.chain.preference if self.is_running else None)
 
     def missing_faults(self) -> list[str]:
         """Describe the faults of the chain and its peers that were asked for and did not happen."""

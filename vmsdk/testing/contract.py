@@ -18,6 +18,19 @@ CheckFunction: TypeAlias = Callable[[Any], None]
 FROM_42 = range(42, max(PROTOCOLS) + 1)
 """The protocols whose nodes call WaitForEvent."""
 
+# The node's Go source files on which several areas rely.
+CHAIN_STATE = "vms/components/chain/state.go"
+ENGINE = "snow/engine/snowman/engine.go"
+GRPC_SERVER = "vms/rpcchainvm/grpcutils/server.go"
+NOTIFIER = "snow/engine/common/notifier.go"
+ROUTER = "snow/networking/router/chain_router.go"
+RUNTIME = "vms/rpcchainvm/runtime/subprocess/runtime.go"
+STOPPER = "vms/rpcchainvm/runtime/subprocess/linux_stopper.go"
+TOPOLOGICAL = "snow/consensus/snowman/topological.go"
+VM_CLIENT = "vms/rpcchainvm/vm_client.go"
+VM_GO = "vms/rpcchainvm/vm.go"
+VM_SERVER = "vms/rpcchainvm/vm_server.go"
+
 AREAS = (
     "handshake",
     "life",

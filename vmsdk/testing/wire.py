@@ -1,4 +1,4 @@
-"""Direct calls of the VM, without the host's rules and caches, and what else checks share."""
+"""What the checks share: direct calls of the VM, without the rules and caches of the host."""
 
 from __future__ import annotations
 
@@ -311,6 +311,21 @@ def connects(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def check_loopback_only(what: str, addresses: Iterable[str]) -> None:
+    """Raise `Violation` if *what*, which listens at *addresses*, can be reached from outside."""
+    ports = {address.rpartition(":")[2] for address in addresses if not address.startswith("unix:")}
+    # Linux has all of 127.0.0.0/8: a server bound to 127.0.0.1 refuses 127.0.0.2.
+    exposed = sorted(port for port in ports if connects(f"127.0.0.2:{port}"))
+    if exposed:
+        raise Violation(
+            f"{what} listens on all interfaces",
+            sent=f"a TCP connection to 127.0.0.2:{exposed[0]}",
+            got="it was accepted",
+            node="it does not notice, but any machine in the network can call the VM",
+            cure='bind to "127.0.0.1", not to "0.0.0.0" or "[::]"',
+        )
 
 
 def short(data: bytes) -> str:

@@ -16,7 +16,7 @@ from vmsdk.host.errors import CallFailed, InvalidResponse
 from vmsdk.host.node import Host
 from vmsdk.host.plugin import with_variables
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import Severity, Violation, contract
+from vmsdk.testing.contract import CHAIN_STATE, VM_CLIENT, VM_SERVER, Severity, Violation, contract
 from vmsdk.testing.wire import (
     DEEP,
     HUGE,
@@ -31,8 +31,6 @@ from vmsdk.testing.wire import (
     short,
 )
 
-VM_CLIENT = "vms/rpcchainvm/vm_client.go"
-VM_SERVER = "vms/rpcchainvm/vm_server.go"
 _MALFORMED_IDS = (b"", b"\x01", bytes(31), bytes(33), bytes(MIB))
 _NEXT_SECOND_S = 1.0
 _MANY, _MANY_BYTES = 1_000, 16 * MIB
@@ -248,9 +246,7 @@ def verified_and_accepted_blocks_are_found(bench: Bench) -> None:
         check_reported(host, block, "an accepted block")
 
 
-@contract(
-    "blocks", severity=Severity.MISBEHAVES, source="vms/components/chain/state.go", protocols=range(35, 36)
-)
+@contract("blocks", severity=Severity.MISBEHAVES, source=CHAIN_STATE, protocols=range(35, 36))
 def status_is_reported(bench: Bench) -> None:
     """Protocol 35 sends with each block whether it is processing, rejected or accepted."""
     with bench.chain() as host:

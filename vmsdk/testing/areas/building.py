@@ -11,12 +11,21 @@ from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.block import Block
 from vmsdk.host.errors import CallFailed, InvalidResponse
 from vmsdk.host.node import Host
-from vmsdk.testing.areas.blocks import VM_CLIENT, VM_SERVER, accept_as_peer, builds, check_reported, runs_out
+from vmsdk.testing.areas.blocks import accept_as_peer, builds, check_reported, runs_out
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import Severity, Skipped, Violation, contract
+from vmsdk.testing.contract import (
+    CHAIN_STATE,
+    ENGINE,
+    TOPOLOGICAL,
+    VM_CLIENT,
+    VM_SERVER,
+    Severity,
+    Skipped,
+    Violation,
+    contract,
+)
 from vmsdk.testing.wire import MIB, accept, attempt, call, must_succeed, short
 
-_ENGINE = "snow/engine/snowman/engine.go"
 _PROPOSERVM_BLOCK = "vms/proposervm/block.go"
 _HEADER_BYTES = 256
 _FUTURE_S = 24 * 3600
@@ -52,9 +61,7 @@ def build_follows_the_preference(bench: Bench) -> None:
                 )
 
 
-@contract(
-    "blocks", severity=Severity.MISBEHAVES, source="snow/consensus/snowman/topological.go", needs_blocks=True
-)
+@contract("blocks", severity=Severity.MISBEHAVES, source=TOPOLOGICAL, needs_blocks=True)
 def wrong_heights_and_parents_are_invalid(bench: Bench) -> None:
     """BlockVerify refuses a block whose height is not its parent's plus 1, or without a parent."""
     with bench.chain() as host:
@@ -189,7 +196,7 @@ def _increased(raw: bytes, step: int) -> Iterator[bytes]:
                 yield raw[:start] + number.to_bytes(len(old), order) + raw[end:]
 
 
-@contract("blocks", severity=Severity.MISBEHAVES, source=_ENGINE, needs_blocks=True)
+@contract("blocks", severity=Severity.MISBEHAVES, source=ENGINE, needs_blocks=True)
 def undecided_work_is_not_built_again(bench: Bench) -> None:
     """A block on an undecided one does not repeat that block's transactions."""
     with bench.alone() as host:
@@ -214,7 +221,7 @@ def undecided_work_is_not_built_again(bench: Bench) -> None:
             )
 
 
-@contract("blocks", severity=Severity.MISBEHAVES, source=_ENGINE, needs_blocks=True)
+@contract("blocks", severity=Severity.MISBEHAVES, source=ENGINE, needs_blocks=True)
 def verification_ignores_the_preference(bench: Bench) -> None:
     """BlockVerify accepts a valid block on any undecided block, whichever is preferred."""
     with bench.chain() as host:
@@ -254,7 +261,7 @@ def verify_returns_the_timestamp(bench: Bench) -> None:
             )
 
 
-@contract("blocks", severity=Severity.MISBEHAVES, source="vms/components/chain/state.go", needs_blocks=True)
+@contract("blocks", severity=Severity.MISBEHAVES, source=CHAIN_STATE, needs_blocks=True)
 def failed_verification_can_be_retried(bench: Bench) -> None:
     """A block that failed verification can be verified later: the VM does not remember failures."""
     first, second = bench.first_blocks(2)
@@ -315,7 +322,7 @@ def unknown_preference_is_harmless(bench: Bench) -> None:
         bench.grow(host, 1)
 
 
-@contract("blocks", severity=Severity.MISBEHAVES, source=_ENGINE, needs_blocks=True)
+@contract("blocks", severity=Severity.MISBEHAVES, source=ENGINE, needs_blocks=True)
 def failed_build_is_harmless(bench: Bench) -> None:
     """BuildBlock without work fails or builds, and the next block can still be built."""
     with bench.chain() as host:

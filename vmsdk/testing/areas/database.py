@@ -22,7 +22,7 @@ from vmsdk.host.plugin import with_variables
 from vmsdk.host.service import ServiceError
 from vmsdk.testing.areas.blocks import elsewhere
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import Severity, Skipped, Violation, contract
+from vmsdk.testing.contract import CHAIN_STATE, VM_SERVER, Severity, Skipped, Violation, contract
 from vmsdk.testing.run import KILL
 from vmsdk.testing.wire import (
     accept,
@@ -41,7 +41,6 @@ from vmsdk.testing.wire import (
 
 _DATABASE = "database/rpcdb/db_client.go"
 _CORRUPTIBLE = "database/corruptabledb/db.go"
-_STATE = "vms/components/chain/state.go"
 _WRITES = ("Put", "Delete", "WriteBatch")
 _READS = ("Get", "Has", "NewIteratorWithStartAndPrefix", "IteratorNext")
 _ROUNDS = 4
@@ -129,7 +128,7 @@ def iterators_are_released(bench: Bench) -> None:
             )
 
 
-@contract("database", severity=Severity.BETTER_NOT, source="vms/rpcchainvm/vm_server.go")
+@contract("database", severity=Severity.BETTER_NOT, source=VM_SERVER)
 def garbage_is_not_stored(bench: Bench) -> None:
     """Garbage that peers send does not change the database: they could fill the disk."""
     with bench.chain() as host:
@@ -163,7 +162,7 @@ def garbage_is_not_stored(bench: Bench) -> None:
             )
 
 
-@contract("database", severity=Severity.BETTER_NOT, source=_STATE, needs_blocks=True)
+@contract("database", severity=Severity.BETTER_NOT, source=CHAIN_STATE, needs_blocks=True)
 def nothing_is_written_before_accept(bench: Bench) -> None:
     """Building, verifying and preferring a block do not change the database."""
     with bench.chain() as host:
@@ -339,7 +338,7 @@ def failed_read_is_no_new_chain(bench: Bench) -> None:
             )
 
 
-@contract("database", severity=Severity.MISBEHAVES, source=_STATE)
+@contract("database", severity=Severity.MISBEHAVES, source=CHAIN_STATE)
 def initialize_is_atomic(bench: Bench) -> None:
     """After a kill at any write of the first Initialize, the chain starts at the same block."""
     with bench.initialized() as host:
@@ -373,7 +372,7 @@ def initialize_is_atomic(bench: Bench) -> None:
             )
 
 
-@contract("database", severity=Severity.MISBEHAVES, source=_STATE, needs_blocks=True)
+@contract("database", severity=Severity.MISBEHAVES, source=CHAIN_STATE, needs_blocks=True)
 def same_blocks_give_the_same_database(bench: Bench) -> None:
     """What accepted blocks store does not depend on the hash seed, the time zone or the locale."""
     blocks = [block.raw for block in bench.first_blocks(3)]
@@ -418,7 +417,7 @@ def nothing_is_written_after_shutdown(bench: Bench) -> None:
             )
 
 
-@contract("database", severity=Severity.MISBEHAVES, source=_STATE, needs_blocks=True)
+@contract("database", severity=Severity.MISBEHAVES, source=CHAIN_STATE, needs_blocks=True)
 def accept_is_atomic(bench: Bench) -> None:
     """A kill at any write of BlockAccept leaves the block accepted, or not at all."""
     with storage() as kept, ExitStack() as resources:

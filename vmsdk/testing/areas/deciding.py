@@ -9,8 +9,6 @@ from vmsdk.host.errors import CallFailed, InvalidResponse, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.state import Event
 from vmsdk.testing.areas.blocks import (
-    VM_CLIENT,
-    VM_SERVER,
     accept_as_peer,
     check_reported,
     elsewhere,
@@ -18,11 +16,19 @@ from vmsdk.testing.areas.blocks import (
 )
 from vmsdk.testing.areas.heights import check_found
 from vmsdk.testing.bench import ASK_AGAIN_S, EVENT_TIMEOUT_S, Bench
-from vmsdk.testing.contract import Severity, Skipped, Violation, contract
+from vmsdk.testing.contract import (
+    ENGINE,
+    TOPOLOGICAL,
+    VM_CLIENT,
+    VM_SERVER,
+    Severity,
+    Skipped,
+    Violation,
+    contract,
+)
 from vmsdk.testing.wire import attempt, difference, get, must_succeed, parse, quiet_database, storage
 
 _POST_FORK_BLOCK = "vms/proposervm/post_fork_block.go"
-_TOPOLOGICAL = "snow/consensus/snowman/topological.go"
 _FORK_DEPTH = 5
 # How long a VM may take to find the work of a rejected block.
 _AGAIN_S = 5.0
@@ -50,7 +56,7 @@ def accepted_block_is_not_accepted_again(bench: Bench) -> None:
         bench.grow(host, 1)
 
 
-@contract("blocks", severity=Severity.STOPS, source="snow/engine/snowman/engine.go", needs_blocks=True)
+@contract("blocks", severity=Severity.STOPS, source=ENGINE, needs_blocks=True)
 def peers_accept_each_others_blocks(bench: Bench) -> None:
     """A node accepts blocks of another node from their bytes, even while bootstrapping."""
     *early, late = bench.first_blocks(3)
@@ -73,7 +79,7 @@ def peers_accept_each_others_blocks(bench: Bench) -> None:
             accept_as_peer(peer, late)
 
 
-@contract("blocks", severity=Severity.STOPS, source=_TOPOLOGICAL, needs_blocks=True)
+@contract("blocks", severity=Severity.STOPS, source=TOPOLOGICAL, needs_blocks=True)
 def siblings_are_decided_in_both_orders(bench: Bench) -> None:
     """Either of two verified siblings can be accepted, in whatever order they were verified."""
     with bench.alone() as host:
@@ -100,7 +106,7 @@ def siblings_are_decided_in_both_orders(bench: Bench) -> None:
         accept_as_peer(peer, *accepted)
 
 
-@contract("blocks", severity=Severity.STOPS, source=_TOPOLOGICAL, needs_blocks=True)
+@contract("blocks", severity=Severity.STOPS, source=TOPOLOGICAL, needs_blocks=True)
 def forks_of_five_blocks_are_decided(bench: Bench) -> None:
     """A branch of five blocks is accepted, and another of five rejected, parents first."""
     with storage() as kept:

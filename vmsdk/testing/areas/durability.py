@@ -9,10 +9,9 @@ from vmsdk.testing.areas.ancestors import AMPLE_BYTES, AMPLE_TIME_NS
 from vmsdk.testing.areas.blocks import check_reported
 from vmsdk.testing.areas.heights import check_found
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import Severity, Violation, contract
+from vmsdk.testing.contract import CHAIN_STATE, Severity, Violation, contract
 from vmsdk.testing.wire import must_succeed, short, storage
 
-_CHAIN_STATE = "vms/components/chain/state.go"
 _PROPOSERVM = "vms/proposervm/vm.go"
 
 
@@ -58,7 +57,7 @@ def _check_kept(host: Host, blocks: list[Block], after: str) -> None:
         )
 
 
-@contract("durability", severity=Severity.STOPS, source=_CHAIN_STATE)
+@contract("durability", severity=Severity.STOPS, source=CHAIN_STATE)
 def genesis_survives_a_restart(bench: Bench) -> None:
     """A chain without blocks starts again."""
     with storage() as kept:
@@ -68,7 +67,7 @@ def genesis_survives_a_restart(bench: Bench) -> None:
             _check_kept(host, blocks, "after a restart")
 
 
-@contract("durability", severity=Severity.MISBEHAVES, source=_CHAIN_STATE, needs_blocks=True)
+@contract("durability", severity=Severity.MISBEHAVES, source=CHAIN_STATE, needs_blocks=True)
 def blocks_survive_a_restart(bench: Bench) -> None:
     """After a restart, accepted blocks are found by ID, by height and by GetAncestors."""
     with storage() as kept:
@@ -81,7 +80,7 @@ def blocks_survive_a_restart(bench: Bench) -> None:
             _check_kept(host, blocks, "after a second restart")
 
 
-@contract("durability", severity=Severity.MISBEHAVES, source=_CHAIN_STATE, needs_blocks=True)
+@contract("durability", severity=Severity.MISBEHAVES, source=CHAIN_STATE, needs_blocks=True)
 def blocks_survive_a_kill(bench: Bench) -> None:
     """A block is still there after a SIGKILL once BlockAccept has returned."""
     with storage() as kept:
@@ -93,7 +92,7 @@ def blocks_survive_a_kill(bench: Bench) -> None:
             _check_kept(host, blocks, "after a kill")
 
 
-@contract("durability", severity=Severity.MISBEHAVES, source=_CHAIN_STATE, needs_blocks=True)
+@contract("durability", severity=Severity.MISBEHAVES, source=CHAIN_STATE, needs_blocks=True)
 def bootstrapped_blocks_survive_a_kill(bench: Bench) -> None:
     """After a SIGKILL, bootstrapping continues where it stopped and reaches the same block."""
     blocks = bench.first_blocks(4)

@@ -12,10 +12,9 @@ from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
 from vmsdk.state import Event
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import FROM_42, Severity, Skipped, Violation, contract
+from vmsdk.testing.contract import FROM_42, NOTIFIER, Severity, Skipped, Violation, contract
 from vmsdk.testing.wire import PROMPT_S, attempt, call, events_ended, wait_for_event
 
-_NOTIFIER = "snow/engine/common/notifier.go"
 _CANCELLATIONS = 1000
 # How long a VM without work must report nothing.
 _QUIET_S = 1.0
@@ -47,7 +46,7 @@ def _check_reported(host: Host, sent: str, cure: str) -> None:
         )
 
 
-@contract("events", severity=Severity.STOPS, source=_NOTIFIER, protocols=FROM_42, needs_blocks=True)
+@contract("events", severity=Severity.STOPS, source=NOTIFIER, protocols=FROM_42, needs_blocks=True)
 def work_is_reported_until_it_is_done(bench: Bench) -> None:
     """WaitForEvent returns BUILD_BLOCK while there is work, even if it did so before."""
     with bench.chain() as host:
@@ -57,7 +56,7 @@ def work_is_reported_until_it_is_done(bench: Bench) -> None:
                 _check_reported(host, sent, "check for pending work at each call: a node may drop an event")
 
 
-@contract("events", severity=Severity.STOPS, source=_NOTIFIER, needs_blocks=True)
+@contract("events", severity=Severity.STOPS, source=NOTIFIER, needs_blocks=True)
 def work_is_reported_after_a_block(bench: Bench) -> None:
     """Work that arrives while a block is processing is reported after that block is accepted."""
     with bench.chain() as host:
@@ -78,7 +77,7 @@ def work_is_reported_after_a_block(bench: Bench) -> None:
         host.chain.verify(bench.build_next(host))
 
 
-@contract("events", severity=Severity.BETTER_NOT, source=_NOTIFIER, needs_blocks=True)
+@contract("events", severity=Severity.BETTER_NOT, source=NOTIFIER, needs_blocks=True)
 def no_work_is_not_reported(bench: Bench) -> None:
     """Without work there is no event, and no work remains after the last transaction."""
     with bench.alone() as host:
@@ -129,7 +128,7 @@ def _is_quiet(host: Host) -> bool:
     return host.chain.next_event(_GRACE_S) is not Event.BUILD_BLOCK
 
 
-@contract("events", severity=Severity.BETTER_NOT, source=_NOTIFIER, protocols=FROM_42, needs_blocks=True)
+@contract("events", severity=Severity.BETTER_NOT, source=NOTIFIER, protocols=FROM_42, needs_blocks=True)
 def wait_lasts_until_there_is_work(bench: Bench) -> None:
     """WaitForEvent returns only while there is work, so not again after the last block."""
     with bench.chain() as host:
@@ -166,7 +165,7 @@ def _check_waiting(host: Host, timeout_s: float, when: str) -> None:
     )
 
 
-@contract("events", severity=Severity.STOPS, source=_NOTIFIER, protocols=FROM_42)
+@contract("events", severity=Severity.STOPS, source=NOTIFIER, protocols=FROM_42)
 def cancelled_waits_do_no_harm(bench: Bench) -> None:
     """A node cancels WaitForEvent at each change: a thousand times without harm."""
     with bench.chain() as host, events_ended(host):
@@ -183,7 +182,7 @@ def _cancel_waits(host: Host, count: int) -> None:
         wait.cancel()
 
 
-@contract("events", severity=Severity.STOPS, source=_NOTIFIER, protocols=FROM_42, needs_blocks=True)
+@contract("events", severity=Severity.STOPS, source=NOTIFIER, protocols=FROM_42, needs_blocks=True)
 def cancelled_wait_takes_no_event(bench: Bench) -> None:
     """Work is reported to the call that waits, not to one that was cancelled."""
     with bench.chain() as host:

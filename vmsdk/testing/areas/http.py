@@ -25,16 +25,15 @@ from vmsdk.host.engine import call_failed
 from vmsdk.host.errors import CallFailed
 from vmsdk.host.node import Host
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import FROM_42, Severity, Skipped, Violation, contract
-from vmsdk.testing.wire import MIB, call, connects, must_succeed
+from vmsdk.testing.contract import FROM_42, GRPC_SERVER, VM_SERVER, Severity, Skipped, Violation, contract
+from vmsdk.testing.wire import MIB, call, check_loopback_only, connects, must_succeed
 
 if TYPE_CHECKING:
     from vmsdk.host.http.routes import RouteRefused
 
-_SERVER = "api/server/server.go"
-_VM_SERVER = "vms/rpcchainvm/vm_server.go"
-_HANDLER = "vms/rpcchainvm/ghttp/http_server.go"
-_CLIENT = "vms/rpcchainvm/ghttp/http_client.go"
+_API_SERVER = "api/server/server.go"
+_GHTTP_SERVER = "vms/rpcchainvm/ghttp/http_server.go"
+_GHTTP_CLIENT = "vms/rpcchainvm/ghttp/http_client.go"
 
 _TIMEOUT_S = 10.0
 _HEADERS = 1_000
@@ -134,7 +133,7 @@ def handlers(host: Host) -> Iterator[list[Handler]]:
 # Routes -------------------------------------------------------------------------------------------
 
 
-@contract("http", severity=Severity.MISBEHAVES, source=_VM_SERVER)
+@contract("http", severity=Severity.MISBEHAVES, source=VM_SERVER)
 def handlers_are_created(bench: Bench) -> None:
     """If CreateHandlers or the method for routes by header fails, the chain has no HTTP at all."""
     with bench.chain() as host:
@@ -149,7 +148,7 @@ def handlers_are_created(bench: Bench) -> None:
             )
 
 
-@contract("http", severity=Severity.MISBEHAVES, source=_SERVER)
+@contract("http", severity=Severity.MISBEHAVES, source=_API_SERVER)
 def prefixes_are_routes(bench: Bench) -> None:
     """A prefix is empty or a path that begins with a slash; the node serves no other."""
     # Its libraries belong to an extra.
@@ -187,7 +186,7 @@ def prefixes_are_routes(bench: Bench) -> None:
                 )
 
 
-@contract("http", severity=Severity.MISBEHAVES, source=_VM_SERVER)
+@contract("http", severity=Severity.MISBEHAVES, source=VM_SERVER)
 def prefixes_are_unique(bench: Bench) -> None:
     """CreateHandlers returns one handler for each prefix."""
     with bench.initialized() as host:
@@ -203,12 +202,11 @@ def prefixes_are_unique(bench: Bench) -> None:
         )
 
 
-@contract("http", severity=Severity.MISBEHAVES, source=_VM_SERVER)
+@contract("http", severity=Severity.MISBEHAVES, source=VM_SERVER)
 def handlers_are_served(bench: Bench) -> None:
     """An http.HTTP service listens at the address of each handler."""
     with bench.chain() as host, handlers(host) as found:
-        addresses = set(host.chain.handlers.values()) | {host.chain.http_handler} - {""}
-        dead = sorted(address for address in addresses if not connects(address))
+        dead = sorted(address for address in _addresses(host) if not connects(address))
         if dead:
             raise Violation(
                 "nothing listens at a handler's address",
@@ -246,25 +244,18 @@ def _content_length(response: http_pb2.HandleSimpleHTTPResponse) -> str | None:
     return next((values[0] for values in found if values), None)
 
 
-@contract("http", severity=Severity.MISBEHAVES, source=_VM_SERVER)
+@contract("http", severity=Severity.MISBEHAVES, source=VM_SERVER)
 def handlers_listen_on_loopback_only(bench: Bench) -> None:
     """Calls of handlers are not authenticated, so other machines must not reach their servers."""
     with bench.chain() as host:
-        addresses = set(host.chain.handlers.values()) | {host.chain.http_handler} - {""}
-        ports = {address.rpartition(":")[2] for address in addresses if not address.startswith("unix:")}
-        # Linux has all of 127.0.0.0/8: a server bound to 127.0.0.1 refuses 127.0.0.2.
-        exposed = sorted(port for port in ports if connects(f"127.0.0.2:{port}"))
-        if exposed:
-            raise Violation(
-                "a handler's server listens on all interfaces",
-                sent=f"a TCP connection to 127.0.0.2:{exposed[0]}",
-                got="it was accepted",
-                node="it does not notice, but any machine in the network can call the VM",
-                cure='bind to "127.0.0.1", not to "0.0.0.0" or "[::]"',
-            )
+        check_loopback_only("a handler's server", _addresses(host))
 
 
-@contract("http", severity=Severity.BETTER_NOT, source=_CLIENT, protocols=FROM_42)
+def _addresses(host: Host) -> set[str]:
+    return {*host.chain.handlers.values(), host.chain.http_handler} - {""}
+
+
+@contract("http", severity=Severity.BETTER_NOT, source=_GHTTP_CLIENT, protocols=FROM_42)
 def the_nodes_headers_are_kept(bench: Bench) -> None:
     """From protocol 42 on, the VM gets the node's response headers, and must return them."""
     with bench.chain() as host, handlers(host) as found:
@@ -283,7 +274,7 @@ def the_nodes_headers_are_kept(bench: Bench) -> None:
 # Requests -----------------------------------------------------------------------------------------
 
 
-@contract("http", severity=Severity.MISBEHAVES, source=_HANDLER)
+@contract("http", severity=Severity.MISBEHAVES, source=_GHTTP_SERVER)
 def odd_requests_get_a_response(bench: Bench) -> None:
     """Unknown paths and methods, garbage, and many and large headers get a response."""
     many = {f"X-Header-{number}": "x" * 100 for number in range(_HEADERS)}
@@ -304,7 +295,7 @@ def odd_requests_get_a_response(bench: Bench) -> None:
         bench.alive(host)
 
 
-@contract("http", severity=Severity.MISBEHAVES, source="vms/rpcchainvm/grpcutils/server.go")
+@contract("http", severity=Severity.MISBEHAVES, source=GRPC_SERVER)
 def bodies_may_be_large(bench: Bench) -> None:
     """The node sends the whole body of a request in one message, however large."""
     with bench.chain() as host, handlers(host) as found:
@@ -313,7 +304,7 @@ def bodies_may_be_large(bench: Bench) -> None:
         bench.alive(host)
 
 
-@contract("http", severity=Severity.STOPS, source=_HANDLER)
+@contract("http", severity=Severity.STOPS, source=_GHTTP_SERVER)
 def clients_that_go_away(bench: Bench) -> None:
     """A client that hangs up during its request does no harm."""
     with bench.chain() as host, handlers(host) as found:
@@ -327,7 +318,7 @@ def clients_that_go_away(bench: Bench) -> None:
         bench.alive(host)
 
 
-@contract("http", severity=Severity.STOPS, source=_HANDLER)
+@contract("http", severity=Severity.STOPS, source=_GHTTP_SERVER)
 def requests_at_once(bench: Bench) -> None:
     """Many HTTP requests run at once, in parallel with the engine's calls."""
     with bench.chain() as host, handlers(host) as found:
@@ -348,7 +339,7 @@ def requests_at_once(bench: Bench) -> None:
                     ) from None
 
 
-@contract("http", severity=Severity.MISBEHAVES, source=_HANDLER)
+@contract("http", severity=Severity.MISBEHAVES, source=_GHTTP_SERVER)
 def responses_belong_to_their_requests(bench: Bench) -> None:
     """Each of several JSON-RPC calls at once gets the response with its own ID."""
     with bench.chain() as host, handlers(host) as found:
@@ -388,7 +379,7 @@ def _rpc_ids(handler: Handler, ids: list[int]) -> list[object]:
 # Upgrades and HTTP/2 ------------------------------------------------------------------------------
 
 
-@contract("http", severity=Severity.MISBEHAVES, source=_HANDLER)
+@contract("http", severity=Severity.MISBEHAVES, source=_GHTTP_SERVER)
 def upgrades_get_a_response(bench: Bench) -> None:
     """A request for a WebSocket arrives by Handle, and gets status 101 or an error."""
     with bench.chain() as host, handlers(host) as found:
@@ -408,7 +399,7 @@ def upgrades_get_a_response(bench: Bench) -> None:
         bench.alive(host)
 
 
-@contract("http", severity=Severity.MISBEHAVES, source=_HANDLER, protocols=range(41, 100))
+@contract("http", severity=Severity.MISBEHAVES, source=_GHTTP_SERVER, protocols=range(41, 100))
 def http2_gets_a_response(bench: Bench) -> None:
     """A VM with a handler for routes by header gets HTTP/2 requests by Handle."""
     try:
@@ -436,7 +427,7 @@ def http2_gets_a_response(bench: Bench) -> None:
         bench.alive(host)
 
 
-@contract("http", severity=Severity.STOPS, source=_HANDLER)
+@contract("http", severity=Severity.STOPS, source=_GHTTP_SERVER)
 def streams_that_are_cut(bench: Bench) -> None:
     """A client that hangs up, or only half closes, during or after an upgrade does no harm."""
     with bench.chain() as host, handlers(host) as found:
@@ -454,7 +445,7 @@ def streams_that_are_cut(bench: Bench) -> None:
         bench.alive(host)
 
 
-@contract("http", severity=Severity.STOPS, source=_HANDLER)
+@contract("http", severity=Severity.STOPS, source=_GHTTP_SERVER)
 def open_streams_do_no_harm(bench: Bench) -> None:
     """WebSockets that stay open hold up neither the engine's calls nor other clients."""
     with bench.chain() as host, handlers(host) as found, ExitStack() as streams:

@@ -15,7 +15,7 @@ from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.errors import CallFailed, ChainFatal, HostError, PluginGone, ending
 from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import Severity, Violation, contract
+from vmsdk.testing.contract import ROUTER, STOPPER, VM_CLIENT, VM_GO, VM_SERVER, Severity, Violation, contract
 from vmsdk.testing.wire import (
     DEEP,
     PROMPT_S,
@@ -29,10 +29,6 @@ from vmsdk.testing.wire import (
     storage,
 )
 
-_VM = "vms/rpcchainvm/vm.go"
-_VM_SERVER = "vms/rpcchainvm/vm_server.go"
-_STOPPER = "vms/rpcchainvm/runtime/subprocess/linux_stopper.go"
-
 # How long to wait for an exit that must not happen.
 _QUIET_S = 0.3
 _BUILD_TIMEOUT_S = 3.0
@@ -45,7 +41,7 @@ _ODD_JSON = (b"null", DEEP)
 # Start and exit -----------------------------------------------------------------------------------
 
 
-@contract("life", severity=Severity.STOPS, source=_VM)
+@contract("life", severity=Severity.STOPS, source=VM_GO)
 def reaches_normal_operation(bench: Bench) -> None:
     """A new chain is initialised, bootstraps and goes to normal operation."""
     with bench.chain() as host:
@@ -71,13 +67,13 @@ def registers(bench: Bench) -> None:
     _check_not_killed(exit_code, "handshake, Version, Shutdown, SIGTERM")
 
 
-@contract("life", severity=Severity.STOPS, source=_VM)
+@contract("life", severity=Severity.STOPS, source=VM_GO)
 def ignores_sigterm_before_shutdown(bench: Bench) -> None:
     """SIGTERM reaches the node's whole process group; a plugin waits for Shutdown."""
     _ignores(bench, signal.SIGTERM)
 
 
-@contract("life", severity=Severity.STOPS, source=_VM)
+@contract("life", severity=Severity.STOPS, source=VM_GO)
 def ignores_sigint_before_shutdown(bench: Bench) -> None:
     """Ctrl-C reaches the node's whole process group; a plugin waits for Shutdown."""
     _ignores(bench, signal.SIGINT)
@@ -98,7 +94,7 @@ def _ignores(bench: Bench, number: signal.Signals) -> None:
         bench.alive(host)
 
 
-@contract("life", severity=Severity.STOPS, source=_VM, needs_blocks=True)
+@contract("life", severity=Severity.STOPS, source=VM_GO, needs_blocks=True)
 def builds_after_signals(bench: Bench) -> None:
     """SIGTERM or Ctrl-C while a block is built does not stop a plugin before Shutdown."""
     with bench.chain() as host:
@@ -113,7 +109,7 @@ def builds_after_signals(bench: Bench) -> None:
         accept(host, bench.build_next(host, _BUILD_TIMEOUT_S))
 
 
-@contract("life", severity=Severity.MISBEHAVES, source=_STOPPER)
+@contract("life", severity=Severity.MISBEHAVES, source=STOPPER)
 def ends_on_sigterm_after_shutdown(bench: Bench) -> None:
     """After Shutdown the node sends SIGTERM, and SIGKILL 5 s later."""
     with bench.start() as host:
@@ -132,7 +128,7 @@ def _check_not_killed(exit_code: int | None, sent: str) -> None:
         )
 
 
-@contract("life", severity=Severity.MISBEHAVES, source="snow/networking/router/chain_router.go")
+@contract("life", severity=Severity.MISBEHAVES, source=ROUTER)
 def shuts_down_with_calls_under_way(bench: Bench) -> None:
     """Shutdown ends the calls under way instead of waiting for them."""
     with bench.alone() as host:
@@ -156,7 +152,7 @@ def shuts_down_with_calls_under_way(bench: Bench) -> None:
             each.cancel()
 
 
-@contract("life", severity=Severity.MISBEHAVES, source=_STOPPER)
+@contract("life", severity=Severity.MISBEHAVES, source=STOPPER)
 def starts_again_after_sigkill(bench: Bench) -> None:
     """A crash must leave nothing behind that keeps the VM from starting, such as a lock file."""
     with storage() as kept:
@@ -183,7 +179,7 @@ def starts_again_after_sigkill(bench: Bench) -> None:
         )
 
 
-@contract("life", severity=Severity.BETTER_NOT, source=_VM_SERVER)
+@contract("life", severity=Severity.BETTER_NOT, source=VM_SERVER)
 def survives_a_bad_initialize(bench: Bench) -> None:
     """An Initialize that can't succeed is an error of the call, not the end of the process."""
     sent = "Initialize with a subnet_id of 31 bytes and nothing else"
@@ -207,7 +203,7 @@ def survives_a_bad_initialize(bench: Bench) -> None:
         raise _died(sent, PluginGone("Initialize", exit_code))
 
 
-@contract("life", severity=Severity.BETTER_NOT, source=_VM_SERVER)
+@contract("life", severity=Severity.BETTER_NOT, source=VM_SERVER)
 def survives_a_bad_configuration(bench: Bench) -> None:
     """A genesis, configuration or upgrade that can't be read does not end the process."""
     bad = {"genesis": (b"", _GARBAGE), "config": (*_ODD_JSON, _GARBAGE), "upgrade": (_GARBAGE,)}
@@ -234,7 +230,7 @@ def _died(sent: str, error: PluginGone) -> Violation:
 # Health and version -------------------------------------------------------------------------------
 
 
-@contract("life", severity=Severity.MISBEHAVES, source="vms/rpcchainvm/vm_client.go")
+@contract("life", severity=Severity.MISBEHAVES, source=VM_CLIENT)
 def health_is_json(bench: Bench) -> None:
     """The node puts the health details into its own JSON response."""
     with bench.chain() as host:
@@ -250,7 +246,7 @@ def health_is_json(bench: Bench) -> None:
             ) from None
 
 
-@contract("life", severity=Severity.MISBEHAVES, source=_VM_SERVER)
+@contract("life", severity=Severity.MISBEHAVES, source=VM_SERVER)
 def calls_after_shutdown_return(bench: Bench) -> None:
     """A call after Shutdown may fail, but must not hang."""
     calls: tuple[tuple[str, Message], ...] = (

@@ -23,7 +23,16 @@ from vmsdk.host.node import Host
 from vmsdk.host.strict import MAX_BLOCK_BYTES
 from vmsdk.state import State
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import FROM_42, Severity, Skipped, Violation, contract
+from vmsdk.testing.contract import (
+    FROM_42,
+    GRPC_SERVER,
+    VM_CLIENT,
+    VM_SERVER,
+    Severity,
+    Skipped,
+    Violation,
+    contract,
+)
 from vmsdk.testing.hook import HookFailed
 from vmsdk.testing.wire import (
     KIB,
@@ -41,9 +50,6 @@ from vmsdk.testing.wire import (
     must_succeed,
 )
 
-_SERVER = "vms/rpcchainvm/grpcutils/server.go"
-_CLIENT = "vms/rpcchainvm/vm_client.go"
-
 _AT_ONCE = 200
 _LARGE_TIMEOUT_S = 60.0
 _HANG_UP_TIMEOUT_S = 1.0
@@ -54,7 +60,7 @@ _PING_S = 6
 _IDLE_S = 60.0
 
 
-@contract("limits", severity=Severity.STOPS, source=_CLIENT, protocols=FROM_42)
+@contract("limits", severity=Severity.STOPS, source=VM_CLIENT, protocols=FROM_42)
 def health_does_not_wait_for_events(bench: Bench) -> None:
     """Health and Version return while calls of WaitForEvent are waiting."""
     with bench.chain() as host:
@@ -84,7 +90,7 @@ def _check_version(host: Host, when: str) -> None:
         call(host, "Version", Empty(), PROMPT_S)
 
 
-@contract("limits", severity=Severity.STOPS, source=_SERVER)
+@contract("limits", severity=Severity.STOPS, source=GRPC_SERVER)
 def many_calls_at_once(bench: Bench) -> None:
     """The number of calls under way is not limited, so no call may be refused."""
     with bench.chain() as host:
@@ -103,7 +109,7 @@ def many_calls_at_once(bench: Bench) -> None:
                 running.result()
 
 
-@contract("limits", severity=Severity.STOPS, source=_CLIENT, needs_blocks=True)
+@contract("limits", severity=Severity.STOPS, source=VM_CLIENT, needs_blocks=True)
 def calls_of_all_kinds_at_once(bench: Bench) -> None:
     """Blocks are built while transactions, messages, Health and Gather arrive."""
     calls: tuple[tuple[str, Message], ...] = (
@@ -155,13 +161,13 @@ def calls_of_all_kinds_at_once(bench: Bench) -> None:
 # Size ---------------------------------------------------------------------------------------------
 
 
-@contract("limits", severity=Severity.STOPS, source=_SERVER)
+@contract("limits", severity=Severity.STOPS, source=GRPC_SERVER)
 def messages_over_4_mib(bench: Bench) -> None:
     """gRPC's default message limit of 4 MiB must be off: blocks and requests may be larger."""
     _check_size(bench, 5)
 
 
-@contract("limits", severity=Severity.MISBEHAVES, source=_SERVER, slow=True)
+@contract("limits", severity=Severity.MISBEHAVES, source=GRPC_SERVER, slow=True)
 def messages_of_64_mib(bench: Bench) -> None:
     """There is no limit for messages between the node and the plugin."""
     _check_size(bench, 64)
@@ -222,7 +228,7 @@ def _submit_more(bench: Bench, host: Host) -> bool:
 # Garbage ------------------------------------------------------------------------------------------
 
 
-@contract("limits", severity=Severity.MISBEHAVES, source=_SERVER)
+@contract("limits", severity=Severity.MISBEHAVES, source=GRPC_SERVER)
 def bytes_that_are_not_grpc(bench: Bench) -> None:
     """A connection that sends anything but gRPC does no harm."""
     with bench.chain() as host:
@@ -247,7 +253,7 @@ def bytes_that_are_not_grpc(bench: Bench) -> None:
         bench.alive(host)
 
 
-@contract("limits", severity=Severity.MISBEHAVES, source="vms/rpcchainvm/vm_server.go")
+@contract("limits", severity=Severity.MISBEHAVES, source=VM_SERVER)
 def requests_that_are_not_protobuf(bench: Bench) -> None:
     """A request that can't be decoded, or a method that doesn't exist, is an error of that call."""
     with bench.chain() as host:

@@ -18,7 +18,7 @@ from vmsdk.host.errors import CallFailed, PluginGone
 from vmsdk.host.node import Host
 from vmsdk.host.service import ServiceError
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import Severity, Violation, contract
+from vmsdk.testing.contract import ROUTER, VM_CLIENT, Severity, Violation, contract
 from vmsdk.testing.hook import HookFailed
 from vmsdk.testing.wire import (
     DEADLINE,
@@ -36,9 +36,7 @@ from vmsdk.testing.wire import (
     short,
 )
 
-_CLIENT = "vms/rpcchainvm/vm_client.go"
 _HANDLER = "snow/networking/handler/handler.go"
-_ROUTER = "snow/networking/router/chain_router.go"
 
 _RESPONSE_TIMEOUT_S = 5.0
 _QUIET_S = 0.3
@@ -84,7 +82,7 @@ def _failure(number: int, code: int, text: str) -> tuple[str, Message]:
 # Garbage ------------------------------------------------------------------------------------------
 
 
-@contract("messages", severity=Severity.STOPS, source=_CLIENT)
+@contract("messages", severity=Severity.STOPS, source=VM_CLIENT)
 def gossip_may_be_garbage(bench: Bench) -> None:
     """Any peer can gossip any bytes; an error stops the chain."""
     with bench.chain() as host:
@@ -113,7 +111,7 @@ def gossip_is_not_echoed(bench: Bench) -> None:
         )
 
 
-@contract("messages", severity=Severity.STOPS, source=_CLIENT)
+@contract("messages", severity=Severity.STOPS, source=VM_CLIENT)
 def requests_may_be_garbage(bench: Bench) -> None:
     """Any peer can request anything; an error stops the chain."""
     with bench.chain() as host:
@@ -122,7 +120,7 @@ def requests_may_be_garbage(bench: Bench) -> None:
         bench.alive(host)
 
 
-@contract("messages", severity=Severity.STOPS, source=_CLIENT)
+@contract("messages", severity=Severity.STOPS, source=VM_CLIENT)
 def messages_of_1_mib(bench: Bench) -> None:
     """Messages from peers may have up to 2 MiB."""
     data = os.urandom(MIB)
@@ -131,7 +129,7 @@ def messages_of_1_mib(bench: Bench) -> None:
         bench.alive(host)
 
 
-@contract("messages", severity=Severity.BETTER_NOT, source=_ROUTER)
+@contract("messages", severity=Severity.BETTER_NOT, source=ROUTER)
 def responses_may_be_unexpected(bench: Bench) -> None:
     """A response to no request, which a node drops, may be an error but does not end the plugin."""
     numbers = (0, 1, 2**31, 2**32 - 1)
@@ -224,7 +222,7 @@ def garbage_is_no_transaction(bench: Bench) -> None:
             ) from None
 
 
-@contract("messages", severity=Severity.STOPS, source=_CLIENT, needs_blocks=True)
+@contract("messages", severity=Severity.STOPS, source=VM_CLIENT, needs_blocks=True)
 def own_gossip_is_understood(bench: Bench) -> None:
     """Another node of the chain handles what a VM gossips and requests, and builds blocks."""
     with bench.alone() as host:
@@ -267,7 +265,7 @@ def requests_get_a_response(bench: Bench) -> None:
             ) from None
 
 
-@contract("messages", severity=Severity.BETTER_NOT, source=_ROUTER)
+@contract("messages", severity=Severity.BETTER_NOT, source=ROUTER)
 def requests_get_one_response(bench: Bench) -> None:
     """A request gets one response or one error, not both."""
     number = 4_000_002  # No other check uses it.
@@ -318,7 +316,7 @@ def sends_may_fail(bench: Bench) -> None:
         bench.alive(host)
 
 
-@contract("messages", severity=Severity.STOPS, source=_ROUTER)
+@contract("messages", severity=Severity.STOPS, source=ROUTER)
 def messages_before_normal_operation(bench: Bench) -> None:
     """Messages arrive as soon as the chain is created, before it has bootstrapped."""
     with bench.initialized() as host:
@@ -326,7 +324,7 @@ def messages_before_normal_operation(bench: Bench) -> None:
         _deliver(host, calls, "a message before normal operation")
 
 
-@contract("messages", severity=Severity.STOPS, source=_CLIENT, protocols=range(35, 37))
+@contract("messages", severity=Severity.STOPS, source=VM_CLIENT, protocols=range(35, 37))
 def messages_of_other_chains(bench: Bench) -> None:
     """Up to protocol 36 other chains of the node can send messages."""
     sender: dict[str, Any] = {"chain_id": b"chain of the node".ljust(32, b".")}
@@ -346,7 +344,7 @@ def messages_of_other_chains(bench: Bench) -> None:
 # Peers --------------------------------------------------------------------------------------------
 
 
-@contract("messages", severity=Severity.STOPS, source="snow/networking/handler/handler.go")
+@contract("messages", severity=Severity.STOPS, source=_HANDLER)
 def peers_come_and_go(bench: Bench) -> None:
     """Connected and Disconnected may arrive for any node, in any order; errors stop the chain."""
     with bench.chain() as host:
@@ -358,7 +356,7 @@ def peers_come_and_go(bench: Bench) -> None:
         bench.alive(host)
 
 
-@contract("messages", severity=Severity.STOPS, source="snow/networking/handler/handler.go")
+@contract("messages", severity=Severity.STOPS, source=_HANDLER)
 def peers_are_many(bench: Bench) -> None:
     """A node has thousands of peers, of all versions and clients."""
     ids = [number.to_bytes(20, "big") for number in range(500)]

@@ -13,10 +13,9 @@ from vmsdk.host.errors import CallFailed
 from vmsdk.host.metrics import InvalidMetrics
 from vmsdk.host.node import Host
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import FROM_42, Severity, Violation, contract
+from vmsdk.testing.contract import FROM_42, VM_CLIENT, Severity, Violation, contract
 from vmsdk.testing.wire import PROMPT_S, call, check_prompt_during_waits, gossip, must_succeed
 
-_CLIENT = "vms/rpcchainvm/vm_client.go"
 _GATHERER = "api/metrics/prefix_gatherer.go"
 _PEERS = 500
 _BLOCKS = 8
@@ -88,7 +87,7 @@ def histograms_add_up(bench: Bench) -> None:
                 )
 
 
-@contract("metrics", severity=Severity.MISBEHAVES, source=_CLIENT, protocols=range(35, 38))
+@contract("metrics", severity=Severity.MISBEHAVES, source=VM_CLIENT, protocols=range(35, 38))
 def are_gathered_before_initialize(bench: Bench) -> None:
     """Up to protocol 37 the node gathers metrics as soon as the plugin has started."""
     with (
@@ -103,14 +102,14 @@ def are_gathered_before_initialize(bench: Bench) -> None:
         call(host, "Gather", Empty(), PROMPT_S)
 
 
-@contract("metrics", severity=Severity.MISBEHAVES, source=_CLIENT, protocols=FROM_42)
+@contract("metrics", severity=Severity.MISBEHAVES, source=VM_CLIENT, protocols=FROM_42)
 def do_not_wait_for_events(bench: Bench) -> None:
     """The node gathers without a deadline, so Gather must not wait for other calls."""
     with bench.chain() as host:
         check_prompt_during_waits(host, "Gather")
 
 
-@contract("metrics", severity=Severity.MISBEHAVES, source=_CLIENT)
+@contract("metrics", severity=Severity.MISBEHAVES, source=VM_CLIENT)
 def are_gathered_at_once(bench: Bench) -> None:
     """Gather can run several times at once, in parallel with the engine's calls."""
     with bench.chain() as host:

@@ -17,11 +17,8 @@ from uuid import uuid4
 from vmsdk.host.node import Host
 from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, PluginProcess, with_variables
 from vmsdk.testing.bench import HANDSHAKE_TIMEOUT_S, Bench
-from vmsdk.testing.contract import Severity, Skipped, Violation, contract
+from vmsdk.testing.contract import RUNTIME, STOPPER, Severity, Skipped, Violation, contract
 from vmsdk.testing.wire import PROMPT_S, process_fields
-
-_RUNTIME = "vms/rpcchainvm/runtime/subprocess/runtime.go"
-_STOPPER = "vms/rpcchainvm/runtime/subprocess/linux_stopper.go"
 
 # A node that starts the plugin, prints its process ID, and waits to be killed.
 _NODE = """
@@ -42,7 +39,7 @@ sys.stdin.read()
 """
 
 
-@contract("life", severity=Severity.MISBEHAVES, source=_RUNTIME)
+@contract("life", severity=Severity.MISBEHAVES, source=RUNTIME)
 def ends_with_the_node(bench: Bench) -> None:
     """A node that is killed can't stop its plugins; they must notice."""
     _needs_pidfd()
@@ -81,13 +78,13 @@ def ends_with_the_node(bench: Bench) -> None:
         )
 
 
-@contract("life", severity=Severity.MISBEHAVES, source=_STOPPER)
+@contract("life", severity=Severity.MISBEHAVES, source=STOPPER)
 def leaves_no_child(bench: Bench) -> None:
     """Processes that the plugin has started end with it."""
     _check_children(bench, "Shutdown, then SIGTERM", Host.stop)
 
 
-@contract("life", severity=Severity.MISBEHAVES, source=_STOPPER)
+@contract("life", severity=Severity.MISBEHAVES, source=STOPPER)
 def leaves_no_child_when_killed(bench: Bench) -> None:
     """Processes that the plugin has started end with it even if it is killed."""
     _check_children(bench, "SIGKILL", Host.kill)

@@ -19,7 +19,7 @@ from vmsdk.host.errors import CallFailed, HostError
 from vmsdk.host.node import Host
 from vmsdk.testing.areas.http import Handler, handlers, upgrade
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import Severity, Skipped, Violation, contract
+from vmsdk.testing.contract import GRPC_SERVER, NOTIFIER, Severity, Skipped, Violation, contract
 from vmsdk.testing.run import resident_bytes
 from vmsdk.testing.wire import (
     KIB,
@@ -35,8 +35,6 @@ from vmsdk.testing.wire import (
     only_on_linux,
     process_fields,
 )
-
-_SERVER = "vms/rpcchainvm/grpcutils/server.go"
 
 _DESCRIPTORS = 128
 # How many calls the plugin gets to accept that many connections.
@@ -56,7 +54,7 @@ _CLIENTS, _SAMPLES, _SAMPLE_S = 3, 30, 0.1
 _IDLE_SAMPLES = 5
 
 
-@contract("limits", severity=Severity.MISBEHAVES, source=_SERVER)
+@contract("limits", severity=Severity.MISBEHAVES, source=GRPC_SERVER)
 def runs_out_of_descriptors(bench: Bench) -> None:
     """A plugin without free file descriptors still responds, and recovers."""
     only_on_linux()
@@ -179,7 +177,7 @@ def memory_stays_flat(bench: Bench) -> None:
         )
 
 
-@contract("limits", severity=Severity.MISBEHAVES, source=_SERVER)
+@contract("limits", severity=Severity.MISBEHAVES, source=GRPC_SERVER)
 def descriptors_stay_few(bench: Bench) -> None:
     """Calls leave no open files, sockets or threads behind."""
     only_on_linux()
@@ -236,7 +234,7 @@ def _count(host: Host, what: str) -> int:
     return len(os.listdir(f"/proc/{host.process.pid}/{what}"))
 
 
-@contract("limits", severity=Severity.BETTER_NOT, source="snow/engine/common/notifier.go")
+@contract("limits", severity=Severity.BETTER_NOT, source=NOTIFIER)
 def idleness_costs_no_processor(bench: Bench) -> None:
     """A chain without work uses no processor time, even after clients have disconnected."""
     only_on_linux()

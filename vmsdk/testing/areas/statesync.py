@@ -15,10 +15,9 @@ from vmsdk.ids import NodeID
 from vmsdk.state import Event, State
 from vmsdk.statesync import StateSyncMode
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import Severity, Skipped, Violation, contract
+from vmsdk.testing.contract import VM_SERVER, Severity, Skipped, Violation, contract
 from vmsdk.testing.wire import MIB, attempt, call, events_ended, must_succeed, short, storage, wait_for_event
 
-_SERVER = "vms/rpcchainvm/vm_server.go"
 _SYNCER = "snow/engine/snowman/syncer/state_syncer.go"
 _NOT_IMPLEMENTED = pb.ERROR_STATE_SYNC_NOT_IMPLEMENTED
 _SYNC_TIMEOUT_S = 20.0
@@ -62,7 +61,7 @@ def enabled_is_reported(bench: Bench) -> None:
             )
 
 
-@contract("statesync", severity=Severity.MISBEHAVES, source=_SERVER)
+@contract("statesync", severity=Severity.MISBEHAVES, source=VM_SERVER)
 def unsupported_is_reported(bench: Bench) -> None:
     """A VM without state sync returns `err = STATE_SYNC_NOT_IMPLEMENTED` from each method."""
     with bench.chain() as host:
@@ -113,7 +112,7 @@ def missing_summaries_are_not_found(bench: Bench) -> None:
                 )
 
 
-@contract("statesync", severity=Severity.MISBEHAVES, source=_SERVER)
+@contract("statesync", severity=Severity.MISBEHAVES, source=VM_SERVER)
 def garbage_is_refused(bench: Bench) -> None:
     """Bytes that are not a summary are refused and do no harm."""
     with bench.chain() as host:
@@ -142,7 +141,7 @@ def _last(bench: Bench, host: Host) -> Summary:
     raise Skipped(f"the VM has no summary after {_MAX_BLOCKS} blocks")
 
 
-@contract("statesync", severity=Severity.MISBEHAVES, source=_SERVER, needs_blocks=True)
+@contract("statesync", severity=Severity.MISBEHAVES, source=VM_SERVER, needs_blocks=True)
 def summaries_parse_back(bench: Bench) -> None:
     """ParseStateSummary and GetStateSummary know what GetLastStateSummary returns."""
     with bench.chain() as host:
@@ -170,7 +169,7 @@ def summaries_parse_back(bench: Bench) -> None:
             )
 
 
-@contract("statesync", severity=Severity.MISBEHAVES, source=_SERVER, needs_blocks=True)
+@contract("statesync", severity=Severity.MISBEHAVES, source=VM_SERVER, needs_blocks=True)
 def summaries_are_found_by_their_height(bench: Bench) -> None:
     """GetStateSummary returns the summary of exactly that height, or `err = NOT_FOUND`."""
     with bench.chain() as host:

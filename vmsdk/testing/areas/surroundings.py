@@ -11,14 +11,11 @@ from vmsdk.host.errors import CallFailed, ChainFatal, EndedBeforeHandshake, Host
 from vmsdk.host.plugin import with_variables
 from vmsdk.ids import ID
 from vmsdk.testing.bench import Bench
-from vmsdk.testing.contract import Severity, Violation, contract
+from vmsdk.testing.contract import RUNTIME, STOPPER, Severity, Violation, contract
 from vmsdk.testing.wire import must_succeed, only_on_linux
 
-_RUNTIME = "vms/rpcchainvm/runtime/subprocess/runtime.go"
-_STOPPER = "vms/rpcchainvm/runtime/subprocess/linux_stopper.go"
 
-
-@contract("life", severity=Severity.STOPS, source=_RUNTIME)
+@contract("life", severity=Severity.STOPS, source=RUNTIME)
 def keeps_its_streams(bench: Bench) -> None:
     """The node stops a plugin whose stdout or stderr has ended."""
     only_on_linux()
@@ -80,14 +77,14 @@ def _files(folder: Path) -> set[str]:
     return {str(entry) for entry in folder.iterdir() if not entry.is_dir()}
 
 
-@contract("life", severity=Severity.STOPS, source=_RUNTIME)
+@contract("life", severity=Severity.STOPS, source=RUNTIME)
 def starts_in_a_read_only_directory(bench: Bench) -> None:
     """The working directory is the node's, and may be read-only."""
     # Not even root can create a file there.
     _starts_in(bench, "/proc", "read-only")
 
 
-@contract("life", severity=Severity.BETTER_NOT, source=_RUNTIME)
+@contract("life", severity=Severity.BETTER_NOT, source=RUNTIME)
 def starts_in_a_deleted_directory(bench: Bench) -> None:
     """The working directory is the node's, and may have been removed since."""
     folder = tempfile.mkdtemp()
@@ -124,7 +121,7 @@ def _in_folder(folder: str, command: list[str], action: str = "") -> list[str]:
     return ["/bin/sh", "-c", script, "sh", folder, *program]
 
 
-@contract("life", severity=Severity.BETTER_NOT, source=_STOPPER)
+@contract("life", severity=Severity.BETTER_NOT, source=STOPPER)
 def leaves_no_temporary_file(bench: Bench) -> None:
     """Temporary files and sockets are removed at the end."""
     with tempfile.TemporaryDirectory() as folder:
