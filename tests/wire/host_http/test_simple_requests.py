@@ -89,9 +89,10 @@ def test_edge_85_such_a_response_may_be_as_large_as_a_go_client_takes_trailers(
         rpc_status(500, "boom"),
         rpc_status(500, "boom", struct_pb2.Value(string_value="another type")),
         rpc_status(500, "boom", *[http_pb2.HandleSimpleHTTPResponse(code=201)] * 2),
+        b"\x18\x05",
         b"\xff\xff\xff garbage",
     ],
-    ids=["none", "empty", "foreign", "two", "garbage"],
+    ids=["none", "empty", "foreign", "two", "number", "garbage"],
 )
 def test_edge_85_any_other_error_is_status_500_with_its_text(
     vm: FakeVM, start_front: StartFront, details: bytes | None

@@ -27,15 +27,15 @@ _CORS_HEADERS = ("Origin", "Accept", "Content-Type", "X-Requested-With")
 _ASKED_METHOD = "Access-Control-Request-Method"
 _ASKED_HEADERS = "Access-Control-Request-Headers"
 
-
-# A message to a VM has up to 2 MiB, which are 4 MiB in hexadecimal.
+# The largest message to a VM, 2 MiB, is 4 MiB in hexadecimal.
 MAX_ENDPOINT_BYTES = 8 * 1024 * 1024
 
 OnAccess: TypeAlias = Callable[[str, str, int], None]
 """Called after each request with its method, its raw target (path and query) and the status of the
 response.
 
-The status is 0 if the client hung up before there was one, 101 if the VM took over the connection.
+The status is 0 if the client disconnected before the response, 101 if the VM took over the
+connection.
 """
 
 
@@ -102,7 +102,7 @@ class API:
 
 
 def _is_allowed(host: str) -> bool:
-    """Accept IP addresses and `localhost`, like a node: a foreign page could use another name."""
+    """Accept only IP addresses and `localhost`, as a node does against DNS rebinding."""
     name, colon, port = host.rpartition(":")
     if not colon or not port.isdecimal() or (":" in name and not name.startswith("[")):
         name = host
@@ -126,7 +126,7 @@ async def _send(writer: ResponseWriter, reply: NodeReply) -> None:
 
 
 def _allow_preflight(request: Header, response: Header) -> None:
-    """Set the headers of the response to a browser that asks what it may send."""
+    """Set the headers of the response to a browser's CORS preflight request."""
     response["Vary"] = ["Origin", _ASKED_METHOD, _ASKED_HEADERS]
     method = first(request, _ASKED_METHOD).upper()
     names = [canonical(name.strip()) for name in first(request, _ASKED_HEADERS).split(",") if name.strip()]

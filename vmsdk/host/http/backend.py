@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 import grpc.aio
-from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.any_pb2 import Any as Packed
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from vmsdk._pb._service import Method, RequestT, ResponseT
 from vmsdk._pb.http import http_pb2
@@ -15,7 +17,8 @@ from vmsdk.host.client import CHANNEL_OPTIONS
 
 _CLOSING = "rpc error: code = Canceled desc = grpc: the client connection is closing"
 _DETAILS_KEY = "grpc-status-details-bin"
-# An error of HandleSimple has the whole response twice in its trailers; a Go client accepts 16 MiB.
+_DETAILS_FIELD = 3  # of google.rpc.Status
+# An error of HandleSimple has the whole response twice in its trailers; Go clients accept 16 MiB.
 # Source: google.golang.org/grpc/internal/transport, defaultClientMaxHeaderListSize.
 _TRAILER_BYTES = 16 << 20
 _OPTIONS: tuple[tuple[str, Any], ...] = (
@@ -57,7 +60,7 @@ class Backend:
             self._channel = grpc.aio.insecure_channel(self.address, options=_OPTIONS)
         call = method.on(self._channel)
         try:
-            # Like a node, wait for a VM that does not listen yet.
+            # Like a node, wait for a VM that isn't listening yet.
             response: ResponseT = await call(request, wait_for_ready=True)
         except asyncio.CancelledError:
             # A closing channel cancels the tasks that wait for its calls.
@@ -77,38 +80,14 @@ def _go_name(code: grpc.StatusCode) -> str:
 
 
 def _response_in(error: grpc.aio.AioRpcError) -> http_pb2.HandleSimpleHTTPResponse | None:
-    """Return the HTTP response that a Go VM sends as the only detail of an error, for status
-    500.
-    """
+    """Return the response with status 500 that a Go VM sends as the only detail of an error."""
     raw = dict(error.trailing_metadata() or ()).get(_DETAILS_KEY)
-    status: Any = _Status()
     response = http_pb2.HandleSimpleHTTPResponse()
     try:
-        status.ParseFromString(raw if isinstance(raw, bytes) else b"")
-        is_response = len(status.details) == 1 and status.details[0].Unpack(response)
-    except DecodeError:
+        # A `google.rpc.Status`, which is in another package: a parser of Empty keeps its fields.
+        fields: Any = UnknownFieldSet(Empty.FromString(raw if isinstance(raw, bytes) else b""))
+        details = [field.data for field in fields if field.field_number == _DETAILS_FIELD]
+        is_response = len(details) == 1 and Packed.FromString(details[0]).Unpack(response)
+    except (DecodeError, TypeError):  # TypeError: the field does not have bytes
         return None
     return response if is_response else None
-
-
-def _status_class() -> type[Message]:
-    """Make `google.rpc.Status` in its own pool, where it can't collide with another package's."""
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(any_pb2.DESCRIPTOR.serialized_pb)
-    file = descriptor_pb2.FileDescriptorProto(
-        name="google/rpc/status.proto",
-        package="google.rpc",
-        dependency=[any_pb2.DESCRIPTOR.name],
-        syntax="proto3",
-    )
-    field = descriptor_pb2.FieldDescriptorProto
-    add = file.message_type.add(name="Status").field.add
-    add(name="code", number=1, type=field.TYPE_INT32, label=field.LABEL_OPTIONAL)
-    add(name="message", number=2, type=field.TYPE_STRING, label=field.LABEL_OPTIONAL)
-    details = add(name="details", number=3, type=field.TYPE_MESSAGE, label=field.LABEL_REPEATED)
-    details.type_name = ".google.protobuf.Any"
-    pool.AddSerializedFile(file.SerializeToString())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("google.rpc.Status"))
-
-
-_Status = _status_class()

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 READ_BYTES = 64 * 1024
-# An event loop does not accept timers further away than this.
+# Event loops refuse timers that are much further away.
 _FAR_AWAY_S = 100 * 365 * 24 * 3600.0
-_NO_ADDRESS = ("", 0)  # The client hung up before the server looked.
+_NO_ADDRESS = ("", 0)  # The client has already disconnected.
 
 
 class IOFailed(Exception):
-    """A read or write failed. The text is the one Go uses."""
+    """A read or write failed. The text is Go's."""
 
 
 class DeadlineExceeded(IOFailed):
@@ -24,9 +24,9 @@ class DeadlineExceeded(IOFailed):
 
 
 class Deadline:
-    """A deadline that can be moved while something waits under it; unset at first.
+    """A deadline that can be changed while a read or write waits; there is none at first.
 
-    Once passed, it stays so until it is set again. *error_text* is the text of `DeadlineExceeded`.
+    Once passed, it stays passed until it is set again. *error_text* is that of `DeadlineExceeded`.
     """
 
     def __init__(self, error_text: str) -> None:
@@ -83,7 +83,7 @@ class Deadline:
 
 
 class ClientProtocol(asyncio.StreamReaderProtocol):
-    """Reports at once that the client has hung up, even while nobody reads."""
+    """Reports at once that the client has disconnected, even while nothing reads."""
 
     on_end: Callable[[], object] | None = None
 
@@ -112,7 +112,7 @@ class Connection:
         self.read_deadline = Deadline(f"read tcp {self._ends}: i/o timeout")
         self.write_deadline = Deadline(f"write tcp {self._ends}: i/o timeout")
         self.has_ended = False
-        """The client has stopped sending, or is gone."""
+        """Whether the client has stopped sending or disconnected."""
         self._reader = reader
         self._writer = writer
         self._reading = asyncio.Lock()
@@ -125,13 +125,13 @@ class Connection:
         protocol.on_end = self._end
 
     def on_end(self, call: Callable[[], object] | None) -> None:
-        """Set what is called when the client hangs up (at once, if it has); None unsets it."""
+        """Set what is called when the client disconnects (at once, if it has); None unsets it."""
         self._on_end = call
         if call is not None and self.has_ended:
             call()
 
     async def read(self, limit: int) -> bytes:
-        """Read up to *limit* bytes as soon as there are any; empty at the end.
+        """Wait for data and return up to *limit* bytes; empty at the end.
 
         Raises `DeadlineExceeded`, or `IOFailed` if the connection is broken or closed.
         """
@@ -155,7 +155,7 @@ class Connection:
         self._unread = await self._reader.read(limit)
 
     async def write(self, data: bytes) -> int:
-        """Send all of *data*, waiting while the client doesn't read. Raises like `read`."""
+        """Send *data*, waiting for a slow client. Raises like `read`."""
         self.write_deadline.check()
         self.put(data)
         await self.drain()
@@ -190,14 +190,14 @@ class Connection:
         self._writer.transport.abort()
 
     async def linger(self, seconds: float) -> None:
-        """Announce the end, then read on: closing while the client sends could lose our last."""
+        """Stop sending, but keep reading: a close while the client sends could lose our data."""
         self.read_deadline.set_after(seconds)
         try:
             self._writer.write_eof()
             while await self.read(READ_BYTES):
                 pass
         except (IOFailed, OSError):
-            pass  # The client is gone or out of time.
+            pass  # The client disconnected or took too long.
 
     @property
     def _ends(self) -> str:

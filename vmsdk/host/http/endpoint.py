@@ -16,7 +16,7 @@ class Ask(NamedTuple):
     method: str
     content_type: str
     origin: str
-    """The web page that sends it, or empty."""
+    """The origin of the web page that sent it, or empty."""
     body: bytes
 
 
@@ -38,9 +38,7 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def metrics(gather: Gather) -> Endpoint:
-    """Make `/ext/metrics`, in Prometheus' text format. As in a node, a failed *gather* means status
-    500.
-    """
+    """Make `/ext/metrics`, in Prometheus' text format. If *gather* fails, the status is 500."""
 
     def reply(ask: Ask) -> Reply:
         try:

@@ -1,4 +1,4 @@
-"""Requests on their way to a VM, by `HandleSimple` or by `Handle`."""
+"""Forwards requests to a VM, by `HandleSimple` or `Handle`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def is_handled(protocol: Protocol, request: Request) -> bool:
 async def forward(
     backend: Backend, request: Request, writer: ResponseWriter, protocol: Protocol, take_over: TakeOver
 ) -> None:
-    """Let the VM respond to *request*. Cancelled if the client goes away."""
+    """Let the VM respond to *request*. Cancelled if the client disconnects."""
     handled = is_handled(protocol, request)
     body = b""
     if not handled or protocol.inline_http_body:
@@ -51,7 +51,7 @@ async def forward(
             await _handle_simple(backend, request, writer, body, protocol)
     except BackendFailed as error:
         await writer.error(str(error), 500)
-    except UnicodeEncodeError:  # From headers or a path that can't be written as protobuf text.
+    except UnicodeEncodeError:  # From headers or a path that are not UTF-8.
         await writer.error(_NOT_UTF8, 500)
 
 
@@ -82,7 +82,7 @@ async def _handle_simple(
     try:
         await writer.write(response.body)
     except IOFailed:
-        pass  # The status allows no body, the VM declared another length, or the client is gone.
+        pass  # The status allows no body, the VM declared another length, or the client disconnected.
 
 
 async def _handle(

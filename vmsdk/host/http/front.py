@@ -36,13 +36,12 @@ _BACKLOG = 1024
 
 
 class HTTPFront:
-    """Serves `/ext/bc/<chain ID or alias><prefix>` and the header routes as a node of *protocol*
-    does.
+    """Serves `/ext/bc/<chain ID or alias><prefix>` and the header routes of *protocol*'s nodes.
 
-    It speaks HTTP/1.1 and, from protocol 41 on, HTTP/2 without TLS. Methods may be called from any
-    thread but the front's own, on which *on_access* is called. *endpoints* are the node's
-    own, by path; they are called on worker threads. *port* 0 picks a free port. A response must be
-    complete within *write_timeout_s*, unless the VM takes over the connection.
+    It speaks HTTP/1.1 and, from protocol 41 on, HTTP/2 without TLS. *on_access* is called on the
+    front's own thread; call methods from any other. *endpoints* are the node's own, by path, and
+    run on worker threads. Port 0 picks a free port. A response must be complete within
+    *write_timeout_s*, unless the VM takes over the connection.
     """
 
     def __init__(
@@ -96,7 +95,7 @@ class HTTPFront:
             ) from None
 
     def stop(self) -> None:
-        """Hang up on all clients, cancel all calls, stop every server. Idempotent."""
+        """Disconnect all clients, cancel all calls, stop every server. Idempotent."""
         with self._lifecycle:
             if self._loop is not None and self._stopped is not None and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._stopped.set)
@@ -111,9 +110,9 @@ class HTTPFront:
 
         *handlers* is the result of `CreateHandlers`, host:port by prefix (or pairs, of which the
         last with a prefix counts); *http_handler* is the host:port from `CreateHTTP2Handler` or
-        `NewHTTPHandler`, or empty. Returns the prefixes that a node would not serve, with the
-        node's reasons; the others are served. Until `set_normal_op`, every request gets status 503.
-        Raises `ValueError` for a name in use.
+        `NewHTTPHandler`, or empty. Returns the prefixes that a node refuses, with the node's
+        reasons; the others are served. Until `set_normal_op`, every request gets status 503.
+        Raises `ValueError` if a name is in use.
         """
         chain = ChainRoutes(self._protocol, chain_id, tuple(aliases), handlers, http_handler)
         self._router.add(chain)
@@ -157,7 +156,7 @@ class HTTPFront:
         await asyncio.gather(*(chain.close() for chain in self._router.clear()))
 
     def _in_loop(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Run *work* on the front's loop; without a loop there is nothing to do."""
+        """Run *work* on the front's loop; without a loop, drop it."""
         with self._lifecycle:
             if self._loop is None or self._loop.is_closed():
                 work.close()
@@ -166,7 +165,7 @@ class HTTPFront:
 
 
 class _Server:
-    """Accepts clients while it runs. Use it on the event loop's thread only."""
+    """Accepts clients. Use it on the event loop's thread only."""
 
     def __init__(self, handler: Handler, write_timeout_s: float, *, speaks_http2: bool) -> None:
         self._handler = handler
@@ -183,7 +182,7 @@ class _Server:
         return bound[0], bound[1]
 
     async def stop(self) -> None:
-        """Hang up on all clients, except on connections that a VM has taken over."""
+        """Disconnect all clients, except those whose connections a VM has taken over."""
         if self._server is not None:
             self._server.close()
         clients = dict(self._clients)

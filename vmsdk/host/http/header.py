@@ -1,4 +1,4 @@
-"""HTTP header maps as a Go node keeps them: canonical names, each with a list of values."""
+"""HTTP headers as Go keeps them: lists of values by canonical name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def first(header: Header, name: str) -> str:
 
 
 def elements(header: Header) -> list[http_pb2.Element]:
-    """Encode *header* for the wire. Raises `UnicodeEncodeError` if it isn't UTF-8."""
+    """Encode *header* as protobuf. Raises `UnicodeEncodeError` if it isn't UTF-8."""
     return [http_pb2.Element(key=key, values=values) for key, values in header.items()]
 
 
@@ -52,7 +52,7 @@ def update(header: Header, received: Iterable[Any]) -> None:
 
 
 def replace(header: Header, received: Iterable[Any]) -> None:
-    """Keep nothing but the headers that a VM sent."""
+    """Replace all headers by those that a VM sent."""
     header.clear()
     update(header, received)
 

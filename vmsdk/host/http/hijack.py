@@ -1,4 +1,6 @@
-"""Connections that VMs have taken over, served as `net.conn.Conn` with its buffered ends."""
+"""Connections that VMs have taken over, served as `net.conn.Conn` with its buffered reader and
+writer.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,8 @@ from vmsdk.host.http.connection import Connection, Deadline, IOFailed
 from vmsdk.host.http.loopback import LoopbackServer, read_response
 from vmsdk.protocol import Protocol
 
-# Source: time/time.go of Go.
+# Go's `time.Time.MarshalBinary`: the length by version. Source: time/time.go.
 _TIME_BYTES = {1: 15, 2: 16}
-"""Length by version."""
 _UNIX_EPOCH_S = 62_135_596_800
 """In seconds since the year 1."""
 
@@ -40,7 +41,7 @@ class HijackedConnections:
         """Serve one more connection; returns the address of its server. Raises `IOFailed`."""
         if self._is_closed:
             raw.close()
-            raise IOFailed("the chain is gone")
+            raise IOFailed("the chain has stopped")
         try:
             connection = HijackedConnection(raw, read_ahead, self._protocol, self._connections.discard)
             self._connections.add(connection)
@@ -88,7 +89,7 @@ class HijackedConnection:
         )
 
     async def read(self, request: conn_pb2.ReadRequest) -> Any:
-        """Read from the connection itself, without what the HTTP server has read ahead."""
+        """Read from the connection itself, skipping what the HTTP server has read ahead."""
         return await read_response(Conn.Read.response, self._raw.read, request.length, self._protocol)
 
     async def write(self, request: conn_pb2.WriteRequest) -> conn_pb2.WriteResponse:
@@ -112,7 +113,7 @@ class HijackedConnection:
         return data
 
     async def write_buffered(self, request: writer_pb2.WriteRequest) -> writer_pb2.WriteResponse:
-        """Drop the bytes: a node puts them into a buffer that it never flushes."""
+        """Drop the bytes: a node writes them to a buffer that it never flushes."""
         return writer_pb2.WriteResponse(written=len(request.payload))
 
     async def stop(self) -> None:
@@ -131,17 +132,12 @@ async def _set_deadlines(request: conn_pb2.SetDeadlineRequest, *deadlines: Deadl
 
 
 def _unix_s(data: bytes) -> float | None:
-    """Decode Go's binary form of a time (`time.Time.MarshalBinary`); None for Go's zero time.
+    """Decode Go's binary form of a time; None for Go's zero time. Raises `ValueError`.
 
-    1 byte version, 8 bytes seconds since the year 1, 4 bytes nanoseconds, all big-endian and
-    signed. The time zone that follows (2 bytes, 3 in version 2) does not matter. Raises
-    `ValueError` with Go's text.
+    1 byte version, 8 bytes seconds since the year 1, 4 bytes nanoseconds, big-endian and signed.
+    The time zone that follows (2 bytes, 3 in version 2) does not matter.
     """
-    if not data:
-        raise ValueError("Time.UnmarshalBinary: no data")
-    if data[0] not in _TIME_BYTES:
-        raise ValueError("Time.UnmarshalBinary: unsupported version")
-    if len(data) != _TIME_BYTES[data[0]]:
-        raise ValueError("Time.UnmarshalBinary: invalid length")
+    if not data or len(data) != _TIME_BYTES.get(data[0]):
+        raise ValueError("Time.UnmarshalBinary: unsupported version or invalid length")
     seconds, nanos = struct.unpack_from(">qi", data, 1)
     return None if seconds == nanos == 0 else seconds - _UNIX_EPOCH_S + nanos / 1e9

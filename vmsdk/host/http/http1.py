@@ -35,7 +35,7 @@ class HTTP1Connection:
         self._write_timeout_s = write_timeout_s
 
     async def serve(self, beginning: bytes) -> None:
-        """Serve until the client has had its last response or the VM takes the connection over.
+        """Serve until the client has its last response or the VM takes over the connection.
 
         *beginning* is what has been read from the client so far.
         """
@@ -81,26 +81,25 @@ class HTTP1Connection:
             raise h11.RemoteProtocolError(str(error)) from None
 
     async def _handle(self, request: Request, writer: HTTP1Writer) -> None:
-        """Handle one request; cancel the handler if the client hangs up before the response."""
+        """Handle one request; cancel the handler if the client disconnects before the response."""
         task = asyncio.ensure_future(self._respond(request, writer))
-        # A client may stop sending and still read: it gets what the node can send without waiting.
+        # A client may stop sending and still read, so it gets a response that is ready at once.
         self.raw.on_end(lambda: asyncio.get_running_loop().call_soon(task.cancel))
         try:
             await task
         except asyncio.CancelledError:
             if not (task.cancelled() and self.raw.has_ended):
                 raise
-            raise IOFailed("the client hung up") from None
+            raise IOFailed("the client disconnected") from None
         finally:
             self.raw.on_end(None)
 
     async def _respond(self, request: Request, writer: HTTP1Writer) -> None:
         await self._handler(request, writer)
-        request.body.close()
         await writer.finish()
 
     async def _recycle(self, body: HTTP1Body) -> bool:
-        """Prepare for the next request; returns False if the connection must end."""
+        """Prepare for the next request; returns False if the connection must be closed."""
         is_read = self.h11.our_state is h11.DONE and await body.discard(_DISCARDED_BODY_BYTES)
         if is_read and self.h11.their_state is h11.DONE:
             self.h11.start_next_cycle()
@@ -124,32 +123,23 @@ class HTTP1Body(Body):
         self._lock = asyncio.Lock()
         self._unread = b""
         self._has_ended = False
-        self._is_closed = False
 
     async def read(self, limit: int) -> bytes:
-        if self._is_closed:
-            raise IOFailed("http: invalid Read on closed Body")
-        return await self._read(limit)
-
-    def close(self) -> None:
-        self._is_closed = True
-
-    async def discard(self, limit: int) -> bool:
-        """Read the rest; False if it exceeds *limit* or the client waits for 100 Continue."""
-        if self._connection.h11.they_are_waiting_for_100_continue:
-            return False
-        while chunk := await self._read(READ_BYTES):
-            limit -= len(chunk)
-            if limit < 0:
-                return False
-        return True
-
-    async def _read(self, limit: int) -> bytes:
         async with self._lock:
             if limit > 0 and not self._unread and not self._has_ended:
                 self._unread = await self._receive()
             data, self._unread = self._unread[: max(limit, 0)], self._unread[max(limit, 0) :]
             return data
+
+    async def discard(self, limit: int) -> bool:
+        """Read the rest; False if it exceeds *limit* or the client waits for 100 Continue."""
+        if self._connection.h11.they_are_waiting_for_100_continue:
+            return False
+        while chunk := await self.read(READ_BYTES):
+            limit -= len(chunk)
+            if limit < 0:
+                return False
+        return True
 
     async def _receive(self) -> bytes:
         """Return the next piece of the body, empty at the end."""

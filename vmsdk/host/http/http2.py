@@ -38,7 +38,7 @@ _STREAM_CLOSED = "http2: stream closed"
 
 
 class HTTP2Connection:
-    """Serves a client until it hangs up."""
+    """Serves a client until it disconnects."""
 
     def __init__(self, raw: Connection, handler: Handler, write_timeout_s: float) -> None:
         self.raw = raw
@@ -64,7 +64,7 @@ class HTTP2Connection:
                 await self.send()
                 data = await self.raw.read(READ_BYTES)
         except h2.exceptions.ProtocolError as error:
-            log.debug("%s broke HTTP/2: %s", self.raw.remote, error)
+            log.debug("%s violated HTTP/2: %s", self.raw.remote, error)
             self.put()  # h2 has prepared a GOAWAY with the reason.
         except IOFailed as error:
             log.debug("%s: %s", self.raw.remote, error)
@@ -77,7 +77,7 @@ class HTTP2Connection:
                 await asyncio.wait(tasks)
 
     async def send(self) -> None:
-        """Send what h2 has prepared. Raises `IOFailed`."""
+        """Send what h2 has prepared, waiting for a slow client. Raises `IOFailed`."""
         self.put()
         await self.raw.drain()
 
@@ -99,7 +99,7 @@ class HTTP2Connection:
                 self.h2.acknowledge_received_data(size, stream_id)
                 self.put()
         except h2.exceptions.ProtocolError:
-            pass  # The connection has ended.
+            pass  # The connection is closed.
 
     def _dispatch(self, event: Any) -> None:
         stream = self._streams.get(getattr(event, "stream_id", None) or 0)
@@ -184,7 +184,7 @@ class Stream:
         try:
             self.connection.h2.reset_stream(self.stream_id, code)
         except h2.exceptions.ProtocolError:
-            return  # The stream has ended.
+            return  # The stream is closed.
         self.connection.put()
 
 
@@ -208,8 +208,8 @@ class HTTP2Body(Body):
         return data
 
     def close(self) -> None:
+        """Drop what is unread and what the client still sends."""
         self.is_closed = True
-        self.fail("http: invalid Read on closed Body")
         self._connection.acknowledge(self._stream_id, self._unread)
 
     def feed(self, data: bytes, window_bytes: int) -> None:
@@ -219,7 +219,7 @@ class HTTP2Body(Body):
         self._connection.acknowledge(self._stream_id, window_bytes - len(data))
 
     def end(self) -> None:
-        """The client has sent the whole body."""
+        """Record that the client has sent the whole body."""
         self.has_ended = True
         self._reader.feed_eof()
 
@@ -261,7 +261,7 @@ class HTTP2Writer(ResponseWriter):
         await connection.send()
 
     async def _window(self) -> int:
-        """Wait until a frame may be sent; returns how many bytes it may have."""
+        """Wait until the client accepts data; returns the maximum size of the next frame."""
         connection = self._stream.connection
         while True:
             size: int = connection.call(connection.h2.local_flow_control_window, self._stream.stream_id)

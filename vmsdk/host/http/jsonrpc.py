@@ -18,7 +18,7 @@ INTERNAL_ERROR = -32603
 SERVER_ERROR = -32000
 
 MAX_DEPTH = 128
-"""How deeply a request's arrays and objects may be nested: errors quote parts of it."""
+"""How deeply a request's arrays and objects may be nested, because errors quote parts of it."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,9 +40,9 @@ class RPCError(Exception):
 
 
 def endpoint(find: Find) -> Endpoint:
-    """Make an endpoint of the methods that *find* knows.
+    """Make an endpoint of the methods that *find* returns.
 
-    Source of the texts: github.com/gorilla/rpc/v2, which nodes use.
+    The texts are those of github.com/gorilla/rpc/v2, which nodes use.
     """
 
     def reply(ask: Ask) -> Reply:

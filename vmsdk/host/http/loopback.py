@@ -1,4 +1,4 @@
-"""gRPC servers that a VM calls while it handles HTTP. They need no threads."""
+"""gRPC servers on the event loop, which a VM calls while it handles HTTP."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class LoopbackServer:
         """host:port."""
 
     async def start(self) -> None:
-        """Begin to serve."""
+        """Start serving."""
         await self._server.start()
 
     async def stop(self) -> None:
@@ -92,7 +92,7 @@ async def read_response(
 
 
 class ResponseWriterService:
-    """`http.responsewriter.Writer` for one request. It serves one call at a time, like a node's."""
+    """`http.responsewriter.Writer` for one request. Like a node's, it serves one call at a time."""
 
     def __init__(self, writer: ResponseWriter, take_over: TakeOver) -> None:
         self._writer = writer
@@ -101,7 +101,7 @@ class ResponseWriterService:
         self._is_header_written = False
 
     async def WriteHeader(self, request: responsewriter_pb2.WriteHeaderRequest) -> Empty:
-        """Only the first call counts, even if its status is informational."""
+        """Only the first call counts, even with an informational status."""
         async with self._lock:
             header.replace(self._writer.header, request.headers)
             if not self._is_header_written:

@@ -1,4 +1,4 @@
-"""HTTP requests as a Go node hands them to a handler (`http.Request`)."""
+"""HTTP requests as Go passes them to a handler (`http.Request`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vmsdk.host.http.header import Header, Line, first, from_lines
 _ORIGIN = re.compile(r"https?://([^/?]*)", re.IGNORECASE)
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# Characters that Go leaves as they are in a path, besides letters, digits and "-._~".
+# Characters that Go doesn't escape in a path, besides letters, digits and "-._~".
 _PATH_SAFE = "$&+,/:;=@"
 
 
@@ -74,12 +74,8 @@ class Body(ABC):
     async def read(self, limit: int) -> bytes:
         """Read up to *limit* bytes once there are any; empty at the end. Raises `IOFailed`."""
 
-    @abstractmethod
-    def close(self) -> None:
-        """Make reads fail from now on, including one that waits."""
-
     async def read_all(self, limit: int | None = None) -> bytes:
-        """Read up to the end, or until there are more than *limit* bytes. Raises `IOFailed`."""
+        """Read to the end, or until there are more than *limit* bytes. Raises `IOFailed`."""
         data = bytearray()
         while chunk := await self.read(READ_BYTES):
             data += chunk
@@ -90,7 +86,7 @@ class Body(ABC):
 
 @dataclass
 class Request:
-    """A request. The fields have the meaning of Go's."""
+    """A request. The fields mean what Go's do."""
 
     method: str
     target: str

@@ -48,7 +48,7 @@ class ResponseWriter(ABC):
         self._is_started = False
 
     async def write_header(self, status: int) -> None:
-        """Set the status and freeze the headers. The first final one counts; 1xx are not sent."""
+        """Set the status and freeze the headers. The first final status counts; 1xx is ignored."""
         if self.hijacked or self.status or 100 <= status < 200:
             return
         self.status = status
@@ -99,7 +99,7 @@ class ResponseWriter(ABC):
             await self.write_header(status)
             await self.write(f"{text}\n".encode("utf-8", "replace"))
         except IOFailed:
-            pass  # The client is gone, or the response can't have a body.
+            pass  # The client disconnected, or the response can't have a body.
 
     async def hijack(self) -> tuple[Connection, bytes]:
         """Take over the connection; returns it with the bytes read ahead. Raises `IOFailed`."""
@@ -155,7 +155,7 @@ class ResponseWriter(ABC):
 
 
 def _guess_content_type(beginning: bytes) -> str:
-    """Guess the type of a body, like a node, but distinguish only HTML, text and other bytes."""
+    """Guess the type of a body as a node does, but distinguish only HTML, text and binary data."""
     if _HTML.match(beginning):
         return "text/html; charset=utf-8"
     return "application/octet-stream" if _BINARY.search(beginning[:512]) else "text/plain; charset=utf-8"

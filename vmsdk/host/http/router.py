@@ -23,7 +23,7 @@ _PROPOSERVM = "proposervm"
 
 @dataclass(frozen=True)
 class NodeReply:
-    """The node responds without asking a VM."""
+    """The node itself responds."""
 
     status: int
     text: str = ""
@@ -33,7 +33,7 @@ class NodeReply:
 
 @dataclass(frozen=True)
 class Handled:
-    """*backend* of *chain* responds."""
+    """The handler *backend* of *chain* responds."""
 
     chain: ChainRoutes
     backend: Backend
@@ -48,7 +48,7 @@ _NO_PROPOSERVM = NodeReply(404, "this is a development host: it has no proposerv
 
 
 class Router:
-    """Holds the chains and the node's own endpoints. Chains may come and go meanwhile."""
+    """Holds the chains, which may change at any time, and the node's own endpoints."""
 
     def __init__(self, protocol: Protocol, endpoints: Mapping[str, Endpoint]) -> None:
         self._protocol = protocol
@@ -56,7 +56,7 @@ class Router:
         self._chains: tuple[ChainRoutes, ...] = ()
 
     def add(self, chain: ChainRoutes) -> None:
-        """Raises `ValueError` if one of its names is taken."""
+        """Add a chain. Raises `ValueError` if one of its names is taken."""
         taken = {base for other in self._chains for base in other.bases}
         for base in chain.bases:
             if base in taken:
@@ -64,7 +64,7 @@ class Router:
         self._chains += (chain,)
 
     def chain(self, chain_id: ID) -> ChainRoutes:
-        """Raises `KeyError`."""
+        """Return the chain with this ID. Raises `KeyError`."""
         for chain in self._chains:
             if chain.chain_id == chain_id:
                 return chain
@@ -79,7 +79,7 @@ class Router:
         return chains
 
     def resolve(self, request: Request) -> Destination:
-        """Find out who responds to *request*."""
+        """Return what responds to *request*."""
         if self._protocol.http2_method == "NewHTTPHandler":
             values = request.header.get(_ROUTE_HEADER)
             if values is not None:

@@ -21,12 +21,12 @@ from vmsdk.protocol import Protocol
 Handlers: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]]"
 """host:port by prefix."""
 
-# At a text's end Go's "$" matches only there, Python's also before a final line break.
+# Go's "$" matches only at the end of a text, Python's also before a final line break.
 _GO_END = re.compile(r"(?<!\\)\$$")
 
 
 class RouteRefused(ValueError):
-    """A node does not serve *prefix*."""
+    """A node refuses to serve *prefix*."""
 
     def __init__(self, prefix: str, reason: str) -> None:
         self.prefix = prefix
@@ -79,9 +79,9 @@ class ChainRoutes:
 def compile_template(prefix: str) -> re.Pattern[str]:
     """Return a pattern for the part of a path after the chain.
 
-    Raises `RouteRefused` for a prefix that is not a request target, and for a template that never
-    matches or crashes a node: unbalanced braces, no name or no pattern, a repeated name, a pattern
-    that is invalid or has a capturing group.
+    Raises `RouteRefused` for a prefix that is not a request target, or a template that never
+    matches or crashes a node: unbalanced braces, a missing name or pattern, a repeated name, a
+    pattern that is invalid or has a capturing group.
     """
     try:
         if prefix:
