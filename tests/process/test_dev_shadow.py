@@ -74,7 +74,7 @@ sys.exit(main(["dev", *sys.argv[1:]]))
 @pytest.mark.parametrize(
     ("source", "found"),
     [
-        ("an end elsewhere", r"block 1, \S+, ends the VM's shadow, .* \(exit status 3\)"),
+        ("an end elsewhere", r"block 1, \S+, stops the VM's shadow, .* \(exit status 3\)"),
         (
             "a hang elsewhere",
             r"block 1, \S+, hangs in the VM's shadow, .*: BlockVerify .* in _hang_elsewhere",
@@ -134,7 +134,7 @@ def test_a_database_that_differs_is_found_with_its_keys(tmp_path: Path) -> None:
     ("source", "found"),
     [
         ("a bug in gossip", r"shadow \| .*ValueError: this gossip is not understood"),
-        ("death by gossip", r"the shadow, .*, has ended: .*this gossip can't be borne"),
+        ("death by gossip", r"the shadow, .*, has exited: .*this gossip can't be borne"),
     ],
 )
 def test_the_shadow_hears_the_gossip(source: str, found: str, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ _log = logging.getLogger("vmsdk.host")
 APP_CONCURRENCY = 2
 # Source: config/flags.go (network-initial-timeout).
 REQUEST_TIMEOUT_S = 5.0
-# Source: utils/constants/networking.go: a larger message is never sent.
+# Nodes never send a larger message. Source: utils/constants/networking.go.
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 
 Party: TypeAlias = "NodeID | ID"
@@ -48,7 +48,7 @@ class PeerRequest:
     _reply: Callable[[Reply], None] = field(repr=False)
 
     def respond(self, response: bytes) -> None:
-        """Respond. A late or second response is dropped, as in a node."""
+        """Send the response. A late or second one is dropped, as in a node."""
         self._reply(response)
 
     def fail(self, code: int, message: str) -> None:
@@ -58,7 +58,7 @@ class PeerRequest:
 
 @dataclass
 class Peer:
-    """Another node. It is silent unless you override the two methods or pass functions for them."""
+    """Another node. It stays silent unless you override the methods or pass functions for them."""
 
     node_id: NodeID
     is_validator: bool = True
@@ -83,7 +83,7 @@ class Peer:
 
 
 class Relay(Peer):
-    """A node that runs a VM too: messages to it reach that VM as messages from *sender*.
+    """A node that also runs a VM, which gets the messages as messages from *sender*.
 
     *network* returns the network of that node, or None while its VM is stopped.
     """
@@ -94,7 +94,7 @@ class Relay(Peer):
         self._network = network
 
     def app_request(self, request: PeerRequest) -> None:
-        """Send the request on, and the reply back. Without a VM, the request times out."""
+        """Forward the request, and the reply. While the VM is stopped, the request times out."""
 
         def reply(done: Future[bytes]) -> None:
             error = done.exception()
@@ -108,7 +108,7 @@ class Relay(Peer):
             network.request(self._sender, request.data).add_done_callback(reply)
 
     def app_gossip(self, message: bytes) -> None:
-        """Send the message on."""
+        """Forward the message."""
         network = self._network()
         if network is not None:
             network.gossip(self._sender, message)
@@ -155,8 +155,7 @@ class AppMessages:
 
 
 class AppNetwork:
-    """Delivers messages both ways and makes sure that each request gets exactly one response or
-    error.
+    """Delivers messages both ways; each request gets exactly one response or error.
 
     Deliveries wait for `open`, then run on two threads, as in a node.
     """
@@ -167,7 +166,7 @@ class AppNetwork:
         self._lock = threading.Condition()
         self._peers: dict[NodeID, Peer] = {}
         self._outstanding: dict[tuple[Party, int], float] = {}
-        """Requests of the VM, with the monotonic time at which each fails."""
+        """Requests of the VM, with the monotonic time at which each times out."""
         self._asked: dict[tuple[Party, int], Callable[[Reply], None]] = {}
         """Requests to the VM, with the function that gets its reply."""
         self._next_request_id = 0
@@ -207,7 +206,13 @@ class AppNetwork:
 
     def respond(self, sender: Party, request_id: int, reply: Reply) -> None:
         """Send a reply to the VM. It is dropped unless the VM waits for one from *sender*."""
-        self._reply_to_vm(sender, request_id, reply)
+        with self._lock:
+            if self._outstanding.pop((sender, request_id), None) is None:
+                return
+        if isinstance(reply, AppError):
+            self._deliver(lambda receiver: receiver.app_request_failed(sender, request_id, reply))
+        else:
+            self._deliver(lambda receiver: receiver.app_response(sender, request_id, reply))
 
     def gossip(self, sender: NodeID, message: bytes) -> None:
         """Gossip *message* to the VM."""
@@ -220,16 +225,16 @@ class AppNetwork:
         for party in dict.fromkeys(parties):
             with self._lock:
                 self._outstanding[party, request_id] = time.monotonic() + self._timeout_s
+            reply = partial(self.respond, party, request_id)
             if party == self._own_id:
-                self._ask_vm(party, request_id, request, self._replier(party, request_id), None)
+                self._ask_vm(party, request_id, request, reply, None)
                 continue
             peer = self._reachable(party)
             if peer is None or len(request) > MAX_MESSAGE_BYTES:
-                self._reply_to_vm(party, request_id, AppError(AppError.TIMED_OUT, "timed out"))
+                reply(_timed_out())
                 continue
             self._at_timeout(partial(self._time_out, party, request_id), self._timeout_s)
-            asked = PeerRequest(peer.node_id, request_id, request, self._replier(party, request_id))
-            self._run(partial(peer.app_request, asked))
+            self._run(partial(peer.app_request, PeerRequest(peer.node_id, request_id, request, reply)))
 
     def send_reply(self, party: Party, request_id: int, reply: Reply) -> None:
         """Forward the VM's reply to *party*. It is dropped unless *party* waits for it."""
@@ -274,7 +279,7 @@ class AppNetwork:
             self._lock.notify_all()
         self._pool.shutdown(wait=False, cancel_futures=True)
         for settle in asked.values():
-            settle(AppError(AppError.TIMED_OUT, "timed out"))
+            settle(_timed_out())
 
     def join(self) -> None:
         """Wait until no delivery is running. Call `close` first."""
@@ -298,36 +303,23 @@ class AppNetwork:
         timeout_s: float | None,
     ) -> None:
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
-        timed_out = AppError(AppError.TIMED_OUT, "timed out")
         with self._lock:
             is_closed = self._closed
             if not is_closed:
                 self._asked[sender, request_id] = settle
         if is_closed:
-            settle(timed_out)
+            settle(_timed_out())
             return
-        self._at_timeout(lambda: self.send_reply(sender, request_id, timed_out), timeout_s)
+        self._at_timeout(lambda: self.send_reply(sender, request_id, _timed_out()), timeout_s)
         deadline_ns = now_ns() + int(timeout_s * 1e9)
         self._deliver(lambda receiver: receiver.app_request(sender, request_id, deadline_ns, request))
-
-    def _replier(self, party: Party, request_id: int) -> Callable[[Reply], None]:
-        return lambda reply: self._reply_to_vm(party, request_id, reply)
-
-    def _reply_to_vm(self, party: Party, request_id: int, reply: Reply) -> None:
-        with self._lock:
-            if self._outstanding.pop((party, request_id), None) is None:
-                return
-        if isinstance(reply, AppError):
-            self._deliver(lambda receiver: receiver.app_request_failed(party, request_id, reply))
-        else:
-            self._deliver(lambda receiver: receiver.app_response(party, request_id, reply))
 
     def _time_out(self, party: Party, request_id: int) -> None:
         with self._lock:
             deadline = self._outstanding.get((party, request_id))
         # The same ID may have been used again after a reply.
         if deadline is not None and deadline <= time.monotonic():
-            self._reply_to_vm(party, request_id, AppError(AppError.TIMED_OUT, "timed out"))
+            self.respond(party, request_id, _timed_out())
 
     def _deliver(self, delivery: Callable[[AppMessages], None]) -> None:
         with self._lock:
@@ -346,7 +338,7 @@ class AppNetwork:
         try:
             work()
         except ChainFatal:
-            pass  # the chain has stopped, and said why
+            pass  # the chain has stopped and reported why
         except Exception:  # noqa: BLE001 - a failing peer must not end the delivering thread
             if not self._closed:
                 _log.exception("an application message was not delivered")
@@ -373,6 +365,10 @@ class AppNetwork:
                     continue
                 _, _, action = heapq.heappop(self._deadlines)
             action()
+
+
+def _timed_out() -> AppError:
+    return AppError(AppError.TIMED_OUT, "timed out")
 
 
 def _settle(future: Future[bytes], reply: Reply) -> None:

@@ -62,7 +62,7 @@ SentT = TypeVar("SentT", SentRequest, SentResponse, SentError, SentGossip)
 
 
 class AppSenderService(NodeService):
-    """Records what the VM sends, and hands it to *network*."""
+    """Records what the VM sends, and passes it to *network*."""
 
     service = AppSender
 

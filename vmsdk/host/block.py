@@ -32,7 +32,7 @@ _SENTINEL_TEXTS = {
 
 @dataclass(frozen=True)
 class Block:
-    """What the node knows about one block. All fields come from the VM."""
+    """A block as the VM reported it."""
 
     id: ID
     parent_id: ID
@@ -40,7 +40,7 @@ class Block:
     timestamp: Timestamp
     raw: bytes
     verify_with_context: bool = False
-    """Whether the VM wants the P-chain height when it verifies the block."""
+    """Whether the VM needs the P-chain height to verify the block."""
     status: int | None = None
     """Protocol 35 only: 1 processing, 2 rejected, 3 accepted."""
 
@@ -127,6 +127,6 @@ def is_not_found(method: str, error: int) -> bool:
 def sentinel(method: str, error: int) -> CallFailed:
     """Return the exception for an `err` number in a response."""
     if error not in _SENTINEL_TEXTS:
-        # A node takes such a number for "no error", and goes on with an empty value.
+        # A node ignores such a number and continues with an empty value.
         return InvalidResponse(method, f"unknown error number {error}")
     return CallFailed(method, "OK", _SENTINEL_TEXTS[pb.Error.ValueType(error)])

@@ -22,9 +22,7 @@ _ENTRY_OVERHEAD_BYTES = ID.LENGTH + 2 * 8
 
 
 class SizedLRU(Generic[KeyT, ValueT]):
-    """Keeps the most recently used entries; their sizes, by *size_of*, add up to at most
-    *capacity*.
-    """
+    """Keeps the most recently used entries, whose sizes add up to at most *capacity*."""
 
     def __init__(self, capacity: int, size_of: Callable[[KeyT, ValueT], int]) -> None:
         self._capacity = capacity
@@ -65,10 +63,10 @@ class SizedLRU(Generic[KeyT, ValueT]):
 
 
 class BlockCache:
-    """Which blocks the node knows, and which it knows to be missing.
+    """The blocks that the node knows, and the IDs that it knows to be missing.
 
-    If *by_status* (protocol 35), the VM reports whether a block is decided; else its height says
-    so. Methods that add blocks raise `HostError` for a status that does not exist.
+    If *by_status* (protocol 35), the VM reports whether a block is decided; otherwise its height
+    tells. Methods that add blocks raise `HostError` for an invalid status.
     """
 
     def __init__(self, last_accepted: Block, *, by_status: bool, capacity: int = BLOCK_CACHE_BYTES) -> None:
@@ -92,7 +90,7 @@ class BlockCache:
         return None if block_id is None else self.find(block_id)
 
     def is_missing(self, block_id: ID) -> bool:
-        """Whether the VM reported that it has no such block, and none has turned up since."""
+        """Whether the VM had no such block when it was asked, and none was added since."""
         return block_id in self._missing
 
     def add_missing(self, block_id: ID) -> None:
@@ -100,7 +98,7 @@ class BlockCache:
         self._missing.put(block_id, None)
 
     def add_parsed(self, data: bytes, block: Block) -> Block:
-        """Add a block parsed from *data*; returns the cached block with its ID, if any."""
+        """Like `add_built`, for a block parsed from *data*."""
         self._ids.put(data, block.id)
         return self.add_built(block)
 
@@ -133,7 +131,7 @@ class BlockCache:
         self._decided.put(block.id, block)
 
     def set_last_accepted(self, block: Block) -> None:
-        """Take over the last accepted block that the VM reports after a change of state.
+        """Set the last accepted block to the one that the VM reports after a change of state.
 
         Raises `HostError` while verified blocks are undecided.
         """

@@ -40,7 +40,7 @@ class Chain(Consensus):
     """Drives the VM behind *client*, which in turn calls *services*. Thread-safe.
 
     Call `start` (or its steps in order), then `next_event` and `produce` in a loop, then
-    `shutdown`. *on_fault* is called once if the chain stops, on the thread where it happened.
+    `shutdown`. If the chain stops, *on_fault* is called once, on the thread of the failed call.
     """
 
     def __init__(
@@ -125,10 +125,10 @@ class Chain(Consensus):
         return block
 
     def create_handlers(self) -> None:
-        """Set `handlers` and `http_handler`. If that fails, the chain goes on without HTTP."""
+        """Set `handlers` and `http_handler`. If that fails, the chain runs without HTTP."""
         try:
             response = self.engine.call(self.client.CreateHandlers, Empty())
-            # The last handler of a prefix counts.
+            # Of several handlers with the same prefix, the last counts.
             self.handlers = {handler.prefix: handler.server_addr for handler in response.handlers}
             method = self.config.protocol.http2_method
             if method is not None:
@@ -156,14 +156,12 @@ class Chain(Consensus):
             return block
 
     def open_messages(self) -> None:
-        """Start delivering application messages. The node itself is connected as the first peer."""
-        own = Peer(self.config.identity.node_id)
-        self._report_connected(own)
+        """Start delivering application messages. The node connects itself as the first peer."""
+        self._report_connected(Peer(self.config.identity.node_id))
         self.services.network.open(self._messages)
 
     def sync_state(self, summaries: Iterable[bytes] = ()) -> None:
-        """Sync to the VM's ongoing summary if a peer still offers it, else to the highest one
-        offered.
+        """Sync to the VM's ongoing summary if peers offer it, else to the highest that they offer.
 
         Waits for the end of a static sync, then sets the VM's state to bootstrapping. Summaries
         that the VM can't parse are skipped.
@@ -209,7 +207,7 @@ class Chain(Consensus):
     def shutdown(self) -> None:
         """Stop asking for events and shut the VM down, within a node's time limit. Idempotent.
 
-        If the VM fails or hangs, that is logged: a node then stops the process.
+        A failure is only logged, because a node then stops the process.
         """
         self.end_events()
         deadline = time.monotonic() + SHUTDOWN_TIMEOUT_S
@@ -272,7 +270,7 @@ class Chain(Consensus):
                 raise self.engine.fault or ChainMisused("the chain was shut down during state sync")
 
     def ask_again(self) -> None:
-        """Cancel WaitForEvent and call it again, as a node does when something has changed."""
+        """Cancel WaitForEvent and call it again."""
         if self._notifier is not None:
             self._notifier.change()
 

@@ -30,15 +30,17 @@ CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
 Around = Callable[[str, Message, Callable[[], Message]], Message]
 """Takes a method's name, the request, and a function that calls; returns the response."""
 
-# A dying process breaks its connections first. Its end is noticed within this time, also on a busy
-# machine.
+# A process that dies closes its connections first; its exit is noticed within this time, even on a
+# busy machine.
 DEATH_NOTICE_S = 2.0
 
 
 class Call(Generic[RequestT, ResponseT]):
     """One method. By default it waits until the plugin accepts connections, as a node does."""
 
-    def __init__(self, client: VMClient, method: Method[Any, Any], *, wait_for_ready: bool = True) -> None:
+    def __init__(
+        self, client: VMClient, method: Method[RequestT, ResponseT], *, wait_for_ready: bool = True
+    ) -> None:
         self.name = method.path.rpartition("/")[2]
         self._client = client
         self._wait_for_ready = wait_for_ready
@@ -52,7 +54,7 @@ class Call(Generic[RequestT, ResponseT]):
         timeout = self._client.timeout_s if timeout is None else timeout
 
         def invoke() -> ResponseT:
-            return cast(ResponseT, self._invoke(request, timeout, wait_for_ready=self._wait_for_ready))
+            return self._invoke(request, timeout, wait_for_ready=self._wait_for_ready)
 
         try:
             return cast(ResponseT, self._client.around(self.name, request, invoke))
@@ -60,8 +62,7 @@ class Call(Generic[RequestT, ResponseT]):
             raise self._client._blame(self.name, error) from None
 
     def start(self, request: RequestT, timeout: float | None = None) -> grpc.Future[ResponseT]:
-        """Call and return at once. The future can be cancelled; it has no deadline unless *timeout*
-        is given.
+        """Start a call. Without *timeout*, it has no deadline; the future can be cancelled.
 
         Raises `PluginGone` once the client is aborted, or `ClientClosed`.
         """
@@ -77,10 +78,10 @@ class Call(Generic[RequestT, ResponseT]):
 class VMClient:
     """Calls the plugin that serves at *address*, ``127.0.0.1:port``. It connects at the first call.
 
-    Attributes named like the protocol's methods call them, with protobuf messages. *timeout_s* is
-    the default deadline of calls; None means no deadline, as in a node. *wait* waits some seconds
-    for the end of the plugin's process and returns its exit code; it is called when the connection
-    breaks. *channel* is used instead of a new one to *address*.
+    Its attributes call the protocol's methods of the same names, with protobuf messages.
+    *timeout_s* is the default deadline of calls; None means no deadline, as in a node. *wait* is
+    called when the connection breaks: it waits up to some seconds for the exit of the plugin's
+    process and returns the exit code. *channel* replaces a new one to *address*.
     """
 
     def __init__(
@@ -96,44 +97,44 @@ class VMClient:
         self.timeout_s = timeout_s
         self.channel = channel or grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
         self.around: Around = lambda name, request, invoke: invoke()
-        """Makes each call that waits for its response. Tests replace it, to disturb calls."""
+        """Makes each call that waits for its response. Tests replace it to inject faults."""
         self._gone: PluginGone | None = None
         self._closed = False
-        self.Initialize = _call(self, VM.Initialize)
-        self.SetState = _call(self, VM.SetState)
-        self.Shutdown = _call(self, VM.Shutdown)
-        self.CreateHandlers = _call(self, VM.CreateHandlers)
-        self.Connected = _call(self, VM.Connected)
-        self.Disconnected = _call(self, VM.Disconnected)
-        self.BuildBlock = _call(self, VM.BuildBlock)
-        self.ParseBlock = _call(self, VM.ParseBlock)
-        self.GetBlock = _call(self, VM.GetBlock)
-        self.SetPreference = _call(self, VM.SetPreference)
-        self.Health = _call(self, VM.Health, wait_for_ready=False)
-        self.Version = _call(self, VM.Version)
-        self.AppRequest = _call(self, VM.AppRequest)
-        self.AppRequestFailed = _call(self, VM.AppRequestFailed)
-        self.AppResponse = _call(self, VM.AppResponse)
-        self.AppGossip = _call(self, VM.AppGossip)
-        self.Gather = _call(self, VM.Gather)
-        self.CrossChainAppRequest = _call(self, VM.CrossChainAppRequest)
-        self.CrossChainAppRequestFailed = _call(self, VM.CrossChainAppRequestFailed)
-        self.CrossChainAppResponse = _call(self, VM.CrossChainAppResponse)
-        self.GetAncestors = _call(self, VM.GetAncestors)
-        self.BatchedParseBlock = _call(self, VM.BatchedParseBlock)
-        self.GetBlockIDAtHeight = _call(self, VM.GetBlockIDAtHeight)
-        self.StateSyncEnabled = _call(self, VM.StateSyncEnabled)
-        self.GetOngoingSyncStateSummary = _call(self, VM.GetOngoingSyncStateSummary)
-        self.GetLastStateSummary = _call(self, VM.GetLastStateSummary)
-        self.ParseStateSummary = _call(self, VM.ParseStateSummary)
-        self.GetStateSummary = _call(self, VM.GetStateSummary)
-        self.BlockVerify = _call(self, VM.BlockVerify)
-        self.BlockAccept = _call(self, VM.BlockAccept)
-        self.BlockReject = _call(self, VM.BlockReject)
-        self.StateSummaryAccept = _call(self, VM.StateSummaryAccept)
-        self.CreateHTTP2Handler = _call(self, VM.CreateHTTP2Handler)
-        self.NewHTTPHandler = _call(self, VM.NewHTTPHandler)
-        self.WaitForEvent = _call(self, VM.WaitForEvent)
+        self.Initialize = Call(self, VM.Initialize)
+        self.SetState = Call(self, VM.SetState)
+        self.Shutdown = Call(self, VM.Shutdown)
+        self.CreateHandlers = Call(self, VM.CreateHandlers)
+        self.Connected = Call(self, VM.Connected)
+        self.Disconnected = Call(self, VM.Disconnected)
+        self.BuildBlock = Call(self, VM.BuildBlock)
+        self.ParseBlock = Call(self, VM.ParseBlock)
+        self.GetBlock = Call(self, VM.GetBlock)
+        self.SetPreference = Call(self, VM.SetPreference)
+        self.Health = Call(self, VM.Health, wait_for_ready=False)
+        self.Version = Call(self, VM.Version)
+        self.AppRequest = Call(self, VM.AppRequest)
+        self.AppRequestFailed = Call(self, VM.AppRequestFailed)
+        self.AppResponse = Call(self, VM.AppResponse)
+        self.AppGossip = Call(self, VM.AppGossip)
+        self.Gather = Call(self, VM.Gather)
+        self.CrossChainAppRequest = Call(self, VM.CrossChainAppRequest)
+        self.CrossChainAppRequestFailed = Call(self, VM.CrossChainAppRequestFailed)
+        self.CrossChainAppResponse = Call(self, VM.CrossChainAppResponse)
+        self.GetAncestors = Call(self, VM.GetAncestors)
+        self.BatchedParseBlock = Call(self, VM.BatchedParseBlock)
+        self.GetBlockIDAtHeight = Call(self, VM.GetBlockIDAtHeight)
+        self.StateSyncEnabled = Call(self, VM.StateSyncEnabled)
+        self.GetOngoingSyncStateSummary = Call(self, VM.GetOngoingSyncStateSummary)
+        self.GetLastStateSummary = Call(self, VM.GetLastStateSummary)
+        self.ParseStateSummary = Call(self, VM.ParseStateSummary)
+        self.GetStateSummary = Call(self, VM.GetStateSummary)
+        self.BlockVerify = Call(self, VM.BlockVerify)
+        self.BlockAccept = Call(self, VM.BlockAccept)
+        self.BlockReject = Call(self, VM.BlockReject)
+        self.StateSummaryAccept = Call(self, VM.StateSummaryAccept)
+        self.CreateHTTP2Handler = Call(self, VM.CreateHTTP2Handler)
+        self.NewHTTPHandler = Call(self, VM.NewHTTPHandler)
+        self.WaitForEvent = Call(self, VM.WaitForEvent)
 
     def check_health(self, timeout: float | None = None) -> int:
         """Ask the gRPC health service for the status: 1 is SERVING. Raises `grpc.RpcError`."""
@@ -165,9 +166,3 @@ class VMClient:
             if exit_code is not None:
                 return PluginGone(method, exit_code)
         return error
-
-
-def _call(
-    client: VMClient, method: Method[RequestT, ResponseT], *, wait_for_ready: bool = True
-) -> Call[RequestT, ResponseT]:
-    return Call(client, method, wait_for_ready=wait_for_ready)

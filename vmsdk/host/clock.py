@@ -21,7 +21,7 @@ class Clock:
 
     @property
     def offset_ns(self) -> int:
-        """How far ahead of the machine's clock it is."""
+        """How far it is ahead of the machine's clock."""
         return int.from_bytes(self.file.read_bytes(), "big", signed=True)
 
     def set_offset(self, offset_ns: int) -> None:

@@ -42,7 +42,7 @@ class ChainConfig:
     """The chain's configuration file, which the VM gets unchanged."""
     protocol: Protocol = field(default_factory=lambda: protocol(DEFAULT_PROTOCOL))
     chain_data_dir: Path | None = None
-    """An existing folder for the VM's files. If None, a host makes a temporary one."""
+    """The folder for the VM's files. If None, a host makes a temporary one."""
     alias: str | None = None
     """The chain's name on this node."""
     network_id: int = LOCAL_NETWORK_ID
@@ -59,7 +59,7 @@ class ChainConfig:
 
 
 def local_upgrades(protocol: Protocol) -> NetworkUpgrades:
-    """Return what the newest release of *protocol* sends on a local network."""
+    """Return the upgrades that the newest release of *protocol* sends on a local network."""
 
     def time_of(upgrade: str) -> Timestamp | None:
         if not protocol.knows_upgrade(upgrade):

@@ -1,4 +1,4 @@
-"""The blocks of one chain, from the moment the node first sees them to their decision."""
+"""The blocks of one chain, from the node's first sight of them to their decision."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal, TypeAlias
 
 from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk.host.appnetwork import MAX_MESSAGE_BYTES
 from vmsdk.host.block import Block, check_id, check_timestamp, is_not_found
 from vmsdk.host.cache import BlockCache
 from vmsdk.host.engine import Engine
 from vmsdk.host.errors import CallFailed, ChainMisused, DatabaseUnwritable, HostError, InvalidResponse
 from vmsdk.host.sqlite import KeySpace
-from vmsdk.host.strict import MAX_MESSAGE_BYTES, Strict
+from vmsdk.host.strict import Strict
 from vmsdk.ids import ID
 from vmsdk.timestamp import Timestamp
 
@@ -40,7 +41,7 @@ class ProposerFork:
         self._wrapped: set[ID] = set()
 
     def start(self, last_accepted: Block) -> None:
-        """Begin at *last_accepted*, after a restart or a state sync."""
+        """Start at *last_accepted*, after a restart or a state sync."""
         self._wrapped.clear()
         height = self._fork_height()
         if height is not None and last_accepted.height >= height:
@@ -59,7 +60,7 @@ class ProposerFork:
             self._wrapped.add(block.id)
 
     def accept(self, block: Block) -> None:
-        """Accept *block*: its parent no longer matters."""
+        """Accept *block*."""
         self._wrapped.discard(block.parent_id)
         if block.id in self._wrapped and self._fork_height() is None:
             self._space.put(_FORK_HEIGHT, block.height.to_bytes(8, "big"))
@@ -76,7 +77,7 @@ class ProposerFork:
 class Consensus:
     """Calls the VM about blocks and caches what a node caches.
 
-    Methods raise `CallFailed` for errors that a node can live with (among them `InvalidResponse`),
+    Methods raise `CallFailed` for errors that a node survives (among them `InvalidResponse`),
     `ChainFatal` for those that stop the chain, `PluginGone`, and `ChainMisused` for what a node
     never does.
     """
@@ -86,7 +87,7 @@ class Consensus:
     ):
         self.engine = engine
         self.strict: Strict | None = None
-        """What checks the VM, if anything does. Set it before `initialize`."""
+        """Checks the VM, if set, which must be before `initialize`."""
         self.on_accepted: Callable[[Block], None] = lambda block: None
         """Gets each accepted block, under the chain's lock."""
         self._client = engine.client
@@ -211,11 +212,9 @@ class Consensus:
                 self.ask_again()
 
     def verify(self, block: Block, p_chain_height: PChainHeight = AUTO, *, fatal: bool = False) -> None:
-        """Verify *block*, whose parent is processing or last accepted; from then on it is
-        processing.
+        """Verify *block*, whose parent is processing or last accepted; it is then processing.
 
-        It may be called again: after a failure, or for a processing block with another P-chain
-        height.
+        It may be called again after a failure, or with another P-chain height.
         """
         with self.engine.lock:
             parent = self._parent(block)
@@ -237,7 +236,7 @@ class Consensus:
             self._fork.add(block, parent)
 
     def prefer(self, block_id: ID) -> None:
-        """Make the VM build on this block, processing or last accepted, unless it does."""
+        """Make the VM build on this block, which is processing or last accepted."""
         with self.engine.lock:
             if block_id not in self._blocks.verified and block_id != self.last_accepted.id:
                 raise ChainMisused(
@@ -250,11 +249,10 @@ class Consensus:
             self.ask_again()
 
     def accept(self, block: Block, *, rejects: bool = True) -> list[Block]:
-        """Accept a processing child of the last accepted block, and reject all that conflict with
-        it, unless *rejects* is False: a node may leave them undecided forever.
+        """Accept a processing child of the last accepted block, and reject those that conflict.
 
-        If the preferred block was rejected, *block* is preferred. Returns the rejected blocks in
-        the order of rejection: parents first.
+        If the preferred block was rejected, *block* is preferred. Returns the rejected blocks,
+        parents first. With *rejects* False, none are: a node may leave them undecided forever.
         """
         with self.engine.lock:
             if block.id not in self._blocks.verified or block.parent_id != self.last_accepted.id:
@@ -269,8 +267,9 @@ class Consensus:
             return rejected
 
     def accept_with_ancestors(self, block: Block) -> tuple[list[Block], list[Block]]:
-        """Accept a processing block and the processing ones before it. Returns the accepted and the
-        rejected blocks.
+        """Accept a processing block and its processing ancestors.
+
+        Returns the accepted and the rejected blocks.
         """
         with self.engine.lock:
             path, rejected = self._path_to(block), []
@@ -279,10 +278,9 @@ class Consensus:
             return path, rejected
 
     def reject(self, block: Block) -> None:
-        """Reject a processing block and all that follow it. If one of them was preferred, its
-        parent is.
+        """Reject a processing block and its descendants, as if a conflicting one was accepted.
 
-        A node does so when it has accepted a block that conflicts with it.
+        If one of them was preferred, the block's parent is preferred.
         """
         with self.engine.lock:
             if block.id not in self._blocks.verified:
@@ -311,7 +309,6 @@ class Consensus:
         return self._cache
 
     def _begin(self, last_accepted: Block) -> None:
-        """Begin at *last_accepted*."""
         self._cache = BlockCache(last_accepted, by_status=self._by_status)
         self._fork.start(last_accepted)
         if self.strict is not None:
@@ -353,7 +350,7 @@ class Consensus:
         return self._p_chain_height() if self._fork.is_wrapped(parent_id) else None
 
     def _after(self, block_id: ID) -> list[Block]:
-        """Return the processing blocks that follow this one; parents come first."""
+        """Return the processing descendants of this block, parents first."""
         known = {block_id}
         following = []
         for block in self.processing:
@@ -379,4 +376,4 @@ class Consensus:
             raise InvalidResponse(method, str(error)) from None
 
     def ask_again(self) -> None:
-        """Called after each change after which a node asks the VM for events again."""
+        """Called when a node would ask the VM for events again."""

@@ -35,12 +35,11 @@ DEFAULT_WEIGHT = 100
 
 
 class Control:
-    """Makes the blocks of a chain, and carries out developers' requests. Outlives the VM's
-    processes.
+    """Makes the blocks of a chain, and carries out developers' requests, across restarts of the VM.
 
     *clock* is that of the VM, None if it can't be set. *restart* ends the process, by SIGKILL if
-    true, and starts another; it returns at once. Each process is announced by `prepare`, `begin`
-    and `end`. Other methods raise `HostError`.
+    its argument is true, and starts another; it returns at once. `prepare`, `begin` and `end`
+    announce each process. The other methods raise `HostError`.
     """
 
     def __init__(self, clock: Clock | None, restart: Callable[[bool], None]) -> None:
@@ -59,16 +58,16 @@ class Control:
         self._reverting: int | None = None
         """The snapshot to which the next process reverts."""
         self._not_reverted: HostError | None = None
-        """Why the present one didn't."""
+        """Why the current process didn't revert."""
         self._threads: list[threading.Thread] = []
-        self._on_build_failed: Callable[[HostError], None] = lambda error: None
-        self._on_broken: Callable[[Exception], None] = lambda error: None
-        self._on_health: Callable[[HostError | None], None] = lambda error: None
+        self._on_build_failed: Callable[[HostError], None]
+        self._on_broken: Callable[[Exception], None]
+        self._on_health: Callable[[HostError | None], None]
 
     # Life -----------------------------------------------------------------------------------------
 
     def restore(self, database: Path, files: Path) -> None:
-        """Bring back the snapshot to revert to, if there is one. Call it before the host starts."""
+        """Restore the snapshot to revert to, if there is one. Call it before the host starts."""
         number, self._reverting = self._reverting, None
         if number is not None:
             try:
@@ -97,11 +96,11 @@ class Control:
         on_broken: Callable[[Exception], None],
         on_health: Callable[[HostError | None], None] = lambda error: None,
     ) -> None:
-        """Make blocks of the chain, which is in normal operation, and ask for its health as a node
-        does. *on_health* is called each time: with None, or the error of an unhealthy VM.
+        """Make blocks of the chain, which is in normal operation, and check its health like a node.
 
-        *on_broken* is called, on another thread, with an error that neither the VM nor the end of
-        its process has caused: from then on, no blocks are made.
+        *on_health* gets the result of each check: None, or the error of an unhealthy VM.
+        *on_broken* is called, on another thread, with an error that neither the VM nor the exit of
+        its process has caused: no more blocks are made.
         """
         with self._changed:
             self._host = host
@@ -109,7 +108,7 @@ class Control:
             self._on_build_failed, self._on_broken = on_build_failed, on_broken
             self._on_health = on_health
             self._threads = [
-                threading.Thread(target=self._keep_on, args=(work, host), name=name, daemon=True)
+                threading.Thread(target=self._run, args=(work, host), name=name, daemon=True)
                 for work, name in (
                     (self._mine_on_events, "engine"),
                     (self._mine_by_time, "interval"),
@@ -121,7 +120,7 @@ class Control:
             thread.start()
 
     def end(self) -> None:
-        """Make no more blocks: the process is about to end. Idempotent."""
+        """Make no more blocks: the process is about to exit. Idempotent."""
         with self._changed:
             host, self._host = self._host, None
             self._changed.notify_all()
@@ -129,13 +128,13 @@ class Control:
             host.chain.end_events()
 
     def join(self) -> None:
-        """Wait for the end of a block that is being made. Call it when the process has ended."""
+        """Wait until no block is being made. Call it when the process has exited."""
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
 
     def close(self) -> None:
-        """Forget the snapshots, and refuse what still waits for a restart."""
+        """Delete the snapshots, and fail the calls that wait for a restart."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -144,8 +143,9 @@ class Control:
     # Blocks ---------------------------------------------------------------------------------------
 
     def mine(self, blocks: int = 1, interval: float = 0) -> list[Block]:
-        """Make *blocks* now, whether or not the VM has signalled work; the clock moves by
-        *interval* seconds in between.
+        """Make *blocks* now, even if the VM has not signalled work.
+
+        The clock moves by *interval* seconds after each but the last.
         """
         if not 1 <= blocks <= MAX_MINED_BLOCKS:
             raise ChainMisused(f"blocks is a number from 1 to {MAX_MINED_BLOCKS}, not {blocks}")
@@ -163,7 +163,7 @@ class Control:
         return made
 
     def set_automine(self, on: bool) -> None:
-        """Choose whether a block is made whenever the VM has work; at first, it is."""
+        """Choose whether a block is made whenever the VM has work, which is the default."""
         with self._changed:
             self._automine = on
             self._changed.notify_all()
@@ -189,8 +189,8 @@ class Control:
     def propose(self, parent: ID | None = None) -> Block:
         """Build and verify a block, but don't decide it.
 
-        Without *parent* it is built on the preferred block and becomes the preferred one; on
-        another *parent* it competes with that block's children.
+        Without *parent* it is built on the preferred block and becomes the preferred one; with
+        *parent* it competes with that block's children.
         """
         chain = self._chain()
         with chain.engine.lock:
@@ -266,32 +266,32 @@ class Control:
     def revert(self, id: int) -> None:
         """Go back to a snapshot, with a new process of the VM. Forgets it and all later ones.
 
-        If there is no room on the disk, for instance, the chain goes on as it was, and all are
-        kept.
+        If that fails, on a full disk for instance, the chain continues unchanged, and the snapshots
+        are kept.
         """
         self._snapshots.check(id)
         self._running()
         self._not_reverted, self._reverting = None, id
-        self._again(kill=True)
+        self._start_again(kill=True)
         if self._not_reverted is not None:
             raise self._not_reverted
 
     def kill(self) -> None:
         """Kill the VM's process and start another."""
-        self._again(kill=True)
+        self._start_again(kill=True)
 
     def restart(self) -> None:
         """Shut the VM down and start another process."""
-        self._again(kill=False)
+        self._start_again(kill=False)
 
     def fail_database(self, calls: int = 1, message: str = "injected fault") -> None:
         """Make the next *calls* of the node's database fail."""
         if calls < 0:
             raise ChainMisused(f"calls is a number from 0 on, not {calls}")
-        left = iter(range(calls))
+        failing = iter(range(calls))
 
         def around(name: str, request: Any, invoke: Callable[[], Any]) -> Any:
-            if next(left, None) is not None:
+            if next(failing, None) is not None:
                 raise ServiceError(message)
             return invoke()
 
@@ -310,7 +310,7 @@ class Control:
         host.services.validators.set_validators(host.config.subnet_id, self._validators)
 
     def set_p_chain_height(self, height: int, minimum: int | None = None) -> None:
-        """Set the P-chain's height, and the one that blocks carry if it differs."""
+        """Set the P-chain's height, and the height that blocks carry if it differs."""
         lowest = height if minimum is None else minimum
         if not 0 <= lowest <= height < 2**64:
             raise ChainMisused(f"0 <= minimum <= height must hold, but minimum is {lowest}, height {height}")
@@ -320,7 +320,7 @@ class Control:
     # Peers ----------------------------------------------------------------------------------------
 
     def connect_peer(self, peer: NodeID) -> None:
-        """Connect a peer, which sends nothing."""
+        """Connect a peer that sends nothing by itself."""
         self._chain().connect(Peer(peer))
 
     def disconnect_peer(self, peer: NodeID) -> None:
@@ -344,8 +344,9 @@ class Control:
             raise ChainMisused(f"the VM responded with an error: {error}") from None
 
     def sent_messages(self) -> list[SentGossip | SentRequest]:
-        """Return the messages that this process of the VM has sent to peers unasked."""
-        return [each for each in self._running().services.app_sender.sent if isinstance(each, _SENT)]
+        """Return the requests and gossip that this process of the VM has sent to peers."""
+        sent = self._running().services.app_sender.sent
+        return [each for each in sent if isinstance(each, (SentGossip, SentRequest))]
 
     # Inside ---------------------------------------------------------------------------------------
 
@@ -373,7 +374,7 @@ class Control:
             chain.reject(block)
             return block
 
-    def _again(self, *, kill: bool) -> None:
+    def _start_again(self, *, kill: bool) -> None:
         self._running()
         with self._changed:
             lives = self._lives
@@ -384,12 +385,12 @@ class Control:
             if self._lives == lives:
                 raise ChainMisused("the VM did not start again: see the output of vmsdk dev")
 
-    def _keep_on(self, work: Callable[[Host], None], host: Host) -> None:
+    def _run(self, work: Callable[[Host], None], host: Host) -> None:
         try:
             work(host)
         except (ChainFatal, PluginGone, ClientClosed):
-            pass  # Whoever watches the chain and its process knows.
-        except Exception as error:  # noqa: BLE001 - reported by whoever is told
+            pass  # The chain and the process report these themselves.
+        except Exception as error:  # noqa: BLE001 - on_broken reports it
             self._on_broken(error)
 
     def _mine_on_events(self, host: Host) -> None:
@@ -407,7 +408,7 @@ class Control:
             try:
                 self._make(host.chain)
             except CallFailed as error:
-                if was_on:  # Else the work may be done by now.
+                if was_on:  # Otherwise the work may be done by now.
                     self._on_build_failed(error)
 
     def _mine_by_time(self, host: Host) -> None:
@@ -421,7 +422,7 @@ class Control:
             try:
                 self._make(host.chain)
             except CallFailed:
-                pass  # Most often there is nothing to build.
+                pass  # Usually, there is nothing to build.
 
     def _ask_for_health(self, host: Host) -> None:
         is_over = False
@@ -447,6 +448,3 @@ def _nanoseconds(seconds: float) -> int:
     if abs(seconds) > MAX_SECONDS:
         raise ChainMisused(f"{seconds:g} s is out of range: at most {MAX_SECONDS} s")
     return int(seconds * 1e9)
-
-
-_SENT = (SentGossip, SentRequest)

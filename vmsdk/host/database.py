@@ -1,4 +1,4 @@
-"""The service `rpcdb.Database`: a chain's own part of the node's disk."""
+"""The service `rpcdb.Database`: a chain's part of the node's disk."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class DatabaseService(NodeService):
         return pb.DeleteResponse()
 
     def Compact(self, request: pb.CompactRequest) -> pb.CompactResponse:
-        # Nothing to do: SQLite reuses the space of deleted pairs.
+        # SQLite reuses the space of deleted pairs.
         return pb.CompactResponse(err=pb.ERROR_CLOSED if self._closed else pb.ERROR_UNSPECIFIED)
 
     def Close(self, request: pb.CloseRequest) -> pb.CloseResponse:
@@ -124,7 +124,7 @@ class DatabaseService(NodeService):
         return pb.IteratorReleaseResponse(err=iterator.error)
 
     def release_iterators(self) -> None:
-        """Release iterators that the VM left open. A node does so by stopping the server."""
+        """Release the iterators that the VM left open, as a node does when it stops the server."""
         with self._iterators_lock:
             for iterator in self._iterators.values():
                 iterator.snapshot.release()

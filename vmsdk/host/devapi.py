@@ -52,12 +52,12 @@ _METHODS: Mapping[str, Callable[..., Any]] = {
 
 
 def endpoint(control: Control) -> Endpoint:
-    """Make the endpoint. Web pages of other origins are refused: any page could call this one."""
+    """Make the endpoint. It refuses web pages, since any page could call it."""
 
     def find(name: str) -> Method:
         method = _METHODS.get(name)
         if method is None:
-            meant = f"dev_{name.partition('_')[2]}"  # as for anvil's evm_mine
+            meant = f"dev_{name.partition('_')[2]}"  # for anvil's evm_mine, for instance
             use = meant if meant in _METHODS else ", ".join(_METHODS)
             raise RPCError(f"there is no method {name!r}: use {use}", METHOD_NOT_FOUND)
         return lambda params: _call(control, name, method, params)
@@ -87,10 +87,7 @@ def _call(control: Control, name: str, method: Callable[..., Any], params: Any) 
     except (TypeError, ValueError, VMError) as error:
         usage = ", ".join(list(signature.parameters)[1:])
         raise RPCError(f"{error}; the parameters are ({usage})", INVALID_PARAMS) from None
-    try:
-        return _written(name, method(*bound.args, **bound.kwargs))
-    except VMError as error:
-        raise RPCError(str(error)) from None
+    return _written(name, method(*bound.args, **bound.kwargs))
 
 
 def _read(name: str, value: Any, kind: Any) -> Any:

@@ -18,9 +18,9 @@ class HostError(VMError):
 
 
 class StartFailed(HostError):
-    """The operating system could not start the plugin. *reason* is its own text.
+    """The operating system could not start the plugin. *reason* is the system's text.
 
-    *exit_code* is that of the process which should have become the plugin, if there was one.
+    *exit_code* is that of the process that should have become the plugin, if there was one.
     """
 
     def __init__(self, command: str, reason: str, exit_code: int | None = None) -> None:
@@ -31,21 +31,21 @@ class StartFailed(HostError):
 
 
 class HandshakeFailed(HostError):
-    """The plugin did not announce itself the way a node expects. *reason* is the node's text.
+    """The plugin did not announce itself as a node expects. *reason* is the node's text.
 
-    *output* is the end of what the plugin wrote to stdout and stderr, one item per line.
+    *output* has the last lines that the plugin wrote to stdout and stderr.
     """
 
     def __init__(self, reason: str, output: tuple[str, ...] = (), *, ended: str = "") -> None:
         self.reason = reason
         self.output = output
         lines = "".join(f"\n  {line}" for line in output[-_LAST_LINES:])
-        said = f"; the plugin's last lines:{lines}" if lines else ""
-        super().__init__(f"handshake failed: {reason}{ended}{said}")
+        tail = f"; the plugin's last lines:{lines}" if lines else ""
+        super().__init__(f"handshake failed: {reason}{ended}{tail}")
 
 
 class EndedBeforeHandshake(HandshakeFailed):
-    """The plugin process ended without announcing itself."""
+    """The plugin process exited without announcing itself."""
 
     def __init__(self, reason: str, *, exit_code: int | None, output: tuple[str, ...] = ()) -> None:
         self.exit_code = exit_code
@@ -62,7 +62,7 @@ class ProtocolMismatch(HandshakeFailed):
 
 
 class PluginGone(HostError):
-    """The plugin process ended while it was needed.
+    """The plugin process exited while it was needed.
 
     *method* is what was called, if anything; *exit_code* is negative for a signal, None if unknown.
     """
@@ -82,17 +82,14 @@ class ClientClosed(HostError):
 
 
 def ending(exit_code: int | None) -> str:
-    """Describe how a process ended: ` (SIGSEGV)`, ` (exit status 1)`, or nothing if unknown.
-
-    Most real-time signals have no name, only a number: ` (signal 35)`.
-    """
+    """Describe how a process exited: ` (SIGSEGV)`, ` (exit status 1)`, or nothing if unknown."""
     if exit_code is None:
         return ""
     if exit_code >= 0:
         return f" (exit status {exit_code})"
     try:
         return f" ({signal.Signals(-exit_code).name})"
-    except ValueError:
+    except ValueError:  # most real-time signals have no name
         return f" (signal {-exit_code})"
 
 
@@ -100,10 +97,9 @@ def ending(exit_code: int | None) -> str:
 
 
 class CallFailed(HostError):
-    """The VM returned an error that a node can live with.
+    """The VM returned an error that a node survives.
 
-    *method* is the name without its service, *code* the name of the gRPC status, *details* its
-    text.
+    *method* is its name without the service; *code* and *details* are the gRPC status and its text.
     """
 
     def __init__(self, method: str, code: str, details: str) -> None:
@@ -132,7 +128,7 @@ class ChainFatal(HostError):
 
 
 class ChainMisused(HostError):
-    """A node would never do this to a chain. The text names the rule."""
+    """A node would never do this to a chain."""
 
 
 class DatabaseInUse(HostError):
@@ -152,7 +148,7 @@ class DatabaseUnwritable(HostError):
 class DatabaseUnreadable(HostError):
     """The database file can't be opened, or belongs to another program.
 
-    *is_damaged* is whether the file itself is to blame, and not a full disk, for instance.
+    *is_damaged* is False if the cause is not the file itself but, for instance, a full disk.
     """
 
     def __init__(self, path: Path, reason: str, *, is_damaged: bool = True) -> None:

@@ -52,7 +52,7 @@ class EventSlot:
             return event
 
     def close(self) -> None:
-        """Make every `take` return, now and until `reopen`."""
+        """Make every `take` return until `reopen`."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -84,8 +84,8 @@ class MessengerService(NodeService):
 class Notifier:
     """Calls WaitForEvent in a loop, as nodes do from protocol 42 on, and puts events into *slot*.
 
-    After an event it waits until `change` is called. A change also cancels a call in flight and
-    drops an event that is still in the slot.
+    After an event it waits for `change`, which also cancels a running call and drops an event that
+    is still in the slot.
     """
 
     def __init__(self, client: VMClient, slot: EventSlot) -> None:
@@ -102,13 +102,13 @@ class Notifier:
         self._thread.start()
 
     def change(self) -> None:
-        """Ask again, because the state of the engine has changed."""
+        """Call again, because the state of the engine has changed."""
         with self._condition:
             self._changes += 1
             self._wake()
 
     def stop(self) -> None:
-        """Cancel the call and wait for the end of the loop. Idempotent."""
+        """Cancel the call and end the loop. Idempotent."""
         with self._condition:
             self._stopping = True
             self._wake()

@@ -11,8 +11,8 @@ from vmsdk._pb.warp.message_grpc import Signer
 from vmsdk.host.service import NodeService, ServiceError
 from vmsdk.ids import ID, NodeID
 
-# The key pair in the vectors of tests/unit/test_bls.py. Its public half is spelled out, so that a
-# host can initialise a chain without a BLS library.
+# The key pair in the vectors of tests/unit/test_bls.py. With the public key as a constant, a host
+# needs no BLS library to initialise a chain.
 _DEFAULT_SECRET_KEY = bytes(range(1, 33))
 _DEFAULT_PUBLIC_KEY = bytes.fromhex(
     "96a20bb9485ff6d8950955a629e8043a43775968ac133eb7b19c5f0389a2253676abdd6c86c7b68d38a1b7f6af8650e7"
@@ -26,10 +26,9 @@ DEFAULT_NODE_ID = NodeID(bytes(range(1, 21)))
 
 
 class NodeIdentity:
-    """A node ID and its BLS key. *secret_key* is 32 bytes, big-endian.
+    """A node ID and a BLS key. *secret_key* is 32 bytes, big-endian.
 
-    Signing, and any secret key but the default one, needs the extra `warp`; else raises
-    `MissingExtra`.
+    Without the extra `warp`, signing and other secret keys than the default raise `MissingExtra`.
     """
 
     def __init__(self, node_id: NodeID = DEFAULT_NODE_ID, secret_key: bytes = _DEFAULT_SECRET_KEY) -> None:
@@ -52,7 +51,7 @@ class NodeIdentity:
 
     @cached_property
     def proof_of_possession(self) -> bytes:
-        """The signature of the public key by its owner: 96 bytes."""
+        """The signature of the public key with the secret key: 96 bytes."""
         return bls.proof_of_possession(self._secret_key)
 
     def sign(self, message: bytes) -> bytes:

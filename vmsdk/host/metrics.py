@@ -10,7 +10,7 @@ from vmsdk._pb.io.prometheus.client import metrics_pb2 as pb
 from vmsdk.host.errors import HostError
 from vmsdk.ids import ID, vm_id
 
-PLATFORM = "metal"
+_PLATFORM = "metal"
 _CHAIN_LABEL = "chain"
 
 # The VMs whose name the page shows. Sources: chains/manager.go and utils/constants/vm_ids.go.
@@ -35,7 +35,7 @@ _DERIVED_SUFFIXES = {
 
 
 class InvalidMetrics(HostError):
-    """A metric family broke a rule: on a node, the whole metrics page fails with status 500."""
+    """A metric family breaks a rule: on a node, the whole metrics page fails with status 500."""
 
     def __init__(self, family: str, reason: str) -> None:
         super().__init__(f"the node's metrics page would fail: metric family {family!r}: {reason}")
@@ -47,15 +47,13 @@ def chain_families(
     vm_id: ID,
     chain_alias: str,
     plugin_prefix: str = "",
-    platform: str = PLATFORM,
 ) -> list[pb.MetricFamily]:
-    """Return the families as a node shows them: with prefix and chain label, checked, sorted by
-    name.
+    """Return the families as a node shows them: with prefix and chain label, sorted by name.
 
-    *plugin_prefix* is what the node's protocol puts before a plugin's names. Raises
+    *plugin_prefix* is what the protocol's nodes put before a plugin's names. Raises
     `InvalidMetrics`.
     """
-    prefix = f"{platform}_{_VM_NAMES.get(vm_id, str(vm_id))}_{plugin_prefix}"
+    prefix = f"{_PLATFORM}_{_VM_NAMES.get(vm_id, str(vm_id))}_{plugin_prefix}"
     merged: dict[str, pb.MetricFamily] = {}
     for family in families:
         shown = pb.MetricFamily()

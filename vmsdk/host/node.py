@@ -25,19 +25,18 @@ from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
 
 PartT = TypeVar("PartT")
 
-# A node has no deadlines. This one keeps tests from hanging with a VM.
+# A node has no deadlines. This one keeps tests from hanging.
 CALL_TIMEOUT_S = 60.0
 
 
 class Host:
     """Starts *command*, a path or an argv, as a plugin and brings its chain to normal operation.
 
-    *protocol* is the version to speak; *fields* are those of `ChainConfig` (*genesis*, *config*,
-    ...). *database* is a file (created if missing), an open `SQLiteDatabase` (stays open), or None
-    for one in memory. Peers offer *blocks* and *summaries* to the starting chain. *log* gets
-    ``"stdout"`` or ``"stderr"`` and each line that the VM prints. *call_timeout_s* is the deadline
-    of each call; a node has none. The other timeouts default to a node's. For *patient*, see
-    `PluginProcess`. If *on_broken_rule* is given, `Strict` checks the VM and calls it.
+    *fields* are those of `ChainConfig` (*genesis*, *config*, ...). *database* is a file (created if
+    missing), an open `SQLiteDatabase` (stays open), or None for one in memory. Peers offer *blocks*
+    and *summaries* to the starting chain. *call_timeout_s* is the deadline of each call; a node has
+    none. If *on_broken_rule* is given, `Strict` checks the VM and calls it. For the other
+    arguments, see `PluginProcess`.
 
     As a context manager it starts, and stops like a node. `start` raises like `PluginProcess.start`
     and `Chain`, and then leaves nothing behind.
@@ -104,7 +103,7 @@ class Host:
             self.connect()
             self.chain.start(self._blocks, self._summaries)
         except BaseException:
-            # A VM whose process has ended, perhaps because it was killed, can't be shut down.
+            # Without its process, the VM can't be shut down.
             if self.process.alive:
                 self.stop()
             else:
@@ -128,13 +127,13 @@ class Host:
         if self._on_broken_rule is not None:
             own = self._services.disk.space(b"strict/" + self.config.chain_id)
             chain.strict = Strict(chain.engine, self._services.database.space, own, self._on_broken_rule)
-        self.process.at_exit(self._plugin_ended)
+        self.process.at_exit(self._plugin_exited)
 
     def register(self) -> str:
-        """Start the plugin just for its version, as a node does first, and shut it down."""
+        """Start the plugin for its version only, as a node does first, and shut it down."""
         try:
             self._client = self._connect()
-            self.process.at_exit(self._plugin_ended)
+            self.process.at_exit(self._plugin_exited)
             engine = Engine(self._client)
             version = engine.call(self._client.Version, Empty()).version
             engine.call(self._client.Shutdown, Empty())
@@ -159,7 +158,7 @@ class Host:
         self._resources.callback(disk.close)
         return disk
 
-    def _plugin_ended(self, exit_code: int) -> None:
+    def _plugin_exited(self, exit_code: int) -> None:
         if self._client is not None:
             self._client.abort(exit_code)
         if self._services is not None:
@@ -174,7 +173,7 @@ class Host:
         return self._end()
 
     def kill(self) -> int | None:
-        """Kill the process like a crash, then clean up. Returns its exit code."""
+        """Kill the process, as in a crash, and clean up. Returns its exit code."""
         self.process.kill()
         return self._end()
 

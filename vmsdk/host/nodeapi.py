@@ -1,4 +1,4 @@
-"""The node's services that clients and tutorials call: `info`, `health` and `platform`.
+"""The node's APIs that clients and tutorials call: `info`, `health` and `platform`.
 
 Sources: api/info/service.go, api/health/service.go and vms/platformvm/service.go.
 """
@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from vmsdk import bls
-from vmsdk.errors import InvalidInput, MissingExtra, NotFound, VMError
+from vmsdk.errors import InvalidInput, MissingExtra, NotFound
 from vmsdk.host.chain import Chain
 from vmsdk.host.config import ChainConfig
 from vmsdk.host.errors import HostError
@@ -40,7 +40,7 @@ _PRIMARY = ID.EMPTY
 
 
 class NodeAPI:
-    """Serves the node of *config*. *chain* returns its chain, or None while there is none."""
+    """The APIs of the node of *config*. *chain* returns its chain, or None without one."""
 
     def __init__(self, config: ChainConfig, chain: Callable[[], Chain | None]) -> None:
         self._config = config
@@ -48,14 +48,14 @@ class NodeAPI:
 
     def endpoints(self) -> dict[str, Endpoint]:
         """Return the endpoints by path."""
-        platform = jsonrpc.service("platform", _methods(self, "platform"))
-        health = jsonrpc.service("health", _methods(self, "health"))
+        platform = _service(self, "platform")
+        health = _service(self, "health")
 
         def get_or_call(method: Callable[[Params], dict[str, Any]]) -> Endpoint:
             return lambda ask: _health_page(method) if ask.method == "GET" else health(ask)
 
         return {
-            "/ext/info": jsonrpc.service("info", _methods(self, "info")),
+            "/ext/info": _service(self, "info"),
             "/ext/P": platform,
             "/ext/bc/P": platform,
             f"/ext/bc/{_PRIMARY}": platform,
@@ -286,19 +286,10 @@ class NodeAPI:
         return found if found == _PRIMARY or aliases.names(found) else None
 
 
-def _methods(api: NodeAPI, service: str) -> dict[str, Callable[[Params], Any]]:
-    def guarded(method: Callable[[Params], Any]) -> Callable[[Params], Any]:
-        def call(params: Params) -> Any:
-            try:
-                return method(params)
-            except VMError as error:
-                raise RPCError(str(error)) from None
-
-        return call
-
-    prefix = service + "_"
-    names = [name for name in dir(api) if name.startswith(prefix)]
-    return {name.removeprefix(prefix): guarded(getattr(api, name)) for name in names}
+def _service(api: NodeAPI, name: str) -> Endpoint:
+    prefix = name + "_"
+    methods = [each.removeprefix(prefix) for each in dir(api) if each.startswith(prefix)]
+    return jsonrpc.service(name, {method: getattr(api, prefix + method) for method in methods})
 
 
 def _health_page(check: Callable[[Params], dict[str, Any]]) -> Reply:

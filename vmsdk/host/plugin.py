@@ -1,4 +1,4 @@
-"""A plugin process, started and stopped as by a node."""
+"""A plugin process, started and stopped as a node does."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ GRACEFUL_STOP_TIMEOUT_S = 5.0
 _INHERITED_PREFIXES = ("GRPC_", "GODEBUG")
 # Enough for a traceback in the error of a failed handshake.
 _REMEMBERED_LINES = 200
-# How long output is read after the process has ended, if another process holds its pipes open.
+# How long output is read after the process has exited, if another process holds its pipes open.
 _LAST_OUTPUT_TIMEOUT_S = 1.0
-# A process that ends closes its streams a moment before.
+# A process closes its streams a moment before it exits.
 ENDING_S = 0.5
 _READ_BYTES = 64 * 1024
 # A longer line is shown in pieces, so that output without line breaks can't fill the memory.
@@ -45,13 +45,13 @@ MAX_LINE_CHARACTERS = 64 * 1024
 
 
 def inherited(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a node's environment that its plugins get."""
+    """Return the variables of a node's environment that its plugins get."""
     return {name: value for name, value in environment.items() if name.startswith(_INHERITED_PREFIXES)}
 
 
 def with_variables(command: Sequence[str], *variables: str) -> list[str]:
-    """Return what runs *command* with *variables* (``NAME=value``) in its environment."""
-    # env would take a command with = in its path for a variable; sh can't export every name.
+    """Return the command that runs *command* with *variables* (``NAME=value``)."""
+    # env would mistake a command with = in its path for a variable; sh can't export every name.
     return ["/usr/bin/env", *variables, "/bin/sh", "-c", 'exec "$@"', "sh", *command]
 
 
@@ -59,7 +59,7 @@ Log = Callable[[str, str], None]
 
 
 class LogStream:
-    """Splits the output of a process into lines, without line breaks, and calls *show* with each.
+    """Splits the output of a process into lines, and calls *show* with each, without line break.
 
     Bytes that are not UTF-8 become U+FFFD.
     """
@@ -79,7 +79,7 @@ class LogStream:
             self._rest = self._rest[MAX_LINE_CHARACTERS:]
 
     def end(self) -> None:
-        """Show the last line, which has no line break."""
+        """Show the rest, a line without line break."""
         rest = self._rest + self._decoder.decode(b"", final=True)
         self._rest = ""
         if rest:
@@ -96,8 +96,8 @@ class PluginProcess:
 
     *protocol* is the version that the host speaks. *log* is called with ``"stdout"`` or
     ``"stderr"`` and each line of output, on other threads. The timeouts default to a node's. A node
-    waits for the handshake even after the process has ended; if *patient* is False, this one does
-    not. *runtime* is the service that gets the announcement; None makes a node's. As a context
+    waits for the handshake even after the process has exited; if *patient* is False, this one
+    doesn't. *runtime* is the service that gets the announcement; None makes a node's. As a context
     manager it starts and stops the process.
     """
 
@@ -119,7 +119,7 @@ class PluginProcess:
         self.address: str | None = None
         """Where the plugin serves ``vm.VM``; set by `start`."""
         self.exit_code: int | None = None
-        """Set when the process has ended; negative for a signal."""
+        """Set when the process has exited; negative for a signal."""
         self.handshake_s: float | None = None
         """Seconds from exec to the plugin's handshake; set by `start`."""
         self.output: deque[str] = deque(maxlen=_REMEMBERED_LINES)
@@ -132,7 +132,7 @@ class PluginProcess:
         self._surroundings = surroundings
         self._runtime = runtime or RuntimeService(_protocol(protocol), self.argv[0])
         self._process: subprocess.Popen[bytes] | None = None
-        # Makes the threads stop reading streams that a grandchild holds open.
+        # Closing one makes the threads stop reading streams that a grandchild holds open.
         self._given_up: socket.socket
         self._give_up: socket.socket
         self._start_error: BaseException | None = None
@@ -170,8 +170,8 @@ class PluginProcess:
 
     def _spawn(self, engine_address: str) -> None:
         environment = {ENGINE_ADDRESS_KEY: engine_address, **inherited(self._environment)}
-        # Linux sends the parent-death signal when the *thread* that started the child ends. So the
-        # thread that waits for the child's end starts it.
+        # Linux sends the parent-death signal when the *thread* that started the child ends, so the
+        # thread that waits for the child's exit starts it.
         self._run("life", self._live, environment)
         self._started.wait()
         if self._start_error is not None:
@@ -203,7 +203,7 @@ class PluginProcess:
     def _await_handshake(self, runtime: RuntimeService) -> str:
         is_late = not runtime.wait(self._handshake_timeout_s) and self.alive
         if is_late or runtime.address is None:
-            # What it has printed last may not have been read yet.
+            # Its last lines may not have been read yet.
             self.stop()
         if is_late:
             raise HandshakeFailed("vm process not found", tuple(self.output))
@@ -231,7 +231,7 @@ class PluginProcess:
                     break
                 lines.feed(data)
         lines.end()
-        # A node takes a plugin that closes a stream for dead, and stops it.
+        # A node stops a plugin that closes a stream.
         self._exited.wait(ENDING_S)
         self.stop()
 
@@ -241,7 +241,7 @@ class PluginProcess:
             return
         try:
             self._log(stream, line)
-        except Exception:  # noqa: BLE001 - the pipe must be read on, or the plugin would block
+        except Exception:  # noqa: BLE001 - read on, or the plugin would block
             _log.exception("the log callback failed")
 
     def _run(self, name: str, target: Callable[..., None], *args: object) -> None:
@@ -277,7 +277,7 @@ class PluginProcess:
                 if sys.platform == "win32" or not self.send_signal(signal.SIGTERM):
                     self._kill()
                 elif not self._exited.wait(self._stop_timeout_s):
-                    _log.warning("plugin %s did not end in time: killing it", self.argv[0])
+                    _log.warning("plugin %s did not exit in time: killing it", self.argv[0])
                     self._kill()
         self._exited.wait()
         if threading.current_thread() not in self._threads:
@@ -294,26 +294,26 @@ class PluginProcess:
         self._given_up.close()
 
     def kill(self) -> int | None:
-        """Kill the process with SIGKILL, like a crash. Returns the exit code."""
+        """Kill the process with SIGKILL, as in a crash. Returns the exit code."""
         self._kill()
         return self.stop()
 
     def send_signal(self, number: int) -> bool:
-        """Send a signal. Returns False if the process has ended."""
+        """Send a signal. Returns False if the process has exited."""
         with self._signal_lock:
             if self._process is None or self._exited.is_set():
                 return False
-            # Popen.send_signal would reap the process, for whose end another thread waits.
+            # Popen.send_signal would reap the process, whose exit another thread waits for.
             os.kill(self._process.pid, number)
             return True
 
     def wait(self, timeout_s: float | None = None) -> int | None:
-        """Wait for the end of the process. Returns its exit code, or None if it still runs."""
+        """Wait until the process exits. Returns its exit code, or None if it still runs."""
         self._exited.wait(timeout_s)
         return self.exit_code
 
     def at_exit(self, action: Callable[[int], None]) -> None:
-        """Call *action* with the exit code when the process has ended (at once, if it has)."""
+        """Call *action* with the exit code when the process has exited (at once, if it has)."""
         with self._signal_lock:
             if not self._exited.is_set() or self.exit_code is None:
                 self._at_exit.append(action)
@@ -321,10 +321,7 @@ class PluginProcess:
         action(self.exit_code)
 
     def _kill(self) -> None:
-        if sys.platform == "win32":
-            self.send_signal(signal.SIGTERM)
-        else:
-            self.send_signal(signal.SIGKILL)
+        self.send_signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
 
     def __enter__(self) -> Self:
         self.start()

@@ -49,7 +49,7 @@ class RuntimeService(NodeService):
         self._lock = threading.Lock()
         self._called = threading.Event()
         self.address: str | None = None
-        """Where the plugin says that it serves ``vm.VM``, unchecked."""
+        """Where the plugin claims to serve ``vm.VM``."""
         self.refusal: VersionRefused | None = None
         self.called_at_s: float | None = None
         """The `time.perf_counter` of the first announcement."""
@@ -59,7 +59,7 @@ class RuntimeService(NodeService):
         return self._called.wait(timeout_s)
 
     def give_up(self) -> None:
-        """Make `wait` return: the process has ended."""
+        """Make `wait` return, because the process has exited."""
         self._called.set()
 
     def Initialize(self, request: pb.InitializeRequest) -> Empty:

@@ -25,18 +25,16 @@ SERVER_OPTIONS: tuple[tuple[str, Any], ...] = (
 # How many calls of one plugin run at once; others wait. No call of the node's services blocks.
 _WORKERS = 8
 
-
 Around = Callable[[str, Any, Callable[[], Any]], Any]
 """Takes a method's name, the request, and a function that calls; returns the response."""
 
 
 class ServiceError(Exception):
-    """A call of a service fails with the node's own text."""
+    """A call of a service failed, with the node's text."""
 
 
 class NodeService:
-    """The base of the services: a subclass has one method, with the same name, for each gRPC
-    method.
+    """The base of the services. A subclass has a method for each gRPC method, with the same name.
 
     The method takes the request and returns the response. An exception becomes the gRPC status
     UNKNOWN with its text, as in the node. `calls` counts the calls by method name.
@@ -49,10 +47,10 @@ class NodeService:
         self.calls: Counter[str] = Counter()
         self._calls_lock = threading.Lock()
         self.around: Around = lambda name, request, invoke: invoke()
-        """Makes each call. Tests replace it, to disturb calls."""
+        """Makes each call. Tests replace it to inject faults."""
 
     def served(self) -> Iterable[str]:
-        """Return the methods in the host's protocol version; others are UNIMPLEMENTED."""
+        """Return the methods of the host's protocol version; others are UNIMPLEMENTED."""
         return self.service.methods
 
     def rpc_handler(self) -> grpc.GenericRpcHandler:
@@ -77,7 +75,7 @@ class NodeService:
 
 
 class LoopbackServer:
-    """Serves *services* on a free port of 127.0.0.1, on request with the gRPC health service."""
+    """Serves *services*, and gRPC's health service if wanted, on a free port of 127.0.0.1."""
 
     def __init__(self, *services: NodeService, health_service: bool) -> None:
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="node-service")
@@ -95,6 +93,6 @@ class LoopbackServer:
         self._server.start()
 
     def stop(self, grace_s: float | None = None) -> None:
-        """Stop at once, or give running calls up to *grace_s* to end. Idempotent."""
+        """Stop at once, or give running calls up to *grace_s* to finish. Idempotent."""
         self._server.stop(grace_s).wait()
         self._pool.shutdown(wait=True)

@@ -1,4 +1,4 @@
-"""The services that a node runs for each chain."""
+"""The services that a node provides to each chain."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class AliasService(NodeService):
 
 
 class NodeServices:
-    """Everything that the VM of one chain can call, on two loopback ports. Needs no plugin process.
+    """Everything that the VM of one chain can call, on two loopback ports.
 
     *disk* outlives the services; if None, the data is in memory. As a context manager it starts and
     stops.
@@ -109,7 +109,7 @@ class NodeServices:
         if not config.protocol.waits_for_events:
             services.append(MessengerService(self.events.offer))
         self.all: tuple[NodeService, ...] = (self.database, *services)
-        """Every service that this protocol version has."""
+        """Every service of this protocol version."""
         self._database_server = server(self.database, health_service=True)
         self._server = server(*services, health_service=True)
         self.db_address = self._database_server.address
@@ -124,7 +124,7 @@ class NodeServices:
         return self
 
     def stop(self) -> None:
-        """Stop the servers and wait for messages under way to the VM. Idempotent."""
+        """Stop the servers and wait for running deliveries to the VM. Idempotent."""
         self.stop_servers()
         self.network.join()
         if self._owns_disk:

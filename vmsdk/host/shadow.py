@@ -1,8 +1,8 @@
-"""A second process of a VM, which gets each accepted block and each message as a peer does.
+"""A second process of a VM, which gets each accepted block and each message like a peer.
 
-A VM must arrive at the same state on every node. The shadow runs with another hash seed, time zone
-and locale, and a little later, so a VM that depends on any of these arrives at a different state.
-It also restarts now and then, so a VM that depends on what a restart loses does, too.
+A VM must reach the same state on every node. The shadow runs with another hash seed, time zone and
+locale, and a little later, so a VM that depends on any of these reaches a different state. It also
+restarts now and then, which reveals a VM that depends on what a restart loses.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from vmsdk.ids import NodeID
 NODE_ID = NodeID(b"the VM's shadow".ljust(20, b"."))
 
 MAX_WAITING_BLOCKS = 1_024
-"""With more blocks waiting, the VM waits for its shadow, once the shadow has started."""
+"""If more blocks are waiting, the VM waits for its shadow, once the shadow has started."""
 
 BLOCK_TIMEOUT_S = 60.0
 """A call of the shadow that takes longer is reported: it may hang there and not in the VM."""
 
 # Writes outside of blocks, such as pruning, happen at other times in the shadow. So a difference
-# counts if it is still there after this many blocks, and then in a shadow that gets no blocks for
-# some seconds (blocks that come fast leave it no time to prune); or after a pause.
+# counts only if it persists for this many blocks, and then for some seconds in which the shadow
+# gets no blocks (while they come fast, it has no time to prune); or after a pause.
 PATIENCE_BLOCKS = 2
 PATIENCE_S = 10.0
 PAUSE_S = 2.0
@@ -56,20 +56,19 @@ Values = dict[bytes, "bytes | None"]
 
 
 class Suspect(NamedTuple):
-    """Since when the values of a key differ."""
+    """When the values of a key began to differ."""
 
     block: Block | None
     followed: int
-    """How many blocks the shadow had accepted then."""
+    """How many blocks the shadow had accepted by then."""
 
 
 class Shadow:
-    """The shadow of *host*, whose chain has started. *report* gets a text if the two differ, once.
+    """The shadow of *host*, whose chain has started. If the two differ, *report* gets a text, once.
 
-    *command* starts it: a VM in Python under another hash seed than the host's. *log* gets what it
-    writes. Its temporary files are below *folder*, or where the system has them. Each of the two is
-    a peer of the other. Call `block` with each accepted block from then on, in the engine's thread,
-    and `stop` before the host stops.
+    *command* starts a VM in Python under another hash seed than the host's. *log* gets its output.
+    Its temporary files are in *folder*, or in the system's. The two are peers. Call `block` with
+    each block accepted from then on, on the engine's thread, and `stop` before the host stops.
     """
 
     def __init__(
@@ -85,8 +84,8 @@ class Shadow:
         self._main_host = host
         self._report = report
         self._delay_s = delay_s
-        # Without a bound until the two have met: for that the shadow needs the engine's lock, which
-        # an engine holds while it waits here.
+        # Unbounded until the two are connected: for that the shadow needs the engine's lock, which
+        # an engine that waits here would hold.
         self._blocks: queue.Queue[tuple[float, Block, Values]] = queue.Queue()
         self._stopping = threading.Event()
         self._main = host.services.database.space
@@ -103,7 +102,7 @@ class Shadow:
         self._command = command
         self._log = log
         self._hang = ""
-        """What the VM's watchdog wrote last: where it hangs."""
+        """Where the VM hangs, according to its watchdog."""
         self._restarted_after: Block | None = None
         self._host = self._make_host()
         self._suspects: dict[bytes, Suspect] = {}
@@ -139,14 +138,14 @@ class Shadow:
             self._log(stream, line)
 
     def block(self, block: Block) -> None:
-        """Record what an accepted block has changed, to compare with the shadow."""
+        """Record what an accepted block has changed, to compare it with the shadow."""
         if not self._stopping.is_set():
             self._has_followed = True
             changed = {key: now for key, (_, now) in self._changes.take().items()}
             self._blocks.put((time.monotonic() + self._delay_s, block, changed))
 
     def stop(self) -> None:
-        """End the shadow's process at once: what waits is not compared."""
+        """Kill the shadow's process at once, without comparing what waits."""
         self._stopping.set()
         self._close_network()
         while self._thread.is_alive():
@@ -155,7 +154,7 @@ class Shadow:
             self._thread.join(0.05)
 
     def _close_network(self) -> None:
-        """Deliver no message to a process that is about to end."""
+        """Deliver no message to a process that is about to exit."""
         with suppress(HostError):
             self._host.services.network.close()
 
@@ -174,7 +173,7 @@ class Shadow:
         try:
             text = self._live()
         except HostError as error:
-            text = f"the shadow, a second process of the VM, has ended: {error}"
+            text = f"the shadow, a second process of the VM, has exited: {error}"
             early_end = error.exit_code if isinstance(error, StartFailed) else None
         finally:
             was_stopping = self._stopping.is_set()
@@ -187,7 +186,7 @@ class Shadow:
             if not was_stopping:
                 with suppress(HostError):
                     self._main_host.chain.disconnect(NODE_ID)
-        # Ctrl-C reaches the shadow as well, and ends it if it is just starting.
+        # Ctrl-C also reaches the shadow, and kills it if it is just starting.
         is_interrupted = -signal.SIGINT in (early_end, self._host.process.exit_code)
         if text is not None and not was_stopping and not is_interrupted:
             self._report(text)
@@ -199,17 +198,17 @@ class Shadow:
         self._host.start()
         self._host.client.timeout_s = BLOCK_TIMEOUT_S
         self._meet_main()
-        with suppress(HostError):  # The VM itself may be ending.
+        with suppress(HostError):  # The VM itself may be exiting.
             main_id = self._main_host.config.identity.node_id
             self._main_host.chain.connect(Relay(NODE_ID, main_id, self._network))
         self._blocks.maxsize = MAX_WAITING_BLOCKS
         own = self._host.services.database.space
         if own.count() <= MAX_COMPARED_PAIRS:
             mine, theirs = dict(self._main.items()), dict(own.items())
-            # Changes since then may belong to a block, which comes here after `on_accept`.
+            # Newer changes may belong to a block that is yet to come here.
             keys = (mine.keys() | theirs.keys()) - self._changes.keys()
             if not self._has_followed:
-                self._note(None, {key: mine.get(key) for key in keys}, theirs)
+                self._compare(None, {key: mine.get(key) for key in keys}, theirs)
         recording = own.record(before=True)
         while not self._stopping.is_set():
             try:
@@ -230,12 +229,12 @@ class Shadow:
             except HostError as error:
                 return self._failure(block, error)
             self._followed += 1
-            # What is written meanwhile would be compared now, and be recorded for the next block.
+            # A write in between would be compared now, but recorded for the next block.
             with self._disk.transaction():
                 written = recording.take()
-                # What only the shadow has written should be as before, unless that differed.
+                # What only the shadow has written should be unchanged, unless it differed before.
                 before = {key: old for key, (old, _) in written.items() if key not in self._suspects}
-                self._note(block, {**before, **changed}, {key: now for key, (_, now) in written.items()})
+                self._compare(block, {**before, **changed}, {key: now for key, (_, now) in written.items()})
             lasting = self._outlasting()
             if lasting:
                 return self._difference(lasting)
@@ -245,32 +244,31 @@ class Shadow:
         return None
 
     def _must_run(self) -> None:
-        """Raise `HostError` if something other than a block has ended the shadow or its chain."""
+        """Raise `HostError` if something other than a block has stopped the shadow or its chain."""
         if self._host.chain.engine.fault is not None:  # a message
             raise self._host.chain.engine.fault
         if not self._host.process.alive:
             raise PluginGone(exit_code=self._host.process.exit_code)
 
     def _failure(self, block: Block, error: HostError) -> str:
-        """Say what *block* has done to the shadow. Raises *error* if a peer's message did it."""
+        """Describe what *block* did to the shadow. Raises *error* if a peer's message did it."""
         cause = error.cause if isinstance(error, ChainFatal) else error
         if isinstance(cause, CallFailed) and cause.method.startswith(("App", "CrossChainApp")):
             raise error
-        hangs = isinstance(cause, CallFailed) and cause.code == grpc.StatusCode.DEADLINE_EXCEEDED.name
-        if isinstance(cause, CallFailed) and hangs:
+        if isinstance(cause, CallFailed) and cause.code == grpc.StatusCode.DEADLINE_EXCEEDED.name:
             where = self._hang and f" ({self._hang})"
             what, why = "hangs in", f"{cause.method} has not returned within {BLOCK_TIMEOUT_S:.0f} s{where}"
         elif isinstance(error, CallFailed):
             what, why = "is refused by", str(error)
         else:
-            what, why = "ends", str(error)
+            what, why = "stops", str(error)
         return (
             f"block {block.height}, {block.id}, {what} the VM's shadow, {self._described}: {why}. "
             "Other nodes would disagree as well"
         )
 
     def _restart(self, block: Block) -> None:
-        """Kill the shadow like a crash, and start it again on its database and files."""
+        """Kill the shadow, as in a crash, and start it again with its database and files."""
         self._close_network()
         self._host.kill()
         self._restarted_after = block
@@ -303,8 +301,8 @@ class Shadow:
         when = "" if restarted is None else f", restarted after block {restarted.height}"
         return f"a second process under another hash seed, time zone and locale{when}"
 
-    def _note(self, block: Block | None, expected: Values, known: Mapping[bytes, bytes | None]) -> None:
-        """Compare the shadow's values with those *expected*. Some of its own are *known*."""
+    def _compare(self, block: Block | None, expected: Values, known: Mapping[bytes, bytes | None]) -> None:
+        """Compare the shadow's values, some of which are *known*, with those *expected*."""
         own = self._host.services.database.space
         self._expected.update(expected)
         for key in expected.keys() | self._suspects.keys():
@@ -315,7 +313,7 @@ class Shadow:
         self._expected = {key: self._expected[key] for key in self._suspects if key in self._expected}
 
     def _outlasting(self) -> list[bytes]:
-        """Return the keys that have differed for some blocks, and still do after an idle time."""
+        """Return the keys that have differed for some blocks, and still do after some idle time."""
         latest = self._followed - PATIENCE_BLOCKS
         keys = [key for key, since in self._suspects.items() if since.followed <= latest]
         deadline = time.monotonic() + PATIENCE_S
@@ -325,7 +323,7 @@ class Shadow:
         return keys
 
     def _lasting(self, keys: list[bytes]) -> list[bytes]:
-        """Return those of *keys* that differ still: also from what the VM has written since."""
+        """Return those of *keys* that still differ, also from what the VM has written since."""
         own = self._host.services.database.space
         lasting = []
         for key in keys:

@@ -37,14 +37,14 @@ class Snapshot:
         self.folder.cleanup()
 
     def restore(self, database: Path, files: Path, clock: Clock | None) -> None:
-        """Bring the state back while no process of the VM runs.
+        """Restore the state. No process of the VM may run.
 
-        Raises `OSError` or `HostError`, such as on a full disk; everything is then as before.
+        Raises `OSError` or `HostError`, such as on a full disk; nothing is changed then.
         """
         new = files.with_name(files.name + ".new")
         shutil.rmtree(new, ignore_errors=True)
         try:
-            # First what may need room: neither of the two changes anything if it fails.
+            # First what may run out of space: neither of the two changes anything if it fails.
             shutil.copytree(self.files, new)
             with SQLiteDatabase(database) as disk:
                 self.disk.copy_to(disk)
@@ -58,7 +58,7 @@ class Snapshot:
 
 
 class Snapshots:
-    """The snapshots of a chain, by number. Each can be taken out once."""
+    """The snapshots of a chain, by number. Each can be restored once."""
 
     def __init__(self) -> None:
         self._kept: dict[int, Snapshot] = {}
@@ -85,23 +85,23 @@ class Snapshots:
             raise ChainMisused(f"there is no snapshot {number:#x}: a snapshot can be reverted to once")
 
     def restore(self, number: int, database: Path, files: Path, clock: Clock | None) -> None:
-        """Bring a snapshot back while no process of the VM runs; forget it and all later ones.
+        """Restore a snapshot, and delete it and all later ones. No process of the VM may run.
 
-        Raises `HostError`, such as on a full disk; then the state is as before, and none forgotten.
+        Raises `HostError`, such as on a full disk; nothing is changed then.
         """
         self.check(number)
         try:
             self._kept[number].restore(database, files, clock)
         except (OSError, HostError) as error:
             raise HostError(
-                f"can't revert to snapshot {number:#x}: {_reason(error)}; the chain goes on as it was, and "
+                f"can't revert to snapshot {number:#x}: {_reason(error)}; the chain continues unchanged, and "
                 "the snapshot is kept"
             ) from None
         for gone in [each for each in self._kept if each >= number]:
             self._kept.pop(gone).close()
 
     def close(self) -> None:
-        """Forget all snapshots."""
+        """Delete all snapshots."""
         for snapshot in self._kept.values():
             snapshot.close()
 
@@ -121,7 +121,7 @@ def _saved(host: Host, clock: Clock | None) -> Snapshot:
 
 
 def _copy_files(files: Path, copy: Path) -> None:
-    """Copy a folder, without what the VM removes meanwhile."""
+    """Copy a folder. What the VM removes meanwhile is missing."""
     try:
         shutil.copytree(files, copy, copy_function=_copy, ignore_dangling_symlinks=True)
     except shutil.Error as error:  # after the rest was copied

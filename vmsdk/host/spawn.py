@@ -19,9 +19,9 @@ _HAS_PARENT_DEATH_SIGNAL = sys.platform == "linux"
 # On Linux only the child itself can ask for a parent-death signal, before the exec. Running Python
 # between fork and exec is unsafe once gRPC has threads, and util-linux's setpriv is not always
 # installed and hides why an exec failed. So a small interpreter (about 15 ms, before the plugin's
-# time starts) asks for the signal and then becomes the plugin: same PID and parent, exactly this
-# argv and environment. It exits if the parent has died meanwhile, and sends back the error of a
-# failed exec.
+# time starts) asks for the signal and then becomes the plugin, with the same PID and parent, and
+# exactly this argv and environment. It exits if the parent has died meanwhile, and reports the
+# error of a failed exec.
 _BECOME = """
 import ctypes, json, os, signal, socket, sys
 control = socket.socket(fileno=int(sys.argv[1]))
@@ -44,7 +44,7 @@ try:
         for number, limit in limits:
             resource.setrlimit(number, limit)
     if user is not None:
-        # A program that shares root's terminal can type into it.
+        # A program on root's terminal could type into it.
         os.setsid()
         os.setgroups(user[2])
         os.setgid(user[1])
@@ -59,17 +59,16 @@ except Exception as error:
     os._exit(127)
 """
 
-
 _DIED = b"the interpreter died"
 _DEATH_S = 5.0
-"""How long it may take to do so."""
+"""How long it may take to exit."""
 
 
 class Surroundings(NamedTuple):
-    """What a process inherits from its node; None is what this process has.
+    """What a process inherits from its node; None keeps what this process has.
 
-    *limits* are numbers of `resource` and their soft and hard limits. Off Linux, *user* and
-    *limits* have no effect.
+    *limits* are numbers of `resource` and their soft and hard limits. *user* and *limits* need
+    Linux.
     """
 
     user: tuple[int, int, Sequence[int]] | None = None
@@ -92,8 +91,7 @@ class Spawned(NamedTuple):
 def spawn(
     argv: Sequence[str], environment: Mapping[str, str], surroundings: Surroundings = UNCHANGED
 ) -> Spawned:
-    """Start ``argv[0]`` (a path) with exactly *environment*, no stdin, and pipes for stdout and
-    stderr.
+    """Start ``argv[0]`` (a path) with *environment*, no stdin, and pipes for stdout and stderr.
 
     On Linux the child gets SIGTERM when the calling *thread* ends, as with a node: call this from a
     thread that outlives the process. Raises `StartFailed` with the system's text.
@@ -136,7 +134,7 @@ def _spawn_linux(argv: Sequence[str], environment: Mapping[str, str], surroundin
         if reason:
             if reason is _DIED:
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(_DEATH_S)  # by what it dies, such as Ctrl-C, is worth knowing
+                    process.wait(_DEATH_S)  # the exit code shows why, such as Ctrl-C
             process.kill()
             process.communicate()
             raise StartFailed(argv[0], reason.decode(errors="replace"), process.returncode)

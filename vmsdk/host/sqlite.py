@@ -36,8 +36,7 @@ _IN_MEMORY = ":memory:"
 
 
 class SQLiteDatabase:
-    """Pairs of bytes in the file *path*, or in memory if None. Thread-safe. Writes survive a
-    SIGKILL.
+    """Pairs of bytes in the file *path*, or in memory if None. Thread-safe; survives a SIGKILL.
 
     One file has several key spaces (of a chain, shared memory, ...), so that one transaction can
     change them together. Raises `DatabaseInUse` or `DatabaseUnreadable`.
@@ -76,7 +75,7 @@ class SQLiteDatabase:
         execute("PRAGMA journal_mode = WAL")
         # With a write-ahead log, NORMAL loses nothing when this process is killed.
         execute("PRAGMA synchronous = NORMAL")
-        if not tables:  # otherwise nothing is written, so that a full disk can still be read
+        if not tables:  # else write nothing, so that a database on a full disk can be read
             execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         execute("BEGIN IMMEDIATE")
         execute(_SCHEMA)
@@ -88,10 +87,10 @@ class SQLiteDatabase:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make all writes inside, or none if the block raises. Other threads wait.
+        """Make all writes in the block, or none if it raises. Other threads wait.
 
-        Inside another transaction, it is part of that one. Raises `DatabaseUnwritable` if the disk
-        is full, for instance.
+        A nested transaction is part of the outer one. Raises `DatabaseUnwritable` if the disk is
+        full, for instance.
         """
         with self._lock:
             if self._in_transaction:
@@ -115,7 +114,7 @@ class SQLiteDatabase:
     def copy_to(self, other: SQLiteDatabase) -> None:
         """Make *other* hold the same pairs as this database.
 
-        Raises `DatabaseUnwritable` if that fails, such as on a full disk; a file is then as before.
+        Raises `DatabaseUnwritable`, such as on a full disk; a file is unchanged then.
         """
         with self._lock, other._lock:
             if other.path is None:  # its pages must have the size of these
@@ -158,7 +157,7 @@ class SQLiteDatabase:
 
 
 class KeySpace:
-    """The pairs of one owner in an `SQLiteDatabase`. Any key is valid, including the empty one."""
+    """The pairs of one owner in an `SQLiteDatabase`. Keys may be empty."""
 
     def __init__(self, database: SQLiteDatabase, name: bytes) -> None:
         self.database = database
@@ -166,9 +165,7 @@ class KeySpace:
         self._recordings: list[Recording] = []
 
     def record(self, *, before: bool = False) -> Recording:
-        """Record what is written from now on; with *before*, also what it replaces. Stop the
-        recording when it is not needed.
-        """
+        """Record writes from now on; with *before*, also the values that they replace."""
         return Recording(self, before)
 
     def count(self) -> int:
@@ -201,7 +198,7 @@ class KeySpace:
         with self.database.transaction():
             self.database._keep_for_iterators(self.name, written)
             for recording in self._recordings:
-                recording._note(written)
+                recording._add(written)
             execute_many = self.database._connection.executemany
             execute_many(
                 "INSERT OR REPLACE INTO pairs VALUES (?, ?, ?)",
@@ -213,9 +210,7 @@ class KeySpace:
             )
 
     def iterate(self, *, prefix: bytes = b"", start: bytes = b"") -> SnapshotIterator:
-        """Iterate in order over the present pairs whose key has *prefix* and is at least
-        *start*.
-        """
+        """Iterate over the present pairs with *prefix* from *start* on, in ascending order."""
         return SnapshotIterator(self, prefix=prefix, start=start)
 
     def items(self) -> list[tuple[bytes, bytes]]:
@@ -228,7 +223,7 @@ class KeySpace:
 
 
 class Recording:
-    """What is written in *space* from one `take` to the next, until `stop`."""
+    """Records what is written in *space* from one `take` to the next, until `stop`."""
 
     def __init__(self, space: KeySpace, before: bool) -> None:
         self._space = space
@@ -239,8 +234,9 @@ class Recording:
             space._recordings.append(self)
 
     def take(self) -> dict[bytes, tuple[bytes | None, bytes | None]]:
-        """Return the keys written since the last call, with their values before (None unless
-        recorded) and now.
+        """Return the keys written since the last call, each with its old and new value.
+
+        Unless those are recorded, old values are None.
         """
         database = self._space.database
         with database._lock:
@@ -262,21 +258,20 @@ class Recording:
                 self._space._recordings.remove(self)
             self._written = {}
 
-    def _note(self, written: Mapping[bytes, bytes | None]) -> None:
+    def _add(self, written: Mapping[bytes, bytes | None]) -> None:
         for key, value in written.items():
             before = None
             if self._keeps_before:
-                noted = self._written.get(key)
-                before = self._space.get(key) if noted is None else noted[0]
+                earlier = self._written.get(key)
+                before = self._space.get(key) if earlier is None else earlier[0]
             self._written[key] = before, value
 
 
 class SnapshotIterator:
     """Pairs in ascending order of keys, as they were when the iterator was created.
 
-    Writers keep the old value of each key that a live iterator has yet to reach. So an iterator
-    needs no read transaction, which would make the write-ahead log grow, and works in memory as on
-    disk.
+    Writers save the old value of each key that an iterator has yet to reach. So an iterator needs
+    no read transaction, which would make the write-ahead log grow, and works in memory, too.
     """
 
     def __init__(self, space: KeySpace, *, prefix: bytes, start: bytes) -> None:
@@ -337,7 +332,7 @@ def _why(path: Path | None, error: sqlite3.DatabaseError) -> Exception:
         return error
     if "locked" in str(error):
         return DatabaseInUse(path)
-    # An OperationalError is of the system: a full or broken disk, a folder that is missing, ...
+    # An OperationalError comes from the system: a full or broken disk, a missing folder, ...
     return DatabaseUnreadable(path, str(error), is_damaged=not isinstance(error, sqlite3.OperationalError))
 
 

@@ -1,4 +1,4 @@
-"""Checks the rules that matter on a network, but go unnoticed while a VM runs alone."""
+"""Checks rules that matter on a network, but that a VM may break unnoticed while it runs alone."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import time
 from collections.abc import Callable
 
 from vmsdk._pb.vm import vm_pb2 as pb
+from vmsdk.host.appnetwork import MAX_MESSAGE_BYTES
 from vmsdk.host.block import Block, check_id, is_not_found
 from vmsdk.host.engine import Engine
 from vmsdk.host.errors import CallFailed
 from vmsdk.host.sqlite import KeySpace
 from vmsdk.ids import ID
 
-# Source: utils/constants/networking.go. A message also holds what a node adds to a block: its
-# header, its certificate and its signature.
-MAX_MESSAGE_BYTES = 2 * 1024 * 1024
+# A message also has what a node adds to a block: its header, its certificate and its signature.
 MAX_BLOCK_BYTES = MAX_MESSAGE_BYTES - 64 * 1024
 
+# More blocks within this time, without a request or message in between, look like endless work.
 MAX_UNASKED_BLOCKS = 100
-"""This many blocks in a row, without a request or message in between, ..."""
 UNASKED_S = 30.0
-"""... within this many seconds look like work that never ends."""
 
 QUIET_S = 0.5
 """After an accept, a VM may write in the background for this long, for example to prune."""
@@ -36,9 +34,9 @@ _ACCEPTED = b"last accepted"
 class Strict:
     """Watches the chain of *engine*, whose VM stores in *database*.
 
-    *report* is called with each broken rule once: what happened, the rule, and the cure. *own*
-    keeps the last accepted block over restarts. The methods are called by the chain, under its
-    lock; `heard` may be called from any thread.
+    *report* gets a text for each broken rule, once: what happened, the rule, and the fix. *own*
+    stores the last accepted block across restarts. The chain calls the methods under its lock;
+    `heard` may be called from any thread.
     """
 
     def __init__(
@@ -72,7 +70,7 @@ class Strict:
         if stored is None:
             return
         height, block_id = int.from_bytes(stored[:8], "big"), ID(stored[8:])
-        # A VM may be ahead, if this process was killed before it could note the block.
+        # A VM may be ahead, if this process was killed before it could record the block.
         if last_accepted.height < height or (last_accepted.height == height and last_accepted.id != block_id):
             self._broke(
                 "last accepted",
@@ -82,12 +80,12 @@ class Strict:
             )
 
     def calling(self) -> None:
-        """Begin to watch the VM's writes during BuildBlock or BlockVerify."""
+        """Start to watch for writes during BuildBlock or BlockVerify."""
         self._is_quiet = self._clock() - self._accepted_at_s >= QUIET_S
         self._writes.take()
 
     def built(self, block: Block) -> None:
-        """Check a block that the VM has built: its size, and that its bytes parse back to it."""
+        """Check a block that the VM has built: its size, and that its bytes can be parsed."""
         self._check_writes("built", block)
         if len(block.raw) > MAX_BLOCK_BYTES:
             self._broke(

@@ -156,7 +156,7 @@ class ValidatorService(NodeService):
 
 
 def _active(validators: Iterable[CurrentValidator]) -> list[CurrentValidator]:
-    """Return those that count at a height: an L1 validator that can't pay is only a current one."""
+    """Return those in the set of a height, which has no L1 validator that can't pay."""
     return [one for one in validators if one.is_active]
 
 

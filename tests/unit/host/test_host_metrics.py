@@ -32,12 +32,11 @@ def test_names_get_the_platform_and_the_vm_and_metrics_the_chain() -> None:
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        ({"platform": "avalanche"}, f"avalanche_{VM}_vm_x"),
         ({"vm_id": vm_id("subnetevm")}, "metal_subnetevm_vm_x"),
         ({"plugin_prefix": "plugin_"}, f"metal_{VM}_plugin_vm_x"),
     ],
 )
-def test_the_prefix_depends_on_platform_vm_and_protocol(options: dict[str, Any], name: str) -> None:
+def test_the_prefix_depends_on_vm_and_protocol(options: dict[str, Any], name: str) -> None:
     assert merge(gauge(), **options)[0].name == name
 
 

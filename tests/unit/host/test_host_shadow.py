@@ -121,7 +121,7 @@ def test_a_block_is_not_blamed_for_a_shadow_that_was_gone_before(monkeypatch: py
     own = FakeHost()
     own.process.alive, own.process.exit_code = False, -signal.SIGKILL
     report = first_report(monkeypatch, own)
-    assert "has ended: the plugin process died (SIGKILL)" in report
+    assert "has exited: the plugin process died (SIGKILL)" in report
     assert own.accepted == []
 
 
@@ -139,7 +139,7 @@ def test_a_shadow_that_does_not_start_again_says_that_it_was_restarted(
     killed: list[object] = []
     first.kill = lambda: killed.append(first)  # Not stopped, which may take a VM a while.
     report = first_report(monkeypatch, first, Unwilling())
-    assert "has ended: restarted after block 1, it does not start again: no memory" in report
+    assert "has exited: restarted after block 1, it does not start again: no memory" in report
     assert killed == [first]
 
 

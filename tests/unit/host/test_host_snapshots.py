@@ -148,7 +148,7 @@ def test_a_snapshot_that_cannot_be_restored_is_kept_and_the_state_as_it_was(
     pairs.put(b"big", b"small")
     host.services.disk._connection.execute("VACUUM")
     host.services.disk.close()
-    said = rf"can't revert to snapshot 0x1: .*{reason}; the chain goes on as it was, and the snapshot is"
+    said = rf"can't revert to snapshot 0x1: .*{reason}; the chain continues unchanged, and the snapshot is"
     with largest_file(largest_bytes), pytest.raises(HostError, match=said):
         snapshots.restore(first, tmp_path / "node.db", files, None)
     assert [file.name for file in files.iterdir()] == ["index"]

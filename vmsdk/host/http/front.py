@@ -30,6 +30,7 @@ DEFAULT_PORT = 9650
 WRITE_TIMEOUT_S = 30.0
 """How long a response may take. Source: config/flags.go, http-write-timeout."""
 
+_HOST = "127.0.0.1"
 _ENDPOINT_WORKERS = 4
 _NO_ENDPOINTS: Mapping[str, Endpoint] = {}
 _BACKLOG = 1024
@@ -50,13 +51,11 @@ class HTTPFront:
         node_id: NodeID,
         *,
         port: int = 0,
-        host: str = "127.0.0.1",
         on_access: OnAccess | None = None,
         endpoints: Mapping[str, Endpoint] = _NO_ENDPOINTS,
         write_timeout_s: float = WRITE_TIMEOUT_S,
     ) -> None:
         self._protocol = protocol
-        self._host = host
         self._port = port
         self._bound: tuple[str, int] | None = None
         self._router = Router(protocol, endpoints)
@@ -90,7 +89,7 @@ class HTTPFront:
             self._thread.join()
             reason = (error.strerror or str(error)).rpartition(": ")[2]
             raise HostError(
-                f"can't serve HTTP on {self._host}:{self._port}: {reason}; stop what listens there (a node "
+                f"can't serve HTTP on {_HOST}:{self._port}: {reason}; stop what listens there (a node "
                 "or another vmsdk dev), or choose another port (vmsdk dev --port; 0 for any free one)"
             ) from None
 
@@ -146,7 +145,7 @@ class HTTPFront:
         self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
         try:
-            bound = await self._server.start(self._host, self._port)
+            bound = await self._server.start(_HOST, self._port)
         except OSError as error:
             started.set_exception(error)
             return

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from vmsdk.errors import VMError
 from vmsdk.host.http.endpoint import Ask, Endpoint, Reply
 from vmsdk.jsontext import decode, depth
 
@@ -23,7 +24,7 @@ MAX_DEPTH = 128
 _log = logging.getLogger(__name__)
 
 Method: TypeAlias = Callable[[Any], Any]
-"""Takes the parameters as received (None without any); returns the result."""
+"""Takes the parameters as received (None without any); returns the result. May raise `VMError`."""
 Find: TypeAlias = Callable[[str], Method]
 """Returns the method of a name. Raises `RPCError`."""
 
@@ -67,15 +68,21 @@ def endpoint(find: Find) -> Endpoint:
             result = find(str(request.get("method", "")))(request.get("params"))
             outcome: dict[str, Any] = {"result": result}
         except RPCError as error:
-            outcome = {"error": {"code": error.code, "message": str(error), "data": None}}
+            outcome = _failure(error.code, str(error))
+        except VMError as error:
+            outcome = _failure(SERVER_ERROR, str(error))
         except Exception as error:  # noqa: BLE001 - the client gets a response in any case
             _log.exception("a method failed: a bug in the development host")
-            outcome = {"error": {"code": INTERNAL_ERROR, "message": repr(error), "data": None}}
+            outcome = _failure(INTERNAL_ERROR, repr(error))
         if request_id is None and outcome.get("error", {}).get("code") != PARSE_ERROR:
             return Reply(200, _JSON, "")  # A notification.
         return Reply(200, _JSON, json.dumps({"jsonrpc": "2.0", **outcome, "id": request_id}) + "\n")
 
     return reply
+
+
+def _failure(code: int, message: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, "data": None}}
 
 
 def service(name: str, methods: Mapping[str, Callable[[Mapping[str, Any]], Any]]) -> Endpoint:
