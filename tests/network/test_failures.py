@@ -139,7 +139,7 @@ def test_a_plugin_that_fails_its_registration_is_told_with_what_it_printed(
     network = make_network(executable(tmp_path, "#!/bin/sh\necho out of order >&2\n"), node=node.path)
     with nothing_left_in(tmp_path), pytest.raises(PluginFailed) as caught:
         network.start()
-    assert caught.value.reason.startswith("handshake failed: vm process not found (it ended")
+    assert caught.value.reason.startswith("handshake failed: vm process not found (it exited")
     assert caught.value.lines == ("out of order",)
     assert f"could not start the plugin {network.directory}/plugins/" in str(caught.value)
 

@@ -154,12 +154,12 @@ def test_a_node_that_dies_is_told_and_the_others_go_on(start: Start, command: Co
     read_until(output, HINT)
     network = command.network("timestampvm")
     kill_behind_its_back(network, "node2")
-    read_until(output, "vmsdk network: node2 was ended by SIGKILL")
+    read_until(output, "vmsdk network: node2 was killed by SIGKILL")
     assert network.node("node2").status == "dead"
     assert "dead" in command.ok("status")
     assert process.poll() is None
     kill_behind_its_back(network, "node1")
-    read_until(output, "vmsdk network: node1 was ended by SIGKILL")
+    read_until(output, "vmsdk network: node1 was killed by SIGKILL")
     assert process.wait() == 1
 
 

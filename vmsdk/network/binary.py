@@ -1,4 +1,4 @@
-"""The node's executable: its location, and the protocol that it speaks."""
+"""The node's executable: where it is, and which protocol it speaks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ NODE_NAMES = ("metalgo", "avalanchego")
 NODE_VARIABLE = "VMSDK_NODE"
 """The environment variable that names the node's binary."""
 VERSION_TIMEOUT_S = 20.0
-"""A node takes 0.1 to 0.3 s; the first time, its 90 MB are read from the disk."""
+"""A node takes 0.1 to 0.3 s, and longer at first, when its 90 MB are read from the disk."""
 
 FILE_LIMIT = 10 * 1024 if sys.platform == "darwin" else 32 * 1024
-"""What a node asks the system for by default (AvalancheGo, `utils/ulimit: DefaultFDLimit`)."""
+"""What a node requests by default (AvalancheGo, `utils/ulimit: DefaultFDLimit`)."""
 MIN_FILE_LIMIT = 512
 """A node with one chain has some 30 open files and connections, and up to 64 more per database."""
 
@@ -41,11 +41,11 @@ class NodeBinary:
 
     @classmethod
     def find(cls, path: str | os.PathLike[str] | None = None) -> Self:
-        """Find the binary and ask it for its version.
+        """Find the binary and run it for its version.
 
-        It is at `path`, else where the environment variable VMSDK_NODE says, else metalgo or
-        avalanchego on the PATH. Raises `NetworkError` if there is no node, or vmsdk does not speak
-        its protocol.
+        It is at `path`, else at the path in the environment variable VMSDK_NODE, else metalgo or
+        avalanchego on the PATH. Raises `NetworkError` if there is no node, or vmsdk does not
+        support its protocol.
         """
         found = cls._ask(_locate(path))
         if found.protocol not in PROTOCOLS:
@@ -71,7 +71,7 @@ class NodeBinary:
 
 
 def file_limit() -> int:
-    """How many files a node may open: its default, or this process's limit if that is lower.
+    """How many files a node may open: its default, or this process's hard limit if it is lower.
 
     Raises `NetworkError` if the limit is too low for a node.
     """
@@ -83,9 +83,11 @@ def file_limit() -> int:
 
 
 def _locate(path: str | os.PathLike[str] | None) -> Path:
-    named = path or os.environ.get(NODE_VARIABLE)
-    if not named:
-        return _search_path()
+    named = path or os.environ.get(NODE_VARIABLE) or next(filter(shutil.which, NODE_NAMES), None)
+    if named is None:
+        raise NetworkError(
+            f"there is no metalgo or avalanchego on the PATH: give --node PATH or set {NODE_VARIABLE}"
+        )
     found = shutil.which(named) if os.path.basename(named) == os.fspath(named) else None
     located = Path(found or named).expanduser().absolute()
     if not located.exists():
@@ -95,16 +97,6 @@ def _locate(path: str | os.PathLike[str] | None) -> Path:
     if not os.access(located, os.X_OK):
         raise _not_a_node(located, f"it is not executable (chmod +x {located})")
     return located
-
-
-def _search_path() -> Path:
-    for name in NODE_NAMES:
-        found = shutil.which(name)
-        if found:
-            return Path(found).absolute()
-    raise NetworkError(
-        f"there is no metalgo or avalanchego on the PATH: give --node PATH or set {NODE_VARIABLE}"
-    )
 
 
 def _not_a_node(path: Path, reason: str) -> NetworkError:

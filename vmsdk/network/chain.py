@@ -1,4 +1,4 @@
-"""Chains: their targets, the plugins that run them, and how the nodes serve them."""
+"""Chains: the VM that runs them, its plugin, and where nodes serve them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NODES_ALIASES = frozenset({"p", "x", "c", "platform", "avm", "evm"})
 class NewChain:
     """A chain to create.
 
-    Without *vm_name*, the VM's source is imported in a process of its own. Raises `TargetError` if
+    Without *vm_name*, the VM's source is imported in a separate process. Raises `TargetError` if
     there is no such VM, `InstallError` if it can't be imported, `InvalidInput` or `NetworkError`
     for a name that is not allowed, and `NetworkError` for a genesis that is too long.
     """
@@ -35,10 +35,11 @@ class NewChain:
     target: str
     """The VM: `path/vm.py`, `path/vm.py:Class`, `package.module:Class`, or an executable."""
     name: str = ""
-    """Letters, digits, `-` and `_`; by default the VM's name. The chain's URLs end with it."""
+    """Letters, digits, `-` and `_`; by default the VM's name. It ends the chain's URLs."""
     vm_name: str = ""
-    """1 to 32 ASCII characters, which give the VM's ID; by default the class's name, as in
-    `vmsdk install` and `vmsdk dev`.
+    """1 to 32 ASCII characters, from which the VM's ID is made.
+
+    By default the class's name, as in `vmsdk install` and `vmsdk dev`.
     """
     genesis: bytes = b""
     """What `initialize` gets, at most 255 KiB."""
@@ -69,7 +70,7 @@ class NewChain:
 
 
 class Chain:
-    """A chain, as one or another node serves it."""
+    """A chain, which each node of the network serves."""
 
     def __init__(self, record: ChainRecord) -> None:
         self._record = record
@@ -79,7 +80,7 @@ class Chain:
 
     @property
     def name(self) -> str:
-        """Its name, and its alias in URLs."""
+        """Its name, which is its alias in URLs."""
         return self._record.name
 
     @property
@@ -92,7 +93,7 @@ class Chain:
 
     @property
     def target(self) -> str:
-        """What it was made from, as it was given."""
+        """The VM that it was created from."""
         return self._record.target
 
     def url(self, node: Node) -> str:
@@ -104,8 +105,7 @@ class Chain:
         return JSONRPCClient(self.url(node) + path)
 
     def height(self, node: Node) -> int:
-        """The height of the last block that the node has accepted; 0 if the node has not reported
-        it yet.
+        """The height of the last block that the node has accepted; 0 until it reports one.
 
         Raises `NodeUnreachable` if the node doesn't respond.
         """
@@ -113,34 +113,30 @@ class Chain:
         return int(values[0]) if values else 0
 
     def failure(self, node: Node) -> PluginFailed | None:
-        """Why the chain has ended on the node since the node's start, if it has."""
+        """Why the chain has stopped on the node since the node's start, if it has."""
         return end_of_chain(f"the chain {self.name} failed on {node.name}", self.log(node))
 
     def log(self, node: Node) -> Path:
-        """The node's log of the chain, with all that the VM logs and prints."""
+        """The node's log of the chain, with everything that the VM logs and prints."""
         return node.directory / "logs" / f"{self.name}.log"
 
 
 def check_name(what: str, name: str) -> None:
-    """Raise `NetworkError` unless `name` fits in a URL and a path. `what` is a network or a
-    chain.
-    """
+    """Raise `NetworkError` unless `name` fits in a URL and a path. `what` is network or chain."""
     if not _NAME.fullmatch(name):
         raise NetworkError(f"a {what} can't be called {name!r}: use up to 64 letters, digits, - and _")
 
 
 def default_name(target: Target) -> str:
-    """The VM's name: that of its class, or made of an executable's file name. Raises
-    `InstallError`.
-    """
+    """The VM's name, from its class or an executable's file name. Raises `InstallError`."""
     if isinstance(target, ExecutableTarget):
-        # A file may be called anything, so what no VM can be called is left out.
+        # A file name may have characters that a VM's name can't have.
         return _NOT_IN_NAMES.sub("-", target.name).strip("-").lower()[: ID.LENGTH]
     return name_of(target)
 
 
 def url_name(vm_name: str) -> str:
-    """The name of a chain of this VM that has no other. Raises `NetworkError` if none is left."""
+    """The default name of a chain of this VM. Raises `NetworkError` if nothing is left of it."""
     name = _NOT_IN_NAMES.sub("-", vm_name).strip("-_")
     if not name:
         raise NetworkError(
@@ -172,7 +168,7 @@ def id_of(target: Target, name: str) -> ID:
 def place(target: Target, name: str, plugin_dir: Path, protocol: int, flags: dict[str, str]) -> ID:
     """Put the VM's plugin into the directory, for nodes of that protocol with these flags.
 
-    Returns the VM's ID. An executable is linked to, so that a rebuilt one is used after a restart.
+    Returns the VM's ID. An executable is linked, so that a rebuilt one is used after a restart.
     Raises `VMError` if the VM can't be installed.
     """
     vm = id_of(target, name)
@@ -181,7 +177,7 @@ def place(target: Target, name: str, plugin_dir: Path, protocol: int, flags: dic
         link.unlink(missing_ok=True)
         link.symlink_to(target.file)
     else:
-        # A node gives its plugins no environment, so the level of the log is in the file.
+        # Plugins don't inherit a node's environment, so the log level is in the file.
         level = flags.get("log-level", "info").upper()
         install(target.text, name=name, plugin_dir=plugin_dir, protocol=protocol, log_level=level)
     return vm

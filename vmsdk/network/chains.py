@@ -1,4 +1,4 @@
-"""The chains of a network: what the nodes and the P-chain need to know to run them."""
+"""The chains of a network: installing, creating and checking them."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ class Chains:
         for new in new_chains:
             self._check_vm(new)
             self._progress(f"installing {new.target}")
-            place(find(new.target), new.vm_name, self._store.plugin_dir, network.protocol, network.flags)
+            self._place(network, new.target, new.vm_name)
 
     def plan(
         self, new_chains: Sequence[NewChain], pchain: PChain, validators: Collection[Validator] = ()
     ) -> list[Birth]:
-        """Sign what creates the chains, paid for on `pchain`, and write what nodes read at start.
+        """Sign the transactions that create the chains, and write what nodes read at start.
 
         Nodes read a chain's name and configuration, by its ID, only when they start, and run the
-        chain as soon as it exists. Raises `NetworkError` if there is not enough to spend.
+        chain as soon as it exists. Raises `NetworkError` if `pchain` has not enough to spend.
         """
         wallet = Wallet(pchain.network_id())
         utxos: Sequence[UTXO] = pchain.utxos(LOCAL_ADDRESS)
@@ -73,10 +73,7 @@ class Chains:
         return births
 
     def create(self, births: Iterable[Birth], pchain: PChain) -> None:
-        """Create what was planned; nodes run it then.
-
-        Raises `NetworkError` if the P-chain refuses.
-        """
+        """Create what was planned. Raises `NetworkError` if the P-chain refuses."""
         for birth in births:
             self._progress(f"creating the chain {birth.name}")
             pchain.commit(birth.subnet, "create a subnet")
@@ -85,29 +82,24 @@ class Chains:
                 pchain.commit(birth.conversion, f"add the validators of {birth.name}")
 
     def replace(self, network: NetworkRecord, targets: Mapping[str, str], *, all_of_them: bool) -> None:
-        """Install the plugins of these targets, by the chains' names, if they changed; or all."""
+        """Install the plugins of these targets, by chain name, that have changed, or all."""
         for chain in network.chains:
             target = targets.get(chain.name, chain.target)
             if target != chain.target or all_of_them:
                 chain.target = target
-                place(find(target), chain.vm_name, self._store.plugin_dir, network.protocol, network.flags)
+                self._place(network, target, chain.vm_name)
 
     def restore_plugins(self) -> None:
-        """Install the plugins again whose files are gone.
-
-        Raises `VMError` if one can't be installed.
-        """
+        """Reinstall missing plugins. Raises `VMError` if one can't be installed."""
         network = self._store.load()
         self._store.plugin_dir.mkdir(exist_ok=True)
         for chain in network.chains:
             if not (self._store.plugin_dir / chain.vm_id).exists():
                 self._progress(f"installing {chain.target} again")
-                place(
-                    find(chain.target), chain.vm_name, self._store.plugin_dir, network.protocol, network.flags
-                )
+                self._place(network, chain.target, chain.vm_name)
 
     def forget(self, new: NewChain) -> None:
-        """Remove from the disk what there is of the chain and of its plugin, if anything."""
+        """Remove the chain and its plugin from the disk."""
         with self._store.changing() as network:
             gone = [chain for chain in network.chains if chain.name == new.name]
             network.chains = [chain for chain in network.chains if chain.name != new.name]
@@ -135,6 +127,9 @@ class Chains:
                     "give the VM that the chain was created with, or choose another name"
                 )
             self._check_vm(new)
+
+    def _place(self, network: NetworkRecord, target: str, vm_name: str) -> None:
+        place(find(target), vm_name, self._store.plugin_dir, network.protocol, network.flags)
 
     def _check_vm(self, new: NewChain) -> None:
         """All chains of a VM run the same code: its plugin is one file."""

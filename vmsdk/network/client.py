@@ -11,7 +11,7 @@ from typing import Any
 from vmsdk.network.errors import CallFailed, NodeUnreachable
 
 CALL_TIMEOUT_S = 30.0
-"""The node's own limit (its flags `http-read-timeout`, `http-write-timeout`)."""
+"""The node's limit (its flags `http-read-timeout`, `http-write-timeout`)."""
 
 _REASON_CHARACTERS = 300
 
@@ -34,10 +34,10 @@ class JSONRPCClient:
         self._ids = itertools.count(1)
 
     def call(self, method: str, /, *positional: object, **named: object) -> Any:
-        """Return the call's result as JSON gives it. Parameters are either positional or named.
+        """Return the call's result, decoded from JSON. Parameters are either positional or named.
 
         Raises `CallFailed` if the method returns an error, `NodeUnreachable` if there is no
-        JSON-RPC response: the node is down, or serves nothing at the URL.
+        JSON-RPC response because the node is down, or serves nothing at the URL.
         """
         if positional and named:
             raise TypeError(f"{method}: JSON-RPC parameters are either positional or named, not both")

@@ -9,7 +9,7 @@ from vmsdk.errors import VMError
 
 
 class NetworkError(VMError):
-    """A local network can't do something; the text says what, where and what to do."""
+    """An operation on a local network failed; the text explains why and what to do."""
 
 
 class PortTaken(NetworkError):
@@ -26,21 +26,21 @@ class PluginFailed(NetworkError):
     """A node could not register a plugin, or could not create or run its chain."""
 
     def __init__(self, what: str, reason: str, lines: Sequence[str], log: Path) -> None:
-        """`what` names what failed, `reason` is the node's, `lines` are from the file `log`."""
+        """`what` failed, `reason` is the node's text, `lines` are from the file `log`."""
         self.reason = reason
         self.lines = tuple(lines)
         super().__init__(with_lines(f"{what}: {reason}", lines, log))
 
     @property
     def plugin_was_slow(self) -> bool:
-        """Whether the plugin was alive, but missed the node's limit of 5 s."""
-        # What plugins in Python and in Go print when the node gives up on them.
-        told_to_end = any("ignoring signal: terminated" in line for line in self.lines)
-        return "vm process not found" in self.reason and told_to_end
+        """Whether the plugin was alive, but exceeded the node's limit of 5 s."""
+        # Plugins in Python and in Go print this when the node gives up on them.
+        was_alive = any("ignoring signal: terminated" in line for line in self.lines)
+        return "vm process not found" in self.reason and was_alive
 
 
 class NodeUnreachable(NetworkError):
-    """A URL sends no response, or one that is not JSON-RPC."""
+    """A URL returned no response, or one that is not JSON-RPC."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"no response from {url}: {reason}")

@@ -20,8 +20,8 @@ _NOBODYS = "X-custom1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq4mlve4"
 _STAKE = 10**15
 _FUNDS = 2 * 10**16
 _YEAR_S = 365 * 24 * 60 * 60
-# The P-chain's capacity for gas is 0 at its start, and grows by 100,000 a second: a network that
-# begins with this second would refuse a transaction in the same one.
+# The P-chain's gas capacity is 0 at its start, and grows by 100,000 a second: a network that starts
+# this very second would refuse a transaction.
 _AGE_S = 60
 
 

@@ -1,4 +1,4 @@
-"""One start of a node: its command line and its progress."""
+"""One run of a node: its command line, and how far it has started."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ LOCALHOST = "127.0.0.1"
 POLL_S = 0.02
 
 _CALL_TIMEOUT_S = 5.0
-# A node copies what a plugin prints to the log on a thread of its own, which may be later than the
-# one that logs why the plugin failed.
-_LAST_WORDS_S = 0.2
+# A node copies a plugin's output to the log on another thread than the one that logs why the plugin
+# failed, and maybe later.
+_OUTPUT_DELAY_S = 0.2
 
 
 def node_flags(
@@ -56,9 +56,9 @@ def node_flags(
         "bootstrap-ips": ",".join(f"{LOCALHOST}:{peer.staking_port}" for peer in peers),
         "bootstrap-ids": ",".join(peer.node_id for peer in peers),
         "track-subnets": ",".join(chain.subnet_id for chain in network.chains),
-        # Blocks see a change of validators at once, not half a minute later.
+        # So blocks see a change of validators at once, not half a minute later.
         "proposervm-use-current-height": "true",
-        "api-admin-enabled": "true",  # to give the chains' URLs their names
+        "api-admin-enabled": "true",  # to name the chains in URLs
         "log-display-level": "off",
         "log-format": "plain",
         **network.flags,
@@ -95,34 +95,34 @@ class Launch:
 
     def node_id(self) -> str | None:
         """The node's ID, which it logs long before it listens; None until then."""
-        said = logs.node_id_in(self._since_start("main"))
-        if said is None and self.listens():  # its log may be off
-            said = str(self._info().call("info.getNodeID")["nodeID"])
-        return said
+        node_id = logs.node_id_in(self._since_start("main"))
+        if node_id is None and self.listens():  # its log may be off
+            node_id = str(self._info().call("info.getNodeID")["nodeID"])
+        return node_id
 
     def bls_key(self) -> str:
         """The public key of its warp signatures, 48 bytes in hex, once it listens."""
-        said = self._info().call("info.getNodeID")["nodePOP"]
-        return str(said["publicKey"]).removeprefix("0x")
+        proof = self._info().call("info.getNodeID")["nodePOP"]
+        return str(proof["publicKey"]).removeprefix("0x")
 
     def listens(self) -> bool:
         """Whether the node has registered its plugins and listens, so that `uri` is known.
 
-        Raises `NetworkError` if it ended, `PluginFailed` if a plugin could not be registered.
+        Raises `NetworkError` if it exited, `PluginFailed` if a plugin could not be registered.
         """
         if not self.uri:
-            said = self._read_process_file()
-            if said is not None:
+            addresses = self._read_process_file()
+            if addresses is not None:
                 self._check_registration()
-                self.uri = said["uri"]
-                self.staking_port = int(said["stakingAddress"].rpartition(":")[2])
+                self.uri = addresses["uri"]
+                self.staking_port = int(addresses["stakingAddress"].rpartition(":")[2])
         self.check_alive()
         return bool(self.uri)
 
     def name_chain(self, chain: ChainRecord) -> None:
-        """Serve the chain at its name, even before it exists: the alias file affects no URLs.
+        """Serve the chain under its name, even before it exists: the alias file affects no URLs.
 
-        A node refuses a name that it has, so this waits longer than calls that can be repeated.
+        Can't be repeated after a timeout, since a node refuses a name twice, so this waits longer.
         """
         if chain.name in self._named:
             return
@@ -131,16 +131,16 @@ class Launch:
         self._named.add(chain.name)
 
     def has_primary_network(self) -> bool:
-        """Whether the P-chain accepts work. Raises `NetworkError` if the node ended."""
+        """Whether the P-chain is bootstrapped. Raises `NetworkError` if the node exited."""
         bootstrapped = self._is_bootstrapped("P")
         self.check_alive()
         return bootstrapped
 
     def runs(self, chain: ChainRecord) -> bool:
-        """Whether the chain accepts work.
+        """Whether the chain is bootstrapped.
 
-        Raises `PluginFailed` if the node could not create it or stopped it, at the first call after
-        the plugin's last words have surely reached the log, and `NetworkError` if the node ended.
+        Raises `PluginFailed` if the node could not create it or stopped it, once the plugin's last
+        output is sure to be in the log, and `NetworkError` if the node exited.
         """
         bootstrapped = self._is_bootstrapped(chain.chain_id)
         self.check_alive()
@@ -153,12 +153,12 @@ class Launch:
         now_s = time.monotonic()
         if self._failed_at_s is None:
             self._failed_at_s = now_s
-        if now_s < self._failed_at_s + _LAST_WORDS_S:
+        if now_s < self._failed_at_s + _OUTPUT_DELAY_S:
             return False
         raise failure
 
     def check_alive(self) -> None:
-        """Raise `NetworkError` with the reason if the node's process has ended."""
+        """Raise `NetworkError` with the reason if the node's process has exited."""
         if not self.process.running:
             main, output = self._since_start("main"), self._output.new_lines()
             raise logs.node_death(self.name, self.process.exit_code, main, output, self._path("main"))
@@ -188,16 +188,16 @@ class Launch:
 
     def _read_process_file(self) -> dict[str, str] | None:
         try:
-            said = json.loads(self._process_file.read_text(encoding="utf-8"))
+            content = json.loads(self._process_file.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
-            return None  # not there, or being written
-        return said if said["pid"] == self.process.pid else None
+            return None  # missing, or being written
+        return content if content["pid"] == self.process.pid else None
 
     def _is_bootstrapped(self, chain: str) -> bool:
         try:
             return bool(self._info().call("info.isBootstrapped", chain=chain)["isBootstrapped"])
         except (CallFailed, NodeUnreachable):
-            return False  # the chain does not exist yet, or the node is ending
+            return False  # the chain does not exist yet, or the node is exiting
 
     def _info(self) -> JSONRPCClient:
         return JSONRPCClient(f"{self.uri}/ext/info", _CALL_TIMEOUT_S)
@@ -213,7 +213,7 @@ class Launch:
 
 
 def _environment(temporary: Path) -> dict[str, str]:
-    """This process's, with temporary files in the node's directory: a start leaves a keystore."""
+    """This process's, but temporary files, such as a keystore, go to the node's directory."""
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     return {**os.environ, "TMPDIR": str(temporary)}

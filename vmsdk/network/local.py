@@ -45,8 +45,8 @@ class LocalNetwork:
     ```
 
     Without a directory the network is temporary: it is removed at the end of the `with` block or of
-    this process. In a directory it stays: the end of the block stops the nodes, and the next
-    `start` brings back the same chains, identities, addresses and blocks.
+    this process. In a directory it is kept: the end of the block stops the nodes, and the next
+    `start` resumes with the same chains, identities, addresses and blocks.
     """
 
     def __init__(
@@ -68,16 +68,16 @@ class LocalNetwork:
             node: the metalgo or avalanchego binary; by default VMSDK_NODE, or one on the PATH.
             nodes: how many nodes a new network has.
             weights: the nodes' weights as validators of each chain of a new network; at least 20 in
-                total. Without weights there are no validators, and nobody signs warp messages.
-            directory: where everything about the network is kept.
+                total. Without weights there are no validators, and warp messages aren't signed.
+            directory: where the network is kept.
             http_port: the first node's API port. Its staking port is the next, and each further
                 node has the next two. By default the nodes get free ports at their first start.
-            flags: further flags of the nodes (`{"log-level": "debug"}`).
+            flags: additional flags of the nodes (`{"log-level": "debug"}`).
             node_plugins: executables that run the first chain's VM on some nodes, by the nodes'
                 numbers (`{2: "build/timestampvm"}`), to mix several implementations.
             progress: called with a line of text before each step.
 
-        Raises `NetworkError` if a number or name is impossible.
+        Raises `NetworkError` if a number or name is invalid.
         """
         self._new_chains = [chain if isinstance(chain, NewChain) else NewChain(chain) for chain in chains]
         self._binary_path = node
@@ -91,7 +91,7 @@ class LocalNetwork:
         self._store = Store(
             Path(directory or Path(tempfile.gettempdir()) / f"vmsdk-network-{secrets.token_hex(8)}")
         )
-        self._chains = Chains(self._store, self._tell)
+        self._chains = Chains(self._store, self._report)
         self._nodes: dict[str, Node] = {}
         _check_numbers(http_port, nodes, self._node_plugins)
         _check_weights(weights, nodes)
@@ -125,7 +125,7 @@ class LocalNetwork:
 
     @property
     def nodes(self) -> list[Node]:
-        """All nodes, running or not, the oldest first."""
+        """All nodes, running or not, in the order of their creation."""
         return [self._nodes.setdefault(node.name, Node(self._store, node.name)) for node in self.record.nodes]
 
     @property
@@ -149,7 +149,7 @@ class LocalNetwork:
         return Chain(self.record.chain(name))
 
     def exclusively(self) -> AbstractContextManager[None]:
-        """Keep other commands from changing the network, after waiting for one that does.
+        """Keep other commands from changing the network; waits for one that is changing it.
 
         Raises `NetworkBusy` if that takes too long, `NetworkNotFound` if the network was removed.
         """
@@ -165,11 +165,10 @@ class LocalNetwork:
         return self.chain.client(self.nodes[node], path)
 
     def start(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Create the network, or start those of its nodes that don't run, and wait until it is
-        ready.
+        """Create the network, or start its stopped nodes, and wait until it is ready.
 
-        It is ready when all chains accept work on all nodes and each node is connected to each
-        other. Raises `NetworkError` if it fails; a new network then leaves nothing on the disk.
+        It is ready when all chains are bootstrapped on all nodes, and all nodes are connected to
+        each other. Raises `NetworkError` if it fails; a new network is removed from the disk then.
         """
         if self._store.path.exists():
             self._resume(timeout_s)
@@ -179,7 +178,7 @@ class LocalNetwork:
             atexit.register(self.clean)
 
     def stop(self) -> None:
-        """Stop all nodes in order. Does nothing if none runs."""
+        """Stop all nodes cleanly. Does nothing if none runs."""
         with self._store.locked():
             nodes = self.nodes[::-1]
             if self.running:
@@ -191,7 +190,7 @@ class LocalNetwork:
             end_processes_in(self.directory)
 
     def kill(self) -> None:
-        """End all nodes at once, as a power cut would."""
+        """Kill all nodes, as a power cut would."""
         with self._store.locked():
             for node in self.nodes:
                 node.kill()
@@ -206,12 +205,12 @@ class LocalNetwork:
             try:
                 self.kill()
             except InvalidState:
-                pass  # its processes are found without it
+                pass  # end_processes_in finds its processes
             end_processes_in(self.directory)
             self._store.remove()
 
     def restart(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Stop all nodes and start them again, with changed code of the VMs."""
+        """Stop all nodes and start them again, to run changed code of the VMs."""
         with self._store.locked():
             self.stop()
             self._start_nodes(self.nodes, timeout_s)
@@ -222,7 +221,7 @@ class LocalNetwork:
         """Add a node, and wait until it has all blocks that the others have now.
 
         `plugin` is an executable that runs the first chain's VM on this node (see `node_plugins`).
-        Raises `NetworkError` if it fails; the network is as before.
+        Raises `NetworkError` if it fails; the network is unchanged then.
         """
         own = "" if plugin is None else executable(plugin)
         with self._store.locked():
@@ -244,7 +243,7 @@ class LocalNetwork:
     def add_chain(self, chain: NewChain | str, timeout_s: float = READY_TIMEOUT_S) -> Chain:
         """Create another chain on the running network; the nodes are restarted for it.
 
-        Raises `NetworkError` if it fails; the network is as before.
+        Raises `NetworkError` if it fails; the network is unchanged then.
         """
         new = chain if isinstance(chain, NewChain) else NewChain(chain)
         with self._store.locked():
@@ -256,11 +255,11 @@ class LocalNetwork:
                 validators = self._validators()
                 births = self._chains.plan([new], pchain, validators)
                 self.stop()
-                launch(nodes, timeout_s, self._tell)
+                launch(nodes, timeout_s, self._report)
                 self._chains.create(births, PChain(nodes[0].uri))
                 if validators:
-                    launch(self._stopped(nodes), timeout_s, self._tell)
-                await_chains(nodes, timeout_s, self._tell)
+                    launch(self._stopped(nodes), timeout_s, self._report)
+                await_chains(nodes, timeout_s, self._report)
             except BaseException:
                 self._chains.forget(new)
                 self.stop()
@@ -289,8 +288,8 @@ class LocalNetwork:
                 )
             time.sleep(_HEIGHT_POLL_S)
 
-    def _tell(self, text: str) -> None:
-        self.progress(text)
+    def _report(self, text: str) -> None:
+        self.progress(text)  # callers may replace it
 
     # Creating and starting -----------------------------------------------------------------------
 
@@ -301,7 +300,12 @@ class LocalNetwork:
             raise NetworkError(f"{self.directory} can't hold a new network: it is a file")
         made = [path for path in (self.directory, *self.directory.parents) if not path.exists()]
         with self._store.creating():
-            self._check_free()
+            if self._store.path.exists():
+                raise NetworkError(
+                    f"another command has created the network in {self.directory} meanwhile: "
+                    "vmsdk network status shows it"
+                )
+            self._store.check_free()
             try:
                 network = NetworkRecord(
                     self.directory.name, str(binary.path), binary.version, binary.protocol, self._flags
@@ -318,33 +322,25 @@ class LocalNetwork:
                 self._undo_create(made)
                 raise
 
-    def _check_free(self) -> None:
-        if self._store.path.exists():
-            raise NetworkError(
-                f"another command has created the network in {self.directory} meanwhile: "
-                "vmsdk network status shows it"
-            )
-        self._store.check_free()
-
     def _populate(self, timeout_s: float) -> None:
         first, *others = self.nodes
         births = []
         validators = self._elect(timeout_s) if self._weights else []
         if self._new_chains:
-            # Ask a node for the funds: releases differ in their local genesis.
+            # A node knows the funds: releases differ in their local genesis.
             first.spawn(bare=True)
             self._chains.install(self._new_chains)
             first.await_primary_network(timeout_s)
             births = self._chains.plan(self._new_chains, PChain(first.uri), validators)
             first.kill()
-        # Alone, the first node accepts the transactions at once; the others get them from it.
-        launch([first], timeout_s, self._tell)
+        # Alone, the first node accepts the transactions at once; the others get them from it later.
+        launch([first], timeout_s, self._report)
         self._chains.create(births, PChain(first.uri))
-        launch(others if not validators else self._stopped([first, *others]), timeout_s, self._tell)
-        await_chains([first, *others], timeout_s, self._tell)
+        launch(others if not validators else self._stopped([first, *others]), timeout_s, self._report)
+        await_chains([first, *others], timeout_s, self._report)
 
     def _elect(self, timeout_s: float) -> list[Validator]:
-        """Let the nodes create their keys, and write the genesis in which the first validates."""
+        """Let the nodes create their keys, and write the genesis with the first as validator."""
         for node in self.nodes:
             node.spawn(bare=True)
         for node in self.nodes:
@@ -367,7 +363,7 @@ class LocalNetwork:
         return validators
 
     def _stopped(self, nodes: list[Node]) -> list[Node]:
-        """Stop the nodes: one that creates a chain while it gets validators may wait forever."""
+        """Stop the nodes: one that runs while its chain gets validators may wait forever."""
         self.stop()
         return nodes
 
@@ -387,7 +383,7 @@ class LocalNetwork:
             try:
                 directory.rmdir()
             except OSError:
-                break  # another network has been created there
+                break  # another network was created there
 
     def _resume(self, timeout_s: float) -> None:
         with self._store.locked():
@@ -411,11 +407,11 @@ class LocalNetwork:
 
     def _start_nodes(self, nodes: list[Node], timeout_s: float) -> None:
         self._chains.restore_plugins()
-        launch(nodes, timeout_s, self._tell)
-        await_chains(nodes, timeout_s, self._tell)
+        launch(nodes, timeout_s, self._report)
+        await_chains(nodes, timeout_s, self._report)
 
     def _fit(self, binary: NodeBinary, flags: dict[str, str], targets: Mapping[str, str]) -> None:
-        """Use that binary, these flags and these chains' targets from the nodes' next start on."""
+        """Use this binary, these flags and these chains' targets from the nodes' next start on."""
         with self._store.changing() as network:
             changed = binary.protocol != network.protocol or flags != network.flags
             network.binary, network.version = str(binary.path), binary.version

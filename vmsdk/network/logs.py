@@ -1,4 +1,4 @@
-"""The logs of a node: reading them as they grow, and finding in them why something failed."""
+"""The logs of a node: following them, and finding why something failed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vmsdk.network.errors import NetworkError, PluginFailed, PortTaken, with_lin
 SHOWN_LINES = 25
 """How many lines of a log an error shows: enough for a traceback."""
 
-# Only a node's own line names a place in Go code; a VM's line may begin in the same way.
+# Only lines of the node itself name a place in Go code; a VM's lines may begin in the same way.
 _RECORD = re.compile(
     r"\[[^\]]+\] (?P<level>[A-Z]+) (?:<[^>]+> )?\S+\.go:\d+ (?P<message>.*?)(?P<fields> \{.*\})?"
 )
 _CHAIN_ENDS = frozenset({"chain failed to start", "chain shutdown"})
-_NO_HANDSHAKE = "it ended, or did not respond within the node's 5 s"
+_NO_HANDSHAKE = "it exited, or did not respond within the node's 5 s"
 _NO_HANDLERS = "failed to create path route handlers"
 _PLUGIN_STARTS = "plugin handshake succeeded"
 _PLUGIN_ENDS = "stdout collector shutdown"
@@ -36,7 +36,7 @@ _NODE_ID = re.compile(r'initializing node .*?"nodeID": "(?P<node_id>NodeID-\w+)"
 class LogFile:
     """Reads new lines of a log file.
 
-    A node replaces a file of 8 MB by a new one; what was not read of the old one is skipped.
+    A node rotates a file of 8 MB; lines of the old one that were not read yet are skipped.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,7 +47,7 @@ class LogFile:
 
     @classmethod
     def at_end(cls, path: Path) -> Self:
-        """A reader of lines that are added from now on. The file need not exist yet."""
+        """A reader of lines added from now on. The file need not exist yet."""
         log = cls(path)
         try:
             status = path.stat()
@@ -64,7 +64,7 @@ class LogFile:
         return log, lines[-count:] if count > 0 else []
 
     def new_lines(self) -> list[str]:
-        """The whole lines that were added since the last call; none if there is no file."""
+        """The complete lines added since the last call; none if there is no file."""
         try:
             with self.path.open("rb") as file:
                 self._seek(file)
@@ -86,7 +86,7 @@ class LogFile:
 
 @dataclass(frozen=True)
 class LogRecord:
-    """A line that the node itself wrote, not a plugin."""
+    """A line that the node itself logged, not a plugin."""
 
     level: str
     message: str
@@ -94,7 +94,7 @@ class LogRecord:
 
     @classmethod
     def parse(cls, line: str) -> Self | None:
-        """None for any other line: a plugin's, or the continuation of a long one."""
+        """None for other lines: a plugin's, or the continuation of a record."""
         match = _RECORD.fullmatch(line)
         if match is None:
             return None
@@ -118,8 +118,7 @@ def node_id_in(main: Iterable[str]) -> str | None:
 def node_death(
     node: str, exit_code: int | None, main: Sequence[str], output: Sequence[str], log: Path
 ) -> NetworkError:
-    """Why the node ended: `main` are the lines of its log since its start, `output` what it
-    printed.
+    """Why the node exited: `main` is its log since its start, `output` what it printed.
 
     `exit_code` is negative for a signal, and None if another process started the node.
     """
@@ -128,8 +127,8 @@ def node_death(
         return PortTaken(node, in_use["address"])
     if limit := _FILE_LIMIT.search(text):
         return file_limit_too_low(int(limit["limit"]), int(limit["needed"]))
-    grave = [line for line in main if (record := LogRecord.parse(line)) and record.level == "FATAL"]
-    return NetworkError(with_lines(f"{node} {_ending(exit_code)}", grave or [*main[-5:], *output[-5:]], log))
+    fatal = [line for line in main if (record := LogRecord.parse(line)) and record.level == "FATAL"]
+    return NetworkError(with_lines(f"{node} {_ending(exit_code)}", fatal or [*main[-5:], *output[-5:]], log))
 
 
 def file_limit_too_low(limit: int, needed: int) -> NetworkError:
@@ -142,13 +141,13 @@ def file_limit_too_low(limit: int, needed: int) -> NetworkError:
 def registration_failure(
     node: str, main: Iterable[str], plugin_output: Sequence[str], plugin_dir: Path, log: Path
 ) -> PluginFailed | None:
-    """Why the node could not register a plugin, if so. `plugin_output` is its log of plugins."""
+    """Why the node could not register a plugin, if so. `plugin_output` is its plugin log."""
     for line in main:
         record = LogRecord.parse(line)
         if record and record.message == "failed to register VM":
             plugin = plugin_dir / str(record.fields.get("vmID", ""))
             what = f"{node} could not start the plugin {plugin}"
-            return PluginFailed(what, record.reason, said_by_plugin(plugin_output), log)
+            return PluginFailed(what, record.reason, plugin_lines(plugin_output), log)
     return None
 
 
@@ -170,12 +169,12 @@ def chain_failure(
 
 
 def end_of_chain(what: str, log: Path) -> PluginFailed | None:
-    """Why the chain ended, if its log says so after the last start of its plugin."""
+    """Why the chain stopped, if it did after the last start of its plugin, according to its log."""
     _, lines = LogFile.last_lines(log, sys.maxsize)
     starts = [
         i
         for i, line in enumerate(lines)
-        if _PLUGIN_STARTS in line and LogRecord.parse(line)  # not a line of the VM's
+        if _PLUGIN_STARTS in line and LogRecord.parse(line)  # not the VM's line
     ]
     return _end_in(what, lines[starts[-1] if starts else 0 :], log)
 
@@ -190,23 +189,23 @@ def _end_in(what: str, lines: Sequence[str], log: Path) -> PluginFailed | None:
         if record.level == "FATAL" or record.message in _CHAIN_ENDS:
             return PluginFailed(what, reason or "the node stopped it", lines[: i + 1][-SHOWN_LINES:], log)
         if record.message == _PLUGIN_ENDS and started:
-            # Nothing else would follow: a node waits forever for a plugin that ends after the
-            # handshake. If one ends before it, the node itself logs why it has no chain.
-            return PluginFailed(what, reason or "its plugin's process ended", said_by_plugin(lines), log)
+            # A node waits forever for a plugin that exits after the handshake, and logs no more. If
+            # one exits before it, the node logs why it has no chain.
+            return PluginFailed(what, reason or "its plugin's process exited", plugin_lines(lines), log)
     return None
 
 
-def said_by_plugin(lines: Sequence[str]) -> list[str]:
-    """The last lines that the node did not write itself."""
+def plugin_lines(lines: Sequence[str]) -> list[str]:
+    """The last lines that the plugin wrote."""
     return [line for line in lines if line.strip() and LogRecord.parse(line) is None][-SHOWN_LINES:]
 
 
 def _ending(exit_code: int | None) -> str:
     if exit_code is None:
-        return "ended"
+        return "exited"
     if exit_code < 0:
         try:
-            return f"was ended by {signal.Signals(-exit_code).name}"
+            return f"was killed by {signal.Signals(-exit_code).name}"
         except ValueError:
-            return f"was ended by signal {-exit_code}"
-    return f"ended with exit code {exit_code}"
+            return f"was killed by signal {-exit_code}"
+    return f"exited with code {exit_code}"

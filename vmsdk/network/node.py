@@ -23,7 +23,7 @@ from vmsdk.network.state import NetworkRecord, NodeRecord, Store
 from vmsdk.network.wallet import Validator
 
 READY_TIMEOUT_S = 60.0
-"""A node takes about 0.3 s, registering a plugin up to 5 s, a chain as long as `initialize`."""
+"""A node takes 0.3 s, the registration of a plugin up to 5 s, a chain as long as `initialize`."""
 STOP_TIMEOUT_S = 70.0
 """A node gives its chains a minute (its flag `consensus-shutdown-timeout`), and a plugin 5 s."""
 
@@ -36,7 +36,7 @@ _METRIC = re.compile(r"(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<val
 
 
 class Node:
-    """A node by its name (`node1`). Its state is on the disk; other processes may change it."""
+    """A node by name (`node1`). Its state is on the disk, where other processes may change it."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
@@ -63,17 +63,17 @@ class Node:
 
     @property
     def uri(self) -> str:
-        """Where its APIs are, such as `http://127.0.0.1:9650`. The same after a restart."""
+        """The URL of its APIs, such as `http://127.0.0.1:9650`, the same after a restart."""
         return f"http://{LOCALHOST}:{self.record.http_port}"
 
     @property
     def node_id(self) -> NodeID:
-        """Its identity, which it keeps for life."""
+        """Its node ID, which never changes."""
         return NodeID.from_string(self.record.node_id)
 
     @property
     def status(self) -> str:
-        """`running`, `paused`, `stopped`, or `dead` if it ended without being asked to."""
+        """`running`, `paused`, `stopped`, or `dead` if it exited by itself."""
         return self._status_of(self.record)
 
     @property
@@ -87,7 +87,7 @@ class Node:
         return self.directory / "logs" / "vm-factory.log"
 
     def as_validator(self, weight: int) -> Validator:
-        """Its node ID and BLS key, which it must run to report, for `Wallet.convert_subnet`."""
+        """Its node ID and BLS key, for `Wallet.convert_subnet`. It must be running."""
         reply = self.client("/ext/info").call("info.getNodeID")["nodePOP"]
         proof = bytes.fromhex("".join(reply[part][2:] for part in ("publicKey", "proofOfPossession")))
         return Validator(self.node_id, weight, proof)
@@ -97,11 +97,10 @@ class Node:
         return JSONRPCClient(self.uri + path)
 
     def metrics(self, name: str, **labels: str) -> list[float]:
-        """The values at `/ext/metrics` of the metrics whose name ends with `name`, with these
-        labels.
+        """The values at `/ext/metrics` whose metric's name ends with `name` and has these labels.
 
-        Leave off the beginning of a name, which depends on the node (`avalanche_`, `metal_`).
-        Raises `NodeUnreachable` if it doesn't respond, which it may not after a plugin has died.
+        Leave out the prefix of a name, which depends on the node (`avalanche_`, `metal_`). Raises
+        `NodeUnreachable` if it doesn't respond, which may be so after a plugin has died.
         """
         status, text = request(self.uri.removeprefix("http://"), "GET", "/ext/metrics")
         if status != 200:
@@ -115,7 +114,7 @@ class Node:
         ]
 
     def start(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Start it, and wait until its chains accept work and it is connected to all running nodes.
+        """Start it, and wait until its chains are bootstrapped and it is connected to all nodes.
 
         Does nothing if it runs. Raises `NetworkError` if it fails; it is stopped then.
         """
@@ -130,7 +129,7 @@ class Node:
                 raise
 
     def stop(self) -> None:
-        """Stop it in order: plugins are shut down and databases closed."""
+        """Stop it cleanly: plugins are shut down and databases closed."""
         with self._store.locked():
             self.begin_stop()
             self.end_stop()
@@ -143,14 +142,14 @@ class Node:
             process.terminate()
 
     def end_stop(self) -> None:
-        """Wait until it has stopped, and kill it after `STOP_TIMEOUT_S`."""
+        """Wait until it has stopped; after `STOP_TIMEOUT_S`, kill it."""
         process = self._process_of(self.record)
         if process is not None and not process.wait(STOP_TIMEOUT_S):
             process.kill()
         self._forget_process()
 
     def kill(self) -> None:
-        """End it at once, as a power cut would. Its plugins end too."""
+        """Kill it and its plugins, as a power cut would."""
         with self._store.locked():
             process = self._process_of(self.record)
             if process is not None:
@@ -158,7 +157,7 @@ class Node:
             self._forget_process()
 
     def pause(self) -> None:
-        """Freeze it and its plugins: connections stay, responses don't come."""
+        """Freeze it and its plugins: connections stay open, but there are no responses."""
         self._running_process().pause()
 
     def resume(self) -> None:
@@ -166,13 +165,13 @@ class Node:
         self._running_process().resume()
 
     def restart(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Stop it in order and start it again: the same identity, addresses and blocks."""
+        """Stop it cleanly and start it again, with the same identity, addresses and blocks."""
         with self._store.locked():
             self.stop()
             self.start(timeout_s)
 
     def died(self) -> NetworkError | None:
-        """Why it ended, if it should run and doesn't."""
+        """Why it exited, if it should run and doesn't."""
         process = self._process_of(self.record)
         if process is None or process.running:
             return None
@@ -185,8 +184,8 @@ class Node:
     def spawn(self, together: Sequence[Node] = (), *, bare: bool = False) -> None:
         """Start its process, and wait only until its ID is known.
 
-        It bootstraps from the nodes that run and those that start `together` with it, as far as
-        their IDs are known. A `bare` node has no plugins or chains, and keeps only its identity.
+        It bootstraps from the running nodes and those that start `together` with it, if their IDs
+        are known. A `bare` node has no plugins or chains, and keeps only its identity.
         """
         self._together, self._bare = together, bare
         with self._store.changing() as network:
@@ -210,9 +209,9 @@ class Node:
             self._learn_id(self._launch)
 
     def listens(self) -> bool:
-        """Whether it has registered its plugins and listens. Its ports are on the disk then."""
+        """Whether it has registered its plugins and listens. If so, its ports are on the disk."""
         launch = self._started()
-        # Not by whether the launch knew its address before: it learns that with the node's ID, too.
+        # The launch may have known its address before: it learns it with the node's ID, too.
         if launch.listens() and self._recorded is not launch:
             with self._store.changing() as network:
                 record = network.node(self.name)
@@ -225,15 +224,15 @@ class Node:
         return bool(launch.uri)
 
     def has_primary_network(self) -> bool:
-        """Whether its P-chain accepts work."""
+        """Whether its P-chain is bootstrapped."""
         return self.listens() and self._started().has_primary_network()
 
     def await_primary_network(self, timeout_s: float) -> None:
-        """Wait until its P-chain accepts work."""
+        """Wait until its P-chain is bootstrapped."""
         _until(Node.has_primary_network, [self], timeout_s, lambda _: None)
 
     def runs_chains(self) -> bool:
-        """Whether all chains of the network accept work on it."""
+        """Whether all chains of the network are bootstrapped on it."""
         launch = self._started()
         return self.has_primary_network() and all(launch.runs(chain) for chain in self._store.load().chains)
 
@@ -242,7 +241,7 @@ class Node:
         return {peer["nodeID"] for peer in self.client("/ext/info").call("info.peers")["peers"]}
 
     def start_over(self, error: NetworkError) -> bool:
-        """Start it again if that may help: a port was taken, or a plugin slow on a busy machine."""
+        """Start it again, once, if a port was taken, or a plugin was slow on a busy machine."""
         with self._store.changing() as network:
             record = network.node(self.name)
             if isinstance(error, PortTaken) and not record.ports_fixed:
@@ -250,7 +249,7 @@ class Node:
             elif not (isinstance(error, PluginFailed) and error.plugin_was_slow):
                 return False
         if self._restarted:
-            return False  # once is enough
+            return False
         self.stop()
         self._restarted = True
         self.spawn(self._together, bare=self._bare)
@@ -293,10 +292,10 @@ class Node:
             network.node(self.name).node_id = node_id
 
     def _peers(self, network: NetworkRecord) -> list[NodeRecord]:
-        """The other nodes that run or are about to.
+        """The other nodes that are running or starting.
 
-        A node does not discover nodes through its peers, so it needs all of them, and waits for
-        those that are dead.
+        A node doesn't discover others through its peers, so it needs all of them, but it would wait
+        for dead ones.
         """
         together = {node.name for node in self._together}
         return [
@@ -309,7 +308,7 @@ class Node:
         ]
 
     def _plugin_dir(self, network: NetworkRecord, record: NodeRecord, *, bare: bool) -> Path:
-        """The network's directory of plugins, or one for this node, if it has another plugin."""
+        """The network's plugin directory, or one for this node if its plugins differ."""
         for chain in () if bare else network.chains:
             if not (self._store.plugin_dir / chain.vm_id).exists():
                 raise NetworkError(
@@ -355,7 +354,7 @@ class Node:
 
 
 def launch(nodes: Sequence[Node], timeout_s: float, progress: Callable[[str], None] = lambda _: None) -> None:
-    """Start nodes together and wait until their P-chains accept work.
+    """Start nodes together and wait until their P-chains are bootstrapped.
 
     Raises `PluginFailed`, `PortTaken` or another `NetworkError` if one of them fails.
     """
@@ -363,7 +362,7 @@ def launch(nodes: Sequence[Node], timeout_s: float, progress: Callable[[str], No
         progress(f"starting {count(nodes)}")
     for node in nodes:
         node._restarted = False
-    # Not more at once than there are processors: every plugin has only 5 s for its handshake.
+    # At most one node per processor at once, because a plugin has only 5 s for its handshake.
     wave = os.cpu_count() or 1
     for start in range(0, len(nodes), wave):
         for node in nodes[start : start + wave]:
@@ -375,7 +374,7 @@ def launch(nodes: Sequence[Node], timeout_s: float, progress: Callable[[str], No
 def await_chains(
     nodes: Sequence[Node], timeout_s: float, progress: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Wait until the chains accept work on nodes that were launched, and all nodes are connected.
+    """Wait until the chains are bootstrapped on launched nodes, and all nodes are connected.
 
     Raises `PluginFailed` or another `NetworkError` if one of them fails.
     """
@@ -392,7 +391,7 @@ def count(nodes: Sequence[object]) -> str:
 def _until(
     stage: Callable[[Node], bool], nodes: Iterable[Node], timeout_s: float, progress: Callable[[str], None]
 ) -> None:
-    """Wait until all nodes have reached a stage. A failure of any of them is noticed at once."""
+    """Wait until all nodes have reached a stage. Raises at once if one fails."""
     deadline = time.monotonic() + timeout_s
     waiting = list(nodes)
     while waiting := [node for node in waiting if not _has_reached(stage, node, progress)]:
@@ -405,7 +404,7 @@ def _has_reached(stage: Callable[[Node], bool], node: Node, progress: Callable[[
     try:
         return stage(node)
     except NodeUnreachable:
-        return False  # it is ending: the next look shows why
+        return False  # it is exiting: the next check shows why
     except (PluginFailed, PortTaken) as error:
         if not node.start_over(error):
             raise
@@ -414,7 +413,7 @@ def _has_reached(stage: Callable[[Node], bool], node: Node, progress: Callable[[
 
 
 def _await_mesh(store: Store, timeout_s: float) -> None:
-    """Wait until all running nodes are connected: without peers, one would go on alone."""
+    """Wait until all running nodes are connected: without peers, a node would continue alone."""
     nodes = [node for record in store.load().nodes if (node := Node(store, record.name)).status == "running"]
     node_ids = {node.record.node_id for node in nodes}
     deadline = time.monotonic() + timeout_s
@@ -428,10 +427,9 @@ def _await_mesh(store: Store, timeout_s: float) -> None:
 
 
 def _free_port(network: NetworkRecord) -> int:
-    """A free port that no node of the network has. The nodes must know each other's before they
-    listen.
+    """A free port that no node of the network has: nodes need each other's before they listen.
 
-    The system gives it to nobody who asks for any port, so it is most likely free again at the next
+    It is not in the system's range of ephemeral ports, so it is likely to be free at the next
     start.
     """
     taken = {port for node in network.nodes for port in (node.http_port, node.staking_port)}
@@ -454,7 +452,7 @@ def _bound(port: int) -> int:
 
 
 def _steady_ports() -> range:
-    """The ports below those that the system hands out, from 10,000 on."""
+    """The ports from 10,000 on, below the system's range of ephemeral ports."""
     try:
         first = int(_PORT_RANGE.read_text(encoding="ascii").split()[0])
     except OSError:

@@ -1,4 +1,4 @@
-"""The P-chain of a node: what can be spent there, and issuing transactions."""
+"""The P-chain of a node: unspent outputs, and issuing transactions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vmsdk.network.errors import CallFailed, NetworkError
 from vmsdk.network.wallet import UTXO, Transaction
 
 COMMIT_TIMEOUT_S = 60.0
-"""A lone node commits in some 10 ms, five nodes in about a second, but the machine may be busy."""
+"""One node commits in some 10 ms, five in about a second, but the machine may be busy."""
 CHECKSUM_LENGTH = 4
 
 _POLL_S = 0.01
@@ -28,11 +28,11 @@ class PChain:
         self._info = JSONRPCClient(f"{uri}/ext/info")
 
     def network_id(self) -> int:
-        """The number of the network, which every transaction carries."""
+        """The network's ID, which is in every transaction."""
         return int(self._info.call("info.getNetworkID")["networkID"])
 
     def utxos(self, address: bytes) -> list[UTXO]:
-        """The transfer outputs that `address` may spend, of the asset that fees are paid in."""
+        """The transfer outputs of `address`, in the asset that fees are paid in."""
         # In CB58 an address has no prefix that depends on the network (`ParseServiceAddress`).
         reply = self._client.call("platform.getUTXOs", addresses=[cb58.encode(address)], encoding="hex")
         asset_id = ID.from_string(self._client.call("platform.getStakingAssetID")["assetID"])
@@ -40,10 +40,10 @@ class PChain:
         return [utxo for utxo in decoded if utxo is not None and utxo.asset_id == asset_id]
 
     def commit(self, transaction: Transaction, what: str) -> None:
-        """Issue a transaction and wait until it is committed. `what` completes "the P-chain did not
-        …".
+        """Issue a transaction and wait until it is committed.
 
-        Raises `NetworkError` if the node refuses or drops it, or it stays undecided.
+        `what` completes "the P-chain did not …". Raises `NetworkError` if the node refuses or drops
+        it, or it stays undecided.
         """
         try:
             self._client.call("platform.issueTx", tx=to_checked_hex(transaction.raw), encoding="hex")

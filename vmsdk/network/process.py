@@ -16,16 +16,16 @@ try:
 except ImportError:
     raise MissingExtra("a local network", package="psutil", extra="network") from None
 
-_KILL_TIMEOUT_S = 10.0  # a killed process ends only when its writes to a slow disk are done
+_KILL_TIMEOUT_S = 10.0  # a killed process exits only when its writes to a slow disk are done
 _POLL_S = 0.01
-_START_TOLERANCE_S = 2.0  # the system's clock may be set between two looks at a process's start
+_START_TOLERANCE_S = 2.0  # setting the system's clock changes the start time of a process
 
 
 class Process:
     """A process known by its ID and its start time, so a reused ID is never mistaken for it."""
 
     def __init__(self, pid: int, started: float) -> None:
-        """`started` is in Unix seconds, as the operating system has it."""
+        """`started` is in Unix seconds, according to the operating system."""
         self.pid = pid
         self.started = started
         self.exit_code: int | None = None
@@ -53,7 +53,7 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended. One that has ended but was not waited for does not run."""
+        """Whether it runs. A zombie doesn't."""
         if self._process is None:
             return False
         self._reap()
@@ -68,12 +68,12 @@ class Process:
             return False
 
     def terminate(self) -> None:
-        """Ask it to end (SIGTERM)."""
+        """Ask it to exit (SIGTERM)."""
         if self._process is not None:
             _signal(self._process.terminate)
 
     def kill(self) -> None:
-        """Kill it and its plugins (SIGKILL), and wait until they are gone."""
+        """Kill it and its plugins (SIGKILL), and wait until they have exited."""
         plugins = self.plugins()
         if self._process is not None:
             _signal(self._process.kill)
@@ -94,12 +94,12 @@ class Process:
                 _signal(process.resume)
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until it has ended; return whether it has."""
+        """Wait until it exits; return whether it has."""
         _wait(lambda: not self.running, timeout_s)
         return not self.running
 
     def plugins(self) -> list[psutil.Process]:
-        """The processes that it started, and theirs."""
+        """Its child processes, and theirs."""
         try:
             return [] if self._process is None else self._process.children(recursive=True)
         except psutil.NoSuchProcess:
@@ -118,8 +118,8 @@ class Process:
         try:
             self.exit_code = self._process.wait(0)
         except psutil.TimeoutExpired:
-            # A child that looks dead may have threads that are still ending, and no exit code yet.
-            if self._is_child or not _has_ended(self._process):
+            # A child that looks dead may have threads that still exit, and no exit code yet.
+            if self._is_child or not _has_exited(self._process):
                 return
         self._process = None
 
@@ -135,24 +135,24 @@ def _command_line(process: psutil.Process) -> list[str]:
     try:
         return process.cmdline()
     except psutil.Error:
-        return []  # it ended, or belongs to another user
+        return []  # it exited, or belongs to another user
 
 
 def _kill(processes: list[psutil.Process]) -> None:
     for process in processes:
         _signal(process.kill)
-    _wait(lambda: all(map(_has_ended, processes)), _KILL_TIMEOUT_S)
+    _wait(lambda: all(map(_has_exited, processes)), _KILL_TIMEOUT_S)
 
 
 def _signal(send: Callable[[], None]) -> None:
     try:
         send()
     except psutil.NoSuchProcess:
-        pass  # it ended just now
+        pass  # it has just exited
 
 
-def _has_ended(process: psutil.Process) -> bool:
-    """Also true of a zombie, which its parent has not waited for."""
+def _has_exited(process: psutil.Process) -> bool:
+    """Whether it has exited, even if its parent has not waited for it."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

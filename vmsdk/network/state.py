@@ -21,7 +21,7 @@ from vmsdk.network.errors import NetworkBusy, NetworkError, NetworkNotFound
 FORMAT = 1
 """The version of the file's format."""
 LOCK_TIMEOUT_S = 10.0
-"""Long enough for another command that takes seconds."""
+"""Other commands take seconds."""
 
 _STATE_FILE = "network.json"
 _LOCK_FILE = "lock"
@@ -47,11 +47,11 @@ class _Unlockable(NetworkError):
 
 @dataclass
 class NodeRecord:
-    """One node: what it keeps for life, and the process that runs it now."""
+    """One node: what it keeps, and the process that runs it."""
 
     name: str
     http_port: int = 0
-    """Where it listened last, and will again; 0 before the first start."""
+    """Where it listened last, and will listen again; 0 before the first start."""
     staking_port: int = 0
     ports_fixed: bool = False
     """Whether the user chose the ports, so that no others will do."""
@@ -60,11 +60,11 @@ class NodeRecord:
     pid: int | None = None
     """None while the node should not run."""
     started: float = 0.0
-    """The start of the process in Unix seconds, to distinguish it from later ones with this ID."""
+    """When the process started, in Unix seconds, to distinguish it from later ones with its ID."""
     plugin: str = ""
-    """An executable that runs the first chain's VM on this node, unlike on the others."""
+    """An executable that runs the first chain's VM on this node only."""
     weight: int = 0
-    """Its weight as a validator of every chain; 0 if it isn't one."""
+    """Its weight as a validator of every chain; 0 if it isn't a validator."""
     bls_key: str = ""
     """The public key that it validates with, 48 bytes in hex; empty if it doesn't."""
 
@@ -127,10 +127,10 @@ class NetworkRecord:
         raise NetworkError(f"the network has no chain {name!r}; it has {names or 'none'}")
 
     @classmethod
-    def from_json(cls, said: dict[str, Any]) -> Self:
-        nodes = [NodeRecord(**node) for node in said.pop("nodes")]
-        chains = [ChainRecord(**chain) for chain in said.pop("chains")]
-        return cls(nodes=nodes, chains=chains, **said)
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        nodes = [NodeRecord(**node) for node in content.pop("nodes")]
+        chains = [ChainRecord(**chain) for chain in content.pop("chains")]
+        return cls(nodes=nodes, chains=chains, **content)
 
 
 class Store:
@@ -154,19 +154,19 @@ class Store:
     def load(self) -> NetworkRecord:
         """The record. Raises `NetworkNotFound`, or `InvalidState` if it can't be read."""
         try:
-            content = self.path.read_bytes()
+            data = self.path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             raise NetworkNotFound(self.directory) from None
         try:
-            said = json.loads(content)
-            if not isinstance(said, dict):
+            content = json.loads(data)
+            if not isinstance(content, dict):
                 raise InvalidState(self.path, "it is not a JSON object")
-            version = said.pop("format")
+            version = content.pop("format")
             if version != FORMAT:
                 raise InvalidState(self.path, f"its format is {version!r}, and this vmsdk knows {FORMAT}")
-            if not said["nodes"]:
+            if not content["nodes"]:
                 raise InvalidState(self.path, "it has no nodes")
-            return NetworkRecord.from_json(said)
+            return NetworkRecord.from_json(content)
         except KeyError as error:
             raise InvalidState(self.path, f"it has no {error}") from error
         except (ValueError, TypeError, AttributeError) as error:
@@ -184,7 +184,7 @@ class Store:
 
     @contextmanager
     def changing(self) -> Iterator[NetworkRecord]:
-        """Give the record to this thread alone and write it at the end, even after an exception.
+        """Lock the network, and write the record at the end, even after an exception.
 
         Raises `NetworkBusy` if another process keeps changing it, `NetworkNotFound` if there is
         none.
@@ -198,7 +198,7 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes and threads from changing the network. Can be nested.
+        """Keep other processes and threads from changing the network. May be nested.
 
         Raises `NetworkBusy` if another process keeps changing it, `NetworkNotFound` if there is
         none, and `NetworkError` if it can't be locked.
@@ -210,8 +210,8 @@ class Store:
     def creating(self) -> Iterator[None]:
         """Like `locked`, before there is a network: makes the directory, if it doesn't exist.
 
-        Raises `NetworkBusy` also if another process that had it has removed it, `NetworkError` if
-        there are other files in it or it can't be locked, and `OSError` if it can't be made.
+        Raises `NetworkBusy` also if another process removes it meanwhile, `NetworkError` if there
+        are other files in it or it can't be locked, and `OSError` if it can't be made.
         """
         with self._held(self._claim):
             yield
@@ -247,13 +247,13 @@ class Store:
 
     def remove(self) -> None:
         """Remove the directory and everything in it, and release the lock."""
-        # The record nearly last, so that an interrupted clean can be repeated, and the lock after
-        # it, so that where there is a network, there is its lock.
+        # The record goes nearly last, so that an interrupted clean can be repeated, and the lock
+        # last, so that a network always has one.
         last = [self.path, self._lock_file]
         with suppress(OSError):
             for path in [*(path for path in self.directory.iterdir() if path not in last), *last]:
                 _remove(path)
-            # NFS keeps a file that is open under another name, and so the directory.
+            # NFS renames a file that is still open instead of removing it.
             self._release()
             self.directory.rmdir()
 
@@ -270,13 +270,11 @@ class Store:
                 break
             if self._is_current(lock) and self.path.exists():
                 return lock
-            self._give_up(lock)  # the network was removed meanwhile; there may be another
+            self._give_up(lock)  # the network was removed; there may be a new one
         raise NetworkNotFound(self.directory)
 
     def _give_up(self, lock: int) -> None:
-        """Let go of a lock of nothing. If the file was made by opening it, just when the network
-        was removed, remove it and the directory.
-        """
+        """Release the lock of a removed network. If opening it made the file anew, remove it."""
         with suppress(OSError):
             if self._is_current(lock):
                 self._lock_file.unlink()
@@ -298,13 +296,13 @@ class Store:
             raise NetworkBusy(self.directory) from None
         except _Unlockable:
             with suppress(OSError):
-                # Another's lock keeps its name, or a third would make a new one beside it.
+                # Keep another process's lock file, or a third process would lock a new one.
                 if is_open and not was_there:
                     self._lock_file.unlink(missing_ok=True)
                 for path in made:
                     path.rmdir()
             raise
-        # A start that failed meanwhile has removed its directory, and this lock is of no use.
+        # If another start has failed and removed its directory, this lock is useless.
         if self._is_current(lock):
             return lock
         os.close(lock)
@@ -312,7 +310,7 @@ class Store:
 
     def _open_lock(self) -> int:
         try:
-            # NFS locks only what is open for writing, and so no directory.
+            # NFS locks only files that are open for writing, so not the directory.
             return os.open(self._lock_file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
         except FileNotFoundError:
             raise
@@ -320,7 +318,7 @@ class Store:
             raise _Unlockable(self._lock_file, error) from None
 
     def _is_current(self, lock: int) -> bool:
-        """Whether the file still has its name, so that others lock the same one."""
+        """Whether this is still the file that others lock."""
         try:
             return os.path.samestat(os.fstat(lock), os.stat(self._lock_file))
         except FileNotFoundError:

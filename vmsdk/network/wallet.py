@@ -1,4 +1,4 @@
-"""P-chain transactions that create a subnet and a chain, signed by the key of local networks."""
+"""P-chain transactions for subnets and chains, signed with the key of local networks."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ LOCAL_KEY = bytes.fromhex("56289e99c94b6912bfc12adc093c9b51124f0dc54ac7a766b2bc5
 LOCAL_ADDRESS = bytes.fromhex("3cb7d3842e8cee6a0ebd09f1fe884f6861e1b29c")
 """The address of `LOCAL_KEY`: 20 bytes, RIPEMD-160 of SHA-256 of the compressed public key."""
 FEE = 10**9
-"""One token. Fees are dynamic, far lower on local networks, and nodes accept more."""
+"""One token. Nodes accept more than the dynamic fee, which is far lower on local networks."""
 VALIDATOR_BALANCE = 10 * 10**9
-"""What a validator of a subnet starts with: it pays 512 a second, so this lasts 226 days."""
+"""The initial balance of a subnet's validator, which pays 512 a second: enough for 226 days."""
 MAX_GENESIS_BYTES = 255 * 1024
 """A transaction has at most 256 KiB (AvalancheGo, `codec: defaultMaxSize`); before 1.14, 64 KiB."""
 
@@ -75,7 +75,7 @@ class UTXO:
         return self.threshold == 1 and LOCAL_ADDRESS in self.addresses and self.locktime_s <= time.time()
 
     def write_input(self, writer: Writer) -> None:
-        """Write its spending by `LOCAL_KEY`."""
+        """Write it as an input that `LOCAL_KEY` signs."""
         writer.fixed(self.tx_id).u32(self.index).fixed(self.asset_id).type_id(_TRANSFER_INPUT)
         writer.u64(self.amount).sequence((self.addresses.index(LOCAL_ADDRESS),), Writer.u32)
 
@@ -86,7 +86,7 @@ class Transaction:
 
     raw: bytes
     change: tuple[UTXO, ...]
-    """Its change, which the next transaction can spend before the P-chain has seen this one."""
+    """Its change, which the next transaction can spend even before this one is issued."""
 
     @property
     def id(self) -> ID:
@@ -101,7 +101,7 @@ class Validator:
     node_id: NodeID
     weight: int
     proof: bytes
-    """Its BLS key (48 bytes) and the proof that it has the secret key (96 bytes)."""
+    """Its BLS key (48 bytes) and the proof of possession (96 bytes)."""
 
 
 class Wallet:
@@ -187,7 +187,7 @@ class Wallet:
 
 
 def _choose(utxos: Iterable[UTXO], cost: int) -> list[UTXO]:
-    """The largest outputs that pay the cost, in the order that nodes ask for."""
+    """The largest outputs that pay the cost, in the order that nodes require."""
     chosen: list[UTXO] = []
     for utxo in sorted(utxos, key=lambda utxo: utxo.amount, reverse=True):
         if utxo.is_ours and sum(each.amount for each in chosen) < cost:
@@ -199,11 +199,11 @@ def _choose(utxos: Iterable[UTXO], cost: int) -> list[UTXO]:
 
 
 def _write_owner(writer: Writer) -> Writer:
-    """Write that `LOCAL_KEY` alone owns something: no lock time, one of one address."""
+    """Write `LOCAL_KEY` as the only owner, without lock time."""
     return writer.u64(0).u32(1).sequence((LOCAL_ADDRESS,), Writer.fixed)
 
 
 def _write_validator(writer: Writer, validator: Validator) -> None:
     writer.blob(validator.node_id).u64(validator.weight).u64(VALIDATOR_BALANCE).fixed(validator.proof)
-    for _ in ("who gets what is left of the balance", "who may deactivate it"):
+    for _ in ("the owner of the remaining balance", "the owner who may deactivate it"):
         writer.u32(1).sequence((LOCAL_ADDRESS,), Writer.fixed)

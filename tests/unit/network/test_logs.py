@@ -168,16 +168,16 @@ def test_a_file_limit_that_is_too_low_is_told_with_the_numbers() -> None:
 def test_another_death_is_told_by_the_fatal_lines() -> None:
     fatal = '[11-24|20:27:38.761] FATAL app/app.go:76 failed to initialize node {"error": "invalid vmID: \\"README\\""}'  # noqa: E501
     error = node_death("node2", 1, [INITIALIZING, fatal], ["couldn't start node"], LOG)
-    assert str(error) == f"node2 ended with exit code 1; from main.log:\n  {fatal}"
+    assert str(error) == f"node2 exited with code 1; from main.log:\n  {fatal}"
 
 
 def test_a_death_without_fatal_lines_is_told_by_the_last_ones() -> None:
     error = node_death("node1", None, ["a"], ["b"], LOG)
-    assert str(error).splitlines() == ["node1 ended; from main.log:", "  a", "  b"]
+    assert str(error).splitlines() == ["node1 exited; from main.log:", "  a", "  b"]
 
 
 @pytest.mark.parametrize(
-    ("code", "words"), [(-9, "was ended by SIGKILL"), (-250, "by signal 250"), (3, "exit code 3")]
+    ("code", "words"), [(-9, "was killed by SIGKILL"), (-250, "by signal 250"), (3, "exited with code 3")]
 )
 def test_a_death_names_the_signal_or_the_code(code: int, words: str) -> None:
     assert words in str(node_death("node1", code, [], [], LOG))
@@ -189,7 +189,7 @@ def test_a_plugin_that_is_not_registered_is_told_with_what_it_printed() -> None:
     assert error is not None
     assert f"node1 could not start the plugin /plugins/{VM_ID}" in str(error)
     assert error.reason.startswith(
-        "handshake failed: vm process not found (it ended, or did not respond within"
+        "handshake failed: vm process not found (it exited, or did not respond within"
     )
     assert error.lines == ("Traceback (most recent call last):", "ImportError: no numpy")
 
@@ -236,7 +236,7 @@ def test_a_plugin_that_ended_is_told_with_what_it_printed() -> None:
     printed = ["Traceback (most recent call last):", "KeyError: 'x'"]
     error = chain_failure("node1", "ts", CHAIN_ID, [], [HANDSHAKE, *printed, COLLECTOR], LOG)
     assert error is not None
-    assert error.reason == "its plugin's process ended"
+    assert error.reason == "its plugin's process exited"
     assert error.lines == tuple(printed)
 
 
