@@ -60,13 +60,11 @@ class ProposerFork:
             self._wrapped.add(block.id)
 
     def accept(self, block: Block) -> None:
-        """Accept *block*."""
         self._wrapped.discard(block.parent_id)
         if block.id in self._wrapped and self._fork_height() is None:
             self._space.put(_FORK_HEIGHT, block.height.to_bytes(8, "big"))
 
     def reject(self, block: Block) -> None:
-        """Reject *block*."""
         self._wrapped.discard(block.id)
 
     def _fork_height(self) -> int | None:

@@ -40,7 +40,6 @@ class EventSlot:
             return True
 
     def drop(self) -> None:
-        """Empty the slot."""
         with self._changed:
             self._event = None
 
@@ -98,7 +97,6 @@ class Notifier:
         self._thread = threading.Thread(target=self._run, name="wait-for-event", daemon=True)
 
     def start(self) -> None:
-        """Start the loop."""
         self._thread.start()
 
     def change(self) -> None:

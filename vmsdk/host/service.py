@@ -89,7 +89,6 @@ class LoopbackServer:
         """``127.0.0.1:port``, bound from the start."""
 
     def start(self) -> None:
-        """Start serving."""
         self._server.start()
 
     def stop(self, grace_s: float | None = None) -> None:

@@ -118,7 +118,6 @@ class NodeServices:
         """``127.0.0.1:port`` of all other services."""
 
     def start(self) -> Self:
-        """Start serving."""
         self._database_server.start()
         self._server.start()
         return self

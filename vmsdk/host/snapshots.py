@@ -28,7 +28,6 @@ class Snapshot:
 
     @property
     def files(self) -> Path:
-        """The VM's files."""
         return Path(self.folder.name) / "files"
 
     def close(self) -> None:

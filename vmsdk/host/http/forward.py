@@ -12,7 +12,7 @@ from vmsdk.host.http import header
 from vmsdk.host.http.backend import Backend, BackendFailed
 from vmsdk.host.http.connection import IOFailed
 from vmsdk.host.http.loopback import (
-    LoopbackServer,
+    AsyncLoopbackServer,
     ResponseWriterService,
     Services,
     TakeOver,
@@ -103,7 +103,7 @@ async def _handle(
     if not protocol.inline_http_body:
         services[Reader] = {"Read": read}
     try:
-        server = LoopbackServer(services)
+        server = AsyncLoopbackServer(services)
         await server.start()
     except RuntimeError as error:  # Out of ports or descriptors.
         await writer.error(str(error), 500)

@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
 
 from vmsdk.host.errors import HostError
 from vmsdk.host.http.api import API, OnAccess
 from vmsdk.host.http.connection import READ_BYTES, ClientProtocol, Connection, IOFailed, address_text
 from vmsdk.host.http.endpoint import Endpoint
-from vmsdk.host.http.http1 import Handler, HTTP1Connection
+from vmsdk.host.http.http1 import HTTP1Connection
 from vmsdk.host.http.http2 import PREFACE, HTTP2Connection
 from vmsdk.host.http.router import Router
 from vmsdk.host.http.routes import ChainRoutes, Handlers, RouteRefused
 from vmsdk.ids import ID, NodeID
 from vmsdk.protocol import Protocol
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +29,6 @@ WRITE_TIMEOUT_S = 30.0
 
 _HOST = "127.0.0.1"
 _ENDPOINT_WORKERS = 4
-_NO_ENDPOINTS: Mapping[str, Endpoint] = {}
 _BACKLOG = 1024
 
 
@@ -52,16 +48,17 @@ class HTTPFront:
         *,
         port: int = 0,
         on_access: OnAccess | None = None,
-        endpoints: Mapping[str, Endpoint] = _NO_ENDPOINTS,
+        endpoints: Mapping[str, Endpoint] | None = None,
         write_timeout_s: float = WRITE_TIMEOUT_S,
     ) -> None:
         self._protocol = protocol
         self._port = port
         self._bound: tuple[str, int] | None = None
-        self._router = Router(protocol, endpoints)
+        self._router = Router(protocol, endpoints or {})
         self._executor = ThreadPoolExecutor(_ENDPOINT_WORKERS, thread_name_prefix="vmsdk-http-endpoint")
-        api = API(protocol, node_id, self._router, self._executor, on_access)
-        self._server = _Server(api, write_timeout_s, speaks_http2=protocol.handles_http2)
+        self._api = API(protocol, node_id, self._router, self._executor, on_access)
+        self._write_timeout_s = write_timeout_s
+        self._clients: dict[asyncio.Task[None], Connection] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopped: asyncio.Event | None = None
@@ -124,7 +121,9 @@ class HTTPFront:
         """
         chain = self._router.chain(chain_id)
         self._router.remove(chain)
-        self._in_loop(chain.close())
+        with self._lifecycle:
+            if self._loop is not None and not self._loop.is_closed():
+                asyncio.run_coroutine_threadsafe(chain.close(), self._loop).result()
 
     def set_normal_op(self, chain_id: ID, is_normal_op: bool) -> None:
         """Open the chain's handlers after bootstrapping, or close them. Raises `KeyError`."""
@@ -145,53 +144,23 @@ class HTTPFront:
         self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
         try:
-            bound = await self._server.start(_HOST, self._port)
+            server = await self._loop.create_server(self._new_client, _HOST, self._port, backlog=_BACKLOG)
         except OSError as error:
             started.set_exception(error)
             return
-        started.set_result(bound)
+        started.set_result(server.sockets[0].getsockname())
         await self._stopped.wait()
-        await self._server.stop()
-        await asyncio.gather(*(chain.close() for chain in self._router.clear()))
-
-    def _in_loop(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Run *work* on the front's loop; without a loop, drop it."""
-        with self._lifecycle:
-            if self._loop is None or self._loop.is_closed():
-                work.close()
-                return None
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-
-class _Server:
-    """Accepts clients. Use it on the event loop's thread only."""
-
-    def __init__(self, handler: Handler, write_timeout_s: float, *, speaks_http2: bool) -> None:
-        self._handler = handler
-        self._write_timeout_s = write_timeout_s
-        self._speaks_http2 = speaks_http2
-        self._server: asyncio.Server | None = None
-        self._clients: dict[asyncio.Task[None], Connection] = {}
-
-    async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Listen; returns the bound address. Raises `OSError`."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._protocol, host, port, backlog=_BACKLOG)
-        bound = self._server.sockets[0].getsockname()
-        return bound[0], bound[1]
-
-    async def stop(self) -> None:
-        """Disconnect all clients, except those whose connections a VM has taken over."""
-        if self._server is not None:
-            self._server.close()
+        server.close()
+        # Connections that a VM has taken over are closed with their chains.
         clients = dict(self._clients)
         for task, raw in clients.items():
             task.cancel()
             raw.abort()
         if clients:
             await asyncio.wait(clients)
+        await asyncio.gather(*(chain.close() for chain in self._router.clear()))
 
-    def _protocol(self) -> asyncio.BaseProtocol:
+    def _new_client(self) -> asyncio.BaseProtocol:
         return ClientProtocol(asyncio.StreamReader(limit=READ_BYTES), self._connected)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -219,7 +188,7 @@ class _Server:
             if not chunk:
                 break
             beginning += chunk
-        if self._speaks_http2 and beginning.startswith(PREFACE):
-            await HTTP2Connection(raw, self._handler, self._write_timeout_s).serve(beginning)
+        if self._protocol.handles_http2 and beginning.startswith(PREFACE):
+            await HTTP2Connection(raw, self._api, self._write_timeout_s).serve(beginning)
         else:
-            await HTTP1Connection(raw, self._handler, self._write_timeout_s).serve(beginning)
+            await HTTP1Connection(raw, self._api, self._write_timeout_s).serve(beginning)

@@ -17,7 +17,7 @@ from vmsdk._pb.io.writer.writer_grpc import Writer
 from vmsdk._pb.net.conn import conn_pb2
 from vmsdk._pb.net.conn.conn_grpc import Conn
 from vmsdk.host.http.connection import Connection, Deadline, IOFailed
-from vmsdk.host.http.loopback import LoopbackServer, read_response
+from vmsdk.host.http.loopback import AsyncLoopbackServer, read_response
 from vmsdk.protocol import Protocol
 
 # Go's `time.Time.MarshalBinary`: the length by version. Source: time/time.go.
@@ -73,7 +73,7 @@ class HijackedConnection:
         self._on_stop = on_stop
         self._stopping: asyncio.Task[None] | None = None
         read, write = raw.read_deadline, raw.write_deadline
-        self.server = LoopbackServer(
+        self.server = AsyncLoopbackServer(
             {
                 Conn: {
                     "Read": self.read,

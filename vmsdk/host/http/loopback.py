@@ -31,7 +31,7 @@ TakeOver: TypeAlias = Callable[[Connection, bytes], Awaitable[str]]
 """Serves a connection that the VM takes over, and bytes read ahead; returns the address."""
 
 
-class LoopbackServer:
+class AsyncLoopbackServer:
     """Serves *services*. `IOFailed` and `ValueError` become the status UNKNOWN with their text."""
 
     def __init__(self, services: Services) -> None:
@@ -49,7 +49,6 @@ class LoopbackServer:
         """host:port."""
 
     async def start(self) -> None:
-        """Start serving."""
         await self._server.start()
 
     async def stop(self) -> None:
