@@ -169,7 +169,7 @@ def test_edge_7_a_crash_is_noticed_only_at_the_timeout_and_its_last_words_are_ke
         process.start()
     assert time.monotonic() - ended_at_s[0] >= 0.5
     assert str(caught.value) == (
-        "handshake failed: vm process not found: the plugin process ended (exit status 1); "
+        "handshake failed: vm process not found: the plugin process exited (exit status 1); "
         "the plugin's last lines:\n  genesis of a failure"
     )
     assert caught.value.output == ("genesis of a failure",)
@@ -182,7 +182,7 @@ def test_a_signal_that_ends_a_plugin_is_named_or_numbered(number: int) -> None:
     with pytest.raises(EndedBeforeHandshake) as caught:
         process.start()
     expected = "SIGTERM" if number == signal.SIGTERM else f"signal {number}"
-    assert str(caught.value).endswith(f"the plugin process ended ({expected})")
+    assert str(caught.value).endswith(f"the plugin process exited ({expected})")
 
 
 def test_an_impatient_host_reports_a_crash_at_once() -> None:

@@ -49,7 +49,7 @@ class EndedBeforeHandshake(HandshakeFailed):
 
     def __init__(self, reason: str, *, exit_code: int | None, output: tuple[str, ...] = ()) -> None:
         self.exit_code = exit_code
-        super().__init__(reason, output, ended=f": the plugin process ended{ending(exit_code)}")
+        super().__init__(reason, output, ended=f": the plugin process exited{ending(exit_code)}")
 
 
 class ProtocolMismatch(HandshakeFailed):

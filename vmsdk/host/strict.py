@@ -75,8 +75,8 @@ class Strict:
             self._broke(
                 "last accepted",
                 f"the VM started at block {last_accepted.height}, {last_accepted.id}, but had accepted block "
-                f"{height}, {block_id}: an accepted block is final. Write the block, what it changes and the "
-                "ID of the last accepted block in one batch, before accept returns",
+                f"{height}, {block_id}: an accepted block is final. Write the block, its changes and the ID "
+                "of the last accepted block in one batch, before accept returns",
             )
 
     def calling(self) -> None:
@@ -91,7 +91,7 @@ class Strict:
             self._broke(
                 "size",
                 f"block {block.height} has {len(block.raw)} bytes: nodes send each other at most "
-                f"{MAX_MESSAGE_BYTES} bytes in a message, with their own header and certificate. Build "
+                f"{MAX_MESSAGE_BYTES} bytes in a message, including a header and a certificate. Build "
                 f"blocks of at most {MAX_BLOCK_BYTES} bytes",
             )
         rule = (
@@ -142,8 +142,8 @@ class Strict:
             self._broke(
                 "endless",
                 f"{MAX_UNASKED_BLOCKS} blocks in a row within {now_s - self._unasked_since_s:.1f} s, with no "
-                "request or message in between: a VM whose work never ends makes a network build blocks "
-                "without end. Report work only while a transaction waits, and remove those that a block has",
+                "request or message in between: a VM that always reports work makes a network build blocks "
+                "forever. Report work only while a transaction waits, and remove those that are in a block",
             )
 
     def _check_writes(self, what: str, block: Block) -> None:
@@ -174,7 +174,7 @@ class Strict:
             self._broke(
                 "index",
                 f"GetBlockIDAtHeight({height}) returns {found}, but block {height} is accepted, {block_id}: "
-                "nodes look accepted blocks up by height. Store the ID of each under its height in accept",
+                "nodes look up accepted blocks by height. Store the ID of each under its height in accept",
             )
 
     def _check_stored(self, block: Block) -> None:

@@ -74,7 +74,12 @@ class Node:
     @property
     def status(self) -> str:
         """`running`, `paused`, `stopped`, or `dead` if it exited by itself."""
-        return self._status_of(self.record)
+        process = self._process_of(self.record)
+        if process is None:
+            return "stopped"
+        if not process.running:
+            return "dead"
+        return "paused" if process.paused else "running"
 
     @property
     def log(self) -> Path:
@@ -325,14 +330,6 @@ class Node:
                 replaced = bool(network.chains) and plugin.name == network.chains[0].vm_id
                 (own / plugin.name).symlink_to(record.plugin if replaced else plugin)
         return own
-
-    def _status_of(self, record: NodeRecord) -> str:
-        process = self._process_of(record)
-        if record.pid is None or process is None:
-            return "stopped"
-        if not process.running:
-            return "dead"
-        return "paused" if process.paused else "running"
 
     def _process_of(self, record: NodeRecord) -> Process | None:
         if record.pid is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from typing_extensions import Self
@@ -30,7 +31,11 @@ class Process:
         self.started = started
         self.exit_code: int | None = None
         """Negative for a signal; None while it runs, or if another process started it."""
-        self._process = self._find()
+        self._process: psutil.Process | None = None
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            if abs(process.create_time() - started) <= _START_TOLERANCE_S:
+                self._process = process
         self._is_child = self._process is not None and self._process.ppid() == os.getpid()
 
     @classmethod
@@ -105,13 +110,6 @@ class Process:
         except psutil.NoSuchProcess:
             return []
 
-    def _find(self) -> psutil.Process | None:
-        try:
-            process = psutil.Process(self.pid)
-            return process if abs(process.create_time() - self.started) <= _START_TOLERANCE_S else None
-        except psutil.NoSuchProcess:
-            return None
-
     def _reap(self) -> None:
         if self._process is None:
             return
@@ -145,10 +143,8 @@ def _kill(processes: list[psutil.Process]) -> None:
 
 
 def _signal(send: Callable[[], None]) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):  # it has just exited
         send()
-    except psutil.NoSuchProcess:
-        pass  # it has just exited
 
 
 def _has_exited(process: psutil.Process) -> bool:

@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,25 +196,21 @@ class Store:
             finally:
                 self.save(record)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other processes and threads from changing the network. May be nested.
 
         Raises `NetworkBusy` if another process keeps changing it, `NetworkNotFound` if there is
         none, and `NetworkError` if it can't be locked.
         """
-        with self._held(self._acquire):
-            yield
+        return self._held(self._acquire)
 
-    @contextmanager
-    def creating(self) -> Iterator[None]:
+    def creating(self) -> AbstractContextManager[None]:
         """Like `locked`, before there is a network: makes the directory, if it doesn't exist.
 
         Raises `NetworkBusy` also if another process removes it meanwhile, `NetworkError` if there
         are other files in it or it can't be locked, and `OSError` if it can't be made.
         """
-        with self._held(self._claim):
-            yield
+        return self._held(self._claim)
 
     @contextmanager
     def _held(self, acquire: Callable[[], int]) -> Iterator[None]:
