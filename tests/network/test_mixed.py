@@ -105,7 +105,7 @@ def test_the_command_gives_a_node_its_own_plugin(
     assert "out of order" in done.stderr
     for wrong, words in [
         ("plugin", "'plugin' is not a node's plugin: give N=PATH"),
-        (f"2={plugin}", "there is no node 2 to give a plugin to: the network has 1"),
+        (f"2={plugin}", "a plugin is given for node 2, but the network has 1"),
         (f"1={tmp_path}/none", f"there is no file {tmp_path}/none"),
         (f"1={TIMESTAMP.partition(':')[0]}", "is Python source, and a plugin is an executable"),
     ]:

@@ -35,7 +35,7 @@ class NewChain:
     target: str
     """The VM: `path/vm.py`, `path/vm.py:Class`, `package.module:Class`, or an executable."""
     name: str = ""
-    """Letters, digits, `-` and `_`; by default the VM's name. It ends the chain's URLs."""
+    """Letters, digits, `-` and `_`; by default the VM's name. The chain's URLs end in it."""
     vm_name: str = ""
     """1 to 32 ASCII characters, from which the VM's ID is made.
 
@@ -57,7 +57,7 @@ class NewChain:
         object.__setattr__(self, "name", self.name or url_name(vm_name))
         check_name("chain", self.name)
         if self.name.lower() in _NODES_ALIASES:
-            raise NetworkError(f"a chain can't be called {self.name!r}: every node has a chain of that name")
+            raise NetworkError(f"{self.name!r} can't name a new chain: every node has a chain of that name")
         if len(self.genesis) > MAX_GENESIS_BYTES:
             raise NetworkError(
                 f"the genesis has {len(self.genesis)} bytes, and nodes accept at most {MAX_GENESIS_BYTES}: "
@@ -124,7 +124,7 @@ class Chain:
 def check_name(what: str, name: str) -> None:
     """Raise `NetworkError` unless `name` fits in a URL and a path. `what` is network or chain."""
     if not _NAME.fullmatch(name):
-        raise NetworkError(f"a {what} can't be called {name!r}: use up to 64 letters, digits, - and _")
+        raise NetworkError(f"{name!r} is not a valid {what} name: use up to 64 letters, digits, - and _")
 
 
 def default_name(target: Target) -> str:
@@ -136,7 +136,7 @@ def default_name(target: Target) -> str:
 
 
 def url_name(vm_name: str) -> str:
-    """The default name of a chain of this VM. Raises `NetworkError` if nothing is left of it."""
+    """The default name of a chain of this VM. Raises `NetworkError` if it would be empty."""
     name = _NOT_IN_NAMES.sub("-", vm_name).strip("-_")
     if not name:
         raise NetworkError(

@@ -147,5 +147,5 @@ def check_distinct(names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise NetworkError(f"two chains can't both be called {name!r}: choose another name for one")
+            raise NetworkError(f"two chains have the name {name!r}: choose another name for one of them")
         seen.add(name)

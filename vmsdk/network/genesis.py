@@ -12,7 +12,7 @@ from vmsdk.network.wallet import Validator
 NETWORK_ID = 88888
 """A network for which nodes have no built-in genesis."""
 SAMPLE = 20
-"""How many units of weight a node asks about each block (its flag `snow-sample-size`)."""
+"""How many units of weight a node polls for each block (its flag `snow-sample-size`)."""
 
 # The addresses of `LOCAL_ADDRESS`, and of 20 zero bytes, on networks that nodes don't know.
 _OURS = "X-custom18jma8ppw3nhx5r4ap8clazz0dps7rv5u9xde7p"

@@ -302,7 +302,7 @@ class LocalNetwork:
         with self._store.creating():
             if self._store.path.exists():
                 raise NetworkError(
-                    f"another command has created the network in {self.directory} meanwhile: "
+                    f"another command has just created the network in {self.directory}: "
                     "vmsdk network status shows it"
                 )
             self._store.check_free()
@@ -448,12 +448,12 @@ def _check_numbers(http_port: int | None, nodes: int, node_plugins: Iterable[int
         )
     for number in node_plugins:
         if not 1 <= number <= nodes:
-            raise NetworkError(f"there is no node {number} to give a plugin to: the network has {nodes}")
+            raise NetworkError(f"a plugin is given for node {number}, but the network has {nodes}")
 
 
 def _check_weights(weights: Sequence[int], nodes: int) -> None:
     if weights and (len(weights) != nodes or min(weights) < 1 or sum(weights) < SAMPLE):
         raise NetworkError(
-            f"{nodes} nodes can't have the weights {list(weights)}: give each node one of at least 1, "
-            f"at least {SAMPLE} in total, since nodes sample as many for every block"
+            f"{nodes} nodes can't have the weights {list(weights)}: give each a weight of at least 1, "
+            f"and {SAMPLE} or more in total, which nodes sample for every block"
         )

@@ -102,7 +102,7 @@ class Node:
         return JSONRPCClient(self.uri + path)
 
     def metrics(self, name: str, **labels: str) -> list[float]:
-        """The values at `/ext/metrics` whose metric's name ends with `name` and has these labels.
+        """The values at `/ext/metrics` of metrics whose names end in `name`, with these labels.
 
         Leave out the prefix of a name, which depends on the node (`avalanche_`, `metal_`). Raises
         `NodeUnreachable` if it doesn't respond, which may be so after a plugin has died.
@@ -216,7 +216,7 @@ class Node:
     def listens(self) -> bool:
         """Whether it has registered its plugins and listens. If so, its ports are on the disk."""
         launch = self._started()
-        # The launch may have known its address before: it learns it with the node's ID, too.
+        # Don't test whether the launch already knew its address: reading the node's ID may set it.
         if launch.listens() and self._recorded is not launch:
             with self._store.changing() as network:
                 record = network.node(self.name)

@@ -178,7 +178,7 @@ class Wallet:
         signature: bytes = self._key.sign_digest_deterministic(
             digest, hashlib.sha256, sigencode=self._ecdsa.util.sigencode_string_canonize
         )
-        # The two public keys that fit a signature come in the order of their recovery IDs.
+        # The two public keys that fit a signature are in the order of their recovery IDs.
         keys = self._ecdsa.VerifyingKey.from_public_key_recovery_with_digest(
             signature, digest, curve, hashlib.sha256
         )
@@ -205,5 +205,5 @@ def _write_owner(writer: Writer) -> Writer:
 
 def _write_validator(writer: Writer, validator: Validator) -> None:
     writer.blob(validator.node_id).u64(validator.weight).u64(VALIDATOR_BALANCE).fixed(validator.proof)
-    for _ in ("the owner of the remaining balance", "the owner who may deactivate it"):
-        writer.u32(1).sequence((LOCAL_ADDRESS,), Writer.fixed)
+    writer.u32(1).sequence((LOCAL_ADDRESS,), Writer.fixed)  # gets the remaining balance
+    writer.u32(1).sequence((LOCAL_ADDRESS,), Writer.fixed)  # may deactivate it

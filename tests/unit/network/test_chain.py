@@ -143,7 +143,7 @@ def test_an_executable_is_linked_to_by_the_id_of_its_name_or_of_its_file(
         ({"http_port": 65530, "nodes": 4}, "4 nodes can't have ports"),
         ({"nodes": 2, "weights": [100]}, r"2 nodes can't have the weights \[100\]"),
         ({"nodes": 2, "weights": [100, 0]}, "of at least 1"),
-        ({"nodes": 2, "weights": [10, 9]}, "at least 20 in total"),
+        ({"nodes": 2, "weights": [10, 9]}, "20 or more in total"),
     ],
 )
 def test_impossible_numbers_are_refused_before_anything_starts(options: dict[str, Any], words: str) -> None:
