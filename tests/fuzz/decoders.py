@@ -29,7 +29,7 @@ from vmsdk.chain.transactions import Transaction, parser
 from vmsdk.codec import Reader
 from vmsdk.context import Context
 from vmsdk.errors import AppError, InvalidBlock, InvalidInput, InvalidPublicKey
-from vmsdk.host.http.endpoint import Ask
+from vmsdk.host.http.endpoint import EndpointRequest
 from vmsdk.host.http.jsonrpc import service
 from vmsdk.http import JSONRPC
 from vmsdk.http.mount import Mount, prefix_of, subpaths
@@ -112,7 +112,10 @@ OWN_SERVICE = service("info", {"peers": lambda params: params})
 
 def own_service(body: bytes) -> None:
     """A node's own service, as `vmsdk dev` plays it."""
-    json.loads(OWN_SERVICE(Ask("POST", "application/json", "", body)).body or "null", parse_constant=refuse)
+    json.loads(
+        OWN_SERVICE(EndpointRequest("POST", "application/json", "", body)).body or "null",
+        parse_constant=refuse,
+    )
 
 
 def target(text: str) -> None:

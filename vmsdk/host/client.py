@@ -59,7 +59,7 @@ class Call(Generic[RequestT, ResponseT]):
         try:
             return cast(ResponseT, self._client.around(self.name, request, invoke))
         except (grpc.RpcError, ValueError) as error:  # ValueError: the channel is closed
-            raise self._client._blame(self.name, error) from None
+            raise self._client._cause_of(self.name, error) from None
 
     def start(self, request: RequestT, timeout: float | None = None) -> grpc.Future[ResponseT]:
         """Start a call. Without *timeout*, it has no deadline; the future can be cancelled.
@@ -72,7 +72,7 @@ class Call(Generic[RequestT, ResponseT]):
                 self._invoke.future(request, timeout, wait_for_ready=self._wait_for_ready),
             )
         except ValueError as error:
-            raise self._client._blame(self.name, error) from None
+            raise self._client._cause_of(self.name, error) from None
 
 
 class VMClient:
@@ -156,7 +156,7 @@ class VMClient:
         self._closed = True
         self.channel.close()
 
-    def _blame(self, method: str, error: Exception) -> Exception:
+    def _cause_of(self, method: str, error: Exception) -> Exception:
         if self._gone is not None:
             return PluginGone(method, self._gone.exit_code)
         if self._closed:

@@ -47,7 +47,7 @@ class Control:
         self._restart = restart
         self._changed = threading.Condition()
         self._host: Host | None = None
-        self._lives = 0
+        self._starts = 0
         self._closed = False
         self._automine = True
         self._interval_s = 0.0
@@ -104,7 +104,7 @@ class Control:
         """
         with self._changed:
             self._host = host
-            self._lives += 1
+            self._starts += 1
             self._on_build_failed, self._on_broken = on_build_failed, on_broken
             self._on_health = on_health
             self._threads = [
@@ -377,12 +377,12 @@ class Control:
     def _start_again(self, *, kill: bool) -> None:
         self._running()
         with self._changed:
-            lives = self._lives
+            starts = self._starts
         self._restart(kill)
         with self._changed:
-            if not self._changed.wait_for(lambda: self._lives > lives or self._closed, RESTART_TIMEOUT_S):
+            if not self._changed.wait_for(lambda: self._starts > starts or self._closed, RESTART_TIMEOUT_S):
                 raise ChainMisused(f"the VM did not start again within {RESTART_TIMEOUT_S:.0f} s")
-            if self._lives == lives:
+            if self._starts == starts:
                 raise ChainMisused("the VM did not start again: see the output of vmsdk dev")
 
     def _run(self, work: Callable[[Host], None], host: Host) -> None:

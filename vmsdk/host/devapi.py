@@ -14,7 +14,7 @@ from vmsdk.host.appsender import SentGossip, SentRequest
 from vmsdk.host.block import Block
 from vmsdk.host.control import DEFAULT_WEIGHT, Control
 from vmsdk.host.http import jsonrpc
-from vmsdk.host.http.endpoint import Ask, Endpoint, Reply
+from vmsdk.host.http.endpoint import Endpoint, EndpointRequest, EndpointResponse
 from vmsdk.host.http.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, Method, RPCError
 from vmsdk.ids import ID, NodeID
 from vmsdk.nodeservices import CurrentValidator
@@ -62,12 +62,12 @@ def endpoint(control: Control) -> Endpoint:
             raise RPCError(f"there is no method {name!r}: use {use}", METHOD_NOT_FOUND)
         return lambda params: _call(control, name, method, params)
 
-    reply = jsonrpc.endpoint(find)
+    respond = jsonrpc.endpoint(find)
 
-    def guarded(ask: Ask) -> Reply:
-        if ask.origin:
-            return Reply(403, "text/plain; charset=utf-8", f"{PATH} is not for web pages")
-        return reply(ask)
+    def guarded(request: EndpointRequest) -> EndpointResponse:
+        if request.origin:
+            return EndpointResponse(403, "text/plain; charset=utf-8", f"{PATH} is not for web pages")
+        return respond(request)
 
     return guarded
 

@@ -18,7 +18,7 @@ from vmsdk.host.chain import Chain
 from vmsdk.host.config import ChainConfig
 from vmsdk.host.errors import HostError
 from vmsdk.host.http import jsonrpc
-from vmsdk.host.http.endpoint import Endpoint, Reply
+from vmsdk.host.http.endpoint import Endpoint, EndpointResponse
 from vmsdk.host.http.jsonrpc import RPCError
 from vmsdk.host.runtime import release_number
 from vmsdk.host.service import ServiceError
@@ -52,7 +52,7 @@ class NodeAPI:
         health = _service(self, "health")
 
         def get_or_call(method: Callable[[Params], dict[str, Any]]) -> Endpoint:
-            return lambda ask: _health_page(method) if ask.method == "GET" else health(ask)
+            return lambda request: _health_page(method) if request.method == "GET" else health(request)
 
         return {
             "/ext/info": _service(self, "info"),
@@ -292,9 +292,9 @@ def _service(api: NodeAPI, name: str) -> Endpoint:
     return jsonrpc.service(name, {method: getattr(api, prefix + method) for method in methods})
 
 
-def _health_page(check: Callable[[Params], dict[str, Any]]) -> Reply:
+def _health_page(check: Callable[[Params], dict[str, Any]]) -> EndpointResponse:
     report = check({})
-    return Reply(200 if report["healthy"] else 503, "application/json", json.dumps(report) + "\n")
+    return EndpointResponse(200 if report["healthy"] else 503, "application/json", json.dumps(report) + "\n")
 
 
 def _report(checks: Mapping[str, tuple[Any, str | None, float]]) -> dict[str, Any]:

@@ -132,9 +132,9 @@ class PluginProcess:
         self._surroundings = surroundings
         self._runtime = runtime or RuntimeService(_protocol(protocol), self.argv[0])
         self._process: subprocess.Popen[bytes] | None = None
-        # Closing one makes the threads stop reading streams that a grandchild holds open.
-        self._given_up: socket.socket
-        self._give_up: socket.socket
+        # Closing the writer makes the threads stop reading streams that a grandchild holds open.
+        self._wakeup_reader: socket.socket
+        self._wakeup_writer: socket.socket
         self._start_error: BaseException | None = None
         self._threads: list[threading.Thread] = []
         self._started = threading.Event()
@@ -172,19 +172,19 @@ class PluginProcess:
         environment = {ENGINE_ADDRESS_KEY: engine_address, **inherited(self._environment)}
         # Linux sends the parent-death signal when the *thread* that started the child ends, so the
         # thread that waits for the child's exit starts it.
-        self._run("life", self._live, environment)
+        self._run("life", self._run_process, environment)
         self._started.wait()
         if self._start_error is not None:
             raise self._start_error
 
-    def _live(self, environment: Mapping[str, str]) -> None:
+    def _run_process(self, environment: Mapping[str, str]) -> None:
         try:
             process, self.exec_at_s = spawn(self.argv, environment, self._surroundings)
         except BaseException as error:  # noqa: BLE001 - raised again in start()
             self._start_error = error
             self._started.set()
             return
-        self._given_up, self._give_up = socket.socketpair()
+        self._wakeup_reader, self._wakeup_writer = socket.socketpair()
         self._process = process
         for stream, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
             assert pipe is not None
@@ -224,7 +224,7 @@ class PluginProcess:
         lines = LogStream(lambda line: self._show(stream, line))
         with pipe, selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
-            selector.register(self._given_up, selectors.EVENT_READ)
+            selector.register(self._wakeup_reader, selectors.EVENT_READ)
             while any(key.fileobj is pipe for key, _ in selector.select()):
                 data = pipe.read(_READ_BYTES)
                 if not data:
@@ -288,10 +288,10 @@ class PluginProcess:
         for thread in self._threads:
             thread.join(_LAST_OUTPUT_TIMEOUT_S)
         # A grandchild may hold a pipe open forever.
-        self._give_up.close()
+        self._wakeup_writer.close()
         for thread in self._threads:
             thread.join()
-        self._given_up.close()
+        self._wakeup_reader.close()
 
     def kill(self) -> int | None:
         """Kill the process with SIGKILL, as in a crash. Returns the exit code."""

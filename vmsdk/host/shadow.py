@@ -171,7 +171,7 @@ class Shadow:
     def _run(self) -> None:
         text = early_end = None
         try:
-            text = self._live()
+            text = self._follow()
         except HostError as error:
             text = f"the shadow, a second process of the VM, has exited: {error}"
             early_end = error.exit_code if isinstance(error, StartFailed) else None
@@ -191,13 +191,13 @@ class Shadow:
         if text is not None and not was_stopping and not is_interrupted:
             self._report(text)
 
-    def _live(self) -> str | None:
+    def _follow(self) -> str | None:
         """Follow the chain. Returns the first difference, or None if stopped."""
         if self._stopping.is_set():
             return None
         self._host.start()
         self._host.client.timeout_s = BLOCK_TIMEOUT_S
-        self._meet_main()
+        self._connect_main()
         with suppress(HostError):  # The VM itself may be exiting.
             main_id = self._main_host.config.identity.node_id
             self._main_host.chain.connect(Relay(NODE_ID, main_id, self._network))
@@ -214,14 +214,14 @@ class Shadow:
             try:
                 due, block, changed = self._blocks.get(timeout=PAUSE_S)
             except queue.Empty:
-                self._must_run()
+                self._check_running()
                 lasting = self._lasting(list(self._suspects))
                 if lasting:
                     return self._difference(lasting)
                 continue
             if self._stopping.wait(max(0.0, due - time.monotonic())):
                 return None
-            self._must_run()
+            self._check_running()
             try:
                 parsed = self._host.chain.parse_block(block.raw)
                 self._host.chain.verify(parsed)
@@ -243,7 +243,7 @@ class Shadow:
                 recording = self._host.services.database.space.record(before=True)
         return None
 
-    def _must_run(self) -> None:
+    def _check_running(self) -> None:
         """Raise `HostError` if something other than a block has stopped the shadow or its chain."""
         if self._host.chain.engine.fault is not None:  # a message
             raise self._host.chain.engine.fault
@@ -282,9 +282,9 @@ class Shadow:
                 f"restarted after block {block.height}, it does not start again: {error}"
             ) from None
         self._host.client.timeout_s = BLOCK_TIMEOUT_S
-        self._meet_main()
+        self._connect_main()
 
-    def _meet_main(self) -> None:
+    def _connect_main(self) -> None:
         """Connect the VM to its shadow as a peer."""
         main = self._main_host
         self._host.chain.connect(Relay(main.config.identity.node_id, NODE_ID, lambda: main.services.network))

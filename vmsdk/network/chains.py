@@ -15,7 +15,7 @@ from vmsdk.target import find
 
 
 @dataclass(frozen=True)
-class Birth:
+class Creation:
     """The signed transactions that create a chain."""
 
     name: str
@@ -46,7 +46,7 @@ class Chains:
 
     def plan(
         self, new_chains: Sequence[NewChain], pchain: PChain, validators: Collection[Validator] = ()
-    ) -> list[Birth]:
+    ) -> list[Creation]:
         """Sign the transactions that create the chains, and write what nodes read at start.
 
         Nodes read a chain's name and configuration, by its ID, only when they start, and run the
@@ -54,7 +54,7 @@ class Chains:
         """
         wallet = Wallet(pchain.network_id())
         utxos: Sequence[UTXO] = pchain.utxos(LOCAL_ADDRESS)
-        births, records = [], []
+        creations, records = [], []
         for new in new_chains:
             vm = id_of(find(new.target), new.vm_name)
             subnet = wallet.create_subnet(utxos)
@@ -64,22 +64,22 @@ class Chains:
             if validators:
                 conversion = wallet.convert_subnet(utxos, subnet.id, chain.id, validators)
                 utxos = conversion.change
-            births.append(Birth(new.name, subnet, chain, conversion))
+            creations.append(Creation(new.name, subnet, chain, conversion))
             ids = (str(chain.id), str(subnet.id), str(vm))
             records.append(ChainRecord(new.name, *ids, new.vm_name, new.target, new.genesis_hash))
             self._store.write_chain_config(str(chain.id), new.config, new.upgrade)
         with self._store.changing() as network:
             network.chains += records
-        return births
+        return creations
 
-    def create(self, births: Iterable[Birth], pchain: PChain) -> None:
+    def create(self, creations: Iterable[Creation], pchain: PChain) -> None:
         """Create what was planned. Raises `NetworkError` if the P-chain refuses."""
-        for birth in births:
-            self._progress(f"creating the chain {birth.name}")
-            pchain.commit(birth.subnet, "create a subnet")
-            pchain.commit(birth.chain, f"create the chain {birth.name}")
-            if birth.conversion is not None:
-                pchain.commit(birth.conversion, f"add the validators of {birth.name}")
+        for creation in creations:
+            self._progress(f"creating the chain {creation.name}")
+            pchain.commit(creation.subnet, "create a subnet")
+            pchain.commit(creation.chain, f"create the chain {creation.name}")
+            if creation.conversion is not None:
+                pchain.commit(creation.conversion, f"add the validators of {creation.name}")
 
     def replace(self, network: NetworkRecord, targets: Mapping[str, str], *, all_of_them: bool) -> None:
         """Install the plugins of these targets, by chain name, that have changed, or all."""

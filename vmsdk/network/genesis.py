@@ -11,7 +11,7 @@ from vmsdk.network.wallet import Validator
 
 NETWORK_ID = 88888
 """A network for which nodes have no built-in genesis."""
-SAMPLE = 20
+SAMPLE_WEIGHT = 20
 """How many units of weight a node polls for each block (its flag `snow-sample-size`)."""
 
 # The addresses of `LOCAL_ADDRESS`, and of 20 zero bytes, on networks that nodes don't know.

@@ -161,9 +161,9 @@ class Launch:
         """Raise `NetworkError` with the reason if the node's process has exited."""
         if not self.process.running:
             main, output = self._since_start("main"), self._output.new_lines()
-            raise logs.node_death(self.name, self.process.exit_code, main, output, self._path("main"))
+            raise logs.node_exit(self.name, self.process.exit_code, main, output, self._path("main"))
 
-    def too_late(self, chains: Iterable[ChainRecord], timeout_s: float) -> NetworkError:
+    def timed_out(self, chains: Iterable[ChainRecord], timeout_s: float) -> NetworkError:
         """The error if the node or one of the chains isn't ready after `timeout_s`."""
         for chain in chains if self.uri and self.has_primary_network() else ():
             if not self.runs(chain):

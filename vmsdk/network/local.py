@@ -21,7 +21,7 @@ from vmsdk.network.chain import Chain, NewChain
 from vmsdk.network.chains import Chains, check_distinct
 from vmsdk.network.client import JSONRPCClient
 from vmsdk.network.errors import NetworkError
-from vmsdk.network.genesis import NETWORK_ID, SAMPLE, genesis_of
+from vmsdk.network.genesis import NETWORK_ID, SAMPLE_WEIGHT, genesis_of
 from vmsdk.network.node import READY_TIMEOUT_S, Node, await_chains, launch
 from vmsdk.network.pchain import PChain
 from vmsdk.network.process import end_processes_in
@@ -253,10 +253,10 @@ class LocalNetwork:
             try:
                 self._chains.install([new])
                 validators = self._validators()
-                births = self._chains.plan([new], pchain, validators)
+                creations = self._chains.plan([new], pchain, validators)
                 self.stop()
                 launch(nodes, timeout_s, self._report)
-                self._chains.create(births, PChain(nodes[0].uri))
+                self._chains.create(creations, PChain(nodes[0].uri))
                 if validators:
                     launch(self._stopped(nodes), timeout_s, self._report)
                 await_chains(nodes, timeout_s, self._report)
@@ -317,29 +317,29 @@ class LocalNetwork:
                     record.plugin = self._node_plugins.get(index + 1, "")
                     record.weight = self._weights[index] if self._weights else 0
                 self._store.create(network)
-                self._populate(timeout_s)
+                self._create_chains(timeout_s)
             except BaseException:
                 self._undo_create(made)
                 raise
 
-    def _populate(self, timeout_s: float) -> None:
+    def _create_chains(self, timeout_s: float) -> None:
         first, *others = self.nodes
-        births = []
-        validators = self._elect(timeout_s) if self._weights else []
+        creations = []
+        validators = self._make_validators(timeout_s) if self._weights else []
         if self._new_chains:
             # A node knows the funds: releases differ in their local genesis.
             first.spawn(bare=True)
             self._chains.install(self._new_chains)
             first.await_primary_network(timeout_s)
-            births = self._chains.plan(self._new_chains, PChain(first.uri), validators)
+            creations = self._chains.plan(self._new_chains, PChain(first.uri), validators)
             first.kill()
         # Alone, the first node accepts the transactions at once; the others get them from it later.
         launch([first], timeout_s, self._report)
-        self._chains.create(births, PChain(first.uri))
+        self._chains.create(creations, PChain(first.uri))
         launch(others if not validators else self._stopped([first, *others]), timeout_s, self._report)
         await_chains([first, *others], timeout_s, self._report)
 
-    def _elect(self, timeout_s: float) -> list[Validator]:
+    def _make_validators(self, timeout_s: float) -> list[Validator]:
         """Let the nodes create their keys, and write the genesis with the first as validator."""
         for node in self.nodes:
             node.spawn(bare=True)
@@ -394,7 +394,7 @@ class LocalNetwork:
                 if not self.running:
                     binary = NodeBinary.find(self._binary_path or before.binary)
                     flags = {**before.flags, **self._flags}
-                    self._fit(binary, flags, {new.name: new.target for new in self._new_chains})
+                    self._configure(binary, flags, {new.name: new.target for new in self._new_chains})
                 for new in self._new_chains:
                     self._store.write_chain_config(before.chain(new.name).chain_id, new.config, new.upgrade)
                 self._start_nodes(idle, timeout_s)
@@ -402,7 +402,7 @@ class LocalNetwork:
                 for node in idle:
                     node.kill()
                 binary = NodeBinary(Path(before.binary), before.version, before.protocol)
-                self._fit(binary, before.flags, {chain.name: chain.target for chain in before.chains})
+                self._configure(binary, before.flags, {chain.name: chain.target for chain in before.chains})
                 raise
 
     def _start_nodes(self, nodes: list[Node], timeout_s: float) -> None:
@@ -410,7 +410,7 @@ class LocalNetwork:
         launch(nodes, timeout_s, self._report)
         await_chains(nodes, timeout_s, self._report)
 
-    def _fit(self, binary: NodeBinary, flags: dict[str, str], targets: Mapping[str, str]) -> None:
+    def _configure(self, binary: NodeBinary, flags: dict[str, str], targets: Mapping[str, str]) -> None:
         """Use this binary, these flags and these chains' targets from the nodes' next start on."""
         with self._store.changing() as network:
             changed = binary.protocol != network.protocol or flags != network.flags
@@ -452,8 +452,8 @@ def _check_numbers(http_port: int | None, nodes: int, node_plugins: Iterable[int
 
 
 def _check_weights(weights: Sequence[int], nodes: int) -> None:
-    if weights and (len(weights) != nodes or min(weights) < 1 or sum(weights) < SAMPLE):
+    if weights and (len(weights) != nodes or min(weights) < 1 or sum(weights) < SAMPLE_WEIGHT):
         raise NetworkError(
             f"{nodes} nodes can't have the weights {list(weights)}: give each a weight of at least 1, "
-            f"and {SAMPLE} or more in total, which nodes sample for every block"
+            f"and {SAMPLE_WEIGHT} or more in total, which nodes sample for every block"
         )

@@ -115,7 +115,7 @@ def node_id_in(main: Iterable[str]) -> str | None:
     return next((match["node_id"] for line in main if (match := _NODE_ID.search(line))), None)
 
 
-def node_death(
+def node_exit(
     node: str, exit_code: int | None, main: Sequence[str], output: Sequence[str], log: Path
 ) -> NetworkError:
     """Why the node exited: `main` is its log since its start, `output` what it printed.

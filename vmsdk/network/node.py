@@ -182,7 +182,7 @@ class Node:
             return None
         _, lines = LogFile.last_lines(self.log, 5)
         _, output = LogFile.last_lines(self.directory / "output.log", 5)
-        return logs.node_death(self.name, process.exit_code, lines, output, self.log)
+        return logs.node_exit(self.name, process.exit_code, lines, output, self.log)
 
     # Starting ------------------------------------------------------------------------------------
 
@@ -245,7 +245,7 @@ class Node:
         """The IDs of the nodes that it is connected to."""
         return {peer["nodeID"] for peer in self.client("/ext/info").call("info.peers")["peers"]}
 
-    def start_over(self, error: NetworkError) -> bool:
+    def start_again(self, error: NetworkError) -> bool:
         """Start it again, once, if a port was taken, or a plugin was slow on a busy machine."""
         with self._store.changing() as network:
             record = network.node(self.name)
@@ -260,9 +260,9 @@ class Node:
         self.spawn(self._together, bare=self._bare)
         return True
 
-    def too_late(self, timeout_s: float) -> NetworkError:
+    def timed_out(self, timeout_s: float) -> NetworkError:
         """The error if it isn't ready after `timeout_s`."""
-        return self._started().too_late(self._store.load().chains, timeout_s)
+        return self._started().timed_out(self._store.load().chains, timeout_s)
 
     def _started(self) -> Launch:
         assert self._launch is not None
@@ -287,10 +287,10 @@ class Node:
         try:
             while not (node_id := launch.node_id()):
                 if time.monotonic() > deadline:
-                    raise launch.too_late((), READY_TIMEOUT_S)
+                    raise launch.timed_out((), READY_TIMEOUT_S)
                 time.sleep(POLL_S / 4)
         except PortTaken as error:
-            if not self.start_over(error):
+            if not self.start_again(error):
                 raise
             return
         with self._store.changing() as network:
@@ -378,7 +378,7 @@ def await_chains(
     if nodes:
         progress(f"waiting for the chain on {count(nodes)}")
         _until(Node.runs_chains, nodes, timeout_s, progress)
-        _await_mesh(nodes[0]._store, timeout_s)
+        _await_connections(nodes[0]._store, timeout_s)
 
 
 def count(nodes: Sequence[object]) -> str:
@@ -393,7 +393,7 @@ def _until(
     waiting = list(nodes)
     while waiting := [node for node in waiting if not _has_reached(stage, node, progress)]:
         if time.monotonic() > deadline:
-            raise waiting[0].too_late(timeout_s)
+            raise waiting[0].timed_out(timeout_s)
         time.sleep(POLL_S)
 
 
@@ -403,13 +403,13 @@ def _has_reached(stage: Callable[[Node], bool], node: Node, progress: Callable[[
     except NodeUnreachable:
         return False  # it is exiting: the next check shows why
     except (PluginFailed, PortTaken) as error:
-        if not node.start_over(error):
+        if not node.start_again(error):
             raise
         progress(f"starting {node.name} again: {str(error).splitlines()[0]}")
         return False
 
 
-def _await_mesh(store: Store, timeout_s: float) -> None:
+def _await_connections(store: Store, timeout_s: float) -> None:
     """Wait until all running nodes are connected: without peers, a node would continue alone."""
     nodes = [node for record in store.load().nodes if (node := Node(store, record.name)).status == "running"]
     node_ids = {node.record.node_id for node in nodes}

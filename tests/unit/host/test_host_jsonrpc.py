@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from vmsdk.host.http.endpoint import Ask
+from vmsdk.host.http.endpoint import EndpointRequest
 from vmsdk.host.http.jsonrpc import MAX_DEPTH, service
 
 
 def reply_to(body: bytes) -> str:
     methods = {"echo": lambda params: params.get("value")}
-    return service("info", methods)(Ask("POST", "application/json", "", body)).body
+    return service("info", methods)(EndpointRequest("POST", "application/json", "", body)).body
 
 
 def no_constant(name: str) -> Any:

@@ -15,7 +15,7 @@ from vmsdk.network.logs import (
     LogFile,
     LogRecord,
     chain_failure,
-    node_death,
+    node_exit,
     node_id_in,
     registration_failure,
 )
@@ -154,25 +154,25 @@ def test_a_taken_port_is_told_with_its_address() -> None:
         "[11-24|20:27:41.296] FATAL app/app.go:76 failed to initialize node "
         '{"error": "couldn\'t initialize API server: listen tcp 127.0.0.1:9650: bind: address already in use"}'  # noqa: E501
     )
-    error = node_death("node1", 1, [INITIALIZING, fatal], [], LOG)
+    error = node_exit("node1", 1, [INITIALIZING, fatal], [], LOG)
     assert isinstance(error, PortTaken)
     assert str(error).startswith("node1 can't listen on 127.0.0.1:9650")
 
 
 def test_a_file_limit_that_is_too_low_is_told_with_the_numbers() -> None:
     output = ["couldn't start node: error fd-limit: (32768) greater than max: (20000)"]
-    error = node_death("node1", 1, [], output, LOG)
+    error = node_exit("node1", 1, [], output, LOG)
     assert "only 20000 files, and a node needs 32768" in str(error)
 
 
 def test_another_death_is_told_by_the_fatal_lines() -> None:
     fatal = '[11-24|20:27:38.761] FATAL app/app.go:76 failed to initialize node {"error": "invalid vmID: \\"README\\""}'  # noqa: E501
-    error = node_death("node2", 1, [INITIALIZING, fatal], ["couldn't start node"], LOG)
+    error = node_exit("node2", 1, [INITIALIZING, fatal], ["couldn't start node"], LOG)
     assert str(error) == f"node2 exited with code 1; from main.log:\n  {fatal}"
 
 
 def test_a_death_without_fatal_lines_is_told_by_the_last_ones() -> None:
-    error = node_death("node1", None, ["a"], ["b"], LOG)
+    error = node_exit("node1", None, ["a"], ["b"], LOG)
     assert str(error).splitlines() == ["node1 exited; from main.log:", "  a", "  b"]
 
 
@@ -180,7 +180,7 @@ def test_a_death_without_fatal_lines_is_told_by_the_last_ones() -> None:
     ("code", "words"), [(-9, "was killed by SIGKILL"), (-250, "by signal 250"), (3, "exited with code 3")]
 )
 def test_a_death_names_the_signal_or_the_code(code: int, words: str) -> None:
-    assert words in str(node_death("node1", code, [], [], LOG))
+    assert words in str(node_exit("node1", code, [], [], LOG))
 
 
 def test_a_plugin_that_is_not_registered_is_told_with_what_it_printed() -> None:

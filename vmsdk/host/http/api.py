@@ -9,12 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TypeAlias
 
-from vmsdk.host.http.endpoint import Ask
+from vmsdk.host.http.endpoint import EndpointRequest
 from vmsdk.host.http.forward import forward
 from vmsdk.host.http.header import Header, canonical, first
 from vmsdk.host.http.request import Request
 from vmsdk.host.http.response import ResponseWriter
-from vmsdk.host.http.router import Handled, NodeReply, Router
+from vmsdk.host.http.router import Handled, NodeResponse, Router
 from vmsdk.ids import NodeID
 from vmsdk.protocol import Protocol
 
@@ -83,20 +83,20 @@ class API:
             await writer.error("invalid host specified", 403)
             return
         to = self._router.resolve(request)
-        if isinstance(to, NodeReply):
+        if isinstance(to, NodeResponse):
             await _send(writer, to)
         elif not isinstance(to, Handled):
             body = await request.body.read_all(MAX_ENDPOINT_BYTES)
             if len(body) > MAX_ENDPOINT_BYTES:
                 await writer.error(f"a request to the node has at most {MAX_ENDPOINT_BYTES} bytes", 413)
                 return
-            ask = Ask(
+            call = EndpointRequest(
                 request.method, first(request.header, "Content-Type"), first(request.header, "Origin"), body
             )
-            reply = await asyncio.get_running_loop().run_in_executor(self._executor, to, ask)
-            writer.header["Content-Type"] = [reply.content_type]
-            await writer.write_header(reply.status)
-            await writer.write(reply.body.encode())
+            response = await asyncio.get_running_loop().run_in_executor(self._executor, to, call)
+            writer.header["Content-Type"] = [response.content_type]
+            await writer.write_header(response.status)
+            await writer.write(response.body.encode())
         else:
             await forward(to.backend, request, writer, self._protocol, to.chain.hijacked.serve)
 
@@ -116,13 +116,13 @@ def _is_allowed(host: str) -> bool:
     return True
 
 
-async def _send(writer: ResponseWriter, reply: NodeReply) -> None:
-    if reply.location:
-        writer.header["Location"] = [reply.location]
-    if reply.text:
-        await writer.error(reply.text, reply.status)
+async def _send(writer: ResponseWriter, response: NodeResponse) -> None:
+    if response.location:
+        writer.header["Location"] = [response.location]
+    if response.text:
+        await writer.error(response.text, response.status)
     else:
-        await writer.write_header(reply.status)
+        await writer.write_header(response.status)
 
 
 def _allow_preflight(request: Header, response: Header) -> None:

@@ -10,7 +10,7 @@ from vmsdk._pb.io.prometheus.client import metrics_pb2
 from vmsdk._pb.io.prometheus.client.metrics_pb2 import Metric, MetricFamily
 
 
-class Ask(NamedTuple):
+class EndpointRequest(NamedTuple):
     """A request to an endpoint."""
 
     method: str
@@ -20,7 +20,7 @@ class Ask(NamedTuple):
     body: bytes
 
 
-class Reply(NamedTuple):
+class EndpointResponse(NamedTuple):
     """The response of an endpoint."""
 
     status: int
@@ -28,7 +28,7 @@ class Reply(NamedTuple):
     body: str
 
 
-Endpoint: TypeAlias = Callable[[Ask], Reply]
+Endpoint: TypeAlias = Callable[[EndpointRequest], EndpointResponse]
 """Runs in a thread: it may call the VM."""
 
 Gather: TypeAlias = Callable[[], Iterable[MetricFamily]]
@@ -40,14 +40,14 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 def metrics(gather: Gather) -> Endpoint:
     """Make `/ext/metrics`, in Prometheus' text format. If *gather* fails, the status is 500."""
 
-    def reply(ask: Ask) -> Reply:
+    def respond(request: EndpointRequest) -> EndpointResponse:
         try:
-            return Reply(200, _METRICS_TYPE, _text(gather()))
+            return EndpointResponse(200, _METRICS_TYPE, _text(gather()))
         except Exception as error:  # noqa: BLE001 - the page says what failed
             message = f"An error has occurred while serving metrics:\n\n{error}\n"
-            return Reply(500, "text/plain; charset=utf-8", message)
+            return EndpointResponse(500, "text/plain; charset=utf-8", message)
 
-    return reply
+    return respond
 
 
 def _text(families: Iterable[MetricFamily]) -> str:

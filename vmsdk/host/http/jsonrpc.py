@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from vmsdk.errors import VMError
-from vmsdk.host.http.endpoint import Ask, Endpoint, Reply
+from vmsdk.host.http.endpoint import Endpoint, EndpointRequest, EndpointResponse
 from vmsdk.jsontext import decode, depth
 
 PARSE_ERROR = -32700
@@ -46,26 +46,26 @@ def endpoint(find: Find) -> Endpoint:
     The texts are those of github.com/gorilla/rpc/v2, which nodes use.
     """
 
-    def reply(ask: Ask) -> Reply:
-        if ask.method != "POST":
-            return Reply(405, _TEXT, f"rpc: POST method required, received {ask.method}")
-        content_type = ask.content_type.partition(";")[0].strip()
+    def respond(request: EndpointRequest) -> EndpointResponse:
+        if request.method != "POST":
+            return EndpointResponse(405, _TEXT, f"rpc: POST method required, received {request.method}")
+        content_type = request.content_type.partition(";")[0].strip()
         if content_type.lower() != "application/json":
-            return Reply(415, _TEXT, f"rpc: unrecognized Content-Type: {content_type}")
+            return EndpointResponse(415, _TEXT, f"rpc: unrecognized Content-Type: {content_type}")
         request_id: Any = None
         try:
             try:
-                request = decode(ask.body)
+                call = decode(request.body)
             except (ValueError, RecursionError) as error:
                 raise RPCError(str(error), PARSE_ERROR) from None
-            if not isinstance(request, dict):
+            if not isinstance(call, dict):
                 raise RPCError("a request is a JSON object (batches are not supported)", PARSE_ERROR)
-            if depth(request) > MAX_DEPTH:
+            if depth(call) > MAX_DEPTH:
                 raise RPCError(f"nested more than {MAX_DEPTH} deep", PARSE_ERROR)
-            request_id = request.get("id")
-            if request.get("jsonrpc") != "2.0":
+            request_id = call.get("id")
+            if call.get("jsonrpc") != "2.0":
                 raise RPCError("jsonrpc must be 2.0", INVALID_REQUEST)
-            result = find(str(request.get("method", "")))(request.get("params"))
+            result = find(str(call.get("method", "")))(call.get("params"))
             outcome: dict[str, Any] = {"result": result}
         except RPCError as error:
             outcome = _failure(error.code, str(error))
@@ -75,10 +75,12 @@ def endpoint(find: Find) -> Endpoint:
             _log.exception("a method failed: a bug in the development host")
             outcome = _failure(INTERNAL_ERROR, repr(error))
         if request_id is None and outcome.get("error", {}).get("code") != PARSE_ERROR:
-            return Reply(200, _JSON, "")  # A notification.
-        return Reply(200, _JSON, json.dumps({"jsonrpc": "2.0", **outcome, "id": request_id}) + "\n")
+            return EndpointResponse(200, _JSON, "")  # A notification.
+        return EndpointResponse(
+            200, _JSON, json.dumps({"jsonrpc": "2.0", **outcome, "id": request_id}) + "\n"
+        )
 
-    return reply
+    return respond
 
 
 def _failure(code: int, message: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _PROPOSERVM = "proposervm"
 
 
 @dataclass(frozen=True)
-class NodeReply:
+class NodeResponse:
     """The node itself responds."""
 
     status: int
@@ -39,12 +39,12 @@ class Handled:
     backend: Backend
 
 
-Destination: TypeAlias = NodeReply | Handled | Endpoint
+Destination: TypeAlias = NodeResponse | Handled | Endpoint
 
-_NOT_FOUND = NodeReply(404, "404 page not found")
-_BOOTSTRAPPING = NodeReply(503, "API call rejected because chain is not done bootstrapping")
-_NO_CHAIN = NodeReply(503, "no chain is running here: it is starting or has stopped; try again soon")
-_NO_PROPOSERVM = NodeReply(404, "this is a development host: it has no proposervm")
+_NOT_FOUND = NodeResponse(404, "404 page not found")
+_BOOTSTRAPPING = NodeResponse(503, "API call rejected because chain is not done bootstrapping")
+_NO_CHAIN = NodeResponse(503, "no chain is running here: it is starting or has stopped; try again soon")
+_NO_PROPOSERVM = NodeResponse(404, "this is a development host: it has no proposervm")
 
 
 class Router:
@@ -91,7 +91,7 @@ class Router:
     def _by_path(self, request: Request) -> Destination:
         url = request.url
         if url.clean_path != url.path:
-            return NodeReply(301, location=f"{escape_path(url.clean_path)}?{url.raw_query}".rstrip("?"))
+            return NodeResponse(301, location=f"{escape_path(url.clean_path)}?{url.raw_query}".rstrip("?"))
         endpoint = self._endpoints.get(url.path)
         if endpoint is not None:
             return endpoint
@@ -106,26 +106,26 @@ class Router:
     def _by_chain_header(self, name: str) -> Destination:
         """Protocol 41 routes HTTP/2 by a header alone."""
         if not name:
-            return NodeReply(400)
+            return NodeResponse(400)
         chain = self._by_id(name)
         if chain is None or chain.header_backend is None:
-            return NodeReply(404)
+            return NodeResponse(404)
         return Handled(chain, chain.header_backend) if chain.is_normal_op else _BOOTSTRAPPING
 
     def _by_route_header(self, values: list[str]) -> Destination:
         """From protocol 42 on, the header's first value is the chain's ID."""
         has_proposervm = self._protocol.proposervm_api
         if not has_proposervm and len(values) != 1:
-            return NodeReply(400)
+            return NodeResponse(400)
         chain = self._by_id(values[0])
         if chain is None:
-            return NodeReply(404)
+            return NodeResponse(404)
         if has_proposervm and values[1:] == [_PROPOSERVM]:
             return _NO_PROPOSERVM if chain.is_normal_op else _BOOTSTRAPPING
         if has_proposervm and not chain.is_normal_op:
             return _BOOTSTRAPPING
         if len(values) > 1 or chain.header_backend is None:
-            return NodeReply(404)
+            return NodeResponse(404)
         return Handled(chain, chain.header_backend) if chain.is_normal_op else _BOOTSTRAPPING
 
     def _by_id(self, name: str) -> ChainRoutes | None:
