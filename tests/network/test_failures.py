@@ -126,14 +126,16 @@ def test_the_lowest_limit_of_open_files_is_enough(command: Command) -> None:
     propose(network, network.nodes[0], b"with few files")
 
 
-def test_a_vm_that_cannot_be_imported_is_told_with_its_traceback(command: Command, tmp_path: Path) -> None:
+def test_a_vm_that_cannot_be_imported_is_reported_with_its_traceback(
+    command: Command, tmp_path: Path
+) -> None:
     with nothing_left_in(tmp_path):
         done = command.run("start", BROKEN)
     assert done.returncode == 1
     assert "ModuleNotFoundError: No module named 'a_module_that_is_not_there'" in done.stderr
 
 
-def test_a_plugin_that_fails_its_registration_is_told_with_what_it_printed(
+def test_a_plugin_that_fails_its_registration_is_reported_with_what_it_printed(
     node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
 ) -> None:
     network = make_network(executable(tmp_path, "#!/bin/sh\necho out of order >&2\n"), node=node.path)
@@ -159,7 +161,7 @@ def test_a_vm_that_is_not_there(command: Command, tmp_path: Path) -> None:
     assert done.stderr == f"vmsdk network: {tmp_path}/vm.py:VM: there is no file {tmp_path}/vm.py\n"
 
 
-def test_a_chain_that_does_not_initialize_is_told_with_the_vms_reason(
+def test_a_chain_that_does_not_initialize_is_reported_with_the_vms_reason(
     node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
 ) -> None:
     network = make_network(NewChain(PICKY, genesis=b"bad"), node=node.path)
@@ -169,7 +171,7 @@ def test_a_chain_that_does_not_initialize_is_told_with_the_vms_reason(
     assert any("ValueError" in line for line in caught.value.lines)
 
 
-def test_a_chain_that_stops_while_it_bootstraps_is_told_with_the_line_of_its_log(
+def test_a_chain_that_stops_while_it_bootstraps_is_reported_with_the_line_of_its_log(
     node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
 ) -> None:
     network = make_network(STUCK, node=node.path)
@@ -179,7 +181,7 @@ def test_a_chain_that_stops_while_it_bootstraps_is_told_with_the_line_of_its_log
     assert "chain failed to start" in caught.value.lines[-1]
 
 
-def test_a_vm_that_ends_its_process_is_told(
+def test_a_vm_that_ends_its_process_is_reported(
     node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
 ) -> None:
     network = make_network(MORTAL, node=node.path)
@@ -210,7 +212,7 @@ def test_a_vm_stops_its_chain_from_a_call_whose_errors_a_node_ignores(
     assert any("shutting down chain" in line and "the rules have run out" in line for line in lines)
 
 
-def test_a_chain_whose_http_handlers_cannot_be_made_is_told_with_the_vms_reason(
+def test_a_chain_whose_http_handlers_cannot_be_made_is_reported_with_the_vms_reason(
     node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
 ) -> None:
     network = make_network(UNSERVED, node=node.path)
@@ -218,7 +220,7 @@ def test_a_chain_whose_http_handlers_cannot_be_made_is_told_with_the_vms_reason(
         network.start()
 
 
-def test_a_node_that_refuses_its_flags_is_told_with_what_it_said(
+def test_a_node_that_refuses_its_flags_is_reported_with_what_it_printed(
     any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
 ) -> None:
     network = make_network(TIMESTAMP, node=any_node.path, flags={"no-such-flag": "1"})
@@ -226,7 +228,7 @@ def test_a_node_that_refuses_its_flags_is_told_with_what_it_said(
         network.start()
 
 
-def test_a_stray_file_among_the_plugins_is_told_by_the_node(
+def test_a_stray_file_among_the_plugins_is_reported_by_the_node(
     any_node: NodeBinary, make_network: MakeNetwork
 ) -> None:
     network = make_network(TIMESTAMP, node=any_node.path)
@@ -250,7 +252,7 @@ def test_a_directory_with_other_files_is_left_alone(
         make_network(TIMESTAMP, node=any_node.path, directory=tmp_path / "diary.txt").start()
 
 
-def test_of_two_first_starts_at_once_one_is_told_of_the_other_and_leaves_it_alone(
+def test_of_two_first_starts_at_once_one_learns_of_the_other_and_leaves_it_alone(
     any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both_found_no_network = threading.Barrier(2)
@@ -283,7 +285,7 @@ def test_a_plugin_that_was_removed_is_installed_again(
     network.wait_for_height(0)
 
 
-def test_a_node_whose_key_was_removed_is_told_by_both_its_ids(
+def test_a_node_whose_key_was_removed_is_reported_with_both_its_ids(
     any_node: NodeBinary, make_network: MakeNetwork
 ) -> None:
     network = make_network(TIMESTAMP, node=any_node.path, nodes=2)
@@ -305,7 +307,7 @@ def test_a_node_whose_key_was_removed_is_told_by_both_its_ids(
     network.start()
 
 
-def test_a_validator_whose_bls_key_was_removed_is_told(
+def test_a_validator_whose_bls_key_was_removed_is_reported(
     any_node: NodeBinary, make_network: MakeNetwork
 ) -> None:
     network = make_network(TIMESTAMP, node=any_node.path, nodes=1, weights=[100])
@@ -398,7 +400,7 @@ def test_a_genesis_of_the_greatest_size_is_taken(any_node: NodeBinary, make_netw
         (["--vm-name", "é", "--name", "ok"], "'é' cannot name a VM"),
     ],
 )
-def test_options_that_cannot_be_are_told(
+def test_invalid_options_are_refused(
     command: Command, tmp_path: Path, options: list[str], words: str
 ) -> None:
     with nothing_left_in(tmp_path):

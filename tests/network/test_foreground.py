@@ -78,7 +78,7 @@ def test_the_chains_log_is_followed(start: Start, command: Command) -> None:
     read_until(output, "timestampvm 1.0.0 serves chain")
 
 
-def test_several_nodes_lines_are_told_apart(start: Start) -> None:
+def test_several_nodes_lines_are_distinguished(start: Start) -> None:
     output = output_of(start(TIMESTAMP, "--nodes", 2))
     read_until(output, HINT)
     seen = read_until(output, "node2: ")
@@ -148,7 +148,7 @@ def test_a_network_removed_by_another_command_ends_the_first_one(start: Start, c
     assert not (command.networks / "timestampvm").exists()
 
 
-def test_a_node_that_dies_is_told_and_the_others_go_on(start: Start, command: Command) -> None:
+def test_a_node_that_dies_is_reported_and_the_others_continue(start: Start, command: Command) -> None:
     process = start(TIMESTAMP, "--nodes", 2)
     output = output_of(process)
     read_until(output, HINT)

@@ -78,7 +78,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_a_chain_goes_on_while_the_disk_of_its_data_directory_is_full(
+def test_a_chain_continues_while_the_disk_of_its_data_directory_is_full(
     any_node: NodeBinary, make_network: Callable[..., LocalNetwork], small_disk: Path
 ) -> None:
     network = make_network(ARCHIVE, node=any_node.path, flags={"chain-data-dir": str(small_disk)})

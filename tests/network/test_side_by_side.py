@@ -228,14 +228,14 @@ def test_a_chain_is_added_by_the_command(command: Command) -> None:
     assert command.ok("logs", "--chain", "second", "-n", 1)
 
 
-def test_a_network_that_is_not_there_is_told(command: Command) -> None:
+def test_a_missing_network_is_reported(command: Command) -> None:
     for arguments in (["status", "--name", "none"], ["clean", "--name", "none"], ["stop"], ["start"]):
         done = command.run(*arguments)
         assert done.returncode == 1
         assert "there is no network in" in done.stderr
 
 
-def test_names_that_are_not_there_are_told_with_those_that_are(running: Command) -> None:
+def test_unknown_names_are_reported_with_the_known_ones(running: Command) -> None:
     for wrong, words in [
         (["kill", "node7"], "no node 'node7'; it has node1"),
         (["logs", "--chain", "none"], "no chain 'none'; it has timestampvm"),
@@ -283,7 +283,7 @@ def test_a_plugin_that_is_too_slow_once_is_given_a_second_chance(
     propose(network, network.nodes[0], b"better late than never")
 
 
-def test_a_temporary_network_is_gone_after_its_block(any_node: NodeBinary) -> None:
+def test_a_temporary_network_is_removed_after_its_block(any_node: NodeBinary) -> None:
     with LocalNetwork(TIMESTAMP, node=any_node.path) as network:
         propose(network, network.nodes[0], b"for a moment")
         directory = network.directory

@@ -12,7 +12,7 @@ from .targets import ARCHIVE, lines_until
 BLOCKS = 9  # with checkpoints at heights 4 and 8
 
 
-def test_a_late_node_syncs_the_state_and_goes_on_with_the_others(
+def test_a_late_node_syncs_the_state_and_continues_with_the_others(
     node: NodeBinary, make_network: Callable[..., LocalNetwork]
 ) -> None:
     network = make_network(ARCHIVE, node=node.path, nodes=3)

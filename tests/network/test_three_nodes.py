@@ -118,7 +118,7 @@ def test_the_first_node_catches_up_when_it_was_killed(network: LocalNetwork) -> 
     assert data_of(last_block(network, network.node("node1"))) == b"while node1 was dead"
 
 
-def test_a_paused_node_holds_up_the_chain_of_three_until_it_goes_on(network: LocalNetwork) -> None:
+def test_a_paused_node_holds_up_the_chain_of_three_until_it_continues(network: LocalNetwork) -> None:
     paused, other = network.node("node2"), network.node("node1")
     height = network.chain.height(other)
     paused.pause()

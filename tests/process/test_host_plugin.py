@@ -154,7 +154,7 @@ def test_edge_6_a_plugin_that_never_announces_itself_is_stopped_at_the_timeout()
     assert process.exit_code == -signal.SIGTERM
 
 
-def test_edge_7_a_crash_is_noticed_only_at_the_timeout_and_its_last_words_are_kept() -> None:
+def test_edge_7_a_crash_is_noticed_only_at_the_timeout_and_its_last_output_is_kept() -> None:
     ended_at_s: list[float] = []
 
     class Runtime(RuntimeService):
@@ -192,7 +192,7 @@ def test_an_impatient_host_reports_a_crash_at_once() -> None:
     assert caught.value.exit_code == 1
 
 
-def test_last_words_that_are_not_read_yet_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_output_that_is_not_read_yet_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     stopping = threading.Event()
 
     def show(stream: str, line: str) -> None:

@@ -25,7 +25,7 @@ def test_nothing_gives_no_line() -> None:
     assert lines_of() == lines_of(b"") == []
 
 
-def test_bytes_that_are_no_utf_8_are_replaced() -> None:
+def test_bytes_that_are_not_utf_8_are_replaced() -> None:
     assert lines_of(b"a\xffb\n\xc3") == ["a\ufffdb", "\ufffd"]
 
 

@@ -117,7 +117,7 @@ def test_a_shadow_that_starts_late_does_not_stop_the_engine(monkeypatch: pytest.
         own.disk.close()
 
 
-def test_a_block_is_not_blamed_for_a_shadow_that_was_gone_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_block_is_not_blamed_for_a_shadow_that_had_exited_before(monkeypatch: pytest.MonkeyPatch) -> None:
     own = FakeHost()
     own.process.alive, own.process.exit_code = False, -signal.SIGKILL
     report = first_report(monkeypatch, own)
@@ -132,7 +132,7 @@ class Unwilling(FakeHost):
         raise HostError("no memory")
 
 
-def test_a_shadow_that_does_not_start_again_says_that_it_was_restarted(
+def test_a_shadow_that_does_not_start_again_is_reported_as_restarted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first = FakeHost()
@@ -246,7 +246,7 @@ class Idle(threading.Event):
 
 @pytest.mark.parametrize("here", [1, 2, 3])
 @pytest.mark.parametrize("there", [1, 2, 3, None])
-def test_what_is_pruned_at_another_block_is_no_difference(
+def test_what_is_pruned_at_another_block_is_not_a_difference(
     here: int, there: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With None, when the shadow gets no more blocks."""

@@ -64,7 +64,7 @@ def test_a_snapshot_that_fails_leaves_no_files(host: Any, tmp_path: Path) -> Non
     snapshots.close()
 
 
-def test_a_snapshot_that_has_no_room_says_so_and_leaves_no_files(host: Any, tmp_path: Path) -> None:
+def test_a_snapshot_that_has_no_room_reports_it_and_leaves_no_files(host: Any, tmp_path: Path) -> None:
     snapshots = Snapshots()
     with largest_file(0), pytest.raises(HostError, match=r"^can't save a snapshot: .*File too large"):
         snapshots.save(host, None)

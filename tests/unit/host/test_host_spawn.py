@@ -21,7 +21,7 @@ os.kill(os.getpid(), signal.SIGINT)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the program is started directly")
 @pytest.mark.parametrize("ready", ["pass", "control.sendall(b'+')"], ids=["before", "after"])
-def test_ctrl_c_while_a_process_starts_is_told_from_other_ends(
+def test_ctrl_c_while_a_process_starts_is_distinguished_from_other_exits(
     ready: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spawn_module, "_BECOME", INTERRUPTED.format(ready=ready))

@@ -216,7 +216,7 @@ def test_a_file_can_be_opened_once(tmp_path: Path) -> None:
     SQLiteDatabase(path).close()
 
 
-def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "node.db"
     path.write_bytes(b"precious data, not a database" * 100)
     with pytest.raises(DatabaseUnreadable, match="remove it to start over"):

@@ -34,7 +34,7 @@ def _no_node_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VMSDK_NODE", raising=False)
 
 
-def test_a_node_tells_its_version_and_protocol(make_node: MakeNode) -> None:
+def test_a_node_prints_its_version_and_protocol(make_node: MakeNode) -> None:
     path = make_node(METALGO)
     assert NodeBinary.find(path) == NodeBinary(path, "metalgo/1.13.5", 43)
 
@@ -61,7 +61,9 @@ def test_a_node_on_the_path_is_found_by_its_name(
     assert NodeBinary.find("metalgo").path == path
 
 
-def test_no_node_at_all_says_how_to_name_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_node_the_error_shows_how_to_name_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NetworkError, match=r"--node PATH or set VMSDK_NODE"):
         NodeBinary.find()
@@ -84,7 +86,7 @@ def test_a_file_without_execute_permission_is_reported(tmp_path: Path) -> None:
         NodeBinary.find(path)
 
 
-def test_a_file_that_the_system_cannot_run_is_told(tmp_path: Path) -> None:
+def test_a_file_that_the_system_cannot_run_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "avalanchego"
     path.write_bytes(b"\x7fELF and no more")
     path.chmod(0o755)
@@ -98,7 +100,7 @@ def test_another_program_is_not_taken_for_a_node(make_node: MakeNode) -> None:
 
 
 @pytest.mark.parametrize(("protocol", "cure"), [(34, "a newer node"), (99, "upgrade vmsdk")])
-def test_a_protocol_that_we_do_not_speak_is_told_with_the_range(
+def test_a_protocol_that_we_do_not_speak_is_reported_with_the_range(
     make_node: MakeNode, protocol: int, cure: str
 ) -> None:
     path = make_node(f"avalanchego/9.9.9 [rpcchainvm={protocol}]")
@@ -128,7 +130,7 @@ class TestFileLimit:
         limits(4096)
         assert file_limit() == 4096
 
-    def test_too_low_for_a_node_is_told_with_the_cure(self, limits: Callable[[int], None]) -> None:
+    def test_too_low_for_a_node_is_reported_with_the_fix(self, limits: Callable[[int], None]) -> None:
         limits(256)
         with pytest.raises(NetworkError, match=r"only 256 files.*ulimit -Hn 512"):
             file_limit()

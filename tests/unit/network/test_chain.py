@@ -118,7 +118,7 @@ def test_a_module_is_named_as_it_was_given() -> None:
     assert NewChain("json.decoder:VM", vm_name="vm").target == "json.decoder:VM"
 
 
-def test_a_file_that_is_not_there_is_told() -> None:
+def test_a_file_that_is_not_there_is_reported() -> None:
     with pytest.raises(TargetError):
         NewChain("no/such/vm.py")
 

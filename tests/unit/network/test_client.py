@@ -97,13 +97,13 @@ def test_an_error_of_another_form_is_shown_as_it_is(server: Server, error: bytes
 
 
 @pytest.mark.parametrize("answer", [b"404 page not found", b"", b"[]", b'{"neither": 1}', b"\xff"])
-def test_an_answer_that_is_not_json_rpc_is_shown_with_its_status(server: Server, answer: bytes) -> None:
+def test_a_response_that_is_not_json_rpc_is_shown_with_its_status(server: Server, answer: bytes) -> None:
     server.status, server.answer = 404, answer
     with pytest.raises(NodeUnreachable, match="HTTP 404"):
         JSONRPCClient(server.url).call("info.peers")
 
 
-def test_nobody_listening_is_told_with_the_url() -> None:
+def test_an_url_where_nothing_listens_is_reported() -> None:
     # Its port is bound, so that no other process gets it meanwhile.
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -112,7 +112,7 @@ def test_nobody_listening_is_told_with_the_url() -> None:
             JSONRPCClient(url).call("info.peers")
 
 
-def test_a_server_that_does_not_answer_is_given_up(server: Server) -> None:
+def test_a_server_that_does_not_respond_is_given_up(server: Server) -> None:
     silent = ThreadingHTTPServer(
         ("127.0.0.1", 0), BaseHTTPRequestHandler
     )  # accepts connections by its backlog only

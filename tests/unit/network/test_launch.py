@@ -38,7 +38,7 @@ def wait_until_running(launch: Launch) -> None:
         pass
 
 
-def test_what_a_plugin_said_last_may_be_logged_after_its_failure(launch: Launch, tmp_path: Path) -> None:
+def test_the_last_output_of_a_plugin_may_be_logged_after_its_failure(launch: Launch, tmp_path: Path) -> None:
     logs = tmp_path / "data" / "logs"
     (logs / "main.log").write_text(FAILED)
     assert not launch.runs(CHAIN)

@@ -75,7 +75,7 @@ def test_a_character_cut_in_the_middle_comes_out_whole(path: Path) -> None:
     assert log.new_lines() == ["é"]
 
 
-def test_bytes_that_are_no_utf_8_do_not_stop_it(path: Path) -> None:
+def test_bytes_that_are_not_utf_8_do_not_stop_it(path: Path) -> None:
     path.write_bytes(b"\xff\nnext\n")
     assert LogFile(path).new_lines() == ["\ufffd", "next"]
 
@@ -139,7 +139,7 @@ def test_a_line_of_the_node_is_taken_apart() -> None:
         "[11-24|21:01:13.261] FATAL stuckvm: a VM's own line in the manner of nodes",
     ],
 )
-def test_a_line_of_a_plugin_is_no_line_of_the_node(line: str) -> None:
+def test_a_line_of_a_plugin_is_not_a_line_of_the_node(line: str) -> None:
     assert LogRecord.parse(line) is None
 
 
@@ -149,7 +149,7 @@ def test_a_line_with_broken_fields_keeps_its_level() -> None:
     assert (record.level, record.fields) == ("FATAL", {})
 
 
-def test_a_taken_port_is_told_with_its_address() -> None:
+def test_a_taken_port_is_reported_with_its_address() -> None:
     fatal = (
         "[11-24|20:27:41.296] FATAL app/app.go:76 failed to initialize node "
         '{"error": "couldn\'t initialize API server: listen tcp 127.0.0.1:9650: bind: address already in use"}'  # noqa: E501
@@ -159,19 +159,19 @@ def test_a_taken_port_is_told_with_its_address() -> None:
     assert str(error).startswith("node1 can't listen on 127.0.0.1:9650")
 
 
-def test_a_file_limit_that_is_too_low_is_told_with_the_numbers() -> None:
+def test_a_file_limit_that_is_too_low_is_reported_with_the_numbers() -> None:
     output = ["couldn't start node: error fd-limit: (32768) greater than max: (20000)"]
     error = node_exit("node1", 1, [], output, LOG)
     assert "only 20000 files, and a node needs 32768" in str(error)
 
 
-def test_another_death_is_told_by_the_fatal_lines() -> None:
+def test_another_exit_is_explained_by_the_fatal_lines() -> None:
     fatal = '[11-24|20:27:38.761] FATAL app/app.go:76 failed to initialize node {"error": "invalid vmID: \\"README\\""}'  # noqa: E501
     error = node_exit("node2", 1, [INITIALIZING, fatal], ["couldn't start node"], LOG)
     assert str(error) == f"node2 exited with code 1; from main.log:\n  {fatal}"
 
 
-def test_a_death_without_fatal_lines_is_told_by_the_last_ones() -> None:
+def test_an_exit_without_fatal_lines_is_explained_by_the_last_ones() -> None:
     error = node_exit("node1", None, ["a"], ["b"], LOG)
     assert str(error).splitlines() == ["node1 exited; from main.log:", "  a", "  b"]
 
@@ -183,7 +183,7 @@ def test_a_death_names_the_signal_or_the_code(code: int, words: str) -> None:
     assert words in str(node_exit("node1", code, [], [], LOG))
 
 
-def test_a_plugin_that_is_not_registered_is_told_with_what_it_printed() -> None:
+def test_a_plugin_that_is_not_registered_is_reported_with_what_it_printed() -> None:
     printed = [COLLECTOR, "", "Traceback (most recent call last):", "ImportError: no numpy", COLLECTOR]
     error = registration_failure("node1", [INITIALIZING, NOT_REGISTERED], printed, Path("/plugins"), LOG)
     assert error is not None
@@ -194,13 +194,13 @@ def test_a_plugin_that_is_not_registered_is_told_with_what_it_printed() -> None:
     assert error.lines == ("Traceback (most recent call last):", "ImportError: no numpy")
 
 
-def test_no_failed_registration_is_no_failure() -> None:
+def test_without_a_failed_registration_there_is_no_failure() -> None:
     assert (
         registration_failure("node1", [INITIALIZING], ["a word of a plugin"], Path("/plugins"), LOG) is None
     )
 
 
-def test_a_chain_that_cannot_be_made_is_told_with_the_end_of_its_log() -> None:
+def test_a_chain_that_cannot_be_made_is_reported_with_the_end_of_its_log() -> None:
     lines = [f"line {i}" for i in range(100)]
     error = chain_failure("node1", "ts", CHAIN_ID, [NOT_CREATED], lines, LOG)
     assert error is not None
@@ -208,13 +208,13 @@ def test_a_chain_that_cannot_be_made_is_told_with_the_end_of_its_log() -> None:
     assert error.lines == tuple(lines[-SHOWN_LINES:])
 
 
-def test_a_chain_that_stops_is_told_by_its_fatal_line() -> None:
+def test_a_chain_that_stops_is_explained_by_its_fatal_line() -> None:
     error = chain_failure("node1", "ts", CHAIN_ID, [], ["before", SHUT_DOWN, "after"], LOG)
     assert error is not None
     assert (error.reason, error.lines) == ("disk is full", ("before", SHUT_DOWN))
 
 
-def test_a_chain_that_fails_to_start_is_told_by_the_nodes_error() -> None:
+def test_a_chain_that_fails_to_start_is_explained_by_the_nodes_error() -> None:
     failed = (
         "[11-24|21:01:13.262] ERROR <ts Chain> handler/handler.go:259 chain failed to start "
         '{"error": "failed to notify VM that bootstrapping has started: the disk is full"}'
@@ -225,14 +225,14 @@ def test_a_chain_that_fails_to_start_is_told_by_the_nodes_error() -> None:
     assert error.lines == ("before", failed)
 
 
-def test_a_chain_that_the_node_stopped_without_a_word_is_told() -> None:
+def test_a_chain_that_the_node_stopped_without_a_reason_is_reported() -> None:
     stopped = '[11-24|21:01:13.318] INFO <ts Chain> router/chain_router.go:739 chain shutdown {"shutdownDuration": "56ms"}'  # noqa: E501
     error = chain_failure("node1", "ts", CHAIN_ID, [], [stopped], LOG)
     assert error is not None
     assert error.reason == "the node stopped it"
 
 
-def test_a_plugin_that_ended_is_told_with_what_it_printed() -> None:
+def test_a_plugin_that_exited_is_reported_with_what_it_printed() -> None:
     printed = ["Traceback (most recent call last):", "KeyError: 'x'"]
     error = chain_failure("node1", "ts", CHAIN_ID, [], [HANDSHAKE, *printed, COLLECTOR], LOG)
     assert error is not None
@@ -240,7 +240,7 @@ def test_a_plugin_that_ended_is_told_with_what_it_printed() -> None:
     assert error.lines == tuple(printed)
 
 
-def test_a_plugin_that_missed_the_handshake_is_told_when_the_node_gives_up() -> None:
+def test_a_plugin_that_missed_the_handshake_is_reported_when_the_node_gives_up() -> None:
     printed = "runtime engine: ignoring signal: terminated"
     not_created = NOT_CREATED.replace("bad genesis", "handshake failed: vm process not found")
     assert chain_failure("node1", "ts", CHAIN_ID, [], [printed, COLLECTOR], LOG) is None
@@ -249,7 +249,7 @@ def test_a_plugin_that_missed_the_handshake_is_told_when_the_node_gives_up() -> 
     assert error.plugin_was_slow
 
 
-def test_a_chain_whose_handlers_cannot_be_made_is_told() -> None:
+def test_a_chain_whose_handlers_cannot_be_made_is_reported() -> None:
     line = (
         "[11-24|21:01:13.262] ERROR server/server.go:158 failed to create path route handlers "
         '{"chainName": "ts", "error": "no module named flask"}'

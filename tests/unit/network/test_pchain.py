@@ -33,6 +33,6 @@ def test_what_is_written_is_read_back(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0x", "0x00", "0x1234567", "0xzz", GENESIS_UTXO[:-1] + "8"])
-def test_a_mistyped_text_is_told(text: str) -> None:
+def test_a_mistyped_text_is_reported(text: str) -> None:
     with pytest.raises(InvalidEncoding, match="thing"):
         from_checked_hex(text, "thing")

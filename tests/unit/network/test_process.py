@@ -87,7 +87,7 @@ def test_its_exit_code_is_known_to_its_starter(
     assert (process.running, process.exit_code) == (False, exit_code)
 
 
-def test_a_signal_that_ended_it_is_told_by_a_negative_code(start: Callable[[str], Process]) -> None:
+def test_a_signal_that_killed_it_is_a_negative_code(start: Callable[[str], Process]) -> None:
     process = start("import signal; signal.pause()")
     process.kill()
     assert process.exit_code == -signal.SIGKILL
@@ -112,7 +112,7 @@ def test_another_process_finds_it_and_may_end_it(start: Callable[[str], Process]
     assert process.exit_code == -signal.SIGTERM
 
 
-def test_an_ended_process_that_nobody_waits_for_does_not_count_as_running(tmp_path: Path) -> None:
+def test_a_zombie_does_not_count_as_running(tmp_path: Path) -> None:
     keeper = subprocess.Popen(  # starts a process that ends at once, and does not take notice of it
         [
             sys.executable,

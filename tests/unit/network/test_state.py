@@ -60,7 +60,7 @@ def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
         record().chain("xs")
 
 
-def test_a_directory_without_a_network_is_told(tmp_path: Path) -> None:
+def test_a_directory_without_a_network_is_reported(tmp_path: Path) -> None:
     for directory in (tmp_path, tmp_path / "none"):
         with pytest.raises(NetworkNotFound, match=f"no network in {directory}:"):
             Store(directory).load()
@@ -119,7 +119,7 @@ def test_changes_of_several_threads_do_not_undo_each_other(store: Store) -> None
     assert len(store.load().flags) == 1 + 4 * 20
 
 
-def test_another_process_waits_for_its_turn_and_says_so_when_it_takes_too_long(
+def test_another_process_waits_for_its_turn_and_fails_when_it_takes_too_long(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = (
@@ -318,7 +318,7 @@ def test_a_network_is_created_beside_nothing_but_a_lock(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["diary.txt", "network"]
 
 
-def test_the_nodes_are_told_the_names_of_chains(store: Store) -> None:
+def test_the_nodes_get_the_names_of_chains(store: Store) -> None:
     store.write_aliases(store.load())
     assert json.loads(store.aliases_file.read_text()) == {"chain ID": ["ts"]}
 

@@ -111,7 +111,7 @@ def test_a_peers_refusal_reaches_the_vm(chain: Chain, vm: ListeningVM, sender: R
     )
 
 
-def test_each_distinct_node_of_a_request_gives_one_answer(
+def test_each_distinct_node_of_a_request_gives_one_response(
     chain: Chain, vm: ListeningVM, sender: RawStub
 ) -> None:
     for number in (1, 2):
@@ -123,7 +123,7 @@ def test_each_distinct_node_of_a_request_gives_one_answer(
     vm.expect_nothing_more()
 
 
-def test_only_the_first_answer_of_a_peer_counts(chain: Chain, vm: ListeningVM, sender: RawStub) -> None:
+def test_only_the_first_response_of_a_peer_counts(chain: Chain, vm: ListeningVM, sender: RawStub) -> None:
     def answer_twice(asked: PeerRequest) -> None:
         asked.respond(b"first")
         asked.respond(b"second")
@@ -226,7 +226,7 @@ def test_gossip_reaches_listed_nodes_and_samples_each_once(chain: Chain, sender:
     assert reached.empty()
 
 
-def test_gossip_to_nobody_reaches_nobody(chain: Chain, sender: RawStub) -> None:
+def test_gossip_to_no_node_reaches_none(chain: Chain, sender: RawStub) -> None:
     reached: list[bytes] = []
     chain.connect(Peer(node(1), on_gossip=reached.append))
     sender.SendAppGossip(pb.SendAppGossipMsg(msg=b"news"))

@@ -87,7 +87,7 @@ def test_a_chain_starts_with_the_calls_of_its_protocol(
     assert states == [pb.STATE_BOOTSTRAPPING, pb.STATE_NORMAL_OP]
 
 
-def test_initialize_tells_the_whole_configuration(vm: BareVM, start_chain: StartChain, tmp_path: Any) -> None:
+def test_initialize_sends_the_whole_configuration(vm: BareVM, start_chain: StartChain, tmp_path: Any) -> None:
     chain = start_chain(
         vm, genesis=b"g", upgrade=b"u", config=b"c", network_id=7, chain_data_dir=tmp_path / "data"
     )
@@ -115,7 +115,7 @@ def test_initialize_tells_the_whole_configuration(vm: BareVM, start_chain: Start
         (44, {"fortuna_time", "granite_time", "granite_epoch_duration", "helicon_time"}),
     ],
 )
-def test_initialize_tells_the_upgrades_that_the_protocol_knows(
+def test_initialize_sends_the_upgrades_that_the_protocol_knows(
     vm: BareVM, start_chain: StartChain, version: int, present: set[str]
 ) -> None:
     start_chain(vm, version).initialize()
@@ -129,7 +129,7 @@ def test_initialize_tells_the_upgrades_that_the_protocol_knows(
         assert upgrades.granite_epoch_duration.seconds == 30
 
 
-def test_initialize_tells_no_upgrades_until_protocol_36(vm: BareVM, start_chain: StartChain) -> None:
+def test_initialize_sends_no_upgrades_until_protocol_36(vm: BareVM, start_chain: StartChain) -> None:
     start_chain(vm, 36).initialize()
     assert not vm.request.HasField("network_upgrades")
 
@@ -176,7 +176,7 @@ def test_a_failed_initialize_has_the_vms_text_and_stops_the_chain(start_chain: S
         ({"timestamp": None}, "invalid timestamp: proto: invalid nil Timestamp"),
     ],
 )
-def test_an_invalid_answer_to_initialize_stops_the_chain(
+def test_an_invalid_response_to_initialize_stops_the_chain(
     start_chain: StartChain, change: dict[str, Any], text: str
 ) -> None:
     class SloppyVM(BareVM):
@@ -443,7 +443,7 @@ def test_parsed_batches_keep_their_order_and_ask_only_for_the_unknown(vm: BareVM
     assert chain.parse_blocks([]) == []
 
 
-def test_a_batch_with_another_number_of_answers_is_refused(start_chain: StartChain) -> None:
+def test_a_batch_with_another_number_of_responses_is_refused(start_chain: StartChain) -> None:
     class ShortVM(BareVM):
         def BatchedParseBlock(self, request: pb.BatchedParseBlockRequest) -> pb.BatchedParseBlockResponse:
             return pb.BatchedParseBlockResponse()
@@ -645,7 +645,7 @@ def test_edge_68_after_a_static_sync_has_finished_the_new_last_accepted_block_is
     assert accepted == [summaries[2]]
 
 
-def test_an_ongoing_sync_goes_on_if_a_peer_still_offers_its_summary(start_chain: StartChain) -> None:
+def test_an_ongoing_sync_continues_if_a_peer_still_offers_its_summary(start_chain: StartChain) -> None:
     vm = SyncingVM()
     old, new = block_bytes(5, 5, bytes(32)), block_bytes(9, 9, bytes(32))
     vm.ongoing_summary = old

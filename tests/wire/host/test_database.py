@@ -217,7 +217,7 @@ def test_iterators_are_numbered_from_0_and_independent(db: RawStub) -> None:
         ("Close", pb.CloseRequest()),
     ],
 )
-def test_edge_76_after_close_every_operation_answers_closed(db: RawStub, method: str, request_: Any) -> None:
+def test_edge_76_after_close_every_operation_returns_closed(db: RawStub, method: str, request_: Any) -> None:
     assert db.Close(pb.CloseRequest()).err == 0
     assert getattr(db, method)(request_).err == pb.ERROR_CLOSED
 

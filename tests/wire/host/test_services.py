@@ -71,7 +71,7 @@ def test_the_keystore_is_unimplemented(start_services: StartServices, stub: Make
     assert code is UNIMPLEMENTED
 
 
-def test_after_stop_nothing_answers_and_stopping_again_is_harmless(stub: MakeStub) -> None:
+def test_after_stop_nothing_responds_and_stopping_again_is_harmless(stub: MakeStub) -> None:
     services = NodeServices(ChainConfig()).start()
     db = stub(services.db_address, Database)
     db.Put(rpcdb_pb2.PutRequest(key=b"k"))

@@ -121,7 +121,7 @@ def test_what_is_written_right_after_an_accept_may_come_from_the_background(watc
 
 
 @pytest.mark.parametrize(("apart_s", "is_asked", "found"), [(0, False, 1), (1, False, 0), (0, True, 0)])
-def test_only_many_blocks_at_once_that_nobody_asked_for_are_endless_work(
+def test_only_many_blocks_at_once_that_nothing_asked_for_are_endless_work(
     watch: Watch, apart_s: float, is_asked: bool, found: int
 ) -> None:
     vm = BareVM()

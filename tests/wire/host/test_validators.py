@@ -173,7 +173,7 @@ def test_ids_of_the_wrong_length_are_errors(state: RawStub, length: int) -> None
         (45, {"GetWarpValidatorSet"}),
     ],
 )
-def test_a_protocol_that_lacks_a_method_answers_unimplemented(
+def test_a_protocol_that_lacks_a_method_returns_unimplemented(
     start_services: Callable[..., NodeServices], stub: MakeStub, version: int, absent: set[str]
 ) -> None:
     state = stub(start_services(version).address, ValidatorState)

@@ -75,7 +75,7 @@ def test_a_chain_id_of_the_wrong_length_is_an_error(signer: RawStub) -> None:
     )
 
 
-def test_without_a_bls_library_the_error_says_what_to_install(
+def test_without_a_bls_library_the_error_shows_what_to_install(
     signer: RawStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "py_arkworks_bls12381", None)

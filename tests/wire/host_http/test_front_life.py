@@ -70,7 +70,7 @@ def test_a_broken_request_gets_a_status_and_the_end_of_its_connection(
     assert exchange(start_front(), request_).startswith(b"HTTP/1.1 " + status + b"\r\n")
 
 
-def test_requests_sent_at_once_are_answered_in_order(vm: FakeVM, start_front: StartFront) -> None:
+def test_requests_sent_at_once_get_responses_in_order(vm: FakeVM, start_front: StartFront) -> None:
     async def echo_url(request: Any, context: Any) -> Any:
         return await respond(200, request.url[-1].encode(), {})(request, context)
 
@@ -94,14 +94,14 @@ def test_one_connection_serves_many_requests(vm: FakeVM, start_front: StartFront
     assert len(ports) == 1
 
 
-def test_http_1_0_gets_its_answer_and_the_end(vm: FakeVM, start_front: StartFront) -> None:
+def test_http_1_0_gets_its_response_and_the_end(vm: FakeVM, start_front: StartFront) -> None:
     vm.simple = respond(200, b"old", {})
     received = exchange(start_front(), b"GET /ext/bc/fake HTTP/1.0\r\nHost: localhost\r\n\r\n")
     assert received.endswith(b"\r\n\r\nold")
     assert b"Transfer-Encoding" not in received
 
 
-def test_a_body_that_nobody_reads_does_not_put_the_connection_out_of_step(
+def test_a_body_that_nothing_reads_does_not_put_the_connection_out_of_step(
     vm: FakeVM, start_front: StartFront
 ) -> None:
     vm.simple = respond(200, b"x")
@@ -114,7 +114,7 @@ def test_a_body_that_nobody_reads_does_not_put_the_connection_out_of_step(
     assert len(vm.requests) == 1
 
 
-def test_a_body_too_large_to_be_read_for_nothing_ends_the_connection_after_the_answer(
+def test_a_body_too_large_to_be_read_for_nothing_ends_the_connection_after_the_response(
     start_front: StartFront,
 ) -> None:
     head = b"POST /unknown HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n"
@@ -161,7 +161,7 @@ def test_a_response_that_comes_too_late_is_not_sent(
     assert exchange(start_front(write_timeout_s=0.05), REQUEST) == b""
 
 
-def test_each_request_is_told_to_the_access_callback(vm: FakeVM, start_front: StartFront) -> None:
+def test_each_request_is_reported_to_the_access_callback(vm: FakeVM, start_front: StartFront) -> None:
     accesses: list[tuple[str, str, int]] = []
     front = start_front(on_access=lambda *access: accesses.append(access))
     vm.simple = respond(201, b"four")
@@ -229,7 +229,7 @@ def test_a_gather_that_fails_breaks_the_metrics_visibly(start_front: StartFront)
     assert "Gather failed" in response.text
 
 
-def test_a_port_in_use_is_named_with_the_cure(start_front: StartFront) -> None:
+def test_a_port_in_use_is_named_with_the_fix(start_front: StartFront) -> None:
     taken = int(start_front().address.rpartition(":")[2])
     front = HTTPFront(protocol(45), NODE, port=taken)
     with pytest.raises(HostError, match=f"127.0.0.1:{taken}.*choose another port"):
@@ -270,7 +270,7 @@ def test_chains_may_come_and_go_before_the_start_and_after_the_end(vm: FakeVM) -
     [(False, {}), (False, {"Upgrade": "x", "Connection": "Upgrade"}), (True, {})],
     ids=["simple", "upgrade", "HTTP/2"],
 )
-def test_removing_the_chain_answers_the_requests_that_run(
+def test_removing_the_chain_ends_the_requests_that_run_with_a_response(
     vm: FakeVM, start_front: StartFront, http2: bool, headers: dict[str, str]
 ) -> None:
     front = start_front()

@@ -266,7 +266,7 @@ def test_permission_to_send_the_body_is_given_at_the_first_read(vm: FakeVM, star
 
 
 @pytest.mark.parametrize("version", [35, 39])
-def test_edge_93_until_protocol_39_the_body_comes_along_and_the_answer_is_empty(
+def test_edge_93_until_protocol_39_the_request_has_the_body_and_the_response_is_empty(
     old_vm: FakeVM, start_front: StartFront, version: int
 ) -> None:
     seen: list[Exchange] = []
@@ -283,7 +283,7 @@ def test_edge_93_until_protocol_39_the_body_comes_along_and_the_answer_is_empty(
     assert seen[0].request.body == b"inline"
 
 
-def test_from_protocol_40_no_body_comes_along(vm: FakeVM, start_front: StartFront) -> None:
+def test_from_protocol_40_the_request_has_no_body(vm: FakeVM, start_front: StartFront) -> None:
     seen: list[Exchange] = []
 
     async def handle(exchange: Exchange) -> None:

@@ -291,7 +291,7 @@ def test_a_response_that_takes_too_long_is_reset(vm: FakeVM, start_front: StartF
     assert vm.cancelled.wait(60)
 
 
-def test_an_answer_before_the_body_was_read_ends_the_stream(vm: FakeVM, frames: FrameClient) -> None:
+def test_a_response_before_the_body_was_read_ends_the_stream(vm: FakeVM, frames: FrameClient) -> None:
     vm.handle = write_hello
     frames.request("/ext/bc/fake", end=False)
     events = frames.until(h2.events.StreamReset)
@@ -299,7 +299,7 @@ def test_an_answer_before_the_body_was_read_ends_the_stream(vm: FakeVM, frames: 
     assert events[-1].error_code == 0  # type: ignore[attr-defined]
 
 
-def test_a_frame_that_may_not_be_ends_the_connection_and_says_so(frames: FrameClient) -> None:
+def test_an_invalid_frame_ends_the_connection_with_the_reason(frames: FrameClient) -> None:
     frames.flush()
     headers_on_stream_0 = bytes.fromhex("000000010400000000")
     frames._sock.sendall(headers_on_stream_0)

@@ -129,7 +129,7 @@ def test_until_normal_operation_each_request_gets_503(vm: FakeVM, start_front: S
     assert get(front, "/ext/bc/fake").status_code == 200
 
 
-def test_without_a_chain_every_path_gets_503_and_says_why(vm: FakeVM, start_front: StartFront) -> None:
+def test_without_a_chain_every_path_gets_503_with_the_reason(vm: FakeVM, start_front: StartFront) -> None:
     front = start_front()
     front.remove_chain(CHAIN)
     for path in ("/ext/bc/fake", "/"):
@@ -140,7 +140,7 @@ def test_without_a_chain_every_path_gets_503_and_says_why(vm: FakeVM, start_fron
         )
 
 
-def test_a_removed_chain_is_gone_and_its_names_are_free(
+def test_a_removed_chain_is_not_served_and_its_names_are_free(
     vm: FakeVM, other_vm: FakeVM, start_front: StartFront
 ) -> None:
     front = start_front()
@@ -236,7 +236,7 @@ def test_a_host_name_that_is_not_allowed_is_refused(start_front: StartFront, hos
         assert response.text == "invalid host specified\n"
 
 
-def test_a_preflight_request_is_answered_by_the_node(vm: FakeVM, start_front: StartFront) -> None:
+def test_the_node_responds_to_a_preflight_request(vm: FakeVM, start_front: StartFront) -> None:
     front = start_front()
     asked = {
         "Origin": "http://page",

@@ -50,7 +50,7 @@ def fail(message: str, details: bytes | None = None, code: grpc.StatusCode = grp
 
 @pytest.mark.parametrize("version", [35, 39, 40, 41, 42, 45, 46])
 @pytest.mark.parametrize("code", [200, 404, 500])
-def test_edge_84_an_ok_answer_reaches_the_client_with_its_code_headers_and_body(
+def test_edge_84_an_ok_response_reaches_the_client_with_its_code_headers_and_body(
     vm: FakeVM, start_front: StartFront, version: int, code: int
 ) -> None:
     vm.simple = respond(code, b"some body", {"X-Own": ["one", "two"], "Content-Type": ["text/x-own"]})
@@ -110,7 +110,9 @@ def test_an_errors_text_names_its_code_as_go_does(vm: FakeVM, start_front: Start
 
 
 @pytest.mark.parametrize("code", [0, 700, 99, -1])
-def test_edge_86_a_code_that_is_no_status_becomes_500(vm: FakeVM, start_front: StartFront, code: int) -> None:
+def test_edge_86_a_code_that_is_not_a_status_becomes_500(
+    vm: FakeVM, start_front: StartFront, code: int
+) -> None:
     vm.simple = respond(code, b"body stays")
     response = get(start_front())
     assert (response.status_code, response.text) == (500, "body stays")
@@ -180,7 +182,7 @@ def test_headers_in_utf8_pass_both_ways(vm: FakeVM, start_front: StartFront) -> 
     assert dict(response.headers.raw)[b"X-Name"] == "Zürich ✓".encode()
 
 
-def test_a_header_that_is_not_utf8_can_not_be_told_to_the_vm(vm: FakeVM, start_front: StartFront) -> None:
+def test_a_header_that_is_not_utf8_can_not_be_sent_to_the_vm(vm: FakeVM, start_front: StartFront) -> None:
     response = get(start_front(), headers={"X-Name": b"Z\xfcrich"})
     assert response.status_code == 500
     assert "string field contains invalid UTF-8" in response.text

@@ -88,9 +88,7 @@ def test_edge_88_a_websocket_client_is_accepted_echoed_and_closed(
     vm.stop()
 
 
-def test_edge_88_the_vm_is_told_both_ends_of_the_connection(
-    start_front: StartFront, taking: TakingVM
-) -> None:
+def test_edge_88_the_vm_gets_both_ends_of_the_connection(start_front: StartFront, taking: TakingVM) -> None:
     front = start_front()
     with client(front) as sock:
         taken = taking.connection.taken
@@ -99,7 +97,7 @@ def test_edge_88_the_vm_is_told_both_ends_of_the_connection(
         assert (taken.remote_network, taken.remote_string) == ("tcp", f"{host}:{port}")
 
 
-def test_edge_88_after_close_the_client_sees_the_end_and_the_server_is_gone(
+def test_edge_88_after_close_the_client_sees_the_end_and_the_server_is_stopped(
     start_front: StartFront, taking: TakingVM
 ) -> None:
     front = start_front()
@@ -149,7 +147,7 @@ def test_what_is_written_to_the_buffered_end_is_not_flushed(
 
 
 @pytest.mark.parametrize("version", [41, 42])
-def test_the_end_of_what_the_client_sends_is_told_in_the_versions_words(
+def test_the_end_of_what_the_client_sends_is_encoded_as_in_the_version(
     start_front: StartFront, taking: TakingVM, version: int
 ) -> None:
     with client(start_front(version)) as sock:
@@ -166,7 +164,7 @@ def test_the_end_of_what_the_client_sends_is_told_in_the_versions_words(
         assert sock.recv(100) == b"one way is still open"
 
 
-def test_writing_to_a_client_that_is_gone_fails(start_front: StartFront, taking: TakingVM) -> None:
+def test_writing_to_a_disconnected_client_fails(start_front: StartFront, taking: TakingVM) -> None:
     with client(start_front()):
         connection = taking.connection
 
@@ -312,7 +310,7 @@ def test_stopping_the_front_closes_taken_over_connections(start_front: StartFron
         assert sock.recv(100) == b""
 
 
-def test_a_close_answered_by_nothing_counts_as_closed(start_front: StartFront, taking: TakingVM) -> None:
+def test_a_close_without_a_response_counts_as_closed(start_front: StartFront, taking: TakingVM) -> None:
     front = start_front()
     with client(front) as sock:
         connection = taking.connection
