@@ -21,7 +21,8 @@ from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, Log,
 from vmsdk.host.services import NodeServices
 from vmsdk.host.sqlite import SQLiteDatabase
 from vmsdk.host.strict import Strict
-from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
+from vmsdk.protocol import DEFAULT_PROTOCOL
+from vmsdk.protocol import protocol as protocol_of
 
 PartT = TypeVar("PartT")
 
@@ -59,7 +60,7 @@ class Host:
         on_broken_rule: Callable[[str], None] | None = None,
         **fields: Any,
     ) -> None:
-        self.config = ChainConfig(protocol=_protocol(protocol), **fields)
+        self.config = ChainConfig(protocol=protocol_of(protocol), **fields)
         self.process = PluginProcess(
             command,
             protocol=protocol,
@@ -113,7 +114,10 @@ class Host:
 
     def connect(self) -> None:
         """Start the process and the services, but call no method of the VM yet."""
-        disk = self._open_database()
+        disk = self._database
+        if not isinstance(disk, SQLiteDatabase):
+            disk = SQLiteDatabase(disk)
+            self._resources.callback(disk.close)
         if self.config.chain_data_dir is None:
             directory = self._resources.enter_context(TemporaryDirectory(prefix="vmsdk-chain-"))
             self.config = replace(self.config, chain_data_dir=Path(directory))
@@ -145,18 +149,7 @@ class Host:
         return NodeServices(self.config, disk=disk)
 
     def _connect(self) -> VMClient:
-        return VMClient(
-            self.process.start(),
-            timeout_s=self._call_timeout_s,
-            wait=self.process.wait,
-        )
-
-    def _open_database(self) -> SQLiteDatabase:
-        if isinstance(self._database, SQLiteDatabase):
-            return self._database
-        disk = SQLiteDatabase(self._database)
-        self._resources.callback(disk.close)
-        return disk
+        return VMClient(self.process.start(), timeout_s=self._call_timeout_s, wait=self.process.wait)
 
     def _plugin_exited(self, exit_code: int) -> None:
         if self._client is not None:
@@ -193,9 +186,6 @@ class Host:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-_protocol = protocol
 
 
 def _started(part: PartT | None) -> PartT:

@@ -23,7 +23,8 @@ from vmsdk.host.errors import EndedBeforeHandshake, HandshakeFailed, ProtocolMis
 from vmsdk.host.runtime import RuntimeService
 from vmsdk.host.service import LoopbackServer
 from vmsdk.host.spawn import UNCHANGED, Surroundings, spawn
-from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
+from vmsdk.protocol import DEFAULT_PROTOCOL
+from vmsdk.protocol import protocol as protocol_of
 
 _log = logging.getLogger("vmsdk.host")
 
@@ -130,7 +131,7 @@ class PluginProcess:
         self._stop_timeout_s = stop_timeout_s
         self._patient = patient
         self._surroundings = surroundings
-        self._runtime = runtime or RuntimeService(_protocol(protocol), self.argv[0])
+        self._runtime = runtime or RuntimeService(protocol_of(protocol), self.argv[0])
         self._process: subprocess.Popen[bytes] | None = None
         # Closing the writer makes the threads stop reading streams that a grandchild holds open.
         self._wakeup_reader: socket.socket
@@ -332,9 +333,6 @@ class PluginProcess:
 
     def __repr__(self) -> str:
         return f"<PluginProcess {self.argv[0]} pid={self.pid}>"
-
-
-_protocol = protocol
 
 
 def _argv(command: Sequence[str] | Path) -> list[str]:

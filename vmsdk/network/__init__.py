@@ -27,7 +27,7 @@ _HOMES = {
     "NodeBinary": "binary",
 }
 
-__all__ = ["Chain", "JSONRPCClient", "LocalNetwork", "NetworkError", "NewChain", "Node", "NodeBinary"]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> object:
