@@ -209,9 +209,7 @@ def test_edge_95_a_deadline_in_any_zone_ends_a_read_that_waits(
         assert isinstance(response, conn_pb2.ReadResponse)
         error = conn_pb2.Error.FromString(response.error)
         assert error.error_code == conn_pb2.ERROR_CODE_OS_ERR_DEADLINE_EXCEEDED
-        assert error.message == (
-            f"read tcp {connection.taken.local_string}->{connection.taken.remote_string}: i/o timeout"
-        )
+        assert error.message == "i/o timeout"
 
 
 def test_edge_95_the_zero_time_clears_a_deadline_that_has_passed(

@@ -1,4 +1,4 @@
-"""A client's TCP connection, with the deadlines and error texts of Go's `net.Conn`."""
+"""A client's TCP connection, with deadlines like those of Go's `net.Conn`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 READ_BYTES = 64 * 1024
-# Event loops refuse timers that are much further away.
-_FAR_AWAY_S = 100 * 365 * 24 * 3600.0
+_CLOSED = "use of closed network connection"
 _NO_ADDRESS = ("", 0)  # The client has already disconnected.
 
 
 class IOFailed(Exception):
-    """A read or write failed. The text is Go's."""
+    """A read or write failed. The text is like Go's."""
 
 
 class DeadlineExceeded(IOFailed):
@@ -26,11 +25,10 @@ class DeadlineExceeded(IOFailed):
 class Deadline:
     """A deadline that can be changed while a read or write waits; there is none at first.
 
-    Once passed, it stays passed until it is set again. *error_text* is that of `DeadlineExceeded`.
+    Once passed, it stays passed until it is set again.
     """
 
-    def __init__(self, error_text: str) -> None:
-        self._error_text = error_text
+    def __init__(self) -> None:
         self._passed = False
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: set[asyncio.Task[Any]] = set()
@@ -41,11 +39,9 @@ class Deadline:
             self._timer.cancel()
             self._timer = None
         self._passed = False
-        if seconds is None or seconds > _FAR_AWAY_S:
-            return
-        if seconds <= 0:
+        if seconds is not None and seconds <= 0:
             self._pass()
-        else:
+        elif seconds is not None:
             self._timer = asyncio.get_running_loop().call_later(seconds, self._pass)
 
     def set_at(self, unix_s: float | None) -> None:
@@ -55,7 +51,7 @@ class Deadline:
     def check(self) -> None:
         """Raise `DeadlineExceeded` if the deadline has passed."""
         if self._passed:
-            raise DeadlineExceeded(self._error_text)
+            raise DeadlineExceeded("i/o timeout")
 
     async def guard(self, work: Coroutine[Any, Any, T]) -> T:
         """Return the result of *work*; at the deadline, cancel it: `DeadlineExceeded`."""
@@ -70,7 +66,7 @@ class Deadline:
             return await task
         except asyncio.CancelledError:
             if self._passed and task.cancelled():
-                raise DeadlineExceeded(self._error_text) from None
+                raise DeadlineExceeded("i/o timeout") from None
             raise
         finally:
             self._waiting.discard(task)
@@ -109,8 +105,8 @@ class Connection:
         """host:port of the server's end."""
         self.remote = address_text(writer.get_extra_info("peername") or _NO_ADDRESS)
         """host:port of the client."""
-        self.read_deadline = Deadline(f"read tcp {self._ends}: i/o timeout")
-        self.write_deadline = Deadline(f"write tcp {self._ends}: i/o timeout")
+        self.read_deadline = Deadline()
+        self.write_deadline = Deadline()
         self.has_ended = False
         """Whether the client has stopped sending or disconnected."""
         self._reader = reader
@@ -137,16 +133,16 @@ class Connection:
         """
         async with self._reading:
             if self._is_closed:
-                raise IOFailed(self._closed_text("read"))
+                raise IOFailed(_CLOSED)
             if limit <= 0:
                 return b""
             if not self._unread:
                 try:
                     await self.read_deadline.guard(self._receive(limit))
                 except OSError:
-                    raise IOFailed(f"read tcp {self._ends}: read: connection reset by peer") from None
+                    raise IOFailed("read: connection reset by peer") from None
                 if self._is_closed:
-                    raise IOFailed(self._closed_text("read"))
+                    raise IOFailed(_CLOSED)
             data, self._unread = self._unread[:limit], self._unread[limit:]
             return data
 
@@ -169,12 +165,12 @@ class Connection:
     async def drain(self) -> None:
         """Wait until the client has read most of what was sent. Raises like `read`."""
         if self._is_closed:
-            raise IOFailed(self._closed_text("write"))
+            raise IOFailed(_CLOSED)
         async with self._draining:
             try:
                 await self.write_deadline.guard(self._writer.drain())
             except OSError:
-                raise IOFailed(f"write tcp {self._ends}: write: broken pipe") from None
+                raise IOFailed("write: broken pipe") from None
 
     def close(self) -> None:
         """Close the connection once everything is sent. Idempotent."""
@@ -198,13 +194,6 @@ class Connection:
                 pass
         except (IOFailed, OSError):
             pass  # The client disconnected or took too long.
-
-    @property
-    def _ends(self) -> str:
-        return f"{self.local}->{self.remote}"
-
-    def _closed_text(self, operation: str) -> str:
-        return f"{operation} tcp {self._ends}: use of closed network connection"
 
     def _end(self) -> None:
         self.has_ended = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
+from http.client import responses
 from typing import TypeAlias
 
 import h11
@@ -109,7 +109,7 @@ class HTTP1Connection:
         return False
 
     async def _refuse(self, error: h11.RemoteProtocolError) -> None:
-        phrase = f"{error.error_status_hint} {HTTPStatus(error.error_status_hint).phrase}"
+        phrase = f"{error.error_status_hint} {responses[error.error_status_hint]}"
         head = f"HTTP/1.1 {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
         self.raw.put(f"{head}{phrase}: {error}".encode())
         await self.raw.linger(_LINGER_S)
@@ -183,7 +183,8 @@ class HTTP1Writer(ResponseWriter):
     async def _send_head(self, status: int, lines: list[Line], *, has_body: bool) -> None:
         has_length = any(name.lower() == b"content-length" for name, _ in lines)
         self._is_chunked = self._allows_chunks and has_body and not has_length
-        await self._write(h11.Response(status_code=status, headers=lines, reason=_reason(status)))
+        reason = responses.get(status, "")
+        await self._write(h11.Response(status_code=status, headers=lines, reason=reason.encode()))
 
     async def _send_body(self, data: bytes) -> None:
         await self._write(h11.Data(data=data))
@@ -196,10 +197,3 @@ class HTTP1Writer(ResponseWriter):
 
     async def _write(self, event: h11.Event) -> None:
         await self._connection.raw.write(self._connection.h11.send(event) or b"")
-
-
-def _reason(status: int) -> bytes:
-    try:
-        return HTTPStatus(status).phrase.encode("ascii")
-    except ValueError:
-        return b"status code %d" % status  # The phrase that Go writes.

@@ -12,7 +12,6 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
-import h2.settings
 
 from vmsdk.host.http.connection import READ_BYTES, Connection, IOFailed
 from vmsdk.host.http.header import Line
@@ -25,11 +24,7 @@ log = logging.getLogger(__name__)
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """The first bytes of an HTTP/2 client. Source: RFC 9113, section 3.4."""
 
-# Sources: api/server/server.go, maxConcurrentStreams; golang.org/x/net/http2/server.go.
-_MAX_STREAMS = 64
-_WINDOW_BYTES = 1 << 20
-_HEADER_BYTES = 1 << 20
-_DEFAULT_WINDOW_BYTES = 65_535  # RFC 9113, section 6.9.2.
+_HEADER_BYTES = 1 << 20  # Source: net/http/server.go, DefaultMaxHeaderBytes.
 
 # These belong to HTTP/1 connections. Source: RFC 9113, section 8.2.2.
 _CONNECTION_HEADERS = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
@@ -44,9 +39,6 @@ class HTTP2Connection:
         self.raw = raw
         config = h2.config.H2Configuration(client_side=False, header_encoding=None)
         self.h2 = h2.connection.H2Connection(config)
-        code = h2.settings.SettingCodes
-        values = {code.MAX_CONCURRENT_STREAMS: _MAX_STREAMS, code.INITIAL_WINDOW_SIZE: _WINDOW_BYTES}
-        self.h2.local_settings = h2.settings.Settings(client=False, initial_values=values)
         self.h2.decoder.max_header_list_size = _HEADER_BYTES
         self._handler = handler
         self._write_timeout_s = write_timeout_s
@@ -55,7 +47,6 @@ class HTTP2Connection:
     async def serve(self, beginning: bytes) -> None:
         """Serve the client. *beginning* is what has been read from it so far."""
         self.h2.initiate_connection()
-        self.h2.increment_flow_control_window(_WINDOW_BYTES - _DEFAULT_WINDOW_BYTES)
         try:
             data = beginning
             while data:
