@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -43,10 +42,6 @@ class Deadline:
             self._pass()
         elif seconds is not None:
             self._timer = asyncio.get_running_loop().call_later(seconds, self._pass)
-
-    def set_at(self, unix_s: float | None) -> None:
-        """Set the deadline to a time of the system clock; None clears it."""
-        self.set_after(None if unix_s is None else unix_s - time.time())
 
     def check(self) -> None:
         """Raise `DeadlineExceeded` if the deadline has passed."""

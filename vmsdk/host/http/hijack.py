@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -127,7 +128,7 @@ async def _set_deadlines(request: conn_pb2.SetDeadlineRequest, *deadlines: Deadl
     """Go's zero time clears them."""
     unix_s = _unix_s(request.time)
     for deadline in deadlines:
-        deadline.set_at(unix_s)
+        deadline.set_after(None if unix_s is None else unix_s - time.time())
     return Empty()
 
 

@@ -38,12 +38,11 @@ class ResponseWriter(ABC):
         """Changes take effect until the status is written, `Trailer:…` names until the end."""
         self.status = 0
         """0 until written."""
-        self.written = 0
-        """Bytes of body that the handler has written."""
         self.hijacked = False
         self._is_head = method == "HEAD"
         self._final: Header = {}
         self._declared: int | None = None
+        self._written = 0
         self._buffer = bytearray()
         self._is_started = False
 
@@ -66,8 +65,8 @@ class ResponseWriter(ABC):
         await self.write_header(self.status or 200)
         if data and not is_body_allowed(self.status):
             raise IOFailed("http: request method or response status code does not allow body")
-        self.written += len(data)
-        if self._declared is not None and self.written > self._declared:
+        self._written += len(data)
+        if self._declared is not None and self._written > self._declared:
             raise IOFailed("http: wrote more than the declared Content-Length")
         self._buffer += data
         if len(self._buffer) > _BUFFER_BYTES:
@@ -87,7 +86,7 @@ class ResponseWriter(ABC):
             return
         await self.write_header(self.status or 200)
         await self._send(is_last=True)
-        is_complete = self._declared in (None, self.written) or not self._has_body
+        is_complete = self._declared in (None, self._written) or not self._has_body
         await self._send_end(self._trailers(), is_complete=is_complete)
 
     async def error(self, text: str, status: int) -> None:
