@@ -148,9 +148,9 @@ class Control:
         The clock moves by *interval* seconds after each but the last.
         """
         if not 1 <= blocks <= MAX_MINED_BLOCKS:
-            raise ChainMisused(f"blocks is a number from 1 to {MAX_MINED_BLOCKS}, not {blocks}")
+            raise ChainMisused(f"blocks must be a number from 1 to {MAX_MINED_BLOCKS}, not {blocks}")
         if interval < 0:
-            raise ChainMisused(f"interval is a number of seconds, not {interval:g}")
+            raise ChainMisused(f"interval must be at least 0 seconds, not {interval:g}")
         chain = self._chain()
         made: list[Block] = []
         for number in range(blocks):
@@ -175,7 +175,7 @@ class Control:
     def set_interval_mining(self, seconds: float) -> None:
         """Make a block every *seconds* if there is work, instead of automining; 0 stops."""
         if not 0 <= seconds <= threading.TIMEOUT_MAX:
-            raise ChainMisused(f"seconds is a number from 0 on, not {seconds:g}")
+            raise ChainMisused(f"seconds must be at least 0, not {seconds:g}")
         with self._changed:
             self._interval_s = seconds
             if seconds:
@@ -235,7 +235,7 @@ class Control:
     def reject_next(self, blocks: int = 1) -> None:
         """Reject the next *blocks* that are made, instead of accepting them."""
         if not 0 <= blocks <= MAX_MINED_BLOCKS:
-            raise ChainMisused(f"blocks is a number from 0 to {MAX_MINED_BLOCKS}, not {blocks}")
+            raise ChainMisused(f"blocks must be a number from 0 to {MAX_MINED_BLOCKS}, not {blocks}")
         self._to_reject = blocks
 
     # Time -----------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ class Control:
     def fail_database(self, calls: int = 1, message: str = "injected fault") -> None:
         """Make the next *calls* of the node's database fail."""
         if calls < 0:
-            raise ChainMisused(f"calls is a number from 0 on, not {calls}")
+            raise ChainMisused(f"calls must be at least 0, not {calls}")
         failing = iter(range(calls))
 
         def around(name: str, request: Any, invoke: Callable[[], Any]) -> Any:
@@ -304,7 +304,7 @@ class Control:
         ids = [validator.node_id for validator in validators]
         twice = next((each for each in ids if ids.count(each) > 1), None)
         if twice is not None:
-            raise ChainMisused(f"{twice} is there twice: a node validates a subnet once")
+            raise ChainMisused(f"{twice} is listed twice: list each validator once")
         self._validators = list(validators)
         host = self._running()
         host.services.validators.set_validators(host.config.subnet_id, self._validators)
@@ -313,7 +313,7 @@ class Control:
         """Set the P-chain's height, and the height that blocks carry if it differs."""
         lowest = height if minimum is None else minimum
         if not 0 <= lowest <= height < 2**64:
-            raise ChainMisused(f"0 <= minimum <= height must hold, but minimum is {lowest}, height {height}")
+            raise ChainMisused(f"minimum must be from 0 to height, but minimum is {lowest}, height {height}")
         self._heights = (lowest, height)
         self._running().services.validators.set_heights(current=height, minimum=lowest)
 
@@ -440,7 +440,7 @@ class Control:
 def _check_size(message: bytes) -> None:
     if len(message) > MAX_MESSAGE_BYTES:
         raise ChainMisused(
-            f"a message of {len(message)} bytes reaches no node: it may have {MAX_MESSAGE_BYTES} bytes"
+            f"a message has at most {MAX_MESSAGE_BYTES} bytes, and this one has {len(message)}: nodes drop it"
         )
 
 

@@ -20,6 +20,7 @@ from vmsdk.ids import ID, NodeID
 from vmsdk.nodeservices import CurrentValidator
 
 PATH = "/ext/dev"
+_HEX = "bytes in hexadecimal, such as 0x1234"
 
 _METHODS: Mapping[str, Callable[..., Any]] = {
     "dev_mine": Control.mine,
@@ -80,7 +81,7 @@ def _call(control: Control, name: str, method: Callable[..., Any], params: Any) 
         elif isinstance(params, (list, type(None))):
             bound = signature.bind(control, *(params or ()))
         else:
-            raise TypeError("params is an array or an object")
+            raise TypeError("params must be an array or an object")
         hints = get_type_hints(method)
         for parameter, value in list(bound.arguments.items())[1:]:
             bound.arguments[parameter] = _read(parameter, value, hints[parameter])
@@ -121,31 +122,31 @@ def _read(name: str, value: Any, kind: Any) -> Any:
         bool: "true or false",
         int: "an integer",
         float: "a number",
-        str: "a text",
-        bytes: "bytes in hexadecimal, as in 0x1234",
-        ID: "the ID of a block",
-        NodeID: "a node ID, as in NodeID-…",
+        str: "a string",
+        bytes: _HEX,
+        ID: "a block ID",
+        NodeID: "a node ID, such as NodeID-…",
     }
-    raise ValueError(f"{name} is {words.get(wanted, 'an array of validators')}, not {value!r:.100}")
+    raise ValueError(f"{name} must be {words.get(wanted, 'an array of validators')}, not {value!r:.100}")
 
 
 def _bytes(name: str, value: str) -> bytes:
     try:
         return bytes.fromhex(value.removeprefix("0x"))
     except ValueError:
-        raise ValueError(f"{name} is bytes in hexadecimal, as in 0x1234, not {value!r:.100}") from None
+        raise ValueError(f"{name} must be {_HEX}, not {value!r:.100}") from None
 
 
 def _validator(value: Any) -> CurrentValidator:
     """Read `{"nodeID": "NodeID-…", "weight": 1, "publicKey": "0x…"}`; only the ID is required."""
     if not isinstance(value, dict) or value.keys() - {"nodeID", "weight", "publicKey"}:
-        raise ValueError(f"a validator has nodeID, weight and publicKey, not {value!r:.100}")
+        raise ValueError(f"a validator must be an object of nodeID, weight and publicKey, not {value!r:.100}")
     key = _bytes("publicKey", _read("publicKey", value.get("publicKey") or "", str))
     weight = _read("weight", value.get("weight", DEFAULT_WEIGHT), int)
     if not 0 < weight < 2**64:
-        raise ValueError(f"weight is a number from 1 to {2**64 - 1}, not {weight}")
+        raise ValueError(f"weight must be a number from 1 to {2**64 - 1}, not {weight}")
     if len(key) not in (0, bls.PUBLIC_KEY_BYTES, bls.UNCOMPRESSED_PUBLIC_KEY_BYTES):
-        raise ValueError(f"publicKey has 48 bytes, or 96 if it is not compressed, but not {len(key)}")
+        raise ValueError(f"publicKey must have 48 bytes, or 96 if it is not compressed, not {len(key)}")
     return CurrentValidator(
         _read("nodeID", value.get("nodeID"), NodeID),
         weight,

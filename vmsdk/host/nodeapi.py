@@ -253,7 +253,7 @@ class NodeAPI:
             at = validators.minimum_height if height == "proposed" else int(height)
             found = validators.validators_at(at, _id("subnetID", params.get("subnetID") or str(_PRIMARY)))
         except (ValueError, TypeError):
-            raise RPCError(f"height is a number or 'proposed', not {height!r}") from None
+            raise RPCError(f"height must be a number or 'proposed', not {height!r}") from None
         except ServiceError as error:
             raise RPCError(f"failed to get validator set: {error}") from None
         return {
