@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """The first bytes of an HTTP/2 client. Source: RFC 9113, section 3.4."""
 
-_HEADER_BYTES = 1 << 20  # Source: net/http/server.go, DefaultMaxHeaderBytes.
+# Sources: net/http/server.go, DefaultMaxHeaderBytes; golang.org/x/net/http2/server.go.
+_HEADER_BYTES = 1 << 20
+_WINDOW_BYTES = 1 << 20
 
 # These belong to HTTP/1 connections. Source: RFC 9113, section 8.2.2.
 _CONNECTION_HEADERS = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
@@ -47,6 +49,8 @@ class HTTP2Connection:
     async def serve(self, beginning: bytes) -> None:
         """Serve the client. *beginning* is what has been read from it so far."""
         self.h2.initiate_connection()
+        # Bodies that are not read yet must not stop the other streams.
+        self.h2.increment_flow_control_window(_WINDOW_BYTES)
         try:
             data = beginning
             while data:
