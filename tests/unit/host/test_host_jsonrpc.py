@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 
+from vmsdk.errors import VMError
 from vmsdk.host.http.endpoint import EndpointRequest
 from vmsdk.host.http.jsonrpc import MAX_DEPTH, service
 
 
+def refuse(params: Any) -> Any:
+    raise VMError("the chain is not running")
+
+
 def reply_to(body: bytes) -> str:
-    methods = {"echo": lambda params: params.get("value")}
+    methods = {"echo": lambda params: params.get("value"), "refuse": refuse}
     return service("info", methods)(EndpointRequest("POST", "application/json", "", body)).body
 
 
@@ -43,6 +48,13 @@ def error_of(body: bytes) -> tuple[int, Any]:
 def test_what_is_not_json_is_a_parse_error_and_no_bug(body: bytes, caplog: pytest.LogCaptureFixture) -> None:
     assert error_of(body) == (-32700, None)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_an_expected_error_of_a_method_is_its_response(caplog: pytest.LogCaptureFixture) -> None:
+    body = b'{"jsonrpc": "2.0", "id": 7, "method": "info.refuse"}'
+    assert error_of(body) == (-32000, 7)
+    assert "the chain is not running" in reply_to(body)
+    assert not caplog.records
 
 
 def test_what_nests_too_deeply_is_refused() -> None:
