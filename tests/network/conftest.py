@@ -78,9 +78,7 @@ def older_node() -> NodeBinary:
 
 @pytest.fixture
 def make_network(tmp_path: Path) -> Iterator[Callable[..., LocalNetwork]]:
-    """Makes networks in directories of their own, which are gone after the test, whatever
-    happened.
-    """
+    """Makes networks in their own directories, which are removed after the test in any case."""
     networks: list[LocalNetwork] = []
 
     def make(*chains: Any, **options: Any) -> LocalNetwork:
@@ -117,7 +115,7 @@ class Command:
         )
 
     def ok(self, *arguments: object) -> str:
-        """Runs it to its end, which must be a good one; returns what it prints."""
+        """Runs it until it exits, with status 0; returns what it prints."""
         done = self.run(*arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -142,7 +140,7 @@ class Command:
 
 @pytest.fixture
 def command(tmp_path: Path, any_node: NodeBinary) -> Iterator[Command]:
-    """The command with one node; its networks are gone after the test, whatever happened."""
+    """The command with one node; its networks are removed after the test in any case."""
     command = Command(tmp_path / "home", any_node)
     yield command
     command.clean()

@@ -37,7 +37,7 @@ def propose(network: LocalNetwork, node: Node, data: bytes) -> int:
 
 
 def last_block(network: LocalNetwork, node: Node) -> dict[str, Any]:
-    """The last accepted block, as the node's VM tells it."""
+    """The last accepted block, as the node's VM reports it."""
     block = network.chain.client(node).call("timestampvm.getBlock")
     assert isinstance(block, dict)
     return block

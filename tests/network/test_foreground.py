@@ -1,6 +1,4 @@
-"""`vmsdk network start` in the foreground: the chain's log, Ctrl-C, changed code, and what other
-commands do meanwhile.
-"""
+"""`vmsdk network start` in the foreground: its log, Ctrl-C, changes of code, other commands."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ from .targets import TIMESTAMP, data_of, last_block, propose
 
 HINT = "Ctrl-C stops the network"
 
-# A VM that tells which version of its code it is.
+# A VM that logs the version of its code.
 CODE = """
 import sys
 sys.path.insert(0, {example!r})
@@ -35,7 +33,7 @@ Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def start(command: Command) -> Iterator[Start]:
-    """Starts the command in the foreground; it is gone after the test, whatever happened."""
+    """Starts the command in the foreground; it is stopped after the test in any case."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: object) -> subprocess.Popen[str]:
@@ -203,6 +201,6 @@ def test_changed_code_restarts_the_chain_with_its_blocks(
 
 
 def kill_behind_its_back(network: LocalNetwork, name: str) -> None:
-    """Ends the node's process without the network being told."""
+    """Kills the node's process behind the network's back."""
     for process in processes_in(network.node(name).directory):
         process.kill()

@@ -1,4 +1,4 @@
-"""A new plugin is rolled out over five validators, one at a time, while transfers go on: the recipe
+"""A new plugin is rolled out over five validators, one at a time, during transfers: the recipe
 of docs/upgrades.md.
 
     VMSDK_TRANSFERS=200 python -m pytest tests/network/test_rollout.py

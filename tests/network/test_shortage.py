@@ -1,5 +1,5 @@
-"""A real node's plugin without threads, descriptors or disk for a moment: the chain goes on, or its
-process ends with the reason. It never half lives.
+"""A real node's plugin without threads, descriptors or disk for a moment: the chain continues, or
+its process exits with the reason. It is never stuck in between.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ def test_the_chains_metrics_are_among_the_nodes(network: LocalNetwork) -> None:
     height = propose(network, node, b"counted")
     assert node.metrics("_snowman_last_accepted_height", chain="timestampvm") == [height]
     assert node.metrics("_snowman_last_accepted_height", chain="no such chain") == []
-    # What the VM's own process tells.
+    # What the VM's own process reports.
     [cpu_s] = node.metrics("_process_process_cpu_seconds_total", chain="timestampvm")
     [memory_bytes] = node.metrics("_process_process_resident_memory_bytes", chain="timestampvm")
     assert cpu_s > 0

@@ -1,4 +1,4 @@
-"""Application messages to a VM that has ended."""
+"""Application messages to a VM that has exited."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""`vmsdk network` takes nothing for granted of the node's genesis: a stand-in that says it is
-MetalGo.
-"""
+"""`vmsdk network` assumes nothing about the node's genesis: tests with a stand-in for MetalGo."""
 
 from __future__ import annotations
 

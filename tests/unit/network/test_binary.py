@@ -1,4 +1,4 @@
-"""Finding a node's binary and asking it what it speaks."""
+"""Finding a node's binary and its protocol."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METALGO = "metalgo/1.13.5 [database=v1.4.5, rpcchainvm=43, commit=abc, go=1.23.9
 
 @pytest.fixture
 def make_node(tmp_path: Path) -> MakeNode:
-    """Makes an executable that answers --version by this text."""
+    """Makes an executable that prints this text for --version."""
 
     def make(version: str) -> Path:
         path = tmp_path / "node"
@@ -113,7 +113,7 @@ def test_a_protocol_that_we_do_not_speak_is_reported_with_the_range(
 class TestFileLimit:
     @pytest.fixture
     def limits(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-        """Sets what the system says; lowering the real hard limit could not be undone."""
+        """Fakes the system's limit; lowering the real hard limit could not be undone."""
 
         def set_hard(hard: int) -> None:
             monkeypatch.setattr(resource, "getrlimit", lambda _: (hard, hard))

@@ -1,4 +1,4 @@
-"""JSON-RPC calls, against a server that answers what a test tells it to."""
+"""JSON-RPC calls to a server that returns what a test sets."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_response_that_is_not_json_rpc_is_shown_with_its_status(server: Server
 
 
 def test_an_url_where_nothing_listens_is_reported() -> None:
-    # Its port is bound, so that no other process gets it meanwhile.
+    # Its port stays bound, so that no other process gets it.
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/ext/info"

@@ -1,4 +1,4 @@
-"""One start of a node, as far as its logs tell of it."""
+"""One run of a node, as its logs show it."""
 
 from __future__ import annotations
 

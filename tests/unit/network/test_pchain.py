@@ -10,7 +10,7 @@ from vmsdk.errors import InvalidEncoding
 from vmsdk.network.pchain import from_checked_hex, to_checked_hex
 from vmsdk.network.wallet import LOCAL_ADDRESS, UTXO
 
-# As `platform.getUTXOs` of AvalancheGo 1.13.5 answers on a new local network.
+# What `platform.getUTXOs` of AvalancheGo 1.13.5 returns on a new local network.
 GENESIS_UTXO = (
     "0x0000000000000000000000000000000000000000000000000000000000000000000000000000dbcf890f77f49b96857648b72b77f9f82937f28a"
     "68704af05da0dc12ba53f2db0000000700470de4df820000000000000000000000000001000000013cb7d3842e8cee6a0ebd09f1fe884f6861e1b2"

@@ -1,4 +1,4 @@
-"""Processes that outlive their starter, and are told from later ones of the same ID."""
+"""Processes that outlive their starter, and are distinguished from later ones with their ID."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vmsdk.network.process import Process, end_processes_in
 
 DEADLINE_S = 60.0
 
-# A node with a plugin: both run until they are killed, and tell when they are there.
+# A node with a plugin: both run until they are killed, and print when they have started.
 PARENT = """
 import signal, subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
@@ -113,7 +113,7 @@ def test_another_process_finds_it_and_may_end_it(start: Callable[[str], Process]
 
 
 def test_a_zombie_does_not_count_as_running(tmp_path: Path) -> None:
-    keeper = subprocess.Popen(  # starts a process that ends at once, and does not take notice of it
+    keeper = subprocess.Popen(  # starts a process that exits at once, and does not wait for it
         [
             sys.executable,
             "-c",

@@ -45,7 +45,7 @@ def names(vm: BareVM, *ignored: str) -> list[str]:
 
 
 def new_calls(vm: BareVM) -> list[str]:
-    """The calls since this was last asked."""
+    """The calls since the last time."""
     calls = names(vm)
     vm.calls.clear()
     return calls
@@ -588,7 +588,7 @@ def test_an_invalid_block_while_bootstrapping_stops_the_chain(start_chain: Start
 
 
 class SyncingVM(BareVM):
-    """Takes a summary that is the block itself, and tells the end of the sync when it may."""
+    """Takes a summary that is the block itself, and reports the end of the sync when it may."""
 
     mode: pb.StateSummaryAcceptResponse.Mode.ValueType = pb.StateSummaryAcceptResponse.MODE_STATIC
     ongoing_summary: bytes | None = None

@@ -1,4 +1,4 @@
-"""What the strict checks say of a VM in any language, and what they pass over."""
+"""What the strict checks report of a VM in any language, and what they don't."""
 
 from __future__ import annotations
 

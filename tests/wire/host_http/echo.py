@@ -9,9 +9,7 @@ from tests.wire.host_http.fakevm import Connection, Exchange
 
 
 async def echo_messages(exchange: Exchange) -> None:
-    """Take the connection over, accept the WebSocket, echo what comes, close when the client
-    does.
-    """
+    """Take over the connection, accept the WebSocket, echo messages, close when the client does."""
     connection = await exchange.hijack()
     protocol = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
     protocol.initiate_upgrade_connection(

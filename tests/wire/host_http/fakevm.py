@@ -78,7 +78,7 @@ class Connection(Peer):
         await self.call(Conn.SetDeadline, conn_pb2.SetDeadlineRequest(time=time))
 
     async def hang_up(self) -> None:
-        """Close the client's connection; the answer may be lost."""
+        """Close the client's connection; the response may be lost."""
         try:
             await self.call(Conn.Close, Empty())
         except grpc.aio.AioRpcError as error:
@@ -117,9 +117,7 @@ Handle: TypeAlias = Callable[[Exchange], Awaitable[Headers | None]]
 
 
 class FakeVM:
-    """One `http.HTTP` server, whose two methods do what the test assigns to `simple` and
-    `handle`.
-    """
+    """An `http.HTTP` server, whose methods call what the test assigns to `simple` and `handle`."""
 
     def __init__(self, *, empty_handle_response: bool = False) -> None:
         self.simple: Simple = self._unexpected
@@ -213,7 +211,7 @@ def as_dict(received: Any) -> dict[str, list[str]]:
 def respond(
     code: int, body: bytes = b"", headers: Headers | None = None
 ) -> Callable[[http_pb2.HandleSimpleHTTPRequest, Context], Awaitable[http_pb2.HandleSimpleHTTPResponse]]:
-    """A `simple` that always answers the same; without *headers* it returns the node's own."""
+    """A `simple` that always responds the same; without *headers* it returns the node's."""
 
     async def simple(
         request: http_pb2.HandleSimpleHTTPRequest, context: Context

@@ -1,6 +1,4 @@
-"""The front's own life: clients that misbehave, limits, endpoints, and that nothing is left
-behind.
-"""
+"""The front itself: clients that misbehave, limits, endpoints, and that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -36,7 +34,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def exchange(front: HTTPFront, *parts: bytes) -> bytes:
-    """All that the front answers to a client that sends *parts*."""
+    """All that the front sends to a client that sends *parts*."""
     host, port = front.address.split(":")
     with socket.create_connection((host, int(port)), timeout=60) as sock:
         for part in parts:

@@ -39,7 +39,7 @@ class Client:
 
 @pytest.fixture
 def old_vm() -> Iterator[FakeVM]:
-    """A VM of protocols until 39, whose Handle answers an Empty."""
+    """A VM of protocols until 39, whose Handle returns an Empty."""
     fake = FakeVM(empty_handle_response=True)
     yield fake
     fake.stop()

@@ -1,4 +1,4 @@
-"""HandleSimple: what a plain HTTP/1 request becomes, and what becomes of the VM's answer."""
+"""HandleSimple: what the VM gets of a plain HTTP/1 request, and the client of its response."""
 
 from __future__ import annotations
 
