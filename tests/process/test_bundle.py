@@ -20,7 +20,7 @@ from vmsdk.install import InstallError, PluginDirectory
 from vmsdk.install.bundle import Bundle, bundle, has_python
 from vmsdk.install.bundlescript import PYTHON_VARIABLE, UNPACK_DIR_VARIABLE, with_archive
 from vmsdk.install.launcher import Launcher
-from vmsdk.runtime.trial import start_and_stop
+from vmsdk.install.trial import start_and_stop
 from vmsdk.target import SourceTarget, find
 
 from .installed import TIMESTAMP
@@ -118,10 +118,10 @@ def version(bundle_file: Path, environment: dict[str, str]) -> subprocess.Comple
 def test_a_bundle_has_the_code_its_data_and_its_packages(built: Bundle, tmp_path: Path) -> None:
     assert built.path.name == str(built.vm_id)
     assert built.code == ["data.txt", "helper/__init__.py", "helper/text.py", "ourvm.py", "timestampvm.py"]
-    found = start_and_stop([str(built.path)], None, environment(tmp_path / "unpacked"))
+    found = start_and_stop(str(built.path), None, environment(tmp_path / "unpacked"))
     assert FOUND.fullmatch(found)
     # Texts have the same hash in each process, as on each node.
-    assert start_and_stop([str(built.path)], None, environment(tmp_path / "unpacked")) == found
+    assert start_and_stop(str(built.path), None, environment(tmp_path / "unpacked")) == found
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it as another user")
@@ -132,7 +132,7 @@ def test_another_user_starts_it_from_a_folder_that_only_root_writes(built: Bundl
         variables = environment(home, "nobody")
         if has_python():
             del variables[PYTHON_VARIABLE]
-        assert FOUND.fullmatch(start_and_stop([str(built.path)], "nobody", variables))
+        assert FOUND.fullmatch(start_and_stop(str(built.path), "nobody", variables))
         (folder,) = (home / "vmsdk-bundles").iterdir()
         assert folder.parent.stat().st_mode & 0o777 == 0o700
         assert folder.parent.owner() == "nobody"
@@ -249,7 +249,7 @@ OurVM.version = " ".join((*outside, sys.prefix))
     source.write_text(code, encoding="utf-8")
     built = bundle(str(source), output=tmp_path / "bundle", python=True)
     try:
-        found = start_and_stop([str(built.path)], None, environment(tmp_path / "unpacked"))
+        found = start_and_stop(str(built.path), None, environment(tmp_path / "unpacked"))
     except VMError as error:
         pytest.fail(str(error))
     *outside, prefix = found.split()

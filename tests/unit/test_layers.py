@@ -27,7 +27,17 @@ P2P = "Messages between peers are protobuf, but not gRPC"
 NETWORK = "Networks of real nodes know nothing of the VM's side of the wire"
 SERVICES = "Clients of the node know nothing of the VM"
 
-REQUIRED_BY_THE_WIRE_CONTRACT = {"services", "rpc", "runtime", "host", "p2p", "testing", "doctor", "warp"}
+REQUIRED_BY_THE_WIRE_CONTRACT = {
+    "services",
+    "rpc",
+    "runtime",
+    "host",
+    "install",
+    "p2p",
+    "testing",
+    "doctor",
+    "warp",
+}
 FILE = "import os\n"
 
 # Importing import-linter takes longer than a run of it: one process does so once, and forks for
@@ -106,7 +116,7 @@ def test_floors_without_imports_keep_every_contract(tmp_path: Path, broken_contr
 
 def test_floors_that_do_not_exist_yet_break_nothing(tmp_path: Path, broken_contracts: Lint) -> None:
     missing = optional_floors() - REQUIRED_BY_THE_WIRE_CONTRACT
-    assert {"chain", "install"} <= missing
+    assert "chain" in missing
     build(tmp_path, [name for name in floors() if name not in missing])
     assert broken_contracts(tmp_path) == []
 
@@ -122,9 +132,10 @@ def test_a_module_that_is_not_on_any_floor_is_found(tmp_path: Path, broken_contr
         ("testing", "cli", FLOORS),
         ("host", "testing", FLOORS),
         ("host", "network", FLOORS),
-        ("network", "host", FLOORS),
+        ("network", "host", NETWORK),
         ("install", "network", FLOORS),
         ("serving", "install", FLOORS),
+        ("host", "install", FLOORS),
         ("runtime", "serving", FLOORS),
         ("rpc", "runtime", FLOORS),
         ("services", "rpc", FLOORS),
@@ -141,7 +152,6 @@ def test_a_module_that_is_not_on_any_floor_is_found(tmp_path: Path, broken_contr
         ("host", "rpc", HOST),
         ("host", "http", HOST),
         ("host", "serving", HOST),
-        ("host", "install", HOST),
         ("network", "rpc", NETWORK),
         ("services", "block", SERVICES),
         ("http", "_pb", WIRE),

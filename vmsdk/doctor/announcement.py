@@ -13,7 +13,6 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk._pb.vm.runtime import runtime_pb2 as pb
 from vmsdk.host.plugin import PluginProcess
 from vmsdk.host.runtime import RuntimeService
-from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
 
 # How long to wait for a second announcement.
 _QUIET_S = 0.2
@@ -25,8 +24,7 @@ class Reception(RuntimeService):
     """Accepts any protocol version, and looks whether the address is bound at that moment."""
 
     def __init__(self) -> None:
-        super().__init__(protocol(DEFAULT_PROTOCOL), "")
-        self.version: int | None = None
+        super().__init__(None, "")
         self.was_bound = False
         self.process: PluginProcess | None = None
         self.timed_out = False

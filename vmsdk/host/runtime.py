@@ -37,19 +37,22 @@ class VersionRefused(Exception):
 class RuntimeService(NodeService):
     """Accepts the first announcement; later ones get the same response and change nothing.
 
-    *path* is the plugin's, for the error text.
+    Refuses other versions than *protocol*, if that is not None. *path* is the plugin's, for the
+    error text.
     """
 
     service = Runtime
 
-    def __init__(self, protocol: Protocol, path: str) -> None:
+    def __init__(self, protocol: Protocol | None, path: str) -> None:
         super().__init__()
         self._protocol = protocol
         self._path = path
         self._lock = threading.Lock()
         self._called = threading.Event()
         self.address: str | None = None
-        """Where the plugin claims to serve ``vm.VM``."""
+        """Where the plugin claims to serve ``vm.VM``, unchecked."""
+        self.version: int | None = None
+        """The protocol version that it announced."""
         self.refusal: VersionRefused | None = None
         self.called_at_s: float | None = None
         """The `time.perf_counter` of the first announcement."""
@@ -66,10 +69,11 @@ class RuntimeService(NodeService):
         with self._lock:
             if self.called_at_s is None:
                 self.called_at_s = time.perf_counter()
-                if request.protocol_version == self._protocol.version:
+                self.version, expected = request.protocol_version, self._protocol
+                if expected is None or expected.version == self.version:
                     self.address = request.addr
                 else:
-                    self.refusal = VersionRefused(self._protocol, request.protocol_version, self._path)
+                    self.refusal = VersionRefused(expected, self.version, self._path)
                 self._called.set()
         if self.refusal is not None:
             raise self.refusal

@@ -67,8 +67,8 @@ _DEATH_S = 5.0
 class Surroundings(NamedTuple):
     """What a process inherits from its node; None keeps what this process has.
 
-    *limits* are numbers of `resource` and their soft and hard limits. *user* and *limits* need
-    Linux.
+    *limits* are numbers of `resource` and their soft and hard limits; off Linux, they have no
+    effect.
     """
 
     user: tuple[int, int, Sequence[int]] | None = None
@@ -100,9 +100,7 @@ def spawn(
         if _HAS_PARENT_DEATH_SIGNAL:
             return _spawn_linux(argv, environment, surroundings)
         started_at_s = time.perf_counter()
-        umask = -1 if surroundings.umask is None else surroundings.umask
-        process = _popen(argv, environment, directory=surroundings.directory, umask=umask)
-        return Spawned(process, started_at_s)
+        return Spawned(_popen(argv, environment, surroundings=surroundings), started_at_s)
     except OSError as error:
         raise StartFailed(argv[0], error.strerror or str(error)) from None
 
@@ -145,9 +143,9 @@ def _popen(
     argv: Sequence[str],
     environment: Mapping[str, str],
     pass_fds: Sequence[int] = (),
-    directory: str | None = None,
-    umask: int = -1,
+    surroundings: Surroundings = UNCHANGED,
 ) -> subprocess.Popen[bytes]:
+    user, group, groups = surroundings.user or (None, None, None)
     return subprocess.Popen(
         argv,
         env=environment,
@@ -156,6 +154,9 @@ def _popen(
         stderr=subprocess.PIPE,
         bufsize=0,
         pass_fds=pass_fds,
-        cwd=directory,
-        umask=umask,
+        cwd=surroundings.directory,
+        umask=-1 if surroundings.umask is None else surroundings.umask,
+        user=user,
+        group=group,
+        extra_groups=groups,
     )

@@ -215,10 +215,10 @@ def try_start(
 
     Raises `InstallError`.
     """
-    from vmsdk.runtime.trial import start_and_stop  # imports gRPC
+    from vmsdk.install.trial import start_and_stop  # imports gRPC
 
     try:
-        return start_and_stop([str(plugin)], user, environment)
+        return start_and_stop(str(plugin), user, environment)
     except VMError as error:
         raise _not_startable(target, str(error)) from None
 
