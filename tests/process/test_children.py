@@ -268,7 +268,7 @@ def test_a_child_that_a_pool_of_threads_forks_ends_when_it_returns_to_the_pool(s
     with start(FORKING, b"") as host, Client(host, "service") as call:
         for method in ("from_a_pool", "from_asyncio", "from_anyio"):
             assert call(method) == 1
-    assert any("a process that a thread of the VM has forked returns" in line for line in host.process.output)
+    assert any("a process that a thread of the VM forked returns" in line for line in host.process.output)
 
 
 DEAF = """\
@@ -306,7 +306,7 @@ def test_a_child_that_ignores_its_end_is_named_and_killed_before_the_node_kills_
         pid = host.chain.health()["health"]["pid"]
     assert host.process.exit_code == 0
     await_end(pid)
-    ended = f"the process prover ({pid}) of the VM has not ended: it is killed"
+    ended = f"the VM's process prover ({pid}) is still running: it is killed"
     assert any(ended in line for line in host.process.output)
 
 
@@ -332,7 +332,7 @@ def test_a_plugin_that_ends_warns_of_a_command_that_keeps_the_nodes_pipes(start:
         pids = host.chain.health()["health"]
         host.stop()
         try:
-            warnings = [line for line in host.process.output if "that the VM has started still runs" in line]
+            warnings = [line for line in host.process.output if "that the VM started is still running" in line]
         finally:
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)

@@ -135,7 +135,7 @@ def _release(executable: Path, user: User, named: bool) -> Release | None:
             return None
         who = " ".join(map(str, (user.uid, user.gid, *user.groups)))
         command = Command(sys.executable, [sys.executable, "-I", "-S", "-c", _BECOME, str(executable), who])
-        return Release.parse(command.output(NODE_TIMEOUT_S, lambda text: Release.parse(text) is not None))
+        return command.release(NODE_TIMEOUT_S)
     except (VMError, OSError):  # a wrapper, or something that is not a node
         return None
 

@@ -24,7 +24,7 @@ from vmsdk.ids import ID, vm_id
 from vmsdk.install.launcher import InstallError, Launcher
 from vmsdk.install.plugindirectory import PluginDirectory
 from vmsdk.runtime.logrecords import LogFormat, readable
-from vmsdk.runtime.release import Release, VersionQuestion
+from vmsdk.runtime.release import VERSION_FLAG, Command, Release
 from vmsdk.runtime.version import JSON_FLAG
 from vmsdk.target import SourceTarget
 
@@ -157,7 +157,7 @@ def ask_node(node: Path) -> Release:
     """Return the release of *node*, a path or a command on the PATH. Raises `InstallError`."""
     path = Path(shutil.which(node) or node).absolute()
     try:
-        release = VersionQuestion(str(path), environment=os.environ).result(NODE_TIMEOUT_S)
+        release = Command(str(path), [str(path), VERSION_FLAG], os.environ).release(NODE_TIMEOUT_S)
     except OSError as error:
         raise InstallError(
             f"{node} can't be asked for its protocol version: {error.strerror or error}"

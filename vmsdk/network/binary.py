@@ -14,7 +14,7 @@ from typing_extensions import Self
 from vmsdk.network.errors import NetworkError
 from vmsdk.network.logs import file_limit_too_low
 from vmsdk.protocol import NEWEST, OLDEST, PROTOCOLS
-from vmsdk.runtime.release import VERSION_FLAG, VersionQuestion
+from vmsdk.runtime.release import VERSION_FLAG, Command
 
 NODE_NAMES = ("metalgo", "avalanchego")
 NODE_VARIABLE = "VMSDK_NODE"
@@ -60,7 +60,7 @@ class NodeBinary:
     @classmethod
     def _ask(cls, path: Path) -> Self:
         try:
-            release = VersionQuestion(str(path), environment=os.environ).result(VERSION_TIMEOUT_S)
+            release = Command(str(path), [str(path), VERSION_FLAG], os.environ).release(VERSION_TIMEOUT_S)
         except OSError as error:
             raise _not_a_node(path, f"it can't be run ({error.strerror})") from error
         if release is None:

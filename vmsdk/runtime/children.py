@@ -1,4 +1,4 @@
-"""Processes that the author's code starts: they behave like any other, and end with the plugin."""
+"""Processes that the author's code starts: ordinary ones, which exit when the plugin does."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-# How often to look for what the kernel doesn't report.
+# How often to check for what the kernel doesn't report.
 POLL_S = 1.0
-# The process to end with: workers of a fork server are not its children.
+# The plugin, as seen by all its processes: a fork server's workers are not its children.
 _PLUGIN_VARIABLE = "VMSDK_PLUGIN_PID"
-# The loops of pools of threads, by module and function. A child that came back to one would wait
-# there for ever.
+# The worker loops of thread pools, by module and function. A child that returned to one would wait
+# there forever.
 _POOLS = (("concurrent.futures.thread", "_worker"), ("anyio._backends._asyncio", "run"))
 _MAX_COMMAND = 200
-# What these packages start ends when its pipe or connection to the plugin does.
+# Processes that these packages start exit when their connection to the plugin closes.
 _END_BY_THEMSELVES = (b"multiprocessing", b"loky", b"debugpy")
 
 _log = logging.getLogger("vmsdk")
@@ -28,9 +28,9 @@ _release: Callable[[], None] | None = None
 _registered = False
 _forking_pid = 0
 _main_returns = False
-"""Whether a thread forked this process: then its end is no end of the process to Python."""
+"""Whether another thread than the main one forked this process, or its parent."""
 _pool_work: FrameType | None = None
-"""What the pool's thread did that forked this process; None if it was no pool's."""
+"""The frame that a pool's thread was running when it forked this process, if it was one."""
 _mask = threading.local()
 
 
@@ -59,7 +59,7 @@ def end_with_plugin() -> None:
 
 
 def report_commands() -> None:
-    """Warn of each command of the VM's that goes on and holds the pipes of the node's log.
+    """Warn about each running command of the VM that keeps the pipes of the node's log open.
 
     Linux only.
     """
@@ -68,32 +68,32 @@ def report_commands() -> None:
         pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()] if own else []
         me, began = _command(os.getpid()), _start_of(os.getpid())
     except OSError:
-        return  # no Linux
+        return  # not Linux
     for pid in pids:
         try:
             if pid == os.getpid() or own.isdisjoint((_pipe(pid, 1), _pipe(pid, 2))):
                 continue
-            command = _command(pid) if _start_of(pid) > began else b""  # not what has started us
+            command = _command(pid) if _start_of(pid) > began else b""  # not what started the plugin
         except OSError:
-            continue  # it has ended, or is another user's
+            continue  # it has exited, or is another user's
         if command and command != me and not any(each in command for each in _END_BY_THEMSELVES):
-            # No more than the beginning: arguments may be secret.
+            # Only the beginning: arguments may be secret.
             name = b" ".join(command.split(b"\0")[:2]).decode(errors="replace")[:_MAX_COMMAND]
             _log.warning(
-                "the command %s (process %d) that the VM has started still runs, and keeps the node's log "
-                "pipes open: end it in shutdown(), or redirect its output",
+                "the command %s (process %d) that the VM started is still running, and keeps the node's log "
+                "pipes open: stop it in shutdown(), or redirect its output",
                 *(name, pid),
             )
 
 
 def _pipe(pid: int | str, descriptor: int) -> str:
-    """The name of the pipe behind this descriptor of a process; empty if it is no pipe."""
+    """The name of the pipe behind this descriptor of a process; empty if it is not a pipe."""
     name = os.readlink(f"/proc/{pid}/fd/{descriptor}")
     return name if name.startswith("pipe:") else ""
 
 
 def _start_of(pid: int) -> int:
-    """When a process began, in ticks since the system did."""
+    """When a process started, in clock ticks since boot."""
     with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
         return int(file.read().rpartition(")")[2].split()[19])
 
@@ -106,7 +106,7 @@ def _command(pid: int) -> bytes:
 def _before_fork() -> None:
     global _forking_pid  # noqa: PLW0603
     _forking_pid = os.getpid()
-    # Until the child has its own handlers, the plugin's would swallow a signal that ends it.
+    # Until the child has its own handlers, the plugin's would swallow a signal meant to end it.
     _mask.is_main = threading.current_thread() is threading.main_thread()
     _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
 
@@ -137,18 +137,18 @@ def _end_after(*pids: int) -> None:
         try:
             poll.register(os.pidfd_open(pid), select.POLLIN)
         except (AttributeError, OSError):
-            pass  # there is no such call, it is not allowed, or the process is gone: looked at below
+            pass  # not available, not allowed, or the process is gone: checked below
     while not poll.poll(POLL_S * 1000) and os.getppid() == parent and all(map(_exists, pids)):
         if _main_returns and not _is_used():
             os._exit(0)
         if _pool_work is not None and not _runs(_pool_work):
-            _log.error("a process that a thread of the VM has forked returns: end it with os._exit")
+            _log.error("a process that a thread of the VM forked returns: end it with os._exit")
             break
     os._exit(1)
 
 
 def _work_of_pool(frame: FrameType) -> FrameType | None:
-    """What a pool's loop has called, if *frame* is inside of one."""
+    """The frame that a pool's loop has called, if *frame* is inside one."""
     while (outer := frame.f_back) is not None:
         is_loop = (outer.f_globals.get("__name__"), outer.f_code.co_name) in _POOLS
         if is_loop and outer.f_back is not None and outer.f_back.f_globals.get("__name__") == "threading":
@@ -165,14 +165,14 @@ def _runs(work: FrameType) -> bool:
 
 
 def _is_used() -> bool:
-    """Whether a thread still runs that keeps a process going.
+    """Whether a thread that keeps a process alive is still running.
 
-    A child that is forked by another thread than the main one ends when that thread returns, which
-    this module's thread would prevent.
+    A child forked by another thread than the main one exits when that thread returns, which this
+    module's thread would prevent.
     """
     if any(not thread.daemon for thread in threading.enumerate()):
         return True
-    # One that `threading` has not started, such as a C library's, is alive for ever to `threading`.
+    # To `threading`, a thread that it did not start, such as a C library's, is alive forever.
     return threading.main_thread().ident in sys._current_frames()
 
 

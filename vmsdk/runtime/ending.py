@@ -1,4 +1,4 @@
-"""What ends a plugin: the node's Shutdown and SIGTERM, or the end of the node."""
+"""What ends a plugin: the node's Shutdown and SIGTERM, or the exit of the node."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from enum import Enum
 from types import FrameType
 
-# How often to look for the parent's end where the kernel doesn't report it by a descriptor.
+# How often to check for the parent's exit where no descriptor reports it.
 POLL_S = 1.0
-# The process must end within 5 s of its node.
+# The process must exit within 5 s of its node.
 SHUTDOWN_S = 3.0
 
 
@@ -30,14 +30,14 @@ _REPLACEABLE = (_ignore, signal.default_int_handler, signal.SIG_DFL, signal.SIG_
 
 
 class Ending(Enum):
-    """Why the process should end."""
+    """Why the process should exit."""
 
     TERMINATED = "the node has shut the chain down, then sent SIGTERM"
     ORPHANED = "the node ended without shutting the chain down"
 
 
 class Parent:
-    """The parent process, normally the node, when this object is created."""
+    """The parent process at the time of creation: normally the node."""
 
     def __init__(self) -> None:
         self.pid = os.getppid()
@@ -47,14 +47,14 @@ class Parent:
             try:
                 self._descriptor = opener(self.pid)
             except OSError:
-                pass  # ended already, or not allowed in this sandbox: gone() is polled
+                pass  # it has exited, or the sandbox doesn't allow this: gone() is polled
 
     def fileno(self) -> int | None:
-        """Return a descriptor that is readable once the parent ends; None without pidfds."""
+        """Return a descriptor that is readable once the parent exits; None without pidfds."""
         return self._descriptor
 
     def gone(self) -> bool:
-        """Return whether the parent has ended."""
+        """Return whether the parent has exited."""
         return os.getppid() != self.pid
 
     def close(self) -> None:
@@ -82,12 +82,12 @@ class Signals:
     def catch(self) -> None:
         """Replace the handlers of both signals, and log those that the author's code has set.
 
-        Undoes what else would end the process by a signal.
+        Also undoes what would let another signal end the process.
         """
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         # The handler does nothing, since it may interrupt a print. Python writes each signal's
-        # number to the socket, which wakes wait_for_end.
+        # number to the socket, which wakes up wait_for_end.
         for number in _SIGNALS:
             if signal.signal(number, _ignore) not in _REPLACEABLE:
                 _log.warning(
@@ -112,7 +112,7 @@ class Signals:
         self._shut_down = True
 
     def wait(self) -> int:
-        """Block until one of them arrives, and return its number."""
+        """Block until SIGINT or SIGTERM arrives, and return its number."""
         while True:
             select.select([self._reader], [], [])
             # Python also writes the numbers of signals for which the VM's code has a handler.
@@ -122,9 +122,9 @@ class Signals:
     def wait_for_end(
         self, parent: Parent, report: Callable[[str], None], every_second: Callable[[], None]
     ) -> Ending:
-        """Block the main thread until the process should end. Calls *report* for each signal.
+        """Block the main thread until the process should exit. Calls *report* for each signal.
 
-        The end of the parent also ends the wait, since then no SIGTERM will come.
+        Also returns once the parent has exited, since no SIGTERM will come then.
         """
         watched = [self._reader.fileno()]
         descriptor = parent.fileno()
@@ -148,41 +148,41 @@ class Signals:
             return b""
 
     def ignore(self) -> None:
-        """Ignore both signals, so that they can't change the exit status of a plugin that ends."""
-        self._let_go()
+        """Ignore both signals, so that they can't change the exit status of a plugin that stops."""
+        self._close()
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
     def release(self) -> None:
         """Restore Python's handlers in a forked child."""
-        self._let_go()
+        self._close()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    def _let_go(self) -> None:
+    def _close(self) -> None:
         signal.set_wakeup_fd(-1)
         self._reader.close()
         self._writer.close()
 
 
 def harmless(work: Callable[[], None]) -> Callable[[], None]:
-    """Wrap *work* so that an exception is logged, the first time, and doesn't end the process."""
+    """Wrap *work* so that no exception ends the process; the first is logged."""
     logged = False
 
     def guarded() -> None:
         nonlocal logged
         try:
             work()
-        except Exception:  # noqa: BLE001 - the main thread only waits for the end
+        except Exception:  # noqa: BLE001 - the main thread has to keep waiting
             if not logged:
                 logged = True
-                _log.exception("a regular task of vmsdk failed; the chain goes on")
+                _log.exception("a periodic task of vmsdk failed; the chain keeps running")
 
     return guarded
 
 
 def shut_down_in_time(shutdown: Callable[[], None]) -> bool:
-    """Run *shutdown*, which logs its own errors; return whether it ends within 3 s."""
+    """Run *shutdown*, which logs its own errors; return whether it returns within 3 s."""
     ended = threading.Event()
 
     def run() -> None:

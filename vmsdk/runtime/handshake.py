@@ -12,7 +12,7 @@ from vmsdk._pb.vm.runtime.runtime_grpc import Runtime
 from vmsdk._pb.vm.runtime.runtime_pb2 import InitializeRequest
 from vmsdk.errors import VMError
 from vmsdk.protocol import PROTOCOLS, RANGE, Protocol
-from vmsdk.runtime.engine import ENGINE_ADDRESS_VARIABLE, INSTALL_COMMAND
+from vmsdk.runtime.nodeprocess import ENGINE_ADDRESS_VARIABLE, INSTALL_COMMAND
 from vmsdk.services.channel import connect
 
 # Source: defaultHandshakeTimeout in the node's vms/rpcchainvm/runtime/runtime.go.
@@ -26,8 +26,8 @@ class Handshake:
 
     The call starts now, and continues in the background. The address must be bound, since the node
     may connect before `wait` returns. There is only one attempt, since the node stops a plugin
-    whose first call has the wrong version. *source* says where the version comes from. Raises
-    `VMError` if *engine* is not an address.
+    whose first call has the wrong version. *source* describes where the version comes from.
+    Raises `VMError` if *engine* is not an address.
     """
 
     def __init__(

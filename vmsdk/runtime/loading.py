@@ -20,14 +20,14 @@ _PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 _IMPORTLIB = str(Path(importlib.__file__).parent)
 
 
-def load(loader: Callable[[], ChainVM], name: str, parent: Parent, leave: Callable[[], None]) -> ChainVM:
+def load(loader: Callable[[], ChainVM], name: str, parent: Parent, exit_now: Callable[[], None]) -> ChainVM:
     """Return the VM that *loader* returns, or a `NotLoadedVM` if it raises.
 
-    If the plugin exited, the node would wait forever. *leave* ends the process if *parent* ends
-    before the loader.
+    If the plugin exited, the node would wait forever. *exit_now* is called if *parent* exits before
+    *loader* returns.
     """
     try:
-        with _ends_with(parent, leave):
+        with _exiting_with(parent, exit_now):
             return loader()
     except BaseException as error:  # SystemExit too, from a module's top level
         problem = (type(error), error, authors_frames(error) or error.__traceback__)
@@ -48,14 +48,14 @@ def authors_frames(error: BaseException) -> TracebackType | None:
 
 
 @contextmanager
-def _ends_with(parent: Parent, leave: Callable[[], None]) -> Iterator[None]:
+def _exiting_with(parent: Parent, exit_now: Callable[[], None]) -> Iterator[None]:
     """Watch *parent* inside the block: an import that hangs must not outlive the node."""
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(POLL_S):
             if parent.gone():
-                leave()
+                exit_now()
 
     threading.Thread(target=watch, name="vmsdk-loading", daemon=True).start()
     try:
@@ -74,6 +74,6 @@ class NotLoadedVM(ChainVM):
     def _fail(self, *_: Any, **__: Any) -> NoReturn:
         raise self._error
 
-    version = property(_fail)  # the first thing that a node asks of a new plugin
+    version = property(_fail)  # what a node asks a new plugin first
     initialize = last_accepted = get_block = parse_block = build_block = _fail
     set_preference = get_block_id_at_height = _fail

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 BURST = 10
 """Equal records within `WINDOW_S` that are written; the others are counted."""
 WINDOW_S = 10.0
-# Ever new messages must not fill the memory, nor long ones.
+# Neither many different messages nor long ones must fill the memory.
 MAX_REMEMBERED = 1_000
 MAX_REMEMBERED_CHARACTERS = 2_000
 # A traceback ends with the exception's text, which may quote what a client has sent.
@@ -45,7 +45,7 @@ LogFormat: TypeAlias = Literal["plain", "json"]
 _Key: TypeAlias = tuple[str, int, str, str, int, type[BaseException] | None]
 """Logger, level, message, fields as JSON, digest and exception of a record.
 
-A long message is cut, without its fields. Then the digest stands for what is left out.
+A long message is truncated, and loses its fields; the digest then stands for all of it.
 """
 
 _log = logging.getLogger("vmsdk")
@@ -130,7 +130,7 @@ def check_format(name: object) -> None:
 
 
 def json_line(logger: str) -> Callable[[bytes], bytes]:
-    """What makes a JSON record of a printed line. *logger* names the stream."""
+    """Return a function that turns a printed line into a JSON record. *logger* names the stream."""
 
     def formatted(line: bytes) -> bytes:
         text = line.decode("utf-8", "backslashreplace")
@@ -141,12 +141,12 @@ def json_line(logger: str) -> Callable[[bytes], bytes]:
 
 
 def readable(line: str) -> list[str]:
-    """The lines of a record in JSON, as in the plain format; a line that is none, as it is."""
+    """Return a JSON record as lines in the plain format, and any other line unchanged."""
     import json
 
     try:
         entry = json.loads(line) if line.startswith("{") else None
-    except ValueError:  # such as one that was cut
+    except ValueError:  # such as a truncated one
         entry = None
     if not isinstance(entry, dict) or not isinstance(entry.get("msg"), str):
         return [line]
@@ -175,7 +175,7 @@ def _timestamp(moment: float) -> str:
 
 
 def _message(record: logging.LogRecord) -> str:
-    # Without the line ends of warnings.
+    # Warnings end with a line break.
     return record.getMessage().rstrip("\r\n")
 
 
@@ -201,9 +201,9 @@ def _json(entry: dict[str, Any]) -> str:
 
 
 class RecordHandler(logging.Handler):
-    """Writes each record and its line end in one piece.
+    """Writes each record, with its line break, in one piece.
 
-    Of equal records within `WINDOW_S`, it writes the first `BURST`, and then how many followed.
+    Of equal records within `WINDOW_S`, writes the first `BURST`, and then how many followed.
     """
 
     def __init__(self, write: Callable[[bytes], object], clock: Callable[[], float] = time.monotonic) -> None:
@@ -221,7 +221,7 @@ class RecordHandler(logging.Handler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Write one record about *record*, in place of the many lines that logging writes."""
+        """Log in one record that *record* can't be formatted, where `logging` prints many lines."""
         if not logging.raiseExceptions:
             return
         kind, error, _ = sys.exc_info()
@@ -233,7 +233,7 @@ class RecordHandler(logging.Handler):
             self._emit(about)
 
     def report_repetitions(self, *, all_of_them: bool = False) -> None:
-        """Write how often records were repeated whose window is over, or *all_of_them*."""
+        """Write the counts of repeated records whose window is over, or of *all_of_them*."""
         self.acquire()
         try:
             latest_s = self._clock() - WINDOW_S
@@ -283,7 +283,7 @@ class RecordHandler(logging.Handler):
 
 
 class _Repetition:
-    """The number of equal records."""
+    """Counts equal records."""
 
     def __init__(self, began_s: float, place: tuple[str, int]) -> None:
         self.began_s = began_s
@@ -297,7 +297,7 @@ class _Repetition:
 def log_uncaught_exceptions() -> None:
     """Log exceptions that end a thread, and those that Python can't raise, such as a destructor's.
 
-    asyncio logs its tasks' itself. Hooks that the author has set stay.
+    asyncio logs those of tasks itself. Keeps hooks that the author has set.
     """
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _main_thread_failed
@@ -308,7 +308,7 @@ def log_uncaught_exceptions() -> None:
 
 
 def _text_of(value: object) -> str:
-    """Return `str(value)`, or what stands for it if it raises."""
+    """Return `str(value)`, or a placeholder if that raises."""
     try:
         return str(value)
     except Exception:  # noqa: BLE001 - whatever the author's __str__ does
@@ -335,7 +335,7 @@ def _unraisable(failed: sys.UnraisableHookArgs) -> None:
     text, error = failed.err_msg or "Exception ignored in", failed.exc_value
     problem = None if error is None else (failed.exc_type, error, failed.exc_traceback)
     try:
-        name, said = failed.exc_type.__name__, _text_of(error)
-        _log.error("%s %r: %s: %s", text, failed.object, name, said, exc_info=problem)
+        name, message = failed.exc_type.__name__, _text_of(error)
+        _log.error("%s %r: %s: %s", text, failed.object, name, message, exc_info=problem)
     except Exception:  # noqa: BLE001 - whatever the object's repr does
         sys.__unraisablehook__(failed)

@@ -69,7 +69,7 @@ class LineBuffer(io.BufferedIOBase):
         lines, newline, rest = pending.rpartition(b"\n")
         self._local.pending = rest
         if newline:
-            # The end of a line that was written in pieces is no line of its own.
+            # The line break after a line that was written in pieces is not a line of its own.
             ended = lines + newline
             cut, self._local.cut = getattr(self._local, "cut", False), False
             self._emit_lines(ended[1:] if cut and self.line_format and ended[:1] == b"\n" else ended)
@@ -121,7 +121,7 @@ class LineStream(io.TextIOWrapper):
         super().__init__(buffer, "utf-8", "backslashreplace", newline="\n", write_through=True)
 
     def reconfigure(self, *, errors: str | None = None, **ignored: Any) -> None:
-        """Take another error handler. The node's log stays in UTF-8, unbuffered."""
+        """Change the error handler only: the node's log stays in UTF-8, unbuffered."""
         super().reconfigure(errors=errors, write_through=True)
 
     def close(self) -> None:
@@ -133,7 +133,7 @@ _stdout = LineBuffer(1, "<stdout>")
 _stderr = LineBuffer(2, "<stderr>")
 _handler = RecordHandler(_stderr.emit)
 _copies: dict[int, tuple[int, os.stat_result]] = {}
-"""Duplicates of stdin, stdout and stderr, and which files they are."""
+"""Duplicates of stdin, stdout and stderr, each with the file's status to recognise it by."""
 
 
 def open_streams(level: int | str = logging.INFO, log_format: str = "plain") -> None:
@@ -148,7 +148,7 @@ def open_streams(level: int | str = logging.INFO, log_format: str = "plain") -> 
     # gRPC's C core reads it when imported, and would report every closed connection. A node that is
     # started with the variable passes it on.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    # What the author's imports have printed comes before everything else.
+    # Output of the author's imports comes first.
     if sys.stdout is not None:
         sys.stdout.flush()
     for descriptor in {0, 1, 2} - _copies.keys():
@@ -184,11 +184,11 @@ def set_format(name: str) -> bool:
 
 
 def report_repetitions(*, all_of_them: bool = False) -> None:
-    """Log how often records were repeated: those that are due, or all of them."""
+    """See `RecordHandler.report_repetitions`."""
     _handler.report_repetitions(all_of_them=all_of_them)
 
 
-def say(line: str) -> None:
+def write_line(line: str) -> None:
     """Write *line* to the node's log, wherever the author's code has directed `sys.stdout`."""
     _stdout.write(f"{line}\n".encode("utf-8", "backslashreplace"))
 
@@ -210,11 +210,11 @@ def reopen_descriptors() -> None:
             is_ours = os.path.samestat(os.fstat(copy), known)
         except OSError:
             is_ours = False
-        if not is_ours:  # the author's code may have opened another file with this number
+        if not is_ours:  # the author's code may have opened another file in its place
             # The node's calls would wait forever.
-            say(
+            write_line(
                 "vmsdk: the VM's code has closed files that it did not open, and with them the sockets to "
-                "the node: a plugin must not call os.closerange or daemonize. The process ends"
+                "the node: a plugin must not call os.closerange or daemonize. The process exits"
             )
             os._exit(1)
         try:

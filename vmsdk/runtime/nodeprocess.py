@@ -1,11 +1,18 @@
-"""Finds the node among the parent processes."""
+"""The node that started this process: the address where it waits, and its own process."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from vmsdk.errors import VMError
 from vmsdk.runtime.release import VERSION_FLAG, Command
+
+ENGINE_ADDRESS_VARIABLE = "AVALANCHE_VM_RUNTIME_ENGINE_ADDR"
+"""The only variable that a node sets for its plugins. MetalGo uses the same name."""
+
+INSTALL_COMMAND = "vmsdk install TARGET --plugin-dir DIR"
+"""How to install a VM whose target is unknown."""
 
 NODE_NAMES = ("avalanchego", "metalgo")
 # An interpreter is not a node: it would print its own version.
@@ -14,7 +21,7 @@ _INTERPRETERS = ("python", "pypy")
 # More than any wrapper needs. Ends the search even if the process table changes during it.
 MAX_GENERATIONS = 16
 PS_TIMEOUT_S = 1.0
-# While the table of sockets is read, it changes, and a read may miss a row.
+# The table of sockets changes while it is read, so a read may miss a row.
 _ATTEMPTS = 3
 PROC = "/proc"
 # Where to look for a command without a slash, since a plugin has no PATH.
@@ -22,7 +29,7 @@ _SEARCHED = ("/usr/local/bin", *os.defpath.split(os.pathsep))
 
 
 class Ancestor:
-    """A parent process, or a parent's parent."""
+    """A parent process, or a parent's parent, and so on."""
 
     def __init__(self, pid: int, path: str, executable: str) -> None:
         self.pid = pid
@@ -45,6 +52,18 @@ class Ancestor:
 
     def __repr__(self) -> str:
         return f"<Ancestor {self.pid} {self.path}>"
+
+
+def engine_address(environment: Mapping[str, str], name: str, install_command: str = INSTALL_COMMAND) -> str:
+    """Return the address at which the node waits. Raises `VMError` if no node is the parent."""
+    address = environment.get(ENGINE_ADDRESS_VARIABLE, "")
+    if not address:
+        raise VMError(
+            f"{name} is a VM plugin, which a node starts (required env var missing: "
+            f'"{ENGINE_ADDRESS_VARIABLE}"). To run it without a node: vmsdk dev TARGET. To run it on a node: '
+            f"{install_command}"
+        )
+    return address
 
 
 def find_node(engine: str) -> Ancestor | None:

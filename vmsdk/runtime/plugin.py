@@ -1,4 +1,4 @@
-"""The life of a plugin process: handshake, the author's import, service, end."""
+"""The life of a plugin process: handshake, import of the author's code, service, exit."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vmsdk.errors import VMError
 from vmsdk.protocol import DEFAULT_PROTOCOL, NEWEST, OLDEST, protocol
 from vmsdk.runtime import children, logs
 from vmsdk.runtime.ending import Ending, Parent, Signals, harmless, shut_down_in_time
-from vmsdk.runtime.engine import INSTALL_COMMAND, engine_address
 from vmsdk.runtime.logrecords import LogFormat
+from vmsdk.runtime.nodeprocess import INSTALL_COMMAND, engine_address
 from vmsdk.runtime.settings import Settings
 from vmsdk.runtime.version import JSON_FLAG, TEXT_FLAG, VersionChoice
 
-# gRPC is imported after the node was asked for its version, since both take about as long.
+# gRPC is imported while the node prints its version, since both take about as long.
 if TYPE_CHECKING:
     from vmsdk.address import Transport
     from vmsdk.rpc.server import VMServer
@@ -33,13 +33,12 @@ if TYPE_CHECKING:
 # The status for wrong usage: running it again would not help.
 USAGE_STATUS = 2
 
-# The node stops its own servers, and kills a plugin 5 s after SIGTERM (the node's
-# vms/rpcchainvm/runtime/subprocess). These are the times after which the plugin cancels its calls
-# to the node, cancels the node's calls, and exits.
+# A node kills a plugin 5 s after SIGTERM (its vms/rpcchainvm/runtime/subprocess). Before that, the
+# plugin cancels its calls to the node, cancels the node's calls, and exits.
 CUT_OFF_S = 1.5
 GRACE_S = 3.0
 LAST_RESORT_S = 4.0
-# While Python exits, no thread of its runs, and gRPC's core may wait for a thread that it could not
+# While Python exits, its threads don't run, and gRPC's core may wait for a thread that it could not
 # start. Then SIGALRM ends the process.
 ALARM_S = 4.5
 # How long an import may still take after a signal to a process that prints its version.
@@ -62,7 +61,7 @@ class Options(NamedTuple):
     transport: Transport = "auto"
     """How the node reaches the VM: see `vmsdk.address`."""
     slow_call_s: float | None = None
-    """When to report a call that still runs; None for the default."""
+    """When to report a call that is still running; None for the default."""
 
 
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
@@ -92,7 +91,7 @@ def run(load: Callable[[], ChainVM], options: Options) -> None:
         finally:
             if os.getpid() != pid:
                 os._exit(0)  # a child that the import has forked: only the parent is a plugin
-            # Python modules are still to be imported, even if the author's code removed their path.
+            # More modules are imported later, even if the author's code removed their path.
             sys.path = [*sys.path, *(each for each in path if each not in sys.path)]
             logs.reopen_descriptors()
             logs.enable_loggers()
@@ -123,7 +122,7 @@ def _printed_version(load: Callable[[], ChainVM], options: Options) -> bool:
     try:
         return _print_version(sys.argv[1:], load, options)
     except VMError as error:
-        _give_up(str(error))
+        _exit_with_error(str(error))
     except Exception as error:  # noqa: BLE001 - the author's error, shown without our own frames
         from vmsdk.runtime.loading import authors_frames
 
@@ -134,30 +133,30 @@ def _printed_version(load: Callable[[], ChainVM], options: Options) -> bool:
 def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], options: Options) -> bool:
     """Print the VM's version if *arguments* are `--version` or `--version-json`.
 
-    Returns whether they are. Format and names (`application`, `rpcchainvm`) are those of a node,
-    for tools that ask a plugin for its protocol. Raises `UnsupportedProtocol`, and what *load*
+    Returns whether they are. The format and the names `application` and `rpcchainvm` are a node's,
+    for tools that ask plugins for their protocol. Raises `UnsupportedProtocol`, and what *load*
     raises.
     """
     if list(arguments) not in ([TEXT_FLAG], [JSON_FLAG]):
         return False
-    del sys.argv[1:]  # the author's code finds what it finds in a plugin
+    del sys.argv[1:]  # as in a plugin
     import json
     import platform
 
-    # Imported before the author's code, as in a plugin.
+    # Before the author's code, as in a plugin.
     import vmsdk.rpc.server  # noqa: F401
     from vmsdk._version import __version__
     from vmsdk.rpc.watchdog import Watchdog
 
     version = options.protocol_version
     spoken = protocol(DEFAULT_PROTOCOL if version is None else version)
-    # stdout is for the tool. Everything else that the process prints goes to stderr.
+    # stdout is for the version only; whatever else the process prints goes to stderr.
     stdout = os.dup(1)
     os.dup2(2, 1)
     # A signal must end an import that hangs, but not at once: the import may have sent it itself,
-    # which a plugin ignores.
+    # and a plugin ignores that.
     signals = Signals()
-    threading.Thread(target=_end_soon, args=(signals,), name="vmsdk-signals", daemon=True).start()
+    threading.Thread(target=_exit_soon, args=(signals,), name="vmsdk-signals", daemon=True).start()
     children.manage(signals.release)
     watchdog = Watchdog(options.slow_call_s)
     watchdog.start()
@@ -181,12 +180,13 @@ def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], option
     return True
 
 
-def _end_soon(signals: Signals) -> None:
-    """Wait for a signal, and end the process unless it has printed its version soon after."""
+def _exit_soon(signals: Signals) -> None:
+    """Wait for a signal, and exit unless the version is printed soon after."""
     number = signals.wait()
     time.sleep(VERSION_GRACE_S)
-    logs.say(f"ended by {signal.Signals(number).name}: the import still ran {VERSION_GRACE_S:g} s later")
-    os._exit(128 + number)  # as of a shell whose command is ended by the signal
+    name = signal.Signals(number).name
+    logs.write_line(f"ended by {name}: the import was still running {VERSION_GRACE_S:g} s later")
+    os._exit(128 + number)  # as in a shell
 
 
 def _serve(load: Callable[[], ChainVM], options: Options) -> None:
@@ -208,11 +208,11 @@ def _serve(load: Callable[[], ChainVM], options: Options) -> None:
             with _start_without_collections():
                 server = _connect(load, options, parent, signals, settings, addresses)
             ending = signals.wait_for_end(
-                parent, lambda text: logs.say(f"runtime engine: {text}"), every_second
+                parent, lambda text: logs.write_line(f"runtime engine: {text}"), every_second
             )
         except VMError as error:
             signals.ignore()
-            _give_up(str(error))
+            _exit_with_error(str(error))
         _end(server, ending, addresses)
     signals.ignore()
 
@@ -221,7 +221,7 @@ def _serve(load: Callable[[], ChainVM], options: Options) -> None:
 def _start_without_collections() -> Iterator[None]:
     """Disable garbage collection, since imports create many objects and little garbage.
 
-    Freezes these objects at the end, which makes later collections shorter.
+    Freezes these objects afterwards, which makes later collections shorter.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -249,7 +249,7 @@ def _connect(
     choice = VersionChoice(options.protocol_version, engine=engine, ask=options.ask_parent)
     try:
         if choice.is_open:
-            # Needed a moment later, while the node prints its version.
+            # Needed a moment later; the node prints its version meanwhile.
             import vmsdk.rpc.server
             import vmsdk.runtime.handshake  # noqa: F401
         spoken = choice.settle()
@@ -259,7 +259,7 @@ def _connect(
     from vmsdk.runtime.handshake import Handshake
 
     listener, address = bind(addresses)
-    greeting = Handshake(
+    handshake = Handshake(
         engine, spoken, address, source=choice.source, install_command=options.install_command
     )
     # Imported while the node responds, since this takes as long as importing gRPC.
@@ -269,10 +269,10 @@ def _connect(
 
     watchdog = Watchdog(options.slow_call_s)
     watchdog.start()
-    greeting.wait()
+    handshake.wait()
     _log.info("protocol %d: %s", spoken.version, choice.source)
     with watchdog.watch(f"the import of {options.name}"):
-        vm = loading.load(load, options.name, parent, lambda: _leave(addresses, 1))
+        vm = loading.load(load, options.name, parent, lambda: _exit_now(addresses, 1))
     signals.catch()
     if isinstance(vm, loading.NotLoadedVM):
         signals.allow_shutdown()  # nothing is served, so SIGTERM may end the process
@@ -297,7 +297,7 @@ def _end(server: VMServer, ending: Ending, addresses: Addresses) -> None:
         signal.setitimer(kind, 0)  # the author's code may use it, and Python drops its handlers at exit
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, ALARM_S)
-    for delay_s, action in ((CUT_OFF_S, session.cut_off), (LAST_RESORT_S, lambda: _leave(addresses, 0))):
+    for delay_s, action in ((CUT_OFF_S, session.cut_off), (LAST_RESORT_S, lambda: _exit_now(addresses, 0))):
         timer = threading.Timer(delay_s, action)
         timer.daemon = True
         timer.start()
@@ -305,12 +305,12 @@ def _end(server: VMServer, ending: Ending, addresses: Addresses) -> None:
         session.log.error("%s: shutting the chain down", ending.value)
         if not shut_down_in_time(session.shutdown):
             session.log.error("the VM's shutdown() hangs: ending the process")
-            _leave(addresses, 1)
+            _exit_now(addresses, 1)
     server.stop(0 if ending is Ending.ORPHANED else GRACE_S)
     session.trace_to(None, 1)
     logs.report_repetitions(all_of_them=True)
     children.report_commands()
-    logs.say("vm server: graceful termination success")
+    logs.write_line("vm server: graceful termination success")
 
 
 def _release(signals: Signals, parent: Parent, addresses: Addresses) -> None:
@@ -321,23 +321,23 @@ def _release(signals: Signals, parent: Parent, addresses: Addresses) -> None:
     logs.forget_streams()
 
 
-def _leave(addresses: Addresses, status: int) -> None:
-    """End the process and its multiprocessing children, without waiting for any thread.
+def _exit_now(addresses: Addresses, status: int) -> None:
+    """End the process and its multiprocessing children without waiting for any thread.
 
-    Logs those for which Python would wait.
+    Logs the threads and children for which Python would wait.
     """
     for thread in threading.enumerate():
         if not thread.daemon and thread is not threading.main_thread():
-            _log.warning("the thread %s of the VM has not ended: the process ends without it", thread.name)
+            _log.warning("the VM's thread %s is still running: the process exits without it", thread.name)
     multiprocessing = sys.modules.get("multiprocessing")
     for child in multiprocessing.active_children() if multiprocessing is not None else ():
         if not child.daemon:
-            _log.warning("the process %s (%d) of the VM has not ended: it is killed", child.name, child.pid)
+            _log.warning("the VM's process %s (%d) is still running: it is killed", child.name, child.pid)
         child.kill()
     addresses.close()
     os._exit(status)
 
 
-def _give_up(message: str) -> NoReturn:
+def _exit_with_error(message: str) -> NoReturn:
     print(f"vmsdk: {message}", file=sys.stderr, flush=True)
     sys.exit(USAGE_STATUS)

@@ -57,8 +57,8 @@ class Release(NamedTuple):
 class Command:
     """Runs *executable* as *argv* in the background, with only the given *environment*.
 
-    It gets no input, and its stderr is dropped. `output` or `close` ends it. Raises `OSError` if it
-    can't be started.
+    It gets no input, and its stderr is discarded. `output`, `release` or `close` ends it. Raises
+    `OSError` if it can't be started.
     """
 
     # Without subprocess, whose import takes longer than all of this: a plugin must start quickly.
@@ -91,7 +91,7 @@ class Command:
         deadline_s = self._started_at_s + timeout_s
         printed = b""
         try:
-            # Reads at least once, for what it has printed by then even if the time is over.
+            # Reads at least once, even if the time is over.
             while not (self.timed_out or len(printed) >= MAX_OUTPUT_BYTES or is_enough(_text(printed))):
                 left_s = max(0.0, deadline_s - time.monotonic())
                 ready, _, _ = select.select([self._reader], [], [], left_s)
@@ -104,8 +104,12 @@ class Command:
             self.close()
         return _text(printed)
 
+    def release(self, timeout_s: float) -> Release | None:
+        """Return the release that it prints, if it is a node with `--version`; like `output`."""
+        return Release.parse(self.output(timeout_s, lambda text: Release.parse(text) is not None))
+
     def close(self) -> None:
-        """End the process. Idempotent."""
+        """Kill the process. Idempotent."""
         if self._pid is None:
             return
         pid, self._pid = self._pid, None
@@ -115,32 +119,6 @@ class Command:
             os.waitpid(pid, 0)
         except (ProcessLookupError, ChildProcessError):
             pass  # already reaped because the author's code ignores SIGCHLD
-
-
-class VersionQuestion:
-    """Runs the node *executable* with `--version` in the background.
-
-    *name* is its argv[0]. Its *environment* is empty by default; a wrapper script may need one.
-    `result` or `close` ends it. Raises `OSError` if it can't be started.
-    """
-
-    def __init__(
-        self, executable: str, name: str | None = None, environment: Mapping[str, str] | None = None
-    ) -> None:
-        self._command = Command(executable, [name or executable, VERSION_FLAG], environment)
-
-    def result(self, timeout_s: float) -> Release | None:
-        """Return the release that it prints within *timeout_s* of its start, or None. Call once."""
-        return Release.parse(self._command.output(timeout_s, lambda text: Release.parse(text) is not None))
-
-    @property
-    def timed_out(self) -> bool:
-        """Whether `result` stopped waiting for an answer."""
-        return self._command.timed_out
-
-    def close(self) -> None:
-        """End the process. Idempotent."""
-        self._command.close()
 
 
 class ReleaseCache:

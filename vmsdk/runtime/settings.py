@@ -30,7 +30,7 @@ class Settings:
     """The settings of a chain: from its config, and from a file that is read when it changes."""
 
     def __init__(self, log_level: int | str, log_format: str = "plain") -> None:
-        """*log_level* and *log_format* hold until something else is set."""
+        """*log_level* and *log_format* apply until they are set."""
         self._values: dict[str, Any] = {
             "log-level": log_level,
             "log-format": log_format,
@@ -52,8 +52,8 @@ class Settings:
     def take(self, config: bytes, directory: Path) -> bytes:
         """Apply the settings in *config* and in the file in *directory*, and watch the file.
 
-        Returns the config without them. One that isn't a JSON object, or has no member for vmsdk,
-        is returned as it is.
+        Returns the config without them. A config that isn't a JSON object, or has no member for
+        vmsdk, is returned unchanged.
         """
         config, found = _split(config)
         # Empty on a node, unless the plugin was installed with it.
@@ -80,7 +80,7 @@ class Settings:
             return
         self._version = version
         if not usable:  # reading a pipe would wait for its writer
-            _say(logging.WARNING, "%s is ignored, since it is not a regular file", self._file)
+            _report(logging.WARNING, "%s is ignored, since it is not a regular file", self._file)
             return
         import json
 
@@ -88,12 +88,12 @@ class Settings:
             text = b"{}" if version is None else self._file.read_bytes()
             found = json.loads(text)
         except (OSError, ValueError, RecursionError) as error:
-            _say(logging.WARNING, "%s is ignored, since it can't be read as JSON: %s", self._file, error)
+            _report(logging.WARNING, "%s is ignored, since it can't be read as JSON: %s", self._file, error)
             return
         if not isinstance(found, dict):
-            _say(
+            _report(
                 logging.WARNING,
-                '%s is ignored: it must have a JSON object, such as {"log-level": "debug"}',
+                '%s is ignored: it must contain a JSON object, such as {"log-level": "debug"}',
                 self._file,
             )
             return
@@ -101,7 +101,7 @@ class Settings:
 
     def _apply(self, found: Any, where: str) -> None:
         if not isinstance(found, dict):
-            _say(
+            _report(
                 logging.WARNING,
                 '%s is ignored: it must be an object, such as {"log-level": "debug"}',
                 where,
@@ -111,33 +111,33 @@ class Settings:
         for name, value in found.items():
             apply = self._appliers.get(name)
             if name == MEMBER:  # as in the chain's config
-                _say(logging.WARNING, "%s: write the settings in it without %r around them", where, name)
+                _report(logging.WARNING, "%s: write the settings in it without %r around them", where, name)
             elif apply is None:
                 known = ", ".join(self._appliers)
-                _say(logging.WARNING, "%s: there is no setting %r: use %s", where, name, known)
+                _report(logging.WARNING, "%s: there is no setting %r: use %s", where, name, known)
             elif value != self._values[name]:
                 try:
                     apply(value)
                 except ValueError as error:
                     kept = self._values[name]
-                    _say(logging.WARNING, "%s: %s keeps its value %s: %s", where, name, kept, error)
+                    _report(logging.WARNING, "%s: %s keeps its value %s: %s", where, name, kept, error)
                     continue
                 self._values[name] = value
-                _say(logging.INFO, "%s is now %s: %s", name, value, where)
+                _report(logging.INFO, "%s is now %s: %s", name, value, where)
         if self._traced != before:
             try:
                 self.trace_to(*self._traced)
             except Exception as error:  # noqa: BLE001 - a setting must not stop the chain
-                _say(logging.WARNING, "%s: tracing stays off: %s", where, error)
+                _report(logging.WARNING, "%s: tracing stays off: %s", where, error)
 
     @property
     def _traced(self) -> tuple[str | None, float]:
         return self._values["trace-endpoint"], self._values["trace-ratio"]
 
 
-def _say(level: int, text: str, *values: object) -> None:
+def _report(level: int, text: str, *values: object) -> None:
     """Log the outcome of a change at any log level, because the operator looks for it."""
-    line = _say.__code__.co_firstlineno
+    line = _report.__code__.co_firstlineno
     _log.handle(_log.makeRecord(_log.name, level, __file__, line, text, values, None))
 
 
@@ -150,9 +150,9 @@ def _split(config: bytes) -> tuple[bytes, Any]:
     try:
         whole = json.loads(config)
     except (ValueError, RecursionError) as error:
-        # The VM may have a format of its own, but a member for vmsdk is only ever one of an object.
+        # Such a text in a format of the VM's own has nothing to do with vmsdk.
         if config.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
-            _say(
+            _report(
                 logging.WARNING,
                 "member %r of the chain's config is ignored, since the config can't be read as JSON: %s",
                 MEMBER,

@@ -1,4 +1,4 @@
-"""Chooses the protocol version. It can't be negotiated: a node stops a plugin with another one."""
+"""Chooses the protocol version. There is no negotiation: a node stops a plugin with another one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 from vmsdk.protocol import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, protocol
 from vmsdk.runtime.nodeprocess import Ancestor, find_node, why_not_found
-from vmsdk.runtime.release import VERSION_FLAG, Release, ReleaseCache, VersionQuestion, cache_directory
+from vmsdk.runtime.release import VERSION_FLAG, Command, Release, ReleaseCache, cache_directory
 
 # Nodes take 0.1 to 0.3 s, slow ones up to 1 s.
 RESPONSE_TIMEOUT_S = 2.0
@@ -30,9 +30,9 @@ class VersionChoice:
     def __init__(self, given: int | None, *, engine: str, ask: bool) -> None:
         self._chosen = protocol(DEFAULT_PROTOCOL if given is None else given)
         self.source = "as configured"
-        """Where the number comes from, for messages."""
+        """Where the version comes from, for messages."""
         self._node: Ancestor | None = None
-        self._question: VersionQuestion | None = None
+        self._question: Command | None = None
         directory = cache_directory()
         self._cache = None if directory is None else ReleaseCache(directory)
         if given is None and not ask:
@@ -50,7 +50,7 @@ class VersionChoice:
             self._take(node, known)
             return
         try:
-            self._question = VersionQuestion(node.executable, node.path)
+            self._question = Command(node.executable, [node.path, VERSION_FLAG])
         except OSError as error:
             self.source = (
                 f"the default, since the node {node.path} can't be asked for its version: {error.strerror}"
@@ -66,7 +66,7 @@ class VersionChoice:
         question, self._question = self._question, None
         if question is not None and self._node is not None:
             left_s = max(0.0, LATEST_HANDSHAKE_S - _age_s())
-            release = question.result(min(RESPONSE_TIMEOUT_S, left_s))
+            release = question.release(min(RESPONSE_TIMEOUT_S, left_s))
             if release is None:
                 what = "its version in time" if question.timed_out else f"a protocol for {VERSION_FLAG}"
                 self.source = f"the default, since the node {self._node.path} did not print {what}"
