@@ -20,7 +20,7 @@ from benchmarks import contenders
 from benchmarks.table import Row, compare, markdown
 from tests.process.fakenode import COMPILER, FakeNode, answer
 from vmsdk.host.node import Host
-from vmsdk.install import install
+from vmsdk.install.installation import install
 
 TIMESTAMP = contenders.ROOT / "examples" / "timestamp" / "timestampvm.py"
 NODE_ANSWERS_AFTER_MS = 300

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from vmsdk.install import Launcher
+from vmsdk.install.launcher import Launcher
 from vmsdk.target import SourceTarget
 
 REPOSITORY = Path(__file__).resolve().parents[2]

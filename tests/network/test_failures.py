@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from vmsdk.install import InstallError
+from vmsdk.install.launcher import InstallError
 from vmsdk.network import LocalNetwork, NewChain, NodeBinary
 from vmsdk.network.errors import NetworkError, PluginFailed, PortTaken
 

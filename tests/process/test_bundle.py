@@ -16,10 +16,10 @@ import pytest
 
 from vmsdk.errors import VMError
 from vmsdk.ids import vm_id
-from vmsdk.install import InstallError, PluginDirectory
 from vmsdk.install.bundle import Bundle, bundle, has_python
 from vmsdk.install.bundlescript import PYTHON_VARIABLE, UNPACK_DIR_VARIABLE, with_archive
-from vmsdk.install.launcher import Launcher
+from vmsdk.install.launcher import InstallError, Launcher
+from vmsdk.install.plugindirectory import PluginDirectory
 from vmsdk.install.trial import start_and_stop
 from vmsdk.target import SourceTarget, find
 

@@ -18,7 +18,7 @@ from vmsdk.cli.dev.launch import Starter
 from vmsdk.host.clock import Clock
 from vmsdk.host.node import Host
 from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S
-from vmsdk.install import install
+from vmsdk.install.installation import install
 from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.runtime.plugin import ALARM_S, LAST_RESORT_S
 from vmsdk.target import find
@@ -332,7 +332,9 @@ def test_a_plugin_that_ends_warns_of_a_command_that_keeps_the_nodes_pipes(start:
         pids = host.chain.health()["health"]
         host.stop()
         try:
-            warnings = [line for line in host.process.output if "that the VM started is still running" in line]
+            warnings = [
+                line for line in host.process.output if "that the VM started is still running" in line
+            ]
         finally:
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)

@@ -18,7 +18,8 @@ from vmsdk.errors import InvalidInput, VMError
 from vmsdk.host.errors import CallFailed, ChainFatal
 from vmsdk.host.node import Host
 from vmsdk.ids import vm_id
-from vmsdk.install import InstallError, install
+from vmsdk.install.installation import install
+from vmsdk.install.launcher import InstallError
 from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.target import TargetError
 

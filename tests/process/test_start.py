@@ -11,7 +11,7 @@ import pytest
 from vmsdk.cli.dev.launch import Starter
 from vmsdk.host.clock import Clock
 from vmsdk.host.node import Host
-from vmsdk.install import install
+from vmsdk.install.installation import install
 from vmsdk.protocol import DEFAULT_PROTOCOL
 from vmsdk.target import find
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from vmsdk.errors import VMError
-from vmsdk.install import node_path
+from vmsdk.install.installation import node_path
 
 
 def filled(text: str) -> str:

@@ -8,9 +8,9 @@ import sys
 
 from vmsdk.cli.arguments import filled, filled_path
 from vmsdk.cli.install import add_launcher_arguments, check_user, next_steps, spoken
-from vmsdk.install import ask_node
 from vmsdk.install.bundle import bundle, has_python
 from vmsdk.install.contents import read_requirements
+from vmsdk.install.installation import ask_node
 from vmsdk.install.interpreter import NAME as PYTHON
 
 NAME = "bundle"

@@ -215,22 +215,14 @@ def _command(text: str, protocol: int | None) -> Iterator[Callable[[int], list[s
     if not isinstance(target, targets.SourceTarget):
         yield lambda version: [str(target.file)]
         return
-    from vmsdk.install import Launcher, added_path
+    from vmsdk.install.installation import added_path
+    from vmsdk.install.launcher import Launcher
 
     with tempfile.TemporaryDirectory(prefix="vmsdk-check-") as folder:
 
         def command(version: int) -> list[str]:
-            launcher = Launcher(
-                name=target.absolute,
-                target=target,
-                python=os.path.abspath(sys.executable),
-                path=added_path(),
-                protocol=version,
-            )
-            file = Path(folder) / "launcher"
-            file.write_bytes(launcher.to_bytes())
-            # The temporary directory may be mounted noexec.
-            return ["/bin/sh", str(file)]
+            launcher = Launcher(target.absolute, target, path=added_path(), protocol=version)
+            return launcher.write(Path(folder, "launcher"))
 
         yield command
 

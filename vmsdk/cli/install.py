@@ -11,8 +11,9 @@ from vmsdk.address import TRANSPORTS
 from vmsdk.cli.arguments import filled, filled_node, filled_path
 from vmsdk.errors import VMError
 from vmsdk.ids import ID
-from vmsdk.install import Entry, Installed, PluginDirectory, install, uninstall
+from vmsdk.install.installation import Installed, install, uninstall
 from vmsdk.install.launcher import MIN_MEMORY_BYTES
+from vmsdk.install.plugindirectory import Entry, PluginDirectory
 from vmsdk.install.reader import Reader, barriers, files_of
 from vmsdk.protocol import DEFAULT_PROTOCOL, RANGE
 from vmsdk.runtime.logrecords import FORMATTERS, LEVELS

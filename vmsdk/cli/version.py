@@ -7,7 +7,7 @@ import platform
 
 from vmsdk._version import __version__
 from vmsdk.cli.arguments import filled_node
-from vmsdk.install import ask_node
+from vmsdk.install.installation import ask_node
 from vmsdk.protocol import NEWEST, PROTOCOLS, RANGE
 from vmsdk.runtime.release import Release
 

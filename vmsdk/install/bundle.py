@@ -40,15 +40,15 @@ from vmsdk.install.launcher import FLAGS, InstallError, Launcher
 from vmsdk.install.plugindirectory import MODE, PluginDirectory
 from vmsdk.target import SourceTarget
 
-# In a new process, since the bytes depend on what the process has done before. They need no look at
-# the source's time, which unpacking changes.
+# In a new process, since bytecode depends on what the process did before. Python must not compare
+# the sources' times with it, since unpacking changes them.
 _COMPILE = """\
 import compileall, py_compile, sys
 mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
 compileall.compile_dir(sys.argv[1], quiet=2, stripdir=sys.argv[1], invalidation_mode=mode)
 """
 
-# Before the packages, as in a virtual environment, comes the standard library.
+# As in a virtual environment, the standard library comes before the packages.
 _PATH = f"""\
     import os
 
@@ -77,15 +77,15 @@ class Bundle:
     code: list[str]
     """The files of the VM's code, relative to its folder."""
     left_out: list[tuple[Path, Path]]
-    """Folders that a module names next to itself and that aren't in, with the module."""
+    """Folders next to a module that it names and that aren't included, with the module."""
     packages: list[str]
-    """The packages, as in `grpcio 1.85.3`."""
+    """The packages, such as `grpcio 1.85.3`."""
     needs: str
     """What the node's machine must have."""
 
 
 class _Here(str):
-    """A path in the bundle. As Python code, it is that where the bundle was unpacked."""
+    """A path in the bundle. Its repr is code for the path where the bundle was unpacked."""
 
     def __repr__(self) -> str:
         return f"here + {str(self)!r}"
@@ -109,8 +109,8 @@ def bundle(
     The file is *output*, or is in the folder *output* (by default, the current one) under the VM's
     ID, as in *plugin_dir*. The packages are those that are installed for this Python, in their
     versions; *requirements* and *include* name more, see `Contents`. With *python*, the interpreter
-    is inside as well. It unpacks itself into *unpack_dir*, by default into the home of the node's
-    user, or a folder of that user's in /var/tmp. *options* are fields of `Launcher`.
+    is included as well. The file unpacks itself into *unpack_dir*, by default into the home of the
+    node's user, or a folder of that user in /var/tmp. *options* are fields of `Launcher`.
 
     The same input gives the same bytes. The VM is first started and stopped as a node does; as
     *user*, if given, which only root can do.
@@ -187,7 +187,6 @@ def has_python() -> bool:
 
 
 def _fill(tree: Path, files: Mapping[str, Path]) -> None:
-    """Copy *files* into *tree*."""
     for name, origin in files.items():
         place = tree / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -219,7 +218,7 @@ def _interpreter_command(tree: Path, *, python: bool) -> list[str]:
         flags += [f"LD_LIBRARY_PATH={tree / interpreter.LIBRARIES}", str(tree / interpreter.EXECUTABLE)]
     else:
         flags.append(sys.executable)
-    return [*flags, *FLAGS, "-S", "-B"]  # what is compiled now would depend on the time
+    return [*flags, *FLAGS, "-S", "-B"]  # bytecode written now would depend on the time
 
 
 def _libc() -> str:
@@ -254,7 +253,7 @@ def _hint() -> Iterator[None]:
 def _try(staged: Path, source: SourceTarget, user: str | None, temporary: Path | None) -> str:
     """Start and stop the bundle as a node does, and return the VM's version.
 
-    It unpacks itself below *temporary*, or, if that is None, where it does on the node.
+    It unpacks itself below *temporary*, or, if that is None, in the same place as on the node.
     """
     environment = {} if has_python() else {PYTHON_VARIABLE: sys.executable}
     if temporary is not None:

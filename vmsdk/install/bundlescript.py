@@ -21,10 +21,10 @@ UNPACK_DIR_VARIABLE = "VMSDK_UNPACK_DIR"
 PYTHON_VARIABLE = "VMSDK_PYTHON"
 """The environment variable for another interpreter. A node doesn't set it."""
 PYTHON_FOLDERS = ("/usr/local/bin", "/usr/bin", "/bin")
-"""Where a bundle looks for Python, as a node sets no PATH."""
+"""Where a bundle looks for Python, since a node sets no PATH."""
 STARTER = "start"
 """The file in the archive that Python runs."""
-# The start of the zip format's time, as some tools refuse earlier ones.
+# The earliest time in the zip format: some tools refuse earlier ones.
 _TIME_S = 315_532_800
 
 _TEXT = r"""#!/bin/sh
@@ -131,7 +131,7 @@ fi
 
 
 def _archive(tree: Path) -> bytes:
-    """Return *tree* as a compressed tar archive, which depends on names and contents only."""
+    """Return *tree* as a compressed tar archive that depends only on names and contents."""
     compressed = io.BytesIO()
     # Level 9 takes 6 s more for 1 %.
     with (
@@ -150,7 +150,7 @@ def _archive(tree: Path) -> bytes:
 def with_archive(launcher: Launcher, vm: ID, tree: Path, *, python: bool, unpack_dir: str | None) -> bytes:
     """Return the file that unpacks *tree* and starts the VM *vm* from it."""
     archive = _archive(tree)
-    # With Python inside and without are two bundles, which must not remove each other's copy.
+    # Bundles with and without Python must not remove each other's copies.
     build = f"python-{vm}" if python else str(vm)
     written = {
         "name": launcher.name,

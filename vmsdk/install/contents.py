@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 CODE = "code"
 """The folder of the VM's code in a bundle."""
 PACKAGES = "site-packages"
-"""The folder of everything that it imports."""
-# The extras that work inside a VM. They are put in if they are installed.
+"""The folder of the packages that it imports."""
+# The extras that are of use inside a VM: included if they are installed.
 _EXTRAS = ("keys", "metrics", "otel", "warp", "websocket")
-# They hold the places and times of an installation.
+# They record where and when a package was installed.
 _RECORDS = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json")
 # Functions of importlib.metadata whose argument is a package's name.
 _OF_PACKAGES = ("distribution", "metadata", "requires", "version")
@@ -54,7 +54,7 @@ class Contents:
         self._source = source
         self._providers = _providers()
         self._seen: set[str | tuple[str, frozenset[str]]] = set()
-        self._places: list[Path] = []  # the files and folders that are in as source trees
+        self._places: list[Path] = []  # files and folders included as source trees
         self._named: dict[Path, Path] = {}  # folders, and the module that names each
         importlib.invalidate_caches()
         try:
@@ -69,7 +69,7 @@ class Contents:
 
     @property
     def left_out(self) -> list[tuple[Path, Path]]:
-        """Folders that a module names next to itself and that aren't in, with the module."""
+        """Folders next to a module that it names and that aren't included, with the module."""
         within = {folder for file in self.files.values() for folder in file.parents}
         return sorted(each for each in self._named.items() if each[0] not in within)
 
@@ -86,7 +86,7 @@ class Contents:
         else:
             self._add_module(source.module.partition(".")[0], None)
         if project is not None and _is_recorded(_distribution(project)):
-            # Its code is in. It may look for its own version, and its metadata lists what it needs.
+            # Its code is included already; its dependencies aren't, nor its version, for importlib.
             self._require(_requirement(project), source.text, with_files=False)
         for path in include:
             self._include(path)
@@ -120,13 +120,13 @@ class Contents:
                 self._require(_requirement(provider), self._source.text)
 
     def _add_source(self, place: Path, folder: str) -> None:
-        """Add a module's file or a package's folder, as they are in a source tree."""
+        """Add a module's file or a package's folder from a source tree."""
         self._places.append(place)
         files = sorted(_files_in(place)) if place.is_dir() else [place]
         for file in files:
             self.files[f"{folder}/{file.relative_to(place.parent).as_posix()}"] = file
         if place.name == "vmsdk":
-            return  # what it needs is in its metadata
+            return  # its metadata lists what it needs
         for file in files:
             if file.suffix == ".py":
                 tree = parse(file)
@@ -204,7 +204,7 @@ class Contents:
                 self._add_module(name, None)
 
     def _check_editable(self, distribution: metadata.Distribution) -> None:
-        """Raise `InstallError` if *distribution* is editable, and nothing of its folder is in."""
+        """Raise `InstallError` if *distribution* is editable, and nothing of it is included."""
         folder = _editable_folder(distribution)
         if folder is not None and not any(_is_below(place, folder) for place in self._places):
             raise InstallError(
@@ -238,7 +238,7 @@ def _requirement(text: str) -> Requirement:
 
 
 def _project(source: SourceTarget) -> tuple[str | None, list[str]]:
-    """Return the name in the pyproject.toml of the VM's project, and the dependencies."""
+    """Return the name and the dependencies in the pyproject.toml of the VM's project."""
     folders = () if source.root is None else (source.root, *source.root.parents)
     file = next((each for folder in folders if (each := folder / "pyproject.toml").is_file()), None)
     if file is None:
@@ -279,7 +279,7 @@ def _canonical(name: str) -> str:
 
 
 def _distribution(name: str) -> metadata.Distribution | None:
-    """Return the installed package, or whatever else has its metadata, such as its source tree."""
+    """Return the installed package, or else what has its metadata, such as its source tree."""
     found = list(metadata.distributions(name=name)) if name else []
     return next(filter(_is_recorded, found), found[0] if found else None)
 
@@ -307,16 +307,16 @@ def _top_level(distribution: metadata.Distribution) -> set[str]:
     for line in (distribution.read_text("RECORD") or "").splitlines():
         top, slash, _ = line.partition(",")[0].strip('"').partition("/")
         names.add(top if slash else inspect.getmodulename(top) or "")
-    # setuptools installs a module __editable___…_finder, which knows the places.
+    # setuptools adds a module __editable___…_finder, which has their paths.
     return {each for each in names if each.isidentifier() and not each.startswith("__editable__")}
 
 
 def _providers() -> dict[str, dict[str, Path]]:
     """Return the packages that provide each module, with the folders that they are installed in."""
-    # metadata.packages_distributions knows only some of them on Python 3.10.
+    # On Python 3.10, metadata.packages_distributions returns only some of them.
     found: dict[str, dict[str, Path]] = {}
     for distribution in metadata.distributions():
-        package = distribution.name  # which parses its metadata each time
+        package = distribution.name  # parses the metadata each time
         folder = Path(os.path.abspath(str(distribution.locate_file(""))))
         for name in _top_level(distribution):
             found.setdefault(name, {}).setdefault(package, folder)

@@ -7,7 +7,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import site
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from vmsdk import protocol as protocols
 from vmsdk import target as targets
 from vmsdk.address import Transport
 from vmsdk.errors import VMError
+from vmsdk.host.errors import ending
 from vmsdk.ids import ID, vm_id
 from vmsdk.install.launcher import InstallError, Launcher
 from vmsdk.install.plugindirectory import PluginDirectory
@@ -74,8 +74,8 @@ def install(
     *protocol*, or that of the node executable *node*, which is asked now. By default the VM asks
     the node that starts it, or speaks `vmsdk.protocol.DEFAULT_PROTOCOL` if *ask_parent* is false.
     *memory_limit_bytes* limits the process's data, *log_level* is the lowest level that it logs,
-    *log_format* is "plain" or "json",
-    *transport* is how the node reaches it (see `vmsdk.address`), *environment* has its variables.
+    *log_format* is "plain" or "json", *transport* is how the node reaches it (see `vmsdk.address`),
+    and *environment* has the environment variables of the process.
 
     The file runs the interpreter that runs this function, and needs nothing from this process's
     environment. The VM is first started and stopped as a node does; as *user*, if given, which only
@@ -111,7 +111,6 @@ def install(
     launcher = Launcher(
         name=name or source.module,
         target=source,
-        python=os.path.abspath(sys.executable),
         path=added_path(),
         install_command=shlex.join(command),
         protocol=protocol,
@@ -149,7 +148,7 @@ def uninstall(name: str, plugin_dir: Path) -> Path:
 
 
 def node_path(text: str) -> Path:
-    """Return the path of a node that is named as in a shell: one with a slash is no command."""
+    """Return the path of a node, named as in a shell: without a slash, it is a command."""
     return Path(text).absolute() if os.sep in text else Path(text)
 
 
@@ -171,20 +170,15 @@ def ask_node(node: Path) -> Release:
 
 
 def name_of(source: SourceTarget) -> str:
-    """Return the name of the VM in *source*, which is imported as on a node. Raises
-    `InstallError`.
-    """
-    python = os.path.abspath(sys.executable)
-    launcher = Launcher(name=source.module, target=source, python=python, path=added_path())
+    """Import *source* as on a node, and return the VM's name. Raises `InstallError`."""
+    launcher = Launcher(name=source.module, target=source, path=added_path())
     with tempfile.TemporaryDirectory(prefix="vmsdk-name-") as folder:
-        file = Path(folder, "launcher")
-        file.write_bytes(launcher.to_bytes())
-        return vm_name(["/bin/sh", file], source)
+        return vm_name(launcher.write(Path(folder, "launcher")), source)
 
 
 def vm_name(command: Sequence[str | Path], target: SourceTarget) -> str:
     """Return the name of the VM that *command* starts, which imports it. Raises `InstallError`."""
-    # A file, since a command that the author's code has started may hold stderr open.
+    # A file, since a command that the author's code started may hold stderr open.
     with tempfile.TemporaryFile() as errors:
         try:
             done = subprocess.run(
@@ -227,23 +221,17 @@ def _import_failure(status: int, output: str) -> str:
     if status > 0 and output:
         message = output.removeprefix("vmsdk: ")
         return message if "\n" not in message else f"its import fails\n{message}"
-    how = f"exit status {status}"
-    if status < 0:
-        try:
-            how = signal.Signals(-status).name
-        except ValueError:  # most real-time signals have no name
-            how = f"signal {-status}"
-    return f"the import ended the process ({how})\n{output}".strip()
+    return f"the import ended the process{ending(status)}\n{output}".strip()
 
 
 def _not_startable(target: SourceTarget, reason: str) -> InstallError:
-    # With --log-format json, what it printed is JSON.
+    # With --log-format json, its output is JSON.
     text = "\n".join(each for line in reason.splitlines() for each in readable(line))
     return InstallError(f"{target.text} does not start in an empty environment, as on a node: {text}")
 
 
 def cache_of(python: Path) -> str | None:
-    """Return whose cache *python* is in, from which it vanishes: "uv", "pipx" or None."""
+    """Return the tool whose cache *python* is in, and may vanish from: "uv", "pipx" or None."""
     folders = python.parents
     caches = [each.parent for each in folders if each.name.startswith(_UV_FOLDERS)]
     if any(each.name == "uv" or (each / _TAG).exists() for each in caches):

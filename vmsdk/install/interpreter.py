@@ -18,12 +18,12 @@ LIBRARIES = f"{FOLDER}/lib"
 """The folder of its shared libraries."""
 NAME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 EXECUTABLE = f"{FOLDER}/bin/{NAME}"
-# Tests, the GUI, what installs packages: no VM needs them.
+# Tests, the GUI and installers, which no VM needs.
 _LEFT_OUT = re.compile(
     r"(^|/)(test|tests|idlelib|tkinter|turtledemo|ensurepip|lib2to3|pydoc_data|config-.*|"
     r"(site|dist)-packages|__pycache__)/|^turtle\.py|^lib-dynload/(_tkinter|_test|_ctypes_test|xx)"
 )
-# Parts of libc, which the machine has.
+# Parts of libc, which every machine has.
 _LIBC = re.compile(
     r"(ld-|ld\.|linux-vdso|libc[.-]|libm\.|libmvec|libpthread|libdl\.|librt\.|libutil|libresolv|libnsl|"
     r"libanl|libBrokenLocale|libthread_db|libnss_)"

@@ -1,15 +1,15 @@
-"""The launcher: the file that a node runs to start a VM, as text and back.
+"""The launcher, the file that a node runs to start a VM: written, and read back.
 
 A node runs it without arguments, and with the engine's address as the only environment variable. So
 the file has the settings that Python needs before it starts: UTF-8, unbuffered streams, the hash
 seed. A `#!` line can't have them: it allows one argument, no variable, no space in the
-interpreter's path, and on some systems only 127 bytes. `/bin/sh` costs 1 ms; if Python executed
-itself again, that would cost 20 ms. The shell replaces itself by Python (exec), so the node
-watches, signals and reads one process.
+interpreter's path, and on some systems only 127 bytes. `/bin/sh` costs 1 ms; starting Python twice
+would cost 20 ms. The shell replaces itself by Python (exec), so the node watches, signals and reads
+one process.
 
 Python then runs the same file, which is valid in both languages: the shell stops reading at `exec`,
-and for Python everything up to there is a string. Python compiles a file without `.py` at each
-start, so it has little code; the rest is in modules, whose bytecode is cached.
+and to Python everything up to there is a string. Python compiles a file without `.py` at each
+start, so the file has little code; the rest is in modules, whose bytecode is cached.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import re
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 from vmsdk._version import __version__
 from vmsdk.address import TRANSPORTS, Transport
@@ -84,12 +87,12 @@ class Launcher:
     """The VM's name, which determines its ID."""
     target: SourceTarget
     """What to serve."""
-    python: str
-    """The interpreter, an absolute path."""
+    python: str = os.path.abspath(sys.executable)
+    """The interpreter, an absolute path; by default, this one."""
     path: tuple[str, ...] = ()
     """Folders to prepend to the interpreter's `sys.path`."""
     install_command: str = ""
-    """The command that writes it, without the protocol version. Used in messages."""
+    """The command that writes it, without the protocol version, for messages."""
     protocol: int | None = None
     """The protocol version to speak; None for the node's."""
     ask_parent: bool = True
@@ -100,11 +103,11 @@ class Launcher:
     transport: Transport = "auto"
     """How the node reaches the VM."""
     memory_limit_bytes: int | None = None
-    """The limit of the process's data, in bytes."""
+    """The limit of the process's data."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables for the process."""
     hash_seed: int = 0
-    """Python's seed for the hashes of text: the same on all nodes."""
+    """Python's seed for the hashes of strings: the same on all nodes."""
     flags: tuple[str, ...] = ()
     """More options of the interpreter."""
     entry: str = "vmsdk.serving"
@@ -148,7 +151,7 @@ class Launcher:
         ]
 
     def to_bytes(self) -> bytes:
-        """Return the file's content, which depends on nothing but the settings."""
+        """Return the file's content, which depends only on the settings."""
         again = self.install_command
         if self.protocol is not None:
             again += f" --protocol {self.protocol}"
@@ -167,6 +170,11 @@ class Launcher:
         )
         return with_checksum(text.encode("utf-8"))
 
+    def write(self, file: Path) -> list[str]:
+        """Write it to *file*, and return the argv that starts it."""
+        file.write_bytes(self.to_bytes())
+        return ["/bin/sh", str(file)]  # a temporary directory may be mounted noexec
+
     def settings(self) -> str:
         """Return the shell's lines for the memory limit and the environment."""
         limit = "" if self.memory_limit_bytes is None else f"ulimit -d {self.memory_limit_bytes // 1024}\n"
@@ -174,10 +182,7 @@ class Launcher:
         return limit + "".join(f"export {name}={shlex.quote(value)}\n" for name, value in exports.items())
 
     def python_code(self, path: str, **others: object) -> str:
-        """Return the Python code.
-
-        *path* is its lines that set `sys.path`, *others* replace arguments.
-        """
+        """Return the Python code. *path* sets `sys.path`, *others* replace arguments."""
         arguments: dict[str, object] = {
             "name": self.name,
             "target": self.target.absolute,
@@ -233,7 +238,7 @@ def recognise(data: bytes) -> Written | None:
 
 
 def with_checksum(data: bytes) -> bytes:
-    """Return *data* with its checksum in the line for it."""
+    """Return *data* with its checksum filled in."""
     return _CHECKSUM_LINE.sub(f"# vmsdk-launcher sha256:{_checksum(data)}\n".encode(), data, count=1)
 
 

@@ -18,9 +18,9 @@ from vmsdk.install.launcher import Changed, InstallError, Written
 
 # Any user may run the node.
 MODE = 0o755
-# A launcher has about 1 KB, a bundle 12 MB, and other plugins may have 50 MB.
+# A launcher has about 1 KB, a bundle 12 MB; other plugins may have 50 MB.
 MAX_LAUNCHER_BYTES = 256 * 1024
-# A bundle names itself at its beginning.
+# The line that identifies a bundle is near its beginning.
 _HEAD_BYTES = 4096
 
 
@@ -30,7 +30,7 @@ class Entry:
 
     path: Path
     vm_id: ID | None
-    """The VM ID that its name is; None if it is something else, such as an alias."""
+    """The VM ID that is its name; None for another name, such as an alias."""
     launcher: Written | None
     """Its settings, if vmsdk wrote it."""
     changed: bool = False
@@ -38,9 +38,9 @@ class Entry:
 
 
 def stem(name: str) -> str:
-    """Return *name* without its last extension, which a node takes for a VM's ID or alias.
+    """Return *name* without its last extension: what a node reads as a VM's ID or alias.
 
-    A node skips the file if nothing is left, as of `.this`.
+    A node skips a file of which nothing remains, such as `.this`.
     """
     return name[: name.rindex(".")] if "." in name else name
 
@@ -58,8 +58,8 @@ class PluginDirectory:
             raise InstallError(
                 f"{path} is a file, not a plugin directory"
                 if path.exists()
-                else f"there is no directory {path}: give the node's (plugins in its data directory, or its "
-                f"--plugin-dir), or make it: mkdir -p {shlex.quote(str(path))}"
+                else f"there is no directory {path}: name the node's (plugins in its data directory, or its "
+                f"--plugin-dir), or create it: mkdir -p {shlex.quote(str(path))}"
             )
 
     def file(self, vm_id: ID) -> Path:

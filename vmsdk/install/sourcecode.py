@@ -22,7 +22,7 @@ def parse(file: Path) -> ast.AST:
             warnings.simplefilter("ignore")  # they are shown when the module is imported
             return ast.parse(file.read_bytes(), str(file))
     except (SyntaxError, ValueError, RecursionError):
-        return ast.Pass()  # so is the error
+        return ast.Pass()  # so is this error
 
 
 def imports(tree: ast.AST) -> list[str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from vmsdk.errors import VMError
 from vmsdk.ids import ID, vm_id
-from vmsdk.install import PluginDirectory, install, name_of
+from vmsdk.install.installation import install, name_of
+from vmsdk.install.plugindirectory import PluginDirectory
 from vmsdk.network.client import JSONRPCClient
 from vmsdk.network.errors import NetworkError, PluginFailed
 from vmsdk.network.logs import end_of_chain

@@ -10,9 +10,9 @@ from zipfile import ZipFile
 
 import pytest
 
-from vmsdk.install import InstallError
 from vmsdk.install.bundle import bundle
 from vmsdk.install.contents import Contents, read_requirements
+from vmsdk.install.launcher import InstallError
 from vmsdk.target import SourceTarget, find
 
 HEAD = "import vmsdk\n"

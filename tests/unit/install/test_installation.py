@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vmsdk.install import InstallError, install
+from vmsdk.install.installation import install
+from vmsdk.install.launcher import InstallError
 from vmsdk.target import TargetError
 
 

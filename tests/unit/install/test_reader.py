@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vmsdk.install import InstallError
+from vmsdk.install.launcher import InstallError
 from vmsdk.install.reader import Reader, barriers
 
 NOBODY = 65534

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vmsdk.errors import InvalidInput
-from vmsdk.install import InstallError
+from vmsdk.install.launcher import InstallError
 from vmsdk.network import LocalNetwork, NewChain
 from vmsdk.network.chain import default_name, place
 from vmsdk.network.errors import NetworkError

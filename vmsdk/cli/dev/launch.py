@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -23,7 +22,8 @@ from vmsdk.cli.dev import readback
 from vmsdk.errors import VMError
 from vmsdk.host.errors import ending
 from vmsdk.host.plugin import inherited
-from vmsdk.install import Launcher, added_path
+from vmsdk.install.installation import added_path
+from vmsdk.install.launcher import Launcher
 from vmsdk.rpc.watchdog import PATIENCE_VARIABLE
 from vmsdk.runtime.version import JSON_FLAG
 from vmsdk.target import SourceTarget, Target
@@ -59,7 +59,6 @@ class Starter:
         launcher = Launcher(
             name=target.absolute,
             target=target,
-            python=os.path.abspath(sys.executable),
             path=added_path(),
             protocol=protocol,
             log_level=log_level.upper(),
@@ -70,10 +69,10 @@ class Starter:
                 {} if debug is None else {readback.DEBUG_VARIABLE: str(debug), PATIENCE_VARIABLE: "0"}
             ),
         )
-        self.command = _write(Path(folder) / "launcher", launcher)
+        self.command = launcher.write(Path(folder, "launcher"))
         environment = {**launcher.environment, readback.SHADOW_VARIABLE: "1"}
         shadow = replace(launcher, hash_seed=HASH_SEED, environment=environment)
-        self.shadow_command = _write(Path(folder) / "shadow", shadow)
+        self.shadow_command = shadow.write(Path(folder, "shadow"))
 
     def name(self, show: Callable[[str, str], None] = lambda *_: None) -> str:
         """Import the source and return the VM's name. Raises `VMError` if that fails.
@@ -119,12 +118,6 @@ class Starter:
     def close(self) -> None:
         """Remove the launcher, which the VM's worker processes need."""
         self._cleanup.close()
-
-
-def _write(file: Path, launcher: Launcher) -> list[str]:
-    file.write_bytes(launcher.to_bytes())
-    # The temporary directory may be mounted noexec.
-    return ["/bin/sh", str(file)]
 
 
 def _read(stderr: IO[bytes], lines: list[str], show: Callable[[str, str], None]) -> None:
