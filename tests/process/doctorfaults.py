@@ -146,6 +146,12 @@ def _not_executable(plugins: Path) -> None:
     launcher(plugins).chmod(0o644)
 
 
+def _python_source(plugins: Path) -> None:
+    path = plugins / f"{VM}.py"
+    path.write_text("from vmsdk.chain import Chain\n\n\nclass Notes(Chain): ...\n")
+    path.chmod(0o644)
+
+
 def _renamed(plugins: Path) -> None:
     launcher(plugins).rename(plugins / "timestampvm")
 
@@ -371,6 +377,7 @@ FAULTS = [
     Fault("a VM of the node", _built_in, "built-in", ("evm", "ignores")),
     # The file.
     Fault("not executable", _not_executable, "not-executable", ("not executable", "chmod a+rx")),
+    Fault("Python source", _python_source, "not-executable", ("Python source", "vmsdk install")),
     Fault("empty", file(""), "empty", ("is empty",)),
     Fault("pipe", _fifo, "not-a-file", ("not a file",)),
     Fault("no #! line", file("import vmsdk\n"), "no-shebang", ("#!", "vmsdk install")),

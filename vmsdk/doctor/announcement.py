@@ -20,8 +20,8 @@ _CONNECT_TIMEOUT_S = 2.0
 _STACK_TIMEOUT_S = 3.0
 
 
-class Reception(RuntimeService):
-    """Accepts any protocol version, and looks whether the address is bound at that moment."""
+class AnnouncementService(RuntimeService):
+    """Accepts any protocol version, and checks whether the address is bound at that moment."""
 
     def __init__(self) -> None:
         super().__init__(None, "")
@@ -29,7 +29,7 @@ class Reception(RuntimeService):
         self.process: PluginProcess | None = None
         self.timed_out = False
         self.streams: dict[str, str] = {}
-        """Where stdout and stderr lead to, unless it is the node's pipe."""
+        """Where stdout and stderr lead, unless it is the node's pipe."""
 
     def Initialize(self, request: pb.InitializeRequest) -> Empty:  # noqa: N802 - the wire's
         with self._lock:
@@ -53,7 +53,7 @@ class Reception(RuntimeService):
 
 
 def abort(process: PluginProcess) -> None:
-    """Make the process print its stack, if it can, and end."""
+    """Make the process print its stack, if it can, and exit."""
     if process.send_signal(signal.SIGABRT):
         process.wait(_STACK_TIMEOUT_S)
 
@@ -85,14 +85,14 @@ def is_local(address: str) -> bool:
 
 
 def _redirected(pid: int | None) -> dict[str, str]:
-    """Return where stdout and stderr of the process lead to, unless it is a pipe."""
+    """Return where stdout and stderr of the process lead, unless it is a pipe."""
     found = {}
     for number, name in ((1, "stdout"), (2, "stderr")):
         try:
             target = os.readlink(f"/proc/{pid}/fd/{number}")
         except FileNotFoundError:
             if not os.path.isdir(f"/proc/{pid}/fd"):
-                continue  # another system, or it has ended
+                continue  # another system, or it has exited
             target = "closed"
         except OSError:
             continue

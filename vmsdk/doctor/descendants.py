@@ -11,17 +11,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# How long they may take to notice the plugin's end.
+# How long they may take to notice the plugin's exit.
 _END_S = 0.5
 _POLL_S = 0.02
 
 
 @contextmanager
 def adopted() -> Iterator[Callable[[], list[tuple[int, str]]]]:
-    """Inside the block, become the parent of descendants whose own parents end (Linux only).
+    """Inside the block, adopt the descendants whose own parents exit (Linux only).
 
-    The block gets a function that ends them, and returns the process ID and command of each. At the
-    end of the block none is left.
+    Yields a function that kills them, and returns the process ID and command of each. None is left
+    after the block.
     """
     before = {pid for pid, _ in _children(reap=False)}
 
@@ -51,7 +51,7 @@ def adopted() -> Iterator[Callable[[], list[tuple[int, str]]]]:
 
 
 def _children(*, reap: bool = True) -> list[tuple[int, str]]:
-    """Return this process's children with their commands, without those that have ended."""
+    """Return the running children of this process, with their commands."""
     found = []
     for stat in glob.glob("/proc/[0-9]*/stat"):
         try:

@@ -13,21 +13,21 @@ from vmsdk.doctor.symptom import SYMPTOMS
 # What matters is at the beginning, and some patterns take quadratic time.
 _LONGEST_LINE = 500
 _SHOWN = 8
-# Words before a message that is no reason to end, and words in one that is.
+# Words before a harmless message, and words in one that may be the reason to exit.
 _HARMLESS = re.compile(
     r"(?:^|[\s\[<|=\"])(?:debug|info|notice|trace|verbo|warn(?:ing)?)(?=[\s\]>|:\"])", re.IGNORECASE
 )
 _SERIOUS = re.compile(r"(?:error|exception|fatal|panic|critical)\b", re.IGNORECASE)
-# A process that ends gives the reason in its last lines.
+# A process gives the reason for its exit in its last lines.
 _LAST_LINES = 5
-# Python prints this about packages that hook into its start, and goes on.
+# Python prints this about packages that hook into its start, and continues.
 _AT_START = re.compile(
     r"^Error processing line \d+ of .+\n(?:.*\n)*?Remainder of file ignored$"
     r"|^Error in (?:site|user)customize; .+\n.*$",
     re.MULTILINE,
 )
 
-# Packages whose modules have another name.
+# Modules whose packages have another name.
 _PACKAGES = {
     "Crypto": "pycryptodome",
     "Cryptodome": "pycryptodomex",
@@ -57,8 +57,8 @@ class Diagnosis(NamedTuple):
 
 
 def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | None:
-    """Return an explanation of *output*, or None if it is not known. *python* runs the plugin."""
-    # Logs may have a traceback in one line.
+    """Return an explanation of *output*, or None if there is none. *python* runs the plugin."""
+    # A log may have a whole traceback in one line.
     lines = [part for line in output for part in line.replace("\\n", "\n").split("\n")]
     lines = [line[:_LONGEST_LINE].replace(" (its log has the traceback)", "") for line in lines]
     text = _AT_START.sub("", "\n".join(lines))
@@ -92,7 +92,7 @@ def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | No
     what = f"{error['kind']}: {error['text'] or ''}".removesuffix(": ")
     return Diagnosis(
         "exception",
-        f"the VM's code raises {what}" if place else f"it ends by {what}",
+        f"the VM's code raises {what}" if place else f"it exits with {what}",
         "fix the VM at that line" if place else "its output shows where",
         place,
         (source,) if source else tail(lines),
@@ -100,7 +100,7 @@ def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | No
 
 
 def _counts(found: re.Match[str], wide: bool) -> bool:
-    """Return whether a match of a pattern may be why the process ended."""
+    """Return whether a match of a pattern may be why the process exited."""
     text = found.string
     before = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
     if _HARMLESS.search(before):

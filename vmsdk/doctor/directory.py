@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from vmsdk.doctor.file import PluginFile
-from vmsdk.doctor.finding import Finding
+from vmsdk.doctor.finding import Finding, quoted
 from vmsdk.doctor.user import User
 from vmsdk.errors import VMError
 from vmsdk.ids import ID, vm_id
@@ -61,7 +60,7 @@ class PluginFolder:
         self.findings: list[Finding] = []
         """What is wrong with the directory and its names."""
         self.plugins: list[tuple[Path, ID]] = []
-        """The files that a node starts, and their VMs."""
+        """The files that a node starts, each with its VM."""
         self._aliases: Mapping[str, ID] = {}
         names = self._names()
         if names is None:
@@ -89,7 +88,7 @@ class PluginFolder:
             self._error(
                 "no-directory",
                 f"{place} does not exist",
-                f"mkdir -p {_quote(path)}, or correct the node's --plugin-dir",
+                f"mkdir -p {quoted(path)}, or correct the node's --plugin-dir",
                 "plugin dir … not found, if --plugin-dir names it",
             )
         except NotADirectoryError:
@@ -105,7 +104,7 @@ class PluginFolder:
             self._error(
                 "unreadable",
                 f"the user {user.name} can't list this directory: {barrier} is {mode}",
-                f"chmod o+rx {_quote(barrier)}, or chown it to {user.name}",
+                f"chmod o+rx {quoted(barrier)}, or chown it to {user.name}",
                 "the node does not start: permission denied",
             )
         except OSError as error:
@@ -125,7 +124,8 @@ class PluginFolder:
                 continue
             vm = vm_of(path, self._aliases)
             if os.path.isdir(path) and not os.path.islink(path):
-                yield from self._folder(path, vm)
+                if vm is not None:
+                    yield self._folder(path)
             elif vm is None:
                 yield wrong_name(PluginFile(path, self.user))
             elif vm in _BUILT_IN:
@@ -151,30 +151,19 @@ class PluginFolder:
         if not self.plugins and not self.findings:
             inside = next((each for each in sorted(self.path.glob("*/*")) if vm_of(each, {})), None)
             what = "there is no plugin in this directory"
-            cure = f"vmsdk install TARGET --plugin-dir {_quote(self.path)}"
+            cure = f"vmsdk install TARGET --plugin-dir {quoted(self.path)}"
             if inside is not None:
                 what += f": {inside} is in a folder, and a node ignores folders"
-                cure = f"mv {_quote(inside)} {_quote(self.path)}"
+                cure = f"mv {quoted(inside)} {quoted(self.path)}"
             yield Finding("note", "no-plugins", str(self.path), what, cure)
 
-    def _folder(self, path: Path, vm: ID | None) -> Iterator[Finding]:
-        if vm is not None:
-            inside = next(
-                (
-                    each
-                    for each in sorted(path.rglob("*"))
-                    if os.path.isfile(each) and os.access(each, os.X_OK)
-                ),
-                None,
-            )
-            what = "" if inside is None else f" (is {inside} the plugin?)"
-            yield Finding(
-                "error",
-                "not-a-file",
-                str(path),
-                "this is a directory, and a node ignores directories: the VM is missing",
-                f"put the plugin's executable in its place{what}",
-            )
+    def _folder(self, path: Path) -> Finding:
+        files = (each for each in sorted(path.rglob("*")) if os.path.isfile(each))
+        inside = next((each for each in files if os.access(each, os.X_OK)), None)
+        hint = "" if inside is None else f" (is {inside} the plugin?)"
+        what = "this is a directory, and a node ignores directories: the VM is missing"
+        cure = f"put the plugin's executable in its place{hint}"
+        return Finding("error", "not-a-file", str(path), what, cure)
 
     def _renamed(self, path: Path, vm: ID) -> Iterator[Finding]:
         launcher = PluginFile(path, self.user).launcher
@@ -185,7 +174,7 @@ class PluginFolder:
                 "other-name",
                 str(path),
                 f"vmsdk installed this file for {launcher.name}, whose ID is {ours}",
-                f"if chains were created with {ours}: mv {_quote(path)} {_quote(path.with_name(str(ours)))}",
+                f"if chains were created with {ours}: mv {quoted(path)} {quoted(path.with_name(str(ours)))}",
             )
 
     def _writable(self) -> Iterator[Finding]:
@@ -196,7 +185,7 @@ class PluginFolder:
                 "world-writable",
                 str(self.path),
                 "every user of this machine can put files here, and so run code as the node's user",
-                f"chmod o-w {_quote(self.path)}",
+                f"chmod o-w {quoted(self.path)}",
             )
 
     def _error(self, code: str, what: str, cure: str, node: str) -> None:
@@ -204,11 +193,11 @@ class PluginFolder:
 
 
 def wrong_name(file: PluginFile) -> Finding:
-    """Return the cure for a file whose name is not a VM ID."""
+    """Return the finding for a file whose name is not a VM ID."""
     path, name = file.path, stem(file.path.name)
     node = _NO_START.format(name)
     executable = file.mode is not None and file.mode & 0o111 != 0
-    suffix = path.suffix if path.suffix in (".exe",) else ""
+    suffix = ".exe" if path.suffix == ".exe" else ""
     called = file.launcher.name if file.launcher is not None else name
     copied = _BASE58.search(name)
     original = None if copied is None or copied[0] == name else vm_of(Path(copied[0]), {})
@@ -217,20 +206,20 @@ def wrong_name(file: PluginFile) -> Finding:
         what, cure = "this is a symbolic link to a folder, which a node takes for a plugin", "remove the link"
     elif original is not None and name.strip() == str(original):
         what = "its name is a VM ID with a space or line end beside it"
-        cure = f"mv {_quote(path)} {_quote(path.with_name(str(original)))}"
+        cure = f"mv {quoted(path)} {quoted(path.with_name(str(original)))}"
     elif original is not None:
         what, cure = (
             f"its name is a VM ID with something added, like that of a copy of {original}",
             "move it out of the plugin directory",
         )
         if not os.path.lexists(path.with_name(str(original))):
-            cure += f", or, if it is the plugin: mv {_quote(path)} {_quote(path.with_name(str(original)))}"
+            cure += f", or, if it is the plugin: mv {quoted(path)} {quoted(path.with_name(str(original)))}"
     elif file.launcher is not None:
         what = f"its name is not the ID of its VM, {called}"
-        cure = f"mv {_quote(path)} {_quote(path.with_name(str(vm_id(called))))}"
+        cure = f"mv {quoted(path)} {quoted(path.with_name(str(vm_id(called))))}"
     elif in_hex is not None:
         what = "its name is a VM ID in hexadecimal, and a node reads only CB58"
-        cure = f"mv {_quote(path)} {_quote(path.with_name(str(ID(bytes.fromhex(in_hex[1])))))}"
+        cure = f"mv {quoted(path)} {quoted(path.with_name(str(ID(bytes.fromhex(in_hex[1])))))}"
     elif _BASE58.fullmatch(_NOT_BASE58.sub("1", name)):
         wrong = _NOT_BASE58.search(name)
         why = "its checksum is wrong" if wrong is None else f"no ID has the character {wrong[0]}"
@@ -239,7 +228,7 @@ def wrong_name(file: PluginFile) -> Finding:
     elif _NAME.fullmatch(called) and (executable or not os.path.exists(path)):
         what = f"its name is not a VM ID; the VM called {called} has the ID {vm_id(called)}"
         cure = (
-            f"mv {_quote(path)} {_quote(path.with_name(str(vm_id(called)) + suffix))}; if it is not a plugin,"
+            f"mv {quoted(path)} {quoted(path.with_name(str(vm_id(called)) + suffix))}; if it is not a plugin,"
             " move it out of the directory"
         )
     else:
@@ -249,7 +238,3 @@ def wrong_name(file: PluginFile) -> Finding:
             " .this"
         )
     return Finding("error", "wrong-name", str(path), what, cure, node=node)
-
-
-def _quote(path: Path) -> str:
-    return shlex.quote(str(path))

@@ -1,4 +1,4 @@
-"""A plugin's file, looked at without running it."""
+"""A plugin's file, inspected without running it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vmsdk.doctor import format as formats
-from vmsdk.doctor.finding import Finding
+from vmsdk.doctor.finding import Finding, quoted
 from vmsdk.doctor.user import User
 from vmsdk.errors import VMError
 from vmsdk.ids import ID
@@ -27,9 +27,10 @@ _SHEBANG_BYTES = 256
 _SEARCHED = ("/bin", "/usr/bin")
 _SHELLS = ("sh", "ash", "bash", "dash", "ksh", "zsh")
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*")
-# What a virtual environment's Python leads to; t is for free-threaded.
+# The executable behind a virtual environment's Python; t is for free-threaded.
 _VERSIONED = re.compile(r"python(3\.\d+t?)")
-_NO_HANDSHAKE = "handshake failed: vm process not found"
+NO_HANDSHAKE = "handshake failed: vm process not found"
+"""What a node logs if the plugin doesn't announce itself."""
 _PROXY = re.compile(rb"^\s*export\s+(?:https?|grpc|all)_proxy=", re.MULTILINE | re.IGNORECASE)
 # The line of a vmsdk launcher that starts Python.
 _EXEC = re.compile(r"^exec (.+) \"\$0\" \"\$@\"$", re.MULTILINE)
@@ -52,7 +53,7 @@ class Shebang(NamedTuple):
 
     @property
     def program(self) -> str | None:
-        """The path of what finally runs, if it can be found."""
+        """The path of the program that runs in the end, if it can be found."""
         if self.command is None:
             return self.interpreter
         places = (os.path.join(each, self.command) for each in _SEARCHED)
@@ -72,7 +73,7 @@ class PluginFile:
         self.head = b""
         """Its first bytes; empty if it can't be read or is not a regular file."""
         self.mode: int | None = None
-        """That of what the path leads to; None if there is nothing."""
+        """The mode of the file, with links followed; None if there is none."""
         try:
             self.mode = path.stat().st_mode
             if stat.S_ISREG(self.mode):
@@ -95,7 +96,7 @@ class PluginFile:
 
     @property
     def python(self) -> str | None:
-        """The path of the Python that runs it; None if it isn't Python, as far as can be seen."""
+        """The path of the Python that runs it; None if it doesn't seem to be Python."""
         found = _EXEC.search(self.head.decode("utf-8", "replace")) if b"vmsdk-launcher" in self.head else None
         if found is not None:
             return next(iter(shlex.split(found[1])), None)
@@ -124,7 +125,7 @@ class PluginFile:
     # What is wrong whether or not it starts -------------------------------------------------------
 
     def findings(self) -> Iterator[Finding]:
-        """Yield present and future problems of the file."""
+        """Yield the file's problems, including those to come."""
         if self.mode is None or not stat.S_ISREG(self.mode):
             return
         if self.changed and self.is_bundle:
@@ -161,14 +162,14 @@ class PluginFile:
                     "world-writable",
                     str(path),
                     "every user of this machine can change this file, and so run code as the node's user",
-                    f"chmod o-w {_quote(path)}",
+                    f"chmod o-w {quoted(path)}",
                 )
 
     def _set_id(self) -> Iterator[Finding]:
         bits = (self.mode or 0) & (stat.S_ISUID | stat.S_ISGID)
         if bits and self.shebang is None:  # the kernel ignores them for scripts
             what = "its setuid or setgid bit is set, so it runs as its file's owner, not as the node's user"
-            yield Finding("warning", "setuid", str(self.path), what, f"chmod ug-s {_quote(self.path)}")
+            yield Finding("warning", "setuid", str(self.path), what, f"chmod ug-s {quoted(self.path)}")
 
     def _line_endings(self) -> Iterator[Finding]:
         shebang = self.shebang
@@ -177,7 +178,7 @@ class PluginFile:
             yield self._line_ending(1, what, shebang.line)
 
     def start_findings(self) -> Iterator[Finding]:
-        """Yield what explains that it does not start, if it doesn't: others have it, and start."""
+        """Yield what may explain that it does not start; other plugins with it do start."""
         shebang = self.shebang
         if shebang is None or shebang.line.endswith("\r"):
             return
@@ -188,14 +189,14 @@ class PluginFile:
             yield self._line_ending(2, what, second[0])
 
     def _line_ending(self, number: int, what: str, line: str) -> Finding:
-        cure = f"convert the line ends: sed -i 's/\\r$//' {_quote(self.path)}"
+        cure = f"convert the line ends: sed -i 's/\\r$//' {quoted(self.path)}"
         if len(self._text.encode("utf-8")) < self.path.stat().st_size:
             cure = "convert the line ends of its text, and leave what follows it, or build it again on Unix"
         return Finding("error", "line-endings", f"{self.path}:{number}", what, cure, (line,))
 
     @property
     def _text(self) -> str:
-        """What is text of the first bytes: an archive may follow a script."""
+        """The text at its beginning: an archive may follow a script."""
         head = self.head.partition(b"\0")[0]
         try:
             return head.decode("utf-8")
@@ -218,7 +219,8 @@ class PluginFile:
             )
         if self.launcher is not None and not os.path.exists(python):
             cure = f"install the VM again with the Python that it has now: {self._install}"
-            yield _missing(str(self.path), "the Python that this plugin runs", python, cure)
+            what = _absent("the Python that this plugin runs", python)
+            yield Finding("error", "no-interpreter", str(self.path), what, cure, node=NO_HANDSHAKE)
         found = self.user.barriers([Path(python)], os.X_OK)
         for barrier in found:
             yield self._barrier(barrier, f"to run its Python, {python}")
@@ -239,9 +241,9 @@ class PluginFile:
         if not {version[0], f"{version[0]}t"}.intersection(folders):
             what = f"the packages of its environment, {prefix}, are for {', '.join(sorted(folders))}, and its"
             what += f" Python has been upgraded to {version[1]}"
-            cure = f"create the environment again (python3 -m venv --clear {_quote(prefix)}), and install"
+            cure = f"create the environment again (python3 -m venv --clear {quoted(prefix)}), and install"
             cure += " vmsdk and the VM's requirements there"
-            yield Finding("error", "upgraded-python", str(self.path), what, cure, node=_NO_HANDSHAKE)
+            yield Finding("error", "upgraded-python", str(self.path), what, cure, node=NO_HANDSHAKE)
 
     def _source_findings(self) -> Iterator[Finding]:
         if self.launcher is None or not self.launcher.target.startswith(os.sep):
@@ -249,8 +251,13 @@ class PluginFile:
         source = self.source
         if source is None or source.file is None:
             file = self.launcher.target.rpartition(":")[0] or self.launcher.target
-            yield _missing(
-                str(self.path), "the VM's source", file, "install the VM again from where its source is now"
+            yield Finding(
+                "error",
+                "no-source",
+                str(self.path),
+                _absent("the VM's source", file),
+                "install the VM again from where its source is now",
+                node="registering the VM fails: see vm-factory.log",
             )
             return
         files = [source.file]
@@ -262,8 +269,8 @@ class PluginFile:
 
     @property
     def _install(self) -> str:
-        target = "TARGET" if self.launcher is None else _quote(self.launcher.target)
-        return f"vmsdk install {target} --plugin-dir {_quote(self.path.parent)}"
+        target = "TARGET" if self.launcher is None else quoted(self.launcher.target)
+        return f"vmsdk install {target} --plugin-dir {quoted(self.path.parent)}"
 
     def _barrier(self, barrier: Path, purpose: str) -> Finding:
         verb = "enter" if os.path.isdir(barrier) else "read"
@@ -273,16 +280,16 @@ class PluginFile:
             "unreadable",
             str(barrier),
             f"the user {self.user.name} can't {verb} {barrier} ({mode}) {purpose}",
-            f"give {self.user.name} access (chmod o+{'x' if verb == 'enter' else 'r'} {_quote(barrier)}), or"
+            f"give {self.user.name} access (chmod o+{'x' if verb == 'enter' else 'r'} {quoted(barrier)}), or"
             " put Python and the VM where every user can read them, such as /opt, and install the VM from"
             " there",
-            node=_NO_HANDSHAKE,
+            node=NO_HANDSHAKE,
         )
 
     # Why it can't be executed ---------------------------------------------------------------------
 
     def exec_failure(self, reason: str) -> Finding:
-        """Return why the system could not execute it; *reason* is the system's own text."""
+        """Return why the system can't execute it; *reason* is the system's own text."""
         found = next(self._causes(reason), None) or (
             "start-failed",
             f"the system can't execute this file: {reason}",
@@ -310,7 +317,7 @@ class PluginFile:
                 yield (
                     "unreadable",
                     f"the user {user.name} can't enter {barrier}, which leads to this file",
-                    f"chmod o+x {_quote(barrier)}, or put the plugin elsewhere",
+                    f"chmod o+x {quoted(barrier)}, or put the plugin elsewhere",
                 )
             elif not barrier.stat().st_mode & 0o111:
                 yield from self._not_executable()
@@ -321,7 +328,7 @@ class PluginFile:
                 yield (
                     "not-executable",
                     f"the user {user.name} may not execute this file ({mode})",
-                    f"chmod a+rx {_quote(path)}",
+                    f"chmod a+rx {quoted(path)}",
                 )
         if self.mode is None:
             yield from self._absence()
@@ -336,25 +343,21 @@ class PluginFile:
         yield from _SYSTEM.get(reason, ())
 
     def _not_executable(self) -> Iterator[tuple[str, str, str]]:
-        what, cure = "this file is not executable", f"chmod a+rx {_quote(self.path)}"
-        if (
-            self.path.suffix == ".py"
-            and b"ChainVM" in self.head + b"Chain"
-            and not self.head.startswith(b"#!")
-        ):
+        what, cure = "this file is not executable", f"chmod a+rx {quoted(self.path)}"
+        if self.path.suffix == ".py" and b"vmsdk" in self.head and self.shebang is None:
             what = "this is Python source, which a node can't execute"
-            cure = f"vmsdk install {_quote(self.path)} --plugin-dir DIR"
+            cure = f"vmsdk install {quoted(self.path)} --plugin-dir DIR"
         yield "not-executable", what, cure
 
     def _noexec(self) -> Iterator[tuple[str, str, str]]:
         mount = self.path.resolve()
-        # A bind mount is not seen by its device.
+        # A bind mount has the same device as its source.
         while not os.path.ismount(mount) and os.statvfs(mount.parent).f_flag & getattr(os, "ST_NOEXEC", 0):
             mount = mount.parent
         yield (
             "noexec",
             f"the file system at {mount} is mounted noexec: nothing there can be executed",
-            f"put the plugin directory elsewhere (--plugin-dir), or: mount -o remount,exec {_quote(mount)}",
+            f"put the plugin directory elsewhere (--plugin-dir), or: mount -o remount,exec {quoted(mount)}",
         )
 
     def _absence(self) -> Iterator[tuple[str, str, str]]:
@@ -371,12 +374,12 @@ class PluginFile:
                 yield (
                     "missing",
                     f"there is no directory {folder}",
-                    "check the path: ls " + _quote(folder.parent),
+                    "check the path: ls " + quoted(folder.parent),
                 )
                 return
         cure = f"install the plugin: {self._install}"
         if not _is_vm_id(stem(self.path.name)):
-            cure += f"; or make the directory: mkdir -p {_quote(self.path)}"
+            cure += f"; or make the directory: mkdir -p {quoted(self.path)}"
         yield "missing", "there is no such file or directory", cure
 
     def _interpreter_causes(self, reason: str) -> Iterator[tuple[str, str, str]]:
@@ -413,8 +416,7 @@ class PluginFile:
                 cure = "name one that exists, or install it"
                 if " " in shebang.line[2:].strip() and os.path.exists(shebang.line[2:].strip()):
                     cure = "the kernel ends the path at its space: use a path without spaces"
-            missing = _missing("", named, interpreter, cure)
-            yield missing.code, missing.what, missing.cure
+            yield "no-interpreter", _absent(named, interpreter), cure
         elif not os.path.isfile(interpreter):
             yield (
                 "no-interpreter",
@@ -426,7 +428,7 @@ class PluginFile:
             yield (
                 "unreadable",
                 f"the user {self.user.name} can't execute {named}, {interpreter}",
-                f"chmod o+rx {_quote(barrier)}",
+                f"chmod o+rx {quoted(barrier)}",
             )
 
 
@@ -472,23 +474,15 @@ def broken_link(path: Path) -> tuple[Path, Path | None]:
     return (seen[-1] if seen else path), path
 
 
-def _missing(where: str, named: str, path: str, cure: str) -> Finding:
-    """Return the finding for a file that a plugin needs and that isn't there."""
+def _absent(named: str, path: str) -> str:
+    """Describe a file that a plugin needs and that isn't there."""
     what = f"{named}, {path}, does not exist"
     place = next((each for each in (Path(path), *Path(path).parents) if os.path.islink(each)), None)
     if place is not None:
         link, target = broken_link(place)
         if target is not None and not os.path.exists(target):
             what += f": {link} is a symbolic link to {target}, which is gone"
-    if "source" in named:
-        return Finding(
-            "error", "no-source", where, what, cure, node="registering the VM fails: see vm-factory.log"
-        )
-    return Finding("error", "no-interpreter", where, what, cure, node=_NO_HANDSHAKE)
-
-
-def _quote(path: Path | str) -> str:
-    return shlex.quote(str(path))
+    return what
 
 
 def _is_vm_id(name: str) -> bool:

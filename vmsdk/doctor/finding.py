@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Severity = Literal["error", "warning", "note"]
 
 _COLUMNS = 100
 _COLOURS = {"error": "1;31", "warning": "1;33", "note": "1;36", "where": "1;34"}
-# A line of a plugin's output may be as long as it likes.
+# A line of a plugin's output may have any length.
 _LONGEST_LINE = 300
-# So may an error's text that it returns.
+# So may the text of an error that it returns.
 _LONGEST_TEXT = 2_000
 
 Paint = Callable[[str, str], str]
@@ -36,12 +38,8 @@ class Finding:
     node: str = ""
     """What a node logs, or does."""
 
-    def to_json(self) -> dict[str, object]:
-        """Return its fields."""
-        return asdict(self)
-
     def text(self, paint: Paint) -> str:
-        """Return it as lines, in the style of a compiler."""
+        """Return it as text, in the style of a compiler."""
         lines = [
             paint(self.severity, f"{self.severity}[{self.code}]") + f": {_clean(_cut(self.what))}",
             f"  {paint('where', '-->')} {_clean(self.where)}",
@@ -72,6 +70,11 @@ def coloured(kind: str, text: str) -> str:
     return f"\033[{_COLOURS[kind]}m{text}\033[0m"
 
 
+def quoted(path: Path | str) -> str:
+    """Return *path* for a shell."""
+    return shlex.quote(str(path))
+
+
 def worst(findings: Iterable[Finding]) -> Severity | None:
     """Return the highest severity among *findings*."""
     found = {each.severity for each in findings}
@@ -83,5 +86,5 @@ def _cut(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """Escape what a terminal would act on: the text may come from a plugin."""
+    """Escape control characters: the text may come from a plugin."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

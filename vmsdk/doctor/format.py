@@ -13,7 +13,7 @@ from typing import Literal
 _MACHINES = {3: "i386", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
 # Values of e_type.
 _OBJECT, _SHARED, _CORE = 1, 3, 4
-# That of 32 bits, which is the shorter one.
+# For 32 bits; the one for 64 bits is longer.
 _ELF_HEADER_BYTES = 52
 _UNPACK = "unpack it, and put only the plugin's executable here"
 _REBUILD = "build the plugin for this machine"
@@ -71,9 +71,8 @@ def causes(head: bytes, path: Path) -> Iterator[tuple[str, str, str]]:
         cure = "vmsdk install its source, the .py file, or begin a script with a #! line"
         yield "format", "this is compiled Python (.pyc), which a node can't execute", cure
     if b"\0" not in head[:1024]:
-        vm = b"vmsdk" in head and b"import" in head
         cure = "begin it with a #! line, such as #!/usr/bin/env python3"
-        if vm:
+        if b"vmsdk" in head and b"import" in head:
             cure += f", or install the VM: vmsdk install {shlex.quote(str(path))} --plugin-dir DIR"
         yield "no-shebang", "this script has no #! line, so the kernel can't execute it", cure
     yield (
@@ -124,7 +123,7 @@ def elf_interpreter(head: bytes) -> str | None:
     if not head.startswith(b"\x7fELF") or len(head) < 64:
         return None
     order = ">" if head[5] == 2 else "<"
-    # e_phoff, e_phentsize; p_offset and p_filesz: their places, in 64 and in 32 bits.
+    # The offsets of e_phoff, e_phentsize, p_offset and p_filesz, in 64 and in 32 bits.
     at_table, table, at_sizes, at_segment, segment = (
         (32, "Q", 54, 8, "Q16xQ") if head[4] == 2 else (28, "I", 42, 4, "I8xI")
     )

@@ -18,7 +18,7 @@ MESSAGE = re.compile(
 )
 _STACK = re.compile(r"^(?:Current thread|Thread|goroutine|Stack \(most recent|Fatal Python error|SIG[A-Z]+:)")
 TRACEBACK = "Traceback (most recent call last)"
-# The end of a traceback, whatever the exception is called, but not any word.
+# The last line of a traceback, whatever the exception's name, but not just any word.
 RAISED = re.compile(r"^(?=\S*[.:A-Z])(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<text>.*))?$")
 _STACK_LINES = 12
 
@@ -46,7 +46,7 @@ def author_frame(lines: Sequence[str]) -> str:
 def last_place(lines: Sequence[str]) -> tuple[str, str]:
     """Return the author's last frame in the last traceback as `file:line`, and its source line.
 
-    Without a frame of the author's, it is the first one.
+    If no frame is the author's, return the first one.
     """
     place = source = ""
     for index, line in enumerate(lines):
@@ -61,5 +61,5 @@ def last_place(lines: Sequence[str]) -> tuple[str, str]:
 
 
 def is_foreign(file: str) -> bool:
-    """Return whether the file is not the author's, but of Python or of a package."""
+    """Return whether the file belongs to Python or to a package, not to the author."""
     return any(each in file for each in _FOREIGN) or file.startswith(sys.base_prefix + "/lib/python")

@@ -18,12 +18,12 @@ def limits_of(pid: int) -> tuple[tuple[int, tuple[int, int]], ...]:
     numbers = [getattr(resource, f"RLIMIT_{name}") for name in LIMITS]
     try:
         return tuple((number, resource.prlimit(pid, number)) for number in numbers)
-    except (PermissionError, ProcessLookupError):  # also root has no right to them in a container
+    except (PermissionError, ProcessLookupError):  # in a container, even root may lack the right
         return ()
 
 
 def own_limits() -> tuple[tuple[int, tuple[int, int]], ...]:
-    """Return this process's limits, and raise its own of open files: it needs some itself."""
+    """Return this process's limits, then raise that of open files: this program needs some, too."""
     limits = limits_of(0)
     if sys.platform != "win32":
         import resource

@@ -7,7 +7,6 @@ import importlib.metadata
 import importlib.util
 import os
 import re
-import shutil
 import socket
 import stat
 import sys
@@ -127,8 +126,8 @@ def _umask(surroundings: Surroundings) -> Iterator[Finding]:
             "warning",
             "umask",
             f"umask {surroundings.umask:03o}",
-            "it takes permissions from the owner of new files and folders, so a plugin can't use those that"
-            " it makes, its sockets among them",
+            "it denies the owner access to new files and folders, so a plugin can't use those that it"
+            " creates, such as its sockets",
             "set UMask=0022 in the node's unit, or umask 022 where it is started",
         )
 
@@ -140,10 +139,8 @@ def _threads_of(uid: int) -> int:
             text = Path(status).read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
-        owner, threads = (
-            re.search(r"^Uid:\s+(\d+)", text, re.MULTILINE),
-            re.search(r"^Threads:\s+(\d+)", text, re.MULTILINE),
-        )
+        owner = re.search(r"^Uid:\s+(\d+)", text, re.MULTILINE)
+        threads = re.search(r"^Threads:\s+(\d+)", text, re.MULTILINE)
         if owner and threads and int(owner[1]) == uid:
             count += int(threads[1])
     return count
@@ -239,13 +236,13 @@ def _stale(user: User) -> Iterator[Finding]:
                 "note",
                 "stale-sockets",
                 f"{each}/vmsdk-plugin-*",
-                f"plugins that were killed have left their directories of sockets ({stale})",
+                f"killed plugins have left directories of sockets behind ({stale})",
                 "none needed: the next plugin of the same user removes them",
             )
 
 
 def _is_locked(directory: str, uid: int) -> bool:
-    """Return whether the directory is in use, or not that user's."""
+    """Return whether the directory is in use, or belongs to another user."""
     import fcntl
 
     try:
@@ -302,16 +299,3 @@ def _missing_extras() -> set[str]:
         except importlib.metadata.PackageNotFoundError:
             missing.add(found[2])
     return missing
-
-
-def usual_directories(home: str | None, environment: Mapping[str, str]) -> list[Path]:
-    """Return the plugin directories that nodes use by default and that exist."""
-    from vmsdk.doctor.node import default_directories, plugin_directories
-
-    found = [*plugin_directories([], environment, Path.cwd(), home), *default_directories(home)]
-    return [each for each in dict.fromkeys(found) if os.path.isdir(each)]
-
-
-def nodes_on_path() -> list[str]:
-    """Return the nodes' executables on the PATH."""
-    return [found for name in ("metalgo", "avalanchego") if (found := shutil.which(name))]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -46,7 +47,7 @@ class Node:
     surroundings: Surroundings = UNCHANGED
     """What its plugins inherit, without the user."""
     environment: Mapping[str, str] | None = None
-    directories: tuple[Path, ...] = field(default=())
+    directories: tuple[Path, ...] = ()
     """Its plugin directory, according to its command line and environment."""
 
 
@@ -74,7 +75,7 @@ def _asked(url: str) -> Node:
     try:
         return Node(str(info["version"]), int(info["rpcProtocolVersion"]))
     except (KeyError, TypeError, ValueError):
-        raise VMError(f"{url} does not say its protocol version: give the node's executable") from None
+        raise VMError(f"{url} does not report its protocol version: give the node's executable") from None
 
 
 def running(pid: int, *, named: bool) -> Node:
@@ -96,7 +97,7 @@ def running(pid: int, *, named: bool) -> Node:
         raise VMError(f"there is no process {pid}") from None
     except PermissionError:
         raise VMError(
-            f"the process {pid} can't be looked at: run vmsdk doctor as its user, or as root"
+            f"the process {pid} can't be inspected: run vmsdk doctor as its user, or as root"
         ) from None
     gid, groups = int(_field(status, "Gid").split()[0]), map(int, _field(status, "Groups").split())
     user = User.called(_field(status, "Uid").split()[0])._replace(
@@ -114,15 +115,7 @@ def running(pid: int, *, named: bool) -> Node:
     if release is not None:
         name, protocol = release.application, release.protocol
     surroundings = Surroundings(None, directory, int(_field(status, "Umask") or "022", 8), limits_of(pid))
-    return Node(
-        name,
-        protocol,
-        pid,
-        user,
-        surroundings,
-        environment,
-        directories,
-    )
+    return Node(name, protocol, pid, user, surroundings, environment, directories)
 
 
 def _release(executable: Path, user: User, named: bool) -> Release | None:
@@ -151,8 +144,13 @@ def running_nodes() -> Iterator[int]:
             yield int(proc.name)
 
 
+def nodes_on_path() -> list[str]:
+    """Return the nodes' executables on the PATH."""
+    return [found for name in reversed(NODE_NAMES) if (found := shutil.which(name))]
+
+
 def is_hidden(pid: int, path: Path) -> bool:
-    """Return whether the mounts of the process show nothing, or something else, at *path*."""
+    """Return whether the process sees nothing, or something else, at *path*, by its mounts."""
     root = f"/proc/{pid}/root"
     try:
         if not os.path.samefile(root, "/"):  # a container, whose paths are others
@@ -165,6 +163,12 @@ def is_hidden(pid: int, path: Path) -> bool:
         return False
 
 
+def usual_directories(home: str | None, environment: Mapping[str, str]) -> list[Path]:
+    """Return the plugin directories that nodes use by default and that exist."""
+    found = [*plugin_directories([], environment, Path.cwd(), home), *default_directories(home)]
+    return [each for each in dict.fromkeys(found) if os.path.isdir(each)]
+
+
 def default_directories(home: str | None, name: str = "") -> list[Path]:
     """Return the plugin directories that exist in *home*, of the node called *name* or of all."""
     names = [each for each in NODE_NAMES if each == name] or sorted(NODE_NAMES, reverse=True)
@@ -175,7 +179,7 @@ def default_directories(home: str | None, name: str = "") -> list[Path]:
 def plugin_directories(
     arguments: list[str], environment: Mapping[str, str], cwd: Path, home: str | None
 ) -> list[Path]:
-    """Return the plugin directory that a node was given; none if it uses the default."""
+    """Return the plugin directory that a node was given, if any: otherwise it uses the default."""
     for flag, variable, inside in (
         ("plugin-dir", "AVAGO_PLUGIN_DIR", ""),
         ("data-dir", "AVAGO_DATA_DIR", "plugins"),

@@ -13,8 +13,9 @@ from google.protobuf.empty_pb2 import Empty
 from vmsdk.doctor.announcement import connects, is_local
 from vmsdk.doctor.descendants import adopted
 from vmsdk.doctor.diagnosis import diagnose, tail
+from vmsdk.doctor.file import NO_HANDSHAKE
 from vmsdk.doctor.finding import worst
-from vmsdk.doctor.trial import NOT_FOUND, SLOW_S, Played, Trial
+from vmsdk.doctor.trial import SLOW_S, Outcome, Trial
 from vmsdk.host.client import VMClient
 from vmsdk.host.engine import call_failed
 from vmsdk.host.errors import HandshakeFailed, PluginGone, StartFailed
@@ -25,7 +26,7 @@ SHUTDOWN_TIMEOUT_S = 10.0
 # How long after its announcement a plugin may begin to listen.
 _LATE_S = 1.0
 _POLL_S = 0.02
-# What a VM logs that asks its node for the protocol, and finds this program instead.
+# What a VM logs if it asks its node for the protocol, and finds this program instead.
 _ASKS = re.compile(
     r"the default, since (?:no parent process|the executable of the parent|the node .* did not)"
 )
@@ -38,21 +39,21 @@ class Start:
 
     def __init__(self, trial: Trial, node_protocol: int | None = None) -> None:
         self._trial = trial
-        self._played = trial.played
+        self._outcome = trial.outcome
         self._process = trial.process
-        self._reception = trial.reception
+        self._announced = trial.announced
         self._file = trial.file
         self._node_protocol = node_protocol
 
-    def play(self) -> Played:
+    def run(self) -> Outcome:
         """Start it and stop it. Leaves no process behind."""
         with adopted() as end_descendants:
             try:
-                self._play()
+                self._run()
             finally:
                 self._process.kill()
             left = end_descendants()
-            if left and self._played.version is not None:
+            if left and self._outcome.version is not None:
                 names = tuple(f"{pid}: {command}" for pid, command in left)
                 self._trial.find(
                     "warning",
@@ -61,33 +62,33 @@ class Start:
                     "end them in shutdown(), or start them with a parent-death signal",
                     names,
                 )
-        return self._played
+        return self._outcome
 
-    def _play(self) -> None:
-        process, played = self._process, self._played
+    def _run(self) -> None:
+        process, outcome = self._process, self._outcome
         try:
-            played.address = process.start()
+            outcome.address = process.start()
         except StartFailed as error:
-            played.findings.append(self._file.exec_failure(error.reason))
+            outcome.findings.append(self._file.exec_failure(error.reason))
             return
         except HandshakeFailed:
-            if self._reception.timed_out:
+            if self._announced.timed_out:
                 what = f"does not announce itself within {self._trial.patience_s:.0f} s, and a node waits for"
-                self._trial.hangs(f"{what} {HANDSHAKE_TIMEOUT_S:.0f} s", "no-handshake", NOT_FOUND)
+                self._trial.hangs(f"{what} {HANDSHAKE_TIMEOUT_S:.0f} s", "no-handshake", NO_HANDSHAKE)
             else:
                 self._trial.ended(process.exit_code, "before the handshake")
             return
         finally:
-            played.protocol = self._reception.version
+            outcome.protocol = self._announced.version
         self._handshake(process.handshake_s or 0.0)
-        if not self._reception.streams and self._address(played.address):
+        if not self._announced.streams and self._address(outcome.address):
             self._register(process)
-        self._aftermath()
+        self._check_output()
 
     # The handshake --------------------------------------------------------------------------------
 
     def _handshake(self, taken_s: float) -> None:
-        self._played.timings_s["handshake"] = taken_s
+        self._outcome.timings_s["handshake"] = taken_s
         if taken_s > SLOW_S:
             late = taken_s > HANDSHAKE_TIMEOUT_S
             cure = (
@@ -108,9 +109,9 @@ class Start:
                 f" {HANDSHAKE_TIMEOUT_S:.0f} s",
                 cure,
                 self._trial.slow_imports(taken_s),
-                NOT_FOUND if late else "nothing, as long as the machine is not busy",
+                NO_HANDSHAKE if late else "nothing, as long as the machine is not busy",
             )
-        if self._reception.calls["Initialize"] > 1:
+        if self._announced.calls["Initialize"] > 1:
             self._trial.find(
                 "warning",
                 "handshake-twice",
@@ -118,8 +119,8 @@ class Start:
                 "call Initialize of vm.runtime.Runtime once per process",
                 node="it ignores the second call, or fails it",
             )
-        self._protocol(self._reception.version)
-        for name, target in self._reception.streams.items():
+        self._protocol(self._announced.version)
+        for name, target in self._announced.streams.items():
             self._trial.find(
                 "error",
                 "closed-stream",
@@ -184,7 +185,7 @@ class Start:
             )
         if not reached:
             return False
-        if not self._reception.was_bound:
+        if not self._announced.was_bound:
             self._trial.find(
                 "error",
                 "announced-early",
@@ -213,19 +214,19 @@ class Start:
             elif process.alive:
                 client.Shutdown(Empty(), SHUTDOWN_TIMEOUT_S)
         except PluginGone as error:
-            if worst(self._played.findings) != "error":
+            if worst(self._outcome.findings) != "error":
                 self._trial.ended(error.exit_code, f"during {error.method}")
         except grpc.RpcError:
-            pass  # the plugin is at fault already
+            pass  # a fault has been reported already
         finally:
             client.close()
         if process.alive:
             self._stop(process)
 
     def _version(self, client: VMClient) -> bool:
-        played, began_s = self._played, time.perf_counter()
+        outcome, began_s = self._outcome, time.perf_counter()
         try:
-            played.version = client.Version(Empty(), self._trial.version_timeout_s).version
+            outcome.version = client.Version(Empty(), self._trial.version_timeout_s).version
         except grpc.RpcError as error:
             failure = call_failed("Version", error)
             if failure.code == "DEADLINE_EXCEEDED":
@@ -243,7 +244,7 @@ class Start:
                     cure="serve vm.VM at the announced address" if failure.code == "UNIMPLEMENTED" else "",
                 )
             return False
-        played.timings_s["version"] = taken_s = time.perf_counter() - began_s
+        outcome.timings_s["version"] = taken_s = time.perf_counter() - began_s
         if taken_s > HANDSHAKE_TIMEOUT_S:
             self._trial.find(
                 "warning",
@@ -253,7 +254,7 @@ class Start:
                 self._trial.slow_imports(taken_s),
                 "its start waits that long",
             )
-        if not played.version:
+        if not outcome.version:
             self._trial.find("note", "no-version", "the VM's version is empty", 'set one: version = "1.0.0"')
         return True
 
@@ -274,12 +275,12 @@ class Start:
                 "the error, at its end",
                 failure.details,
             )
-        self._played.timings_s["shutdown"] = time.perf_counter() - began_s
+        self._outcome.timings_s["shutdown"] = time.perf_counter() - began_s
 
     def _stop(self, process: PluginProcess) -> None:
         began_s = time.perf_counter()
         exit_code = process.stop()
-        self._played.timings_s["end"] = taken_s = time.perf_counter() - began_s
+        self._outcome.timings_s["end"] = taken_s = time.perf_counter() - began_s
         if exit_code == -signal.SIGKILL and taken_s >= self._trial.stop_timeout_s:
             self._trial.find(
                 "error",
@@ -293,7 +294,7 @@ class Start:
         elif exit_code is not None and exit_code < 0 and exit_code != -signal.SIGTERM:
             self._trial.ended(exit_code, "while it ended")
 
-    def _aftermath(self) -> None:
+    def _check_output(self) -> None:
         output = self._trial.output()
         fallback = next((match[1] for each in output if (match := _FALLBACK.search(each))), None)
         if fallback is not None:
@@ -304,7 +305,7 @@ class Start:
                 " other users' calls only on Linux",
                 "let the node's user write to /tmp, or: vmsdk install --env TMPDIR=/run/vms",
             )
-        if not any(each.severity == "error" for each in self._played.findings) and any(
+        if not any(each.severity == "error" for each in self._outcome.findings) and any(
             "Traceback" in each for each in output
         ):
             found = diagnose(output, self._file.python)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 # A shared library. It is matched from the beginning of a word only, which takes linear time.
 _LIBRARY = r"(?<!\S)(?P<name>\S{1,300}?\.so(?:\.\w+)*): "
-# Python's message ends so, and one about a fallback does not.
+# How Python's message ends, unlike one about a fallback.
 _END_OF_MODULE = r"'?\.?(?:; .+ is not a package)?$"
 # Modules of this version of Python and of other ones.
 _STANDARD = "|".join(
@@ -26,18 +26,18 @@ _COMMAND = (
 
 
 class Symptom(NamedTuple):
-    """One kind of problem, recognised by output. Texts may contain the groups of *pattern*."""
+    """One kind of problem, recognised by output. Texts may refer to the groups of *pattern*."""
 
     code: str
     pattern: str
     what: str
     cure: str
     wide: bool = False
-    """Whether a process may print this and go on. Then it counts in a line that is called an error,
-    or one of the last. None counts in a line that is called a warning or less."""
+    """Whether a process may print this and keep running: then it counts only in a line marked as an
+    error, or in one of the last. No pattern counts in a line marked as a warning or less."""
 
 
-# The first that matches explains. `{python}` is the plugin's Python.
+# The first that matches is the explanation. `{python}` is the plugin's Python.
 SYMPTOMS = tuple(
     (symptom, re.compile(symptom.pattern, re.MULTILINE))
     for symptom in (
@@ -103,7 +103,7 @@ SYMPTOMS = tuple(
         Symptom(
             "shared-library",
             r"symbol lookup error: (?P<text>.+)|Error relocating (?P<other>.+: symbol not found)",
-            "its shared libraries don't fit together: {text}{other}",
+            "its shared libraries are incompatible: {text}{other}",
             "look for an old library in LD_LIBRARY_PATH (env -i ldd -r FILE), or build it on this system",
         ),
         Symptom(
@@ -116,7 +116,7 @@ SYMPTOMS = tuple(
             "import-error",
             r"ImportError: (?P<text>.*(?:undefined symbol|wrong ELF class|invalid ELF header|incompatible"
             r" architecture|file too short|cannot import name 'cygrpc').*)",
-            "an extension module does not fit this Python or machine: {text}",
+            "an extension module is not made for this Python or machine: {text}",
             "install its package again with the plugin's Python: {python} -m pip install --force-reinstall"
             " PACKAGE",
         ),
@@ -124,7 +124,7 @@ SYMPTOMS = tuple(
             "import-error",
             r"(?P<text>(?:module compiled against (?:ABI|API) version|numpy\.dtype size changed|The (?:grpc "
             r"package installed is at|installed pydantic-core) version).+)",
-            "two installed packages don't fit together: {text}",
+            "two installed packages are incompatible: {text}",
             "{python} -m pip check, then upgrade both",
         ),
         Symptom(
@@ -283,7 +283,7 @@ SYMPTOMS = tuple(
         Symptom(
             "watches",
             r"inotify (?:watch|instance) limit reached|OS file watch limit reached",
-            "its user watches as many files for changes as the system allows",
+            "its user has reached the system's limit of watched files",
             "sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=1024",
         ),
         Symptom(
@@ -367,13 +367,13 @@ SYMPTOMS = tuple(
         Symptom(
             "locale",
             r"unsupported locale setting",
-            f"it wants a locale that this machine does not have; {_VARIABLES}, so no LANG",
+            f"it needs a locale that this machine does not have; {_VARIABLES}, so no LANG",
             "set no locale, or install it: apt install locales, locale-gen",
         ),
         Symptom(
             "proxy",
             r"HTTP proxy|[Pp]roxy (?:CONNECT|connect|returned|server)|via proxy",
-            "a proxy keeps it from the node's address, which is 127.0.0.1",
+            "a proxy keeps it from reaching the node at 127.0.0.1",
             "unset http_proxy and https_proxy for the plugin, or set no_proxy=127.0.0.1",
         ),
         Symptom(
@@ -444,7 +444,7 @@ SYMPTOMS = tuple(
         Symptom(
             "network",
             r"Error: (?P<text>.*[Cc]onnection refused.*)",
-            "a service that it connects to does not run: {text}",
+            "a service that it connects to is not running: {text}",
             "let the VM start without that service, and connect later; or start it before the node",
             wide=True,
         ),
@@ -457,7 +457,7 @@ SYMPTOMS = tuple(
         Symptom(
             "port",
             r"[Aa]ddress already in use|[Ff]ailed to bind to address|bind: permission denied",
-            "the port that it wants is in use, or reserved for root",
+            "its port is in use, or reserved for root",
             "listen on 127.0.0.1:0, and let the system choose",
         ),
         Symptom(

@@ -1,4 +1,4 @@
-"""A process of a plugin that is tried, and the words for what it did."""
+"""A trial process of a plugin, and findings about what it does."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from vmsdk.doctor import format as formats
-from vmsdk.doctor.announcement import Reception, abort
+from vmsdk.doctor.announcement import AnnouncementService, abort
 from vmsdk.doctor.diagnosis import Diagnosis, diagnose, tail
-from vmsdk.doctor.file import PluginFile
+from vmsdk.doctor.file import NO_HANDSHAKE, PluginFile
 from vmsdk.doctor.finding import Finding, Severity
 from vmsdk.doctor.frames import author_frame, stack
 from vmsdk.host.client import VMClient
@@ -22,8 +22,6 @@ from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, Log,
 from vmsdk.host.spawn import Surroundings
 from vmsdk.runtime.logrecords import readable
 
-NOT_FOUND = "handshake failed: vm process not found"
-"""What a node logs if the plugin doesn't announce itself."""
 # Half of the node's limit: a busy machine needs the rest.
 SLOW_S = HANDSHAKE_TIMEOUT_S / 2
 # A program in Go prints the reason first, and then hundreds of lines.
@@ -37,7 +35,7 @@ _CONTENTS = ("missing-module", "no-vmsdk", "import-error")
 _IN_SOURCE = ("syntax-error", "exception")
 _ENDINGS = {
     "SIGKILL": (
-        "the system or a user killed it, perhaps for lack of memory: look into dmesg for the OOM killer"
+        "the system or a user killed it, perhaps for lack of memory: look for the OOM killer in dmesg"
     ),
     "SIGTERM": (
         "a node stops a plugin that closes stdout or stderr: leave both open, and don't fork into the"
@@ -48,8 +46,8 @@ _ENDINGS = {
     "SIGHUP": "something in it waits for a terminal, and a plugin has none: don't use screen, script or su -",
     "SIGALRM": "a timer that it set itself, alarm() or setitimer(), ends it: handle the signal",
     "SIGBUS": (
-        "it uses a mapped file that was cut, or one on a full disk, such as /dev/shm: look at df -h, and copy"
-        " the plugin again"
+        "it uses a mapped file that was truncated, or is on a full disk, such as /dev/shm: look at df -h, and"
+        " copy the plugin again"
     ),
     "SIGILL": "it uses instructions that this processor lacks: build it for an older one",
     "SIGXFSZ": "it writes a file beyond the limit (ulimit -f, LimitFSIZE=)",
@@ -58,7 +56,7 @@ _ENDINGS = {
 
 
 @dataclass
-class Played:
+class Outcome:
     """What happened."""
 
     findings: list[Finding] = field(default_factory=list)
@@ -75,48 +73,48 @@ class Trial:
     """The plugin *file* as a process with *surroundings* and *environment*, not started yet."""
 
     patience_s = 15.0
-    """How long to wait for the handshake, so as to say how slow it is: a node waits 5 s."""
+    """How long to wait for the handshake, to report how slow it is; a node waits 5 s."""
     version_timeout_s = 30.0
-    """How long to wait for the version: a node has no limit."""
+    """How long to wait for the version; a node has no limit."""
     stop_timeout_s = GRACEFUL_STOP_TIMEOUT_S
-    """How long it may take to end after SIGTERM."""
+    """How long it may take to exit after SIGTERM."""
 
     def __init__(self, file: PluginFile, surroundings: Surroundings, environment: Mapping[str, str]) -> None:
         self.file = file
-        self.played = Played()
-        self.reception = Reception()
+        self.outcome = Outcome()
+        self.announced = AnnouncementService()
         self._surroundings = surroundings
         self._environment = environment
         self._first: list[str] = []
-        self.process = self._plugin(self.reception, log=self._keep)
+        self.process = self._plugin(self.announced, log=self._keep)
 
     def _plugin(
         self,
-        reception: Reception,
+        announced: AnnouncementService,
         *,
         more: str = "",
         patience_s: float | None = None,
         log: Log | None = None,
     ) -> PluginProcess:
         path = str(self.file.path)
-        reception.process = PluginProcess(
+        announced.process = PluginProcess(
             with_variables([path], more) if more else [path],
             log=log,
             environment=self._environment,
             handshake_timeout_s=self.patience_s if patience_s is None else patience_s,
             stop_timeout_s=self.stop_timeout_s,
             patient=False,
-            runtime=reception,
+            runtime=announced,
             surroundings=self._surroundings,
         )
-        return reception.process
+        return announced.process
 
     def _keep(self, stream: str, line: str) -> None:
         if len(self._first) < _FIRST_LINES:
             self._first.append(line)
 
     def output(self) -> list[str]:
-        """Return the first and the last lines that it printed, those in JSON as in plain."""
+        """Return the first and the last lines that it printed, JSON records as plain text."""
         last = list(self.process.output)
         lines = last if self._first == last[: len(self._first)] else [*self._first, *last]
         return _readable(lines)
@@ -133,7 +131,7 @@ class Trial:
     ) -> None:
         """Add a finding about it."""
         place = where or str(self.file.path)
-        self.played.findings.append(Finding(severity, code, place, what, cure, tuple(detail), node))
+        self.outcome.findings.append(Finding(severity, code, place, what, cure, tuple(detail), node))
 
     def _diagnosis(self, lines: Sequence[str]) -> Diagnosis | None:
         found = diagnose(lines, self.file.python)
@@ -144,16 +142,16 @@ class Trial:
             return found._replace(place=str(source.file), shown=())
         return found
 
-    def explain(self, code: str, what: str, node: str, said: str, *, cure: str = "") -> None:
-        """Report an error by its text, *said*, and the output; if neither is known, by *what*."""
+    def explain(self, code: str, what: str, node: str, message: str, *, cure: str = "") -> None:
+        """Report an error, explained by its *message* and the output, or else by *what*."""
         output = self.output()
-        found, heard = self._diagnosis(output), self._diagnosis([said])
-        # Of the same error, the log has the whole paths, which a message for the node lacks. But it
-        # may also show another one that did no harm.
+        found, returned = self._diagnosis(output), self._diagnosis([message])
+        # For the same error, the log has full paths, which the message to the node lacks. But it
+        # may also contain a different one that is harmless.
         if found is None:
-            found = heard
-        elif heard is not None and heard.code != found.code:
-            found = heard._replace(place=found.place or heard.place, shown=found.shown)
+            found = returned
+        elif returned is not None and returned.code != found.code:
+            found = returned._replace(place=found.place or returned.place, shown=found.shown)
         if found is None:
             self.find("error", code, what, cure or "its output shows why", tail(output), node)
         else:
@@ -162,7 +160,7 @@ class Trial:
     def ended(self, exit_code: int | None, when: str) -> None:
         """Report that the process ended by itself."""
         output = self.output()
-        node = NOT_FOUND if self.played.protocol is None else "its calls fail: see vm-factory.log"
+        node = NO_HANDSHAKE if self.outcome.protocol is None else "its calls fail: see vm-factory.log"
         found = self._diagnosis(output)
         how = ending(exit_code).strip(" ()")
         if exit_code is not None and exit_code < 0:
@@ -204,12 +202,12 @@ class Trial:
         self.find("error", "exits", what, cure, tail(output), node)
 
     def hangs(self, what: str, code: str, node: str) -> None:
-        """Report a process that runs and does nothing, with the stack if it can be had."""
+        """Report a process that hangs, with its stack if possible."""
         abort(self.process)
         self.process.kill()
         lines = stack(self.output())
         if not lines and self.file.python is not None:
-            # With a Python that prints its stack when it is aborted.
+            # With this variable, Python prints its stack when it is aborted.
             lines = stack(self._again("PYTHONFAULTHANDLER=1", SLOW_S))
         cure = (
             "the stack shows where it waits"
@@ -220,9 +218,9 @@ class Trial:
         self.find("error", code, f"it runs, but {what}", cure, detail, node, author_frame(lines))
 
     def slow_imports(self, taken_s: float) -> tuple[str, ...]:
-        """Start it again, with a Python that prints the time of its imports; return the slowest.
+        """Start it again, with Python's import times, and return the slowest imports.
 
-        *taken_s* is what the first start took.
+        *taken_s* is how long the first start took.
         """
         spent_us: Counter[str] = Counter()
 
@@ -246,7 +244,7 @@ class Trial:
 
         Returns what it printed.
         """
-        process = self._plugin(Reception(), more=variable, patience_s=patience_s, log=log)
+        process = self._plugin(AnnouncementService(), more=variable, patience_s=patience_s, log=log)
         try:
             client = VMClient(process.start(), wait=process.wait)
             try:

@@ -23,16 +23,9 @@ Exit status: 0 if nothing is wrong (warnings and notes may be printed), 1 if a n
 error, 2 for wrong usage, 3 for an error in vmsdk itself.
 """
 
-_LIMIT_NAMES = {
-    "nofile": "NOFILE",
-    "nproc": "NPROC",
-    "as": "AS",
-    "data": "DATA",
-    "stack": "STACK",
-    "fsize": "FSIZE",
-}
+_LIMIT_NAMES = ("nofile", "nproc", "as", "data", "stack", "fsize")
 _UNLIMITED = ("infinity", "unlimited")
-"""The words of systemd and of ulimit."""
+"""In systemd's words and ulimit's."""
 _MAX_LIMIT = 2**63 - 1
 _MAX_DIGITS = len(str(_MAX_LIMIT))
 
@@ -69,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=N",
         help=f"a limit of the node's unit: {', '.join(_LIMIT_NAMES)} (repeatable)",
     )
-    parser.add_argument("--no-start", action="store_true", help="only inspect files, and start nothing")
+    parser.add_argument("--no-start", action="store_true", help="only inspect files: start nothing")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -99,7 +92,7 @@ def _limit(text: str) -> tuple[int, tuple[int, int]]:
         )
     if number in _UNLIMITED:
         limit = resource.RLIM_INFINITY
-    # Longer ones may not even be parsed.
+    # Python may refuse to parse a longer one.
     elif number.isdecimal() and (len(number) > _MAX_DIGITS or int(number) > _MAX_LIMIT):
         raise argparse.ArgumentTypeError(
             f"the limit {name} is too large: at most {_MAX_LIMIT}, or infinity for none"
@@ -110,4 +103,4 @@ def _limit(text: str) -> tuple[int, tuple[int, int]]:
         raise argparse.ArgumentTypeError(
             f"{number!r} is not a number for the limit {name}: use digits, or infinity for none"
         )
-    return getattr(resource, f"RLIMIT_{_LIMIT_NAMES[name.lower()]}"), (limit, limit)
+    return getattr(resource, f"RLIMIT_{name.upper()}"), (limit, limit)

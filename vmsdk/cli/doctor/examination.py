@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -20,9 +20,17 @@ from vmsdk.doctor.directory import PluginFolder, aliases, vm_of, wrong_name
 from vmsdk.doctor.file import PluginFile
 from vmsdk.doctor.finding import Finding, coloured, plain, worst
 from vmsdk.doctor.limits import LIMITS, exceeds, hard_limit, own_limits
-from vmsdk.doctor.node import Node, find, is_hidden, running, running_nodes
+from vmsdk.doctor.node import (
+    Node,
+    find,
+    is_hidden,
+    nodes_on_path,
+    running,
+    running_nodes,
+    usual_directories,
+)
 from vmsdk.doctor.start import Start
-from vmsdk.doctor.trial import Played, Trial
+from vmsdk.doctor.trial import Outcome, Trial
 from vmsdk.doctor.user import User, name_of
 from vmsdk.errors import VMError
 from vmsdk.host.spawn import Surroundings
@@ -37,7 +45,7 @@ class _Plugin:
 
     path: Path
     vm: ID | None
-    played: Played = field(default_factory=Played)
+    outcome: Outcome = field(default_factory=Outcome)
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -100,7 +108,7 @@ class _Doctor:
         )
         self.plugins: list[_Plugin] = []
         self.crashed = False
-        # Standard output is None if the caller has closed it, to use only the exit status.
+        # Standard output is None if the caller closed it, to use only the exit status.
         is_terminal = sys.stdout is not None and sys.stdout.isatty()
         self.paint = coloured if is_terminal and not args.json and not os.environ.get("NO_COLOR") else plain
 
@@ -125,7 +133,7 @@ class _Doctor:
         self._report(machine.findings(self.user, self.surroundings, self.environment, self.args.path))
 
     def _usual_directories(self) -> list[Path]:
-        # With --node and --as, our user has chosen who runs the plugins of which node.
+        # With --node and --as, the user has chosen who runs which node's plugins.
         found = [] if self.node is None else self._of(self.node, chosen=self.args.user is not None)
         for pid in [] if self.node is not None else sorted(running_nodes()):
             try:
@@ -138,11 +146,11 @@ class _Doctor:
                 f" --node {pid}"
             )
             found += self._of(node, chosen=False)
-        for path in machine.nodes_on_path():
+        for path in nodes_on_path():
             self._print(f"node: {path}: vmsdk doctor --node {path}")
         is_me = self.user.uid == os.geteuid()
         home = os.environ.get("HOME") if is_me else self.user.home()
-        for usual in machine.usual_directories(home, os.environ):
+        for usual in usual_directories(home, os.environ):
             owner = usual.stat().st_uid
             if self.user.uid == 0 and owner != 0:  # sudo may keep HOME
                 self._report([self._not_started(str(usual), name_of(owner))])
@@ -169,7 +177,7 @@ class _Doctor:
         )
 
     def _attainable(self, number: int, limit: tuple[int, int]) -> tuple[int, int]:
-        """Return a node's *limit*, or ours if we have no right to set that."""
+        """Return a node's *limit*, or ours if this process may not set that."""
         import resource
 
         hard = hard_limit(number, limit[1])
@@ -235,21 +243,21 @@ class _Doctor:
         file = PluginFile(path, self.user)
         plugin = _Plugin(path, vm, findings=[*findings, *file.findings()])
         self.plugins.append(plugin)
-        # Without its devices, gRPC would end this program as well. No node has no 127.0.0.1.
+        # Without its devices, gRPC would end this program as well; nothing works without 127.0.0.1.
         can_start = not any(each.code in ("no-device", "no-loopback") for each in self.findings)
         starts = file.mode is not None and can_start and not self.args.no_start
         if starts:
             trial = Trial(file, self.surroundings, self.environment)
-            plugin.played = Start(trial, None if self.node is None else self.node.protocol).play()
+            plugin.outcome = Start(trial, None if self.node is None else self.node.protocol).run()
             known = {each.code for each in plugin.findings if each.severity == "error"}
-            # What files show explains why it didn't start.
+            # Findings about files explain why it didn't start.
             explained = bool(known & {"no-interpreter", "no-source", "unreadable", "line-endings"})
             plugin.findings += [
                 each
-                for each in plugin.played.findings
-                if not (explained and each.severity == "error" and plugin.played.version is None)
+                for each in plugin.outcome.findings
+                if not (explained and each.severity == "error" and plugin.outcome.version is None)
             ]
-            if plugin.played.version is None and not explained:
+            if plugin.outcome.version is None and not explained:
                 plugin.findings += file.start_findings()
         elif file.mode is None:
             plugin.findings.append(file.exec_failure(os.strerror(2)))
@@ -269,13 +277,13 @@ class _Doctor:
         )
 
     def _summary(self, plugin: _Plugin) -> str:
-        played = plugin.played
+        outcome = plugin.outcome
         faulty = worst(plugin.findings) == "error"
-        state = "faulty" if faulty else "ok" if played.timings_s else "not started"
+        state = "faulty" if faulty else "ok" if outcome.timings_s else "not started"
         words = [f"{plugin.path.name}: {state}"]
-        words += [] if played.version is None else [f"version {played.version or '(empty)'}"]
-        words += [] if played.protocol is None else [f"protocol {played.protocol}"]
-        times = ", ".join(f"{name} {taken_s:.2f} s" for name, taken_s in played.timings_s.items())
+        words += [] if outcome.version is None else [f"version {outcome.version or '(empty)'}"]
+        words += [] if outcome.protocol is None else [f"protocol {outcome.protocol}"]
+        times = ", ".join(f"{name} {taken_s:.2f} s" for name, taken_s in outcome.timings_s.items())
         return ", ".join(words) + (f" ({times})" if times else "")
 
     def _report(self, findings: Iterable[Finding]) -> None:
@@ -284,7 +292,7 @@ class _Doctor:
             self._print(each.text(self.paint))
 
     def _guard(self, what: str, action: Callable[[], None]) -> None:
-        """Run *action*: an error of ours in one place must not hide what is wrong in others."""
+        """Run *action*: a bug in vmsdk must not hide other findings."""
         try:
             action()
         except Exception as error:  # noqa: BLE001 - reported, with the place
@@ -331,16 +339,16 @@ class _Doctor:
             ),
             "user": self.user.name,
             "paths": [str(each) for each in paths],
-            "findings": [each.to_json() for each in self.findings],
+            "findings": [asdict(each) for each in self.findings],
             "plugins": [
                 {
                     "path": str(each.path),
                     "vm_id": None if each.vm is None else str(each.vm),
-                    "version": each.played.version,
-                    "protocol": each.played.protocol,
-                    "address": each.played.address,
-                    "timings_s": each.played.timings_s,
-                    "findings": [found.to_json() for found in each.findings],
+                    "version": each.outcome.version,
+                    "protocol": each.outcome.protocol,
+                    "address": each.outcome.address,
+                    "timings_s": each.outcome.timings_s,
+                    "findings": [asdict(found) for found in each.findings],
                 }
                 for each in self.plugins
             ],
