@@ -482,7 +482,7 @@ def test_a_traceback_begins_in_the_authors_code(tmp_path: Path) -> None:
     [
         (["missing.py"], "missing.py: there is no file missing.py"),
         ([TIMESTAMP_VM, "--genesis", "missing.json"], "--genesis missing.json: there is no such file"),
-        ([TIMESTAMP_VM, "--data-dir", "/dev/null/data"], "can't keep the chain in /dev/null/data: Not a directory"),  # noqa: E501
+        ([TIMESTAMP_VM, "--data-dir", "/dev/null/data"], "can't store the chain in /dev/null/data: Not a directory"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_told(tmp_path: Path, arguments: list[object], message: str) -> None:

@@ -1,8 +1,7 @@
-"""The `vmsdk` command. Each subcommand is a module of this package, imported only when it is
-chosen.
+"""The `vmsdk` command. Each subcommand is a module of this package.
 
 The module has `NAME`, `HELP` (one line), `add_arguments(parser)` and `run(args)`, which returns the
-exit status. A `VMError` is shown to the user as a message.
+exit status. A `VMError` becomes a message. Only the chosen module is imported.
 """
 
 from __future__ import annotations
@@ -10,12 +9,10 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
-import importlib.util
 import os
 import re
 import sys
 from collections.abc import Sequence
-from types import ModuleType
 
 from vmsdk._version import __version__
 from vmsdk.errors import MissingExtra, VMError
@@ -60,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(chosen, error)
     except KeyboardInterrupt:
         return _INTERRUPTED_STATUS
-    except BrokenPipeError:  # the reader has seen enough, as head does
+    except BrokenPipeError:  # the reader has read enough, like head
         _discard_output()
         return _BROKEN_PIPE_STATUS
     except OSError as error:
@@ -85,9 +82,8 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vmsdk {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    available = [name for name in _COMMANDS if importlib.util.find_spec(f"{__name__}.{name}")]
-    for name in [chosen] if chosen in available else available:
-        module = _module(name)
+    for name in [chosen] if chosen in _COMMANDS else _COMMANDS:
+        module = importlib.import_module(f"{__name__}.{name}")
         command = commands.add_parser(
             module.NAME,
             help=module.HELP,
@@ -100,26 +96,22 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"{__name__}.{name}")
-
-
 def _fail(command: str | None, error: object) -> int:
     print(f"{' '.join(filter(None, ('vmsdk', command)))}: {error}", file=sys.stderr)
     return 1
 
 
 def _missing_extra(error: ModuleNotFoundError, command: str | None) -> VMError | None:
-    """Return what to install if the missing module belongs to one of vmsdk's extras."""
+    """Return the error that shows what to install, if an extra of vmsdk has the missing module."""
     if isinstance(error, VMError):
         return error
-    from importlib import metadata  # a third of the time that a command takes to start
+    from importlib import metadata  # takes a third of a command's start
 
     package = (error.name or "").partition(".")[0].replace("_", "-")
     try:
         requirements = metadata.requires("vmsdk") or []
     except metadata.PackageNotFoundError:
-        requirements = []  # vmsdk runs from its sources.
+        requirements = []  # vmsdk runs from its sources
     extras = [
         match[2]
         for requirement in requirements

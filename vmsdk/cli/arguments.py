@@ -10,24 +10,24 @@ from vmsdk.install.installation import node_path
 
 
 def filled(text: str) -> str:
-    """The text, which must not be empty: `"$PLUGINS"` is if that variable is not set."""
+    """Text that is not empty, as `"$PLUGINS"` would be if that variable is not set."""
     if not text:
         raise argparse.ArgumentTypeError("it is empty: perhaps a variable in the command is not set")
     return text
 
 
 def filled_path(text: str) -> Path:
-    """A path that is not empty. For Python, an empty one is the current folder."""
+    """A path that is not empty: to Python, an empty one is the current folder."""
     return Path(filled(text))
 
 
 def filled_node(text: str) -> Path:
-    """A node's executable, named as in a shell, which is not empty."""
+    """A node's executable, named as in a shell."""
     return node_path(filled(text))
 
 
 def content(path: Path | None) -> bytes:
-    """The bytes of the file; none without one. Raises `VMError`."""
+    """The bytes of the file at *path*, or no bytes for None. Raises `VMError`."""
     try:
         return b"" if path is None else path.read_bytes()
     except OSError as error:

@@ -7,7 +7,7 @@ import shlex
 import sys
 
 from vmsdk.cli.arguments import filled, filled_path
-from vmsdk.cli.install import add_launcher_arguments, check_user, next_steps, spoken
+from vmsdk.cli.install import add_launcher_arguments, check_user, launcher_options, next_steps, spoken
 from vmsdk.install.bundle import bundle, has_python
 from vmsdk.install.contents import read_requirements
 from vmsdk.install.installation import ask_node
@@ -94,22 +94,17 @@ def run(args: argparse.Namespace) -> int:
         user=args.user,
         options={
             "protocol": args.protocol if args.node is None else ask_node(args.node).protocol,
-            "ask_parent": not args.no_ask,
-            "memory_limit_bytes": args.memory_limit,
-            "log_level": args.log_level,
-            "log_format": args.log_format,
-            "transport": args.transport,
-            "environment": dict(args.env),
+            **launcher_options(args),
         },
     )
     launcher = built.launcher
     print(f"Built {built.application} as {built.path} ({built.size_bytes / 1e6:.1f} MB)")
     print(f"SHA-256: {built.sha256}")
-    # A VM that is installed is one of the packages.
+    # The code of an installed VM is among the packages.
     print(f"It contains {'; '.join(', '.join(each) for each in (built.code, built.packages) if each)}.")
     for folder, module in built.left_out:
         include = shlex.quote(str(folder))
-        print(f"It does not contain {folder}, which {module.name} names. To add it: --include {include}")
+        print(f"It does not contain {folder}, which {module.name} names. To include it: --include {include}")
     print(f"It speaks {spoken(launcher.protocol, ask=launcher.ask_parent)}, and needs {built.needs}.")
     if not args.python and not has_python():
         print(f"Warning: this machine has no {PYTHON} there. It was tried with {sys.executable}.")

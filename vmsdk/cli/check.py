@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checks.add_argument(
         "--jobs",
         type=_positive,
-        default=min((os.cpu_count() or 1) + 1, MAX_DEFAULT_JOBS),  # Some only wait.
+        default=min((os.cpu_count() or 1) + 1, MAX_DEFAULT_JOBS),  # some only wait
         metavar="N",
         help=f"how many run at once; default: one more than there are cores, at most {MAX_DEFAULT_JOBS}",
     )
@@ -114,7 +114,7 @@ def _check(args: argparse.Namespace, command: Callable[[int], list[str]], checks
     from vmsdk.testing.run import run_checks
 
     for name in ("vmsdk", "asyncio"):
-        # Checks report what the host warns of; grpcio's server logs tasks that it lost at its end.
+        # Checks report the host's warnings; grpcio's server logs tasks that it lost when it stopped.
         logging.getLogger(name).addHandler(logging.NullHandler())
         logging.getLogger(name).propagate = False
     bench = Bench(
@@ -156,9 +156,9 @@ def _greet(
 ) -> tuple[str, Sequence[str]]:
     """Start the plugin, and set the bench's command and protocol.
 
-    If it doesn't come to normal operation, returns why, and the areas and checks that still make
-    sense. Raises `VMError` if it can't be executed, or speaks another protocol than the one that
-    the user wants.
+    If it doesn't reach normal operation, returns why, and the areas and checks that still make
+    sense. Raises `VMError` if it can't be executed, or doesn't speak the *protocol* that the user
+    chose.
     """
     from vmsdk.host.errors import (
         EndedBeforeHandshake,
@@ -266,7 +266,7 @@ def _listed(checks: Sequence[Check]) -> str:
 
 @contextmanager
 def _progress() -> Iterator[tuple[Callable[[Check], None], Callable[[Result], None]]]:
-    """Yield what shows a check that begins, and its result: in colour on a terminal."""
+    """Yield functions that show a check's start and its result, in colour on a terminal."""
     try:
         from rich.console import Console
     except ModuleNotFoundError:

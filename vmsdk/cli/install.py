@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from vmsdk.address import TRANSPORTS
 from vmsdk.cli.arguments import filled, filled_node, filled_path
@@ -110,6 +111,18 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def launcher_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `Launcher` that these arguments set, but for the protocol version."""
+    return {
+        "ask_parent": not args.no_ask,
+        "memory_limit_bytes": args.memory_limit,
+        "log_level": args.log_level,
+        "log_format": args.log_format,
+        "transport": args.transport,
+        "environment": dict(args.env),
+    }
+
+
 def run(args: argparse.Namespace) -> int:
     if args.list:
         return _list(PluginDirectory(args.plugin_dir))
@@ -128,13 +141,8 @@ def run(args: argparse.Namespace) -> int:
         plugin_dir=args.plugin_dir,
         protocol=args.protocol,
         node=args.node,
-        ask_parent=not args.no_ask,
-        memory_limit_bytes=args.memory_limit,
-        log_level=args.log_level,
-        log_format=args.log_format,
-        transport=args.transport,
-        environment=dict(args.env),
         user=args.user,
+        **launcher_options(args),
     )
     launcher, node = installed.launcher, installed.node
     asked = "" if node is None else f", as {node.name} {node.version}"
@@ -208,9 +216,8 @@ def _describe(entry: Entry) -> str:
         return f"{written.name}: {entry.path.name}, {written.target}, {protocol}"
     if entry.vm_id is None:
         return f"{entry.path.name} is {_NOT_A_VM}"
-    return (
-        f"{entry.path.name} was {'changed since vmsdk wrote it' if entry.changed else 'not written by vmsdk'}"
-    )
+    how = "changed since vmsdk wrote it" if entry.changed else "not written by vmsdk"
+    return f"{entry.path.name} was {how}"
 
 
 def _size(text: str) -> int:

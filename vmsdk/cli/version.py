@@ -18,7 +18,7 @@ Print the version of vmsdk and the plugin protocols that it speaks; with --node,
 status 1 if vmsdk does not speak the node's protocol.
 """
 
-_NOT_SPOKEN_STATUS = 1
+_UNSUPPORTED_STATUS = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     release = ask_node(args.node)
     print(f"{release.name} {release.version}, protocol {release.protocol}: {_verdict(release)}")
-    return 0 if release.protocol in PROTOCOLS else _NOT_SPOKEN_STATUS
+    return 0 if release.protocol in PROTOCOLS else _UNSUPPORTED_STATUS
 
 
 def _verdict(release: Release) -> str:

@@ -56,13 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="path/vm.py, path/vm.py:Class, package.module[:Class], or an executable",
     )
     chain = parser.add_argument_group("the chain")
-    chain.add_argument("--genesis", metavar="FILE|TEXT", help="default: the kept chain's, or empty")
+    chain.add_argument("--genesis", metavar="FILE|TEXT", help="default: the stored chain's, or empty")
     chain.add_argument("--config", metavar="FILE|TEXT", help="the chain's configuration; default: empty")
     chain.add_argument("--upgrade", metavar="FILE|TEXT", help="the chain's upgrades; default: empty")
     chain.add_argument(
-        "--data-dir", type=filled_path, metavar="DIR", help="where to keep the chain; default: .vmsdk/<name>"
+        "--data-dir", type=filled_path, metavar="DIR", help="where to store the chain; default: .vmsdk/<name>"
     )
-    chain.add_argument("--reset", action="store_true", help="remove the kept chain first")
+    chain.add_argument("--reset", action="store_true", help="remove the stored chain first")
     node = parser.add_argument_group("the node")
     node.add_argument(
         "--port", type=_port, default=DEFAULT_PORT, help="for HTTP; 0 for any free one; default: %(default)s"
@@ -113,7 +113,7 @@ class Settings:
 
     target: Target
     genesis: bytes | None
-    """None for the kept chain's, or an empty one."""
+    """None for the stored chain's, or an empty one."""
     config: bytes
     upgrade: bytes
     data_dir: Path | None
@@ -164,7 +164,7 @@ def _content(option: str, value: str | None) -> bytes | None:
             raise VMError(f"--{option} {value}: there is no such file") from None
         return value.encode()
     except OSError as error:
-        if len(value) > 255 or "\n" in value:  # Too long for the name of a file.
+        if len(value) > 255 or "\n" in value:  # too long for the name of a file
             return value.encode()
         raise VMError(f"--{option} {value}: {error.strerror or error}") from None
 

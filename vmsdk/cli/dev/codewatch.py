@@ -50,7 +50,7 @@ class CodeWatch:
                 stop_event=self._stopping,
                 recursive=self._file is None,
                 ignore_permission_denied=True,
-                # How often it checks whether to stop, in ms.
+                # How often it checks the event, in ms.
                 rust_timeout=200,
             ):
                 self._on_change(sorted({Path(path) for _, path in changes}))

@@ -1,4 +1,4 @@
-"""The folder in which `vmsdk dev` keeps a chain."""
+"""The folder in which `vmsdk dev` stores a chain."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ class DataDirectory:
             shutil.rmtree(self.files, ignore_errors=True)
 
     def open(self, genesis: bytes | None) -> bytes:
-        """Return the genesis of the kept chain, or *genesis* (default: empty) for a new one.
+        """Return the genesis of the stored chain, or *genesis* (default: empty) for a new one.
 
-        Removes the leftovers of a VM that never started. Raises `VMError` if the kept chain has
+        Removes what is left of a VM that never started. Raises `VMError` if the stored chain has
         another genesis.
         """
         with self._usable():
@@ -121,7 +121,7 @@ class DataDirectory:
 
     def _unusable(self, reason: str) -> VMError:
         return VMError(
-            f"can't keep the chain in {self.path}: {reason}; choose another folder with --data-dir"
+            f"can't store the chain in {self.path}: {reason}; choose another folder with --data-dir"
         )
 
     def _taken(self, reason: str) -> VMError:

@@ -20,7 +20,7 @@ from vmsdk.host.nodeapi import NodeAPI
 from vmsdk.ids import ID
 
 _JSON_RPC = '{"jsonrpc":"2.0","id":1,"method":"METHOD","params":{}}'
-# How much to show of what clients choose.
+# How much to show of texts that clients choose.
 _MAX_METHOD = 20
 _MAX_TARGET = 200
 
@@ -64,7 +64,7 @@ class ChainHTTP:
         self._front.start()
 
     def stop(self) -> None:
-        """Hang up on all clients. Idempotent."""
+        """Close all connections. Idempotent."""
         self._front.stop()
 
     def open(self, chain: Chain) -> list[RouteRefused]:
@@ -86,7 +86,7 @@ class ChainHTTP:
             self._front.set_normal_op(self._ending, False)
 
     def close(self) -> None:
-        """Close what the chain's process has left open. Does nothing without a chain."""
+        """Close the connections that the chain's process left open, if there was one."""
         if self._ending is not None:
             self._front.remove_chain(self._ending)
             self._ending = None
@@ -100,7 +100,7 @@ class ChainHTTP:
         try:
             return self._front.hijacked(chain.config.chain_id)
         except KeyError:
-            return 0  # Not open.
+            return 0  # not open
 
     def _show(self, method: str, target: str, status: int) -> None:
         with self._lock:
@@ -135,7 +135,7 @@ def subpaths_hint(target: str, chain_names: Sequence[str | None], prefixes: Sequ
             continue
         rest = path[len(base) :]
         if any(compile_template(prefix).fullmatch(rest) for prefix in prefixes):
-            return ""  # The handler itself sent the 404.
+            return ""  # the handler itself sent the 404
         for prefix in prefixes:
             below = prefix.rstrip("/") + "/"
             if "{" not in prefix and rest.startswith(below):

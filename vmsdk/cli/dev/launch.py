@@ -28,7 +28,7 @@ from vmsdk.rpc.watchdog import PATIENCE_VARIABLE
 from vmsdk.runtime.version import JSON_FLAG
 from vmsdk.target import SourceTarget, Target
 
-# What the watchdog writes.
+# How lines of the watchdog begin.
 _SIGNS_OF_SLOWNESS = (" vmsdk.watchdog: ", "Timeout (")
 
 # How long to wait for the end of stderr once the process has ended.
@@ -36,9 +36,9 @@ _LAST_LINES_S = 1.0
 
 
 class Starter:
-    """Starts the processes of *target*, whose clock's offset is in *clock*. Close it after them.
+    """Starts the processes of *target*, whose clock's offset is in the file *clock*.
 
-    Its files are in a folder beside *clock*.
+    Its own files are in a folder next to *clock*. Close it after the processes.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Starter:
             path=added_path(),
             protocol=protocol,
             log_level=log_level.upper(),
-            # Bytecode is checked by modification time in seconds, but people save twice in one.
+            # Python checks bytecode by whole seconds, in which a file may be saved twice.
             flags=("-B",) if reload else (),
             entry=readback.__name__,
             environment=(
@@ -98,7 +98,7 @@ class Starter:
         with process.stdout as stdout:
             out = stdout.read()
         process.wait()
-        # A command that the author's code has started may hold stderr open.
+        # A command that the author's code started may hold stderr open.
         reader.join(_LAST_LINES_S)
         if process.returncode != 0 or not out:
             output = "".join(lines).rstrip().removeprefix("vmsdk: ")
@@ -109,7 +109,7 @@ class Starter:
         return str(json.loads(out)["name"])
 
     def cancel(self) -> None:
-        """Kill the process of `name`, and start no other one. Thread-safe."""
+        """Kill the process of `name`, and don't start another. Thread-safe."""
         with self._lock:
             self._cancelled = True
             if self._process is not None:

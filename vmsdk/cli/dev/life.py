@@ -1,4 +1,4 @@
-"""One life of the VM's process, from the import of its code to its end."""
+"""One run of the VM's process, from the import of its code to its exit."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ _LAST_LINES = 10
 class Life:
     """Starts the VM, has it build blocks, and stops it, on its own thread.
 
-    Calls *on_end* on that thread with the reason of the end, or None after `stop`. Removes the kept
-    chain first if *reset* is true.
+    Then calls *on_end* on that thread, with why the VM ended, or None after `stop`. Removes the
+    stored chain first if *reset* is true.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class Life:
         self._over = threading.Event()
         """Set by `stop`, or after a fault."""
         self._fault: ChainFatal | None = None
-        self._breakage: Exception | None = None
-        self._last_failure = self._last_illness = ""
+        self._bug: Exception | None = None
+        self._last_failure = self._last_health_error = ""
         self._thread = threading.Thread(target=self._live, name="vm-life", daemon=True)
 
     def start(self) -> None:
@@ -142,7 +142,7 @@ class Life:
                         folder=self._clock.parent,
                     )
                 host.chain.on_accepted = self._accepted
-                self._control.begin(host, self._build_failed, self._broken, self._healthy_or_not)
+                self._control.begin(host, self._build_failed, self._builder_failed, self._health_checked)
                 # Last, as whoever reads the URL may use `/ext/dev` at once.
                 self._announce(name, data, host.chain, refused)
                 self._over.wait()
@@ -153,7 +153,7 @@ class Life:
                 if self._shadow is not None:
                     self._shadow.stop()
                 if self._killed.is_set():
-                    host.kill()  # Nothing is left that could shut down.
+                    host.kill()  # there is nothing left to shut down
                 else:
                     host.stop()
                 self._control.join()
@@ -184,7 +184,7 @@ class Life:
             ),
             patient=False,
         )
-        # A node would notice only at its next call.
+        # A node would only notice at its next call.
         host.process.at_exit(lambda exit_code: self._over.set())
         with self._host_lock:
             self._host = host
@@ -199,7 +199,7 @@ class Life:
         assert self._host is not None, "only a chain that was started accepts blocks"
         chain = self._host.chain
         if chain.strict is not None and self._http.streams(chain):
-            chain.strict.heard()  # What comes by a WebSocket is not seen here.
+            chain.strict.heard()  # requests by WebSocket are not seen here
         if self._shadow is not None:
             self._shadow.block(block)
 
@@ -210,14 +210,14 @@ class Life:
             self._screen.warning(text)
         self._last_failure = text
 
-    def _healthy_or_not(self, error: HostError | None) -> None:
+    def _health_checked(self, error: HostError | None) -> None:
         text = "" if error is None else f"unhealthy: {error}"
-        if text and text != self._last_illness:
+        if text and text != self._last_health_error:
             self._screen.warning(text)
-        self._last_illness = text
+        self._last_health_error = text
 
-    def _broken(self, error: Exception) -> None:
-        self._breakage = error
+    def _builder_failed(self, error: Exception) -> None:
+        self._bug = error
         self._over.set()
 
     def _announce(
@@ -249,12 +249,12 @@ class Life:
     # Reasons --------------------------------------------------------------------------------------
 
     def _what_ended(self, host: Host) -> str:
-        """Return why the chain ended, or raise what keeps vmsdk from making blocks."""
-        if (self._fault or self._breakage) and host.process.wait(DEATH_NOTICE_S) is None:
+        """Return why the chain ended, or raise the error that kept vmsdk from building blocks."""
+        if (self._fault or self._bug) and host.process.wait(DEATH_NOTICE_S) is None:
             if self._fault is not None:
                 return self._explain(self._fault)
-            if self._breakage is not None:
-                raise self._breakage
+            if self._bug is not None:
+                raise self._bug
         return self._died("the VM died")
 
     def _explain(self, error: VMError) -> str:
@@ -276,7 +276,7 @@ class Life:
     def _died(self, what: str) -> str:
         assert self._host is not None, "only a process that was started can die"
         process = self._host.process
-        process.stop()  # What it has printed last may not have been read yet.
+        process.stop()  # reads the rest of its output
         lines = list(process.output)[-_LAST_LINES:]
         text = f"{what}{ending(process.exit_code)}"
         return text + ("; its last lines:" + "".join(f"\n  {line}" for line in lines) if lines else "")

@@ -1,5 +1,4 @@
-"""Prepares a VM for `vmsdk dev`: reads its blocks back, moves its clock, enables debugging, makes
-its shadow list directories backwards.
+"""Prepares a VM for `vmsdk dev`: its blocks, its clock, debugging, and its shadow.
 
 A separate file because the VM's process imports nothing else of the command.
 """
@@ -51,7 +50,7 @@ def _read_back_blocks(vm: ChainVM) -> None:
 
 
 def _read_back(vm: ChainVM, name: str, build: Callable[..., Block], *arguments: int) -> Block:
-    from vmsdk.rpc import conversion  # Imported by now, unlike at the start.
+    from vmsdk.rpc import conversion  # imported by now, unlike at the start
 
     built = conversion.block(name, build(*arguments), "NothingToBuild")
     try:
@@ -113,13 +112,13 @@ def _list_directories_backwards() -> None:
         return listdir(path)[::-1]
 
     for original, backwards in ((listdir, names), (scandir, entries)):
-        if original in os.supports_fd:  # If not, shutil would remove trees in a less safe way.
+        if original in os.supports_fd:  # or shutil would remove trees less safely
             os.supports_fd.add(backwards)
     os.listdir, os.scandir = names, entries
 
 
 def launch(**settings: Any) -> None:
-    """Serve the VM: for the launcher, in place of `vmsdk.serving.launch`."""
+    """Serve the VM. The launcher calls this in place of `vmsdk.serving.launch`."""
     if SHADOW_VARIABLE in os.environ:
         _list_directories_backwards()
     port = os.environ.get(DEBUG_VARIABLE)
@@ -142,7 +141,7 @@ def _debug_in_terminal(*_: Any, **__: Any) -> None:
 
 
 def _listen_for_debugger(port: int) -> None:
-    # Else it warns that it can't stop in the frozen modules of the standard library.
+    # Otherwise it warns that it can't stop in frozen modules of the standard library.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     try:
         debugpy: Any = importlib.import_module("debugpy")

@@ -1,4 +1,4 @@
-"""The output of `vmsdk dev`: blocks, the VM's log, and what happens to the VM."""
+"""The output of `vmsdk dev`: blocks, the VM's log, and the state of its process."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _STYLES = {
     "FATAL": "bold red",
 }
 _ERRORS = ("ERROR", "CRITICAL", "FATAL")
-# A request's method and path may hold what moves the cursor, or turns the direction of writing.
+# A request's method and path may contain characters that move the cursor or reverse the text.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class _Closed(Exception):
-    """The reader of the output is gone."""
+    """Nobody reads the output any more."""
 
 
 class _Console(Console):
@@ -48,7 +48,7 @@ class _Console(Console):
 class Screen:
     """Writes to *file*: in colour if it is a terminal, else in plain lines. Thread-safe.
 
-    Calls *on_close* once when the reader of the output is gone.
+    Calls *on_close* once when nobody reads the output any more.
     """
 
     def __init__(self, file: IO[str] = sys.stdout, *, on_close: Callable[[], None] = lambda: None) -> None:
@@ -75,7 +75,7 @@ class Screen:
         for label, value in facts:
             grid.add_row(label, value)
         panel = Panel(grid, title=Text(title, "bold"), title_align="left", border_style="green", expand=False)
-        # A command that is wrapped in a frame can't be copied.
+        # A command inside the frame would be wrapped, and couldn't be copied.
         self._print(panel, *(Text(line, "cyan") for line in hint.splitlines()))
 
     def block(self, block: Block) -> None:
@@ -100,7 +100,7 @@ class Screen:
         self._print(Text.assemble(("vm | ", "dim"), (line, style)))
 
     def shadow_line(self, stream: str, line: str) -> None:
-        """Show a line of the VM's shadow if it belongs to an error; others repeat the VM's own."""
+        """Show a line of the VM's shadow if it is part of an error; others repeat the VM's own."""
         match = _LEVEL.match(line)
         if match is not None:
             self._shadow_failed = match["level"] in _ERRORS

@@ -1,4 +1,4 @@
-"""A run of `vmsdk dev`: it starts the VM, restarts it when its code changes, and stops it."""
+"""A run of `vmsdk dev`: starts the VM, restarts it when its code changes, and stops it."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# After this time, a VM that hangs while it is reloaded is killed.
+# How long a VM may take to stop for a reload before it is killed.
 RELOAD_GRACE_S = 5.0
 # SIGTERMs within this time are one request: `timeout` signals the command and then its process
-# group, and both may run late on a busy machine. A terminal sends one SIGINT for each Ctrl-C.
+# group, and either may be late on a busy machine. A terminal sends one SIGINT for each Ctrl-C.
 SAME_REQUEST_S = 1.0
-# How long to wait for the end of a killed VM.
+# How long to wait for a killed VM to exit.
 KILL_GRACE_S = 1.0
 
 # The exit status of a command that Ctrl-C ended, as in a shell.
@@ -66,7 +66,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class Ended:
-    """The VM's process has ended."""
+    """The VM's process has exited."""
 
     reason: str | None
     """Why it ended; None if it was stopped."""
@@ -166,8 +166,7 @@ class Session:
         now = time.monotonic()
         before = self._interrupted_at.get(number)
         self._interrupted_at[number] = now
-        # Only a repeated signal means impatience: several programs may ask to stop, each in its own
-        # way.
+        # Only a repeat of the same signal counts: several programs may each ask once.
         if self._interruptions and before is None:
             return
         if before is not None and number != signal.SIGINT and now - before < SAME_REQUEST_S:
@@ -217,7 +216,7 @@ class Session:
             self._life.stop()
 
     def _end(self, reason: str | None) -> int | None:
-        """Return the exit status, or None to go on."""
+        """Return the exit status, or None to keep running."""
         if self._interruptions:
             killed = self._interruptions > 1
             self._screen.note("killed" if killed else "stopped")
@@ -291,7 +290,7 @@ class Inbox(Generic[T]):
         try:
             self._writer.send(_POSTED)
         except OSError:
-            pass  # Full, so the reader wakes up anyway; or closed.
+            pass  # full, so the reader wakes up anyway; or closed
 
     def next(self, timeout_s: float | None = None) -> T | None:
         """Wait for the next event, on the main thread. Returns None after *timeout_s*."""
@@ -302,8 +301,8 @@ class Inbox(Generic[T]):
     def close(self) -> None:
         """Ignore the signals from now on.
 
-        The process is about to end, with the status that has been announced. One more Ctrl-C would
-        change it to that of a signal: Python drops its own handlers while it exits.
+        The process is about to exit with a known status. Another Ctrl-C would change that to the
+        status of a signal, since Python drops its handlers while it exits.
         """
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
@@ -317,7 +316,7 @@ class Inbox(Generic[T]):
         except BlockingIOError:
             return
         signals = [self._on_signal(number) for number in received if number in _SIGNALS]
-        # Ctrl-C reaches the VM as well, whose end must not come before its reason.
+        # Ctrl-C reaches the VM as well: its exit must not be handled before the signal.
         self._events.extendleft(reversed(signals))
 
     def __enter__(self) -> Self:

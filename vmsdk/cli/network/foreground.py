@@ -1,4 +1,4 @@
-"""A network in the foreground: it shows the chains' logs until Ctrl-C stops it."""
+"""A network in the foreground: shows the chains' logs until Ctrl-C stops it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Foreground:
         self._died: set[str] = set()
 
     def run(self) -> int:
-        """Return after Ctrl-C, or when no node runs. The exit status is 1 if nodes died."""
+        """Run until Ctrl-C, or until no node is running. Returns 1 if nodes died, otherwise 0."""
         try:
             show_network(self._network, console())
             hint = "Ctrl-C stops the network" + ("; a change of the code restarts it" if self._reload else "")
@@ -62,12 +62,12 @@ class Foreground:
         try:
             self._network.restart(self._timeout_s)
         except VMError as error:
-            _say(f"vmsdk network: {error}\nvmsdk network: waiting for the next change")
+            _print(f"vmsdk network: {error}\nvmsdk network: waiting for the next change")
         else:
-            _say(f"restarted with the changed code in {time.monotonic() - began:.1f} s")
+            _print(f"restarted with the changed code in {time.monotonic() - began:.1f} s")
 
     def _still_runs(self) -> bool:
-        """Whether any node is running. Prints why the others ended."""
+        """Whether any node is running. Prints why the others died."""
         try:
             statuses = {node.name: node.status for node in self._network.nodes}
             died = any(status == "dead" and name not in self._died for name, status in statuses.items())
@@ -85,7 +85,7 @@ class Foreground:
         for node in self._network.nodes:
             if node.status == "dead" and node.name not in self._died:
                 self._died.add(node.name)
-                _say(f"vmsdk network: {node.died()}")
+                _print(f"vmsdk network: {node.died()}")
 
     def _stop(self) -> None:
         try:
@@ -93,7 +93,7 @@ class Foreground:
         except NetworkNotFound:
             pass  # another command removed it
         except KeyboardInterrupt:
-            _say("killing the nodes ...")
+            _print("killing the nodes ...")
             self._network.kill()
             raise
 
@@ -103,7 +103,7 @@ class Foreground:
         changed = threading.Event()
         targets = {chain.target for chain in self._network.chains} if self._reload else set()
         watches = [
-            CodeWatch(find(target), lambda _: changed.set(), lambda why: _say(f"vmsdk network: {why}"))
+            CodeWatch(find(target), lambda _: changed.set(), lambda why: _print(f"vmsdk network: {why}"))
             for target in targets
         ]
         for watch in watches:
@@ -129,5 +129,5 @@ def stopping_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class ChainLogs:
-    """What is added from now on to the logs of all chains on all nodes, including later ones."""
+    """New lines in the logs of all chains on all nodes, including later ones."""
 
     def __init__(self, network: LocalNetwork) -> None:
         """The network need not exist yet."""
@@ -75,10 +75,10 @@ class ChainLogs:
             for chain, node in self._all():
                 self._logs[chain.log(node)] = LogFile.at_end(chain.log(node))
         except NetworkNotFound:
-            pass  # a new one: all will be read
+            pass  # a new network: all its lines are new
 
     def print_new(self) -> None:
-        """Print what was added since the last call."""
+        """Print the lines since the last call."""
         try:
             everything = self._all()
         except NetworkNotFound:
@@ -93,7 +93,7 @@ class ChainLogs:
 
 
 def print_lines(label: str, lines: list[str]) -> None:
-    """Print lines after the label."""
+    """Print each line after the label."""
     prefix = _prefix(label)
     for line in lines:
         sys.stdout.write(f"{prefix}{line}\n")

@@ -42,8 +42,7 @@ def named_directory(args: argparse.Namespace) -> Path | None:
 
 
 def directory(args: argparse.Namespace) -> Path:
-    """The directory that the options name; by default that of the only network, or of the only
-    running one.
+    """The directory that the options name; by default, that of the only (running) network.
 
     Raises `NetworkNotFound` if there is none, `NetworkError` if there are several.
     """
@@ -63,5 +62,5 @@ def directory(args: argparse.Namespace) -> Path:
 
 
 def network(args: argparse.Namespace) -> LocalNetwork:
-    """The network that the options select. It prints its progress."""
+    """The network that the options select, which prints its progress."""
     return LocalNetwork.open(directory(args), progress=lambda text: print(f"{text} ...", flush=True))

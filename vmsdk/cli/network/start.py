@@ -23,7 +23,7 @@ from vmsdk.network.state import Store, networks_dir
 from vmsdk.target import find
 
 _WEIGHT = 100
-"""Of every validator."""
+"""The weight of each validator."""
 _MAX_TIMEOUT_S = 86_400
 TARGET_HELP = "the VM: vm.py, vm.py:Class, module:Class, or a plugin's executable"
 
@@ -120,7 +120,7 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds <= _MAX_TIMEOUT_S:  # not for nan either
+    if not 0 < seconds <= _MAX_TIMEOUT_S:  # false for nan, too
         raise argparse.ArgumentTypeError(
             f"{text} is not a time: give a number of seconds above 0, at most {_MAX_TIMEOUT_S}"
         )
@@ -175,7 +175,7 @@ def _network(args: argparse.Namespace) -> LocalNetwork:
 
 
 def _refuse_changes(network: LocalNetwork, args: argparse.Namespace) -> None:
-    """Options that only a new network takes are an error where they would have no effect."""
+    """Raise `NetworkError` for options that only a new network takes, if it exists."""
     try:
         record = network.record
     except NetworkNotFound:
@@ -245,8 +245,6 @@ def _flag(text: str) -> tuple[str, str]:
 
 
 def _selector(args: argparse.Namespace, network: LocalNetwork) -> str:
-    return (
-        f" --data-dir {network.directory}"
-        if args.data_dir is not None
-        else f" --name {network.directory.name}"
-    )
+    if args.data_dir is not None:
+        return f" --data-dir {network.directory}"
+    return f" --name {network.directory.name}"

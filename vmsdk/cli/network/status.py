@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def console() -> Console:
-    """Standard output. IDs and addresses are not wrapped if it isn't a terminal."""
+    """Standard output. If it isn't a terminal, lines are not wrapped."""
     return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
 
 
@@ -89,7 +89,7 @@ def _show_networks(directories: Sequence[Path], out: Console) -> None:
 
 
 def _failures(network: LocalNetwork, chain: Chain) -> dict[str, str]:
-    """Why the chain has ended, by the names of the nodes that run without it."""
+    """Why the chain has stopped, by the names of the nodes that run without it."""
     failures = {node.name: chain.failure(node) for node in network.nodes if node.status == "running"}
     return {name: failure.reason for name, failure in failures.items() if failure is not None}
 

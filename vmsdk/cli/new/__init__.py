@@ -24,7 +24,7 @@ VM is built on vmsdk.chain; with --low-level, it is a ChainVM with its own block
 
 _TEMPLATE = Path(__file__).parent / "template"
 _SUFFIX = ".tmpl"
-# Modules of the project itself, and of what vmsdk and its tests import.
+# Modules of the project itself, and those that vmsdk and its tests import.
 _TAKEN = (
     *("anyio", "conftest", "cryptography", "ecdsa", "google", "grpc", "grpc_health", "h11", "h2", "httpx"),
     *("nacl", "opentelemetry", "packaging", "pluggy", "prometheus_client", "psutil", "pytest", "rich"),

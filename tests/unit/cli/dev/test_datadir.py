@@ -95,12 +95,12 @@ def test_a_vms_name_becomes_one_part_of_a_path(name: str, expected: str) -> None
 def test_a_chain_that_cannot_be_kept_is_told_with_the_reason() -> None:
     with closing(DataDirectory(Path("data"), "coin")) as data:
         genesis = data.open(b"g")
-        with largest_file(0), pytest.raises(VMError, match=r"can't keep the chain in data: File too large"):
+        with largest_file(0), pytest.raises(VMError, match=r"can't store the chain in data: File too large"):
             data.keep(genesis)
         data.keep(genesis)
         Path("data/genesis").unlink()
         Path("data/genesis").mkdir()
-        with pytest.raises(VMError, match=r"can't keep the chain in data: Is a directory"):
+        with pytest.raises(VMError, match=r"can't store the chain in data: Is a directory"):
             data.reset()
 
 

@@ -44,7 +44,7 @@ def test_an_illness_is_reported_once_and_again_when_it_recurs(
         reset=False,
         on_end=lambda reason: None,
     )
-    control_of_chain.begin(host, life._build_failed, life._broken, life._healthy_or_not)
+    control_of_chain.begin(host, life._build_failed, life._builder_failed, life._health_checked)
     assert all_asked.wait(PATIENCE_S)
     control_of_chain.end()
     control_of_chain.join()
