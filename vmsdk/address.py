@@ -44,9 +44,9 @@ class Listener(Protocol):
 class Addresses:
     """The addresses at which the servers of one plugin listen.
 
-    *transport* is "unix", "tcp", "tcp-any-user" (without checking who connects), or "auto": what
-    `GRPC_VMSDK_TRANSPORT` in the environment says, by default Unix sockets if possible, otherwise
-    TCP with a warning. Raises `VMError` if the variable names no transport.
+    *transport* is "unix", "tcp", "tcp-any-user" (without checking who connects), or "auto": the
+    value of `GRPC_VMSDK_TRANSPORT` in the environment, or else Unix sockets if possible, and TCP
+    with a warning if not. Raises `VMError` if that value is not a transport.
     """
 
     def __init__(self, transport: Transport = "auto") -> None:
@@ -81,7 +81,7 @@ class Addresses:
             self._directory.close()
 
     def remove_stale(self) -> None:
-        """Remove the sockets that killed plugins of this user left."""
+        """Remove the sockets that killed plugins of this user left behind."""
         if self._directory is not None:
             remove_stale(self._directory.parent)
 
@@ -93,12 +93,11 @@ class Addresses:
 
 
 class SocketDirectory:
-    """A new directory for sockets that no other user can enter. Raises `OSError` if none can be
-    made.
+    """A new directory for sockets that no other user can enter.
 
-    Its owner holds a lock on it, which the system releases however the owner ends, so that the
-    directories of killed plugins can be distinguished from those in use. systemd does not clean up
-    locked directories either.
+    Its owner holds a lock on it, which the system releases however the owner exits. So directories
+    of killed plugins differ from those in use, and systemd does not clean up the latter either.
+    Raises `OSError` if none can be created.
     """
 
     def __init__(self) -> None:
@@ -126,7 +125,7 @@ class SocketDirectory:
 
 
 def remove_stale(parent: str) -> None:
-    """Remove this user's directories of sockets in *parent* whose owners have ended."""
+    """Remove this user's directories of sockets in *parent* whose owners have exited."""
     try:
         with os.scandir(parent) as entries:
             paths = [entry.path for entry in entries if _NAME.fullmatch(entry.name)]
@@ -144,7 +143,7 @@ def _from_environment() -> Transport:
     raise VMError(f"{TRANSPORT_VARIABLE} is {given!r}, but must be one of {', '.join(TRANSPORTS)}")
 
 
-# Not `tempfile`: importing it takes longer than all of this, and a plugin's start has to be quick.
+# Not `tempfile`, whose import takes longer than all of this: a plugin must start quickly.
 def _temporary_directories() -> Iterator[str]:
     given = os.environ.get("TMPDIR")
     if given:
@@ -174,8 +173,8 @@ if sys.platform != "win32":
         raise OSError("other plugins keep removing it")
 
     def _locked(path: str) -> int | None:
-        """A descriptor of the directory that holds its lock; None if another starting plugin has
-        taken it for stale.
+        """A descriptor of the directory that holds its lock; None if another plugin, which is
+        starting, considered the directory stale.
         """
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -196,7 +195,7 @@ if sys.platform != "win32":
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
-            return  # another user's, or gone by now
+            return  # another user's, or gone
         try:
             if os.fstat(descriptor).st_uid == os.geteuid():
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

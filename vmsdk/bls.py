@@ -17,8 +17,7 @@ PUBLIC_KEY_BYTES = 48
 UNCOMPRESSED_PUBLIC_KEY_BYTES = 96
 SIGNATURE_BYTES = 96
 
-# Flags in the first byte of a compressed point, and the modulus of the field: the curve is y² = x³
-# + 4.
+# Flags in the first byte of a compressed point; the modulus of the field. The curve: y² = x³ + 4.
 _COMPRESSED = 0x80
 _INFINITY = 0x40
 _LARGER_Y = 0x20

@@ -83,7 +83,7 @@ class ChainView(ABC):
 
 
 class _Missing:
-    """Stands in for an argument that a test left out of its `Context`: any use raises `VMError`."""
+    """Replaces an argument that a test omitted from its `Context`: any use raises `VMError`."""
 
     def __init__(self, argument: str) -> None:
         self._argument = argument

@@ -7,7 +7,7 @@
 * The rest say which input, node or installation is at fault, and how to fix it.
 
 Any other exception from a VM's method is a bug in the VM: the node gets an error with its text, the
-log gets the traceback once, and the process goes on.
+log gets the traceback once, and the process keeps running.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class AppError(VMError):
     """An application error between two peers: a signed 32-bit code with a text.
 
     Raised by `app_request`, it becomes the response to the peer. Passed to `app_request_failed`, it
-    says why this VM's request failed. Positive codes are free for applications. The others are
+    describes why this VM's request failed. Positive codes are free for applications. The others are
     listed below; two of them are -1 and differ only in the message.
     """
 
@@ -115,7 +115,7 @@ class Fatal(VMError):
 class DatabaseFailed(VMError):
     """An earlier database operation failed; nothing can be read or written until a restart.
 
-    It is unknown what the failed operation left on the disk, so going on could corrupt the chain.
+    It is unknown what the failed operation left on the disk: to continue could corrupt the chain.
     """
 
     def __init__(self, first_error: str) -> None:
@@ -130,8 +130,8 @@ class InvalidInput(VMError, ValueError):
     """A value breaks a rule, or bytes break a rule of the format in which they should be written.
 
     *rule* is the node's own sentence for the rule if it has one; *detail* says where, with the
-    numbers. Raised by `parse_block` or `verify`, it counts as `InvalidBlock`: a peer may send any
-    bytes.
+    numbers. Raised by `parse_block` or `verify`, it counts as `InvalidBlock`, since a peer may send
+    any bytes.
     """
 
     def __init__(self, rule: str, detail: str = "") -> None:
@@ -186,7 +186,7 @@ class NotLoaded(VMError):
 
 
 class UpgradesRefused(VMError):
-    """A chain can't start with its upgrade file. The text names the entry and the cure."""
+    """A chain can't start with its upgrade file. The text names the entry, and how to fix it."""
 
 
 # Faults of the node and of versions --------------------------------------------------------------

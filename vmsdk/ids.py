@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 _MAX_QUOTED = 80
-"""Characters of an invalid text that an error quotes: the text may come from a stranger."""
+"""The most characters of an invalid text that an error quotes."""
 
 
 class _FixedBytes(bytes):

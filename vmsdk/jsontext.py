@@ -1,4 +1,4 @@
-"""JSON from strangers: only what the standard allows, in time linear in its length."""
+"""JSON from untrusted clients: only what the standard allows, parsed in linear time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import re
 from typing import Any, NoReturn
 
 MAX_DIGITS = 1_000
-"""The most digits of an integer: Python parses integers in quadratic time."""
+"""The most digits of an integer, since Python parses integers in quadratic time."""
 
-# Half of a pair begins with \ud8 to \udf, and so does a whole pair.
+# Each half of a surrogate pair begins with \ud8 to \udf.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -41,7 +41,7 @@ def decode(body: bytes) -> Any:
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            # It could neither be stored nor hashed.
+            # It could be neither stored nor hashed.
             raise ValueError("a string has half of a surrogate pair") from None
     return value
 

@@ -94,7 +94,7 @@ class MemoryDatabase(Database):
                     self._content.pop(key, None)
 
     def _sort(self) -> None:
-        """Bring `_keys` up to date, since an iterator needs them in order."""
+        """Update `_keys`, which an iterator needs in order."""
         if len(self._changed) > len(self._keys) // MANY_CHANGES:
             kept = [key for key in self._keys if key not in self._changed]
             self._keys = kept + sorted(self._changed & self._content.keys())
@@ -128,7 +128,7 @@ class _MemoryIterator(DatabaseIterator):
             return next(self._pairs)
 
     def read(self) -> None:
-        """Read what is left, before it changes."""
+        """Read the remaining pairs before they change."""
         self._pairs = iter(list(self._pairs))
 
     def release(self) -> None:

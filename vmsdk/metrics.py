@@ -47,21 +47,21 @@ class Collector(Protocol):
 
 
 class Metrics(ABC):
-    """Where an author registers metrics. The node shows them as `<platform>_<vm id>_vm_<name>`."""
+    """Where an author registers metrics, which the node shows as `<platform>_<vm id>_vm_<name>`."""
 
     @abstractmethod
     def register(self, collector: Collector) -> None:
         """Ask *collector* for its families at each scrape, in a separate thread.
 
-        A family that the node would refuse (a bad name, a label twice, …) is left out and logged
-        once: one bad family would make the node's whole metrics page fail. Registering an object
+        A family that the node would refuse (a bad name, a repeated label, …) is omitted, and logged
+        once, since it would make the node's whole metrics page fail. Registering an object
         again has no effect. Raises `TypeError` for one without a method `collect`.
         """
 
     def register_own(self, collector: Collector) -> None:
-        """Do the same for a part of vmsdk, whose families get the prefix `vmsdk_` instead of `vm_`.
+        """Register a part of vmsdk, whose families get the prefix `vmsdk_` instead of `vm_`.
 
-        *collector* is asked at once, so it must not block.
+        *collector* is called in the scrape itself, so it must not block.
         """
 
 

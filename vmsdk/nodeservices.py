@@ -53,8 +53,7 @@ class AppSender(ABC):
     ) -> None:
         """Send *message* to all of *node_ids*, and to random samples of the connected nodes.
 
-        The other arguments are the sizes of the samples. Raises `InvalidInput` if there is no
-        target.
+        The other arguments are the sizes of the samples. Raises `InvalidInput` without any target.
         """
 
     @abstractmethod
@@ -72,7 +71,7 @@ class AppSender(ABC):
 
 @dataclass(frozen=True)
 class SharedElement:
-    """A value that one chain leaves for another."""
+    """A value that one chain puts into shared memory for another."""
 
     key: bytes
     """Unique between the two chains."""

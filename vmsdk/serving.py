@@ -31,14 +31,16 @@ def serve(
 
     *protocol_version* is one of `vmsdk.protocol.PROTOCOLS`. By default the node's executable is run
     with `--version`; if that fails, or *ask_parent* is false, the version is
-    `vmsdk.protocol.DEFAULT_PROTOCOL`. *log_level* is a level of `logging` or of a
-    node. *log_format* is "plain" or "json"; the chain's config may change both. *transport* is how
-    the node reaches the VM: "unix", by sockets that only this user can open; "tcp", by ports of
-    127.0.0.1, where on Linux the calls of other users are refused; "tcp-any-user", where they are
-    not; or "auto", as `GRPC_VMSDK_TRANSPORT` in the node's environment says, or else by TCP only
-    where there can't be Unix sockets.
-    A call of the VM that still runs after *slow_call_s* seconds is logged with its stack, once, and
-    again after ten times as long; 0 turns that off. The default is `GRPC_VMSDK_SLOW_CALL_S` of the
+    `vmsdk.protocol.DEFAULT_PROTOCOL`. *log_level* is a level of `logging` or of a node, and
+    *log_format* is "plain" or "json"; the chain's config may change both.
+
+    *transport* is how the node reaches the VM: "unix", by sockets that only this user can open;
+    "tcp", by ports of 127.0.0.1, where on Linux the calls of other users are refused;
+    "tcp-any-user", where they are not; or "auto", the value of `GRPC_VMSDK_TRANSPORT` in the node's
+    environment, or else TCP only where Unix sockets are not possible.
+
+    A call of the VM that is still running after *slow_call_s* seconds is logged with its stack, and
+    again after ten times as long; 0 turns that off. The default is `GRPC_VMSDK_SLOW_CALL_S` in the
     node's environment, or 3.
 
     Must be called on the main thread, and before anything else uses gRPC. Returns when the node has
@@ -46,8 +48,7 @@ def serve(
     started the process, the node can't be reached, or it speaks another protocol version. Raises
     `VMError` if a plugin already runs, and `TypeError` if *vm* is not a VM.
 
-    With `--version` or `--version-json` as the process's only argument, prints that and ends the
-    process.
+    With `--version` or `--version-json` as the process's only argument, prints that and exits.
     """
     from vmsdk.vm import ChainVM, check_interfaces
 

@@ -14,7 +14,7 @@ class StateSyncMode(IntEnum):
     """How a VM syncs to an accepted summary. Numbers as in the protocol's `Mode` enumeration."""
 
     SKIPPED = 1
-    """Skip it: the node goes on to bootstrapping."""
+    """Skip it: the node continues with bootstrapping."""
 
     STATIC = 2
     """The node waits until the VM calls `Context.state_sync_finished`."""

@@ -1,4 +1,4 @@
-"""A target of the commands: a VM's source, or a plugin's executable.
+"""A target on the command line: a VM's source, or a plugin's executable.
 
 `path/vm.py`, `path/vm.py:Class`, `package.module`, `package.module:Class`, or the path of an
 executable in any language.
@@ -111,8 +111,8 @@ class SourceTarget(NamedTuple):
             raise
 
     def _import_file(self, file: Path) -> ModuleType:
-        # By its own name if that imports this file: multiprocessing's workers do so. Otherwise its
-        # name is that of another module, such as one of Python's.
+        # By its own name, as multiprocessing's workers do, if that imports this file. Otherwise
+        # another module has that name, such as one of Python's.
         if self.module not in sys.modules and "." not in self.module:
             found = importlib.util.find_spec(self.module)
             if found is not None and found.origin and Path(found.origin) == file:
@@ -227,7 +227,7 @@ def _find_file(text: str, path: Path, attribute: str | None) -> Target:
     if not os.access(file, os.X_OK):
         raise TargetError(text, f"{path} is neither Python source (.py) nor executable: chmod +x {path}")
     if attribute is not None:
-        raise TargetError(text, f"{path} is an executable, which has no classes: leave :{attribute} out")
+        raise TargetError(text, f"{path} is an executable, which has no classes: remove :{attribute}")
     return ExecutableTarget(text, file)
 
 

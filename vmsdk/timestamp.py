@@ -1,6 +1,4 @@
-"""Points in time as the protocol carries them: seconds and nanoseconds, from year 1 to year
-9999.
-"""
+"""Points in time as in the protocol: seconds and nanoseconds, from the year 1 to 9999."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class ChainVM(Interface):
                 text = f"a {type(value).__name__}" if callable(value) else repr(value)
                 raise TypeError(
                     f"{cls.__name__}.{attribute} is {text}: make it a str, such as {attribute} = "
-                    f"{_SHOWN[attribute]!r}"
+                    f"{_EXAMPLES[attribute]!r}"
                 )
 
     # A chain's life ------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ class ChainVM(Interface):
         raise AppError(AppError.UNREGISTERED_HANDLER, "unregistered handler")
 
     def app_request_failed(self, node_id: NodeID, request_id: int, error: AppError) -> None:
-        """Called when a request of this VM got no response; *error* says why."""
+        """Called when a request of this VM got no response, for the reason *error*."""
 
     def app_response(self, node_id: NodeID, request_id: int, response: bytes) -> None:
         """Called with the response to a request of this VM."""
@@ -263,13 +263,13 @@ class CrossChainVM(Interface):
 
 @cache  # to warn once
 def check_interfaces(kind: type[ChainVM]) -> None:
-    """Raise `TypeError` for a method of an optional interface that is not a base of *kind*, the
-    class that a plugin serves. Warns of methods that nobody seems to call.
+    """Raise `TypeError` if *kind*, the class that a plugin serves, has a method of an optional
+    interface but doesn't derive from it. Warns about methods that vmsdk seems never to call.
     """
     for method, meant in likely_slips(kind):
         _log.warning("%s: vmsdk never calls this method; if %s is meant, rename it", method, meant)
     must_derive(kind, StateSyncableVM, BuildBlockWithContext, BatchedParseBlock, GetAncestors, CrossChainVM)
 
 
-_SHOWN = {"name": "tokens", "version": "1.0.0"}
-"""Values for errors."""
+_EXAMPLES = {"name": "tokens", "version": "1.0.0"}
+"""Values to show in errors."""

@@ -114,7 +114,7 @@ def _check(args: argparse.Namespace, command: Callable[[int], list[str]], checks
     from vmsdk.testing.run import run_checks
 
     for name in ("vmsdk", "asyncio"):
-        # Checks report the host's warnings; grpcio's server logs tasks that it lost when it stopped.
+        # Checks report the host's warnings; grpcio's server logs tasks that it lost at its stop.
         logging.getLogger(name).addHandler(logging.NullHandler())
         logging.getLogger(name).propagate = False
     bench = Bench(
