@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vmsdk.address import TRANSPORTS, Transport
 
@@ -81,18 +81,14 @@ def launch(
     file: str | None,
     attribute: str | None,
     root: str | None,
-    install_command: str,
-    protocol: int | None = None,
-    ask_parent: bool = True,
-    log_level: str = "INFO",
-    log_format: LogFormat = "plain",
-    transport: Transport = "auto",
     prepare: Callable[[ChainVM], None] = lambda vm: None,
+    **options: Any,
 ) -> None:
     """Serve the VM that `vmsdk install` found as *target*. Called by the file that it writes.
 
     *module*, *file*, *attribute* and *root* are those of the `SourceTarget`. *prepare* is called
-    with the VM. Turns garbage collection on, which that file has turned off.
+    with the VM. *options* are fields of `plugin.Options`. Turns garbage collection on, which that
+    file has turned off.
     """
     # Collections need not look at what is imported, now or later.
     gc.freeze()
@@ -110,5 +106,4 @@ def launch(
         prepare(vm)
         return vm
 
-    options = plugin.Options(name, protocol, ask_parent, log_level, log_format, install_command, transport)
-    plugin.run(load, options)
+    plugin.run(load, plugin.Options(name, **options))

@@ -26,8 +26,7 @@ from vmsdk.doctor import format as formats
 from vmsdk.doctor.announcement import is_local
 from vmsdk.doctor.diagnosis import diagnose
 from vmsdk.doctor.finding import Finding, plain
-from vmsdk.doctor.limits import limits_of, own_limits
-from vmsdk.doctor.machine import _missing_extras
+from vmsdk.doctor.machine import _missing_extras, limits_of, own_limits
 from vmsdk.doctor.node import _release, is_hidden, plugin_directories, running_nodes
 from vmsdk.doctor.user import User
 from vmsdk.install.plugindirectory import stem

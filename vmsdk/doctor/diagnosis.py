@@ -1,13 +1,13 @@
-"""Explains from a plugin's output why it failed."""
+"""Explains from a plugin's output, with its tracebacks and stacks, why it failed."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vmsdk.doctor.frames import FRAME, MESSAGE, RAISED, TRACEBACK, is_foreign, last_place
 from vmsdk.doctor.symptom import SYMPTOMS
 
 # What matters is at the beginning, and some patterns take quadratic time.
@@ -43,6 +43,22 @@ _PACKAGES = {
     "zmq": "pyzmq",
 }
 
+# Frames in these are not the author's.
+_FOREIGN = (
+    *("site-packages", "dist-packages", "/lib/python", "<"),
+    *(f"/vmsdk/{each}" for each in ("rpc/", "runtime/", "address.py", "serving.py", "target.py")),
+)
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?')
+_MESSAGE = re.compile(
+    r"(?<![\w.])(?P<kind>[A-Za-z_][\w.]*?(?:Error|Exception|Exit|Interrupt|Warning|NotFound))"
+    r"(?:: (?P<text>.*))?$"
+)
+_STACK = re.compile(r"^(?:Current thread|Thread|goroutine|Stack \(most recent|Fatal Python error|SIG[A-Z]+:)")
+_TRACEBACK = "Traceback (most recent call last)"
+# The last line of a traceback, whatever the exception's name, but not just any word.
+_RAISED = re.compile(r"^(?=\S*[.:A-Z])(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<text>.*))?$")
+_STACK_LINES = 12
+
 
 class Diagnosis(NamedTuple):
     """An explanation of the output."""
@@ -62,8 +78,8 @@ def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | No
     lines = [part for line in output for part in line.replace("\\n", "\n").split("\n")]
     lines = [line[:_LONGEST_LINE].replace(" (its log has the traceback)", "") for line in lines]
     text = _AT_START.sub("", "\n".join(lines))
-    first, source = last_place(text.split("\n"))
-    place = "" if is_foreign(first) else first
+    first, source = _last_place(text.split("\n"))
+    place = "" if _is_foreign(first) else first
     source = source if place else ""
     for symptom, pattern in SYMPTOMS:
         found = None
@@ -83,10 +99,10 @@ def diagnose(output: Sequence[str], python: str | None = None) -> Diagnosis | No
                 place,
                 (source,) if source else tail(lines),
             )
-    error = next((found for each in reversed(lines) if (found := MESSAGE.search(each))), None)
-    if error is None and any(TRACEBACK in line for line in lines):
-        last = max((index for index, line in enumerate(lines) if FRAME.search(line)), default=len(lines))
-        error = next((found for each in lines[last + 1 :] if (found := RAISED.match(each))), None)
+    error = next((found for each in reversed(lines) if (found := _MESSAGE.search(each))), None)
+    if error is None and any(_TRACEBACK in line for line in lines):
+        last = max((index for index, line in enumerate(lines) if _FRAME.search(line)), default=len(lines))
+        error = next((found for each in lines[last + 1 :] if (found := _RAISED.match(each))), None)
     if error is None or not first:
         return None
     what = f"{error['kind']}: {error['text'] or ''}".removesuffix(": ")
@@ -114,3 +130,45 @@ def _counts(found: re.Match[str], wide: bool) -> bool:
 def tail(lines: Sequence[str]) -> tuple[str, ...]:
     """Return the last lines to show."""
     return tuple(line for line in lines if line.strip())[-_SHOWN:]
+
+
+def stack(lines: Sequence[str]) -> tuple[str, ...]:
+    """Return the stack of the thread in the author's code, or of the one that was stopped.
+
+    It is what Python's faulthandler, Go or Rust print at the end; empty if there is none.
+    """
+    starts = [index for index, line in enumerate(lines) if _STACK.match(line)]
+    threads = [tuple(lines[a:b]) for a, b in zip(starts, [*starts, len(lines)][1:], strict=True)]
+    current = (each for each in threads if each[0].startswith("Current thread"))
+    chosen = next((each for each in threads if author_frame(each)), next(current, next(iter(threads), ())))
+    return tuple(line for line in chosen if line.strip())[:_STACK_LINES]
+
+
+def author_frame(lines: Sequence[str]) -> str:
+    """Return the first frame of a stack (newest first) that is the author's, as `file:line`."""
+    found = (_FRAME.search(line) for line in lines)
+    return next(
+        (f"{each['file']}:{each['line']}" for each in found if each and not _is_foreign(each["file"])), ""
+    )
+
+
+def _last_place(lines: Sequence[str]) -> tuple[str, str]:
+    """Return the author's last frame in the last traceback as `file:line`, and its source line.
+
+    If no frame is the author's, return the first one.
+    """
+    place = source = ""
+    for index, line in enumerate(lines):
+        if _TRACEBACK in line:
+            place = source = ""
+        frame = _FRAME.search(line)
+        if frame is not None and (not place or not _is_foreign(frame["file"])):
+            place = f"{frame['file']}:{frame['line']}"
+            following = lines[index + 1] if index + 1 < len(lines) else ""
+            source = "" if _FRAME.search(following) or _MESSAGE.match(following) else following.strip()
+    return place, source
+
+
+def _is_foreign(file: str) -> bool:
+    """Return whether the file belongs to Python or to a package, not to the author."""
+    return any(each in file for each in _FOREIGN) or file.startswith(sys.base_prefix + "/lib/python")

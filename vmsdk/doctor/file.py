@@ -340,7 +340,8 @@ class PluginFile:
         yield from self._interpreter_causes(reason)
         if reason == os.strerror(errno.ENOEXEC):
             yield from formats.causes(self.head, self.path)
-        yield from _SYSTEM.get(reason, ())
+        if reason in _SYSTEM:
+            yield _SYSTEM[reason]
 
     def _not_executable(self) -> Iterator[tuple[str, str, str]]:
         what, cure = "this file is not executable", f"chmod a+rx {quoted(self.path)}"
@@ -435,31 +436,27 @@ class PluginFile:
 _SHORTER = "use a shorter path, or a #!/bin/sh script that starts the program by exec"
 _BUSY = "wait until it is copied, or copy it elsewhere on this disk and mv it here, which is atomic"
 _SYSTEM = {
-    os.strerror(errno.ETXTBSY): [("busy", "another process is still writing this file", _BUSY)],
-    os.strerror(errno.EAGAIN): [
-        (
-            "process-limit",
-            "the user has as many processes and threads as its limit allows",
-            "raise it (LimitNPROC= in the node's unit, ulimit -u, or the cgroup's pids.max)",
-        )
-    ],
-    os.strerror(errno.ENOMEM): [
-        ("memory", "there is not enough memory to start it", "free memory, or raise the limit")
-    ],
-    os.strerror(errno.ELOOP): [
-        (
-            "broken-link",
-            "the symbolic links to this file lead in a circle",
-            "remove them, and install the plugin again",
-        )
-    ],
-    os.strerror(errno.EACCES): [
-        (
-            "forbidden",
-            "the system forbids executing this file, although its permissions allow it",
-            "look for SELinux or AppArmor: ausearch -m avc, dmesg",
-        )
-    ],
+    os.strerror(errno.ETXTBSY): ("busy", "another process is still writing this file", _BUSY),
+    os.strerror(errno.EAGAIN): (
+        "process-limit",
+        "the user has as many processes and threads as its limit allows",
+        "raise it (LimitNPROC= in the node's unit, ulimit -u, or the cgroup's pids.max)",
+    ),
+    os.strerror(errno.ENOMEM): (
+        "memory",
+        "there is not enough memory to start it",
+        "free memory, or raise the limit",
+    ),
+    os.strerror(errno.ELOOP): (
+        "broken-link",
+        "the symbolic links to this file lead in a circle",
+        "remove them, and install the plugin again",
+    ),
+    os.strerror(errno.EACCES): (
+        "forbidden",
+        "the system forbids executing this file, although its permissions allow it",
+        "look for SELinux or AppArmor: ausearch -m avc, dmesg",
+    ),
 }
 
 

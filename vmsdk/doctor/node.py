@@ -8,10 +8,11 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from vmsdk.doctor.limits import limits_of
+from vmsdk.doctor.machine import limits_of
 from vmsdk.doctor.user import User
 from vmsdk.errors import VMError
 from vmsdk.host.spawn import UNCHANGED, Surroundings
@@ -184,12 +185,9 @@ def plugin_directories(
         ("plugin-dir", "AVAGO_PLUGIN_DIR", ""),
         ("data-dir", "AVAGO_DATA_DIR", "plugins"),
     ):
-        given = next((found[1] for each in arguments if (found := re.match(rf"--?{flag}=(.+)", each))), None)
-        if given is None and any(each in (f"--{flag}", f"-{flag}") for each in arguments[:-1]):
-            given = next(
-                arguments[i + 1] for i, each in enumerate(arguments[:-1]) if each in (f"--{flag}", f"-{flag}")
-            )
-        given = given or environment.get(variable)
+        joined = (found[1] for each in arguments if (found := re.match(rf"--?{flag}=(.+)", each)))
+        separate = (value for name, value in pairwise(arguments) if name in (f"--{flag}", f"-{flag}"))
+        given = next(joined, None) or next(separate, None) or environment.get(variable)
         if given:
             return [cwd / _expanded(given, environment, home or "") / inside]
     return []

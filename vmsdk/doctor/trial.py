@@ -12,10 +12,9 @@ from google.protobuf.empty_pb2 import Empty
 
 from vmsdk.doctor import format as formats
 from vmsdk.doctor.announcement import AnnouncementService, abort
-from vmsdk.doctor.diagnosis import Diagnosis, diagnose, tail
+from vmsdk.doctor.diagnosis import Diagnosis, author_frame, diagnose, stack, tail
 from vmsdk.doctor.file import NO_HANDSHAKE, PluginFile
 from vmsdk.doctor.finding import Finding, Severity
-from vmsdk.doctor.frames import author_frame, stack
 from vmsdk.host.client import VMClient
 from vmsdk.host.errors import HandshakeFailed, PluginGone, StartFailed, ending
 from vmsdk.host.plugin import GRACEFUL_STOP_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, Log, PluginProcess, with_variables

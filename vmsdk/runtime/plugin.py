@@ -50,7 +50,7 @@ class Options(NamedTuple):
 
     name: str
     """The VM's name until it is loaded."""
-    protocol_version: int | None = None
+    protocol: int | None = None
     """The protocol version to speak; None for the node's."""
     ask_parent: bool = True
     """Whether to ask the node for its version."""
@@ -148,8 +148,7 @@ def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], option
     from vmsdk._version import __version__
     from vmsdk.rpc.watchdog import Watchdog
 
-    version = options.protocol_version
-    spoken = protocol(DEFAULT_PROTOCOL if version is None else version)
+    spoken = protocol(DEFAULT_PROTOCOL if options.protocol is None else options.protocol)
     # stdout is for the version only; whatever else the process prints goes to stderr.
     stdout = os.dup(1)
     os.dup2(2, 1)
@@ -246,7 +245,7 @@ def _connect(
     In this order, since the node may connect as soon as it has the address.
     """
     engine = engine_address(os.environ, options.name, options.install_command)
-    choice = VersionChoice(options.protocol_version, engine=engine, ask=options.ask_parent)
+    choice = VersionChoice(options.protocol, engine=engine, ask=options.ask_parent)
     try:
         if choice.is_open:
             # Needed a moment later; the node prints its version meanwhile.

@@ -184,11 +184,10 @@ def _check_endpoint(value: Any) -> None:
     from urllib.parse import urlsplit
 
     try:
-        parts = urlsplit(value) if isinstance(value, str) else None
-        usable = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
-        usable = usable and value.split() == [value]  # urlsplit drops line ends
-        if parts is not None:
-            _ = parts.port  # raises ValueError
+        parts = urlsplit(value if isinstance(value, str) else "")
+        _ = parts.port  # raises ValueError
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+        usable = usable and value.split() == [value]  # urlsplit removes line breaks
     except ValueError:
         usable = False
     if not usable:

@@ -19,7 +19,7 @@ from vmsdk.doctor import machine
 from vmsdk.doctor.directory import PluginFolder, aliases, vm_of, wrong_name
 from vmsdk.doctor.file import PluginFile
 from vmsdk.doctor.finding import Finding, coloured, plain, worst
-from vmsdk.doctor.limits import LIMITS, exceeds, hard_limit, own_limits
+from vmsdk.doctor.machine import LIMITS, exceeds, hard_limit, own_limits
 from vmsdk.doctor.node import (
     Node,
     find,
