@@ -31,7 +31,7 @@ def decode(text: str) -> bytes:
     """The bytes whose CB58 text is *text*.
 
     Raises `InvalidInput` if a character is outside the alphabet, if there are fewer bytes than the
-    checksum's 4, or if the checksum does not match; its `rule` says which.
+    checksum's 4, or if the checksum does not match; its `rule` is the reason.
     """
     if len(text) > MAX_CHARACTERS:
         rule = f"{len(text)} characters are too many: CB58 of 32 bytes has at most 50"

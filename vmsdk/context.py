@@ -158,7 +158,7 @@ class Context:
     """When this chain's own rules change: `ctx.upgrades.is_active("fees-v2", block)`."""
 
     protocol_version: int = DEFAULT_PROTOCOL
-    """The protocol spoken with the node: one of `vmsdk.protocol.PROTOCOLS`."""
+    """The protocol version that the node speaks: one of `vmsdk.protocol.PROTOCOLS`."""
 
     db: Database = field(default_factory=_memory_database)
     """The chain's database, which the node keeps."""

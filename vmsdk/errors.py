@@ -4,7 +4,7 @@
 * The sentinels `NotFound`, `Closed` and `StateSyncNotImplemented` have their own numbers on the
   wire.
 * `Fatal` stops the chain.
-* The rest say which input, node or installation is at fault, and how to fix it.
+* The rest name the input, node or installation at fault, and how to fix it.
 
 Any other exception from a VM's method is a bug in the VM: the node gets an error with its text, the
 log gets the traceback once, and the process keeps running.
@@ -129,7 +129,7 @@ class DatabaseFailed(VMError):
 class InvalidInput(VMError, ValueError):
     """A value breaks a rule, or bytes break a rule of the format in which they should be written.
 
-    *rule* is the node's own sentence for the rule if it has one; *detail* says where, with the
+    *rule* is the node's own sentence for the rule if it has one; *detail* has the place and the
     numbers. Raised by `parse_block` or `verify`, it counts as `InvalidBlock`, since a peer may send
     any bytes.
     """

@@ -148,7 +148,7 @@ PROTOCOLS: dict[int, Protocol] = {
 }
 
 DEFAULT_PROTOCOL = 45
-"""The newest protocol of a regular release, spoken by default. No regular release speaks 46."""
+"""The newest protocol of a regular release, used by default. No regular release speaks 46."""
 
 OLDEST = min(PROTOCOLS)
 NEWEST = max(PROTOCOLS)

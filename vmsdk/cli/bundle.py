@@ -7,7 +7,7 @@ import shlex
 import sys
 
 from vmsdk.cli.arguments import filled, filled_path
-from vmsdk.cli.install import add_launcher_arguments, check_user, launcher_options, next_steps, spoken
+from vmsdk.cli.install import add_launcher_arguments, check_user, launcher_options, next_steps, protocol_text
 from vmsdk.install.bundle import bundle, has_python
 from vmsdk.install.contents import read_requirements
 from vmsdk.install.installation import ask_node
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     for folder, module in built.left_out:
         include = shlex.quote(str(folder))
         print(f"It does not contain {folder}, which {module.name} names. To include it: --include {include}")
-    print(f"It speaks {spoken(launcher.protocol, ask=launcher.ask_parent)}, and needs {built.needs}.")
+    print(f"It speaks {protocol_text(launcher.protocol, ask=launcher.ask_parent)}, and needs {built.needs}.")
     if not args.python and not has_python():
         print(f"Warning: this machine has no {PYTHON} there. It was tried with {sys.executable}.")
     if args.plugin_dir is None:

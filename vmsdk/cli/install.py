@@ -90,8 +90,8 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         choices=TRANSPORTS,
         help="how the node reaches the VM: unix, sockets that only its user can open; tcp, ports of "
-        "127.0.0.1, which on Linux refuse other users; tcp-any-user, ports that don't; auto (default), what "
-        "GRPC_VMSDK_TRANSPORT in the node's environment says, or else tcp only if Unix sockets are not "
+        "127.0.0.1, which on Linux refuse other users; tcp-any-user, ports that don't; auto (default), the "
+        "value of GRPC_VMSDK_TRANSPORT in the node's environment, or else tcp only if Unix sockets are not "
         "possible",
     )
     parser.add_argument(
@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
     launcher, node = installed.launcher, installed.node
     asked = "" if node is None else f", as {node.name} {node.version}"
     print(f"Installed {installed.application} as {installed.path}")
-    print(f"It speaks {spoken(launcher.protocol, ask=launcher.ask_parent)}{asked}.")
+    print(f"It speaks {protocol_text(launcher.protocol, ask=launcher.ask_parent)}{asked}.")
     for warning in _warnings(installed, PluginDirectory(args.plugin_dir), args.user):
         print(f"Warning: {warning}")
     print(next_steps(installed.vm_id, launcher.name))
@@ -180,7 +180,7 @@ def _warnings(installed: Installed, directory: PluginDirectory, user: str | None
         )
 
 
-def spoken(protocol: int | None, *, ask: bool = True) -> str:
+def protocol_text(protocol: int | None, *, ask: bool = True) -> str:
     """Describe which protocol version a VM speaks."""
     if protocol is not None:
         return f"protocol {protocol}"
@@ -212,7 +212,7 @@ def _list(directory: PluginDirectory) -> int:
 def _describe(entry: Entry) -> str:
     if entry.launcher is not None:
         written = entry.launcher
-        protocol = spoken(written.protocol, ask=written.ask_parent)
+        protocol = protocol_text(written.protocol, ask=written.ask_parent)
         return f"{written.name}: {entry.path.name}, {written.target}, {protocol}"
     if entry.vm_id is None:
         return f"{entry.path.name} is {_NOT_A_VM}"

@@ -34,7 +34,6 @@ _MIN_STACK_BYTES = _MIN_FILE_BYTES = 1024**2
 _DEVICES = ("/dev/null", "/dev/urandom")
 _TEMPORARY = ("/tmp", "/var/tmp")
 _PROXIES = ("grpc_proxy", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
-_UNLIMITED = -1
 _CONNECT_TIMEOUT_S = 2.0
 
 
@@ -86,7 +85,7 @@ def _limits(user: User, surroundings: Surroundings) -> Iterator[Finding]:
 
     limits = dict(surroundings.limits)
     files, _ = limits.get(resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE))
-    if files != _UNLIMITED and files < _FILES:
+    if exceeds(_FILES, files):
         yield Finding(
             "error" if files < _MIN_FILES else "warning",
             "too-many-files",
@@ -97,7 +96,7 @@ def _limits(user: User, surroundings: Surroundings) -> Iterator[Finding]:
         )
     processes, _ = limits.get(resource.RLIMIT_NPROC, resource.getrlimit(resource.RLIMIT_NPROC))
     used = _threads_of(user.uid)
-    if user.uid != 0 and processes != _UNLIMITED and processes - used < _THREADS:
+    if user.uid != 0 and exceeds(used + _THREADS, processes):
         yield Finding(
             "error",
             "thread-limit",
@@ -113,7 +112,7 @@ def _limits(user: User, surroundings: Surroundings) -> Iterator[Finding]:
         ("ulimit -f", resource.RLIMIT_FSIZE, "LimitFSIZE", "file-size", "in a file", _MIN_FILE_BYTES),
     ):
         size, _ = limits.get(number, resource.getrlimit(number))
-        if size != _UNLIMITED and size < least:
+        if exceeds(least, size):
             yield Finding(
                 "error",
                 code,

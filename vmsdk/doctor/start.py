@@ -129,18 +129,20 @@ class Start:
                 node="it takes the plugin for dead, and stops it",
             )
 
-    def _protocol(self, spoken: int | None) -> None:
+    def _protocol(self, announced: int | None) -> None:
         wanted = self._node_protocol
-        if wanted is None and spoken not in PROTOCOLS:
-            what = f"it speaks protocol {spoken}, and no node that this vmsdk knows does: they speak {RANGE}"
+        if wanted is None and announced not in PROTOCOLS:
+            what = (
+                f"it speaks protocol {announced}, and no node that this vmsdk knows does: they speak {RANGE}"
+            )
             self._trial.find("error", "protocol", what, "build the VM for the node's protocol")
-        if wanted is None or spoken == wanted:
+        if wanted is None or announced == wanted:
             return
         launcher = self._file.launcher
         asks = launcher is not None and launcher.ask_parent and launcher.protocol is None
         if wanted in PROTOCOLS and (asks or _ASKS.search("\n".join(self._trial.output()))):
             return
-        cure = f"build the VM for protocol {wanted}, or run a node that speaks {spoken}"
+        cure = f"build the VM for protocol {wanted}, or run a node that speaks {announced}"
         if launcher is not None:
             cure = (
                 f"vmsdk install {launcher.target} --plugin-dir {self._file.path.parent}, without --protocol,"
@@ -151,11 +153,11 @@ class Start:
         self._trial.find(
             "error",
             "protocol",
-            f"it speaks protocol {spoken}, and the node {wanted}",
+            f"it speaks protocol {announced}, and the node {wanted}",
             cure,
             node=(
                 f"RPCChainVM protocol version mismatch … implements RPCChainVM protocol version {wanted}. The"
-                f" VM … {spoken}"
+                f" VM … {announced}"
             ),
         )
 

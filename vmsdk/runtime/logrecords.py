@@ -88,11 +88,11 @@ class PlainFormatter(logging.Formatter):
 
 
 def _shortened(lines: list[str]) -> list[str]:
-    left_out = len(lines) - MAX_STACK_LINES
-    if left_out > 0:
+    omitted = len(lines) - MAX_STACK_LINES
+    if omitted > 0:
         # The exception itself is at the end.
         half = MAX_STACK_LINES // 2
-        lines = [*lines[:half], f"... {left_out} lines are left out", *lines[-half:]]
+        lines = [*lines[:half], f"... {omitted} lines omitted", *lines[-half:]]
     return [
         line
         if len(line) <= MAX_STACK_LINE_CHARACTERS

@@ -148,7 +148,7 @@ def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], option
     from vmsdk._version import __version__
     from vmsdk.rpc.watchdog import Watchdog
 
-    spoken = protocol(DEFAULT_PROTOCOL if options.protocol is None else options.protocol)
+    chosen = protocol(DEFAULT_PROTOCOL if options.protocol is None else options.protocol)
     # stdout is for the version only; whatever else the process prints goes to stderr.
     stdout = os.dup(1)
     os.dup2(2, 1)
@@ -163,7 +163,7 @@ def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], option
         vm = load()
     watchdog.stop()
     entries: dict[str, object] = {
-        "rpcchainvm": spoken.version,
+        "rpcchainvm": chosen.version,
         "oldest": OLDEST,
         "newest": NEWEST,
         "vmsdk": __version__,
@@ -251,7 +251,7 @@ def _connect(
             # Needed a moment later; the node prints its version meanwhile.
             import vmsdk.rpc.server
             import vmsdk.runtime.handshake  # noqa: F401
-        spoken = choice.settle()
+        chosen = choice.settle()
     finally:
         choice.close()
     from vmsdk.rpc.listener import bind
@@ -259,7 +259,7 @@ def _connect(
 
     listener, address = bind(addresses)
     handshake = Handshake(
-        engine, spoken, address, source=choice.source, install_command=options.install_command
+        engine, chosen, address, source=choice.source, install_command=options.install_command
     )
     # Imported while the node responds, since this takes as long as importing gRPC.
     from vmsdk.rpc.server import VMServer
@@ -269,7 +269,7 @@ def _connect(
     watchdog = Watchdog(options.slow_call_s)
     watchdog.start()
     handshake.wait()
-    _log.info("protocol %d: %s", spoken.version, choice.source)
+    _log.info("protocol %d: %s", chosen.version, choice.source)
     with watchdog.watch(f"the import of {options.name}"):
         vm = loading.load(load, options.name, parent, lambda: _exit_now(addresses, 1))
     signals.catch()
@@ -277,7 +277,7 @@ def _connect(
         signals.allow_shutdown()  # nothing is served, so SIGTERM may end the process
     server = VMServer(
         vm,
-        spoken,
+        chosen,
         listener,
         addresses=addresses,
         on_shutdown=signals.allow_shutdown,

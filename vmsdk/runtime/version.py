@@ -77,7 +77,7 @@ class VersionChoice:
         return self._chosen
 
     def _take(self, node: Ancestor, release: Release) -> None:
-        # If vmsdk doesn't speak it, the handshake's error says what to do.
+        # If vmsdk doesn't support it, the error of the handshake explains what to do.
         self._chosen = PROTOCOLS.get(release.protocol, self._chosen)
         self.source = f"the node {node.path} is {release.application}, which speaks {release.protocol}"
 
