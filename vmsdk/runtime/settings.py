@@ -150,7 +150,7 @@ def _split(config: bytes) -> tuple[bytes, Any]:
     try:
         whole = json.loads(config)
     except (ValueError, RecursionError) as error:
-        # Such a text in a format of the VM's own has nothing to do with vmsdk.
+        # A config in a format of the VM's own may contain the word, too.
         if config.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
             _report(
                 logging.WARNING,
