@@ -1,4 +1,4 @@
-"""The annotations of authors' functions, which may name what isn't imported at run time."""
+"""Annotations of functions, some of which may not be evaluable at run time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-# From Python 3.14 on, annotations are evaluated when they are asked for. FORWARDREF leaves those
-# names in them that don't exist.
+# From Python 3.14 on, annotations are evaluated when they are read. With FORWARDREF, undefined
+# names are no error.
 _LENIENT: dict[str, Any] = {}
 _LENIENT_SIGNATURE: dict[str, Any] = {}
 if sys.version_info >= (3, 14):
@@ -20,33 +20,38 @@ if sys.version_info >= (3, 14):
     _LENIENT["format"] = _LENIENT_SIGNATURE["annotation_format"] = Format.FORWARDREF
 
 
-def signature(function: Callable[..., Any]) -> inspect.Signature:
-    """Return the signature of *function*. Raises `TypeError` or `ValueError` if it has none."""
-    return inspect.signature(function, **_LENIENT_SIGNATURE)
+def signature(function: Callable[..., Any], *, follow_wrapped: bool = True) -> inspect.Signature:
+    """Return the signature of *function*. Raises `TypeError` or `ValueError` if it has none.
+
+    With *follow_wrapped*, the signature of a decorated function is that of the original one.
+    """
+    return inspect.signature(function, follow_wrapped=follow_wrapped, **_LENIENT_SIGNATURE)
 
 
 def without_partial(function: Callable[..., Any]) -> tuple[Callable[..., Any], frozenset[str]]:
-    """Return what a `functools.partial` calls, and the names of the arguments that it gives."""
+    """Return the function that a `functools.partial` calls, and the names of the arguments that the
+    partial passes.
+    """
     given: set[str] = set()
     called = function
     while isinstance(called, functools.partial):
         given.update(called.keywords)
         called = called.func
     if called is not function:
-        left = signature(function).parameters
-        by_position = (p for p in signature(called).parameters.values() if p.name not in left)
+        missing = signature(function).parameters
+        by_position = (p for p in signature(called).parameters.values() if p.name not in missing)
         given.update(p.name for p in by_position if p.kind is not p.POSITIONAL_ONLY)
     return called, frozenset(given)
 
 
 def type_hints(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the annotations of *function* that can be evaluated, and the text of each other one
-    with the error.
+    """Return the evaluated annotations of *function*, and the errors of those that can't be
+    evaluated, by name.
     """
     function, _ = without_partial(function)
     try:
         return typing.get_type_hints(function), {}
-    except Exception:  # noqa: BLE001 - evaluating an annotation may raise anything
+    except Exception:  # noqa: BLE001 - an annotation may raise anything
         pass
     names: dict[str, Any] = getattr(inspect.unwrap(function), "__globals__", {})
     hints: dict[str, Any] = {}

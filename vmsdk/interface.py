@@ -1,7 +1,8 @@
-"""What vmsdk checks of a class whose methods it calls: that each is what its author means."""
+"""Checks of the classes whose methods vmsdk calls, when an author defines a subclass."""
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 import types
@@ -11,14 +12,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-_ASYNC = 0x0080 | 0x0200
-_GENERATOR = 0x20
-_STAR_ARGUMENTS = 0x04
-_STAR_KEYWORDS = 0x08
-"""Flags of `inspect` (CO_COROUTINE, CO_ASYNC_GENERATOR, CO_GENERATOR, CO_VARARGS, CO_VARKEYWORDS),
-which is slow to import."""
+from vmsdk.annotations import signature
+
 _METHODS = (types.FunctionType, property, staticmethod, classmethod)
-# What authors write for these methods, in lower case and without underscores.
+# Likely mistakes, in lower case and without underscores, and the methods that are meant.
 _OTHER_NAMES = {
     "gethandlers": "create_handlers",
     "initialise": "initialize",
@@ -35,26 +32,26 @@ _OTHER_NAMES = {
     "endblock": "end",
     "initgenesis": "genesis",
 }
-# Shorter names become other words by a slip: `get_state` is not `set_state`.
+# One letter makes another word of a shorter name: `get_state` is not `set_state`.
 _MIN_SLIP = 8
 _MIN_SUBSTITUTION = 10
 
 
 class Interface(ABC):  # noqa: B024 - abstract methods are what its subclasses declare
-    """The base of every class whose methods vmsdk calls for the node.
+    """The base of each class whose methods vmsdk calls.
 
-    Raises `TypeError` for a subclass that writes one of them with `async def` (nothing would await
-    it, and a block would pass unverified), as a generator, as a property, with other arguments, or
-    with a name in another case; and for one that replaces a private method of vmsdk's.
+    Raises `TypeError` for a subclass in which one of these methods is async (nothing would await
+    it, and a block would pass unverified), a generator or a property, takes other arguments or has
+    its name in another case, and for a subclass that replaces a private method of vmsdk.
     """
 
     _set_at_start: ClassVar[tuple[str, ...]] = ()
-    """Attributes that vmsdk sets on an object of the class when its chain starts."""
+    """The attributes that vmsdk sets when the chain starts."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         bases = _ours(cls)
-        is_authors = not _is_ours(cls)
+        is_authors = not is_ours(cls)
         if is_authors:
             _must_not_take(cls, bases)
         declared = {name: value for base in reversed(bases) for name, value in vars(base).items()}
@@ -64,14 +61,13 @@ class Interface(ABC):  # noqa: B024 - abstract methods are what its subclasses d
                     _must_not_hide(cls, name)
                 continue
             method = getattr(cls, name, None)
-            code = getattr(getattr(method, "fget", method), "__code__", None)
-            flags = code.co_flags if isinstance(code, types.CodeType) else 0
-            if flags & _ASYNC:
+            method = getattr(method, "fget", method)
+            if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
                 raise TypeError(
                     f"{cls.__name__}.{name} is async, but vmsdk calls it from a plain thread and never "
                     f"awaits it: write `def {name}` without `async`"
                 )
-            if is_authors and flags & _GENERATOR and not _yields(value):
+            if is_authors and inspect.isgeneratorfunction(method) and not _yields(value):
                 raise TypeError(
                     f"{cls.__name__}.{name} contains `yield`, so calling it runs nothing: write it as a "
                     "plain method"
@@ -83,7 +79,7 @@ class Interface(ABC):  # noqa: B024 - abstract methods are what its subclasses d
 
 
 def must_not_hold(instance: Interface) -> None:
-    """Raise `TypeError` if an author's `__init__` has set an attribute that vmsdk needs."""
+    """Raise `TypeError` if the author's `__init__` has set an attribute that vmsdk needs."""
     cls = type(instance)
     for name in vars(instance):
         for base in _ours(cls):
@@ -94,8 +90,8 @@ def must_not_hold(instance: Interface) -> None:
 
 
 def must_not_be_frozen(cls: type) -> None:
-    """Raise `TypeError` for a class of VMs that is a frozen dataclass. One with such a base can be
-    changed, except for the base's fields.
+    """Raise `TypeError` if a VM's class is a frozen dataclass. Its bases may be: they only protect
+    their own fields.
     """
     if getattr(vars(cls).get("__dataclass_params__"), "frozen", False):
         raise TypeError(
@@ -104,21 +100,22 @@ def must_not_be_frozen(cls: type) -> None:
         )
 
 
-def _is_ours(cls: type) -> bool:
+def is_ours(cls: type) -> bool:
+    """Whether a class is vmsdk's, and not the author's."""
     return cls.__module__.startswith("vmsdk.")
 
 
 def _ours(cls: type) -> list[type]:
-    """*cls* and its bases, as far as they are vmsdk's."""
-    return [base for base in cls.__mro__ if _is_ours(base)]
+    """*cls* and its bases that belong to vmsdk."""
+    return [base for base in cls.__mro__ if is_ours(base)]
 
 
 def _authors(cls: type) -> list[type]:
-    return [base for base in cls.__mro__ if not _is_ours(base)]
+    return [base for base in cls.__mro__ if not is_ours(base)]
 
 
 def _must_not_take(cls: type, bases: list[type]) -> None:
-    """Raise `TypeError` if an author's class has a name that vmsdk sets on its objects."""
+    """Raise `TypeError` if an author's class defines an attribute that vmsdk sets at the start."""
     for base in bases:
         for name in vars(base).get("_set_at_start", ()):
             for each in _authors(cls):
@@ -140,17 +137,17 @@ def _replaced(owner: type, name: str, base: type) -> TypeError:
 
 
 def _yields(declared: object) -> bool:
-    """Whether a method that is declared so may be a generator."""
+    """Whether a generator can implement the method *declared*."""
     returned = getattr(declared, "__annotations__", {}).get("return", "")
     return str(returned).startswith(("Iterable", "Iterator", "Sequence"))
 
 
 def _must_not_hide(cls: type, name: str) -> None:
-    """Raise `TypeError` if *cls* has something of its author's in place of vmsdk's private method,
-    or a method in place of anything that is private.
+    """Raise `TypeError` if the author replaces a private method of vmsdk, or something else that is
+    private with a method.
     """
     owner = next(base for base in cls.__mro__ if name in vars(base))
-    if name[:2] == "__" or _is_ours(owner):
+    if name[:2] == "__" or is_ours(owner):
         return
     theirs = next(base for base in _ours(cls) if name in vars(base))
     if any(isinstance(vars(each)[name], _METHODS) for each in (owner, theirs)):
@@ -158,10 +155,10 @@ def _must_not_hide(cls: type, name: str) -> None:
 
 
 def _must_match(cls: type, interface: type) -> None:
-    """Raise `TypeError` if *cls* can't be used as *interface* declares."""
+    """Raise `TypeError` if *cls* does not implement *interface* as declared."""
     for name, declared in vars(interface).items():
         owner = next(base for base in cls.__mro__ if name in vars(base))
-        if name[0] == "_" or _is_ours(owner):
+        if name[0] == "_" or is_ours(owner):
             continue
         written = vars(owner)[name]
         _must_not_be_stub(cls, owner, name)
@@ -169,14 +166,15 @@ def _must_match(cls: type, interface: type) -> None:
             _must_be_property(owner, name, interface)
         if not isinstance(declared, types.FunctionType):
             continue
-        method = getattr(declared, "__wrapped__", declared)  # of a context manager
         if not callable(getattr(cls, name)):
             kind = type(written).__name__
             raise TypeError(f"{owner.__name__}.{name} is a {kind}, but vmsdk calls it: make it a method")
-        if isinstance(written, types.FunctionType) and not _takes(written, method):
+        expected = signature(declared)
+        if isinstance(written, types.FunctionType) and not _takes(written, expected):
+            names = [each.replace(annotation=each.empty) for each in expected.parameters.values()]
             raise TypeError(
                 f"{owner.__name__}.{name} does not take the arguments that it is called with: write "
-                f"`def {name}({_parameters(method)})`"
+                f"`def {name}{inspect.Signature(names)}`"
             )
 
 
@@ -184,14 +182,14 @@ def _stub() -> None: ...
 
 
 def _documented_stub() -> None:
-    """Another code, as the text is a constant of the function."""
+    """Has other bytecode, because a docstring is a constant."""
 
 
 _STUBS = {each.__code__.co_code for each in (_stub, _documented_stub)}
 
 
 def _must_not_be_stub(cls: type, owner: type, name: str) -> None:
-    """Raise `TypeError` if *owner* is a `Protocol` whose method, without a body, hides another."""
+    """Raise `TypeError` if *owner* is a `Protocol` whose empty method hides another one."""
     if not vars(owner).get("_is_protocol") or not _is_stub(vars(owner)[name]):
         return
     for hidden in _after(owner, cls):
@@ -205,14 +203,14 @@ def _must_not_be_stub(cls: type, owner: type, name: str) -> None:
 def _is_stub(method: object) -> bool:
     if not isinstance(method, types.FunctionType) or method.__code__.co_code not in _STUBS:
         return False
-    # `return "text"` differs in its constants alone.
+    # `return "text"` differs only in its constants.
     return all(each in (None, method.__doc__) for each in method.__code__.co_consts)
 
 
 def _must_be_property(owner: type, name: str, interface: type) -> None:
     written, declared = vars(owner)[name], vars(interface)[name]
     is_method = isinstance(written, (types.FunctionType, classmethod, staticmethod))
-    if getattr(declared, "__isabstractmethod__", False):  # a plain value will do as well
+    if getattr(declared, "__isabstractmethod__", False):  # a plain value is also allowed
         if is_method:
             raise TypeError(f"{owner.__name__}.{name} is a method: write @property above it")
     elif is_method or not hasattr(type(written), "__get__"):
@@ -223,39 +221,24 @@ def _must_be_property(owner: type, name: str, interface: type) -> None:
         )
 
 
-def _takes(written: types.FunctionType, declared: types.FunctionType) -> bool:
-    """Whether *written* can be called in each way in which *declared* can be."""
-    code, given = written.__code__, declared.__code__.co_argcount
-    if code.co_argcount - len(written.__defaults__ or ()) > given - len(declared.__defaults__ or ()):
-        return False
-    if given > code.co_argcount and not code.co_flags & _STAR_ARGUMENTS:
-        return False
-    names, own = {*_keywords(declared)}, {*_keywords(written)}
-    if not own - (written.__kwdefaults__ or {}).keys() <= names - (declared.__kwdefaults__ or {}).keys():
-        return False
-    return bool(code.co_flags & _STAR_KEYWORDS) or names <= own | {*code.co_varnames[: code.co_argcount]}
-
-
-def _keywords(function: types.FunctionType) -> tuple[str, ...]:
-    """The arguments that are given by keyword only."""
-    code = function.__code__
-    return code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-
-
-def _parameters(function: types.FunctionType) -> str:
-    """The arguments as they are written. `inspect` is slow to import."""
-    code, defaults = function.__code__, function.__defaults__ or ()
-    names = code.co_varnames[: code.co_argcount]
-    values = dict(zip(names[len(names) - len(defaults) :], defaults, strict=True))
-    values |= function.__kwdefaults__ or {}
-    keywords = _keywords(function)
-    shown = [f"{name}={values[name]!r}" if name in values else name for name in names + keywords]
-    return ", ".join([*shown[: len(names)], "*", *shown[len(names) :]] if keywords else shown)
+def _takes(written: types.FunctionType, declared: inspect.Signature) -> bool:
+    """Whether *written* can be called both with all arguments of *declared* and with those that
+    have no default.
+    """
+    own = signature(written, follow_wrapped=False)
+    parameters = declared.parameters.values()
+    for given in (parameters, [each for each in parameters if each.default is each.empty]):
+        keywords = [each.name for each in given if each.kind is each.KEYWORD_ONLY]
+        try:
+            own.bind(*[None] * (len(given) - len(keywords)), **dict.fromkeys(keywords))
+        except TypeError:
+            return False
+    return True
 
 
 def _must_be_called(cls: type, bases: list[type]) -> None:
-    """Raise `TypeError` for a method that is spelled almost like one that vmsdk calls: in other
-    case, with other underscores, or `create_handler`.
+    """Raise `TypeError` for a method whose name differs from one that vmsdk calls only in case or
+    underscores, and for `create_handler`.
     """
     spellings = {name.replace("_", ""): name for name in _called(bases)}
     if "createhandlers" in spellings:
@@ -268,9 +251,9 @@ def _must_be_called(cls: type, bases: list[type]) -> None:
 
 
 def likely_slips(cls: type) -> Iterator[tuple[str, str]]:
-    """Yield each method whose name looks like a slip, with the one of vmsdk's that may be meant.
+    """Yield each method whose name looks like a typo, and the method of vmsdk that may be meant.
 
-    What its module mentions again is a helper, and not yielded.
+    If its module mentions the name again, it is a helper and not yielded.
     """
     called = _called(_ours(cls))
     for base in _authors(cls):
@@ -281,7 +264,7 @@ def likely_slips(cls: type) -> Iterator[tuple[str, str]]:
 
 
 def _called(bases: Iterable[type]) -> dict[str, types.FunctionType]:
-    """The methods that vmsdk calls, as these classes of its declare them."""
+    """The methods that vmsdk calls, as declared in *bases*."""
     return {
         name: value
         for base in bases
@@ -292,7 +275,7 @@ def _called(bases: Iterable[type]) -> dict[str, types.FunctionType]:
 
 
 def _own_methods(cls: type) -> list[str]:
-    """The public methods that *cls* has and none of its bases."""
+    """The public methods of *cls* that none of its bases has."""
     return [
         name
         for name, value in vars(cls).items()
@@ -307,8 +290,8 @@ def _is_written(method: str, cls: type) -> bool:
 
 
 def _is_mentioned(name: str, owner: type, cls: type) -> bool:
-    """Whether the module of *cls* has the name of *owner*'s method in it, besides its definition;
-    True if that can't be read.
+    """Whether the source of *cls*'s module contains the name of *owner*'s method, apart from its
+    definition. True if it can't be read.
     """
     if cls is object:
         return False
@@ -320,7 +303,7 @@ def _is_mentioned(name: str, owner: type, cls: type) -> bool:
 
 
 def _meant(name: str, called: Mapping[str, types.FunctionType]) -> str | None:
-    """The method that may be meant by *name*; None if it is one of them."""
+    """The method of *called* that *name* may be a typo of, if any."""
     if name in called:
         return None
     written = name.lower().replace("_", "")
@@ -329,7 +312,7 @@ def _meant(name: str, called: Mapping[str, types.FunctionType]) -> str | None:
         return other
     for meant, declared in called.items():
         spelled = meant.replace("_", "")
-        # Python refuses a class that lacks an abstract method.
+        # Python itself reports that an abstract method is missing.
         is_abstract = getattr(declared, "__isabstractmethod__", False)
         if not is_abstract and (written == spelled or _is_slip(written, spelled)):
             return meant
@@ -337,7 +320,7 @@ def _meant(name: str, called: Mapping[str, types.FunctionType]) -> str | None:
 
 
 def _is_slip(written: str, meant: str) -> bool:
-    """Whether one letter is missing, too many or wrong, or two are exchanged."""
+    """Whether the two differ by one letter, or by two that are swapped."""
     if len(meant) < _MIN_SLIP or written[0] != meant[0]:
         return False
     if len(written) == len(meant):
@@ -352,20 +335,20 @@ def _is_slip(written: str, meant: str) -> bool:
 
 @cache  # asked for each block
 def must_derive(cls: type, *interfaces: type) -> None:
-    """Raise `TypeError` if *cls* has a method of one of these optional interfaces, but does not
-    derive from it: vmsdk would never call it.
+    """Raise `TypeError` if *cls* has a method of one of these optional interfaces but does not
+    derive from it: vmsdk would never call the method.
 
-    Not for a class that only others derive from, since those may add the interface.
+    Call it with the class of a VM, not with a base, whose subclasses may add the interface.
     """
     for interface in interfaces:
         if issubclass(cls, interface):
             continue
         abstract: frozenset[str] = getattr(interface, "__abstractmethods__", frozenset())
         for owner in cls.__mro__:
-            if owner.__module__.startswith("vmsdk."):
+            if is_ours(owner):
                 continue
             for name in sorted(abstract & vars(owner).keys()):
-                # A base may call its own method, or another of the author's classes may.
+                # The method of a base may be a helper of the author's classes.
                 is_used = owner is not cls and any(_is_mentioned(name, owner, each) for each in _authors(cls))
                 if not is_used and not any(name in vars(base) for base in _after(owner, cls)):
                     raise TypeError(
