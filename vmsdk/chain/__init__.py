@@ -1,9 +1,9 @@
-"""A complete chain whose author writes only the rules.
+"""A complete chain: its author writes only the rules.
 
     class GuestBook(chain.Chain):
         def execute(self, state, tx, block): ...
 
-Each part is a module that a `ChainVM` can use alone; `Chain` puts them together.
+`Chain` combines the modules of this package. A `ChainVM` can also use each of them alone.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
         Transaction as Transaction,
     )
 else:
-    # The same names by module. Imported at first use.
+    # The same names by module, imported at first use.
     _NAMES = {
         "accepted": "AcceptedState Snapshot",
         "block": "Block Event Header",

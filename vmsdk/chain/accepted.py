@@ -14,18 +14,18 @@ from vmsdk.database import Batch, Database
 from vmsdk.errors import VMError
 
 PREFIXES = (b"s", b"S")
-"""The state has one of these prefixes. State sync writes a new state under the other one."""
+"""The keys of the state have one of these prefixes. State sync writes a state under the other."""
 _PREFIX_KEY = b"mstate"  # which of them; missing for the first
 
-# The approximate memory of a cached pair, without its bytes.
+# The approximate memory of a cached pair, in addition to its bytes.
 _PAIR_OVERHEAD_BYTES = 200
 
 
 class AcceptedState(State):
-    """The state after the last accepted block. Any thread may read it, one thread commits.
+    """The state after the last accepted block. Any thread may read it; one thread commits.
 
-    A commit is one database batch. What readers on other threads see may be older or newer by one
-    commit: they compare `generation` before and after, or read a snapshot.
+    A commit is one database batch. Readers on other threads may see the values before or after it:
+    they compare `generation` before and after, or read a snapshot.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class AcceptedState(State):
     ) -> None:
         self._database = database
         self.prefix = database.get(_PREFIX_KEY, PREFIXES[0])
-        """One byte, before each key of the state in the database."""
+        """One byte that precedes each key of the state in the database."""
         self._cache: OrderedDict[bytes, bytes | None] = OrderedDict()
         self._cached_bytes = 0
         self.hits = 0
-        """Reads that found their key in the cache."""
+        """The number of reads from the cache."""
         self.misses = 0
-        """Reads that went to the database."""
+        """The number of reads from the database."""
         self._max_cached_bytes = cache_bytes
         self._max_snapshots = max_snapshots
         self._snapshot_seconds = snapshot_seconds
@@ -56,11 +56,12 @@ class AcceptedState(State):
         self._changed = threading.Condition(self._lock)
         self._failure: BaseException | None = None
         self.generation = 0
-        """Odd while a commit is under way, and two more after it."""
+        """Incremented at the start and the end of each commit, so odd during one."""
         self.changes = 0
-        """One more when the values of a commit can be looked up, before they are stored."""
+        """Incremented when lookups return the values of a commit, before they are stored."""
         self._open: set[Snapshot] = set()
-        # For each commit since the oldest open snapshot: its generation, and the values before it.
+        # For each commit since the oldest open snapshot: its generation, and the values that it has
+        # overwritten.
         self._undo: deque[tuple[int, dict[bytes, bytes | None]]] = deque()
 
     # Reading --------------------------------------------------------------------------------------
@@ -75,7 +76,7 @@ class AcceptedState(State):
             generation, prefix = self.generation, self.prefix
         value = self._database.get(prefix + key)
         with self._lock:
-            # A value read during a commit may be the old one.
+            # A value that was read during a commit may be outdated.
             if generation == self.generation and not generation & 1:
                 self._remember(key, value)
         return value
@@ -104,11 +105,11 @@ class AcceptedState(State):
 
     @property
     def cached_bytes(self) -> int:
-        """The size of the cache."""
+        """The memory that the cache takes, in bytes."""
         return self._cached_bytes
 
     def settled(self) -> int:
-        """The present generation, once no commit is under way. Raises if a commit has failed."""
+        """Wait for the end of a commit, and return the generation. Raises like `must_be_sound`."""
         with self._lock:
             return self._settled()
 
@@ -120,23 +121,19 @@ class AcceptedState(State):
     def must_be_sound(self) -> None:
         """Raise `VMError` if a commit has failed."""
         if self._failure is not None:
-            raise VMError(f"the chain has ended, because a block could not be stored: {self._failure}")
+            raise VMError(f"the chain has stopped, because a block could not be stored: {self._failure}")
 
     # Committing -----------------------------------------------------------------------------------
 
     @contextmanager
     def commit(self, writes: dict[bytes, bytes | None]) -> Iterator[Batch]:
         """Apply *writes* in one batch, to which the `with` block can add more."""
-        with self._lock:
-            self.must_be_sound()
-            self.generation += 1
-            # Snapshots that open from here on wait for the end of the commit.
-            is_watched = bool(self._open)
-        try:
-            before = self._before(writes) if is_watched else None
+        with self._changing():
+            # No snapshot can be opened until the end of the commit.
+            before = self.lookup_many(list(writes)) if self._open else None
             with self._lock:
                 if before is not None:
-                    self._undo.append((self.generation, before))
+                    self._undo.append((self.generation, dict(zip(writes, before, strict=True))))
                 for key, value in writes.items():
                     self._remember(key, value)
                 self.changes += 1
@@ -147,16 +144,6 @@ class AcceptedState(State):
                     else:
                         batch.put(self.prefix + key, value)
                 yield batch
-        except BaseException as error:
-            self._fail(error)
-            raise
-        with self._lock:
-            self.generation += 1
-            self._expire()
-            self._changed.notify_all()
-
-    def _before(self, writes: dict[bytes, bytes | None]) -> dict[bytes, bytes | None]:
-        return dict(zip(writes, self.lookup_many(list(writes)), strict=True))
 
     @property
     def spare_prefix(self) -> bytes:
@@ -166,32 +153,35 @@ class AcceptedState(State):
     @contextmanager
     def replace(self) -> Iterator[Batch]:
         """Switch to the state under `spare_prefix` in one batch, to which the `with` block can add
-        more. Open snapshots end.
+        more. Closes all snapshots.
         """
         prefix = self.spare_prefix
+        with self._changing():
+            with self._database.batch() as batch:
+                batch.put(_PREFIX_KEY, prefix)
+                yield batch
+            with self._lock:
+                self.prefix = prefix
+                self._cache.clear()
+                self._cached_bytes = 0
+                self._open.clear()
+                self.changes += 1
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
         with self._lock:
             self.must_be_sound()
             self.generation += 1
         try:
-            with self._database.batch() as batch:
-                batch.put(_PREFIX_KEY, prefix)
-                yield batch
+            yield
         except BaseException as error:
-            self._fail(error)
+            with self._lock:
+                self._failure = error
+                self._changed.notify_all()
             raise
         with self._lock:
-            self.prefix = prefix
-            self._cache.clear()
-            self._cached_bytes = 0
-            self._open.clear()
             self.generation += 1
-            self.changes += 1
-            self._trim()
-            self._changed.notify_all()
-
-    def _fail(self, error: BaseException) -> None:
-        with self._lock:
-            self._failure = error
+            self._expire()
             self._changed.notify_all()
 
     def _remember(self, key: bytes, value: bytes | None) -> None:
@@ -206,7 +196,7 @@ class AcceptedState(State):
     # Snapshots ------------------------------------------------------------------------------------
 
     def open_snapshot(self) -> Snapshot:
-        """The state as it is now, unchanged by later blocks. Close it soon.
+        """The current state, unchanged by later blocks. Close it soon.
 
         Raises `SnapshotUnavailable` if too many are open.
         """
@@ -228,14 +218,12 @@ class AcceptedState(State):
 
     def _expire(self) -> None:
         now = self._clock()
-        old = [
+        self._open = {
             snapshot
             for snapshot in self._open
-            if now - snapshot.opened_at > self._snapshot_seconds
-            or self.generation - snapshot.generation > 2 * self._snapshot_commits
-        ]
-        if old:
-            self._open.difference_update(old)
+            if now - snapshot.opened_at <= self._snapshot_seconds
+            and self.generation - snapshot.generation <= 2 * self._snapshot_commits
+        }
         self._trim()
 
     def _trim(self) -> None:
@@ -244,17 +232,17 @@ class AcceptedState(State):
             self._undo.popleft()
 
     def _undone(self, snapshot: Snapshot) -> list[dict[bytes, bytes | None]]:
-        """What the commits since *snapshot* have overwritten, the oldest first."""
+        """The values that commits since *snapshot* have overwritten, from the oldest commit on."""
         if snapshot not in self._open:
             raise SnapshotUnavailable(
-                f"the snapshot is closed or too old: one lives for {self._snapshot_seconds:g} s and for "
+                f"the snapshot is closed or too old: it can be read for {self._snapshot_seconds:g} s and for "
                 f"{self._snapshot_commits} blocks; open a new one"
             )
         return [before for generation, before in self._undo if generation > snapshot.generation]
 
 
 class Snapshot(State):
-    """The accepted state at one moment, read-only. Thread-safe."""
+    """The accepted state at one point in time, read-only. Thread-safe."""
 
     def __init__(self, accepted: AcceptedState, generation: int, opened_at: float) -> None:
         self._accepted = accepted
@@ -263,14 +251,14 @@ class Snapshot(State):
         self.opened_at = opened_at
 
     def close(self) -> None:
-        """Release what is kept for this snapshot. Idempotent."""
+        """Release the memory that the snapshot takes. Idempotent."""
         self._accepted._close(self)
 
     def _undone(self) -> list[dict[bytes, bytes | None]]:
         with self._accepted._lock:
             return self._accepted._undone(self)
 
-    # The present value is read first: a commit that overwrites it has recorded the old one before.
+    # The current value is read first: a commit records the old one before it overwrites it.
 
     def lookup(self, key: bytes) -> bytes | None:
         value = self._accepted.lookup(key)
@@ -288,7 +276,7 @@ class Snapshot(State):
     def pairs(self, prefix: bytes, first: bytes) -> Iterator[tuple[bytes, bytes]]:
         own = self._accepted.prefix
         with self._accepted._database.iterate(prefix=own + prefix, start=own + first) as stored:
-            # Collected after the iterator was opened, which is itself a snapshot of the database.
+            # Collected only now: the iterator is itself a snapshot of the database.
             changes: dict[bytes, bytes | None] = {}
             for before in reversed(self._undone()):
                 changes.update(

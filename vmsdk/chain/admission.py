@@ -1,4 +1,4 @@
-"""Admission of transactions: each is first executed on the accepted state and all waiting ones."""
+"""Admission to the mempool: a transaction is first executed after all those already in it."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from vmsdk.errors import VMError
 
 _log = logging.getLogger(__name__)
 
-# Pending snapshots freeze what they read; more layers than this are merged.
+# Each pending snapshot freezes a layer of writes. More layers than this are merged.
 MAX_LAYERS = 8
-# How often a transaction that ran during a commit is run again.
+# How often a transaction is executed again because of a concurrent commit.
 MAX_ATTEMPTS = 10
-# Running all waiting transactions again takes at most 1/N of the time.
+# Executing all waiting transactions again takes at most 1/N of the time.
 REBUILD_SHARE = 10
-# The writes of this many blocks are compared with the pending ones; after more, all are run again.
+# The writes of this many blocks are compared with the pending ones. After more blocks, all waiting
+# transactions are executed again.
 MAX_FOREIGN_BLOCKS = 16
 # Parked transactions may take 1/N of the mempool, and 1/N of one sender's share.
 PARKED_SHARE = 4
-# Pending writes of accepted transactions are dropped after at least this many admissions.
+# Pending writes of accepted transactions are dropped after at least this many admissions,
 MIN_ADMISSIONS = 4_096
-# Or as soon as the pending writes, with these, are this many times what the mempool's may be.
+# or as soon as all pending writes take this many times the bytes that the mempool allows.
 MAX_WRITTEN_SHARE = 2
 
 
 class Admission:
     """Keeps the pending state: the accepted state plus all waiting transactions. Thread-safe.
 
-    Never takes the engine's lock. *run* executes one transaction on a state, *begin* what comes
-    before the first of a block.
+    Never takes the engine's lock. *run* executes one transaction on a state, *begin* what precedes
+    the first transaction of a block.
     """
 
     def __init__(
@@ -59,19 +60,20 @@ class Admission:
         self._top = Overlay(accepted)
         self._is_stale = True
         self._rebuild_at = 0.0
-        # What blocks with transactions from elsewhere have written, and who sent those. The
-        # engine's thread fills it.
+        # For each block with transactions from elsewhere: the keys that it wrote, and the senders
+        # of those transactions. Filled by the engine's thread.
         self._foreign: deque[tuple[KeysView[bytes], set[Any]]] = deque()
+        # Since the last rebuild:
         self._admitted = 0
-        self._written = 0  # by the transactions admitted since all were last run again, in bytes
-        self._losses = 0  # of the mempool, when the pending state was last looked at
-        self._is_refused = False  # the next block, by `begin`; that is logged once
+        self._written = 0  # in bytes
+        self._losses = 0  # the mempool's, at the last refresh
+        self._is_refused = False  # the next block, by `begin`; logged once
 
     # The engine's thread --------------------------------------------------------------------------
 
     def overtaken(self, keys: KeysView[bytes], senders: set[Any]) -> None:
-        """A block was accepted with transactions of *senders* that were not waiting here; it wrote
-        *keys*.
+        """Report an accepted block that wrote *keys*, with transactions of *senders* that were not
+        waiting here.
         """
         if len(self._foreign) < MAX_FOREIGN_BLOCKS:
             self._foreign.append((keys, senders))
@@ -79,22 +81,22 @@ class Admission:
             self._is_stale = True
 
     def invalidate(self) -> None:
-        """Transactions have left the mempool without being accepted."""
+        """Report that transactions were removed from the mempool without being accepted."""
         self._is_stale = True
 
     # Any thread -----------------------------------------------------------------------------------
 
     def admit(self, pending: Pending) -> None:
-        """Run a transaction on the pending state, and add it to the mempool.
+        """Execute a transaction on the pending state, and add it to the mempool.
 
         Raises `Invalid` or `MempoolFull`.
         """
         with self._lock:
             self._refresh()
             if pending.id in self._pool:
-                return  # another thread has caught up already
+                return  # another thread has added it
             if self._replaces(pending):
-                # It takes the other one's turn when all are run again.
+                # It is executed in place of the other one at the next rebuild.
                 self._pool.add(pending)
                 self._is_stale = True
                 return
@@ -117,7 +119,7 @@ class Admission:
             self._refresh()
 
     def open_snapshot(self) -> tuple[State, Snapshot]:
-        """The pending state as it is now, read-only, and the snapshot to close after use."""
+        """A read-only snapshot of the pending state, and the snapshot below it, to be closed."""
         with self._lock:
             while True:
                 self._refresh()
@@ -150,7 +152,7 @@ class Admission:
         state.end()
 
     def _try(self, pending: Pending) -> Overlay:
-        """Run a transaction on the pending state, which is not changed."""
+        """Execute a transaction on a layer above the pending state."""
         accepted = self._accepted
         for attempt in range(MAX_ATTEMPTS):
             generation, changes = accepted.settled() if attempt else accepted.generation, accepted.changes
@@ -160,8 +162,8 @@ class Admission:
                 self._run(state, pending)
             except Exception as error:  # noqa: BLE001 - raised below, unless it is due to a commit
                 failure = error
-            # While a commit is written, lookups have its values, but scans don't: that matters only
-            # if the transaction seems invalid. Else it need not wait for the database.
+            # During a commit, lookups already return its values, but scans don't. A transaction
+            # that succeeds need not wait for the database.
             is_settled = accepted.generation == generation and not generation & 1
             if accepted.changes == changes and (failure is None or is_settled):
                 break
@@ -180,8 +182,8 @@ class Admission:
         self._pool.add(pending)
 
     def _release(self, parked: list[Pending]) -> None:
-        """Run parked transactions, in their order, and make those ready whose turn has come."""
-        waiting = set()  # the senders whose turn has not come
+        """Execute parked transactions in order. Those that succeed become ready."""
+        waiting = set()  # senders with an earlier transaction that is still missing
         for pending in parked:
             if pending.sender in waiting or pending.id not in self._pool:
                 continue
@@ -192,7 +194,7 @@ class Admission:
                 waiting.add(pending.sender)
             except MempoolFull as error:
                 self._pool.remove(pending.id, f"evicted: {error}")
-            except Exception as error:  # noqa: BLE001 - not the fault of the caller's transaction
+            except Exception as error:  # noqa: BLE001 - the caller's transaction is another one
                 reason = str(error)
                 if not isinstance(error, Invalid):
                     _log.exception("execute failed for transaction %s, which is dropped", pending.id)
@@ -211,7 +213,7 @@ class Admission:
             keys, senders = self._foreign.popleft()
             advanced |= senders
             layers = (*self._layers, self._top.writes)
-            # Never set to False here: the engine's thread sets it too.
+            # Never set to False here, because the engine's thread sets it too.
             if not self._is_stale and any(not keys.isdisjoint(layer.keys()) for layer in layers):
                 self._is_stale = True
         if not len(self._pool):
@@ -232,7 +234,7 @@ class Admission:
         try:
             self._begin(self._top)
         except BaseException as error:
-            self._is_stale = True  # else the next one would run on a state that has not begun
+            self._is_stale = True  # or the next transaction would run without `begin`
             if isinstance(error, Invalid) and not self._is_refused:
                 self._is_refused = True
                 _log.warning("begin refuses the next block, so no transaction is admitted: %s", error)
@@ -240,24 +242,22 @@ class Admission:
         self._is_refused = False
 
     def _rebuild(self) -> None:
-        """Run all waiting transactions again, and drop those that have become invalid."""
+        """Execute all waiting transactions again, and drop those that have become invalid."""
         started = self._clock()
         self._reset()
         for pending in (*self._pool.ordered(), *self._pool.parked()):
             if pending.id not in self._pool:
-                continue  # evicted for one before it, or accepted
+                continue  # evicted meanwhile, or accepted
             try:
                 state = self._try(pending)
                 self._pool.release(pending, state.written)
-            except NotYet:
-                if pending.sender is None:
-                    self._pool.remove(pending.id, "the transactions that it waits for can't come any more")
-                else:
-                    self._pool.park(pending)
             except MempoolFull as error:
                 self._pool.remove(pending.id, f"evicted: {error}")
             except Exception as error:  # noqa: BLE001 - the next build reports a bug in the rules
-                self._pool.remove(pending.id, f"no longer valid: {error}")
+                if isinstance(error, NotYet) and pending.sender is not None:
+                    self._pool.park(pending)
+                else:
+                    self._pool.remove(pending.id, f"no longer valid: {error}")
             else:
                 self._absorb(state)
         finished = self._clock()
@@ -265,7 +265,7 @@ class Admission:
 
 
 class _Frozen(Overlay):
-    """A layer that is not written any more."""
+    """A read-only layer."""
 
     def write(self, key: bytes, value: bytes | None) -> None:
         self._refuse()

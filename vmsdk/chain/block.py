@@ -13,8 +13,8 @@ from vmsdk.errors import InvalidBlock
 from vmsdk.ids import ID
 
 # The encoding, big-endian: version, parent ID, height, timestamp, whether there is a P-chain
-# height, that height or 0, effects, number of transactions; then for each its length (u32) and its
-# bytes.
+# height, that height or 0, effects, number of transactions; then the length (u32) and the bytes of
+# each transaction.
 _PREFIX = struct.Struct(">H32sQQBQ32sI")
 _LENGTH = struct.Struct(">I")
 _VERSION = 0
@@ -32,7 +32,7 @@ TRANSACTION_OVERHEAD_BYTES = _LENGTH.size
 
 
 class Header(NamedTuple):
-    """What the rules can see of the block in which a transaction runs."""
+    """What the rules see of the block that contains a transaction."""
 
     parent_id: ID
     """32 bytes. The genesis block has the SHA-256 of the genesis data here."""
@@ -41,11 +41,11 @@ class Header(NamedTuple):
     """0 for the genesis block, then one more than the parent's."""
 
     timestamp: int
-    """Milliseconds since 1970-01-01T00:00:00Z, not below the parent's: the rules' only clock."""
+    """Milliseconds since 1970-01-01T00:00:00Z, not before the parent's: the rules' only clock."""
 
     p_chain_height: int | None = None
-    """The height of the P-chain at which validator sets are looked up; None unless the chain is
-    also a `BuildBlockWithContext`.
+    """The P-chain height at which validator sets are looked up; None unless the chain is also a
+    `BuildBlockWithContext`.
     """
 
 
@@ -59,8 +59,8 @@ class Event(NamedTuple):
 
 
 def as_topic(topic: bytes | str) -> bytes:
-    """The bytes of an event's topic. Raises `ValueError` unless they are 1 to 255."""
-    if type(topic) is bytes and 0 < len(topic) <= MAX_TOPIC_BYTES:  # almost always
+    """An event's topic as bytes. Raises `ValueError` unless it has 1 to 255."""
+    if type(topic) is bytes and 0 < len(topic) <= MAX_TOPIC_BYTES:  # the usual case, fast
         return topic
     if not isinstance(topic, (bytes, str)):
         raise TypeError(f"a topic must be bytes or a str, not {topic!r} of type {type(topic).__name__}")
@@ -72,21 +72,21 @@ def as_topic(topic: bytes | str) -> bytes:
 
 @dataclass(frozen=True)
 class Block:
-    """A block as peers and disks carry it."""
+    """A block, as it is stored and sent to peers."""
 
     header: Header
 
     effects: bytes
-    """32 bytes: the SHA-256 of all writes and events of the block, in order. Two nodes whose
-    execution differs find out at this block.
+    """32 bytes: the SHA-256 of all writes and events of the block, in order. If execution differs
+    between two nodes, one of them refuses the block.
     """
 
     transactions: tuple[bytes, ...]
-    """The bytes of each transaction, in the order of execution."""
+    """The encoded transactions, in the order of execution."""
 
     @property
     def parent_id(self) -> ID:
-        """The ID of the block that this one extends."""
+        """The ID of the parent block."""
         return self.header.parent_id
 
     @property
@@ -131,7 +131,7 @@ class Block:
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Block:
-        """The block in *raw*, any bytes. Raises `InvalidBlock` unless it is exactly one."""
+        """Decode a block. Raises `InvalidBlock` unless *raw* is exactly the encoding of one."""
         if len(raw) < _PREFIX.size:
             raise InvalidBlock(f"{len(raw)} bytes are too few for a block's header of {_PREFIX.size}")
         version, parent_id, height, timestamp, has_p_chain, p_chain, effects, count = _PREFIX.unpack_from(raw)
@@ -166,8 +166,8 @@ def effects_of(
     results: Iterable[bytes | None],
     events: Sequence[Sequence[Event]],
 ) -> bytes:
-    """The SHA-256 of a block's writes in the order in which keys were first written, of the results
-    of its transactions and of the events.
+    """The SHA-256 of a block's writes, in the order in which the keys were first written, of the
+    results of its transactions, and of their events.
     """
     parts = [_LENGTH.pack(len(writes))]
     pack = _LENGTH.pack

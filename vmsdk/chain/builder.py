@@ -18,12 +18,12 @@ from vmsdk.context import Context
 from vmsdk.errors import NothingToBuild
 from vmsdk.ids import ID
 
-# Transactions in a row that no longer fit, before a block counts as full.
+# A block is full once this many transactions did not fit.
 MAX_MISFITS = 32
 
 
 class Builder:
-    """Builds on the preferred block. The engine's thread only."""
+    """Builds on the preferred block. Use it in the engine's thread only."""
 
     def __init__(
         self,
@@ -40,12 +40,14 @@ class Builder:
         self._pool = pool
         self._admission = admission
         self._last = last
-        # Each for one pair of preferred and last accepted block.
+        # Both are caches for one pair of preferred and last accepted block.
         self._held: tuple[tuple[ID, ID], set[bytes]] = ((ID.EMPTY, ID.EMPTY), set())
         self._unbuildable: tuple[tuple[ID, ID], set[bytes]] = ((ID.EMPTY, ID.EMPTY), set())
 
     def has_work(self) -> bool:
-        """Whether a transaction waits that the preferred block and its ancestors don't hold."""
+        """Whether a transaction is ready that neither the preferred block nor an undecided ancestor
+        contains.
+        """
         if not self._pool.ready:
             return False
         tip = self._ctx.preferred
@@ -58,7 +60,10 @@ class Builder:
         )
 
     def build(self, tip: Candidate, base: State, header: Header) -> tuple[Block, Executed]:
-        """Build a block with *header* on *tip*, whose state is *base*. Raises `NothingToBuild`."""
+        """Build a block with *header* on *tip*, after which the state is *base*.
+
+        Raises `NothingToBuild`.
+        """
         state = Overlay(base)
         self._execution.begin(state, header)
         block_events, state.events, state.written = state.events, [], 0
@@ -70,24 +75,26 @@ class Builder:
         outcomes = Outcomes(tuple(results), (*events, tuple(block_events)))
         executed = Executed(state, outcomes, [each.transaction for each in taken])
         block = Block(header, executed.effects, tuple([each.raw for each in taken]))
-        vars(block)["transaction_ids"] = tuple([each.id for each in taken])  # need no hashing
+        vars(block)["transaction_ids"] = tuple([each.id for each in taken])  # already hashed
         return block, executed
 
     def _fill(
         self, state: Overlay, header: Header, tip: Candidate
     ) -> tuple[list[Pending], list[bytes | None], list[tuple[Event, ...]]]:
-        """Run waiting transactions until the block is full."""
+        """Execute waiting transactions until the block is full or time is up."""
         taken: list[Pending] = []
         results: list[bytes | None] = []
         events: list[tuple[Event, ...]] = []
         unbuildable = self._unbuildable_at(tip)
         stopped_lanes: set[bytes | None] = set()
-        broken_lanes: set[bytes | None] = set()  # an earlier transaction is missing
+        broken_lanes: set[bytes | None] = set()  # those in which an earlier transaction is missing
         room = self._limits.block_bytes - BLOCK_OVERHEAD_BYTES
         misfits = 0
         deadline = time.monotonic() + self._limits.build_seconds
         held = self._held_at(tip)
         for pending in self._pool.ordered(held | unbuildable):
+            if misfits > MAX_MISFITS or (taken and time.monotonic() > deadline):
+                break
             if pending.sender is not None and pending.sender in stopped_lanes:
                 if pending.sender in broken_lanes:
                     unbuildable.add(pending.id)
@@ -96,8 +103,6 @@ class Builder:
             if size > room:
                 stopped_lanes.add(pending.sender)
                 misfits += 1
-                if misfits > MAX_MISFITS:
-                    break
                 continue
             attempt = Overlay(state)
             try:
@@ -122,8 +127,6 @@ class Builder:
             if state.written + attempt.written > self._limits.written_bytes:
                 stopped_lanes.add(pending.sender)
                 misfits += 1
-                if misfits > MAX_MISFITS:
-                    break
                 continue
             room -= size
             taken.append(pending)
@@ -132,8 +135,6 @@ class Builder:
             attempt.events = []
             state.absorb(attempt)
             attempt.end()
-            if time.monotonic() > deadline:
-                break
         return taken, results, events
 
     def _drop(self, pending: Pending, reason: str) -> None:
@@ -141,7 +142,7 @@ class Builder:
         self._admission.invalidate()
 
     def _held_at(self, tip: Candidate) -> set[bytes]:
-        """The transactions in the undecided blocks that *tip* stands on, and in *tip*."""
+        """The transactions in *tip* and in its undecided ancestors."""
         last = self._last()
         key = (tip.id, last.id)
         if self._held[0] != key:

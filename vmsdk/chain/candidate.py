@@ -1,4 +1,4 @@
-"""A block between parsing and decision."""
+"""The blocks of a chain as the engine sees them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Deciding(Protocol):
 
 
 class Candidate(EngineBlock):
-    """A block as the engine sees it: verified, then accepted or rejected."""
+    """A block that the engine verifies, then accepts or rejects."""
 
     def __init__(self, chain: Deciding, block: Block, executed: Executed | None = None) -> None:
         self.chain = chain
         self.block = block
         self.executed = executed
-        """The result of its execution, from `verify` until it is decided."""
+        """The result of its execution, from `verify` until the decision."""
 
     @property
     def id(self) -> ID:

@@ -9,8 +9,9 @@ import types
 from collections import OrderedDict
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar
 
 from vmsdk.chain.accepted import AcceptedState
@@ -21,7 +22,7 @@ from vmsdk.chain.candidate import Candidate, ContextCandidate
 from vmsdk.chain.checks import Checks
 from vmsdk.chain.derived import Follower
 from vmsdk.chain.errors import Invalid
-from vmsdk.chain.execution import Executed, Execution, ForHandlers
+from vmsdk.chain.execution import Executed, Execution, ForHandlers, Rules, name_of
 from vmsdk.chain.feed import Feed
 from vmsdk.chain.gossip import transaction_gossip
 from vmsdk.chain.history import History, LoggedEvent, Outcomes, Receipt
@@ -29,7 +30,6 @@ from vmsdk.chain.limits import Limits
 from vmsdk.chain.mempool import Mempool, Pending
 from vmsdk.chain.metrics import ChainMetrics
 from vmsdk.chain.overrides import must_extend
-from vmsdk.chain.rules import Rules
 from vmsdk.chain.state import Overlay
 from vmsdk.chain.state import State as ChainState
 from vmsdk.chain.transactions import not_a_kind, parser
@@ -42,11 +42,11 @@ from vmsdk.state import State
 from vmsdk.timestamp import now_ns
 from vmsdk.vm import BuildBlockWithContext, GetAncestors
 
-# Transactions that peers may still gossip although they are in a block.
+# Recently accepted transactions, which peers may still gossip.
 MAX_RECENT_TRANSACTIONS = 65_536
 ANCESTORS_PER_READ = 64
-_LIMITS = b"mlimits"  # `Limits.rules`, each the highest that it has been
-# Methods of `Chain` that an override must call.
+_LIMITS = b"mlimits"  # `Limits.rules`, each at the highest value that it has had
+# An override of one of these methods of `Chain` must call it.
 EXTENDED = (
     *("initialize", "set_state", "shutdown", "connected", "disconnected"),
     *("app_request", "app_request_failed", "app_response", "app_gossip"),
@@ -54,31 +54,31 @@ EXTENDED = (
 
 
 class Hooks(Interface):
-    """What an author may write besides the rules."""
+    """Optional methods besides the rules."""
 
     def on_accept(self, block: Block) -> None:
-        """Called after *block* is stored. An exception is logged, and never stops the chain."""
+        """Called after *block* is stored. An exception is logged and does not stop the chain."""
 
     def followers(self) -> Iterable[Follower[Block]]:
-        """Your own indexes, which follow the accepted blocks. Called once, by `initialize`."""
+        """Your indexes of accepted blocks. Called once, by `initialize`."""
         return ()
 
 
 @dataclass
 class _Progress:
-    """What changes while a chain runs, apart from the attributes that an author may not set."""
+    """Mutable state of a running chain. `Chain.__setattr__` protects the attributes themselves."""
 
     last: Block
     is_normal: bool = False
     differed_at: int = 0
-    """The height of the last block that was reported for other effects."""
+    """The height of the last block that was reported as nondeterministic."""
 
 
 class Chain(Rules, Hooks, Networked, GetAncestors):
     """A complete blockchain, except for its rules, which a subclass provides.
 
-    The node runs it like any `ChainVM`. `execute` is called at admission, when a block is built,
-    when it is verified, while the chain bootstraps, and in replays.
+    The node runs it like any `ChainVM`. `execute` runs when a transaction is admitted, and when a
+    block is built or verified, also during bootstrapping and replays.
 
     HTTP handlers use `submit` and `snapshot`, and never need `Context.lock`.
     """
@@ -91,7 +91,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     upgrades: ClassVar[Sequence[str] | None] = ()
 
     config = ForHandlers[bytes]()
-    """The node's own configuration of the chain."""
+    """The chain's configuration on this node."""
     history = ForHandlers[History]()
     """The accepted blocks and their receipts."""
     accepted = ForHandlers[AcceptedState]()
@@ -99,11 +99,11 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     pool = ForHandlers[Mempool]()
     """The waiting transactions."""
     feed = ForHandlers[Feed[Block]]()
-    """The accepted blocks from any height on, stored ones and new ones."""
+    """The accepted blocks from any height on, both stored and new."""
     listeners = ForHandlers["list[Callable[[Block], None]]"]()
-    """Called with each accepted block on the engine's thread. They must return at once."""
+    """Functions called with each accepted block, on the engine's thread. They must be quick."""
     admission_listeners = ForHandlers["list[Callable[[Pending], None]]"]()
-    """Called with each transaction that was admitted, on the thread that brought it."""
+    """Functions called with each admitted transaction, on the thread that submitted it."""
 
     _candidate: ClassVar[type[Candidate]] = Candidate
     _set_at_start: ClassVar[tuple[str, ...]] = (
@@ -125,7 +125,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
                 )
         if not isinstance(cls.transaction, Hashable):
             raise not_a_kind(cls.transaction)
-        parser(cls.transaction)  # raises TypeError at once for what isn't one
+        parser(cls.transaction)  # raises TypeError for an invalid one
         must_extend(cls, EXTENDED)
         cls._must_have_limits(cls.limits)
 
@@ -149,7 +149,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
 
     @property
     def ctx(self) -> Context:
-        """The chain's context. Rules see only what is the same on all nodes, and the log."""
+        """The chain's context. Rules can read only what is the same on all nodes, and the log."""
         attributes = vars(self)
         if "ctx" not in attributes:
             raise AttributeError(f"{type(self).__name__}.ctx is not set before initialize is called")
@@ -163,26 +163,25 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
 
     @property
     def network(self) -> Network:
-        """The peers, and what is sent to them."""
+        """Sends messages to peers, and routes theirs."""
         execution: Execution | None = vars(self).get("_execution")
         if execution is not None:
             execution.must_not_run("network")
         return super().network
 
-    # What handlers use ----------------------------------------------------------------------------
+    # For handlers ---------------------------------------------------------------------------------
 
     def submit(self, tx: Any) -> ID:
-        """Add a transaction, decoded or as bytes, to the mempool, and return its ID. From any
-        thread.
+        """Add a transaction, decoded or as bytes, to the mempool, and return its ID. Thread-safe.
 
         Raises `Invalid` if it breaks a rule, `MempoolFull` if there is no room. A transaction that
-        is already waiting is not added again.
+        is already in the mempool is not added again.
         """
         return self.admit(self._raw_of(tx), "local")
 
     def submit_many(self, txs: Iterable[Any]) -> list[ID | Refused]:
-        """Submit several transactions, and check them on all cores. Returns the ID of each, or the
-        error that `submit` would raise.
+        """Submit several transactions, which are checked on all cores. Returns for each its ID, or
+        the error that `submit` would raise.
         """
         if isinstance(txs, (bytes, str)) or not isinstance(txs, Iterable):
             raise TypeError(f"{type(self).__name__}.submit_many takes several transactions: pass a list")
@@ -206,17 +205,17 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
                     self._add(pending)
                 except Refused as error:
                     refused[pending.id] = error
-        finally:  # a bug in the rules ends the loop, but those before it wait
+        finally:  # even if a bug in the rules interrupts the loop
             self.ctx.notify()
         return [refused.get(each, each) if isinstance(each, ID) else each for each in results]
 
     @contextmanager
     def snapshot(self, *, pending: bool = False) -> Iterator[ChainState]:
-        """The last accepted state, unchanged for as long as the `with` block lasts. From any
-        thread.
+        """A read-only snapshot of the last accepted state. Thread-safe.
 
-        With *pending*, the state includes all waiting transactions, as for a wallet's next nonce.
-        Raises `SnapshotUnavailable` when too many are open, or when it is read for too long.
+        With *pending*, it includes all transactions in the mempool: a wallet's next nonce is read
+        there. Raises `SnapshotUnavailable` if too many snapshots are open, and when one that has
+        been open for too long is read.
         """
         self._execution.must_not_run("snapshot")
         state: ChainState
@@ -248,15 +247,15 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     def events(
         self, topic: bytes | str, start: int = 0, stop: int | None = None, limit: int = 1_000
     ) -> list[LoggedEvent]:
-        """At most *limit* events of *topic* in accepted blocks, from height *start* to *stop* -
-        1.
+        """At most *limit* events of *topic* in the accepted blocks from height *start* up to, but
+        not including, *stop*.
         """
         self._execution.must_not_run("events")
         stop = self._chain_progress.last.height + 1 if stop is None else stop
         return self.history.events(as_topic(topic), start, stop, limit)
 
     def dropped(self, transaction_id: ID) -> str | None:
-        """Why a transaction has left the mempool; None if it has not, or left it long ago."""
+        """Why a transaction was removed from the mempool. None if it was not, or long ago."""
         self._execution.must_not_run("dropped")
         return self.pool.reason(_as_id(transaction_id))
 
@@ -267,7 +266,10 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     # Admission ------------------------------------------------------------------------------------
 
     def admit(self, raw: bytes, source: str) -> ID:
-        """Add the transaction in *raw*, perhaps a peer's. Raises `Invalid` or `MempoolFull`."""
+        """Add the transaction in *raw* to the mempool. *source* is `local` or `peer`.
+
+        Raises `Invalid` or `MempoolFull`.
+        """
         pending = self._decoded(raw, source)
         if pending.id not in self._mempool:
             self._checks.one(pending.id, pending.transaction)
@@ -281,7 +283,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
             raise VMError("the chain is shutting down")
         try:
             raw = tx if isinstance(tx, bytes) else getattr(tx, "raw", None)
-        except InvalidEncoding as error:  # a value from a client that the field doesn't allow
+        except InvalidEncoding as error:  # a field has a value, perhaps a client's, of another type
             raise Invalid(str(error)) from None
         if isinstance(raw, bytes):
             return raw
@@ -317,11 +319,16 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
                     _must_have_run(listener, listener(pending))
                 except Exception:
                     self.ctx.log.exception(
-                        "%s failed for transaction %s, which waits for a block", _name(listener), pending.id
+                        "%s failed for transaction %s, which stays in the mempool",
+                        name_of(listener),
+                        pending.id,
                     )
 
+    def _gossip_admitted(self, pending: Pending) -> None:
+        self._gossip.added(pending.id, pending.raw, push=pending.source != "peer")
+
     def knows(self, transaction_id: ID) -> bool:
-        """Whether the transaction is waiting, or was accepted not long ago. From any thread."""
+        """Whether the transaction is in the mempool or was accepted recently. Thread-safe."""
         return transaction_id in self.pool or transaction_id in self._recent
 
     def _next_header(self, parent: Block, p_chain_height: int | None = None) -> Header:
@@ -332,14 +339,14 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     def _now_ms(self) -> int:
         return now_ns() // 1_000_000
 
-    # A chain's life -------------------------------------------------------------------------------
+    # Lifecycle ------------------------------------------------------------------------------------
 
     def initialize(self, ctx: Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
         limits = self.limits
         self._must_have_limits(limits)
         if "_execution" not in vars(self):
             must_not_hold(self)
-        vars(self).pop("_followers", None)  # it is set last, and no other can be set from then on
+        vars(self).pop("_followers", None)  # once this is set again, below, `__setattr__` is strict
         self.ctx = ctx
         self.config = config
         self.upgrade = upgrade
@@ -358,11 +365,11 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
             max_per_sender=limits.mempool_per_sender,
             seconds=limits.mempool_seconds,
         )
-        self._mempool = self.pool  # the same one, without a look at who reads it
+        self._mempool = self.pool  # without the check of `ForHandlers`
         self.feed = Feed(self.history.blocks, lambda: self.last.height)
         self.listeners = [self.feed.publish]
-        self.admission_listeners = []
-        self._gossip = transaction_gossip(self.network, self)
+        self.admission_listeners = [self._gossip_admitted]
+        self._gossip = transaction_gossip(self.network, self.pool, self.admit, self.knows)
         ctx.metrics.register_own(ChainMetrics(self.pool, self.accepted, self._gossip))
         self._execution = Execution(self, self.transaction, ctx.chain_id, limits.written_bytes)
         self._checks = Checks(self._execution.check)
@@ -396,8 +403,8 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         if last_id is not None:
             if self.history.block_at(0).parent_id != genesis_hash:
                 raise VMError(
-                    f"the stored chain has another genesis than these {len(genesis)} bytes: start with the "
-                    "genesis it was created with, or with an empty database"
+                    f"the stored chain was created with another genesis than these {len(genesis)} bytes: "
+                    "start it with that genesis, or with an empty database"
                 )
             last = self.history.block(last_id)
             try:
@@ -426,7 +433,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         before = stored or b""
         for warning in limits.changes(before):
             self.ctx.log.warning("%s.limits: %s", type(self).__name__, warning)
-        # Never lower: the older blocks remain, and so does the warning.
+        # A lowered limit is not stored: the older blocks remain, and so does the warning.
         highest = limits.highest(before)
         if highest != stored:
             self.ctx.db.put(_LIMITS, highest)
@@ -474,31 +481,30 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     ) -> Sequence[bytes]:
         deadline = time.monotonic() + max_seconds
         found: list[bytes] = []
-        size = 0
-        try:
-            block = self.ctx.get_block(block_id)
-            while block.height > self._chain_progress.last.height and len(found) < max_blocks:
-                size += len(block.raw) + 4
-                if found and (size > max_size or time.monotonic() > deadline):
-                    return found
-                found.append(block.raw)  # undecided
-                block = self.ctx.get_block(block.parent_id)
-            height, length = block.height, len(block.raw) + 4
-        except NotFound:
-            return found
-        while height >= 0 and len(found) < max_blocks:
-            # As many as would fit if all were as large as the last one.
-            count = min(ANCESTORS_PER_READ, max_blocks - len(found), max(max_size - size, 0) // length + 1)
-            raws = self.history.raw_before(height, count)
-            for raw in raws:
-                size += len(raw) + 4
-                if found and (size > max_size or time.monotonic() > deadline):
-                    return found
+        with suppress(NotFound):
+            for raw in islice(self._ancestors(block_id, max_blocks, max_size), max_blocks):
+                max_size -= len(raw) + 4
+                if found and (max_size < 0 or time.monotonic() > deadline):
+                    break
                 found.append(raw)
-            if len(raws) < count:
-                break
-            height, length = height - count, len(raws[-1]) + 4
         return found
+
+    def _ancestors(self, block_id: ID, max_blocks: int, max_size: int) -> Iterator[bytes]:
+        """A block and its ancestors, of which the stored ones are read in pages."""
+        block = self.ctx.get_block(block_id)
+        while block.height > self._chain_progress.last.height:
+            yield block.raw
+            max_size -= len(block.raw)
+            block = self.ctx.get_block(block.parent_id)
+        height, length = block.height, len(block.raw)
+        while height >= 0:
+            # As many as would fit if all were as large as the last one.
+            count = min(ANCESTORS_PER_READ, max_blocks, max(max_size, 0) // length + 1)
+            raws = self.history.raw_before(height, count)
+            yield from raws
+            if len(raws) < count:
+                return
+            height, length, max_size = height - count, len(raws[-1]), max_size - sum(map(len, raws))
 
     # Building -------------------------------------------------------------------------------------
 
@@ -510,7 +516,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         return self.build_block_with_context(None)
 
     def build_block_with_context(self, p_chain_height: int | None) -> Candidate:
-        """Called instead of `build_block` if the chain is also a `BuildBlockWithContext`."""
+        """Replaces `build_block` if the chain is also a `BuildBlockWithContext`."""
         tip = self.ctx.preferred
         header = self._next_header(tip.block, p_chain_height)
         block, executed = self._builder.build(tip, self._state_after(tip), header)
@@ -532,7 +538,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         try:
             parent: Candidate = self.ctx.get_block(block.parent_id)
         except NotFound:
-            raise InvalidBlock(f"its parent {block.parent_id} is not known") from None
+            raise InvalidBlock(f"its parent {block.parent_id} is unknown") from None
         self._check_header(block, parent.block, p_chain_height)
         base = self._state_after(parent)
         if candidate.executed is not None and candidate.executed.state.parent is base:
@@ -540,13 +546,13 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         transactions = self._decode_all(block)
         executed = self._execution.block(base, block, transactions)
         if executed.effects != block.effects:
-            # Once for each height: a builder may try again and again.
+            # Once for each height: a builder may retry often.
             is_new = self._chain_progress.differed_at != header.height
             self._chain_progress.differed_at = header.height
             self.ctx.log.log(
                 logging.ERROR if is_new else logging.DEBUG,
                 "nondeterminism: block %s at height %d has other effects here (0x%s) than where it was "
-                "built (0x%s). Either its builder runs another version of the plugin or another upgrade "
+                "built (0x%s). Either its builder has another version of the plugin or another upgrade "
                 "file (update the older one), or it is faulty, or execute depends on more than its "
                 "arguments: look for clocks, randomness, sets, hash(), floats, and state kept on self",
                 block.id,
@@ -630,8 +636,10 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
                 _must_have_run(listener, listener(block))
             except KeyboardInterrupt:
                 raise
-            except BaseException:  # such as SystemExit: the block is stored
-                self.ctx.log.exception("%s failed for block %s; the chain goes on", _name(listener), block.id)
+            except BaseException:  # such as SystemExit: the block is already stored
+                self.ctx.log.exception(
+                    "%s failed for block %s; the chain continues", name_of(listener), block.id
+                )
 
     def _reject(self, candidate: Candidate) -> None:
         candidate.executed = None
@@ -658,7 +666,7 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
             work(*arguments)
         except Exception:
             if not self._ending.is_set():
-                self.ctx.log.exception("%s failed; the chain goes on", _name(work))
+                self.ctx.log.exception("%s failed; the chain continues", name_of(work))
 
     def _prune(self, height: int) -> None:
         needed = [each.needed for each in self._followers]
@@ -678,27 +686,27 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
                 self.admit(raw, "peer")
             except VMError as error:
                 self.ctx.log.debug("a transaction of a rejected block is not admitted again: %s", error)
-            except Exception:  # the others come back
-                self.ctx.log.exception("the rules fail for a transaction of a rejected block")
+            except Exception:  # must not stop the others
+                self.ctx.log.exception("the rules failed for a transaction of a rejected block")
         self.ctx.notify()
 
 
 def _may_replace(old: object, value: object) -> bool:
-    """Whether an author may set an attribute of the chain's to *value*: to what it is already, as
-    in `self.ctx = ctx`, to a list with more in it, or to a mock in a test, and back.
+    """Whether an author may replace vmsdk's attribute *old* by *value*: by itself, as in
+    `self.ctx = ctx`, by a longer list, or in a test by a mock and back.
     """
     if isinstance(old, list):
-        is_alike = isinstance(value, list) and all(each in value for each in old)
+        is_allowed = isinstance(value, list) and all(each in value for each in old)
     else:
-        is_alike = isinstance(old, Context) and isinstance(value, Context)
-    return value is old or is_alike or "unittest.mock" in (type(old).__module__, type(value).__module__)
+        is_allowed = isinstance(old, Context) and isinstance(value, Context)
+    return value is old or is_allowed or "unittest.mock" in (type(old).__module__, type(value).__module__)
 
 
 def _sender_of(transaction: Any) -> Any:
-    """The sender of a transaction in an accepted block, where nothing may fail any more."""
+    """The sender of a transaction in an accepted block, for which an error must not matter."""
     try:
         return _attribute(transaction, "sender", None, bytes, "bytes or None")
-    except Exception:  # noqa: BLE001 - a transaction that could not have waited here has none
+    except Exception:  # noqa: BLE001 - then the transaction was never in this mempool
         return None
 
 
@@ -716,11 +724,11 @@ def _as_id(value: ID) -> ID:
 
 
 def _attribute(transaction: Any, name: str, default: Any, kind: type, expected: str) -> Any:
-    """What the mempool reads of a transaction. An error within a property is not a missing one."""
+    """An attribute of a transaction that the mempool uses, which may be missing."""
     try:
         value = getattr(transaction, name)
     except AttributeError:
-        if hasattr(type(transaction), name):
+        if hasattr(type(transaction), name):  # raised within a property
             raise
         return default
     if value is default or isinstance(value, kind):
@@ -729,11 +737,7 @@ def _attribute(transaction: Any, name: str, default: Any, kind: type, expected: 
 
 
 def _must_have_run(listener: Callable[..., object], result: object) -> None:
-    """Raise `TypeError` if calling *listener* has run nothing of it."""
+    """Raise `TypeError` if *listener* is a coroutine function or a generator function."""
     if isinstance(result, (types.CoroutineType, types.GeneratorType)):
         result.close()
-        raise TypeError(f"{_name(listener)} returned a {type(result).__name__}: make it a plain function")
-
-
-def _name(work: Callable[..., object]) -> str:
-    return getattr(work, "__qualname__", repr(work))
+        raise TypeError(f"{name_of(listener)} returned a {type(result).__name__}: make it a plain function")

@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state after one block, in files that peers download.
+"""Checkpoints: the complete state after a block, in files that peers download.
 
 A checkpoint is a directory with two files, the same on every node:
 
@@ -6,8 +6,8 @@ A checkpoint is a directory with two files, the same on every node:
   of the keys, the lengths of key and value (4 bytes each), the key and the value.
 - `manifest`: the length of `state` (8 bytes), and the SHA-256 of each MiB of it.
 
-The SHA-256 of the manifest is the checkpoint's root, which the nodes of a network agree on in a
-state summary.
+The SHA-256 of the manifest is the checkpoint's root. A state summary, on which the nodes of a
+network agree, contains it.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from vmsdk.statesync import StateSummary, StateSyncMode
 from vmsdk.timestamp import Timestamp
 
 CHUNK_BYTES = 1024 * 1024
-"""What a peer sends in one response. A message between nodes holds 2 MiB."""
+"""The size of a response. A message between nodes holds 2 MiB."""
 MAX_CHUNKS = 49_152
-"""The manifest must fit in a message too, so a state has at most 48 GiB."""
+"""48 GiB. The manifest must fit in a message, too."""
 KEPT = 2
 """A node keeps the last two checkpoints, so that peers can finish their downloads."""
 
 MANIFEST = 0xFFFFFFFF
-"""In a request, the index that stands for the manifest."""
+"""The index of the manifest in a request."""
 NO_CHECKPOINT = 1
-"""The code of the application error for a checkpoint that the node does not have."""
+"""The code of the `AppError` for a checkpoint that the node does not have."""
 
 _SUMMARY = struct.Struct(">HQ32s32s")  # version, height, block ID, root
 _SUMMARY_VERSION = 0
@@ -54,7 +54,7 @@ _SIZE = struct.Struct(">Q")
 
 @dataclass(frozen=True)
 class Summary(StateSummary):
-    """What a network agrees on before a node syncs: 74 bytes, the same on every node."""
+    """The state summary of a checkpoint: 74 bytes, the same on every node."""
 
     height: int
     block_id: ID
@@ -75,7 +75,7 @@ class Summary(StateSummary):
 
     @classmethod
     def from_bytes(cls, raw: bytes, on_accept: Callable[[Summary], StateSyncMode]) -> Summary:
-        """The summary in *raw*, which may be any bytes. Raises `InvalidBlock`."""
+        """Decode a summary. Raises `InvalidBlock`."""
         if len(raw) != _SUMMARY.size:
             raise InvalidBlock(f"a state summary has {_SUMMARY.size} bytes, not {len(raw)}")
         version, height, block_id, root = _SUMMARY.unpack(raw)
@@ -88,7 +88,7 @@ class Summary(StateSummary):
 
 @dataclass(frozen=True)
 class Manifest:
-    """The length of a checkpoint's state file, and the hashes of its chunks."""
+    """The length of a checkpoint's state file and the hashes of its chunks."""
 
     length: int
     hashes: tuple[bytes, ...]
@@ -102,16 +102,16 @@ class Manifest:
         return hashlib.sha256(self.raw).digest()
 
     def size(self, index: int) -> int:
-        """The length of a chunk: all have `CHUNK_BYTES`, except the last."""
+        """The length of the chunk at *index*: `CHUNK_BYTES`, except for the last."""
         return min(CHUNK_BYTES, self.length - index * CHUNK_BYTES)
 
     def matches(self, index: int, chunk: bytes) -> bool:
-        """Whether *chunk* is the one at *index*."""
+        """Whether *chunk* is the chunk at *index*."""
         return len(chunk) == self.size(index) and hashlib.sha256(chunk).digest() == self.hashes[index]
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Manifest:
-        """Raises `InvalidInput`."""
+        """Decode a manifest. Raises `InvalidInput`."""
         hashes = raw[_SIZE.size :]
         length = int.from_bytes(raw[: _SIZE.size], "big")
         if not length or len(hashes) != 32 * -(-length // CHUNK_BYTES):
@@ -138,13 +138,13 @@ class Checkpoint:
         return cls(directory, manifest)
 
     def chunk(self, index: int) -> bytes:
-        """A part of the state file. Raises `OSError` if the file is gone."""
+        """Read a chunk of the state file. Raises `OSError` if the file no longer exists."""
         with self._open() as file:
             file.seek(index * CHUNK_BYTES)
             return file.read(CHUNK_BYTES)
 
     def pairs(self) -> Iterator[tuple[bytes, bytes, int]]:
-        """The pairs of the state in order, each with the offset of its end in the file."""
+        """Yield the pairs of the state in order, each with the offset of its end in the file."""
         with self._open() as file:
             offset = _LENGTH.size + len(self.block.raw)
             file.seek(offset)
@@ -159,7 +159,7 @@ class Checkpoint:
 
 
 def write(directory: Path, block: Block, pairs: Iterable[tuple[bytes, bytes]]) -> Checkpoint:
-    """Write a checkpoint of the state after *block*. It is complete or does not exist.
+    """Write a checkpoint of the state after *block*, atomically.
 
     Raises `OSError`, and `VMError` if the state is too large.
     """
@@ -170,7 +170,7 @@ def write(directory: Path, block: Block, pairs: Iterable[tuple[bytes, bytes]]) -
         shutil.rmtree(directory, ignore_errors=True)
         temporary.rename(directory)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)  # the disk may be full
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync_directory(directory.parent)
     return Checkpoint(directory, manifest)
@@ -223,12 +223,12 @@ def sync_directory(directory: Path) -> None:
 
 
 def request(root: bytes, index: int) -> bytes:
-    """Encode the request for a chunk, or for the manifest."""
+    """Encode a request for a chunk or the manifest."""
     return _REQUEST.pack(root, index)
 
 
 class Checkpoints(Handler):
-    """The checkpoints in *directory*, which peers download. Any thread may use it."""
+    """The checkpoints in *directory*, for peers to download. Thread-safe."""
 
     def __init__(self, directory: Path, log: logging.Logger) -> None:
         self._directory = directory
@@ -237,7 +237,7 @@ class Checkpoints(Handler):
         self._by_height: dict[int, Checkpoint] = {}
 
     def load(self, last_height: int) -> None:
-        """Find the checkpoints of an earlier run. Delete what is incomplete, or above
+        """Load the checkpoints of an earlier run. Delete those that are incomplete or above
         *last_height*.
         """
         for path in self._directory.iterdir() if self._directory.is_dir() else ():
@@ -248,7 +248,7 @@ class Checkpoints(Handler):
                 if path.name != str(checkpoint.block.height) or checkpoint.block.height > last_height:
                     raise InvalidInput("invalid checkpoint", "it belongs to another chain")
             except (OSError, VMError, struct.error) as error:
-                self._log.info("deleted the unusable checkpoint %s: %s", path, error)
+                self._log.info("deleted the invalid checkpoint %s: %s", path, error)
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 self.add(checkpoint)
@@ -258,7 +258,7 @@ class Checkpoints(Handler):
         return self._directory / str(height)
 
     def add(self, checkpoint: Checkpoint) -> None:
-        """Offer a checkpoint to peers, and delete all but the last two."""
+        """Offer a checkpoint to peers, and delete all except the last two."""
         with self._lock:
             self._by_height[checkpoint.block.height] = checkpoint
             old = [self._by_height.pop(height) for height in sorted(self._by_height)[:-KEPT]]

@@ -1,4 +1,4 @@
-"""The checks of transactions that need no state: signatures, sizes. Each transaction once."""
+"""Checks of transactions that need no state, such as signatures."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from vmsdk.ids import ID
 MAX_REMEMBERED = 100_000
 # Fewer than this are checked by the calling thread alone.
 MIN_PER_THREAD = 16
-# What those get who wait for a check that KeyboardInterrupt has ended.
+# The result for threads that wait for a check that KeyboardInterrupt has ended.
 _INTERRUPTED = VMError("the check of the transaction was interrupted")
 
 
 class Checks:
     """Runs *check* once for each transaction, and remembers those that passed. Thread-safe.
 
-    Many are checked on all cores, which helps if the library releases the GIL. A thread whose
-    transaction is being checked by another one waits for the result.
+    Many transactions are checked on all cores, which helps if *check* releases the GIL. If another
+    thread is checking the same transaction, a thread waits for its result.
     """
 
     def __init__(self, check: Callable[[Any], None]) -> None:
         self._check = check
         self._passed: OrderedDict[bytes, None] = OrderedDict()
-        self._running: dict[bytes, list[Future[Exception | None]]] = {}  # with those who wait
+        # The transactions that are being checked, each with a future for each waiting thread.
+        self._running: dict[bytes, list[Future[Exception | None]]] = {}
         self._lock = threading.Lock()
         self._threads = os.cpu_count() or 1
         self._pool: ThreadPoolExecutor | None = None
@@ -42,9 +43,9 @@ class Checks:
             raise failure
 
     def many(self, ids: Sequence[ID], transactions: Sequence[Any]) -> list[Exception | None]:
-        """Check several transactions. Returns for each what its check raised, or None.
+        """Check several transactions. Returns for each the exception of its check, or None.
 
-        Raises `VMError` once it is closed.
+        Raises `VMError` after `close`.
         """
         fresh = {
             each: transaction
@@ -78,7 +79,7 @@ class Checks:
         return [failures.get(each) for each in ids]
 
     def close(self) -> None:
-        """End the threads after the checks that are running. The chain is about to end."""
+        """Wait for the running checks, and stop the threads."""
         with self._lock:
             self._closed = True
         if self._pool is not None:
@@ -86,9 +87,9 @@ class Checks:
             self._pool = None
 
     def _failure(self, transaction_id: ID, transaction: Any) -> Exception | None:
-        """What the check of a transaction raises, or None.
+        """The exception of a transaction's check, or None.
 
-        Takes no lock, for which the threads would wait in turn: each operation on a dict or list is
+        Takes no lock, for which all threads would compete: each operation on a dict or list is
         atomic.
         """
         while transaction_id not in self._passed:
@@ -108,10 +109,10 @@ class Checks:
     ) -> Exception | None:
         failure: Exception | None = _INTERRUPTED
         try:
-            if transaction_id not in self._passed:  # it may have passed just now
+            if transaction_id not in self._passed:  # in the meantime
                 self._check(transaction)
             failure = None
-        except Exception as error:  # noqa: BLE001 - raised or returned to all who wait for it
+        except Exception as error:  # noqa: BLE001 - raised in, or returned to, all waiting threads
             failure = error
         finally:
             if failure is None:

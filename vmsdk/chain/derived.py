@@ -1,4 +1,4 @@
-"""Derived data: an author's own index that follows the accepted blocks."""
+"""Followers: indexes of the accepted blocks."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from vmsdk.interface import Interface, must_not_hold
 FIRST_RETRY_S = 1.0
 MAX_RETRY_S = 60.0
 JOIN_TIMEOUT_S = 2.0
-"""How long to wait for a block that is being applied. A node kills a plugin after 5 s."""
+"""How long `stop` waits for the current block. A node kills a plugin after 5 s."""
 
 
 class Follower(Interface, Generic[BlockT]):
     """An index of accepted blocks: an SQLite file, a search engine, statistics.
 
-    It runs in its own thread, starting with the block after its own `height`. Blocks that it missed
-    because of a crash are applied at the next start. An index that stores the block's data and the
-    height in one transaction gets each block exactly once; any other must tolerate getting the last
-    block twice.
+    It runs in its own thread, and starts with the block after its `height`, so blocks that it
+    missed because of a crash are applied at the next start. An index that stores the data of a
+    block and the height in one transaction gets each block exactly once. Any other index must
+    expect to get the last block twice.
 
-    An exception never stops the chain: it is logged, and the block is tried again, after 1 s at
-    first and then after ever longer pauses of at most 60 s. A chain that prunes its blocks keeps
-    those that the index lacks.
+    An exception does not stop the chain: it is logged, and the block is applied again after 1 s,
+    then after ever longer pauses of up to 60 s. A chain that prunes its blocks keeps those that the
+    index lacks.
     """
 
     @abstractmethod
     def height(self) -> int:
-        """The height of the last block in the index, as the index itself stores it; -1 for none."""
+        """The height of the last block in the index, read from the index; -1 if it is empty."""
 
     @abstractmethod
     def apply(self, block: BlockT) -> None:
         """Add a block, and store its height in the same transaction."""
 
     def open(self) -> None:
-        """Open the index. Called once, in the follower's thread, before the other methods."""
+        """Open the index. Called in the follower's thread, before the other methods."""
 
     def close(self) -> None:
-        """Close the index. Called once, in the follower's thread, after the last block."""
+        """Close the index. Called in the follower's thread, after the last block."""
 
-    # What vmsdk calls -----------------------------------------------------------------------------
+    # Called by vmsdk ------------------------------------------------------------------------------
 
     _thread: threading.Thread | None = None
     _set_at_start: ClassVar[tuple[str, ...]] = (
@@ -52,7 +52,7 @@ class Follower(Interface, Generic[BlockT]):
     )
 
     def start(self, feed: Feed[BlockT], log: logging.Logger) -> None:
-        """Follow *feed* until `stop`. `Chain` calls it when it is initialised."""
+        """Follow *feed* until `stop`. Called by `Chain.initialize`."""
         if "_is_known" not in vars(self):
             must_not_hold(self)
         elif self._thread is not None:
@@ -87,14 +87,13 @@ class Follower(Interface, Generic[BlockT]):
         """The height of the first block that is not in the index; None until the index is open."""
         return self._applied + 1 if self._is_known else None
 
-    # What handlers call ---------------------------------------------------------------------------
+    # Called by handlers ---------------------------------------------------------------------------
 
     def wait_for(self, height: int, timeout: float | None = None) -> None:
         """Wait until the block at *height* is in the index, for at most *timeout* seconds.
 
-        Raises `TimeoutError`, or `VMError` if the follower has stopped; the cause is the index's
-        last error, if there is one. It blocks: call it from a plain handler, not from an `async`
-        one.
+        Raises `TimeoutError`, or `VMError` if the follower has stopped; either is chained to the
+        index's last error, if any. Blocks, so call it from a plain handler, not an `async` one.
         """
         if self._thread is None:
             raise VMError(f"{self._name} doesn't follow a chain yet: return it from Chain.followers")
@@ -123,15 +122,15 @@ class Follower(Interface, Generic[BlockT]):
                 if not is_open:
                     self.open()
                     is_open = True
-                    self._greet()
+                    self._log_lag()
                 self._follow()
                 break
-            except BaseException as error:  # noqa: BLE001 - even SystemExit must not end it in silence
+            except BaseException as error:  # noqa: BLE001 - even SystemExit must be logged
                 is_new = self._applied != failed_at
                 pause_s = FIRST_RETRY_S if is_new else min(2 * pause_s, MAX_RETRY_S)
                 failed_at, self._failure = self._applied, error
                 self._log.error(
-                    "%s failed at height %d: %r; trying again in %g s, and the chain goes on",
+                    "%s failed at height %d: %r; trying again in %g s, and the chain continues",
                     self._name,
                     self._applied + 1,
                     error,
@@ -146,18 +145,17 @@ class Follower(Interface, Generic[BlockT]):
         if is_open:
             try:
                 self.close()
-            except BaseException as error:  # noqa: BLE001 - nothing is left to do but log it
+            except BaseException as error:  # noqa: BLE001 - the thread ends here
                 self._log.error("%s.close raised %r", self._name, error, exc_info=error)
 
-    def _greet(self) -> None:
-        """Report how far behind the index is."""
+    def _log_lag(self) -> None:
         height, accepted = self._checked_height(), self._feed.height
         if height < accepted:
             self._log.info("%s is at height %d; replaying to %d", self._name, height, accepted)
         elif height > accepted:
             self._log.warning(
-                "%s is at height %d, but the last accepted block at %d: it waits until the chain is there. "
-                "If the index belongs to another chain, delete it",
+                "%s is at height %d, but the last accepted block is at %d: it waits for the chain to get "
+                "there. If the index belongs to another chain, delete it",
                 self._name,
                 height,
                 accepted,
@@ -167,12 +165,11 @@ class Follower(Interface, Generic[BlockT]):
         height: object = self.height()
         if not isinstance(height, int):
             raise TypeError(
-                f"{self._name}.height returned {height!r}: return the last block's, or -1 for none"
+                f"{self._name}.height returned {height!r}: return the last block's, or -1 if there is none"
             )
         return height
 
     def _follow(self) -> None:
-        """Apply blocks until the chain stops."""
         height = self._checked_height()
         self._advance(height)
         for block in self._feed.blocks(height + 1):

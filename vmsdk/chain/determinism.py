@@ -1,4 +1,4 @@
-"""A check for tests: do the rules of a chain have the same results on every machine?"""
+"""A check for tests that a chain's rules have the same results on every machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MODULE = "vmsdk_chain_under_test"
 
 
 class Nondeterministic(VMError, AssertionError):
-    """A block has other effects in another process. *height* is the first such block's."""
+    """The block at *height* has other effects in a second process."""
 
     def __init__(self, height: int, reason: str) -> None:
         self.height = height
@@ -44,12 +44,11 @@ def check_determinism(
     upgrade: bytes = b"",
     per_block: int = 1,
 ) -> None:
-    """Build blocks of *per_block* transactions, and execute them in a second process as well.
+    """Build blocks of *per_block* transactions, and execute them again in a second process.
 
-    *upgrade* is the content of the chain's upgrade file.
-
-    That process imports the class again, so it must be at the top level of its module. Raises
-    `Nondeterministic` at the first block that differs, `Invalid` for a transaction that is refused.
+    The second process imports the class, so it must be defined at the top level of its module.
+    *upgrade* is the content of the chain's upgrade file. Raises `Nondeterministic` at the first
+    block that differs, `Invalid` for a transaction that is refused.
     """
     single = _Single(chain(), genesis, upgrade)
     raws: list[bytes] = []
@@ -71,10 +70,11 @@ def check_determinism(
         "blocks": [raw.hex() for raw in raws],
         "not_before": time.time() + DELAY_S,
     }
+    package_path = str(Path(__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-c", f"from {__name__} import _follow; _follow()"],
         input=json.dumps(order),
-        env={**os.environ, "PYTHONHASHSEED": str(HASH_SEED), "TZ": TIME_ZONE, "PYTHONPATH": _package_path()},
+        env={**os.environ, "PYTHONHASHSEED": str(HASH_SEED), "TZ": TIME_ZONE, "PYTHONPATH": package_path},
         stdout=subprocess.PIPE,
         text=True,
         check=False,
@@ -90,7 +90,7 @@ def check_determinism(
 
 
 class _Single(ChainView):
-    """A chain alone, on an empty database: each block is accepted at once."""
+    """Drives a chain on an empty database: each block is accepted at once."""
 
     def __init__(self, vm: Chain, genesis: bytes, upgrade: bytes) -> None:
         self.vm = vm
@@ -122,12 +122,8 @@ class _Single(ChainView):
         block.accept()
 
 
-def _package_path() -> str:
-    return str(Path(__file__).parents[2])
-
-
 def _follow() -> None:
-    """The second process: executes the blocks that come on standard input."""
+    """Run the second process: execute the blocks on standard input."""
     order = json.load(sys.stdin)
     time.sleep(max(0.0, order["not_before"] - time.time()))
     sys.path[:] = order["path"]
@@ -146,7 +142,7 @@ def _follow() -> None:
 
 
 def load_module(name: str, file: str | None) -> Any:
-    """The module of the chain: by its file, since a test's module may have no importable name."""
+    """Import the chain's module: from its file, if it is a test whose name can't be imported."""
     if name != "__main__":
         try:
             return importlib.import_module(name)

@@ -32,12 +32,12 @@ MAX_IN_FLIGHT = 16
 MAX_PER_PEER = 4
 """Requests to one peer at a time. A peer that has not sent anything valid yet gets one."""
 RETRY_S = 5.0
-"""How long a peer is left alone after a request that failed, for each failure in a row."""
+"""How long a peer gets no request after a failed one, times the number of failures in a row."""
 MAX_RETRY_S = 30.0
 GIVE_UP_S = 120.0
-"""How long a download waits for anything to arrive."""
+"""A download fails if it gets nothing valid for this long."""
 PROGRESS_S = 5.0
-"""How often the log shows the progress."""
+"""How often the progress is logged."""
 
 
 class Requester(Protocol):
@@ -57,7 +57,7 @@ class _Peer:
 
 
 class Progress:
-    """Logs the progress of a task of known size, every few seconds."""
+    """Logs the progress of a task of *total* bytes, every few seconds."""
 
     def __init__(self, log: logging.Logger, task: str, total: int, clock: Callable[[], float]) -> None:
         self._log = log
@@ -67,7 +67,7 @@ class Progress:
         self._logged_at = clock()
 
     def show(self, done: int) -> None:
-        """Report that *done* of the total is done."""
+        """Report that *done* bytes are done."""
         now = self._clock()
         if now - self._logged_at >= PROGRESS_S:
             self._logged_at = now
@@ -81,10 +81,10 @@ class Progress:
 
 
 class Download:
-    """Downloads the checkpoint of *summary* into *directory*, and goes on where a killed one ended.
+    """Downloads the checkpoint of *summary* into *directory*. Resumes an interrupted download.
 
-    Every chunk is checked against its hash. A peer that sends a wrong one, or has no such
-    checkpoint, is not asked again; one that is silent is asked less often.
+    Each chunk is checked against its hash. A peer that sends an invalid chunk, or does not have the
+    checkpoint, gets no more requests; one that does not respond gets fewer.
     """
 
     def __init__(
@@ -104,24 +104,24 @@ class Download:
         self._log = log
         self._clock = clock
         self._peers: dict[NodeID, _Peer] = {}
-        # Finished requests, and None to look again.
+        # Finished requests, or None to look for peers again.
         self._events: SimpleQueue[tuple[NodeID, int, Future[bytes]] | None] = SimpleQueue()
         self._stopping = threading.Event()
         self._advanced_at = clock()
 
     def wake(self) -> None:
-        """Look for peers again: one has connected."""
+        """Report that a peer has connected."""
         self._events.put(None)
 
     def stop(self) -> None:
-        """End the download, which raises `VMError`."""
+        """Make `run` raise `VMError`."""
         self._stopping.set()
         self._events.put(None)
 
     def check(self) -> None:
         """Raise `VMError` after `stop`."""
         if self._stopping.is_set():
-            raise VMError("it was stopped")
+            raise VMError("the state sync was stopped")
 
     def run(self) -> Checkpoint:
         """Download what is missing. Raises `VMError` if no peer has it, `OSError` for the disk."""
@@ -181,7 +181,7 @@ class Download:
         return found[-1]
 
     def _fetch(self, indexes: Iterable[int], keep: Callable[[int, bytes], bool]) -> None:
-        """Request *indexes* from the peers until *keep* has taken each."""
+        """Request *indexes* from peers until *keep* has accepted each."""
         todo = deque(indexes)
         in_flight = 0
         self._advanced_at = self._clock()
@@ -206,7 +206,10 @@ class Download:
         future.add_done_callback(lambda future: self._events.put((node_id, index, future)))
 
     def _wait(self, in_flight: int) -> tuple[NodeID, int, Future[bytes]] | None:
-        """The next finished request; None to look again. The node ends every request in time."""
+        """Wait for a finished request. Returns None if there may be another peer to ask.
+
+        The node ends each request in time.
+        """
         now = self._clock()
         rest_s = self._advanced_at + GIVE_UP_S - now
         if rest_s <= 0:
@@ -220,7 +223,7 @@ class Download:
             return None
 
     def _next_peer(self) -> NodeID | None:
-        """The most promising peer that may get a request now."""
+        """The best peer that may get a request now; None if there is none."""
         now = self._clock()
         best: tuple[int, int] | None = None
         chosen = None
@@ -237,7 +240,7 @@ class Download:
     def _take(
         self, node_id: NodeID, index: int, response: Future[bytes], keep: Callable[[int, bytes], bool]
     ) -> bool:
-        """Whether the response to a request was valid, and is kept."""
+        """Process a response. Returns whether it was valid and is kept."""
         peer = self._peers[node_id]
         peer.in_flight -= 1
         try:
@@ -253,5 +256,5 @@ class Download:
             return True
         if not peer.is_dropped:
             peer.is_dropped = True
-            self._log.warning("state sync: dropped %s, which sent a wrong chunk", node_id)
+            self._log.warning("state sync: dropped %s, which sent an invalid chunk", node_id)
         return False

@@ -1,4 +1,4 @@
-"""Dataclasses to bytes and back, by their annotations, in the linear codec of `vmsdk.codec`.
+"""Encodes dataclasses by their annotations, in the format of `vmsdk.codec`.
 
     @dataclass(frozen=True)
     class Account:
@@ -16,12 +16,12 @@
 | `Annotated[bytes, Max(n)]` | a u32 length, the bytes |
 | `Annotated[str, Max(n)]` | a u16 length, at most n bytes of UTF-8 |
 | `Annotated[tuple[X, ...], Max(n)]`, also `list[X]` | a u32 count, the elements |
-| `tuple[X, Y]`, a dataclass | the parts in order, a dataclass's in that of `__init__` |
+| `tuple[X, Y]`, a dataclass | the items, or the fields in the order of `__init__` |
 | `X \\| None` | 0, or 1 and the value |
 | `A \\| B`, dataclasses with different `tag: ClassVar[int]` | a u32, the tag, then the value |
 
-Each value has one encoding, and decoding accepts no other. Annotations that are not in this table
-raise `TypeError`.
+Each value has exactly one encoding; decoding refuses all others. Other annotations raise
+`TypeError`.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ _OTHERWISE = (
 
 
 class Encoding(Generic[_T]):
-    """How the values of one type are encoded. Made by `encoding_of`."""
+    """Encodes the values of one type. Created by `encoding_of`."""
 
     __slots__ = ("decode", "encode", "read")
 
@@ -123,9 +123,9 @@ class Encoding(Generic[_T]):
         self.encode = encode
         """Encode a value. Raises `InvalidEncoding` if it isn't of the annotated type."""
         self.read = read
-        """Decode the value at an offset: returns the value and the offset of its end."""
+        """Decode the value at an offset. Returns the value and the offset of its end."""
         self.decode = decode or self._decode
-        """Decode all of the data. Raises `InvalidEncoding` if it isn't exactly one value."""
+        """Decode a value. Raises `InvalidEncoding` unless the data is exactly its encoding."""
 
     def _decode(self, data: bytes) -> _T:
         value, end = self.read(data, 0)
@@ -135,10 +135,10 @@ class Encoding(Generic[_T]):
 
 
 class Item(Encoding[_T]):
-    """A value of fixed size: one item of a `struct`.
+    """Encodes values of fixed size, each as one item of a `struct`.
 
-    *pack* turns a value into what `struct` takes and refuses others, *unpack* is its inverse; None
-    stands for the value itself.
+    *pack* converts a value to the struct's item and refuses invalid values, *unpack* is the
+    inverse. None means that the value is the item.
     """
 
     __slots__ = ("code", "pack", "size", "takes_bytes", "unpack")
@@ -154,7 +154,7 @@ class Item(Encoding[_T]):
         self.pack = pack
         self.unpack = unpack
         self.takes_bytes = False
-        """Whether bytes of this size are encoded as they are."""
+        """Whether the encoding of bytes is these bytes."""
         layout = struct.Struct(">" + code)
         self.size = layout.size
 
@@ -175,18 +175,18 @@ class Item(Encoding[_T]):
 
 
 def encoding_of(annotation: Any) -> Encoding[Any]:
-    """Compile the encoding of the values that *annotation* describes, such as a dataclass or `U64`.
+    """Return the encoding of the values of *annotation*, such as a dataclass or `U64`.
 
-    Raises `TypeError` if they can't be encoded; the text names the annotation and the fix.
+    Raises `TypeError`, whose message names the annotation and the fix, if they can't be encoded.
     """
     return _compile(annotation, _name(annotation), ())
 
 
 def record(cls: type[Any], last: Sequence[str] = (), outer: tuple[type[Any], ...] = ()) -> Encoding[Any]:
-    """Compile the encoding of a dataclass: its fields in the order of the parameters of `__init__`,
-    but those named in *last* after all others.
+    """Return the encoding of a dataclass: its fields in the order of the parameters of `__init__`,
+    with those named in *last* at the end.
 
-    *outer* are the dataclasses around it. Raises `TypeError` like `encoding_of`.
+    *outer* are the dataclasses that contain it. Raises `TypeError` like `encoding_of`.
     """
     if cls in outer:
         raise TypeError(f"{cls.__name__} contains itself, so its size has no bound: refer to it by its ID")
@@ -228,7 +228,7 @@ def record(cls: type[Any], last: Sequence[str] = (), outer: tuple[type[Any], ...
 
 
 def is_immutable(annotation: Any) -> bool:
-    """Whether values of this type never change, for all that is known about it."""
+    """Whether values of this type are known to be immutable."""
     origin = get_origin(annotation)
     if origin is not None:
         if origin is Literal:
@@ -242,7 +242,7 @@ def is_immutable(annotation: Any) -> bool:
         cls: Any = annotation
         try:
             hints = get_type_hints(annotation, include_extras=True)
-        except Exception:  # noqa: BLE001 - a class of the author's own, whatever its annotations are
+        except Exception:  # noqa: BLE001 - an author's annotations may raise anything
             return False
         kinds = [hints[each.name] for each in dataclasses.fields(annotation)]
         return bool(cls.__dataclass_params__.frozen) and all(map(is_immutable, kinds))
@@ -251,7 +251,7 @@ def is_immutable(annotation: Any) -> bool:
 
 
 def tagged(kinds: Sequence[type[Any]], where: str) -> dict[int, type[Any]]:
-    """Return classes by their `tag`. Raises `TypeError` unless all have one, and different ones."""
+    """Return classes by their `tag`. Raises `TypeError` unless each has a different one."""
     tags: dict[int, type[Any]] = {}
     for kind in kinds:
         tag = getattr(kind, "tag", None)
@@ -291,7 +291,7 @@ def _compile(annotation: Any, where: str, outer: tuple[type[Any], ...]) -> Encod
 
 
 def _marked(base: Any, mark: object, where: str, outer: tuple[type[Any], ...]) -> Encoding[Any] | None:
-    """Return the encoding of `Annotated[base, mark]`, or None if *mark* is not about its size."""
+    """Return the encoding of `Annotated[base, mark]`; None if *mark* doesn't specify the size."""
     origin, arguments = get_origin(base), get_args(base)
     if isinstance(mark, (Fixed, Max)) and not (isinstance(mark.length, int) and mark.length > 0):
         raise TypeError(f"{where}: the length of {mark} must be a whole number from 1 on")
@@ -332,7 +332,7 @@ def _integer(mark: Integer, where: str) -> Item[int]:
 
 def _fixed(length: int, cls: type[Any]) -> Item[Any]:
     def pack(value: bytes) -> bytes:
-        # struct cuts longer ones and pads shorter ones.
+        # struct would truncate or pad them.
         if len(value) != length:
             raise ValueError
         return value
@@ -390,7 +390,7 @@ def _prefixed(
     pack: Callable[[Any], bytes],
     unpack: Callable[[bytes], Any],
 ) -> Encoding[Any]:
-    """Encode bytes or a str after their length, at most *limit*."""
+    """Encode bytes or a str, preceded by their length of at most *limit*."""
     what = f"bytes, at most {limit}" if cls is bytes else f"a str of at most {limit} bytes of UTF-8"
 
     def encode(value: Any) -> bytes:
@@ -502,7 +502,7 @@ def _product(
 ) -> Encoding[_T]:
     """Encode several values, one after the other; *labels* name them in errors.
 
-    Neighbours of fixed size share a `struct`, which is several times as fast as one each.
+    Adjacent values of fixed size share a `struct`, which is several times as fast.
     """
     steps: list[_Run | _Single] = []
     for index, part in enumerate(parts):
@@ -530,7 +530,7 @@ def _product(
 
 
 class _Single:
-    """One part of a product, of variable size."""
+    """A part of variable size."""
 
     def __init__(self, index: int, part: Encoding[Any], label: str) -> None:
         self._index = index
@@ -553,7 +553,7 @@ class _Single:
 
 
 class _Run:
-    """Adjacent parts of a product, each of fixed size."""
+    """Adjacent parts of fixed size."""
 
     def __init__(self, start: int, items: list[Item[Any]], labels: Sequence[str]) -> None:
         self.start = start
@@ -566,39 +566,27 @@ class _Run:
         self._unpacks = [(i, item.unpack) for i, item in enumerate(items) if item.unpack]
 
     def alone(self, parts_of: Callable[[Any], Sequence[Any]], make: Callable[..., _T]) -> Encoding[_T]:
-        """Return the encoding of a product that has no other parts."""
+        """Return the encoding of a product without other parts."""
+        pack, unpack, size = self._struct.pack, self._struct.unpack, self.size
+        has_packs = bool(self._packs)
 
-        pack, unpack, unpack_from = self._struct.pack, self._struct.unpack, self._struct.unpack_from
-        size = self.size
-
+        # A single call of the struct is enough, unless an item has a function of its own.
         def encode(value: Any) -> bytes:
             values = parts_of(value)
+            if has_packs:
+                return self.encode(values)
             try:
                 return pack(*values)
             except _REFUSALS:
                 return self.encode(values)
 
         def read(data: bytes, offset: int) -> tuple[_T, int]:
-            end = offset + size
-            if end > len(data):
-                self.values(data, offset)  # raises
-            return make(*unpack_from(data, offset)), end
+            return make(*self.values(data, offset)), offset + size
 
         def decode(data: bytes) -> _T:
             return make(*unpack(data)) if len(data) == size else encoding._decode(data)
 
-        def encode_each(value: Any) -> bytes:
-            return self.encode(parts_of(value))
-
-        def read_each(data: bytes, offset: int) -> tuple[_T, int]:
-            return make(*self.values(data, offset)), offset + size
-
-        # One call of the struct is enough unless an item needs a function of its own.
-        encoding = Encoding(
-            encode_each if self._packs else encode,
-            read_each if self._unpacks else read,
-            None if self._unpacks else decode,
-        )
+        encoding = Encoding(encode, read, None if self._unpacks else decode)
         return encoding
 
     def encode(self, values: Sequence[Any]) -> bytes:
@@ -610,7 +598,7 @@ class _Run:
                     packed[i] = pack(packed[i])
             return self._struct.pack(*packed)
         except _REFUSALS:
-            # One by one, so that the wrong value raises an error that explains what is wrong.
+            # One by one, so that the invalid value raises an error that names it.
             return b"".join(
                 _Single(0, item, label).encode([value])
                 for item, label, value in zip(
@@ -645,7 +633,7 @@ def _labelled(error: InvalidEncoding, label: str) -> InvalidEncoding:
 def _too_short(data: bytes, offset: int, needed: int, what: str = "a value") -> InvalidEncoding:
     return InvalidEncoding(
         f"the bytes end too early: {needed} are needed at byte {offset} for {what}, but only "
-        f"{len(data) - offset} are left"
+        f"{len(data) - offset} follow"
     )
 
 

@@ -1,4 +1,4 @@
-"""What the rules, the mempool and the snapshots of a chain raise."""
+"""The exceptions of chains."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from vmsdk.errors import Refused
 class Invalid(Refused):
     """A transaction breaks a rule. Raised by `Chain.execute` and `Chain.check`.
 
-    *reason* is for the client who reads it; *details* are the values that broke the rule:
-    `Invalid("an entry has 1 to 140 bytes", length=200)` reads "an entry has 1 to 140 bytes
+    Clients get *reason* with *details*, the values that broke the rule: the message of
+    `Invalid("an entry has 1 to 140 bytes", length=200)` is "an entry has 1 to 140 bytes
     (length=200)".
     """
 
@@ -23,15 +23,15 @@ class Invalid(Refused):
 
 
 class NotYet(Invalid):
-    """A transaction breaks a rule now, but may keep it later: its nonce is too high, for example.
+    """A transaction is invalid now, but may become valid: its nonce is too high, for example.
 
-    The mempool keeps such a transaction of a sender for a while, and tries it again when earlier
-    ones of that sender have arrived. In a block it is as invalid as any other.
+    If the transaction has a `sender`, the mempool keeps it for a while, and tries it again when
+    earlier ones of that sender have arrived. No block may contain it.
     """
 
 
 class MempoolFull(Refused):
-    """The mempool has no room for the transaction; the text says which limit it hit. Try later."""
+    """The mempool has no room for the transaction. The message names the limit. Try again later."""
 
 
 class SnapshotUnavailable(Refused):

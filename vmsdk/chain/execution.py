@@ -1,8 +1,9 @@
-"""Execution: runs the rules of a chain, and checks what they return."""
+"""The rules of a chain, which its author writes, and their execution."""
 
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
@@ -11,14 +12,14 @@ from vmsdk.chain.block import Block, Event, Header, effects_of
 from vmsdk.chain.encoding import is_immutable
 from vmsdk.chain.errors import Invalid
 from vmsdk.chain.history import Outcomes
-from vmsdk.chain.rules import Rules
 from vmsdk.chain.state import Overlay, State
 from vmsdk.chain.transactions import parser
 from vmsdk.context import Context
 from vmsdk.errors import InvalidBlock, VMError
 from vmsdk.ids import ID
+from vmsdk.interface import Interface
 
-# What rules may use of the context: what is the same on all nodes, the other chains, the log.
+# What rules may read of the context: what is the same on all nodes, and the log.
 RULES_CONTEXT = frozenset(
     [
         *("network_id", "subnet_id", "chain_id", "x_chain_id", "c_chain_id", "avax_asset_id"),
@@ -29,6 +30,34 @@ RULES_CONTEXT = frozenset(
 _T = TypeVar("_T")
 
 
+class Rules(Interface):
+    """The methods of a chain that must have the same result on all nodes.
+
+    They run on several threads, and more than once for each transaction: they must depend only on
+    their arguments, and must not set attributes.
+    """
+
+    @abstractmethod
+    def execute(self, state: State, tx: Any, block: Header) -> bytes | None:
+        """Apply one transaction to *state*. Bytes that it returns are stored in the receipt.
+
+        Raise `Invalid` if the transaction breaks a rule: its changes are dropped, and no block may
+        contain it.
+        """
+
+    def genesis(self, state: State, data: bytes) -> None:
+        """Fill the state of a new chain from the genesis *data*. Does nothing by default."""
+
+    def check(self, tx: Any) -> None:
+        """Check what needs no state, once for each transaction. Raise `Invalid` to refuse it."""
+
+    def begin(self, state: State, block: Header) -> None:
+        """Called before the first transaction of each block."""
+
+    def end(self, state: State, block: Header) -> None:
+        """Called after the last transaction of each block."""
+
+
 class Executed:
     """The result of a block's transactions on top of its parent's state."""
 
@@ -37,7 +66,7 @@ class Executed:
         """The block's transactions, decoded."""
         self.effects = effects_of(state.writes, outcomes.results, outcomes.events)
         self.state = Overlay(state.parent, state.writes)
-        state.end()  # the rules may have kept it
+        state.end()  # the rules may have kept a reference to it
         self.outcomes = outcomes
 
 
@@ -46,7 +75,7 @@ class Execution:
 
     def __init__(self, rules: Rules, transaction: Any, chain_id: ID, written_bytes: int) -> None:
         self._rules = rules
-        # What one execution does to a transaction must not show in another one.
+        # Changes that one execution makes to a transaction must not affect another one.
         self._decode = None if is_immutable(transaction) else parser(transaction)
         self._written_bytes = written_bytes
         self._chain_id = chain_id
@@ -76,8 +105,10 @@ class Execution:
             _call(self._rules.begin, state, header)
 
     def run(self, state: Overlay, transaction: Any, raw: bytes, header: Header) -> bytes | None:
-        """Execute one transaction, decoded from *raw*. Raises what `execute` raises, and `Invalid`
-        if it writes too much; *state* may be changed then.
+        """Execute one transaction, decoded from *raw*.
+
+        Raises what `execute` raises, and `Invalid` if the transaction writes too much. *state* may
+        be changed even then.
         """
         _forget_claims(state)
         before = state.written
@@ -88,7 +119,7 @@ class Execution:
             result: object = self._rules.execute(state, transaction, header)
         except (Exception, KeyboardInterrupt):
             raise
-        except BaseException as error:  # such as SystemExit, which would end a thread or the process
+        except BaseException as error:
             raise _bug(self._rules.execute, error) from error
         finally:
             self._running.method = ""
@@ -145,7 +176,7 @@ class Execution:
         return Executed(state, Outcomes(tuple(results), (*events, tuple(block_events))), transactions)
 
     def must_not_run(self, call: str) -> None:
-        """Raise `VMError` if a rule runs in this thread, which must not use *call*."""
+        """Raise `VMError` if a rule runs in this thread: it must not use *call*."""
         if self._running.method:
             raise VMError(
                 f"{self._name}.{call} is for handlers, but {self._running.method} uses it: the "
@@ -153,11 +184,11 @@ class Execution:
             )
 
     def context(self, ctx: Context) -> Context:
-        """*ctx*, or what a rule that runs in this thread may use of it."""
+        """*ctx*, or a restricted view of it if a rule runs in this thread."""
         return _RulesContext(self, ctx) if self._running.method else ctx  # type: ignore[return-value]
 
     def must_not_keep(self, name: str) -> None:
-        """Raise `VMError` if a rule runs in this thread, which must not set an attribute."""
+        """Raise `VMError` if a rule runs in this thread: it must not set an attribute."""
         if self._running.method:
             raise VMError(
                 f"{self._name}.{self._running.method} sets self.{name}, but rules run more than once for "
@@ -175,7 +206,7 @@ class Execution:
 
 
 class ForHandlers(Generic[_T]):
-    """An attribute of a chain that its rules must not read, because it differs between nodes."""
+    """An attribute of a chain that rules must not read, because it differs between nodes."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -184,7 +215,7 @@ class ForHandlers(Generic[_T]):
         if chain is None:
             return self  # type: ignore[return-value]
         attributes = vars(chain)
-        if "_execution" in attributes:  # from the end of `initialize` on
+        if "_execution" in attributes:  # set by `initialize`
             attributes["_execution"].must_not_run(self._name)
         try:
             return attributes[self._name]  # type: ignore[no-any-return]
@@ -215,37 +246,38 @@ class _Running(threading.local):
 
 
 def _forget_claims(state: State) -> None:
-    """Forget the tables in use, before a method of the rules runs.
+    """Forget which tables were used, before a method of the rules runs.
 
-    Tables that share keys are an error within one call: `execute` for one transaction, `begin`,
-    `end` or `genesis`. Nothing that ran before counts, neither in this process (snapshots,
-    admission, other blocks) nor in this block, where a builder also runs transactions that it then
-    leaves out. So the builder and all verifiers get the same result.
+    Tables that share keys are an error only within one call of `execute`, `begin`, `end` or
+    `genesis`. If earlier calls counted, the builder of a block, which also runs transactions that
+    it then leaves out, and its verifiers could get different results.
     """
     state.claims = {}
 
 
 def _call(method: Callable[..., object], *arguments: Any) -> None:
-    """Call an author's method that returns nothing."""
+    """Call a method of the author's that should return None."""
     try:
         result = method(*arguments)
     except (Exception, KeyboardInterrupt):
         raise
-    except BaseException as error:  # such as SystemExit, which would end a thread or the process
+    except BaseException as error:
         raise _bug(method, error) from error
     if result is not None:
         raise TypeError(
-            f"{_name(method)} returned {result!r}, but its result is not used: raise Invalid to refuse a "
+            f"{name_of(method)} returned {result!r}, but its result is not used: raise Invalid to refuse a "
             "transaction, and write to the state to change it"
         )
 
 
 def _bug(method: Callable[..., object], error: BaseException) -> RuntimeError:
-    return RuntimeError(f"{_name(method)} raised {error!r}: raise Invalid to refuse a transaction")
+    """The error for an exception such as `SystemExit`, which would end a thread or the process."""
+    return RuntimeError(f"{name_of(method)} raised {error!r}: raise Invalid to refuse a transaction")
 
 
-def _name(method: Callable[..., object]) -> str:
-    return getattr(method, "__qualname__", repr(method))
+def name_of(function: Callable[..., object]) -> str:
+    """The name of a function for a message."""
+    return getattr(function, "__qualname__", repr(function))
 
 
 def _keys_of(transaction: Any) -> Iterable[bytes]:

@@ -16,18 +16,18 @@ from vmsdk.chain.state import as_height
 from vmsdk.errors import NotFound
 
 WINDOW_BLOCKS = 256
-"""The most recent blocks that are kept in memory, for all readers together."""
+"""The number of recent blocks in memory, shared by all readers."""
 WINDOW_BYTES = 4 * 1024 * 1024
 PAGE_BLOCKS = 256
-"""The most blocks that one reader takes from the store at a time."""
+"""The maximum number of blocks that a reader loads from the database at a time."""
 PAGE_BYTES = 1024 * 1024
-"""What a page should hold at most, estimated from the size of the blocks before it."""
+"""The approximate maximum size of such a page, estimated from the last page's blocks."""
 FIRST_PAGE_BLOCKS = 16
 MAX_REASON_BYTES = 123
 """Of the close of a WebSocket (RFC 6455, 5.5)."""
 
-# The IANA registry that extends RFC 6455, section 7.4.1. vmsdk's server closes with it as well, so
-# clients see the same code, whichever of the two is first.
+# "Service restart", from the IANA registry that extends RFC 6455, section 7.4.1. vmsdk's server
+# closes WebSockets with it, too, so clients get the same code whichever closes first.
 _RESTARTING = 1012
 
 
@@ -55,16 +55,14 @@ BlockT = TypeVar("BlockT", bound=AcceptedBlock)
 class Feed(Generic[BlockT]):
     """The accepted blocks of one chain, for any number of readers at any pace.
 
-    Readers have no queues. Each has a position: it takes a recent block from a window that all
-    share, and an older one from the store, in pages. So a slow reader costs no more memory than a
-    fast one, and never holds up the chain.
+    Readers have positions, not queues: recent blocks come from a window that all readers share,
+    older ones from the database, in pages. So a slow reader takes no more memory than a fast one,
+    and never delays the chain.
     """
 
     def __init__(self, blocks: Callable[[int, int], Sequence[BlockT]], height: Callable[[], int]) -> None:
-        """*blocks(start, limit)* reads stored blocks in order, *height()* is that of the last
-        accepted.
-
-        Both are called from any thread.
+        """`blocks(start, limit)` reads stored blocks in order, `height()` returns the height of the
+        last accepted one. Both are called from any thread.
         """
         self._stored = blocks
         self._height = height
@@ -80,10 +78,10 @@ class Feed(Generic[BlockT]):
         return self._height()
 
     def publish(self, block: BlockT) -> None:
-        """Announce a block that the store has just accepted, in order. Never waits for a reader."""
+        """Add a block that was just accepted. Never waits for readers."""
         with self._changed:
             if self._window and block.height != self._window[-1].height + 1:
-                self._window.clear()  # State sync has skipped some.
+                self._window.clear()  # state sync has skipped some
                 self._window_bytes = 0
             self._window.append(block)
             self._window_bytes += len(block.raw)
@@ -92,7 +90,7 @@ class Feed(Generic[BlockT]):
             self._wake()
 
     def close(self) -> None:
-        """End all readers: their loops end after the blocks that they have already read."""
+        """Stop all readers: their loops end after the blocks that they have already loaded."""
         with self._changed:
             self._closed = True
             self._wake()
@@ -100,22 +98,22 @@ class Feed(Generic[BlockT]):
     def blocks(self, start: int | None = None, *, timeout: float | None = None) -> Reader[BlockT]:
         """The blocks from height *start* on, by default those accepted from now on.
 
-        Use the result in one `for` or `async for` loop. The loop ends when the chain stops, or when
-        no block has come for *timeout* seconds (0 reads what is there). Raises `NotFound` where
-        blocks are no longer stored.
+        Use the result in a single `for` or `async for` loop. The loop ends when the chain stops, or
+        if no block is accepted for *timeout* seconds; 0 reads only existing blocks. The loop raises
+        `NotFound` if the next block is not stored.
         """
         if start is None:
             start = self.height + 1
         elif as_height(start) != start:
             raise NotFound(f"no block has height {start}")
         if timeout is not None and not isinstance(timeout, (int, float)):
-            raise TypeError(f"timeout is {timeout!r}: give a number of seconds, or None to wait for ever")
+            raise TypeError(f"timeout is {timeout!r}: give a number of seconds, or None to wait forever")
         return Reader(self, start, timeout)
 
     def subscription(self, convert: Callable[[BlockT], Any]) -> Callable[..., AsyncIterator[Any]]:
-        """A source for `vmsdk.http.Subscriptions`: `convert(block)`, a JSON value, for each block.
+        """A source for `vmsdk.http.Subscriptions` that yields `convert(block)`, a JSON value.
 
-        Clients may pass `start`, a height; by default they get the blocks accepted from now on.
+        Clients may pass a height, `start`; by default they get the blocks accepted from now on.
         """
 
         def source(start: int | None = None) -> AsyncIterator[Any]:
@@ -132,20 +130,21 @@ class Feed(Generic[BlockT]):
     async def send_to(
         self, websocket: TextWebSocket, convert: Callable[[BlockT], Any], start: int | None = None
     ) -> None:
-        """Send `convert(block)` as JSON for each block, until the client leaves or the chain stops.
+        """Send `convert(block)` as JSON for each block, until the client disconnects or the chain
+        stops.
 
-        *websocket* is that of a FastAPI or Starlette endpoint, not accepted yet. It is closed with
-        code 1008 and a reason if the blocks from *start* on are not stored, 1012 (the service
-        restarts) if the chain stops.
+        *websocket* is the argument of a FastAPI or Starlette endpoint, not yet accepted. It is
+        closed with code 1008 and a reason if a block is not stored, or with 1012 (service restart)
+        if the chain stops.
         """
         await websocket.accept()
         sender = asyncio.ensure_future(self._send(websocket, convert, start))
-        receiver = asyncio.ensure_future(_wait_for_the_end(websocket))
+        receiver = asyncio.ensure_future(_wait_for_disconnect(websocket))
         try:
             await asyncio.wait((sender, receiver), return_when=asyncio.FIRST_COMPLETED)
             if not receiver.done():
                 code, reason = sender.result()
-                with suppress(Exception):  # the client may leave at the same time
+                with suppress(Exception):  # the client may disconnect at the same time
                     await websocket.close(code, reason)
         finally:
             sender.cancel()
@@ -159,7 +158,7 @@ class Feed(Generic[BlockT]):
                 text = json.dumps(convert(block))
                 try:
                     await websocket.send_text(text)
-                except Exception:  # noqa: BLE001 - the client has left, and the receiver notices
+                except Exception:  # noqa: BLE001 - the client has disconnected, as the receiver will see
                     break
         except NotFound as error:
             return 1008, str(error)[:MAX_REASON_BYTES]
@@ -168,23 +167,26 @@ class Feed(Generic[BlockT]):
     # For readers ----------------------------------------------------------------------------------
 
     def recent(self, height: int) -> BlockT | None:
-        """The block at *height* if it is in the window."""
+        """The block at *height* if it is in the window, or None."""
         with self._changed:
             if not self._window or not self._window[0].height <= height <= self._window[-1].height:
                 return None
             return self._window[height - self._window[0].height]
 
     def page(self, start: int, limit: int) -> Sequence[BlockT]:
-        """Stored blocks from *start* on without a gap, at least one. Raises `NotFound`."""
+        """At most *limit* consecutive blocks from *start* on, from the database.
+
+        Raises `NotFound` if there is none.
+        """
         page = self._stored(start, limit)
         if not page or page[0].height != start:
             reason = f"the first one after it has height {page[0].height}" if page else "nor is any after it"
             raise NotFound(f"the block at height {start} is not stored on this node; {reason}")
-        # State sync may have skipped some.
+        # State sync may have left a gap.
         return [block for offset, block in enumerate(page) if block.height == start + offset]
 
     def wait(self, height: int, timeout_s: float | None) -> bool:
-        """Wait until the block at *height* is accepted; False after the timeout or the end."""
+        """Wait until the block at *height* is accepted. False on a timeout and after `close`."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self.height >= height, timeout_s)
             return not self._closed and self.height >= height
@@ -222,10 +224,10 @@ class Feed(Generic[BlockT]):
             try:
                 loop.call_soon_threadsafe(_finish, futures)
             except RuntimeError:
-                pass  # The loop is closed, and its readers with it.
+                pass  # the loop is closed
 
 
-async def _wait_for_the_end(websocket: TextWebSocket) -> None:
+async def _wait_for_disconnect(websocket: TextWebSocket) -> None:
     while (await websocket.receive())["type"] != "websocket.disconnect":
         pass
 
@@ -263,18 +265,18 @@ class Reader(Generic[BlockT], Iterator[BlockT], AsyncIterator[BlockT]):
         if not self._page and not await self._feed.wait_async(self.position, self._timeout_s):
             raise StopAsyncIteration
         block = self._take()
-        # A read of the store is a call to the node.
+        # Reading the database is a call to the node, which blocks.
         return await asyncio.to_thread(self._read) if block is None else block
 
     def _take(self) -> BlockT | None:
-        """The next block if it is in memory."""
+        """The next block if it is in memory, or None."""
         block = self._page.popleft() if self._page else self._feed.recent(self.position)
         if block is not None:
             self.position += 1
         return block
 
     def _read(self) -> BlockT:
-        """The next block, from the store."""
+        """The next block, from the database."""
         page = self._feed.page(self.position, self._limit)
         average = max(1, sum(len(block.raw) for block in page) // len(page))
         self._limit = max(1, min(PAGE_BYTES // average, PAGE_BLOCKS))

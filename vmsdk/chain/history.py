@@ -1,4 +1,4 @@
-"""Storage of accepted blocks, the receipts of their transactions, and indexes."""
+"""Stores accepted blocks, the receipts of their transactions, and indexes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vmsdk.ids import ID
 _BLOCK = b"b"  # height -> the block's bytes
 _HEIGHT = b"i"  # block ID -> height
 _TRANSACTION = b"t"  # transaction ID -> height, index within the block
-_OUTCOMES = b"r"  # height -> results and events; missing if there are none
+_OUTCOMES = b"r"  # height -> results and events, if there are any
 _TOPIC = b"e"  # length of the topic, topic, height -> nothing
 _LAST = b"mlast"  # the ID of the last accepted block
 _OLDEST_BLOCK = b"moldest block"
@@ -27,21 +27,21 @@ _U32 = struct.Struct(">I")
 _PLACE = struct.Struct(">QI")
 _NO_RESULT = 0xFFFFFFFF
 
-# Pruned in one batch of this many blocks, so that an accepted block need not read what it replaces.
+# Blocks are pruned in batches of this many, rather than one with each accepted block.
 PRUNE_BLOCKS = 128
-# How many of these are in memory at once: a block may have 2 MiB.
+# How many of them are in memory at once: a block may have 2 MiB.
 PRUNE_READ_BLOCKS = 8
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The results and events of one block's transactions."""
+    """The results and events of a block's transactions."""
 
     results: tuple[bytes | None, ...] = ()
-    """What `execute` returned for each transaction."""
+    """For each transaction, what `execute` returned."""
 
     events: tuple[tuple[Event, ...], ...] = ()
-    """The events of each transaction, then those of `begin` and `end`."""
+    """The events of each transaction, followed by those of `begin` and `end` together."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Receipt:
     block_id: ID
     height: int
     index: int
-    """The transaction's place within its block, from 0."""
+    """The transaction's position in its block, from 0."""
     result: bytes | None
     """What `execute` returned."""
     events: tuple[Event, ...]
@@ -60,11 +60,11 @@ class Receipt:
 
 @dataclass(frozen=True)
 class LoggedEvent:
-    """An event with its place in the chain."""
+    """An event and its position in the chain."""
 
     height: int
     index: int | None
-    """The place of the transaction within its block; None for an event of `begin` or `end`."""
+    """The transaction's position in its block; None for an event of `begin` or `end`."""
     transaction_id: ID | None
     event: Event
 
@@ -72,8 +72,8 @@ class LoggedEvent:
 class History:
     """Reads and writes accepted blocks and receipts. Any thread may read.
 
-    Keep all blocks, or the last *blocks*; all receipts and indexes, or those of the last *receipts*
-    blocks.
+    With *blocks*, only that many blocks are kept; with *receipts*, only the receipts and indexes of
+    that many blocks.
     """
 
     def __init__(self, database: Database, *, blocks: int | None = None, receipts: int | None = None) -> None:
@@ -83,7 +83,7 @@ class History:
     # Reading --------------------------------------------------------------------------------------
 
     def last_id(self) -> ID | None:
-        """The ID of the last accepted block; None if the chain has not begun."""
+        """The ID of the last accepted block; None in an empty database."""
         stored = self._database.get(_LAST)
         return None if stored is None else ID(stored)
 
@@ -106,22 +106,22 @@ class History:
         return Block.from_bytes(raw)
 
     def blocks(self, start: int, limit: int) -> list[Block]:
-        """At most *limit* accepted blocks from height *start* on, by one scan of the database."""
+        """At most *limit* accepted blocks from height *start* on."""
         with self._database.iterate(prefix=_BLOCK, start=_BLOCK + _u64(as_height(start))) as pairs:
             return [Block.from_bytes(raw) for _, raw in islice(pairs, as_limit(limit))]
 
     def raw_before(self, height: int, count: int) -> list[bytes]:
-        """The bytes of the blocks at *height*, *height* - 1 and so on: at most *count*, up to the
-        first that is not stored.
+        """The encoded blocks at *height*, *height* - 1 and so on: at most *count*, up to the first
+        that is not stored.
         """
         heights = range(height, max(height - count, -1), -1)
         found = self._database.get_many([_BLOCK + _u64(each) for each in heights])
         return [raw for raw in takewhile(bool, found) if raw]
 
     def receipt(self, transaction_id: ID) -> Receipt:
-        """The receipt of a transaction, from the last block that contains it.
+        """The receipt of a transaction, in the last block that contains it.
 
-        Raises `NotFound` if no accepted block has it, or if its receipt is pruned.
+        Raises `NotFound` if no accepted block contains it, or if its receipt is pruned.
         """
         stored = self._database.get(_TRANSACTION + transaction_id)
         if stored is None:
@@ -137,7 +137,7 @@ class History:
         return Receipt(transaction_id, ID.of(raw), height, index, result, events)
 
     def events(self, topic: bytes, start: int, stop: int, limit: int) -> list[LoggedEvent]:
-        """At most *limit* events of *topic* in the blocks from height *start* to *stop* - 1."""
+        """At most *limit* events of *topic* from height *start* up to, but not at, *stop*."""
         found: list[LoggedEvent] = []
         limit, stop = as_limit(limit), as_height(stop, "stop")
         prefix = _TOPIC + bytes([len(topic)]) + topic
@@ -169,7 +169,7 @@ class History:
     # Writing --------------------------------------------------------------------------------------
 
     def add(self, batch: Batch, block: Block, outcomes: Outcomes) -> None:
-        """Add *block*, its receipts and indexes to *batch*, and make it the last accepted one."""
+        """Add *block*, its receipts and indexes to *batch*, as the last accepted block."""
         height = _u64(block.height)
         self._add_block(batch, block)
         for index, transaction_id in enumerate(block.transaction_ids):
@@ -181,7 +181,7 @@ class History:
                 batch.put(_TOPIC + bytes([len(topic)]) + topic + height, b"")
 
     def jump(self, batch: Batch, block: Block) -> None:
-        """Add *block*, which state sync has reached, to *batch*, and make it the last accepted one.
+        """Add *block*, the target of a state sync, to *batch*, as the last accepted block.
 
         There is nothing to prune before it.
         """
@@ -196,9 +196,9 @@ class History:
         batch.put(_LAST, block.id)
 
     def prune(self, last_height: int, needed: Iterable[int] = ()) -> None:
-        """Delete old blocks and receipts in one batch, once enough have accumulated.
+        """Delete old blocks and receipts in one batch, once there are enough.
 
-        Keeps those from a height in *needed* on, unless it is pruned already.
+        Keeps those from each height in *needed* on, unless it is already pruned.
         """
         firsts = [max(each, 1) for each in needed]  # the genesis block is never pruned
         for marker, keep in self._keep.items():
@@ -225,7 +225,7 @@ class History:
         height = _u64(block.height)
         places = self._database.get_many([_TRANSACTION + each for each in block.transaction_ids])
         for transaction_id, place in zip(block.transaction_ids, places, strict=True):
-            # The same bytes may be in a later block again.
+            # A later block may contain the same bytes.
             if place is not None and place[:8] == height:
                 batch.delete(_TRANSACTION + transaction_id)
         outcomes = self._database.get(_OUTCOMES + height)
@@ -255,7 +255,7 @@ def _encode(outcomes: Outcomes) -> bytes:
 
 
 def _decode(raw: bytes) -> Outcomes:
-    """The outcomes in *raw*, which this node has written itself."""
+    """The outcomes in *raw*, which is this node's own encoding."""
     offset = 0
 
     def take(length: int) -> bytes:

@@ -1,12 +1,12 @@
 """Keys that sign transactions: Ed25519 and secp256k1 (extra `keys`).
 
-A public key has 33 bytes on either curve: 0xED and the Ed25519 key, or the compressed secp256k1
-point, which begins with 2 or 3. An address is the first 20 bytes of the SHA-256 of a public key. A
-signature has 64 bytes: Ed25519's, or r and s of ECDSA with SHA-256, with s at most half the order.
+A public key has 33 bytes: 0xED and the Ed25519 key, or the compressed secp256k1 point, which begins
+with 2 or 3. An address is the first 20 bytes of the SHA-256 of a public key. A signature has 64
+bytes: Ed25519's, or r and s of ECDSA with SHA-256, where s is at most half the order.
 
-PyNaCl verifies Ed25519 twice as fast as OpenSSL and refuses keys of small order; cryptography does
-secp256k1, for which coincurve has no wheels for Python 3.14. Both release the GIL. Ed25519 verifies
-five times as fast as secp256k1: prefer it.
+Prefer Ed25519, which verifies five times as fast as secp256k1. PyNaCl verifies it twice as fast as
+OpenSSL, and refuses keys of small order. secp256k1 uses cryptography, because coincurve has no
+wheels for Python 3.14. Both release the GIL.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def address_of(public_key: bytes) -> bytes:
 
 
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Return whether *signature* (64 bytes) is that of *message* by *public_key* (33 bytes).
+    """Return whether *signature* is the signature of *message* by the owner of *public_key*.
 
-    False for bytes that aren't a key or a signature. Raises `MissingExtra`.
+    False for a signature that hasn't 64 bytes, or a key that hasn't 33. Raises `MissingExtra`.
     """
     if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         return False
@@ -54,18 +54,18 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
 class PrivateKey(ABC):
     """A private key: an `Ed25519Key` or a `Secp256k1Key`. Its `repr` doesn't show the secret.
 
-    Raises `InvalidInput` if *secret* isn't one (32 bytes).
+    Raises `InvalidInput` if *secret* (32 bytes) is invalid.
     """
 
     def __init__(self, secret: bytes) -> None:
-        if not isinstance(secret, bytes) or len(secret) != 32:  # shown without the secret
+        if not isinstance(secret, bytes) or len(secret) != 32:  # the message must not show it
             given = len(secret) if isinstance(secret, bytes) else f"a {type(secret).__name__}"
             raise InvalidInput(f"a private key has 32 bytes, not {given}")
         self._secret = secret
 
     @classmethod
     def generate(cls) -> Self:
-        """Generate a key from the operating system's random numbers."""
+        """Generate a key with the operating system's random number generator."""
         return cls(secrets.token_bytes(32))
 
     @classmethod
@@ -74,7 +74,7 @@ class PrivateKey(ABC):
         try:
             return cls(bytes.fromhex(text.strip().removeprefix("0x")))
         except ValueError:
-            # Without the text, which is a secret.
+            # The message must not show the text.
             raise InvalidInput("a private key is 64 hexadecimal digits") from None
 
     def to_hex(self) -> str:
@@ -84,7 +84,7 @@ class PrivateKey(ABC):
     def to_pem(self, password: bytes | None = None) -> bytes:
         """Return the secret as PEM (PKCS #8), encrypted if *password* is given.
 
-        Raises `InvalidInput` for an empty password, rather than leave the secret unencrypted.
+        Raises `InvalidInput` for an empty password.
         """
         if password is not None and (not isinstance(password, bytes) or not password):
             raise InvalidInput("the password must be non-empty bytes; pass None to leave the key unencrypted")
@@ -101,7 +101,7 @@ class PrivateKey(ABC):
     def save(self, path: str | os.PathLike[str], password: bytes | None = None) -> None:
         """Write the key as PEM to a new file that only its owner can read.
 
-        Raises `FileExistsError` rather than replace a key.
+        Raises `FileExistsError` if the file exists, and like `to_pem`.
         """
         pem = self.to_pem(password)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -180,9 +180,9 @@ class Secp256k1Key(PrivateKey):
 
 
 def from_pem(data: bytes, password: bytes | None = None) -> PrivateKey:
-    """Read an Ed25519 or secp256k1 key from PEM, decrypting it with *password*.
+    """Read an Ed25519 or secp256k1 key from PEM, decrypted with *password*.
 
-    Raises `InvalidInput` if it isn't such a key, or the password is missing or wrong.
+    Raises `InvalidInput` if it isn't such a key, or if the password is missing or wrong.
     """
     library = _cryptography()
     try:
@@ -197,7 +197,7 @@ def from_pem(data: bytes, password: bytes | None = None) -> PrivateKey:
 
 
 def load(path: str | os.PathLike[str], password: bytes | None = None) -> PrivateKey:
-    """Read the key that `PrivateKey.save` wrote. Raises like `from_pem`, and `OSError`."""
+    """Read a key that `PrivateKey.save` has written. Raises `OSError`, and like `from_pem`."""
     return from_pem(Path(path).read_bytes(), password)
 
 
@@ -213,7 +213,7 @@ def _verify_secp256k1(public_key: bytes, message: bytes, signature: bytes) -> bo
     library = _cryptography()
     r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
     if s > _ORDER // 2:
-        return False  # The same signature with the order less s verifies, too.
+        return False  # or each signature would have a second valid form, with the order less s
     try:
         key = library.ec.EllipticCurvePublicKey.from_encoded_point(library.curve, public_key)
         key.verify(library.utils.encode_dss_signature(r, s), message, library.ecdsa_sha256)

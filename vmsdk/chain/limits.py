@@ -1,4 +1,4 @@
-"""The limits of a chain. All validators of a chain must agree on those of its blocks."""
+"""The limits of a chain. All validators must have the same limits for its blocks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from vmsdk.chain.block import BLOCK_OVERHEAD_BYTES, TRANSACTION_OVERHEAD_BYTES
 MIB = 1024 * 1024
 
 MAX_BLOCK_BYTES = 2 * MIB - 64 * 1024
-"""What fits in a message between nodes, which holds 2 MiB, together with the node's header and
-certificate. Source: constants.DefaultMaxMessageSize in both nodes.
+"""What fits in a message between nodes, of 2 MiB, together with the node's header and certificate.
+Source: constants.DefaultMaxMessageSize in both nodes.
 """
 
-
-# Limits that are rules, and how they are stored.
+# The limits that all validators must share, and how they are stored.
 _RULES = ("block_bytes", "transaction_bytes", "written_bytes")
 _STORED = struct.Struct(">3I")
 
@@ -24,53 +23,51 @@ _STORED = struct.Struct(">3I")
 @dataclass(frozen=True)
 class Limits:
     """The limits of a chain. To change some, set `limits = chain.Limits(transaction_bytes=140)` on
-    the class. Raises `ValueError` for a value that can't work.
+    the class. Raises `TypeError` or `ValueError` for an invalid value.
     """
 
     block_bytes: int = MAX_BLOCK_BYTES
-    """The size of a block, at most `MAX_BLOCK_BYTES`. Must be the same on all validators."""
+    """The maximum size of a block, up to `MAX_BLOCK_BYTES`. Must be the same on all validators."""
 
     transaction_bytes: int = 64 * 1024
-    """The size of a transaction. Must be the same on all validators."""
+    """The maximum size of a transaction. Must be the same on all validators."""
 
     written_bytes: int = 16 * MIB
-    """What the transactions of a block write together: keys and values, events, results. One that
-    writes more alone is invalid. Must be the same on all validators.
+    """What all transactions of a block may write together: keys and values, events, results. A
+    transaction that alone writes more is invalid. Must be the same on all validators.
     """
 
     future_ms: int = 10_000
     """How far ahead of this node's clock a block may be, in milliseconds."""
 
     build_seconds: float = 0.5
-    """How long transactions are added to a block that is being built."""
+    """For how long transactions are added to a new block."""
 
     mempool_transactions: int = 16_384
     mempool_bytes: int = 64 * MIB
-    """The memory of waiting transactions, encoded and decoded. What they write has the same limit,
-    or `written_bytes` if that is more.
+    """The memory of waiting transactions, encoded and decoded. What they write is limited to the
+    same value, or to `written_bytes` if that is higher.
     """
     mempool_per_sender: int = 4_096
     mempool_seconds: float = 600
     """How long a transaction waits for a block before it expires."""
 
     snapshots: int = 256
-    """How many snapshots may be open at once."""
+    """How many snapshots may be open at the same time."""
     snapshot_seconds: float = 30
     """How long a snapshot can be read."""
     snapshot_blocks: int = 256
-    """How many blocks may be accepted while a snapshot is open."""
+    """How many blocks may be accepted until a snapshot can no longer be read."""
 
     cache_bytes: int = 32 * MIB
-    """The memory for values of the accepted state."""
+    """The memory of the cache of the accepted state."""
 
     blocks: int | None = None
-    """How many accepted blocks to keep; None keeps all. Peers can't bootstrap from pruned ones.
-    Those that a `Follower` has not applied yet are kept as well.
+    """How many accepted blocks to keep; None keeps all. Those that a `Follower` has not yet applied
+    are also kept. Peers can't bootstrap pruned blocks from this node.
     """
     receipts: int | None = None
-    """How many blocks to keep receipts and events for; None keeps all. More are kept for a
-    `Follower`, like blocks.
-    """
+    """For how many blocks to keep receipts and events, likewise."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -107,13 +104,13 @@ class Limits:
         return _STORED.pack(*(getattr(self, name) for name in _RULES))
 
     def highest(self, before: bytes) -> bytes:
-        """Like `rules`, with each limit that was higher *before* at its earlier value."""
+        """Like `rules`, but each limit is at least what it was *before*."""
         return _STORED.pack(*map(max, _STORED.unpack(self.rules), self._unpack(before)))
 
     def changes(self, before: bytes) -> Iterator[str]:
-        """Yield a warning for each limit that differs from what `rules` was *before*.
+        """Yield a warning for each limit that differs from those *before*, an earlier `rules`.
 
-        Earlier code had no `written_bytes`, and stored only the limits before it, or none.
+        Earlier code did not have `written_bytes`: it stored the other two limits, or none.
         """
         if len(before) < _STORED.size:
             yield (

@@ -1,4 +1,4 @@
-"""The transactions that are waiting for a block."""
+"""The mempool: transactions that wait for a block."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import Any, TypeAlias
 from vmsdk.chain.errors import Invalid, MempoolFull
 from vmsdk.ids import ID
 
-# How many reasons of dropped transactions are remembered for clients that ask.
+# For how many removed transactions the reason is remembered.
 MAX_REASONS = 10_000
-# How many may give way to one. Looking for them takes time, even if they are not enough in the end.
+# How many transactions may be evicted for one. The search takes time, even if it is in vain.
 MAX_VICTIMS = 256
-# The memory of a transaction includes items of these types and dataclasses, but not shared objects.
+# The size of a transaction includes the contents of dataclasses and of these types.
 _CONTAINERS = (dict, list, tuple, set, frozenset)
 _ATOMS = {bytes, int, str, bool}
 # Reasons that begin with one of these words are counted under it.
@@ -36,20 +36,20 @@ class Pending:
     transaction: Any
     """The decoded transaction."""
     sender: bytes | None = None
-    """The sender whose lane it is in; None for a transaction that depends on no other."""
+    """None for a transaction that does not depend on others."""
     sequence: int = 0
-    """Its position in the lane."""
+    """The position among the sender's transactions."""
     priority: int = 0
-    """Higher goes first, and can replace a transaction of the same sender and sequence."""
+    """Higher goes first, and can replace a transaction with the same sender and sequence."""
     source: str = "local"
     """`local` or `peer`."""
     arrived_at: float = 0
     is_parked: bool = False
-    """Whether it is waiting for an earlier one from its sender."""
+    """Whether it waits for an earlier transaction of its sender."""
     written: int = 0
-    """The bytes that it writes: keys and values, events, results. 0 while it is parked."""
+    """The bytes of keys, values, events and results that it writes. 0 while it is parked."""
     size: int = field(init=False, repr=False)
-    """The memory that it takes, in bytes: `raw` and the decoded transaction."""
+    """The memory of `raw` and the decoded transaction, in bytes."""
     _number: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
@@ -57,11 +57,11 @@ class Pending:
 
 
 class Mempool:
-    """Waiting transactions, in the order in which blocks take them. Thread-safe.
+    """Waiting transactions, in the order in which they go into blocks. Thread-safe.
 
-    Transactions with a *sender* are in a lane, in the order of their *sequence*; lanes take turns
-    by the *priority* of their first transaction, then by arrival. All others go by priority and
-    arrival.
+    A sender's transactions form a lane, in the order of their sequence numbers. Of the first ones
+    of all lanes and the transactions without a sender, the one with the highest priority goes
+    first, then the one that arrived first.
     """
 
     def __init__(
@@ -89,19 +89,19 @@ class Mempool:
         self._parked = 0
         self._parked_by: Counter[bytes | None] = Counter()
         self._number = 0
-        # Heaps of those to evict first, from the first eviction until the mempool is empty: most
-        # never need them. The parked ones go before the ready ones; those that write are among the
-        # ready ones, and the only ones that make room for writes.
+        # Heaps in the order of eviction, by kind. They exist from the first eviction until the
+        # mempool is empty: most never need them. Parked transactions are evicted before ready
+        # ones. Ready ones that write anything are also in the heap "writing".
         self._worst: dict[str, list[_Entry]] = {}
         self._reasons: OrderedDict[bytes, str] = OrderedDict()
         self.version = 0
-        """Changes whenever the content does."""
+        """Incremented with each change."""
         self.losses = 0
         """How many ready transactions were evicted or have expired."""
         self.added: Counter[str] = Counter()
-        """How many transactions were added, by their source."""
+        """How many transactions were added, by source."""
         self.removed: Counter[str] = Counter()
-        """How many have left, by reason: accepted, replaced, evicted, expired or invalid."""
+        """How many were removed, by reason: accepted, replaced, evicted, expired or invalid."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -116,11 +116,11 @@ class Mempool:
 
     @property
     def size(self) -> int:
-        """The bytes that all transactions take, encoded and decoded."""
+        """The memory of all transactions, encoded and decoded, in bytes."""
         return self._bytes
 
     def get(self, transaction_id: bytes) -> Pending | None:
-        """The waiting transaction with this ID."""
+        """The waiting transaction with this ID, or None."""
         return self._by_id.get(transaction_id)
 
     def all(self) -> list[Pending]:
@@ -129,7 +129,7 @@ class Mempool:
             return list(self._by_id.values())
 
     def at(self, sender: bytes, sequence: int) -> Pending | None:
-        """The waiting transaction at this place of the sender's lane."""
+        """The waiting transaction of *sender* with this sequence number, or None."""
         return self._lanes.get(sender, {}).get(sequence)
 
     def parked_of(self, sender: bytes | None) -> int:
@@ -137,7 +137,7 @@ class Mempool:
         return self._parked_by[sender]
 
     def reason(self, transaction_id: bytes) -> str | None:
-        """Why a transaction has left the mempool; None if it is unknown, or long ago."""
+        """Why a transaction was removed; None if it was not, or long ago."""
         return self._reasons.get(transaction_id)
 
     # Adding ---------------------------------------------------------------------------------------
@@ -145,8 +145,8 @@ class Mempool:
     def add(self, pending: Pending) -> Pending | None:
         """Add a transaction. Returns the one that it replaces, if any.
 
-        Raises `MempoolFull` if there is no room, `Invalid` if its place in the lane is taken by one
-        of the same or a higher priority. Adding one that is there already does nothing.
+        Raises `MempoolFull` if there is no room, `Invalid` if another one with the same sender and
+        sequence number has at least the same priority. Does nothing if it is already waiting.
         """
         with self._lock:
             if pending.id in self._by_id:
@@ -163,12 +163,12 @@ class Mempool:
                         priority=pending.priority,
                         needed=replaced.priority + 1,
                     )
-                # It is not executed yet and can claim any priority, so it evicts no others, unless
-                # the other one is parked.
+                # It was not executed, unless the other one is parked, and can have any priority: so
+                # it evicts no third one.
                 if self._bytes - replaced.size + pending.size > self._max_bytes:
                     raise MempoolFull(
                         f"{len(self._by_id)} transactions of {self._bytes} bytes are waiting, and one that "
-                        "replaces another makes no third one give way: try again later"
+                        "replaces another evicts no third one: try again later"
                     )
                 self._make_room(pending, _rank(pending), pending.written)
                 self._remove(replaced, "replaced by one of a higher priority")
@@ -190,13 +190,13 @@ class Mempool:
             self._count_parked(pending.sender, +1)
         if pending.sender is not None:
             self._lanes.setdefault(pending.sender, {})[pending.sequence] = pending
-        self._rank(pending)
+        self._push_worst(pending)
         self._reasons.pop(pending.id, None)
         self.added[pending.source] += 1
         self.version += 1
 
-    def _rank(self, pending: Pending) -> None:
-        """Record when *pending* is to be evicted."""
+    def _push_worst(self, pending: Pending) -> None:
+        """Add *pending* to the heaps of `_worst`."""
         if not self._worst:
             return
         for kind in _kinds(pending):
@@ -211,7 +211,7 @@ class Mempool:
         return heap
 
     def _check_alone(self, pending: Pending, written: int) -> None:
-        """Raise `MempoolFull` if not even an empty mempool has room for *pending*."""
+        """Raise `MempoolFull` if *pending* would not fit in an empty mempool."""
         if pending.size > self._max_bytes:
             raise MempoolFull(
                 f"the transaction takes {pending.size} bytes once it is decoded, and the mempool has room "
@@ -225,8 +225,10 @@ class Mempool:
     def _make_room(
         self, pending: Pending, rank: tuple[bool, int], written: int, *, count: int = 0, size: int = 0
     ) -> None:
-        """Evict the worst transactions if *pending*, which is to write *written* bytes, ranks
-        higher; none if that is not enough. At most `MAX_VICTIMS`, and those that need the last.
+        """Make room for *pending*, which writes *written* bytes, by evicting transactions that rank
+        lower: at most `MAX_VICTIMS`, and the later ones of the last one's sender.
+
+        Raises `MempoolFull`, and evicts none, if that is not enough.
         """
         count, size, total = count + len(self._by_id), size + self._bytes, written + self._written
         if pending.id in self._by_id:
@@ -253,7 +255,7 @@ class Mempool:
             seen.append((heap, heapq.heappop(heap)))
             if worst.id in victims:
                 continue
-            # Those of its sender that come later need it.
+            # Later transactions of the same sender depend on it.
             lane = [worst]
             if worst.sender is not None:
                 if worst.sender not in lanes:
@@ -273,9 +275,10 @@ class Mempool:
     def _full(
         self, pending: Pending, written: int | None, own: Pending | None, *, is_limited: bool = False
     ) -> MempoolFull:
-        """There is no room for *pending*, or just none for the *written* bytes if it is not None.
-        *own* is the one of its sender that would have to give way, if any; with *is_limited*, more
-        than `MAX_VICTIMS` others would have to.
+        """The error if there is no room for *pending*, or for the *written* bytes unless None.
+
+        *own* is the transaction of its sender that would be evicted, if any. With *is_limited*,
+        more than `MAX_VICTIMS` would be evicted.
         """
         if written is None:
             text = f"{len(self._by_id)} transactions of {self._bytes} bytes are waiting"
@@ -286,17 +289,17 @@ class Mempool:
             )
         if is_limited:
             return MempoolFull(
-                f"{text}, and more than {MAX_VICTIMS} would have to give way to this one: send a "
-                "smaller one, or try again later"
+                f"{text}, and more than {MAX_VICTIMS} would be evicted for this one: send a smaller one, "
+                "or try again later"
             )
         if own is None or own.sequence == pending.sequence:
             return MempoolFull(
                 f"{text}, and there are too few with a priority below {pending.priority}: try again later"
             )
         return MempoolFull(
-            f"{text}, and the first to give way is one of the same sender, with sequence number "
-            f"{own.sequence} and priority {own.priority}, which makes no room for others of its sender: "
-            "replace it by one of a higher priority, or try again later"
+            f"{text}, and the next to be evicted is one of the same sender, with sequence number "
+            f"{own.sequence} and priority {own.priority}, which is not evicted for others of its sender: "
+            "replace it with one of a higher priority, or try again later"
         )
 
     def _lose(self, pending: Pending, reason: str) -> None:
@@ -304,7 +307,7 @@ class Mempool:
         self._remove(pending, reason)
 
     def _find_worst(self, kinds: tuple[str, ...]) -> tuple[Pending | None, list[_Entry]]:
-        """The first to evict of *kinds*, taken in their order, and the heap that it begins."""
+        """The next transaction to evict, and its heap. Earlier *kinds* go first."""
         if not self._worst:
             self._worst = {kind: self._heap(kind) for kind in ("parked", "ready", "writing")}
         heap: list[_Entry] = []
@@ -320,7 +323,7 @@ class Mempool:
     # Removing -------------------------------------------------------------------------------------
 
     def remove(self, transaction_id: bytes, reason: str) -> Pending | None:
-        """Remove a transaction if it is there, and remember why."""
+        """Remove a transaction if it is waiting, and remember why."""
         with self._lock:
             pending = self._by_id.get(transaction_id)
             if pending is not None:
@@ -348,7 +351,7 @@ class Mempool:
         self.version += 1
 
     def expire(self) -> None:
-        """Remove transactions that have waited too long."""
+        """Remove the transactions that have waited too long."""
         with self._lock:
             oldest_kept = self._clock() - self._seconds
             while self._by_id:
@@ -360,7 +363,7 @@ class Mempool:
     # Order ----------------------------------------------------------------------------------------
 
     def parked_after(self, pending: Pending) -> list[Pending]:
-        """The parked transactions of the same sender that come later, in their order."""
+        """The later parked transactions of the same sender, in order."""
         if pending.sender is None or pending.sender not in self._parked_by:
             return []
         return [each for each in self.parked((pending.sender,)) if each.sequence > pending.sequence]
@@ -372,7 +375,7 @@ class Mempool:
             del self._parked_by[sender]
 
     def parked(self, senders: Iterable[bytes] | None = None) -> list[Pending]:
-        """The parked transactions, of *senders* or of all, in the order of their sequence."""
+        """The parked transactions of *senders*, by default of all, ordered by sequence number."""
         with self._lock:
             found = [
                 each
@@ -384,16 +387,15 @@ class Mempool:
         return sorted(found, key=lambda each: each.sequence)
 
     def park(self, pending: Pending) -> None:
-        """Let a transaction wait for earlier ones of its sender."""
+        """Park a transaction, which has to wait for earlier ones of its sender."""
         with self._lock:
             if pending.id in self._by_id and not pending.is_parked:
                 self._set_parked(pending, True, 0)
 
     def release(self, pending: Pending, written: int) -> None:
-        """Record that a transaction can be executed and writes *written* bytes. A parked one
-        becomes ready.
+        """Make a transaction ready: it can be executed, and writes *written* bytes.
 
-        Raises `MempoolFull` if there is no room for what it writes.
+        Raises `MempoolFull` if there is no room for these.
         """
         with self._lock:
             if pending.id not in self._by_id:
@@ -409,14 +411,13 @@ class Mempool:
         is_moved = pending.is_parked != is_parked
         pending.written, pending.is_parked = written, is_parked
         if _kinds(pending) != kinds:
-            self._rank(pending)
+            self._push_worst(pending)
         if is_moved:
             self._count_parked(pending.sender, 1 if is_parked else -1)
             self.version += 1
 
     def ordered(self, exclude: Container[bytes] = ()) -> Iterator[Pending]:
-        """The ready transactions in the order in which a block takes them, without those in
-        *exclude*.
+        """The ready transactions in the order in which they go into a block, except *exclude*.
 
         May or may not include changes made during the iteration.
         """
@@ -448,26 +449,26 @@ def _put_back(entries: Iterable[tuple[list[_Entry], _Entry]]) -> None:
 
 
 def _rank(pending: Pending) -> tuple[bool, int]:
-    """The order of eviction. Parked ones go first: they have paid nothing for their priority."""
+    """The rank: lower ones are evicted first. Parked ones have not paid for their priority."""
     return not pending.is_parked, pending.priority
 
 
 def _kinds(pending: Pending) -> tuple[str, ...]:
-    """The heaps of those to evict that it is in."""
+    """The heaps of `Mempool._worst` that contain the transaction."""
     if pending.is_parked:
         return ("parked",)
     return ("ready", "writing") if pending.written else ("ready",)
 
 
 def _entry(pending: Pending) -> _Entry:
-    """What sorts the heaps of those to evict: the last to come goes first."""
+    """An entry of the heaps: of equal rank, the last to arrive is evicted first."""
     return _rank(pending), -pending._number, pending.id
 
 
 def _bytes_beside(raw: bytes, transaction: Any) -> int:
-    """The memory of a decoded transaction without *raw*: its fields and their items."""
+    """The memory of a decoded transaction's fields and their items, except *raw*."""
     values = getattr(transaction, "__dict__", {}).values()
-    if values and _ATOMS.issuperset(map(type, values)):  # a shortcut for most transactions
+    if values and _ATOMS.issuperset(map(type, values)):  # the usual case, fast
         return sum(map(sys.getsizeof, values))
     total, seen, waiting = 0, {id(raw)}, [transaction]
     while waiting:

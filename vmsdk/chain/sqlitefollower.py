@@ -25,8 +25,8 @@ _in_use: set[tuple[int, int]] = set()
 class SQLiteFollower(Follower[BlockT]):
     """An index in the SQLite file at *path*, such as `ctx.chain_data_dir / "index.db"`.
 
-    Each block and the height are one transaction, so the index has each block exactly once. Each
-    follower needs its own file. One that is deleted or replaced meanwhile is filled again.
+    A block and its height are stored in one transaction, so the index gets each block exactly once.
+    Each follower needs its own file. If the file is deleted or replaced, it is filled again.
     """
 
     schema: ClassVar[str]
@@ -41,11 +41,11 @@ class SQLiteFollower(Follower[BlockT]):
 
     @abstractmethod
     def add(self, db: sqlite3.Connection, block: BlockT) -> None:
-        """Add a block, by statements on *db*, in a transaction that vmsdk commits."""
+        """Add a block by executing statements on *db*, in a transaction that vmsdk commits."""
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """A read-only connection for handlers, from any thread. The follower never blocks it."""
+        """A read-only connection for handlers, which the follower never blocks. Thread-safe."""
         try:
             db = sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro", uri=True)
         except sqlite3.OperationalError as error:
@@ -93,8 +93,8 @@ class SQLiteFollower(Follower[BlockT]):
         try:
             db.executescript(schema)
         except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
-            # Other operational errors, such as SQLITE_FULL, are not about the SQL. Python 3.10 has
-            # no name for any.
+            # Other operational errors, such as SQLITE_FULL, are not about the SQL. Python 3.10 does
+            # not give their names.
             name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
             if isinstance(error, sqlite3.OperationalError) and name != "SQLITE_ERROR":
                 raise
@@ -111,7 +111,7 @@ class SQLiteFollower(Follower[BlockT]):
         self._db.close()
 
     def _on_disk(self) -> tuple[int, int] | None:
-        """Which file is at the path now."""
+        """The identity of the file that is at the path now."""
         try:
             found = os.stat(self.path)
         except OSError:
@@ -134,7 +134,7 @@ class SQLiteFollower(Follower[BlockT]):
             self.add(self._db, block)
             if not self._db.in_transaction:
                 raise VMError(
-                    f"{self._name}.add has ended the transaction, so the block may be added again: leave out "
+                    f"{self._name}.add has ended the transaction, so the block may be added twice: leave out "
                     "commit() and rollback()"
                 )
             self._db.execute("UPDATE vmsdk_follower SET height = ?", (block.height,))

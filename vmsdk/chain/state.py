@@ -1,4 +1,4 @@
-"""The state of a chain: ordered keys and values, in layers of changes."""
+"""The state of a chain: sorted keys and values, in layers of changes."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ MAX_INT_BYTES = 32
 
 
 class State(ABC):
-    """Bytes by bytes, in the order of their keys.
+    """A sorted mapping of bytes to bytes.
 
-    An empty value is a value. Values are bytes: encode numbers with `put_int`, and other types with
-    a `Table`. There are no floats, because they differ between machines.
+    Store integers with `put_int`, other types in a `Table`. Floats are not supported, because they
+    differ between machines.
     """
 
     claims: dict[bytes, tuple[Any, ...]] | None = None
-    """The tables and counters that this state is used with, by prefix; None if they are not
-    recorded. Each state has its own, and the rules get a new state for each call. So a clash
-    depends only on that call, and not on what this process did before.
+    """The tables and counters that have used this state, by prefix; None if they are not recorded.
+    They are recorded anew for each call of the rules, so that a clash depends only on that call.
     """
 
     @abstractmethod
@@ -39,32 +38,32 @@ class State(ABC):
 
     @abstractmethod
     def lookup_many(self, keys: list[bytes]) -> list[bytes | None]:
-        """The values of *keys*, in order."""
+        """The values of *keys*, in the same order."""
 
     @abstractmethod
     def pairs(self, prefix: bytes, first: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """The pairs whose key has *prefix* and is not below *first*, in order, as they are now."""
+        """The current pairs whose key has *prefix* and is not below *first*, in order."""
 
     def write(self, key: bytes, value: bytes | None) -> None:
-        """Set *key*, or delete it if *value* is None. Raises `VMError` if it is read-only."""
+        """Set *key*, or delete it if *value* is None. Raises `VMError` in a read-only state."""
         raise VMError(f"this state is read-only: key 0x{key.hex()} can't be written")
 
     def emit(self, topic: bytes | str, data: bytes = b"") -> None:
-        """Record an event in the transaction's receipt. *topic* has 1 to 255 bytes in UTF-8.
+        """Add an event to the transaction's receipt. *topic* has 1 to 255 bytes in UTF-8.
 
-        The rules can't read it back; clients find it by its topic and block height.
+        Rules can't read events; clients find them by topic and block height.
         """
-        raise VMError("this state is read-only: it has no events")
+        raise VMError("this state is read-only: no event can be emitted")
 
     def nested(self) -> AbstractContextManager[State]:
-        """A state whose changes and events are kept if the `with` block ends, dropped if it raises.
+        """A state whose changes and events are dropped if the `with` block raises.
 
         ```python
         with state.nested() as attempt:
             attempt[b"a"] = b"1"
         ```
         """
-        raise VMError("this state is read-only: it has no nested changes")
+        raise VMError("this state is read-only: nothing can be changed in a nested one")
 
     # Reading --------------------------------------------------------------------------------------
 
@@ -88,7 +87,7 @@ class State(ABC):
         return self.lookup(as_bytes(key)) is not None
 
     def get_many(self, keys: Iterable[bytes]) -> list[bytes | None]:
-        """The values of *keys*, in order, with None for a missing key. Reads them together."""
+        """The values of *keys*, read together, in the same order. None for a missing key."""
         return self.lookup_many([as_bytes(key) for key in keys])
 
     def get_int(self, key: bytes, default: int = 0) -> int:
@@ -97,16 +96,16 @@ class State(ABC):
         return default if value is None else int.from_bytes(value, "big")
 
     __iter__ = None
-    """Python would ask for the keys 0, 1, and so on: use `scan`."""
+    """Not iterable, so that Python doesn't try the keys 0, 1 and so on. Use `scan`."""
 
     def scan(
         self, prefix: bytes = b"", *, start: bytes = b"", limit: int | None = None
     ) -> Iterator[tuple[bytes, bytes]]:
-        """The pairs whose key begins with *prefix*, in ascending order of keys: at most *limit*.
+        """At most *limit* pairs whose key begins with *prefix*, in ascending order of keys.
 
-        Starts at the key *prefix* + *start*, or the next one. Changes made during the iteration
-        don't show. Always pass a *limit* if clients can trigger the scan, which otherwise reads all
-        keys.
+        The first key is *prefix* + *start* or the next one. Changes made during the iteration have
+        no effect on it. If clients can trigger the scan, always pass a *limit*, without which it
+        reads all keys.
         """
         prefix = as_bytes(prefix)
         pairs = self.pairs(prefix, prefix + as_bytes(start))
@@ -122,9 +121,9 @@ class State(ABC):
         self.write(as_bytes(key), None)
 
     def put_int(self, key: bytes, value: int) -> None:
-        """Store an integer, 0 to 2**256 - 1, in as many bytes as it needs, big-endian.
+        """Store an integer from 0 to 2**256 - 1, big-endian, in as many bytes as it needs.
 
-        Raises `TypeError` for anything but an int, `ValueError` if it is out of range.
+        Raises `TypeError` if it isn't an int, `ValueError` if it is out of range.
         """
         if not isinstance(value, int):
             raise TypeError(f"put_int stores integers, but {value!r} is of type {type(value).__name__}")
@@ -134,7 +133,7 @@ class State(ABC):
 
 
 class Overlay(State):
-    """Changes on top of another state, which they don't touch."""
+    """A layer of changes above another state, which is not changed."""
 
     def __init__(self, parent: State, writes: dict[bytes, bytes | None] | None = None) -> None:
         self.parent = parent
@@ -142,7 +141,7 @@ class Overlay(State):
         self.writes: dict[bytes, bytes | None] = {} if writes is None else writes
         self.events: list[Event] = []
         self.written = 0
-        """The bytes of events, and of all keys and values written, also of those overwritten."""
+        """The bytes of all events, keys and values written, including those overwritten since."""
         self._sorted: list[bytes] | None = None
 
     def lookup(self, key: bytes) -> bytes | None:
@@ -159,7 +158,7 @@ class Overlay(State):
         return [self.writes[key] if key in self.writes else found[key] for key in keys]
 
     def pairs(self, prefix: bytes, first: bytes) -> Iterator[tuple[bytes, bytes]]:
-        # The range is copied, so that the caller may write while reading the pairs.
+        # A copy, so that the caller may write during the iteration.
         own = []
         if self.writes:
             if self._sorted is None:
@@ -182,13 +181,13 @@ class Overlay(State):
         topic = as_topic(topic)
         if type(data) is not bytes:
             data = as_bytes(data)
-        self.events.append(tuple.__new__(Event, (topic, data)))  # without a call in Python
+        self.events.append(tuple.__new__(Event, (topic, data)))  # faster than Event(topic, data)
         self.written += len(topic) + len(data)
 
     @contextmanager
     def nested(self) -> Iterator[Overlay]:
         overlay = Overlay(self)
-        overlay.claims = self.claims  # it belongs to the same call of the rules
+        overlay.claims = self.claims  # used by the same call of the rules
         try:
             yield overlay
             self.absorb(overlay)
@@ -196,11 +195,11 @@ class Overlay(State):
             overlay.end()
 
     def end(self) -> None:
-        """Refuse further writes, which would be lost."""
+        """Refuse further writes, which would have no effect."""
         self.writes = _ENDED
 
     def absorb(self, overlay: Overlay) -> None:
-        """Add the changes and events of *overlay*, in order."""
+        """Add the changes and events of *overlay*."""
         if self._sorted is None:
             self.writes.update(overlay.writes)
         else:
@@ -213,15 +212,15 @@ class Overlay(State):
 
 
 class _Ended(dict[bytes, "bytes | None"]):
-    """The writes of a state that is no longer in use."""
+    """The `writes` of a state after `Overlay.end`."""
 
     def __setitem__(self, key: bytes, value: bytes | None) -> None:
         self.update()
 
     def update(self, *arguments: object) -> None:
         raise VMError(
-            "the state is written after its end, and the change would be lost: a state lives as long as "
-            "the method that got it, a nested one as long as its `with` block"
+            "the state is written after its end, so the change would be lost: a state can be written until "
+            "the method that got it returns, a nested one until the end of its `with` block"
         )
 
 
@@ -229,14 +228,14 @@ _ENDED = _Ended()
 
 
 def as_limit(limit: int) -> int:
-    """A number of items, as `islice` takes it. Raises `ValueError` unless it is one."""
+    """A limit for `islice`. Raises `ValueError` unless it is a whole number, 0 or more."""
     if not isinstance(limit, int) or limit < 0:
         raise ValueError(f"limit is {limit!r}: give a whole number, 0 or more")
     return min(limit, sys.maxsize)
 
 
 def as_height(height: int, what: str = "start") -> int:
-    """The height of a block, 0 to 2**64 - 1, or the nearest one. Raises `TypeError` for no int."""
+    """The nearest possible height, 0 to 2**64 - 1. Raises `TypeError` unless it is an int."""
     if not isinstance(height, int):
         raise TypeError(f"{what} is {height!r}: give the height of a block, a whole number")
     return min(max(height, 0), MAX_HEIGHT)
@@ -245,7 +244,7 @@ def as_height(height: int, what: str = "start") -> int:
 def merge(
     below: Iterator[tuple[bytes, bytes]], above: list[tuple[bytes, bytes | None]]
 ) -> Iterator[tuple[bytes, bytes]]:
-    """The pairs of two layers in order. Where both have a key, *above* counts; None deletes."""
+    """The pairs of two layers in order. The values of *above* take precedence; None deletes."""
     try:
         changes = iter(above)
         change = next(changes, None)
@@ -265,7 +264,7 @@ def merge(
                 yield change[0], change[1]
             change = next(changes, None)
     finally:
-        # A database iterator is released at once, even if the caller stops reading.
+        # Release a database iterator at once, even if the caller stops early.
         close = getattr(below, "close", None)
         if close is not None:
             close()

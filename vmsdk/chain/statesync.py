@@ -1,4 +1,4 @@
-"""State sync of a chain: a new node downloads the state instead of executing all blocks."""
+"""State sync: a new node downloads the state of a chain instead of executing all blocks."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from vmsdk.vm import NodeVersion
 HANDLER_ID = 0x73796E63
 """The p2p handler of state sync: "sync" in ASCII."""
 BATCH_BYTES = 512 * 1024
-"""What is written to the database at once."""
+"""How much is written to the database at a time."""
 BATCH_DELETES = 4_096
 
 _ONGOING = b"ysummary"  # the summary of an unfinished sync
 
 
 class SyncableChain(Chain, StateSyncableVM):
-    """A `Chain` that new nodes can join without executing all of its blocks.
+    """A `Chain` that new nodes can join without executing all its blocks.
 
         class Tokens(chain.SyncableChain):
             sync_every = 8192
 
-    Every `sync_every` blocks, a node in normal operation writes the whole state into files in
-    `Context.chain_data_dir`, in the background, and keeps the last two. A node without blocks
-    downloads one from several peers at once, and then bootstraps the blocks after it. Such a node
-    does not have the blocks before it, nor their receipts and events, so a `Follower` that needs
-    all blocks can't follow there.
+    Every `sync_every` blocks, a node in normal operation writes a checkpoint, the complete state,
+    to `Context.chain_data_dir`, in the background. It keeps the last two. A node without blocks
+    downloads one from several peers at once, then bootstraps the blocks after it. It lacks the
+    blocks before it, with their receipts and events, so a `Follower` that needs all blocks can't be
+    used there.
     """
 
     sync_every: ClassVar[int] = 4096
-    """Blocks between checkpoints; the same on all nodes. A sync must be done before two more
-    checkpoints are written.
+    """The number of blocks from one checkpoint to the next; the same on all nodes. A sync must
+    finish before peers write two more checkpoints.
     """
 
     _sync: Sync | None = None
@@ -62,7 +62,7 @@ class SyncableChain(Chain, StateSyncableVM):
                 "checkpoint to the next, or derive from Chain, which has no state sync"
             )
 
-    # A chain's life -------------------------------------------------------------------------------
+    # Lifecycle ------------------------------------------------------------------------------------
 
     def initialize(self, ctx: Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
         super().initialize(ctx, genesis, upgrade, config)
@@ -80,7 +80,7 @@ class SyncableChain(Chain, StateSyncableVM):
         try:
             return None if stored is None else self.parse_state_summary(stored)
         except InvalidBlock as error:
-            self.ctx.log.warning("state sync: the unfinished sync of another version is dropped: %s", error)
+            self.ctx.log.warning("state sync: dropped the unfinished sync of another version: %s", error)
             return None
 
     def set_state(self, state: State) -> None:
@@ -110,7 +110,7 @@ class SyncableChain(Chain, StateSyncableVM):
     # Checkpoints for peers ------------------------------------------------------------------------
 
     def _checkpoint_if_due(self, block: Block) -> None:
-        """Start to write a checkpoint. One call to the node; the rest is done in the background."""
+        """Write a checkpoint in the background. Makes one call to the node."""
         if (
             not self._chain_progress.is_normal
             or block.height % self.sync_every
@@ -124,7 +124,7 @@ class SyncableChain(Chain, StateSyncableVM):
             )
         elif block.height:
             self._is_writing = True
-            # It shows the state as it is now, even if blocks are accepted while it is read.
+            # The iterator is a snapshot: blocks that are accepted while it is read don't change it.
             self._in_background(self._write, block, self.ctx.db.iterate(prefix=self.accepted.prefix))
 
     def _write(self, block: Block, stored: DatabaseIterator) -> None:
@@ -135,7 +135,7 @@ class SyncableChain(Chain, StateSyncableVM):
                 )
         except OSError as error:
             self.ctx.log.error(
-                "no checkpoint at height %d, because %s can't be written: %s; the chain goes on",
+                "no checkpoint at height %d, because %s can't be written: %s; the chain continues",
                 block.height,
                 self._directory,
                 error,
@@ -162,7 +162,7 @@ class SyncableChain(Chain, StateSyncableVM):
             self._sync_worker.submit(self._logged, work, *arguments)
 
     def _clean_up(self) -> None:
-        """Delete the leftovers of a sync, finished or not."""
+        """Delete what a finished or interrupted sync has left behind."""
         shutil.rmtree(self._directory / "download", ignore_errors=True)
         clear(self.ctx.db, self.accepted.spare_prefix, self._check_running)
         if self.ctx.db.get(_ONGOING) is not None:
@@ -234,7 +234,7 @@ class SyncableChain(Chain, StateSyncableVM):
         self.ctx.state_sync_finished()
 
     def _adopt(self, checkpoint: Checkpoint) -> None:
-        """Go on after the block of a checkpoint, whose state is under the spare prefix."""
+        """Switch to the state of a checkpoint, which is under the spare prefix."""
         block = checkpoint.block
         with self.accepted.replace() as batch:
             self.history.jump(batch, block)
@@ -253,9 +253,9 @@ class SyncableChain(Chain, StateSyncableVM):
 
 
 class Sync:
-    """One state sync: a download, then the writes of the whole state under *prefix*.
+    """A state sync: downloads a checkpoint, then writes its state under *prefix*.
 
-    The present state is not touched: a sync that is killed has changed nothing.
+    The current state is not changed, so a sync can be killed at any time.
     """
 
     def __init__(self, download: Download, database: Database, prefix: bytes) -> None:
@@ -268,7 +268,7 @@ class Sync:
         self.stop = download.stop
 
     def run(self, log: logging.Logger) -> None:
-        """Raises `VMError` or `OSError` if it fails, and after `stop`."""
+        """Sync. Raises `VMError` or `OSError` if that fails, and after `stop`."""
         checkpoint = self._download.run()
         clear(self._database, self._prefix, self._download.check)
         progress = Progress(log, "stored", checkpoint.manifest.length, time.monotonic)
@@ -285,7 +285,7 @@ class Sync:
 
 
 def clear(database: Database, prefix: bytes, check: Callable[[], object]) -> None:
-    """Delete all keys with *prefix*. *check* may raise to end it early."""
+    """Delete all keys with *prefix*. Calls *check*, which may raise, now and then."""
     batch = database.batch()
     with database.iterate(prefix=prefix) as pairs:
         for key, _ in pairs:

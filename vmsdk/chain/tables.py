@@ -24,7 +24,7 @@ from vmsdk.codec import MAX_STRING_BYTES
 from vmsdk.database import as_bytes
 from vmsdk.errors import InvalidEncoding, NotFound
 
-# Prefixes are compared for this many tables of one state. Rules with more create them from data.
+# Prefixes are compared for this many tables of a state. Rules that use more create them from data.
 MAX_CLAIMS = 256
 
 _K = TypeVar("_K")
@@ -32,12 +32,13 @@ _V = TypeVar("_V")
 
 
 class Table(Generic[_K, _V]):
-    """The keys of a state that begin with *prefix*: the types of their rest and of their values.
+    """A typed view of the keys of a state that begin with *prefix*.
 
-    With a *default*, a missing key reads as that value. No table's prefix may begin with another's:
-    `of` raises `TypeError` for the second that one call of the rules uses, or one snapshot.
+    With a *default*, a missing key reads as that value. Raises `TypeError` for types that can't be
+    encoded, `InvalidEncoding` if *default* isn't of the type.
 
-    Raises `TypeError` for types that can't be encoded, `InvalidEncoding` for such a *default*.
+    No table's prefix may begin with another's: if a call of the rules, or a snapshot, uses two such
+    tables, `of` raises `TypeError`.
     """
 
     def __init__(self, prefix: bytes, key: type[_K], value: type[_V], *, default: _V | None = None) -> None:
@@ -48,7 +49,7 @@ class Table(Generic[_K, _V]):
         self._encode_key = self.key_parts[0].encode
         first = self.key_parts[0]
         self.plain_bytes = -1
-        """The length of keys that are taken as they are, such as addresses; -1 if none are."""
+        """The length of keys that are their own encoding, such as addresses; -1 for other keys."""
         if not self.is_of_tuples and isinstance(first, Item) and first.takes_bytes:
             self.plain_bytes = first.size
         self.values: Encoding[_V] = encoding_of(value)
@@ -71,7 +72,7 @@ class Table(Generic[_K, _V]):
         return TableView(self, state)
 
     def key(self, key: _K) -> bytes:
-        """Return the state's key of an entry, such as `Transaction.keys` lists.
+        """Return the key in the state of an entry, for example for `Transaction.keys`.
 
         Raises `InvalidEncoding` if *key* is not of the table's type.
         """
@@ -88,7 +89,7 @@ class Table(Generic[_K, _V]):
         return self.prefix_of(key)
 
     def prefix_of(self, items: tuple[Any, ...]) -> bytes:
-        """Return the common prefix of all state keys whose first items are *items*."""
+        """Return the common prefix of the state's keys whose first items are *items*."""
         try:
             parts = zip(self.key_parts[: len(items)], items, strict=True)
             return self.prefix + b"".join([part.encode(item) for part, item in parts])
@@ -111,18 +112,14 @@ class Table(Generic[_K, _V]):
         try:
             return self.values.decode(value)
         except InvalidEncoding as error:
-            raise self.mistyped(key, error) from None
-
-    def mistyped(self, key: _K, error: InvalidEncoding) -> InvalidEncoding:
-        """Return the error for a stored value of another type."""
-        return InvalidEncoding(
-            f"{self}: the stored value of {key!r} is not of the table's type, which may have changed "
-            f"since: {error}"
-        )
+            raise InvalidEncoding(
+                f"{self}: the stored value of {key!r} is not of the table's type, which may have changed "
+                f"since: {error}"
+            ) from None
 
 
 class TableView(Generic[_K, _V]):
-    """The entries of a table in one state. Made by `Table.of`."""
+    """The entries of a table in one state. Created by `Table.of`."""
 
     __slots__ = ("_state", "_table")
 
@@ -131,13 +128,13 @@ class TableView(Generic[_K, _V]):
         self._state = state
 
     def __getitem__(self, key: _K) -> _V:
-        """Return the value of *key*, or the table's default. Raises `NotFound` if it has none.
+        """Return the value of *key*, or the table's default. Raises `NotFound` if there is neither.
 
-        Each read decodes a new object: changes to it have no effect until it is assigned again.
+        Each read decodes a new object. Changes to it have no effect until it is assigned again.
         """
         table = self._table
         own: Any = key
-        if type(own) is bytes and len(own) == table.plain_bytes:  # without a call
+        if type(own) is bytes and len(own) == table.plain_bytes:  # the usual case, fast
             value = self._state.lookup(table.prefix + own)
         else:
             value = self._state.lookup(table.key(key))
@@ -145,10 +142,7 @@ class TableView(Generic[_K, _V]):
             value = table.default
             if value is None:
                 raise NotFound(f"{table} has no entry {key!r}, and no default")
-        try:
-            return table.values.decode(value)
-        except InvalidEncoding as error:
-            raise table.mistyped(key, error) from None
+        return table.value(key, value)
 
     def get(self, key: _K) -> _V | None:
         """Return the value of *key*, or the table's default, or None."""
@@ -169,17 +163,17 @@ class TableView(Generic[_K, _V]):
         del self._state[self._table.key(key)]
 
     def __contains__(self, key: _K) -> bool:
-        """Return whether there is an entry; the default is not one."""
+        """Return whether there is an entry. The default is not one."""
         return self._table.key(key) in self._state
 
     __iter__ = None
-    """Python would ask for the keys 0, 1, and so on: use `scan`."""
+    """Not iterable, so that Python doesn't try the keys 0, 1 and so on. Use `scan`."""
 
     def scan(self, *items: Any, start: _K | None = None, limit: int | None = None) -> Iterator[tuple[_K, _V]]:
         """Yield at most *limit* entries in ascending order of keys, from *start* on.
 
-        With *items*, only those whose keys begin with these items; a last str or bytes matches all
-        that begin with it.
+        With *items*, only those whose keys begin with these items. If the last item is a str or
+        bytes, it may be just the beginning of the key's.
         """
         prefix = self._table.prefix_of(items)
         first = prefix if start is None else self._table.key(start)
@@ -210,14 +204,14 @@ class Counter:
         return state.get_int(self.key)
 
     def add(self, state: State, amount: int = 1) -> int:
-        """Add *amount*, and return the value before. Raises `ValueError` if it gets negative."""
+        """Add *amount*, and return the old value. Raises `ValueError` if the sum is negative."""
         value = self.get(state)
         state.put_int(self.key, value + amount)
         return value
 
 
 def _claim(claims: dict[bytes, tuple[Any, ...]], prefix: bytes, claim: tuple[Any, ...]) -> None:
-    """Record who uses the keys with *prefix*. Raises `TypeError` if someone else does."""
+    """Record a user of the keys with *prefix*. Raises `TypeError` if there is another one."""
     if len(claims) >= MAX_CLAIMS:
         return
     for other_prefix, other in list(claims.items()):
@@ -250,7 +244,7 @@ def _key_parts(annotations: tuple[Any, ...], where: str) -> list[Encoding[Any]]:
 
 
 def _rest(base: type[Any], annotation: Any) -> Encoding[Any]:
-    """Encode bytes or a str without their length: they end with the key."""
+    """Encode bytes or a str without their length, at the end of a key."""
     encoding = encoding_of(annotation)
     length_bytes = len(encoding.encode(base()))
     decode: Callable[[bytes], Any] = bytes if base is bytes else bytes.decode
@@ -261,7 +255,7 @@ def _rest(base: type[Any], annotation: Any) -> Encoding[Any]:
 
 
 def _signed(part: Encoding[int]) -> Encoding[int]:
-    """Invert the sign bit, so that negative integers come first."""
+    """Invert the sign bit, so that negative integers are sorted first."""
 
     def flip(data: bytes, offset: int = 0) -> bytes:
         return data[:offset] + bytes([data[offset] ^ 0x80]) + data[offset + 1 :]

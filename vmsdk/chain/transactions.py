@@ -1,13 +1,12 @@
-"""Transactions: dataclasses with one encoding, and the ID that this encoding hashes to.
+"""Transactions: dataclasses with an encoding, whose hash is their ID.
 
     class Transfer(Signed):
         to: Address
         amount: U64
         nonce: U64
 
-A transaction is encoded as the nodes' Go codec encodes an interface: the codec version (u16, 0),
-the tag (u32), the fields. A signed one ends with the public key (33 bytes) and the signature (64
-bytes).
+A transaction is encoded as an interface in the nodes' Go codec: the codec version (u16, 0), the tag
+(u32), the fields. A signed one ends with the public key (33 bytes) and the signature (64 bytes).
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from vmsdk.chain.overrides import must_extend
 from vmsdk.ids import ID
 
 Address = Bytes20
-"""An account: the first 20 bytes of the SHA-256 of a public key."""
+"""The first 20 bytes of the SHA-256 of a public key."""
 
 _HEAD = struct.Struct(">HI")
 _VERSION = 0
 
 
 class _Frozen:
-    """What can't be changed: a dataclass's own methods for that hold for its fields alone."""
+    """Refuses changes of all attributes. A frozen dataclass refuses only those of its fields."""
 
     def __setattr__(self, name: str, value: object) -> None:
         raise FrozenInstanceError(f"cannot assign to field {name!r}")
@@ -48,15 +47,15 @@ class _Frozen:
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 @dataclass(frozen=True)
 class Transaction(_Frozen):
-    """The base of a chain's transactions. Each subclass is a frozen dataclass, also without the
+    """The base of a chain's transactions. Each subclass becomes a frozen dataclass, without a
     decorator.
 
-    The fields are annotated as in `vmsdk.chain.encoding`; other annotations raise `TypeError` when
-    the class is defined.
+    Fields have the annotations of `vmsdk.chain.encoding`; others raise `TypeError` when the class
+    is defined.
     """
 
     tag: ClassVar[int] = 0
-    """Distinguishes the kinds of a chain's transactions. Part of the encoding: never change it."""
+    """Distinguishes the kinds of a chain's transactions. Never change it: it is encoded."""
     _encoding: ClassVar[Encoding[Any]]
     _head: ClassVar[bytes]
     _last: ClassVar[tuple[str, ...]] = ()
@@ -70,7 +69,7 @@ class Transaction(_Frozen):
                 "and a transaction keeps its bytes in a __dict__ anyway"
             )
         dataclass(frozen=True)(cls)
-        # Those of _Frozen do as well, and an author's own @dataclass(frozen=True) allows no others.
+        # _Frozen has these, too, and an author's own @dataclass(frozen=True) refuses existing ones.
         for name in ("__setattr__", "__delattr__"):
             delattr(cls, name)
         for each in fields(cls):
@@ -107,7 +106,7 @@ class Transaction(_Frozen):
 
     @cached_property
     def raw(self) -> bytes:
-        """The encoding. Raises `InvalidEncoding` if a field's value doesn't fit its annotation."""
+        """The encoding. Raises `InvalidEncoding` if a field's value isn't of the annotated type."""
         return self._head + self._encoding.encode(self)
 
     @cached_property
@@ -120,7 +119,7 @@ class Signed(Transaction):
     """The base of transactions signed by their sender, with the keys of `vmsdk.chain.keys`.
 
     The signed message is `DOMAIN`, the chain's ID, and `raw` without the signature, so a
-    transaction is valid on one chain only. Only the signer can change its bytes and keep it valid.
+    transaction is valid on one chain only. Only the signer can change any byte of a valid one.
     """
 
     DOMAIN: ClassVar[bytes] = b"vmsdk signed transaction\n"
@@ -131,12 +130,12 @@ class Signed(Transaction):
 
     @cached_property
     def sender(self) -> bytes:
-        """The address of the public key, which signed once `check` has passed."""
+        """The address of the public key. Only `check` verifies the signature."""
         self._must_be_signed()
         return keys.address_of(self.public_key)
 
     def sign(self, key: keys.PrivateKey, chain_id: ID) -> Self:
-        """Return the same transaction, signed by *key* for the chain *chain_id*."""
+        """Return a copy that is signed with *key* for the chain *chain_id*."""
         if not isinstance(key, keys.PrivateKey):
             raise TypeError(f"{type(self).__name__}.sign takes a private key, not a {type(key).__name__}")
         if not isinstance(chain_id, bytes) or len(chain_id) != ID.LENGTH:
@@ -165,7 +164,7 @@ class Signed(Transaction):
 
 
 def not_a_kind(kind: object) -> TypeError:
-    """The error for a chain's `transaction` that is no kind of transaction."""
+    """The error for an invalid value of a chain's `transaction`."""
     return TypeError(
         f"{kind!r} is not a kind of transaction: give bytes, a subclass of chain.Transaction, or a union of "
         "subclasses, Transfer | Mint"

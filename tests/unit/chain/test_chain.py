@@ -171,7 +171,7 @@ def test_a_bug_in_the_rules_does_not_keep_the_others_of_a_rejected_block_away(
     engine.verify(first.build().raw)
     engine.accept(engine.verify(second.build().raw))
     engine.vm._worker.submit(lambda: None).result()
-    assert "the rules fail for a transaction of a rejected block" in caplog.text
+    assert "the rules failed for a transaction of a rejected block" in caplog.text
     engine.produce()
     assert entries(engine.vm) == [b"second", b"good"]
     for each in (engine, first, second):
@@ -292,7 +292,7 @@ def test_an_exception_of_on_accept_does_not_stop_the_chain(
     engine.vm.submit(b"two")
     engine.produce()
     assert entries(engine.vm) == [b"one", b"two"]
-    assert "the chain goes on" in caplog.text
+    assert "the chain continues" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -432,7 +432,7 @@ def test_nothing_goes_on_after_a_block_that_could_not_be_stored() -> None:
         lambda: engine.verify(chain.Block(block.block.header, bytes(32), (b"other",)).raw),
         lambda: engine.accept(block),
     ):
-        with pytest.raises(vmsdk.VMError, match=r"the chain has ended, because .*: the disk is full"):
+        with pytest.raises(vmsdk.VMError, match=r"the chain has stopped, because .*: the disk is full"):
             call()
     engine.stop()
     again = Engine(GuestBook(), database)

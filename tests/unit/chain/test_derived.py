@@ -172,7 +172,7 @@ def test_an_index_ahead_of_the_chain_warns_and_waits(store: Store, caplog: pytes
     store.accept(3)
     index.wait_for(5, DEADLINE_S)
     assert index.kept == [4, 5]
-    assert "Index is at height 4, but the last accepted block at 2" in caplog.text
+    assert "Index is at height 4, but the last accepted block is at 2" in caplog.text
     end(store, index)
 
 

@@ -110,6 +110,6 @@ def test_a_bug_in_the_rules_costs_one_transaction_and_is_logged(
     assert [pending.raw for pending in vm.pool.all()] == [b"one", b"two"]
     (record,) = caplog.records
     assert record.getMessage() == (
-        "the rules fail for a transaction of 3 bytes from a peer, which is dropped"
+        "the rules failed for a transaction of 3 bytes from a peer, which is dropped"
     )
     assert record.exc_info is not None
