@@ -1,10 +1,10 @@
-"""The nodes' linear codec: how blocks, transactions and warp messages are encoded.
+"""The nodes' linear codec, which encodes blocks, transactions and warp messages.
 
-Integers are big-endian. A list is a u32 count followed by its elements, a byte string a u32 length
-and the bytes, a string a u16 length and its UTF-8, a map a u32 count and pairs in ascending order
-of the encoded keys, an interface a u32 type ID and the value. A structure is its fields in order; a
-whole object begins with a u16 codec version, and nothing may follow it. Each value has exactly one
-encoding, so equal values have equal bytes and equal hashes.
+Integers are big-endian. A list is a u32 count and the elements; bytes are a u32 length and the
+bytes; a string is a u16 length and its UTF-8; a map is a u32 count and the pairs in ascending order
+of the encoded keys; an interface is a u32 type ID and the value; a structure is its fields in
+order. A complete object begins with a u16 codec version, and nothing may follow it. Each value has
+exactly one encoding, so equal values have equal hashes.
 
     data = Writer().version(0).u64(block.height).blob(block.payload).getvalue()
 
@@ -35,10 +35,10 @@ _V = TypeVar("_V")
 
 
 class Writer:
-    """Encode one value after the other; each method returns the writer.
+    """Encodes one value after the other. Each method returns the writer.
 
-    Every method raises `InvalidEncoding` if a value doesn't fit its type or the encoding exceeds
-    *max_size* bytes (None: no limit).
+    Each method raises `InvalidEncoding` if a value doesn't fit the type, or if the encoding exceeds
+    *max_size* bytes (None for no limit).
     """
 
     def __init__(self, *, max_size: int | None = DEFAULT_MAX_SIZE_BYTES) -> None:
@@ -50,7 +50,7 @@ class Writer:
         return bytes(self._data)
 
     def version(self, version: int) -> Self:
-        """Write the codec version, a u16, with which a whole object begins."""
+        """Write the codec version of a complete object, a u16."""
         return self.u16(version)
 
     def type_id(self, type_id: int) -> Self:
@@ -121,13 +121,13 @@ class Writer:
         return self.u16(len(encoded)).fixed(encoded)
 
     def count(self, count: int) -> Self:
-        """Write the number of elements of a list whose elements you write yourself."""
+        """Write the number of elements of a list. The caller writes the elements."""
         if count > MAX_ELEMENTS:
             raise InvalidEncoding("max slice length exceeded", f"{count} elements exceed {MAX_ELEMENTS}")
         return self.u32(count)
 
     def array(self, values: Collection[_T], write: Callable[[Writer, _T], object]) -> Self:
-        """Write as many elements as the reader expects: `writer.array(pair, Writer.u64)`."""
+        """Write a number of elements that the reader knows: `writer.array(pair, Writer.u64)`."""
         for value in values:
             write(self, value)
         return self
@@ -181,10 +181,10 @@ class Writer:
 
 
 class Reader:
-    """Decode one value after the other, in the order in which they were written.
+    """Decodes one value after the other, in the order in which they were written.
 
-    Every method raises `InvalidEncoding` if the bytes end too early or break a rule. *what* names
-    the object in error messages; more than *max_size* bytes are refused (None: no limit).
+    Each method raises `InvalidEncoding` if the bytes end too early or are invalid. *what* names the
+    object in error messages. More than *max_size* bytes are refused (None for no limit).
     """
 
     def __init__(
@@ -205,11 +205,11 @@ class Reader:
 
     @property
     def remaining(self) -> int:
-        """The number of bytes left."""
+        """The number of bytes not read yet."""
         return len(self._data) - self._offset
 
     def end(self) -> None:
-        """Check that no byte is left."""
+        """Check that all bytes have been read."""
         if self.remaining:
             raise InvalidEncoding(
                 "trailing buffer space",
@@ -217,7 +217,7 @@ class Reader:
             )
 
     def version(self, *known: int) -> int:
-        """Read the codec version with which a whole object begins, which must be one of *known*."""
+        """Read the codec version of a complete object, which must be one of *known*."""
         if self.remaining < 2:
             raise InvalidEncoding("couldn't unpack codec version", self._where())
         version = self.u16()
@@ -287,9 +287,7 @@ class Reader:
         return self.fixed(self.count())
 
     def string(self) -> str:
-        """Read a string. (A Go node also accepts bytes that aren't UTF-8: read these with
-        `fixed(u16())`.)
-        """
+        """Read a string. A Go node also accepts invalid UTF-8, which `fixed(u16())` reads."""
         encoded = self.fixed(self.u16())
         try:
             return encoded.decode()
@@ -300,7 +298,7 @@ class Reader:
             ) from None
 
     def count(self) -> int:
-        """Read the number of elements of a list whose elements you read yourself."""
+        """Read the number of elements of a list. The caller reads the elements."""
         count = self.u32()
         if count > MAX_ELEMENTS:
             raise InvalidEncoding(
@@ -320,7 +318,7 @@ class Reader:
             start = self._offset
             values.append(read(self))
             if self._offset == start:
-                # Otherwise four bytes could ask for two billion elements.
+                # Otherwise, four bytes could stand for two billion elements.
                 raise InvalidEncoding("can't unmarshal zero length value", self._where())
         return tuple(values)
 

@@ -1,14 +1,14 @@
-"""A chain's upgrades: which rules are in force at a block.
+"""A chain's upgrades: which rules apply to a block.
 
-Every node of a chain must apply new rules from the same block on. The node's operator schedules
-upgrades in the chain's upgrade file, `upgrade.json`, by height or by time:
+All nodes of a chain must apply new rules from the same block on. The operator of a node schedules
+upgrades in the chain's upgrade file, `upgrade.json`, by height or time:
 
     {"upgrades": [
         {"name": "fees-v2", "time": "2026-12-01T12:00:00Z"},
         {"name": "burning", "height": 120000}
     ]}
 
-A VM lists the names that it knows in `ChainVM.upgrades`, and asks `Context.upgrades`.
+A VM lists the names that it knows in `ChainVM.upgrades`, and calls `Context.upgrades.is_active`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vmsdk.errors import InvalidInput, UpgradesRefused, VMError
 from vmsdk.timestamp import NANOSECONDS_PER_SECOND, Timestamp
 
 STORED_KEY = b"vmsdk/upgrades"
-"""The key of the chain's database that holds the upgrades of the node's last start."""
+"""The key in the chain's database of the upgrades at the node's last start."""
 MAX_HEIGHT = 2**64 - 1
 
 _FILE = "the chain's upgrade file (upgrade.json)"
@@ -45,13 +45,13 @@ _shown = _reprs.repr
 
 
 class Activation(NamedTuple):
-    """When an upgrade activates: from a height on, or from a time on. The other one is None."""
+    """When an upgrade activates: at a height or a time. The other one is None."""
 
     height: int | None = None
     time: Timestamp | None = None
 
     def includes(self, height: int, time: Timestamp) -> bool:
-        """Whether a block of this height and time follows the upgrade's rules."""
+        """Whether the upgrade is active in a block of this height and time."""
         if self.height is not None:
             return height >= self.height
         return self.time is not None and time >= self.time
@@ -61,7 +61,7 @@ class Activation(NamedTuple):
 
 
 class Declares(Protocol):
-    """What a VM declares about itself."""
+    """The attributes of a VM that the upgrades depend on."""
 
     @property
     def name(self) -> str: ...
@@ -77,15 +77,15 @@ class Upgrades(Mapping[str, Activation]):
     def __init__(
         self, activations: Mapping[str, Activation] | None = None, *, known: Sequence[str] | None = None
     ) -> None:
-        """*known* are the names that the VM's code knows; None means any name."""
+        """*known* are the names that the VM's code knows, or None for all names."""
         self._activations = dict(activations or {})
         self.known = known
 
     @classmethod
     def of(cls, vm: Declares, data: bytes) -> Upgrades:
-        """The upgrades in the upgrade file *data*, which may be empty. Raises `UpgradesRefused`.
+        """Read the upgrade file *data*, which may be empty. Raises `UpgradesRefused`.
 
-        Without `ChainVM.upgrades`, the file is the VM's own, and there are none.
+        If `ChainVM.upgrades` is None, the VM reads the file itself, and there are no upgrades here.
         """
         if vm.upgrades is None:
             return cls(known=())
@@ -100,8 +100,7 @@ class Upgrades(Mapping[str, Activation]):
         return table
 
     def is_active(self, name: str, block: Any) -> bool:
-        """Whether *block* follows the rules of this upgrade. An upgrade that isn't scheduled is
-        not active.
+        """Whether the upgrade is active in *block*. False if it isn't scheduled.
 
         *block* is a `vmsdk.Block`, or a `Header` or `Block` of `vmsdk.chain`. Raises `VMError` for
         a name that `ChainVM.upgrades` does not list.
@@ -119,10 +118,10 @@ class Upgrades(Mapping[str, Activation]):
         return activation.includes(0, _time_of(block))
 
     def admit(self, database: Database, block: Block, log: logging.Logger) -> None:
-        """Compare with the upgrades of the last start, and remember these ones for the next start.
+        """Compare the upgrades with those of the last start, and store them for the next one.
 
         *block* is the last accepted block. Raises `UpgradesRefused` if an activation at or before
-        it was added, moved or removed: the chain has been executed without it.
+        it was added, moved or removed, because the chain was executed under other rules.
         """
         stored = database.get(STORED_KEY)
         before = _read(stored or b"", _STORED)
@@ -156,7 +155,7 @@ class Upgrades(Mapping[str, Activation]):
         )
 
     def encode(self) -> bytes:
-        """The upgrade file of these upgrades, with times in Unix seconds."""
+        """An upgrade file with these upgrades, with times in Unix seconds."""
         import json
 
         entries = [
@@ -231,7 +230,7 @@ def _read(data: bytes, source: str = _FILE) -> dict[str, Activation]:
         name, activation = _entry(place, entry)
         place += f" ({name})"
         if name in found:
-            raise UpgradesRefused(f"{place} is there twice: keep one of the two")
+            raise UpgradesRefused(f"{place} is listed twice: remove one")
         kind = activation.height is None
         earlier = latest.get(kind)
         if earlier is not None and activation < earlier[1]:
@@ -259,7 +258,7 @@ def _entry(place: str, entry: object) -> tuple[str, Activation]:
         )
     if ("height" in entry) == ("time" in entry):
         has = "both" if "time" in entry else "neither"
-        raise UpgradesRefused(f'{place} must have "height" or "time", and has {has}: give one of them')
+        raise UpgradesRefused(f'{place} must have "height" or "time", but has {has}: give one of them')
     if "time" in entry:
         return name, Activation(time=_time(place, entry["time"]))
     height = entry["height"]
@@ -295,7 +294,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"the key {_shown(key)} is there twice in one object")
+            raise ValueError(f"an object has the key {_shown(key)} twice")
         found[key] = value
     return found
 

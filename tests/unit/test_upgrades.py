@@ -87,10 +87,10 @@ def test_a_time_may_be_unix_seconds_and_an_empty_file_schedules_nothing() -> Non
     [
         (
             [upgrade(height=1, time=NOON_TEXT)],
-            'upgrade 1 (fees-v2) must have "height" or "time", and has both',
+            'upgrade 1 (fees-v2) must have "height" or "time", but has both',
         ),
-        ([upgrade()], "and has neither: give one of them"),
-        ([upgrade(height=1), upgrade(height=2)], "upgrade 2 (fees-v2) is there twice"),
+        ([upgrade()], "but has neither: give one of them"),
+        ([upgrade(height=1), upgrade(height=2)], "upgrade 2 (fees-v2) is listed twice"),
         (
             [upgrade(height=2), upgrade("burning", height=1)],
             "upgrade 2 (burning) activates at height 1, before fees-v2 at height 2: sort the upgrades",
@@ -138,8 +138,8 @@ def test_an_entry_that_breaks_a_rule_is_named_with_the_cure(entries: list[object
         (b'{"precompileUpgrades": []}', "not {'precompileUpgrades': []}"),
         (b'{"upgrades": [], "more": 1}', "without other keys"),
         (b'{"upgrades": {}}', '"upgrades" must be an array'),
-        (b'{"upgrades": [], "upgrades": []}', "the key 'upgrades' is there twice"),
-        (b'{"upgrades": [{"name": "fees-v2", "height": 1, "height": 2}]}', "the key 'height' is there twice"),
+        (b'{"upgrades": [], "upgrades": []}', "an object has the key 'upgrades' twice"),
+        (b'{"upgrades": [{"name": "fees-v2", "height": 1, "height": 2}]}', "an object has the key 'height' twice"),
         (b'{"upgrades": [{"name": "fees-v2", "height": NaN}]}', "NaN is not a JSON number"),
         (b"[" * 100_000, "upgrade.json"),
         (b'{"upgrades": [' + b"9" * 100_000 + b"]}", "upgrade.json"),

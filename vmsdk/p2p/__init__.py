@@ -1,7 +1,7 @@
-"""Messages between the VMs of one chain, in the framing of AvalancheGo's own `network/p2p` library.
+"""Messages between the VMs of a chain, in the format of AvalancheGo's `network/p2p` library.
 
-A message starts with the ID of its handler, so several protocols share one chain. VMs in Go that
-use the library understand these messages, and the reverse.
+A message begins with the ID of its handler, so that a chain can use several protocols. VMs in Go
+that use the library understand these messages, and vice versa.
 
     class MyVM(p2p.Networked, vmsdk.ChainVM):
         def initialize(self, ctx, genesis, upgrade, config):

@@ -1,7 +1,8 @@
-"""Bloom filters with the hashes and the bytes of AvalancheGo's `utils/bloom`.
+"""Bloom filters, compatible with AvalancheGo's `utils/bloom`.
 
-A filter is encoded as the number of hashes (1 byte, 1 to 16), a seed for each (8 bytes, big-endian)
-and the entries (1 byte or more). Bit *i* of the entries is bit `i % 8` of byte `i // 8`.
+A filter is encoded as the number of hash functions (1 byte, 1 to 16), a seed for each (8 bytes,
+big-endian) and the entries (1 byte or more). Bit *i* of the entries is bit `i % 8` of byte
+`i // 8`.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ _MASK = (1 << 64) - 1
 
 
 class Filter:
-    """A set of 64-bit hashes that may contain more than was added. Not thread-safe."""
+    """A set of 64-bit hashes, with false positives. Not thread-safe."""
 
     def __init__(self, seeds: Sequence[int], entries: bytes) -> None:
         self._seeds = tuple(seeds)
         self._entries = bytearray(entries)
         self._bits = 8 * len(entries)
         self.count = 0
-        """How many hashes were added that the filter did not contain."""
+        """How many hashes were added that the filter did not already contain."""
 
     @classmethod
     def sized(cls, count: int, false_positives: float) -> Filter:
         """An empty filter with random seeds, sized for *count* hashes.
 
-        *false_positives* is the share of other hashes that it contains by then: over 0, under 1.
+        *false_positives* is the rate with that many hashes, between 0 and 1.
         """
         entries = optimal_entries(count, false_positives)
         hashes = optimal_hashes(entries, count)
@@ -56,7 +57,7 @@ class Filter:
         return struct.pack(f">B{hashes}Q", hashes, *self._seeds) + self._entries
 
     def add(self, hash: int) -> None:
-        """Add a hash: one of `hash_of`."""
+        """Add a hash that `hash_of` has returned."""
         new = False
         for seed in self._seeds:
             hash = ((hash << 17 | hash >> 47) & _MASK) ^ seed
@@ -76,19 +77,19 @@ class Filter:
         return True
 
     def capacity(self, false_positives: float) -> int:
-        """The number of added hashes that brings the filter to this share of false positives."""
+        """The number of hashes at which the rate of false positives is *false_positives*."""
         hashes = len(self._seeds)
         exponent = 1 - false_positives ** (1 / hashes)
         return math.ceil(-math.log(exponent) * self._bits * (1 / hashes))
 
 
 def hash_of(key: bytes, salt: bytes) -> int:
-    """The hash of a key: the first 8 bytes of SHA-256 of key and salt, big-endian."""
+    """The hash of a key: the first 8 bytes of the SHA-256 of key and salt, big-endian."""
     return int.from_bytes(hashlib.sha256(key + salt).digest()[:8], "big")
 
 
 def optimal_entries(count: int, false_positives: float) -> int:
-    """The bytes of entries that *count* hashes need for this share of false positives."""
+    """The bytes of entries that *count* hashes need for this rate of false positives."""
     if count <= 0:
         return 1
     bits = -count * math.log(false_positives) / (math.log(2) * math.log(2))
@@ -96,7 +97,7 @@ def optimal_entries(count: int, false_positives: float) -> int:
 
 
 def optimal_hashes(entries: int, count: int) -> int:
-    """The number of hashes that gives the fewest false positives with *count* hashes added."""
+    """The number of hash functions that minimises false positives with *count* hashes."""
     if count <= 0:
         return MAX_HASHES
     return max(min(math.ceil(entries * 8 * math.log(2) / count), MAX_HASHES), 1)

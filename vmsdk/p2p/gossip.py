@@ -1,8 +1,8 @@
 """Gossip: spreads the items of a set, such as a mempool's transactions, to all nodes of a chain.
 
-New items are pushed to validators at once, and again from time to time while they stay in the set.
-Once a second, the node asks one validator for missing items; the request holds a Bloom filter of
-the items that it has. The messages are those of AvalancheGo's `network/p2p/gossip`.
+New items are pushed to validators at once, and every 30 seconds while they stay in the set. Once a
+second, the node pulls missing items from a validator; the request contains a Bloom filter of the
+items that the node has. The messages are those of AvalancheGo's `network/p2p/gossip`.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from vmsdk.p2p.throttler import SlidingWindow, throttled
 from vmsdk.timestamp import Timestamp
 
 TARGET_MESSAGE_BYTES = 64 * 1024
-"""Items are added to a message up to this size; a larger item gets its own message."""
+"""The maximum size of a message with several items."""
 STOP_TIMEOUT_S = 5.0
 PUSH_DELAY_S = 0.025
-"""How long a new item waits for others to share its message."""
+"""How long a new item waits for others that can share its message."""
 REFILL_PERIOD_S = 30.0
-"""How often the filter is rebuilt: an item that it contains by mistake is pulled in the end."""
+"""How often the filter is rebuilt, so that false positives are pulled, too."""
 MAX_QUEUED_ITEMS = 16_384
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
-"""Bounds of the items to push, and of those to push again. The oldest are dropped beyond them."""
+"""Limits of the items to push, and of those to push again. Beyond them, the oldest are dropped."""
 
 # A peer that sends more than this in a period is ignored for the rest of it.
 REFUSALS_PERIOD_S = 10.0
 MAX_REFUSALS = 2000
-"""Messages and refused items of a peer."""
+"""Messages of a peer, plus its refused items."""
 STRANGERS_PERIOD_S = 60.0
 MAX_STRANGERS_PULLS = 120
-"""Pull requests of all peers together that are not validators. Each costs a pass over the items."""
+"""Pull requests of all non-validators together. Each costs a pass over the items."""
 
 # Source: network/p2p/gossip/system.go and set.go.
 PULL_PERIOD_S = 1.0
@@ -61,10 +61,10 @@ MAX_FALSE_POSITIVES = 0.05
 
 
 class Items(Protocol):
-    """The set whose items are gossiped. Its methods are called from several threads."""
+    """The set whose items are gossiped. It must be thread-safe."""
 
     def add(self, raw: bytes) -> bool:
-        """Add an item of a peer, which may be any bytes. Return False if it is refused."""
+        """Add a peer's item, which may be any bytes. Return False if it is refused."""
         ...
 
     def has(self, item_id: ID) -> bool:
@@ -79,8 +79,8 @@ class Items(Protocol):
 class Gossip(Handler):
     """Gossips *items* with the peers of *network*, from `start` to `stop`, in its own thread.
 
-    *id_of* returns the ID of an item, which may be any bytes. An item is pushed again from time to
-    time while *is_wanted*, which is `Items.has` by default, is true of its ID.
+    *id_of* returns the ID of an item, which may be any bytes. An item is pushed repeatedly while
+    `is_wanted(item_id)`, by default `Items.has`, is true.
     """
 
     def __init__(
@@ -101,27 +101,27 @@ class Gossip(Handler):
         self._log = network.ctx.log
         self._handler_id = handler_id
         self._client = network.client(handler_id)
-        # Not held while *items* is called, which may call `added` with its own lock held.
+        # Not held during calls of *items*, which may call `added` while holding its own lock.
         self._lock = threading.Lock()
         self._new = _Queue()
         self._pushed = _Queue()
         self._filter = Filter.sized(MIN_FILTER_ITEMS, FALSE_POSITIVES)
         self._salt = os.urandom(ID.LENGTH)
         self._unfiltered: deque[ID] = deque(maxlen=MAX_QUEUED_ITEMS)  # added since the last pull
-        self._is_filled = False  # by the first step: a node that is alone needs no filter
+        self._is_filled = False  # set by the first step: a node without peers needs no filter
         self._next_refill = self._next_pull = clock()
         self._pulls = SlidingWindow(PULL_THROTTLING_PERIOD_S, self._pull_limit, clock=clock)
         self._strangers = SlidingWindow(STRANGERS_PERIOD_S, MAX_STRANGERS_PULLS, clock=clock)
         self._refusals = SlidingWindow(REFUSALS_PERIOD_S, MAX_REFUSALS, clock=clock)
         self.counts: Counter[str] = Counter()
-        """How many items were received, refused and pushed, and pull requests sent."""
+        """How many items were `received`, `refused` and `pushed`, and how many `pulls` sent."""
         self._started = False
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Begin to handle messages and to send them. Call it once the chain has caught up."""
+        """Start to handle and send messages. Call it once the chain is in normal operation."""
         with self._lock:
             if self._started:
                 return
@@ -131,25 +131,25 @@ class Gossip(Handler):
         self._connected()
 
     def stop(self) -> None:
-        """Stop for good, and wait for the thread to end."""
+        """Stop permanently, and wait for the thread to end, up to 5 seconds."""
         with self._lock:
             self._stopped.set()
             self._wake.set()
         if self._thread is not None:
-            # A call to the node that is under way may take long, and needs nothing that is closed.
+            # A call to the node may take longer, but uses nothing that is closed now.
             self._thread.join(STOP_TIMEOUT_S)
 
     def _connected(self) -> None:
-        """Start the thread once there is a peer: a node that is alone needs none."""
+        """Start the thread once there is a peer."""
         with self._lock:
             if self._thread is None and not self._stopped.is_set() and not self._is_alone():
                 self._thread = threading.Thread(target=self._run, name="gossip", daemon=True)
                 self._thread.start()
 
     def added(self, item_id: ID, raw: bytes, *, push: bool) -> None:
-        """Report a new item of the set. *push* sends it to peers; an item from a peer needs none.
+        """Report a new item of the set. Thread-safe; returns at once.
 
-        Returns at once, from any thread.
+        With *push*, the item is sent to peers, which an item from a peer does not need.
         """
         if self._is_filled:
             self._unfiltered.append(item_id)
@@ -162,7 +162,7 @@ class Gossip(Handler):
     # From peers -----------------------------------------------------------------------------------
 
     def app_request(self, node_id: NodeID, deadline: Timestamp, request: bytes) -> bytes:
-        """Return items that a peer's filter does not contain, as many as fit in a message."""
+        """Return the items that the peer's filter does not contain, as many as fit in a message."""
         is_validator = node_id in self._network.validators
         if not (self._pulls.allow(node_id) if is_validator else self._strangers.allow(NodeID.EMPTY)):
             raise throttled()
@@ -171,11 +171,11 @@ class Gossip(Handler):
             salt = ID(pull.salt)
             known = Filter.from_bytes(pull.filter)
         except (DecodeError, InvalidInput) as error:
-            self._log.debug("%s pulls with an invalid request: %s", node_id, error)
+            self._log.debug("%s sent an invalid pull request: %s", node_id, error)
             raise AppError(AppError.UNEXPECTED, "unexpected error") from None
         raws = self._items.raws()
-        # Items that build on each other should arrive in order. But a peer may refuse the first
-        # ones for good, so half of the responses start elsewhere.
+        # Items that depend on each other should arrive in order. But a peer may always refuse the
+        # first ones, so half of the responses start elsewhere.
         start = random.choice((0, random.randrange(max(len(raws), 1))))
         found: list[int] = []
         size = 0
@@ -192,12 +192,12 @@ class Gossip(Handler):
     def app_gossip(self, node_id: NodeID, message: bytes) -> None:
         """Add the items that a peer pushes."""
         if not self._refusals.allow(node_id):
-            self._log.debug("%s sends too much gossip: a message is dropped", node_id)
+            self._log.debug("%s sends too much gossip: dropped a message", node_id)
             return
         try:
             items = PushGossip.FromString(message).gossip
         except DecodeError as error:
-            self._log.debug("%s pushes an invalid message: %s", node_id, error)
+            self._log.debug("%s pushed an invalid message: %s", node_id, error)
             return
         self._add(node_id, items)
 
@@ -219,14 +219,14 @@ class Gossip(Handler):
                 continue
             is_taken = self._items.add(raw)
             self.counts["received" if is_taken else "refused"] += 1
-            # Refused ones too, or every pull would bring them again until the filter is rebuilt.
+            # Also if it is refused, or pulls would return it until the filter is rebuilt.
             self.added(item_id, raw, push=False)
             if not is_taken and not self._refusals.allow(node_id):
-                self._log.debug("%s sends too many invalid items: the rest are dropped", node_id)
+                self._log.debug("%s sends too many invalid items: dropped the rest", node_id)
                 return
 
     def _pull_limit(self) -> float:
-        """The pulls of one validator in a period: the expected number and 4 standard deviations."""
+        """The pulls of a validator in a period: the expected number plus 4 standard deviations."""
         validators = len(self._network.validators)
         pulls = PULL_THROTTLING_PERIOD_S / PULL_PERIOD_S
         if validators == 0:
@@ -240,15 +240,15 @@ class Gossip(Handler):
         while not self._stopped.is_set():
             try:
                 wait_s = self.step()
-            except Exception:  # noqa: BLE001 - a fault of the set must not end gossip for good
-                self._log.exception("gossip failed; it goes on in a second")
+            except Exception:  # noqa: BLE001 - a bug in the set must not stop gossip
+                self._log.exception("gossip failed; it continues in a second")
                 wait_s = PULL_PERIOD_S
             if self._wake.wait(wait_s):
                 self._wake.clear()
                 self._stopped.wait(PUSH_DELAY_S)
 
     def step(self) -> float:
-        """Send due items. Return the seconds until the next are due, if none is added."""
+        """Send the items that are due. Return the seconds until `step` should be called again."""
         now = self._clock()
         while batch := self._batch(self._new, self._items.has, float("inf"), now):
             self._push(batch, PUSH_NODES, PUSH_STAKE_PERCENT)
@@ -263,7 +263,7 @@ class Gossip(Handler):
     def _batch(
         self, queue: _Queue, is_wanted: Callable[[ID], bool], before: float, now: float
     ) -> list[bytes]:
-        """Take one message's items, queued at *before* at the latest. They are due again later."""
+        """Take the items of one message, queued at *before* or earlier, and queue them again."""
         batch: list[bytes] = []
         size = 0
         while True:
@@ -280,7 +280,9 @@ class Gossip(Handler):
                     self._pushed.put(item_id, raw, now)
 
     def _push(self, batch: list[bytes], nodes: int, stake_percent: int) -> None:
-        """Push to *nodes* validators and those with most stake; without validators, to peers."""
+        """Push to *nodes* validators and to those with the most stake; without validators, to
+        *nodes* peers.
+        """
         if self._is_alone():
             return
         own_id = self._network.ctx.node_id
@@ -297,14 +299,14 @@ class Gossip(Handler):
             self._log.debug("can't push gossip: %s", error)
 
     def _pull(self) -> None:
-        """Ask a validator for missing items, or a peer if there are no validators."""
+        """Request missing items from a validator, or from a peer if there are no validators."""
         if self._is_alone():
             return
         own_id = self._network.ctx.node_id
         sample = self._network.validators.sample(1)
         if not sample:
             sample = [node_id for node_id in self._network.peers.sample(2) if node_id != own_id]
-        # Go's library samples itself too, so a peer expects no more pulls than that leaves.
+        # Go's library may sample itself, too, so peers expect no more pulls than that leaves.
         if not sample or sample[0] == own_id:
             return
         request = PullGossipRequest(salt=self._salt, filter=bytes(self._filter))
@@ -321,10 +323,10 @@ class Gossip(Handler):
         return len(peers) <= (self._network.ctx.node_id in peers)
 
     def _refill(self, now: float) -> None:
-        """Add new items to the filter; rebuild one that is too full or old, with another salt."""
+        """Add new items to the filter. If it is too full or too old, rebuild it with a new salt."""
         while self._unfiltered:
             item_id = self._unfiltered.popleft()
-            # Peers have an item that is known but not wanted, such as an accepted transaction.
+            # Peers don't send an item that is known but not wanted: an accepted transaction.
             if self._is_wanted(item_id) or not self._items.has(item_id):
                 self._filter.add(hash_of(item_id, self._salt))
         if now < self._next_refill and self._filter.count <= self._filter.capacity(MAX_FALSE_POSITIVES):
@@ -332,7 +334,7 @@ class Gossip(Handler):
         self._is_filled = True
         raws = self._items.raws()
         self._salt = os.urandom(ID.LENGTH)
-        # Larger than it need be now: until it is rebuilt, items are added to it.
+        # With room for the items that are added until it is rebuilt.
         self._filter = Filter.sized(max(2 * len(raws), MIN_FILTER_ITEMS), FALSE_POSITIVES)
         for raw in raws:
             self._filter.add(hash_of(self._id_of(raw), self._salt))
@@ -340,7 +342,7 @@ class Gossip(Handler):
 
 
 class _Queue:
-    """Items by ID with the time at which they were put here, oldest first."""
+    """Items by ID with the time at which they were added, oldest first."""
 
     def __init__(self) -> None:
         self._items: OrderedDict[ID, tuple[bytes, float]] = OrderedDict()
@@ -358,7 +360,7 @@ class _Queue:
             self.take(float("inf"), self._bytes)
 
     def take(self, before: float, room: int) -> tuple[ID, bytes] | None:
-        """Remove the oldest item, if it was put here at *before* at the latest and has room."""
+        """Remove the oldest item if it was added at *before* or earlier and has *room*."""
         if not self._items:
             return None
         item_id, (raw, time_s) = next(iter(self._items.items()))

@@ -1,4 +1,4 @@
-"""Handlers of the messages of one protocol."""
+"""Handlers of messages."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from vmsdk.interface import Interface
 from vmsdk.p2p.peers import Validators
 from vmsdk.timestamp import Timestamp
 
-# Source: network/p2p/handler.go. IDs 0 to 4 are taken by Go's library.
+# Source: network/p2p/handler.go. Go's library reserves the IDs 0 to 4.
 TX_GOSSIP = 0
 SIGNATURE_REQUEST = 2
 
 
 class Handler(Interface):
-    """Handles the requests and the gossip of one protocol. By default it refuses all of them.
+    """Handles the requests and gossip of one protocol. By default it refuses all.
 
     Up to two messages are handled at the same time, in parallel with the engine and without
-    `Context.lock`. A peer may send any bytes.
+    `Context.lock`. Peers may send any bytes.
     """
 
     def app_request(self, node_id: NodeID, deadline: Timestamp, request: bytes) -> bytes:
         """Return the response to a peer's request, or raise `AppError` to refuse it.
 
-        Nobody waits for a response after *deadline*.
+        The peer ignores a response after *deadline*.
         """
         raise unregistered()
 
@@ -32,7 +32,7 @@ class Handler(Interface):
 
 
 class ValidatorsOnly(Handler):
-    """Drops the messages of peers that don't validate the chain."""
+    """Refuses the messages of peers that don't validate the chain."""
 
     def __init__(self, handler: Handler, validators: Validators) -> None:
         self._handler = handler
@@ -49,5 +49,5 @@ class ValidatorsOnly(Handler):
 
 
 def unregistered() -> AppError:
-    """The error for a request that nothing here handles."""
+    """The error for a request without a handler."""
     return AppError(AppError.UNREGISTERED_HANDLER, "unregistered handler")

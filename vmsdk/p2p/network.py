@@ -1,4 +1,4 @@
-"""The network: routes messages by handler ID, and responses to the requests they belong to."""
+"""Routes messages to handlers, and responses to requests."""
 
 from __future__ import annotations
 
@@ -22,25 +22,23 @@ REQUEST_IDS = 1 << 32
 
 
 class Network:
-    """The handlers and the pending requests of one chain. Thread-safe.
+    """The handlers and pending requests of a chain. Thread-safe.
 
-    Its methods `connected` to `app_gossip` are those of a `ChainVM`, which calls them; `Networked`
-    does so for you.
+    The VM must call its methods `connected` to `app_request_failed`, as `Networked` does.
     """
 
     def __init__(self, ctx: Context, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.ctx = ctx
         self.peers = Peers()
-        """The connected nodes, this one included."""
+        """The connected nodes, including this one."""
         self.validators = Validators(ctx, self.peers, clock=clock)
         """The chain's validators."""
         self.on_connected: list[Callable[[], None]] = []
-        """Called when a peer has connected, with `Context.lock` held. They must return at once."""
+        """Functions called when a peer connects, with `Context.lock` held. They must be quick."""
         self._lock = threading.Lock()
         self._handlers: dict[int, Handler] = {}
         self._pending: dict[int, Future[bytes]] = {}
-        # Go's library uses odd IDs, and leaves the even ones to VMs that also send requests without
-        # it.
+        # Go's library uses odd IDs, so that VMs can use even ones for requests of their own.
         self._next_request_id = 1
         self._closed = False
 
@@ -56,7 +54,7 @@ class Network:
         with self._lock:
             if handler_id in self._handlers:
                 first, second = type(self._handlers[handler_id]), type(handler)
-                if second.__module__.startswith("vmsdk."):  # whose IDs are those of the node's library
+                if second.__module__.startswith("vmsdk."):  # its IDs are fixed by Go's library
                     first, second = second, first
                 raise ValueError(
                     f"handler ID {handler_id} is in use by {first.__name__}: give {second.__name__} another"
@@ -64,11 +62,11 @@ class Network:
             self._handlers[handler_id] = handler
 
     def client(self, handler_id: int) -> Client:
-        """The client that sends messages to the peers' handlers with this ID."""
+        """The client for messages to the peers' handlers with this ID."""
         return Client(self, handler_id)
 
     def close(self) -> None:
-        """Fail all pending requests, and every later one. Call it when the chain shuts down."""
+        """Fail all pending and later requests. Call it when the chain shuts down."""
         with self._lock:
             self._closed = True
             pending, self._pending = self._pending, {}
@@ -86,7 +84,7 @@ class Network:
         self.peers.disconnected(node_id)
 
     def app_request(self, node_id: NodeID, request_id: int, deadline: Timestamp, request: bytes) -> bytes:
-        """Return the response of the handler. Raises `AppError` if there is none."""
+        """Return the handler's response. Raises `AppError` if there is no handler."""
         handler, payload = self._route(request)
         if handler is None:
             raise unregistered()
@@ -99,13 +97,13 @@ class Network:
         return response
 
     def app_gossip(self, node_id: NodeID, message: bytes) -> None:
-        """Pass gossip to its handler. Gossip that nothing handles is dropped."""
+        """Pass gossip to its handler. Gossip without a handler is dropped."""
         handler, payload = self._route(message)
         if handler is not None:
             handler.app_gossip(node_id, payload)
 
     def app_response(self, node_id: NodeID, request_id: int, response: bytes) -> None:
-        """Complete the request that this is the response to."""
+        """Complete a request."""
         if (future := self._settled(request_id)) is not None:
             future.set_result(response)
 
@@ -114,21 +112,21 @@ class Network:
         if (future := self._settled(request_id)) is not None:
             future.set_exception(error)
 
-    # Inside ---------------------------------------------------------------------------------------
+    # Internal -------------------------------------------------------------------------------------
 
     def _route(self, message: bytes) -> tuple[Handler | None, bytes]:
-        """The handler that *message* is for, and its payload."""
+        """The handler of a message, if there is one, and the payload."""
         handler_id, start = read_prefix(message)
         handler = None if start == 0 else self._handlers.get(handler_id)
         if handler is None:
-            self.ctx.log.debug("a message of %d bytes is for no handler of this VM", len(message))
+            self.ctx.log.debug("dropped a message of %d bytes: this VM has no handler for it", len(message))
         return handler, message[start:]
 
     def _settled(self, request_id: int) -> Future[bytes] | None:
         with self._lock:
             future = self._pending.pop(request_id, None)
         if future is None:
-            self.ctx.log.debug("a response to request %d came, which is not pending", request_id)
+            self.ctx.log.debug("dropped a response: request %d is not pending", request_id)
         return future
 
     def _request(self, node_id: NodeID, request: bytes) -> Future[bytes]:
@@ -142,7 +140,7 @@ class Network:
                 self._next_request_id = (self._next_request_id + 2) % REQUEST_IDS
             request_id = self._next_request_id
             self._next_request_id = (request_id + 2) % REQUEST_IDS
-            # The response may come before `send_app_request` returns.
+            # The response may arrive before `send_app_request` returns.
             self._pending[request_id] = future
         try:
             self.ctx.sender.send_app_request([node_id], request_id, request)
@@ -154,19 +152,19 @@ class Network:
 
 
 class Client:
-    """Sends requests and gossip to one handler of the peers. Thread-safe."""
+    """Sends requests and gossip to the peers' handlers with one ID. Thread-safe."""
 
     def __init__(self, network: Network, handler_id: int) -> None:
         self._network = network
         self._prefix = prefix(handler_id)
 
     def request(self, node_id: NodeID, request: bytes) -> Future[bytes]:
-        """Send a request to a peer. The future gets the response, or raises `AppError`.
+        """Send a request to a peer. The future returns the response, or raises `AppError`.
 
         The node ends each request within about 10 seconds. The future's callbacks run in the thread
         that receives the response, and must be quick. Don't wait for the future in a handler: the
-        node delivers only two messages at a time, so the response may not get through. In async
-        code, use `asyncio.wrap_future`. Raises `NodeError` if the node does not take the request.
+        node delivers only two messages at a time, so the response might never arrive. In async
+        code, use `asyncio.wrap_future`. Raises `NodeError` if the node does not accept the request.
         """
         return self._network._request(node_id, self._framed(request))
 
@@ -179,7 +177,7 @@ class Client:
         non_validators: int = 0,
         peers: int = 0,
     ) -> None:
-        """Gossip a message, with the same targets as `AppSender.send_app_gossip`."""
+        """Gossip a message to the recipients, as in `AppSender.send_app_gossip`."""
         self._network.ctx.sender.send_app_gossip(
             self._framed(message),
             node_ids=node_ids,
@@ -195,15 +193,15 @@ class Client:
 
 
 class Networked(ChainVM):
-    """A mixin for a `ChainVM` that talks to peers through `self.network`.
+    """A mixin for a `ChainVM` that communicates with peers through `self.network`.
 
-    It goes first: `class MyVM(Networked, ChainVM)`. An override of one of its methods must call the
-    method of `super()`.
+    Put it first: `class MyVM(Networked, ChainVM)`. An override of one of its methods must call
+    `super()`.
     """
 
     @cached_property
     def network(self) -> Network:
-        """Created on first use, from `self.ctx`."""
+        """Created from `self.ctx` on first use."""
         return Network(self.ctx)
 
     def connected(self, node_id: NodeID, version: NodeVersion) -> None:
@@ -230,7 +228,7 @@ class Networked(ChainVM):
 
 
 def prefix(handler_id: int) -> bytes:
-    """The handler ID as an unsigned varint, lowest seven bits first."""
+    """The handler ID as an unsigned varint, the lowest seven bits first."""
     if not isinstance(handler_id, int):
         raise TypeError(f"handler ID {handler_id!r} is not a number")
     if not 0 <= handler_id < 1 << 64:
@@ -244,7 +242,7 @@ def prefix(handler_id: int) -> bytes:
 
 
 def read_prefix(message: bytes) -> tuple[int, int]:
-    """The handler ID that *message* starts with, and its length; (0, 0) if it starts with none."""
+    """The handler ID at the beginning of *message* and its length; (0, 0) if it is malformed."""
     handler_id = 0
     for index, byte in enumerate(message[:MAX_PREFIX_BYTES]):
         handler_id |= (byte & 0x7F) << (7 * index)

@@ -1,4 +1,4 @@
-"""The peers of a chain, and which of them validate it."""
+"""The peers and validators of a chain."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from vmsdk.vm import NodeVersion
 
 MAX_AGE_S = 60.0
 RETRY_S = 5.0
-"""When to ask again after the node failed to provide the validators."""
+"""The delay until the next request after the node failed to return the validators."""
 
 
 class Peers:
-    """The connected nodes that track this chain's subnet, this node included. Thread-safe."""
+    """The connected nodes that track this chain's subnet, including this one. Thread-safe."""
 
     def __init__(self) -> None:
         self._versions: dict[NodeID, NodeVersion] = {}
@@ -33,7 +33,7 @@ class Peers:
         self._versions.pop(node_id, None)
 
     def version(self, node_id: NodeID) -> NodeVersion | None:
-        """The client that a peer runs, or None if it is not connected."""
+        """The version of the node software of a peer, or None if it is not connected."""
         return self._versions.get(node_id)
 
     def __contains__(self, node_id: object) -> bool:
@@ -49,10 +49,10 @@ class Peers:
 
 
 class Validators:
-    """The validators of this chain's subnet, by the P-chain's current height. Thread-safe.
+    """The validators of this chain's subnet at the P-chain's current height. Thread-safe.
 
-    The set is fetched at its first use, and again when it is *max_age_s* old. If the node can't
-    provide it, the old set stays. It is empty on networks without sybil protection.
+    The set is fetched on first use, and again when it is *max_age_s* old. If that fails, the old
+    set stays. It is empty on networks without sybil protection.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Validators:
         self._weights: dict[NodeID, int] = {}
 
     def __contains__(self, node_id: object) -> bool:
-        """Whether this is a validator, and connected."""
+        """Whether the node is a connected validator."""
         return node_id in self._peers and node_id in self._current()
 
     def __len__(self) -> int:
@@ -81,12 +81,14 @@ class Validators:
         return sum(node_id in self._peers for node_id in self._current())
 
     def sample(self, limit: int) -> list[NodeID]:
-        """Up to *limit* connected validators, at random, whatever their stake."""
+        """Up to *limit* connected validators, at random, regardless of their stake."""
         node_ids = [node_id for node_id in self._current() if node_id in self._peers]
         return random.sample(node_ids, min(limit, len(node_ids)))
 
     def top(self, percent: int) -> list[NodeID]:
-        """The validators with most stake that together hold *percent* of it, connected or not."""
+        """The validators with the most stake, which together have *percent* of it. They need not be
+        connected.
+        """
         weights = self._current()
         target = -(-sum(weights.values()) * percent // 100)
         chosen = []
@@ -111,7 +113,7 @@ class Validators:
             found = state.get_validator_set(state.get_current_height(), self._ctx.subnet_id)
         except VMError as error:
             level = logging.DEBUG if self._failing else logging.WARNING
-            self._ctx.log.log(level, "can't get the validators from the node, trying again: %s", error)
+            self._ctx.log.log(level, "can't get the validators from the node, will try again: %s", error)
             self._failing = True
             self._expires = self._clock() + RETRY_S
             return

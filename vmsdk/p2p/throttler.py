@@ -1,4 +1,4 @@
-"""Throttling: how many messages a peer may send in a period."""
+"""Throttling: limits the messages of each peer."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vmsdk.p2p.handler import Handler
 from vmsdk.timestamp import Timestamp
 
 MAX_TRACKED_PEERS = 10_000
-"""Peers counted in one period; the count of the one seen first is forgotten to make room."""
+"""Peers counted in one period. Beyond that, the count of the first one is dropped."""
 
 
 class SlidingWindow:
-    """Counts each peer's messages over the last *period_s* seconds, as Go's library does.
+    """Counts each peer's messages over the last *period_s* seconds, like Go's library. Thread-safe.
 
-    The count is that of the current period plus the part of the last period's that still overlaps.
-    *limit* may be a function, for a limit that changes. Thread-safe.
+    The count is that of the current period, plus the share of the previous one that still overlaps.
+    *limit* may be a function, for a limit that changes.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class SlidingWindow:
         self._previous: OrderedDict[NodeID, float] = OrderedDict()
 
     def allow(self, node_id: NodeID, messages: float = 1) -> bool:
-        """Count *messages* of a peer. False if it had reached the limit before."""
+        """Count *messages* of a peer. Returns False if the peer had already reached the limit."""
         limit = self._limit() if callable(self._limit) else self._limit
         with self._lock:
             since_start = self._rotate()
@@ -51,7 +51,7 @@ class SlidingWindow:
             return current + overlap * self._previous.get(node_id, 0) < limit
 
     def _rotate(self) -> float:
-        """Start a new period if the current one is over. Return the seconds since its start."""
+        """Start a new period if the current one is over. Returns the seconds since the start."""
         now = self._clock()
         elapsed = now - self._start
         if elapsed < self._period_s:
@@ -63,7 +63,7 @@ class SlidingWindow:
 
 
 class Throttled(Handler):
-    """Drops the messages of peers that send more than *throttler* allows."""
+    """Refuses the messages of peers that send more than *throttler* allows."""
 
     def __init__(self, handler: Handler, throttler: SlidingWindow) -> None:
         self._handler = handler
@@ -80,5 +80,5 @@ class Throttled(Handler):
 
 
 def throttled() -> AppError:
-    """The error for a request of a peer that sends too many."""
+    """The error for a peer that sends too many requests."""
     return AppError(AppError.THROTTLED, "throttled")

@@ -1,4 +1,4 @@
-"""The aggregator: collects the validators' signatures of a message into one (ACP-118)."""
+"""Collects the validators' signatures of a message into one (ACP-118)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TIMEOUT_S = 10.0
 
 
 class QuorumNotReached(VMError):
-    """Too few validators signed in time. *signed_weight* of *total_weight* did."""
+    """Too few validators signed in time: only *signed_weight* of *total_weight*."""
 
     def __init__(self, signed_weight: int, total_weight: int, reason: str) -> None:
         self.signed_weight = signed_weight
@@ -33,7 +33,7 @@ class QuorumNotReached(VMError):
 
 
 class Aggregator:
-    """Asks validators for their signatures, through *network*. Thread-safe."""
+    """Requests validators' signatures, through *network*. Thread-safe."""
 
     def __init__(self, network: Network) -> None:
         self._client = network.client(SIGNATURE_REQUEST)
@@ -49,11 +49,11 @@ class Aggregator:
         quorum_den: int = QUORUM_DEN,
         timeout_s: float = TIMEOUT_S,
     ) -> Message:
-        """Return *message* with the signatures of validators that hold the quorum.
+        """Return *message* with the signatures of a quorum of validators.
 
-        Asks the heaviest validators first, up to 50 at the same time; verifies each signature, and
-        stops at the quorum. Raises `QuorumNotReached` once no validator is left to ask, or after
-        *timeout_s*; `NodeError` if the node does not send the requests.
+        Asks the validators with the highest weight first, up to 50 at the same time. Verifies each
+        signature, and stops at the quorum. Raises `QuorumNotReached` once no validator is
+        left to ask, or after *timeout_s*, and `NodeError` if the node does not send a request.
 
         Blocks: call it in your own thread or in an HTTP handler, never in a `Handler` or with
         `Context.lock` held. In async code, use `asyncio.to_thread`.
@@ -68,12 +68,16 @@ class Aggregator:
         pending = 0
         refusal = "no validator has a BLS key"
         deadline = time.monotonic() + timeout_s
+
+        def put(index: int, node_id: NodeID, future: Future[bytes]) -> None:
+            responses.put((index, node_id, future))
+
         while not signatures or not is_quorum(signed_weight, total_weight, quorum_num, quorum_den):
             while waiting and pending < MAX_PENDING_REQUESTS:
                 index, node_id = waiting.popleft()
                 if index not in signatures:
                     future = self._client.request(node_id, request)
-                    future.add_done_callback(partial(_put, responses, index, node_id))
+                    future.add_done_callback(partial(put, index, node_id))
                     pending += 1
             if not pending:
                 raise QuorumNotReached(
@@ -98,12 +102,12 @@ class Aggregator:
 
 
 class _InvalidResponse(Exception):
-    """A response is not the signature of its validator."""
+    """A response is not the validator's signature."""
 
 
 def _candidates(validators: WarpValidatorSet) -> list[tuple[int, NodeID]]:
-    """The nodes to ask, each with the index of its validator: one of each validator first, and the
-    heaviest first.
+    """The nodes to ask, each with the index of its validator: first one of each validator, in
+    descending order of weight, then the others.
     """
     ranked = sorted(
         (nth, -validator.weight, index, node_id)
@@ -111,15 +115,6 @@ def _candidates(validators: WarpValidatorSet) -> list[tuple[int, NodeID]]:
         for nth, node_id in enumerate(validator.node_ids)
     )
     return [(index, node_id) for _, _, index, node_id in ranked]
-
-
-def _put(
-    responses: SimpleQueue[tuple[int, NodeID, Future[bytes]]],
-    index: int,
-    node_id: NodeID,
-    future: Future[bytes],
-) -> None:
-    responses.put((index, node_id, future))
 
 
 def _signature(key: bytes, data: bytes, future: Future[bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""The signature handler: signs messages at the request of peers (ACP-118).
+"""Signs messages at the request of peers (ACP-118).
 
 Source: network/p2p/acp118 of AvalancheGo.
 """
@@ -26,12 +26,12 @@ CACHED_SIGNATURES = 1024
 class SignatureHandler(Handler):
     """Signs the messages of this chain that *verify* allows.
 
-    `verify(message, justification)` returns None to allow a message: this validator then vouches
-    for it. It raises `AppError` to refuse; `InvalidInput` and `NotFound` refuse, too.
-    *justification* is additional data from the requester; it may be any bytes. The message always
-    has this network's and this chain's ID.
+    `verify(message, justification)` returns None to allow a message, which this validator then
+    vouches for. It raises `AppError`, `InvalidInput` or `NotFound` to refuse it. *justification* is
+    additional data from the requester, any bytes. The message always has the IDs of this network
+    and this chain.
 
-    The last 1,024 signatures are kept, and are returned again without calling *verify*.
+    The last 1,024 signatures are cached: *verify* is not called again for their messages.
     """
 
     def __init__(self, ctx: Context, verify: Callable[[UnsignedMessage, bytes], None]) -> None:
@@ -68,7 +68,7 @@ class SignatureHandler(Handler):
             return self._signatures.get(message_id)
 
     def _check(self, message: UnsignedMessage, justification: bytes) -> None:
-        # The node's signer refuses these, too, but only after a call.
+        # The node's signer also refuses these, but that takes a call.
         if message.source_chain_id != self._ctx.chain_id:
             raise _unexpected("failed to sign message: wrong SourceChainID")
         if message.network_id != self._ctx.network_id:

@@ -1,4 +1,4 @@
-"""Messages, unsigned and signed. Each has exactly one encoding, in the nodes' codec.
+"""Warp messages, unsigned and signed. Each has exactly one encoding, in the nodes' codec.
 
 Source: vms/platformvm/warp of AvalancheGo.
 """
@@ -25,11 +25,11 @@ class UnsignedMessage:
     """The signed part of a message. Its encoding has 42 bytes plus the payload."""
 
     network_id: int
-    """32 bits; a message is valid on this network only."""
+    """32 bits. The message is valid on this network only."""
     source_chain_id: ID
     """The sending chain. `WarpSigner.sign` signs for its own chain only."""
     payload: bytes
-    """Any bytes. By convention the encoding of a `Hash` or an `AddressedCall`."""
+    """Any bytes; by convention, the encoding of a `Hash` or an `AddressedCall`."""
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -41,7 +41,7 @@ class UnsignedMessage:
         return message
 
     def encode(self) -> bytes:
-        """Return the bytes to sign. Raises `InvalidEncoding` if the network ID exceeds 32 bits."""
+        """The bytes to sign. Raises `InvalidEncoding` if the network ID exceeds 32 bits."""
         return self._write(Writer(max_size=None).version(CODEC_VERSION)).getvalue()
 
     @property
@@ -59,7 +59,7 @@ class UnsignedMessage:
 
 @dataclass(frozen=True)
 class BitSetSignature:
-    """One signature by many validators, and which validators signed."""
+    """The aggregate signature of several validators, and which validators signed."""
 
     signers: bytes
     """Big-endian, without leading zero bytes; bit i is validator i of the canonical set."""
@@ -68,7 +68,7 @@ class BitSetSignature:
 
     @classmethod
     def of(cls, signers: Iterable[int], signature: bytes) -> Self:
-        """Build the signature of the validators with the indices *signers* in the canonical set."""
+        """The signature of the validators with the indices *signers* in the canonical set."""
         bits = 0
         for index in signers:
             bits |= 1 << index

@@ -1,5 +1,6 @@
-"""The two payloads that nodes and other VMs also understand. Source: vms/platformvm/warp/payload of
-AvalancheGo.
+"""The two payloads that nodes and other VMs understand.
+
+Source: vms/platformvm/warp/payload of AvalancheGo.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MAX_PAYLOAD_BYTES = 24 * 1024  # of `Hash` and `AddressedCall`: other payloads h
 
 @dataclass(frozen=True)
 class Hash:
-    """A payload by which a chain vouches for a hash, such as that of a block."""
+    """A payload with which a chain vouches for a hash, such as that of a block."""
 
     TYPE_ID: ClassVar[int] = 0
 
@@ -42,12 +43,12 @@ class AddressedCall:
     TYPE_ID: ClassVar[int] = 1
 
     source_address: bytes
-    """The sender on the source chain: any bytes, or empty if the chain itself is the sender."""
+    """The sender on the source chain: any bytes, empty if the chain itself is the sender."""
     payload: bytes
     """Any bytes; their meaning is up to the receiver."""
 
     def encode(self) -> bytes:
-        """Return 14 bytes and those of the fields. Raises `InvalidEncoding` beyond 24 KiB."""
+        """Return 14 bytes plus those of the fields. Raises `InvalidEncoding` above 24 KiB."""
         return _payload_writer(self.TYPE_ID).blob(self.source_address).blob(self.payload).getvalue()
 
     @classmethod
@@ -56,7 +57,7 @@ class AddressedCall:
 
 
 def decode_payload(data: bytes) -> Hash | AddressedCall:
-    """Decode a conventional payload. Raises `InvalidEncoding`, also beyond 24 KiB."""
+    """Decode a `Hash` or an `AddressedCall`. Raises `InvalidEncoding`, also above 24 KiB."""
     reader = Reader(data, "warp payload", max_size=MAX_PAYLOAD_BYTES)
     reader.version(CODEC_VERSION)
     types: Sequence[Callable[[Reader], Hash | AddressedCall]] = (Hash._read, AddressedCall._read)

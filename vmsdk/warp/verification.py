@@ -1,4 +1,4 @@
-"""Verification: whether enough validators of the source chain signed a message."""
+"""Verifies that enough validators of the source chain have signed a message."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vmsdk.ids import ID
 from vmsdk.nodeservices import WarpValidator, WarpValidatorSet
 from vmsdk.warp.message import BitSetSignature, Message
 
-# The quorum of nodes for the P-chain: vms/platformvm/txs/executor/warp_verifier.go.
+# The quorum that the P-chain requires: vms/platformvm/txs/executor/warp_verifier.go.
 QUORUM_NUM = 67
 QUORUM_DEN = 100
 
@@ -23,12 +23,12 @@ def verify(
     quorum_num: int = QUORUM_NUM,
     quorum_den: int = QUORUM_DEN,
 ) -> None:
-    """Check that validators with at least quorum_num/quorum_den of the total weight signed
+    """Check that validators with at least quorum_num/quorum_den of the total weight have signed
     *message*.
 
     *validators* is the canonical set of the source chain's subnet at an agreed P-chain height
-    (`ValidatorState.get_warp_validator_set`), *network_id* that of this network. Raises
-    `InvalidWarpMessage` with the broken rule, `MissingExtra` without the extra `warp`.
+    (`ValidatorState.get_warp_validator_set`), *network_id* the ID of this network. Raises
+    `InvalidWarpMessage`, which names the broken rule, or `MissingExtra`.
     """
     if message.unsigned.network_id != network_id:
         raise InvalidWarpMessage("wrong networkID", f"{message.unsigned.network_id} instead of {network_id}")
@@ -65,8 +65,8 @@ def verify_at(
 ) -> None:
     """Check *message* against the validators of its source chain at *p_chain_height*.
 
-    Call it in `verify_with_context`, with the height passed there: all nodes then check the same
-    validators. Raises like `verify`, and `InvalidWarpMessage` if there is no such chain.
+    Call it in `verify_with_context` with the height that is passed there, so that all nodes use the
+    same validators. Raises like `verify`, and `InvalidWarpMessage` if the chain does not exist.
     """
     validators = canonical_set(ctx, message.unsigned.source_chain_id, p_chain_height)
     verify(message, validators, ctx.network_id, quorum_num, quorum_den)
@@ -75,8 +75,8 @@ def verify_at(
 def canonical_set(ctx: Context, chain_id: ID, p_chain_height: int) -> WarpValidatorSet:
     """Return the validators of *chain_id* at *p_chain_height*, in canonical order.
 
-    Raises `InvalidWarpMessage` if there is no such chain, or if the validators' weights add up to
-    more than 64 bits.
+    Raises `InvalidWarpMessage` if the chain does not exist, or if the sum of the validators'
+    weights exceeds 64 bits.
     """
     try:
         subnet_id = ctx.validators.get_subnet_id(chain_id)
