@@ -139,7 +139,10 @@ def test_an_entry_that_breaks_a_rule_is_named_with_the_cure(entries: list[object
         (b'{"upgrades": [], "more": 1}', "without other keys"),
         (b'{"upgrades": {}}', '"upgrades" must be an array'),
         (b'{"upgrades": [], "upgrades": []}', "an object has the key 'upgrades' twice"),
-        (b'{"upgrades": [{"name": "fees-v2", "height": 1, "height": 2}]}', "an object has the key 'height' twice"),
+        (
+            b'{"upgrades": [{"name": "fees-v2", "height": 1, "height": 2}]}',
+            "an object has the key 'height' twice",
+        ),
         (b'{"upgrades": [{"name": "fees-v2", "height": NaN}]}', "NaN is not a JSON number"),
         (b"[" * 100_000, "upgrade.json"),
         (b'{"upgrades": [' + b"9" * 100_000 + b"]}", "upgrade.json"),

@@ -268,20 +268,18 @@ class Checkpoints(Handler):
     def last(self) -> Checkpoint:
         """The newest checkpoint. Raises `NotFound`."""
         with self._lock:
-            return self._at(max(self._by_height, default=0))
+            height = max(self._by_height, default=0)
+        return self.at(height)
 
     def at(self, height: int) -> Checkpoint:
         """The checkpoint at *height*. Raises `NotFound`."""
-        with self._lock:
-            return self._at(height)
+        checkpoint = self._by_height.get(height)
+        if checkpoint is None:
+            raise NotFound(f"no checkpoint at height {height}")
+        return checkpoint
 
     def __contains__(self, height: int) -> bool:
         return height in self._by_height
-
-    def _at(self, height: int) -> Checkpoint:
-        if height not in self._by_height:
-            raise NotFound(f"no checkpoint at height {height}")
-        return self._by_height[height]
 
     def app_request(self, node_id: NodeID, deadline: Timestamp, request: bytes) -> bytes:
         """Return a chunk, or the manifest."""

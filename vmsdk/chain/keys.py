@@ -136,12 +136,12 @@ class Ed25519Key(PrivateKey):
         return bytes([_ED25519]) + self._pair[0]
 
     def sign(self, message: bytes) -> bytes:
-        signed: bytes = _nacl().crypto_sign(message, self._pair[1])
+        signed: bytes = _nacl().bindings.crypto_sign(message, self._pair[1])
         return signed[:SIGNATURE_BYTES]
 
     @cached_property
     def _pair(self) -> tuple[bytes, bytes]:
-        pair: tuple[bytes, bytes] = _nacl().crypto_sign_seed_keypair(self._secret)
+        pair: tuple[bytes, bytes] = _nacl().bindings.crypto_sign_seed_keypair(self._secret)
         return pair
 
     def _pem_key(self) -> Any:
@@ -203,8 +203,8 @@ def load(path: str | os.PathLike[str], password: bytes | None = None) -> Private
 
 def _verify_ed25519(public_key: bytes, message: bytes, signature: bytes) -> bool:
     try:
-        _nacl().crypto_sign_open(signature + message, public_key)
-    except _nacl().BadSignatureError:
+        _nacl().bindings.crypto_sign_open(signature + message, public_key)
+    except _nacl().exceptions.BadSignatureError:
         return False
     return True
 
@@ -228,16 +228,11 @@ def _verify_secp256k1(public_key: bytes, message: bytes, signature: bytes) -> bo
 @functools.cache
 def _nacl() -> Any:
     try:
-        from nacl import bindings
-        from nacl.exceptions import BadSignatureError
+        import nacl.bindings
+        import nacl.exceptions
     except ImportError:
         raise MissingExtra("Ed25519", package="pynacl", extra="keys") from None
-    return SimpleNamespace(
-        crypto_sign=bindings.crypto_sign,
-        crypto_sign_open=bindings.crypto_sign_open,
-        crypto_sign_seed_keypair=bindings.crypto_sign_seed_keypair,
-        BadSignatureError=BadSignatureError,
-    )
+    return nacl
 
 
 @functools.cache
