@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partialmethod
 from types import CodeType, FunctionType, ModuleType
@@ -51,11 +52,13 @@ def _called(cls: type, name: str, owners: list[type]) -> list[type]:
     last = -1
     for function in _reachable(method + helpers):
         words = _words(function)
-        if "super" in words and (function in method or name in words):
+        values = list(_values(function))
+        # The class to which `super()` belongs is one of the values.
+        is_own = "__class__" not in words or any(each is base for base in cls.__mro__ for each in values)
+        if is_own and "super" in words and (function in method or name in words):
             return owners[1:]
         if "getattr" in words and function in method[:-1]:  # a decorator that takes any method's name
             return owners[1:]
-        values = list(_values(function))
         for index, base in enumerate(bases):
             is_named = name in words and (base.__name__ in words or any(each is base for each in values))
             if hasattr(base, name) and (is_named or function is vars(base).get(name)):
@@ -80,9 +83,10 @@ def _functions(value: Any) -> Iterator[FunctionType]:
 
 def _reachable(functions: Iterable[FunctionType]) -> Iterator[FunctionType]:
     """The functions, and those of the author that they name, directly or through other ones."""
-    pending, seen = list(functions), set()
+    pending = deque(functions)
+    seen = set()
     while pending:
-        function = pending.pop()
+        function = pending.popleft()
         if function in seen:
             continue
         seen.add(function)
@@ -119,5 +123,5 @@ def _values(function: FunctionType) -> Iterator[Any]:
     for cell in function.__closure__ or ():
         try:
             yield cell.cell_contents
-        except ValueError:  # not set yet: `__class__` while its class is created
+        except ValueError:  # not set yet, such as the name of a class that a function creates
             pass

@@ -173,6 +173,19 @@ class Ends:
         self.ended = True
 
 
+class Pool(Stops):
+    def shutdown(self) -> None:
+        super().shutdown()
+
+
+def test_super_of_another_class_is_not_the_chains() -> None:
+    with pytest.raises(TypeError, match=r"Mine\.shutdown replaces .*: call super\(\)\.shutdown\("):
+
+        class Mine(Notes):
+            def shutdown(self) -> None:
+                Pool().shutdown()
+
+
 def test_an_override_may_call_super_in_a_helper_of_its_base() -> None:
     class Base(Notes):
         def _really_stop(self) -> None:
