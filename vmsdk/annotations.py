@@ -14,18 +14,24 @@ from typing import Any
 # names are no error.
 _LENIENT: dict[str, Any] = {}
 _LENIENT_SIGNATURE: dict[str, Any] = {}
+_UNEVALUATED: dict[str, Any] = {}
 if sys.version_info >= (3, 14):
     from annotationlib import Format
 
     _LENIENT["format"] = _LENIENT_SIGNATURE["annotation_format"] = Format.FORWARDREF
+    _UNEVALUATED["annotation_format"] = Format.STRING
 
 
-def signature(function: Callable[..., Any], *, follow_wrapped: bool = True) -> inspect.Signature:
-    """Return the signature of *function*. Raises `TypeError` or `ValueError` if it has none.
+def signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of *function*. Raises `TypeError` or `ValueError` if it has none."""
+    return inspect.signature(function, **_LENIENT_SIGNATURE)
 
-    With *follow_wrapped*, the signature of a decorated function is that of the original one.
+
+def own_signature(function: types.FunctionType) -> inspect.Signature:
+    """Return the signature of *function* itself, even if it wraps another one. Evaluates no
+    annotations.
     """
-    return inspect.signature(function, follow_wrapped=follow_wrapped, **_LENIENT_SIGNATURE)
+    return inspect.signature(function, follow_wrapped=False, **_UNEVALUATED)
 
 
 def without_partial(function: Callable[..., Any]) -> tuple[Callable[..., Any], frozenset[str]]:

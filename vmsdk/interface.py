@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vmsdk.annotations import signature
+from vmsdk.annotations import own_signature
 
 _METHODS = (types.FunctionType, property, staticmethod, classmethod)
 # Likely mistakes, in lower case and without underscores, and the methods that are meant.
@@ -169,7 +169,7 @@ def _must_match(cls: type, interface: type) -> None:
         if not callable(getattr(cls, name)):
             kind = type(written).__name__
             raise TypeError(f"{owner.__name__}.{name} is a {kind}, but vmsdk calls it: make it a method")
-        expected = signature(declared)
+        expected = inspect.signature(declared)
         if isinstance(written, types.FunctionType) and not _takes(written, expected):
             names = [each.replace(annotation=each.empty) for each in expected.parameters.values()]
             raise TypeError(
@@ -225,7 +225,7 @@ def _takes(written: types.FunctionType, declared: inspect.Signature) -> bool:
     """Whether *written* can be called both with all arguments of *declared* and with those that
     have no default.
     """
-    own = signature(written, follow_wrapped=False)
+    own = own_signature(written)
     parameters = declared.parameters.values()
     for given in (parameters, [each for each in parameters if each.default is each.empty]):
         keywords = [each.name for each in given if each.kind is each.KEYWORD_ONLY]

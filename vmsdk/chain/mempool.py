@@ -167,8 +167,8 @@ class Mempool:
                 # it evicts no third one.
                 if self._bytes - replaced.size + pending.size > self._max_bytes:
                     raise MempoolFull(
-                        f"{len(self._by_id)} transactions of {self._bytes} bytes are waiting, and one that "
-                        "replaces another evicts no third one: try again later"
+                        f"{self._usage(None)}, and one that replaces another evicts no third one: try again "
+                        "later"
                     )
                 self._make_room(pending, _rank(pending), pending.written)
                 self._remove(replaced, "replaced by one of a higher priority")
@@ -233,8 +233,6 @@ class Mempool:
         count, size, total = count + len(self._by_id), size + self._bytes, written + self._written
         if pending.id in self._by_id:
             total -= pending.written
-        if count <= self.max_transactions and size <= self._max_bytes and total <= self.max_written:
-            return
         victims: dict[bytes, Pending] = {}
         seen: list[tuple[list[_Entry], _Entry]] = []
         lanes: dict[bytes, list[Pending]] = {}
@@ -242,16 +240,12 @@ class Mempool:
             is_crowded = count > self.max_transactions or size > self._max_bytes
             if not is_crowded and total <= self.max_written:
                 break
-            if len(victims) >= MAX_VICTIMS:
-                _put_back(seen)
-                raise self._full(pending, None if is_crowded else written, None, is_limited=True)
             worst, heap = self._find_worst(("parked", "ready") if is_crowded else ("writing",))
-            if worst is not None and _rank(worst) >= rank:
-                worst = None
-            is_own = worst is not None and worst.sender is not None and worst.sender == pending.sender
-            if worst is None or is_own:
-                _put_back(seen)
-                raise self._full(pending, None if is_crowded else written, worst if is_own else None)
+            refusal = _refusal(pending, rank, worst, len(victims))
+            if worst is None or refusal:
+                for each, entry in seen:
+                    heapq.heappush(each, entry)
+                raise MempoolFull(f"{self._usage(None if is_crowded else written)}, and {refusal}")
             seen.append((heap, heapq.heappop(heap)))
             if worst.id in victims:
                 continue
@@ -269,37 +263,16 @@ class Mempool:
                 count -= 1
                 size -= victim.size
                 total -= victim.written
-        for each in victims.values():
-            self._lose(each, "evicted: the mempool is full, and others have a higher priority")
+        for victim in victims.values():
+            self._lose(victim, "evicted: the mempool is full, and others have a higher priority")
 
-    def _full(
-        self, pending: Pending, written: int | None, own: Pending | None, *, is_limited: bool = False
-    ) -> MempoolFull:
-        """The error if there is no room for *pending*, or for the *written* bytes unless None.
-
-        *own* is the transaction of its sender that would be evicted, if any. With *is_limited*,
-        more than `MAX_VICTIMS` would be evicted.
-        """
+    def _usage(self, written: int | None) -> str:
+        """What fills the mempool: the transactions, or what they write if one writes *written*."""
         if written is None:
-            text = f"{len(self._by_id)} transactions of {self._bytes} bytes are waiting"
-        else:
-            text = (
-                f"the waiting transactions write {self._written} bytes, and there is room for "
-                f"{self.max_written}, but this one writes {written}"
-            )
-        if is_limited:
-            return MempoolFull(
-                f"{text}, and more than {MAX_VICTIMS} would be evicted for this one: send a smaller one, "
-                "or try again later"
-            )
-        if own is None or own.sequence == pending.sequence:
-            return MempoolFull(
-                f"{text}, and there are too few with a priority below {pending.priority}: try again later"
-            )
-        return MempoolFull(
-            f"{text}, and the next to be evicted is one of the same sender, with sequence number "
-            f"{own.sequence} and priority {own.priority}, which is not evicted for others of its sender: "
-            "replace it with one of a higher priority, or try again later"
+            return f"{len(self._by_id)} transactions of {self._bytes} bytes are waiting"
+        return (
+            f"the waiting transactions write {self._written} bytes, and there is room for "
+            f"{self.max_written}, but this one writes {written}"
         )
 
     def _lose(self, pending: Pending, reason: str) -> None:
@@ -443,9 +416,22 @@ class Mempool:
                 heapq.heappush(heap, (-following.priority, following._number, following))
 
 
-def _put_back(entries: Iterable[tuple[list[_Entry], _Entry]]) -> None:
-    for heap, entry in entries:
-        heapq.heappush(heap, entry)
+def _refusal(pending: Pending, rank: tuple[bool, int], worst: Pending | None, victims: int) -> str:
+    """Why *worst* can't be evicted for *pending*, after *victims* others; empty if it can."""
+    if victims >= MAX_VICTIMS:
+        return (
+            f"more than {MAX_VICTIMS} would be evicted for this one: send a smaller one, or try again later"
+        )
+    is_own = worst is not None and worst.sender is not None and worst.sender == pending.sender
+    if worst is None or _rank(worst) >= rank or (is_own and worst.sequence == pending.sequence):
+        return f"there are too few with a priority below {pending.priority}: try again later"
+    if is_own:
+        return (
+            f"the next to be evicted is one of the same sender, with sequence number {worst.sequence} and "
+            f"priority {worst.priority}, which is not evicted for others of its sender: replace it with one "
+            "of a higher priority, or try again later"
+        )
+    return ""
 
 
 def _rank(pending: Pending) -> tuple[bool, int]:
