@@ -39,6 +39,7 @@ from vmsdk.p2p.bloom import Filter
 from vmsdk.p2p.network import read_prefix
 from vmsdk.rpc.conversion import InvalidRequest
 from vmsdk.rpc.http import headers, websocket
+from vmsdk.rpc.http.response import Refusal
 from vmsdk.rpc.http.service import _address, is_websocket
 from vmsdk.rpc.http.target import InvalidTarget, parse
 from vmsdk.rpc.initialize import Identity
@@ -148,7 +149,7 @@ def request(pairs: list[tuple[str, str]]) -> None:
 def handshake(pairs: list[tuple[str, str]]) -> None:
     try:
         connection, _ = websocket.begin(received(pairs))
-    except websocket.Refused as error:
+    except Refusal as error:
         brief(error)
     else:
         connection.send(AcceptConnection(extensions=[websocket.Deflate()]))

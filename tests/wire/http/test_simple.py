@@ -327,7 +327,7 @@ def test_a_response_that_never_ends_is_stopped_before_it_fills_the_memory(
     response = mount(app).simple()
     assert response.code == 500
     assert INTERNAL_ERROR.fullmatch(response.body)
-    assert "ask over HTTP/2" in caplog.text
+    assert "use HTTP/2" in caplog.text
 
 
 def test_requests_over_the_limit_are_told_to_come_again(

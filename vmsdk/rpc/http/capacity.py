@@ -1,4 +1,4 @@
-"""Limits on HTTP, so that memory and file descriptors are left for the chain."""
+"""Limits on HTTP, which leave memory and file descriptors for the chain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 MAX_REQUESTS = 1_000
-"""Requests at a time, streams and WebSockets aside. Each is held in memory."""
+"""Concurrent requests, not counting streams and WebSockets. Each is held in memory."""
 
 # For the engine, the database and files: far more than they need.
 _RESERVED_DESCRIPTORS = 200
@@ -17,7 +17,7 @@ _MAX_STREAMS = 20_000
 
 
 class Full(Exception):
-    """There is no room for another request: there are too many of *what*."""
+    """There are too many of *what* for another request."""
 
     def __init__(self, what: str, limit: int) -> None:
         super().__init__(f"too many {what}: this VM takes {limit} at once, try again later")

@@ -1,10 +1,10 @@
-"""One request on its way through an app, for each of the node's two ways to forward one."""
+"""A request and its response, for each of the two ways in which a node forwards requests."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import grpc
 
@@ -15,10 +15,10 @@ from vmsdk.rpc.http.nodeservers import Chunk, ClientDisconnected, NodeReader, Re
 from vmsdk.rpc.http.response import InvalidResponse, Phase, Response, ResponseStream
 
 MAX_RESPONSE_BYTES = 256 * 1024 * 1024
-"""Limits HandleSimple calls, whose response is one message, held in memory on both sides."""
+"""The longest response to a HandleSimple call. It is one message, in memory on both sides."""
 
-# Over HTTP/1, a browser's EventSource gets nothing before its response ends, and reconnects when it
-# does. So the response ends soon after the first event, or before proxies time out.
+# Over HTTP/1, a browser's EventSource gets nothing until the response ends, and then reconnects. So
+# the response ends soon after the first event, or before proxies time out.
 EVENTS_LINGER_S = 0.1
 EVENTS_WAIT_S = 25.0
 _EVENT_STREAM = "text/event-stream"
@@ -28,18 +28,19 @@ READ_BYTES = 256 * 1024
 
 
 class Exchange(ABC):
-    """A request and its response. The app calls `receive` and `send`, the server all else."""
+    """A request and its response. The app calls `receive` and `send`, the server the rest."""
 
     is_stream: ClassVar[bool]
-    """Whether it may last long, with its own connections to the node."""
+    """Whether it may take long, with its own connections to the node."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self.gone = False
-        """Whether the client has left."""
+        """Whether the client has disconnected."""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the response is complete or given up. The app may run background tasks on."""
-        self._left: asyncio.Future[None] | None = None
+        """Done when the response is complete or abandoned. The app may still have background tasks.
+        """
+        self._disconnected: asyncio.Future[None] | None = None
 
     # For the app ----------------------------------------------------------------------------------
 
@@ -49,28 +50,28 @@ class Exchange(ABC):
 
     @abstractmethod
     async def send(self, message: Message) -> None:
-        """Take an event of the app."""
+        """Handle an event from the app."""
 
     # For the server -------------------------------------------------------------------------------
 
     def disconnect(self) -> None:
-        """The client has left: the app receives `http.disconnect`, and its `send` raises."""
+        """The client has disconnected: the app receives `http.disconnect`, its `send` raises."""
         self.gone = True
         self.finish()
 
     def finish(self) -> None:
-        """The response has ended, one way or another."""
+        """The response has ended, complete or not."""
         if not self.done.done():
             self.done.set_result(None)
-        if self._left is not None and not self._left.done():
-            self._left.set_result(None)
+        if self._disconnected is not None and not self._disconnected.done():
+            self._disconnected.set_result(None)
 
     @abstractmethod
     async def ended(self) -> None:
-        """The app has returned. Raises `InvalidResponse` if its response is unfinished."""
+        """The app has returned. Raises `InvalidResponse` if its response is incomplete."""
 
     async def close(self) -> None:
-        """The app has ended or failed: free what the exchange holds."""
+        """The app has returned or failed: free the exchange's resources."""
 
     @property
     @abstractmethod
@@ -79,25 +80,22 @@ class Exchange(ABC):
 
     @abstractmethod
     async def fail(self, status: int, text: str) -> None:
-        """Respond with a plain text instead, if nothing was sent yet."""
+        """Respond with plain text instead, if nothing has been sent yet."""
 
     # For subclasses -------------------------------------------------------------------------------
 
     @property
-    def left(self) -> asyncio.Future[None]:
-        """Done when the client has left."""
-        if self._left is None:
-            self._left = asyncio.get_running_loop().create_future()
+    def disconnected(self) -> asyncio.Future[None]:
+        """Done when the client has disconnected, or the response has ended."""
+        if self._disconnected is None:
+            self._disconnected = asyncio.get_running_loop().create_future()
             if self.done.done():
-                self._left.set_result(None)
-        return self._left
-
-    async def _until_left(self) -> None:
-        await asyncio.wait([self.left])
+                self._disconnected.set_result(None)
+        return self._disconnected
 
 
 class SimpleExchange(Exchange):
-    """One HandleSimple call: the whole request at once, and the whole response at once."""
+    """One HandleSimple call: the whole request in one message, the whole response in another."""
 
     is_stream = False
 
@@ -119,7 +117,7 @@ class SimpleExchange(Exchange):
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
-        await self._until_left()
+        await asyncio.wait([self.disconnected])
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
@@ -130,9 +128,8 @@ class SimpleExchange(Exchange):
             self._size += len(body)
             if self._size > MAX_RESPONSE_BYTES:
                 raise InvalidResponse(
-                    f"the response has more than {MAX_RESPONSE_BYTES} bytes, which the node holds "
-                    "in memory over "
-                    "HTTP/1: ask over HTTP/2, or for less at once"
+                    f"the response has more than {MAX_RESPONSE_BYTES} bytes, which the node holds in memory "
+                    "over HTTP/1: use HTTP/2, or request less at once"
                 )
             self._chunks.append(body)
         if self.response.phase is Phase.COMPLETE:
@@ -147,7 +144,7 @@ class SimpleExchange(Exchange):
     async def fail(self, status: int, text: str) -> None:
         if self.done.done():
             return
-        # The client has nothing yet, even if the app has begun.
+        # Nothing has been sent to the client, even if the app has begun its response.
         self.response = Response(self.scope["method"])
         self._chunks.clear()
         self._size = 0
@@ -158,13 +155,13 @@ class SimpleExchange(Exchange):
     def result(self) -> http_pb2.HandleSimpleHTTPResponse:
         """The response for the node, once the exchange is done.
 
-        Go VMs send a 500 as an error of gRPC. The node accepts both.
+        Go VMs send a 500 as a gRPC error. The node accepts both.
         """
         if self.response.phase is Phase.NOTHING:
             return http_pb2.HandleSimpleHTTPResponse(code=503, body=b"the chain is shutting down\n")
         headers = dict(self.response.headers)
         if self.response.has_body:
-            headers.pop("Content-Length", None)  # The node counts for itself.
+            headers.pop("Content-Length", None)  # The node computes it.
         headers.update(trailer_keys(self.response.trailers))
         return http_pb2.HandleSimpleHTTPResponse(
             code=self.response.status,
@@ -185,30 +182,13 @@ class SimpleExchange(Exchange):
         return (b"accept", _EVENT_STREAM.encode()) in self.scope["headers"]
 
     def _cut_soon(self) -> None:
-        """Set the end of the stream: soon after its first event, and late if there is none."""
+        """Schedule the end of the stream: soon after its first event, or later if there is none."""
         loop = asyncio.get_running_loop()
         at = loop.time() + (EVENTS_LINGER_S if self._chunks else EVENTS_WAIT_S)
         if self._cut is None or at < self._cut.when():
             if self._cut is not None:
                 self._cut.cancel()
             self._cut = loop.call_at(at, self.disconnect)
-
-
-class Body(Protocol):
-    """Where a request's body comes from."""
-
-    async def read(self, length: int) -> Chunk:
-        """The next part, of at most *length* bytes."""
-
-
-class InlineBody:
-    """A body that came with the request: each one until protocol 39, later only an empty one."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    async def read(self, length: int) -> Chunk:
-        return Chunk(self._data, True, "")
 
 
 class StreamedExchange(Exchange):
@@ -220,18 +200,19 @@ class StreamedExchange(Exchange):
         self,
         scope: Scope,
         node: ResponseChannel,
-        body: NodeReader | InlineBody,
+        body: NodeReader | bytes,
         stream: ResponseStream,
     ) -> None:
+        """*body* is bytes if it came with the request."""
         super().__init__(scope)
         self._node = node
-        self._body: Body | None = body
+        self._body: NodeReader | bytes | None = body
         self._stream = stream
         self._reading: asyncio.Future[Chunk] | None = None
 
     async def receive(self) -> Message:
         if self._body is None:
-            await self._until_left()
+            await asyncio.wait([self.disconnected])
             return {"type": "http.disconnect"}
         chunk = await self._read(self._body)
         if chunk is None or chunk.failure:
@@ -270,14 +251,14 @@ class StreamedExchange(Exchange):
             self._reading.cancel()
         await self._node.close()
 
-    async def _read(self, body: Body) -> Chunk | None:
-        """The next part of the body; None if the client has left."""
-        if isinstance(body, InlineBody):
-            return await body.read(READ_BYTES)
-        # An app may cancel its wait and come back: the result of the read must not be lost with it.
+    async def _read(self, body: NodeReader | bytes) -> Chunk | None:
+        """The next part of the body; None if the client has disconnected."""
+        if isinstance(body, bytes):
+            return Chunk(body, True, "")
+        # If an app cancels its `receive` and calls it again, what was read must not be lost.
         if self._reading is None:
             self._reading = asyncio.ensure_future(body.read(READ_BYTES))
-        waited: list[asyncio.Future[Any]] = [self._reading, self.left]
+        waited: list[asyncio.Future[Any]] = [self._reading, self.disconnected]
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if not self._reading.done():
             return None

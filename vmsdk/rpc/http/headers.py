@@ -1,8 +1,8 @@
-"""Headers as the node sends them, which is Go's form, and as ASGI has them.
+"""Converts headers between Go's form, on the wire, and ASGI's.
 
 On the wire a header is text, with all its values under one key in Go's spelling (`Content-Type`).
-protobuf carries UTF-8 only: an app gets the text in UTF-8, as the client sent it, and a response's
-bytes that are not UTF-8 count as latin-1.
+Protobuf strings are UTF-8: an app gets the text in UTF-8, as the client sent it, and a response's
+bytes that are not UTF-8 are taken for latin-1.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 # RFC 9110, section 5.5: no CR, LF or NUL, which would let a value forge further headers.
 _FORBIDDEN_IN_VALUE = re.compile(rb"[\r\n\0]")
 
-# The node sets them, for its connection to the client (RFC 9110, section 7.6.1).
+# The node sets these for its connection to the client (RFC 9110, section 7.6.1).
 _HOP_BY_HOP = frozenset(("Keep-Alive", "Proxy-Connection", "Te", "Transfer-Encoding", "Upgrade"))
-# The app's values are added to the node's.
+# Of these, the app's values are added to the node's.
 _MERGED = frozenset(("Vary",))
 _NAMES_CACHED = 1_024
-# Clients choose the names: a cache of long ones would hold 1,024 times the node's 1 MiB.
+# Apps may copy names from requests: a cache of long ones would hold 1,024 times the node's 1 MiB.
 _MAX_CACHED_NAME = 64
 
 
@@ -39,10 +39,10 @@ class InvalidHeader(ValueError):
 
 
 def to_asgi(headers: Iterable[Any]) -> RawHeaders:
-    """A request's headers, from messages with a key and values: names in lower case, one pair for
-    each value.
+    """The headers of a request, from messages with a key and values: names in lower case, a pair
+    for each value.
     """
-    return [(_lower(header.key), value.encode()) for header in headers for value in header.values]
+    return [(header.key.lower().encode(), value.encode()) for header in headers for value in header.values]
 
 
 def to_map(headers: Iterable[Any]) -> HeaderMap:
@@ -51,7 +51,7 @@ def to_map(headers: Iterable[Any]) -> HeaderMap:
 
 
 def from_asgi(headers: Iterable[tuple[bytes, bytes]]) -> HeaderMap:
-    """An app's response headers by key, without those of the node. Raises `InvalidHeader`."""
+    """An app's response headers by key, without the node's own. Raises `InvalidHeader`."""
     found: HeaderMap = {}
     for name, value in headers:
         key = canonical(name)
@@ -79,33 +79,22 @@ def to_wire(headers: Mapping[str, list[str]], kind: Callable[..., HeaderT]) -> l
 
 
 def trailer_keys(trailers: Mapping[str, list[str]]) -> HeaderMap:
-    """Trailers in the form that Go's net/http finds among headers (`http.TrailerPrefix`)."""
+    """Trailers as Go's net/http expects them among the headers (`http.TrailerPrefix`)."""
     return {f"Trailer:{key}": values for key, values in trailers.items()}
-
-
-def _lower(key: str) -> bytes:
-    return _lower_short(key) if len(key) <= _MAX_CACHED_NAME else key.lower().encode()
-
-
-@lru_cache(_NAMES_CACHED)
-def _lower_short(key: str) -> bytes:
-    return key.lower().encode()
 
 
 def canonical(name: bytes) -> str | None:
     """A name in Go's spelling, `Content-Type`; None if HTTP does not allow it."""
-    return _canonical_short(name) if len(name) <= _MAX_CACHED_NAME else _canonical(name)
-
-
-@lru_cache(_NAMES_CACHED)
-def _canonical_short(name: bytes) -> str | None:
-    return _canonical(name)
+    return _canonical_cached(name) if len(name) <= _MAX_CACHED_NAME else _canonical(name)
 
 
 def _canonical(name: bytes) -> str | None:
     if not _TOKEN.match(name):
         return None
     return "-".join(part[:1].upper() + part[1:].lower() for part in name.decode("ascii").split("-"))
+
+
+_canonical_cached = lru_cache(_NAMES_CACHED)(_canonical)
 
 
 def _text(value: bytes) -> str:

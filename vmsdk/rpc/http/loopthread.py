@@ -25,7 +25,7 @@ class LoopBlocked(Exception):
 
 
 class _Selector(selectors.DefaultSelector):
-    """Where a loop waits for its next callbacks, which it runs between two calls of `select`."""
+    """Enters *around* while the loop runs callbacks, that is between two calls of `select`."""
 
     def __init__(self, around: tuple[AbstractContextManager[object], ...]) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class _Selector(selectors.DefaultSelector):
         self._is_inside = False
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self._leave()
+        self._exit()
         ready = super().select(timeout)
         for each in self._around:
             each.__enter__()
@@ -41,10 +41,10 @@ class _Selector(selectors.DefaultSelector):
         return ready
 
     def close(self) -> None:
-        self._leave()
+        self._exit()
         super().close()
 
-    def _leave(self) -> None:
+    def _exit(self) -> None:
         if self._is_inside:
             self._is_inside = False
             for each in reversed(self._around):
@@ -65,7 +65,7 @@ class LoopThread:
     def run(self, work: Coroutine[Any, Any, ResultT], timeout_s: float) -> ResultT:
         """Run *work* on the loop and return its result. Call it from another thread.
 
-        Raises `LoopBlocked` if there is none within *timeout_s* seconds.
+        Raises `LoopBlocked` if that takes longer than *timeout_s* seconds.
         """
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         if not concurrent.futures.wait([future], timeout_s).done:
@@ -74,10 +74,10 @@ class LoopThread:
         return future.result()
 
     def finish(self, work: Coroutine[Any, Any, None], timeout_s: float) -> None:
-        """Run *work*, cancel what still runs, and end the loop and its thread.
+        """Run *work*, cancel all remaining tasks, and end the loop and its thread.
 
-        Call it from another thread. Raises `LoopBlocked` if it takes longer than *timeout_s*
-        seconds; it goes on nevertheless.
+        Call it from another thread. Raises `LoopBlocked` if that takes longer than *timeout_s*
+        seconds; it then continues in the background.
         """
 
         async def last() -> None:
@@ -101,7 +101,7 @@ class LoopThread:
                 try:
                     self.loop.run_until_complete(self._stopping.wait())
                 except (SystemExit, KeyboardInterrupt) as error:
-                    # asyncio lets these end the loop, but a task of an app must not.
+                    # asyncio lets these end the loop, which an app's task must not.
                     self._log.error("a task of an HTTP app tried to end the process", exc_info=error)
             self.loop.run_until_complete(self._cancel_all())
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())

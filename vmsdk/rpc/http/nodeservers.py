@@ -26,7 +26,7 @@ _EOF_TEXT = b"EOF"
 
 
 class ClientDisconnected(ConnectionError):
-    """The client has left, so nothing can be sent to it (an `OSError`, as ASGI 2.4 has it)."""
+    """The client has disconnected, so nothing can be sent (an `OSError`, as ASGI 2.4 requires)."""
 
     def __init__(self) -> None:
         super().__init__("the client has disconnected")
@@ -35,8 +35,8 @@ class ClientDisconnected(ConnectionError):
 def _dial(address: str) -> grpc.aio.Channel:
     """A channel to `host:port`, which connects at its first call.
 
-    Unlike calls to the node's lasting servers, calls on it fail when there is no server: the node
-    starts these before it sends their address, and stops them when the client leaves.
+    Calls fail if no server listens, unlike those to the node's lasting servers: the node starts
+    these before it sends their address, and stops them when the client disconnects.
     """
     return grpc.aio.insecure_channel(target(address), options=CHANNEL_OPTIONS)
 
@@ -45,11 +45,11 @@ class Chunk(NamedTuple):
     """The result of one read."""
 
     data: bytes
-    """Valid even together with an end or a failure."""
+    """There may be some together with an end or a failure."""
     is_end: bool
     """Nothing follows."""
     failure: str
-    """Why nothing follows; empty for an orderly end."""
+    """Why nothing follows; empty at an orderly end."""
 
 
 class NodeReader:
@@ -76,18 +76,21 @@ class NodeReader:
         return "" if parsed.error_code == reader_pb2.ERROR_CODE_EOF else parsed.message or "unknown error"
 
 
-class ResponseWriter:
-    """An `http.responsewriter.Writer`.
+class ResponseChannel:
+    """The server of one Handle call: its `http.responsewriter.Writer`, and the request's body.
 
     Raises `grpc.aio.AioRpcError` when the client or the node is gone. The headers of each call
     replace those of the call before; after the status they only matter for trailers.
     """
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._write_header = Writer.WriteHeader.on(channel)
-        self._write = Writer.Write.on(channel)
-        self._flush = Writer.Flush.on(channel)
-        self._hijack = Writer.Hijack.on(channel)
+    def __init__(self, address: str, protocol: Protocol) -> None:
+        self._channel = _dial(address)
+        self._write_header = Writer.WriteHeader.on(self._channel)
+        self._write = Writer.Write.on(self._channel)
+        self._flush = Writer.Flush.on(self._channel)
+        self._hijack = Writer.Hijack.on(self._channel)
+        self.body = NodeReader(self._channel, protocol)
+        """The request's body, since protocol 40."""
 
     async def write_header(self, status: int, headers: HeaderMap) -> None:
         """Send the status and the headers. Only the first call counts, and none after a `write`."""
@@ -106,16 +109,6 @@ class ResponseWriter:
     async def hijack(self) -> str:
         """Take over the client's HTTP/1 connection; returns the address of its server."""
         return (await self._hijack(Empty())).server_addr
-
-
-class ResponseChannel:
-    """The server of one Handle call."""
-
-    def __init__(self, address: str, protocol: Protocol) -> None:
-        self._channel = _dial(address)
-        self.writer = ResponseWriter(self._channel)
-        self.body = NodeReader(self._channel, protocol)
-        """The request's body, since protocol 40."""
 
     async def close(self) -> None:
         """Disconnect. Calls in flight are cancelled."""
@@ -138,7 +131,7 @@ class HijackedConnection:
         self._closed = False
 
     async def read(self, length: int) -> Chunk:
-        """What the client sends next. Raises `ClientDisconnected` if node or client is gone."""
+        """What the client sends next. Raises `ClientDisconnected` if client or node are gone."""
         try:
             return await self._reader.read(length)
         except grpc.aio.AioRpcError:

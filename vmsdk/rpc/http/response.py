@@ -1,4 +1,4 @@
-"""An app's response: the rules for its events, and its way to the node."""
+"""An app's response: checks its events, and sends it to the node."""
 
 from __future__ import annotations
 
@@ -9,19 +9,29 @@ import grpc
 
 from vmsdk.http.asgi import Message
 from vmsdk.rpc.http.headers import HeaderMap, RawHeaders, from_asgi, merge, trailer_keys
-from vmsdk.rpc.http.nodeservers import ClientDisconnected, ResponseWriter
+from vmsdk.rpc.http.nodeservers import ClientDisconnected, ResponseChannel
 
 # RFC 9110, section 6.4.1: these have no body.
 _NO_BODY = frozenset((204, 205, 304))
 
 
 class Phase(enum.Enum):
-    """How far a response has got."""
+    """The progress of a response."""
 
     NOTHING = enum.auto()
     STARTED = enum.auto()
     TRAILERS = enum.auto()
     COMPLETE = enum.auto()
+
+
+class Refusal(Exception):
+    """A request that is not passed to an app: it gets *status*, *text* and the headers *extra*."""
+
+    def __init__(self, status: int, text: str, extra: RawHeaders) -> None:
+        self.status = status
+        self.text = text
+        self.extra = extra
+        super().__init__(text)
 
 
 class InvalidResponse(RuntimeError):
@@ -49,7 +59,7 @@ class Response:
         return not self._is_head and self.status not in _NO_BODY
 
     def take(self, message: Message) -> bytes:
-        """Take one event; returns the part of the body to send."""
+        """Handle one event. Returns the part of the body to send."""
         kind = message["type"]
         if kind == "http.response.start":
             self._start(message)
@@ -62,7 +72,7 @@ class Response:
         return b""
 
     def check_complete(self) -> None:
-        """Raise unless the app has sent all of it."""
+        """Raise unless the app has sent the whole response."""
         if self.phase is not Phase.COMPLETE:
             missing = "sending a response" if self.phase is Phase.NOTHING else "finishing its response"
             raise InvalidResponse(f"the app returned without {missing}")
@@ -129,17 +139,17 @@ class ResponseStream:
     `InvalidResponse`.
     """
 
-    def __init__(self, method: str, writer: ResponseWriter, node_headers: HeaderMap) -> None:
+    def __init__(self, method: str, node: ResponseChannel, node_headers: HeaderMap) -> None:
         self.response = Response(method)
         self._method = method
-        self._writer = writer
+        self._node = node
         self._node_headers = node_headers
         self._headers: HeaderMap = node_headers
         self._status_sent = False
 
     @property
     def is_complete(self) -> bool:
-        """Whether the app has sent all of it."""
+        """Whether the app has sent the whole response."""
         return self.response.phase is Phase.COMPLETE
 
     @property
@@ -148,23 +158,23 @@ class ResponseStream:
         return {**self._headers, **trailer_keys(self.response.trailers)}
 
     async def take(self, message: Message) -> None:
-        """Send one event of the app; returns when the node has taken it."""
+        """Send one event of the app. Returns when the node has received it."""
         before = self.response.phase
         body = self.response.take(message)
         try:
             if before is Phase.NOTHING:
                 self._headers = merge(self._node_headers, self.response.headers)
                 if self._is_open_ended:
-                    # Show the client that the response has begun: its first part may take long.
+                    # Let the client see that the response has begun: its first part may take long.
                     await self._send_status()
-                    await self._writer.flush()
+                    await self._node.flush()
             elif before is Phase.STARTED:
                 await self._send_body(body)
         except grpc.aio.AioRpcError:
             raise ClientDisconnected from None
 
     async def fail(self, status: int, text: str, extra: RawHeaders | None = None) -> None:
-        """Send a plain text with *extra* headers instead, unless the client has the status."""
+        """Send plain text with *extra* headers instead, unless the status has been sent."""
         if self._status_sent:
             return
         self.response = Response(self._method)
@@ -179,7 +189,7 @@ class ResponseStream:
 
     @property
     def _is_open_ended(self) -> bool:
-        """Whether to flush part by part: as Go's proxy does, if no length is known."""
+        """Whether to flush each part: if the length is unknown, as Go's proxy does."""
         return self.response.length is None and self.response.has_body
 
     async def _send_body(self, body: bytes) -> None:
@@ -188,13 +198,13 @@ class ResponseStream:
             if self.response.status != 200:
                 await self._send_status()
             self._status_sent = True
-            await self._writer.write(self._headers, body)
+            await self._node.write(self._headers, body)
             if not is_last and self._is_open_ended:
-                await self._writer.flush()
+                await self._node.flush()
         elif is_last:
             await self._send_status()
 
     async def _send_status(self) -> None:
         if not self._status_sent:
             self._status_sent = True
-            await self._writer.write_header(self.response.status, self._headers)
+            await self._node.write_header(self.response.status, self._headers)

@@ -1,4 +1,4 @@
-"""The servers of a chain's HTTP handlers, as the rest of the SDK starts and stops them."""
+"""The servers of a chain's HTTP handlers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STARTUP_TIMEOUT_S = 60.0
 """Limits an app's startup, for which the node, and the whole chain, wait without a limit."""
 START_TIMEOUT_S = STARTUP_TIMEOUT_S + 5.0
 
-# A node gives a plugin 5 s from SIGTERM to its end. The author's shutdown needs some of them.
+# A node gives a plugin 5 s to exit after SIGTERM, and the author's shutdown needs some of them.
 REQUEST_GRACE_S = 0.5
 SHUTDOWN_TIMEOUT_S = 2.0
 THREADED_STOP_TIMEOUT_S = 0.5
@@ -62,21 +62,34 @@ class HTTPServers:
 
         The servers listen at *addresses*, by default at TCP ports.
         """
-        self._addresses = addresses or Addresses("tcp")
-        self._priority = priority or EnginePriority()
-        self._faults = faults or FaultLog(log)
-        self._instruments = instruments
-        self._watchdog = watchdog or Watchdog()
         self._protocol = protocol
         self._log = log
+        self._addresses = addresses or Addresses("tcp")
+        self._priority = priority or EnginePriority()
+        watchdog = watchdog or Watchdog()
+        watched = watchdog.watch("a coroutine that blocks the event loop of all HTTP apps", once=True)
+        self._thread = LoopThread("vmsdk-http", log, self._priority.http, watched)
+        self._shared = Shared(
+            Pool(self._priority),
+            Capacity(),
+            self._priority,
+            faults or FaultLog(log),
+            log,
+            instruments,
+            watchdog,
+        )
         self._lock = threading.Lock()
-        self._loop: LoopThread | None = None
-        self._front: _Front | None = None
         self._closed = False
+        # Filled on the loop:
+        self._routes = Routes()
+        self._sites: list[Site] = []
+        self._servers: list[grpc.aio.Server] = []
+        self._threaded_servers: list[ThreadedServer] = []
+        self._lifespans: dict[int, Lifespan] = {}
 
     def serve(self, app: object, *, prefix: str | None) -> str:
-        """Serve *app*; returns the server's address for the node, once the app's lifespan has
-        begun.
+        """Run the startup of the app's lifespan and start its server; returns the address for the
+        node.
 
         *prefix* is its key in `create_handlers`, None for the header-routed handler. Raises
         `NotAnApp`, `InvalidPrefix`, `StartupFailed`, and `Closed` after `close`.
@@ -86,73 +99,44 @@ class HTTPServers:
         with self._lock:
             if self._closed:
                 raise Closed("the HTTP servers are closed")
-            if self._loop is None or self._front is None:
-                watched = self._watchdog.watch(
-                    "a coroutine that blocks the event loop of all HTTP apps", once=True
-                )
-                self._loop = LoopThread("vmsdk-http", self._log, self._priority.http, watched)
-                shared = Shared(
-                    Pool(self._priority),
-                    Capacity(),
-                    self._priority,
-                    self._faults,
-                    self._log,
-                    self._instruments,
-                    self._watchdog,
-                )
-                self._front = _Front(self._loop.loop, self._protocol, self._addresses, shared)
             with self._priority.lent():
-                return self._loop.run(self._front.serve(asgi, mount), START_TIMEOUT_S)
+                return self._thread.run(self._serve(asgi, mount), START_TIMEOUT_S)
 
     def close(self) -> None:
         """End every request, run every lifespan's shutdown, and stop the servers. Idempotent.
 
-        Takes a few seconds at most, however stuck an app is.
+        Takes a few seconds at most, even if an app hangs.
         """
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
-            loop, front = self._loop, self._front
-            self._loop = self._front = None
-        if loop is None or front is None:
-            return
         try:
-            front.stop_threaded_servers()
-            loop.finish(front.close(), CLOSE_TIMEOUT_S)
+            self._stop_threaded_servers()
+            self._thread.finish(self._close(), CLOSE_TIMEOUT_S)
         except LoopBlocked as error:
-            self._log.warning("HTTP did not stop in order: %s", error)
+            self._log.warning("HTTP did not shut down cleanly: %s", error)
         finally:
-            front.shared.pool.close()
+            self._shared.pool.close()
 
+    def _stop_threaded_servers(self) -> None:
+        """End their requests. Not on the loop, which some of them wait for."""
+        for server in self._threaded_servers:
+            server.begin_to_stop(REQUEST_GRACE_S)
+        deadline_s = time.monotonic() + REQUEST_GRACE_S + THREADED_STOP_TIMEOUT_S
+        for server in self._threaded_servers:
+            server.stop(deadline_s - time.monotonic())
 
-class _Front:
-    """All servers of a chain. Its coroutines run on *loop*."""
+    # On the loop ----------------------------------------------------------------------------------
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        protocol: Protocol,
-        addresses: Addresses,
-        shared: Shared,
-    ) -> None:
-        self.shared = shared
-        self._addresses = addresses
-        self._protocol = protocol
-        self._routes = Routes()
-        self._sites: list[Site] = []
-        self._loop = loop
-        self._servers: list[grpc.aio.Server] = []
-        self._threaded_servers: list[ThreadedServer] = []
-        self._lifespans: dict[int, Lifespan] = {}
-
-    async def serve(self, app: ASGIApp, mount: Mount | None) -> str:
-        """Start the app's lifespan and its server; returns the server's address."""
-        site = Site(app, mount, await self._lifespan(app, mount), self.shared)
+    async def _serve(self, app: ASGIApp, mount: Mount | None) -> str:
+        site = Site(app, mount, await self._lifespan(app, mount), self._shared)
         service = HTTPService(site, self._routes, self._protocol)
         self._sites.append(site)
         self._routes.add(site)
         # A request that arrives by a template may be for a longer prefix, which the loop finds.
         if isinstance(app, JSONRPC) and app.is_plain and not (mount and mount.is_template):
-            threaded = ThreadedServer(app, site, service, self._loop)
+            threaded = ThreadedServer(app, site, service, self._thread.loop)
             address = listen(threaded.server, self._addresses)
             threaded.start()
             self._threaded_servers.append(threaded)
@@ -165,28 +149,19 @@ class _Front:
         self._servers.append(server)
         return address
 
-    def stop_threaded_servers(self) -> None:
-        """End their requests. Not on the loop, which some of them wait for."""
-        for server in self._threaded_servers:
-            server.begin_to_stop(REQUEST_GRACE_S)
-        deadline_s = time.monotonic() + REQUEST_GRACE_S + THREADED_STOP_TIMEOUT_S
-        for server in self._threaded_servers:
-            server.stop(deadline_s - time.monotonic())
-        self._threaded_servers.clear()
-
-    async def close(self) -> None:
-        """End the requests, then the servers, then the apps."""
-        await asyncio.gather(*(site.stop(REQUEST_GRACE_S) for site in self._sites))
-        await asyncio.gather(*(server.stop(0) for server in self._servers))
-        await asyncio.gather(*(each.stop(SHUTDOWN_TIMEOUT_S) for each in self._lifespans.values()))
-        self._servers.clear()
-
     async def _lifespan(self, app: ASGIApp, mount: Mount | None) -> Lifespan:
         """The running lifespan of *app*: one, even if it is mounted twice."""
         lifespan = self._lifespans.get(id(app))
         if lifespan is None:
             prefix = None if mount is None else mount.prefix
-            lifespan = Lifespan(app, prefix=prefix, log=self.shared.log)
+            lifespan = Lifespan(app, prefix=prefix, log=self._log)
             await lifespan.start(STARTUP_TIMEOUT_S)
             self._lifespans[id(app)] = lifespan
         return lifespan
+
+    async def _close(self) -> None:
+        """End the requests, then the servers, then the apps."""
+        await asyncio.gather(*(site.stop(REQUEST_GRACE_S) for site in self._sites))
+        await asyncio.gather(*(server.stop(0) for server in self._servers))
+        self._servers.clear()  # grpcio ends its own thread when the last of them is collected
+        await asyncio.gather(*(each.stop(SHUTDOWN_TIMEOUT_S) for each in self._lifespans.values()))

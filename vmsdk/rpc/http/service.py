@@ -19,15 +19,15 @@ from vmsdk.http.jsonrpc import JSONRPC, RunInThread
 from vmsdk.protocol import Protocol
 from vmsdk.rpc.http import headers
 from vmsdk.rpc.http.capacity import Full
-from vmsdk.rpc.http.exchange import Exchange, InlineBody, SimpleExchange, StreamedExchange
+from vmsdk.rpc.http.exchange import Exchange, SimpleExchange, StreamedExchange
 from vmsdk.rpc.http.headers import RawHeaders
-from vmsdk.rpc.http.nodeservers import HijackedConnection, NodeReader, ResponseChannel
-from vmsdk.rpc.http.response import ResponseStream
+from vmsdk.rpc.http.nodeservers import HijackedConnection, ResponseChannel
+from vmsdk.rpc.http.response import Refusal, ResponseStream
 from vmsdk.rpc.http.site import Routes, Site
 from vmsdk.rpc.http.target import InvalidTarget, Target, parse
 from vmsdk.rpc.peercheck import REFUSAL, PeerCheck
 from vmsdk.rpc.watchdog import end_if_forked
-from vmsdk.services.databasemetrics import NOTED_CALLS, NotedCall
+from vmsdk.services.databasemetrics import RECORDED_CALLS, RecordedCall
 
 if TYPE_CHECKING:
     from vmsdk.rpc.http.websocket import WebSocketExchange
@@ -37,21 +37,11 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 NO_WSPROTO = "this VM serves no WebSockets: install the extra with pip install 'vmsdk[websocket]'"
 
 
-class Refusal(Exception):
-    """The request never reaches an app."""
-
-    def __init__(self, status: int, text: str, extra: RawHeaders) -> None:
-        self.status = status
-        self.text = text
-        self.extra = extra
-        super().__init__(text)
-
-
 class HTTPMethods(grpc.GenericRpcHandler):
-    """The two methods of the service, of plain functions or of `async` ones.
+    """The service's two methods, which are plain functions or `async` ones.
 
-    An `async` one gets None for a malformed message and must refuse it; a threaded server refuses
-    by itself.
+    An `async` one gets None for a malformed message, and must refuse it. The server of plain ones
+    does that itself.
     """
 
     def __init__(
@@ -86,7 +76,7 @@ class HTTPMethods(grpc.GenericRpcHandler):
 
 @contextmanager
 def _ends_if_forked(site: Site) -> Iterator[None]:
-    """Around an app's work: a child that it forks ends where the app returns."""
+    """Entered around an app's work: a child process that it forks exits where the app returns."""
     pid = os.getpid()
     try:
         yield
@@ -105,7 +95,7 @@ class HTTPService:
         """Who may call, if not everybody."""
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """The service as grpcio takes it."""
+        """The service in grpcio's form."""
         return HTTPMethods(self._handle_simple, self._handle, self._site.shared.log)
 
     async def _check(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -160,7 +150,7 @@ class HTTPService:
         """A request with `Upgrade`, or (since protocol 41) an HTTP/2 request."""
         request, writer = call.request, call.response_writer
         node = ResponseChannel(writer.server_addr, self._protocol)
-        stream = ResponseStream(request.method or "GET", node.writer, headers.to_map(writer.header))
+        stream = ResponseStream(request.method or "GET", node, headers.to_map(writer.header))
         try:
             where = _target(request)
             site = self._routes.site_for(where.path, self._site)
@@ -209,7 +199,9 @@ class HTTPService:
             extensions={"http.response.trailers": {}},
             **about,
         )
-        return StreamedExchange(scope, node, self._body(request, node), stream)
+        # Until protocol 39, each body comes with the request; later, only an empty one.
+        is_inline = self._protocol.inline_http_body or request.content_length == 0
+        return StreamedExchange(scope, node, request.body if is_inline else node.body, stream)
 
     def _websocket(
         self, scope: Any, site: Site, node: ResponseChannel, stream: ResponseStream
@@ -217,32 +209,23 @@ class HTTPService:
         try:
             from vmsdk.rpc.http import websocket
         except ImportError:
-            site.shared.log.error("%s: a client asks for a WebSocket, but %s", site.name(scope), NO_WSPROTO)
+            site.shared.log.error("%s: a client requested a WebSocket, but %s", site.name(scope), NO_WSPROTO)
             raise Refusal(501, NO_WSPROTO, []) from None
-        try:
-            handshake, subprotocols = websocket.begin(scope["headers"])
-        except websocket.Refused as error:
-            raise Refusal(error.status, str(error), error.headers) from None
-        scope["subprotocols"] = subprotocols
+        handshake, scope["subprotocols"] = websocket.begin(scope["headers"])
         scope["extensions"] = {"websocket.http.response": {}}
         protocol = self._protocol
         return websocket.WebSocketExchange(
             scope, handshake, node, stream, lambda address: HijackedConnection(address, protocol), site
         )
 
-    def _body(self, request: http_pb2.Request, node: ResponseChannel) -> NodeReader | InlineBody:
-        if self._protocol.inline_http_body or request.content_length == 0:
-            return InlineBody(request.body)
-        return node.body
-
 
 async def respond(
     service: JSONRPC, request: http_pb2.HandleSimpleHTTPRequest, run_in_thread: RunInThread, site: Site
 ) -> http_pb2.HandleSimpleHTTPResponse:
-    """The response of a JSON-RPC service, without ASGI, which would double the time."""
+    """The response of a JSON-RPC service. Going through ASGI would take twice the time."""
     began_s = perf_counter()
-    calls: list[NotedCall] = []
-    noting = NOTED_CALLS.set(calls if site.is_traced else None)
+    calls: list[RecordedCall] = []
+    recording = RECORDED_CALLS.set(calls if site.is_traced else None)
     content_type = next(
         (
             header.values[0].encode()
@@ -253,7 +236,7 @@ async def respond(
     )
     method = request.method or "GET"
     reply = await service.respond(method, content_type, request.body, run_in_thread, site.report)
-    NOTED_CALLS.reset(noting)
+    RECORDED_CALLS.reset(recording)
     site.measured(method, reply.status, began_s, calls)
     response = http_pb2.HandleSimpleHTTPResponse(code=reply.status, body=reply.body)
     response.headers.extend(request.response_headers)
@@ -263,7 +246,7 @@ async def respond(
 
 
 def is_websocket(request: http_pb2.Request, received: RawHeaders) -> bool:
-    """Whether the request asks for a WebSocket. Other upgrades get an ordinary response."""
+    """Whether the request is for a WebSocket. Other upgrades get an ordinary response."""
     return request.proto_major < 2 and any(
         name == b"upgrade" and value.strip().lower() == b"websocket" for name, value in received
     )

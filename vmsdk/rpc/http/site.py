@@ -1,4 +1,4 @@
-"""One mounted app: how its requests run, and which requests are its own."""
+"""A mounted app: runs its requests. `Routes` finds the app for a path."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from vmsdk.rpc.http.target import Target
 from vmsdk.rpc.instruments import Instruments, method_label
 from vmsdk.rpc.priority import EnginePriority
 from vmsdk.rpc.watchdog import Watchdog
-from vmsdk.services.databasemetrics import NOTED_CALLS, NotedCall
+from vmsdk.services.databasemetrics import RECORDED_CALLS, RecordedCall
 
-# How long an app has to notice that its client has left, before it is cancelled.
+# How long an app may take to notice that its client has disconnected, before it is cancelled.
 DISCONNECT_GRACE_S = 5.0
 
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
@@ -47,12 +47,12 @@ class Shared:
 
 
 class Site:
-    """An app at its place."""
+    """An app at the place where it is mounted."""
 
     def __init__(self, app: ASGIApp, mount: Mount | None, lifespan: Lifespan, shared: Shared) -> None:
         self.app = app
         self.mount = mount
-        """Where it is; None for the header-routed handler."""
+        """None for the header-routed handler."""
         self.lifespan = lifespan
         self.shared = shared
         self.report = shared.faults.record
@@ -66,7 +66,7 @@ class Site:
         path = target.path
         root = self.mount.root_path(path) if self.mount is not None else ""
         if root and len(path) == len(root):
-            # The mounted path itself is the app's "/", its shortest route.
+            # The mounted path itself is the app's "/".
             path += "/"
         return {
             "type": kind,
@@ -90,16 +90,16 @@ class Site:
     # Requests -------------------------------------------------------------------------------------
 
     async def run(self, exchange: Exchange) -> None:
-        """Let the app handle the exchange; returns when the response has ended or been given up.
+        """Run the app on the exchange. Returns when the response is complete or abandoned.
 
-        gRPC cancels it when the client has left. The app is notified, and cancelled itself after
-        `DISCONNECT_GRACE_S`.
+        gRPC cancels this when the client disconnects. The app is notified, and cancelled in turn
+        after `DISCONNECT_GRACE_S`.
         """
         began_s = perf_counter()
-        calls: list[NotedCall] = []
-        noting = NOTED_CALLS.set(calls if self.is_traced else None)
+        calls: list[RecordedCall] = []
+        recording = RECORDED_CALLS.set(calls if self.is_traced else None)
         task = asyncio.create_task(self._call(exchange))
-        NOTED_CALLS.reset(noting)
+        RECORDED_CALLS.reset(recording)
         method = exchange.scope.get("method", "WEBSOCKET")
         self._running[task] = exchange
         task.add_done_callback(self._running.pop)
@@ -116,12 +116,12 @@ class Site:
 
     @property
     def is_traced(self) -> bool:
-        """Whether requests need the calls of the database that they make."""
+        """Whether to record the database calls of each request."""
         return self.shared.instruments is not None and self.shared.instruments.tracer is not None
 
-    def measured(self, method: str, status: int, began_s: float, calls: list[NotedCall]) -> None:
-        """Count and trace a request that began at this time of `perf_counter`, with the *calls* of
-        the database in it.
+    def measured(self, method: str, status: int, began_s: float, calls: list[RecordedCall]) -> None:
+        """Count and trace a request that began at *began_s* of `perf_counter` and made these
+        database *calls*.
         """
         instruments = self.shared.instruments
         if instruments is None:
@@ -145,7 +145,8 @@ class Site:
         capacity, priority = self.shared.capacity, self.shared.priority
         try:
             with (capacity.streams if exchange.is_stream else capacity.requests).take():
-                # For threads of the app's own, which don't give way. A stream may be idle for long.
+                # For the app's own threads, which don't give way: meanwhile, the switch interval is
+                # short. Not for streams, which may be idle for long.
                 with nullcontext() if exchange.is_stream else priority.http:
                     await self.app(exchange.scope, exchange.receive, exchange.send)
                 await exchange.ended()
@@ -156,8 +157,8 @@ class Site:
             await exchange.fail(503, "the chain is shutting down")
         except FAILURES as error:
             if exchange.gone:
-                # Whatever its type: frameworks turn the OSError of `send` into their own.
-                self.shared.log.debug("%s: the client has left: %r", self.name(exchange.scope), error)
+                # Of any type: frameworks turn the OSError of `send` into one of theirs.
+                self.shared.log.debug("%s: the client has disconnected: %r", self.name(exchange.scope), error)
             else:
                 consequence = f"{self.name(exchange.scope)} gets status 500"
                 fault = self.report(f"the app at {self._place}", error, consequence)
@@ -168,8 +169,8 @@ class Site:
 
     @staticmethod
     def name(scope: Scope) -> str:
-        """A request's method and path for the log, without the control characters that a client may
-        put there.
+        """A request's method and path for the log. Control characters, which a client may send,
+        are escaped.
         """
         path = quote(scope["path"][:_MAX_LOGGED_PATH], safe="/:@!$&'()*+,;=")
         return f"{quote(scope.get('method', 'WebSocket')[:20])} {path}"
@@ -177,7 +178,7 @@ class Site:
     # The end --------------------------------------------------------------------------------------
 
     async def stop(self, grace_s: float) -> None:
-        """Disconnect every client, and cancel requests that have not ended in *grace_s* seconds."""
+        """Disconnect every client, and cancel requests that take over *grace_s* seconds to end."""
         for exchange in list(self._running.values()):
             exchange.disconnect()
         if self._running:
@@ -188,15 +189,15 @@ class Site:
             _, stuck = await asyncio.wait(self._running, timeout=grace_s)
             for task in stuck:
                 self.shared.log.warning(
-                    "%s: the app ignores its cancellation", self.name(self._running[task].scope)
+                    "%s: the app ignored its cancellation", self.name(self._running[task].scope)
                 )
 
 
 class Routes:
     """All mounted apps, by path.
 
-    A node registers the prefixes of a chain in random order and takes the first that matches. So
-    with a template among them, such as `/{path:.*}`, a request for `/rpc` may reach the wrong
+    A node registers the prefixes of a chain in random order, and the first that matches gets a
+    request. So if one is a template, such as `/{path:.*}`, a request for `/rpc` may reach the wrong
     server.
     """
 
@@ -216,9 +217,9 @@ class Routes:
             self._exact[mount.prefix] = site
 
     def site_for(self, path: str, reached: Site) -> Site:
-        """The app for *path*: an exact prefix before a template, a longer one before a shorter.
+        """The app for *path*. An exact prefix beats a template, a longer template a shorter one.
 
-        *reached* is the app whose server the node chose.
+        *reached* is the app whose server got the request.
         """
         if reached.mount is None or not reached.mount.is_template:
             return reached

@@ -21,7 +21,7 @@ class InvalidTarget(VMError, ValueError):
 
 
 class Target(NamedTuple):
-    """A target as ASGI has it."""
+    """A target in ASGI's form."""
 
     path: str
     """Percent-decoded."""

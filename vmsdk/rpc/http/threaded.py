@@ -1,4 +1,4 @@
-"""A JSON-RPC service of plain methods: the thread that gets a request calls the method itself."""
+"""A JSON-RPC service of plain methods: the thread that reads a request calls the method."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ ResultT = TypeVar("ResultT")
 
 
 class ThreadedServer:
-    """Serves *app* itself, and what needs an event loop (upgraded and HTTP/2 requests) by
-    *service*.
-    """
+    """Serves *app*. Requests that need an event loop (upgrades and HTTP/2) go to *service*."""
 
     def __init__(
         self, app: JSONRPC, site: Site, service: HTTPService, loop: asyncio.AbstractEventLoop
@@ -38,7 +36,7 @@ class ThreadedServer:
         self._stopped = threading.Event()
         queue_limit = site.shared.capacity.requests.limit
         methods = HTTPMethods(self._handle_simple, self._handle, site.shared.log)
-        # Python runs one thread at a time, so more threads at work would only delay the engine.
+        # Because of the GIL, more busy threads would only delay the engine.
         simple = Lane("HTTP", grown_limit=MAX_THREADS, queue_limit=queue_limit, cancellable=False)
         others = Lane("HTTP on the loop", limit=MAX_WAITING, queue_limit=0)
         self._work = site.shared.priority.http
@@ -54,7 +52,7 @@ class ThreadedServer:
         self._stopped = self.server.stop(grace_s)
 
     def stop(self, timeout_s: float) -> None:
-        """Wait for the end, *timeout_s* seconds at most. A method that is stuck is left behind."""
+        """Wait for the end, but not longer than *timeout_s* seconds, for a method that hangs."""
         self._stopped.wait(max(0.0, timeout_s))
 
     def _handle_simple(
@@ -66,20 +64,20 @@ class ThreadedServer:
     def _handle(self, request: http_pb2.HTTPRequest, context: grpc.ServicerContext) -> http_pb2.HTTPResponse:
         result = asyncio.run_coroutine_threadsafe(self._service.handle(request), self._loop)
 
-        def left() -> None:
+        def cancel() -> None:
             result.cancel()
 
-        if not context.add_callback(left):
-            left()  # before the callback was there
+        if not context.add_callback(cancel):
+            cancel()  # the client disconnected before that
         try:
             with self._work.paused():
                 return result.result()
         except CancelledError:
-            context.abort(grpc.StatusCode.CANCELLED, "the client has left")
+            context.abort(grpc.StatusCode.CANCELLED, "the client has disconnected")
 
 
 async def _at_once(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Run a plain method in place: this is a thread already."""
+    """Call a plain method in this thread."""
     return function(*arguments)
 
 
@@ -91,4 +89,4 @@ def _finish(work: Coroutine[Any, Any, ResultT]) -> ResultT:
         result: ResultT = end.value
         return result
     work.close()
-    raise RuntimeError("a plain JSON-RPC service waited for something")
+    raise RuntimeError("a plain JSON-RPC service awaited something")

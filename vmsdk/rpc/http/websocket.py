@@ -27,9 +27,9 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from vmsdk.http.asgi import Message, Scope
 from vmsdk.rpc.http.exchange import Exchange
-from vmsdk.rpc.http.headers import InvalidHeader, RawHeaders, from_asgi
+from vmsdk.rpc.http.headers import RawHeaders, from_asgi
 from vmsdk.rpc.http.nodeservers import ClientDisconnected, HijackedConnection, ResponseChannel
-from vmsdk.rpc.http.response import InvalidResponse, ResponseStream
+from vmsdk.rpc.http.response import InvalidResponse, Refusal, ResponseStream
 from vmsdk.rpc.http.site import Site
 
 MAX_UNREAD = 64
@@ -42,7 +42,7 @@ READ_BYTES = 64 * 1024
 """Small enough that a chunk may expand a thousandfold."""
 
 PING_INTERVAL_S = 30.0
-"""A client that responds to neither of two pings, this far apart, is gone."""
+"""Between two pings. A client that answers neither of them counts as disconnected."""
 
 WRITE_TIMEOUT_S = 600.0
 """How long a client may take to read one message: enough for the largest at 28 KB/s."""
@@ -51,9 +51,9 @@ CLOSE_TIMEOUT_S = 5.0
 """How long a client may take to respond to our close frame."""
 
 EVENTS_AT_ONCE = 100
-"""How many frames to take before other clients have their turn: 64 KiB hold 10,000 of them."""
+"""Frames to handle before other clients get their turn: 64 KiB hold 10,000 of them."""
 
-# Compressing less takes less time than a change of threads.
+# Compressing less takes less time than switching threads.
 _COMPRESS_IN_THREAD_BYTES = 64 * 1024
 # RFC 6455, section 7.4.1, and the IANA registry that extends it.
 _FAILED = 1011
@@ -73,17 +73,8 @@ class Deflate(PerMessageDeflate):
             return None
 
 
-class Refused(Exception):
-    """The request is not a valid upgrade to a WebSocket."""
-
-    def __init__(self, status: int, reason: str, headers: RawHeaders) -> None:
-        self.status = status
-        self.headers = headers
-        super().__init__(reason)
-
-
 def begin(headers: RawHeaders) -> tuple[WSConnection, list[str]]:
-    """The handshake of a request with *headers*, and its subprotocols. Raises `Refused`."""
+    """The handshake of a request with *headers*, and its subprotocols. Raises `Refusal`."""
     connection = WSConnection(ConnectionType.SERVER)
     needed = [each for each in headers if each[0] in _HANDSHAKE or each[0].startswith(b"sec-websocket-")]
     try:
@@ -92,10 +83,10 @@ def begin(headers: RawHeaders) -> tuple[WSConnection, list[str]]:
     except RemoteProtocolError as error:
         hint = error.event_hint
         if isinstance(hint, RejectConnection):
-            raise Refused(hint.status_code, _short(error), list(hint.headers)) from None
-        raise Refused(400, _short(error), []) from None
+            raise Refusal(hint.status_code, _short(error), list(hint.headers)) from None
+        raise Refusal(400, _short(error), []) from None
     except (ValueError, LocalProtocolError, h11.LocalProtocolError) as error:
-        raise Refused(400, f"the handshake is malformed: {_short(error)}", []) from None
+        raise Refusal(400, f"the handshake is malformed: {_short(error)}", []) from None
     return connection, list(request.subprotocols)
 
 
@@ -107,7 +98,7 @@ def _short(error: Exception) -> str:
 class Inbox:
     """Messages that the app has not received yet. When it is full, the reader waits.
 
-    Holds `MAX_UNREAD` messages, and `MAX_UNREAD_BYTES` before the last of them.
+    It holds up to `MAX_UNREAD` messages. It is also full at `MAX_UNREAD_BYTES`.
     """
 
     def __init__(self) -> None:
@@ -143,7 +134,7 @@ class Inbox:
         return message
 
     async def room(self) -> None:
-        """Wait until there is room for another message, or for the end."""
+        """Wait until there is room for another message, or until the end."""
         while self._end is None and (len(self._messages) >= MAX_UNREAD or self._bytes >= MAX_UNREAD_BYTES):
             self._changed.clear()
             await self._changed.wait()
@@ -182,7 +173,7 @@ class WebSocketExchange(Exchange):
         self._binary = bytearray()
         self._parts_bytes = 0
         self._close_code = 1000
-        """The close code for an app that does not close."""
+        """The close code if the app returns without closing."""
         self._is_listening = False
         """Whether the client's messages are being read. They aren't while the inbox is full."""
         self._silent_pings = 0
@@ -243,11 +234,11 @@ class WebSocketExchange(Exchange):
         except LocalProtocolError as error:
             raise InvalidResponse(f"the app's websocket.accept: {error}") from None
         try:
-            self._connection = self._connect(await self._node.writer.hijack())
+            self._connection = self._connect(await self._node.hijack())
             await self._connection.write(handshake)
         except (grpc.aio.AioRpcError, ClientDisconnected) as error:
             self._log.debug("%s: the node did not hand over the connection: %s", self._name, error)
-            self._lose(1006)
+            self._lose()
             raise ClientDisconnected from None
         self.finish()
         await self._node.close()
@@ -288,9 +279,9 @@ class WebSocketExchange(Exchange):
                 if chunk.is_end:
                     break
         except (ClientDisconnected, RemoteProtocolError, LocalProtocolError) as error:
-            self._log.debug("%s: the WebSocket broke: %s", self._name, error)
+            self._log.debug("%s: the WebSocket failed: %s", self._name, error)
         finally:
-            self._lose(1006)
+            self._lose()
             await connection.close()
 
     async def _take_events(self) -> None:
@@ -329,7 +320,7 @@ class WebSocketExchange(Exchange):
 
     async def _take_close(self, event: CloseConnection) -> None:
         if self._ws.state is ConnectionState.OPEN:
-            # The client did not close: wsproto refused its frames.
+            # wsproto has made this event: it refuses the client's frames.
             await self._break_off(event.code, event.reason or "")
         code = CloseReason.NO_STATUS_RCVD if event.code is None else event.code
         self._inbox.end({"type": "websocket.disconnect", "code": int(code), "reason": event.reason or ""})
@@ -338,7 +329,7 @@ class WebSocketExchange(Exchange):
         self._end(int(code))
 
     async def _break_off(self, code: int, reason: str) -> None:
-        """The client breaks the protocol: close with the reason, and hang up."""
+        """Close a client's connection that breaks the protocol."""
         await self._send_close(int(code), reason)
         raise ClientDisconnected
 
@@ -358,7 +349,7 @@ class WebSocketExchange(Exchange):
                     data = self._ws.send(event)
                 await connection.write(data)
             except ClientDisconnected:
-                self._lose(1006)
+                self._lose()
                 raise
             except LocalProtocolError as error:
                 if self._ws.state is ConnectionState.OPEN:
@@ -366,7 +357,7 @@ class WebSocketExchange(Exchange):
                 raise ClientDisconnected from None
 
     def _watch(self) -> None:
-        """Check in a while whether the client is still there."""
+        """Schedule the next check of whether the client is still there."""
         self._ping_timer = asyncio.get_running_loop().call_later(PING_INTERVAL_S, self._ping)
 
     def _ping(self) -> None:
@@ -374,7 +365,7 @@ class WebSocketExchange(Exchange):
             self._reading.cancel()
             return
         if self._ws.state is not ConnectionState.OPEN:
-            self._silent_pings += 1  # What is due now is the response to our closing.
+            self._silent_pings += 1  # The client owes a response to our close frame.
         elif not self._writing.locked():
             self._pinging = asyncio.ensure_future(self._send_ping())
         self._watch()
@@ -397,8 +388,8 @@ class WebSocketExchange(Exchange):
         self.gone = True
         self.finish()
 
-    def _lose(self, code: int) -> None:
-        self._end(code)
+    def _lose(self) -> None:
+        self._end(1006)
         if self._ping_timer is not None:
             self._ping_timer.cancel()
 
@@ -438,5 +429,5 @@ class WebSocketExchange(Exchange):
     async def _close_quietly(self, code: int) -> None:
         try:
             await self._send_close(code, "")
-        except (ClientDisconnected, InvalidResponse, InvalidHeader):
-            pass  # The client has left already.
+        except (ClientDisconnected, InvalidResponse):
+            pass  # The client has disconnected already.
