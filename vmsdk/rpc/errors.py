@@ -1,7 +1,7 @@
 """Maps exceptions to gRPC statuses, and logs the faults of an author's code.
 
-What leaves the process has no paths of this machine's files: the node shows errors on its health
-page, and peers and HTTP clients see some. The log has the whole text.
+Texts that leave the process contain no file paths of this machine: the node shows errors on its
+health page, and peers and HTTP clients see some. The log has the full text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import threading
 from binascii import crc32
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from types import TracebackType
 
@@ -20,9 +20,10 @@ import grpc
 
 from vmsdk._pb.vm import vm_pb2
 from vmsdk.errors import Closed, Fatal, NodeError, NotFound, StateSyncNotImplemented, VMError
+from vmsdk.metrics import Family, Sample
 
-# A status text travels in an HTTP/2 header, where peers built on gRPC's C core accept at most 8
-# KiB, and each byte that is not printable ASCII takes three.
+# A status text is sent in an HTTP/2 header. Peers built on gRPC's C core accept at most 8 KiB, and
+# each byte that is not printable ASCII takes three.
 MAX_DETAILS_BYTES = 4_096
 _CUT = "..."
 
@@ -38,10 +39,9 @@ _SENTINELS: tuple[tuple[type[Exception], vm_pb2.Error.ValueType], ...] = (
     (StateSyncNotImplemented, vm_pb2.ERROR_STATE_SYNC_NOT_IMPLEMENTED),
 )
 SENTINELS = tuple(kind for kind, _ in _SENTINELS)
-"""What a method with an `err` field reports as a number in an OK response, wherever it was raised.
+"""Exceptions that a method with an `err` field reports as a number, in a response with status OK.
 
-An exception that is merely raised *from* one of these is not one of them, as in the node's own
-hosts.
+An exception raised *from* one of these is not one of them, as in the node's own code.
 """
 
 
@@ -67,9 +67,9 @@ def status(error: BaseException) -> tuple[grpc.StatusCode, str]:
 
 
 def details(error: BaseException) -> str:
-    """The text of *error*, without paths, cut to what a header can carry.
+    """The text of *error*, without paths, cut to fit into a header.
 
-    An exception that is not vmsdk's own has its type in front: `KeyError: 'x'`, not `'x'`.
+    If it is not one of vmsdk's exceptions, its type comes first: `KeyError: 'x'`, not `'x'`.
     """
     text = text_of(error)
     if not text or not isinstance(error, VMError):
@@ -89,7 +89,7 @@ def details(error: BaseException) -> str:
 def described(error: BaseException) -> str:
     """The type of *error*, and its text if it has one."""
     text, kind = text_of(error), type(error).__name__
-    if kind.lower() == "error":  # struct.error, binascii.Error and others say nothing alone
+    if kind.lower() == "error":  # struct.error, binascii.Error and others mean nothing alone
         kind = f"{type(error).__module__}.{kind}"
     return f"{kind}: {text}" if text else kind
 
@@ -103,10 +103,10 @@ def text_of(error: BaseException) -> str:
 
 
 def without_paths(text: str) -> str:
-    """*text* with only the last part of each absolute path of a file: `vm.py` for `/opt/vms/vm.py`.
+    """*text* with each absolute file path cut to its last part: `vm.py` for `/opt/vms/vm.py`.
 
-    A path begins with a directory that this machine has. So URLs stay, except those of files, and
-    paths of HTTP do unless they begin so, as `/tmp/x/y`.
+    A file path begins with a directory of this machine's root. So URLs stay, except those of files,
+    and so do HTTP paths, except those such as `/tmp/x/y`.
     """
     return _directories().sub("", text) if "/" in text else text
 
@@ -137,9 +137,9 @@ class FaultLog:
         self._by_method: Counter[str] = Counter()
 
     def record(self, method: str, error: BaseException, consequence: str) -> str:
-        """Log that *method* of the VM raised *error*, and what follows from it. Reports a `Fatal`.
+        """Log that the VM's *method* raised *error*, and the *consequence*. Reports a `Fatal`.
 
-        Returns an ID by which the log can be searched. One place in the code always has the same.
+        Returns an ID to search the log for. A place in the code always has the same one.
         """
         if isinstance(error, Fatal):
             self._on_fatal(error)
@@ -170,6 +170,12 @@ class FaultLog:
         """How many faults each method of the VM had."""
         with self._lock:
             return dict(self._by_method)
+
+    def collect(self) -> Iterator[Family]:
+        name = "faults_total"
+        samples = [Sample(name, {"method": method}, n) for method, n in sorted(self.counts().items())]
+        text = "Exceptions of the VM's methods that vmsdk contained or returned to the node"
+        yield Family(name, text, "counter", samples)
 
 
 def _short(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from vmsdk._pb.io.prometheus.client import metrics_pb2 as pb
 from vmsdk.errors import VMError
-from vmsdk.metrics import Collector, MetricFamily, Metrics, MetricSample
+from vmsdk.metrics import Collector, Family, MetricFamily, Metrics, MetricSample, Sample, family
 from vmsdk.rpc.errors import FaultLog, details
 from vmsdk.rpc.watchdog import described
 
@@ -39,34 +39,35 @@ _TYPES = {
     "stateset": pb.GAUGE,
 }
 
-# Further names that a family takes on the node's page, which no other family may have.
-# Source: checkSuffixCollisions in prometheus/client_golang.
+# The suffixes of the other names that a family has on the node's page. No other family may have
+# them. Source: checkSuffixCollisions in prometheus/client_golang.
 _LINES = {pb.SUMMARY: ("_count", "_sum"), pb.HISTOGRAM: ("_count", "_sum", "_bucket")}
 
 COLLECT_S = 2.0
 """Prometheus gives a scrape 10 s by default, for all chains of the node together."""
 
 MAX_SAMPLES = 50_000
-"""A scrape's families and samples of one of the author's collectors. This many take about 0.3 s."""
+"""Families and samples of one of the author's collectors per scrape. This many take about 0.3 s."""
 
-# One warning for each family. Ever new names must not fill the log or the memory.
+# One warning for each family. A collector that makes up new names must not fill log and memory.
 MAX_COMPLAINTS = 1_000
 
 
 class UnusableMetric(VMError):
-    """A metric family that the node would refuse, and its whole metrics page with it."""
+    """A metric family that would make the node refuse the chain's whole metrics page."""
 
     def __init__(self, family: str, rule: str) -> None:
-        self.family = family
-        self.rule = rule
         super().__init__(f"metric {family!r} is left out: {rule}")
 
 
-class _TooMany(Exception):
+# Not `Exception`, so that they pass the handlers of errors in one family.
+
+
+class _TooMany(BaseException):
     """A collector has yielded more than `MAX_SAMPLES`."""
 
 
-class _Abandoned(Exception):
+class _Abandoned(BaseException):
     """Nobody waits for the scrape any more."""
 
 
@@ -103,7 +104,7 @@ class MetricsPage(Metrics):
         self._log = log
         self._lock = threading.Lock()
         self._collectors: list[Collector] = []
-        self._own: list[Collector] = []
+        self._own: list[tuple[str, Collector]] = [(PROCESS_PREFIX, _Process()), (SDK_PREFIX, faults)]
         self._complaints: set[str] = set()
         self._collected: threading.Event | None = None
 
@@ -118,22 +119,20 @@ class MetricsPage(Metrics):
                 self._collectors.append(collector)
 
     def register_own(self, collector: Collector) -> None:
-        self._own.append(collector)
+        self._own.append((SDK_PREFIX, collector))
 
     def gather(self) -> list[pb.MetricFamily]:
         """Every family that the node accepts; the others are logged once and left out.
 
-        The author's are left out too when their collectors take longer than `COLLECT_S`, since the
-        node waits for this call without a limit, with the metrics of all its chains. For one call
-        at a time.
+        If the author's collectors take longer than `COLLECT_S`, their families are left out too:
+        the node waits for this call without a limit, and the metrics of its other chains wait with
+        it. Not thread-safe.
         """
         families: dict[str, pb.MetricFamily] = {}
         if self._collectors:
             families = self._collect_in_time()
-        for collector in self._own:
-            self._collect(families, SDK_PREFIX, collector)
-        for own in (*_process_families(), *self._faults_family()):
-            families[own.name] = own
+        for prefix, collector in self._own:
+            self._collect(families, prefix, collector)
         return list(families.values())
 
     def _collect_in_time(self) -> dict[str, pb.MetricFamily]:
@@ -189,8 +188,6 @@ class MetricsPage(Metrics):
                     _check_name(families, converted)
                     if converted.metric:
                         families[converted.name] = converted
-                except (_Abandoned, _TooMany):
-                    raise
                 except UnusableMetric as error:
                     self._complain(name, error)
                 except Exception as error:  # noqa: BLE001 - the author's code, as below
@@ -213,19 +210,6 @@ class MetricsPage(Metrics):
                 return
             self._complaints.add(about)
         self._log.warning("%s", problem)
-
-    def _faults_family(self) -> Iterable[pb.MetricFamily]:
-        family = pb.MetricFamily(
-            name=SDK_PREFIX + "faults_total",
-            help="Exceptions of the VM's methods that vmsdk contained or returned to the node",
-            type=pb.COUNTER,
-        )
-        for method, count in sorted(self._faults.counts().items()):
-            family.metric.append(
-                pb.Metric(label=[pb.LabelPair(name="method", value=method)], counter=pb.Counter(value=count))
-            )
-        if family.metric:
-            yield family
 
 
 def _families_of(collector: Collector) -> Iterable[Any]:
@@ -362,48 +346,42 @@ _COLLECTIONS = (
 )
 
 
-def _process_families() -> Iterator[pb.MetricFamily]:
-    times = os.times()
-    yield _single(
-        "cpu_seconds_total", "User and system CPU time, seconds", times.user + times.system, pb.COUNTER
-    )
-    yield _single("start_time_seconds", "Start of the process, seconds since 1970", _STARTED_S, pb.GAUGE)
-    for name, text, value in _linux_process():
-        yield _single(name, text, value, pb.GAUGE)
-    statistics = gc.get_stats()
-    for key, name, text in _COLLECTIONS:
-        family = pb.MetricFamily(name=f"{PROCESS_PREFIX}python_gc_{name}_total", help=text, type=pb.COUNTER)
-        for generation, figures in enumerate(statistics):
-            family.metric.append(
-                pb.Metric(
-                    label=[pb.LabelPair(name="generation", value=str(generation))],
-                    counter=pb.Counter(value=figures[key]),
-                )
-            )
-        yield family
+class _Process:
+    """The collector of the process's metrics.
+
+    With the prefix, a Go VM's are called process_process_cpu_seconds_total and so on. Dashboards
+    know those names.
+    """
+
+    def collect(self) -> Iterator[Family]:
+        times = os.times()
+        cpu_s = times.user + times.system
+        yield family("counter", "process_cpu_seconds_total", "User and system CPU time, seconds", cpu_s)
+        yield family(
+            "gauge", "process_start_time_seconds", "Start of the process, seconds since 1970", _STARTED_S
+        )
+        yield from _linux_process()
+        generations = gc.get_stats()
+        for key, what, text in _COLLECTIONS:
+            name = f"python_gc_{what}_total"
+            samples = [
+                Sample(name, {"generation": str(number)}, figures[key])
+                for number, figures in enumerate(generations)
+            ]
+            yield Family(name, text, "counter", samples)
 
 
-def _linux_process() -> Iterator[tuple[str, str, float]]:
-    """Figures from /proc; none on other systems."""
+def _linux_process() -> Iterator[Family]:
+    """Metrics from /proc; none on other systems."""
     try:
         with open("/proc/self/statm", encoding="ascii") as statm:
-            pages = statm.read().split()
+            virtual, resident = (int(pages) for pages in statm.read().split()[:2])
         open_files = len(os.listdir("/proc/self/fd"))
         threads = len(os.listdir("/proc/self/task"))
     except OSError:
         return
     page_bytes = os.sysconf("SC_PAGE_SIZE")
-    yield "virtual_memory_bytes", "Virtual memory, bytes", float(int(pages[0]) * page_bytes)
-    yield "resident_memory_bytes", "Resident memory, bytes", float(int(pages[1]) * page_bytes)
-    yield "open_fds", "Open file descriptors", float(open_files)
-    yield "threads", "Operating system threads", float(threads)
-
-
-def _single(name: str, text: str, value: float, kind: pb.MetricType.ValueType) -> pb.MetricFamily:
-    metric = (
-        pb.Metric(counter=pb.Counter(value=value))
-        if kind == pb.COUNTER
-        else pb.Metric(gauge=pb.Gauge(value=value))
-    )
-    # A Go VM's process metrics read process_process_cpu_seconds_total; dashboards know that name.
-    return pb.MetricFamily(name=f"{PROCESS_PREFIX}process_{name}", help=text, type=kind, metric=[metric])
+    yield family("gauge", "process_virtual_memory_bytes", "Virtual memory, bytes", virtual * page_bytes)
+    yield family("gauge", "process_resident_memory_bytes", "Resident memory, bytes", resident * page_bytes)
+    yield family("gauge", "process_open_fds", "Open file descriptors", open_files)
+    yield family("gauge", "process_threads", "Operating system threads", threads)
