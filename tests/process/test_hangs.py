@@ -230,7 +230,7 @@ def test_a_wait_for_event_that_overlooks_its_cancellation(tmp_path: Path, how: s
 def test_a_forgotten_notify(tmp_path: Path) -> None:
     with Dev(stuck(tmp_path, FORGOTTEN), folder=tmp_path) as dev:
         call(dev.url(), "timestampvm.proposeBlock", data="01")
-        dev.line(r"has_pending_work returns True, but nobody has called ctx\.notify\(\)")
+        dev.line(r"has_pending_work returns True, but ctx\.notify\(\) was not called")
         dev.line("^block 1 ")
         dev.interrupt()
         assert dev.wait() == 0

@@ -22,8 +22,8 @@ from vmsdk.state import Event
 if TYPE_CHECKING:
     from vmsdk.services.messenger import MessengerClient
 
-# The node acts on a message when its engine is free, and may drop one while it bootstraps. Sending
-# it again is harmless: the node's queue holds one message and refuses the next.
+# The node reacts to a message when its engine is free, and may drop one while it bootstraps. It is
+# harmless to send it again: the node's queue holds one message, and refuses another.
 RESEND_S = 5.0
 FULL_QUEUE_S = 0.1
 
@@ -53,7 +53,7 @@ class Events:
 
 
 class Notifier:
-    """A thread that sends each event once, and again if the node has not acted on it."""
+    """A thread that sends each event, and sends it again if the node does not react."""
 
     def __init__(
         self, events: EventSource, messenger: MessengerClient, faults: FaultLog, log: logging.Logger
@@ -66,11 +66,11 @@ class Notifier:
         self._thread = threading.Thread(target=self._run, name="vmsdk-notifier", daemon=True)
 
     def start(self) -> None:
-        """Begin to send events."""
+        """Start sending events."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Send nothing more. Close the event source first; blocks no longer than a call."""
+        """Send nothing more. Close the event source first, so that its wait ends."""
         self._stopped.set()
 
     def _run(self) -> None:
@@ -78,22 +78,22 @@ class Notifier:
             try:
                 event = self._events.wait(self._events.begin())
                 if event is None:
-                    return  # the chain ends
+                    return  # the chain is shutting down
                 self._send(event)
-            except BaseException as error:  # noqa: BLE001 - the author's wait_for_event; the chain must go on
+            except BaseException as error:  # noqa: BLE001 - the author's wait_for_event; the thread must not end
                 self._faults.record("wait_for_event", error, "vmsdk calls it again in 100 ms")
                 self._stopped.wait(FULL_QUEUE_S)
 
     def _send(self, event: Event) -> None:
-        hearings = self._events.hearings(event)
+        reactions = self._events.count_reactions(event)
         try:
             queued = self._messenger.notify(event)
         except VMError as error:
             if not self._stopped.is_set():
-                self._log.warning("the node did not take the event %s: %s", event.name, error)
+                self._log.warning("the node did not accept the event %s: %s", event.name, error)
             queued = False
         if queued:
             self._events.queued(event)
         else:
             self._events.not_reported(event)
-        self._events.wait_until_heard(event, hearings, RESEND_S if queued else FULL_QUEUE_S)
+        self._events.wait_for_reaction(event, reactions, RESEND_S if queued else FULL_QUEUE_S)

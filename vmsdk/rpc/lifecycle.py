@@ -14,12 +14,13 @@ from vmsdk.errors import UpgradesRefused
 from vmsdk.interface import must_not_be_frozen
 from vmsdk.rpc.conversion import InvalidRequest, call, last_accepted_fields, unusable
 from vmsdk.rpc.dispatch import Dispatcher, Handler
+from vmsdk.rpc.events import Notifier
 from vmsdk.rpc.session import Session
 from vmsdk.services.node import NodeConnection
 from vmsdk.state import State
 
 Configure: TypeAlias = Callable[[bytes, Path], bytes]
-"""From a chain's config, as the node sends it, and its data directory to the VM's config."""
+"""Makes the VM's config of a chain's config, as the node sends it, and its data directory."""
 
 
 class Lifecycle:
@@ -53,11 +54,11 @@ class Lifecycle:
             except BaseException as error:
                 if isinstance(error, UpgradesRefused):
                     session.log.error("the chain does not start: %s", error)
-                self._on_shutdown()  # nothing is served, so SIGTERM may end the process
+                self._on_shutdown()  # no chain is served, so SIGTERM may end the process
                 raise
 
     def _initialize(self, request: vm_pb2.InitializeRequest) -> vm_pb2.InitializeResponse:
-        # Only now, since no registration launch needs it and a plugin's start is a race.
+        # Imported here because a plugin has 5 s to start, and some starts never get a chain.
         from vmsdk.rpc.initialize import Identity, make_context
 
         session = self._session
@@ -83,8 +84,6 @@ class Lifecycle:
             self._undo_initialize()
             raise
         if node.messenger is not None:
-            from vmsdk.rpc.events import Notifier
-
             notifier = Notifier(session.events, node.messenger, session.faults, session.log)
             session.stop_notifier = notifier.stop
             notifier.start()
@@ -114,7 +113,7 @@ class Lifecycle:
             state = State(request.state)
         except ValueError:
             raise InvalidRequest(f"unknown state {request.state}: known are 1, 2 and 3") from None
-        # First, since the VM may report the end of a state sync from inside its set_state.
+        # First, since the VM's set_state may report the end of a state sync.
         session.events.state_set(state)
         call("set_state", session.vm.set_state, state)
         session.log.info("the node set the state %s", state.name)

@@ -20,10 +20,10 @@ from vmsdk.rpc.errors import FaultLog
 from vmsdk.rpc.events import Notifier
 from vmsdk.rpc.eventsource import (
     FIRST_RETRY_S,
+    LOST_S,
     MAX_REPEATS,
     MAX_UNVERIFIED_S,
     MAX_WAITS,
-    UNHEARD_S,
     EventSource,
 )
 from vmsdk.services.messenger import MessengerClient
@@ -35,7 +35,7 @@ ONE = ID(bytes([1]) * 32)
 # Long enough for any machine; only a failing test waits that long.
 PATIENCE_S = 60.0
 LITTLE_S = 0.001
-LATER_S = UNHEARD_S + LITTLE_S
+LATER_S = LOST_S + LITTLE_S
 
 
 class Work(ChainVM):
@@ -134,7 +134,7 @@ class World:
         self.events = EventSource(vm, cast("threading.RLock", self.lock), self.faults, lambda: self.now_s)
         lock = threading.RLock()
         self.events._condition = WatchedCondition(lock)
-        self.events._heard = threading.Condition(lock)
+        self.events._reacted = threading.Condition(lock)
 
     def skip(self, seconds: float) -> None:
         """Let time pass, without waiting."""
@@ -548,14 +548,14 @@ def test_a_late_event_is_there_before_the_next_wait_goes_on() -> None:
 
         def __exit__(self, *failure: Any) -> None:
             super().__exit__(*failure)
-            if threading.current_thread() in slow and not events._author_waits:
+            if threading.current_thread() in slow and events._author_thread is None:
                 passed.wait(PATIENCE_S)
 
     vm, passed, lock = Deaf(), threading.Event(), threading.RLock()
     told: queue.SimpleQueue[Event] = queue.SimpleQueue()
     slow: list[threading.Thread] = []
     events = World(vm).events
-    events._condition, events._heard = Slow(lock), threading.Condition(lock)
+    events._condition, events._reacted = Slow(lock), threading.Condition(lock)
     first = Asked(events)
     slow.append(first._thread)
     later = Asked(events)
@@ -569,18 +569,18 @@ def test_a_late_event_is_there_before_the_next_wait_goes_on() -> None:
 
 
 def test_an_event_was_heard_when_the_node_has_built(events: EventSource) -> None:
-    hearings = events.hearings(Event.BUILD_BLOCK)
+    reactions = events.count_reactions(Event.BUILD_BLOCK)
     threading.Thread(target=lambda: events.built(ONE)).start()
-    events.wait_until_heard(Event.BUILD_BLOCK, hearings, PATIENCE_S)
-    assert events.hearings(Event.BUILD_BLOCK) == hearings + 1
+    events.wait_for_reaction(Event.BUILD_BLOCK, reactions, PATIENCE_S)
+    assert events.count_reactions(Event.BUILD_BLOCK) == reactions + 1
 
 
 def test_nothing_shows_that_the_end_of_a_dynamic_sync_was_heard(events: EventSource) -> None:
     events.finish_state_sync()
     event = Asked(events).get()
     assert event is Event.STATE_SYNC_FINISHED
-    arguments = (event, events.hearings(event), threading.TIMEOUT_MAX)
-    waiting = threading.Thread(target=events.wait_until_heard, args=arguments, daemon=True)
+    arguments = (event, events.count_reactions(event), threading.TIMEOUT_MAX)
+    waiting = threading.Thread(target=events.wait_for_reaction, args=arguments, daemon=True)
     waiting.start()
     waiting.join(PATIENCE_S)
     assert not waiting.is_alive()
@@ -730,7 +730,7 @@ def test_work_without_a_notify_is_found_and_reported_once(
             assert asked.get() is Event.BUILD_BLOCK
         vm.pending = False
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith("has_pending_work returns True, but nobody has called ctx.notify()")
+    assert line.startswith("has_pending_work returns True, but ctx.notify() was not called")
 
 
 def test_a_notify_right_after_its_work_is_not_forgotten(

@@ -211,7 +211,7 @@ def test_edge_68_the_end_of_state_sync_is_reported_until_the_next_state(serve: S
 def test_a_dynamic_sync_that_ends_while_its_summary_is_accepted_is_reported_after_the_next_state(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vmsdk.rpc.eventsource.UNHEARD_S", -1)
+    monkeypatch.setattr("vmsdk.rpc.eventsource.LOST_S", -1)
     served = serve(QuickSyncVM(StateSyncMode.DYNAMIC), run=False)
     served.initialize()
     served.set_state(State.STATE_SYNCING)
