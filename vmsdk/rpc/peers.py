@@ -1,13 +1,12 @@
 """Peers: they connect, disconnect, and send application messages.
 
-An error from any of these calls stops the chain for good, and a peer can cause one. So a fault of
-the author's handler is contained: it is logged and counted, and the peer gets an application error.
+An error from any of these calls stops the chain for good, and a peer can cause one. So exceptions
+of the author's handlers are contained: logged and counted, and the peer gets an application error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -30,6 +29,7 @@ class Peers:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._vm = session.vm
 
     def handlers(self) -> Iterator[Handler]:
         dispatch = Dispatcher(self._session)
@@ -47,92 +47,70 @@ class Peers:
     # Connections ----------------------------------------------------------------------------------
 
     def connected(self, request: vm_pb2.ConnectedRequest) -> Empty:
-        node_id = node_identifier(request.node_id)
         version = NodeVersion(request.name, request.major, request.minor, request.patch)
-        return self._contain("connected", lambda: self._session.vm.connected(node_id, version))
+        return self._contain("connected", self._vm.connected, node_identifier(request.node_id), version)
 
     def disconnected(self, request: vm_pb2.DisconnectedRequest) -> Empty:
-        node_id = node_identifier(request.node_id)
-        return self._contain("disconnected", lambda: self._session.vm.disconnected(node_id))
+        return self._contain("disconnected", self._vm.disconnected, node_identifier(request.node_id))
 
     # Messages of peers ----------------------------------------------------------------------------
 
     def app_request(self, request: vm_pb2.AppRequestMsg) -> Empty:
         node_id = node_identifier(request.node_id)
-        deadline = moment(request.deadline) if request.HasField("deadline") else _NO_DEADLINE
+        arguments = node_id, request.request_id, _deadline(request), request.request
 
-        def handle() -> bytes | None:
-            return self._session.vm.app_request(node_id, request.request_id, deadline, request.request)
+        def send(response: bytes | AppError) -> None:
+            if isinstance(response, AppError):
+                text = without_paths(response.message)
+                self._node.sender.send_app_error(node_id, request.request_id, response.code, text)
+            else:
+                self._node.sender.send_app_response(node_id, request.request_id, response)
 
-        def respond(response: bytes) -> None:
-            self._node.sender.send_app_response(node_id, request.request_id, response)
-
-        def refuse(error: AppError) -> None:
-            self._node.sender.send_app_error(
-                node_id, request.request_id, error.code, without_paths(error.message)
-            )
-
-        return self._reply("app_request", handle, respond, refuse)
+        return self._reply("app_request", lambda: self._vm.app_request(*arguments), send)
 
     def app_request_failed(self, request: vm_pb2.AppRequestFailedMsg) -> Empty:
-        node_id = node_identifier(request.node_id)
-        error = AppError(request.error_code, request.error_message)
-        return self._message(
-            "app_request_failed",
-            lambda: self._session.vm.app_request_failed(node_id, request.request_id, error),
-        )
+        arguments = node_identifier(request.node_id), request.request_id, _error(request)
+        return self._message("app_request_failed", self._vm.app_request_failed, *arguments)
 
     def app_response(self, request: vm_pb2.AppResponseMsg) -> Empty:
-        node_id = node_identifier(request.node_id)
-        return self._message(
-            "app_response",
-            lambda: self._session.vm.app_response(node_id, request.request_id, request.response),
-        )
+        arguments = node_identifier(request.node_id), request.request_id, request.response
+        return self._message("app_response", self._vm.app_response, *arguments)
 
     def app_gossip(self, request: vm_pb2.AppGossipMsg) -> Empty:
         node_id = node_identifier(request.node_id)
-        return self._message("app_gossip", lambda: self._session.vm.app_gossip(node_id, request.msg))
+        return self._message("app_gossip", self._vm.app_gossip, node_id, request.msg)
 
     # Messages of other chains ---------------------------------------------------------------------
 
     def cross_chain_app_request(self, request: vm_pb2.CrossChainAppRequestMsg) -> Empty:
         chain_id = identifier(request.chain_id)
-        deadline = moment(request.deadline) if request.HasField("deadline") else _NO_DEADLINE
+        deadline = _deadline(request)
 
         def handle() -> bytes | None:
-            vm = self._session.vm
-            if not isinstance(vm, CrossChainVM):
+            if not isinstance(self._vm, CrossChainVM):
                 raise AppError(AppError.UNREGISTERED_HANDLER, "unregistered handler")
-            return vm.cross_chain_app_request(chain_id, request.request_id, deadline, request.request)
+            return self._vm.cross_chain_app_request(chain_id, request.request_id, deadline, request.request)
 
-        def respond(response: bytes) -> None:
-            self._node.sender.send_cross_chain_app_response(chain_id, request.request_id, response)
+        def send(response: bytes | AppError) -> None:
+            if isinstance(response, AppError):
+                text = without_paths(response.message)
+                self._node.sender.send_cross_chain_app_error(
+                    chain_id, request.request_id, response.code, text
+                )
+            else:
+                self._node.sender.send_cross_chain_app_response(chain_id, request.request_id, response)
 
-        def refuse(error: AppError) -> None:
-            self._node.sender.send_cross_chain_app_error(
-                chain_id, request.request_id, error.code, without_paths(error.message)
-            )
-
-        return self._reply("cross_chain_app_request", handle, respond, refuse)
+        return self._reply("cross_chain_app_request", handle, send)
 
     def cross_chain_app_request_failed(self, request: vm_pb2.CrossChainAppRequestFailedMsg) -> Empty:
-        chain_id = identifier(request.chain_id)
-        error = AppError(request.error_code, request.error_message)
-
-        def handle() -> None:
-            if isinstance(vm := self._session.vm, CrossChainVM):
-                vm.cross_chain_app_request_failed(chain_id, request.request_id, error)
-
-        return self._message("cross_chain_app_request_failed", handle)
+        handle = self._vm.cross_chain_app_request_failed if isinstance(self._vm, CrossChainVM) else _ignore
+        arguments = identifier(request.chain_id), request.request_id, _error(request)
+        return self._message("cross_chain_app_request_failed", handle, *arguments)
 
     def cross_chain_app_response(self, request: vm_pb2.CrossChainAppResponseMsg) -> Empty:
-        chain_id = identifier(request.chain_id)
-
-        def handle() -> None:
-            if isinstance(vm := self._session.vm, CrossChainVM):
-                vm.cross_chain_app_response(chain_id, request.request_id, request.response)
-
-        return self._message("cross_chain_app_response", handle)
+        handle = self._vm.cross_chain_app_response if isinstance(self._vm, CrossChainVM) else _ignore
+        arguments = identifier(request.chain_id), request.request_id, request.response
+        return self._message("cross_chain_app_response", handle, *arguments)
 
     # Containment ----------------------------------------------------------------------------------
 
@@ -146,56 +124,64 @@ class Peers:
         self,
         method: str,
         handle: Callable[[], bytes | None],
-        respond: Callable[[bytes], None],
-        refuse: Callable[[AppError], None],
+        send: Callable[[bytes | AppError], None],
     ) -> Empty:
-        """Run a request's handler, and send exactly one response, unless it comes later."""
+        """Run a request's handler, and send one response unless the VM sends it later."""
         if not self._is_ready():
             return Empty()
-        replies: list[Callable[[], None]] = []
+        responses: list[bytes | AppError] = []
         try:
             response = handle()
             if response is None:
                 return Empty()
             if not isinstance(response, bytes):
                 raise unusable(f"{method} returned", response, "return bytes, or None to respond later")
-            replies.append(partial(respond, response))
+            responses.append(response)
         except Fatal:
             raise
         except AppError as error:
-            replies.append(partial(refuse, error))
+            responses.append(error)
         except BaseException as error:  # noqa: BLE001 - an error here would stop the chain for good
             self._session.faults.record(method, error, "the peer gets an application error")
-        replies.append(partial(refuse, AppError(AppError.UNEXPECTED, "unexpected error")))
-        any(self._sent(method, reply) for reply in replies)
+        responses.append(AppError(AppError.UNEXPECTED, "unexpected error"))
+        for each in responses:
+            try:
+                send(each)
+            except NodeError as error:
+                self._session.faults.record(method, error, "the peer may get no response")
+            except Exception as error:  # noqa: BLE001 - an error here would stop the chain for good
+                self._session.faults.record(method, error, "the peer gets an application error")
+                continue
+            break
         return Empty()
 
-    def _sent(self, method: str, reply: Callable[[], None]) -> bool:
-        """Send a response. False if it can't be sent as the VM made it."""
-        try:
-            reply()
-        except NodeError as error:
-            self._session.faults.record(method, error, "the peer may get no response")
-        except Exception as error:  # noqa: BLE001 - an error here would stop the chain for good
-            self._session.faults.record(method, error, "the peer gets an application error")
-            return False
-        return True
-
-    def _message(self, method: str, handle: Callable[[], object]) -> Empty:
-        """Run the handler of a message without a response. Too early or too late, it is dropped."""
-        return self._contain(method, handle) if self._is_ready() else Empty()
+    def _message(self, method: str, handle: Callable[..., object], *arguments: object) -> Empty:
+        """Run the handler of a message without a response, if the chain is running."""
+        return self._contain(method, handle, *arguments) if self._is_ready() else Empty()
 
     def _is_ready(self) -> bool:
-        """Whether the chain takes messages. Raises `Fatal` if its author has stopped it."""
+        """Whether the chain is running. Raises `Fatal` if its author has stopped it."""
         if self._session.fatal is not None:
             raise self._session.fatal
         return self._session.initialized
 
-    def _contain(self, method: str, handle: Callable[[], object]) -> Empty:
+    def _contain(self, method: str, handle: Callable[..., object], *arguments: object) -> Empty:
         try:
-            call(method, handle)
+            call(method, handle, *arguments)
         except Fatal:
             raise
         except BaseException as error:  # noqa: BLE001 - an error here would stop the chain for good
-            self._session.faults.record(method, error, "the chain goes on")
+            self._session.faults.record(method, error, "the chain continues")
         return Empty()
+
+
+def _deadline(request: vm_pb2.AppRequestMsg | vm_pb2.CrossChainAppRequestMsg) -> Timestamp:
+    return moment(request.deadline) if request.HasField("deadline") else _NO_DEADLINE
+
+
+def _error(request: vm_pb2.AppRequestFailedMsg | vm_pb2.CrossChainAppRequestFailedMsg) -> AppError:
+    return AppError(request.error_code, request.error_message)
+
+
+def _ignore(*arguments: object) -> None:
+    """Drop the messages of other chains: the VM doesn't implement `CrossChainVM`."""
