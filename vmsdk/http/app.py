@@ -42,7 +42,7 @@ def as_asgi(app: object, *, prefix: str | None) -> ASGIApp:
     if isinstance(app, type):
         raise NotAnApp(prefix, app, f"mount an instance, such as {app.__name__}(...)")
     if not callable(app):
-        raise NotAnApp(prefix, app, _cure_for_uncallable(app))
+        raise NotAnApp(prefix, app, _fix_for_uncallable(app))
     positional, by_star = _positional_arguments(app)
     if _is_coroutine_function(app):
         if len(positional) == 3 or (by_star and len(positional) < 3):
@@ -79,7 +79,7 @@ def _is_coroutine_function(app: Any) -> bool:
     return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__)
 
 
-def _cure_for_uncallable(app: object) -> str:
+def _fix_for_uncallable(app: object) -> str:
     if app is None:
         return "leave the prefix out if there is nothing to mount"
     if isinstance(app, (str, bytes, int, float, list, tuple, set, Mapping)) or inspect.ismodule(app):

@@ -21,19 +21,18 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 FAILURES = (Exception, SystemExit, KeyboardInterrupt)
 """Exceptions of an app that must end neither the process nor the event loop."""
 
-# Keys of the scope, which are absent under another server than vmsdk's:
+# Keys of the scope, which only vmsdk's server sets:
 
 RUN_IN_THREAD = "vmsdk.run_in_thread"
 """`async (function, *arguments) -> result` runs blocking code in a bounded thread pool."""
 
 WAITING = "vmsdk.waiting"
-"""`() -> context manager`, entered in such a thread to wait for the client. Until it exits, other
-work gets another thread."""
+"""`() -> context manager`, entered in such a thread while it waits for the client. Meanwhile, other
+work gets other threads."""
 
 REPORT = "vmsdk.report"
-"""Scope key: `(what raised, error, consequence) -> fault` logs an error of the author's code: one
-traceback for each place in the code, and then a count. Returns the ID of that place in the log.
-"""
+"""`(what raised, error, consequence) -> fault` logs an error of the author's code: one traceback
+for each place in the code, and then a count. Returns the ID of that place in the log."""
 
 Waiting: TypeAlias = Callable[[], AbstractContextManager[None]]
 Report: TypeAlias = Callable[[str, BaseException, str], str]
@@ -42,7 +41,7 @@ NOT_WAITING: Waiting = nullcontext
 
 
 def report_to_log(what: str, error: BaseException, consequence: str) -> str:
-    """Log an error under a server that does not offer `REPORT`."""
+    """Log an error under a server that does not set `REPORT`."""
     fault = os.urandom(4).hex()
     text = "%s raised %r; %s (fault %s)"
     logging.getLogger(__name__).error(text, what, error, consequence, fault, exc_info=error)
@@ -50,7 +49,7 @@ def report_to_log(what: str, error: BaseException, consequence: str) -> str:
 
 
 def internal_error(fault: str) -> str:
-    """What a client is shown of an error in the author's code."""
+    """The text that a client gets for an error in the author's code."""
     return f"internal error: see fault {fault} in the log of the chain"
 
 
@@ -78,7 +77,7 @@ async def respond(
 async def refuse_websocket(
     scope: Scope, receive: Receive, send: Send, reason: str, status: int = 400
 ) -> None:
-    """Refuse a WebSocket at a path that serves none, with the reason if the server can carry it."""
+    """Refuse a WebSocket, with the reason if the server can send it."""
     await receive()
     if "websocket.http.response" in scope.get("extensions", {}):
         text = (reason + "\n").encode()

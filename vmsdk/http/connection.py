@@ -14,7 +14,7 @@ from vmsdk.http.asgi import FAILURES, Receive, Report, Send, internal_error
 from vmsdk.http.rpcmessage import SERVER_ERROR, JSONRPCError, encode
 
 MAX_RUNNING = 16
-"""The most requests of one connection that run at a time. Others wait."""
+"""The most concurrent requests of one connection. Others wait."""
 MAX_WAITING = 1_000
 """The most requests without a response. A client that sends more is closed with 1013."""
 MAX_WAITING_BYTES = 32 * 1024 * 1024
@@ -29,7 +29,8 @@ _INTERNAL_ERROR = 1011
 _RESTARTING = 1012
 _TRY_AGAIN_LATER = 1013
 
-Handle = Callable[[bytes, "Connection", "list[Subscription]"], Awaitable["bytes | None"]]
+Handle = Callable[..., Awaitable["bytes | None"]]
+"""Called with a request's body, the connection, and a list for the subscriptions that it opens."""
 
 
 class Connection:
@@ -46,7 +47,7 @@ class Connection:
         self._unread: deque[str] = deque()
         self._unread_bytes = 0
         self._close: tuple[int, str] | None = None
-        self._has_left = False
+        self._is_gone = False
         self._writer: asyncio.Task[None] | None = None
         self._is_writing = False
         self._subscriptions: dict[str, Subscription] = {}
@@ -71,15 +72,15 @@ class Connection:
     ) -> Subscription:
         """Create a subscription. Return it from the JSON-RPC method: the client gets its ID.
 
-        Each item of *source* is sent as a notification named *method*. The client may read at its
-        own pace, since the next item is taken only when the one before has been sent. Without a
+        Each item of *source* is sent as a notification named *method*. The next one is taken only
+        when the previous one has been sent, so clients may read at their own pace. Without a
         source, call `Subscription.send`. Raises `JSONRPCError` above `MAX_SUBSCRIPTIONS`.
         """
         with self._lock:
             if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
                 raise JSONRPCError(
                     SERVER_ERROR,
-                    f"a connection has at most {MAX_SUBSCRIPTIONS} subscriptions; end some first",
+                    f"a connection has at most {MAX_SUBSCRIPTIONS} subscriptions: unsubscribe from some",
                 )
             subscription = Subscription(self, source, method)
             if self.is_open:
@@ -110,7 +111,7 @@ class Connection:
     # For the service ------------------------------------------------------------------------------
 
     async def serve(self, receive: Receive, handle: Handle) -> None:
-        """Handle requests until the client leaves or the chain stops."""
+        """Handle requests until the client disconnects or the chain stops."""
         running = asyncio.Semaphore(MAX_RUNNING)
         waiting: dict[asyncio.Task[None], int] = {}
 
@@ -118,7 +119,7 @@ class Connection:
             opened: list[Subscription] = []
             try:
                 async with running:
-                    response = await handle(body, self, opened)
+                    response = await handle(body, connection=self, opened=opened)
             except Closed:
                 return  # The chain is stopping.
             if response is not None:
@@ -144,7 +145,7 @@ class Connection:
                 task.cancel()
 
     async def transmit(self, text: str) -> None:
-        """Send a message, and wait until it is sent or the client has left."""
+        """Send a message, and wait until it is sent or the client has disconnected."""
         if self.is_open:
             try:
                 await self._send({"type": "websocket.send", "text": text})
@@ -182,7 +183,7 @@ class Connection:
             try:
                 self._loop.call_soon_threadsafe(self._create_writer)
             except RuntimeError:
-                self._close = self._close or (_RESTARTING, "")  # The loop has ended.
+                self._close = self._close or (_RESTARTING, "")  # The loop is closed.
 
     def _create_writer(self) -> None:
         self._writer = self._loop.create_task(self._write())
@@ -194,7 +195,7 @@ class Connection:
                 if self._close is None and not self._unread:
                     self._is_writing = False
                     return
-                if self._has_left:
+                if self._is_gone:
                     return
                 close = self._close
                 text = self._unread.popleft() if close is None else ""
@@ -205,13 +206,13 @@ class Connection:
         try:
             await self._send({"type": "websocket.close", "code": close[0], "reason": close[1]})
         except OSError:
-            pass  # The client has left.
+            pass  # The client has disconnected.
 
     def _end(self) -> None:
-        """End everything: the client has left, or the chain stops."""
+        """End everything: the client has disconnected, or the chain stops."""
         with self._lock:
             self._close = self._close or (1000, "")
-            self._has_left = True
+            self._is_gone = True
             self._unread.clear()
             self._unread_bytes = 0
             subscriptions = list(self._subscriptions.values())
@@ -230,15 +231,15 @@ class Subscription:
         self._source = source
         self._method = method
         self._lock = threading.Lock()
-        # Until the client knows the ID.
         self._held: list[str] | None = []
+        """What to send once the client has the ID; None from then on."""
         self._pump: asyncio.Task[None] | None = None
         self._has_ended = False
 
     def send(self, result: Any) -> bool:
         """Send *result*, any JSON value, to the client; False if the subscription has ended.
 
-        From any thread. Never waits for the client: see `Connection.notify`.
+        Thread-safe. Doesn't wait for the client: see `Connection.notify`.
         """
         text = self._text(result)
         with self._lock:
@@ -261,7 +262,7 @@ class Subscription:
                 self._pump = asyncio.get_running_loop().create_task(self._send_all(self._source))
 
     def end(self) -> None:
-        """End the subscription: nothing more is sent. From any thread."""
+        """End the subscription: nothing more is sent. Thread-safe."""
         self._connection.forget(self.id)
         with self._lock:
             self._has_ended = True
@@ -270,7 +271,7 @@ class Subscription:
             try:
                 pump.get_loop().call_soon_threadsafe(pump.cancel)
             except RuntimeError:
-                pass  # The loop has ended, and the task with it.
+                pass  # The loop is closed, so the task has ended.
 
     def _text(self, result: Any) -> str:
         params = f'{{"subscription":"{self.id}","result":{encode(result)}}}'

@@ -43,7 +43,7 @@ from vmsdk.vm import ChainVM
 MAX_BATCH = 1_000
 """The most calls in one batch. Source: the default of go-ethereum."""
 MAX_BATCH_RESPONSE_BYTES = 25_000_000
-"""When the responses of a batch exceed this together, its other calls are refused. Source: the
+"""When the responses of a batch exceed this in total, the remaining calls are refused. Source: the
 default of go-ethereum.
 """
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -53,7 +53,8 @@ MAX_DEPTH = 128
 RunInThread = Callable[..., Awaitable[Any]]
 
 _log = logging.getLogger(__name__)
-# A larger request is converted in a thread: the slowest types take up to 5 µs a byte, so 20 ms.
+# The parameters of larger requests are converted in a thread: the slowest types take up to 5 µs per
+# byte, so 20 ms for this many.
 _MAX_ON_LOOP_BYTES = 4 * 1024
 _MAX_TYPE = 100
 _MAX_ORIGIN = 200
@@ -76,17 +77,17 @@ class JSONRPC:
 
     Parameters are an array, an object (names match regardless of case and underscores), or an array
     of one object. Annotations of JSON types (`str`, `int`, `float`, `bool`, `list`, `dict`, `None`
-    and unions of them) are checked, with what lists and dicts hold; `Literal` and enums admit their
-    values. A `tuple` is made of an array, `ID` and `NodeID` are parsed, `bytes` read from
-    hexadecimal, and subclasses of `str`, `int`, `float` and `bytes` called with the value. A type
-    that JSON can't carry raises `TypeError`, unless the parameter has a default: then clients can't
+    and unions of them) are checked, and so are the items of lists and dicts; `Literal` and enums
+    admit their values. An array becomes a `tuple`, text an `ID` or `NodeID`, hexadecimal digits
+    `bytes`; subclasses of `str`, `int`, `float` and `bytes` are called with the value. A type that
+    JSON can't represent raises `TypeError`, unless the parameter has a default: then clients can't
     set it. A result is any JSON value, in which IDs become text.
 
     A method with a parameter annotated `Connection` receives the client's WebSocket, to send
     notifications and open subscriptions. It can't be called by POST, unless the annotation is
     `Connection | None`.
 
-    A browser sends the *origin* of the page that opens a WebSocket. Pages of the node's own host
+    A browser sends the origin of the page that opens a WebSocket. Pages from the node's own host
     are admitted, and those in *origins*, such as `["https://example.org"]`; `["*"]` admits all.
     """
 
@@ -124,30 +125,25 @@ class JSONRPC:
             return
         if isinstance(service, type):
             raise TypeError(f"JSONRPC({name!r}, {service.__name__}): that is the class; pass an instance")
-        if type(service).__module__ == "builtins":
-            raise TypeError(
-                f"JSONRPC({name!r}, {service!r}): no public methods; pass an object or a function"
-            )
         if isinstance(service, ChainVM):
             raise TypeError(
                 f"JSONRPC({name!r}, {type(service).__name__}): that is the VM, and every client could "
-                "call its shutdown and its other methods; pass an object that has only the methods to serve"
+                "call its shutdown and its other methods; pass an object with just the methods to serve"
             )
-        before = len(self._methods)
-        for python_name, function in methods_of(service):
-            names = [f"{name}{self.separator}{wire_name}" for wire_name in wire_names(python_name)]
+        methods = [] if type(service).__module__ == "builtins" else [*methods_of(service)]
+        if not methods:
+            raise TypeError(
+                f"JSONRPC({name!r}, {service!r}): no public methods; pass an object or a function"
+            )
+        for python_name, function in methods:
             try:
                 method = _checked(f"{name}{self.separator}{python_name}", function)
             except TypeError as error:
                 raise TypeError(
-                    f"{error}; or begin the method's name with an underscore if clients are not to call it"
+                    f"{error}; or start its name with an underscore if clients must not call it"
                 ) from None
-            for each in names:
-                self._add_method(each, method)
-        if len(self._methods) == before:
-            raise TypeError(
-                f"JSONRPC({name!r}, {service!r}): no public methods; pass an object or a function"
-            )
+            for wire_name in wire_names(python_name):
+                self._add_method(f"{name}{self.separator}{wire_name}", method)
 
     def _add_method(self, name: str, method: RPCMethod) -> None:
         other = self._methods.setdefault(name, method)
@@ -172,7 +168,7 @@ class JSONRPC:
         refused = _refusal(scope["method"], content_type) is not None
         body = b"" if refused else await _read(receive, self.max_body_bytes)
         if body is None:
-            return  # The client has left.
+            return  # The client has disconnected.
         run, report = scope.get(RUN_IN_THREAD, asyncio.to_thread), scope.get(REPORT, report_to_log)
         reply = await self.respond(scope["method"], content_type, body, run, report)
         length = (b"content-length", b"%d" % len(reply.body))
@@ -212,28 +208,32 @@ class JSONRPC:
         run, report = scope.get(RUN_IN_THREAD, asyncio.to_thread), scope.get(REPORT, report_to_log)
         await receive()
         await send({"type": "websocket.accept"})
-
-        async def handle(body: bytes, connection: Connection, opened: list[Subscription]) -> bytes | None:
-            return await self._handle(body, run, _Caller(report, connection, opened, _is_large(body)))
-
+        handle = partial(self.handle, run_in_thread=run, report=report)
         await Connection(send, report).serve(receive, handle)
 
     # JSON-RPC -------------------------------------------------------------------------------------
 
     async def handle(
-        self, body: bytes, run_in_thread: RunInThread = asyncio.to_thread, report: Report = report_to_log
+        self,
+        body: bytes,
+        run_in_thread: RunInThread = asyncio.to_thread,
+        report: Report = report_to_log,
+        connection: Connection | None = None,
+        opened: list[Subscription] | None = None,
     ) -> bytes | None:
-        """Return the response to a call or a batch; None if it holds notifications only."""
-        return await self._handle(body, run_in_thread, _Caller(report, None, [], _is_large(body)))
+        """Return the response to a call or a batch; None if it consists of notifications only.
 
-    async def _handle(self, body: bytes, run_in_thread: RunInThread, caller: _Caller) -> bytes | None:
+        On a WebSocket, *connection* is the client's. The calls' subscriptions are added to
+        *opened*: begin them when the response has been sent.
+        """
+        caller = _Caller(report, connection, opened, is_large=len(body) > _MAX_ON_LOOP_BYTES)
         if len(body) > self.max_body_bytes:
             return _invalid(f"a request has at most {self.max_body_bytes} bytes, not {len(body)}")
         try:
             request = decode(body)
         except (ValueError, RecursionError) as error:
             return failure(None, JSONRPCError(PARSE_ERROR, f"parse error: {error}"))
-        # Counting brackets settles it for nearly every request.
+        # Counting brackets is enough for nearly every request.
         if body.count(b"[") + body.count(b"{") > self.max_depth and depth(request) > self.max_depth:
             return _invalid(f"nested more than {self.max_depth} deep")
         if not isinstance(request, list):
@@ -278,33 +278,24 @@ class _Caller(NamedTuple):
     report: Report
     connection: Connection | None
     """None for a POST."""
-    opened: list[Subscription]
-    """Filled by its calls. They begin when the response has been sent."""
+    opened: list[Subscription] | None
     is_large: bool
-    """Whether converting its parameters would stop the event loop."""
+    """Whether converting its parameters would block the event loop for too long."""
 
 
-class _Call:
+class _Call(NamedTuple):
     """A call of a method that exists."""
 
-    __slots__ = ("caller", "id", "is_notification", "method", "params")
-
-    def __init__(
-        self, method: RPCMethod, params: Any, call_id: Any, is_notification: bool, caller: _Caller
-    ) -> None:
-        self.method = method
-        self.params = params
-        self.id = call_id
-        self.is_notification = is_notification
-        self.caller = caller
+    method: RPCMethod
+    params: Any
+    id: Any
+    is_notification: bool
+    caller: _Caller
 
     def run(self) -> bytes:
         """Call a plain method and return the response, which is empty for a notification."""
-        arguments = self._bind()
-        if isinstance(arguments, bytes):
-            return arguments
-        args, named = arguments
         try:
+            args, named = self.method.bind(self.params, self.caller.connection)
             return self._success(self.method.function(*args, **named))
         except FAILURES as error:
             return self.fail(error)
@@ -321,7 +312,7 @@ class _Call:
             return self.fail(error)
 
     def _bind(self) -> Arguments | bytes:
-        """The arguments, or the response that refuses the parameters."""
+        """Return the arguments, or the response that refuses the parameters."""
         try:
             return self.method.bind(self.params, self.caller.connection)
         except FAILURES as error:  # a class of the author's may raise anything
@@ -331,7 +322,8 @@ class _Call:
         if isinstance(result, Subscription):
             if self.is_notification:
                 result.end()  # The client would never learn its ID.
-            self.caller.opened.append(result)
+            elif self.caller.opened is not None:
+                self.caller.opened.append(result)
             result = result.id
         if self.is_notification:
             return b""
@@ -366,8 +358,6 @@ async def _run_batch(calls: list[_Call | bytes], run_in_thread: RunInThread) -> 
             responses.append(await _run_one(_unless_full(call, size), run_in_thread))
             size += len(responses[-1])
         return responses
-    if not any(isinstance(call, _Call) for call in calls):
-        return calls  # type: ignore[return-value] # all are refused already
     results: list[bytes] = await run_in_thread(_run_all, calls)
     return results
 
@@ -383,15 +373,11 @@ def _run_all(calls: list[_Call | bytes]) -> list[bytes]:
 
 
 def _unless_full(call: _Call | bytes, size: int) -> _Call | bytes:
-    """Return *call*, or what refuses it if the batch has *size* bytes of responses already."""
+    """Return *call*, or the response that refuses it if the batch has *size* bytes already."""
     if isinstance(call, bytes) or call.is_notification or size <= MAX_BATCH_RESPONSE_BYTES:
         return call
     text = f"the responses of this batch have more than {MAX_BATCH_RESPONSE_BYTES} bytes: send smaller ones"
     return failure(call.id, JSONRPCError(RESPONSE_TOO_LARGE, text))
-
-
-def _is_large(body: bytes) -> bool:
-    return len(body) > _MAX_ON_LOOP_BYTES
 
 
 def _invalid(reason: str, call_id: Any = None) -> bytes:
@@ -407,7 +393,7 @@ class Reply(NamedTuple):
 
     status: int
     headers: Mapping[str, str]
-    """Without its length."""
+    """All but `Content-Length`."""
     body: bytes
 
 
@@ -422,7 +408,7 @@ def _refusal(method: str, content_type: bytes | None) -> Reply | None:
     """Return the response that refuses the request; None if it may hold JSON-RPC."""
     if method != "POST":
         return _text(405, "send JSON-RPC requests by POST, or on a WebSocket", Allow="POST")
-    # A browser lets any page send other types, and none at all, to any site without a preflight.
+    # Without a preflight, browsers let any page send other types, or none, to any site.
     if content_type is None or content_type[:_MAX_TYPE].split(b";")[0].strip().lower() not in _JSON_TYPES:
         given = "there is none" if content_type is None else repr(content_type[:_MAX_TYPE].decode("latin-1"))
         return _text(415, f'send "Content-Type: application/json"; the request says {given}')
@@ -430,7 +416,7 @@ def _refusal(method: str, content_type: bytes | None) -> Reply | None:
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:
-    """Read the body until it ends or exceeds *limit*; None if the client has left."""
+    """Read the body until it ends or exceeds *limit*; None if the client has disconnected."""
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         body: bytes = message.get("body", b"")

@@ -38,12 +38,12 @@ class Lifespan:
         self._log = log
         self._to_app: asyncio.Queue[Message] = asyncio.Queue()
         self._taken = False
-        """Whether the app has received `lifespan.startup`, as only an app with a lifespan does."""
+        """Whether the app has received `lifespan.startup`, as only apps with a lifespan do."""
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
         self.state: dict[str, Any] = {}
-        """What the app left in `scope["state"]`: each request gets a shallow copy."""
+        """What the app stored in `scope["state"]`. Each request gets a shallow copy."""
 
     async def start(self, timeout_s: float) -> None:
         """Run the startup. Raises `StartupFailed`, also when it takes over *timeout_s* seconds."""
@@ -56,7 +56,7 @@ class Lifespan:
             self._started.result()
         elif not self._task.done():
             await self._cancel()
-            raise StartupFailed(self._prefix, f"its lifespan startup had not ended after {timeout_s:g} s")
+            raise StartupFailed(self._prefix, f"its lifespan startup took longer than {timeout_s:g} s")
 
     async def stop(self, timeout_s: float) -> None:
         """Run the shutdown; cancel it after *timeout_s* seconds. Never raises."""
@@ -68,7 +68,7 @@ class Lifespan:
             done, _ = await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 self._log.warning(
-                    "the app at %s had not ended its lifespan shutdown after %g s: cancelled",
+                    "the app at %s was cancelled, because its lifespan shutdown took longer than %g s",
                     place(self._prefix), timeout_s,
                 )  # fmt: skip
         await self._cancel()

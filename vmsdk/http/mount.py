@@ -1,4 +1,4 @@
-"""Where an app is mounted: a key of `create_handlers`, and how it splits a request's path."""
+"""A key of `create_handlers`, where an app is mounted: its rules, and the paths that it matches."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Mount:
         self.is_template = "{" in prefix
         """Whether it may match more than one path."""
         self.base = constant.rstrip("/") if self.is_template else prefix
-        """What every path of the mount begins with, after the chain's own part."""
+        """What each path of the mount begins with, after the chain's part."""
         self._pattern = _compile(prefix)
 
     def matches(self, path: str) -> bool:
-        """Whether the node would route *path*, the part after the chain's own, to this mount."""
+        """Whether the node would route *path*, without the chain's part, to this mount."""
         return self._pattern.fullmatch(path) is not None
 
     def root_path(self, path: str) -> str:
@@ -97,6 +97,6 @@ def _compile(prefix: str) -> re.Pattern[str]:
 
 
 def prefix_of(path: str) -> str | None:
-    """The part of *path* after the chain's own; None if it has none."""
+    """*path* without the chain's part; None if it has none."""
     found = _CHAIN.match(path)
     return None if found is None else path[found.end() :]

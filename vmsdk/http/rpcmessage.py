@@ -17,7 +17,7 @@ METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 SERVER_ERROR = -32000
-"""The first of the codes left to servers. Go VMs respond with it to every error."""
+"""The first of the codes that servers may define. Go VMs use it for all errors."""
 RESPONSE_TOO_LARGE = -32003
 """As in go-ethereum."""
 

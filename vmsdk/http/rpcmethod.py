@@ -1,4 +1,4 @@
-"""One method of a JSON-RPC service: its names on the wire, its parameters, its errors."""
+"""A method of a JSON-RPC service: its names on the wire, its parameters and their conversion."""
 
 from __future__ import annotations
 
@@ -46,10 +46,11 @@ class RPCMethod:
                 inspect.Parameter.POSITIONAL_OR_KEYWORD,
                 inspect.Parameter.KEYWORD_ONLY,
             ):
-                raise TypeError(f"{name}: its parameter {self._connection.name} must be an ordinary one")
-        self._receiver = _receiver(called)
+                raise TypeError(
+                    f"{name}: the connection, {self._connection.name}, must be an ordinary parameter"
+                )
         self._converts, closed = _converters(name, hints, parameters)
-        self._closed = {self._receiver, *given, *(p.name for p in closed)}
+        self._closed = {_receiver(called), *given, *(p.name for p in closed)}
         if closed:
             parameters = _open(parameters, closed)
         self._positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -71,8 +72,8 @@ class RPCMethod:
     def bind(self, params: Any, connection: Connection | None = None) -> Arguments:
         """The arguments for *params*: an array, an object, or None. Raises `JSONRPCError`.
 
-        An array of one object counts as that object if its names fit: many blockchain clients wrap
-        named parameters this way. *connection* is None for a POST.
+        An array of one object is taken for that object if its names fit: many blockchain clients
+        wrap named parameters this way. *connection* is None for a POST.
         """
         args, named = self._bind(params)
         parameter = self._connection
@@ -85,13 +86,11 @@ class RPCMethod:
         return args, {**named, parameter.name: connection}
 
     def _bind(self, params: Any) -> Arguments:
-        if not params:
-            return self._bind_list(params) if isinstance(params, list) else self._bind_names({})
-        if isinstance(params, dict):
-            return self._bind_names(params)
-        if len(params) == 1 and isinstance(params[0], dict) and self._fits(params[0]):
-            return self._bind_names(params[0])
-        return self._bind_list(params)
+        if isinstance(params, list):
+            if not (len(params) == 1 and isinstance(params[0], dict) and self._fits(params[0])):
+                return self._bind_list(params)
+            params = params[0]
+        return self._bind_names(params or {})
 
     def _bind_list(self, params: list[Any]) -> Arguments:
         if len(params) < self._required_positional or self._only_by_name:
@@ -136,7 +135,7 @@ class RPCMethod:
         return (self._any_name is not None or None not in known) and known.issuperset(self._required)
 
     def _convert(self, name: str, value: Any, place: str = "") -> Any:
-        """Convert what is at *place* in the parameter *name*; empty for the whole of it."""
+        """Convert the value at *place* in the parameter *name*; empty for the whole of it."""
         convert = self._converts.get(name)
         if convert is None:
             return value
@@ -164,7 +163,7 @@ def methods_of(service: object) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def _is_method(attribute: Any) -> bool:
-    """Whether it is a function, or wraps one as `functools.cache` does."""
+    """Whether *attribute* is a function, or wraps one as `functools.cache` does."""
     is_bound = callable(attribute) and hasattr(type(attribute), "__get__")
     return is_bound and inspect.isfunction(inspect.unwrap(attribute))
 
@@ -180,13 +179,13 @@ def _normal(name: str) -> str:
 
 
 def _hints(name: str, function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of *function* but for those that name what is not imported at run time."""
+    """The annotations of *function*, except those that use names not imported at run time."""
     hints, errors = type_hints(function)
     for parameter, error in errors.items():
         if parameter != "return" and "Connection" in error:
             raise TypeError(
-                f"{name}: the annotation of {parameter} can't be evaluated ({error}), so vmsdk can't see "
-                "whether it is the connection: import what it names at run time, not below TYPE_CHECKING"
+                f"{name}: the annotation of {parameter} can't be evaluated ({error}), so vmsdk can't know "
+                "whether it is the connection: import its names at run time, not under TYPE_CHECKING"
             ) from None
     return hints
 
@@ -198,7 +197,7 @@ def _is_connection(hint: Any) -> bool:
 def _converters(
     name: str, hints: Mapping[str, Any], parameters: Iterable[inspect.Parameter]
 ) -> tuple[dict[str, Convert], list[inspect.Parameter]]:
-    """Return what converts parameters, and the parameters that clients can't set."""
+    """Return converters of parameters by name, and the parameters that clients can't set."""
     converters: dict[str, Convert] = {}
     closed: list[inspect.Parameter] = []
     for parameter in parameters:
@@ -213,8 +212,8 @@ def _converters(
                 continue
             raise TypeError(
                 f"{name}: the parameter {parameter.name} is annotated {inspect.formatannotation(hint)}, "
-                "which JSON can't carry: annotate what clients send (str, int, float, bool, list or dict), "
-                "and convert it in the method"
+                "which JSON can't represent: annotate what clients send (str, int, float, bool, list or "
+                "dict), and convert it in the method"
             ) from None
         if convert is not anything:
             converters[parameter.name] = convert

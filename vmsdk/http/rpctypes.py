@@ -1,4 +1,4 @@
-"""The annotations of JSON-RPC parameters: which JSON values fit, and what they become."""
+"""Checks and converts JSON values by the annotations of JSON-RPC parameters."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _ABSTRACT: dict[type, type] = {
     **dict.fromkeys((Mapping, MutableMapping), dict),
 }
 
-# A class of the author's says with these that it doesn't take a value. Others are bugs.
+# What a class of the author's raises for a value that it doesn't accept. Other errors are bugs.
 _REFUSALS = (ValueError, KeyError, ArithmeticError, Refused)
 
-# The most characters that an error quotes of a name: clients choose names.
+# The most characters of a name that an error quotes: clients choose names.
 _MAX_QUOTED = 100
 
 # The most values that an error lists.
@@ -46,40 +46,38 @@ _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,999})")
 
 
 class WrongType(Exception):
-    """A value does not have the type of its annotation: *words* say which type that is, *found*
-    what came instead.
-    """
+    """A value does not fit its annotation: *words* describe what does, *found* the value."""
 
     def __init__(self, words: str, found: str, place: str = "") -> None:
         self.words = words
         self.found = found
         self.place = place
         """Where the value is in its parameter, such as `[3]`; empty for the whole of it."""
-        super().__init__(f"{place or 'the value'} must be {words}, not {found}")
+        super().__init__(words, found, place)
 
     def inside(self, key: object) -> WrongType:
-        """The same error, of the member *key* of an array or object."""
+        """The same error for the item *key* of an array or object."""
         shown = quoted(key) if isinstance(key, str) else key
         return WrongType(self.words, self.found, f"[{shown}]{self.place}")
 
 
 class NotInJSON(Exception):
-    """JSON can't carry values of an annotation."""
+    """JSON can't represent values of an annotated type."""
 
 
 def quoted(name: str) -> str:
-    """Quote the beginning of a name that a client chose."""
+    """Quote a name chosen by a client, cut to `_MAX_QUOTED` characters."""
     return repr(name if len(name) <= _MAX_QUOTED else name[:_MAX_QUOTED] + "...")
 
 
 def anything(value: Any) -> Any:
-    """Convert a value for an annotation that any JSON value fits: into itself."""
+    """The converter for annotations that any JSON value fits."""
     return value
 
 
 def converter(annotation: Any) -> Convert:
-    """Return what checks and converts a value for *annotation*; `anything` also if that can't be
-    told. Raises `NotInJSON`.
+    """Return what checks and converts values for *annotation*; `anything` also if it is unknown.
+    Raises `NotInJSON`.
     """
     annotation = _plain(annotation)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
@@ -135,12 +133,12 @@ def _plain(annotation: Any) -> Any:
 def _aliased(alias: Any) -> Any:
     try:
         return alias.__value__
-    except Exception:  # noqa: BLE001 - it names what is not imported at run time
+    except Exception:  # noqa: BLE001 - its names may not be imported at run time
         return Any
 
 
 def _typed(kind: type) -> Convert:
-    """Return what takes a value of one of the types in `_WORDS`."""
+    """Return a converter that accepts values of *kind*, one of the types in `_WORDS`."""
     accepted = (int, float) if kind is float else (kind,)
 
     def check(value: Any) -> Any:
@@ -180,7 +178,7 @@ def _member(convert: Convert, key: object, value: Any) -> Any:
 
 
 def _key(annotation: Any) -> Convert:
-    """Return what converts the keys of an object, which are strings in JSON."""
+    """Return a converter for the keys of an object, which are strings in JSON."""
     annotation = _plain(annotation)
     kind, convert = typing.get_origin(annotation) or annotation, converter(annotation)
     if kind is str or convert is anything:
@@ -218,7 +216,7 @@ def _tuple(arguments: tuple[Any, ...]) -> Convert:
 
 
 def _is_unpacked(argument: Any) -> bool:
-    """Whether it stands for any number of members, as `*tuple[int, ...]` does."""
+    """Whether it stands for any number of items, as `*tuple[int, ...]` does."""
     unpack = str(typing.get_origin(argument)).endswith(".Unpack")
     return unpack or getattr(argument, "__unpacked__", False) is True
 
@@ -232,7 +230,7 @@ def _from_hex(text: str) -> bytes:
 
 
 def _choice(values: Iterable[Any]) -> Convert:
-    """Return what takes one of *values*, and members of enums by theirs."""
+    """Return a converter that accepts *values*, and the values of members of enums among them."""
     named = [(each.value if isinstance(each, enum.Enum) else each, each) for each in values]
     words = _listed(key for key, _ in named)
 
@@ -246,7 +244,7 @@ def _choice(values: Iterable[Any]) -> Convert:
 
 
 def _enumeration(kind: type[enum.Enum]) -> Convert:
-    """Return what calls *kind* with the value, as it may have a `_missing_`."""
+    """Return a converter that calls *kind* with the value, as it may have a `_missing_`."""
     values = [each.value for each in kind.__members__.values()]
     words = _listed(values)
     is_flag = issubclass(kind, enum.Flag)
@@ -256,9 +254,10 @@ def _enumeration(kind: type[enum.Enum]) -> Convert:
         bits = functools.reduce(operator.or_, values)
 
     def convert(value: Any) -> Any:
-        # Python keeps each number that it makes a flag of, so take only combinations of members.
+        # Python remembers each number that it makes into a flag, so only combinations of members
+        # are accepted.
         if not (is_flag and isinstance(value, int) and value & ~bits):
-            # `_missing_` may expect a value of the same type as theirs.
+            # `_missing_` may expect values of the same type as the members'.
             bugs = (TypeError, AttributeError) if _kind(value) not in kinds else ()
             with contextlib.suppress(*_REFUSALS, *bugs):
                 member = kind(value)
@@ -270,7 +269,7 @@ def _enumeration(kind: type[enum.Enum]) -> Convert:
 
 
 def _listed(values: Iterable[Any]) -> str:
-    """Write the first *values* that JSON can carry. Raises `NotInJSON` if there are none."""
+    """The first *values* that JSON can represent, as text. Raises `NotInJSON` if there are none."""
     words = []
     for value in values:
         with contextlib.suppress(TypeError, ValueError):
@@ -284,13 +283,13 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def _same(expected: Any, value: Any) -> bool:
-    """Whether the values are equal in JSON too, where true is not 1. An integer is a float too."""
+    """Whether the values are equal as JSON, where true is not 1. An integer may equal a float."""
     alike = _kind(expected) == _kind(value) or (isinstance(expected, float) and not isinstance(value, bool))
     return alike and bool(expected == value)
 
 
 def _made(words: str, base: type, make: Callable[[Any], Any]) -> Convert:
-    """Return what calls *make* with a value of *base*; *words* name its results."""
+    """Return a converter that calls *make* with a value of *base*; *words* describe the result."""
     check = converter(base)
 
     def convert(value: Any) -> Any:
@@ -300,7 +299,7 @@ def _made(words: str, base: type, make: Callable[[Any], Any]) -> Convert:
             raise WrongType(words, error.found) from None
         except _REFUSALS as error:
             found = _shown(value)
-            if isinstance(error, (InvalidInput, Refused)):  # only these texts are for clients
+            if isinstance(error, (InvalidInput, Refused)):  # only these texts are meant for clients
                 found += f" ({error.rule if isinstance(error, InvalidInput) else error})"
             raise WrongType(words, found) from None
 
@@ -324,7 +323,7 @@ def _union(annotations: Iterable[Any]) -> Convert:
                 return convert(value)
             except WrongType as error:
                 errors.append(error)
-        # One that has looked inside was the right one.
+        # A converter that failed inside the value accepts its outer type, so its error says most.
         deep = next((error for error in errors if error.place), None)
         found = {error.found for error in errors} - {_kind(value)}
         shown = _shown(value) if len(found) > 1 else next(iter(found), _kind(value))
@@ -341,7 +340,7 @@ def _kind(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Describe a value: a text and a number by themselves."""
+    """Describe a value: strings and numbers are shown themselves."""
     if isinstance(value, str):
         return quoted(value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)

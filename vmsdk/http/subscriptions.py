@@ -66,7 +66,7 @@ class Subscriptions:
         return connection.unsubscribe(subscription)
 
     def publish(self, kind: str, result: Any) -> None:
-        """Send *result* to the subscribers of a kind without a source. From any thread."""
+        """Send *result* to the subscribers of a kind without a source. Thread-safe."""
         if kind not in self._published:
             known = ", ".join(self._published) or "none"
             raise ValueError(f"{kind!r} is not a kind without a source; there are: {known}")

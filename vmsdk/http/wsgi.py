@@ -39,8 +39,8 @@ _HOP_BY_HOP = frozenset(
 class WSGI:
     """A WSGI app, served as ASGI.
 
-    Not a2wsgi: when a client leaves during a long response, its thread waits forever, and
-    a request that breaks off looks like a shorter, complete one.
+    a2wsgi is not used: when a client disconnects during a long response, its thread waits forever,
+    and a request that breaks off looks like a complete, shorter one.
     """
 
     def __init__(self, app: WSGIApp) -> None:
@@ -88,7 +88,7 @@ class _Client:
 
 
 class _Request:
-    """One call of a WSGI app. `run` runs in a thread; `send_rest` then sends what is left."""
+    """One call of a WSGI app. `run` runs in a thread; `send_rest` then sends the rest."""
 
     def __init__(self, app: WSGIApp, environ: Environ, client: _Client) -> None:
         self._app = app
@@ -101,7 +101,7 @@ class _Request:
         self._unsent: list[bytes] = []
         self.ended = False
         self.abandoned = False
-        """The client has left: the thread ends at its next chunk."""
+        """Whether the client has disconnected: the thread then ends at its next chunk."""
 
     def run(self) -> None:
         chunks = self._app(self._environ, self._start_response)
@@ -110,7 +110,7 @@ class _Request:
                 if chunk:
                     self._write(chunk)
         except ConnectionError:
-            self.ended = True  # The client has left.
+            self.ended = True  # The client has disconnected.
         finally:
             close = getattr(chunks, "close", None)
             if close is not None:
@@ -147,10 +147,10 @@ class _Request:
         if not isinstance(chunk, bytes):
             raise TypeError(f"a WSGI app yields bytes, not {type(chunk).__name__}")
         if self.abandoned:
-            raise ConnectionResetError("the client has left")
+            raise ConnectionResetError("the client has disconnected")
         self._written += len(chunk)
         if self._length is not None and self._written >= self._length:
-            # The last chunk: the event loop sends it, without another change of threads.
+            # The last chunk: the event loop sends it later, which saves switching threads.
             self._unsent.append(chunk)
             return
         # PEP 3333: a chunk is passed on before the next one is requested.
@@ -181,7 +181,7 @@ class _StreamedBody(io.RawIOBase):
         while not self._unread and not self._ended:
             message = self._client.wait(self._client.receive)
             if message["type"] == "http.disconnect":
-                raise ConnectionResetError("the client left before its request had ended")
+                raise ConnectionResetError("the client disconnected before the end of its request")
             self._unread = memoryview(message.get("body", b""))
             self._ended = not message.get("more_body", False)
         count = min(len(buffer), len(self._unread))
@@ -248,7 +248,7 @@ def _by_key(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, value in headers:
         if b"_" in name:
-            continue  # It would pass for the name with a dash, which is how headers are forged.
+            continue  # It would look like the name with a dash: clients could forge headers.
         key = name.decode("latin-1").upper().replace("-", "_")
         if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             key = f"HTTP_{key}"

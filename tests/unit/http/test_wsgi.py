@@ -155,7 +155,7 @@ def test_a_client_that_leaves_in_its_body_is_an_error_of_the_read() -> None:
         return []
 
     Client(b"half", leaves=True).ask(app)
-    assert "the client left" in str(caught[0])
+    assert "the client disconnected" in str(caught[0])
 
 
 def test_each_chunk_is_sent_before_the_next_one_is_made() -> None:

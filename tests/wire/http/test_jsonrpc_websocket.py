@@ -551,7 +551,7 @@ def test_a_connection_that_the_annotation_hides_is_an_error_with_the_cure() -> N
     namespace: dict[str, Any] = {}
     code = "def f(connection: 'Connection') -> None: ..."
     exec(code, namespace)
-    with pytest.raises(TypeError, match="import what it names at run time, not below TYPE_CHECKING"):
+    with pytest.raises(TypeError, match="import its names at run time, not under TYPE_CHECKING"):
         JSONRPC({"f": namespace["f"]})
 
 
