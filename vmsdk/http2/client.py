@@ -1,4 +1,4 @@
-"""The client's side of a connection, which carries one call at a time."""
+"""The client's side of a connection. It carries one call at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vmsdk.http2.frames import (
 from vmsdk.http2.hpack import MAX_LIST_BYTES, Header
 
 SEND_BYTES = 256 << 10
-"""How much of a long request is sent in one piece."""
+"""How much of a long request is sent by one system call."""
 
 # Windows lacks this flag.
 _DONT_WAIT: int | None = getattr(socket, "MSG_DONTWAIT", None)
@@ -42,26 +42,26 @@ _GREETING = (
 
 
 class Gone(Exception):
-    """The connection has ended before the response has: the server may have executed the call."""
+    """The connection ended before the response: the server may have executed the call."""
 
 
 class Unprocessed(Exception):
-    """The server has not executed the call, and will not: it may be repeated."""
+    """The server has not executed the call, and won't: it may be repeated."""
 
 
 class Reset(Exception):
-    """The server has ended the call without a response."""
+    """The server has reset the call's stream, with the HTTP/2 error *code*."""
 
     def __init__(self, code: int) -> None:
-        super().__init__(f"the server ended the call with HTTP/2's code {code:#x}")
+        super().__init__(f"the server ended the call with the HTTP/2 error {code:#x}")
         self.code = code
 
 
 class ClientConnection(Endpoint):
-    """A connection to a server. Not thread-safe: its calls are made one after the other.
+    """A connection to a server. Not thread-safe: calls are made one after the other.
 
-    Takes over *sock*, which is connected. Its methods raise `Fault` or `HPACKError` when the server
-    breaks HTTP/2, and `OSError`; the connection is of no use then, nor after `Gone`.
+    Takes over *sock*. Its methods raise `Fault` or `HPACKError` if the server breaks HTTP/2, and
+    `OSError`. After these and after `Gone`, the connection can't be used any more.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -77,16 +77,16 @@ class ClientConnection(Endpoint):
         self._is_ended = True
         self._is_sent = True
         self.is_unread = False
-        """Whether a request is sent whose response nobody waits for yet."""
+        """Whether a request has been sent whose response nobody waits for yet."""
 
     def greet(self) -> None:
-        """Exchange the settings. Raises `Gone` if the server leaves before it has sent its own."""
+        """Exchange settings. Raises `Gone` if the server disconnects before sending its own."""
         self._socket.sendall(_GREETING)
         while not self._is_greeted:
             self._wait()
 
     def is_usable(self) -> bool:
-        """Take what has arrived since the last call, and tell whether there may be another one."""
+        """Read what has arrived since the last call. Returns whether another one can be made."""
         if not self._is_ended or not self._is_sent or self._stream > frames.STREAM_BITS - 2:
             return False
         try:
@@ -101,9 +101,9 @@ class ClientConnection(Endpoint):
         return False
 
     def request(self, block: bytes, message: bytes) -> None:
-        """Begin a call with the headers in *block* and send *message*.
+        """Start a call with the headers in *block*, and send *message*.
 
-        Raises `Unprocessed` if the connection ends before all is sent.
+        Raises `Unprocessed` if the connection ends before the request is sent.
         """
         self._stream += 2
         self._stream_window = self._initial_window
@@ -125,9 +125,9 @@ class ClientConnection(Endpoint):
         self.is_unread = True
 
     def _send(self, left: memoryview) -> None:
-        # It reads only when there is no room. A server that stopped reading until the client reads
-        # would wait for ever, but until it has the request it sends a few frames of a few bytes,
-        # which the socket's buffer holds; and the node's server reads and writes in two goroutines.
+        # It reads only if a window is full. A server that stopped reading until the client reads
+        # would wait forever. But before it has the request, it sends only a few short frames, which
+        # fit into the socket's buffer, and the node's server reads and writes in two goroutines.
         while left:
             pieces = []
             size = 0
@@ -146,7 +146,7 @@ class ClientConnection(Endpoint):
             elif not self._is_ended:
                 self._wait()
             if self._is_ended:
-                return  # the server answers without the rest; this was the connection's last call
+                return  # the server responded without the rest; this connection takes no more calls
         self._is_sent = True
 
     def response(self) -> tuple[tuple[Header, ...], tuple[Header, ...], bytes]:
@@ -162,11 +162,9 @@ class ClientConnection(Endpoint):
         return self._headers or (), self._trailers or (), data
 
     def shut_down(self) -> None:
-        """Wake the thread that waits for this connection, whose wait fails. Any thread may call."""
-        try:
+        """Make the wait of the thread that reads fail. Thread-safe."""
+        with suppress(OSError):  # it isn't connected
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # it isn't connected
 
     def close(self) -> None:
         """Close the socket. Idempotent."""
@@ -177,7 +175,7 @@ class ClientConnection(Endpoint):
     # Receiving ------------------------------------------------------------------------------------
 
     def _wait(self, flags: int = 0) -> None:
-        """Take at least some bytes, and the frames that are whole with them."""
+        """Read at least one byte, and handle the frames that it completes."""
         data = self._socket.recv(READ_BYTES, flags)
         if not data:
             raise Gone("the server closed the connection")
@@ -213,7 +211,7 @@ class ClientConnection(Endpoint):
         if self._headers is None:
             if not is_last and any(name == b":status" and value[:1] == b"1" for name, value in headers):
                 self._count_empty()
-                return  # only for information: the response's own headers follow
+                return  # an informational response: the final one follows
             self._headers = headers
         elif not is_last:
             raise Fault(frames.PROTOCOL_ERROR, "headers in the middle of a message")
@@ -236,7 +234,7 @@ class ClientConnection(Endpoint):
             raise Fault(frames.FRAME_SIZE_ERROR, "a GOAWAY that is cut off") from None
         self._last_stream = last & frames.STREAM_BITS
         if not self._is_ended and self._stream > self._last_stream:
-            raise Unprocessed("the server is leaving")
+            raise Unprocessed("the server is shutting down")
 
     def _widen(self, stream: int, more: int) -> int:
         if stream == 0:
@@ -253,7 +251,7 @@ class ClientConnection(Endpoint):
         return value if self._is_ended else self._stream_window
 
     def _acknowledge(self, data: bytes) -> None:
-        # A server that has closed the connection may have sent the whole response before; if not,
-        # the next read fails.
+        # A server that has closed the connection may have sent the whole response. If not, the next
+        # read fails.
         with suppress(OSError):
             self._socket.sendall(data)

@@ -1,4 +1,4 @@
-"""What both sides of a connection do with the frames that they receive."""
+"""How both sides of a connection handle the frames that they receive."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from vmsdk.http2.hpack import Decoder
 
 READ_BYTES = 64 << 10
 REFILL_BYTES = MAX_WINDOW_BYTES // 2
-"""After how much data the other side may send as much more on the connection."""
+"""How much data to receive before the connection's window is refilled."""
 MAX_BLOCK_BYTES = 64 << 10
-"""The encoded headers of a request or a response."""
+"""The longest encoded headers of a request or a response."""
 MAX_EMPTY_FRAMES = 1_000
-"""Frames without content, with no data between them."""
+"""The most frames without content, with no data in between."""
 
 
 class Endpoint(ABC):
-    """A side of a connection: takes apart what it receives.
+    """One side of a connection: parses what it receives.
 
-    `_take_frames` raises `Fault` or `HPACKError` when the other side breaks HTTP/2, and whatever
-    the sides' own methods raise. The connection is of no use then.
+    `_take_frames` raises `Fault` or `HPACKError` if the other side breaks HTTP/2, and whatever the
+    subclass's methods raise. The connection can't be used after that.
     """
 
     def __init__(self) -> None:
         self._decoder = Decoder()
         self._unread = b""
         self._is_greeted = False
-        """Whether the other side has sent what its side of a connection begins with."""
+        """Whether the other side has sent its preface."""
         self._block: tuple[int, int, bytearray] | None = None
-        """Headers that are not complete: their stream, their flags, and what is there."""
+        """Incomplete headers: their stream, their flags, and what has arrived."""
         self._taken_bytes = 0
         self._empty_frames = 0
-        # What the other side takes.
+        # What the other side accepts.
         self._window = DEFAULT_WINDOW_BYTES
         self._initial_window = DEFAULT_WINDOW_BYTES
         self._frame_bytes = FRAME_BYTES
 
     def _take_frames(self, data: bytes) -> None:
-        """Take the frames that are whole with *data*, and keep the rest."""
+        """Handle the frames that *data* completes, and keep the rest."""
         if self._unread:
             data = self._unread + data
         at = 0
@@ -101,7 +101,7 @@ class Endpoint(ABC):
             _check(kind, payload, 5, stream, is_of_a_stream=True)
         elif kind == frames.PUSH_PROMISE:
             raise Fault(frames.PROTOCOL_ERROR, "a push, which is forbidden")
-        # Other types are to be ignored.
+        # Unknown types must be ignored.
 
     def _take_data(self, flags: int, stream: int, payload: bytes) -> None:
         self._taken_bytes += len(payload)
@@ -130,7 +130,7 @@ class Endpoint(ABC):
 
     def _take_continuation(self, flags: int, stream: int, payload: bytes) -> None:
         if self._block is None or self._block[0] != stream:
-            raise Fault(frames.PROTOCOL_ERROR, "a continuation of no headers")
+            raise Fault(frames.PROTOCOL_ERROR, "a continuation without headers")
         _, first_flags, block = self._block
         block += payload
         if len(block) > MAX_BLOCK_BYTES:
@@ -170,41 +170,39 @@ class Endpoint(ABC):
 
     @abstractmethod
     def _take_greeting(self, data: bytes) -> int:
-        """Check what the other side begins with. Returns where frames begin; -1 while there is more
-        to come.
-        """
+        """Check the other side's preface. Returns where frames begin; -1 if it is incomplete."""
 
     @abstractmethod
     def _take_block(self, flags: int, stream: int, block: bytes) -> None:
-        """Take encoded headers that are complete. The decoder must see each block."""
+        """Handle complete encoded headers. The decoder must decode each block."""
 
     @abstractmethod
     def _take_body(self, flags: int, stream: int, payload: bytes) -> None:
-        """Take data."""
+        """Handle data."""
 
     @abstractmethod
     def _take_reset(self, stream: int, code: int) -> None:
-        """Take the end of a stream by the other side."""
+        """Handle the reset of a stream."""
 
     @abstractmethod
     def _take_goaway(self, payload: bytes) -> None:
-        """Take that the other side takes no more calls, or makes none."""
+        """Handle the end of the connection: the other side accepts no more calls, or makes none."""
 
     @abstractmethod
     def _widen(self, stream: int, more: int) -> int:
-        """Send up to *more* bytes more of *stream*, or on the connection if it is 0. Returns how
-        many that makes.
+        """Widen the window of *stream*, or of the connection if it is 0, by *more* bytes. Returns
+        its size.
         """
 
     @abstractmethod
     def _change_initial_window(self, value: int) -> int:
-        """Have each stream begin with a window of *value* bytes, those that have begun too. Returns
-        the widest window of a stream.
+        """Set the initial window of streams, existing ones too, to *value* bytes. Returns the size
+        of the widest window.
         """
 
     @abstractmethod
     def _acknowledge(self, data: bytes) -> None:
-        """Send a frame that answers one."""
+        """Send a frame in response to one."""
 
 
 def _check_window(window: int) -> None:

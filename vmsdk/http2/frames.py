@@ -30,10 +30,10 @@ HEADER_TABLE_SIZE, ENABLE_PUSH = 0x1, 0x2
 INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 0x4, 0x5, 0x6
 
 MAX_TEXT_BYTES = 4 << 10
-"""Of a status. Escaped, a byte becomes three."""
+"""The longest text of a status. Escaped, a byte becomes three."""
 
 STREAM_BITS = (1 << 31) - 1
-"""Of the four bytes of a stream's number, or of a window's increment."""
+"""The bits in use of a stream's number or a window's increment, which have four bytes."""
 
 head = struct.Struct(">HBBBI")
 """A frame's length in two parts, its type, its flags, and its stream."""
@@ -43,7 +43,7 @@ message_head = struct.Struct(">BI")
 
 
 class Fault(Exception):
-    """The other side has broken HTTP/2, so that its connection ends."""
+    """The other side has broken HTTP/2. The connection ends with the error *code*."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -51,7 +51,7 @@ class Fault(Exception):
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes | memoryview) -> bytes:
-    """A whole frame."""
+    """A frame."""
     length = len(payload)
     return b"".join((head.pack(length >> 8, length & 0xFF, kind, flags, stream), payload))
 
@@ -67,7 +67,7 @@ def settings(values: Iterable[tuple[int, int]]) -> bytes:
 
 
 def without_padding(payload: bytes) -> bytes:
-    """What is left of a padded payload. Raises `Fault` when there is less than the padding."""
+    """*payload* without its padding. Raises `Fault` if there is more padding than payload."""
     if not payload or payload[0] >= len(payload):
         raise Fault(PROTOCOL_ERROR, "more padding than payload")
     return payload[1 : len(payload) - payload[0]]
@@ -77,7 +77,7 @@ def without_padding(payload: bytes) -> bytes:
 
 
 def metadata(headers: Iterable[Header]) -> Iterator[tuple[str, str | bytes]]:
-    """The headers that are not HTTP's own. The values of names in `-bin` are bytes."""
+    """The headers other than HTTP's own. If a name ends in `-bin`, its value is bytes."""
     for name, value in headers:
         if name.endswith(b"-bin"):
             yield name.decode("latin-1"), base64.b64decode(value + b"=" * (-len(value) % 4))
@@ -86,9 +86,9 @@ def metadata(headers: Iterable[Header]) -> Iterator[tuple[str, str | bytes]]:
 
 
 def trailers(code: int, text: bytes, extra: Sequence[tuple[str, str | bytes]] | None) -> list[Header]:
-    """The status of a call, with *extra* metadata, as the headers at its end.
+    """The trailers of a call: its status, with *extra* metadata.
 
-    They must fit into one frame, so that only the beginning of a long *text* is sent.
+    They must fit into one frame, so a long *text* is cut.
     """
     found = [(b"grpc-status", b"%d" % code)]
     if text:

@@ -10,15 +10,15 @@ from typing import TypeAlias
 Header: TypeAlias = tuple[bytes, bytes]
 
 TABLE_BYTES = 4096
-"""The dynamic table's limit until the client has our settings. Source: RFC 7540, 6.5.2."""
+"""The limit of the dynamic table until the client has our settings. Source: RFC 7540, 6.5.2."""
 ENTRY_BYTES = 32
-"""What an entry counts beside its name and value. Source: RFC 7541, 4.1."""
+"""The size of an entry in addition to its name and value. Source: RFC 7541, 4.1."""
 MAX_LIST_BYTES = 16 << 10
-"""How long a call's headers may be: their names and values, and `ENTRY_BYTES` each."""
+"""The limit for a call's headers: their names and values, and `ENTRY_BYTES` for each."""
 MAX_KNOWN_BLOCKS = 256
 MAX_KNOWN_TEXTS = 1024
 MAX_KNOWN_BYTES = 1024
-"""Longer blocks and texts are decoded each time."""
+"""Longer blocks and texts are not cached."""
 
 # RFC 7541, appendix A. The first has the index 1.
 _STATIC_TEXT = """
@@ -36,8 +36,8 @@ _STATIC: tuple[Header, ...] = tuple(
     for name, _, value in (entry.partition("=") for entry in _STATIC_TEXT.split())
 )
 
-# RFC 7541, appendix B: the length of each byte's code in bits, and at the end that of the end of a
-# text. Codes of one length ascend with their bytes, and follow those of the lengths before.
+# RFC 7541, appendix B: the length in bits of the code of each byte, and of the end of a text. Codes
+# of one length are in the order of their bytes, and follow the shorter ones.
 _CODE_BITS = bytes.fromhex(
     "0d171c1c1c1c1c1c1c181e1c1c1e1c1c1c1c1c1c1c1c1e1c1c1c1c1c1c1c1c1c060a0a0c0d06080b0a0a080b08060606"
     "0505050606060606060607080f060c0a0d06070707070707070707070707070707070707070707070807080d130d0e06"
@@ -50,7 +50,7 @@ _END_OF_TEXT = 256
 
 
 _Code: TypeAlias = tuple[int, int]
-"""How many bits a code has, and which."""
+"""The length of a code in bits, and the bits."""
 
 
 def _huffman_codes() -> dict[_Code, int]:
@@ -66,8 +66,8 @@ def _huffman_codes() -> dict[_Code, int]:
 
 
 def _beginnings(codes: dict[_Code, int]) -> list[_Code | None]:
-    """For each byte, the length and the symbol of the code that it begins with; None for codes that
-    are longer.
+    """For each byte, the length and the symbol of the code that it starts with; None if the code is
+    longer.
     """
     found: list[_Code | None] = [None] * 256
     for (length, code), symbol in codes.items():
@@ -88,10 +88,10 @@ class HPACKError(ValueError):
 
 
 class Decoder:
-    """Decodes the blocks of headers of one connection, in their order.
+    """Decodes the header blocks of one connection, in their order.
 
-    A client that is allowed no dynamic table sends the same block in each call of a method. What
-    such a block means is remembered.
+    A client that may not use a dynamic table sends the same block in each call of a method. So the
+    headers of such a block are cached.
     """
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class Decoder:
         self._known: dict[bytes, tuple[Header, ...]] = {}
 
     def decode(self, block: bytes) -> tuple[Header, ...]:
-        """The headers in *block*. Raises `HPACKError`; the connection is of no use then."""
+        """The headers in *block*. Raises `HPACKError`; the connection must then be closed."""
         headers = self._known.get(block)
         if headers is None:
             try:
@@ -165,7 +165,7 @@ class Decoder:
 
 
 def encode(headers: Iterable[Header]) -> bytes:
-    """A block of headers that leaves the receiver's dynamic table as it is."""
+    """A header block that does not change the receiver's dynamic table."""
     return b"".join(
         b"\x00" + _encoded_length(name) + name + _encoded_length(value) + value for name, value in headers
     )
@@ -192,8 +192,8 @@ def _encoded_length(text: bytes) -> bytes:
 
 
 def _number(block: bytes, at: int, most: int) -> tuple[int, int]:
-    """The number in the low bits of a byte, which hold up to *most*, and in those after it; and
-    where it ends. RFC 7541, 5.1.
+    """The number in the low bits of a byte, of which *most* is the mask, and in the bytes after it;
+    and where it ends. RFC 7541, 5.1.
     """
     value = block[at] & most
     at += 1
@@ -223,7 +223,7 @@ def _text(block: bytes, at: int) -> tuple[bytes, int]:
 
 def _from_huffman(data: bytes) -> bytes:
     text = bytearray()
-    rest = bits = 0  # what is not decoded yet, and how much it is
+    rest = bits = 0  # what is not decoded yet, and its length
     for byte in data:
         rest = rest << 8 | byte
         bits += 8
@@ -234,7 +234,7 @@ def _from_huffman(data: bytes) -> bytes:
             text.append(symbol)
             bits -= length
             rest &= (1 << bits) - 1
-    # The last code may be shorter than a byte. Up to seven ones fill the last byte.
+    # The last code may be shorter than a byte. Up to seven 1 bits pad the last byte.
     while bits and rest != (1 << bits) - 1:
         found = _SHORT[rest << 8 - bits] if bits < 8 else None
         if found is None or found[0] > bits:
@@ -251,8 +251,8 @@ _known_text = lru_cache(MAX_KNOWN_TEXTS)(_from_huffman)
 
 
 def _long_code(rest: int, bits: int) -> _Code:
-    """The length and the symbol of the code of more than a byte that *rest* begins with; 0 and 0
-    if there are not enough bits yet.
+    """The length and the symbol of the code, longer than a byte, at the start of *rest*; 0 and 0 if
+    more bits are needed.
     """
     for length in range(_SHORTEST_LONG_BITS, min(bits, _LONGEST_BITS) + 1):
         symbol = _HUFFMAN.get((length, rest >> bits - length))

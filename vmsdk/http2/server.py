@@ -22,12 +22,12 @@ from vmsdk.http2.frames import (
 from vmsdk.http2.hpack import MAX_LIST_BYTES, Header, HPACKError, encode
 
 MAX_PENDING_BYTES = 64 << 10
-"""What waits for a client that doesn't read; with more, its connection ends."""
+"""The most data that waits for a client that doesn't read. With more, its connection ends."""
 
 _RESPONSE = encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
 _OK = encode([(b"grpc-status", b"0")])
-# Without a dynamic table, the calls of a method begin with the same bytes. All windows are as large
-# as can be: what a message may need is limited by whoever reads it.
+# Without a dynamic table, calls of the same method begin with the same bytes. All windows have the
+# largest size: the sizes of messages are not limited here.
 _GREETING = frames.settings(
     [
         (frames.HEADER_TABLE_SIZE, 0),
@@ -38,11 +38,11 @@ _GREETING = frames.settings(
 
 
 class Broken(Exception):
-    """The client has left, or its connection is gone."""
+    """The client has cancelled the call or disconnected."""
 
 
 class Stream:
-    """A call, as far as the client has sent it."""
+    """A call, with what the client has sent of it so far."""
 
     __slots__ = (
         "call",
@@ -62,18 +62,18 @@ class Stream:
         self.headers = headers
         self.data: bytes | bytearray = b""
         self.is_complete = False
-        """Whether the client has sent all of it."""
+        """Whether the client has sent the whole call."""
         self.is_reset = False
-        """Whether the client has left."""
+        """Whether the client has cancelled it or disconnected."""
         self.widened = 0
-        """How many bytes more than the initial window of each stream the client takes."""
+        """How many bytes its window is wider than the initial one."""
         self.has_begun_response = False
         self.call: Any = None
-        """For the server that owns the connection."""
+        """For the server's own use."""
 
     def add(self, payload: bytes) -> None:
-        """Take data. What is longer than the message that it begins with is refused at its end, and
-        not kept until then.
+        """Add data. If there is more than the message at the start, `message` refuses it. The
+        excess is not kept until then.
         """
         data = self.data
         if not data:
@@ -89,7 +89,7 @@ class Stream:
             self.data = bytearray(data + payload)
 
     def message(self) -> bytes:
-        """The call's message. Raises `ValueError` unless there is exactly one, as it is."""
+        """The call's message. Raises `ValueError` unless there is exactly one, uncompressed."""
         data = self.data
         if len(data) >= frames.message_head.size:
             is_compressed, length = frames.message_head.unpack_from(data)
@@ -123,19 +123,19 @@ class Connection(Endpoint):
         self.is_ended = False
         """Whether nothing more can be received."""
         self.calls = 0
-        """For the server: how many calls have not ended, of which the client may have left some."""
+        """For the server: how many calls have not ended. The client may have cancelled some."""
         self.has_called = False
-        """For the server: whether it has taken a call from the client."""
+        """For the server: whether it has accepted a call from the client."""
         self._streams: dict[int, Stream] = {}
         self._last_stream = 0
         self._most_widened = 0
-        """At least what the client has widened any stream by that is open."""
+        """An upper bound of `widened` of the open streams."""
         self._is_leaving = False
         self._changed: dict[int, Stream] = {}
-        """The calls that what is received begins, completes or resets."""
+        """The calls that the data received begins, completes or resets."""
         # Guards the windows, and is notified when they widen.
         self._windows = threading.Condition(threading.Lock())
-        # Held while the socket is used, so that it isn't closed meanwhile and frames don't mix.
+        # Held while the socket is used, so that it isn't closed meanwhile and frames aren't mixed.
         self._receiving = threading.Lock()
         self._sending = threading.Lock()
         self._pending: deque[bytes] = deque()
@@ -143,15 +143,15 @@ class Connection(Endpoint):
 
     @property
     def has_pending(self) -> bool:
-        """Whether something waits for the client to read."""
+        """Whether data waits for the client to read."""
         return bool(self._pending)
 
     # Receiving ------------------------------------------------------------------------------------
 
     def receive(self) -> Sequence[Stream]:
-        """Read what has arrived. Returns the calls that are new, complete or reset by it.
+        """Read what has arrived. Returns the calls that it begins, completes or resets.
 
-        At the end of the connection, `is_ended` is true, and all calls are reset.
+        At the end of the connection, `is_ended` is true and all calls are reset.
         """
         with self._receiving:
             self._receive()
@@ -178,7 +178,7 @@ class Connection(Endpoint):
 
     def _take_greeting(self, data: bytes) -> int:
         if not PREFACE.startswith(data[: len(PREFACE)]):
-            raise Broken  # not HTTP/2, so there is no use in a GOAWAY
+            raise Broken  # not HTTP/2, so a GOAWAY would be useless
         if len(data) < len(PREFACE):
             return -1
         self._is_greeted = True
@@ -225,7 +225,7 @@ class Connection(Endpoint):
             self._changed[stream] = call
 
     def _take_goaway(self, payload: bytes) -> None:
-        pass  # the client makes no more calls, and ends the connection itself
+        pass  # the client makes no more calls, and closes the connection itself
 
     def _widen(self, stream: int, more: int) -> int:
         if stream > self._last_stream:
@@ -248,8 +248,8 @@ class Connection(Endpoint):
             self._initial_window = value
             self._windows.notify_all()
             if value + self._most_widened > MAX_WINDOW_BYTES:
-                # That stream may have ended, or sent since. A copy, as threads that respond remove
-                # theirs.
+                # That stream may have ended, or sent data since. A copy, since threads that respond
+                # remove streams.
                 self._most_widened = max((call.widened for call in [*self._streams.values()]), default=0)
             return value + self._most_widened
 
@@ -257,7 +257,7 @@ class Connection(Endpoint):
         self._enqueue(data)
 
     def _drop(self, stream: Stream) -> None:
-        """Have *stream* end without a response."""
+        """End *stream* without a response."""
         with self._windows:
             stream.is_reset = True
             self._streams.pop(stream.id, None)
@@ -266,15 +266,15 @@ class Connection(Endpoint):
     # Sending --------------------------------------------------------------------------------------
 
     def send(self, stream: Stream, message: bytes) -> None:
-        """Send one message of a response. Waits until the client takes it.
+        """Send one message of a response. Waits until the client accepts it.
 
-        Raises `Broken` if the client has left.
+        Raises `Broken` if the client has cancelled the call or disconnected.
         """
         self._send(self._last_frames(stream, message))
 
     def respond(self, stream: Stream, message: bytes | None, status: Iterable[Header] = ()) -> None:
-        """Send what is left of a response: its message, if any, and *status*, by default that all
-        is well. Waits and raises like `send`.
+        """Send the rest of a response: *message*, if any, and the trailers *status*, OK by default.
+        Waits and raises like `send`.
         """
         end = encode(status) if status else _OK
         data = b"" if message is None else self._last_frames(stream, message)
@@ -283,10 +283,10 @@ class Connection(Endpoint):
             end = _RESPONSE + end
         data += frame(frames.HEADERS, END_HEADERS | END_STREAM, stream.id, end)
         if not stream.is_complete:
-            data += _reset(stream.id, frames.NO_ERROR)  # the rest need not be sent
+            data += _reset(stream.id, frames.NO_ERROR)  # the client need not send the rest
         self._streams.pop(stream.id, None)
         if message is None:
-            self._send_soon(data)  # a refusal must not hold up whoever receives
+            self._send_soon(data)  # a refusal must not block the thread that receives
         else:
             self._send(data)
 
@@ -302,7 +302,7 @@ class Connection(Endpoint):
             self._send_soon(self._goaway(frames.NO_ERROR, ""))
 
     def _last_frames(self, stream: Stream, message: bytes) -> bytes:
-        """The last frames of a message, when those before have been sent."""
+        """Send a message's frames except the last, and return that one."""
         data = b""
         if not stream.has_begun_response:
             stream.has_begun_response = True
@@ -318,7 +318,7 @@ class Connection(Endpoint):
             data = b""
 
     def _take_room(self, stream: Stream, wanted: int) -> int:
-        """How many bytes may be sent at once, *wanted* at most. Waits until there is room."""
+        """Take up to *wanted* bytes from the windows; waits for room. Returns how many."""
         with self._windows:
             while True:
                 if stream.is_reset or self.is_ended:
@@ -336,7 +336,7 @@ class Connection(Endpoint):
             with self._sending:
                 self._socket.sendall(self._taken_pending() + data)
         except OSError:
-            raise Broken from None  # whoever receives finds the connection ended
+            raise Broken from None  # the thread that receives finds out, too
         if self._pending:
             self._flush()
             if self._pending:
@@ -349,7 +349,7 @@ class Connection(Endpoint):
             self._on_pending(self)
 
     def _enqueue(self, data: bytes) -> None:
-        """Send as much as the socket takes at once. Whoever receives looks after the rest."""
+        """Send as much as the socket accepts at once. `receive` sends the rest."""
         self._pending.append(data)
         self._flush()
         if self._pending and sum(map(len, tuple(self._pending))) > MAX_PENDING_BYTES:
@@ -357,7 +357,7 @@ class Connection(Endpoint):
             raise Broken
 
     def _flush(self) -> None:
-        # A thread that sends meanwhile looks at what is pending when it has done.
+        # A thread that is sending now looks for pending data when it is done.
         while self._pending and self._sending.acquire(blocking=False):
             data = self._taken_pending()
             try:
@@ -365,7 +365,7 @@ class Connection(Endpoint):
             except BlockingIOError:
                 pass
             except OSError:
-                data = b""  # whoever receives finds the connection ended
+                data = b""  # the thread that receives finds out, too
             finally:
                 if data:
                     self._pending.appendleft(data)
@@ -383,7 +383,7 @@ class Connection(Endpoint):
     # The end --------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """Receive nothing more, reset all calls, and have nobody wait for the client any more."""
+        """Receive nothing more, reset all calls, and end all waits for the client."""
         with self._windows:
             self.is_ended = True
             for stream in [*self._streams.values()]:
@@ -392,10 +392,10 @@ class Connection(Endpoint):
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # the client was first
+            pass  # the client disconnected first
 
     def abandoned(self) -> list[Stream]:
-        """At the end: the calls that run."""
+        """After `end`: the remaining calls."""
         streams = [*self._streams.values()]
         for stream in streams:
             stream.is_reset = True
@@ -404,7 +404,7 @@ class Connection(Endpoint):
     def close(self) -> None:
         """End, and release the socket."""
         self.end()
-        # Its number may soon be another socket's.
+        # Its descriptor may soon be another socket's.
         with self._receiving, self._sending:
             self._socket.close()
 
