@@ -1,8 +1,8 @@
 """The VM's side of the wire: gRPC calls in, the author's methods, gRPC responses out.
 
-Importing it imports gRPC in a way that lets apps fork. From grpcio 1.80 on, threads of the core
-read the sockets of a server, and one in three of the children forked beside them crashes.
-Without the experiment of that name, the threads that wait for calls read them, as before.
+Importing it imports gRPC so that apps can fork. From grpcio 1.80 on, threads of its C core read the
+sockets of a server, and one in three children forked meanwhile crashes. With the experiment
+`event_engine_listener` turned off, the threads that wait for calls read them, as before.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ import re
 from importlib.util import find_spec
 
 _EXPERIMENTS = "GRPC_EXPERIMENTS"
-# The core complains on stderr about experiments that it does not know: these versions know this
-# one.
+# The core complains on stderr about unknown experiments. These versions know this one.
 _KNOWN_VERSIONS = range(76, 86)
 
 
 def _import_grpc() -> None:
-    # The core reads the variable when it is loaded, and processes started later need not inherit
-    # it.
+    # The core reads the variable when it is loaded. Child processes need not inherit it.
     if _EXPERIMENTS in os.environ or _minor_version() not in _KNOWN_VERSIONS:
         return
     os.environ[_EXPERIMENTS] = "-event_engine_listener"

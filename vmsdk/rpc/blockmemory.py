@@ -11,21 +11,22 @@ from vmsdk.ids import ID
 from vmsdk.rpc import conversion
 from vmsdk.vm import ChainVM
 
-# A block is parsed, then verified from the same bytes, usually at once. Bigger or older ones are
-# parsed again.
+# A block is usually verified right after it was parsed, from the same bytes. Larger or older ones
+# are parsed again.
 MAX_PARSED_BYTES = 16 * 1024 * 1024
 MAX_PARSED_BLOCKS = 1_024
 
 
 class BlockMemory(ChainView):
-    """Verified and undecided blocks, the last accepted one, and the blocks parsed most recently."""
+    """Verified and undecided blocks, the last accepted one, and those parsed most recently."""
 
     def __init__(self, vm: ChainVM) -> None:
         self._vm = vm
         self._verified: dict[bytes, Block] = {}
         self._last_accepted: tuple[bytes, Block] | None = None
-        self._preferred_id = b""
-        # Different bytes may be the same block, so bytes lead to an ID and the ID to one object.
+        self.preferred_id = b""
+        """The ID of the block that the node prefers; empty before it has sent one."""
+        # Different bytes may encode the same block: they lead to its ID, and the ID to one object.
         self._parsed: OrderedDict[bytes, bytes] = OrderedDict()
         self._parsed_bytes = 0
         self._objects: dict[bytes, Block] = {}
@@ -34,13 +35,8 @@ class BlockMemory(ChainView):
 
     def get(self, block_id: ID) -> Block:
         """The block with this ID, from memory if it is there. Raises `NotFound`."""
-        block = self._verified.get(block_id)
-        if block is not None:
-            return block
-        last_accepted = self._last_accepted
-        if last_accepted is not None and last_accepted[0] == block_id:
-            return last_accepted[1]
-        return self._load(block_id)
+        block = self.known(block_id)
+        return self._load(block_id) if block is None else block
 
     def _load(self, block_id: ID) -> Block:
         block = conversion.block("get_block", conversion.found("get_block", self._vm.get_block, block_id))
@@ -63,28 +59,21 @@ class BlockMemory(ChainView):
         return self.remember_parsed(data, conversion.block("parse_block", parsed, "InvalidBlock"))
 
     def parsed_id(self, data: bytes) -> bytes:
-        """The ID of the block in *data*, if it was parsed not long ago; otherwise empty."""
+        """The ID of the block in *data* if it was parsed recently; otherwise empty."""
         return self._parsed.get(data, b"")
 
     def verified(self, block_id: bytes) -> Block | None:
-        """The verified and undecided block with this ID."""
+        """The verified and undecided block with this ID, if there is one."""
         return self._verified.get(block_id)
 
     @property
     def preferred(self) -> Block:
         """The block that the node prefers, which is undecided, or else the last accepted one."""
-        block = self._verified.get(self._preferred_id)
+        block = self._verified.get(self.preferred_id)
         return self.load_last_accepted() if block is None else block
 
-    @property
-    def preferred_id(self) -> bytes:
-        """The ID of the block that the node prefers; empty before it has named one."""
-        return self._preferred_id
-
     def known(self, block_id: bytes) -> Block | None:
-        """The undecided or last accepted block with this ID, if it can be had without asking the
-        VM.
-        """
+        """The undecided or last accepted block with this ID, if it is in memory."""
         last_id, last = self._last_accepted or (b"", None)
         return self._verified.get(block_id, last if last_id == block_id else None)
 
@@ -93,8 +82,8 @@ class BlockMemory(ChainView):
         """Verified and undecided blocks in the order of verification: parents first.
 
         A node may verify a block and never decide it. Once another is accepted at its height, it
-        can't be accepted any more, and is left out. It stays known, as a late BlockReject that
-        finds nothing would stop the chain.
+        can no longer be accepted, and is left out here. It stays in memory, since a late
+        BlockReject that doesn't find it would stop the chain.
         """
         last_height = -1 if self._last_accepted is None else self._last_accepted[1].height
         return tuple(block for block in self._verified.values() if block.height > last_height)
@@ -131,10 +120,6 @@ class BlockMemory(ChainView):
         """Drop an object whose verification failed, as it may be half changed."""
         self._objects.pop(block_id, None)
 
-    def prefer(self, block_id: bytes) -> None:
-        """Record that the node prefers this block."""
-        self._preferred_id = block_id
-
     def accepted(self, block_id: bytes, block: Block) -> None:
         """Record that *block* was accepted."""
         self.forget(block_id)
@@ -146,14 +131,14 @@ class BlockMemory(ChainView):
         self._objects.pop(block_id, None)
 
     def load_last_accepted(self) -> Block:
-        """The VM's last accepted block, asked for each time, since state sync moves it."""
+        """The VM's last accepted block. The VM is asked each time, since state sync changes it."""
         block_id = conversion.block_id("last_accepted", self._vm.last_accepted(), "")
         if self._last_accepted is None or self._last_accepted[0] != block_id:
             try:
                 self._last_accepted = block_id, self._load(block_id)
             except NotFound as error:
                 raise VMError(
-                    f"get_block does not find {block_id}, which last_accepted returns ({error}): store a "
-                    "block before it is the last accepted one, in a batch that is written"
+                    f"get_block does not find {block_id}, which last_accepted returns ({error}): write "
+                    "a block and its ID as the last accepted one in the same batch"
                 ) from error
         return self._last_accepted[1]

@@ -25,15 +25,15 @@ from vmsdk.vm import BatchedParseBlock, BuildBlockWithContext, GetAncestors
 # (wrappers.IntLen in the node's snow/engine/snowman/block/batched_vm.go).
 ANCESTOR_OVERHEAD_BYTES = 4
 
-# vmsdk's readers and verifiers raise InvalidInput: garbage from a peer is not a fault of the VM.
+# vmsdk's readers and verifiers raise InvalidInput. Garbage from a peer is not a fault of the VM.
 _INVALID = (InvalidBlock, InvalidInput)
 
-# A property may encode or hash a whole block, so only this many are read just to check them.
+# A property may encode or hash a whole block, so no more than this are read just to check them.
 CHECKED_PROPERTIES = 100
 
 
 class NotVerified(VMError):
-    """The node decides a block that is not verified, or already decided. The text is a Go VM's."""
+    """The node decides a block that is not verified, or already decided. A Go VM has this text."""
 
     def __init__(self) -> None:
         super().__init__("not found")
@@ -105,7 +105,7 @@ class Blocks:
                 f"height is {parent.height}: it must be one higher"
             )
         preferred = self._blocks.preferred_id
-        # The node takes such a block, which competes with the preferred one.
+        # The node accepts such a block, but it competes with the preferred one.
         if preferred and built.parent_id != preferred and not self._other_parent_is_reported:
             self._other_parent_is_reported = True
             self._session.log.warning(
@@ -115,7 +115,7 @@ class Blocks:
             )
 
     def _report_idle(self) -> None:
-        """Report a VM that has work but builds nothing, which would otherwise never show."""
+        """Report that the VM has work but builds nothing, which would otherwise go unnoticed."""
         if self._is_reported or not self._events.has_pending_work():
             return
         tip = self._blocks.preferred
@@ -126,7 +126,7 @@ class Blocks:
         )
 
     def _report(self, text: str, *values: object) -> None:
-        """Log a contradiction of the VM's once, until it has built a valid block."""
+        """Log that the VM contradicts itself: once, until it has built a valid block."""
         if not self._is_reported:
             self._is_reported = True
             self._session.log.error(text, *values)
@@ -166,7 +166,7 @@ class Blocks:
 
     def _parsed(self, block_id: bytes, block: Block) -> vm_pb2.ParseBlockResponse:
         if self._checks(block, "raw"):
-            conversion.content(block)  # not sent, but needed once the block is accepted
+            conversion.content(block)  # not sent, but needed when the block is accepted
         response = vm_pb2.ParseBlockResponse(
             id=block_id,
             parent_id=conversion.parent_id(block),
@@ -202,8 +202,8 @@ class Blocks:
         try:
             accepted = self._vm.get_block_id_at_height(block.height)
         except NotFound:
-            # Pruned, or from before a state sync: at this height only accepted blocks are asked
-            # for.
+            # Pruned, or from before a state sync: at such a height, nodes request accepted blocks
+            # only.
             return vm_pb2.STATUS_ACCEPTED
         return vm_pb2.STATUS_ACCEPTED if accepted == block.id else vm_pb2.STATUS_REJECTED
 
@@ -244,7 +244,7 @@ class Blocks:
                 data = conversion.content(block)
             except NotFound:
                 break
-            except Exception as error:  # noqa: BLE001 - what was found so far is still a good response
+            except Exception as error:  # noqa: BLE001 - the blocks found so far are a valid response
                 self._session.faults.record("get_block", error, "GetAncestors ends at its child")
                 break
             size += len(data) + ANCESTOR_OVERHEAD_BYTES
@@ -257,7 +257,7 @@ class Blocks:
 
     def set_preference(self, request: vm_pb2.SetPreferenceRequest) -> Empty:
         block_id = identifier(request.id)
-        self._blocks.prefer(block_id)
+        self._blocks.preferred_id = block_id
         call("set_preference", self._vm.set_preference, block_id)
         self._events.changed()
         return Empty()
@@ -293,7 +293,7 @@ class Blocks:
         return Empty()
 
     def _check_storage(self, block_id: ID, block: Block) -> None:
-        """Log what the VM does not find again of the first block that it accepts."""
+        """Log which data of the first accepted block the VM doesn't find again."""
         vm = self._vm
         try:
             height, raw = block.height, block.raw
@@ -331,19 +331,19 @@ class Blocks:
         block = self._blocks.verified(block_id)
         if block is None:
             self._session.log.error(
-                "the node wants to %s block %s, which is not verified or already decided", verb, block_id
+                "the node asked to %s block %s, which is not verified or is already decided", verb, block_id
             )
             raise NotVerified
         self._check_id(block_id, block)
         return block_id, block
 
     def _check_id(self, block_id: bytes, block: Block) -> None:
-        """Raise `VMError` if the ID of *block* is not what the node knows."""
+        """Raise `VMError` if the ID of *block* has changed from *block_id*."""
         if self._checks(block, "id") and conversion.own_id(block) != block_id:
             raise _changed(block_id, block)
 
     def _checks(self, block: Block, name: str) -> bool:
-        """Whether to check an attribute again: always if that costs nothing."""
+        """Whether to check an attribute again: always if it isn't a property."""
         if isinstance(getattr(type(block), name, None), property):
             if not self._checks_left:
                 return False
@@ -354,7 +354,7 @@ class Blocks:
 def _changed(block_id: bytes, block: Block) -> VMError:
     return VMError(
         f"{type(block).__name__}.id was {ID(block_id)} and is {block.id} now: a block's ID must not "
-        "change. Compute it from the bytes, change no block, and make an object for each"
+        "change. Compute it from the bytes, don't change blocks, and make an object for each"
     )
 
 

@@ -60,21 +60,21 @@ def unusable(what: str, value: object, rule: str) -> VMError:
 
 
 def block(method: str, value: object, otherwise: str = "NotFound") -> Block:
-    """*value*, which *method* returned, if it is a block. Raises `VMError` if not."""
+    """Return *value*, which *method* returned, if it is a block. Raises `VMError`."""
     if not isinstance(value, Block):
         raise unusable(f"{method} returned", value, f"return a vmsdk.Block, or raise {otherwise}")
     return value
 
 
 def summary(method: str, value: object, otherwise: str = "NotFound") -> StateSummary:
-    """*value*, which *method* returned, if it is a summary. Raises `VMError` if not."""
+    """Return *value*, which *method* returned, if it is a summary. Raises `VMError`."""
     if not isinstance(value, StateSummary):
         raise unusable(f"{method} returned", value, f"return a vmsdk.StateSummary, or raise {otherwise}")
     return value
 
 
 def block_id(method: str, value: object, otherwise: str = "NotFound") -> ID:
-    """*value*, which *method* returned, as an ID. Raises `VMError` if it is not 32 bytes."""
+    """Return *value*, which *method* returned, as an ID. Raises `VMError` unless it is 32 bytes."""
     if isinstance(value, bytes) and len(value) == ID.LENGTH:
         return ID(value)
     rule = "return an ID of 32 bytes" + (f", or raise {otherwise}" if otherwise else "")
@@ -82,8 +82,8 @@ def block_id(method: str, value: object, otherwise: str = "NotFound") -> ID:
 
 
 def truth(method: str, value: object) -> bool:
-    """Whether *value*, which *method* returned, is true. Raises `VMError` for None, a method that
-    was not called, and a generator.
+    """Whether *value*, which *method* returned, is true. Raises `VMError` for None, functions,
+    generators and coroutines.
     """
     if value is None or callable(value) or hasattr(value, "__next__") or hasattr(value, "__await__"):
         raise unusable(f"{method} returned", value, "return True or False")
@@ -91,8 +91,8 @@ def truth(method: str, value: object) -> bool:
 
 
 def found(method: str, function: Callable[[T], R], key: T) -> R:
-    """What *function* finds for *key*. Raises `NotFound`, as the author's code does, and `VMError`
-    for another `LookupError`, which may be meant so.
+    """Return `function(key)`. Raises `VMError` for a `LookupError` that isn't `NotFound`, but which
+    the author may have confused with it.
     """
     try:
         return function(key)
@@ -101,12 +101,12 @@ def found(method: str, function: Callable[[T], R], key: T) -> R:
     except LookupError as error:
         kind = type(error).__name__
         raise VMError(
-            f"{method} raised {kind}: {error}. For what there isn't, raise vmsdk.NotFound"
+            f"{method} raised {kind}: {error}. If nothing is found, raise vmsdk.NotFound"
         ) from error
 
 
 def call(method: str, function: Callable[..., object], *arguments: object) -> None:
-    """Call *function*, which has no result. Raises `VMError` if it returns one, such as False."""
+    """Call *function*, which must return None. Raises `VMError` if it doesn't."""
     value = function(*arguments)
     if value is not None:
         raise unusable(f"{method} returned", value, "return None, and raise an exception to refuse")
@@ -169,8 +169,8 @@ def timestamp(block: Block) -> TimestampMessage:
 
 
 def moment_of(block: Block) -> Timestamp:
-    """The block's time. Raises `InvalidInput` for a number out of range, which a peer may have
-    sent, else `VMError`.
+    """The block's time. Raises `InvalidInput` for a number out of range, which may come from a
+    peer, and `VMError` for anything else.
     """
     rule = "be a Timestamp, a datetime with a time zone, or an int of Unix seconds"
     value: Any = _attribute(block, "timestamp", rule)
@@ -193,7 +193,7 @@ def _attribute(thing: object, name: str, rule: str) -> object:
     try:
         return getattr(thing, name)
     except AttributeError:
-        if hasattr(type(thing), name):  # a property that fails: its own error says more
+        if hasattr(type(thing), name):  # a property that failed: its own error says more
             raise
         if name == "raw" and hasattr(thing, "bytes"):
             rule += ", and is not called `bytes`"

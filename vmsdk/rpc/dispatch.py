@@ -1,4 +1,4 @@
-"""From a gRPC call to a servicer's method and back: the lock, and exceptions."""
+"""Runs servicers' methods for gRPC calls: takes the chain's lock, and maps exceptions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Servicer(Protocol):
 
 
 class Dispatcher:
-    """Makes gRPC handlers from plain methods that take a request and return a response."""
+    """Makes gRPC handlers of plain methods that take a request and return a response."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -114,7 +114,7 @@ class Dispatcher:
         method: Method[RequestT, ResponseT],
         behaviour: Callable[[RequestT, grpc.ServicerContext], ResponseT],
     ) -> Handler:
-        """A call that may block for long, and is notified when the node cancels it."""
+        """A call that may block for long, and can learn that the node has cancelled it."""
         took = self._session.instruments.rpcs.of(_name(method)).observe
 
         def handle(request: RequestT, context: grpc.ServicerContext) -> ResponseT:
@@ -168,7 +168,7 @@ class Dispatcher:
             try:
                 return parse(data)
             except DecodeError as error:
-                # With None the server refuses the call. It would log an exception with a traceback.
+                # For None, the server refuses the call; an exception it would log with a traceback.
                 log.warning("%s: the node sent a malformed message: %s", name, error)
                 return None
 
@@ -188,4 +188,4 @@ def _name(method: Method[Any, Any]) -> str:
 
 
 class Cancelled(Exception):
-    """A wait ended without a result: the node cancelled it, or the chain is shutting down."""
+    """A wait has ended without a result: the node cancelled it, or the chain is shutting down."""

@@ -33,15 +33,14 @@ _TimeName = Literal[
     "helicon_time",
 ]
 _TIMES: tuple[_TimeName, ...] = get_args(_TimeName)
-# A node older than an upgrade does not send its time. A Go VM refuses that, so a node of
-# AvalancheGo 1.14.0 and a VM built with 1.14.1 don't work together, although both speak protocol
-# 44.
+# A node that is older than an upgrade does not send its time. A Go VM refuses that, so AvalancheGo
+# 1.14.0 can't run a VM built with 1.14.1, although both speak protocol 44.
 
 
 class Identity:
     """The IDs of an Initialize request, each of the right length.
 
-    Checked in the order of the node's own plugin library, so that the same fault is reported first.
+    Checked in the same order as in the node's own plugin library, so that errors are the same.
     Raises `InvalidRequest`.
     """
 

@@ -26,7 +26,7 @@ class Instruments:
     def __init__(self, blocks: BlockMemory) -> None:
         self._memory = blocks
         self.tracer: Tracer | None = None
-        """Creates traces, if tracing is on."""
+        """None unless tracing is on."""
         self.rpcs = Durations("rpc_duration_seconds", "Time from a call's start to its response", "method")
         self.rpc_errors = Counts(
             "rpc_errors_total",
@@ -61,5 +61,5 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 def method_label(method: str) -> str:
-    """The label for a method that a client chose: `other` for an unusual one."""
+    """The label for an HTTP method, which clients choose: `other` for an unusual one."""
     return method if method in _METHODS else "other"

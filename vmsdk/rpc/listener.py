@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from vmsdk.rpc.pollserver import PollServer
     from vmsdk.rpc.publicserver import PublicServer
 
-# A node hands its GRPC_* variables on to its plugins, and no others.
+# A node passes on its GRPC_* variables to its plugins, and no others.
 SERVER_VARIABLE = "GRPC_VMSDK_SERVER"
 PUBLIC = "public"
 
 RESERVED_THREADS = 3
-"""What the reserved lanes of `vm.VM` need (`vmsdk.rpc.server`)."""
+"""One for each reserved lane of `vm.VM` (`vmsdk.rpc.server`)."""
 
 _NOTHING = nullcontext()
 
@@ -30,10 +30,9 @@ Server: TypeAlias = "PollServer | PublicServer"
 
 
 def bind(addresses: Addresses) -> tuple[Server, str]:
-    """A server that already listens, and its address. It serves once it is started.
+    """A server that listens already, and its address. Once it is started, it serves calls.
 
-    The node may connect as soon as it knows the address. Raises what `Addresses.listen` raises, and
-    `RuntimeError` when a thread can't be started.
+    Raises what `Addresses.listen` raises, and `RuntimeError` if no thread can be started.
     """
     server = make_server(reserved=RESERVED_THREADS)
     try:
@@ -44,18 +43,17 @@ def bind(addresses: Addresses) -> tuple[Server, str]:
 
 
 def listen(server: Server, addresses: Addresses) -> str:
-    """Have *server* listen at a new address, refusing other users' calls; returns the address."""
+    """Make *server* listen at a new address and refuse other users' calls. Returns the address."""
     address = addresses.listen(server)
     server.peers = peer_check(address, addresses.transport)
     return address
 
 
 def make_server(*, reserved: int = 0, around: AbstractContextManager[object] = _NOTHING) -> Server:
-    """A server with the threads for lanes that are *reserved*: the fast one, or grpcio's where it
-    is not available.
+    """A server with *reserved* threads for reserved lanes. It enters *around* to run a method.
 
-    It enters *around* to run a method. `GRPC_VMSDK_SERVER=public` in the environment chooses
-    grpcio's.
+    grpcio's where the faster one is not available, or if GRPC_VMSDK_SERVER=public is in the
+    environment.
     """
     if os.environ.get(SERVER_VARIABLE) == PUBLIC:
         _log.info("%s=%s: gRPC is served by grpcio's own server", SERVER_VARIABLE, PUBLIC)

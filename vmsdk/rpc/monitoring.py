@@ -21,16 +21,16 @@ from vmsdk.rpc.watchdog import described, lock_holder
 
 HEALTH_SERVICE = "grpc.health.v1.Health"
 
-# The node puts the details on its page unchanged. Escaped as in Go's JSON, they are harmless in
-# HTML.
+# The node shows the details on its health page as they are. Escaped as in Go's JSON, they are
+# harmless in HTML.
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 LOCK_PATIENCE_S = 3.0
-"""A chain whose lock is held for longer makes no progress, which its health must report."""
+"""If its lock is held for longer, the chain makes no progress, and counts as unhealthy."""
 
 
 class ChainStuck(VMError):
-    """The chain's lock is held for so long that the chain counts as unhealthy."""
+    """The chain's lock has been held for more than `LOCK_PATIENCE_S`."""
 
 
 class Monitoring:
@@ -59,7 +59,7 @@ class Monitoring:
             }
         finally:
             session.lock.release()
-        if report["health"] is False:  # to the node, whatever is returned means healthy
+        if report["health"] is False:  # for the node, anything that is returned means healthy
             raise unusable("health_check returned", False, "raise an exception if the chain is unhealthy")
         try:
             text = json.dumps(report, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -70,17 +70,16 @@ class Monitoring:
         return vm_pb2.HealthResponse(details=text.translate(_ESCAPES).encode("ascii"))
 
     def gather(self, request: Empty) -> vm_pb2.GatherResponse:
-        # Old nodes already ask before Initialize.
+        # Old nodes call it even before Initialize.
         if not self._session.initialized:
             return vm_pb2.GatherResponse()
         return vm_pb2.GatherResponse(metric_families=self._session.metrics.gather())
 
 
 class HealthService(grpc.GenericRpcHandler):
-    """The standard gRPC health service, for tools: SERVING for the whole server. The node never
-    asks it.
+    """The standard gRPC health service, for tools: the server is SERVING. Nodes don't call it.
 
-    Made at the first call: importing its library would delay every start of the plugin.
+    Created at the first call, since importing its library would delay each start of the plugin.
     """
 
     def service(
@@ -94,7 +93,7 @@ class HealthService(grpc.GenericRpcHandler):
     def _library(self) -> grpc.GenericRpcHandler:
         from grpc_health.v1 import health, health_pb2
 
-        # A thread for each watcher: without one, grpcio's server may hang when a watcher leaves.
+        # A thread for each watcher: else, grpcio's server may hang when a watcher disconnects.
         servicer = health.HealthServicer(experimental_non_blocking=False)
         servicer.set("", health_pb2.HealthCheckResponse.SERVING)
         request = health_pb2.HealthCheckRequest.FromString

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from vmsdk.address import ANY_USER
 
 TABLES = "/proc/self/net/"
-"""Of this process's network namespace. No other can reach its 127.0.0.1."""
+"""The tables of this process's network namespace. No other can reach its 127.0.0.1."""
 VALID_S = 1.0
 """How long a verdict holds: after this time another user might have the same port."""
 REFUSAL = "not permitted"
@@ -24,7 +24,7 @@ REFUSAL = "not permitted"
 # A client may use an IPv6 socket, as Python's gRPC does. Its address is IPv4's, mapped.
 _FILES = (("tcp", ""), ("tcp6", "0000000000000000FFFF0000"))
 _LOOPBACK = "127.0.0.1"
-# While the table is read, it changes, and a read may miss a row.
+# The table changes while it is read, so a read may miss a row.
 _ATTEMPTS = 3
 _MAX_VERDICTS = 1_000
 
@@ -55,7 +55,7 @@ class PeerCheck:
         self._refused = 0
 
     def admits(self, peer: str) -> bool:
-        """Whether the call of *peer*, which is gRPC's text for its address, may go on.
+        """Whether to serve a call from *peer*, an address as gRPC writes it.
 
         Reads the system's table at most once a second for each connection.
         """
@@ -64,14 +64,14 @@ class PeerCheck:
         if verdict is None or now_s >= verdict.until_s:
             try:
                 owner = self.owner(peer)
-            except OSError:  # such as no descriptor being left
+            except OSError:  # such as no descriptor left
                 return verdict is not None and verdict.is_admitted
             verdict = _Verdict(owner in self._users, now_s + VALID_S)
             if len(self._verdicts) >= _MAX_VERDICTS:
                 self._verdicts.clear()
             self._verdicts[peer] = verdict
             if not verdict.is_admitted:
-                self._note_refused(owner)
+                self._log_refusal(owner)
         return verdict.is_admitted
 
     def owner(self, peer: str) -> int | None:
@@ -99,9 +99,9 @@ class PeerCheck:
                     return int(fields[4]) if fields[6] != b"0" else None
         return None
 
-    def _note_refused(self, owner: int | None) -> None:
+    def _log_refusal(self, owner: int | None) -> None:
         self._refused += 1
-        if not self._refused & (self._refused - 1):  # 1, 2, 4, …: it must not fill the log
+        if not self._refused & (self._refused - 1):  # 1, 2, 4, …: they must not fill the log
             _log.warning(
                 "refused a call by %s of this machine (%d so far): only the node may call the VM",
                 "an unknown user" if owner is None else f"user {owner}",
@@ -110,8 +110,8 @@ class PeerCheck:
 
 
 def peer_check(address: str, transport: str) -> PeerCheck | None:
-    """The check for a server at *address*; None where every user is admitted or none other can
-    connect: on a Unix socket, by the *transport*, or where the system does not list owners.
+    """The check for a server at *address*. None on a Unix socket, where no other user can connect;
+    if *transport* admits any user; and if the system does not list the owners of sockets.
     """
     if address.startswith("unix:") or transport == ANY_USER or not sys.platform.startswith("linux"):
         return None
@@ -119,7 +119,7 @@ def peer_check(address: str, transport: str) -> PeerCheck | None:
         with open(f"{TABLES}tcp", "rb"):
             pass
     except OSError as error:
-        _log.warning("other users of this machine can call the VM, because it can't see who calls: %s", error)
+        _log.warning("other users of this machine can call the VM, which can't tell who calls: %s", error)
         return None
     users = {0, os.getuid(), os.geteuid()}
     with suppress(OSError):  # hidden, or ended
@@ -128,5 +128,5 @@ def peer_check(address: str, transport: str) -> PeerCheck | None:
 
 
 def _entry(host: str, port: int) -> str:
-    """An IPv4 address as the table has it."""
+    """An IPv4 address as the table writes it."""
     return f"{int.from_bytes(bytes(map(int, host.split('.'))), sys.byteorder):08X}:{port:04X}"

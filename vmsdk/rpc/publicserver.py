@@ -17,9 +17,9 @@ import grpc
 from vmsdk.rpc.lane import Lane, end_process
 from vmsdk.rpc.peercheck import REFUSAL, PeerCheck
 
-# The node pings idle connections every 30 s. With gRPC's defaults a server takes that for abuse and
-# hangs up ("too_many_pings"), and refuses messages over 4 MiB. Source: PingInterval and the limits
-# of the node's vms/rpcchainvm/grpcutils.
+# The node pings idle connections every 30 s. By gRPC's defaults, a server closes such connections
+# ("too_many_pings"), and refuses messages over 4 MiB. Source: PingInterval and the limits of the
+# node's vms/rpcchainvm/grpcutils.
 MIN_PING_INTERVAL_MS = 5_000
 KEEPALIVE_TIME_MS = 2 * 60 * 60 * 1_000
 KEEPALIVE_TIMEOUT_MS = 20_000
@@ -37,7 +37,7 @@ SERVER_OPTIONS: list[tuple[str, int]] = [
 ]
 
 PUBLIC_THREADS = 16
-"""For calls that are in no lane."""
+"""Threads for calls that are in no lane."""
 
 _NOTHING = nullcontext()
 
@@ -52,7 +52,7 @@ class PublicServer:
         self.receiving = _NOTHING
         """Not entered: grpcio's threads read."""
         self.peers: PeerCheck | None = None
-        """Who may call, if not everybody."""
+        """The callers to admit; None for all."""
         self._stopping = threading.Event()
 
     def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
@@ -113,7 +113,7 @@ class _Pooled(grpc.GenericRpcHandler):
 
 
 class _Pool(ThreadPoolExecutor):
-    """Starts all threads at once: a `submit` that can't start one ends grpcio's serving thread."""
+    """Starts all threads at once: a `submit` that can't start one kills grpcio's serving thread."""
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads, thread_name_prefix="vmsdk-call")

@@ -46,8 +46,8 @@ class VMServer:
         watchdog: Watchdog | None = None,
         configure: Configure = lambda config, directory: config,
     ) -> None:
-        """*on_shutdown* is called from another thread: first thing in the node's Shutdown, or after
-        a failed Initialize. *configure* gets the chain's config and data directory, and returns the
+        """*on_shutdown* is called from another thread, when the node's Shutdown begins or after a
+        failed Initialize. *configure* gets the chain's config and data directory, and returns the
         VM's config.
 
         The VM's HTTP servers listen at *addresses*.
@@ -72,16 +72,15 @@ class VMServer:
         self._server.start()
 
     def stop(self, grace_s: float) -> None:
-        """Take no more calls, give those in flight *grace_s* seconds, then end and return."""
+        """Take no more calls, give those in flight *grace_s* seconds to end, then stop."""
         self.session.events.close()
         self._server.stop(grace_s).wait()
 
 
 class VMMethods(grpc.GenericRpcHandler):
-    """Finds the method of a call when the call arrives. HTTP gives way to engine calls from then
-    on.
+    """Finds the method of a call when it arrives. From then on, HTTP gives way to an engine call.
 
-    Engine calls run one at a time. They, Shutdown and Health always find a thread, whatever else
+    Engine calls run one at a time. They, Shutdown and Health always get a thread, whatever else
     hangs.
     """
 

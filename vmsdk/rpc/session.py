@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class NotReady(VMError):
-    """The node called a method that needs the chain before Initialize, or after Shutdown."""
+    """The node called a method that needs the chain, before Initialize or after Shutdown."""
 
     def __init__(self, *, ended: bool) -> None:
         self.ended = ended
@@ -71,16 +71,16 @@ class Session:
         self.fatal: Fatal | None = None
         """Why the author stopped the chain."""
         self.checks_storage = True
-        """Whether to check what is stored of the next accepted block: the first, unless it syncs.
-        """
+        """Whether to check what the VM has stored of the next block that it accepts."""
         self.shutdown_begun = threading.Event()
         self._ended = False
         self._ending = threading.Lock()
 
     def trace_to(self, endpoint: str | None, ratio: float) -> None:
-        """Send traces to the collector at *endpoint* from now on, or no longer if it is None.
+        """Send traces to the collector at *endpoint* from now on; None stops it.
 
-        Of all traces, *ratio* are sent. Raises `VMError` without the extra `otel`.
+        *ratio* is the fraction of traces to send, from 0 to 1. Raises `VMError` without the extra
+        `otel`.
         """
         old, self.instruments.tracer = self.instruments.tracer, None
         if old is not None:
@@ -107,7 +107,7 @@ class Session:
     def stop_chain(self, reason: Fatal) -> None:
         """Make the node stop the chain, wherever *reason* was raised.
 
-        A node ignores the errors of most calls, but never that of an application message. So the VM
+        A node ignores the errors of most calls, but not that of an application message. So the VM
         sends a request to its own node, and fails when it arrives. Until then every call fails.
         """
         if self.fatal is None and self.initialized and self.node is not None:
@@ -116,13 +116,12 @@ class Session:
             try:
                 self.node.sender.send_app_request([self.vm.ctx.node_id], 0, b"")
             except VMError as error:
-                self.log.error("the node did not take the message that stops the chain: %s", error)
+                self.log.error("the node did not accept the message that stops the chain: %s", error)
 
     def shutdown(self, on_begin: Callable[[], None] = lambda: None) -> None:
         """End the chain: its waits, the author's VM, HTTP, and the connections to the node.
 
-        Only the first call does anything. Raises what the author's `shutdown` raised, after
-        everything else has ended.
+        Idempotent. Raises what the author's `shutdown` raised, after everything else has ended.
         """
         self.shutdown_begun.set()
         on_begin()
@@ -131,25 +130,21 @@ class Session:
             if self._ended:
                 return
             try:
-                self._end()
+                with self.lock:
+                    self._ended = True
+                    was_initialized, self.initialized = self.initialized, False
+                    if was_initialized:
+                        call("shutdown", self.vm.shutdown)
             finally:
-                # Without the chain's lock: a request that waits for it could not end.
+                # Without the chain's lock, since requests that wait for it could not end.
                 self.disconnect()
 
-    def _end(self) -> None:
-        with self.lock:
-            self._ended = True
-            was_initialized, self.initialized = self.initialized, False
-            if was_initialized:
-                call("shutdown", self.vm.shutdown)
-
     def serve_http(self, app: Any, *, prefix: str | None) -> str:
-        """Serve an HTTP app of the author's on its own server; returns its address for the
-        node.
+        """Serve an HTTP app of the author's on its own server. Returns the address for the node.
 
-        Raises `TypeError` for a value that is not an app, and whatever the app's start-up raises.
+        Raises `TypeError` for a value that is not an app, and whatever the app's startup raises.
         """
-        # Not at the start of the process: no node asks for HTTP before it has a chain.
+        # Imported here, since no node needs HTTP before it has a chain.
         from vmsdk.http.lifespan import lifespan_name
 
         if self._http is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -14,6 +15,8 @@ from vmsdk.rpc.dispatch import Dispatcher, Handler
 from vmsdk.rpc.errors import SENTINELS, sentinel_number
 from vmsdk.rpc.session import Session
 from vmsdk.statesync import StateSyncableVM, StateSyncMode
+
+ResponseT = TypeVar("ResponseT")
 
 
 class StateSync:
@@ -44,24 +47,19 @@ class StateSync:
             return vm_pb2.StateSyncEnabledResponse(err=sentinel_number(error))
 
     def get_ongoing_sync_state_summary(self, request: Empty) -> vm_pb2.GetOngoingSyncStateSummaryResponse:
-        try:
-            found = self._syncable().get_ongoing_sync_state_summary()
-        except SENTINELS as error:
-            return vm_pb2.GetOngoingSyncStateSummaryResponse(err=sentinel_number(error))
-        summary = conversion.summary("get_ongoing_sync_state_summary", found)
-        return vm_pb2.GetOngoingSyncStateSummaryResponse(
-            id=conversion.own_id(summary),
-            height=conversion.height(summary),
-            bytes=conversion.content(summary),
-        )
+        return self._found(vm_pb2.GetOngoingSyncStateSummaryResponse, "get_ongoing_sync_state_summary")
 
     def get_last_state_summary(self, request: Empty) -> vm_pb2.GetLastStateSummaryResponse:
+        return self._found(vm_pb2.GetLastStateSummaryResponse, "get_last_state_summary")
+
+    def _found(self, response: Callable[..., ResponseT], method: str) -> ResponseT:
+        """The *response* with the summary that the VM's *method* returns."""
         try:
-            found = self._syncable().get_last_state_summary()
+            found = getattr(self._syncable(), method)()
         except SENTINELS as error:
-            return vm_pb2.GetLastStateSummaryResponse(err=sentinel_number(error))
-        summary = conversion.summary("get_last_state_summary", found)
-        return vm_pb2.GetLastStateSummaryResponse(
+            return response(err=sentinel_number(error))
+        summary = conversion.summary(method, found)
+        return response(
             id=conversion.own_id(summary),
             height=conversion.height(summary),
             bytes=conversion.content(summary),

@@ -12,9 +12,9 @@ from vmsdk._version import __version__
 from vmsdk.errors import VMError
 from vmsdk.ids import ID
 from vmsdk.rpc.blockmemory import BlockMemory
-from vmsdk.services.databasemetrics import NOTED_CALLS, NotedCall
+from vmsdk.services.databasemetrics import RECORDED_CALLS, RecordedCall
 
-# A node gives a plugin 5 s to end, and a collector may be down.
+# A node gives a plugin 5 s to exit, and a collector may be down.
 FLUSH_S = 1.0
 EXPORT_TIMEOUT_S = 5.0
 
@@ -63,15 +63,15 @@ class Tracer:
             trace.set_tracer_provider(self._provider)  # for the VM's own spans
 
     def close(self) -> None:
-        """Send what is left, which takes `FLUSH_S` at most."""
+        """Send the remaining spans, for at most `FLUSH_S` seconds."""
         closing = threading.Thread(target=self._provider.shutdown, name="vmsdk-tracing", daemon=True)
         closing.start()
         closing.join(FLUSH_S)
 
     def call(self, name: str, work: Callable[[Any, Any], Any], request: Any, context: Any) -> Any:
         """Run *work*, the method *name*, and make its span."""
-        calls: list[NotedCall] = []
-        noting = NOTED_CALLS.set(calls)
+        calls: list[RecordedCall] = []
+        recording = RECORDED_CALLS.set(calls)
         block_id = self._block_id(request)
         joined = self._context.attach(self._parent(block_id)) if block_id else None
         began_s, response = perf_counter(), None
@@ -80,7 +80,7 @@ class Tracer:
             return response
         finally:
             ended_s = perf_counter()
-            NOTED_CALLS.reset(noting)
+            RECORDED_CALLS.reset(recording)
             if joined is not None:
                 self._context.detach(joined)
             block_id = block_id or _id(getattr(response, "id", b"")) or self._block_id(request)
@@ -98,14 +98,14 @@ class Tracer:
         began_s: float,
         ended_s: float,
         attributes: Mapping[str, Any],
-        calls: list[NotedCall],
+        calls: list[RecordedCall],
         *,
         block_id: bytes = b"",
         failure: str | None = None,
     ) -> None:
         """Make the span of work that has ended, and those of the database *calls* in it.
 
-        Times are `perf_counter`'s. A failure to do so is logged, and harmless.
+        Times are `perf_counter`'s. Failures are logged.
         """
         try:
             offset_ns = time_ns() - int(perf_counter() * 1e9)
@@ -138,7 +138,7 @@ class Tracer:
             _log.exception("a span was lost")
 
     def _parent(self, block_id: bytes) -> Any:
-        """The context whose spans are in the trace of a block, or in their own one."""
+        """The context whose spans are in the trace of a block, or in a new one."""
         if not block_id:
             return self._context.Context()
         trace = self._api

@@ -26,9 +26,9 @@ MAX_PATIENCE_S = 1_000_000
 REMINDER = 10
 """It is reported again after this many times as long."""
 PATIENCE_VARIABLE = "GRPC_VMSDK_SLOW_CALL_S"
-"""Sets the patience in seconds; 0 turns reports off. A node passes only GRPC_ variables on."""
+"""Sets the patience in seconds; 0 turns reports off. A node passes on only GRPC_ variables."""
 _CHECKS = 4
-"""How often the thread looks within the patience."""
+"""How many times the thread checks within the patience."""
 _ANYIO = "AnyIO worker thread"
 """The name of the threads in which Starlette and FastAPI run plain functions."""
 _FRAMEWORKS = ("anyio", "starlette", "fastapi")
@@ -42,11 +42,11 @@ _Stack = list[_Line]
 _VMSDK = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _PYTHON = os.path.dirname(os.__file__) + os.sep
 _IDLE = ("pool.py", "pollserver.py", "loopthread.py", "eventsource.py")
-"""Where threads of vmsdk's wait for work."""
+"""Files in which vmsdk's threads wait for work."""
 
 
 class Watched:
-    """A context manager around a piece of work that the watchdog observes. It can be reused."""
+    """A context manager around work that the watchdog observes. Reusable."""
 
     __slots__ = ("_calls", "_clock", "began_s", "name", "needs_lock", "once", "pid", "reports", "thread")
 
@@ -87,12 +87,12 @@ class Watchdog:
         self._clock = clock
         self._calls: dict[Watched, None] = {}
         self._anyio: dict[int, tuple[FrameType, Watched]] = {}
-        """Functions of the author's that run in threads of anyio's, which doesn't watch them."""
+        """The author's functions that anyio runs in its threads."""
         self._reported: set[tuple[tuple[str, str], ...]] = set()
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Start the thread. Raises `RuntimeError` if the system has none."""
+        """Start the thread. Raises `RuntimeError` if the system has no thread left."""
         if self.patience_s > 0:
             threading.Thread(target=self._run, name="vmsdk-watchdog", daemon=True).start()
 
@@ -103,12 +103,12 @@ class Watchdog:
     def watch(self, name: str, *, needs_lock: bool = False, once: bool = False) -> Watched:
         """Enter the result around work called *name*. *needs_lock*: it takes the chain's lock.
 
-        With *once*, each function of the author's is reported only once: clients call it.
+        With *once*, each of the author's functions is reported only once, since clients call it.
         """
         return Watched(self._calls, name, self._clock, needs_lock, once)
 
     def check(self) -> None:
-        """Report each piece of work once when it exceeds the patience, and once more much later."""
+        """Report work once when it exceeds the patience, and once more much later."""
         now_s = self._clock()
         self._look_at_anyio(now_s)
         for call in list(self._calls):
@@ -119,7 +119,7 @@ class Watchdog:
                 self._report(call, ran_s)
 
     def _look_at_anyio(self, now_s: float) -> None:
-        """Watch what runs in threads of anyio's from the first time that it is seen."""
+        """Watch what runs in anyio's threads, from the first time that it is seen."""
         threads = [each.ident for each in threading.enumerate() if each.name == _ANYIO]
         frames = sys._current_frames() if threads else {}
         seen = {}
@@ -131,7 +131,7 @@ class Watchdog:
             called = [inner[0] for inner, outer in pairwise(stack) if _package(outer) == "anyio"]
             if called:
                 # What the thread's loop has called: each function, and each step of a generator,
-                # has another frame there.
+                # has its own frame there.
                 seen[thread] = called[-1]
         for thread, (frame, call) in list(self._anyio.items()):
             if seen.get(thread) is not frame:
@@ -151,7 +151,7 @@ class Watchdog:
                 self._reported |= functions
                 _warn(stacks, "%s has been running for %.0f s%s", call.name, ran_s, _places(stacks))
         elif all(other.thread != holder or other.once for other in list(self._calls)):
-            # A holder that is watched is reported itself, unless it was reported before.
+            # If the holder is watched, it is reported itself, unless it was reported before.
             stacks, hint = _stacks(holder), ""
             lines = [line for stack in stacks for line in stack]
             if not any(map(_authorship, lines)) and _is_idle(lines):
@@ -162,13 +162,13 @@ class Watchdog:
     def _run(self) -> None:
         while True:
             # Code in C may hold the GIL, which faulthandler's own thread does not need.
-            with suppress(RuntimeError):  # the system has no thread for it now
+            with suppress(RuntimeError):  # the system has no thread left for it
                 faulthandler.dump_traceback_later(2 * self.patience_s, file=2)
             if self._stopped.wait(self.patience_s / _CHECKS):
                 break
             try:
                 self.check()
-            except Exception as error:  # noqa: BLE001 - it reads what other threads are changing
+            except Exception as error:  # noqa: BLE001 - it reads what other threads change
                 _log.debug("the watchdog failed", exc_info=error)
         faulthandler.cancel_dump_traceback_later()
 
@@ -186,12 +186,12 @@ def described(thread: int) -> str:
 
 
 def end_if_forked(pid: int, name: str) -> None:
-    """End a child that a call of *name* has forked in process *pid*, and from which it returns.
+    """Exit if this is a child process, forked from process *pid* during a call of *name*.
 
-    It would write to the plugin's sockets.
+    Returning from the call, it would write to the plugin's sockets.
     """
     if os.getpid() != pid:
-        _log.error("%s: a process that the VM has forked returns: end it with os._exit", name)
+        _log.error("%s: a child process that the VM forked returned: end it with os._exit", name)
         os._exit(1)
 
 
@@ -216,7 +216,7 @@ def _patience_s() -> float:
 
 
 def _warn(stacks: list[_Stack], text: str, *values: object) -> None:
-    """Log *text*, with each stack from the author's first line on."""
+    """Log *text*, with each stack from the author's outermost line on."""
     if not _log.isEnabledFor(logging.WARNING):
         return
     shown = ""
@@ -230,7 +230,7 @@ def _warn(stacks: list[_Stack], text: str, *values: object) -> None:
 
 
 def _places(stacks: list[_Stack]) -> str:
-    """In each stack, the innermost of the lines that look most like the author's."""
+    """The innermost line of each stack that is most likely the author's."""
     found = [max(reversed(stack), key=_authorship) for stack in stacks[:_MAX_STACKS] if stack]
     return " or".join(
         f" at {each.f_code.co_filename}:{line} in {each.f_code.co_name}" for each, line in found
@@ -238,8 +238,8 @@ def _places(stacks: list[_Stack]) -> str:
 
 
 def _functions(stack: _Stack) -> tuple[tuple[str, str], ...]:
-    """The file and name of the outermost function that looks most like the author's, and of the
-    innermost: the outermost may be a decorator of many.
+    """The file and name of the outermost function that is most likely the author's, and of the
+    innermost, since the outermost may be a decorator of many.
     """
     found = [max(each, key=_authorship)[0].f_code for each in (stack, stack[::-1]) if each]
     return tuple((code.co_filename, code.co_name) for code in found)
@@ -250,7 +250,7 @@ def _package(line: _Line) -> str:
 
 
 def _is_idle(stack: _Stack) -> bool:
-    """Whether none of vmsdk's code works in *stack*: at most it waits for something to do."""
+    """Whether no code of vmsdk's runs in *stack*, except to wait for work."""
     files = [line[0].f_code.co_filename for line in stack]
     own = [file for file in files if file.startswith(_VMSDK)]
     return not own or os.path.basename(own[-1]) in _IDLE
@@ -267,9 +267,8 @@ def _authorship(line: _Line) -> int:
 
 
 def _stacks(thread: int, task: str = "") -> list[_Stack]:
-    """The stack of *thread*; if none of it is the author's, that of its work on an event loop.
-
-    That is the task called *task*, or without a name any task if *thread* runs the loop.
+    """The stack of *thread*. If none of it is the author's, the stack of its task on an event loop:
+    the one called *task*, or if that is empty, each task if *thread* runs the loop.
     """
     frames = sys._current_frames()
     own, _ = _running(frames.get(thread))

@@ -31,7 +31,7 @@ class AppSenderClient(AppSender):
     def send_app_request(self, node_ids: Iterable[NodeID], request_id: int, request: bytes) -> None:
         targets = _distinct(node_ids)
         if not targets:
-            raise InvalidInput("a request to no node gets no response", "pass the ID of one at least")
+            raise InvalidInput("a request needs a node to send it to", "pass at least one node ID")
         self._request(
             pb.SendAppRequestMsg(
                 node_ids=targets, request_id=_request_id(request_id), request=_message(request)
@@ -129,7 +129,7 @@ def _error_code(value: int) -> int:
 
 
 def _message(value: object) -> bytes:
-    """*value*, which a peer gets. Raises `TypeError` unless it is bytes."""
+    """Return *value* if it is bytes. Raises `TypeError`."""
     if not isinstance(value, bytes):
         raise TypeError(f"a message is bytes, not {reprlib.repr(value)}: encode it")
     return value

@@ -1,4 +1,4 @@
-"""Calls of the node's services, and the ranges of the numbers they take."""
+"""Calls to the node's services, and checks of the numbers that they take."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vmsdk.services.channel import CLOSED, Channel, UnaryCall
 
 
 class Call(Generic[RequestT, ResponseT]):
-    """One unary method, called without a deadline: it waits until the server is there.
+    """A unary method, called without a deadline: a call waits until the server listens.
 
     Thread-safe. Every failure is a `NodeError`. When the channel is closed, calls in flight and
     later ones fail at once with UNAVAILABLE.
@@ -75,11 +75,11 @@ class Pending(Generic[ResponseT]):
         return response
 
     def read(self) -> None:
-        """Wait for the response, or the failure, and keep it."""
+        """Wait for the response or the failure, and keep it for `wait`."""
         self._future.read()
 
     def cancel(self) -> None:
-        """Give up on the response. The node may still execute the call."""
+        """Discard the response. The node may still execute the call."""
         self._future.cancel()
 
 
@@ -98,14 +98,14 @@ def _channel_closed(path: str) -> NodeError:
 
 
 def unsigned(what: str, value: int, *, bits: int) -> int:
-    """*value*, an unsigned number of that many bits. Raises `InvalidInput`, which calls it
+    """Return *value* if it is an unsigned number of *bits* bits. Raises `InvalidInput` about
     *what*.
     """
     return _within(what, value, 0, (1 << bits) - 1)
 
 
 def signed(what: str, value: int, *, bits: int) -> int:
-    """*value*, a signed number of that many bits. Raises `InvalidInput`, which calls it *what*."""
+    """Like `unsigned`, for a signed number."""
     return _within(what, value, -1 << (bits - 1), (1 << (bits - 1)) - 1)
 
 

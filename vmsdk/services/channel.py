@@ -23,8 +23,7 @@ from vmsdk.http2.hpack import Header, HPACKError, encode
 KEEPALIVE_TIME_MS = 30_000
 KEEPALIVE_TIMEOUT_MS = 10_000
 
-# Of grpcio's channels, in the C core's names.
-# Source: vms/rpcchainvm/grpcutils/client.go of the node.
+# Options of grpcio's channels. Source: vms/rpcchainvm/grpcutils/client.go of the node.
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -33,30 +32,28 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_permit_without_calls", 1),
     # Otherwise the C core stops after two pings without data in between.
     ("grpc.http2.max_pings_without_data", 0),
-    # Proxies are not for servers on this machine.
+    # Don't use a proxy for servers on this machine.
     ("grpc.enable_http_proxy", 0),
-    # Do not share the back-off of a channel to an earlier server on the same port.
+    # Don't share the back-off of a channel to an earlier server on the same port.
     ("grpc.use_local_subchannel_pool", 1),
 )
 
 
 CONNECT_TIMEOUT_S = 20.0
-"""For one attempt, from which the server must have sent its settings."""
+"""For one attempt, within which the server must have sent its settings."""
 FIRST_PAUSE_S = 0.005
 LONGEST_PAUSE_S = 1.0
 """Between attempts to connect."""
 MAX_IDLE = 32
-"""Connections that are kept for later calls."""
+"""Idle connections that are kept for later calls."""
 LONGEST_IDLE_S = 3600.0
-"""How long a connection is kept without a call. After 2 h, the node's server begins to ask whether
-the client is still there (keepalive), and hangs up when nobody reads that.
+"""How long a connection is kept without a call. After 2 h, the node's server starts sending
+keepalive pings, and closes the connection if nobody answers them.
 """
 MAX_UNREAD = 32
-"""Connections in use. With more, responses are read before they are wanted: connections must not
-run out for the calls that wait for one.
-"""
+"""Connections in use. With more, responses are read early, to free connections for other calls."""
 CLOSED = "Channel closed!"
-"""The text of calls that `Channel.close` ends, as of grpcio's."""
+"""The text of the error of a call that `Channel.close` ends, as in grpcio."""
 
 _CODES = {b"%d" % code.value[0]: code for code in grpc.StatusCode}
 # Source: doc/http-grpc-status-mapping.md of gRPC.
@@ -85,19 +82,19 @@ def connect(address: str) -> Channel:
     """A channel to the server at *address*, `host:port` or `unix:/path`. It connects at the first
     call.
 
-    Make calls with `Call`, which waits for the connection without limit, as all calls of this
-    protocol do. Closing the channel ends them. Raises `ValueError` for any other text.
+    Make calls with `Call`, which waits for the connection without a limit, as this protocol
+    requires. Closing the channel ends them. Raises `ValueError` for any other address.
     """
     return Channel(address)
 
 
 def connect_by_grpcio(address: str) -> grpc.Channel:
-    """Like `connect`, with grpcio's channel: for calls with deadlines."""
+    """Like `connect`, but with grpcio's channel, which supports deadlines."""
     return grpc.insecure_channel(target(address), options=CHANNEL_OPTIONS)
 
 
 class CallFailed(grpc.RpcError):
-    """A call has failed: raised like the errors of grpcio's calls."""
+    """A call has failed. It has the interface of grpcio's errors."""
 
     def __init__(self, code: grpc.StatusCode, details: str) -> None:
         super().__init__(f"{code.name}: {details}")
@@ -116,12 +113,13 @@ class CallFailed(grpc.RpcError):
 class Channel:
     """Connections to one server. Thread-safe.
 
-    Each carries one call at a time: the thread that calls sends the request and reads the response,
-    and no other thread is woken. A call takes the connection that was used last, or makes one.
+    A connection carries one call at a time: the calling thread sends the request and reads the
+    response, and no other thread is woken. A call uses the idle connection that was used last, or
+    opens one.
 
-    There are no keepalive pings, unlike in the node's own channels: the node runs on this machine,
-    whose kernel closes the connections of a process that ends. Calls of a node that is only stopped
-    (SIGSTOP, a debugger) go on when the node does.
+    Unlike the node's own channels, it sends no keepalive pings: the node runs on this machine,
+    whose kernel closes the connections of a process that exits. Calls to a node that is only
+    stopped (SIGSTOP, a debugger) continue when the node does.
     """
 
     def __init__(self, address: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -131,14 +129,14 @@ class Channel:
         self._clock = clock
         self.authority = b"localhost" if self._family is None else address.encode()
         self._idle: list[tuple[ClientConnection, float]] = []
-        """The latest is last, with the time when its call ended."""
+        """With the times when their last calls ended; the most recent is last."""
         self._begin()
         _channels.add(self)
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        # Of a call that is dropped without a result, the connection goes too.
+        # Weak, since the connection of a call that is dropped without a result closes itself.
         self._connections: weakref.WeakSet[ClientConnection] = weakref.WeakSet()
 
     def __enter__(self) -> Self:
@@ -153,7 +151,7 @@ class Channel:
         request_serializer: Callable[[Any], bytes] = bytes,
         response_deserializer: Callable[[bytes], Any] = bytes,
     ) -> UnaryMethod:
-        """What calls the method at *path*, as of grpcio's channels."""
+        """What calls the method at *path*, as in grpcio."""
         return UnaryMethod(self, path, request_serializer, response_deserializer)
 
     def close(self) -> None:
@@ -180,9 +178,7 @@ class Channel:
         return len(self._connections) - len(self._idle)
 
     def borrow(self, *, wait_for_ready: bool) -> ClientConnection:
-        """A connection for one call. A server that isn't there yet is waited for if
-        *wait_for_ready*.
-        """
+        """A connection for one call. If *wait_for_ready*, it waits until the server listens."""
         while True:
             with self._lock:
                 if self._closing.is_set():
@@ -275,7 +271,7 @@ class Channel:
         return [(family, where) for family, _, _, _, where in found]
 
     def forget_connections(self) -> None:
-        """In a forked child: close the copies of the parent's sockets, which stay open there."""
+        """In a forked child: close its copies of the parent's sockets."""
         connections = [*self._connections]
         was_closed = self._closing.is_set()
         self._idle.clear()
@@ -308,11 +304,11 @@ class UnaryMethod:
         )
 
     def __call__(self, request: Any, *, wait_for_ready: bool = False) -> Any:
-        """Call and return the response. Raises `grpc.RpcError`."""
+        """Call the method and return the response. Raises `grpc.RpcError`."""
         return UnaryCall(self, request, wait_for_ready=wait_for_ready).result()
 
     def future(self, request: Any, *, wait_for_ready: bool = False) -> UnaryCall:
-        """Send *request*, and return at once. Raises `grpc.RpcError`."""
+        """Send *request* and return at once. Raises `grpc.RpcError`."""
         call = UnaryCall(self, request, wait_for_ready=wait_for_ready)
         if self.channel.in_use > MAX_UNREAD:
             call.read()
@@ -320,7 +316,9 @@ class UnaryMethod:
 
 
 class UnaryCall:
-    """A call whose request is sent. It has a connection until its result is taken or cancelled."""
+    """A call whose request has been sent. It holds a connection until its response is read, or it
+    is cancelled.
+    """
 
     __slots__ = ("_connection", "_is_repeated", "_message", "_method", "_outcome", "_wait_for_ready")
 
@@ -333,7 +331,7 @@ class UnaryCall:
         self._send()
 
     def read(self) -> None:
-        """Wait for the response and keep it, so that others can have the connection."""
+        """Wait for the response and keep it, which frees the connection for other calls."""
         if self._outcome is not None:
             return
         try:
@@ -367,7 +365,7 @@ class UnaryCall:
         return _message(headers, trailers, data)
 
     def cancel(self) -> None:
-        """Give up on the response."""
+        """Discard the response."""
         if self._outcome is None:
             self._method.channel.discard(self._connection)
 
@@ -385,7 +383,7 @@ class UnaryCall:
                 return
 
     def _end(self, error: Exception) -> None:
-        """Close the connection. Returns if the call may be made once more, on another one."""
+        """Close the connection. Returns if the call may be repeated, else raises `CallFailed`."""
         self.cancel()
         if self._method.channel.is_closed:
             raise CallFailed(grpc.StatusCode.CANCELLED, CLOSED) from None
@@ -422,7 +420,7 @@ def _message(headers: tuple[Header, ...], trailers: tuple[Header, ...], data: by
         text = f"a message of {length} bytes in a response of {len(data)}"
         raise CallFailed(grpc.StatusCode.INTERNAL, text)
     if is_compressed:
-        raise CallFailed(grpc.StatusCode.UNIMPLEMENTED, "a compressed message, which was not asked for")
+        raise CallFailed(grpc.StatusCode.UNIMPLEMENTED, "a compressed message, although none was accepted")
     return data[message_head.size :]
 
 
@@ -430,7 +428,7 @@ def _text(message: bytes) -> str:
     return _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), message).decode(errors="replace")
 
 
-# A forked child makes its own connections: what two processes send on one gets mixed up.
+# A forked child opens its own connections, so that two processes don't mix their frames on one.
 _channels: weakref.WeakSet[Channel] = weakref.WeakSet()
 
 
@@ -444,7 +442,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def target(address: str) -> str:
-    """*address* as a target of the C core. IP addresses get a scheme that needs no resolver."""
+    """*address* as a target for grpcio. IP addresses get a scheme that needs no resolver."""
     family, where = _parse(address)
     if family is None:
         return address
@@ -454,8 +452,8 @@ def target(address: str) -> str:
 
 
 def _parse(address: str) -> tuple[int | None, Any]:
-    """The family of *address*, and its address for a socket. None is for Unix sockets, and
-    AF_UNSPEC for a name. Raises `ValueError`.
+    """The family of *address* and its address for a socket. The family is None for a Unix socket,
+    and AF_UNSPEC for a host name. Raises `ValueError`.
     """
     if address.startswith("unix:/"):
         path = address.removeprefix("unix:")

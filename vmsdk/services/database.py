@@ -20,11 +20,11 @@ from vmsdk.services.failstop import FailStop
 from vmsdk.services.iterator import Iterators
 
 GET_MANY_WINDOW = 16
-"""Reads of one `get_many` in flight at a time. Each has a connection of its own."""
+"""Concurrent reads of one `get_many`. Each has its own connection."""
 
 
 class DatabaseClient(Database):
-    """The database behind *channel*. After the first failed operation it refuses all others."""
+    """The database behind *channel*. After the first failed operation, it refuses all others."""
 
     def __init__(self, channel: Channel) -> None:
         self._guard = FailStop()
@@ -99,7 +99,7 @@ class DatabaseClient(Database):
     def close(self) -> None:
         if self._guard.closed and not self._guard.failed:
             raise Closed("the database is closed")
-        self._guard.close()
+        self._guard.closed = True
         self._iterators.release_all()
         self._guard.check_response(self._guard.watch(self._close_call, pb.CloseRequest()).err)
 
@@ -108,7 +108,7 @@ class DatabaseClient(Database):
         self._iterators.stop()
 
     def check(self) -> None:
-        """Raise `DatabaseFailed` or `Closed` if nothing may be written any more."""
+        """Raise `DatabaseFailed` or `Closed` if the database can't be used any more."""
         self._guard.check()
 
     def _value(self, response: pb.GetResponse) -> bytes | None:
@@ -141,5 +141,5 @@ class DatabaseBatch(Batch):
         self._database._write(self._operations)
 
     def check(self) -> None:
-        """Raise `DatabaseFailed` or `Closed` if the database may not be written any more."""
+        """Raise `DatabaseFailed` or `Closed` if the database can't be used any more."""
         self._database.check()

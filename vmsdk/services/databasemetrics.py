@@ -10,18 +10,18 @@ from typing import NamedTuple
 from vmsdk.metrics import Counts, Durations, Family, Histogram
 
 
-class NotedCall(NamedTuple):
-    """A call of the database, for a trace. Times are `perf_counter`'s."""
+class RecordedCall(NamedTuple):
+    """A database call, for a trace. Times are `perf_counter`'s."""
 
     path: str
     began_s: float
     ended_s: float
 
 
-NOTED_CALLS: ContextVar[list[NotedCall] | None] = ContextVar("NOTED_CALLS", default=None)
-"""Where to record calls of the database; None while they aren't traced."""
-MAX_NOTED = 1_000
-"""How many calls are recorded within one call of the node, or request. Each becomes a span."""
+RECORDED_CALLS: ContextVar[list[RecordedCall] | None] = ContextVar("RECORDED_CALLS", default=None)
+"""Where to record database calls; None while they aren't traced."""
+MAX_RECORDED = 1_000
+"""How many calls are recorded for one engine call or HTTP request. Each becomes a span."""
 
 
 class DatabaseMetrics:
@@ -42,9 +42,9 @@ class DatabaseMetrics:
             observer = self._observers[path] = self._calls.of(path.rpartition("/")[2])
         ended_s = perf_counter()
         observer.observe(ended_s - began_s)
-        noted = NOTED_CALLS.get()
-        if noted is not None and len(noted) < MAX_NOTED:
-            noted.append(NotedCall(path, began_s, ended_s))
+        recorded = RECORDED_CALLS.get()
+        if recorded is not None and len(recorded) < MAX_RECORDED:
+            recorded.append(RecordedCall(path, began_s, ended_s))
 
     def failed(self, path: str) -> None:
         """A call of the method *path* has failed."""

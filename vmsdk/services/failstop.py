@@ -19,23 +19,19 @@ class FailStop:
         self.metrics = DatabaseMetrics()
         self._lock = threading.Lock()
         self._first_error: str | None = None
-        self._closed = False
+        self.closed = False
+        """Whether the VM has closed the database."""
 
     @property
     def failed(self) -> bool:
         """Whether any operation has failed."""
         return self._first_error is not None
 
-    @property
-    def closed(self) -> bool:
-        """Whether the VM has closed the database."""
-        return self._closed
-
     def check(self) -> None:
         """Raise `DatabaseFailed` after a failure, `Closed` after the close."""
         if self._first_error is not None:
             raise DatabaseFailed(self._first_error)
-        if self._closed:
+        if self.closed:
             raise Closed("the database is closed")
 
     def call(self, call: Call[RequestT, ResponseT], request: RequestT) -> ResponseT:
@@ -44,7 +40,7 @@ class FailStop:
         return self.watch(call, request)
 
     def watch(self, call: Call[RequestT, ResponseT], request: RequestT) -> ResponseT:
-        """Like `call`, but also after a failure or the close."""
+        """Like `call`, but even after a failure or the close."""
         began_s = perf_counter()
         try:
             response = call(request)
@@ -56,7 +52,7 @@ class FailStop:
         return response
 
     def remember(self, error: NodeError) -> None:
-        """Record *error*. Later operations name the first one recorded."""
+        """Record *error*. Later operations raise `DatabaseFailed` with the first one."""
         with self._lock:
             if self._first_error is None:
                 self._first_error = str(error)
@@ -67,7 +63,3 @@ class FailStop:
             raise Closed("the database is closed")
         if error == pb.ERROR_NOT_FOUND:
             raise NotFound
-
-    def close(self) -> None:
-        """Refuse all operations from now on."""
-        self._closed = True

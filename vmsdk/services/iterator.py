@@ -18,20 +18,20 @@ from vmsdk.services.channel import Channel
 from vmsdk.services.failstop import FailStop
 
 READ_AFTER_S = 600.0
-"""After how long, at the latest, a page is read though nobody asks for it. After 2 h, the node's
-server hangs up when nobody reads (`vmsdk.services.channel.LONGEST_IDLE_S`), and a page can't be had
-twice.
+"""A page is read no later than this, even if it is not needed yet. The node's server sends a page
+only once, and closes a connection that nobody reads for 2 h
+(`vmsdk.services.channel.LONGEST_IDLE_S`).
 """
 
 _GivenUp: TypeAlias = "SimpleQueue[_Cursor | threading.Event | None]"
-"""What the thread is to do: cursors to release, events to set after them, None to end."""
+"""The thread's work: cursors to release, events to set after them, None to end."""
 
 
 class Iterators:
-    """All open iterators of one database, and the thread that attends to them: it releases the
-    abandoned ones, and reads the pages of those that pause.
+    """All open iterators of one database, and the thread that releases abandoned ones and reads the
+    pages of those that pause.
 
-    The garbage collector may abandon an iterator anywhere, even inside grpcio's locks, where
+    The garbage collector may finalize an iterator anywhere, even while a lock is held, where
     nothing may wait and no call may start.
     """
 
@@ -114,7 +114,7 @@ class NodeIterator(DatabaseIterator):
         self._page: Iterator[tuple[bytes, bytes]] = iter(())
         self._ended = False
         self._give_up = weakref.finalize(self, given_up.put, cursor)
-        # At exit no thread is left to do it. The node releases everything when the connection ends.
+        # At exit, the thread is gone. The node releases everything when the connection ends.
         self._give_up.atexit = False
 
     def __next__(self) -> tuple[bytes, bytes]:
@@ -134,7 +134,7 @@ class NodeIterator(DatabaseIterator):
         try:
             page = self._cursor.turn()
         except BaseException:
-            # The guard knows the failure and refuses the next step.
+            # The guard has recorded the failure, and refuses the next step.
             self._give_up()
             raise
         if not page:
@@ -188,7 +188,7 @@ class _Cursor:
             return page
 
     def read(self) -> None:
-        """Read the page that is on its way. It is kept for `turn`."""
+        """Wait for the pending page, and keep it for `turn`."""
         with self._lock:
             if self._pending is not None:
                 self._pending.read()
@@ -199,7 +199,7 @@ class _Cursor:
             if self._released:
                 return
             try:
-                self._take()  # no release while the node works on a page
+                self._take()  # the node must not release while it reads a page
             except NodeError:
                 pass
             try:

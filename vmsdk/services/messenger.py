@@ -1,4 +1,4 @@
-"""The messenger of old nodes, which a VM sends its events to (up to protocol 41)."""
+"""The messenger of older nodes, to which a VM sends its events (up to protocol 41)."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class NodeConnection:
     """All services of the node for one chain, over channels to its two servers.
 
-    Calls wait for an absent node without limit. Close the connection when the node is gone or has
-    stopped its servers: that ends all calls at once.
+    Calls wait without a limit for a node that does not listen. Close the connection when the node
+    is gone or has stopped its servers: that ends all calls at once.
     """
 
     def __init__(
@@ -38,8 +38,8 @@ class NodeConnection:
         self.database = DatabaseClient(self._database_channel)
         self._protocol = protocol
 
-    # Each is imported and made at its first use: the node gives a plugin 5 s to start, and many
-    # chains never use these. Two threads may make two at once, which is harmless.
+    # Each is imported and created at its first use: the node gives a plugin 5 s to start, and many
+    # chains never use these. It is harmless if two threads create one each.
 
     @cached_property
     def sender(self) -> AppSenderClient:
@@ -78,7 +78,7 @@ class NodeConnection:
 
     @cached_property
     def messenger(self) -> MessengerClient | None:
-        """Where to send events; None if the node asks for them (protocol 42 and newer)."""
+        """Where to send events; None if the node waits for them (protocol 42 and newer)."""
         if self._protocol.waits_for_events:
             return None
         from vmsdk.services.messenger import MessengerClient

@@ -91,8 +91,8 @@ class ValidatorStateClient(ValidatorState):
             known = self._recent_warp_sets.get(_height(height), self._ask_warp_sets).get(ID(subnet_id))
             if known is not None:
                 return known
-            # The node leaves out both unknown subnets and those whose weight overflows: find out
-            # which.
+            # The node omits both unknown subnets and those whose weight overflows: find out which
+            # it is.
         return WarpValidatorSet.of(self.get_validator_set(height, subnet_id).values())
 
     def _ask_subnet_id(self, chain_id: ID) -> ID:
@@ -164,7 +164,7 @@ def _public_key(key: bytes) -> bytes:
 
 
 class Recent(Generic[K, V]):
-    """A cache of the *size* keys used last. Thread-safe."""
+    """A cache of the *size* most recently used keys. Thread-safe."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -172,7 +172,7 @@ class Recent(Generic[K, V]):
         self._lock = threading.Lock()
 
     def get(self, key: K, ask: Callable[[K], V]) -> V:
-        """The value of *key*: the cached one, or that of `ask(key)`. Exceptions are not cached."""
+        """The value of *key*: the cached one, or the result of `ask(key)`. Errors aren't cached."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)

@@ -346,4 +346,4 @@ print("returned", child and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout == "returned 1\n"
-    assert "the app at /x: a process that the VM has forked returns: end it with os._exit" in done.stderr
+    assert "the app at /x: a child process that the VM forked returned: end it with os._exit" in done.stderr

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from vmsdk.services.databasemetrics import MAX_NOTED, NOTED_CALLS, DatabaseMetrics, NotedCall
+from vmsdk.services.databasemetrics import MAX_RECORDED, RECORDED_CALLS, DatabaseMetrics, RecordedCall
 
 
 def test_the_calls_noted_for_one_trace_are_bounded() -> None:
-    calls: list[NotedCall] = []
-    noting = NOTED_CALLS.set(calls)
+    calls: list[RecordedCall] = []
+    noting = RECORDED_CALLS.set(calls)
     metrics = DatabaseMetrics()
-    for _ in range(MAX_NOTED + 5):
+    for _ in range(MAX_RECORDED + 5):
         metrics.ended("/rpcdb.Database/Get", 0.0)
-    NOTED_CALLS.reset(noting)
-    assert len(calls) == MAX_NOTED
+    RECORDED_CALLS.reset(noting)
+    assert len(calls) == MAX_RECORDED

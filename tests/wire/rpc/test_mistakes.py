@@ -315,7 +315,7 @@ def test_a_lookup_error_names_not_found(serve: Serve, error: Exception) -> None:
         ),
     ):
         text = refused(call)[1]
-        assert text == f"{name} raised {kind}: {error}. For what there isn't, raise vmsdk.NotFound"
+        assert text == f"{name} raised {kind}: {error}. If nothing is found, raise vmsdk.NotFound"
 
 
 def test_a_last_accepted_block_that_is_not_stored_is_named(serve: Serve) -> None:
@@ -323,7 +323,7 @@ def test_a_last_accepted_block_that_is_not_stored_is_named(serve: Serve) -> None
     vm.accepted.clear()
     text = refused(serve(vm, run=False).initialize)[1]
     assert text.startswith(f"get_block does not find {vm.genesis.id}, which last_accepted returns")
-    assert "in a batch that is written" in text
+    assert "in the same batch" in text
 
 
 @pytest.mark.parametrize("height", [0, 2])

@@ -69,7 +69,7 @@ def test_gossip_without_a_target_is_refused_and_nothing_is_sent(
 def test_a_request_to_no_node_is_refused_and_nothing_is_sent(
     services: NodeServices, sender: AppSender
 ) -> None:
-    with pytest.raises(InvalidInput, match="to no node gets no response"):
+    with pytest.raises(InvalidInput, match="needs a node to send it to"):
         sender.send_app_request([], 1, b"question")
     assert not services.app_sender.calls
 
