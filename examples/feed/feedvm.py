@@ -35,7 +35,7 @@ class FeedVM(chain.Chain):
     def execute(self, state: chain.State, message: Message, block: chain.Header) -> None:
         key = b"posted/" + message.id
         if key in state:
-            raise chain.Invalid("the message is in the chain already", id=message.id)
+            raise chain.Invalid("the message is already in the chain", id=message.id)
         state[key] = b""
 
     def post(self, text: str) -> vmsdk.ID:

@@ -70,8 +70,7 @@ class TimestampVM(vmsdk.ChainVM):
     version = "1.0.0"
 
     def initialize(self, ctx: vmsdk.Context, genesis: bytes, upgrade: bytes, config: bytes) -> None:
-        # Proposals that are in no accepted block, oldest first. A dict is a set that keeps its
-        # order.
+        # Proposals that no accepted block contains, oldest first. A dict is ordered, a set is not.
         self.mempool: dict[bytes, None] = {}
         last = ctx.db.get(_LAST_ACCEPTED)
         if last is None:
@@ -118,7 +117,7 @@ class TimestampVM(vmsdk.ChainVM):
         return self.next_proposal() is not None
 
     def next_proposal(self) -> bytes | None:
-        """The oldest proposal that is in no undecided block. A rejected block returns its own."""
+        """The oldest proposal that no undecided block contains."""
         held = {block.data for block in self.ctx.processing}
         return next((data for data in self.mempool if data not in held), None)
 

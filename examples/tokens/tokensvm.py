@@ -69,7 +69,7 @@ class TokensVM(chain.Chain):
         sender.balance = left
         sender.nonce += 1
         accounts[tx.sender] = sender
-        recipient = accounts[tx.to]  # who may be the sender
+        recipient = accounts[tx.to]  # may be the sender
         recipient.balance += tx.amount
         accounts[tx.to] = recipient
         state.emit(tx.sender)

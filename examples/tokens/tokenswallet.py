@@ -44,7 +44,7 @@ class Node:
                 raise Failed(f"{error.url}: {error.code} {error.read().decode(errors='replace')}") from None
         except (OSError, ValueError) as error:
             raise Failed(
-                f"{self._url} can't be reached ({error}): is the chain running, is --url right?"
+                f"{self._url} can't be reached ({error}): is the chain running, and is --url right?"
             ) from None
 
 

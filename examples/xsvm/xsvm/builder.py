@@ -17,26 +17,26 @@ MAX_TRANSACTIONS = 10
 
 
 class Builder:
-    """Blocks take transactions in the order in which they came. Thread-safe."""
+    """Fills blocks with transactions in the order of their arrival. Thread-safe."""
 
     def __init__(self, log: Logger) -> None:
         self.mempool = Mempool()
         self._log = log
 
     def add(self, raw: bytes) -> ID:
-        """Add a transaction. It is not executed before a block is built.
+        """Add a transaction, which is first executed when a block is built.
 
         Raises `Invalid` if it can't be decoded, `MempoolFull` if there is no room.
         """
         transaction = Transaction.from_bytes(raw)
         with suppress(Invalid):
-            _ = transaction.sender  # here, so that no block waits for the signature's check
+            _ = transaction.sender  # checks the signature now, not while a block is built
         self.mempool.expire()
         self.mempool.add(Pending(transaction.id, raw, transaction))
         return transaction.id
 
     def has_work(self, held: Set[ID]) -> bool:
-        """Return whether a transaction waits that is not one of *held*."""
+        """Return whether any transaction other than *held* is waiting."""
         return len(self.mempool) > len(held) or any(each.id not in held for each in self.mempool.all())
 
     def fill(self, state: Overlay, environment: Environment, held: Set[ID]) -> tuple[Transaction, ...]:

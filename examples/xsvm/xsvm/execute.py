@@ -70,7 +70,7 @@ def execute_transfer(state: State, environment: Environment, sender: bytes, tran
 
 
 def execute_export(state: State, environment: Environment, transaction: Transaction, export: Export) -> None:
-    """Take an asset from the sender, and leave a message for the peer chain. Raises `Invalid`."""
+    """Take an asset from the sender, and create a message for the peer chain. Raises `Invalid`."""
     must_be_for(environment.chain_id, export)
     sender = transaction.sender
     states.increment_nonce(state, sender, export.nonce)

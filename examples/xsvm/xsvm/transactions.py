@@ -50,7 +50,7 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Export:
-    """Moves an asset to another chain, where an `Import` of the message that it leaves follows."""
+    """Moves an asset to another chain: creates a message for an `Import` transaction there."""
 
     tag: ClassVar[int] = 1
 
@@ -69,7 +69,7 @@ class Export:
 
 @dataclass(frozen=True)
 class Import:
-    """Moves an asset here that was exported on another chain."""
+    """Receives an asset that was exported on another chain."""
 
     tag: ClassVar[int] = 2
 

@@ -32,4 +32,4 @@ def no_check(message: warp.Message, p_chain_height: int) -> None:
 
 
 def sign_everything(message: warp.UnsignedMessage, justification: bytes) -> None:
-    """Allow any message to be signed, as AvalancheGo's does. Never do this: it is an example."""
+    """Allow any message to be signed, as AvalancheGo's xsvm does. Don't do this in a real chain."""

@@ -38,12 +38,12 @@ def add_commands(commands: Any) -> None:
     add_chain.add_argument("target", type=filled, metavar="TARGET", help=TARGET_HELP)
     add_chain.add_argument("--chain", default="", metavar="NAME", help="the chain's name (default: the VM's)")
     add_chain_arguments(add_chain)
-    summary, more = "kill a node, like a power cut", "`restart NODE` brings it back."
+    summary, more = "kill a node at once, as a power cut would", "`restart NODE` brings it back."
     kill = selection.add_command(commands, "kill", _kill, summary, more)
     kill.add_argument("node", metavar="NODE", help="the node's name or ID")
     more = "Stops it and deletes its chains and blocks."
     clean = selection.add_command(commands, "clean", _clean, "remove a network", more)
-    clean.add_argument("--all", action="store_true", help="remove all networks in the default place")
+    clean.add_argument("--all", action="store_true", help="remove all networks in the default directory")
 
 
 def _stop(args: argparse.Namespace) -> int:

@@ -92,7 +92,7 @@ def add_commands(commands: Any) -> None:
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
-        "--detach", action="store_true", help="return when the chain accepts work; nodes keep running"
+        "--detach", action="store_true", help="return when the chain is ready; nodes keep running"
     )
     mode.add_argument("--reload", action="store_true", help="restart the nodes when the VM's code changes")
 
