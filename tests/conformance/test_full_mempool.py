@@ -141,7 +141,7 @@ def test_a_bug_of_the_hook_stays_one(tmp_path: Path, what: dict[str, str], error
     assert error in result["why"]
 
 
-def test_an_internal_error_of_the_vm_is_no_full_mempool(tmp_path: Path) -> None:
+def test_an_internal_error_of_the_vm_is_not_a_full_mempool(tmp_path: Path) -> None:
     (result,) = results_of(tmp_path, "--request", REQUEST, sound=1)
     assert result["verdict"] == "hook failed"
     assert "-32603" in result["why"]

@@ -16,7 +16,7 @@ DEADLINE_S = 60.0
 
 
 class OtherProcess:
-    """A process that is no child of ours, known also when another has got its number."""
+    """A process that is not our child, recognised even if another process has its ID now."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -46,7 +46,7 @@ class OtherProcess:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process that is no child of ours has ended by the deadline."""
+    """Whether a process that is not our child has ended by the deadline."""
     with OtherProcess(pid) as process:
         return process.ended()
 

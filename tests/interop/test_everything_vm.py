@@ -81,7 +81,7 @@ def child(
 # Initialize
 
 
-def test_initialize_gives_everything_that_the_node_tells(chain: Chain, host: GoHost, node: Node) -> None:
+def test_initialize_passes_everything_that_the_node_sends(chain: Chain, host: GoHost, node: Node) -> None:
     told = chain.ask("context")
     who = host.info()
     assert told["network_id"] == who.network_id
@@ -127,7 +127,7 @@ def test_upgrade_and_config_reach_the_vm(new_host: GoHost, plugin: Path) -> None
     assert bytes.fromhex(told["config"]) == b"a config"
 
 
-def test_an_initialize_that_fails_tells_its_text_and_leaves_the_process(
+def test_an_initialize_that_fails_returns_its_text_and_leaves_the_process(
     new_host: GoHost, plugin: Path
 ) -> None:
     new_host.start(plugin)
@@ -190,14 +190,14 @@ def test_a_p_chain_height_of_zero_is_not_the_same_as_none(chain: Chain, host: Go
     host.reject(block.id)
 
 
-def test_an_invalid_block_can_be_told_by_its_text(chain: Chain, host: GoHost) -> None:
+def test_an_invalid_block_is_recognised_by_its_text(chain: Chain, host: GoHost) -> None:
     block = host.parse(child(chain.last, b"invalid"))
     for _ in range(2):  # a failure is not remembered
         with pytest.raises(GoHostError, match="the payload says so"):
             host.verify(block.id)
 
 
-def test_rejected_blocks_are_told_one_by_one(chain: Chain, host: GoHost) -> None:
+def test_rejected_blocks_are_reported_one_by_one(chain: Chain, host: GoHost) -> None:
     winner = host.parse(child(chain.last, b"winner"))
     loser = host.parse(child(chain.last, b"loser"))
     loser_child = host.parse(child(loser, b"loser's child"))
@@ -214,7 +214,7 @@ def test_preferring_an_unknown_block_is_an_error(chain: Chain, host: GoHost) -> 
         host.set_preference(b"\x07" * 32)
 
 
-def test_work_is_told_again_until_it_is_done(new_host: GoHost, plugin: Path, node: Node) -> None:
+def test_work_is_reported_again_until_it_is_done(new_host: GoHost, plugin: Path, node: Node) -> None:
     chain = Chain(new_host, plugin)
     chain.ask("propose", payload="01")
     chain.ask("propose", payload="02")
@@ -266,12 +266,12 @@ def test_summaries_are_served_parsed_and_missed(chain: Chain, host: GoHost) -> N
         host.state_summary(block.height + 1)
     with pytest.raises(GoHostError, match="not found"):
         host.ongoing_state_summary()
-    with pytest.raises(GoHostError, match="this is no summary"):
+    with pytest.raises(GoHostError, match="this is not a summary"):
         host.parse_state_summary(b"rubbish")
 
 
 @pytest.mark.parametrize("mode", [STATIC, DYNAMIC])
-def test_a_sync_moves_the_last_accepted_block_and_tells_its_end(
+def test_a_sync_moves_the_last_accepted_block_and_reports_its_end(
     new_host: GoHost, plugin: Path, mode: int
 ) -> None:
     new_host.start(plugin)
@@ -381,7 +381,7 @@ def test_a_request_to_itself_is_looped_back(chain: Chain, host: GoHost) -> None:
     assert [host.next_sent().kind for _ in range(2)] == ["request", "response"]
 
 
-def test_a_sender_that_fails_tells_the_vm_why(chain: Chain, host: GoHost) -> None:
+def test_a_sender_that_fails_gives_the_vm_the_reason(chain: Chain, host: GoHost) -> None:
     host.configure_sender(failure="the network is down")
     with pytest.raises(JSONRPCError, match="the network is down"):
         chain.ask("sendRequest", node_ids=[PEER.hex()], request_id=1, data="")

@@ -72,7 +72,7 @@ def test_a_plugin_that_cannot_be_started_is_named(host: GoHost, tmp_path: Path) 
         host.start(plugin)
 
 
-def test_the_host_tells_its_version_as_a_node_does(host: GoHost, node: Node) -> None:
+def test_the_host_reports_its_version_as_a_node_does(host: GoHost, node: Node) -> None:
     told = subprocess.run([host.binary, "--version"], capture_output=True, text=True, check=True).stdout
     name, number = node.application, node.version.removeprefix("v")
     assert re.fullmatch(rf"{name}/{number} \[database=.+, rpcchainvm={node.protocol}, go=.+\]\n", told)

@@ -114,7 +114,7 @@ def test_names_of_chains_can_be_asked_also_during_initialize(chain: Chain, host:
     assert chain.ask("seen")["lookup_during_initialize"] == str(ID(host.info().x_chain_id))
 
 
-def test_the_p_chain_tells_heights_and_subnets(chain: Chain, host: GoHost) -> None:
+def test_the_p_chain_returns_heights_and_subnets(chain: Chain, host: GoHost) -> None:
     who = host.info()
     assert chain.ask("heights") == [who.minimum_p_chain_height, who.current_p_chain_height]
     assert chain.ask("subnetOf", chain_id=who.chain_id.hex()) == who.subnet_id.hex()
@@ -234,7 +234,7 @@ def test_iteration_takes_as_many_answers_as_it_needs(chain: Chain) -> None:
     ]
 
 
-def test_iteration_starts_where_it_is_told_and_may_be_left(chain: Chain) -> None:
+def test_iteration_starts_where_requested_and_may_be_ended_early(chain: Chain) -> None:
     chain.ask("dbFill", prefix="f3", count=300, size=1000)
     from_290 = chain.ask("dbIterate", prefix="f3", start="f3" + struct.pack(">I", 290).hex())
     assert len(from_290) == 10

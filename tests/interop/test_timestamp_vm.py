@@ -108,7 +108,7 @@ def accept_next(host: GoHost, handlers: Handlers, data: bytes) -> Block:
     return host.accept(block.id)
 
 
-def test_a_registration_launch_tells_the_version_and_ends_the_process(host: GoHost, plugin: Path) -> None:
+def test_a_registration_launch_returns_the_version_and_ends_the_process(host: GoHost, plugin: Path) -> None:
     assert host.register(plugin)
     host.start(plugin)  # nothing of the first launch is in the way
     host.shutdown()
@@ -268,7 +268,7 @@ def test_nothing_to_build_is_an_error_and_no_more(shared: GoHost, handlers: Hand
     assert accept_next(shared, handlers, b"now").parent_id == parent.id
 
 
-def test_an_event_tells_of_work_and_waits_while_there_is_none(host: GoHost, plugin: Path) -> None:
+def test_an_event_reports_work_and_waits_while_there_is_none(host: GoHost, plugin: Path) -> None:
     host.run(plugin, GENESIS)
     handlers = host.create_handlers()
     waiting = host.submit("wait_for_event")
@@ -292,7 +292,7 @@ def test_a_vm_without_state_sync_says_so(shared: GoHost) -> None:
         shared.state_summary(1)
 
 
-def test_protocol_35_tells_what_became_of_a_block(host: GoHost, plugin: Path, node: Node) -> None:
+def test_protocol_35_reports_the_status_of_a_block(host: GoHost, plugin: Path, node: Node) -> None:
     genesis = host.run(plugin, GENESIS)
     block = host.parse(encoded(genesis))
     assert block.status == ("Processing" if node.protocol == 35 else "")

@@ -1,4 +1,4 @@
-"""What modules do at import although a plugin is no place for it, and the names that they have."""
+"""What modules do at import although it does not suit a plugin, and names for it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ODDITIES = {
     ),
     "duplicated stdout": "import os, sys\nos.write(os.dup(sys.stdout.fileno()), b'x\\n')",
     "no stdout": "import sys\nprint('the module is done', flush=True)\nsys.stdout = None",
-    "event loop policy": (  # as of uvloop, whose loops are no selector loops
+    "event loop policy": (  # like uvloop's, whose loops are not selector loops
         "import asyncio\n"
         "class Policy(asyncio.DefaultEventLoopPolicy):\n"
         "    def new_event_loop(self): raise SystemError\n"

@@ -172,7 +172,7 @@ def test_a_plugin_in_any_language_is_a_target(tmp_path: Path) -> None:
         assert dev.wait() == 0
 
 
-def test_a_plugin_of_another_protocol_is_told_which_one_to_ask_for(tmp_path: Path) -> None:
+def test_for_a_plugin_of_another_protocol_the_error_names_the_option(tmp_path: Path) -> None:
     with Dev(executable(tmp_path, protocol=43), "--protocol", "45", folder=tmp_path) as dev:
         assert dev.wait() == 1
         assert "protocol version mismatch" in dev.output
@@ -412,7 +412,7 @@ APP_BELOW_API = """\
 """
 
 
-def test_an_app_is_told_by_a_url_to_open_and_without_a_call_that_it_may_not_understand(
+def test_for_an_app_it_prints_a_url_to_open_and_no_call_that_may_not_exist(
     tmp_path: Path,
 ) -> None:
     with Dev(talkative(tmp_path, APP_BELOW_API), folder=tmp_path) as dev:
@@ -459,7 +459,7 @@ def test_two_runs_do_not_share_their_data(tmp_path: Path) -> None:
     ],
     ids=["none", "unfinished", "several", "import", "constructor"],
 )  # fmt: skip
-def test_a_file_without_one_vm_that_runs_is_told_at_once(tmp_path: Path, source: str, message: str) -> None:
+def test_a_file_without_exactly_one_vm_is_reported_at_once(tmp_path: Path, source: str, message: str) -> None:
     (tmp_path / "vm.py").write_text(source)
     with Dev("vm.py", folder=tmp_path) as dev:
         assert dev.wait() == 1

@@ -57,9 +57,7 @@ def test_info_describes_the_node(client: Client) -> None:
     vm_id = next(iter(version["vmVersions"].keys() - {"avm", "evm", "platform"}))
     assert version["vmVersions"][vm_id] == "1.0.0"
     assert client.result("/ext/info", "info.getVMs")["vms"][vm_id] == []
-    node = client.result("/ext/info", "info.getNodeID")
-    assert node["nodeID"].startswith("NodeID-")
-    assert len(node["nodePOP"]["proofOfPossession"]) == 2 + 2 * 96
+    assert client.result("/ext/info", "info.getNodeID")["nodeID"].startswith("NodeID-")
     assert client.result("/ext/info", "info.getNetworkID") == {"networkID": "12345"}
     assert client.result("/ext/info", "info.getNetworkName") == {"networkName": "local"}
     assert client.result("/ext/info", "info.peers") == {"numPeers": "0", "peers": []}
@@ -68,6 +66,12 @@ def test_info_describes_the_node(client: Client) -> None:
     assert upgrades["apricotPhase1Time"] == "2020-12-05T05:00:00Z"
     assert upgrades["apricotPhase4MinPChainHeight"] == 0
     assert upgrades["cortinaXChainStopVertexID"] == LOCAL_ID
+
+
+@pytest.mark.warp
+def test_info_proves_that_the_node_has_its_bls_key(client: Client) -> None:
+    proof = client.result("/ext/info", "info.getNodeID")["nodePOP"]
+    assert len(proof["proofOfPossession"]) == 2 + 2 * 96
 
 
 def test_info_knows_the_chain_by_its_names(client: Client) -> None:

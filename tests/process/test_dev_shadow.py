@@ -100,7 +100,7 @@ def test_a_vm_that_fails_only_elsewhere_is_reported_and_goes_on_here(
         assert dev.wait() == 0
 
 
-def test_a_shadow_that_is_slow_is_no_difference(tmp_path: Path) -> None:
+def test_a_slow_shadow_is_not_a_difference(tmp_path: Path) -> None:
     with Dev(PLUGINS / "fickle.py", "--genesis", "a slow machine", folder=tmp_path) as dev:
         url = meet(dev)
         for number in range(3):

@@ -794,7 +794,7 @@ def test_a_user_needs_no_name() -> None:
         TRACEBACK.partition("\n")[2] + "Ready: yes",
     ],
 )
-def test_what_a_process_prints_and_goes_on_is_no_reason(line: str) -> None:
+def test_what_a_process_prints_before_it_continues_is_not_a_reason(line: str) -> None:
     assert diagnose([line, "bye"]) is None
 
 
@@ -815,7 +815,7 @@ def test_what_a_process_prints_and_goes_on_is_no_reason(line: str) -> None:
         ],
     ],
 )
-def test_what_python_prints_about_hooks_of_its_start_is_no_reason(lines: list[str]) -> None:
+def test_what_python_prints_about_hooks_of_its_start_is_not_a_reason(lines: list[str]) -> None:
     assert diagnose([*lines, "bye"]) is None
     found = diagnose([*lines, "ModuleNotFoundError: No module named 'numpy'"])
     assert found is not None
@@ -870,7 +870,7 @@ SCRIPT = b'#!/bin/sh\ntail -n +5 "$0" >/dev/null\ncat >/dev/null <<E\nan answer\
 
 
 @pytest.mark.parametrize("more", [b"", b"exit 0\nPK\x03\x04\0\0a\r\nb\xff\r\n"])
-def test_line_ends_in_the_data_of_a_script_are_no_fault(plugins: Path, doctor: Any, more: bytes) -> None:
+def test_line_ends_in_the_data_of_a_script_are_not_a_fault(plugins: Path, doctor: Any, more: bytes) -> None:
     path = plugins / str(VM)
     path.write_bytes(SCRIPT + f"exec {bare(plugins, name='python')}\n".encode() + more)
     path.chmod(0o755)

@@ -567,7 +567,7 @@ def test_a_plugin_directory_that_is_not_there_is_not_made(environment: Environme
 # List and uninstall -------------------------------------------------------------------------------
 
 
-def test_the_list_tells_what_a_node_would_see(environment: Environment, plugins: Path) -> None:
+def test_the_list_shows_what_a_node_would_see(environment: Environment, plugins: Path) -> None:
     environment.install(TIMESTAMP, plugins, "--protocol", "43", name="one")
     environment.vmsdk("install", TIMESTAMP, "--name", "two", "--plugin-dir", plugins)
     edited = plugins / str(vm_id("two"))

@@ -118,7 +118,7 @@ def use(host: Host, number: int) -> None:
         lambda: request(host, "/app", timeout_s=SHORTAGE_S),
         lambda: propose(host, b"%d" % number, SHORTAGE_S),
     ):
-        # What is no response of JSON-RPC is a page with status 500.
+        # Anything but a JSON-RPC response is a page with status 500.
         with contextlib.suppress(grpc.RpcError, ValueError, KeyError):
             action()
 

@@ -46,7 +46,7 @@ def test_each_release_has_a_number_and_a_day_and_is_newer_than_the_next() -> Non
     assert days == sorted(days, reverse=True)
 
 
-def test_each_release_tells_something_and_only_in_the_six_kinds() -> None:
+def test_each_release_has_entries_and_only_of_the_six_kinds() -> None:
     for heading, body in releases().items():
         kinds = sections(body, "###")
         assert kinds, f"{heading} tells nothing"

@@ -43,7 +43,7 @@ class CountingDatabase(MemoryDatabase):
 
 
 def parse(pair: tuple[bytes, bytes]) -> None:
-    raise ValueError(f"{pair} is no number")
+    raise ValueError(f"{pair} is not a number")
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_brackets_write_and_delete(db: Database) -> None:
     db[b"new"] = b"1"
     assert db[b"new"] == b"1"
     del db[b"new"]
-    del db[b"new"]  # a missing key is no error
+    del db[b"new"]  # a missing key is not an error
     assert b"new" not in db
 
 
@@ -98,7 +98,7 @@ def test_an_iterator_is_released_at_the_end_of_its_block_also_after_an_error() -
     whole, broken = ListIterator([(b"a", b"1")]), ListIterator([(b"a", b"1")])
     with whole as pairs:
         assert next(pairs) == (b"a", b"1")
-    with pytest.raises(ValueError, match="no number"), broken as pairs:
+    with pytest.raises(ValueError, match="not a number"), broken as pairs:
         parse(next(pairs))
     assert (whole.releases, broken.releases) == (1, 1)
 

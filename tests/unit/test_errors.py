@@ -80,7 +80,7 @@ def test_a_node_error_without_text_still_says_which_call_failed() -> None:
     assert str(errors.NodeError("/warp.Signer/Sign", "UNKNOWN", "wrong networkID")) == "wrong networkID"
 
 
-def test_a_node_that_is_too_old_is_told_with_both_versions() -> None:
+def test_a_node_that_is_too_old_is_reported_with_both_versions() -> None:
     error = errors.NodeTooOld("the current validator set", needs=38, has=35)
     assert (error.needs, error.has) == (38, 35)
     assert "protocol 38" in str(error)

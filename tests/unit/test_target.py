@@ -54,7 +54,7 @@ def source(text: str) -> SourceTarget:
 # Sources ------------------------------------------------------------------------------------------
 
 
-def test_a_method_of_an_optional_interface_that_is_no_base_is_refused(folder: Path) -> None:
+def test_a_method_of_an_optional_interface_that_is_not_a_base_is_refused(folder: Path) -> None:
     write("vm.py", "Coin", text="    def get_ancestors(self, *arguments): ...\n")
     with pytest.raises(TypeError, match=r"^Coin\.get_ancestors is never called, .* vmsdk\.GetAncestors"):
         source("vm.py").load()
@@ -150,7 +150,7 @@ def test_a_target_means_the_same_in_another_folder(folder: Path, monkeypatch: py
     assert found.load().__name__ == "Coin"
 
 
-def test_a_deleted_current_folder_is_no_obstacle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deleted_current_folder_does_no_harm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write("coinvm.py", "Coin").absolute()
     gone = folder / "gone"
     gone.mkdir()
@@ -172,7 +172,7 @@ def test_an_abstract_base_does_not_count_beside_a_vm() -> None:
     assert source("vm.py").load().__name__ == "Coin"
 
 
-def test_an_unfinished_vm_is_told_what_it_lacks() -> None:
+def test_the_error_names_what_an_unfinished_vm_lacks() -> None:
     write("vm.py", text="import vmsdk\nclass Half(vmsdk.ChainVM):\n    def last_accepted(self): ...\n")
     with pytest.raises(TargetError) as error:
         source("vm.py").load()
@@ -213,7 +213,7 @@ def test_an_import_that_fails_within_the_source_is_not_taken_for_a_missing_targe
         source("chains.vm").load()
 
 
-# Files that are no source -------------------------------------------------------------------------
+# Files that are not source code ------------------------------------------------------------------
 
 
 def test_an_executable_is_a_plugin(folder: Path) -> None:

@@ -76,7 +76,7 @@ def test_nanoseconds_are_less_than_a_second(nanos: int) -> None:
 
 
 @pytest.mark.parametrize("value", [1.5, "2024-01-01", None, b""])
-def test_anything_else_is_no_time(value: object) -> None:
+def test_anything_else_is_not_a_time(value: object) -> None:
     with pytest.raises(InvalidInput, match="not a Timestamp, a datetime or an int"):
         Timestamp.of(value)  # type: ignore[arg-type]
 

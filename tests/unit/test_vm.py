@@ -335,7 +335,7 @@ def test_a_method_that_returns_several_may_be_a_generator() -> None:
     "value",
     [None, 1, (1, 0, 0), lambda self: "x", classmethod(lambda cls: "x"), staticmethod(lambda: "x")],
 )
-def test_a_name_or_version_that_is_no_text_is_refused(attribute: str, value: object) -> None:
+def test_a_name_or_version_that_is_not_a_str_is_refused(attribute: str, value: object) -> None:
     with pytest.raises(TypeError, match=rf"^Mine\.{attribute} is .*: make it a str, such as {attribute} = "):
         type("Mine", (SmallestVM,), {attribute: value})
 

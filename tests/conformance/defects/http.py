@@ -37,7 +37,7 @@ class RelativePrefix(GoodVM):
 
 
 class PrefixWithQuery(GoodVM):
-    """The prefix has a query, which is no part of the path that a node compares."""
+    """The prefix has a query, which is not part of the path that a node compares."""
 
     found_by = "http.prefixes-are-routes"
     prefix: ClassVar[str] = "/rpc?version=1"

@@ -163,7 +163,7 @@ class EverythingVM(vmsdk.ChainVM, BuildBlockWithContext, StateSyncableVM, CrossC
 
     def parse_state_summary(self, data: bytes) -> Summary:
         if len(data) < 2 or data[0] not in (1, 2, 3):
-            raise vmsdk.InvalidBlock("this is no summary")
+            raise vmsdk.InvalidBlock("this is not a summary")
         return Summary(self, StateSyncMode(data[0]), bool(data[1]), self.parse_block(data[2:]))
 
     def begin_sync(self, summary: Summary) -> None:

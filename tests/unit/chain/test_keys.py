@@ -104,7 +104,7 @@ def test_ed25519_refuses_keys_of_small_order(public_key: str) -> None:
         b"\xed" * 34,
     ],
 )
-def test_bytes_that_are_no_key_verify_nothing(public_key: bytes) -> None:
+def test_bytes_that_are_not_a_key_verify_nothing(public_key: bytes) -> None:
     assert not keys.verify(public_key, b"message", Secp256k1Key.generate().sign(b"message"))
 
 

@@ -41,7 +41,7 @@ def submit(vm: chain.Chain, tx: Any) -> None:
 
 
 @pytest.mark.parametrize("tx", ["text", bytearray(b"x"), 7, None])
-def test_submit_of_what_is_no_transaction_names_the_kinds(tx: Any) -> None:
+def test_submit_of_what_is_not_a_transaction_names_the_kinds(tx: Any) -> None:
     with pytest.raises(TypeError, match=r"Notes\.submit takes bytes, not a .*"):
         submit(Notes(), tx)
 
@@ -1235,7 +1235,7 @@ def test_a_value_in_place_of_what_the_chain_needs_is_refused(name: str) -> None:
         type("Mine", (Notes,), {name: 5})
 
 
-def test_a_list_is_no_kind_of_transaction() -> None:
+def test_a_list_is_not_a_kind_of_transaction() -> None:
     with pytest.raises(TypeError, match=r"is not a kind of transaction: give bytes"):
         type("Mine", (Notes,), {"transaction": [bytes]})
 
@@ -1285,7 +1285,7 @@ def test_a_listener_that_would_never_run_is_logged(caplog: pytest.LogCaptureFixt
 @pytest.mark.parametrize(
     "make", [lambda: chain.Table(b"t", chain.U64, chain.U64), lambda: chain.Counter(b"t")]
 )
-def test_what_is_no_state_is_named(make: Any) -> None:
+def test_what_is_not_a_state_is_named(make: Any) -> None:
     table = make()
     use: Any = table.of if isinstance(table, chain.Table) else table.get
     with pytest.raises(TypeError, match=r"^(Table|Counter)\(b't'\)\S* takes a state.*, not a dict$"):

@@ -193,7 +193,7 @@ def test_parser_of_bytes_of_one_kind_and_of_several() -> None:
         ("Mint", "is not a kind of transaction"),
     ],
 )
-def test_parser_refuses_what_is_no_kind_of_transaction(kind: Any, text: str) -> None:
+def test_parser_refuses_what_is_not_a_kind_of_transaction(kind: Any, text: str) -> None:
     with pytest.raises(TypeError, match=text):
         parser(kind)
 

@@ -47,7 +47,7 @@ def test_families_come_sorted_and_those_of_one_name_together() -> None:
     assert [(one.name.rpartition("_")[2], len(one.metric)) for one in families] == [("a", 2), ("b", 1)]
 
 
-def test_no_families_are_no_families() -> None:
+def test_no_families_stay_no_families() -> None:
     assert merge() == []
 
 

@@ -91,7 +91,7 @@ def closed(coroutine: Any) -> Any:
         (closed(async_two(1, 2)), "make the app in a plain function"),
     ],
 )
-def test_what_is_no_app_is_named_with_its_prefix_and_the_cure(app: Any, cure: str) -> None:
+def test_what_is_not_an_app_is_named_with_its_prefix_and_the_fix(app: Any, cure: str) -> None:
     with pytest.raises(NotAnApp) as caught:
         as_asgi(app, prefix="/rpc")
     assert isinstance(caught.value, TypeError)

@@ -696,7 +696,7 @@ def test_null_is_taken_where_the_default_is_none() -> None:
 @pytest.mark.parametrize(
     "annotation", [[str], (int, str), {"a": int}, 3, Literal, Final, Final[int], ClassVar[int]], ids=repr
 )
-def test_an_annotation_that_is_no_type_does_not_matter(annotation: Any) -> None:
+def test_an_annotation_that_is_not_a_type_does_not_matter(annotation: Any) -> None:
     def take(value: Any = None) -> Any:
         return value
 

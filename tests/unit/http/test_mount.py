@@ -87,7 +87,7 @@ def test_subpaths_of_the_chain_itself_are_all_below_it() -> None:
     assert subpaths("/api/") == subpaths("/api") == "/api{path:|/.*}"
 
 
-def test_subpaths_refuses_what_is_no_prefix() -> None:
+def test_subpaths_refuses_what_is_not_a_prefix() -> None:
     with pytest.raises(InvalidPrefix):
         subpaths("api")
 

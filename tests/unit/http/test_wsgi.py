@@ -271,7 +271,7 @@ def call_start_response(*calls: tuple[Any, ...]) -> Any:
         (lambda environ, start_response: start_response("200 OK", []) and ["text"], "yields bytes, not str"),
     ],
 )
-def test_an_app_that_breaks_the_rules_is_told_which(app: Any, complaint: str) -> None:
+def test_the_error_names_the_rule_that_an_app_breaks(app: Any, complaint: str) -> None:
     with pytest.raises((RuntimeError, ValueError, TypeError), match=complaint):
         Client().ask(app)
 

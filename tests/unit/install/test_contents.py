@@ -263,7 +263,7 @@ def test_a_file_that_cannot_be_read_is_named(project: Path) -> None:
         contents()
 
 
-def test_a_name_that_is_no_file_is_not_looked_for(project: Path) -> None:
+def test_a_name_that_is_not_a_file_is_not_looked_for(project: Path) -> None:
     write(project, {"vm.py": HEAD + "import __main__, nosuchmodule\n"})
     assert contents().code == ["vm.py"]
 

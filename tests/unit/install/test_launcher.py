@@ -97,7 +97,7 @@ def test_nothing_else_is_recognised(data: bytes) -> None:
     assert recognise(data) is None
 
 
-def test_a_forged_checksum_over_something_else_is_no_launcher() -> None:
+def test_a_forged_checksum_over_something_else_is_not_a_launcher() -> None:
     import hashlib
 
     body = b"#!/bin/sh\necho hello\n"

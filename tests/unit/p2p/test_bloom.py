@@ -45,6 +45,6 @@ def test_sizes_are_gos() -> None:
         (b"\x10" + bytes(8), "too few entries: 9 bytes"),
     ],
 )
-def test_bytes_that_are_no_filter_are_refused(data: bytes, rule: str) -> None:
+def test_bytes_that_are_not_a_filter_are_refused(data: bytes, rule: str) -> None:
     with pytest.raises(InvalidInput, match=rule):
         Filter.from_bytes(data)

@@ -103,14 +103,14 @@ def test_a_handler_id_has_one_handler(network: Network) -> None:
 
 
 @pytest.mark.parametrize("arguments", [(Recorder(), 5), (5, Recorder), (5, lambda *_: b""), (5, object())])
-def test_what_is_no_handler_is_refused(network: Network, arguments: Any) -> None:
+def test_what_is_not_a_handler_is_refused(network: Network, arguments: Any) -> None:
     with pytest.raises(
         TypeError, match=r"^add_handler\(.*: pass the ID and an object of a class derived from"
     ):
         network.add_handler(*arguments)
 
 
-def test_a_message_that_is_no_bytes_is_refused(network: Network) -> None:
+def test_a_message_that_is_not_bytes_is_refused(network: Network) -> None:
     client: Any = network.client(5)
     with pytest.raises(TypeError, match=r"^a message is bytes, not 'hello': encode it$"):
         client.request(PEER, "hello")

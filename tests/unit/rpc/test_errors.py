@@ -46,7 +46,7 @@ def test_an_error_is_unknown_with_exactly_its_text() -> None:
     assert status(InvalidBlock("height 3 follows 1")) == (grpc.StatusCode.UNKNOWN, "height 3 follows 1")
 
 
-def test_an_error_without_text_is_told_by_its_kind() -> None:
+def test_an_error_without_text_is_named_by_its_type() -> None:
     assert status(ZeroDivisionError())[1] == "ZeroDivisionError"
 
 
@@ -69,12 +69,12 @@ def test_a_text_is_cut_to_what_a_header_can_carry(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * MAX_DETAILS_BYTES, "x" * (MAX_DETAILS_BYTES - 6) + "é"])
-def test_a_text_that_just_fits_is_told_whole(text: str) -> None:
+def test_a_text_that_just_fits_is_sent_whole(text: str) -> None:
     assert status(VMError(text))[1] == text
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("no"), SystemExit(1)])
-def test_an_error_whose_text_fails_is_told_by_its_kind(fault: BaseException) -> None:
+def test_an_error_whose_text_fails_is_named_by_its_type(fault: BaseException) -> None:
     class Unprintable(Exception):
         def __str__(self) -> str:
             raise fault

@@ -53,7 +53,7 @@ def test_a_line_that_never_ends_is_written_in_pieces(tmp_path: Path) -> None:
         assert (tmp_path / "log").stat().st_size > MAX_PENDING_BYTES
 
 
-def test_the_end_of_a_long_line_is_no_record_of_its_own(tmp_path: Path) -> None:
+def test_the_end_of_a_long_line_is_not_a_record_of_its_own(tmp_path: Path) -> None:
     with open(tmp_path / "log", "wb", buffering=0) as log:
         buffer = LineBuffer(log.fileno(), "<log>")
         buffer.line_format = json_line("stdout")
@@ -90,7 +90,7 @@ def test_control_characters_are_escaped_whoever_writes_them(pipe: tuple[int, Lin
     assert read(reader).decode() == "\\x1b[2J\tone\\x0dtwo\r\nFüße \\x9b31m\\x00\\x7f\n"
 
 
-def test_a_reader_that_is_gone_is_no_reason_to_fail() -> None:
+def test_a_missing_reader_is_not_a_reason_to_fail() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     assert LineStream(LineBuffer(writer, "<pipe>")).write("to nobody\n") == len("to nobody\n")

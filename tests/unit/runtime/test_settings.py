@@ -122,7 +122,7 @@ def refuse(endpoint: str | None, ratio: float) -> None:
 @pytest.mark.parametrize(
     "endpoint", ["http://[::1:4317", "http://", "http://x:99999", "ftp://x", "http://x\ny", "http://x\n", 7]
 )
-def test_what_is_no_address_is_not_used(
+def test_what_is_not_an_address_is_not_used(
     endpoint: object, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = Settings("INFO")

@@ -485,7 +485,7 @@ def test_a_crash_test_covers_each_write(make: Callable[..., Chain]) -> None:
     assert writes == [f"{when} database write {n}" for n in (1, 2) for when in ("before", "after")]
 
 
-def test_a_scenario_that_fails_by_itself_is_no_crash(make: Callable[..., Chain]) -> None:
+def test_a_scenario_that_fails_by_itself_is_not_a_crash(make: Callable[..., Chain]) -> None:
     with pytest.raises(batteries.Invalid):
         crash_test(lambda chain: chain.produce(b""), make)
 

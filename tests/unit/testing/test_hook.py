@@ -88,7 +88,7 @@ def test_a_request_that_the_chain_refuses_is_the_hooks_fault(response: httpx.Res
         (httpx.Response(200, json={"error": {"code": -32603, "message": "a bug"}}), False),
     ],
 )
-def test_a_fault_of_the_server_is_no_refusal(response: httpx.Response, is_refusal: bool) -> None:
+def test_a_fault_of_the_server_is_not_a_refusal(response: httpx.Response, is_refusal: bool) -> None:
     issue = Hook.from_request("{}").load()
     with connected_to(lambda request: response) as connection, pytest.raises(HookFailed) as caught:
         issue(connection)

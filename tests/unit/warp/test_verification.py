@@ -181,7 +181,7 @@ def test_a_message_of_a_chain_that_does_not_exist_is_invalid() -> None:
         verify_at(Node(WarpValidatorSet((), 0)).context(), message, 7)
 
 
-def test_a_node_that_cannot_be_asked_is_no_fault_of_the_message() -> None:
+def test_a_node_that_cannot_be_asked_is_not_the_messages_fault() -> None:
     message = Message(UNSIGNED, BitSetSignature(b"\1", SIGNATURE))
     with pytest.raises(NodeError):
         verify_at(Node(WarpValidatorSet((), 0), code="UNAVAILABLE").context(), message, 7)

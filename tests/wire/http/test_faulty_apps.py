@@ -120,9 +120,7 @@ def test_clients_that_never_send_their_body_do_not_stop_a_service(mount: Mount) 
         request.close()
 
 
-def test_too_many_requests_over_http_2_are_told_to_come_again(
-    mount: Mount, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_requests_over_http_2_are_refused(mount: Mount, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vmsdk.rpc.http.threaded.MAX_WAITING", 1)
     caller = mount(JSONRPC("chain", Plain()), 45)
     first, second = Slow(), Slow()

@@ -172,7 +172,7 @@ def test_without_a_request_uri_the_parts_of_the_url_tell_the_target(mount: Mount
     )
 
 
-def test_a_target_that_is_no_url_is_a_400(mount: Mount, request_: Request) -> None:
+def test_a_target_that_is_not_a_url_is_a_400(mount: Mount, request_: Request) -> None:
     mount(echo).handle(request_, request_uri="/%zz").result()
     assert request_.next_call()[1].status_code == 400
 

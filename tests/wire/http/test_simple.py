@@ -96,7 +96,7 @@ def test_an_empty_method_is_a_get_as_in_go(mount: Mount) -> None:
 
 
 @pytest.mark.parametrize("url", ["", "rpc", "/%zz", "/a b", "/a\x00"])
-def test_a_target_that_is_no_url_is_a_400_that_says_so(mount: Mount, url: str) -> None:
+def test_a_target_that_is_not_a_url_is_a_400_with_the_reason(mount: Mount, url: str) -> None:
     response = mount(telling_scope).simple(url=url)
     assert response.code == 400
     assert b"the request target" in response.body
@@ -173,7 +173,7 @@ def test_an_app_that_returns_without_an_answer_is_a_500(
     assert "returned without sending a response" in caplog.text
 
 
-def test_a_client_that_leaves_is_told_to_the_app_which_may_end_in_peace(
+def test_the_app_learns_that_its_client_has_disconnected_and_may_finish(
     mount: Mount, caplog: pytest.LogCaptureFixture
 ) -> None:
     waiting, left = threading.Event(), threading.Event()
@@ -330,7 +330,7 @@ def test_a_response_that_never_ends_is_stopped_before_it_fills_the_memory(
     assert "use HTTP/2" in caplog.text
 
 
-def test_requests_over_the_limit_are_told_to_come_again(
+def test_requests_over_the_limit_get_a_503_that_asks_to_try_again(
     mount: Mount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vmsdk.rpc.http.capacity.MAX_REQUESTS", 2)

@@ -111,7 +111,7 @@ def test_edge_46_heights_have_the_accepted_block_or_the_number_for_not_found(ser
 # Building -----------------------------------------------------------------------------------------
 
 
-def test_a_built_block_is_told_whole(serve: Serve) -> None:
+def test_a_built_block_is_returned_whole(serve: Serve) -> None:
     vm = PlainVM()
     block = vm.child(b"built", timestamp=1_700_000_000)
     vm.to_build.append(block)
@@ -276,7 +276,7 @@ def test_a_batch_of_something_else_is_named(serve: Serve) -> None:
     assert text.startswith("batched_parse_block, for one input, returned None: it must return a vmsdk.Block")
 
 
-def test_edge_43_protocol_35_is_told_what_became_of_each_block(serve: Serve) -> None:
+def test_edge_43_protocol_35_receives_the_status_of_each_block(serve: Serve) -> None:
     vm = PlainVM()
     served = serve(vm, 35)
     winner, loser, later = vm.child(b"winner"), vm.child(b"loser"), vm.child(b"later")
@@ -406,7 +406,7 @@ def test_a_block_without_transactions_is_the_very_object_too(serve: Serve) -> No
     assert (block.heights, block.fate) == ([5, 6], ["accepted"])
 
 
-def test_a_block_whose_time_cannot_be_told_is_not_verified(serve: Serve) -> None:
+def test_a_block_whose_time_cannot_be_sent_is_not_verified(serve: Serve) -> None:
     vm = PlainVM()
     served = serve(vm)
     block = vm.child(timestamp="noon")

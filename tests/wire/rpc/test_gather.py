@@ -81,7 +81,7 @@ def test_the_process_is_on_the_page(serve: Serve) -> None:
     assert families["process_process_resident_memory_bytes"].metric[0].gauge.value > 1_000_000
 
 
-def test_a_registry_of_prometheus_client_is_told_whole(serve: Serve) -> None:
+def test_a_registry_of_prometheus_client_is_gathered_whole(serve: Serve) -> None:
     registry = CollectorRegistry()
     Counter("blocks", "Blocks", ["kind"], registry=registry).labels("good").inc(3)
     Gauge("mempool_size", "Size", registry=registry).set(7)
@@ -203,7 +203,7 @@ def test_a_collector_that_is_registered_again_is_asked_once(
     assert caplog.records == []
 
 
-def test_two_families_of_one_name_are_told_as_the_first(serve: Serve) -> None:
+def test_of_two_families_with_one_name_the_first_is_gathered(serve: Serve) -> None:
     collector = Collector([Family("same", [Sample("same", 1.0)]), Family("same", [Sample("same", 2.0)])])
     assert gather(served_with(serve, collector))["vm_same"].metric[0].gauge.value == 1.0
 

@@ -40,7 +40,7 @@ def test_edge_64_an_unhealthy_vm_is_an_error(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("details", [float("nan"), object(), {1: object()}])
-def test_health_that_is_no_json_is_an_error(serve: Serve, details: Any) -> None:
+def test_health_that_is_not_json_is_an_error(serve: Serve, details: Any) -> None:
     assert refused(lambda: serve(PlainVM(health_check=lambda: details)).client.Health(Empty()))[1]
 
 
@@ -128,7 +128,7 @@ def test_a_request_that_waits_for_the_lock_ends_with_the_chain(
     assert seen == [True]
 
 
-def test_handlers_that_are_no_mapping_are_named(serve: Serve) -> None:
+def test_handlers_that_are_not_a_mapping_are_named(serve: Serve) -> None:
     served = serve(PlainVM(create_handlers=lambda: None))
     text = refused(lambda: served.client.CreateHandlers(Empty()))[1]
     assert text == "create_handlers returned None: it must return a mapping of paths to apps"

@@ -48,7 +48,7 @@ def test_edge_20_a_node_id_of_32_bytes_is_refused(serve: Serve) -> None:
         (INFINITY, "invalid public key"),
     ],
 )
-def test_edge_21_a_public_key_that_is_no_point_is_refused(serve: Serve, key: bytes, text: str) -> None:
+def test_edge_21_a_public_key_that_is_not_a_point_is_refused(serve: Serve, key: bytes, text: str) -> None:
     served = serve(PlainVM(), run=False)
     assert refused(lambda: served.initialize(public_key=key))[1] == text
 

@@ -123,7 +123,7 @@ def test_a_vm_may_have_a_frozen_base(serve: Serve) -> None:
 # Blocks -------------------------------------------------------------------------------------------
 
 
-def test_a_block_that_calls_its_bytes_bytes_is_told_the_name(serve: Serve) -> None:
+def test_for_a_block_with_the_attribute_bytes_the_error_names_raw(serve: Serve) -> None:
     class Old(vmsdk.Block):
         id, parent_id, height, timestamp, bytes = vmsdk.ID.of(b""), vmsdk.ID.EMPTY, 1, 0, b""
 
@@ -136,7 +136,7 @@ def test_a_block_that_calls_its_bytes_bytes_is_told_the_name(serve: Serve) -> No
     assert text == "Old.raw is missing: it must be bytes, and is not called `bytes`"
 
 
-def test_garbage_that_vmsdks_reader_refuses_is_no_fault_of_the_vm(
+def test_garbage_that_vmsdks_reader_refuses_is_not_the_vms_fault(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

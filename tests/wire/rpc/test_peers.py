@@ -89,9 +89,7 @@ def test_bytes_returned_by_a_handler_are_the_response(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("response", ["text", 7, bytearray(b"pong")], ids=repr)
-def test_a_response_that_is_no_bytes_is_answered_with_an_application_error(
-    serve: Serve, response: object
-) -> None:
+def test_a_response_that_is_not_bytes_becomes_an_application_error(serve: Serve, response: object) -> None:
     served = serve(PlainVM(app_request=lambda *_: response))
     send(served, "app_request")
     sent = served.services.app_sender.wait_for(SentError)

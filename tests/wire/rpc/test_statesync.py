@@ -145,7 +145,7 @@ def test_a_summary_that_the_node_would_refuse_is_named(serve: Serve) -> None:
     assert text == "Summary.id is 5 bytes: it must be 32 bytes, an ID"
 
 
-def test_what_is_no_summary_is_an_error(serve: Serve) -> None:
+def test_what_is_not_a_summary_is_an_error(serve: Serve) -> None:
     served = serve(SyncableVM())
     text = refused(lambda: served.client.ParseStateSummary(pb.ParseStateSummaryRequest(bytes=b"?")))[1]
     assert text == "no summary"

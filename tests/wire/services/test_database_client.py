@@ -42,7 +42,7 @@ def test_a_missing_key_gives_the_default_or_raises(db: DatabaseClient) -> None:
         db[b"missing"]
 
 
-def test_deleting_a_missing_key_is_no_error(db: DatabaseClient) -> None:
+def test_deleting_a_missing_key_is_not_an_error(db: DatabaseClient) -> None:
     db.delete(b"missing")
     del db[b"missing"]
 
@@ -105,7 +105,7 @@ def test_several_threads_may_use_it_at_once(db: DatabaseClient) -> None:
 # Many keys ---------------------------------------------------------------------------------------
 
 
-def test_get_many_keeps_the_order_and_tells_missing_keys(db: DatabaseClient) -> None:
+def test_get_many_keeps_the_order_and_marks_missing_keys(db: DatabaseClient) -> None:
     with db.batch() as batch:
         for number in range(3 * GET_MANY_WINDOW):
             batch.put(b"%d" % number, b"value %d" % number)
@@ -247,7 +247,7 @@ def test_health_details_are_decoded() -> None:
         assert db.health_check() == {"disk": [1, True]}
 
 
-def test_health_details_that_are_no_json_are_an_error_of_the_node() -> None:
+def test_health_details_that_are_not_json_are_the_nodes_error() -> None:
     with (
         scripted(HealthCheck=answers(pb.HealthCheckResponse(details=b"\xff"))) as (_, db),
         pytest.raises(NodeError, match="the details are not JSON"),
@@ -314,7 +314,7 @@ def test_edge_76_a_node_that_closed_the_database_is_believed(name: str) -> None:
             operations[name]()
 
 
-def test_an_unknown_error_number_is_no_error() -> None:
+def test_an_unknown_error_number_is_not_an_error() -> None:
     with scripted(Put=answers(b"\x08\x63"), Get=answers(b"\x0a\x01v\x10\x63")) as (_, db):  # err = 99
         db.put(b"k", b"v")
         assert db.get(b"k") == b"v"

@@ -14,14 +14,14 @@ from vmsdk.state import Event
 
 @pytest.mark.parametrize("version", [35, 41])
 @pytest.mark.parametrize("event", list(Event))
-def test_the_node_is_told_of_an_event(start_node: NodeStarter, version: int, event: Event) -> None:
+def test_the_node_receives_an_event(start_node: NodeStarter, version: int, event: Event) -> None:
     services, connection = start_node(version)
     assert connection.messenger is not None
     assert connection.messenger.notify(event)
     assert services.events.take(timeout_s=0) == event
 
 
-def test_edge_58_a_full_queue_is_no_error(start_node: NodeStarter) -> None:
+def test_edge_58_a_full_queue_is_not_an_error(start_node: NodeStarter) -> None:
     services, connection = start_node(41)
     assert connection.messenger is not None
     assert connection.messenger.notify(Event.BUILD_BLOCK)

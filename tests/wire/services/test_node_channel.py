@@ -107,7 +107,7 @@ def test_an_error_without_a_text_names_the_method_and_the_code() -> None:
         get(channel)
 
 
-def test_an_answer_that_is_no_protobuf_is_an_error_of_the_node() -> None:
+def test_a_response_that_is_not_protobuf_is_the_nodes_error() -> None:
     with (
         ScriptedNode({Database.Get: answers(b"\xff\xff\xff")}) as node,
         connect(node.address) as channel,

@@ -92,7 +92,7 @@ def test_a_vms_name_becomes_one_part_of_a_path(name: str, expected: str) -> None
     assert file_name(name) == expected
 
 
-def test_a_chain_that_cannot_be_kept_is_told_with_the_reason() -> None:
+def test_a_chain_that_cannot_be_stored_is_reported_with_the_reason() -> None:
     with closing(DataDirectory(Path("data"), "coin")) as data:
         genesis = data.open(b"g")
         with largest_file(0), pytest.raises(VMError, match=r"can't store the chain in data: File too large"):

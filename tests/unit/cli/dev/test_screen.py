@@ -31,7 +31,7 @@ def block(seconds: int) -> Block:
     return Block(id=ID.of(b"1"), parent_id=ID.EMPTY, height=7, timestamp=Timestamp(seconds), raw=bytes(80))
 
 
-def test_a_line_stays_one_line_and_is_no_markup() -> None:
+def test_a_line_stays_one_line_and_is_not_markup() -> None:
     out = io.StringIO()
     screen = Screen(out)
     screen.vm_line("stderr", f"[red]{LONG}[/red] :smile:")
@@ -86,7 +86,7 @@ def test_the_command_to_copy_stands_outside_the_frame(terminal: Terminal) -> Non
     assert f"curl {LONG}" in terminal.getvalue()
 
 
-def test_a_reader_that_is_gone_is_told_once() -> None:
+def test_a_missing_reader_is_reported_once() -> None:
     reader, writer = os.pipe()
     told: list[bool] = []
     with open(writer, "w") as pipe:

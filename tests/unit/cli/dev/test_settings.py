@@ -28,7 +28,7 @@ def test_the_defaults_are_a_nodes() -> None:
     "text",
     ["", "{}", '{"file":"a.json"}', "[1.5]", "some words.", "a" * 10_000, "line\nline", "3.14", "nul\0"],
 )
-def test_a_text_that_is_no_files_name_is_the_content(text: str) -> None:
+def test_a_text_that_does_not_name_a_file_is_the_content(text: str) -> None:
     assert settings("--config", text).config == text.encode()
 
 
@@ -39,11 +39,11 @@ def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["genesis.json", "./genesis", "/nothing/genesis", "conf/genesis.bin"])
-def test_a_forgotten_file_is_no_content(name: str) -> None:
+def test_the_name_of_a_missing_file_is_not_content(name: str) -> None:
     with pytest.raises(VMError, match=f"--genesis {name}: there is no such file"):
         settings("--genesis", name)
 
 
-def test_a_folder_is_no_content(tmp_path: Path) -> None:
+def test_a_folder_is_not_content(tmp_path: Path) -> None:
     with pytest.raises(VMError, match="Is a directory"):
         settings("--upgrade", str(tmp_path))

@@ -66,7 +66,7 @@ def test_names_that_a_client_or_an_app_makes_up_take_no_memory_afterwards() -> N
         (b"caf\xc3\xa9", None),
     ],
 )
-def test_a_name_is_spelled_like_go_does_or_is_no_name(name: bytes, key: str | None) -> None:
+def test_a_name_is_spelled_as_in_go_or_is_not_a_name(name: bytes, key: str | None) -> None:
     assert canonical(name) == key
 
 

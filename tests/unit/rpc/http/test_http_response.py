@@ -89,6 +89,6 @@ def test_a_broken_rule_is_named(messages: list[dict[str, Any]], rule: str) -> No
     ("messages", "had"),
     [([], "sending a response"), ([start()], "finishing"), ([start(), body(b"", True)], "finishing")],
 )
-def test_a_response_that_was_not_finished_is_told_from_none(messages: list[dict[str, Any]], had: str) -> None:
+def test_an_unfinished_response_differs_from_none(messages: list[dict[str, Any]], had: str) -> None:
     with pytest.raises(InvalidResponse, match=had):
         take("GET", *messages)[0].check_complete()
