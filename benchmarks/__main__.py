@@ -10,8 +10,8 @@ from pathlib import Path
 
 from benchmarks.table import markdown
 
-# What makes the frame, not a benchmark. network_start and xsvm need a real node and are commands of
-# their own.
+# Not benchmarks for this table: network_start and xsvm need a real node, and are commands of their
+# own.
 _FRAME = {"__init__", "__main__", "table", "contenders", "barevm", "httpload", "network_start", "xsvm"}
 
 

@@ -30,7 +30,7 @@ REQUEST_ROUNDS = 7
 ENGINE_CALLS = 600
 # The idle p99 alone varies by half from round to round.
 ENGINE_ROUNDS = 9
-# Between two engine calls, so that they are a node's and not a load of their own.
+# Between two engine calls, as with a node: without pauses, they would be a load themselves.
 ENGINE_PAUSE_S = 0.002
 WARM_UP_CALLS = 100
 
@@ -81,9 +81,7 @@ def requests_per_second(address: str) -> float:
 
 
 class Engine:
-    """Calls a plugin as the engine does, one call after the other, and notes how long each
-    takes.
-    """
+    """Calls a plugin as the engine does, one call after the other, and times each."""
 
     def __init__(self, host: Host) -> None:
         self._parse = host.client.channel.unary_unary(
@@ -113,7 +111,7 @@ def chain(command: Sequence[str]) -> Iterator[Host]:
 
 
 def under_load(name: str, kind: str, host: Host) -> Iterator[Row]:
-    """What full load of a *kind* does to the engine's calls, and how much that load was."""
+    """How full load of a *kind* slows down the engine's calls, and how many requests it served."""
     engine = Engine(host)
     [address] = host.chain.handlers.values()
     full_load = FullLoad(kind, address)

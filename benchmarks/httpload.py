@@ -1,8 +1,7 @@
-"""HTTP clients that ask for as much as they get, as a node forwards them: in this process, or in
-one of their own.
+"""As much HTTP as a plugin can serve, as a node forwards it: from this process or another one.
 
-`python -m benchmarks.httpload KIND ADDRESS` prints a line when it has begun, and at SIGTERM its
-requests per second.
+`python -m benchmarks.httpload KIND ADDRESS` prints a line when it has begun, and its requests
+per second at SIGTERM.
 """
 
 from __future__ import annotations
@@ -79,10 +78,9 @@ async def load(
 
 
 class FullLoad:
-    """As much HTTP as there is time for, from a process of its own, which leaves the processors to
-    all others.
+    """As much HTTP as there is time for, from a separate process with the lowest priority.
 
-    A node's clients are on other machines, and take no time from it.
+    A node's clients are on other machines, and take no CPU time from it.
     """
 
     def __init__(self, kind: str, address: str) -> None:

@@ -1,4 +1,4 @@
-"""What it costs to know which user calls, where a plugin listens on TCP."""
+"""The cost of checking which user calls, for a plugin that listens on TCP."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Time from the command `vmsdk network start` to a chain that takes work: `python -m
+"""Time from the command `vmsdk network start` to a chain that accepts requests: `python -m
 benchmarks.network_start --node PATH`.
 
-The floor is the same number of the same nodes without any chain, until the last one's P-chain takes
-work.
+The floor is the same number of the same nodes without any chain, until the last one's P-chain accepts
+requests.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GOALS_S = {1: 4.0, 5: 10.0}
 
 
 def main() -> int:
-    """The command: prints a table; its exit status is 1 where a median misses its goal."""
+    """The command: prints a table; its exit status is 1 if a median misses its goal."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.network_start", description=__doc__)
     parser.add_argument("--node", action="append", metavar="PATH", help="a node's binary; may be repeated")
     parser.add_argument(

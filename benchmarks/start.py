@@ -26,7 +26,7 @@ TIMESTAMP = contenders.ROOT / "examples" / "timestamp" / "timestampvm.py"
 NODE_ANSWERS_AFTER_MS = 300
 ASKED_ROUNDS = 9
 
-# The example, which notes when its initialize is entered.
+# The example, which records when its initialize is entered.
 NOTES_ENTRY = """
 
 class NotingVM(TimestampVM):
@@ -93,7 +93,7 @@ def _asking(directory: Path) -> list[Row]:
     start = _initialised([str(node.path), str(path)])
 
     def start_by_a_new_node() -> float:
-        # To the plugin another time of change is another node.
+        # With another modification time, the plugin takes it for an unknown node.
         os.utime(node.path)
         return start()
 

@@ -1,4 +1,4 @@
-"""What a benchmark found: figures of ours beside those of a floor, as rows of one table."""
+"""Results of benchmarks: our figures beside a floor, as rows of one table."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def compare(
 
 
 def per_second(work: Callable[[], object], count: int) -> float:
-    """How often a second *work* does what it does *count* times."""
+    """How many operations a second *work* does, if one call does *count*."""
     begun = perf_counter()
     work()
     return count / (perf_counter() - begun)

@@ -15,7 +15,7 @@ _EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
 class _Collector(grpc.GenericRpcHandler):
-    """Takes spans, and forgets them."""
+    """Receives spans, and drops them."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:  # type: ignore[type-arg]
         if handler_call_details.method != _EXPORT:

@@ -53,7 +53,7 @@ CHAIN_ID = ID(bytes(32))
 
 
 def signed(count: int, chain_id: ID = CHAIN_ID, first_nonce: int = 0) -> list[Transfer]:
-    """Transfers of all senders by turns, each to the next sender."""
+    """Transfers of all senders in turns, each to the next sender."""
     return [
         Transfer(KEYS[(index + 1) % SENDERS].address, 1, MIN_FEE, first_nonce + index // SENDERS).sign(
             KEYS[index % SENDERS], chain_id
@@ -77,7 +77,7 @@ class Chain:
         self._memory.prefer(self._memory.load_last_accepted().id)
 
     def build(self) -> bytes:
-        """Build a block of what waits."""
+        """Build a block of waiting transactions."""
         raw: bytes = self.vm.build_block().raw
         return raw
 

@@ -69,7 +69,7 @@ class Load:
         return CLIENTS * TRANSFERS / took_s
 
     def memory_mb(self) -> float:
-        """What the chain's plugin has in memory."""
+        """The memory that the chain's plugin uses."""
         return float(self._plugin().memory_info().rss) / 2**20
 
     def _cpu_s(self) -> float:
