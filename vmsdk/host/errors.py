@@ -53,7 +53,7 @@ class EndedBeforeHandshake(HandshakeFailed):
 
 
 class ProtocolMismatch(HandshakeFailed):
-    """The plugin speaks another protocol version than this host."""
+    """The plugin speaks a different protocol version from this host."""
 
     def __init__(self, reason: str, *, host: int, plugin: int, output: tuple[str, ...] = ()) -> None:
         self.host = host

@@ -18,7 +18,7 @@ _SLASHED_VERSION_SINCE = (1, 14, 1)
 
 
 class VersionRefused(Exception):
-    """The plugin speaks another protocol version than the host. The text is the node's."""
+    """The plugin speaks a different protocol version from the host. The text is the node's."""
 
     def __init__(self, protocol: Protocol, plugin_version: int, path: str) -> None:
         self.host = protocol.version

@@ -382,7 +382,7 @@ class PollServer:
             self._end()
 
     def _end(self) -> None:
-        """With the lock held: there are no calls any more, and there will be none."""
+        """With the lock held: there are no more calls, and there will be none."""
         self._is_ended = True
         self._stop_listening()
         for connection in [*self._connections.values()]:

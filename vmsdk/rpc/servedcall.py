@@ -106,10 +106,10 @@ class ServedCall:
             if self.lane is not None:
                 self._server.withdraw(self)
         if not self._stream.is_complete:
-            self._server.finished(self)  # it can't arrive any more
+            self._server.finished(self)  # it can no longer arrive
 
     def cancel(self) -> None:
-        """End the call for its client. A method that runs goes on."""
+        """End the call for its client. A method that runs continues."""
         with suppress(Broken):
             self.connection.cancel(self._stream)
         self.left()
