@@ -1,7 +1,7 @@
 """Time from the command `vmsdk network start` to a chain that accepts requests: `python -m
 benchmarks.network_start --node PATH`.
 
-The floor is the same number of the same nodes without any chain, until the last one's P-chain accepts
+The floor: as many of the same nodes without a chain, until the last one's P-chain accepts
 requests.
 """
 

@@ -74,7 +74,7 @@ class Chain:
         self.vm.ctx = Context(db=MemoryDatabase(), chain=self._memory, notify=lambda: None, chain_id=CHAIN_ID)
         self.vm.initialize(self.vm.ctx, GENESIS, b"", b"")
         self.vm.set_state(State.NORMAL_OP)
-        self._memory.prefer(self._memory.load_last_accepted().id)
+        self._memory.preferred_id = self._memory.load_last_accepted().id
 
     def build(self) -> bytes:
         """Build a block of waiting transactions."""
@@ -90,7 +90,7 @@ class Chain:
 
     def accept(self, block: Any) -> None:
         """Prefer and accept a block that was verified."""
-        self._memory.prefer(block.id)
+        self._memory.preferred_id = block.id
         block.accept()
         self._memory.accepted(block.id, block)
 

@@ -40,7 +40,7 @@ class Engine:
     def begin(self) -> None:
         """Enter normal operation, as after bootstrapping."""
         self.last: Any = self.memory.load_last_accepted()
-        self.memory.prefer(self.last.id)
+        self.memory.preferred_id = self.last.id
         self.vm.set_state(State.NORMAL_OP)
 
     def _notify(self) -> None:
@@ -64,7 +64,7 @@ class Engine:
         return block
 
     def prefer(self, block: Any) -> None:
-        self.memory.prefer(block.id)
+        self.memory.preferred_id = block.id
 
     def accept(self, block: Any) -> list[Any]:
         """Accept a block on the last accepted one, and reject what conflicts with it."""
@@ -81,7 +81,7 @@ class Engine:
             other.reject()
             self.memory.forget(other.id)
         if self.memory.verified(self.memory.preferred.id) is None:
-            self.memory.prefer(self.last.id)
+            self.memory.preferred_id = self.last.id
         return rejected
 
     def _conflicts(self, block: Any) -> bool:
