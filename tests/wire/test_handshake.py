@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 
 import pytest
 
 from vmsdk.errors import VMError
 from vmsdk.http2.frames import settings
 from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
-from vmsdk.runtime.handshake import Handshake
+from vmsdk.runtime.handshake import HANDSHAKE_TIMEOUT_S, Handshake
 
 DEADLINE_S = 60.0
+ADDRESS = "unix:/of/the/plugin"
+
+Deadlines = SimpleQueue[Callable[[], object]]
+Shake = Callable[[], SimpleQueue[VMError]]
 
 
 @pytest.fixture
@@ -23,42 +28,70 @@ def listener() -> Iterator[socket.socket]:
         yield server
 
 
-def shake_hands(listener: socket.socket) -> None:
-    engine = "{}:{}".format(*listener.getsockname())
-    Handshake(engine, protocol(DEFAULT_PROTOCOL), "127.0.0.1:1", source="a test").wait()
+@pytest.fixture
+def deadlines(monkeypatch: pytest.MonkeyPatch) -> Deadlines:
+    """What is done at each deadline, which passes when the test says so."""
+    set_for: Deadlines = SimpleQueue()
+
+    class Timer:
+        def __init__(self, interval: float, function: Callable[[], object]) -> None:
+            assert interval == HANDSHAKE_TIMEOUT_S
+            self.function = function
+
+        def start(self) -> None:
+            set_for.put(self.function)
+
+        def cancel(self) -> None: ...
+
+    monkeypatch.setattr("vmsdk.runtime.handshake.threading.Timer", Timer)
+    return set_for
 
 
-def test_the_system_s_reason_says_why_no_node_can_be_reached(listener: socket.socket) -> None:
+def handshake(address: str) -> Handshake:
+    return Handshake(address, protocol(DEFAULT_PROTOCOL), ADDRESS, source="a test")
+
+
+@pytest.fixture
+def shake(listener: socket.socket, deadlines: Deadlines) -> Iterator[Shake]:
+    threads: list[threading.Thread] = []
+
+    def start() -> SimpleQueue[VMError]:
+        errors: SimpleQueue[VMError] = SimpleQueue()
+
+        def run() -> None:
+            try:
+                handshake("{}:{}".format(*listener.getsockname())).wait()
+            except VMError as error:
+                errors.put(error)
+
+        threads.append(threading.Thread(target=run))
+        threads[0].start()
+        return errors
+
+    yield start
+    for each in threads:
+        each.join(DEADLINE_S)
+
+
+def test_the_systems_reason_says_why_no_node_can_be_reached(listener: socket.socket) -> None:
     address = "{}:{}".format(*listener.getsockname())
     listener.close()
     with pytest.raises(VMError, match=rf"no node at \S+={address} .*: Connection refused\)"):
-        Handshake(address, protocol(DEFAULT_PROTOCOL), "127.0.0.1:1", source="a test")
+        handshake(address)
 
 
-def test_an_engine_that_does_not_greet_is_given_up(
-    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vmsdk.runtime.handshake.HANDSHAKE_TIMEOUT_S", 0.125)
-    with pytest.raises(VMError, match=r"no node at .* \(no response within 0.125 s\)"):
-        shake_hands(listener)
-
-
+@pytest.mark.parametrize("greets", [False, True])
 def test_an_engine_that_does_not_respond_is_given_up(
-    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+    listener: socket.socket, deadlines: Deadlines, shake: Shake, *, greets: bool
 ) -> None:
-    monkeypatch.setattr("vmsdk.runtime.handshake.HANDSHAKE_TIMEOUT_S", 0.125)
-    errors: list[str] = []
-
-    def handshake() -> None:
-        try:
-            shake_hands(listener)
-        except VMError as error:
-            errors.append(str(error))
-
-    shaking = threading.Thread(target=handshake)
-    shaking.start()
+    errors = shake()
     connection, _ = listener.accept()
     with connection:
-        connection.sendall(settings([]))
-        shaking.join(DEADLINE_S)
-    assert "no response within 0.125 s" in errors[0]
+        if greets:
+            connection.sendall(settings([]))
+            received = b""
+            while ADDRESS.encode() not in received:
+                received += connection.recv(4096)
+        deadlines.get(timeout=DEADLINE_S)()
+        text = str(errors.get(timeout=DEADLINE_S))
+    assert "(no response within 5 s)" in text
