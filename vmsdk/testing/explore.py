@@ -230,7 +230,7 @@ class _Trial:
                 assert each.is_running, "a message of a peer has stopped the chain"
 
     def limits(self) -> None:
-        """Garbage is refused, and many transactions at once go into blocks that fit a message."""
+        """Garbage is refused, and blocks fit a message however many transactions are pending."""
         with self.chain() as chain:
             for message in (bytes(_LARGE_BYTES), b"\xff" * _LARGE_BYTES, *garbage(1, _GARBAGE)):
                 with suppress(CallFailed):

@@ -99,7 +99,7 @@ class LocalChannel:
     """A channel to *server*. A call runs on the caller's thread.
 
     Calls that are started with `future` run on their own thread if the server's methods may wait,
-    otherwise on the caller's, too.
+    otherwise also on the caller's.
     """
 
     def __init__(self, server: LocalServer, *, may_wait: bool) -> None:
@@ -133,7 +133,7 @@ class LocalChannel:
                 self._running.discard(context)
                 closed = self._closed
             context.end()
-            if closed:  # In place of a result that came too late.
+            if closed:  # It replaces the result, which comes too late.
                 raise ValueError(CLOSED)
 
 

@@ -266,7 +266,7 @@ def blame(error: BaseException) -> Violation | None:
             "the plugin can't be started",
             sent="exec, as a node does",
             got=f"{error.reason}{ended}",
-            node="it has no such VM",
+            node="it does not have the VM",
             cure="see the end of its log",
         )
     if isinstance(error, grpc.RpcError):

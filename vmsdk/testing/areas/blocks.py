@@ -410,7 +410,7 @@ def batch_keeps_the_order(bench: Bench) -> None:
                 "BatchedParseBlock succeeds although one item is not a block",
                 sent="BatchedParseBlock with two blocks and the byte 0 between them",
                 got="the status OK",
-                node="it takes the items for other blocks than they are",
+                node="it mistakes the items for other blocks",
                 cure="fail the whole call if one item does not parse",
             )
 

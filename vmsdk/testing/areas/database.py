@@ -329,7 +329,7 @@ def failed_read_is_no_new_chain(bench: Bench) -> None:
     for found, when in ((began, "Initialize of that start returns"), (again, "after another start it has")):
         if found.id != tip.id:
             raise Violation(
-                "the chain begins anew because its database could not be read",
+                "the chain starts over because its database could not be read",
                 sent=f"a start at block {tip.height}, while each read fails with UNKNOWN",
                 got=f"{when} {found!r}, not {tip!r}",
                 node="it stops the chain, whose last block is higher than the VM's; genesis may replace it",

@@ -36,7 +36,7 @@ def _check_kept(host: Host, blocks: list[Block], after: str) -> None:
                 f"the {field} of the last accepted block is another one {after}",
                 sent=f"BlockAccept up to {blocks[-1]!r}, and Initialize in a new process",
                 got=f"{short(theirs) if isinstance(theirs, bytes) else theirs}",
-                node="it takes the block for another one, or serves peers what they can't parse",
+                node="it treats it as another block, or serves peers what they can't parse",
                 cure="return the stored block's own fields from Initialize and SetState",
             )
     for block in blocks:

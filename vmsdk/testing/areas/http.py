@@ -113,7 +113,7 @@ class Handler:
 
 
 def _trailers(error: grpc.RpcError) -> dict[Any, Any]:
-    # The errors that grpcio raises are calls too, which its type stubs don't say.
+    # The errors that grpcio raises are also calls, but not in its type stubs.
     return dict(cast(grpc.Call, error).trailing_metadata() or ())
 
 

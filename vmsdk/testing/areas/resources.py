@@ -207,7 +207,7 @@ def descriptors_stay_few(bench: Bench) -> None:
                 sent=f"{_ROUNDS} times {', '.join(method for method, _ in calls)}"
                 f"; {requests.count} HTTP GETs and upgrades in all",
                 got=f"{after} {what}, after {before}",
-                node="it has no chain any more once the plugin has reached its limit",
+                node="it loses the chain once the plugin reaches its limit",
                 cure="close what each call opens, end its threads, and wait for the processes that it starts",
             )
 

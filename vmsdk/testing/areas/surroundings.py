@@ -59,7 +59,7 @@ def leaves_no_file(bench: Bench) -> None:
             "the plugin leaves files in the plugin directory or its working directory",
             sent="a start up to normal operation, then a stop",
             got=", ".join(sorted(left)),
-            node='it does not start any more: "invalid vmID", if the file is in the plugin directory',
+            node='it no longer starts ("invalid vmID") if the file is in the plugin directory',
             cure="write to chain_data_dir, which Initialize gets, or to the database",
         )
 
