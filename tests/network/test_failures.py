@@ -224,7 +224,10 @@ def test_a_node_that_refuses_its_flags_is_reported_with_what_it_printed(
     any_node: NodeBinary, make_network: MakeNetwork, tmp_path: Path
 ) -> None:
     network = make_network(TIMESTAMP, node=any_node.path, flags={"no-such-flag": "1"})
-    with nothing_left_in(tmp_path), pytest.raises(NetworkError, match=r"exit code 1[\s\S]*no-such-flag"):
+    with (
+        nothing_left_in(tmp_path),
+        pytest.raises(NetworkError, match=r"exited with code 1[\s\S]*no-such-flag"),
+    ):
         network.start()
 
 
