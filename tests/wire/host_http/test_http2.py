@@ -299,6 +299,24 @@ def test_a_response_before_the_body_was_read_ends_the_stream(vm: FakeVM, frames:
     assert events[-1].error_code == 0  # type: ignore[attr-defined]
 
 
+def test_a_body_that_is_not_read_does_not_stop_the_other_streams(vm: FakeVM, frames: FrameClient) -> None:
+    async def handle(exchange: Exchange) -> None:
+        if exchange.request.request_uri.endswith("?unread"):
+            await asyncio.Event().wait()
+        await write_hello(exchange)
+
+    vm.handle = handle
+    unread = frames.request("/ext/bc/fake?unread", end=False)
+    frames.until(h2.events.WindowUpdated)
+    while size := min(frames.h2.local_flow_control_window(unread), frames.h2.max_outbound_frame_size):
+        frames.h2.send_data(unread, bytes(size))
+    frames.flush()
+    other = frames.request("/ext/bc/fake", end=False)
+    frames.h2.send_data(other, bytes(1000), end_stream=True)
+    frames.flush()
+    assert frames.until(h2.events.StreamEnded)[-1].stream_id == other  # type: ignore[attr-defined]
+
+
 def test_an_invalid_frame_ends_the_connection_with_the_reason(frames: FrameClient) -> None:
     frames.flush()
     headers_on_stream_0 = bytes.fromhex("000000010400000000")
