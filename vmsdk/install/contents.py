@@ -86,7 +86,7 @@ class Contents:
         else:
             self._add_module(source.module.partition(".")[0], None)
         if project is not None and _is_recorded(_distribution(project)):
-            # Its code is included already, but not its dependencies, or metadata for importlib.
+            # Its code is included already, but neither its dependencies nor its metadata.
             self._require(_requirement(project), source.text, with_files=False)
         for path in include:
             self._include(path)

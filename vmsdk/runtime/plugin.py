@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -98,14 +98,10 @@ def run(load: Callable[[], ChainVM], options: Options) -> None:
 
     try:
         logs.open_streams(options.log_level, options.log_format)
-        if not _printed_version(load_here, options):
-            _serve(load_here, options)
+        if sys.argv[1:] in ([TEXT_FLAG], [JSON_FLAG]):
+            _print_version(sys.argv.pop(), load_here, options)  # the author's code gets no arguments
         else:
-            # Threads, timers and exit handlers of the author's code must not change the outcome.
-            for stream in sys.stdout, sys.stderr:
-                with suppress(AttributeError, OSError, ValueError):  # replaced or closed by that code
-                    stream.flush()
-            os._exit(0)
+            _serve(load_here, options)
     finally:
         _is_started = False
 
@@ -118,9 +114,10 @@ def _caller() -> str:
     return f"{frame.f_code.co_filename}, line {frame.f_lineno}"
 
 
-def _printed_version(load: Callable[[], ChainVM], options: Options) -> bool:
+def _print_version(flag: str, load: Callable[[], ChainVM], options: Options) -> NoReturn:
+    """Print the VM's version as *flag* asks for, and exit."""
     try:
-        return _print_version(sys.argv[1:], load, options)
+        _write_version(flag, load, options)
     except VMError as error:
         _exit_with_error(str(error))
     except Exception as error:  # noqa: BLE001 - the author's error, shown without our own frames
@@ -128,18 +125,19 @@ def _printed_version(load: Callable[[], ChainVM], options: Options) -> bool:
 
         traceback.print_exception(type(error), error, authors_frames(error))
         sys.exit(1)
+    # Threads, timers and exit handlers of the author's code must not change the outcome.
+    for stream in sys.stdout, sys.stderr:
+        with suppress(AttributeError, OSError, ValueError):  # replaced or closed by that code
+            stream.flush()
+    os._exit(0)
 
 
-def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], options: Options) -> bool:
-    """Print the VM's version if *arguments* are `--version` or `--version-json`.
+def _write_version(flag: str, load: Callable[[], ChainVM], options: Options) -> None:
+    """Write the VM's version to stdout.
 
-    Returns whether they are. The format and the names `application` and `rpcchainvm` are a node's,
-    for tools that ask plugins for their protocol. Raises `UnsupportedProtocol`, and what *load*
-    raises.
+    The format and the names `application` and `rpcchainvm` are a node's, for tools that ask plugins
+    for their protocol. Raises `UnsupportedProtocol`, and what *load* raises.
     """
-    if list(arguments) not in ([TEXT_FLAG], [JSON_FLAG]):
-        return False
-    del sys.argv[1:]  # as in a plugin
     import json
     import platform
 
@@ -170,13 +168,12 @@ def _print_version(arguments: Sequence[str], load: Callable[[], ChainVM], option
         "python": platform.python_version(),
     }
     application = f"{vm.name}/{vm.version}"
-    if arguments[0] == JSON_FLAG:
+    if flag == JSON_FLAG:
         text = json.dumps({"application": application, "name": vm.name, **entries}, indent=2)
     else:
         text = f"{application} [{', '.join(f'{name}={value}' for name, value in entries.items())}]"
     os.write(stdout, f"{text}\n".encode("utf-8", "backslashreplace"))
     os.close(stdout)
-    return True
 
 
 def _exit_soon(signals: Signals) -> None:
