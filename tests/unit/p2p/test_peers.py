@@ -90,7 +90,7 @@ def test_the_top_validators_hold_the_stake_together(peers: Peers, percent: int, 
 
 def test_validators_are_fetched_again_when_they_are_old(peers: Peers, clock: Clock) -> None:
     node = Node({node_id(1): 1})
-    validators = Validators(node.context(), peers, max_age_s=60, clock=clock)
+    validators = Validators(node.context(), peers, clock=clock)
     assert validators.top(100) == [node_id(1)]
     node.weights = {node_id(2): 1}
     clock.now += 59
@@ -104,7 +104,7 @@ def test_the_old_validators_stay_while_the_node_fails(
     peers: Peers, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     node = Node({node_id(1): 1})
-    validators = Validators(node.context(), peers, max_age_s=60, clock=clock)
+    validators = Validators(node.context(), peers, clock=clock)
     validators.top(100)
     node.refuses = True
     caplog.set_level(logging.WARNING)
