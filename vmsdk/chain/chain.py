@@ -213,9 +213,9 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
     def snapshot(self, *, pending: bool = False) -> Iterator[ChainState]:
         """A read-only snapshot of the last accepted state. Thread-safe.
 
-        With *pending*, it includes all transactions in the mempool: a wallet's next nonce is read
-        there. Raises `SnapshotUnavailable` if too many snapshots are open, and when one that has
-        been open for too long is read.
+        With *pending*, it includes the transactions in the mempool, for example to read a wallet's
+        next nonce. Raises `SnapshotUnavailable` if too many snapshots are open, or when one that
+        has been open for too long is read.
         """
         self._execution.must_not_run("snapshot")
         state: ChainState
@@ -482,14 +482,14 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         deadline = time.monotonic() + max_seconds
         found: list[bytes] = []
         with suppress(NotFound):
-            for raw in islice(self._ancestors(block_id, max_blocks, max_size), max_blocks):
+            for raw in islice(self._raw_ancestors(block_id, max_blocks, max_size), max_blocks):
                 max_size -= len(raw) + 4
                 if found and (max_size < 0 or time.monotonic() > deadline):
                     break
                 found.append(raw)
         return found
 
-    def _ancestors(self, block_id: ID, max_blocks: int, max_size: int) -> Iterator[bytes]:
+    def _raw_ancestors(self, block_id: ID, max_blocks: int, max_size: int) -> Iterator[bytes]:
         """A block and its ancestors, of which the stored ones are read in pages."""
         block = self.ctx.get_block(block_id)
         while block.height > self._chain_progress.last.height:

@@ -42,7 +42,7 @@ def address_of(public_key: bytes) -> bytes:
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     """Return whether *signature* is the signature of *message* by the owner of *public_key*.
 
-    False for a signature that hasn't 64 bytes, or a key that hasn't 33. Raises `MissingExtra`.
+    False if the signature does not have 64 bytes or the key 33. Raises `MissingExtra`.
     """
     if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         return False

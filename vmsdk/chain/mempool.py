@@ -17,7 +17,7 @@ from vmsdk.ids import ID
 
 # For how many removed transactions the reason is remembered.
 MAX_REASONS = 10_000
-# How many transactions may be evicted for one. The search takes time, even if it is in vain.
+# How many transactions may be evicted for one. The search takes time, even if it fails.
 MAX_VICTIMS = 256
 # The size of a transaction includes the contents of dataclasses and of these types.
 _CONTAINERS = (dict, list, tuple, set, frozenset)
