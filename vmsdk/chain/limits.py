@@ -67,7 +67,9 @@ class Limits:
     are also kept. Peers can't bootstrap pruned blocks from this node.
     """
     receipts: int | None = None
-    """For how many blocks to keep receipts and events, likewise."""
+    """For how many blocks to keep receipts and events; None keeps all. Those that a `Follower` has
+    not yet applied are also kept.
+    """
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -50,14 +50,18 @@ def _called(cls: type, name: str, owners: list[type]) -> list[type]:
     ]
     bases = cls.__mro__[cls.__mro__.index(owners[0]) + 1 :]
     last = -1
+    own = {*method, *helpers}
     for function in _reachable(method + helpers):
         words = _words(function)
         values = list(_values(function))
-        # The class to which `super()` belongs is one of the values.
-        is_own = "__class__" not in words or any(each is base for base in cls.__mro__ for each in values)
+        # The class to which `super()` belongs is one of the values. If a class is made again, as by
+        # `dataclass(slots=True)`, that is still the first one.
+        is_own = "__class__" not in words or function in own
+        is_own |= any(each is base for base in cls.__mro__ for each in values)
         if is_own and "super" in words and (function in method or name in words):
             return owners[1:]
-        if "getattr" in words and function in method[:-1]:  # a decorator that takes any method's name
+        is_wrapper = function in method and (function is not method[-1] or function.__name__ != name)
+        if "getattr" in words and is_wrapper:  # a decorator that takes any method's name
             return owners[1:]
         for index, base in enumerate(bases):
             is_named = name in words and (base.__name__ in words or any(each is base for each in values))

@@ -142,6 +142,34 @@ def test_an_override_may_call_super_in_a_helper_or_below_a_decorator() -> None:
     Engine(Mine()).stop()
 
 
+def test_a_class_that_is_made_again_may_call_super() -> None:
+    class First(Notes):
+        def shutdown(self) -> None:
+            super().shutdown()
+
+    # As by attrs, and by dataclass(slots=True) from Python 3.14 on, after which `super()` works.
+    members = {name: value for name, value in vars(First).items() if name != "__weakref__"}
+    mine: Any = type("Mine", First.__bases__, members)
+    (cell,) = First.shutdown.__closure__ or ()
+    cell.cell_contents = mine
+    Engine(mine()).stop()
+
+
+def test_a_decorator_without_wraps_may_call_the_base() -> None:
+    def extends(method: Any) -> Any:
+        def wrapper(*arguments: Any) -> Any:
+            method(*arguments)
+            return getattr(Notes, method.__name__)(*arguments)
+
+        return wrapper
+
+    class Mine(Notes):
+        @extends
+        def shutdown(self) -> None: ...
+
+    Engine(Mine()).stop()
+
+
 class Executes(Notes):
     executor: Any = None
 
