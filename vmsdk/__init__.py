@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     )
 
     _HOMES: dict[str, str]
-    __all__: list[str]
 else:
     # The same names by module. Imported at first use, so that `import vmsdk` costs nothing.
     _NAMES = {

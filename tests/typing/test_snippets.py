@@ -6,6 +6,7 @@ appear.
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -22,6 +23,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RIGHT = sorted((HERE / "right").glob("*.py"))
 WRONG = sorted((HERE / "wrong").glob("*.py"))
+# Those that import their names at first use.
+PACKAGES = ("vmsdk", "vmsdk.chain", "vmsdk.http", "vmsdk.network", "vmsdk.testing")
 
 Finding = tuple[str, int, str]
 
@@ -57,18 +60,33 @@ def mypy(*paths: Path) -> str:
     return "\n".join(of_these)
 
 
+def names_of(package: str) -> list[str]:
+    return [name for name in dir(importlib.import_module(package)) if name[0] != "_"]
+
+
 @pytest.fixture(scope="module")
 def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A program that uses each exported name, and none that isn't."""
     program = tmp_path_factory.mktemp("typing") / "exported_names.py"
-    program.write_text("import vmsdk\n" + "".join(f"print(vmsdk.{name})\n" for name in vmsdk.__all__))
+    program.write_text("import vmsdk\n" + "".join(f"print(vmsdk.{name})\n" for name in dir(vmsdk)))
     return program
 
 
 @pytest.fixture(scope="module")
-def report(names: Path) -> str:
+def star_imports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """For each package, a program that imports all its names at once and uses them."""
+    folder = tmp_path_factory.mktemp("star")
+    programs = {package: folder / f"all_of_{package.replace('.', '_')}.py" for package in PACKAGES}
+    for package, program in programs.items():
+        uses = "".join(f"print({name})\n" for name in names_of(package))
+        program.write_text(f"from {package} import *\n{uses}")
+    return programs
+
+
+@pytest.fixture(scope="module")
+def report(names: Path, star_imports: dict[str, Path]) -> str:
     """One run of mypy over everything, since starting it is what takes long."""
-    return mypy(*RIGHT, *WRONG, names)
+    return mypy(*RIGHT, *WRONG, names, *star_imports.values())
 
 
 @pytest.mark.parametrize("program", RIGHT, ids=lambda path: path.stem)
@@ -85,3 +103,11 @@ def test_each_mistake_of_a_wrong_program_is_found(report: str, program: Path) ->
 
 def test_every_exported_name_is_known_to_type_checkers(report: str, names: Path) -> None:
     assert [line for line in report.splitlines() if names.name in line] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_star_import_is_known_to_type_checkers(
+    report: str, star_imports: dict[str, Path], package: str
+) -> None:
+    assert names_of(package)
+    assert [line for line in report.splitlines() if star_imports[package].name in line] == []

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from vmsdk.http.wsgi import WSGI as WSGI
 
     _HOMES: dict[str, str]
-    __all__: list[str]
 else:
     # The same names by module. Imported at first use: a plugin's start waits for its module's
     # imports.

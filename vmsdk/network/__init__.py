@@ -16,25 +16,22 @@ if TYPE_CHECKING:
     from vmsdk.network.errors import NetworkError as NetworkError
     from vmsdk.network.local import LocalNetwork as LocalNetwork
     from vmsdk.network.node import Node as Node
+else:
+    _HOMES = {
+        "Chain": "chain",
+        "JSONRPCClient": "client",
+        "LocalNetwork": "local",
+        "NetworkError": "errors",
+        "NewChain": "chain",
+        "Node": "node",
+        "NodeBinary": "binary",
+    }
+    __all__ = list(_HOMES)
 
-_HOMES = {
-    "Chain": "chain",
-    "JSONRPCClient": "client",
-    "LocalNetwork": "local",
-    "NetworkError": "errors",
-    "NewChain": "chain",
-    "Node": "node",
-    "NodeBinary": "binary",
-}
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    def __dir__() -> list[str]:
+        return __all__

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from vmsdk.testing.run import Result as Result, Verdict as Verdict, run_checks as run_checks
 
     _HOMES: dict[str, str]
-    __all__: list[str]
 else:
     _NAMES = {
         "bench": "Bench",
