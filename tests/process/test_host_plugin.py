@@ -192,7 +192,7 @@ def test_an_impatient_host_reports_a_crash_at_once() -> None:
     assert caught.value.exit_code == 1
 
 
-def test_last_output_that_is_not_read_yet_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_output_that_is_not_read_yet_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
     stopping = threading.Event()
 
     def show(stream: str, line: str) -> None:

@@ -85,7 +85,7 @@ class Consensus:
     ):
         self.engine = engine
         self.strict: Strict | None = None
-        """Checks the VM, if set, which must be before `initialize`."""
+        """Checks the VM, if set. Set it before `initialize`."""
         self.on_accepted: Callable[[Block], None] = lambda block: None
         """Gets each accepted block, under the chain's lock."""
         self._client = engine.client

@@ -92,7 +92,7 @@ def leaves_no_child_when_killed(bench: Bench) -> None:
 
 def _check_children(bench: Bench, sent: str, end: Callable[[Host], int | None]) -> None:
     _needs_pidfd()
-    # Not the node's address, which a plugin may have had before whose processes still run.
+    # Not the node's address: processes of an earlier plugin with the same address may still run.
     mark = f"VMSDK_CHECK_CHILDREN={uuid4().hex}"
     bench.command = with_variables(bench.command, mark)
     with ExitStack() as resources:
