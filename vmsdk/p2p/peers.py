@@ -51,13 +51,21 @@ class Peers:
 class Validators:
     """The validators of this chain's subnet at the P-chain's current height. Thread-safe.
 
-    The set is fetched on first use, and again when it is a minute old. If that fails, the old set
-    stays. It is empty on networks without sybil protection.
+    The set is fetched on first use, and again when it is *max_age_s* seconds old. If that fails,
+    the old set stays. It is empty on networks without sybil protection.
     """
 
-    def __init__(self, ctx: Context, peers: Peers, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        peers: Peers,
+        *,
+        max_age_s: float = MAX_AGE_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ctx = ctx
         self._peers = peers
+        self._max_age_s = max_age_s
         self._clock = clock
         self._fetching = threading.Lock()
         self._expires = float("-inf")
@@ -112,4 +120,4 @@ class Validators:
         self._failing = False
         # The node lists inactive L1 validators under the empty node ID.
         self._weights = {node_id: v.weight for node_id, v in found.items() if node_id != NodeID.EMPTY}
-        self._expires = self._clock() + MAX_AGE_S
+        self._expires = self._clock() + self._max_age_s
