@@ -10,6 +10,8 @@ from queue import SimpleQueue
 import pytest
 
 from vmsdk.errors import VMError
+from vmsdk.host.runtime import RuntimeService
+from vmsdk.host.service import LoopbackServer
 from vmsdk.http2.frames import settings
 from vmsdk.protocol import DEFAULT_PROTOCOL, protocol
 from vmsdk.runtime.handshake import HANDSHAKE_TIMEOUT_S, Handshake
@@ -37,11 +39,17 @@ def deadlines(monkeypatch: pytest.MonkeyPatch) -> Deadlines:
         def __init__(self, interval: float, function: Callable[[], object]) -> None:
             assert interval == HANDSHAKE_TIMEOUT_S
             self.function = function
+            self.is_cancelled = False
 
         def start(self) -> None:
-            set_for.put(self.function)
+            set_for.put(self.pass_)
 
-        def cancel(self) -> None: ...
+        def cancel(self) -> None:
+            self.is_cancelled = True
+
+        def pass_(self) -> None:
+            if not self.is_cancelled:
+                self.function()
 
     monkeypatch.setattr("vmsdk.runtime.handshake.threading.Timer", Timer)
     return set_for
@@ -92,6 +100,19 @@ def test_an_engine_that_does_not_respond_is_given_up(
             received = b""
             while ADDRESS.encode() not in received:
                 received += connection.recv(4096)
+            deadlines.get(timeout=DEADLINE_S)()  # the connection's, which is over
         deadlines.get(timeout=DEADLINE_S)()
         text = str(errors.get(timeout=DEADLINE_S))
     assert "(no response within 5 s)" in text
+
+
+def test_a_plugin_that_is_busy_meanwhile_has_no_deadline(deadlines: Deadlines) -> None:
+    server = LoopbackServer(RuntimeService(None, ""), health_service=False)
+    server.start()
+    try:
+        begun = handshake(server.address)
+        while not deadlines.empty():
+            deadlines.get()()
+        begun.wait()
+    finally:
+        server.stop(0)

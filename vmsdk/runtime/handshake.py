@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -47,33 +49,43 @@ class Handshake:
             self._channel = connect(engine)
         except ValueError as error:
             raise unreachable(engine, str(error)) from None
-        self._deadline = threading.Timer(HANDSHAKE_TIMEOUT_S, self._channel.close)
-        self._deadline.daemon = True
-        self._deadline.start()
         initialize = self._channel.unary_unary(
             Runtime.Initialize.path, InitializeRequest.SerializeToString, Empty.FromString
         )
         request = InitializeRequest(protocol_version=protocol.version, addr=address)
         try:
-            # The node listens before it starts a plugin, so a refused connection is final.
-            self._call = initialize.future(request)
+            with self._deadline():
+                # The node listens before it starts a plugin, so a refused connection is final.
+                self._call = initialize.future(request)
         except grpc.RpcError as error:
             explained = self._explain(error)
-            self._end()
+            self._channel.close()
             raise explained from None
 
     def wait(self) -> None:
         """Wait until the node accepts the plugin. Raises `VMError` if it does not."""
         try:
-            self._call.result()
+            with self._deadline():
+                self._call.result()
         except grpc.RpcError as error:
             raise self._explain(error) from None
         finally:
-            self._end()
+            self._channel.close()
 
-    def _end(self) -> None:
-        self._deadline.cancel()
-        self._channel.close()
+    @contextmanager
+    def _deadline(self) -> Iterator[None]:
+        """Close the channel if the node takes too long.
+
+        Entered only around what waits for the node. Imports in between may take long, too, and the
+        response may have arrived meanwhile.
+        """
+        timer = threading.Timer(HANDSHAKE_TIMEOUT_S, self._channel.close)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _explain(self, error: grpc.RpcError) -> VMError:
         code, reason = error.code(), error.details() or ""
