@@ -26,7 +26,7 @@ from vmsdk._pb.vm import vm_pb2 as pb
 from vmsdk.host.block import Block
 from vmsdk.host.errors import HostError, PluginGone
 from vmsdk.host.node import Host
-from vmsdk.services.channel import connect_by_grpcio
+from vmsdk.services.channel import CHANNEL_OPTIONS, target
 
 from .devcommand import Dev, call
 from .plugin import PATIENCE_S, PLUGINS, ROOT, Lines, lively, mining
@@ -150,7 +150,8 @@ class Accepted:
 def request(host: Host, prefix: str, body: bytes = b"", timeout_s: float = PATIENCE_S) -> Any:
     """One HTTP request over a connection of its own."""
     kind = http_pb2.Element(key="Content-Type", values=["application/json"])
-    with connect_by_grpcio(host.chain.handlers[prefix]) as channel:
+    address = target(host.chain.handlers[prefix])
+    with grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
         call = HTTP.HandleSimple.on(channel)
         message = http_pb2.HandleSimpleHTTPRequest(
             method="POST", url=f"/ext/bc/x{prefix}", request_headers=[kind], body=body

@@ -88,11 +88,6 @@ def connect(address: str) -> Channel:
     return Channel(address)
 
 
-def connect_by_grpcio(address: str) -> grpc.Channel:
-    """Like `connect`, but with grpcio's channel, which supports deadlines."""
-    return grpc.insecure_channel(target(address), options=CHANNEL_OPTIONS)
-
-
 class CallFailed(grpc.RpcError):
     """A call has failed. It has the interface of grpcio's errors."""
 

@@ -21,7 +21,7 @@ from vmsdk._pb.io.reader.reader_grpc import Reader
 from vmsdk._pb.net.conn import conn_pb2
 from vmsdk._pb.net.conn.conn_grpc import Conn
 from vmsdk.rpc.publicserver import SERVER_OPTIONS
-from vmsdk.services.channel import connect_by_grpcio
+from vmsdk.services.channel import CHANNEL_OPTIONS, target
 
 DEADLINE_S = 60.0
 PATH = "/ext/bc/2Z/x"
@@ -148,7 +148,7 @@ class Caller:
     """The node's client of one `http.HTTP` server."""
 
     def __init__(self, address: str) -> None:
-        self.channel = connect_by_grpcio(address)
+        self.channel = grpc.insecure_channel(target(address), options=CHANNEL_OPTIONS)
         self._simple = self._method(HTTP.HandleSimple)
         self._handle = self._method(HTTP.Handle)
 
