@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -87,12 +86,8 @@ def launch(
     """Serve the VM that `vmsdk install` found as *target*. Called by the file that it writes.
 
     *module*, *file*, *attribute* and *root* are those of the `SourceTarget`. *prepare* is called
-    with the VM. *options* are fields of `plugin.Options`. Turns garbage collection on, which that
-    file has turned off.
+    with the VM. *options* are fields of `plugin.Options`.
     """
-    # Collections need not look at what is imported, now or later.
-    gc.freeze()
-    gc.enable()
 
     def load() -> ChainVM:
         from pathlib import Path

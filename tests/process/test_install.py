@@ -389,7 +389,6 @@ def test_the_log_is_json_from_the_first_line_on(
     assert json.loads(lines.wait_for("early"))["logger"] == "stdout"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's data against a limit")
 def test_garbage_is_collected_in_a_chain_that_has_started(
     environment: Environment, plugins: Path, source: Path, lines: Lines
 ) -> None:
@@ -399,6 +398,7 @@ def test_garbage_is_collected_in_a_chain_that_has_started(
         assert host.chain.health()["health"] is True
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's data against a limit")
 def test_a_vm_that_wants_more_memory_than_it_may_have_gets_an_error_and_lives(
     environment: Environment, plugins: Path, source: Path, lines: Lines
 ) -> None:

@@ -63,6 +63,8 @@ if __name__ == "__main__":
 {path}
     from {entry} import launch
 
+    gc.freeze()  # collections need not examine them
+    gc.enable()
     launch(
 {arguments}    )
 else:  # in a process that the VM has started by multiprocessing

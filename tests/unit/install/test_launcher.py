@@ -112,3 +112,13 @@ def test_no_shell_expands_a_thing(python: Path, tmp_path: Path) -> None:
     file.chmod(0o755)
     variables, _ = json.loads(subprocess.run([file], env={}, capture_output=True, check=True).stdout)
     assert variables["V"] == value
+
+
+def test_garbage_is_collected_whatever_the_entry_does(tmp_path: Path) -> None:
+    """It may be that of another version of vmsdk, installed after the launcher was written."""
+    tmp_path.joinpath("other.py").write_text(
+        "import gc\ndef launch(**settings): print(gc.isenabled())\n", encoding="utf-8"
+    )
+    launcher = Launcher("a", source("a"), path=(str(tmp_path),), entry="other")
+    command = launcher.write(tmp_path / "launcher")
+    assert subprocess.run(command, env={}, check=True, capture_output=True, text=True).stdout == "True\n"
