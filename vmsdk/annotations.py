@@ -14,12 +14,10 @@ from typing import Any
 # names are no error.
 _LENIENT: dict[str, Any] = {}
 _LENIENT_SIGNATURE: dict[str, Any] = {}
-_UNEVALUATED: dict[str, Any] = {}
 if sys.version_info >= (3, 14):
     from annotationlib import Format
 
     _LENIENT["format"] = _LENIENT_SIGNATURE["annotation_format"] = Format.FORWARDREF
-    _UNEVALUATED["annotation_format"] = Format.STRING
 
 
 def signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -28,10 +26,13 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def own_signature(function: types.FunctionType) -> inspect.Signature:
-    """Return the signature of *function* itself, even if it wraps another one. Evaluates no
-    annotations.
+    """Return the signature of *function* itself, even if it wraps another one or claims to have
+    another one (`__signature__`). It has no annotations.
     """
-    return inspect.signature(function, follow_wrapped=False, **_UNEVALUATED)
+    code, defaults, closure = function.__code__, function.__defaults__, function.__closure__
+    bare = types.FunctionType(code, {}, argdefs=defaults, closure=closure)
+    bare.__kwdefaults__ = function.__kwdefaults__
+    return inspect.signature(bare)
 
 
 def without_partial(function: Callable[..., Any]) -> tuple[Callable[..., Any], frozenset[str]]:

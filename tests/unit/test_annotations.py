@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import pytest
 
-from vmsdk.annotations import signature, type_hints
+from vmsdk.annotations import own_signature, signature, type_hints
 
 TEXTS = """
 class Service:
@@ -47,3 +49,12 @@ def test_a_signature_needs_no_annotation(read: Callable[..., Any]) -> None:
 def test_a_decorated_function_has_the_annotations_of_its_own(read: Callable[..., Any]) -> None:
     hints, _ = type_hints(functools.cache(read))
     assert hints == {"height": int}
+
+
+def test_a_functions_own_signature_is_not_what_a_decorator_claims() -> None:
+    def given(self: object, data: bytes = b"", *rest: int, key: int = 1) -> None: ...
+
+    assert isinstance(given, FunctionType)
+
+    vars(given)["__signature__"] = inspect.Signature()
+    assert str(own_signature(given)) == "(self, data=b'', *rest, key=1)"
