@@ -161,6 +161,9 @@ def check_user(name: str | None) -> None:
     if os.geteuid() != 0:
         raise VMError("--as needs root: only root can start the VM as another user")
     Reader.called(name)
+    # Off Linux, changing the user takes a real fork, at which gRPC would print a line about its
+    # threads.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
 _NOT_A_VM = "not named after a VM's ID: unless the node's configuration has that alias, the node won't start"

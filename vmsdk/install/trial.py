@@ -22,6 +22,8 @@ HANDSHAKE_TIMEOUT_S = 60.0
 IMPORT_TIMEOUT_S = 120.0
 # A node gives 5 s, at whose end a plugin has ended by itself; but the machine may be busy.
 STOP_TIMEOUT_S = 20.0
+# For one that has not shaken hands, before it is killed.
+_KILL_AFTER_S = 1.0
 
 
 def start_and_stop(plugin: str, user: str | None = None, environment: Mapping[str, str] | None = None) -> str:
@@ -36,7 +38,7 @@ def start_and_stop(plugin: str, user: str | None = None, environment: Mapping[st
         with_variables([plugin], *variables) if variables else [plugin],
         environment={},
         handshake_timeout_s=HANDSHAKE_TIMEOUT_S,
-        stop_timeout_s=STOP_TIMEOUT_S,
+        stop_timeout_s=_KILL_AFTER_S,
         patient=False,
         runtime=RuntimeService(None, plugin),
         surroundings=Surroundings(None if user is None else _identity(user), "/"),
