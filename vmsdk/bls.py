@@ -153,7 +153,7 @@ def _signature(library: Any, signature: bytes) -> Any:
     point = library.G2Point.from_compressed_bytes(signature)
     # The library ignores the other bits of an encoding that is flagged as infinity.
     if bytes(point.to_compressed_bytes()) != signature:
-        raise ValueError("the point has another encoding")
+        raise ValueError("the point is not encoded as nodes encode it")
     return point
 
 

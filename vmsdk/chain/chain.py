@@ -403,8 +403,8 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
         if last_id is not None:
             if self.history.block_at(0).parent_id != genesis_hash:
                 raise VMError(
-                    f"the stored chain was created with another genesis than these {len(genesis)} bytes: "
-                    "start it with that genesis, or with an empty database"
+                    f"the stored chain was created with a different genesis from these {len(genesis)} "
+                    "bytes: start it with its own genesis, or with an empty database"
                 )
             last = self.history.block(last_id)
             try:
@@ -551,9 +551,9 @@ class Chain(Rules, Hooks, Networked, GetAncestors):
             self._chain_progress.differed_at = header.height
             self.ctx.log.log(
                 logging.ERROR if is_new else logging.DEBUG,
-                "nondeterminism: block %s at height %d has other effects here (0x%s) than where it was "
-                "built (0x%s). Either its builder has another version of the plugin or another upgrade "
-                "file (update the older one), or it is faulty, or execute depends on more than its "
+                "nondeterminism: block %s at height %d has different effects here (0x%s) from where it "
+                "was built (0x%s). Either its builder has a different version of the plugin or a different "
+                "upgrade file (update the older one), or it is faulty, or execute depends on more than its "
                 "arguments: look for clocks, randomness, sets, hash(), floats, and state kept on self",
                 block.id,
                 block.height,

@@ -103,7 +103,7 @@ class Follower(Interface, Generic[BlockT]):
                 return
             if self._stopping:
                 raise VMError(
-                    f"{self._name} has stopped at height {self._applied}, before {height}"
+                    f"{self._name} stopped at height {self._applied}, before {height}"
                 ) from self._failure
             raise TimeoutError(
                 f"{self._name} is still at height {self._applied}, not at {height}, after {timeout:g} s"

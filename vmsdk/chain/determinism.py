@@ -25,7 +25,7 @@ _MODULE = "vmsdk_chain_under_test"
 
 
 class Nondeterministic(VMError, AssertionError):
-    """The block at *height* has other effects in a second process."""
+    """The block at *height* has different effects in a second process."""
 
     def __init__(self, height: int, reason: str) -> None:
         self.height = height

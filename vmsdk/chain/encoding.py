@@ -259,7 +259,7 @@ def tagged(kinds: Sequence[type[Any]], where: str) -> dict[int, type[Any]]:
             raise TypeError(f"{where}: {_name(kind)} in a union needs a number: tag: ClassVar[int] = 1")
         if tag in tags:
             raise TypeError(
-                f"{where}: {_name(tags[tag])} and {_name(kind)} both have the tag {tag}: give one another"
+                f"{where}: {_name(tags[tag])} and {_name(kind)} both have the tag {tag}: change one"
             )
         tags[tag] = kind
     return tags

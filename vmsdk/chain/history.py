@@ -239,7 +239,7 @@ def _u64(number: int) -> bytes:
     try:
         return _U64.pack(number)
     except struct.error:
-        raise NotFound(f"no block has the height {number}") from None
+        raise NotFound(f"no block has height {number}") from None
 
 
 def _encode(outcomes: Outcomes) -> bytes:

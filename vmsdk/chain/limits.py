@@ -116,19 +116,19 @@ class Limits:
         """
         if len(before) < _STORED.size:
             yield (
-                f"written_bytes had no limit before and is {self.written_bytes} now, so new nodes refuse the "
+                f"written_bytes had no limit and is now {self.written_bytes}, so new nodes refuse the "
                 "older blocks that exceed it: if there are such, set it to what the largest one writes"
             )
         for name, old in zip(_RULES, self._unpack(before), strict=True):
             new = getattr(self, name)
             if new > old:
                 yield (
-                    f"{name} was {old} before and is {new} now: update all validators before a block exceeds "
+                    f"{name} was {old} and is now {new}: update all validators before a block exceeds "
                     "the old limit, because those with that limit refuse it"
                 )
             elif new < old:
                 yield (
-                    f"{name} was {old} before and is {new} now, so new nodes refuse the older blocks that "
+                    f"{name} was {old} and is now {new}, so new nodes refuse the older blocks that "
                     f"exceed it: set it back to {old}, and refuse larger transactions in execute, from an "
                     "upgrade on"
                 )

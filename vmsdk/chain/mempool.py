@@ -164,11 +164,10 @@ class Mempool:
                         needed=replaced.priority + 1,
                     )
                 # It was not executed, unless the other one is parked, and can have any priority: so
-                # it evicts no third one.
+                # it evicts no other.
                 if self._bytes - replaced.size + pending.size > self._max_bytes:
                     raise MempoolFull(
-                        f"{self._usage(None)}, and one that replaces another evicts no third one: try again "
-                        "later"
+                        f"{self._usage(None)}, and a replacement evicts no other transaction: try again later"
                     )
                 self._make_room(pending, _rank(pending), pending.written)
                 self._remove(replaced, "replaced by one of a higher priority")
@@ -331,7 +330,7 @@ class Mempool:
                 oldest = next(iter(self._by_id.values()))
                 if oldest.arrived_at > oldest_kept:
                     break
-                self._lose(oldest, f"expired: in no block after {self._seconds:g} s")
+                self._lose(oldest, f"expired: not in a block after {self._seconds:g} s")
 
     # Order ----------------------------------------------------------------------------------------
 
@@ -420,15 +419,16 @@ def _refusal(pending: Pending, rank: tuple[bool, int], worst: Pending | None, vi
     """Why *worst* can't be evicted for *pending*, after *victims* others; empty if it can."""
     if victims >= MAX_VICTIMS:
         return (
-            f"more than {MAX_VICTIMS} would be evicted for this one: send a smaller one, or try again later"
+            f"more than {MAX_VICTIMS} would have to be evicted for this one: send a smaller one, or try "
+            "again later"
         )
     is_own = worst is not None and worst.sender is not None and worst.sender == pending.sender
     if worst is None or _rank(worst) >= rank or (is_own and worst.sequence == pending.sequence):
         return f"there are too few with a priority below {pending.priority}: try again later"
     if is_own:
         return (
-            f"the next to be evicted is one of the same sender, with sequence number {worst.sequence} and "
-            f"priority {worst.priority}, which is not evicted for others of its sender: replace it with one "
+            f"the next to be evicted is from the same sender, with sequence number {worst.sequence} and "
+            f"priority {worst.priority}, and is not evicted for others of that sender: replace it with one "
             "of a higher priority, or try again later"
         )
     return ""

@@ -26,7 +26,7 @@ class SQLiteFollower(Follower[BlockT]):
     """An index in the SQLite file at *path*, such as `ctx.chain_data_dir / "index.db"`.
 
     A block and its height are stored in one transaction, so the index gets each block exactly once.
-    Each follower needs its own file. If the file is deleted or replaced, it is filled again.
+    Each follower needs its own file. If the file is deleted or replaced, it is rebuilt.
     """
 
     schema: ClassVar[str]
@@ -67,7 +67,7 @@ class SQLiteFollower(Follower[BlockT]):
             if identity is None or identity in _in_use:
                 raise VMError(
                     f"{self.path} is the file of another follower, which may not have stopped yet: give each "
-                    f"follower its own file, {self._name} as well"
+                    f"follower its own file, {self._name} too"
                 )
             db.execute("PRAGMA journal_mode = WAL")  # Readers don't wait for the writer.
             db.execute("PRAGMA synchronous = NORMAL")  # A power failure may lose blocks, which are replayed.
@@ -77,8 +77,8 @@ class SQLiteFollower(Follower[BlockT]):
         except sqlite3.DatabaseError as error:
             db.close()
             raise VMError(
-                f"{self._name} can't use {self.path}: {error}; if the file is damaged, delete it, and it is "
-                "filled again"
+                f"{self._name} can't use {self.path}: {error}; if the file is damaged, delete it, and it "
+                "will be rebuilt"
             ) from error
         except BaseException:
             db.close()
@@ -101,7 +101,7 @@ class SQLiteFollower(Follower[BlockT]):
             raise VMError(
                 f"{self._name}.schema fails: {error}. Correct its SQL, which runs at each start: use CREATE "
                 f"TABLE IF NOT EXISTS and INSERT OR IGNORE. If {self.path} is from an earlier schema, "
-                "delete the file, and it is filled again"
+                "delete the file; it will be rebuilt"
             ) from error
         if db.in_transaction:
             raise VMError(f"{self._name}.schema leaves a transaction open: leave out BEGIN, or add COMMIT")
@@ -128,13 +128,13 @@ class SQLiteFollower(Follower[BlockT]):
             self.open()
             _in_use.discard(identity)
             db.close()
-            raise VMError(f"{self.path} was deleted or replaced while it was open: it is filled again")
+            raise VMError(f"{self.path} was deleted or replaced while it was open: it will be rebuilt")
         with self._db:
             self._db.execute("BEGIN")
             self.add(self._db, block)
             if not self._db.in_transaction:
                 raise VMError(
-                    f"{self._name}.add has ended the transaction, so the block may be added twice: leave out "
+                    f"{self._name}.add ended the transaction, so the block may be added twice: leave out "
                     "commit() and rollback()"
                 )
             self._db.execute("UPDATE vmsdk_follower SET height = ?", (block.height,))

@@ -219,8 +219,8 @@ class _Ended(dict[bytes, "bytes | None"]):
 
     def update(self, *arguments: object) -> None:
         raise VMError(
-            "the state is written after its end, so the change would be lost: a state can be written until "
-            "the method that got it returns, a nested one until the end of its `with` block"
+            "the state was written to after it ended, so the change would be lost: a state can be written "
+            "to until the method that got it returns, a nested one until the end of its `with` block"
         )
 
 

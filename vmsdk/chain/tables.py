@@ -218,7 +218,7 @@ def _claim(claims: dict[bytes, tuple[Any, ...]], prefix: bytes, claim: tuple[Any
         if other != claim and (prefix.startswith(other_prefix) or other_prefix.startswith(prefix)):
             raise TypeError(
                 f"{claim[0]} and {other[0]} are different, but share keys of the state: give each a prefix "
-                "that no other begins with"
+                "with which no other prefix begins"
             )
     claims[prefix] = claim
 

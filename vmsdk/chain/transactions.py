@@ -150,7 +150,7 @@ class Signed(Transaction):
         self._must_be_signed()
         if not keys.verify(self.public_key, self._message(chain_id), self.signature):
             raise Invalid(
-                "the signature does not match: it is for another key, another content, or another chain",
+                "the signature does not match: it is for a different key, different content or another chain",
                 sender=self.sender.hex(),
                 chain_id=str(chain_id),
             )

@@ -106,7 +106,7 @@ def test_a_restart_finds_the_chain_where_it_was(engine: Engine) -> None:
 
 
 def test_another_genesis_is_refused(engine: Engine) -> None:
-    with pytest.raises(vmsdk.VMError, match="another genesis"):
+    with pytest.raises(vmsdk.VMError, match="a different genesis from these"):
         Engine(GuestBook(), engine.database, genesis=b"other")
 
 

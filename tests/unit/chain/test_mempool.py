@@ -291,7 +291,7 @@ def reads_of_a_vain_attempt(cheap: int) -> int:
         before = Counted.reads
         with pytest.raises(
             chain.MempoolFull,
-            match=r"more than 256 would be evicted for this one: send a smaller one, or",
+            match=r"more than 256 would have to be evicted for this one: send a smaller one, or",
         ):
             pool.add(late)
         reads = Counted.reads - before
@@ -346,8 +346,8 @@ def test_one_that_writes_more_than_there_is_room_for_is_not_told_to_try_again() 
 
 def test_an_error_names_a_transaction_of_the_same_sender_that_would_be_evicted() -> None:
     own = (
-        "the next to be evicted is one of the same sender, with sequence number 3 and priority 1, which is "
-        "not evicted for others of its sender: replace it with one of a higher priority, or try again later$"
+        "the next to be evicted is from the same sender, with sequence number 3 and priority 1, and is "
+        "not evicted for others of that sender: replace it with one of a higher priority, or try again later$"
     )
     pool = Mempool(max_written=10, max_transactions=3)
     pool.add(lane(b"A", 3, 1, written=5))
@@ -368,7 +368,7 @@ def test_one_that_replaces_another_is_told_that_none_gives_way_to_it() -> None:
     pool = Mempool(max_bytes=10)
     pool.add(lane(b"A", 1, 1, "123"))
     pool.add(lane(b"B", 1, 1, "1234567"))
-    with pytest.raises(chain.MempoolFull, match="replaces another evicts no third one: try again"):
+    with pytest.raises(chain.MempoolFull, match="a replacement evicts no other transaction: try again"):
         pool.add(lane(b"A", 1, 9, "1234"))
 
 

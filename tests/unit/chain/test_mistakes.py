@@ -398,12 +398,12 @@ def test_limits_that_nodes_must_share_are_compared_with_those_before(
 
     assert start() == start(mempool_transactions=7) == []
     (lower,) = start(transaction_bytes=100)
-    assert "Mine.limits: transaction_bytes was 65536 before and is 100 now" in lower
+    assert "Mine.limits: transaction_bytes was 65536 and is now 100" in lower
     assert "set it back to 65536" in lower
     assert start(transaction_bytes=100) == [lower]  # the older blocks are still there
     assert start() == []
     (higher,) = start(transaction_bytes=70_000)
-    assert "transaction_bytes was 65536 before and is 70000 now: update all validators" in higher
+    assert "transaction_bytes was 65536 and is now 70000: update all validators" in higher
     assert start(transaction_bytes=70_000) == []
 
 
@@ -412,11 +412,11 @@ def test_limits_are_stored_for_a_chain_of_earlier_code(caplog: pytest.LogCapture
     Engine(Notes(), database).stop()
     database.delete(b"mlimits")
     Engine(Notes(), database).stop()
-    assert ["written_bytes had no limit before" in each.getMessage() for each in caplog.records] == [True]
+    assert ["written_bytes had no limit and is now" in each.getMessage() for each in caplog.records] == [True]
     caplog.clear()
     Engine(type("Mine", (Notes,), {"limits": chain.Limits(transaction_bytes=100)})(), database).stop()
     (record,) = caplog.records
-    assert "transaction_bytes was 65536 before and is 100 now" in record.getMessage()
+    assert "transaction_bytes was 65536 and is now 100" in record.getMessage()
 
 
 def test_a_limit_that_earlier_code_did_not_have_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -425,13 +425,13 @@ def test_a_limit_that_earlier_code_did_not_have_is_reported_once(caplog: pytest.
     database[b"mlimits"] = database[b"mlimits"][:8]
     Engine(type("Mine", (Notes,), {"limits": chain.Limits(written_bytes=100_000)})(), database).stop()
     (record,) = caplog.records
-    assert "Mine.limits: written_bytes had no limit before and is 100000 now" in record.getMessage()
+    assert "Mine.limits: written_bytes had no limit and is now 100000" in record.getMessage()
     caplog.clear()
     Engine(type("Mine", (Notes,), {"limits": chain.Limits(written_bytes=100_000)})(), database).stop()
     assert caplog.records == []
     Engine(type("Mine", (Notes,), {"limits": chain.Limits(written_bytes=99_000)})(), database).stop()
     (record,) = caplog.records
-    assert "written_bytes was 100000 before and is 99000 now" in record.getMessage()
+    assert "written_bytes was 100000 and is now 99000" in record.getMessage()
 
 
 def test_limits_of_another_type_are_refused() -> None:
@@ -567,9 +567,9 @@ def test_a_state_that_is_kept_after_its_method_takes_no_writes(name: str) -> Non
     produce(vm)
     # At admission, `begin` gets the pending state, which lives on.
     for state in kept[1:] if name == "begin" else kept:
-        with pytest.raises(vmsdk.VMError, match="written after its end"):
+        with pytest.raises(vmsdk.VMError, match="written to after it ended"):
             state[b"late"] = b""
-        with pytest.raises(vmsdk.VMError, match="written after its end"), state.nested() as attempt:
+        with pytest.raises(vmsdk.VMError, match="written to after it ended"), state.nested() as attempt:
             attempt[b"late"] = b""
 
 
@@ -577,11 +577,11 @@ def test_a_nested_state_takes_no_writes_after_its_block() -> None:
     state = chain.Overlay(chain.Overlay(None))  # type: ignore[arg-type]
     with state.nested() as attempt:
         attempt[b"in time"] = b""
-    with pytest.raises(vmsdk.VMError, match="written after its end"):
+    with pytest.raises(vmsdk.VMError, match="written to after it ended"):
         attempt[b"late"] = b""
     with pytest.raises(chain.Invalid), state.nested() as dropped:
         raise chain.Invalid("no")
-    with pytest.raises(vmsdk.VMError, match="written after its end"):
+    with pytest.raises(vmsdk.VMError, match="written to after it ended"):
         del dropped[b"in time"]
     assert state.writes == {b"in time": b""}
 
@@ -968,7 +968,7 @@ def test_an_index_that_ends_the_transaction_is_named(tmp_path: Path) -> None:
 
     index = Index(tmp_path / "index.db")
     index.open()
-    with pytest.raises(vmsdk.VMError, match=r"Index\.add has ended the transaction, .*: leave out commit"):
+    with pytest.raises(vmsdk.VMError, match=r"Index\.add ended the transaction, .*: leave out commit"):
         index.apply(chain.Block(chain.Header(vmsdk.ID.EMPTY, 1, 0), bytes(32), (b"x",)))
     index.close()
 
@@ -1003,7 +1003,7 @@ def test_what_execute_does_to_a_transaction_does_not_show_in_another_execution(t
     with engine.vm.snapshot(pending=True) as state:
         assert state.get_int(b"taken") == 3
     block = engine.build()
-    other.verify(block.raw)  # refuses other effects
+    other.verify(block.raw)  # refuses different effects
     engine.accept(block)
     with engine.vm.snapshot() as state:
         assert state.get_int(b"taken") == 3
@@ -1395,6 +1395,6 @@ def test_a_schema_that_fails_at_the_second_start_runs_at_each(
         second.open()
     assert str(caught.value) == (
         f"Index.schema fails: {error}. Correct its SQL, which runs at each start: use CREATE TABLE IF NOT "
-        f"EXISTS and INSERT OR IGNORE. If {second.path} is from an earlier schema, delete the file, and it "
-        "is filled again"
+        f"EXISTS and INSERT OR IGNORE. If {second.path} is from an earlier schema, delete the file; it will "
+        "be rebuilt"
     )

@@ -187,7 +187,7 @@ def test_parser_of_bytes_of_one_kind_and_of_several() -> None:
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        (Mint | AlsoMint, "Mint and AlsoMint both have the tag 4: give one another"),
+        (Mint | AlsoMint, "Mint and AlsoMint both have the tag 4: change one"),
         (str, "is not a kind of transaction: give bytes"),
         (Mint | None, "is not a kind of transaction"),
         ("Mint", "is not a kind of transaction"),
