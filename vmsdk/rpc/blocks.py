@@ -298,7 +298,7 @@ class Blocks:
         try:
             height, raw = block.height, block.raw
         except Exception as error:  # noqa: BLE001 - the author's code; the block is accepted all the same
-            text = "block %s is accepted, but its height or its bytes can't be read any more: %s"
+            text = "block %s is accepted, but its height or its bytes can no longer be read: %s"
             self._session.log.error(text, block_id, described(error))
             return
         looks: tuple[tuple[str, Callable[[], object], object], ...] = (

@@ -132,7 +132,7 @@ class _Trial:
                 found = client.GetBlock(pb.GetBlockRequest(id=block.id))
                 assert parsed.id == block.id, f"the bytes of {block!r} parse to another block"
                 assert not found.err, f"{block!r} is accepted, but get_block does not find it"
-                assert found.bytes == block.raw, f"{block!r} has other bytes than when it was built"
+                assert found.bytes == block.raw, f"{block!r} has different bytes from when it was built"
                 assert parsed.height == found.height == block.height, f"{block!r} changes its height"
             check_replay(chain, self.chain())
 

@@ -466,7 +466,7 @@ def test_bytes_that_can_not_be_read_after_accept_do_not_fail_it(
     served = serve(vm)
     verify(served, block.raw)
     served.client.BlockAccept(pb.BlockAcceptRequest(id=block.id))
-    assert f"block {block.id} is accepted, but its height or its bytes can't be read any more" in caplog.text
+    assert f"block {block.id} is accepted, but its height or its bytes can no longer be read" in caplog.text
 
 
 def test_a_property_is_not_read_again_and_again_to_check_it(serve: Serve) -> None:

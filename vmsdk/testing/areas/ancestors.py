@@ -82,7 +82,7 @@ def newest_comes_first(bench: Bench) -> None:
         _check(
             _ancestors(host, host.chain.last_accepted.id),
             blocks,
-            "GetAncestors returns other blocks than the block and its ancestors, newest first",
+            "GetAncestors returns blocks other than the block and its ancestors, newest first",
             "the last accepted ID and ample limits",
             "start with the block itself, then go from parent to parent to genesis",
         )
@@ -146,7 +146,7 @@ def time_is_in_nanoseconds(bench: Bench) -> None:
             _check(
                 _ancestors(host, host.chain.last_accepted.id, count=len(blocks), time_ns=time_ns),
                 wanted,
-                "GetAncestors takes its time limit in another unit than nanoseconds",
+                "GetAncestors takes its time limit in a unit other than nanoseconds",
                 f"max_blocks_retrival_time = {time_ns}",
                 "read the limit as nanoseconds: a node sends 50,000,000 for 50 ms",
             )

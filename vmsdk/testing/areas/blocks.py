@@ -269,7 +269,7 @@ def accept_as_peer(host: Host, *blocks: Block) -> None:
         if received.id != block.id:
             raise Violation(
                 "two nodes parse the same bytes to different blocks",
-                sent=f"ParseBlock({short(block.raw)}), in another process than the one that built it",
+                sent=f"ParseBlock({short(block.raw)}), in a different process from the one that built it",
                 got=f"{received.id}, not {block.id}",
                 node="it never agrees with its peers",
                 cure="derive the ID from the bytes alone: no hash seed, no process state",
@@ -386,7 +386,7 @@ def batch_keeps_the_order(bench: Bench) -> None:
         batch = _batch(host, [block.raw for block in blocks])
         if batch != [parse(host, block.raw) for block in blocks]:
             raise Violation(
-                "BatchedParseBlock returns other blocks than ParseBlock",
+                "BatchedParseBlock returns different blocks from ParseBlock",
                 sent=f"BatchedParseBlock with the blocks at heights {_heights(blocks)}",
                 got=f"{len(batch)} blocks at heights {_heights(batch)}",
                 node="it can't bootstrap from its peers",

@@ -251,7 +251,7 @@ def verify_returns_the_timestamp(bench: Bench) -> None:
         wanted = (block.timestamp.seconds, block.timestamp.nanos)
         if got != wanted or not response.HasField("timestamp"):
             raise Violation(
-                "BlockVerify returns another timestamp than the block's",
+                "BlockVerify returns a timestamp other than the block's",
                 sent=f"BlockVerify({short(block.raw)})",
                 got="none"
                 if not response.HasField("timestamp")

@@ -64,7 +64,7 @@ def peers_accept_each_others_blocks(bench: Bench) -> None:
     with bench.alone(blocks=[block.raw for block in early]) as peer:
         if peer.chain.last_accepted.id != early[-1].id:
             raise Violation(
-                "a bootstrapping node accepts other blocks than those that were built",
+                "a bootstrapping node accepts blocks other than those that were built",
                 sent=f"the {len(early)} blocks of another node, while bootstrapping",
                 got=f"{peer.chain.last_accepted!r}, not {early[-1]!r}",
                 node="it never agrees with its peers",

@@ -91,7 +91,7 @@ class Handler:
     def request(self, *args: Any, what: str, **options: Any) -> http_pb2.HandleSimpleHTTPResponse | None:
         """Send a request; returns the response, or None if the VM sent its text with an error.
 
-        Raises `Violation` if the call fails for another reason than the request. *what* describes
+        Raises `Violation` if the call fails for a reason other than the request. *what* describes
         the request.
         """
         try:

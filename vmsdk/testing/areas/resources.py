@@ -172,7 +172,7 @@ def memory_stays_flat(bench: Bench) -> None:
             f"{_CALL_BYTES // KIB} KiB, and {_MEASURED_CALLS // 4 * _HEALTH_TIMES} of Health; all twice; "
             f"{requests.count} HTTP GETs in all",
             got=f"{grown // MIB} MiB more resident memory, even the second time",
-            node="the system kills the plugin or the node in the end",
+            node="the system eventually kills the plugin or the node",
             cure="keep nothing that is invalid, and limit every cache",
         )
 

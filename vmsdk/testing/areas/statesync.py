@@ -152,7 +152,7 @@ def summaries_parse_back(bench: Bench) -> None:
         ):
             if found != last:
                 raise Violation(
-                    f"{method} knows another summary than GetLastStateSummary",
+                    f"{method} returns a different summary from GetLastStateSummary",
                     sent=f"GetLastStateSummary, then {method} with its bytes or height",
                     got=f"{found}, not {last}",
                     node="its peers' votes don't agree, so no node syncs",
@@ -184,7 +184,7 @@ def summaries_are_found_by_their_height(bench: Bench) -> None:
                     "GetStateSummary returns the summary of another height",
                     sent=f"GetStateSummary(height {height}); the last summary has height {last.height}",
                     got=f"a summary that parses to height {parsed.height}",
-                    node="it votes for another summary than its peers",
+                    node="it votes for a different summary from its peers",
                     cure="return the summary of that height, or err = ERROR_NOT_FOUND if there is none",
                 )
 
