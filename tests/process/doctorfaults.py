@@ -307,7 +307,7 @@ def file(content: bytes | str) -> Plant:
 
 
 def _library(plugins: Path) -> None:
-    # libc itself is a program as well. Outside of Debian, libraries lie elsewhere.
+    # libc itself is a program, too. Outside of Debian, libraries lie elsewhere.
     patterns = ("lib/*-linux-*/libz.so.1", "lib64/libz.so.1", "lib/libz.so.1")
     found = next((path for each in patterns for path in Path("/usr").glob(each)), None)
     if found is None:
@@ -348,7 +348,7 @@ FAULTS = [
     Fault("plugin missing", _no_plugin, "missing", ("there is no such file or", "vmsdk install")),
     Fault("directory missing by its name", lambda p: p / "more", "missing", ("mkdir -p",)),
     Fault("broken link", _broken_link, "broken-link", ("gone", "does not exist")),
-    Fault("circle of links", _circle, "broken-link", ("circle",)),
+    Fault("circle of links", _circle, "broken-link", ("loop",)),
     Fault("directory in place of a file", _directory, "not-a-file", ("directory", "/vm the plugin?")),
     Fault("the VM's name", _renamed, "wrong-name", (str(VM), "mv ", "invalid vmID")),
     Fault("mistyped ID", _mistyped, "wrong-name", ("timestampvm", str(VM))),
@@ -418,7 +418,7 @@ FAULTS = [
         "upgraded-python",
         ("are for python3.1, and", "upgraded to 3.", "venv --clear"),
     ),
-    Fault("Python in uv's cache", _uv, "cached-interpreter", ("uv's cache", "vanishes")),
+    Fault("Python in uv's cache", _uv, "cached-interpreter", ("uv's cache", "deleted")),
     Fault("source moved", _source_moved, "no-source", ("vm.py", "does not exist")),
     Fault(
         "missing dependency",

@@ -185,7 +185,7 @@ def test_a_plugin_that_ends_at_once_is_reported_at_once(tmp_path: Path) -> None:
     plugin.chmod(0o755)
     with Dev(plugin, folder=tmp_path) as dev:
         assert dev.wait() == 1
-        assert "the VM ended before the handshake (exit status 3); its last lines:" in dev.output
+        assert "the VM ended before the handshake (exit status 3); its last output:" in dev.output
         assert dev.output.endswith("\n  no luck today")
 
 
@@ -297,7 +297,7 @@ def test_a_vm_that_dies_is_reported_with_its_last_lines(tmp_path: Path) -> None:
         dev.url()
         vm.kill()
         assert dev.wait() == 1
-        report = dev.output[dev.output.index("the VM died (SIGKILL); its last lines:") :]
+        report = dev.output[dev.output.index("the VM died (SIGKILL); its last output:") :]
         assert "the node set the state NORMAL_OP" in report
 
 
@@ -553,7 +553,7 @@ def test_a_crash_is_reported_with_its_signal_and_the_line_of_code(tmp_path: Path
         with contextlib.suppress(OSError, http.client.HTTPException, AssertionError):
             call(dev.url(), "timestampvm.proposeBlock", data="0x01")
         assert dev.wait() == 1
-        assert "the VM died (SIGSEGV); its last lines:" in dev.output
+        assert "the VM died (SIGSEGV); its last output:" in dev.output
         assert "Fatal Python error: Segmentation fault" in dev.output
         assert "in build_block" in dev.output
         assert "no block" not in dev.output

@@ -203,7 +203,7 @@ def wrong_name(file: PluginFile) -> Finding:
     original = None if copied is None or copied[0] == name else vm_of(Path(copied[0]), {})
     in_hex = _HEX.fullmatch(name)
     if os.path.islink(path) and os.path.isdir(path):
-        what, cure = "this is a symbolic link to a folder, which a node takes for a plugin", "remove the link"
+        what, cure = "this is a symbolic link to a folder, which a node treats as a plugin", "remove the link"
     elif original is not None and name.strip() == str(original):
         what = "its name is a VM ID with a space or line end beside it"
         cure = f"mv {quoted(path)} {quoted(path.with_name(str(original)))}"

@@ -142,14 +142,14 @@ class PluginFile:
                 "changed",
                 str(self.path),
                 "this file is not as vmsdk wrote it: it was edited, or damaged when it was copied",
-                "move it away, which vmsdk install does not, and copy or install it again",
+                "move it away (vmsdk install doesn't do that), and copy or install it again",
             )
         yield from self._writable()
         yield from self._set_id()
         yield from self._line_endings()
         if self.shebang is not None and _PROXY.search(self.head) and b"no_proxy" not in self.head.lower():
-            what = "it sets a proxy for itself, which gRPC uses for the node's address, 127.0.0.1, as well"
-            yield Finding("warning", "proxy", str(self.path), what, "set no_proxy=127.0.0.1 as well")
+            what = "it sets a proxy for itself, which gRPC also uses for the node's address, 127.0.0.1"
+            yield Finding("warning", "proxy", str(self.path), what, "also set no_proxy=127.0.0.1")
         yield from self._python_findings()
         yield from self._source_findings()
 
@@ -174,7 +174,7 @@ class PluginFile:
     def _line_endings(self) -> Iterator[Finding]:
         shebang = self.shebang
         if shebang is not None and shebang.line.endswith("\r"):
-            what = "its #! line ends in a carriage return, as on Windows, which Unix takes for part of a name"
+            what = "its #! line ends in a carriage return, as on Windows, which Unix reads as part of a name"
             yield self._line_ending(1, what, shebang.line)
 
     def start_findings(self) -> Iterator[Finding]:
@@ -185,7 +185,7 @@ class PluginFile:
         names = {os.path.basename(each) for each in (shebang.interpreter, shebang.command or "")}
         second = self._text.split("\n")[1:2]
         if names.intersection(_SHELLS) and second and second[0].endswith("\r"):
-            what = "its lines end in carriage returns, as on Windows, which a shell takes for parts of words"
+            what = "its lines end in carriage returns, as on Windows, which a shell reads as part of a word"
             yield self._line_ending(2, what, second[0])
 
     def _line_ending(self, number: int, what: str, line: str) -> Finding:
@@ -213,7 +213,7 @@ class PluginFile:
                 "error",
                 "cached-interpreter",
                 str(self.path),
-                f"its Python, {python}, is in {tool}'s cache, and vanishes when {tool} cleans that up",
+                f"its Python, {python}, is in {tool}'s cache, and is deleted when {tool} cleans its cache",
                 "make an environment that stays (python3 -m venv /opt/NAME), install vmsdk and the VM's "
                 "requirements there, and run its vmsdk install",
             )
@@ -364,7 +364,7 @@ class PluginFile:
     def _absence(self) -> Iterator[tuple[str, str, str]]:
         if os.path.islink(self.path):
             link, target = broken_link(self.path)
-            problem = "leads in a circle" if target is None else f"leads to {target}, which does not exist"
+            problem = "leads into a loop" if target is None else f"leads to {target}, which does not exist"
             yield (
                 "broken-link",
                 f"the symbolic link {link} {problem}",
@@ -449,7 +449,7 @@ _SYSTEM = {
     ),
     os.strerror(errno.ELOOP): (
         "broken-link",
-        "the symbolic links to this file lead in a circle",
+        "the symbolic links to this file form a loop",
         "remove them, and install the plugin again",
     ),
     os.strerror(errno.EACCES): (
@@ -461,7 +461,7 @@ _SYSTEM = {
 
 
 def broken_link(path: Path) -> tuple[Path, Path | None]:
-    """Follow the links from *path*; return the last one, and where it leads: None in a circle."""
+    """Follow the links from *path*; return the last one, and where it leads: None in a loop."""
     seen: list[Path] = []
     while os.path.islink(path):
         if path in seen:

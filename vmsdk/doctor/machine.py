@@ -73,7 +73,7 @@ def own_findings() -> Iterator[Finding]:
             "warning",
             "cached-interpreter",
             sys.prefix,
-            f"this Python is in {tool}'s cache, and vmsdk install refuses it, since it vanishes",
+            f"this Python is in {tool}'s cache, and vmsdk install refuses it, since {tool} may delete it",
             "use a virtual environment: python3 -m venv DIR && DIR/bin/pip install vmsdk",
         )
 
@@ -197,7 +197,7 @@ def _devices(user: User) -> Iterator[Finding]:
                 "no-device",
                 each,
                 f"the user {user.name} can't read {each}, without which Python or gRPC ends the plugin",
-                "in a chroot: mount --rbind /dev ROOT/dev; in a unit: PrivateDevices=yes has it",
+                "in a chroot: mount --rbind /dev ROOT/dev; in a unit: PrivateDevices=yes provides it",
             )
 
 

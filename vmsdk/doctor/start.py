@@ -126,7 +126,7 @@ class Start:
                 "closed-stream",
                 f"it closes or redirects {name} ({target})",
                 f"leave {name} open, and write the log there: the node puts it into its own",
-                node="it takes the plugin for dead, and stops it",
+                node="it treats the plugin as dead, and stops it",
             )
 
     def _protocol(self, announced: int | None) -> None:

@@ -263,8 +263,8 @@ SYMPTOMS = tuple(
             r": cd: (?:can't cd to )?(?P<name>[^\n:]+?)(?:: (?:No such file or directory|Not a directory))?$"
             r"|: cannot (?:open|create) (?P<other>[^\n:]+): (?:No such file|Directory nonexistent)$"
             r"|Unable to access jarfile '?(?P<third>[^\n']+)'?$|Cannot find module '(?P<fourth>/[^\n']*)'",
-            "it needs {name}{other}{third}{fourth}, which does not exist: a plugin works in the node's"
-            " directory",
+            "it needs {name}{other}{third}{fourth}, which does not exist: a plugin runs in the node's"
+            " working directory",
             "create it, or correct the path, which must be absolute",
         ),
         Symptom(
@@ -304,7 +304,7 @@ SYMPTOMS = tuple(
             r" )?thread|newosproc|[Cc]annot fork|Resource temporarily unavailable",
             "it can't start a thread: the user or the cgroup has reached its limit of threads",
             "raise LimitNPROC= or TasksMax= in the node's unit (ulimit -u, the cgroup's pids.max); check"
-            " memory limits as well",
+            " memory limits, too",
         ),
         Symptom(
             "memory",
@@ -317,7 +317,7 @@ SYMPTOMS = tuple(
             "disk-full",
             r"No space left on device|Disk quota exceeded",
             "a disk is full",
-            "free space: df -h, and df -i for inodes; the temporary directory counts as well",
+            "free space: df -h, and df -i for inodes; the temporary directory counts, too",
         ),
         Symptom(
             "file-size",
@@ -392,14 +392,14 @@ SYMPTOMS = tuple(
         Symptom(
             "permission",
             r"PermissionError: .*?(?:: '(?P<name>[^']+)')",
-            "its user has no permission for {name}",
+            "its user lacks permission for {name}",
             "give the node's user access, or write below chain_data_dir, which Initialize gets",
         ),
         Symptom(
             "missing-file",
             r"FileNotFoundError: .*?: '(?P<name>[^/'][^']*)'",
-            "it looks for {name} in the working directory or on the PATH: a plugin works in the node's"
-            " directory, and has no PATH",
+            "it looks for {name} in the working directory or on the PATH: a plugin runs in the node's"
+            " working directory, and has no PATH",
             "use an absolute path, such as one relative to __file__",
         ),
         Symptom(

@@ -239,7 +239,7 @@ class Trial:
         return tuple(slowest)
 
     def _again(self, variable: str, patience_s: float, log: Log | None = None) -> list[str]:
-        """Start it with *variable* as well, wait for its version up to *patience_s*, and abort it.
+        """Start it with *variable* too, wait for its version up to *patience_s*, and abort it.
 
         Returns what it printed.
         """

@@ -37,7 +37,7 @@ class VersionRefused(Exception):
 class RuntimeService(NodeService):
     """Accepts the first announcement; later ones get the same response and change nothing.
 
-    Refuses other versions than *protocol*, if that is not None. *path* is the plugin's, for the
+    Refuses versions other than *protocol*, if that is not None. *path* is the plugin's, for the
     error text.
     """
 

@@ -264,7 +264,7 @@ class Shadow:
             what, why = "stops", str(error)
         return (
             f"block {block.height}, {block.id}, {what} the VM's shadow, {self._described}: {why}. "
-            "Other nodes would disagree as well"
+            "Other nodes would disagree, too"
         )
 
     def _restart(self, block: Block) -> None:
@@ -344,7 +344,7 @@ class Shadow:
         where = "the start" if block is None else f"block {block.height}, {block.id},"
         return (
             f"after {where} the database differs from that of the VM's shadow, {self._described}: "
-            f"{shown}{more}. Other nodes would disagree as well: look for clocks, randomness, sets, hash(), "
+            f"{shown}{more}. Other nodes would disagree, too: look for clocks, randomness, sets, hash(), "
             "id(), floats, the locale, and state that is kept on self only"
         )
 

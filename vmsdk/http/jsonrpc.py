@@ -140,7 +140,7 @@ class JSONRPC:
                 method = _checked(f"{name}{self.separator}{python_name}", function)
             except TypeError as error:
                 raise TypeError(
-                    f"{error}; or start its name with an underscore if clients must not call it"
+                    f"{error}; or start its name with an underscore to hide it from clients"
                 ) from None
             for wire_name in wire_names(python_name):
                 self._add_method(f"{name}{self.separator}{wire_name}", method)

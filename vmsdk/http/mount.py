@@ -24,7 +24,7 @@ def subpaths(prefix: str) -> str:
 
     The node matches a path as a whole, but accepts templates: `subpaths("/api")` is
     `/api{path:|/.*}`. `subpaths("")` covers everything below the chain, `/ext/bc/<chain>/…`: mount
-    `""` as well if `/ext/bc/<chain>` itself should respond. Raises `InvalidPrefix`.
+    `""` too if `/ext/bc/<chain>` itself should respond. Raises `InvalidPrefix`.
     """
     trimmed = prefix.rstrip("/")
     Mount(trimmed)

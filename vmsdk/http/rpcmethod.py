@@ -72,7 +72,7 @@ class RPCMethod:
     def bind(self, params: Any, connection: Connection | None = None) -> Arguments:
         """The arguments for *params*: an array, an object, or None. Raises `JSONRPCError`.
 
-        An array of one object is taken for that object if its names fit: many blockchain clients
+        An array of one object is treated as that object if its names fit: many blockchain clients
         wrap named parameters this way. *connection* is None for a POST.
         """
         args, named = self._bind(params)

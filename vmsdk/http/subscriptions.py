@@ -69,7 +69,7 @@ class Subscriptions:
         """Send *result* to the subscribers of a kind without a source. Thread-safe."""
         if kind not in self._published:
             known = ", ".join(self._published) or "none"
-            raise ValueError(f"{kind!r} is not a kind without a source; there are: {known}")
+            raise ValueError(f"{kind!r} is not a subscription without a source; those are: {known}")
         with self._lock:
             subscribers = list(self._published[kind])
         for subscription in subscribers:

@@ -286,7 +286,7 @@ def test_a_method_that_could_never_do_its_work_is_refused_with_the_cure() -> Non
     class Helping:
         def apply(self, transfer: Transfer) -> None: ...
 
-    underscore = "; or start its name with an underscore if clients must not call it$"
+    underscore = "; or start its name with an underscore to hide it from clients$"
     for service, cure in (
         (Bare(), r"^chain\.height: .* give it `self`, or other parameters" + underscore),
         (Lazy(), r"^chain\.blocks contains `yield`, .*: return a list" + underscore),

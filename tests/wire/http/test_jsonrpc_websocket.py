@@ -214,7 +214,7 @@ def test_what_is_published_reaches_the_subscribers_of_that_kind_on_every_connect
         assert call(one, "eth_add", 1, 1) == 2
         assert "takes no parameters" in call(one, "eth_subscribe", "pending", 1)["message"]
     with pytest.raises(
-        ValueError, match="'blocks' is not a kind without a source; there are: pending, syncing"
+        ValueError, match="'blocks' is not a subscription without a source; those are: pending, syncing"
     ):
         topics.publish("blocks", 1)
 

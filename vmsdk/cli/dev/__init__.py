@@ -32,7 +32,7 @@ accepts a block whenever the VM has work, and serves the VM's HTTP under /ext/bc
 
 A second process of the VM, its shadow, gets each block the way another node would, and must arrive at the
 same state; the first block at which the two differ is reported. --alone turns the shadow off. Anything else
-that a network would not accept is reported as well. POST /ext/dev controls the chain: see docs/dev.md.
+that a network would not accept is reported, too. POST /ext/dev controls the chain: see docs/dev.md.
 
 The chain is stored in .vmsdk/<name> in the current folder, with its genesis, until --reset.
 Ctrl-C stops the VM the way a node does; a second Ctrl-C kills it.

@@ -75,7 +75,7 @@ class DataDirectory:
         """Return the genesis of the stored chain, or *genesis* (default: empty) for a new one.
 
         Removes what is left of a VM that never started. Raises `VMError` if the stored chain has
-        another genesis.
+        a different genesis.
         """
         with self._usable():
             kept = self._kept_genesis()

@@ -196,7 +196,7 @@ class Life:
 
     def _accepted(self, block: Block) -> None:
         self._screen.block(block)
-        assert self._host is not None, "only a chain that was started accepts blocks"
+        assert self._host is not None, "the chain has not been started"
         chain = self._host.chain
         if chain.strict is not None and self._http.streams(chain):
             chain.strict.heard()  # requests by WebSocket are not seen here
@@ -274,9 +274,9 @@ class Life:
         return str(error)
 
     def _died(self, what: str) -> str:
-        assert self._host is not None, "only a process that was started can die"
+        assert self._host is not None, "the process has not been started"
         process = self._host.process
         process.stop()  # reads the rest of its output
         lines = list(process.output)[-_LAST_LINES:]
         text = f"{what}{ending(process.exit_code)}"
-        return text + ("; its last lines:" + "".join(f"\n  {line}" for line in lines) if lines else "")
+        return text + ("; its last output:" + "".join(f"\n  {line}" for line in lines) if lines else "")

@@ -37,7 +37,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class _Closed(Exception):
-    """Nobody reads the output any more."""
+    """The output no longer has a reader."""
 
 
 class _Console(Console):
@@ -48,7 +48,7 @@ class _Console(Console):
 class Screen:
     """Writes to *file*: in colour if it is a terminal, else in plain lines. Thread-safe.
 
-    Calls *on_close* once when nobody reads the output any more.
+    Calls *on_close* once when the output no longer has a reader.
     """
 
     def __init__(self, file: IO[str] = sys.stdout, *, on_close: Callable[[], None] = lambda: None) -> None:

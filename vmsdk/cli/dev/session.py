@@ -316,7 +316,7 @@ class Inbox(Generic[T]):
         except BlockingIOError:
             return
         signals = [self._on_signal(number) for number in received if number in _SIGNALS]
-        # Ctrl-C reaches the VM as well: its exit must not be handled before the signal.
+        # Ctrl-C reaches the VM, too: its exit must not be handled before the signal.
         self._events.extendleft(reversed(signals))
 
     def __enter__(self) -> Self:

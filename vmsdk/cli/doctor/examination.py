@@ -243,7 +243,7 @@ class _Doctor:
         file = PluginFile(path, self.user)
         plugin = _Plugin(path, vm, findings=[*findings, *file.findings()])
         self.plugins.append(plugin)
-        # Without its devices, gRPC would end this program as well; nothing works without 127.0.0.1.
+        # Without its devices, gRPC would end this program, too; nothing works without 127.0.0.1.
         can_start = not any(each.code in ("no-device", "no-loopback") for each in self.findings)
         starts = file.mode is not None and can_start and not self.args.no_start
         if starts:
