@@ -61,7 +61,7 @@ class ClientConnection(Endpoint):
     """A connection to a server. Not thread-safe: calls are made one after the other.
 
     Takes over *sock*. Its methods raise `Fault` or `HPACKError` if the server breaks HTTP/2, and
-    `OSError`. After these and after `Gone`, the connection can't be used any more.
+    `OSError`. After these and after `Gone`, the connection can no longer be used.
     """
 
     def __init__(self, sock: socket.socket) -> None:

@@ -109,7 +109,7 @@ def bundle(
     The file is *output*, or is in the folder *output* (by default, the current one) under the VM's
     ID, as in *plugin_dir*. The packages are those that are installed for this Python, in their
     versions; *requirements* and *include* name more, see `Contents`. With *python*, the interpreter
-    is included as well. The file unpacks itself into *unpack_dir*, by default into the home of the
+    is included, too. The file unpacks itself into *unpack_dir*, by default into the home of the
     node's user, or a folder of that user in /var/tmp. *options* are fields of `Launcher`.
 
     The same input gives the same bytes. The VM is first started and stopped as a node does; as

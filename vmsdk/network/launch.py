@@ -20,8 +20,8 @@ LOCALHOST = "127.0.0.1"
 POLL_S = 0.02
 
 _CALL_TIMEOUT_S = 5.0
-# A node copies a plugin's output to the log on another thread than the one that logs why the plugin
-# failed, and maybe later.
+# A node copies a plugin's output to the log on a different thread from the one that logs why the
+# plugin failed, and maybe later.
 _OUTPUT_DELAY_S = 0.2
 
 

@@ -75,7 +75,7 @@ class Lane:
 
 
 class LaneMethod(_RpcMethodHandler):
-    """A unary gRPC method that runs in a lane. grpcio's servers take it for an ordinary method."""
+    """A unary gRPC method that runs in a lane. grpcio's servers treat it as an ordinary method."""
 
     request_streaming = False
     response_streaming = False

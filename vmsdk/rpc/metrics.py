@@ -68,7 +68,7 @@ class _TooMany(BaseException):
 
 
 class _Abandoned(BaseException):
-    """Nobody waits for the scrape any more."""
+    """Nobody waits for the scrape now."""
 
 
 class _Limit:

@@ -60,7 +60,7 @@ _log = logging.getLogger("vmsdk.rpc")
 class PollServer:
     """A server for unary and response-streaming methods, created and used like `grpc.server`.
 
-    A few threads wait for all connections. The one that gets a call runs it, and another goes on
+    A few threads wait for all connections. The one that gets a call runs it, and another keeps
     waiting, so that there is always one. All that the reserved lanes may need are started at once,
     with a few for the others, and the rest when calls overlap.
     """

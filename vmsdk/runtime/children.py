@@ -28,7 +28,7 @@ _release: Callable[[], None] | None = None
 _registered = False
 _forking_pid = 0
 _main_returns = False
-"""Whether another thread than the main one forked this process, or its parent."""
+"""Whether a thread other than the main one forked this process, or its parent."""
 _pool_work: FrameType | None = None
 """The frame that a pool's thread was running when it forked this process, if it was one."""
 _mask = threading.local()
@@ -167,7 +167,7 @@ def _runs(work: FrameType) -> bool:
 def _is_used() -> bool:
     """Whether a thread that keeps a process alive is still running.
 
-    A child forked by another thread than the main one exits when that thread returns, which this
+    A child forked by a thread other than the main one exits when that thread returns, which this
     module's thread would prevent.
     """
     if any(not thread.daemon for thread in threading.enumerate()):

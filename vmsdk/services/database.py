@@ -108,7 +108,7 @@ class DatabaseClient(Database):
         self._iterators.stop()
 
     def check(self) -> None:
-        """Raise `DatabaseFailed` or `Closed` if the database can't be used any more."""
+        """Raise `DatabaseFailed` or `Closed` if the database can no longer be used."""
         self._guard.check()
 
     def _value(self, response: pb.GetResponse) -> bytes | None:
@@ -141,5 +141,5 @@ class DatabaseBatch(Batch):
         self._database._write(self._operations)
 
     def check(self) -> None:
-        """Raise `DatabaseFailed` or `Closed` if the database can't be used any more."""
+        """Raise `DatabaseFailed` or `Closed` if the database can no longer be used."""
         self._database.check()

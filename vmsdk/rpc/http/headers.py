@@ -2,7 +2,7 @@
 
 On the wire a header is text, with all its values under one key in Go's spelling (`Content-Type`).
 Protobuf strings are UTF-8: an app gets the text in UTF-8, as the client sent it, and a response's
-bytes that are not UTF-8 are taken for latin-1.
+bytes that are not UTF-8 are read as latin-1.
 """
 
 from __future__ import annotations

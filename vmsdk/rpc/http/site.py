@@ -145,7 +145,7 @@ class Site:
         capacity, priority = self.shared.capacity, self.shared.priority
         try:
             with (capacity.streams if exchange.is_stream else capacity.requests).take():
-                # For the app's own threads, which don't give way: meanwhile, the switch interval is
+                # For the app's own threads, which don't yield: meanwhile, the switch interval is
                 # short. Not for streams, which may be idle for long.
                 with nullcontext() if exchange.is_stream else priority.http:
                     await self.app(exchange.scope, exchange.receive, exchange.send)
