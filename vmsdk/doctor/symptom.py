@@ -223,7 +223,8 @@ SYMPTOMS = tuple(
         ),
         Symptom(
             "syntax-error",
-            r"(?P<kind>SyntaxError|IndentationError|TabError): (?P<text>.+)",
+            # Pythons before 3.11.4 raise ValueError for a zero byte.
+            r"(?P<kind>SyntaxError|IndentationError|TabError|ValueError(?=: source code)): (?P<text>.+)",
             "{kind}: {text}",
             "fix that line; if it is right, the plugin's Python is too old: {python} --version",
         ),
